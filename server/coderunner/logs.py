@@ -1,0 +1,95 @@
+"""Logging as text for people or as JSON lines for machines.
+
+A structured field is given through `extra=fields(key=value)`. Values are numbers, texts, lists or objects of
+these. A field whose name speaks of a secret is masked, so that a slip at a call does not reach the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import IO, Any, Literal
+
+import orjson
+
+LogFormat = Literal["text", "json"]
+
+_SECRET = ("token", "secret", "password", "admin_key", "authorization", "cookie", "credential")
+
+
+def fields(**values: Any) -> dict[str, Any]:
+    """For a logging call: `log.info("Worker pool", extra=fields(size=4))`."""
+    return {"fields": values}
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    values = getattr(record, "fields", None)
+    if not isinstance(values, dict):
+        return {}
+    return {
+        str(name): "***" if any(word in str(name).lower() for word in _SECRET) else value
+        for name, value in values.items()
+    }
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _one_line(text: str) -> str:
+    """Control characters escaped: text that came from outside cannot forge a line or move a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:30:01.123 INFO    coderunner.sessions  Worker 1 initialized  size=4`, then a traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+        line = f"{clock} {record.levelname:<7} {record.name}  {_one_line(record.getMessage())}"
+        pairs = " ".join(f"{name}={_one_line(str(value))}" for name, value in _fields_of(record).items())
+        if pairs:
+            line += f"  {pairs}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: `ts`, `level`, `logger`, `msg`, the fields, and `exc` where there was an exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
+            "ts": _moment(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": record.getMessage(),
+        }
+        for name, value in _fields_of(record).items():
+            document.setdefault(name, value)
+        if record.exc_info:
+            document["exc"] = self.formatException(record.exc_info)
+        try:
+            return orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except (TypeError, ValueError):
+            # A lone surrogate or a number beyond 64 bits: the line is kept, in a poorer form.
+            plain = {name: ascii(value) for name, value in document.items()}
+            return orjson.dumps(plain).decode()
+
+
+def setup(level: str = "info", format: LogFormat = "text", stream: IO[str] | None = None) -> logging.Handler:
+    """Sends all logging to `stream` (standard error by default) and returns the handler that does it.
+
+    Replaces what an earlier call has set up. Libraries speak from WARNING on, `coderunner` from `level` on.
+    """
+    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    handler.set_name("coderunner")
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if h.get_name() == "coderunner"]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("coderunner").setLevel(level.upper())
+    return handler
