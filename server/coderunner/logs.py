@@ -34,7 +34,8 @@ def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _moment(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _one_line(text: str) -> str:
@@ -57,7 +58,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: `ts`, `level`, `logger`, `msg`, the fields, and `exc` where there was an exception."""
+    """One object a line: `ts`, `level`, `logger`, `msg`, the fields, and `exc` for an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         document: dict[str, Any] = {

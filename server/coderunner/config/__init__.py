@@ -1,0 +1,8 @@
+"""The settings: declared once, read from the environment and a `.env` file, checked all together."""
+
+from coderunner.config.declared import SETTINGS, Setting
+from coderunner.config.document import example_text, settings_table
+from coderunner.config.load import load
+from coderunner.config.settings import Settings
+
+__all__ = ["SETTINGS", "Setting", "Settings", "example_text", "load", "settings_table"]

@@ -1,0 +1,44 @@
+"""The settings as documents: `.env.production.example` and the table of `docs/configuration.md`."""
+
+from __future__ import annotations
+
+import textwrap
+
+from coderunner.config.declared import SETTINGS, Setting
+
+
+def example_text() -> str:
+    """The text of `.env.production.example`: every setting with its help, at its production value."""
+    lines = [
+        "# CodeRunner in production. Copy this file to .env and change what is marked.",
+        "# An empty value means the default. Made from the settings' own declarations:",
+        "# python -m coderunner settings --example",
+    ]
+    for setting in SETTINGS:
+        note = setting.help + (f" [{setting.unit}]" if setting.unit else "")
+        lines += ["", *(f"# {line}" for line in textwrap.wrap(note, 96))]
+        if setting.required_in_production:
+            lines.append("# CHANGE THIS")
+        lines.append(f"{setting.name}={_production_value(setting)}")
+    return "\n".join(lines) + "\n"
+
+
+def _production_value(setting: Setting) -> str:
+    if setting.name == "APP_ENV":
+        return "production"
+    return setting.example or setting.default_for("production")
+
+
+def settings_table() -> str:
+    """A Markdown table of all settings."""
+    lines = ["| setting | default | in production | unit | meaning |", "| --- | --- | --- | --- | --- |"]
+    for setting in SETTINGS:
+        default = f"`{setting.default}`" if setting.default else ""
+        if setting.required_in_production:
+            production = "required"
+        elif setting.production_default is not None:
+            production = f"`{setting.production_default}`"
+        else:
+            production = ""
+        lines.append(f"| `{setting.name}` | {default} | {production} | {setting.unit} | {setting.help} |")
+    return "\n".join(lines) + "\n"
