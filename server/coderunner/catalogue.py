@@ -1,0 +1,70 @@
+"""Reads the languages folder: which languages there are, and the rules for limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from coderunner.core.languages import Language, parse_language, sample_files
+from coderunner.core.limits import LimitRules, parse_rules
+from coderunner.errors import ConfigError
+
+FOLDER = Path(__file__).parent / "languages"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """`languages` in the order of their names; `folder` is where they were read."""
+
+    folder: Path
+    languages: Mapping[str, Language]
+    rules: LimitRules
+
+    def samples(self, language: Language) -> dict[str, dict[str, bytes]]:
+        """The files of each sample by the sample's name."""
+        root = self.folder / language.name
+        return {s.name: sample_files(s, lambda path: (root / path).read_bytes()) for s in language.samples}
+
+
+def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Catalogue:
+    """Every `<name>/language.toml` below `folder`, or those named in `only` (the setting LANGUAGES).
+
+    Raises ConfigError with all problems of all files.
+    """
+    wanted = list(only)
+    languages: dict[str, Language] = {}
+    problems: list[str] = []
+    for file in sorted(folder.glob("*/language.toml")):
+        if wanted and file.parent.name not in wanted:
+            continue
+        try:
+            language = parse_language(file.read_text(encoding="utf-8"), file.parent.name)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        languages[language.name] = language
+        problems += _missing_samples(file.parent, language)
+    have = sorted(file.parent.name for file in folder.glob("*/language.toml"))
+    problems += [
+        f"LANGUAGES: there is no language {name}; there are {', '.join(have)}"
+        for name in wanted
+        if name not in have
+    ]
+    rules = None
+    try:
+        rules = parse_rules((folder / "limits.toml").read_text(encoding="utf-8"))
+    except ConfigError as error:
+        problems += error.problems
+    if problems or rules is None:
+        raise ConfigError(problems)
+    return Catalogue(folder, languages, rules)
+
+
+def _missing_samples(folder: Path, language: Language) -> list[str]:
+    return [
+        f"languages/{folder.name}: samples/{sample.name}/{path} is missing"
+        for sample in language.samples
+        for path in sample.files
+        if not (folder / "samples" / sample.name / path).is_file()
+    ]

@@ -1,0 +1,260 @@
+"""A language is a folder of data; this reads its `language.toml` into a value.
+
+In `compile` and `run`, which the agent expands in the container:
+
+    {entry}    the file to begin with
+    {build}    the folder for what compiling makes (/workspace/.build)
+    {args}     a whole element: the arguments of the run, each its own element
+    {sources}  a whole element: the workspace's files that match `sources`, sorted
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from coderunner.core import limits as limit_rules
+from coderunner.core.project import check_path
+from coderunner.errors import BadPath, ConfigError
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_WHOLE = {"args", "sources"}
+_PART = {"entry", "build"}
+_KEYS = {
+    "name", "title", "version", "editor", "entry", "extensions", "sources", "indent", "runtime",
+    "compile", "run", "shell", "env", "limits", "warm", "samples",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """How many waiting containers: at least `floor`, at most `ceiling`. None: the server's setting."""
+
+    floor: int | None = None
+    ceiling: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A program that shows the language and tests its image. Its files lie under `samples/<name>/`."""
+
+    name: str
+    title: str
+    entry: str
+    files: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    stdin: str = ""
+    expect_stdout: str | None = None
+    expect_code: int | None = 0
+    expect_reason: str = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language as declared. `limits` holds only what it overrides."""
+
+    name: str
+    title: str
+    version: str
+    editor: str
+    entry: str
+    extensions: tuple[str, ...]
+    sources: tuple[str, ...]
+    indent: int
+    runtime: str | None
+    compile: tuple[str, ...] | None
+    run: tuple[str, ...]
+    shell: tuple[str, ...]
+    env: Mapping[str, str]
+    limits: Mapping[str, Any]
+    warm: Warm
+    samples: tuple[Sample, ...]
+
+
+class _Table:
+    """A table of the file and the problems found in it; every getter answers a value of the right type."""
+
+    def __init__(self, table: Any, where: str, problems: list[str]) -> None:
+        self.where = where
+        self.problems = problems
+        self.table: Mapping[str, Any] = table if isinstance(table, dict) else {}
+        if not isinstance(table, dict):
+            self.problem("", "must be a table")
+
+    def problem(self, key: str, text: str) -> None:
+        self.problems.append(f"{self.where}: {key} {text}".replace(":  ", ": "))
+
+    def only(self, keys: set[str]) -> None:
+        for key in self.table.keys() - keys:
+            self.problem(key, f"is not known; known are {', '.join(sorted(keys))}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.table.get(key, default)
+        if not isinstance(value, str):
+            self.problem(key, "is missing" if value is None else "must be a text")
+            return ""
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] | None = ()) -> tuple[str, ...]:
+        value = self.table.get(key, default)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            self.problem(key, "is missing" if value is None else "must be a list of texts")
+            return ()
+        return tuple(value)
+
+    def number(self, key: str, low: int, high: int, default: int | None = None) -> int | None:
+        value = self.table.get(key, default)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            self.problem(key, f"must be a whole number from {low} to {high}")
+            return default
+        return value
+
+    def path(self, key: str) -> str:
+        value = self.text(key)
+        return self.checked_path(key, value) if value else ""
+
+    def checked_path(self, key: str, value: str) -> str:
+        try:
+            return check_path(value)
+        except BadPath as error:
+            self.problem(key, str(error))
+            return ""
+
+
+def parse_language(text: str, folder: str) -> Language:
+    """Reads the text of `<folder>/language.toml`. Raises ConfigError with all problems."""
+    where = f"languages/{folder}/language.toml"
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{where}: {error}"]) from None
+    problems: list[str] = []
+    table = _Table(document, where, problems)
+    table.only(_KEYS)
+    language = Language(
+        name=_name(table, folder),
+        title=table.text("title"),
+        version=table.text("version", ""),
+        editor=table.text("editor"),
+        entry=table.path("entry"),
+        extensions=_extensions(table),
+        sources=table.texts("sources"),
+        indent=table.number("indent", 1, 16, 4) or 4,
+        runtime=table.text("runtime") if "runtime" in document else None,
+        compile=_argv(table, "compile") if "compile" in document else None,
+        run=_argv(table, "run"),
+        shell=_argv(table, "shell"),
+        env=_env(table),
+        limits=limit_rules.check_table(document.get("limits", {}), f"{where} [limits]", problems),
+        warm=_warm(_Table(document.get("warm", {}), f"{where} [warm]", problems)),
+        samples=_samples(document.get("samples", []), where, problems),
+    )
+    if any("{sources}" in argv for argv in (language.compile or (), language.run)) and not language.sources:
+        table.problem("sources", "must name patterns, as {sources} is used")
+    if problems:
+        raise ConfigError(problems)
+    return language
+
+
+def _name(table: _Table, folder: str) -> str:
+    name = table.text("name")
+    if name and not _NAME.fullmatch(name):
+        table.problem("name", "must be small letters, digits, _ and -, beginning with a letter")
+    if name and name != folder:
+        table.problem("name", f"must be the folder's: {folder}")
+    return name
+
+
+def _extensions(table: _Table) -> tuple[str, ...]:
+    extensions = table.texts("extensions", None)
+    if "extensions" in table.table and not extensions:
+        table.problem("extensions", "must name at least one")
+    for extension in extensions:
+        if not re.fullmatch(r"\.[A-Za-z0-9_+-]+", extension):
+            table.problem("extensions", f"cannot hold {extension!r}; write them like .py")
+    return extensions
+
+
+def _argv(table: _Table, key: str) -> tuple[str, ...]:
+    argv = table.texts(key, None)
+    if key in table.table and not argv:
+        table.problem(key, "must name a program")
+    for item in argv:
+        if not item or "\0" in item:
+            table.problem(key, "has an empty element or a NUL")
+        for placeholder in _PLACEHOLDER.findall(item):
+            if placeholder in _WHOLE and item != f"{{{placeholder}}}":
+                table.problem(key, f"must have {{{placeholder}}} as an element of its own")
+            elif placeholder not in _WHOLE | _PART:
+                table.problem(key, f"has an unknown placeholder {{{placeholder}}}")
+    return argv
+
+
+def _env(table: _Table) -> Mapping[str, str]:
+    env = table.table.get("env", {})
+    if not isinstance(env, dict):
+        table.problem("env", "must be a table")
+        return {}
+    for name, value in env.items():
+        if not _ENV_NAME.fullmatch(name) or not isinstance(value, str) or "\0" in value:
+            table.problem("env", f"has a bad entry {name!r}; write NAME = \"text\"")
+    return dict(env)
+
+
+def _warm(table: _Table) -> Warm:
+    table.only({"floor", "ceiling"})
+    warm = Warm(table.number("floor", 0, 1000), table.number("ceiling", 0, 1000))
+    if warm.floor is not None and warm.ceiling is not None and warm.floor > warm.ceiling:
+        table.problem("floor", "is above the ceiling")
+    return warm
+
+
+def _samples(value: Any, where: str, problems: list[str]) -> tuple[Sample, ...]:
+    if not isinstance(value, list):
+        problems.append(f"{where}: samples must be tables under [[samples]]")
+        return ()
+    samples = tuple(
+        _sample(_Table(item, f"{where} [[samples]] {number}", problems))
+        for number, item in enumerate(value, start=1)
+    )
+    names = [sample.name for sample in samples]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"{where}: two samples are named {name}")
+    return samples
+
+
+def _sample(table: _Table) -> Sample:
+    table.only({"name", "title", "entry", "files", "args", "stdin", "expect_stdout", "expect_code",
+                "expect_reason"})  # fmt: skip
+    name = table.text("name")
+    if name and not _NAME.fullmatch(name):
+        table.problem("name", "must be small letters, digits, _ and -, beginning with a letter")
+    files = tuple(table.checked_path("files", path) for path in table.texts("files", None))
+    entry = table.path("entry")
+    if entry and entry not in files:
+        table.problem("entry", "must be one of the files")
+    given = table.table
+    reason = table.text("expect_reason", "exited")
+    return Sample(
+        name=name,
+        title=table.text("title"),
+        entry=entry,
+        files=files,
+        args=table.texts("args"),
+        stdin=table.text("stdin", ""),
+        expect_stdout=table.text("expect_stdout") if "expect_stdout" in given else None,
+        expect_code=table.number("expect_code", 0, 255, 0 if reason == "exited" else None),
+        expect_reason=reason,
+    )
+
+
+def sample_files(sample: Sample, read: Callable[[str], bytes]) -> dict[str, bytes]:
+    """The sample's files by path. `read` takes a path below the language's folder."""
+    return {path: read(f"samples/{sample.name}/{path}") for path in sample.files}
