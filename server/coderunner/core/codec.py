@@ -219,7 +219,8 @@ def _plain(value: Any) -> Any:
             return {"path": value.path, "content_base64": encoded}
     if is_dataclass(value):
         document = {}
-        for field in _fields_of(type(value)):
+        kind: Any = type(value)
+        for field in _fields_of(kind):
             item = getattr(value, field.name)
             if not _is_default(field, item):
                 document[field.name.rstrip("_")] = _plain(item)

@@ -1,0 +1,155 @@
+"""The waiting room: `core.admission` decides, this only waits and tells.
+
+Everything runs on one loop, and each change of the decisions is followed, without a pause in between, by
+answers to all whom it concerns. So at every moment the statistics are what the waiters were told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from coderunner.core.admission import Admission, Position, QueueStats, Ticket
+from coderunner.errors import Draining, QueueTimeout
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+OnPosition = Callable[[Position], None]
+
+
+class Slot:
+    """The right to one live session. Release it once; more often does nothing."""
+
+    def __init__(self, queue: AdmissionQueue, ticket: Ticket) -> None:
+        self._queue = queue
+        self.ticket = ticket
+        self._released = False
+
+    def release(self, *, failed: bool = False) -> None:
+        """`failed`: the session ended by a fault of the server, not by its program or its client."""
+        if not self._released:
+            self._released = True
+            self._queue._release(self.ticket, failed)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    future: asyncio.Future[None]
+    on_position: OnPosition
+    told: int = 0
+    """The position that was told last; 0 is none yet."""
+
+
+class AdmissionQueue:
+    """`clock` answers seconds and is the clock of the tickets' deadlines; the loop's own by default."""
+
+    def __init__(self, admission: Admission, clock: Clock | None = None) -> None:
+        self._admission = admission
+        self._clock = clock if clock is not None else asyncio.get_running_loop().time
+        self._waiters: dict[str, _Waiter] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._version = 0
+
+    async def acquire(self, ticket: Ticket, on_position: OnPosition) -> Slot:
+        """Waits for a slot; tells each new position, the first one included, by `on_position`.
+
+        Raises QueueFull, TooManySessions or Draining at once, QueueTimeout at the ticket's deadline, Draining
+        when the server stops. Cancelled, it leaves the queue, or gives back the slot it has just been given.
+        """
+        if self._admission.ask(ticket, self._clock()):
+            return Slot(self, ticket)
+        future = asyncio.get_running_loop().create_future()
+        self._waiters[ticket.id] = _Waiter(future, on_position)
+        self._after_change()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                future.exception()  # looked at, so that the loop does not report it as overlooked
+            self._abandon(ticket)
+            raise
+        return Slot(self, ticket)
+
+    def adopt(self, ticket: Ticket) -> Slot:
+        """A slot for a session that lives already; it may exceed the number of slots."""
+        self._admission.adopt(ticket, self._clock())
+        return Slot(self, ticket)
+
+    def resize(self, slots: int) -> None:
+        self._settle(self._admission.resize(slots, self._clock()))
+
+    def drain(self) -> None:
+        """All waiters, and all who ask from now on, get Draining. Live sessions keep their slots."""
+        for ticket in self._admission.drain():
+            self._answer(ticket, Draining())
+        self._after_change()
+
+    def stats(self) -> QueueStats:
+        return self._admission.stats()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for a slot."""
+        return bool(self._waiters)
+
+    def _release(self, ticket: Ticket, failed: bool | None) -> None:
+        self._settle(self._admission.release(ticket.id, self._clock(), failed=failed))
+
+    def _abandon(self, ticket: Ticket) -> None:
+        self._waiters.pop(ticket.id, None)
+        if self._admission.cancel(ticket.id):
+            self._after_change()
+        else:
+            # It was granted between the cancellation and now; or answered otherwise, and nothing happens.
+            self._release(ticket, failed=None)
+
+    def _settle(self, granted: list[Ticket]) -> None:
+        for ticket in granted:
+            self._answer(ticket, None)
+        self._after_change()
+
+    def _answer(self, ticket: Ticket, error: Exception | None) -> None:
+        waiter = self._waiters.pop(ticket.id)
+        if waiter.future.done():
+            return  # cancelled a moment ago: its task is about to give back what it was granted
+        if error is None:
+            waiter.future.set_result(None)
+        else:
+            waiter.future.set_exception(error)
+
+    def _after_change(self) -> None:
+        """New positions are told, and the timer stands at the next deadline."""
+        self._version += 1
+        version = self._version
+        self._set_timer()
+        now = self._clock()
+        positions = self._admission.positions(now) if self._waiters else {}
+        for ticket_id, position in positions.items():
+            waiter = self._waiters.get(ticket_id)
+            if waiter is None or waiter.future.done() or waiter.told == position.position:
+                continue
+            waiter.told = position.position
+            try:
+                waiter.on_position(position)
+            except Exception:
+                log.exception("Telling a queue position failed")
+            if self._version != version:
+                return  # the callback changed the queue, and the newer positions were told in its course
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._admission.next_deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        for ticket in self._admission.expire(self._clock()):
+            self._answer(ticket, QueueTimeout(retry_after_ms=5000))
+        self._after_change()

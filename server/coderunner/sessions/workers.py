@@ -1,0 +1,241 @@
+"""The worker pool: how much work the container engine is asked for at one time.
+
+A job is user work, a refill of the warm pool, or a sweep, and is taken in this order. Jobs of one kind are
+taken in the order of submission.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import inspect
+import itertools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from coderunner.errors import Draining, EngineTimeout, InternalError, QueueFull
+from coderunner.logs import fields
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+OnOrphan = Callable[[Any], Awaitable[None] | None]
+
+USER = 0
+REFILL = 1
+SWEEP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """A snapshot. `average_task_ms` is of all ended jobs, completed and failed; 0 when there are none."""
+
+    total: int
+    active: int
+    idle: int
+    queued: int
+    completed: int
+    failed: int
+    average_task_ms: float
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[], Coroutine[Any, Any, Any]]
+    name: str
+    timeout: float
+    future: asyncio.Future[Any]
+    on_orphan: OnOrphan | None
+    begun: bool = False
+
+
+@dataclass(order=True, slots=True)
+class _Entry:
+    priority: int
+    number: int
+    job: _Job = field(compare=False)
+
+
+class WorkerPool:
+    """`async with WorkerPool(4) as pool:`. Leaving it refuses what waits and ends what runs in `grace` s."""
+
+    def __init__(self, size: int, *, max_queued: int = 4096, grace: float = 10.0) -> None:
+        self.size = size
+        self._max_queued = max_queued
+        self._grace = grace
+        self._queue: list[_Entry] = []
+        self._numbers = itertools.count()
+        self._resting: deque[asyncio.Future[None]] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._returns: set[asyncio.Task[None]] = set()
+        self._active = 0
+        self._completed = 0
+        self._failed = 0
+        self._total_s = 0.0
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        log.info("Initializing worker pool", extra=fields(size=self.size))
+        for number in range(1, self.size + 1):
+            self._tasks.append(asyncio.create_task(self._worker(), name=f"worker-{number}"))
+            log.info("Worker %d initialized", number)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Waiting jobs get Draining; running ones get the grace, then are cancelled."""
+        self._closing = True
+        refused, self._queue = self._queue, []
+        for entry in refused:
+            if not entry.job.future.done():
+                entry.job.future.set_exception(Draining())
+        while self._resting:
+            self._wake_one()
+        if tasks := [*self._tasks, *self._returns]:
+            _, late = await asyncio.wait(tasks, timeout=self._grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def submit(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        priority: int = USER,
+        name: str,
+        timeout: float,
+        on_orphan: Callable[[T], Awaitable[None] | None] | None = None,
+    ) -> T:
+        """Has a worker do the work within `timeout` seconds of its beginning, and answers its result.
+
+        Cancelled before it began, the job is dropped. Cancelled later, it runs to its end, and its result
+        goes to `on_orphan`, which gives back what the result holds. Raises what the work raises,
+        EngineTimeout, QueueFull where too many jobs wait, Draining while the pool closes.
+        """
+        if self._closing:
+            raise Draining()
+        if len(self._queue) >= self._max_queued:
+            raise QueueFull("too much work waits for the container engine", retry_after_ms=5000)
+        job = _Job(work, name, timeout, asyncio.get_running_loop().create_future(), on_orphan)
+        heapq.heappush(self._queue, _Entry(priority, next(self._numbers), job))
+        self._wake_one()
+        try:
+            return await job.future  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            if not job.begun:
+                self._drop(job)
+            if job.future.done() and not job.future.cancelled() and job.future.exception() is None:
+                # It ended, and in the same moment its caller was cancelled: nobody will take the result.
+                self._return_later(job, job.future.result())
+            raise
+
+    def stats(self) -> WorkerStats:
+        ended = self._completed + self._failed
+        return WorkerStats(
+            total=self.size,
+            active=self._active,
+            idle=self.size - self._active,
+            queued=len(self._queue),
+            completed=self._completed,
+            failed=self._failed,
+            average_task_ms=self._total_s * 1000 / ended if ended else 0.0,
+        )
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _wake_one(self) -> None:
+        while self._resting:
+            rest = self._resting.popleft()
+            if not rest.done():
+                rest.set_result(None)
+                return
+
+    def _drop(self, job: _Job) -> None:
+        self._queue = [entry for entry in self._queue if entry.job is not job]
+        heapq.heapify(self._queue)
+
+    async def _worker(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._queue:
+                await self._do(heapq.heappop(self._queue).job)
+            elif self._closing:
+                return
+            else:
+                rest = loop.create_future()
+                self._resting.append(rest)
+                await rest
+
+    async def _do(self, job: _Job) -> None:
+        """Does one job; only the cancellation of the worker itself comes out of it."""
+        job.begun = True
+        self._active += 1
+        try:
+            await self._run(job)
+        finally:
+            self._active -= 1
+
+    async def _run(self, job: _Job) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        result: Any = None
+        error: BaseException | None = None
+        cancelled = False
+        try:
+            result = await self._bounded(job)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            cancelled = task is not None and task.cancelling() > 0
+            error = Draining() if cancelled else InternalError(f"{job.name} was cancelled from within")
+        except Exception as failure:
+            error = failure
+        self._completed += error is None
+        self._failed += error is not None
+        self._total_s += loop.time() - began
+        if job.future.done():
+            if error is None:
+                await self._give_back(job, result)
+            else:
+                log.info("Work that nobody waited for failed", extra=fields(work=job.name, error=str(error)))
+        elif error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
+        if cancelled:
+            raise asyncio.CancelledError
+
+    async def _bounded(self, job: _Job) -> Any:
+        deadline = asyncio.timeout(job.timeout)
+        try:
+            async with deadline:
+                return await job.work()
+        except TimeoutError:
+            if deadline.expired():
+                raise EngineTimeout(f"{job.name} took longer than {job.timeout:g} s") from None
+            raise
+
+    def _return_later(self, job: _Job, result: Any) -> None:
+        task = asyncio.create_task(self._give_back(job, result), name=f"return of {job.name}")
+        self._returns.add(task)
+        task.add_done_callback(self._returns.discard)
+
+    async def _give_back(self, job: _Job, result: Any) -> None:
+        """The result of a job whose caller has gone goes to its `on_orphan`, within the job's time-out."""
+        if job.on_orphan is None:
+            return
+        try:
+            async with asyncio.timeout(job.timeout):
+                answer = job.on_orphan(result)
+                if inspect.isawaitable(answer):
+                    await answer
+        except Exception:
+            log.exception("Giving back the result of abandoned work failed", extra=fields(work=job.name))
