@@ -135,7 +135,7 @@ _SERVER = {
     "pong": s.nested(m.Pong, {"t": s.number}),
 }  # fmt: skip
 
-_TYPES: dict[type, str] = {
+TYPES: dict[type, str] = {
     m.Open: "open", m.Attach: "attach", m.Take: "take", m.Run: "run", m.Shell: "shell",
     m.Resize: "resize", m.Signal: "signal", m.Eof: "eof", m.Kill: "kill", m.Ack: "ack",
     m.Extend: "extend", m.Close: "close", m.Ping: "ping",
@@ -144,6 +144,9 @@ _TYPES: dict[type, str] = {
     m.Diagnostics: "diagnostics", m.Artifact: "artifact", m.Exit: "exit", m.Expires: "expires",
     m.Notice: "notice", m.Closed: "closed", m.ErrorMessage: "error", m.Pong: "pong",
 }  # fmt: skip
+
+CLIENT_TYPES = frozenset(_CLIENT)
+SERVER_TYPES = frozenset(_SERVER)
 
 
 # --- text frames --------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ def encode_server(message: m.ServerMessage) -> str:
 
 
 def _encode(message: Any) -> str:
-    document = {"type": _TYPES[type(message)], **_plain(message)}
+    document = {"type": TYPES[type(message)], **_plain(message)}
     try:
         return orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
