@@ -1,0 +1,168 @@
+"""The attach stream of a container: its standard streams as bytes, over one connection of its own.
+
+The engine answers the request with `101` and then the connection is a plain byte stream: towards the
+container as it is, from it in frames: the stream (1 byte), three zero bytes, the length (4 bytes, big
+endian), the bytes. It does not come from a connection pool, and the bytes of a keystroke pass no HTTP code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+import struct
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from coderunner.errors import AgentLost, ContainerGone, EngineTimeout, EngineUnavailable
+
+STDERR_TAIL = 4096
+READ_BUFFER = 256 * 1024  # bytes read ahead at most; a frame of the engine holds at most 32 KiB
+MAX_HEAD = 16 * 1024
+STDOUT = 1
+_FRAME = struct.Struct(">BxxxL")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the engine listens: a unix socket's `path`, or `host` and `port`, with TLS or without."""
+
+    path: str | None = None
+    host: str = "localhost"
+    port: int = 0
+    tls: bool = False
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Takes `unix:///path`, `tcp://host:port`, `http://…` or `https://…`. Raises EngineUnavailable."""
+        parts = urlsplit(url)
+        if parts.scheme == "unix" and parts.path:
+            return cls(path=(parts.netloc + parts.path))
+        if parts.scheme in ("tcp", "http", "https") and parts.hostname:
+            tls = parts.scheme == "https"
+            return cls(host=parts.hostname, port=parts.port or (2376 if tls else 2375), tls=tls)
+        raise EngineUnavailable(
+            f"DOCKER_HOST {url!r} is not understood; write unix:///path or tcp://host:port"
+        )
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix://{self.path}"
+        return f"{'https' if self.tls else 'tcp'}://{self.host}:{self.port}"
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises OSError."""
+        if self.path:
+            return await asyncio.open_unix_connection(self.path, limit=READ_BUFFER)
+        context = ssl.create_default_context() if self.tls else None
+        return await asyncio.open_connection(self.host, self.port, limit=READ_BUFFER, ssl=context)
+
+
+class AttachStream:
+    """Reads the container's stdout and writes its stdin. One task may read while another writes.
+
+    The holder must go on reading as long as the container lives: an attach stream that nobody reads wedges
+    the container inside the engine, so that even kill and remove of it hang (moby issue 41827).
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call_timeout_s: float
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._call_timeout_s = call_timeout_s
+        self._frame: tuple[int, int] | None = None  # a header whose body has not been read yet
+        self.stderr_tail = b""
+
+    async def read(self) -> bytes:
+        """The next bytes of stdout, at most one frame of the engine; b"" when the stream has ended.
+
+        An end says nothing of its cause: the program's end, the engine's death and a cut connection look
+        alike here. A read that is cancelled loses nothing.
+        """
+        try:
+            while True:
+                if self._frame is None:
+                    self._frame = _FRAME.unpack(await self._reader.readexactly(_FRAME.size))
+                stream, length = self._frame
+                data = await self._reader.readexactly(length)
+                self._frame = None
+                if stream == STDOUT:
+                    if data:
+                        return data
+                else:
+                    self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL:]
+        except (asyncio.IncompleteReadError, OSError):
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Hands the bytes over and waits while the engine takes no more.
+
+        Raises AgentLost when the stream has ended, EngineTimeout when it took nothing for the time of a call.
+        """
+        if self._writer.is_closing():
+            raise AgentLost("the stream to the container has ended")
+        self._writer.write(data)
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                await self._writer.drain()
+        except TimeoutError:
+            raise EngineTimeout("the container's input was not taken in time") from None
+        except OSError as error:
+            raise AgentLost(f"the stream to the container broke: {error}") from None
+
+    async def close(self) -> None:
+        """Drops the connection; the container's stdin stays open. May be called again, and while reading."""
+        self._writer.transport.abort()
+        with contextlib.suppress(OSError):  # it was broken before; closed it is all the same
+            await self._writer.wait_closed()
+
+
+async def open_attach(
+    address: Address, api_version: str, container: str, call_timeout_s: float
+) -> AttachStream:
+    """Attaches to the three streams of a container, made or running, without its earlier output.
+
+    The caller bounds the time; `call_timeout_s` is for the stream's writes. Raises ContainerGone,
+    EngineUnavailable, OSError.
+    """
+    reader, writer = await address.open()
+    try:
+        await _upgrade(reader, writer, api_version, container)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
+        writer.transport.abort()
+        raise EngineUnavailable(f"attach: the answer is not an engine's: {error}") from error
+    except BaseException:
+        writer.transport.abort()
+        raise
+    return AttachStream(reader, writer, call_timeout_s)
+
+
+async def _upgrade(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, api_version: str, container: str
+) -> None:
+    # No detach keys: Ctrl-P Ctrl-Q are bytes like others.
+    query = "stream=1&stdin=1&stdout=1&stderr=1&logs=0&detachKeys="
+    writer.write(
+        f"POST /{api_version}/containers/{container}/attach?{query} HTTP/1.1\r\n"
+        "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode("ascii")
+    )
+    head = (await reader.readuntil(b"\r\n\r\n"))[:MAX_HEAD].decode("latin-1")
+    lines = head.split("\r\n")
+    status = int(lines[0].split(" ")[1]) if " " in lines[0] else 0
+    if status in (101, 200):
+        return
+    fields = (line.partition(":") for line in lines)
+    length = next((value for name, _, value in fields if name.lower() == "content-length"), "0")
+    words = _words(await reader.readexactly(min(int(length), MAX_HEAD)))
+    if status == 404:
+        raise ContainerGone(f"attach: {words}")
+    raise EngineUnavailable(f"attach: the engine answered {status}: {words}")
+
+
+def _words(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode("utf-8", "replace").strip()

@@ -1,0 +1,334 @@
+"""What a session's container is made of: one table of settings, each with its reason.
+
+From this table come the body of the create request, the read-back of what the engine really made
+(`effective.py`) and the table in `docs/containers.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from coderunner.core.limits import Limits
+
+WORKSPACE = "/workspace"
+HOME = WORKSPACE
+TEMPORARY = f"{WORKSPACE}/.tmp"
+USER_NAME = "coder"
+HOST_NAME = "coderunner"
+SESSION_TYPE = "coderunner-session"
+
+TMP_INODES = 1024
+SHM_BYTES = 16 * 1024 * 1024
+
+AGENT_COMMAND = (
+    "/usr/bin/python3", "-I", "-S", "-c",
+    "import sys;sys.path.insert(0,'/opt/coderunner');from agent.main import main;main()",
+)  # fmt: skip
+
+MASKED_PATHS = (
+    # the engine's own list, which ours replaces
+    "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+    # what tells of the host and of the neighbours' doings
+    "/proc/cmdline", "/proc/kallsyms", "/proc/interrupts", "/proc/diskstats", "/sys/block",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """One container to make. `uid` is unique among live sessions; `runtime` None is the engine's own."""
+
+    image: str
+    name: str
+    uid: int
+    limits: Limits
+    labels: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    runtime: str | None = None
+    command: tuple[str, ...] = AGENT_COMMAND
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`key` is the path in the create request; `value` None leaves it out and accepts the engine's own."""
+
+    key: str
+    value: Callable[[ContainerSpec], Any]
+    why: str
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What every program of a session finds in its environment; `env` goes above it. Never a secret."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": HOME,
+        "USER": USER_NAME,
+        "LOGNAME": USER_NAME,
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+        "TMPDIR": TEMPORARY,
+        "GOTMPDIR": TEMPORARY,
+        **env,
+    }
+
+
+@cache
+def seccomp_profile() -> str:
+    """The profile as the engine takes it: JSON without white space."""
+    text = (files("coderunner.engine") / "seccomp.json").read_text("utf-8")
+    return json.dumps(json.loads(text), separators=(",", ":"))
+
+
+def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
+    limits = spec.limits
+    return {
+        WORKSPACE: f"rw,exec,nosuid,nodev,size={limits.workspace_bytes},nr_inodes={limits.inodes},"
+        f"uid={spec.uid},gid={spec.uid}",
+        "/tmp": f"rw,noexec,nosuid,nodev,size={limits.tmp_bytes},nr_inodes={TMP_INODES},mode=1777",
+    }
+
+
+def _ulimits(spec: ContainerSpec) -> list[dict[str, Any]]:
+    wanted = {"nofile": spec.limits.nofile, "core": 0, "fsize": spec.limits.file_bytes}
+    return [{"Name": name, "Soft": value, "Hard": value} for name, value in wanted.items()]
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "Image",
+        lambda s: s.image,
+        "the language's image",
+    ),
+    Setting(
+        "Entrypoint",
+        lambda s: [],
+        "an image cannot put a program before ours",
+    ),
+    Setting(
+        "Cmd",
+        lambda s: list(s.command),
+        "PID 1 is the agent: it reaps children, else orphans pile up as zombies until fork fails",
+    ),
+    Setting(
+        "Healthcheck",
+        lambda s: {"Test": ["NONE"]},
+        "an image cannot have programs run beside ours",
+    ),
+    Setting(
+        "WorkingDir",
+        lambda s: WORKSPACE,
+        "programs begin where the user's files are",
+    ),
+    Setting(
+        "Hostname",
+        lambda s: HOST_NAME,
+        "the default would be the container's id",
+    ),
+    Setting(
+        "User",
+        lambda s: f"{s.uid}:{s.uid}",
+        "never root, and a user of its own for each live session: the kernel counts inotify watches and "
+        "pipe pages by user, and with a shared one a session uses up its neighbours'",
+    ),
+    Setting(
+        "Env",
+        lambda s: [f"{k}={v}" for k, v in environment(s.env).items()],
+        "what programs expect, with temporary files where execution is allowed; no secrets: every "
+        "program of the session can read it",
+    ),
+    Setting(
+        "Labels",
+        lambda s: dict(s.labels),
+        "whose container it is, and until when it may live",
+    ),
+    Setting(
+        "Tty",
+        lambda s: False,
+        "the engine's stream stays binary; terminals are made inside, by the agent",
+    ),
+    Setting(
+        "OpenStdin",
+        lambda s: True,
+        "the agent takes its commands from stdin",
+    ),
+    Setting(
+        "StdinOnce",
+        lambda s: False,
+        "the agent's stdin outlives the server, which may attach again",
+    ),
+    Setting(
+        "HostConfig.Runtime",
+        lambda s: s.runtime,
+        "the isolation chosen for the language",
+    ),
+    Setting(
+        "HostConfig.Privileged",
+        lambda s: False,
+        "would undo most of this table",
+    ),
+    Setting(
+        "HostConfig.CapDrop",
+        lambda s: ["ALL"],
+        "root's default capabilities give raw sockets, mknod, chroot and setuid",
+    ),
+    Setting(
+        "HostConfig.CapAdd",
+        lambda s: [],
+        "nothing is given back",
+    ),
+    Setting(
+        "HostConfig.SecurityOpt",
+        lambda s: ["no-new-privileges:true", f"seccomp={seccomp_profile()}"],
+        "a setuid program reaches euid 0 even without any capability; the engine's default profile lets "
+        "io_uring and AF_VSOCK through",
+    ),
+    Setting(
+        "HostConfig.ReadonlyRootfs",
+        lambda s: True,
+        "the image is shared by all, and writes to it have no bound",
+    ),
+    Setting(
+        "HostConfig.Tmpfs",
+        _tmpfs,
+        "the only writable places, bounded in bytes and in inodes (a bomb of empty files would end in "
+        "out-of-memory) and no setuid or device files; /workspace runs programs, /tmp not",
+    ),
+    Setting(
+        "HostConfig.NetworkMode",
+        lambda s: "none",
+        "an internal bridge is not isolation: the host's services answer on the gateway's address, and "
+        "the containers reach each other",
+    ),
+    Setting(
+        "HostConfig.PidsLimit",
+        lambda s: s.limits.pids,
+        "bounds a fork bomb; 0 would mean without limit",
+    ),
+    Setting(
+        "HostConfig.Memory",
+        lambda s: s.limits.memory_bytes,
+        "programs, tmpfs and shared memory together",
+    ),
+    Setting(
+        "HostConfig.MemorySwap",
+        lambda s: s.limits.memory_bytes,
+        "equal to the memory: none of it is swap; the default allows twice as much",
+    ),
+    Setting(
+        "HostConfig.OomKillDisable",
+        lambda s: False,
+        "a container that may not be killed hangs when full",
+    ),
+    Setting(
+        "HostConfig.NanoCpus",
+        lambda s: round(s.limits.cpus * 1e9),
+        "with ten fork bombs beside it, a neighbour's echo took 90 ms without the quota and 12 with it "
+        "(99th percentile)",
+    ),
+    Setting(
+        "HostConfig.Ulimits",
+        _ulimits,
+        "open files, no core dumps, and the largest file (a sparse one of 60 GB is refused); never "
+        "processes, which the kernel counts by user over all containers",
+    ),
+    Setting(
+        "HostConfig.ShmSize",
+        lambda s: SHM_BYTES,
+        "shared memory is memory",
+    ),
+    Setting(
+        "HostConfig.IpcMode",
+        lambda s: "private",
+        "no shared memory with the host or a neighbour",
+    ),
+    Setting(
+        "HostConfig.PidMode",
+        lambda s: "",
+        "a process tree of its own",
+    ),
+    Setting(
+        "HostConfig.UTSMode",
+        lambda s: "",
+        "a host name of its own",
+    ),
+    Setting(
+        "HostConfig.CgroupnsMode",
+        lambda s: "private",
+        "the host's control groups do not show",
+    ),
+    Setting(
+        "HostConfig.MaskedPaths",
+        lambda s: list(MASKED_PATHS),
+        "what tells of the host; a list of ours replaces the engine's own, so it repeats it",
+    ),
+    Setting(
+        "HostConfig.ReadonlyPaths",
+        lambda s: list(READONLY_PATHS),
+        "the kernel's settings",
+    ),
+    Setting(
+        "HostConfig.Binds",
+        lambda s: [],
+        "nothing of the host is mounted",
+    ),
+    Setting(
+        "HostConfig.Devices",
+        lambda s: [],
+        "no device of the host",
+    ),
+    Setting(
+        "HostConfig.LogConfig",
+        lambda s: {"Type": "none", "Config": {}},
+        "output is the agent's to keep: four seconds of `yes` wrote 229 MB to the engine's log file",
+    ),
+    Setting(
+        "HostConfig.RestartPolicy",
+        lambda s: {"Name": "no", "MaximumRetryCount": 0},
+        "a session that ended stays ended",
+    ),
+    Setting(
+        "HostConfig.AutoRemove",
+        lambda s: False,
+        "a container that removed itself cannot be asked how it ended",
+    ),
+)
+
+
+def create_body(spec: ContainerSpec) -> dict[str, Any]:
+    """The JSON object of the create request."""
+    body: dict[str, Any] = {"HostConfig": {}}
+    for setting in SETTINGS:
+        value = setting.value(spec)
+        if value is None:
+            continue
+        *outer, key = setting.key.split(".")
+        (body["HostConfig"] if outer else body)[key] = value
+    return body
+
+
+def settings_digest(spec: ContainerSpec) -> str:
+    """A digest over all that makes this container differ from another kind; not its name, user or labels."""
+    kind = replace(spec, name="", uid=0, labels={})
+    return hashlib.sha256(json.dumps(create_body(kind), sort_keys=True).encode()).hexdigest()
+
+
+def limit_problems(limits: Limits) -> list[str]:
+    """Why these limits make no sound container; empty if they do.
+
+    Files in a tmpfs are memory: where they may take most of it, a full workspace kills the programs.
+    """
+    tmpfs = limits.workspace_bytes + limits.tmp_bytes + SHM_BYTES
+    if tmpfs * 2 > limits.memory_bytes:
+        return [
+            f"workspace_bytes, tmp_bytes and shared memory ({SHM_BYTES}) make {tmpfs} bytes, more than half "
+            f"of memory_bytes ({limits.memory_bytes}): raise memory_bytes or lower workspace_bytes"
+        ]
+    return []

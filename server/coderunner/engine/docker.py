@@ -1,0 +1,260 @@
+"""Docker Engine as CodeRunner sees it: every call has a deadline, every foreign error becomes one of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import aiohttp
+from aiodocker.exceptions import DockerError
+
+from coderunner.engine.attach import Address, AttachStream, open_attach
+from coderunner.engine.containers import ContainerSpec, create_body
+from coderunner.engine.faults import translated
+from coderunner.engine.states import (
+    ContainerState,
+    ContainerSummary,
+    EngineEvent,
+    EngineInfo,
+    ImageInfo,
+)
+from coderunner.errors import (
+    ContainerGone,
+    EngineError,
+    EngineTimeout,
+    EngineUnavailable,
+    ImageMissing,
+    StartFailed,
+)
+
+OLDEST_API = (1, 41)  # Docker 20.10: the first with a private cgroup namespace
+CONNECT_TIMEOUT_S = 5.0
+MAX_EVENT = 1024 * 1024
+
+
+def usual_socket() -> str:
+    """The first engine socket that exists on this machine, else the place where one belongs."""
+    places = (
+        Path("/var/run/docker.sock"),
+        Path("/run/docker.sock"),
+        Path(f"/run/user/{os.getuid()}/docker.sock"),
+    )
+    return "unix://" + str(next((place for place in places if place.is_socket()), places[0]))
+
+
+class DockerEngine:
+    """One engine. Holds no state of containers: what it says was asked at that moment.
+
+    Every method may raise EngineUnavailable (no engine there, or it broke off) and EngineTimeout (no answer
+    within the time of a call); what else a method raises stands with it.
+    """
+
+    def __init__(self, docker: aiodocker.Docker, address: Address, call_timeout_s: float) -> None:
+        self._docker = docker
+        self._address = address
+        self._call_timeout_s = call_timeout_s
+        self._version_known = False
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, host: str | None, call_timeout_s: float) -> AsyncIterator[DockerEngine]:
+        """The engine at `host` (`unix:///path` or `tcp://host:port`; None: the usual sockets).
+
+        A call may take `call_timeout_s` seconds. Does not ask the engine anything: one that is down now may
+        be up at the first call.
+        """
+        address = Address.parse(host or usual_socket())
+        # No limit: events and waits hold a connection each. No connection is kept for a next call: one that
+        # outlived a restart of the engine would fail the call that gets it, and a new one costs 0.1 ms.
+        connector: aiohttp.BaseConnector
+        if address.path:
+            connector = aiohttp.UnixConnector(address.path, limit=0, force_close=True)
+            url = "http://docker"
+        else:
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
+            url = f"{'https' if address.tls else 'http'}://{address.host}:{address.port}"
+        session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            read_bufsize=MAX_EVENT,
+        )
+        async with session:
+            docker = aiodocker.Docker(url=url, connector=connector, session=session)
+            yield cls(docker, address, call_timeout_s)
+
+    # --- the engine itself --------------------------------------------------------------------------
+
+    async def info(self) -> EngineInfo:
+        """Which engine this is and what it can do."""
+        async with self._call("info"):
+            version, info = await asyncio.gather(self._docker.version(), self._docker.system.info())
+        return EngineInfo.parse(version, info, self._docker.api_version)
+
+    async def ping(self) -> None:
+        """Returns when the engine answers."""
+        async with self._call("ping"), self._docker._query("_ping", versioned_api=False) as response:
+            await response.read()
+
+    async def image(self, reference: str) -> ImageInfo | None:
+        """The image of this reference or id; None where there is none."""
+        try:
+            async with self._call("image inspect"):
+                return ImageInfo.parse(await self._docker.images.inspect(reference))
+        except ImageMissing:
+            return None
+
+    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
+        """What happens to containers with these labels, from now on, without an end of its own.
+
+        Raises EngineUnavailable when the engine closes the stream. What happened between two streams is not
+        told: list the containers after each beginning.
+        """
+        filters = {"type": ["container"], "label": _label_filter(labels)}
+        async with self._call("events"):
+            response = await self._docker._do_query("events", "GET", params={"filters": json.dumps(filters)})
+        try:
+            with translated("events"):
+                async for line in response.content:
+                    if line.strip():
+                        yield EngineEvent.parse(json.loads(line))
+        finally:
+            response.close()
+        raise EngineUnavailable("events: the engine closed the stream")
+
+    # --- containers ---------------------------------------------------------------------------------
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Makes a container and returns its id. Raises ImageMissing, NameConflict, StartFailed."""
+        return await self.create_from(create_body(spec), spec.name)
+
+    async def create_from(self, body: Mapping[str, Any], name: str) -> str:
+        """As `create`, from a request body as it goes to the engine."""
+        async with self._call("create", refused=StartFailed):
+            container = await self._docker.containers.create(dict(body), name=name)
+        return container.id
+
+    async def attach(self, container: str) -> AttachStream:
+        """The container's streams. Attach before start: after it the first output may be gone.
+
+        Raises ContainerGone. The caller closes the stream and reads it without pause until then.
+        """
+        async with self._call("attach"):
+            return await open_attach(self._address, self._docker.api_version, container, self._call_timeout_s)
+
+    async def start(self, container: str) -> None:
+        """Raises ContainerGone, StartFailed with the engine's reason."""
+        async with self._call("start", refused=StartFailed):
+            await self._docker.containers.container(container).start()
+
+    async def kill(self, container: str, signal: str = "KILL") -> bool:
+        """Sends PID 1 a signal. False where the container had ended before or is gone."""
+        try:
+            async with self._call("kill"):
+                await self._docker.containers.container(container).kill(signal=signal)
+        except ContainerGone:
+            return False
+        return True
+
+    async def wait(self, container: str, within_s: float) -> int:
+        """Waits for the end of a container that was started; its exit code. Raises ContainerGone."""
+        async with self._call("wait", within_s):
+            answer = await self._docker.containers.container(container).wait(condition="not-running")
+        return int(answer["StatusCode"])
+
+    async def remove(self, container: str) -> None:
+        """Kills and removes; returns when it is gone, also when it was gone before."""
+        handle = self._docker.containers.container(container)
+        try:
+            async with self._call("remove"):
+                try:
+                    await handle.delete(force=True, v=True)
+                except DockerError as error:
+                    if error.status != 409:  # 409: another call is removing it at this moment
+                        raise
+                    await handle.wait(condition="removed")
+        except ContainerGone:
+            pass
+
+    async def inspect(self, container: str) -> ContainerState:
+        """Raises ContainerGone."""
+        return ContainerState.parse(await self.inspect_raw(container))
+
+    async def inspect_raw(self, container: str) -> dict[str, Any]:
+        """The engine's whole document, for the read-back of what it made. Raises ContainerGone."""
+        async with self._call("inspect"):
+            return await self._docker.containers.container(container).show()
+
+    async def list(self, labels: Mapping[str, str]) -> list[ContainerSummary]:
+        """All containers with these labels, running or not."""
+        filters = json.dumps({"label": _label_filter(labels)})
+        async with self._call("list"):
+            rows = await self._docker._query_json("containers/json", params={"all": 1, "filters": filters})
+        return [ContainerSummary.parse(row) for row in rows]
+
+    async def update(
+        self, container: str, *, memory_bytes: int | None = None, pids: int | None = None
+    ) -> None:
+        """Changes limits of a container in place. Raises ContainerGone, StartFailed where it is refused.
+
+        Memory cannot go below what is in use; swap stays off: both limits move together.
+        """
+        body: dict[str, int] = {}
+        if memory_bytes is not None:
+            body |= {"Memory": memory_bytes, "MemorySwap": memory_bytes}
+        if pids is not None:
+            body["PidsLimit"] = pids
+        async with self._call("update", refused=StartFailed):
+            await self._docker._query_json(f"containers/{container}/update", "POST", data=body)
+
+    # --- one call -----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _call(
+        self, what: str, within_s: float | None = None, refused: type[EngineError] = EngineUnavailable
+    ) -> AsyncIterator[None]:
+        """The frame of a call: its deadline, the API version agreed on, and errors translated.
+
+        `refused` is what an answer becomes that says no and fits no better name.
+        """
+        seconds = self._call_timeout_s if within_s is None else within_s
+        try:
+            async with asyncio.timeout(seconds):
+                with translated(what, self._address, refused):
+                    if not self._version_known:
+                        await self._agree_on_version()
+                    try:
+                        yield
+                    except DockerError as error:
+                        # The engine was replaced beneath us by one that has given up our version.
+                        self._version_known = "client version" not in error.message
+                        raise
+        except TimeoutError:
+            raise EngineTimeout(f"{what}: no answer from the engine within {seconds:g} s") from None
+
+    async def _agree_on_version(self) -> None:
+        """The lowest API version from ours up that the engine speaks: then a newer engine does the same."""
+        version = await self._docker._query_json("version", versioned_api=False)
+        newest = _api(version["ApiVersion"])
+        chosen = max(OLDEST_API, _api(version.get("MinAPIVersion", "1.0")))
+        if newest < chosen:
+            raise EngineUnavailable(
+                f"the engine at {self._address} is {version.get('Version', 'too old')}"
+                f" (API {version['ApiVersion']}); Docker Engine 20.10 (API 1.41) or newer is needed"
+            )
+        self._docker.api_version = f"v{chosen[0]}.{chosen[1]}"
+        self._version_known = True
+
+
+def _api(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
+
+
+def _label_filter(labels: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in labels.items()]

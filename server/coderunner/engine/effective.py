@@ -1,0 +1,56 @@
+"""What the engine really made of a request: the settings' table against its own account.
+
+The engine ignores keys that it does not know and drops what its kernel cannot do, both in silence. What it
+cannot say itself (whether a bound holds) is the canary's to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from coderunner.engine.containers import SETTINGS
+
+_MERGED = frozenset({"Env", "Labels", "HostConfig.Ulimits"})
+"""Where the image or the engine's own configuration adds to what was asked: ours must be among it."""
+
+
+def compare(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
+    """Every setting of a create `body` that an inspect `document` shows otherwise, in words; [] if none."""
+    return [
+        difference
+        for setting in SETTINGS
+        if (asked := _look_up(body, setting.key)) is not None
+        and (difference := _difference(setting.key, asked, _made(document, setting.key))) is not None
+    ]
+
+
+def _made(document: Mapping[str, Any], key: str) -> Any:
+    return _look_up(document, key if key.startswith("HostConfig.") else f"Config.{key}")
+
+
+def _look_up(document: Mapping[str, Any], key: str) -> Any:
+    here: Any = document
+    for part in key.split("."):
+        here = here.get(part) if isinstance(here, Mapping) else None
+    return here
+
+
+def _difference(key: str, asked: Any, made: Any) -> str | None:
+    if key in _MERGED:
+        missing = _missing(asked, made or type(asked)())
+        return f"{key}: asked for {missing}, which the engine did not set" if missing else None
+    if asked == made or (not asked and not made):  # the engine shows an empty list also as null
+        return None
+    return f"{key}: asked for {_short(asked)}, the engine made {_short(made)}"
+
+
+def _missing(asked: Any, made: Any) -> Any:
+    if isinstance(asked, Mapping):
+        return {name: value for name, value in asked.items() if made.get(name) != value}
+    return [item for item in asked if item not in made]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "…"

@@ -1,0 +1,59 @@
+"""The engine's failures in our own words: status codes, broken connections, answers that make no sense."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+from aiodocker.exceptions import DockerError
+
+from coderunner.engine.attach import Address
+from coderunner.errors import ContainerGone, EngineError, EngineUnavailable, ImageMissing, NameConflict
+
+NO_ENGINE = 900  # aiodocker's status for 'cannot connect'
+
+
+@contextmanager
+def translated(
+    what: str, address: Address | None = None, refused: type[EngineError] = EngineUnavailable
+) -> Iterator[None]:
+    """Foreign errors become ours. `refused` is for an answer that says no and fits no better name.
+
+    A TimeoutError passes: whose deadline it was is the caller's to know.
+    """
+    try:
+        yield
+    except DockerError as error:
+        raise _our_error(what, error, address, refused) from error
+    except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error, TimeoutError):
+            raise
+        where = f" at {address}" if address else ""
+        reason = str(error) or type(error).__name__
+        raise EngineUnavailable(f"{what}: the engine{where} broke off: {reason}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineUnavailable(f"{what}: the answer is not an engine's: {error!r}") from error
+
+
+def _our_error(
+    what: str, error: DockerError, address: Address | None, refused: type[EngineError]
+) -> EngineError:
+    words = error.message.strip()
+    lower = words.lower()
+    if error.status == NO_ENGINE:
+        return EngineUnavailable(
+            f"{what}: no engine answers at {address} ({words});"
+            " is Docker Engine running, and may this user open its socket?"
+        )
+    if error.status == 404 and "no such image" in lower:
+        return ImageMissing(f"{what}: {words}. Build the images: `make images`.")
+    if error.status == 404 and "no such container" in lower:
+        return ContainerGone(f"{what}: {words}")
+    if error.status == 409 and "already in use" in lower:
+        return NameConflict(f"{what}: {words}")
+    if error.status == 409 and "is not running" in lower:
+        return ContainerGone(f"{what}: {words}")
+    if error.status == 500 and "not running" in lower and what == "kill":
+        return ContainerGone(f"{what}: {words}")
+    return refused(f"{what}: the engine answered {error.status}: {words}")
