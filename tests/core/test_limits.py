@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from coderunner import catalogue
+from coderunner.core.limits import NAMES, OPEN_WISHES, RUN_WISHES, Limits, parse_rules, resolve
+from coderunner.errors import BadLimit, ConfigError
+from hypothesis import given
+from hypothesis import strategies as st
+
+TEXT = (catalogue.FOLDER / "limits.toml").read_text()
+RULES = parse_rules(TEXT)
+
+
+def test_the_declared_defaults():
+    defaults = RULES.defaults
+    minute, mib = 60_000, 1024 * 1024
+    assert (defaults.wall_ms, defaults.cpu_ms) == (10 * minute, minute)
+    assert (defaults.output_bytes, defaults.memory_bytes) == (256 * mib, 256 * mib)
+    assert (defaults.workspace_bytes, defaults.tmp_bytes, defaults.inodes) == (64 * mib, 16 * mib, 8192)
+    assert (defaults.idle_ms, defaults.lifetime_ms) == (15 * minute, 240 * minute)
+    assert (defaults.pids, defaults.cpus) == (128, 1.0)
+
+
+def test_files_in_memory_stay_under_half_of_it():
+    assert 2 * (RULES.defaults.workspace_bytes + RULES.defaults.tmp_bytes) <= RULES.defaults.memory_bytes
+
+
+def test_ceilings_are_for_wishes_only_and_not_below_the_defaults():
+    assert set(RULES.ceilings) == RUN_WISHES | OPEN_WISHES
+    for name, ceiling in RULES.ceilings.items():
+        assert ceiling >= getattr(RULES.defaults, name)
+
+
+def test_without_language_and_wishes_the_defaults_hold():
+    assert resolve(RULES.defaults, {}) == RULES.defaults
+
+
+def test_a_language_goes_before_the_defaults_and_a_wish_before_both():
+    limits = resolve(RULES.defaults, {"pids": 200, "wall_ms": 5}, {"wall_ms": 4}, RULES.ceilings)
+    assert limits == replace(RULES.defaults, pids=200, wall_ms=4)
+
+
+def test_a_wish_reaches_its_ceiling_and_no_further():
+    ceiling = RULES.ceilings["wall_ms"]
+    assert resolve(RULES.defaults, {}, {"wall_ms": ceiling}, RULES.ceilings).wall_ms == ceiling
+    with pytest.raises(BadLimit, match=f"wall_ms may be at most {ceiling}"):
+        resolve(RULES.defaults, {}, {"wall_ms": ceiling + 1}, RULES.ceilings)
+
+
+def test_a_language_above_the_ceiling_lifts_it():
+    limits = resolve(RULES.defaults, {"pids": 1000}, {"pids": 1000}, RULES.ceilings)
+    assert limits.pids == 1000
+
+
+@pytest.mark.parametrize("name", ["cpus", "nofile", "unknown", ""])
+def test_what_cannot_be_wished_for(name):
+    with pytest.raises(BadLimit):
+        resolve(RULES.defaults, {}, {name: 1}, RULES.ceilings)
+
+
+def test_a_run_cannot_wish_for_the_session():
+    with pytest.raises(BadLimit, match="cpu_ms, output_bytes, wall_ms"):
+        resolve(RULES.defaults, {}, {"memory_bytes": 1}, RULES.ceilings, allowed=RUN_WISHES)
+
+
+@pytest.mark.parametrize("wish", [0, -1, True, 1.5, "1", None, float("nan")])
+def test_bad_values(wish):
+    with pytest.raises(BadLimit):
+        resolve(RULES.defaults, {}, {"wall_ms": wish}, RULES.ceilings)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(RUN_WISHES | OPEN_WISHES)), st.integers(-5, 2**40)))
+def test_nothing_exceeds_its_ceiling(wishes):
+    try:
+        limits = resolve(RULES.defaults, {}, wishes, RULES.ceilings)
+    except BadLimit:
+        return
+    for name, ceiling in RULES.ceilings.items():
+        assert 0 < getattr(limits, name) <= ceiling
+    untouched = {f.name for f in fields(Limits)} - set(wishes)
+    assert all(getattr(limits, name) == getattr(RULES.defaults, name) for name in untouched)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("pids = 128", "pids = 0", "pids must be a positive whole number"),
+        ("pids = 128", "pids = true", "pids must be"),
+        ("pids = 128", "pids = 1.5", "pids must be"),
+        ("cpus = 1.0", "cpus = nan", "cpus must be a positive number"),
+        ("inodes = 8192", "inode = 8192", "inode is no limit"),
+        ("inodes = 8192", "", "inodes is missing"),
+        ("[ceilings]", "[ceilings]\nnofile = 5", "nofile cannot be wished for"),
+        ("[defaults]", "[defaults", "limits.toml"),
+        ("[defaults]", "[[defaults]]", "must be a table"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_reason(old, new, problem):
+    assert old in TEXT
+    with pytest.raises(ConfigError, match=problem.replace("[", r"\[")):
+        parse_rules(TEXT.replace(old, new, 1))
+
+
+def test_the_names_are_the_fields():
+    assert tuple(f.name for f in fields(Limits)) == NAMES
