@@ -121,11 +121,13 @@ class AdmissionQueue:
             waiter.future.set_exception(error)
 
     def _after_change(self) -> None:
-        """New positions are told, and the timer stands at the next deadline."""
+        """Who is late is told so, new positions are told, and the timer stands at the next deadline."""
         self._version += 1
         version = self._version
-        self._set_timer()
         now = self._clock()
+        for ticket in self._admission.expire(now):
+            self._answer(ticket, QueueTimeout(retry_after_ms=5000))
+        self._set_timer()
         positions = self._admission.positions(now) if self._waiters else {}
         for ticket_id, position in positions.items():
             waiter = self._waiters.get(ticket_id)
@@ -146,10 +148,4 @@ class AdmissionQueue:
         deadline = self._admission.next_deadline()
         if deadline is not None:
             delay = max(0.0, deadline - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        for ticket in self._admission.expire(self._clock()):
-            self._answer(ticket, QueueTimeout(retry_after_ms=5000))
-        self._after_change()
+            self._timer = asyncio.get_running_loop().call_later(delay, self._after_change)
