@@ -49,7 +49,7 @@ SETTINGS: tuple[Setting, ...] = (
         " are required, attack probes run at start-up.",
     ),
     Setting("HOST", values.host, "127.0.0.1", "Address to listen on; in development a loopback address."),
-    Setting("PORT", values.integer(0, 65535), "8080", "Port to listen on; 0 takes a free one and prints it."),
+    Setting("PORT", values.integer(0, 65535), "3000", "Port to listen on; 0 takes a free one and prints it."),
     Setting(
         "LOG_LEVEL", values.choice("debug", "info", "warning", "error"), "info",
         "How much is logged: debug, info, warning or error.",

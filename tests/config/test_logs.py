@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import pytest
+from coderunner.logs import fields, setup
+
+log = logging.getLogger("coderunner.test")
+
+
+@pytest.fixture
+def logged():
+    """`logged(format, call)` answers what the call has written."""
+    root, own = logging.getLogger(), logging.getLogger("coderunner")
+    before = (list(root.handlers), root.level, own.level)
+
+    def run(format, call, level="info") -> str:
+        stream = io.StringIO()
+        setup(level, format, stream)
+        call()
+        return stream.getvalue()
+
+    yield run
+    root.handlers[:], root.level, own.level = before[0], before[1], before[2]
+    logging.getLogger().manager._clear_cache()  # type: ignore[attr-defined]
+
+
+def test_text(logged):
+    line = logged("text", lambda: log.info("Worker %d initialized", 1, extra=fields(size=4, name="a b")))
+    assert line.endswith("INFO    coderunner.test  Worker 1 initialized  size=4 name=a b\n")
+
+
+def test_json(logged):
+    line = logged("json", lambda: log.warning("Slow", extra=fields(ms=5.5, ids=[1, 2])))
+    document = json.loads(line)
+    assert document.pop("ts").endswith("Z")
+    assert document == {
+        "level": "warning", "logger": "coderunner.test", "msg": "Slow", "ms": 5.5, "ids": [1, 2],
+    }  # fmt: skip
+
+
+def test_a_field_cannot_replace_what_every_line_has(logged):
+    document = json.loads(logged("json", lambda: log.info("real", extra=fields(level="x", msg="forged"))))
+    assert (document["level"], document["msg"]) == ("info", "real")
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize("name", ["token", "group_token", "ADMIN_KEY", "Authorization", "password"])
+def test_secrets_are_masked(logged, format, name):
+    line = logged(format, lambda: log.info("x", extra=fields(**{name: "hunter2"})))
+    assert "hunter2" not in line
+    assert "***" in line
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_words_from_outside_make_no_line_and_no_escape(logged, format):
+    hostile = "a\n2099 ERROR forged \x1b[2J\u2028\x9b"
+    line = logged(format, lambda: log.info("said %s", hostile, extra=fields(path=hostile)))
+    assert line.count("\n") == 1
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_traceback_is_kept(logged, format):
+    def fail():
+        try:
+            raise ValueError("boom")
+        except ValueError:
+            log.exception("Failed")
+
+    line = logged(format, fail)
+    assert "ValueError: boom" in line
+    if format == "json":
+        assert "Traceback" in json.loads(line)["exc"]
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**70, b"\xff", object(), {1: "\udfff"}, float("nan")])
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_no_value_breaks_logging(logged, format, value):
+    line = logged(format, lambda: log.info("x %s", value, extra=fields(value=value)))
+    line.encode("utf-8")
+    assert "coderunner.test" in line
+    if format == "json":
+        assert json.loads(line)["logger"].strip("'") == "coderunner.test"
+
+
+def test_levels(logged):
+    def both():
+        log.debug("ours")
+        logging.getLogger("aiohttp").info("theirs")
+
+    assert logged("text", both) == ""
+    line = logged("text", both, level="debug")
+    assert "ours" in line
+    assert "theirs" not in line
+
+
+def test_a_second_setup_replaces_the_first(logged):
+    first = io.StringIO()
+    setup("info", "text", first)
+    assert "once" in logged("text", lambda: log.info("once"))
+    assert first.getvalue() == ""

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from coderunner.config import SETTINGS, Settings, example_text, load, settings_table
+from coderunner.config.declared import EXAMPLE_ADMIN_KEY
+from coderunner.config.values import show_size, size
+from coderunner.errors import ConfigError
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).parents[2]
+KEY = "0123456789abcdef0123456789abcdef"
+PRODUCTION = {"APP_ENV": "production", "ADMIN_KEY": KEY, "ALLOWED_HOSTS": "run.example.com"}
+
+
+def problems(environ=None, text=None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(environ or {}, text)
+    return caught.value.problems
+
+
+class TestDeclarations:
+    def test_each_setting_is_a_field_and_each_field_a_setting(self):
+        assert [s.field for s in SETTINGS] == [f.name for f in fields(Settings)]
+
+    def test_names_are_unique_and_helped(self):
+        assert len({s.name for s in SETTINGS}) == len(SETTINGS)
+        for setting in SETTINGS:
+            assert setting.name == setting.name.upper()
+            assert setting.help.strip(), setting.name
+
+    @pytest.mark.parametrize("app_env", ["development", "production"])
+    def test_each_default_is_a_good_value(self, app_env):
+        for setting in SETTINGS:
+            text = setting.default_for(app_env)
+            assert text == "" or setting.parse(text) is not None
+
+    def test_the_names_of_the_first_system_are_all_there(self):
+        names = """APP_ENV HOST PORT LOG_LEVEL LOG_FORMAT WORKER_THREADS MAX_CONCURRENT_SESSIONS
+            MAX_QUEUE_SIZE QUEUE_TIMEOUT DOCKER_MEMORY DOCKER_CPUS DOCKER_TIMEOUT DOCKER_CMD_TIMEOUT SESSION_TTL
+            CLEANUP_INTERVAL NETWORK_PREFIX MAX_FILE_SIZE MAX_FILES_PER_SESSION ALLOWED_ORIGINS ADMIN_KEY"""
+        assert set(names.split()) <= {s.name for s in SETTINGS}
+
+
+class TestDefaults:
+    def test_development(self):
+        settings = load({})
+        assert not settings.production
+        assert (settings.host, settings.port, settings.log_format) == ("127.0.0.1", 3000, "text")
+        assert (settings.max_concurrent_sessions, settings.max_queue_size) == (50, 200)
+        assert (settings.queue_timeout, settings.worker_threads) == (60_000, 4)
+        assert (settings.docker_memory, settings.docker_cpus) == (256 * 1024**2, 1.0)
+        assert (settings.admin_key, settings.docker_host, settings.docker_runtime) == (None, None, None)
+        assert (settings.languages, settings.allowed_origins, settings.trusted_proxies) == ((), (), ())
+
+    def test_production(self):
+        settings = load(PRODUCTION)
+        assert settings.production
+        assert settings.log_format == "json"
+        assert settings.sessions_per_address == 10
+        assert settings.trusted_proxies == ("127.0.0.1/32", "::1/128")
+
+    def test_the_file_is_read_and_the_environment_goes_before_it(self):
+        settings = load({"PORT": "9000"}, "PORT=8000\nHOST=localhost\n")
+        assert (settings.port, settings.host) == (9000, "localhost")
+
+    def test_an_empty_value_is_the_default(self):
+        assert load({"PORT": ""}, "LOG_LEVEL=\nDOCKER_CPUS=  # none\n") == load({})
+
+    def test_other_names_in_the_environment_are_none_of_ours(self):
+        assert load({"PATH": "/bin", "PROT": "1"}) == load({})
+
+    def test_a_secret_is_not_shown(self):
+        assert KEY not in repr(load(PRODUCTION))
+
+
+class TestFile:
+    @pytest.mark.parametrize(
+        ("line", "port"),
+        [
+            ("PORT=1", 1), ("PORT = 2", 2), ("export PORT=3", 3), ('PORT="4"', 4), ("PORT='5'  # five", 5),
+            ("PORT=6 # six", 6), ("  PORT=7  ", 7), ("\ufeffPORT=8", 8), ("PORT=9\r", 9),
+        ],
+    )  # fmt: skip
+    def test_ways_to_write_a_line(self, line, port):
+        assert load({}, line + "\n# comment\n\n").port == port
+
+    def test_a_hash_inside_a_value_stays(self):
+        key = "a#b" + KEY
+        text = f"APP_ENV=production\nALLOWED_HOSTS=x\nADMIN_KEY={key}\n"
+        assert load({}, text).admin_key == key
+
+    def test_a_misspelled_name_is_told_with_the_nearest(self):
+        assert problems(text="\n\nMAX_CONCURENT_SESSIONS=5") == [
+            ".env line 3: MAX_CONCURENT_SESSIONS is no setting; did you mean MAX_CONCURRENT_SESSIONS?"
+        ]
+        assert problems(text="port=5") == [".env line 1: port is no setting; did you mean PORT?"]
+        assert problems(text="QWERTZ=5") == [".env line 1: QWERTZ is no setting; remove the line"]
+
+    def test_a_line_that_is_no_setting(self):
+        assert problems(text="PORT 5") == [
+            ".env line 1: this is no setting; write NAME=value, or begin the line with #"
+        ]
+
+    def test_one_setting_twice(self):
+        assert problems(text="PORT=1\nHOST=\nPORT=2") == [
+            ".env line 3: PORT stands already on line 1; keep one of them"
+        ]
+
+
+class TestProblems:
+    def test_all_are_told_at_once_each_with_its_line(self):
+        found = problems({"WORKER_THREADS": "0"}, "PORT=http\nHSOT=x\nDOCKER_MEMORY=4k\nLOG_LEVEL=loud\n")
+        assert found == [
+            ".env line 2: HSOT is no setting; did you mean HOST?",
+            ".env line 1: PORT cannot be 'http'; write a whole number from 0 to 65535",
+            ".env line 4: LOG_LEVEL cannot be 'loud'; write one of: debug, info, warning, error",
+            "environment: WORKER_THREADS cannot be '0'; write a whole number from 1 to 64",
+            ".env line 3: DOCKER_MEMORY cannot be '4k'; write a size from 32m to 1024g, in bytes or with k, m"
+            " or g",
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("PORT", "-1"), ("PORT", "65536"), ("PORT", "1e3"), ("PORT", "８０"), ("DOCKER_CPUS", "nan"),
+            ("DOCKER_CPUS", "0"), ("DOCKER_CPUS", "inf"), ("DOCKER_MEMORY", "256mx"),
+            ("QUEUE_TIMEOUT", "60s"),
+            ("HOST", "http://x"), ("HOST", "a b"), ("ALLOWED_ORIGINS", "https://a.com/"),
+            ("ALLOWED_ORIGINS", "a.com"), ("ALLOWED_ORIGINS", "*"), ("ALLOWED_HOSTS", "https://a.com"),
+            ("TRUSTED_PROXIES", "10.0.0.0/99"), ("TRUSTED_PROXIES", "localhost"), ("DOCKER_HOST", "docker"),
+            ("INSTANCE_NAME", "My Server"), ("CANARY", "yes"), ("APP_ENV", "test"),
+        ],
+    )  # fmt: skip
+    def test_bad_values(self, name, value):
+        [problem] = problems({name: value})
+        assert problem.startswith(f"environment: {name} cannot be ")
+        assert "; write " in problem
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "example.com", "::"])
+    def test_development_is_for_the_own_machine(self, host):
+        [problem] = problems({"HOST": host})
+        assert "write HOST=127.0.0.1, or set APP_ENV=production" in problem
+        assert load(PRODUCTION | {"HOST": host}).host == host
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+    def test_loopback_names(self, host):
+        assert load({"HOST": host}).host == host
+
+    def test_what_production_requires(self):
+        found = problems({"APP_ENV": "production"})
+        assert [p.split(" is ")[0] for p in found] == [".env: ALLOWED_HOSTS", ".env: ADMIN_KEY"]
+        assert "openssl rand -hex 32" in found[1]
+
+    @pytest.mark.parametrize("key", ["short", KEY[:31], "a" * 40, "abababababababababababababababababab"])
+    def test_a_weak_key_is_refused_and_not_repeated(self, key):
+        [problem] = problems(PRODUCTION | {"ADMIN_KEY": key})
+        assert "ADMIN_KEY is too easy to guess" in problem
+        assert key not in problem
+
+    def test_a_malformed_key_is_not_repeated(self):
+        [problem] = problems(PRODUCTION | {"ADMIN_KEY": KEY + "\x07"})
+        assert KEY not in problem
+
+    def test_the_examples_key_is_refused(self):
+        [problem] = problems(PRODUCTION | {"ADMIN_KEY": EXAMPLE_ADMIN_KEY})
+        assert "still the example's" in problem
+
+    @pytest.mark.parametrize(
+        ("given", "begin"),
+        [
+            ({"DOCKER_CMD_TIMEOUT": "40000"}, "environment: DOCKER_CMD_TIMEOUT is 40000, above DOCKER_"),
+            ({"SESSION_TTL": "60000"}, "environment: SESSION_TTL is 60000, below SESSION_IDLE_TIMEOUT"),
+            ({"SESSION_RESUME_MIN": "1000000"}, "environment: SESSION_RESUME_MIN is 1000000, above"),
+            ({"MAX_CONCURRENT_SESSIONS": "2000"}, ".env: SESSION_UID_COUNT is 1024"),
+        ],
+    )
+    def test_settings_that_do_not_fit_together(self, given, begin):
+        [problem] = problems(given)
+        assert problem.startswith(begin)
+
+    @given(st.dictionaries(st.sampled_from([s.name for s in SETTINGS]), st.text(max_size=12)), st.text())
+    def test_nothing_but_a_list_of_problems(self, environ, text):
+        try:
+            settings = load(environ, text)
+        except ConfigError:
+            return
+        assert isinstance(settings, Settings)
+
+
+class TestDocuments:
+    def test_the_example_in_the_repository_is_the_declarations(self):
+        path = ROOT / ".env.production.example"
+        assert path.read_text(encoding="utf-8") == example_text(), "make it anew: settings --example"
+
+    def test_the_example_names_every_setting_once(self):
+        lines = [line.partition("=")[0] for line in example_text().splitlines() if not line.startswith("#")]
+        assert [line for line in lines if line] == [s.name for s in SETTINGS]
+
+    def test_the_example_is_refused_only_for_its_key(self):
+        [problem] = problems(text=example_text())
+        assert "ADMIN_KEY is still the example's" in problem
+
+    def test_the_example_with_a_key_is_good(self):
+        settings = load({}, example_text().replace(EXAMPLE_ADMIN_KEY, KEY))
+        assert settings == load(PRODUCTION | {"ALLOWED_HOSTS": "coderunner.example.com"})
+
+    def test_the_page_has_the_table_of_the_declarations(self):
+        assert settings_table() in (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"), (
+            "make it anew: settings --table"
+        )
+
+
+@given(st.integers(1, 2**40))
+def test_sizes_are_shown_as_they_are_read(value):
+    assert size(1, 2**41)(show_size(value)) == value
+
+
+@pytest.mark.parametrize("text", ["256m", "256M", "256MB", "256mib", "268435456", "262144k"])
+def test_ways_to_write_a_size(text):
+    assert size(1, 2**40)(text) == 256 * 1024**2
