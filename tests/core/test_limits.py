@@ -54,6 +54,35 @@ def test_a_language_above_the_ceiling_lifts_it():
     assert limits.pids == 1000
 
 
+def test_a_wish_reaches_its_floor_and_no_further():
+    floor = RULES.floors["pids"]
+    assert RULES.wish(RULES.defaults, {"pids": floor}, OPEN_WISHES).pids == floor
+    with pytest.raises(BadLimit, match=f"pids must be at least {floor}"):
+        RULES.wish(RULES.defaults, {"pids": floor - 1}, OPEN_WISHES)
+
+
+def test_floors_lie_below_the_defaults():
+    for name, floor in RULES.floors.items():
+        assert floor <= getattr(RULES.defaults, name)
+
+
+def test_no_wish_outlives_the_servers_own_setting():
+    rules = RULES.under(memory_bytes=2**28, cpus=0.5, lifetime_ms=600_000, idle_ms=60_000)
+    assert (rules.defaults.lifetime_ms, rules.defaults.idle_ms, rules.defaults.cpus) == (600_000, 60_000, 0.5)
+    for name in ("lifetime_ms", "idle_ms"):
+        assert getattr(rules.wish(rules.defaults, {name: 600_000}, OPEN_WISHES), name) == 600_000
+        with pytest.raises(BadLimit):
+            rules.wish(rules.defaults, {name: 600_001}, OPEN_WISHES)
+
+
+@pytest.mark.parametrize("mib", [32, 64, 100, 256, 1024])
+def test_what_is_kept_in_memory_fits_in_half_of_it(mib):
+    limits = resolve(replace(RULES.defaults, memory_bytes=mib << 20), {})
+    assert 0 < limits.tmp_bytes < limits.workspace_bytes
+    assert 2 * (limits.workspace_bytes + limits.tmp_bytes) <= limits.memory_bytes
+    assert (limits.workspace_bytes == RULES.defaults.workspace_bytes) == (mib > 64 + 64)
+
+
 @pytest.mark.parametrize("name", ["cpus", "nofile", "unknown", ""])
 def test_what_cannot_be_wished_for(name):
     with pytest.raises(BadLimit):
@@ -80,6 +109,8 @@ def test_nothing_exceeds_its_ceiling(wishes):
     for name, ceiling in RULES.ceilings.items():
         assert 0 < getattr(limits, name) <= ceiling
     untouched = {f.name for f in fields(Limits)} - set(wishes)
+    if "memory_bytes" in wishes:
+        untouched -= {"workspace_bytes", "tmp_bytes"}
     assert all(getattr(limits, name) == getattr(RULES.defaults, name) for name in untouched)
 
 
@@ -93,6 +124,7 @@ def test_nothing_exceeds_its_ceiling(wishes):
         ("inodes = 8192", "inode = 8192", "inode is no limit"),
         ("inodes = 8192", "", "inodes is missing"),
         ("[ceilings]", "[ceilings]\nnofile = 5", "nofile cannot be wished for"),
+        ("[floors]", "[floors]\nnofile = 5", "nofile cannot be wished for"),
         ("[defaults]", "[defaults", "limits.toml"),
         ("[defaults]", "[[defaults]]", "must be a table"),
     ],

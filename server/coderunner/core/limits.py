@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from coderunner.errors import BadLimit, ConfigError
@@ -36,15 +36,30 @@ class Limits:
     lifetime_ms: int
 
 
-NAMES = tuple(field.name for field in fields(Limits))
+NAMES = tuple(each.name for each in fields(Limits))
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """`limits.toml`: the defaults, and how far a client's wishes may go."""
+    """`limits.toml`: the defaults, and between what a client's wishes may lie."""
 
     defaults: Limits
     ceilings: Mapping[str, int]
+    floors: Mapping[str, int] = field(default_factory=dict)
+
+    def under(self, *, memory_bytes: int, cpus: float, lifetime_ms: int, idle_ms: int) -> LimitRules:
+        """With what the server's settings say. No wish makes a session outlive `lifetime_ms`."""
+        ceilings = {**self.ceilings, "lifetime_ms": lifetime_ms}
+        for name in ("idle_ms", "wall_ms"):
+            ceilings[name] = min(ceilings.get(name, 0), lifetime_ms)
+        defaults = replace(
+            self.defaults, memory_bytes=memory_bytes, cpus=cpus, lifetime_ms=lifetime_ms, idle_ms=idle_ms
+        )
+        return LimitRules(defaults, ceilings, self.floors)
+
+    def wish(self, base: Limits, wishes: Mapping[str, int], allowed: frozenset[str]) -> Limits:
+        """`base` with the client's wishes. Raises BadLimit as `resolve`, and for a wish below its floor."""
+        return resolve(base, {}, wishes, self.ceilings, self.floors, allowed=allowed)
 
 
 def parse_rules(text: str) -> LimitRules:
@@ -56,14 +71,16 @@ def parse_rules(text: str) -> LimitRules:
     problems: list[str] = []
     defaults = check_table(document.get("defaults", {}), "limits.toml [defaults]", problems)
     ceilings = check_table(document.get("ceilings", {}), "limits.toml [ceilings]", problems)
+    floors = check_table(document.get("floors", {}), "limits.toml [floors]", problems)
     for name in NAMES:
         if name not in defaults:
             problems.append(f"limits.toml [defaults]: {name} is missing")
-    for name in sorted(ceilings.keys() - RUN_WISHES - OPEN_WISHES):
-        problems.append(f"limits.toml [ceilings]: {name} cannot be wished for; remove it")
+    for table, entries in (("ceilings", ceilings), ("floors", floors)):
+        for name in sorted(entries.keys() - RUN_WISHES - OPEN_WISHES):
+            problems.append(f"limits.toml [{table}]: {name} cannot be wished for; remove it")
     if problems:
         raise ConfigError(problems)
-    return LimitRules(Limits(**defaults), {name: int(value) for name, value in ceilings.items()})
+    return LimitRules(Limits(**defaults), ceilings, floors)
 
 
 def check_table(table: Any, where: str, problems: list[str]) -> dict[str, Any]:
@@ -96,14 +113,15 @@ def resolve(
     language: Mapping[str, Any],
     wishes: Mapping[str, int] | None = None,
     ceilings: Mapping[str, int] | None = None,
+    floors: Mapping[str, int] | None = None,
     *,
     allowed: frozenset[str] = RUN_WISHES | OPEN_WISHES,
 ) -> Limits:
     """The limits in force: the defaults, then the language's own, then the client's wishes.
 
-    A wish may always go below what would be in force without it, and above it up to the ceiling. Raises
-    BadLimit for a wish that is not `allowed` here, not positive, or above its ceiling (the greater of the
-    ceiling and what the language has anyhow).
+    A wish may go down to the floor, and up to the ceiling or what is in force without it, whichever is
+    greater. Raises BadLimit for a wish that is not `allowed` here, or lies outside of that. The file systems
+    in memory are made to fit in half of the memory.
     """
     limits = replace(defaults, **language)
     for name, wish in (wishes or {}).items():
@@ -114,5 +132,17 @@ def resolve(
         ceiling = max(getattr(limits, name), (ceilings or {}).get(name, 0))
         if wish > ceiling:
             raise BadLimit(f"{name} may be at most {ceiling}")
+        floor = min(getattr(limits, name), (floors or {}).get(name, 1))
+        if wish < floor:
+            raise BadLimit(f"{name} must be at least {floor}")
         limits = replace(limits, **{name: wish})
-    return limits
+    return _fitting(limits)
+
+
+def _fitting(limits: Limits) -> Limits:
+    """What stands in a tmpfs is memory: a full workspace must not be the program's death by oom."""
+    half = limits.memory_bytes // 2
+    if limits.workspace_bytes + limits.tmp_bytes <= half:
+        return limits
+    tmp = min(limits.tmp_bytes, half // 4)
+    return replace(limits, tmp_bytes=tmp, workspace_bytes=min(limits.workspace_bytes, half - tmp))
