@@ -72,6 +72,7 @@ TABLE = {
     "container gone, memory": (Evidence(main=UNSEEN, oom_kills=1), "engine_lost", ("memory",)),
     "container removed by us": (Evidence(intent=Intent.SESSION_CLOSED), "session_closed", ()),
     "program after a good compile not seen": (Evidence(compile=OK), "engine_lost", ()),
+    "killed between compiler and program": (Evidence(compile=OK, intent=Intent.KILLED), "killed", ()),
     "supervisor killed": (Evidence(main=UNSEEN, supervisor_lost=True), "signaled", ()),
     "supervisor killed by us": (Evidence(main=UNSEEN, supervisor_lost=True, intent=Intent.KILLED), "killed",
                                 ()),
@@ -127,7 +128,7 @@ def test_nothing_is_said_without_its_evidence(evidence):
         assert evidence.compile not in (None, OK)
     if reason == ExitReason.ENGINE_LOST:
         assert evidence.intent is None
-        assert not evidence.supervisor_lost or evidence.compile == OK
+        assert not evidence.supervisor_lost
     assert ("memory" in hits) == (evidence.oom_kills > 0)
     assert not shared or "memory" in hits
 

@@ -88,8 +88,10 @@ class Evidence:
 
     @property
     def last(self) -> Ended:
-        """The end that ended the channel."""
-        return self.main or self.compile or Ended()
+        """The end that ended the channel. After a good compile without a program's end, nobody saw it."""
+        if self.main is None and self.compile is not None and self.compile.code != 0:
+            return self.compile
+        return self.main or Ended()
 
 
 class Verdict(NamedTuple):
@@ -123,8 +125,7 @@ def _reason(evidence: Evidence) -> ExitReason:
     if qualifies_for_oom(evidence):
         return ExitReason.OOM
     if evidence.main is None:
-        # Only a compiler that failed is the last: after a good one, the program's own end is missing.
-        return ExitReason.ENGINE_LOST if last.code == 0 else ExitReason.COMPILE_FAILED
+        return ExitReason.COMPILE_FAILED
     return ExitReason.EXITED if last.signal is None else ExitReason.SIGNALED
 
 
