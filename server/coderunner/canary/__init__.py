@@ -1,0 +1,7 @@
+"""The canary: before the server serves, a container like every other attacks itself."""
+
+from coderunner.canary.program import expectation
+from coderunner.canary.run import CanaryUnfinished, run_canary
+from coderunner.canary.verdict import Finding, Verdict
+
+__all__ = ["CanaryUnfinished", "Finding", "Verdict", "expectation", "run_canary"]

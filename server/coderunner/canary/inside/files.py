@@ -1,0 +1,166 @@
+"""What can be read and written, and how much of it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import resource
+import stat
+from typing import Any
+
+from coderunner.canary.inside.tools import (
+    SCRATCH,
+    SHM,
+    TMP,
+    WORKSPACE,
+    create,
+    expect,
+    expect_limit,
+    in_child,
+    probe,
+    refused,
+    scratch,
+)
+
+RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8  # statvfs flags of Linux
+
+READ_ONLY = ("/", "/etc", "/usr", "/opt", "/var/tmp", "/sys")
+# Mounts that are writable by their flags; of /proc, /dev and /sys/fs/cgroup (on cgroup v1 a tmpfs that holds
+# the read-only groups) an unprivileged user can write nothing that matters, which `UNWRITABLE` tries.
+WRITABLE_MOUNTS = frozenset(
+    {WORKSPACE, TMP, SHM, "/dev", "/dev/pts", "/dev/mqueue", "/dev/console", "/proc", "/sys/fs/cgroup"}
+)
+UNWRITABLE = (
+    "/canary", "/etc/canary", "/usr/local/bin/canary", "/opt/canary", "/var/tmp/canary", "/run/lock/canary",
+    "/dev/canary", "/sys/fs/cgroup/canary", "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/pids/pids.max",
+    "/etc/passwd", "/etc/hosts", "/etc/resolv.conf",
+    "/proc/sys/kernel/hostname", "/proc/sys/vm/overcommit_memory", "/proc/sysrq-trigger",
+)  # fmt: skip
+DEVICES = frozenset(
+    {"console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
+     "stdout", "tty", "urandom", "zero"}
+)  # fmt: skip
+
+
+@probe("read_only", "the image and the kernel's settings cannot be written")
+def _(want: dict[str, Any]) -> None:
+    for path in (*READ_ONLY, *want["readonly_paths"]):
+        if os.path.isdir(path):
+            expect(os.statvfs(path).f_flag & RDONLY != 0, f"{path} is mounted writable")
+    with open("/proc/self/mountinfo") as file:
+        mounts = [line.split() for line in file]
+    for _id, _parent, _device, root, point, options, *rest in mounts:
+        writable = "rw" in options.split(",") and root != "/null"  # /null: what a masked file is covered with
+        harmless = point in WRITABLE_MOUNTS and not rest[rest.index("-") + 1].startswith("cgroup")
+        expect(harmless or not writable, f"{point} is mounted writable")
+    for path in UNWRITABLE:
+        refused(f"writing {path}", functools.partial(create, path))
+
+
+@probe("masked", "the files that tell of the host are hidden")
+def _(want: dict[str, Any]) -> str:
+    null, hidden = os.makedev(1, 3), 0
+    for path in want["masked_paths"]:
+        if not os.path.lexists(path):
+            continue
+        hidden += 1
+        if os.path.isdir(path):
+            expect(not os.listdir(path), f"{path} has entries")
+        else:
+            info = os.stat(path)
+            expect(stat.S_ISCHR(info.st_mode) and info.st_rdev == null, f"{path} shows")
+    expect(hidden > 0, "none of the paths exists")
+    return f"{hidden} hidden"
+
+
+@probe("mounts", "writable places take no setuid and no device files; /tmp and shared memory run no programs")
+def _(want: dict[str, Any]) -> None:
+    for path, flags in (
+        (WORKSPACE, NOSUID | NODEV),
+        (TMP, NOSUID | NODEV | NOEXEC),
+        (SHM, NOSUID | NODEV | NOEXEC),
+    ):
+        have = os.statvfs(path).f_flag
+        expect(have & flags == flags, f"{path} has mount flags {have:#x}, promised {flags:#x}")
+    with scratch(TMP + "/canary") as place:
+        with open(place + "/program", "w") as file:
+            file.write("#!/usr/bin/python3 -V\n")
+        os.chmod(place + "/program", 0o755)
+        result, _status = in_child(lambda: refused("running it", lambda: os.execv(place + "/program", ["x"])))
+        expect(result is not None and "Permission denied" in str(result), f"a program in {TMP} ran")
+
+
+@probe("devices", "no devices but the harmless ones")
+def _(want: dict[str, Any]) -> None:
+    names = set(os.listdir("/dev"))
+    blocks = [name for name in names if stat.S_ISBLK(os.lstat("/dev/" + name).st_mode)]
+    expect(names <= DEVICES and not blocks, f"/dev has {sorted(names - DEVICES) + blocks}")
+
+
+@probe("workspace_bytes", "the workspace is bounded in bytes")
+def _(want: dict[str, Any]) -> str:
+    bound = want["workspace_bytes"]
+    taken = fill_bytes(SCRATCH, bound, want["file_bytes"])
+    expect_bytes(taken, bound)
+    return f"{taken} bytes"
+
+
+@probe("workspace_inodes", "the workspace is bounded in files")
+def _(want: dict[str, Any]) -> str:
+    made = fill_inodes(SCRATCH, want["inodes"])
+    expect(made <= want["inodes"], f"took {made} files, promised {want['inodes']}")
+    return f"{made} files"
+
+
+@probe("tmp", "/tmp is bounded in bytes and in files")
+def _(want: dict[str, Any]) -> str:
+    taken = fill_bytes(TMP + "/canary", want["tmp_bytes"], want["file_bytes"])
+    expect_bytes(taken, want["tmp_bytes"])
+    made = fill_inodes(TMP + "/canary", want["tmp_inodes"])
+    expect(made <= want["tmp_inodes"], f"took {made} files, promised {want['tmp_inodes']}")
+    return f"{taken} bytes, {made} files"
+
+
+@probe("shared_memory", "shared memory is bounded, and nobody else's is seen")
+def _(want: dict[str, Any]) -> None:
+    taken = fill_bytes(SHM + "/canary", want["shm_bytes"], want["file_bytes"])
+    expect_bytes(taken, want["shm_bytes"])
+    with open("/proc/sysvipc/shm") as file:
+        segments = file.read().splitlines()[1:]
+    expect(not segments, f"segments of others: {segments}")
+
+
+@probe("file_size", "one file is bounded, also a sparse one")
+def _(want: dict[str, Any]) -> None:
+    expect_limit(resource.RLIMIT_FSIZE, want["file_bytes"], "file size")
+    with scratch(SCRATCH) as place:
+        create(place + "/sparse")
+        refused("a sparse file of 60 GB", lambda: os.truncate(place + "/sparse", 60 * 10**9))
+
+
+def expect_bytes(taken: int, bound: int) -> None:
+    expect(taken < bound + resource.getpagesize(), f"took {taken} bytes, promised {bound}")
+
+
+def fill_bytes(path: str, bound: int, file_bytes: int) -> int:
+    """Writes until refused or past the bound; the bytes that were taken."""
+    taken, block = 0, bytes(256 * 1024)
+    with scratch(path):
+        for number in range(bound // file_bytes + 2):
+            with contextlib.suppress(OSError), open(f"{path}/{number}", "wb", buffering=0) as file:
+                while taken < bound + resource.getpagesize():
+                    taken += file.write(block)
+    return taken
+
+
+def fill_inodes(path: str, bound: int) -> int:
+    """Makes files until refused or past the bound; how many there were."""
+    with scratch(path):
+        for number in range(bound + 1):
+            try:
+                create(f"{path}/{number}")
+            except OSError:
+                return number
+    return bound + 1

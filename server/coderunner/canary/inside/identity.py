@@ -1,0 +1,90 @@
+"""Who the programs of a session are, and what they may become."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import time
+from typing import Any
+
+from coderunner.canary.inside.tools import (
+    SCRATCH,
+    Untried,
+    create,
+    expect,
+    probe,
+    refused,
+    scratch,
+    status_fields,
+)
+
+
+@probe("user", "programs run as an unprivileged user of their own")
+def _(want: dict[str, Any]) -> str:
+    uids, gids, groups = os.getresuid(), os.getresgid(), os.getgroups()
+    expect(set(uids) == {want["uid"]} and 0 not in uids, f"user ids {uids}, promised {want['uid']}")
+    expect(set(gids) == {want["uid"]}, f"group ids {gids}, promised {want['uid']}")
+    expect(set(groups) <= {want["uid"]}, f"supplementary groups {groups}")
+    return f"uid {uids[0]}"
+
+
+@probe("capabilities", "no capability, not even for a setuid program")
+def _(want: dict[str, Any]) -> None:
+    fields = status_fields()
+    sets = {name: fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+    expect(all(int(value, 16) == 0 for value in sets.values()), sets)
+
+
+@probe("no_new_privileges", "no program gains privileges by being executed")
+def _(want: dict[str, Any]) -> None:
+    expect(status_fields()["NoNewPrivs"] == "1", "NoNewPrivs is off")
+
+
+@probe("seccomp", "system calls are filtered")
+def _(want: dict[str, Any]) -> None:
+    expect(status_fields()["Seccomp"] == "2", f"Seccomp mode {status_fields()['Seccomp']}, promised 2")
+
+
+@probe("setuid", "a setuid program does not become root")
+def _(want: dict[str, Any]) -> str:
+    refused("setuid(0)", lambda: os.setuid(0))
+    refused("setgid(0)", lambda: os.setgid(0))
+    places = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin")
+    entries = (entry for place in places if os.path.isdir(place) for entry in os.scandir(place))
+    for entry in entries:
+        info = entry.stat()
+        if info.st_mode & stat.S_ISUID and info.st_uid == 0 and info.st_mode & stat.S_IXOTH:
+            return _run_setuid(entry.path)
+    raise Untried("the image has no setuid program")
+
+
+def _run_setuid(path: str) -> str:
+    null = os.open("/dev/null", os.O_RDWR)
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            for target in range(3):
+                os.dup2(null, target)
+            os.execv(path, [path, "--version"])
+        os._exit(127)
+    os.close(null)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # a process that is not yet reaped still tells its ids
+    ids = status_fields(pid)["Uid"].split()
+    os.waitpid(pid, 0)
+    expect("0" not in ids, f"{path} ran with user ids {ids}")
+    return f"{path} ran with user ids {ids}"
+
+
+@probe("identity", "nobody becomes another user, gives files away, sets the clock or the host's name")
+def _(want: dict[str, Any]) -> None:
+    with scratch(SCRATCH) as place:
+        create(place + "/file")
+        refused("chown to root", lambda: os.chown(place + "/file", 0, 0))
+        refused("a character device", lambda: os.mknod(place + "/c", 0o600 | stat.S_IFCHR, os.makedev(1, 3)))
+        refused("a block device", lambda: os.mknod(place + "/b", 0o600 | stat.S_IFBLK, os.makedev(8, 0)))
+    refused("setting the clock", lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()))
+    refused("setting the host's name", lambda: socket.sethostname("canary"))
+    refused("a higher priority", lambda: os.nice(-1))
+    expect(socket.gethostname() == want["host_name"], f"host name {socket.gethostname()}")

@@ -1,0 +1,158 @@
+"""Processes, memory, and the limits of one process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+from typing import Any
+
+from coderunner.canary.inside.tools import (
+    MIB,
+    PR_SET_DUMPABLE,
+    SCRATCH,
+    Broken,
+    expect,
+    expect_limit,
+    first_to_die,
+    in_child,
+    libc,
+    probe,
+    refused,
+    scratch,
+)
+
+
+@probe("pid_namespace", "only the container's own processes are seen")
+def _(want: dict[str, Any]) -> None:
+    expect(os.getpid() == 1, f"our process id is {os.getpid()}")
+    others = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+    expect(not others, f"other processes: {others}")
+
+
+@probe("pid_1", "PID 1's memory, environment and files cannot be read, and it cannot be killed")
+def _(want: dict[str, Any]) -> None:
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the agent does it
+
+    def attack() -> list[str]:
+        open_ones = []
+        for name, look in (("environ", open), ("mem", open), ("maps", open), ("fd", os.listdir)):
+            with contextlib.suppress(OSError):
+                look(f"/proc/1/{name}")
+                open_ones.append(name)
+        os.kill(1, signal.SIGKILL)
+        return open_ones
+
+    try:
+        result, _status = in_child(attack)
+    finally:
+        libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    expect(result == [], f"readable under /proc/1: {result}")
+
+
+@probe("control_groups", "the limits are in the kernel's own accounts, and the host's groups do not show")
+def _(want: dict[str, Any]) -> None:
+    with open("/proc/self/cgroup") as file:
+        shown = [line for line in file.read().split() if not line.endswith(":/")]
+    expect(not shown, f"groups of the host: {shown}")
+    page, cpus = resource.getpagesize(), want["cpus"]
+    memory = str(want["memory_bytes"] // page * page)  # the kernel counts in pages
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        facts = {"memory.max": memory, "memory.swap.max": "0", "pids.max": str(want["pids"])}
+        quota = "cpu.max"
+    else:
+        facts = {
+            "memory/memory.limit_in_bytes": memory,
+            "memory/memory.memsw.limit_in_bytes": memory,
+            "pids/pids.max": str(want["pids"]),
+        }
+        quota = "cpu/cpu.cfs_quota_us"
+    for name, promised in facts.items():
+        have = _control(name)
+        expect(have == promised, f"{name} is {have}, promised {promised}")
+    share = _control(quota).split()
+    period = int(share[1] if len(share) > 1 else _control("cpu/cpu.cfs_period_us"))
+    expect(
+        share[0].isdigit() and abs(int(share[0]) / period - cpus) < 0.01,
+        f"cpu share {share}, promised {cpus}",
+    )
+
+
+def _control(name: str) -> str:
+    try:
+        with open("/sys/fs/cgroup/" + name) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        raise Broken(f"the kernel keeps no account {name}") from None
+
+
+@probe("open_files", "open files are bounded")
+def _(want: dict[str, Any]) -> None:
+    expect_limit(resource.RLIMIT_NOFILE, want["nofile"], "open files")
+
+
+@probe("core_dumps", "no core dumps")
+def _(want: dict[str, Any]) -> str | None:
+    expect_limit(resource.RLIMIT_CORE, 0, "core dump")
+    with scratch(SCRATCH) as place:
+        os.chdir(place)
+        in_child(os.abort)
+        os.chdir("/")
+        expect(not os.listdir(place), f"a dump was left: {os.listdir(place)}")
+    with open("/proc/sys/kernel/core_pattern") as file:
+        pattern = file.read().strip()
+    return f"the host hands dumps to {pattern}, whatever the limit" if pattern.startswith("|") else None
+
+
+@probe("oom_score", "nobody makes himself safe from the out-of-memory killer")
+def _(want: dict[str, Any]) -> None:
+    with open("/proc/self/oom_score_adj") as file:
+        score = int(file.read())
+
+    def lower() -> None:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(score - 1))
+
+    refused("lowering the score", lower)
+
+
+@probe("processes", "a fork bomb stops at the bound")
+def _(want: dict[str, Any]) -> str:
+    bound = want["pids"]
+    children: list[int] = []
+    try:
+        while len(children) <= bound:
+            pid = os.fork()
+            if pid == 0:
+                first_to_die()
+                signal.pause()
+                os._exit(0)
+            children.append(pid)
+    except OSError as error:
+        expect(error.errno in (errno.EAGAIN, errno.ENOMEM), error)
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            os.waitpid(pid, 0)
+    expect(len(children) < bound, f"{len(children)} processes beside PID 1, promised {bound} in all")
+    return f"{len(children)} beside PID 1"
+
+
+@probe("memory", "memory is bounded, and what goes beyond dies alone")
+def _(want: dict[str, Any]) -> None:
+    bound = want["memory_bytes"] + want["memory_bytes"] // 8
+
+    def attack() -> int:
+        first_to_die()
+        step = 4 * MIB
+        hoard: list[bytes] = []
+        while len(hoard) * step < bound:
+            hoard.append(b"x" * step)
+        return len(hoard) * step
+
+    result, status = in_child(attack)
+    died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    expect(died or "MemoryError" in str(result), f"took {result} bytes, promised {want['memory_bytes']}")

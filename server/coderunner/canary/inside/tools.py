@@ -1,0 +1,110 @@
+"""What the probes have in common: the list of them, ways to say what was seen, children, scratch places."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+WORKSPACE, TMP, SHM = "/workspace", "/tmp", "/dev/shm"
+SCRATCH = WORKSPACE + "/canary"
+MIB = 1024 * 1024
+PR_SET_DUMPABLE = 4
+CLONE_NEWUSER = 0x10000000
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+
+class Broken(Exception):
+    """The bound does not hold; the text says what was seen."""
+
+
+class Untried(Exception):
+    """There is nothing here to try it on."""
+
+
+Probe = Callable[[dict[str, Any]], str | None]
+PROBES: list[tuple[str, str, Probe]] = []
+
+
+def probe(name: str, promise: str) -> Callable[[Probe], Probe]:
+    def add(function: Probe) -> Probe:
+        PROBES.append((name, promise, function))
+        return function
+
+    return add
+
+
+def expect(holds: bool, seen: object) -> None:
+    if not holds:
+        raise Broken(str(seen))
+
+
+def refused(what: str, action: Callable[[], object]) -> str:
+    try:
+        action()
+    except (OSError, ValueError) as error:
+        return f"{what}: {error}"
+    raise Broken(f"{what} succeeded")
+
+
+def system_call(number: int, *arguments: int) -> int:
+    """The negative error number, or what the call gave."""
+    result = int(libc.syscall(ctypes.c_long(number), *(ctypes.c_long(each) for each in arguments)))
+    return -ctypes.get_errno() if result == -1 else result
+
+
+def in_child(action: Callable[[], object]) -> tuple[object, int]:
+    """Runs it in a process of its own: its JSON result (None if it died) and its wait status."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _speak_and_leave(writer, action)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        text = file.read()
+    return (json.loads(text) if text else None), os.waitpid(pid, 0)[1]
+
+
+def _speak_and_leave(writer: int, action: Callable[[], object]) -> NoReturn:
+    try:
+        os.write(writer, json.dumps(action()).encode())
+    except BaseException as error:
+        os.write(writer, json.dumps(f"failed: {error!r}").encode())
+    finally:
+        os._exit(0)
+
+
+def first_to_die() -> None:
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def status_fields(pid: int | str = "self") -> dict[str, str]:
+    with open(f"/proc/{pid}/status") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+
+
+def create(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+@contextlib.contextmanager
+def scratch(path: str) -> Iterator[str]:
+    os.mkdir(path)
+    try:
+        yield path
+    finally:
+        for entry in os.scandir(path):
+            os.unlink(entry.path)
+        os.rmdir(path)
+
+
+def expect_limit(kind: int, value: int, what: str) -> None:
+    have = resource.getrlimit(kind)
+    expect(have == (value, value), f"{what}: limits {have}, promised {value}")
+    refused(f"raising the {what}", lambda: resource.setrlimit(kind, (value, value + 1)))

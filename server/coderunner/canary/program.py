@@ -1,0 +1,64 @@
+"""The canary's program as the command of a container: the probes' sources, and what they should find."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from coderunner.engine.containers import (
+    HOST_NAME,
+    MASKED_PATHS,
+    READONLY_PATHS,
+    SHM_BYTES,
+    TMP_INODES,
+    ContainerSpec,
+)
+
+PACKAGE = "coderunner.canary.inside"
+MODULES = ("tools", "identity", "kernel", "files", "processes", "report")  # each after those that it imports
+LOADER = """\
+import json, sys, types
+for name, text in json.loads(sys.argv[1]):
+    sys.modules[name] = module = types.ModuleType(name)
+    exec(compile(text, name, "exec"), vars(module))
+module.main(json.loads(sys.argv[2]))
+"""
+
+
+@cache
+def sources() -> str:
+    """The probes' modules as JSON: a list of names and texts, in the order to load them."""
+    folder = files(PACKAGE)
+    return json.dumps([[f"{PACKAGE}.{name}", (folder / f"{name}.py").read_text("utf-8")] for name in MODULES])
+
+
+def program_digest() -> str:
+    return hashlib.sha256((LOADER + sources()).encode()).hexdigest()
+
+
+def expectation(spec: ContainerSpec) -> dict[str, Any]:
+    """The bounds that a container of this kind promises, as the probes read them."""
+    limits = spec.limits
+    return {
+        "uid": spec.uid,
+        "host_name": HOST_NAME,
+        "pids": limits.pids,
+        "memory_bytes": limits.memory_bytes,
+        "cpus": limits.cpus,
+        "nofile": limits.nofile,
+        "file_bytes": limits.file_bytes,
+        "workspace_bytes": limits.workspace_bytes,
+        "inodes": limits.inodes,
+        "tmp_bytes": limits.tmp_bytes,
+        "tmp_inodes": TMP_INODES,
+        "shm_bytes": SHM_BYTES,
+        "masked_paths": MASKED_PATHS,
+        "readonly_paths": READONLY_PATHS,
+    }
+
+
+def command(spec: ContainerSpec) -> tuple[str, ...]:
+    return ("/usr/bin/python3", "-I", "-S", "-c", LOADER, sources(), json.dumps(expectation(spec)))

@@ -1,0 +1,106 @@
+"""The canary: a container made like every other, whose program attacks it. It shows which bounds hold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from coderunner.canary.program import command, program_digest
+from coderunner.canary.verdict import ERROR, Finding, Verdict, VerdictCache, verdict_of
+from coderunner.engine.attach import AttachStream
+from coderunner.engine.containers import ContainerSpec, create_body
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.effective import compare
+from coderunner.errors import EngineError, ImageMissing, StartFailed
+
+TIME_S = 30.0  # all probes; they take 0.6 s on two idle cores
+MAX_REPORT = 1024 * 1024
+
+
+class CanaryUnfinished(StartFailed):
+    """The canary could not say whether the bounds hold."""
+
+
+async def run_canary(
+    engine: DockerEngine, spec: ContainerSpec, *, settings_digest: str, cache_dir: Path
+) -> Verdict:
+    """Judges the containers of `spec`'s kind, by a good verdict of before or by an attack.
+
+    `spec` is as for a session, with a name and uid of its own; its command is replaced. A verdict is filed
+    under the image, the engine, its kernel, the settings and the probes. That it could not be had is an error
+    and no verdict: ImageMissing, CanaryUnfinished, and what `DockerEngine` raises.
+    """
+    image = await engine.image(spec.image)
+    if image is None:
+        raise ImageMissing(f"canary: there is no image {spec.image}")
+    info = await engine.info()
+    facts = (image.id, info.id, info.version, info.kernel, str(info.cgroup_version), settings_digest)
+    key = hashlib.sha256("\n".join((*facts, program_digest())).encode()).hexdigest()
+    cache = VerdictCache(cache_dir)
+    known = cache.find(key)
+    if known is not None:
+        return known
+    spec = replace(spec, command=command(spec))
+    body = create_body(spec)
+    document, findings = await attack(engine, body, spec.name)
+    verdict = verdict_of(compare(body, document), findings)
+    failed = [f"{name}: {finding.detail}" for name, finding in findings.items() if finding.outcome == ERROR]
+    if verdict.ok and failed:
+        raise CanaryUnfinished(f"canary: probes failed: {'; '.join(failed)}")
+    with contextlib.suppress(OSError):  # without a cache the next start attacks again
+        cache.keep(key, verdict)
+    return verdict
+
+
+async def attack(
+    engine: DockerEngine, body: Mapping[str, Any], name: str
+) -> tuple[dict[str, Any], dict[str, Finding]]:
+    """Makes the container, runs it to its end and removes it: its inspect document, its probes' findings."""
+    container = await engine.create_from(body, name)
+    try:
+        document = await engine.inspect_raw(container)
+        stream = await engine.attach(container)
+        try:
+            await engine.start(container)
+            findings = await _listen(stream)
+        finally:
+            await stream.close()
+    finally:
+        with contextlib.suppress(EngineError):  # its deadline label leaves it to the sweep
+            await engine.remove(container)
+    return document, findings
+
+
+async def _listen(stream: AttachStream) -> dict[str, Finding]:
+    findings: dict[str, Finding] = {}
+    report = b""
+    try:
+        async with asyncio.timeout(TIME_S):
+            while data := await stream.read():
+                report += data
+                if len(report) > MAX_REPORT:
+                    raise CanaryUnfinished("canary: its report has no end")
+    except TimeoutError:
+        raise CanaryUnfinished(f"canary: not done within {TIME_S:g} s, after {_last(report)}") from None
+    for line in report.splitlines():
+        try:
+            message = json.loads(line)
+            if message.get("done") == len(findings) > 0:
+                return findings
+            findings[message["probe"]] = Finding(message["promise"], message["outcome"], message["detail"])
+        except (ValueError, KeyError, AttributeError):
+            break
+    words = stream.stderr_tail.decode("utf-8", "replace").strip()
+    raise CanaryUnfinished(
+        f"canary: it ended early, after {_last(report)}; {words or 'it said nothing more'}"
+    )
+
+
+def _last(report: bytes) -> str:
+    return repr(report[-300:].decode("utf-8", "replace")) if report else "no output"
