@@ -403,3 +403,13 @@ def table() -> list[Row]:
         for kind in leaves()
         if not issubclass(kind, ConfigError)
     ]
+
+
+def table_text() -> str:
+    """The table as Markdown, as it stands in `docs/protocol.md`."""
+    lines = ["| code | close | retryable | meaning |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{row.code}` | {row.close or ''} | {'yes' if row.retryable else ''} | {row.meaning} |"
+        for row in table()
+    ]
+    return "\n".join(lines) + "\n"
