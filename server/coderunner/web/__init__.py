@@ -1,0 +1,1 @@
+"""HTTP and WebSockets: aiohttp only here.  Sessions know nothing of it."""

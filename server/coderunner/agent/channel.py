@@ -1,0 +1,409 @@
+"""A channel in the agent: one program's terminal or pipes, its journal, its input, its end."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import struct
+import termios
+import time
+
+from . import flow, kernel, supervisor, tree
+from .journal import STDERR, STDOUT, Journal
+from .terminal import Modes
+
+COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
+_CPU_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Channel:
+    """Knows nothing of frames.  The agent's loop calls ``read_*``/``write_input`` when descriptors are
+    ready, and takes what changed from ``changed`` (state) and ``in_acked`` (input offset)."""
+
+    def __init__(self, number, spec, now):
+        self.number = number
+        # The container's own environment is every program's; the language and the run add to it.
+        self.spec = {**spec, "env": {**os.environ, **spec["env"]}}
+        self.tty = spec["mode"] == "tty"
+        self.cols, self.rows = spec["cols"], spec["rows"]
+        self.limits = spec["limits"]
+        self.journal = Journal(flow.JOURNAL, tagged=not self.tty)
+        self.modes = Modes()
+        self.released = 0
+        self.credit = 0
+        self.sent = 0  # output offset up to which the server was sent output
+        self.controlled = False
+        self.exit_acked = False
+        self.phase = COMPILING if spec["compile"] else RUNNING
+        self.phase_offset = 0
+        self.end = None  # offset of the end of output, once drained
+        self.evidence = {}
+        self.intent = None  # why we killed it, recorded before we did
+        self.main_pid = None
+        self.input_offset = 0  # accepted from the server
+        self.in_acked = 0  # written to the program
+        self.eof_at = None
+        self.input_closed = False
+        self.changed = True
+        self.in_ack_due = False
+        self._input = bytearray()
+        self._pending = None  # a phase that ended and is being drained: its record
+        self._kill_until = None
+        self._phase_began = now
+        self._cpu_done_ms = 0
+        self._cpu_check = now
+        self._oom_before = kernel.oom_kills()
+        self._refusals_before = kernel.fork_refusals()
+        self._disk_full = False
+        self._disk_check = now + 1.0
+        self._reports = bytearray()
+        self.supervisor = None
+        self.out = self.err = self.inp = -1
+        self.report = self.go = -1
+        self._start()
+
+    # --- start -------------------------------------------------------------------------------------
+
+    def _start(self):
+        opened = []
+        try:
+            if self.tty:
+                master, slave = os.openpty()
+                opened += [master, slave]
+                fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", self.rows, self.cols, 0, 0))
+                ours, theirs = (master, -1, master), (slave, slave, slave)
+            else:
+                stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
+                opened += [*stdin, *stdout, *stderr]
+                ours, theirs = (stdout[0], stderr[0], stdin[1]), (stdin[0], stdout[1], stderr[1])
+            report, go = os.pipe(), os.pipe()
+            opened += [*report, *go]
+            pid = os.fork()
+        except OSError:
+            for number in opened:
+                os.close(number)
+            raise
+        if pid == 0:
+            supervisor.supervise(self.spec, theirs, report[1], go[0])
+        for number in {*theirs, report[1], go[0]}:
+            os.close(number)
+        self.supervisor = pid
+        self.out, self.err, self.inp = ours
+        self.report, self.go = report[0], go[1]
+        for number in (self.out, self.err, self.inp, self.report):
+            if number >= 0:
+                os.set_blocking(number, False)
+
+    # --- output ------------------------------------------------------------------------------------
+
+    def room(self):
+        """How many bytes may be read from the program now."""
+        bound = flow.readable_until(self.released, controlled=self.controlled, tty=self.tty)
+        most = flow.READ_SIZE if bound is None else bound - self.journal.hi
+        return max(0, min(most, flow.READ_SIZE))
+
+    def wants_output(self):
+        return self.out >= 0 and self.end is None and self.room() > 0
+
+    def read_output(self, descriptor):
+        """Read what is there, once; True when there was something."""
+        room = self.room()
+        if not room:
+            return False
+        try:
+            data = os.read(descriptor, room)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:  # a terminal whose other side is closed
+                raise
+            data = b""
+        if not data:
+            self._close_output(descriptor)
+            return False
+        self._record(STDERR if descriptor == self.err else STDOUT, data)
+        return True
+
+    def _record(self, stream, data):
+        left = self.limits["output_bytes"] - self.journal.hi
+        if len(data) > left:
+            data = data[: max(0, left)]
+            self.stop("output_limit")
+        if data:
+            fallen = self.journal.append(stream, data)
+            if self.tty and fallen:
+                self.modes.feed(fallen)
+            # What fell off cannot be sent any more; the server asks for it and is told of the gap.
+            self.sent = max(self.sent, self.journal.lo)
+
+    def _close_output(self, descriptor):
+        if self.tty:
+            return  # kept open: the supervisor holds the other side until it has been drained
+        os.close(descriptor)
+        if descriptor == self.out:
+            self.out = -1
+        else:
+            self.err = -1
+
+    def output_descriptors(self):
+        return [number for number in (self.out, self.err) if number >= 0]
+
+    def next_output(self):
+        """(stream, offset, bytes) that may be sent now, or None."""
+        upto = min(self.credit, self.journal.hi)
+        if self.sent >= upto:
+            return None
+        stream, data = self.journal.read(self.sent, min(flow.SEND_SIZE, upto - self.sent))
+        offset = self.sent
+        self.sent += len(data)
+        return stream, offset, data
+
+    # --- input -------------------------------------------------------------------------------------
+
+    def accept_input(self, offset, data):
+        """Take input that begins at ``offset``; what we have already is trimmed, what would leave a
+        hole is refused (the server sends from ``input_offset`` again)."""
+        skip = self.input_offset - offset
+        if skip < 0 or skip >= len(data) or self.eof_at is not None and offset >= self.eof_at:
+            return
+        data = data[skip : skip + flow.INPUT_WINDOW - len(self._input)]
+        self._input += data
+        self.input_offset += len(data)
+        self.write_input()
+
+    def accept_eof(self, offset):
+        self.eof_at = offset
+        self.write_input()
+
+    def wants_input(self):
+        return bool(self._input) and self.inp >= 0
+
+    def write_input(self):
+        while self._input and self.inp >= 0:
+            try:
+                # Small pieces: a terminal takes what fits, and says how much that was.
+                count = os.write(self.inp, self._input[:4096])
+            except BlockingIOError:
+                break
+            except OSError:  # nobody reads any more
+                count = len(self._input)
+            del self._input[:count]
+            self.in_acked += count
+            self.in_ack_due = True
+        if self.inp < 0 and self._input:
+            self.in_acked += len(self._input)
+            self._input.clear()
+            self.in_ack_due = True
+        if self.eof_at is not None and not self._input and self.in_acked >= self.eof_at and not self.tty:
+            self._close_input()
+
+    def _close_input(self):
+        self.input_closed = True
+        if self.inp >= 0 and self.inp != self.out:
+            os.close(self.inp)
+            self.changed = True
+        self.inp = -1
+
+    # --- control -----------------------------------------------------------------------------------
+
+    def resize(self, cols, rows):
+        self.cols, self.rows = cols, rows
+        if self.tty and self.out >= 0:
+            fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+        self.changed = True
+
+    def repaint(self):
+        """Two changes of size: a full-screen program that sees the same size again paints nothing."""
+        if self.tty and self.out >= 0:
+            for rows in (max(1, self.rows - 1), self.rows):
+                fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, self.cols, 0, 0))
+
+    def signal(self, name):
+        """Send to the foreground process group; whether there was one."""
+        if self.phase == EXITED or self.main_pid is None:
+            return False
+        group = self.main_pid
+        if self.tty:
+            try:
+                group = os.tcgetpgrp(self.out)
+            except OSError:
+                return False
+        if name == "KILL" and group == self.main_pid:
+            self.intent = self.intent or "killed"
+        try:
+            os.killpg(group, getattr(signal, "SIG" + name))
+        except OSError:
+            return False
+        return True
+
+    def stop(self, intent):
+        """Kill the whole tree.  The first intent stays; the end is confirmed by the supervisor's report."""
+        if self.phase == EXITED:
+            return
+        self.intent = self.intent or intent
+        if self._kill_until is None:
+            self._kill_until = time.monotonic() + 1.0
+        self._kill()
+
+    def _kill(self):
+        if self.supervisor is None:
+            return
+        tree.send(self.supervisor, signal.SIGCONT)  # a program may have stopped its own supervisor
+        tree.kill(self.supervisor)
+
+    # --- supervisor's reports ----------------------------------------------------------------------
+
+    def read_reports(self):
+        try:
+            data = os.read(self.report, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            return
+        self._reports += data
+        while True:
+            line, newline, rest = self._reports.partition(b"\n")
+            if not newline:
+                return
+            self._reports = rest
+            self._take(json.loads(line))
+
+    def _take(self, message):
+        now = time.monotonic()
+        if message["event"] == "began":
+            self.main_pid = message["pid"]
+            self._phase_began = self._cpu_check = now
+            if message["phase"] == "run":
+                self.phase, self.phase_offset = RUNNING, self.journal.hi
+            self.changed = True
+        else:
+            self.main_pid = None
+            self._pending = message
+            if message["last"]:
+                self._exited(message)
+
+    def _exited(self, record):
+        """The tree is gone: said at once, whatever output is still on its way."""
+        oom, refusals = kernel.oom_kills(), kernel.fork_refusals()
+        compiled = record if record["phase"] == "compile" else self.evidence.get("compile")
+        self.evidence = {
+            "compile": compiled,
+            "main": record if record["phase"] == "run" else None,
+            "intent": self.intent,
+            "oom_kills": None if oom is None else oom - (self._oom_before or 0),
+            "fork_refusals": None if refusals is None else refusals - (self._refusals_before or 0),
+            "disk_full": self._disk_full or self._look_at_disk(),
+            "supervisor_lost": bool(record.get("supervisor_lost")),
+        }
+        self.phase, self.phase_offset = EXITED, self.journal.hi
+        self.changed = True
+
+    def _look_at_disk(self):
+        return kernel.full(self.spec["workspace"]) or kernel.full("/tmp")
+
+    def supervisor_died(self):
+        """Reaped by PID 1.  Without an 'ended' before, a program killed its supervisor: what it ran has
+        become ours, and nobody can say any more how it ended."""
+        self.supervisor = None
+        if self.end is not None:
+            return
+        self.read_reports()
+        if self._pending is None and self.phase != EXITED:
+            phase = "compile" if self.phase == COMPILING else "run"
+            self._pending = {
+                "event": "ended", "phase": phase, "code": None, "signal": None, "left_behind": 0,
+                "cpu_ms": 0, "memory_peak_bytes": 0, "last": True, "supervisor_lost": True,
+                "wall_ms": round((time.monotonic() - self._phase_began) * 1000),
+            }  # fmt: skip
+            self.main_pid = None
+            self._exited(self._pending)
+
+    # --- the loop's turn ---------------------------------------------------------------------------
+
+    def settle(self):
+        """When a phase has ended and its output is read to the end: let the next begin, or finish."""
+        if self._pending is None or self.end is not None:
+            return
+        for descriptor in self.output_descriptors():
+            while self.read_output(descriptor):
+                pass
+            if descriptor in self.output_descriptors() and not self.room():
+                return  # the client is behind: the rest is read when it has caught up
+        record, self._pending = self._pending, None
+        self._cpu_done_ms += record["cpu_ms"]
+        if record["last"]:
+            self._finish()
+        else:
+            self.evidence["compile"] = record
+            self._phase_began = time.monotonic()
+            os.write(self.go, b"g")
+
+    def _finish(self):
+        self.end = self.journal.hi
+        self.changed = True
+        self._close_input()
+        for number in {self.out, self.err, self.report, self.go} - {-1}:
+            os.close(number)
+        self.out = self.err = self.report = self.go = -1
+        self.write_input()
+
+    def tick(self, now):
+        """Limits in time; the moment at which to look again, or None."""
+        if self.phase == EXITED or self._pending is not None:
+            return None
+        if self._kill_until is not None:
+            if now > self._kill_until and self.supervisor is not None:
+                tree.send(self.supervisor, signal.SIGKILL)  # wedged: PID 1 inherits and kills the rest
+            else:
+                self._kill()
+            return now + 0.02
+        if now >= self._disk_check and not self._disk_full:
+            self._disk_full = self._look_at_disk()
+            self._disk_check = now + 1.0
+        deadline = self._phase_began + self.limits["wall_ms"] / 1000
+        if now >= deadline:
+            self.stop("wall_timeout")
+            return now + 0.02
+        moments = [deadline, self._tick_cpu(now)]
+        return min(moments if self._disk_full else [*moments, self._disk_check])
+
+    def _tick_cpu(self, now):
+        """A tree cannot use up what is left of its CPU time sooner than all CPUs together can give it,
+        so a program that sleeps costs no look at /proc."""
+        if now >= self._cpu_check and self.supervisor is not None:
+            used = self._cpu_done_ms / 1000 + tree.cpu_seconds(self.supervisor, _CPU_TICKS)
+            left = self.limits["cpu_ms"] / 1000 - used
+            if left <= 0:
+                self.stop("cpu_timeout")
+                return now + 0.02
+            self._cpu_check = now + max(0.05, left / self.limits["cpus"])
+        return self._cpu_check
+
+    def state(self):
+        """The whole state, absolute, as JSON."""
+        return {
+            "channel": self.number,
+            "mode": self.spec["mode"],
+            "phase": self.phase,
+            "phase_offset": self.phase_offset,
+            "from": self.journal.lo,
+            "to": self.journal.hi,
+            "sent": self.sent,
+            "released": self.released,
+            "in_acked": self.in_acked,
+            "input_offset": self.input_offset,
+            "input_eof": self.input_closed,
+            "cols": self.cols,
+            "rows": self.rows,
+            "wall_ms": self.limits["wall_ms"],
+            "end": self.end,
+            "evidence": self.evidence if self.phase == EXITED else None,
+        }
+
+    def close(self):
+        """Forget an ended channel."""
+        if self.end is None:
+            self._finish()

@@ -1,0 +1,70 @@
+"""The bounded record of a channel's latest output, addressed by absolute offset.
+
+One offset space for standard output and standard error together, so that what was read in an order is
+replayed in it.  On pipes every byte has a tag beside it that says which of the two it is: twice the
+memory, but a bound that holds for any way of alternating.
+"""
+
+from __future__ import annotations
+
+STDOUT = 1
+STDERR = 2
+
+
+class Journal:
+    """Bytes from ``lo`` to ``hi``; never more than ``limit``, the oldest fall off."""
+
+    def __init__(self, limit, *, tagged, start=0):
+        self.limit = limit
+        self.lo = start
+        self._data = bytearray()
+        self._tags = bytearray() if tagged else None
+
+    @property
+    def hi(self):
+        return self.lo + len(self._data)
+
+    def append(self, stream, data):
+        """Append ``data``; the bytes that fell off for it, oldest first (b"" when none)."""
+        self._data += data
+        if self._tags is not None:
+            self._tags += bytes((stream,)) * len(data)
+        return self.evict(self.hi - self.limit)
+
+    def evict(self, lo):
+        """Drop what is below ``lo``; the dropped bytes."""
+        count = min(lo - self.lo, len(self._data))
+        if count <= 0:
+            return b""
+        dropped = bytes(self._data[:count])
+        del self._data[:count]
+        if self._tags is not None:
+            del self._tags[:count]
+        self.lo += count
+        return dropped
+
+    def reset(self, offset):
+        """Hold nothing, and go on from ``offset``."""
+        self._data.clear()
+        if self._tags is not None:
+            self._tags.clear()
+        self.lo = offset
+
+    def read(self, offset, most):
+        """(stream, bytes) from ``offset``: one stream's bytes, at most ``most``; b"" at the end.
+
+        IndexError below ``lo`` or beyond ``hi``.
+        """
+        if not self.lo <= offset <= self.hi:
+            raise IndexError(f"offset {offset} is not in the journal ({self.lo} to {self.hi})")
+        start = offset - self.lo
+        end = min(start + most, len(self._data))
+        if start >= end:
+            return STDOUT, b""
+        stream = STDOUT
+        if self._tags is not None:
+            stream = self._tags[start]
+            other = self._tags.find(STDERR if stream == STDOUT else STDOUT, start, end)
+            if other >= 0:
+                end = other
+        return stream, bytes(self._data[start:end])

@@ -1,0 +1,59 @@
+"""What the kernel itself says: the container's own counters, and the process attributes we ask for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option, value):
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def hide_memory():
+    """Programs of the same user can no longer read this process's memory, environment or descriptors."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def adopt_orphans():
+    """This process becomes the parent of every orphan among its descendants."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _counter(paths, key):
+    for path in paths:
+        try:
+            with open(path) as file:
+                for line in file:
+                    name, _, value = line.partition(" ")
+                    if name == key:
+                        return int(value)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def oom_kills():
+    """How often the kernel killed for memory in this container; None where it does not say."""
+    return _counter(
+        ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill"
+    )
+
+
+def fork_refusals():
+    """How often the container's limit of processes refused a fork; None where the kernel does not say."""
+    return _counter(("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"), "max")
+
+
+def full(path):
+    """Whether the file system at ``path`` has no byte or no inode left."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return False
+    return status.f_bavail == 0 or (status.f_files > 0 and status.f_favail == 0)

@@ -1,0 +1,421 @@
+"""The agent's event loop: frames in, frames out, programs in between.
+
+One thread, one epoll.  Nothing here waits: standard output may be full for ever (nobody attached, or an
+engine that stands still) and programs still run, limits still hold.  Output is taken from the journals
+only when it can be written, so there is no queue of it; what is queued are replies, one for each call.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import select
+import signal
+import time
+
+from . import VERSION, files, flow, frames, kernel, tree
+from .channel import Channel
+
+MAX_ENDED = 32  # ended channels that are kept, however little they hold
+_IN, _OUT = 0, 1
+_CLOSED = select.EPOLLHUP | select.EPOLLERR
+
+
+class CallError(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Agent:
+    def __init__(self):
+        self.generation = 0
+        self.seed = 0
+        self.sealed = None  # the server's record of this session, returned to whoever attaches
+        self.channels = {}
+        self._decoder = frames.Decoder()
+        self._assembler = frames.Assembler()
+        self._out = bytearray()
+        self._replies = []
+        self._attached = False
+        self._heard = time.monotonic()
+        self._beat_due = False
+        self._hello_due = False
+        self._signals = []  # ids of signals that were sent, so that a repeated call sends none
+        self._turn = 0
+        self._watched = {}
+        self._epoll = select.epoll()
+        self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    # --- loop --------------------------------------------------------------------------------------
+
+    def run(self):
+        os.set_blocking(_IN, False)
+        os.set_blocking(_OUT, False)
+        self._watch(_IN, select.EPOLLIN)
+        self._watch(self._wake, select.EPOLLIN)
+        while True:
+            for descriptor, events in self._epoll.poll(self._timeout(), 64):
+                self._ready(descriptor, events)
+            self._settle()
+            self._write()
+            self._register()
+
+    def _timeout(self):
+        now = time.monotonic()
+        if self._attached and now - self._heard > flow.SILENCE_SECONDS:
+            self._detach()
+        moments = [when for channel in self._live() if (when := channel.tick(now)) is not None]
+        if self._attached:
+            moments.append(self._heard + flow.SILENCE_SECONDS + 0.05)
+        if not moments:
+            return -1
+        return max(0.0, min(moments) - now)
+
+    def _live(self):
+        return [channel for channel in self.channels.values() if channel.end is None]
+
+    def _ready(self, descriptor, events):
+        if descriptor == _IN:
+            self._read()
+        elif descriptor == self._wake:
+            self._drain_wake()
+            self._reap()
+        elif descriptor != _OUT:
+            channel = self._owner(descriptor)
+            if channel is None:
+                return
+            if descriptor == channel.report:
+                channel.read_reports()
+                return
+            if events & select.EPOLLOUT and channel.wants_input() or descriptor == channel.inp != channel.out:
+                channel.write_input()
+            if events & (select.EPOLLIN | _CLOSED) and descriptor in (channel.out, channel.err):
+                channel.read_output(descriptor)
+
+    def _owner(self, descriptor):
+        for channel in self.channels.values():
+            if descriptor in (channel.out, channel.err, channel.inp, channel.report):
+                return channel
+        return None
+
+    def _settle(self):
+        for channel in self._live():
+            channel.settle()
+
+    def _drain_wake(self):
+        try:
+            os.read(self._wake, 4096)
+        except BlockingIOError:
+            pass
+
+    def _reap(self):
+        """PID 1 inherits what has no other parent, and waits for it."""
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for channel in self.channels.values():
+                if channel.supervisor == pid:
+                    channel.supervisor_died()
+                    if channel.evidence.get("supervisor_lost"):
+                        spare = [other.supervisor for other in self._live() if other.supervisor]
+                        tree.kill(os.getpid(), spare=spare)
+
+    def _register(self):
+        """Ask epoll for exactly what can be used now."""
+        wanted = {_IN: select.EPOLLIN, self._wake: select.EPOLLIN}
+        if self._out:
+            wanted[_OUT] = select.EPOLLOUT
+        for channel in self._live():
+            if channel.report >= 0:
+                wanted[channel.report] = select.EPOLLIN
+            if channel.wants_output():
+                for descriptor in channel.output_descriptors():
+                    wanted[descriptor] = select.EPOLLIN
+            if channel.wants_input():
+                wanted[channel.inp] = wanted.get(channel.inp, 0) | select.EPOLLOUT
+        for descriptor in [number for number in self._watched if number not in wanted]:
+            del self._watched[descriptor]
+            try:
+                self._epoll.unregister(descriptor)
+            except OSError:
+                pass  # closed in the meantime, which unregisters it
+        for descriptor, events in wanted.items():
+            self._watch(descriptor, events)
+
+    def _watch(self, descriptor, events):
+        known = self._watched.get(descriptor)
+        if known == events:
+            return
+        self._watched[descriptor] = events
+        try:
+            if known is None:
+                self._epoll.register(descriptor, events)
+            else:
+                self._epoll.modify(descriptor, events)
+        except FileExistsError:
+            self._epoll.modify(descriptor, events)
+        except FileNotFoundError:
+            self._epoll.register(descriptor, events)
+
+    # --- to the server -----------------------------------------------------------------------------
+
+    def _encode(self, kind, payload=b"", **fields):
+        return frames.encode(kind, self.generation, payload, seed=self.seed, **fields)
+
+    def _json(self, kind, value):
+        return self._encode(kind, json.dumps(value, separators=(",", ":")).encode())
+
+    def _write(self):
+        """Fill and write until nothing is left or standard output takes no more."""
+        while self._attached or self._out:
+            if not self._out:
+                self._fill()
+                if not self._out:
+                    return
+            try:
+                count = os.write(_OUT, self._out)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.EPIPE:
+                    raise
+                self._detach()
+                return
+            del self._out[:count]
+
+    def _fill(self):
+        out = self._out
+        if self._hello_due:
+            self._hello_due = False
+            out += self._json(frames.HELLO, self._hello())
+        while self._replies:
+            out += self._replies.pop(0)
+        if self._beat_due:
+            self._beat_due = False
+            out += self._encode(frames.BEAT)
+        numbers = sorted(self.channels)
+        for number in numbers:
+            channel = self.channels[number]
+            if channel.in_ack_due:
+                channel.in_ack_due = False
+                out += self._encode(frames.IN_ACK, channel=number, offset=channel.in_acked)
+        # Round robin between channels: one that floods does not starve another's echo.
+        for step in range(len(numbers)):
+            channel = self.channels[numbers[(self._turn + step) % len(numbers)]]
+            if channel.changed:
+                channel.changed = False
+                out += self._json(frames.STATE, channel.state())
+            piece = channel.next_output()
+            if piece:
+                stream, offset, data = piece
+                out += self._encode(frames.OUTPUT, data, channel=channel.number, stream=stream, offset=offset)
+        self._turn += 1
+
+    def _hello(self):
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "uid": os.getuid(),
+            "oom_evidence": kernel.oom_kills() is not None,
+            "sealed": self.sealed,
+            "channels": [channel.state() for channel in self.channels.values()],
+        }
+
+    # --- from the server ---------------------------------------------------------------------------
+
+    def _read(self):
+        try:
+            data = os.read(_IN, 1 << 18)
+        except BlockingIOError:
+            return
+        if not data:
+            # Only the engine's own end brings this; the server's death does not (StdinOnce is false).
+            self._detach()
+            self._epoll.unregister(_IN)
+            self._watched.pop(_IN, None)
+            return
+        for frame in self._decoder.feed(data):
+            self._take(frame)
+
+    def _take(self, frame):
+        if frame.kind == frames.ATTACH:
+            self._attach(frame)
+            return
+        if frame.generation != self.generation or not self._attached:
+            return  # a server that has been replaced, or one that we gave up: it attaches anew
+        self._heard = time.monotonic()
+        channel = self.channels.get(frame.channel)
+        if frame.kind == frames.BEAT:
+            self._beat_due = True
+        elif frame.kind == frames.INPUT and channel:
+            channel.accept_input(frame.offset, frame.payload)
+        elif frame.kind == frames.FLOW and channel:
+            self._flow(channel, frame)
+        elif frame.kind == frames.CALL:
+            try:
+                message = self._assembler.add(frame)
+            except ValueError:
+                return
+            if message:
+                self._call(*message)
+
+    def _attach(self, frame):
+        greeting = json.loads(frame.payload)
+        if frame.generation <= self.generation:
+            # The clock of a restarted server may have gone back: say which generation to exceed.
+            self._out += frames.encode(
+                frames.REFUSED, frame.generation, offset=self.generation, seed=greeting["seed"]
+            )
+            return
+        self.generation = frame.generation
+        self.seed = greeting["seed"]
+        self._assembler.reset()
+        self._out.clear()
+        self._replies.clear()
+        self._attached = True
+        self._heard = time.monotonic()
+        self._hello_due = True
+        for channel in self.channels.values():
+            # The server says anew who is there, goes on from what it has, and fetches what is older.
+            have = greeting["have"].get(str(channel.number), channel.journal.hi)
+            channel.sent = max(channel.journal.lo, min(have, channel.journal.hi))
+            channel.controlled = False
+            channel.credit = 0
+            channel.changed = False
+            channel.in_ack_due = False
+
+    def _detach(self):
+        self._attached = False
+        self._out.clear()
+        self._replies.clear()
+        for channel in self.channels.values():
+            channel.controlled = False
+
+    def _flow(self, channel, frame):
+        credit, flags = frames.FLOW_BODY.unpack(frame.payload)
+        channel.credit = credit
+        channel.controlled = bool(flags & frames.CONTROLLED)
+        channel.exit_acked = bool(flags & frames.EXIT_ACKED)
+        channel.released = max(channel.released, min(frame.offset, channel.journal.hi))
+
+    # --- calls -------------------------------------------------------------------------------------
+
+    def _call(self, body, raw):
+        reply, data = {}, b""
+        try:
+            answer = getattr(self, "_op_" + str(body.get("op")))(body, raw)
+            if answer is not None:
+                reply, data = answer
+        except (CallError, files.FilesError) as error:
+            reply = {"error": {"code": error.code, "message": str(error)}}
+        except OSError as error:
+            reply = {"error": {"code": "start_failed", "message": str(error)}}
+        if body.get("id") is not None:
+            reply["id"] = body["id"]
+            self._replies.append(
+                frames.encode_message(frames.REPLY, self.generation, reply, data, seed=self.seed)
+            )
+
+    def _channel(self, body):
+        channel = self.channels.get(body["channel"])
+        if channel is None:
+            raise CallError("no_channel", f"there is no channel {body['channel']}")
+        return channel
+
+    def _op_seal(self, body, raw):
+        self.sealed = body["record"]
+
+    def _op_files(self, body, raw):
+        self._put(body["files"], raw)
+
+    def _put(self, entries, raw):
+        start = 0
+        for path, size in entries:
+            files.write(path, raw[start : start + size])
+            start += size
+
+    def _op_run(self, body, raw):
+        number = body["channel"]
+        if number in self.channels:
+            return {"state": self.channels[number].state(), "existed": True}, b""
+        if len(self._live()) >= flow.MAX_CHANNELS:
+            raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
+        forgotten = self._make_room()
+        self._put(body.get("files", ()), raw)
+        channel = Channel(number, body["spec"], time.monotonic())
+        channel.controlled = bool(body.get("controlled"))
+        channel.credit = flow.WINDOW
+        self.channels[number] = channel
+        return {"state": channel.state(), "existed": False, "forgotten": forgotten}, b""
+
+    def _make_room(self):
+        """Ended channels hold a bounded amount; what the client has in full goes first."""
+        ended = [channel for channel in self.channels.values() if channel.end is not None]
+        held = sum(channel.journal.hi - channel.journal.lo for channel in ended)
+        forgotten = []
+        for channel in list(ended):  # in the order in which they began
+            if held <= flow.EXITED_JOURNALS - flow.JOURNAL and len(ended) < MAX_ENDED:
+                return forgotten
+            if channel.exit_acked and channel.released >= channel.end:
+                held -= channel.journal.hi - channel.journal.lo
+                ended.remove(channel)
+                forgotten.append(channel.number)
+                del self.channels[channel.number]
+        if held > flow.EXITED_JOURNALS - flow.JOURNAL or len(ended) >= MAX_ENDED:
+            raise CallError("channels_busy", "ended channels wait for their output to be read; read it first")
+        return forgotten
+
+    def _op_resize(self, body, raw):
+        self._channel(body).resize(body["cols"], body["rows"])
+
+    def _op_repaint(self, body, raw):
+        self._channel(body).repaint()
+
+    def _op_signal(self, body, raw):
+        if body["id"] not in self._signals:
+            self._signals = [*self._signals[-63:], body["id"]]
+            return {"delivered": self._channel(body).signal(body["name"])}, b""
+        return None
+
+    def _op_eof(self, body, raw):
+        self._channel(body).accept_eof(body["offset"])
+
+    def _op_kill(self, body, raw):
+        self._channel(body).stop(body["intent"])
+
+    def _op_fetch(self, body, raw):
+        """Output from the journal that the server holds no more; ``from`` is where it begins."""
+        channel = self._channel(body)
+        begin = max(body["offset"], channel.journal.lo)
+        reply = {"from": begin, "lo": channel.journal.lo}
+        if begin > body["offset"] and channel.tty:
+            reply["restore"] = channel.modes.restore()
+        stream, data = channel.journal.read(min(begin, channel.journal.hi), body["most"])
+        reply["stream"] = stream
+        return reply, data
+
+    def _op_read(self, body, raw):
+        data, size = files.read(body["path"], body["offset"], body["most"])
+        return {"size": size}, data
+
+    def _op_list(self, body, raw):
+        entries, more = files.listing(body["most"])
+        return {"files": entries, "more": more}, b""
+
+
+def main():
+    os.umask(0o022)
+    kernel.hide_memory()
+    gc.collect()
+    gc.freeze()  # forked supervisors share what is there now
+    gc.disable()  # no cycles are made; a collection would only copy shared pages
+    Agent().run()

@@ -1,0 +1,242 @@
+"""One supervisor for each channel: the parent of its programs, and of every orphan they leave.
+
+The agent forks it; it is never executed anew.  It runs the channel's phases (compile, run) one after
+the other, waits for every process of the tree, kills what outlives the main one, and reports in JSON
+lines.  After each phase it waits for the agent's word, so that the agent has read the terminal or the
+pipes to the end first: a terminal whose session leader is gone loses what nobody read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+import json
+import os
+import signal
+import struct
+import termios
+import time
+
+from . import kernel, tree
+
+NICE = 10  # programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
+OOM_SCORE = 500  # programs go before the agent when memory is out
+_RESET = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+_IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGUSR1")
+
+
+def expand(argv, spec):
+    """Replace {entry}, {args}, {sources} and {build} in a command of a language's declaration."""
+    out = []
+    for word in argv:
+        if word == "{args}":
+            out += spec["args"]
+        elif word == "{sources}":
+            out += sources(spec["workspace"], spec["sources"])
+        else:
+            out.append(word.replace("{entry}", spec["entry"]).replace("{build}", spec["build"]))
+    return out
+
+
+def sources(workspace, patterns):
+    """Files of the workspace whose name matches a pattern, sorted; hidden folders are not looked into."""
+    found = []
+    for folder, folders, names in os.walk(workspace):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+                found.append(os.path.relpath(os.path.join(folder, name), workspace))
+    return sorted(found)
+
+
+def supervise(spec, stdio, report, go):
+    """The supervisor's whole life; never returns.
+
+    ``stdio``: (stdin, stdout, stderr) descriptors for the programs, the terminal three times in tty mode.
+    ``report``: where JSON lines go.  ``go``: a byte read from here lets the next phase begin.
+    """
+    status = 70
+    try:
+        _settle(stdio, report, go)
+        _run(spec, stdio, report, go)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _settle(stdio, report, go):
+    signal.set_wakeup_fd(-1)
+    for name in _IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    keep = {*stdio, report, go}
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    for number in range(highest + 1):
+        if number not in keep:
+            try:
+                os.close(number)
+            except OSError:
+                pass
+    # Never a pipe of ours on a number that a program's standard stream will take.
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.setsid()
+    kernel.adopt_orphans()
+    if os.isatty(stdio[0]):
+        fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
+
+
+def _run(spec, stdio, report, go):
+    tty = os.isatty(stdio[0])
+    saved = termios.tcgetattr(stdio[0]) if tty else None
+    for phase in ("compile", "run"):
+        if not spec[phase]:
+            continue
+        if saved:
+            termios.tcsetattr(stdio[0], termios.TCSANOW, saved)
+        record = _phase(phase, expand(spec[phase], spec), spec, stdio, report, tty)
+        last = phase == "run" or record["code"] != 0
+        record["last"] = last
+        _say(report, record)
+        if not os.read(go, 1) or last:
+            return
+
+
+def _phase(phase, argv, spec, stdio, report, tty):
+    began = time.monotonic()
+    pid, problem = _spawn(argv, spec, stdio, tty)
+    if problem:
+        # Told where the user looks, in the words of a shell, with a shell's exit codes.
+        os.write(stdio[2], f"{argv[0]}: {os.strerror(problem)}\r\n".encode())
+        return _record(phase, began, code=127 if problem == 2 else 126)
+    _say(report, {"event": "began", "phase": phase, "pid": pid})
+    usage = _Usage()
+    while True:
+        ended, status, resources = os.wait4(-1, 0)
+        usage.add(resources)
+        if ended == pid:
+            break
+    main_ended = time.monotonic()
+    left = 0
+    while True:
+        left = max(left, tree.kill(os.getpid()))
+        if not _reap(usage):
+            break
+    if tty:
+        # The next phase's group becomes the foreground one anew; until then nobody gets the signals.
+        os.tcsetpgrp(stdio[0], os.getpgrp())
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    code = None if number else os.WEXITSTATUS(status)
+    record = _record(phase, began, code=code, number=number, left=left, usage=usage)
+    record["wall_ms"] = round((main_ended - began) * 1000)
+    return record
+
+
+def _reap(usage):
+    """Wait for what was killed, for a moment; False when no child is left."""
+    deadline = time.monotonic() + 0.05
+    while True:
+        try:
+            pid, _, resources = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid:
+            usage.add(resources)
+        elif time.monotonic() > deadline:
+            return True
+        else:
+            time.sleep(0.001)
+
+
+class _Usage:
+    def __init__(self):
+        self.cpu = 0.0
+        self.resident = 0
+
+    def add(self, resources):
+        self.cpu += resources.ru_utime + resources.ru_stime
+        self.resident = max(self.resident, resources.ru_maxrss * 1024)
+
+
+def _record(phase, began, *, code=None, number=None, left=0, usage=None):
+    return {
+        "event": "ended",
+        "phase": phase,
+        "code": code,
+        "signal": _name(number) if number else None,
+        "left_behind": left,
+        "cpu_ms": round(usage.cpu * 1000) if usage else 0,
+        "memory_peak_bytes": usage.resident if usage else 0,
+        "wall_ms": round((time.monotonic() - began) * 1000),
+    }
+
+
+def _name(number):
+    """The signal's name without SIG, as the wire has it; real-time ones have none of their own."""
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return f"RT{number}"
+
+
+def _spawn(argv, spec, stdio, tty):
+    """(pid, 0), or (0, errno) when the command could not be executed."""
+    ready, failed = os.pipe()  # closed by the exec, or carries the errno
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(ready)
+        os.close(failed)
+        return 0, error.errno
+    if pid == 0:
+        _become(argv, spec, stdio, tty, failed)
+    os.close(failed)
+    _group(pid, pid, stdio, tty)
+    problem = os.read(ready, 4)
+    os.close(ready)
+    if problem:
+        os.waitpid(pid, 0)
+        return 0, struct.unpack("i", problem)[0]
+    # Only from here: until it executed, the child was as hidden as the agent, from itself as well.
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
+            file.write(str(OOM_SCORE))
+    except OSError:
+        pass  # it has ended already
+    return pid, 0
+
+
+def _group(pid, group, stdio, tty):
+    """Both parent and child do this, so that neither runs ahead of it."""
+    try:
+        os.setpgid(pid, group)
+        if tty:
+            os.tcsetpgrp(stdio[0], group or os.getpgrp())
+    except OSError:
+        pass  # the child has executed already, and had done it itself before
+
+
+def _become(argv, spec, stdio, tty, failed):
+    """In the child: turn into the program.  Never returns."""
+    try:
+        _group(0, 0, stdio, tty)
+        for number in _RESET:
+            signal.signal(number, signal.SIG_DFL)
+        for target in range(3):
+            os.dup2(stdio[target], target)
+        os.nice(NICE)
+        os.umask(0o022)
+        os.chdir(spec["workspace"])
+        os.makedirs(spec["build"], exist_ok=True)
+        os.makedirs(spec["env"]["TMPDIR"], exist_ok=True)
+        os.execvpe(argv[0], argv, spec["env"])
+    except OSError as error:
+        os.write(failed, struct.pack("i", error.errno or 5))
+    finally:
+        os._exit(127)
+
+
+def _say(report, message):
+    os.write(report, json.dumps(message).encode() + b"\n")

@@ -1,0 +1,319 @@
+"""The composition root: builds the parts from the settings, owns their lifetimes, serves until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from coderunner.config import Settings
+from coderunner.core.admission import Admission
+from coderunner.core.languages import Language, parse_language
+from coderunner.core.limits import LimitRules, parse_rules
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import CodeRunnerError, ConfigError, EngineError, EngineUnavailable
+from coderunner.instance import instance
+from coderunner.logs import fields
+from coderunner.reload import changed_sources
+from coderunner.sessions.catalog import LanguageCatalog
+from coderunner.sessions.provision import Identity, Provisioner
+from coderunner.sessions.queue import AdmissionQueue
+from coderunner.sessions.registry import Registry
+from coderunner.sessions.session import Rules
+from coderunner.sessions.sweep import adopt_all, sweep
+from coderunner.sessions.uids import Uids
+from coderunner.sessions.warm import WarmPool
+from coderunner.sessions.workers import WorkerPool
+from coderunner.web.keys import SOCKETS, Parts
+from coderunner.web.routes import application
+
+log = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).parent
+LANGUAGES = PACKAGE / "languages"
+STATIC = PACKAGE.parent.parent / "static"
+ENGINE_RETRY_SECONDS = 2.0
+SUSPEND, END, RELOAD = "suspend", "end", "reload"
+
+
+def load_languages(wanted: tuple[str, ...]) -> dict[str, Language]:
+    """All declared languages, or the wanted ones.  Raises ConfigError with every problem."""
+    problems: list[str] = []
+    found: dict[str, Language] = {}
+    for path in sorted(LANGUAGES.glob("*/language.toml")):
+        try:
+            found[path.parent.name] = parse_language(path.read_text("utf-8"), path.parent.name)
+        except ConfigError as error:
+            problems += error.problems
+    for name in wanted:
+        if name not in found:
+            problems.append(f"LANGUAGES: there is no language {name!r}; there are: {', '.join(found)}")
+    if problems:
+        raise ConfigError(problems)
+    return {name: found[name] for name in (wanted or found)}
+
+
+def load_limits(settings: Settings) -> LimitRules:
+    """`limits.toml`, with what the settings say of memory, processors and times."""
+    rules = parse_rules((LANGUAGES / "limits.toml").read_text("utf-8"))
+    defaults = replace(
+        rules.defaults,
+        memory_bytes=settings.docker_memory,
+        cpus=settings.docker_cpus,
+        lifetime_ms=settings.session_ttl,
+        idle_ms=settings.session_idle_timeout,
+    )
+    return LimitRules(defaults, rules.ceilings)
+
+
+def memory_available() -> float:
+    """The share of this machine's memory that is free; 1.0 where the kernel does not say."""
+    sizes = {}
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            sizes[name] = int(rest.split()[0])
+    total = sizes.get("MemTotal", 0)
+    return sizes.get("MemAvailable", total) / total if total else 1.0
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server.  ``url`` is where it listens; ``stop`` ends it (SUSPEND, END or RELOAD)."""
+
+    url: str
+    parts: Parts
+    stop: Callable[[str], None]
+    stopped: asyncio.Future[str]
+
+
+class _Readiness:
+    """Why no session could start now."""
+
+    def __init__(self, engine: DockerEngine, catalog: LanguageCatalog) -> None:
+        self._engine = engine
+        self._catalog = catalog
+        self.blocked: str | None = "the server is starting"
+        self.registry: Registry | None = None
+
+    async def __call__(self) -> list[str]:
+        reasons = [self.blocked] if self.blocked else []
+        try:
+            await self._engine.ping()
+        except EngineError as error:
+            reasons.append(f"the container engine does not answer: {error.message}")
+        if not self._catalog.ready():
+            reasons.append("no language is ready yet")
+        if self.registry is not None and self.registry.draining:
+            reasons.append("the server is stopping")
+        return reasons
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Server]:
+    """The whole server, listening.  Raises ConfigError."""
+    languages = load_languages(settings.languages)
+    rules = load_limits(settings)
+    catalog = LanguageCatalog(languages, rules.defaults)
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[str] = loop.create_future()
+
+    def stop(how: str) -> None:
+        if not stopped.done():
+            stopped.set_result(how)
+
+    async with contextlib.AsyncExitStack() as stack:
+        key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
+        engine = await stack.enter_async_context(
+            DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
+        )
+        pool = await stack.enter_async_context(WorkerPool(settings.worker_threads))
+        provisioner = Provisioner(
+            engine,
+            pool,
+            catalog,
+            Uids(settings.session_uid_base, settings.session_uid_count),
+            Identity(
+                instance=settings.instance_name,
+                runtime=settings.docker_runtime,
+                lifetime_ms=max(settings.session_ttl, rules.ceilings.get("lifetime_ms", 0)),
+                create_seconds=settings.docker_timeout / 1000,
+            ),
+        )
+        warm = WarmPool(
+            provisioner,
+            floor=settings.warm_floor,
+            most=settings.warm_max,
+            memory_available=memory_available,
+        )
+        queue = AdmissionQueue(
+            Admission(
+                settings.max_concurrent_sessions,
+                settings.max_queue_size,
+                settings.sessions_per_address,
+                settings.sessions_per_principal,
+            )
+        )
+        registry = Registry(
+            provisioner,
+            warm,
+            queue,
+            Rules(
+                limits=rules,
+                max_files=settings.max_files_per_session,
+                max_file_bytes=settings.max_file_size,
+                resume_min=settings.session_resume_min / 1000,
+                resume_max=settings.session_resume_max / 1000,
+            ),
+            key=key,
+            queue_timeout=settings.queue_timeout / 1000,
+        )
+        readiness = _Readiness(engine, catalog)
+        readiness.registry = registry
+        parts = Parts(settings, registry, catalog, warm, pool, readiness, STATIC, LANGUAGES)
+        tasks = stack.push_async_exit(_Tasks())
+        await _adopt(engine, registry, provisioner, key, readiness, tasks)
+        app = application(parts)
+        stack.push_async_callback(_close_sockets, app, settings)
+        url = await _listen(stack, app, settings)
+        await stack.enter_async_context(warm)
+        catalog.on_ready = lambda _name: warm.wake()
+        tasks.start(_prepare(settings, engine, catalog, provisioner, readiness, stop), "images")
+        tasks.start(_sweep(settings, engine, provisioner), "sweep")
+        if not settings.production:
+            tasks.start(_watch_sources(stop), "reload")
+        server = Server(url, parts, stop, stopped)
+        try:
+            yield server
+        finally:
+            how = stopped.result() if stopped.done() else END
+            catalog.on_ready = None
+            await (registry.end_all("evicted") if how == END else registry.suspend())
+
+
+class _Tasks:
+    """The server's own background tasks; a fault in one is logged, never lost."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background task failed", exc_info=task.exception(), extra=fields(task=task.get_name()))
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _adopt(
+    engine: DockerEngine,
+    registry: Registry,
+    provisioner: Provisioner,
+    key: bytes,
+    readiness: _Readiness,
+    tasks: _Tasks,
+) -> None:
+    """Before anybody can connect: a client must find its session again, or be told to wait."""
+    try:
+        adopted = await adopt_all(engine, registry, provisioner, key)
+    except EngineError as error:
+        log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
+        readiness.blocked = "the container engine has not answered since the server began"
+        registry.absent = EngineUnavailable(error.message, retry_after_ms=2000)
+
+        async def again() -> None:
+            while registry.absent is not None:
+                await asyncio.sleep(ENGINE_RETRY_SECONDS)
+                with contextlib.suppress(EngineError):
+                    await adopt_all(engine, registry, provisioner, key)
+                    registry.absent = readiness.blocked = None
+
+        tasks.start(again(), "adopt")
+    else:
+        readiness.blocked = None
+        if adopted:
+            log.info("sessions adopted", extra=fields(count=adopted))
+
+
+async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, settings: Settings) -> str:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigError(
+            [f"PORT: {settings.host}:{settings.port} cannot be used ({error.strerror}); choose another"]
+        ) from None
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+async def _close_sockets(app: web.Application, settings: Settings) -> None:
+    """Connections get their last frames out within the grace; then the listener goes."""
+    sockets = app[SOCKETS]
+    for connection in list(sockets):
+        connection.shut(1012)
+    deadline = asyncio.get_running_loop().time() + settings.shutdown_grace / 1000
+    while sockets and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.01)
+
+
+async def _prepare(
+    settings: Settings,
+    engine: DockerEngine,
+    catalog: LanguageCatalog,
+    provisioner: Provisioner,
+    readiness: _Readiness,
+    stop: Callable[[str], None],
+) -> None:
+    raise NotImplementedError
+
+
+async def _sweep(settings: Settings, engine: DockerEngine, provisioner: Provisioner) -> None:
+    while True:
+        await asyncio.sleep(settings.cleanup_interval / 1000)
+        try:
+            await sweep(engine, provisioner, older_than=settings.docker_timeout / 1000)
+        except CodeRunnerError as error:
+            log.warning("sweep failed", extra=fields(why=error.message))
+
+
+async def _watch_sources(stop: Callable[[str], None]) -> None:
+    """Development: a changed source restarts the server; its sessions live on and are adopted."""
+    changed = await changed_sources(PACKAGE)
+    log.info("source changed, reloading", extra=fields(file=changed))
+    stop(RELOAD)
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
+    """Runs until a signal or a reload; how it was stopped.
+
+    SIGTERM leaves the containers to the next server (a deploy); SIGINT, a developer's Ctrl-C, ends them.
+    """
+    loop = asyncio.get_running_loop()
+    async with serving(settings) as server:
+        loop.add_signal_handler(signal.SIGTERM, server.stop, SUSPEND)
+        loop.add_signal_handler(signal.SIGINT, server.stop, END)
+        announce(server.url)
+        how = await server.stopped
+        server.parts.registry.drain()
+        log.info("stopping", extra=fields(how=how))
+    return how

@@ -1,0 +1,31 @@
+"""Watching the server's own sources, for development."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+LOOK_SECONDS = 1.0
+SUFFIXES = (".py", ".toml", ".json", "Dockerfile")
+
+
+def _stamps(folder: Path) -> dict[Path, int]:
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.name.endswith(SUFFIXES) and path.is_file()
+    }
+
+
+async def changed_sources(folder: Path) -> str:
+    """Returns when a source below ``folder`` has changed, come or gone; its name."""
+    before = await asyncio.to_thread(_stamps, folder)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            now = await asyncio.to_thread(_stamps, folder)
+        except FileNotFoundError:
+            continue  # an editor is replacing a file at this moment
+        if now != before:
+            different = {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
+            return min(different).name

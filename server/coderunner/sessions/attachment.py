@@ -1,0 +1,173 @@
+"""An attachment: one client's view of a session, as cursors into its channels' journals.
+
+There is no queue of output for a client.  ``next`` makes the next frame from where the client's cursors
+stand, when the client can take it; a client that reads slowly holds up nobody and nothing but itself.
+What is queued are messages, bounded, and those that only tell the latest of something replace each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coderunner.agent import flow
+from coderunner.core import codec
+from coderunner.core.messages import Closed, Gap, InAck, Resized, ServerMessage
+from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
+
+if TYPE_CHECKING:
+    from coderunner.sessions.channel import Channel
+    from coderunner.sessions.session import Session
+
+MESSAGE_LIMIT = 1024
+FETCH_SIZE = 60_000
+FLUSH_SECONDS = 2.0
+_GOING_AWAY = 1011
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Where a client stands in one channel: what was sent to it, what it has consumed."""
+
+    sent: int
+    acked: int
+    exit_sent: bool = False
+
+    def room(self) -> int:
+        return self.acked + flow.WINDOW - self.sent
+
+
+class Attachment:
+    """``role`` is `control` or `watch`.  ``address`` is for the log."""
+
+    def __init__(self, session: Session, client: str, role: str, cursors: Mapping[int, int]) -> None:
+        self.session = session
+        self.client = client
+        self.role = role
+        self.granted = role  # the greatest role that its token allows
+        self.close_code: int | None = None
+        self._cursors: dict[int, Cursor] = {}
+        self._given = dict(cursors)
+        self._messages: OrderedDict[Hashable, ServerMessage] = OrderedDict()
+        self._numbers = itertools.count()
+        self._wake = asyncio.Event()
+        self._turn = 0
+        self._flush_until: float | None = None
+
+    # --- what the session tells ----------------------------------------------------------------------
+
+    def post(self, message: ServerMessage) -> None:
+        """Queue a message.  A client that reads none of them is cut off: its next attach tells it all."""
+        if self.close_code is not None and not isinstance(message, Closed):
+            return
+        key: Hashable = next(self._numbers)
+        if isinstance(message, InAck | Resized):
+            key = (type(message), message.channel)
+        self._messages[key] = message
+        if len(self._messages) > MESSAGE_LIMIT:
+            self.end(_GOING_AWAY, flush=False)
+        self._wake.set()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def end(self, code: int, *, flush: bool = True) -> None:
+        """No more after what is queued (and, with ``flush``, what output the server holds)."""
+        if self.close_code is None:
+            self.close_code = code
+            seconds = FLUSH_SECONDS if flush else 0.0
+            self._flush_until = asyncio.get_running_loop().time() + seconds
+        self._wake.set()
+
+    # --- what the client tells -------------------------------------------------------------------------
+
+    def ack(self, channel: Channel, offset: int) -> None:
+        cursor = self.cursor(channel)
+        if offset > cursor.sent:
+            raise AckAhead(
+                f"acked {offset}, but only {cursor.sent} was sent", channel=channel.number, expected=cursor.sent
+            )
+        if offset > cursor.acked:
+            cursor.acked = offset
+            self._wake.set()
+
+    def cursor(self, channel: Channel) -> Cursor:
+        """A cursor for a channel that the client has not named begins with its first byte."""
+        found = self._cursors.get(channel.number)
+        if found is None:
+            start = min(self._given.pop(channel.number, 0), max(channel.cache.hi, channel.end or 0))
+            found = self._cursors[channel.number] = Cursor(start, start)
+        return found
+
+    # --- what goes out -----------------------------------------------------------------------------------
+
+    async def next(self) -> str | bytes | None:
+        """The next frame for the client; None when the attachment has ended."""
+        while True:
+            self._wake.clear()
+            if self._messages:
+                return codec.encode_server(self._messages.popitem(last=False)[1])
+            if self._flush_until is not None and asyncio.get_running_loop().time() >= self._flush_until:
+                return None
+            frame = await self._next_output()
+            if frame is not None:
+                return frame
+            if self.close_code is not None and not self._messages:
+                return None
+            if not self._wake.is_set():
+                await self._wake.wait()
+
+    async def _next_output(self) -> str | bytes | None:
+        """Round robin between channels: one that floods does not starve another's echo."""
+        channels = list(self.session.channels.values())
+        self._turn += 1
+        for step in range(len(channels)):
+            channel = channels[(self._turn + step) % len(channels)]
+            cursor = self.cursor(channel)
+            upto = min(channel.cache.hi, cursor.acked + flow.WINDOW)
+            if cursor.sent < channel.cache.lo and cursor.room() > 0:
+                frame = await self._fetch(channel, cursor)
+                if frame is not None:
+                    return frame
+            elif cursor.sent < upto:
+                stream, data = channel.cache.read(cursor.sent, min(flow.SEND_SIZE, upto - cursor.sent))
+                frame = codec.encode_output(channel.number, stream, cursor.sent, data)
+                cursor.sent += len(data)
+                return frame
+            elif channel.exit is not None and not cursor.exit_sent and cursor.sent >= channel.exit.offset:
+                cursor.exit_sent = True
+                return codec.encode_server(channel.exit)
+        return None
+
+    async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
+        """What the server holds no more, from the agent; what that holds no more is a gap."""
+        at = cursor.sent
+        most = min(FETCH_SIZE, cursor.room())
+        try:
+            found = await self.session.fetch(channel, at, most)
+        except NoChannel:
+            return self._gap(channel, cursor, channel.cache.lo, None)
+        except (AgentLost, EngineError):
+            if self.session.over:
+                return self._gap(channel, cursor, channel.cache.lo, None)
+            await self.session.wait_for_agent()
+            return None
+        if found.begin > at:
+            channel.oldest = max(channel.oldest, found.begin)
+            self.session.repaint(channel)
+            return self._gap(channel, cursor, found.begin, found.restore)
+        if not found.data:
+            return self._gap(channel, cursor, channel.cache.lo, None)
+        cursor.sent += len(found.data)
+        return codec.encode_output(channel.number, found.stream, at, found.data)
+
+    def _gap(self, channel: Channel, cursor: Cursor, to: int, restore: str | None) -> str:
+        gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
+        cursor.sent = to
+        cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window
+        self.session.skipped(self, channel, to)
+        return codec.encode_server(gap)

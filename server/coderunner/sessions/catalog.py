@@ -1,0 +1,62 @@
+"""The languages of this server, and what can be had of each at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from coderunner.core import limits as limit_rules
+from coderunner.core.languages import Language
+from coderunner.core.limits import Limits
+from coderunner.errors import LanguageFailed, LanguageNotReady, UnknownLanguage
+
+PENDING, BUILDING, READY, FAILED = "pending", "building", "ready", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """``status``: one of the four words; ``message``: for people; ``image``: the reference once ready."""
+
+    status: str = PENDING
+    message: str = ""
+    image: str | None = None
+
+
+class LanguageCatalog:
+    """``on_ready`` is told of each language that becomes ready."""
+
+    def __init__(self, languages: Mapping[str, Language], defaults: Limits) -> None:
+        self.languages = dict(languages)
+        self.on_ready: Callable[[str], None] | None = None
+        self._defaults = defaults
+        self._states = {name: Readiness() for name in languages}
+
+    def language(self, name: str) -> Language:
+        found = self.languages.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.languages))
+            raise UnknownLanguage(f"there is no language {name[:64]!r} here; there are: {known}")
+        return found
+
+    def limits(self, name: str) -> Limits:
+        return limit_rules.resolve(self._defaults, self.language(name).limits)
+
+    def image(self, name: str) -> str:
+        state = self.state(name)
+        if state.image is not None:
+            return state.image
+        if state.status == FAILED:
+            raise LanguageFailed(f"the image of {name} could not be built: {state.message}")
+        raise LanguageNotReady(f"{name} is being prepared ({state.status}); try again", retry_after_ms=3000)
+
+    def state(self, name: str) -> Readiness:
+        self.language(name)
+        return self._states[name]
+
+    def set_state(self, name: str, state: Readiness) -> None:
+        self._states[name] = state
+        if state.image is not None and self.on_ready is not None:
+            self.on_ready(name)
+
+    def ready(self) -> list[str]:
+        return [name for name, state in self._states.items() if state.image is not None]

@@ -1,0 +1,134 @@
+"""A channel as the server has it: a cache of the agent's journal, the input's books, the end.
+
+The agent keeps output by right; the cache here only saves a round trip, and may be lost at any time.
+"""
+
+from __future__ import annotations
+
+from coderunner.agent import flow
+from coderunner.agent.journal import Journal
+from coderunner.core.messages import ChannelView, Exit, Run, Shell, State
+from coderunner.errors import InputGap, InputOverflow
+
+CACHE = flow.WINDOW
+_ORDER = {"compiling": 0, "running": 1, "exited": 2}
+
+
+class Channel:
+    """No I/O: decides what may be sent, accepted and released."""
+
+    def __init__(self, number: int, mode: str, *, start: int = 0) -> None:
+        self.number = number
+        self.mode = mode
+        self.cols: int | None = None
+        self.rows: int | None = None
+        self.cache = Journal(CACHE, tagged=mode == "pipe", start=start)
+        self.oldest = 0  # what the agent's journal is known to begin with
+        self.phase = "running"
+        self.phase_offset = 0
+        self.started = False  # the agent has confirmed it
+        self.end: int | None = None
+        self.exit: Exit | None = None
+        self.wall_deadline: float | None = None
+        self.intent: str | None = None  # why this server asked for the end
+        self.unexplained_kill = False  # its main process died of a SIGKILL that nobody here sent
+        self.released = 0
+        self.exit_acked = False
+        self.input_offset = 0  # the next byte we expect from the client
+        self.in_acked = 0  # what the program's terminal or pipe took
+        self.input_eof = False
+        self.eof_at: int | None = None
+        self._unacked = bytearray()
+
+    @property
+    def live(self) -> bool:
+        return self.exit is None and self.phase != "exited"
+
+    # --- output ------------------------------------------------------------------------------------
+
+    def take_output(self, stream: int, offset: int, data: bytes) -> bool:
+        """Output from the agent; False when all of it was known."""
+        known = self.cache.hi - offset
+        if known < 0:
+            # The agent's journal ran over before it could be sent: cursors below fetch, and get a gap.
+            self.cache.reset(offset)
+            known = 0
+        if known >= len(data):
+            return False
+        self.cache.append(stream, data[known:])
+        return True
+
+    def advance(self, phase: str, offset: int) -> State | None:
+        """A phase only moves forward; the message to tell of it."""
+        if _ORDER[phase] < _ORDER[self.phase] or (phase == self.phase and self.started):
+            return None
+        self.phase, self.phase_offset, self.started = phase, offset, True
+        return State(channel=self.number, phase=phase, offset=offset)
+
+    # --- input -------------------------------------------------------------------------------------
+
+    def accept_input(self, offset: int, data: bytes) -> bytes:
+        """What of a client's input is new and may go to the agent.
+
+        Raises InputGap when bytes are missing before it.  Raises InputOverflow, with nothing taken, when
+        no byte of it fits into the window; a part that fits is taken (``overflow`` tells of the rest).
+        """
+        if offset > self.input_offset:
+            raise InputGap(
+                f"input skipped from {self.input_offset} to {offset}; send again from {self.input_offset}",
+                channel=self.number,
+                expected=self.input_offset,
+            )
+        data = data[self.input_offset - offset :]
+        if self.eof_at is not None:
+            data = data[: max(0, self.eof_at - self.input_offset)]
+        taken = data[: self.in_acked + flow.INPUT_WINDOW - self.input_offset]
+        self._unacked += taken
+        self.input_offset += len(taken)
+        return bytes(taken)
+
+    def overflow(self, end: int) -> InputOverflow | None:
+        """The error to answer input with that ended at ``end`` and did not fit."""
+        if end <= self.input_offset or self.eof_at is not None:
+            return None
+        return InputOverflow(
+            f"more than {flow.INPUT_WINDOW} bytes wait for the program; send again from {self.input_offset}"
+            " as `in_ack` moves on",
+            channel=self.number,
+            expected=self.input_offset,
+        )
+
+    def take_in_ack(self, offset: int) -> None:
+        if offset > self.in_acked:
+            del self._unacked[: offset - self.in_acked]
+            self.in_acked = min(offset, self.input_offset)
+
+    def unacked_input(self) -> tuple[int, bytes]:
+        """(offset, bytes) to repeat to an agent that may have missed them."""
+        return self.in_acked, bytes(self._unacked)
+
+    def restore_input(self, taken: int, acked: int) -> None:
+        """Begin where an agent is that had another server before."""
+        self.input_offset, self.in_acked = taken, acked
+        # What the agent has taken and not written yet is safe with it: repeating it is not ours to do.
+        self._unacked = bytearray(taken - acked)
+
+    # --- views -------------------------------------------------------------------------------------
+
+    def view(self) -> ChannelView:
+        return ChannelView(
+            channel=self.number,
+            mode=self.mode,
+            phase=self.phase,
+            from_=min(self.oldest, self.cache.lo),
+            to=self.cache.hi,
+            input_offset=self.input_offset,
+            input_eof=self.input_eof,
+            cols=self.cols,
+            rows=self.rows,
+        )
+
+
+def size_of(message: Run | Shell) -> tuple[int, int]:
+    """(cols, rows) of a new channel; the classic terminal's where a client does not say."""
+    return message.cols or 80, message.rows or 24

@@ -1,0 +1,167 @@
+"""A container and the link to its agent: kept up while the container lives, made anew when it breaks.
+
+``gone`` is done, with the reason, when the container cannot be used any more: it ended, it was removed,
+its agent is silent, or we condemned it.  Until then a broken attach stream is mended out of the session's
+sight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from coderunner import agent
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
+from coderunner.logs import fields
+from coderunner.sessions.link import AgentLink, Listener
+
+log = logging.getLogger(__name__)
+
+MEND_SECONDS = 30.0  # how long a running container's agent may stay out of reach
+ENGINE_SECONDS = 300.0  # how long the engine may be away: with live-restore its containers go on
+RETRY_SECONDS = 0.2
+
+
+class Pulse:
+    """An event that happens again and again; ``wait`` returns at the next time."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        if self._next is None or self._next.done():
+            self._next = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._next)
+
+    def fire(self) -> None:
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
+
+
+class Tenant(Listener, Protocol):
+    """The session that a container has."""
+
+    def on_attached(self, hello: dict[str, Any]) -> None: ...
+    def have(self) -> Mapping[int, int]: ...
+
+
+class Container:
+    """Made by ``start`` or ``adopt``; ``close`` ends the link, ``DockerEngine.remove`` the container."""
+
+    def __init__(self, engine: DockerEngine, container_id: str, *, session: str, language: str, uid: int):
+        self.id = container_id
+        self.session = session
+        self.language = language
+        self.uid = uid
+        self.born = asyncio.get_running_loop().time()
+        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.changed = Pulse()
+        self.link: AgentLink
+        self._engine = engine
+        self._tenant: Tenant | None = None
+        self._generation = 0
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def connect(self, *, start: bool) -> None:
+        """Attach (before the start, or first output is lost), start, and greet the agent.
+
+        Raises EngineError, AgentLost.
+        """
+        await self._attach({}, start=start, torn=not start)
+        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="container-link")
+
+    async def _attach(self, have: Mapping[int, int], *, start: bool = False, torn: bool) -> None:
+        stream = await self._engine.attach(self.id)
+        link = AgentLink(stream)
+        try:
+            if start:
+                await self._engine.start(self.id)
+            self._generation = max(self._generation + 1, time.time_ns())
+            await link.attach(self._generation, have, torn=torn)
+            if link.hello.get("version") != agent.VERSION:
+                raise AgentLost(f"the agent speaks version {link.hello.get('version')}, not {agent.VERSION}")
+        except BaseException:
+            await link.close()
+            raise
+        self.link = link
+        link.listener = self
+
+    def listen(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+
+    # --- what the link tells ---------------------------------------------------------------------------
+
+    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
+        if self._tenant is not None:
+            self._tenant.on_output(channel, stream, offset, data)
+
+    def on_in_ack(self, channel: int, offset: int) -> None:
+        if self._tenant is not None:
+            self._tenant.on_in_ack(channel, offset)
+
+    def on_state(self, state: dict[str, Any]) -> None:
+        if self._tenant is not None:
+            self._tenant.on_state(state)
+        self.changed.fire()
+
+    # --- keeping ---------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        while not self.gone.done():
+            reason = await asyncio.shield(self.link.closed)
+            if self.gone.done():
+                return
+            log.info("attach stream lost", extra=fields(session=self.session, why=reason))
+            await self.link.close()
+            await self._mend(reason)
+
+    async def _mend(self, reason: str) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not self.gone.done():
+            try:
+                state = await self._engine.inspect(self.id)
+                if not state.running:
+                    self._lose(f"the container has ended (code {state.exit_code}, oom {state.oom_killed})")
+                    return
+                have = self._tenant.have() if self._tenant is not None else {}
+                await self._attach(have, torn=True)
+                if self._tenant is not None:
+                    self._tenant.on_attached(self.link.hello)
+                self.changed.fire()
+                return
+            except ContainerGone:
+                self._lose("the container was removed")
+                return
+            except EngineUnavailable as error:
+                patience, reason = ENGINE_SECONDS, str(error)
+            except EngineError as error:
+                patience, reason = MEND_SECONDS, str(error)
+            if loop.time() - began > patience:
+                self._lose(reason)
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _lose(self, reason: str) -> None:
+        if not self.gone.done():
+            self.gone.set_result(reason)
+        self.changed.fire()
+
+    def condemn(self, reason: str) -> None:
+        """Its agent cannot be trusted with an end any more: the container goes."""
+        log.warning("container condemned", extra=fields(session=self.session, why=reason))
+        self._lose(reason)
+
+    async def close(self) -> None:
+        """End the link.  The container lives on."""
+        self._lose("closed")
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        await self.link.close()

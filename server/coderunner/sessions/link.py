@@ -1,0 +1,254 @@
+"""The server's end of one agent: frames over the container's attach stream.
+
+The stream is always drained, whatever the clients do (a stalled reader wedges the container, kill and
+remove included: moby issue 41827).  That is safe because the agent sends output only within the credit
+that it was given.  Every byte from it is hostile input: what does not check out is dropped or ends the
+link, never the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import secrets
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from coderunner import errors
+from coderunner.agent import flow, frames
+from coderunner.errors import AgentLost, EngineError, FilesFailed
+
+log = logging.getLogger(__name__)
+
+# Everything that may wait to be written: input of all channels, files of a few calls, small commands.
+OUTBOX_LIMIT = 2 * frames.MAX_MESSAGE + flow.MAX_CHANNELS * flow.INPUT_WINDOW
+ATTACH_SECONDS = 10.0
+CALL_SECONDS = 10.0
+SILENCE_SECONDS = 10.0
+
+
+class ByteStream(Protocol):
+    """An attach stream of the engine.  ``stderr_tail``: the last that the agent said beside its frames."""
+
+    stderr_tail: bytes
+
+    async def read(self) -> bytes: ...
+    async def write(self, data: bytes) -> None: ...
+    async def close(self) -> None: ...
+
+
+class Listener(Protocol):
+    """Who is told what the agent says.  Called in the reader's task; must not wait."""
+
+    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None: ...
+    def on_in_ack(self, channel: int, offset: int) -> None: ...
+    def on_state(self, state: dict[str, Any]) -> None: ...
+
+
+class AgentLink:
+    """One attach, from its greeting to its end.  ``closed`` is done when the stream has ended."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.listener: Listener | None = None
+        self.hello: dict[str, Any] = {}
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._stream = stream
+        self._generation = 0
+        self._seed = secrets.randbits(32)
+        self._decoder = frames.Decoder(self._seed)
+        self._assembler = frames.Assembler()
+        self._outbox = bytearray()
+        self._writable = asyncio.Event()
+        self._greeted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
+        self._ids = itertools.count(secrets.randbits(40))
+        self._heard = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def attach(self, generation: int, have: Mapping[int, int], *, torn: bool) -> None:
+        """Greet the agent; returns when it has said what it holds.
+
+        ``have``: the output offset of each channel up to which this server has it.  ``torn``: somebody
+        wrote to this agent before, perhaps half a frame.  Raises AgentLost when no answer comes.
+        """
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._read(), name="agent-read"),
+            loop.create_task(self._write(), name="agent-write"),
+        ]
+        if torn:
+            self._send(frames.PREAMBLE)
+        try:
+            async with asyncio.timeout(ATTACH_SECONDS):
+                in_force = await self._greet(generation, have)
+                if in_force:  # our clock went back: exceed what the agent obeys
+                    if await self._greet(in_force + 1, have):
+                        raise AgentLost("the agent refused two attaches")
+        except TimeoutError:
+            raise AgentLost("the agent did not answer the attach") from None
+        self._tasks.append(loop.create_task(self._beat(), name="agent-beat"))
+
+    async def _greet(self, generation: int, have: Mapping[int, int]) -> int:
+        self._generation = generation
+        self._greeted = asyncio.get_running_loop().create_future()
+        greeting = {"seed": self._seed, "have": {str(number): offset for number, offset in have.items()}}
+        self._send(frames.encode(frames.ATTACH, generation, json.dumps(greeting).encode()))
+        done, _ = await asyncio.wait({self._greeted, self.closed}, return_when=asyncio.FIRST_COMPLETED)
+        if self._greeted not in done:
+            raise AgentLost(f"the attach stream ended: {self.closed.result()}")
+        return self._greeted.result()
+
+    # --- to the agent ------------------------------------------------------------------------------
+
+    def send_input(self, channel: int, offset: int, data: bytes) -> None:
+        for start in range(0, len(data), frames.MAX_PAYLOAD):
+            piece = data[start : start + frames.MAX_PAYLOAD]
+            self._frame(frames.INPUT, piece, channel=channel, offset=offset + start)
+
+    def send_flow(
+        self, channel: int, *, released: int, credit: int, controlled: bool, exit_acked: bool
+    ) -> None:
+        flags = frames.CONTROLLED * controlled | frames.EXIT_ACKED * exit_acked
+        body = frames.FLOW_BODY.pack(credit, flags)
+        self._frame(frames.FLOW, body, channel=channel, offset=released)
+
+    def cast(self, op: str, **body: Any) -> None:
+        """A command whose answer does not matter."""
+        self._send(frames.encode_message(frames.CALL, self._generation, {"op": op, **body}))
+
+    def call(
+        self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any
+    ) -> Coroutine[Any, Any, tuple[dict[str, Any], bytes]]:
+        """A command, sent now, in the order of the calls; awaiting it gives (reply, raw bytes).
+
+        Raises the error that the agent names, or AgentLost.
+        """
+        number = next(self._ids)
+        answer: asyncio.Future[tuple[dict[str, Any], bytes]] = asyncio.get_running_loop().create_future()
+        self._calls[number] = answer
+        message = {"op": op, "id": number, **body}
+        self._send(frames.encode_message(frames.CALL, self._generation, message, raw))
+        return self._answer(op, number, answer, seconds)
+
+    async def _answer(
+        self, op: str, number: int, answer: asyncio.Future[tuple[dict[str, Any], bytes]], seconds: float
+    ) -> tuple[dict[str, Any], bytes]:
+        try:
+            if self.closed.done():
+                raise AgentLost(self.closed.result())
+            async with asyncio.timeout(seconds):
+                reply, data = await answer
+        except TimeoutError:
+            raise AgentLost(f"the agent did not answer '{op}' in {seconds:g} s") from None
+        finally:
+            self._calls.pop(number, None)
+        problem = reply.get("error")
+        if problem:
+            raise _agent_error(problem)
+        return reply, data
+
+    def _frame(self, kind: int, payload: bytes = b"", *, channel: int = 0, offset: int = 0) -> None:
+        self._send(frames.encode(kind, self._generation, payload, channel=channel, offset=offset))
+
+    def _send(self, data: bytes) -> None:
+        if self.closed.done():
+            return
+        if len(self._outbox) + len(data) > OUTBOX_LIMIT:
+            self._end("the agent reads nothing")
+            return
+        self._outbox += data
+        self._writable.set()
+
+    # --- tasks -------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        reason = "end of stream"
+        try:
+            while data := await self._stream.read():
+                self._heard = asyncio.get_running_loop().time()
+                for frame in self._decoder.feed(data):
+                    self._take(frame)
+            if self._stream.stderr_tail:
+                reason += ": " + self._stream.stderr_tail.decode("utf-8", "replace")
+        except EngineError as error:
+            reason = str(error)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            # Something in the container speaks for the agent, or the agent is broken.
+            log.warning("agent broke its protocol", exc_info=error)
+            reason = f"the agent broke its protocol: {error}"
+        finally:
+            self._end(reason)
+
+    async def _write(self) -> None:
+        try:
+            while not self.closed.done():
+                await self._writable.wait()
+                self._writable.clear()
+                while self._outbox:
+                    data, self._outbox = bytes(self._outbox), bytearray()
+                    await self._stream.write(data)
+        except EngineError as error:
+            self._end(str(error))
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self.closed.done():
+            self._frame(frames.BEAT)
+            await asyncio.sleep(flow.BEAT_SECONDS)
+            if loop.time() - self._heard > SILENCE_SECONDS:
+                self._end(f"silent for {SILENCE_SECONDS:g} s")
+
+    def _take(self, frame: frames.Frame) -> None:
+        if frame.kind == frames.REFUSED:
+            if not self._greeted.done():
+                self._greeted.set_result(max(1, frame.offset))
+        elif frame.generation != self._generation:
+            return
+        elif frame.kind == frames.HELLO:
+            self.hello = json.loads(frame.payload)
+            if not self._greeted.done():
+                self._greeted.set_result(0)
+        elif frame.kind == frames.REPLY:
+            message = self._assembler.add(frame)
+            if message:
+                waiting = self._calls.get(message[0].get("id", -1))
+                if waiting and not waiting.done():
+                    waiting.set_result(message)
+        elif self.listener is None:
+            return
+        elif frame.kind == frames.OUTPUT:
+            self.listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
+        elif frame.kind == frames.IN_ACK:
+            self.listener.on_in_ack(frame.channel, frame.offset)
+        elif frame.kind == frames.STATE:
+            self.listener.on_state(json.loads(frame.payload))
+
+    def _end(self, reason: str) -> None:
+        if self.closed.done():
+            return
+        self.closed.set_result(reason)
+        self._writable.set()
+        for waiting in self._calls.values():
+            if not waiting.done():
+                waiting.set_exception(AgentLost(reason))
+
+    async def close(self) -> None:
+        """End the link; the container lives on."""
+        self._end("closed")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(5):
+                await self._stream.close()
+
+
+def _agent_error(problem: Any) -> Exception:
+    code, message = str(problem.get("code")), str(problem.get("message"))[:1000]
+    return _BY_CODE.get(code, FilesFailed)(message)
+
+
+_BY_CODE = {kind.code: kind for kind in errors.leaves()}

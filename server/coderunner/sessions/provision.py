@@ -1,0 +1,143 @@
+"""Making and unmaking containers: the only place that asks the engine for either."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from coderunner.core.languages import Language
+from coderunner.core.limits import Limits
+from coderunner.engine.containers import ContainerSpec
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import CodeRunnerError, EngineError
+from coderunner.logs import fields
+from coderunner.sessions import workers
+from coderunner.sessions.container import Container
+from coderunner.sessions.uids import Uids
+from coderunner.sessions.workers import WorkerPool
+
+log = logging.getLogger(__name__)
+
+WARM_AGE_SECONDS = 3600.0  # the longest that a container waits for its tenant
+
+
+class Catalog(Protocol):
+    """The languages and what can be had of them now."""
+
+    def language(self, name: str) -> Language:
+        """Raises UnknownLanguage."""
+        ...
+
+    def image(self, name: str) -> str:
+        """The image's reference.  Raises LanguageNotReady or LanguageFailed."""
+        ...
+
+    def limits(self, name: str) -> Limits:
+        """What a container of this language gets when nobody wishes otherwise."""
+        ...
+
+    def ready(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What marks a container as this server's.  ``runtime``: None for the engine's default."""
+
+    instance: str
+    runtime: str | None
+    lifetime_ms: int
+    create_seconds: float
+
+
+class Provisioner:
+    """Containers with a ready agent, and their removal, by the worker pool."""
+
+    def __init__(
+        self, engine: DockerEngine, pool: WorkerPool, catalog: Catalog, uids: Uids, identity: Identity
+    ) -> None:
+        self.engine = engine
+        self.catalog = catalog
+        self.uids = uids
+        self.identity = identity
+        self.known: set[str] = set()  # containers that somebody here answers for
+        self._pool = pool
+
+    async def create(self, language: str, *, priority: int = workers.USER) -> Container:
+        """Raises EngineError, AgentLost, LanguageNotReady, LanguageFailed."""
+        return await self._pool.submit(
+            lambda: self._create(language),
+            priority=priority,
+            name=f"provision {language}",
+            timeout=self.identity.create_seconds,
+            on_orphan=self._orphaned,
+        )
+
+    async def _orphaned(self, container: Container) -> None:
+        await self._remove(container)
+
+    def spec(self, language: str, session: str, uid: int) -> ContainerSpec:
+        declared = self.catalog.language(language)
+        limits = self.catalog.limits(language)
+        deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000
+        return ContainerSpec(
+            image=self.catalog.image(language),
+            name=f"coderunner-{session}",
+            uid=uid,
+            labels={
+                "type": "coderunner-session",
+                "coderunner.instance": self.identity.instance,
+                "coderunner.session": session,
+                "coderunner.language": language,
+                "coderunner.uid": str(uid),
+                "coderunner.deadline": str(int(deadline)),
+            },
+            limits=limits,
+            runtime=declared.runtime or self.identity.runtime,
+        )
+
+    async def _create(self, language: str) -> Container:
+        uid = self.uids.take()
+        container_id = None
+        try:
+            session = f"{self.identity.instance}-{secrets.token_hex(8)}"
+            container_id = await self.engine.create(self.spec(language, session, uid))
+            self.known.add(container_id)
+            container = Container(self.engine, container_id, session=session, language=language, uid=uid)
+            await container.connect(start=True)
+            return container
+        except BaseException:
+            if container_id is None:
+                self.uids.give(uid)
+            else:
+                await asyncio.shield(self._erase(container_id, uid))
+            raise
+
+    async def remove(self, container: Container) -> None:
+        """Ends the link and the container; what the engine refuses now, the sweep does later."""
+        try:
+            await self._pool.submit(
+                lambda: self._remove(container),
+                name="teardown",
+                timeout=self.identity.create_seconds,
+            )
+        except CodeRunnerError as error:
+            log.warning("teardown failed", extra=fields(session=container.session, why=error.message))
+            self.known.discard(container.id)
+
+    async def _remove(self, container: Container) -> None:
+        await container.close()
+        await self._erase(container.id, container.uid)
+
+    async def _erase(self, container_id: str, uid: int) -> None:
+        try:
+            await self.engine.remove(container_id)
+        except EngineError as error:
+            log.warning("container not removed", extra=fields(container=container_id[:12], why=error.message))
+        else:
+            self.uids.give(uid)
+        finally:
+            self.known.discard(container_id)  # from now on the sweep's

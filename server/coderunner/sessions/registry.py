@@ -1,0 +1,328 @@
+"""All live sessions of this server, and the way into one: from a wish to an opened session.
+
+An opening is the work between the two: waiting for a slot, getting a container, sealing the record.  It
+has an owner (the registry), not a socket: a client whose socket is lost on the way finds it again by its
+nonce.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from coderunner.core import admission
+from coderunner.core import limits as limit_rules
+from coderunner.core import messages as m
+from coderunner.core.admission import Position, Ticket
+from coderunner.core.languages import Language
+from coderunner.core.limits import Limits
+from coderunner.core.project import check_files
+from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed, Unsupported
+from coderunner.logs import fields
+from coderunner.sessions.container import Container
+from coderunner.sessions.provision import Provisioner
+from coderunner.sessions.queue import AdmissionQueue, Slot
+from coderunner.sessions.record import Record, digest, new_token, seal
+from coderunner.sessions.session import Rules, Session
+from coderunner.sessions.warm import WarmPool
+
+log = logging.getLogger(__name__)
+
+HOLD_SECONDS = 10.0  # a lost socket keeps its place in the queue, and its fresh session, this long
+NONCE_SECONDS = 60.0  # a nonce means the same session this long
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks: ``principal`` is None for the unauthenticated."""
+
+    address: str
+    principal: str | None = None
+    priority: int = admission.INTERACTIVE
+
+
+@dataclass(slots=True)
+class Opened:
+    session: Session
+    token: str
+    warm: bool
+    timings_ms: dict[str, float]
+
+
+@dataclass(slots=True, eq=False)
+class Opening:
+    """``done`` is the session, or the error to answer with.  ``tell`` gets each queue position."""
+
+    done: asyncio.Task[Opened] = field(init=False)
+    position: Position | None = None
+    tell: Callable[[Position], None] | None = None
+    abandoned: asyncio.TimerHandle | None = None
+    delivered: bool = False
+    keys: list[Any] = field(default_factory=list)
+
+    def on_position(self, position: Position) -> None:
+        self.position = position
+        if self.tell is not None:
+            self.tell(position)
+
+    def claim(self, tell: Callable[[Position], None]) -> None:
+        """A socket waits for it."""
+        if self.abandoned is not None:
+            self.abandoned.cancel()
+            self.abandoned = None
+        self.tell = tell
+        if self.position is not None and not self.done.done():
+            tell(self.position)
+
+    def leave(self, *, hold: bool) -> None:
+        """The socket is gone; unless another claims it in time, so is the wish."""
+        self.tell = None
+        if hold:
+            self.abandoned = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._give_up)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if not self.done.done():
+            self.done.cancel()
+        elif not self.delivered and not self.done.cancelled() and self.done.exception() is None:
+            self.done.result().session.end("resume_timeout")  # nobody ever got its token
+
+
+class Registry:
+    """``key``: the instance's secret, for records."""
+
+    def __init__(
+        self,
+        provisioner: Provisioner,
+        warm: WarmPool,
+        queue: AdmissionQueue,
+        rules: Rules,
+        *,
+        key: bytes,
+        queue_timeout: float,
+    ) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.queue = queue
+        self._provisioner = provisioner
+        self._warm = warm
+        self._rules = rules
+        self._key = key
+        self._queue_timeout = queue_timeout
+        self._openings: dict[Any, Opening] = {}
+        self._all: set[Opening] = set()
+        self._slots: dict[str, Slot] = {}
+        self._tickets = itertools.count()
+        self.draining = False
+        self.absent: CodeRunnerError | None = None  # why the sessions before are not here yet
+
+    # --- finding ---------------------------------------------------------------------------------------
+
+    def find(self, session_id: str, token: str) -> tuple[Session, str]:
+        """(session, greatest role).  NoSession, always the same, for whatever does not fit."""
+        if self.absent is not None:
+            raise self.absent
+        session = self.sessions.get(session_id)
+        if session is None or session.over:
+            digest(token)  # the same work, so that time tells nothing
+            raise NoSession()
+        role = session.allows(token)
+        if role is None:
+            raise NoSession()
+        return session, role
+
+    # --- opening ---------------------------------------------------------------------------------------
+
+    def open(self, wish: m.Open, visitor: Visitor) -> Opening:
+        """Begins to open a session, or finds the opening of the same nonce.
+
+        Raises at once what is wrong with the wish itself.
+        """
+        if self.draining:
+            raise Draining(retry_after_ms=2000)
+        if self.absent is not None:
+            raise self.absent
+        nonce = (visitor.principal, wish.client, wish.nonce) if wish.nonce else None
+        known = self._openings.get(nonce) if nonce else None
+        if known is not None and not known.done.cancelled():
+            return known
+        language, limits = self._check(wish)
+        opening = Opening()
+        work = self._open(opening, wish, visitor, language, limits)
+        opening.done = asyncio.get_running_loop().create_task(work, name="opening")
+        self._all.add(opening)
+        if nonce:
+            self._openings[nonce] = opening
+            opening.keys.append(nonce)
+        opening.done.add_done_callback(lambda _: self._opening_done(opening))
+        return opening
+
+    def _opening_done(self, opening: Opening) -> None:
+        self._all.discard(opening)
+        task = opening.done
+        failed = task.cancelled() or task.exception() is not None
+        for key in opening.keys:
+            if failed:
+                self._openings.pop(key, None)
+            else:
+                asyncio.get_running_loop().call_later(NONCE_SECONDS, self._openings.pop, key, None)
+
+    def _check(self, wish: m.Open) -> tuple[Language, Limits]:
+        catalog = self._provisioner.catalog
+        language = catalog.language(wish.language)
+        catalog.image(wish.language)
+        if wish.network != "none" or wish.group or wish.group_token:
+            raise Unsupported("group networks are not offered by this server; leave `network` out")
+        if wish.record:
+            raise Unsupported("recording is not offered by this server; leave `record` out")
+        check_files(wish.files, max_files=self._rules.max_files, max_file_bytes=self._rules.max_file_bytes)
+        limits = limit_rules.resolve(
+            catalog.limits(wish.language),
+            {},
+            wish.limits,
+            self._rules.limits.ceilings,
+            allowed=limit_rules.OPEN_WISHES,
+        )
+        return language, limits
+
+    async def _open(
+        self, opening: Opening, wish: m.Open, visitor: Visitor, language: Language, limits: Limits
+    ) -> Opened:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        ticket = Ticket(
+            id=f"{next(self._tickets)}",
+            address=visitor.address,
+            principal=visitor.principal,
+            language=language.name,
+            deadline=began + self._queue_timeout,
+            priority=visitor.priority,
+        )
+        slot = await self.queue.acquire(ticket, opening.on_position)
+        admitted = loop.time()
+        try:
+            container, warm = await self._container(language, limits)
+            ready = loop.time()
+            try:
+                opened = await self._begin(container, wish, visitor, language, limits)
+            except BaseException:
+                await asyncio.shield(self._provisioner.remove(container))
+                raise
+        except BaseException as error:
+            slot.release(failed=not isinstance(error, asyncio.CancelledError))
+            raise
+        self._slots[opened.session.id] = slot
+        opened.warm = warm
+        opened.timings_ms = {
+            "queue": round((admitted - began) * 1000, 2),
+            "provision": round((ready - admitted) * 1000, 2),
+            "prepare": round((loop.time() - ready) * 1000, 2),
+        }
+        return opened
+
+    async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
+        container = self._warm.take(language.name)
+        warm = container is not None
+        if container is None:
+            container = await self._provisioner.create(language.name)
+        usual = self._provisioner.catalog.limits(language.name)
+        if (limits.memory_bytes, limits.pids) != (usual.memory_bytes, usual.pids):
+            try:
+                await self._provisioner.engine.update(container.id, limits.memory_bytes, limits.pids)
+            except BaseException:
+                await asyncio.shield(self._provisioner.remove(container))
+                raise
+        return container, warm
+
+    async def _begin(
+        self, container: Container, wish: m.Open, visitor: Visitor, language: Language, limits: Limits
+    ) -> Opened:
+        token = new_token()
+        now = time.time()
+        record = Record(
+            session=container.session,
+            language=language.name,
+            limits=limits,
+            token_digest=digest(token),
+            client=wish.client,
+            principal=visitor.principal,
+            address=visitor.address,
+            opened=now,
+            expires=now + limits.lifetime_ms / 1000,
+        )
+        await container.link.call("seal", record=seal(record, self._key, container.id))
+        if wish.files:
+            await container.link.call(
+                "files",
+                b"".join(file.content for file in wish.files),
+                files=[[file.path, len(file.content)] for file in wish.files],
+            )
+        if container.gone.done():
+            raise StartFailed(f"the container ended: {container.gone.result()}")
+        session = self._register(container, language, record)
+        log.info("session opened", extra=fields(session=session.id, language=language.name))
+        return Opened(session, token, warm=False, timings_ms={})
+
+    def _register(self, container: Container, language: Language, record: Record) -> Session:
+        session = Session(
+            container, language, record, self._rules, wanted=lambda: self.queue.wanted, on_end=self._ended
+        )
+        self.sessions[session.id] = session
+        return session
+
+    def adopt(self, container: Container, record: Record) -> Session:
+        """A session that this instance's server before had."""
+        language = self._provisioner.catalog.language(record.language)
+        now = asyncio.get_running_loop().time()
+        ticket = Ticket(
+            id=f"{next(self._tickets)}",
+            address=record.address,
+            principal=record.principal,
+            language=record.language,
+            deadline=now,
+        )
+        slot = self.queue.adopt(ticket)
+        session = self._register(container, language, record)
+        self._slots[session.id] = slot
+        session.on_attached(container.link.hello)
+        log.info("session adopted", extra=fields(session=session.id, language=record.language))
+        return session
+
+    # --- ending ----------------------------------------------------------------------------------------
+
+    async def _ended(self, session: Session, reason: str) -> None:
+        log.info("session ended", extra=fields(session=session.id, reason=reason))
+        self.sessions.pop(session.id, None)
+        try:
+            await self._provisioner.remove(session.container)
+        finally:
+            slot = self._slots.pop(session.id, None)
+            if slot is not None:
+                slot.release(failed=reason == "engine_lost")
+
+    def drain(self) -> None:
+        """No new sessions; who waits is told so."""
+        self.draining = True
+        self.queue.drain()
+
+    async def suspend(self) -> None:
+        """The server stops: clients are sent away, containers live on for the next server."""
+        self.drain()
+        for opening in list(self._all):
+            opening.done.cancel()
+        await asyncio.gather(*(one.done for one in list(self._all)), return_exceptions=True)
+        sessions = list(self.sessions.values())
+        for session in sessions:
+            session.suspend()
+        await asyncio.gather(*(session.container.close() for session in sessions), return_exceptions=True)
+
+    async def end_all(self, reason: str) -> None:
+        """Ends every session and waits until their containers are gone."""
+        self.drain()
+        await asyncio.gather(*(session.end(reason) for session in list(self.sessions.values())))
+

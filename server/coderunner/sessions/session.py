@@ -1,0 +1,612 @@
+"""A session: one tenant's live container, its channels, and whoever is attached to it.
+
+It outlives any socket.  It owns its slot and its container; ``end`` gives both back, once, whatever else
+happens.  What it is told by the agent arrives in ``on_*`` and is passed on at once or kept as state;
+nothing here waits for a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from coderunner.agent import flow
+from coderunner.core import limits as limit_rules
+from coderunner.core import messages as m
+from coderunner.core.languages import Language
+from coderunner.core.limits import Limits, LimitRules
+from coderunner.core.project import check_files, check_path
+from coderunner.errors import (
+    BadMessage,
+    ChannelLimit,
+    ChannelUsed,
+    CodeRunnerError,
+    InternalError,
+    NoChannel,
+    NoSession,
+    NotControl,
+    Superseded,
+)
+from coderunner.logs import fields
+from coderunner.sessions import endings
+from coderunner.sessions.attachment import Attachment
+from coderunner.sessions.channel import Channel, size_of
+from coderunner.sessions.container import Container
+from coderunner.sessions.record import Record, digest
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
+KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
+WARNING_SECONDS = 60.0
+RUN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all sessions share: settings in seconds and bytes."""
+
+    limits: LimitRules
+    max_files: int
+    max_file_bytes: int
+    resume_min: float
+    resume_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    begin: int
+    stream: int
+    data: bytes
+    restore: str | None
+
+
+class Session:
+    """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason."""
+
+    def __init__(
+        self,
+        container: Container,
+        language: Language,
+        record: Record,
+        rules: Rules,
+        *,
+        wanted: Callable[[], bool],
+        on_end: Callable[[Session, str], Awaitable[None]],
+    ) -> None:
+        self.id = container.session
+        self.container = container
+        self.language = language
+        self.record = record
+        self.limits: Limits = record.limits
+        self.channels: dict[int, Channel] = {}
+        self.over = False
+        self._rules = rules
+        self._wanted = wanted
+        self._on_end = on_end
+        self._used: set[int] = set()
+        self._attachments: list[Attachment] = []
+        self._control: Attachment | None = None
+        loop = asyncio.get_running_loop()
+        # From here on by the monotonic clock: a wall clock that jumps ends nobody's session.
+        self._expires_at = loop.time() + record.expires - time.time()
+        self._active = loop.time()  # when it was last not idle
+        self._detached: float | None = loop.time()
+        self._warned: set[str] = set()
+        self._changed = asyncio.Event()  # a deadline may have moved
+        self._ended: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        container.listen(self)
+        self._task(self._keep_time(), "session-time")
+        self._task(self._watch_container(), "session-container")
+
+    # --- attachments -----------------------------------------------------------------------------------
+
+    def attach(
+        self, client: str, role: str, granted: str, cursors: Mapping[int, int], *, announce: bool = True
+    ) -> Attachment:
+        """A new attachment.  The same client's old one is superseded; as control it takes the control."""
+        if self.over:
+            raise NoSession()
+        for old in [one for one in self._attachments if one.client == client]:
+            old.post(m.ErrorMessage.of(Superseded()))
+            old.end(4409, flush=False)
+            self.detach(old)
+        attachment = Attachment(self, client, role, cursors)
+        attachment.granted = granted
+        if announce:
+            views = tuple(channel.view() for channel in self.channels.values())
+            attachment.post(m.Attached(self.id, role, views, self.expiry()))
+        self._attachments.append(attachment)
+        self._detached = None
+        if role == "control":
+            self._give_control(attachment)
+        self._release_all()
+        self._changed.set()
+        return attachment
+
+    def detach(self, attachment: Attachment) -> None:
+        """A socket's end only detaches."""
+        if attachment not in self._attachments:
+            return
+        self._attachments.remove(attachment)
+        if self._control is attachment:
+            self._control = None
+        if not self._attachments:
+            self._detached = asyncio.get_running_loop().time()
+        self._release_all()
+        self._changed.set()
+
+    def take(self, attachment: Attachment) -> None:
+        if attachment.granted != "control":
+            raise NotControl("this token only allows to watch")
+        if self._control is not attachment:
+            self._give_control(attachment)
+            self._release_all()
+
+    def _give_control(self, attachment: Attachment) -> None:
+        before, self._control = self._control, attachment
+        attachment.role = "control"
+        if before is not None and before is not attachment:
+            before.role = "watch"
+            offsets = {number: channel.input_offset for number, channel in self.channels.items()}
+            before.post(m.Role("watch", offsets))
+            attachment.post(m.Role("control", offsets))
+
+    def allows(self, token: str) -> str | None:
+        """The greatest role of a token; None when it is not this session's."""
+        if hmac.compare_digest(digest(token), self.record.token_digest):
+            return "control"
+        return None
+
+    # --- what a client asks ------------------------------------------------------------------------------
+
+    def handle(self, attachment: Attachment, message: m.ClientMessage) -> None:
+        """A client's message.  Raises the error to answer with; the connection lives on."""
+        match message:
+            case m.Ack():
+                self._ack(attachment, message)
+            case m.Ping():
+                attachment.post(m.Pong(message.t))
+            case m.Take():
+                self.take(attachment)
+            case m.Extend():
+                self._touch()
+                attachment.post(self._expires())
+            case m.Open() | m.Attach():
+                raise BadMessage("this connection has its session already")
+            case _:
+                self._require_control(attachment)
+                self._control_message(attachment, message)
+
+    def _control_message(self, attachment: Attachment, message: m.ClientMessage) -> None:
+        self._touch()
+        match message:
+            case m.Run():
+                self._run(attachment, message, self._project_spec(message), message.files)
+            case m.Shell():
+                self._run(attachment, message, self._shell_spec(message), ())
+            case m.Resize():
+                self._resize(message)
+            case m.Signal():
+                self._channel(message.channel)
+                self._call("signal", channel=message.channel, name=message.name)
+            case m.Eof():
+                self._eof(message)
+            case m.Kill():
+                self.kill(self._channel(message.channel), "killed")
+            case m.Close():
+                self.end("client")
+
+    def _require_control(self, attachment: Attachment) -> None:
+        if attachment is not self._control:
+            raise NotControl("this attachment only watches; send `take` to take the control")
+
+    def _channel(self, number: int) -> Channel:
+        channel = self.channels.get(number)
+        if channel is None:
+            raise NoChannel(f"the session has no channel {number}", channel=number)
+        return channel
+
+    def input(self, attachment: Attachment, channel: int, offset: int, data: bytes) -> None:
+        self._require_control(attachment)
+        self._touch()
+        one = self._channel(channel)
+        end = offset + len(data)
+        at = one.input_offset
+        taken = one.accept_input(offset, data)
+        if taken:
+            self.container.link.send_input(channel, at, taken)
+        overflow = one.overflow(end)
+        if overflow:
+            raise overflow
+
+    def _ack(self, attachment: Attachment, message: m.Ack) -> None:
+        channel = self._channel(message.channel)
+        attachment.ack(channel, message.offset)
+        if attachment is self._control:
+            channel.released = max(channel.released, message.offset)
+            channel.exit_acked = channel.exit_acked or message.exit
+        self._release(channel)
+
+    def _resize(self, message: m.Resize) -> None:
+        channel = self._channel(message.channel)
+        channel.cols, channel.rows = message.cols, message.rows
+        self._call("resize", channel=message.channel, cols=message.cols, rows=message.rows)
+        self._tell(m.Resized(message.channel, message.cols, message.rows))
+
+    def _eof(self, message: m.Eof) -> None:
+        channel = self._channel(message.channel)
+        if channel.mode == "tty":
+            raise BadMessage("a terminal has no end of file; send byte 04 as input", channel=message.channel)
+        if message.offset < channel.input_offset:
+            raise BadMessage(
+                f"input went on beyond {message.offset}", channel=message.channel, expected=channel.input_offset
+            )
+        channel.eof_at = message.offset
+        self._call("eof", channel=message.channel, offset=message.offset)
+
+    def kill(self, channel: Channel, intent: str) -> None:
+        """Ends the whole process tree; an agent that does not confirm loses its container."""
+        if not channel.live:
+            return
+        channel.intent = channel.intent or intent
+        self._task(self._kill(channel, intent), "session-kill")
+
+    async def _kill(self, channel: Channel, intent: str) -> None:
+        self._call("kill", channel=channel.number, intent=intent)
+        try:
+            async with asyncio.timeout(KILL_SECONDS + 1.0):
+                while channel.live:
+                    await self.container.changed.wait()
+        except TimeoutError:
+            self.container.condemn("did not end a program in time")
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def _run(
+        self, attachment: Attachment, message: m.Run | m.Shell, spec: dict[str, Any], files: tuple[m.File, ...]
+    ) -> None:
+        number = message.channel
+        known = self.channels.get(number)
+        if known is not None:  # repeated after a cut: starts nothing
+            attachment.post(m.State(number, known.phase, known.phase_offset))
+            return
+        if number in self._used:
+            raise ChannelUsed(f"channel {number} was used and is gone; take another number", channel=number)
+        if sum(channel.live for channel in self.channels.values()) >= flow.MAX_CHANNELS:
+            raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
+        check_files(files, max_files=self._rules.max_files, max_file_bytes=self._rules.max_file_bytes)
+        channel = Channel(number, spec["mode"])
+        channel.cols, channel.rows = spec["cols"], spec["rows"]
+        channel.phase = "compiling" if spec["compile"] else "running"
+        self.channels[number] = channel
+        # Sent before this returns: input that follows on the socket must not overtake it.
+        answer = self.container.link.call(
+            "run",
+            b"".join(file.content for file in files),
+            seconds=RUN_SECONDS,
+            channel=number,
+            spec=spec,
+            files=[[file.path, len(file.content)] for file in files],
+            controlled=True,
+        )
+        self._task(self._started(channel, answer), "session-run")
+
+    async def _started(
+        self, channel: Channel, answer: Coroutine[Any, Any, tuple[dict[str, Any], bytes]]
+    ) -> None:
+        try:
+            reply, _ = await answer
+        except CodeRunnerError as error:
+            self.channels.pop(channel.number, None)
+            error.channel = channel.number
+            self._tell(m.ErrorMessage.of(error))
+            return
+        for number in reply.get("forgotten", ()):
+            self.channels.pop(number, None)
+            self._used.add(number)
+        self.on_state(reply["state"])
+        self._release(channel)
+
+    def _project_spec(self, message: m.Run) -> dict[str, Any]:
+        entry = check_path(message.entry or self.language.entry)
+        spec = self._spec(message, message.mode, self.language.run)
+        spec |= {"entry": entry, "args": list(message.args), "compile": list(self.language.compile or ())}
+        spec["env"] |= message.env
+        return spec
+
+    def _shell_spec(self, message: m.Shell) -> dict[str, Any]:
+        return self._spec(message, "tty", self.language.shell)
+
+    def _spec(self, message: m.Run | m.Shell, mode: str, command: tuple[str, ...]) -> dict[str, Any]:
+        wishes = message.limits if isinstance(message, m.Run) else {}
+        if isinstance(message, m.Shell):
+            # A shell lives as long as its session does.
+            wishes = {}
+        limits = limit_rules.resolve(
+            self.limits, {}, wishes, self._rules.limits.ceilings, allowed=limit_rules.RUN_WISHES
+        )
+        if isinstance(message, m.Shell):
+            limits = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
+        cols, rows = size_of(message)
+        return {
+            "mode": mode,
+            "cols": cols,
+            "rows": rows,
+            "workspace": "/workspace",
+            "build": "/workspace/.build",
+            "entry": self.language.entry,
+            "args": [],
+            "sources": list(self.language.sources),
+            "compile": [],
+            "run": list(command),
+            "env": dict(self.language.env),
+            "limits": {
+                "wall_ms": limits.wall_ms,
+                "cpu_ms": limits.cpu_ms,
+                "output_bytes": limits.output_bytes,
+                "cpus": limits.cpus,
+            },
+        }
+
+    # --- what the agent tells ----------------------------------------------------------------------------
+
+    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
+        one = self.channels.get(channel)
+        if one is not None and stream in (1, 2) and one.take_output(stream, offset, data):
+            self._wake()
+
+    def on_in_ack(self, channel: int, offset: int) -> None:
+        one = self.channels.get(channel)
+        if one is not None:
+            one.take_in_ack(offset)
+            if self._control is not None:
+                self._control.post(m.InAck(channel, one.in_acked))
+
+    def on_state(self, state: dict[str, Any]) -> None:
+        channel = self.channels.get(state["channel"])
+        if channel is None:
+            return
+        channel.oldest = max(channel.oldest, int(state["from"]))
+        channel.input_eof = bool(state["input_eof"])
+        told = channel.advance(state["phase"], int(state["phase_offset"]))
+        if told:
+            self._tell(told)
+            wall = state.get("wall_ms") or self.limits.wall_ms
+            channel.wall_deadline = asyncio.get_running_loop().time() + wall / 1000 + GRACE_SECONDS
+            self._touch()
+        if state["phase"] == "exited":
+            channel.wall_deadline = None
+            if state["end"] is not None and channel.exit is None:
+                self._finish(channel, int(state["end"]), state.get("evidence") or {})
+        self._changed.set()
+
+    def _finish(self, channel: Channel, end: int, evidence: dict[str, Any]) -> None:
+        channel.end = end
+        others = [one for one in self.channels.values() if one is not channel and one.unexplained_kill]
+        channel.exit = endings.exit_message(channel, evidence, others=bool(others))
+        self._wake()
+
+    def on_attached(self, hello: dict[str, Any]) -> None:
+        """The agent is reachable again, or for the first time by this server."""
+        held = {int(state["channel"]): state for state in hello.get("channels", ())}
+        for number, state in held.items():
+            channel = self.channels.get(number)
+            if channel is None:
+                channel = self.channels[number] = Channel(number, state["mode"], start=int(state["sent"]))
+                channel.restore_input(int(state["input_offset"]), int(state["in_acked"]))
+                channel.released = int(state["released"])
+                channel.cols, channel.rows = state["cols"], state["rows"]
+            self.on_state(state)
+            channel.take_in_ack(int(state["in_acked"]))
+            at, data = channel.unacked_input()
+            taken = int(state["input_offset"])
+            if taken < channel.input_offset:
+                self.container.link.send_input(number, taken, data[taken - at :])
+            if channel.eof_at is not None and not channel.input_eof:
+                self._call("eof", channel=number, offset=channel.eof_at)
+        self._release_all()
+        self._wake()
+
+    # --- flow --------------------------------------------------------------------------------------------
+
+    def _release(self, channel: Channel) -> None:
+        """Tell the agent how far the clients are."""
+        acked = [one.cursor(channel).acked for one in self._attachments]
+        if self._control is not None:
+            # An attach cursor is an ack.
+            channel.released = max(channel.released, self._control.cursor(channel).acked)
+        furthest = max([channel.released, *acked])
+        self.container.link.send_flow(
+            channel.number,
+            released=channel.released,
+            credit=furthest + flow.WINDOW,
+            controlled=self._control is not None,
+            exit_acked=channel.exit_acked,
+        )
+
+    def _release_all(self) -> None:
+        for channel in self.channels.values():
+            self._release(channel)
+
+    def skipped(self, attachment: Attachment, channel: Channel, to: int) -> None:
+        self._release(channel)
+
+    async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
+        """Output from the agent's journal.  Raises NoChannel, AgentLost."""
+        reply, data = await self.container.link.call("fetch", channel=channel.number, offset=offset, most=most)
+        restore = reply.get("restore")
+        return Fetched(
+            begin=max(offset, int(reply["from"])),
+            stream=2 if reply.get("stream") == 2 else 1,
+            data=data[:most],
+            restore=str(restore)[:4096] if restore is not None else None,
+        )
+
+    def repaint(self, channel: Channel) -> None:
+        if channel.mode == "tty" and channel.live:
+            self._call("repaint", channel=channel.number)
+
+    async def wait_for_agent(self) -> None:
+        await self.container.changed.wait()
+
+    def have(self) -> dict[int, int]:
+        return {number: channel.cache.hi for number, channel in self.channels.items()}
+
+    def _call(self, op: str, **body: Any) -> None:
+        self.container.link.cast(op, **body)
+
+    def _tell(self, message: m.ServerMessage) -> None:
+        for attachment in self._attachments:
+            attachment.post(message)
+
+    def _wake(self) -> None:
+        for attachment in self._attachments:
+            attachment.wake()
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def _touch(self) -> None:
+        self._active = asyncio.get_running_loop().time()
+        self._warned.discard("idle")
+        self._changed.set()
+
+    def _deadlines(self) -> list[tuple[float, str]]:
+        """(moment, reason) of every end that time may bring."""
+        found = [(self._expires_at, "lifetime")]
+        idle = self._idle_deadline()
+        if idle is not None:
+            found.append((idle, "idle_timeout"))
+        if self._detached is not None:
+            patience = self._rules.resume_min if self._wanted() else self._rules.resume_max
+            found.append((self._detached + patience, "resume_timeout"))
+        return found
+
+    def _idle_deadline(self) -> float | None:
+        if any(channel.live for channel in self.channels.values()):
+            return None
+        return self._active + self.limits.idle_ms / 1000
+
+    def expiry(self) -> m.Expiry:
+        now = asyncio.get_running_loop().time()
+        idle = self._idle_deadline()
+        return m.Expiry(
+            idle_ms=None if idle is None else max(0, round((idle - now) * 1000)),
+            total_ms=max(0, round((self._expires_at - now) * 1000)),
+        )
+
+    def _expires(self) -> m.Expires:
+        expiry = self.expiry()
+        return m.Expires(expiry.idle_ms, expiry.total_ms)
+
+    async def _keep_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self.over:
+            self._changed.clear()
+            now = loop.time()
+            deadlines = self._deadlines()
+            for moment, reason in deadlines:
+                if now >= moment:
+                    self.end(reason)
+                    return
+            for channel in self.channels.values():
+                if channel.wall_deadline is not None and now >= channel.wall_deadline:
+                    channel.intent = channel.intent or "wall_timeout"
+                    self.container.condemn("held a program beyond its wall limit")
+                    return
+            moments = [moment for moment, _ in deadlines]
+            moments += [one.wall_deadline for one in self.channels.values() if one.wall_deadline is not None]
+            moments += [self._warn(moment, reason, now) for moment, reason in deadlines]
+            # A queue that forms shortens the resume time: look now and then.
+            wait = min(5.0, max(0.01, min(moments) - now)) if self._detached else max(0.01, min(moments) - now)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _warn(self, moment: float, reason: str, now: float) -> float:
+        """Tell of an end that is near; the moment at which to look again."""
+        kind = {"idle_timeout": "idle", "lifetime": "lifetime"}.get(reason)
+        if kind is None or kind in self._warned:
+            return moment
+        if now < moment - WARNING_SECONDS:
+            return moment - WARNING_SECONDS
+        self._warned.add(kind)
+        text = f"the session ends in {max(0, round(moment - now))} s"
+        hint = "; press a key or extend it" if kind == "idle" else "; save what you want to keep"
+        self._tell(m.Notice(f"{kind}_warning", text + hint))
+        self._tell(self._expires())
+        return moment
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    async def _watch_container(self) -> None:
+        reason = await asyncio.shield(self.container.gone)
+        if not self.over:
+            log.warning("session lost its container", extra=fields(session=self.id, why=reason))
+            self.end("engine_lost")
+
+    def end(self, reason: str) -> asyncio.Task[None]:
+        """Ends the session, once; the task is done when slot and container have been given back."""
+        if self._ended is None:
+            self.over = True
+            self._ended = asyncio.get_running_loop().create_task(self._end(reason), name="session-end")
+        return self._ended
+
+    async def _end(self, reason: str) -> None:
+        try:
+            if reason != "engine_lost":
+                await self._end_programs("evicted" if reason == "evicted" else "session_closed")
+            for channel in self.channels.values():
+                if channel.exit is None:
+                    channel.end = channel.cache.hi
+                    channel.exit = endings.lost(channel)
+            for attachment in list(self._attachments):
+                attachment.post(m.Closed(reason))
+                attachment.end(1000)
+        except Exception:
+            log.exception("ending a session", extra=fields(session=self.id))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await self._on_end(self, reason)
+
+    async def _end_programs(self, intent: str) -> None:
+        """So that programs get a true ending, not a vanished container."""
+        live = [channel for channel in self.channels.values() if channel.exit is None]
+        for channel in live:
+            if channel.live:
+                channel.intent = channel.intent or intent
+                self._call("kill", channel=channel.number, intent=intent)
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                while any(channel.live for channel in live):
+                    await self.container.changed.wait()
+        except TimeoutError:
+            pass
+
+    def suspend(self) -> None:
+        """The server stops; the container and its programs live on for the next one."""
+        self.over = True
+        for attachment in list(self._attachments):
+            attachment.end(1012)
+        for task in self._tasks:
+            task.cancel()
+
+    def _task(self, work: Any, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a session's task failed", exc_info=task.exception(), extra=fields(session=self.id))
+            self._tell(m.ErrorMessage.of(InternalError()))

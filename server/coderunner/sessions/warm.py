@@ -1,0 +1,181 @@
+"""Containers made ahead of time, so that nobody waits for one.
+
+Sized by demand: as many as were taken in the last half minute, between a language's floor and ceiling,
+and fewer where the machine is short of memory.  Refilled behind users' own work.  An empty shelf means a
+slower start, never a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from coderunner.errors import CodeRunnerError
+from coderunner.logs import fields
+from coderunner.sessions import workers
+from coderunner.sessions.container import Container
+from coderunner.sessions.provision import WARM_AGE_SECONDS, Provisioner
+
+log = logging.getLogger(__name__)
+
+DEMAND_SECONDS = 30.0
+RETRY_SECONDS = 5.0
+LOOK_SECONDS = 10.0
+MEMORY_SHORT = 0.10  # below this share of available memory nothing is made ahead
+
+
+@dataclass(slots=True)
+class _Shelf:
+    floor: int
+    ceiling: int
+    ready: deque[Container] = field(default_factory=deque)
+    starting: int = 0
+    taken: deque[float] = field(default_factory=deque)
+    hits: int = 0
+    misses: int = 0
+    retry_at: float = 0.0
+
+    def target(self, now: float) -> int:
+        while self.taken and self.taken[0] < now - DEMAND_SECONDS:
+            self.taken.popleft()
+        return max(self.floor, min(self.ceiling, self.floor + len(self.taken)))
+
+
+class WarmPool:
+    """``memory_available`` answers the share of the machine's memory that is free, 0 to 1."""
+
+    def __init__(
+        self, provisioner: Provisioner, *, floor: int, most: int, memory_available: Callable[[], float]
+    ) -> None:
+        self._provisioner = provisioner
+        self._floor = floor
+        self._most = most
+        self._memory_available = memory_available
+        self._shelves: dict[str, _Shelf] = {}
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refill: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> WarmPool:
+        self._refill = asyncio.get_running_loop().create_task(self._keep(), name="warm-pool")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is made any more; what waits is removed (it has no tenant)."""
+        tasks = [*self._tasks, *([self._refill] if self._refill else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        waiting = [container for shelf in self._shelves.values() for container in shelf.ready]
+        self._shelves.clear()
+        await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
+
+    def take(self, language: str) -> Container | None:
+        """A ready container, now the caller's; None when there is none."""
+        shelf = self._shelf(language)
+        shelf.taken.append(asyncio.get_running_loop().time())
+        self._wake.set()
+        while shelf.ready:
+            container = shelf.ready.popleft()
+            if not container.gone.done() and not container.link.closed.done():
+                shelf.hits += 1
+                return container
+            self._discard(container)
+        shelf.misses += 1
+        return None
+
+    def wake(self) -> None:
+        """A language has become ready."""
+        self._wake.set()
+
+    def _shelf(self, language: str) -> _Shelf:
+        shelf = self._shelves.get(language)
+        if shelf is None:
+            warm = self._provisioner.catalog.language(language).warm
+            floor = self._floor if warm.floor is None else warm.floor
+            ceiling = self._most if warm.ceiling is None else warm.ceiling
+            shelf = self._shelves[language] = _Shelf(min(floor, self._most), min(ceiling, self._most))
+        return shelf
+
+    async def _keep(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                self._adjust()
+            except Exception:
+                log.exception("adjusting the warm pool")
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _adjust(self) -> None:
+        now = asyncio.get_running_loop().time()
+        short = self._memory_available() < MEMORY_SHORT
+        total = sum(len(shelf.ready) + shelf.starting for shelf in self._shelves.values())
+        for language in self._provisioner.catalog.ready():
+            shelf = self._shelf(language)
+            target = 0 if short else shelf.target(now)
+            self._retire(shelf, target, now)
+            want = target - len(shelf.ready) - shelf.starting
+            if now < shelf.retry_at:
+                continue
+            for _ in range(min(want, self._most - total)):
+                total += 1
+                shelf.starting += 1
+                self._task(self._make(language, shelf))
+
+    def _retire(self, shelf: _Shelf, target: int, now: float) -> None:
+        keep: deque[Container] = deque()
+        for container in shelf.ready:
+            old = now - container.born > WARM_AGE_SECONDS
+            if old or container.gone.done() or len(keep) >= target:
+                self._discard(container)
+            else:
+                keep.append(container)
+        shelf.ready = keep
+
+    async def _make(self, language: str, shelf: _Shelf) -> None:
+        try:
+            container = await self._provisioner.create(language, priority=workers.REFILL)
+        except CodeRunnerError as error:
+            shelf.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
+            log.warning("no warm container", extra=fields(language=language, why=error.message))
+        else:
+            shelf.ready.append(container)
+        finally:
+            shelf.starting -= 1
+            self._wake.set()
+
+    def _discard(self, container: Container) -> None:
+        self._task(self._provisioner.remove(container))
+
+    def _task(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="warm-container")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stats(self) -> dict[str, Any]:
+        """The `warmPool` block of the queue statistics."""
+        now = asyncio.get_running_loop().time()
+        languages = {
+            name: {
+                "ready": len(shelf.ready),
+                "starting": shelf.starting,
+                "target": shelf.target(now),
+                "hits": shelf.hits,
+                "misses": shelf.misses,
+            }
+            for name, shelf in sorted(self._shelves.items())
+        }
+        return {
+            "ready": sum(one["ready"] for one in languages.values()),
+            "starting": sum(one["starting"] for one in languages.values()),
+            "max": self._most,
+            "languages": languages,
+        }

@@ -1,0 +1,108 @@
+"""Who is at the other end, and may that page talk to us."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from coderunner.config import Settings
+from coderunner.errors import Unauthenticated
+from coderunner.sessions.registry import Visitor
+
+PROTOCOL = "coderunner.v1"
+BEARER = "coderunner.bearer."
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ADMIN = "admin"
+
+
+def host_name(header: str) -> str:
+    """The name in a Host header, without its port, in small letters."""
+    header = header.strip().lower()
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.rpartition(":")[0] if ":" in header else header
+
+
+def host_allowed(settings: Settings, header: str) -> bool:
+    """Against DNS rebinding: a page of another name must not reach a server on loopback."""
+    name = host_name(header)
+    allowed = {host_name(one) for one in settings.allowed_hosts}
+    if not settings.production:
+        allowed.update(_LOOPBACK)
+    return name in allowed
+
+
+def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
+    """No Origin: no browser.  One that is there must be this host's own, or on the list."""
+    if origin is None:
+        return True
+    if origin in settings.allowed_origins:
+        return True
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.strip().lower()
+
+
+def address_of(settings: Settings, request: web.BaseRequest) -> str:
+    """The client's address.  X-Forwarded-For counts only where a trusted proxy wrote it: the last entry
+    that is not itself one.  IPv6 clients are counted by their /64, which is what one customer has."""
+    peer = (request.transport.get_extra_info("peername") if request.transport else None) or ("unknown",)
+    address = str(peer[0])
+    if _trusted(settings, address):
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
+            address = hop
+            if not _trusted(settings, hop):
+                break
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return str(peer[0])
+    if parsed.version == 6:
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def _trusted(settings: Settings, address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+        return any(parsed in ipaddress.ip_network(one, strict=False) for one in settings.trusted_proxies)
+    except ValueError:
+        return False
+
+
+def offered(request: web.BaseRequest) -> list[str]:
+    """The subprotocols that the client offers."""
+    values = request.headers.getall("Sec-WebSocket-Protocol", [])
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def visitor(settings: Settings, request: web.BaseRequest, protocols: list[str]) -> Visitor:
+    """Raises Unauthenticated for a credential that is not one of ours."""
+    address = address_of(settings, request)
+    credential = _credential(request, protocols)
+    if credential is None:
+        return Visitor(address)
+    if settings.admin_key and hmac.compare_digest(credential, settings.admin_key.encode()):
+        return Visitor(address, ADMIN)
+    raise Unauthenticated("the credential is not known here; leave it out, or ask for a new one")
+
+
+def _credential(request: web.BaseRequest, protocols: list[str]) -> bytes | None:
+    header = request.headers.get("Authorization", "")
+    if header.lower().startswith("bearer "):
+        return header[7:].strip().encode()
+    for protocol in protocols:
+        if protocol.startswith(BEARER):
+            encoded = protocol[len(BEARER) :]
+            try:
+                return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+            except (binascii.Error, ValueError):
+                return b""
+    return None
