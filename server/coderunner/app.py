@@ -7,16 +7,15 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from coderunner import declarations
 from coderunner.config import Settings
 from coderunner.core.admission import Admission
-from coderunner.core.languages import Language, parse_language
-from coderunner.core.limits import LimitRules, parse_rules
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import CodeRunnerError, ConfigError, EngineError, EngineUnavailable
 from coderunner.instance import instance
@@ -37,40 +36,9 @@ from coderunner.web.routes import application
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
-LANGUAGES = PACKAGE / "languages"
 STATIC = PACKAGE.parent.parent / "static"
 ENGINE_RETRY_SECONDS = 2.0
 SUSPEND, END, RELOAD = "suspend", "end", "reload"
-
-
-def load_languages(wanted: tuple[str, ...]) -> dict[str, Language]:
-    """All declared languages, or the wanted ones.  Raises ConfigError with every problem."""
-    problems: list[str] = []
-    found: dict[str, Language] = {}
-    for path in sorted(LANGUAGES.glob("*/language.toml")):
-        try:
-            found[path.parent.name] = parse_language(path.read_text("utf-8"), path.parent.name)
-        except ConfigError as error:
-            problems += error.problems
-    for name in wanted:
-        if name not in found:
-            problems.append(f"LANGUAGES: there is no language {name!r}; there are: {', '.join(found)}")
-    if problems:
-        raise ConfigError(problems)
-    return {name: found[name] for name in (wanted or found)}
-
-
-def load_limits(settings: Settings) -> LimitRules:
-    """`limits.toml`, with what the settings say of memory, processors and times."""
-    rules = parse_rules((LANGUAGES / "limits.toml").read_text("utf-8"))
-    defaults = replace(
-        rules.defaults,
-        memory_bytes=settings.docker_memory,
-        cpus=settings.docker_cpus,
-        lifetime_ms=settings.session_ttl,
-        idle_ms=settings.session_idle_timeout,
-    )
-    return LimitRules(defaults, rules.ceilings)
 
 
 def memory_available() -> float:
@@ -119,9 +87,14 @@ class _Readiness:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Server]:
     """The whole server, listening.  Raises ConfigError."""
-    languages = load_languages(settings.languages)
-    rules = load_limits(settings)
-    catalog = LanguageCatalog(languages, rules.defaults)
+    declared = declarations.load(only=settings.languages)
+    rules = declared.rules.under(
+        memory_bytes=settings.docker_memory,
+        cpus=settings.docker_cpus,
+        lifetime_ms=settings.session_ttl,
+        idle_ms=settings.session_idle_timeout,
+    )
+    catalog = LanguageCatalog(declared.languages, rules.defaults)
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[str] = loop.create_future()
 
@@ -143,7 +116,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             Identity(
                 instance=settings.instance_name,
                 runtime=settings.docker_runtime,
-                lifetime_ms=max(settings.session_ttl, rules.ceilings.get("lifetime_ms", 0)),
+                lifetime_ms=settings.session_ttl,
                 create_seconds=settings.docker_timeout / 1000,
             ),
         )
@@ -177,7 +150,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         )
         readiness = _Readiness(engine, catalog)
         readiness.registry = registry
-        parts = Parts(settings, registry, catalog, warm, pool, readiness, STATIC, LANGUAGES)
+        parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC)
         tasks = stack.push_async_exit(_Tasks())
         await _adopt(engine, registry, provisioner, key, readiness, tasks)
         app = application(parts)

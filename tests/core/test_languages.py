@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from coderunner import catalogue
+from coderunner import declarations
 from coderunner.core.languages import Warm, parse_language, sample_files
 from coderunner.errors import ConfigError
 
@@ -130,7 +130,7 @@ def test_nonsense_is_a_list_of_problems(text):
 
 
 def folder_with(tmp_path, **languages):
-    (tmp_path / "limits.toml").write_text((catalogue.FOLDER / "limits.toml").read_text())
+    (tmp_path / "limits.toml").write_text((declarations.FOLDER / "limits.toml").read_text())
     for name, text in languages.items():
         (tmp_path / name / "samples" / "hello" / "lib").mkdir(parents=True)
         (tmp_path / name / "language.toml").write_text(text)
@@ -140,7 +140,7 @@ def folder_with(tmp_path, **languages):
 
 
 def test_a_folder_of_languages(tmp_path):
-    found = catalogue.load(folder_with(tmp_path, demo=WHOLE, also=WHOLE.replace('"demo"', '"also"', 1)))
+    found = declarations.load(folder_with(tmp_path, demo=WHOLE, also=WHOLE.replace('"demo"', '"also"', 1)))
     assert list(found.languages) == ["also", "demo"]
     assert found.samples(found.languages["demo"]) == {
         "hello": {"main.demo": b"main.demo", "lib/x.demo": b"lib/x.demo"}
@@ -149,22 +149,22 @@ def test_a_folder_of_languages(tmp_path):
 
 def test_only_some(tmp_path):
     folder = folder_with(tmp_path, demo=WHOLE, broken="name = 1")
-    assert list(catalogue.load(folder, ["demo"]).languages) == ["demo"]
+    assert list(declarations.load(folder, ["demo"]).languages) == ["demo"]
     with pytest.raises(ConfigError, match="there is no language ruby; there are broken, demo"):
-        catalogue.load(folder, ["demo", "ruby"])
+        declarations.load(folder, ["demo", "ruby"])
 
 
 def test_a_missing_sample_and_a_broken_file_are_told_together(tmp_path):
     folder = folder_with(tmp_path, demo=WHOLE, broken="name = 1")
     (folder / "demo" / "samples" / "hello" / "main.demo").unlink()
     with pytest.raises(ConfigError) as caught:
-        catalogue.load(folder)
+        declarations.load(folder)
     assert "languages/demo: samples/hello/main.demo is missing" in caught.value.problems
     assert any(problem.startswith("languages/broken/") for problem in caught.value.problems)
 
 
 def test_the_languages_that_come_with_the_server_are_sound():
-    found = catalogue.load()
+    found = declarations.load()
     assert found.rules.defaults.pids > 0
     for name, language in found.languages.items():
         assert language.name == name

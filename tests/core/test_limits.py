@@ -3,13 +3,13 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import pytest
-from coderunner import catalogue
+from coderunner import declarations
 from coderunner.core.limits import NAMES, OPEN_WISHES, RUN_WISHES, Limits, parse_rules, resolve
 from coderunner.errors import BadLimit, ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
 
-TEXT = (catalogue.FOLDER / "limits.toml").read_text()
+TEXT = (declarations.FOLDER / "limits.toml").read_text()
 RULES = parse_rules(TEXT)
 
 

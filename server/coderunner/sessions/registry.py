@@ -181,13 +181,8 @@ class Registry:
         if wish.record:
             raise Unsupported("recording is not offered by this server; leave `record` out")
         check_files(wish.files, max_files=self._rules.max_files, max_file_bytes=self._rules.max_file_bytes)
-        limits = limit_rules.resolve(
-            catalog.limits(wish.language),
-            {},
-            wish.limits,
-            self._rules.limits.ceilings,
-            allowed=limit_rules.OPEN_WISHES,
-        )
+        usual = catalog.limits(wish.language)
+        limits = self._rules.limits.wish(usual, wish.limits, limit_rules.OPEN_WISHES)
         return language, limits
 
     async def _open(

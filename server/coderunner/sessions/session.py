@@ -326,13 +326,9 @@ class Session:
 
     def _spec(self, message: m.Run | m.Shell, mode: str, command: tuple[str, ...]) -> dict[str, Any]:
         wishes = message.limits if isinstance(message, m.Run) else {}
+        limits = self._rules.limits.wish(self.limits, wishes, limit_rules.RUN_WISHES)
         if isinstance(message, m.Shell):
             # A shell lives as long as its session does.
-            wishes = {}
-        limits = limit_rules.resolve(
-            self.limits, {}, wishes, self._rules.limits.ceilings, allowed=limit_rules.RUN_WISHES
-        )
-        if isinstance(message, m.Shell):
             limits = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
         cols, rows = size_of(message)
         return {

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from coderunner.config import Settings
+from coderunner.declarations import Declarations
 from coderunner.sessions.catalog import LanguageCatalog
 from coderunner.sessions.registry import Registry
 from coderunner.sessions.warm import WarmPool
@@ -21,17 +22,17 @@ class Parts:
     """The server's parts as the handlers see them.
 
     ``ready`` answers the reasons why no session could start now (none: one could).
-    ``languages_folder`` holds the samples; ``static`` the web client.
+    ``declared`` has the samples; ``static`` is the folder of the web client.
     """
 
     settings: Settings
     registry: Registry
     catalog: LanguageCatalog
+    declared: Declarations
     warm: WarmPool
     workers: WorkerPool
     ready: Callable[[], Awaitable[list[str]]]
     static: Path
-    languages_folder: Path
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

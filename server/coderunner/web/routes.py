@@ -105,11 +105,11 @@ async def languages(request: web.Request) -> web.Response:
 
 
 def _document(parts: Parts, language: Language) -> dict[str, Any]:
-    folder = parts.languages_folder / language.name / "samples"
+    contents = parts.declared.samples(language)
     samples = []
     for sample in language.samples:
         files = [
-            {"path": path, "content": (folder / sample.name / path).read_text("utf-8")} for path in sample.files
+            {"path": path, "content": data.decode()} for path, data in contents[sample.name].items()
         ]
         samples.append(
             {

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "languages"
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class Declarations:
     """`languages` in the order of their names; `folder` is where they were read."""
 
     folder: Path
@@ -27,7 +27,7 @@ class Catalogue:
         return {s.name: sample_files(s, lambda path: (root / path).read_bytes()) for s in language.samples}
 
 
-def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Catalogue:
+def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
     """Every `<name>/language.toml` below `folder`, or those named in `only` (the setting LANGUAGES).
 
     Raises ConfigError with all problems of all files.
@@ -58,7 +58,7 @@ def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Catalogue:
         problems += error.problems
     if problems or rules is None:
         raise ConfigError(problems)
-    return Catalogue(folder, languages, rules)
+    return Declarations(folder, languages, rules)
 
 
 def _missing_samples(folder: Path, language: Language) -> list[str]:

@@ -1,0 +1,3 @@
+source lib/greet.sh
+
+greet "several files"

@@ -1,0 +1,3 @@
+for word in Grüße Привет こんにちは 🙂; do
+    echo "$word ${#word}"
+done

@@ -1,0 +1,3 @@
+const { area } = require("./shapes/circle.js");
+
+console.log(area(2).toFixed(3));

@@ -1,0 +1,1 @@
+for (const word of ["Grüße", "Привет", "こんにちは", "🙂"]) console.log(word, [...word].length);
