@@ -17,9 +17,11 @@ from coderunner import declarations
 from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, ConfigError, EngineError, EngineUnavailable
 from coderunner.instance import instance
 from coderunner.logs import fields
+from coderunner.prepare import prepare
 from coderunner.reload import changed_sources
 from coderunner.sessions.catalog import LanguageCatalog
 from coderunner.sessions.provision import Identity, Provisioner
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parent
 STATIC = PACKAGE.parent.parent / "static"
 ENGINE_RETRY_SECONDS = 2.0
-SUSPEND, END, RELOAD = "suspend", "end", "reload"
+SUSPEND, END, RELOAD, REFUSED = "suspend", "end", "reload", "refused"
 
 
 def memory_available() -> float:
@@ -108,11 +110,12 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
         )
         pool = await stack.enter_async_context(WorkerPool(settings.worker_threads))
+        uids = Uids(settings.session_uid_base, settings.session_uid_count)
         provisioner = Provisioner(
             engine,
             pool,
             catalog,
-            Uids(settings.session_uid_base, settings.session_uid_count),
+            uids,
             Identity(
                 instance=settings.instance_name,
                 runtime=settings.docker_runtime,
@@ -158,7 +161,13 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         url = await _listen(stack, app, settings)
         await stack.enter_async_context(warm)
         catalog.on_ready = lambda _name: warm.wake()
-        tasks.start(_prepare(settings, engine, catalog, provisioner, readiness, stop), "images")
+        builder = ImageBuilder(settings.docker_host, declared.folder, uids.all)
+
+        def refuse(reason: str) -> None:
+            readiness.blocked = f"a promised bound of the containers does not hold: {reason}"
+            stop(REFUSED)
+
+        tasks.start(prepare(settings, engine, builder, catalog, provisioner, refuse), "images")
         tasks.start(_sweep(settings, engine, provisioner), "sweep")
         if not settings.production:
             tasks.start(_watch_sources(stop), "reload")
@@ -168,7 +177,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         finally:
             how = stopped.result() if stopped.done() else END
             catalog.on_ready = None
-            await (registry.end_all("evicted") if how == END else registry.suspend())
+            await (registry.suspend() if how in (SUSPEND, RELOAD) else registry.end_all("evicted"))
 
 
 class _Tasks:
@@ -247,17 +256,6 @@ async def _close_sockets(app: web.Application, settings: Settings) -> None:
     deadline = asyncio.get_running_loop().time() + settings.shutdown_grace / 1000
     while sockets and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.01)
-
-
-async def _prepare(
-    settings: Settings,
-    engine: DockerEngine,
-    catalog: LanguageCatalog,
-    provisioner: Provisioner,
-    readiness: _Readiness,
-    stop: Callable[[str], None],
-) -> None:
-    raise NotImplementedError
 
 
 async def _sweep(settings: Settings, engine: DockerEngine, provisioner: Provisioner) -> None:

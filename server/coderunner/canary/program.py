@@ -12,9 +12,9 @@ from coderunner.engine.containers import (
     HOST_NAME,
     MASKED_PATHS,
     READONLY_PATHS,
-    SHM_BYTES,
     TMP_INODES,
     ContainerSpec,
+    shm_bytes,
 )
 
 PACKAGE = "coderunner.canary.inside"
@@ -54,7 +54,7 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "inodes": limits.inodes,
         "tmp_bytes": limits.tmp_bytes,
         "tmp_inodes": TMP_INODES,
-        "shm_bytes": SHM_BYTES,
+        "shm_bytes": shm_bytes(limits),
         "masked_paths": MASKED_PATHS,
         "readonly_paths": READONLY_PATHS,
     }

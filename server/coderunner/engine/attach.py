@@ -154,11 +154,19 @@ async def _upgrade(
     if status in (101, 200):
         return
     fields = (line.partition(":") for line in lines)
-    length = next((value for name, _, value in fields if name.lower() == "content-length"), "0")
-    words = _words(await reader.readexactly(min(int(length), MAX_HEAD)))
+    length = next((int(value) for name, _, value in fields if name.lower() == "content-length"), MAX_HEAD)
+    words = _words(await _body(reader, min(length, MAX_HEAD)))
     if status == 404:
         raise ContainerGone(f"attach: {words}")
     raise EngineUnavailable(f"attach: the engine answered {status}: {words}")
+
+
+async def _body(reader: asyncio.StreamReader, most: int) -> bytes:
+    """What comes of so many bytes until the engine closes: of its attach errors it tells no length."""
+    try:
+        return await reader.readexactly(most)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
 
 
 def _words(body: bytes) -> str:

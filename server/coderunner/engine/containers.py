@@ -24,7 +24,7 @@ HOST_NAME = "coderunner"
 SESSION_TYPE = "coderunner-session"
 
 TMP_INODES = 1024
-SHM_BYTES = 16 * 1024 * 1024
+MOST_SHM_BYTES = 16 * 1024 * 1024
 
 AGENT_COMMAND = (
     "/usr/bin/python3", "-I", "-S", "-c",
@@ -78,6 +78,11 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
         "GOTMPDIR": TEMPORARY,
         **env,
     }
+
+
+def shm_bytes(limits: Limits) -> int:
+    """Shared memory is a file system in memory beside those of the limits, which fill half of it at most."""
+    return min(MOST_SHM_BYTES, limits.memory_bytes // 16)
 
 
 @cache
@@ -241,7 +246,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "HostConfig.ShmSize",
-        lambda s: SHM_BYTES,
+        lambda s: shm_bytes(s.limits),
         "shared memory is memory",
     ),
     Setting(
@@ -318,17 +323,3 @@ def settings_digest(spec: ContainerSpec) -> str:
     """A digest over all that makes this container differ from another kind; not its name, user or labels."""
     kind = replace(spec, name="", uid=0, labels={})
     return hashlib.sha256(json.dumps(create_body(kind), sort_keys=True).encode()).hexdigest()
-
-
-def limit_problems(limits: Limits) -> list[str]:
-    """Why these limits make no sound container; empty if they do.
-
-    Files in a tmpfs are memory: where they may take most of it, a full workspace kills the programs.
-    """
-    tmpfs = limits.workspace_bytes + limits.tmp_bytes + SHM_BYTES
-    if tmpfs * 2 > limits.memory_bytes:
-        return [
-            f"workspace_bytes, tmp_bytes and shared memory ({SHM_BYTES}) make {tmpfs} bytes, more than half "
-            f"of memory_bytes ({limits.memory_bytes}): raise memory_bytes or lower workspace_bytes"
-        ]
-    return []

@@ -79,12 +79,12 @@ class Provisioner:
     async def _orphaned(self, container: Container) -> None:
         await self._remove(container)
 
-    def spec(self, language: str, session: str, uid: int) -> ContainerSpec:
+    def spec(self, language: str, session: str, uid: int, image: str | None = None) -> ContainerSpec:
         declared = self.catalog.language(language)
         limits = self.catalog.limits(language)
         deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000
         return ContainerSpec(
-            image=self.catalog.image(language),
+            image=image or self.catalog.image(language),
             name=f"coderunner-{session}",
             uid=uid,
             labels={

@@ -14,7 +14,7 @@ class Uids:
 
     def __init__(self, base: int, count: int) -> None:
         self._free = dict.fromkeys(range(base, base + count))
-        self._all = range(base, base + count)
+        self.all = range(base, base + count)
 
     def take(self) -> int:
         """Raises StartFailed when none is left."""
@@ -28,5 +28,5 @@ class Uids:
         return self._free.pop(uid, "") is None
 
     def give(self, uid: int) -> None:
-        if uid in self._all:
+        if uid in self.all:
             self._free[uid] = None

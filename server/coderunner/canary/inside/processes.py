@@ -34,6 +34,7 @@ def _(want: dict[str, Any]) -> None:
 
 @probe("pid_1", "PID 1's memory, environment and files cannot be read, and it cannot be killed")
 def _(want: dict[str, Any]) -> None:
+    expect(os.getpid() == 1, f"our process id is {os.getpid()}")  # else PID 1 is not ours to attack
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the agent does it
 
     def attack() -> list[str]:

@@ -1,0 +1,7 @@
+"""`python -m coderunner`."""
+
+import sys
+
+from coderunner.cli import main
+
+sys.exit(main())

@@ -1,0 +1,134 @@
+"""The command line, and the only reader of the process environment."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import coderunner
+from coderunner import app, config, declarations, logs
+from coderunner.config import Settings
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.images import ImageBuilder
+from coderunner.errors import CodeRunnerError, ConfigError
+from coderunner.sessions.sweep import reap
+
+ENV_FILE = ".env"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        result: int = arguments.run(arguments)
+        return result
+    except ConfigError as error:
+        print("coderunner: the settings are wrong:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return 2
+    except CodeRunnerError as error:
+        print(f"coderunner: {error.message}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="coderunner", description=coderunner.__doc__)
+    parser.add_argument("--version", action="version", version=f"coderunner {coderunner.__version__}")
+    parser.add_argument(
+        "--env-file", type=Path, default=Path(ENV_FILE), help="the file with settings (default: .env)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the server")
+    serve.set_defaults(run=_serve)
+
+    settings = commands.add_parser("settings", help="print the settings' documentation")
+    how = settings.add_mutually_exclusive_group(required=True)
+    how.add_argument("--example", action="store_true", help="the text of .env.production.example")
+    how.add_argument("--table", action="store_true", help="the table of docs/configuration.md")
+    how.add_argument("--check", action="store_true", help="check the settings that are in force")
+    settings.set_defaults(run=_settings)
+
+    images = commands.add_parser("images", help="build or prune the languages' images")
+    images.add_argument("action", choices=("build", "prune", "list"))
+    images.add_argument("names", nargs="*", metavar="LANGUAGE")
+    images.set_defaults(run=_images)
+
+    reaper = commands.add_parser(
+        "reap", help="remove containers whose deadline has passed, also while no server lives"
+    )
+    reaper.set_defaults(run=_reap)
+    return parser
+
+
+def _load(arguments: argparse.Namespace) -> Settings:
+    text = None
+    with contextlib.suppress(FileNotFoundError):
+        text = arguments.env_file.read_text("utf-8")
+    return config.load(os.environ, text)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    logs.setup(settings.log_level, settings.log_format)  # type: ignore[arg-type]
+
+    def announce(url: str) -> None:
+        if not settings.production:
+            print(f"\n  CodeRunner is at {url}\n  Stop it with Ctrl-C.\n", flush=True)
+
+    how = asyncio.run(app.serve(settings, announce))
+    if how == app.RELOAD:
+        os.execv(sys.executable, [sys.executable, "-m", "coderunner", *sys.argv[1:]])
+    return 1 if how == app.REFUSED else 0
+
+
+def _settings(arguments: argparse.Namespace) -> int:
+    if arguments.check:
+        _load(arguments)
+        print("The settings are sound.")
+    else:
+        print(config.example_text() if arguments.example else config.settings_table(), end="")
+    return 0
+
+
+def _images(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    declared = declarations.load(only=arguments.names or settings.languages)
+    uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
+    builder = ImageBuilder(settings.docker_host, declared.folder, uids)
+
+    async def work() -> None:
+        if arguments.action == "prune":
+            for tag in await builder.prune(declared.languages):
+                print(f"removed {tag}")
+            return
+        for name in declared.languages:
+            if arguments.action == "build":
+                print(await builder.ensure(name, lambda line: print(f"  {line}", flush=True)), flush=True)
+            else:
+                print(f"{builder.reference(name)}  {'present' if await builder.exists(name) else 'not built'}")
+
+    asyncio.run(work())
+    return 0
+
+
+def _reap(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+
+    async def work() -> int:
+        async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
+            return await reap(engine, now=time.time())
+
+    print(f"{asyncio.run(work())} containers removed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Getting the languages ready while the server runs already: build, prove, offer; one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from coderunner.canary.run import run_canary
+from coderunner.config import Settings
+from coderunner.engine.containers import settings_digest
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.images import ImageBuilder
+from coderunner.errors import CodeRunnerError, EngineUnavailable
+from coderunner.logs import fields
+from coderunner.sessions.catalog import BUILDING, FAILED, READY, LanguageCatalog, Readiness
+from coderunner.sessions.provision import Provisioner
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10.0
+
+
+async def prepare(
+    settings: Settings,
+    engine: DockerEngine,
+    builder: ImageBuilder,
+    catalog: LanguageCatalog,
+    provisioner: Provisioner,
+    refuse: Callable[[str], None],
+) -> None:
+    """Returns when every language is ready or has failed.
+
+    ``refuse`` is called where a promised bound of the containers does not hold.
+    """
+    for name in await _in_order(builder, catalog):
+        while True:
+            try:
+                catalog.set_state(name, Readiness(BUILDING, "being built"))
+                image = await builder.ensure(name, lambda line, name=name: _progress(catalog, name, line))
+                if settings.canary == "on" or (settings.canary == "auto" and settings.production):
+                    if not await _proven(settings, engine, catalog, provisioner, name, image, refuse):
+                        return
+                catalog.set_state(name, Readiness(READY, "", image))
+                log.info("language ready", extra=fields(language=name, image=image))
+                break
+            except EngineUnavailable as error:
+                catalog.set_state(name, Readiness(BUILDING, error.message))
+                log.warning("waiting for the container engine", extra=fields(why=error.message))
+                await asyncio.sleep(RETRY_SECONDS)
+            except CodeRunnerError as error:
+                log.error("language failed", extra=fields(language=name, why=error.message))
+                catalog.set_state(name, Readiness(FAILED, error.message))
+                break
+
+
+async def _in_order(builder: ImageBuilder, catalog: LanguageCatalog) -> list[str]:
+    """What is there already comes first, then what is quickest to build."""
+
+    async def cost(name: str) -> tuple[bool, int, str]:
+        try:
+            return not await builder.exists(name), len(builder.language(name).files["Dockerfile"]), name
+        except CodeRunnerError:
+            return True, 0, name  # told when its turn comes
+
+    return [one[-1] for one in sorted([await cost(name) for name in catalog.languages])]
+
+
+def _progress(catalog: LanguageCatalog, name: str, line: str) -> None:
+    """Called in the builder's thread; a state is replaced whole, so readers see the old or the new."""
+    catalog.set_state(name, Readiness(BUILDING, line[:200]))
+    log.info("%s: %s", name, line)
+
+
+async def _proven(
+    settings: Settings,
+    engine: DockerEngine,
+    catalog: LanguageCatalog,
+    provisioner: Provisioner,
+    name: str,
+    image: str,
+    refuse: Callable[[str], None],
+) -> bool:
+    uid = provisioner.uids.take()
+    try:
+        spec = provisioner.spec(name, f"{settings.instance_name}-canary-{name}", uid, image)
+        verdict = await run_canary(
+            engine, spec, settings_digest=settings_digest(spec), cache_dir=Path(settings.state_dir) / "canary"
+        )
+    finally:
+        provisioner.uids.give(uid)
+    if verdict.ok:
+        log.info("containers hold what they promise", extra=fields(language=name))
+        return True
+    for failure in verdict.failures:
+        log.critical("a promised bound does not hold", extra=fields(language=name, bound=failure))
+    catalog.set_state(name, Readiness(FAILED, "its containers do not hold what they promise"))
+    refuse(f"{name}: {'; '.join(verdict.failures)}")
+    return False
