@@ -105,6 +105,8 @@ def _(want: dict[str, Any]) -> None:
         result = system_call(clone, CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0)
         if result == 0:
             os._exit(0)
+        if result > 0:
+            os.waitpid(result, 0)
         return result
 
     result, _status = in_child(attack)

@@ -1,0 +1,178 @@
+"""The table of settings, the body made of it, the filter of system calls, the read-back, and the document."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coderunner.core.limits import Limits
+from coderunner.engine.containers import (
+    SETTINGS,
+    ContainerSpec,
+    create_body,
+    environment,
+    seccomp_profile,
+    settings_digest,
+    shm_bytes,
+)
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.effective import compare
+
+from tests.engine.conftest import MakeSpec
+
+REFUSED = """
+ptrace process_vm_readv process_vm_writev io_uring_setup io_uring_enter io_uring_register unshare setns mount
+umount2 pivot_root chroot bpf perf_event_open userfaultfd keyctl add_key request_key clone3 open_by_handle_at
+init_module finit_module kexec_load reboot swapon syslog io_setup modify_ldt socketcall
+"""
+DOCUMENT = Path(__file__).parents[2] / "docs" / "containers.md"
+
+
+@pytest.fixture
+def spec(limits: Limits) -> ContainerSpec:
+    return ContainerSpec(image="i", name="n", uid=20001, limits=limits, labels={"a": "b"}, env={"X": "1"})
+
+
+def as_inspected(body: dict[str, Any]) -> dict[str, Any]:
+    config = {key: value for key, value in body.items() if key != "HostConfig"}
+    return json.loads(json.dumps({"Config": config, "HostConfig": body["HostConfig"]}))
+
+
+# --- the table ------------------------------------------------------------------------------------------
+
+
+def test_each_setting_is_named_once() -> None:
+    keys = [setting.key for setting in SETTINGS]
+    assert len(keys) == len(set(keys))
+    assert all(setting.why for setting in SETTINGS)
+
+
+def test_the_body_holds_what_the_spec_says(spec: ContainerSpec, limits: Limits) -> None:
+    body = create_body(spec)
+    host = body["HostConfig"]
+    assert body["User"] == "20001:20001"
+    assert body["OpenStdin"] is True
+    assert body["StdinOnce"] is False
+    assert body["Tty"] is False
+    assert "X=1" in body["Env"]
+    assert body["Labels"] == {"a": "b"}
+    assert host["CapDrop"] == ["ALL"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["NetworkMode"] == "none"
+    assert host["Memory"] == host["MemorySwap"] == limits.memory_bytes
+    assert host["PidsLimit"] == limits.pids > 0
+    assert "OomKillDisable" not in host or host["OomKillDisable"] is False
+    assert {each["Name"] for each in host["Ulimits"]} == {"nofile", "core", "fsize"}
+    assert "uid=20001,gid=20001" in host["Tmpfs"]["/workspace"]
+    assert "noexec" in host["Tmpfs"]["/tmp"]
+    assert "unconfined" not in str(body)
+    assert "Runtime" not in host
+    assert create_body(replace(spec, runtime="runsc"))["HostConfig"]["Runtime"] == "runsc"
+
+
+def test_a_program_finds_its_environment(spec: ContainerSpec) -> None:
+    assert environment({"LANG": "de_DE.UTF-8"})["LANG"] == "de_DE.UTF-8"
+    assert {"HOME", "USER", "LANG", "TERM", "TMPDIR", "GOTMPDIR", "PATH"} <= environment({}).keys()
+
+
+def test_files_in_memory_leave_room_for_programs(limits: Limits) -> None:
+    for memory in (32 * 2**20, limits.memory_bytes, 2**33):
+        assert shm_bytes(replace(limits, memory_bytes=memory)) <= memory // 16
+
+
+def test_the_digest_is_of_the_kind_and_not_of_the_one(spec: ContainerSpec, limits: Limits) -> None:
+    same = replace(spec, name="other", uid=3, labels={})
+    assert settings_digest(same) == settings_digest(spec)
+    for other in (
+        replace(spec, runtime="runsc"),
+        replace(spec, image="j"),
+        replace(spec, limits=replace(limits, pids=3)),
+        replace(spec, env={}),
+    ):
+        assert settings_digest(other) != settings_digest(spec)
+
+
+# --- the filter of system calls -------------------------------------------------------------------------
+
+
+def test_the_filter_allows_by_name_and_refuses_the_rest() -> None:
+    profile = json.loads(seccomp_profile())
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    assert {arch["architecture"] for arch in profile["archMap"]} == {"SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"}
+    assert all(arch["subArchitectures"] == [] for arch in profile["archMap"])  # their calls fit no rule
+    allowed = {
+        name: rule.get("args", [])
+        for rule in profile["syscalls"]
+        if rule["action"] == "SCMP_ACT_ALLOW"
+        for name in rule["names"]
+    }
+    for name in ("read", "mmap", "execve", "futex", "openat"):
+        assert allowed[name] == []
+    for name in ("socket", "socketpair", "clone", "personality"):
+        assert allowed[name], f"{name} is allowed only with certain arguments"
+    for name in REFUSED.split():
+        assert name not in allowed
+    assert not any(rule.get("includes", {}).get("caps") for rule in profile["syscalls"])
+
+
+def test_no_system_call_stands_in_two_lists() -> None:
+    names = [
+        name
+        for rule in json.loads(seccomp_profile())["syscalls"]
+        if "args" not in rule
+        for name in rule["names"]
+    ]
+    assert len(names) == len(set(names))
+
+
+# --- the read-back --------------------------------------------------------------------------------------
+
+
+def test_what_was_made_as_asked_has_no_difference(spec: ContainerSpec) -> None:
+    body = create_body(spec)
+    assert compare(body, as_inspected(body)) == []
+
+
+def test_every_setting_is_read_back(spec: ContainerSpec) -> None:
+    """An engine that left out any one of them is found out."""
+    body = create_body(spec)
+    for setting in SETTINGS:
+        *outer, key = setting.key.split(".")
+        document = as_inspected(body)
+        place = document["HostConfig"] if outer else document["Config"]
+        if setting.value(spec) is None:
+            continue
+        place[key] = (
+            ["another"] if isinstance(place[key], list) else "another" if place[key] else ["something"]
+        )
+        if isinstance(body["HostConfig"].get(key), dict) or isinstance(body.get(key), dict):
+            place[key] = {"another": "value"}
+        found = compare(body, document)
+        assert [text.split(":")[0] for text in found] == [setting.key]
+
+
+def test_what_image_and_engine_add_is_no_difference(spec: ContainerSpec) -> None:
+    document = as_inspected(create_body(spec))
+    document["Config"]["Env"].append("PYTHON_VERSION=3")
+    document["Config"]["Labels"]["of-the-image"] = "x"
+    document["HostConfig"]["Ulimits"].append({"Name": "memlock", "Soft": 1, "Hard": 1})
+    document["HostConfig"]["CapAdd"] = None  # how the engine shows an empty list
+    assert compare(create_body(spec), document) == []
+
+
+async def test_the_real_engine_makes_what_is_asked(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    container = await engine.create(spec)
+    assert compare(create_body(spec), await engine.inspect_raw(container)) == []
+
+
+# --- the document ---------------------------------------------------------------------------------------
+
+
+def test_the_document_has_the_table() -> None:
+    rows = re.findall(r"^\| `([A-Za-z.]+)` \| (.+?) \| (.+) \|$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+    assert [(key, why) for key, _value, why in rows] == [(setting.key, setting.why) for setting in SETTINGS]

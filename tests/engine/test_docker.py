@@ -1,0 +1,185 @@
+"""The adapter against the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import docker
+import pytest
+from coderunner.engine.containers import create_body
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import ContainerGone, ImageMissing, NameConflict, StartFailed
+
+from tests.engine.conftest import MakeSpec
+
+SLEEP = "import signal; signal.pause()"
+
+
+async def test_the_engine_says_what_it_is(engine: DockerEngine, sdk: docker.DockerClient) -> None:
+    await engine.ping()
+    info = await engine.info()
+    assert info.id == sdk.info()["ID"]
+    assert info.version == sdk.version()["Version"]
+    assert info.cgroup_version in (1, 2)
+    assert info.default_runtime in info.runtimes
+    assert info.cpus >= 1
+    assert info.memory_bytes > 2**28
+
+
+async def test_images_by_reference_and_by_id(engine: DockerEngine, image: str) -> None:
+    found = await engine.image(image)
+    assert found is not None
+    assert found.id == image
+    assert found.size > 0
+    assert await engine.image("coderunner-test/there-is-none:1") is None
+
+
+async def test_a_life_from_create_to_remove(
+    engine: DockerEngine, make_spec: MakeSpec, labels: dict[str, str]
+) -> None:
+    spec = make_spec("input(); raise SystemExit(3)")
+    container = await engine.create(spec)
+    made = await engine.inspect(container)
+    assert (made.status, made.running, made.exit_code, made.name) == ("created", False, None, spec.name)
+    assert made.labels == labels
+    stream = await engine.attach(container)
+    await engine.start(container)
+    await engine.start(container)  # a second start changes nothing
+    state = await engine.inspect(container)
+    assert (state.running, state.paused, state.exit_code) == (True, False, None)
+    assert state.pid > 0
+    [row] = await engine.list(labels)
+    assert (row.id, row.name, row.running, row.labels) == (container, spec.name, True, labels)
+    await stream.write(b"go\n")
+    assert await engine.wait(container, 10) == 3
+    state = await engine.inspect(container)
+    assert (state.status, state.running, state.exit_code, state.oom_killed) == ("exited", False, 3, False)
+    assert await engine.kill(container) is False
+    await stream.close()
+    await engine.remove(container)
+    await engine.remove(container)
+    assert await engine.list(labels) == []
+
+
+async def test_a_kill_reaches_a_running_container(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    container = await engine.create(make_spec(SLEEP))
+    await engine.start(container)
+    assert await engine.kill(container) is True
+    assert await engine.wait(container, 10) == 137
+
+
+async def test_a_container_that_is_running_is_removed_at_once(
+    engine: DockerEngine, make_spec: MakeSpec, labels: dict[str, str]
+) -> None:
+    container = await engine.create(make_spec(SLEEP))
+    await engine.start(container)
+    await asyncio.gather(engine.remove(container), engine.remove(container))
+    assert await engine.list(labels) == []
+
+
+async def test_paused_from_outside_it_is_seen_and_can_be_killed(
+    engine: DockerEngine, make_spec: MakeSpec, sdk: docker.DockerClient, labels: dict[str, str]
+) -> None:
+    container = await engine.create(make_spec(SLEEP))
+    await engine.start(container)
+    await asyncio.to_thread(sdk.containers.get(container).pause)
+    state = await engine.inspect(container)
+    assert (state.running, state.paused) == (True, True)
+    [row] = await engine.list(labels)
+    assert (row.running, row.paused) == (True, True)
+    await engine.remove(container)
+    assert await engine.list(labels) == []
+
+
+async def test_what_is_gone_is_gone(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    container = await engine.create(make_spec())
+    await engine.remove(container)
+    for call in (engine.inspect, engine.start, engine.attach):
+        with pytest.raises(ContainerGone):
+            await call(container)
+    with pytest.raises(ContainerGone):
+        await engine.update(container, pids=10)
+    assert await engine.kill(container) is False
+
+
+async def test_a_list_has_only_what_carries_all_labels(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    mine = await engine.create(replace(spec, labels={**spec.labels, "coderunner.session": "a"}))
+    other = make_spec()
+    await engine.create(replace(other, labels={**other.labels, "coderunner.session": "b"}))
+    found = await engine.list({**spec.labels, "coderunner.session": "a"})
+    assert [row.id for row in found] == [mine]
+
+
+async def test_events_of_ones_own_containers(
+    engine: DockerEngine, make_spec: MakeSpec, labels: dict[str, str]
+) -> None:
+    seen: list[tuple[str, str]] = []
+    listening = asyncio.Event()
+
+    async def listen() -> None:
+        stream = engine.events(labels)
+        first = asyncio.ensure_future(anext(stream))
+        listening.set()
+        event = await first
+        while True:
+            seen.append((event.action, event.id))
+            if event.action == "destroy":
+                await stream.aclose()
+                return
+            event = await anext(stream)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(listen())
+        await listening.wait()
+        await engine.ping()
+        container = ""
+        while not seen:  # the stream begins somewhere in here
+            container = await engine.create(make_spec("raise SystemExit(4)"))
+            await engine.ping()
+        await engine.start(container)
+        await engine.wait(container, 10)
+        await engine.remove(container)
+    actions = [action for action, id_ in seen if id_ == container]
+    assert [each for each in actions if each in ("start", "die", "destroy")] == ["start", "die", "destroy"]
+
+
+async def test_limits_change_in_place(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    container = await engine.create(make_spec(SLEEP))
+    await engine.start(container)
+    await engine.update(container, memory_bytes=300 * 2**20, pids=77)
+    host = (await engine.inspect_raw(container))["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (300 * 2**20, 300 * 2**20, 77)
+    with pytest.raises(StartFailed):
+        await engine.update(container, memory_bytes=1)
+
+
+async def test_refusals(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    with pytest.raises(ImageMissing, match="coderunner-test/there-is-none"):
+        await engine.create(make_spec(image="coderunner-test/there-is-none:1"))
+    spec = make_spec()
+    await engine.create(spec)
+    with pytest.raises(NameConflict, match=spec.name):
+        await engine.create(spec)
+    with pytest.raises(StartFailed, match="no-such-runtime"):
+        await engine.create(make_spec(runtime="no-such-runtime"))
+
+
+@pytest.mark.parametrize("command", [("/no/such/program",), ("/etc/passwd",)])
+async def test_a_command_that_cannot_run_fails_the_start(
+    engine: DockerEngine, make_spec: MakeSpec, command: tuple[str, ...]
+) -> None:
+    container = await engine.create(make_spec(command))
+    with pytest.raises(StartFailed, match=command[0]):
+        await engine.start(container)
+
+
+async def test_out_of_memory_is_told(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    body = create_body(make_spec("x = []\nwhile True: x.append(b'x' * 2**20)"))
+    body["HostConfig"] |= {"Memory": 32 * 2**20, "MemorySwap": 32 * 2**20}
+    container = await engine.create_from(body, body["Labels"]["coderunner.instance"] + "-oom")
+    await engine.start(container)
+    assert await engine.wait(container, 10) == 137
+    if (await engine.info()).cgroup_version == 1:  # on version 2 the engine may miss it
+        assert (await engine.inspect(container)).oom_killed

@@ -1,0 +1,231 @@
+"""An engine that is silent, gone, broken, too old, or replaced: each becomes an error of ours, in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import (
+    ContainerGone,
+    EngineError,
+    EngineTimeout,
+    EngineUnavailable,
+    ImageMissing,
+    NameConflict,
+    StartFailed,
+)
+
+from tests.engine.fake import Answer, FakeEngine, Request, always, never
+
+CALL_S = 0.3
+
+
+async def first_event(engine: DockerEngine) -> None:
+    async for _event in engine.events({}):
+        return
+
+
+CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
+    "info": lambda engine: engine.info(),
+    "ping": lambda engine: engine.ping(),
+    "image": lambda engine: engine.image("x"),
+    "create": lambda engine: engine.create_from({"Image": "x"}, "name"),
+    "attach": lambda engine: engine.attach("c"),
+    "start": lambda engine: engine.start("c"),
+    "kill": lambda engine: engine.kill("c"),
+    "wait": lambda engine: engine.wait("c", CALL_S),
+    "remove": lambda engine: engine.remove("c"),
+    "inspect": lambda engine: engine.inspect("c"),
+    "list": lambda engine: engine.list({"a": "b"}),
+    "update": lambda engine: engine.update("c", pids=3),
+    "events": first_event,
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+
+
+@asynccontextmanager
+async def fake(tmp_path: Path, answer: Answer) -> AsyncIterator[tuple[FakeEngine, DockerEngine]]:
+    server = FakeEngine(tmp_path / "engine.sock", answer)
+    async with server.running(), DockerEngine.connect(server.host, CALL_S) as engine:
+        yield server, engine
+
+
+@every_call
+async def test_an_engine_that_never_answers_is_a_timeout(tmp_path: Path, call) -> None:
+    async with fake(tmp_path, never) as (server, engine):
+        began = time.monotonic()
+        with pytest.raises(EngineTimeout, match=f"{CALL_S} s"):
+            await call(engine)
+        assert time.monotonic() - began < CALL_S * 5
+        async with asyncio.timeout(5):
+            await server.idle.wait()  # the deadline has dropped the connection, too
+
+
+@every_call
+async def test_no_engine_at_all_is_unavailable(tmp_path: Path, call) -> None:
+    async with DockerEngine.connect(f"unix://{tmp_path}/none.sock", CALL_S) as engine:
+        with pytest.raises(EngineUnavailable, match=r"none\.sock"):
+            await call(engine)
+
+
+@every_call
+async def test_an_engine_that_breaks_off_is_unavailable(tmp_path: Path, call) -> None:
+    async def break_off(request: Request) -> None:
+        await request.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n")
+
+    async with fake(tmp_path, break_off) as (_server, engine):
+        with pytest.raises(EngineUnavailable):
+            await call(engine)
+
+
+@every_call
+async def test_something_that_is_no_engine_is_unavailable(tmp_path: Path, call) -> None:
+    async def chatter(request: Request) -> None:
+        await request.raw(b"220 mail.example.org ESMTP\r\n\r\n\r\n")
+
+    async with fake(tmp_path, chatter) as (_server, engine):
+        with pytest.raises(EngineUnavailable):
+            await call(engine)
+
+
+@every_call
+async def test_an_engine_in_trouble_never_raises_a_foreign_error(tmp_path: Path, call) -> None:
+    async with fake(tmp_path, always(500, {"message": "disk full: no space left"})) as (_server, engine):
+        with pytest.raises(EngineError, match="disk full"):
+            await call(engine)
+
+
+async def test_a_version_call_that_never_answers_is_a_timeout(tmp_path: Path) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    path = tmp_path / "silent.sock"
+    server = await asyncio.start_unix_server(accept, path)
+    async with server, DockerEngine.connect(f"unix://{path}", CALL_S) as engine:
+        with pytest.raises(EngineTimeout):
+            await engine.ping()
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "call", "error"),
+    [
+        (404, "No such image: x:latest", "create", ImageMissing),
+        (409, 'Conflict. The container name "/n" is already in use by container "c"', "create", NameConflict),
+        (400, "unknown runtime specified runsc", "create", StartFailed),
+        (404, "No such container: c", "start", ContainerGone),
+        (400, "OCI runtime create failed: executable file not found", "start", StartFailed),
+        (404, "No such container: c", "inspect", ContainerGone),
+        (404, "No such container: c", "attach", ContainerGone),
+        (404, "No such container: c", "update", ContainerGone),
+        (500, "cgroup: device or resource busy", "update", StartFailed),
+        (503, "engine is starting", "list", EngineUnavailable),
+    ],
+)
+async def test_refusals_by_their_names(
+    tmp_path: Path, status: int, words: str, call: str, error: type[EngineError]
+) -> None:
+    async with fake(tmp_path, always(status, {"message": words})) as (_server, engine):
+        with pytest.raises(error) as caught:
+            await CALLS[call](engine)
+        assert type(caught.value) is error
+        assert words in caught.value.message
+
+
+async def test_the_message_of_a_missing_image_says_what_to_do(tmp_path: Path) -> None:
+    async with fake(tmp_path, always(404, {"message": "No such image: x"})) as (_server, engine):
+        with pytest.raises(ImageMissing, match="make images"):
+            await engine.create_from({}, "n")
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "spoken"),
+    [("1.41", "1.12", "v1.41"), ("1.47", "1.24", "v1.41"), ("1.52", "1.44", "v1.44")],
+)
+async def test_the_oldest_common_version_is_spoken(
+    tmp_path: Path, newest: str, oldest: str, spoken: str
+) -> None:
+    async with fake(tmp_path, always(200, [])) as (server, engine):
+        server.newest, server.oldest = newest, oldest
+        assert await engine.list({}) == []
+        assert server.requests[-1].version == spoken
+
+
+async def test_an_engine_that_is_too_old_is_named(tmp_path: Path) -> None:
+    async with fake(tmp_path, always(200, [])) as (server, engine):
+        server.newest = "1.40"
+        with pytest.raises(EngineUnavailable, match=r"API 1\.40.*20\.10.*or newer"):
+            await engine.list({})
+
+
+async def test_a_newer_engine_in_its_place_is_spoken_to_anew(tmp_path: Path) -> None:
+    async def answer(request: Request) -> None:
+        if request.version == "v1.41" and server.oldest == "1.44":
+            words = "client version 1.41 is too old. Minimum supported API version is 1.44"
+            await request.reply(400, {"message": words})
+        else:
+            await request.reply(200, [])
+
+    async with fake(tmp_path, answer) as (server, engine):
+        await engine.list({})
+        server.newest, server.oldest = "1.52", "1.44"
+        with pytest.raises(EngineUnavailable, match="too old"):
+            await engine.list({})
+        assert await engine.list({}) == []
+        assert server.requests[-1].version == "v1.44"
+
+
+async def test_an_engine_that_comes_back_serves_the_same_adapter(tmp_path: Path) -> None:
+    server = FakeEngine(tmp_path / "engine.sock", always(200, []))
+    async with DockerEngine.connect(server.host, CALL_S) as engine:
+        with pytest.raises(EngineUnavailable):
+            await engine.list({})
+        for _restart in range(2):
+            async with server.running():
+                assert await engine.list({}) == []
+            with pytest.raises(EngineUnavailable):
+                await engine.list({})
+
+
+async def test_the_end_of_the_event_stream_is_told(tmp_path: Path) -> None:
+    async def answer(request: Request) -> None:
+        event = b'{"Action":"die","Actor":{"ID":"c","Attributes":{"exitCode":"3"}},"timeNano":7}\n'
+        await request.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + event[:20])
+        await request.raw(event[20:])
+
+    async with fake(tmp_path, answer) as (_server, engine):
+        events = engine.events({"a": "b"})
+        event = await anext(events)
+        assert (event.action, event.id, event.attributes, event.time_ns) == ("die", "c", {"exitCode": "3"}, 7)
+        with pytest.raises(EngineUnavailable):
+            await anext(events)
+
+
+async def test_a_kill_or_removal_of_what_is_gone_is_no_error(tmp_path: Path) -> None:
+    async with fake(tmp_path, always(404, {"message": "No such container: c"})) as (_server, engine):
+        assert await engine.kill("c") is False
+        await engine.remove("c")
+
+
+async def test_a_removal_already_under_way_is_waited_for(tmp_path: Path) -> None:
+    async def answer(request: Request) -> None:
+        if request.method == "DELETE":
+            await request.reply(409, {"message": "removal of container c is already in progress"})
+        else:
+            await request.reply(200, {"StatusCode": 0})
+
+    async with fake(tmp_path, answer) as (server, engine):
+        await engine.remove("c")
+        assert server.requests[-1].path == "/containers/c/wait?condition=removed"
+
+
+@pytest.mark.parametrize("host", ["docker", "unix://", "ssh://host", "ftp://host:1"])
+async def test_an_address_that_is_not_understood_says_what_to_write(host: str) -> None:
+    with pytest.raises(EngineUnavailable, match="write unix:///path or tcp://host:port"):
+        async with DockerEngine.connect(host, CALL_S):
+            pass
