@@ -169,7 +169,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
 
         tasks.start(prepare(settings, engine, builder, catalog, provisioner, refuse), "images")
         tasks.start(_sweep(settings, engine, provisioner), "sweep")
-        if not settings.production:
+        if settings.reload == "on":
             tasks.start(_watch_sources(stop), "reload")
         server = Server(url, parts, stop, stopped)
         try:
@@ -283,6 +283,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
     async with serving(settings) as server:
         loop.add_signal_handler(signal.SIGTERM, server.stop, SUSPEND)
         loop.add_signal_handler(signal.SIGINT, server.stop, END)
+        log.info("listening", extra=fields(url=server.url))
         announce(server.url)
         how = await server.stopped
         server.parts.registry.drain()

@@ -43,7 +43,6 @@ class Agent:
         self._heard = time.monotonic()
         self._beat_due = False
         self._hello_due = False
-        self._signals = []  # ids of signals that were sent, so that a repeated call sends none
         self._turn = 0
         self._watched = {}
         self._epoll = select.epoll()
@@ -319,6 +318,9 @@ class Agent:
             reply = {"error": {"code": error.code, "message": str(error)}}
         except OSError as error:
             reply = {"error": {"code": "start_failed", "message": str(error)}}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # A call that we do not understand must not end PID 1, and the session with it.
+            reply = {"error": {"code": "internal", "message": f"{body.get('op')}: {error!r}"}}
         if body.get("id") is not None:
             reply["id"] = body["id"]
             self._replies.append(
@@ -381,10 +383,8 @@ class Agent:
         self._channel(body).repaint()
 
     def _op_signal(self, body, raw):
-        if body["id"] not in self._signals:
-            self._signals = [*self._signals[-63:], body["id"]]
-            return {"delivered": self._channel(body).signal(body["name"])}, b""
-        return None
+        # At most once: the server sends it once, and does not repeat it after a break.
+        return {"delivered": self._channel(body).signal(body["name"])}, b""
 
     def _op_eof(self, body, raw):
         self._channel(body).accept_eof(body["offset"])

@@ -51,6 +51,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("HOST", values.host, "127.0.0.1", "Address to listen on; in development a loopback address."),
     Setting("PORT", values.integer(0, 65535), "3000", "Port to listen on; 0 takes a free one and prints it."),
     Setting(
+        "RELOAD", values.choice("on", "off"), "on",
+        "Restart when a source of the server changes; sessions live on. For those who work on CodeRunner itself.",
+        production_default="off",
+    ),
+    Setting(
         "LOG_LEVEL", values.choice("debug", "info", "warning", "error"), "info",
         "How much is logged: debug, info, warning or error.",
     ),

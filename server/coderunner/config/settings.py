@@ -12,6 +12,7 @@ class Settings:
     app_env: str
     host: str
     port: int
+    reload: str
     log_level: str
     log_format: str
     instance_name: str

@@ -1,0 +1,18 @@
+"""What all tests share: one real server for those that do not need one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness import Server, running_server
+
+ALL_LANGUAGES = ("python", "javascript", "c", "cpp", "bash")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A development server with every language ready."""
+    with running_server(tmp_path_factory.mktemp("server"), ready=ALL_LANGUAGES, WARM_MAX="8") as one:
+        yield one

@@ -1,0 +1,406 @@
+"""A real server in a process of its own, and a client of its protocol, for tests and benchmarks.
+
+Nothing here knows the server's inside: what a test sees, a user would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from coderunner.core import codec
+from coderunner.core import messages as m
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 300  # the first start builds images
+STOP_SECONDS = 40
+
+
+@dataclass
+class Server:
+    """A server process.  ``url`` ends with a slash; ``instance`` is in its containers' labels."""
+
+    url: str
+    instance: str
+    process: subprocess.Popen[str]
+    environment: dict[str, str]
+    log: Path
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def stats(self) -> dict[str, Any]:
+        return dict(self.get("api/queue-stats"))
+
+    def containers(self) -> list[str]:
+        """Ids of all its containers, also of stopped ones."""
+        return docker("ps", "-aq", "--no-trunc", "--filter", f"label=coderunner.instance={self.instance}").split()
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Signal it and wait; its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+
+def docker(*words: str) -> str:
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Looks until the condition is true; its value.  AssertionError after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+async def eventually(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """As ``wait_until``, without blocking the loop."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+def start_server(environment: dict[str, str], log: Path, *, seconds: float = START_SECONDS) -> Server:
+    """Starts `python -m coderunner serve` and waits until its address answers."""
+    with log.open("a") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "serve"],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "server"), **environment},
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=log.parent,
+        )
+    mark = log.stat().st_size
+
+    def address() -> str | None:
+        assert process.poll() is None, f"the server ended:\n{log.read_text()[-4000:]}"
+        found = re.findall(r"CodeRunner is at (http://\S+)|\"url\":\"(http://[^\"]+)\"", log.read_text())
+        return "".join(found[-1]) if found else None
+
+    del mark
+    url = wait_until(address, seconds, "the server's address")
+    return Server(url, environment["INSTANCE_NAME"], process, environment, log)
+
+
+@contextlib.contextmanager
+def running_server(
+    folder: Path, *, ready: tuple[str, ...] = ("python",), **settings: str
+) -> Iterator[Server]:
+    """A server with an instance name of its own; at the end nothing of it is left, which is checked."""
+    environment = {
+        "APP_ENV": "development",
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+        "INSTANCE_NAME": f"test-{secrets.token_hex(4)}",
+        "STATE_DIR": tempfile.mkdtemp(prefix="state-", dir=folder),
+        "LOG_LEVEL": "debug",
+        "WARM_MAX": "4",
+        "RELOAD": "off",
+        **settings,
+    }
+    server = start_server(environment, folder / f"{environment['INSTANCE_NAME']}.log")
+    try:
+        wait_ready(server, ready)
+        yield server
+    finally:
+        if server.process.poll() is None:
+            code = server.stop()
+            left = server.containers()
+            for container in left:
+                docker("rm", "-f", container)
+            assert code == 0, f"the server ended with {code}:\n{server.log.read_text()[-4000:]}"
+            assert not left, f"containers left behind: {left}"
+
+
+def wait_ready(server: Server, languages: tuple[str, ...]) -> None:
+    """Until these languages are ready and a container of each waits, where any may."""
+
+    def ready() -> bool:
+        rows = {row["name"]: row for row in server.get("api/languages")["languages"]}
+        for name in languages:
+            assert rows[name]["status"] != "failed", rows[name]["message"]
+        if not all(rows[name]["status"] == "ready" for name in languages):
+            return False
+        shelves = server.stats()["warmPool"]["languages"]
+        return all(shelves.get(name, {}).get("ready", 0) >= shelves.get(name, {}).get("target", 1) for name in languages)
+
+    wait_until(ready, START_SECONDS, f"{languages} ready")
+
+
+@dataclass
+class Channel:
+    """What a client has of a channel: output in order, checked byte by byte against its offsets."""
+
+    data: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    start: int = 0
+    gaps: list[m.Gap] = field(default_factory=list)
+    states: list[m.State] = field(default_factory=list)
+    exit: m.Exit | None = None
+    in_ack: int = 0
+    sent: int = 0
+
+    @property
+    def hi(self) -> int:
+        return self.start + len(self.data)
+
+    @property
+    def text(self) -> str:
+        return self.data.decode(errors="replace")
+
+
+class Client:
+    """A client that acknowledges what it receives, unless ``acks`` is False."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, client: str) -> None:
+        self.socket = socket
+        self.client = client
+        self.acks = True
+        self.channels: dict[int, Channel] = {}
+        self.messages: list[m.ServerMessage] = []
+        self.opened: m.Opened | None = None
+        self.close_code: int | None = None
+        self._news = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+
+    # --- sending -----------------------------------------------------------------------------------------
+
+    async def send(self, message: m.ClientMessage) -> None:
+        await self.socket.send_str(codec.encode_client(message))
+
+    async def send_raw(self, text: str) -> None:
+        await self.socket.send_str(text)
+
+    async def input(self, channel: int, data: bytes, *, offset: int | None = None) -> None:
+        """Sends input as the window allows."""
+        one = self.channel(channel)
+        if offset is not None:
+            await self.socket.send_bytes(codec.encode_input(channel, offset, data))
+            return
+        view = memoryview(data)
+        while view:
+            room = one.in_ack + 65536 - one.sent
+            if room <= 0:
+                await self.wait(lambda: one.in_ack + 65536 > one.sent, 30, "room for input")
+                continue
+            piece = bytes(view[: min(room, 16384)])
+            await self.socket.send_bytes(codec.encode_input(channel, one.sent, piece))
+            one.sent += len(piece)
+            view = view[len(piece) :]
+
+    # --- receiving ---------------------------------------------------------------------------------------
+
+    def channel(self, number: int) -> Channel:
+        return self.channels.setdefault(number, Channel())
+
+    async def _read(self) -> None:
+        async for frame in self.socket:
+            if frame.type is aiohttp.WSMsgType.TEXT:
+                await self._message(codec.decode_server_text(frame.data))
+            elif frame.type is aiohttp.WSMsgType.BINARY:
+                await self._output(codec.decode_output(frame.data))
+            self._news.set()
+        self.close_code = self.socket.close_code
+        self._news.set()
+
+    async def _message(self, message: m.ServerMessage) -> None:
+        self.messages.append(message)
+        match message:
+            case m.Opened():
+                self.opened = message
+            case m.Attached():
+                for view in message.channels:
+                    one = self.channel(view.channel)
+                    one.sent = max(one.sent, view.input_offset)
+            case m.State():
+                self.channel(message.channel).states.append(message)
+            case m.InAck():
+                self.channel(message.channel).in_ack = message.offset
+            case m.Gap():
+                one = self.channel(message.channel)
+                one.gaps.append(message)
+                assert message.from_ == one.hi, "a gap that does not begin where the output stopped"
+                one.start = message.to - len(one.data)
+            case m.Exit():
+                self.channel(message.channel).exit = message
+                if self.acks:
+                    await self.send(m.Ack(message.channel, message.offset, exit=True))
+
+    async def _output(self, frame: codec.OutputFrame) -> None:
+        one = self.channel(frame.channel)
+        assert frame.offset == one.hi, f"output at {frame.offset}, expected {one.hi}"
+        one.data += frame.payload
+        if frame.stream == 2:
+            one.stderr += frame.payload
+        if self.acks:
+            await self.send(m.Ack(frame.channel, frame.offset + len(frame.payload)))
+
+    # --- waiting -----------------------------------------------------------------------------------------
+
+    async def wait(self, condition: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
+        """Until the condition holds, looking whenever something arrives."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not (value := condition()):
+                    assert self.close_code is None, (
+                        f"closed with {self.close_code} while waiting: {what}; {self.messages[-3:]}"
+                    )
+                    self._news.clear()
+                    await self._news.wait()
+                return value
+        except TimeoutError:
+            seen = {number: one.text[-300:] for number, one in self.channels.items()}
+            raise AssertionError(f"not within {seconds} s: {what}; {self.messages[-5:]} {seen}") from None
+
+    async def until(self, channel: int, text: str, seconds: float = 15) -> Channel:
+        """Until the output of a channel has this text."""
+        one = self.channel(channel)
+        await self.wait(lambda: text in one.text, seconds, f"{text!r} in channel {channel}")
+        return one
+
+    async def ended(self, channel: int, seconds: float = 30) -> Channel:
+        one = self.channel(channel)
+        await self.wait(lambda: one.exit is not None, seconds, f"exit of channel {channel}")
+        return one
+
+    async def error(self, code: str, seconds: float = 10) -> m.ErrorMessage:
+        """The next error of this code that has not been asked for yet."""
+
+        def find() -> m.ErrorMessage | None:
+            for message in self.messages:
+                if isinstance(message, m.ErrorMessage) and message.code == code:
+                    return message
+            return None
+
+        found: m.ErrorMessage = await self.wait(find, seconds, f"error {code}")
+        self.messages.remove(found)
+        return found
+
+    async def message(self, kind: type, seconds: float = 10) -> Any:
+        found = await self.wait(
+            lambda: next((one for one in self.messages if isinstance(one, kind)), None), seconds, kind.__name__
+        )
+        self.messages.remove(found)
+        return found
+
+    async def closed(self, seconds: float = 15) -> int | None:
+        """The close code, once the server has closed."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.close_code is None:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"not closed within {seconds} s; {self.messages[-5:]}") from None
+        return self.close_code
+
+    # --- shortcuts ---------------------------------------------------------------------------------------
+
+    async def run(
+        self, channel: int, code: str | None = None, *, mode: str = "pipe", entry: str = "main.py", **fields: Any
+    ) -> None:
+        files = (m.File(entry, code.encode()),) if code is not None else ()
+        await self.send(m.Run(channel, mode, files=files, **fields))
+
+    async def result(self, channel: int, code: str, seconds: float = 30, **fields: Any) -> Channel:
+        await self.run(channel, code, **fields)
+        return await self.ended(channel, seconds)
+
+    def drop(self) -> None:
+        """The connection breaks: no close frame."""
+        response = self.socket._response
+        if response.connection is not None and response.connection.transport is not None:
+            response.connection.transport.abort()
+
+    async def leave(self) -> None:
+        await self.socket.close()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+
+def random_id() -> str:
+    return secrets.token_urlsafe(16)
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    url: str, path: str = "ws", *, client: str | None = None, **fields: Any
+) -> AsyncIterator[Client]:
+    """A WebSocket to the server; reading begins at once."""
+    fields.setdefault("protocols", ("coderunner.v1",))
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(url + path, max_msg_size=0, autoclose=True, **fields) as socket:
+            one = Client(socket, client or random_id())
+            try:
+                yield one
+            finally:
+                await one.leave()
+
+
+@contextlib.asynccontextmanager
+async def session(
+    server: Server | str, language: str = "python", *, keep: bool = False, **fields: Any
+) -> AsyncIterator[Client]:
+    """A client with an open session, which ends with the block (unless ``keep``)."""
+    url = server if isinstance(server, str) else server.url
+    async with connect(url, **{key: fields.pop(key) for key in ("headers", "ssl") if key in fields}) as one:
+        await one.send(m.Open(language, one.client, **fields))
+        await one.wait(lambda: one.opened, 60, "opened")
+        try:
+            yield one
+        finally:
+            if not keep and one.close_code is None:
+                with contextlib.suppress(ConnectionError):
+                    await one.send(m.Close())
+                    await one.closed()
+
+
+@contextlib.asynccontextmanager
+async def attach(
+    server: Server | str,
+    opened: m.Opened,
+    *,
+    client: str | None = None,
+    role: str | None = None,
+    channels: dict[int, Channel] | None = None,
+    cursors: dict[int, int] | None = None,
+) -> AsyncIterator[Client]:
+    """Another connection to a live session; with ``channels``, it goes on where those stopped."""
+    url = server if isinstance(server, str) else server.url
+    async with connect(url, f"ws/{opened.session}", client=client) as one:
+        if channels is not None:
+            one.channels = channels
+            cursors = {number: channel.hi for number, channel in channels.items()}
+        elif cursors:
+            for number, offset in cursors.items():
+                one.channel(number).start = offset
+        await one.send(m.Attach(opened.session, opened.token, one.client, role=role, cursors=cursors or {}))
+        yield one
