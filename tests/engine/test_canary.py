@@ -200,6 +200,28 @@ async def test_cancelled_it_leaves_nothing(
     assert await engine.list(labels) == []
 
 
+async def test_cancelled_while_it_is_made_it_leaves_nothing(
+    engine: DockerEngine, make_spec: MakeSpec, labels: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = asyncio.Event()
+    create_from = engine.create_from
+
+    async def create_and_stall(body: Host, name: str) -> str:
+        await create_from(body, name)
+        made.set()
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(engine, "create_from", create_and_stall)
+    spec = make_spec()
+    task = asyncio.create_task(attack(engine, create_body(spec), spec.name))
+    await made.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await engine.list(labels) == []
+
+
 # --- its memory -----------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from coderunner.engine.attach import AttachStream
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
-from coderunner.errors import EngineError, ImageMissing, StartFailed
+from coderunner.errors import EngineError, ImageMissing, NameConflict, StartFailed
 
 TIME_S = 30.0  # all probes; they take 0.6 s on two idle cores
 MAX_REPORT = 1024 * 1024
@@ -62,7 +62,13 @@ async def attack(
     engine: DockerEngine, body: Mapping[str, Any], name: str
 ) -> tuple[dict[str, Any], dict[str, Finding]]:
     """Makes the container, runs it to its end and removes it: its inspect document, its probes' findings."""
-    container = await engine.create_from(body, name)
+    try:
+        container = await engine.create_from(body, name)
+    except NameConflict:
+        raise
+    except BaseException:  # given up on while the engine was at it, it may be there all the same
+        await _remove(engine, name)
+        raise
     try:
         document = await engine.inspect_raw(container)
         stream = await engine.attach(container)
@@ -72,9 +78,13 @@ async def attack(
         finally:
             await stream.close()
     finally:
-        with contextlib.suppress(EngineError):  # its deadline label leaves it to the sweep
-            await engine.remove(container)
+        await _remove(engine, name)
     return document, findings
+
+
+async def _remove(engine: DockerEngine, name: str) -> None:
+    with contextlib.suppress(EngineError):  # its deadline label leaves it to the sweep
+        await engine.remove(name)
 
 
 async def _listen(stream: AttachStream) -> dict[str, Finding]:
