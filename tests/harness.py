@@ -223,14 +223,18 @@ class Client:
         return self.channels.setdefault(number, Channel())
 
     async def _read(self) -> None:
-        async for frame in self.socket:
-            if frame.type is aiohttp.WSMsgType.TEXT:
-                await self._message(codec.decode_server_text(frame.data))
-            elif frame.type is aiohttp.WSMsgType.BINARY:
-                await self._output(codec.decode_output(frame.data))
+        try:
+            async for frame in self.socket:
+                if frame.type is aiohttp.WSMsgType.TEXT:
+                    await self._message(codec.decode_server_text(frame.data))
+                elif frame.type is aiohttp.WSMsgType.BINARY:
+                    await self._output(codec.decode_output(frame.data))
+                self._news.set()
+        except ConnectionError:
+            pass  # an ack that came too late
+        finally:
+            self.close_code = self.socket.close_code or 1006
             self._news.set()
-        self.close_code = self.socket.close_code
-        self._news.set()
 
     async def _message(self, message: m.ServerMessage) -> None:
         self.messages.append(message)

@@ -126,6 +126,8 @@ class Session:
         self._detached = None
         if role == "control":
             self._give_control(attachment)
+            for channel in self.channels.values():  # it may have missed them
+                attachment.post(m.InAck(channel.number, channel.in_acked))
         self._release_all()
         self._changed.set()
         return attachment
