@@ -1,0 +1,33 @@
+# Everything here is a script in scripts/, which can be run without make.
+
+.PHONY: run test bench lint images prune-images lock stop-engine clean help
+
+run: ## install what is missing, build the images, serve
+	@scripts/run.sh
+
+test: ## all tests: pure logic, real engine, real nginx, real browser
+	@scripts/test.sh
+
+bench: ## measure, and print a table
+	@scripts/bench.sh
+
+lint: ## ruff, mypy, import rules
+	@scripts/lint.sh
+
+images: ## build the languages' images
+	@scripts/images.sh build
+
+prune-images: ## remove images of earlier versions
+	@scripts/images.sh prune
+
+lock: ## write the lock files anew, with the newest versions
+	@scripts/lock.sh
+
+stop-engine: ## stop the container engine that `make run` started
+	@scripts/engine.sh stop
+
+clean: ## remove what was installed into this folder
+	rm -rf .venv .node node_modules static/dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16

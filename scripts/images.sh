@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds the languages' images: `make images`, or scripts/images.sh build|list|prune [LANGUAGE...]
+set -euo pipefail
+. "$(dirname "$0")/engine.sh"
+
+scripts/setup.sh
+ensure_engine
+ensure_origin
+exec "$VENV/bin/python" -m coderunner images "${@:-build}"

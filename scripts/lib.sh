@@ -1,0 +1,75 @@
+# What the scripts share. Sourced, never run.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=$ROOT/.venv
+NODE_VENV=$ROOT/.node
+ENGINE_SOCKET=/var/run/docker.sock
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=
+cd "$ROOT" || exit 1
+
+say() { printf '%s\n' "$*"; }
+step() { printf -- '-- %s\n' "$*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# die WORDS...: each argument a line.
+die() {
+  printf '\n' >&2
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+# apt_install WHAT-FOR PACKAGE...: installs with apt where that can be done; else says what would mend it.
+apt_install() {
+  local purpose=$1
+  shift
+  local command="apt-get install --no-install-recommends $*"
+  have apt-get || die "Missing: $purpose." "Install with this system's package manager what Debian calls: $*"
+  is_root || die "Missing: $purpose. As root, run:" "    $command" "then try again."
+  step "installing $purpose: $*"
+  export DEBIAN_FRONTEND=noninteractive
+  local log policy=/usr/sbin/policy-rc.d
+  log=$(mktemp)
+  if [ -n "${DO_NOT_START:-}" ] && [ ! -e "$policy" ]; then
+    # The tests start servers of their own; one of the package's would hold the machine's port 80.
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  # The lists may be absent (a fresh machine) or old (a version in them is gone): so update, then try again.
+  if ! apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 </dev/null; then
+    if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null; then
+      tail -n 12 "$log" >&2
+      rm -f "$log"
+      die "apt could not install $purpose. If this machine has no network, see docs/air-gapped.md;" \
+        "else mend what apt says above (as root: apt-get update), and try again."
+    fi
+  fi
+  rm -f "$log"
+  if [ -n "${DO_NOT_START:-}" ] && [ "$(trap -p EXIT)" ]; then
+    rm -f "$policy"
+    trap - EXIT
+  fi
+}
+
+# stamped FILE DIGEST: true if FILE holds DIGEST, so that what it stands for is up to date.
+stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+node_suitable() { have node && have npm && node -e 'process.exit(+(parseInt(process.versions.node) < 18))'; }
+
+# Node.js of the machine, else from PyPI into an environment of its own.
+find_node() {
+  if node_suitable; then
+    return
+  fi
+  PATH=$NODE_VENV/bin:$PATH
+  export PATH
+  if ! node_suitable; then
+    step "installing Node.js from the package index into .node (only to build the web client)"
+    "$VENV/bin/python" -m venv --clear "$NODE_VENV"
+    "$NODE_VENV/bin/python" -m pip install --quiet --require-hashes --only-binary=:all: -r requirements-node.lock ||
+      die "Node.js could not be had from the package index. Install Node.js 18 or later with npm, and try again."
+    node_suitable || die "The Node.js in .node does not run here. Install Node.js 18 or later with npm, and try again."
+  fi
+}

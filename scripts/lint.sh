@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# What can be said of the code without running it: `make lint`.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+scripts/setup.sh --dev
+step "ruff"
+"$VENV/bin/ruff" check .
+step "mypy"
+"$VENV/bin/mypy"
+step "import rules"
+PYTHONPATH=server "$VENV/bin/lint-imports" --no-logo 2>/dev/null || PYTHONPATH=server "$VENV/bin/lint-imports"

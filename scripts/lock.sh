@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Writes the lock files anew: the newest versions that pyproject.toml allows, each with its hashes.
+# The address of a package index is nobody's business but the machine's, so none is written.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+compile() {
+  "$VENV/bin/python" -m piptools compile --quiet --no-config --resolver=backtracking --upgrade \
+    --generate-hashes --strip-extras --allow-unsafe --annotation-style=line \
+    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header "$@"
+}
+
+"$VENV/bin/python" -c 'import piptools' 2>/dev/null || "$VENV/bin/python" -m pip install --quiet pip-tools
+compile --output-file requirements.lock pyproject.toml
+compile --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+compile --output-file requirements-node.lock scripts/requirements-node.in
+say "written: requirements.lock, requirements-dev.lock, requirements-node.lock"

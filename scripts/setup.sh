@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Makes the virtual environment (.venv) and the web client's bundle (static/dist), where absent or stale.
+#
+#     scripts/setup.sh [--dev]      --dev: with what the tests need
+#
+# Up to date, it takes some ten milliseconds and no network.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+LOCK=requirements.lock
+[ "${1:-}" != --dev ] || LOCK=requirements-dev.lock
+
+suitable() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+  local candidate
+  for candidate in python3 python3.11 python3.12 python3.13 python3.14; do
+    if have "$candidate" && suitable "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+make_venv() {
+  # A development lock holds all that the plain one does, so one with it serves both.
+  local stamp=$VENV/.made wanted dev
+  wanted=$(digest "$LOCK")
+  dev=$(digest requirements-dev.lock)
+  if [ -x "$VENV/bin/python" ] && { stamped "$stamp" "$wanted" || stamped "$stamp" "$dev"; }; then
+    return
+  fi
+  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+    local python
+    python=$(find_python) || {
+      apt_install "Python 3.11 or later, with venv" python3 python3-venv
+      python=$(find_python) || die "The system's Python is older than 3.11. Install a newer one," \
+        "put it first in PATH, and try again."
+    }
+    step "making .venv with $("$python" --version)"
+    "$python" -m venv --clear "$VENV" >/dev/null || die "$python could not make a virtual environment."
+  fi
+  step "installing Python packages ($LOCK)"
+  "$VENV/bin/python" -m pip install --quiet --require-hashes --only-binary=:all: -r "$LOCK" ||
+    die "pip could not install what $LOCK names. The first start needs a package index in reach;" \
+      "for a machine without one see docs/air-gapped.md."
+  printf '%s\n' "$ROOT/server" >"$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/coderunner.pth"
+  printf '%s' "$wanted" >"$stamp"
+}
+
+make_bundle() {
+  local stamp=static/dist/.made wanted
+  wanted=$(digest package.json package-lock.json scripts/bundle.mjs static/vendor/*.js)
+  if stamped "$stamp" "$wanted" && { [ "$LOCK" = requirements.lock ] || [ -d node_modules ]; }; then
+    return
+  fi
+  find_node
+  step "installing the web client's libraries"
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null ||
+    die "npm could not install what package-lock.json names. The first start needs a package registry in reach;" \
+      "for a machine without one see docs/air-gapped.md."
+  step "bundling the web client's libraries"
+  npm run --silent build
+  printf '%s' "$wanted" >"$stamp"
+}
+
+# Two at a time (a run beside a test) would install into each other's half-made folders.
+mkdir -p .run
+exec 9>.run/setup.lock
+flock 9
+make_venv
+make_bundle

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# All tests, with what they need: `make test`, or scripts/test.sh PYTEST-ARGUMENTS...
+set -euo pipefail
+. "$(dirname "$0")/engine.sh"
+
+ensure_tools() {
+  local missing=()
+  have chromium || have google-chrome || missing+=(chromium)
+  PATH=$PATH:/usr/sbin have nginx || missing+=(nginx)
+  have openssl || missing+=(openssl)
+  have docker || missing+=(docker.io)
+  [ ${#missing[@]} = 0 ] || DO_NOT_START=1 apt_install "what the tests drive" "${missing[@]}"
+}
+
+scripts/setup.sh --dev
+ensure_engine
+ensure_origin
+ensure_tools
+find_node
+if [ $# = 0 ]; then
+  scripts/lint.sh
+  step "the web client's own tests"
+  npm test --silent
+fi
+step "pytest"
+export PATH=$PATH:/usr/sbin
+exec "$VENV/bin/python" -m pytest "$@"
