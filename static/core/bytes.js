@@ -1,0 +1,38 @@
+// Bytes and their textual forms.
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+export const utf8 = (text) => encoder.encode(text);
+
+/** The text of UTF-8 bytes, or null where they are not UTF-8. */
+export function textOf(bytes) {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+export function toBase64(bytes) {
+  let binary = '';
+  for (let at = 0; at < bytes.length; at += 0x8000) {
+    binary += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  }
+  return btoa(binary);
+}
+
+export function fromBase64(text) {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let at = 0; at < binary.length; at += 1) bytes[at] = binary.charCodeAt(at);
+  return bytes;
+}
+
+/** 128 random bits as 22 characters of base64url: a client id or a nonce. */
+export function randomId(fill = (bytes) => crypto.getRandomValues(bytes)) {
+  return toBase64(fill(new Uint8Array(16))).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
+}
+
+/** `xterm` hands some input over as a string of one character a byte (mouse reports of old programs). */
+export const latin1 = (text) => Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff);

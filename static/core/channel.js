@@ -1,0 +1,221 @@
+// One program of a session: its output with cursors, its input with retention, its end.
+//
+//   received   every output byte below it came over the wire: the cursor of a new attachment of this page
+//   consumed   every output byte below it has been drawn: what is acked, and nothing more
+//
+// `port` is the session's side: {up, control, send(message), sendInput(channel, offset, payload), timers}.
+import { Emitter } from './events.js';
+import { Input } from './input.js';
+
+export const ACK_EVERY = 32 * 1024;
+export const ACK_WITHIN_MS = 50;
+
+/**
+ * Events: `output` {payload, offset, stream}, `gap` {from, to, restore}, `phase`, `exit` (the message),
+ * `resized` {cols, rows}, `diagnostics` items,`artifact`, `lost` (the refusing error, or null).
+ */
+export class Channel extends Emitter {
+  #port;
+  #timer = null;
+  #acked = 0;
+
+  /** @param request the `run` or `shell` message that began it; null where it was found on attaching */
+  constructor(port, { id, kind, mode, request = null, received = 0, quietUntil = 0 }) {
+    super();
+    this.#port = port;
+    this.id = id;
+    this.kind = kind; // run or shell
+    this.mode = mode; // tty or pipe
+    this.shown = true; // false: a channel of an earlier run that no terminal shows any more
+    this.request = request;
+    this.phase = 'asked'; // asked, compiling, running, exited (output may still come), ended, lost
+    this.phaseOffset = 0;
+    this.received = received;
+    this.consumed = received;
+    this.quietUntil = quietUntil; // below it, an earlier page's terminal answered queries already
+    this.input = new Input();
+    this.exit = null;
+    this.exitAcked = false; // its end was shown, and the server told so
+    this.killAsked = false;
+    this.size = request?.cols ? { cols: request.cols, rows: request.rows } : null;
+    this.#acked = received;
+  }
+
+  get live() {
+    return this.phase !== 'ended' && this.phase !== 'lost';
+  }
+
+  get running() {
+    return this.live && this.phase !== 'exited';
+  }
+
+  // --- output ---------------------------------------------------------------------------------------------
+
+  /** A frame came. What was had before is cut off; false where bytes are missing before it. */
+  take({ offset, stream, payload }) {
+    if (offset > this.received) return false;
+    const fresh = payload.subarray(Math.min(payload.length, this.received - offset));
+    if (!fresh.length) return true;
+    const at = this.received;
+    this.received += fresh.length;
+    this.emit('output', { payload: fresh, offset: at, stream });
+    return true;
+  }
+
+  skip({ from, to, restore = null }) {
+    if (to <= this.received) return;
+    const gap = { from: Math.max(from, this.received), to, restore };
+    this.received = to;
+    this.emit('gap', gap);
+  }
+
+  /** Everything below `offset` has been drawn. Called from the terminal's completion callback. */
+  consume(offset) {
+    if (offset <= this.consumed) return;
+    this.consumed = offset;
+    if (this.consumed - this.#acked >= ACK_EVERY) this.#ack();
+    else this.#timer ??= this.#port.timers.setTimeout(() => this.#ack(), ACK_WITHIN_MS);
+  }
+
+  /** The end has been shown: the server may forget the channel. */
+  consumeExit() {
+    if (!this.exit || this.exitAcked) return;
+    this.#ack(true);
+  }
+
+  #ack(exit = false) {
+    this.#port.timers.clearTimeout(this.#timer);
+    this.#timer = null;
+    if (!this.#port.up || (this.consumed <= this.#acked && !exit)) return;
+    this.#acked = Math.max(this.#acked, this.consumed);
+    if (exit) this.exitAcked = true;
+    this.#port.send({ type: 'ack', channel: this.id, offset: this.consumed, ...(exit ? { exit: true } : {}) });
+  }
+
+  // --- input ----------------------------------------------------------------------------------------------
+
+  /** Bytes for the program; false where they cannot be taken (watching, ended, too much waits). */
+  write(bytes) {
+    if (!this.running || !this.#port.control) return false;
+    if (!this.input.push(bytes)) return false;
+    this.pump();
+    return true;
+  }
+
+  /** Closes the program's standard input behind what was written (pipes; on a terminal, Ctrl-D is input). */
+  end() {
+    if (this.mode === 'tty') return this.write(Uint8Array.of(4));
+    if (!this.running || !this.#port.control || this.input.eof) return false;
+    this.input.eof = true;
+    this.#sendEof();
+    return true;
+  }
+
+  pump() {
+    if (!this.#port.up || !this.#port.control || !this.running) return;
+    this.input.pump((offset, payload) => this.#port.sendInput(this.id, offset, payload));
+  }
+
+  #sendEof() {
+    if (this.#port.up && this.#port.control) this.#port.send({ type: 'eof', channel: this.id, offset: this.input.end });
+  }
+
+  acked(offset) {
+    this.input.ack(offset);
+    this.pump();
+  }
+
+  rewind(offset, options) {
+    this.input.rewind(offset, options);
+    this.pump();
+  }
+
+  // --- control --------------------------------------------------------------------------------------------
+
+  resize(cols, rows) {
+    if (this.mode !== 'tty' || !this.running || !this.#port.control) return;
+    if (this.size?.cols === cols && this.size?.rows === rows) return;
+    this.size = { cols, rows };
+    if (this.request?.cols) this.request = { ...this.request, cols, rows };
+    if (this.#port.up) this.#port.send({ type: 'resize', channel: this.id, cols, rows });
+  }
+
+  signal(name) {
+    if (this.running && this.#port.up) this.#port.send({ type: 'signal', channel: this.id, name });
+  }
+
+  kill() {
+    if (!this.running) return;
+    this.killAsked = true; // repeated after a reconnect: a stop is not lost with the connection
+    if (this.#port.up) this.#port.send({ type: 'kill', channel: this.id });
+  }
+
+  // --- what the server says -------------------------------------------------------------------------------
+
+  enter(phase, offset) {
+    if (!this.live || phase === this.phase) return;
+    this.phase = phase;
+    this.phaseOffset = offset;
+    this.emit('phase', phase);
+  }
+
+  finish(message) {
+    if (this.exit) {
+      if (this.exitAcked) this.#ack(true); // the ack was lost with a connection
+      return;
+    }
+    this.exit = message;
+    this.phase = 'ended';
+    this.emit('exit', message);
+  }
+
+  setSize(cols, rows) {
+    this.size = { cols, rows };
+    this.emit('resized', this.size);
+  }
+
+  /** A new attachment of this page was made, and the server knows the channel. `view` is its part of `attached`. */
+  reattach(view) {
+    this.input.resume(view.input_offset);
+    this.#acked = Math.max(this.#acked, this.received); // the cursor that was sent is an ack
+    if (this.size && this.#port.control && (view.cols !== this.size.cols || view.rows !== this.size.rows)) {
+      this.#port.send({ type: 'resize', channel: this.id, ...this.size });
+    }
+    this.#settle(view);
+    if (this.exitAcked) this.#ack(true);
+  }
+
+  /** A channel that was found on attaching. `unacked` {offset, bytes, eof} is what an earlier page had written. */
+  adopt(view, unacked = null) {
+    this.size = view.cols ? { cols: view.cols, rows: view.rows } : null;
+    if (unacked) {
+      this.input = new Input(unacked.offset);
+      this.input.push(unacked.bytes);
+      this.input.eof = unacked.eof;
+      this.input.resume(view.input_offset);
+    } else {
+      this.input = new Input(view.input_offset);
+    }
+    this.#settle(view);
+  }
+
+  #settle(view) {
+    this.enter(view.phase, view.to);
+    this.pump();
+    if (view.input_eof) this.input.eof = true;
+    else if (this.input.eof) this.#sendEof();
+    if (this.killAsked) this.kill();
+  }
+
+  /** It cannot be followed any further: refused (`error` says why), forgotten, or its session is over. */
+  lose(error = null) {
+    if (!this.live) return;
+    this.phase = 'lost';
+    this.emit('lost', error);
+  }
+
+  dispose() {
+    this.#port.timers.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}

@@ -1,0 +1,164 @@
+// The frames of `coderunner.v1`: bytes and text in, values out. Bad input raises CodecError with the code that
+// the protocol gives it, and nothing else.
+//
+//   binary   u8 kind | u8 stream | u16 channel | u64 offset | payload        (big-endian)
+//            kind 1: output, stream 1 stdout or 2 stderr; kind 2: input, stream 0
+//   text     one JSON object with a `type`
+
+export const PROTOCOL = 'coderunner.v1';
+export const HEADER = 12;
+export const MAX_PAYLOAD = 65_536;
+export const MAX_TEXT = 8 * 1024 * 1024;
+export const STDOUT = 1;
+export const STDERR = 2;
+
+const OUTPUT = 1;
+const INPUT = 2;
+
+export class CodecError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = 'CodecError';
+    this.code = code;
+  }
+}
+
+function encodeFrame(kind, stream, channel, offset, payload) {
+  if (!Number.isInteger(channel) || channel < 0 || channel > 0xffff) throw new CodecError('bad_frame', 'no such channel');
+  if (payload.length > MAX_PAYLOAD) throw new CodecError('frame_too_large', `at most ${MAX_PAYLOAD} bytes in a frame`);
+  if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(offset + payload.length)) {
+    throw new CodecError('bad_frame', 'an offset is a whole number below 2^53');
+  }
+  const frame = new Uint8Array(HEADER + payload.length);
+  const view = new DataView(frame.buffer);
+  view.setUint8(0, kind);
+  view.setUint8(1, stream);
+  view.setUint16(2, channel);
+  view.setBigUint64(4, BigInt(offset));
+  frame.set(payload, HEADER);
+  return frame;
+}
+
+function decodeFrame(data, kind, streams) {
+  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  if (bytes.length < HEADER) throw new CodecError('bad_frame', 'a frame is shorter than its header');
+  if (bytes.length > HEADER + MAX_PAYLOAD) throw new CodecError('frame_too_large', `at most ${MAX_PAYLOAD} bytes in a frame`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const payload = bytes.subarray(HEADER);
+  const stream = view.getUint8(1);
+  const offset = view.getBigUint64(4);
+  if (view.getUint8(0) !== kind) throw new CodecError('bad_frame', `a frame is of kind ${view.getUint8(0)}, not ${kind}`);
+  if (!streams.includes(stream)) throw new CodecError('bad_frame', `a frame has the stream ${stream}`);
+  if (offset + BigInt(payload.length) > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new CodecError('bad_frame', 'an offset is a whole number below 2^53');
+  }
+  return { channel: view.getUint16(2), stream, offset: Number(offset), payload };
+}
+
+export const encodeInput = (channel, offset, payload) => encodeFrame(INPUT, 0, channel, offset, payload);
+export const encodeOutput = (channel, stream, offset, payload) => encodeFrame(OUTPUT, stream, channel, offset, payload);
+
+/** @returns {{channel: number, stream: number, offset: number, payload: Uint8Array}} */
+export function decodeOutput(data) {
+  return decodeFrame(data, OUTPUT, [STDOUT, STDERR]);
+}
+
+/** @returns {{channel: number, offset: number, payload: Uint8Array}} */
+export function decodeInput(data) {
+  const { channel, offset, payload } = decodeFrame(data, INPUT, [0]);
+  return { channel, offset, payload };
+}
+
+// --- text: what each message of the server must have ---------------------------------------------------------
+
+const text = (value) => typeof value === 'string';
+const truth = (value) => typeof value === 'boolean';
+const natural = (value) => Number.isSafeInteger(value) && value >= 0;
+const number = (value) => typeof value === 'number' && Number.isFinite(value);
+const channel = (value) => natural(value) && value <= 0xffff;
+const oneOf = (...names) => (value) => names.includes(value);
+const nullable = (check) => (value) => value === null || check(value);
+const optional = (check) => Object.assign((value) => value === undefined || value === null || check(value), { optional: true });
+const listOf = (check) => (value) => Array.isArray(value) && value.every(check);
+const mapOf = (check) => (value) => isObject(value) && Object.values(value).every(check);
+const shape = (fields) => (value) => isObject(value) && missing(value, fields) === null;
+
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const missing = (value, fields) => Object.keys(fields).find((name) => !fields[name](value[name])) ?? null;
+
+const offsets = (value) => mapOf(natural)(value) && Object.keys(value).every((key) => /^\d{1,5}$/.test(key) && channel(Number(key)));
+const mode = oneOf('tty', 'pipe');
+const phase = oneOf('compiling', 'running', 'exited');
+const role = oneOf('control', 'watch');
+const REASONS = [
+  'exited', 'signaled', 'compile_failed', 'oom', 'wall_timeout', 'cpu_timeout', 'output_limit', 'killed', 'evicted',
+  'session_closed', 'engine_lost',
+];
+const expires = { idle_ms: nullable(natural), total_ms: natural };
+
+const SERVER = {
+  hello: { protocol: text, server: text, environment: text, limits: mapOf(natural), features: listOf(text), keepalive_s: number },
+  queued: { position: natural, ahead: natural, eta_ms: nullable(natural), deadline_ms: natural },
+  opened: {
+    session: text, token: text, language: text, warm: truth, expires: shape(expires),
+    isolation: shape({ runtime: text, network: text }), timings_ms: mapOf(number),
+  },
+  attached: {
+    session: text, role, expires: shape(expires),
+    channels: listOf(shape({
+      channel, mode, phase, from: natural, to: natural, input_offset: natural, input_eof: truth,
+      cols: nullable(natural), rows: nullable(natural),
+    })),
+  },
+  role: { role, input_offsets: offsets },
+  state: { channel, phase, offset: natural },
+  in_ack: { channel, offset: natural },
+  gap: { channel, from: natural, to: natural, restore: optional(text) },
+  resized: { channel, cols: natural, rows: natural },
+  diagnostics: { channel, items: listOf(shape({ path: text, line: natural, column: natural, severity: text, message: text })) },
+  artifact: { channel, path: text, mime: text, size: natural, url: text },
+  exit: {
+    channel, code: nullable(natural), signal: nullable(text), reason: oneOf(...REASONS), limits_hit: listOf(oneOf('memory', 'pids', 'disk')),
+    left_behind: natural, offset: natural, shared: optional(truth),
+    usage: shape({
+      wall_ms: nullable(natural), cpu_ms: nullable(natural), memory_peak_bytes: nullable(natural), output_bytes: nullable(natural),
+    }),
+  },
+  expires,
+  notice: { code: text, message: text },
+  closed: { reason: oneOf('client', 'idle_timeout', 'lifetime', 'resume_timeout', 'evicted', 'engine_lost') },
+  error: {
+    code: text, message: text, retryable: truth, channel: optional(channel), retry_after_ms: optional(natural),
+    expected: optional(natural),
+  },
+  pong: { t: number },
+};
+
+/** A message of the server, checked: an object with `type` and that type's fields, and no field unknown to us. */
+export function decodeServer(data) {
+  if (data.length > MAX_TEXT) throw new CodecError('frame_too_large', `at most ${MAX_TEXT} bytes in a text frame`);
+  let value;
+  try {
+    value = JSON.parse(data);
+  } catch {
+    throw new CodecError('bad_json', 'a text frame is not JSON');
+  }
+  if (!isObject(value)) throw new CodecError('bad_json', 'a text frame is not a JSON object');
+  if (!text(value.type)) throw new CodecError('bad_message', 'type is missing');
+  if (!Object.hasOwn(SERVER, value.type)) throw new CodecError('unknown_type', `the type ${value.type.slice(0, 64)} is not known`);
+  const fields = SERVER[value.type];
+  const wrong = missing(value, fields);
+  if (wrong !== null) throw new CodecError('bad_message', `${value.type}.${wrong} is missing or wrong`);
+  const known = Object.entries(value).filter(([name, field]) => name === 'type' || (fields[name] && !(fields[name].optional && field === null)));
+  return Object.fromEntries(known);
+}
+
+/** A message to the server as text. */
+export function encodeClient(message) {
+  const encoded = JSON.stringify(message);
+  // JavaScript counts UTF-16 units, the server bytes; three bytes a unit is the most that UTF-8 needs.
+  if (encoded.length * 3 > MAX_TEXT && new TextEncoder().encode(encoded).length > MAX_TEXT) {
+    throw new CodecError('frame_too_large', 'the project is larger than 8 MiB');
+  }
+  return encoded;
+}

@@ -1,0 +1,94 @@
+// What goes to a program: bytes are kept until the server says that they reached it (`in_ack`), so that after a
+// lost connection they can be sent again. At most WINDOW bytes are on the way beyond that; the rest waits here.
+
+export const WINDOW = 65_536;
+export const FRAME = 16_384;
+export const MOST_KEPT = 32 * 1024 * 1024;
+
+/** Input of one channel. `send(offset, payload)` puts a frame on the wire. */
+export class Input {
+  #chunks = []; // {offset, bytes}, consecutive, from `acked` to `end`
+  #held = false; // the server said that its window is full: wait for its next in_ack
+
+  constructor(offset = 0) {
+    this.acked = offset;
+    this.sent = offset;
+    this.end = offset;
+    this.eof = false;
+  }
+
+  get kept() {
+    return this.end - this.acked;
+  }
+
+  /** Takes bytes; false where so much waits already that they cannot be kept. */
+  push(bytes) {
+    if (this.eof || this.kept + bytes.length > MOST_KEPT) return false;
+    if (bytes.length) this.#chunks.push({ offset: this.end, bytes });
+    this.end += bytes.length;
+    return true;
+  }
+
+  /** Sends what the window allows. */
+  pump(send) {
+    if (this.#held) return;
+    const limit = Math.min(this.end, this.acked + WINDOW);
+    while (this.sent < limit) {
+      const payload = this.#slice(this.sent, Math.min(limit, this.sent + FRAME));
+      send(this.sent, payload);
+      this.sent += payload.length;
+    }
+  }
+
+  /** Every byte below `offset` reached the program. */
+  ack(offset) {
+    this.#held = false;
+    if (offset <= this.acked) return;
+    this.acked = Math.min(offset, this.end);
+    this.sent = Math.max(this.sent, this.acked);
+    while (this.#chunks.length && this.#chunks[0].offset + this.#chunks[0].bytes.length <= this.acked) this.#chunks.shift();
+  }
+
+  /** The server asks for `offset` again; `full` where it dropped bytes because its window was full. */
+  rewind(offset, { full = false } = {}) {
+    this.#held = full && offset > this.acked;
+    if (offset >= this.acked && offset <= this.sent) this.sent = offset;
+  }
+
+  /** A new connection: the server holds everything below `offset`. */
+  resume(offset) {
+    this.#held = false;
+    if (offset > this.end) this.restart(offset); // somebody else typed meanwhile
+    else this.sent = Math.max(offset, this.acked);
+  }
+
+  /** Forgets what waits: another attachment wrote, and the next byte of ours is at `offset`. */
+  restart(offset) {
+    this.#chunks = [];
+    this.#held = false;
+    this.acked = offset;
+    this.sent = offset;
+    this.end = offset;
+  }
+
+  /** What a page that goes away leaves to the next one. */
+  unacked() {
+    return { offset: this.acked, bytes: this.#slice(this.acked, this.end) };
+  }
+
+  #slice(from, to) {
+    const parts = [];
+    for (const { offset, bytes } of this.#chunks) {
+      if (offset + bytes.length <= from || offset >= to) continue;
+      parts.push(bytes.subarray(Math.max(0, from - offset), Math.min(bytes.length, to - offset)));
+    }
+    if (parts.length === 1) return parts[0];
+    const whole = new Uint8Array(to - from);
+    let at = 0;
+    for (const part of parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
+  }
+}

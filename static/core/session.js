@@ -1,0 +1,392 @@
+// A session seen from a page: opened or attached over connections that come and go, with its channels.
+//
+// What has to survive the page is in `record()`; a later page hands it to `resume()`.
+import { fromBase64, randomId, toBase64 } from './bytes.js';
+import { Channel } from './channel.js';
+import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput } from './codec.js';
+import { Connection } from './connection.js';
+import { Emitter } from './events.js';
+
+const MOST_UNACKED_IN_RECORD = 512 * 1024;
+const REFUSALS = new Set([
+  'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
+  'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
+]);
+
+/**
+ * Phases: `idle`, `connecting` (no session yet), `queued`, `open`, `over`. While `open`, `up` tells whether a
+ * connection is attached right now.
+ *
+ * Events: `change` (phase, link, role, place in the queue or expiry), `channel` (a Channel that this page did not
+ * start), `error` (the server's message), `notice`, `over` {reason}, `fault` (an Error: the server spoke nonsense).
+ *
+ * `world`: {connect(url, protocol), url(session or null), timers, random(), now(), fill?}.
+ */
+export class Session extends Emitter {
+  #world;
+  #connection;
+  #asked = new Set(); // channels whose request went out over this connection
+  #port;
+  #files = [];
+  #limits;
+  #found = {}; // what the record knows of channels that `attached` will name
+
+  constructor(world, { client } = {}) {
+    super();
+    this.#world = world;
+    this.client = client ?? randomId(world.fill);
+    this.phase = 'idle';
+    this.link = { up: false, retryInMs: null, code: null, stopped: false };
+    this.role = 'control';
+    this.hello = null;
+    this.id = null;
+    this.token = null;
+    this.nonce = null;
+    this.language = null;
+    this.opened = null;
+    this.place = null; // the latest `queued`
+    this.expires = null; // {idle_ms, total_ms, at}
+    this.error = null;
+    this.reason = null; // why it is over
+    this.channels = new Map();
+    this.nextChannel = 1;
+    this.#connection = new Connection(world, () => world.url(this.id), {
+      onOpen: () => this.#asked.clear(),
+      onText: (text) => this.#onText(text),
+      onBinary: (data) => this.#onBinary(data),
+      onDown: (down) => this.#onDown(down),
+    });
+    const session = this;
+    this.#port = {
+      timers: world.timers,
+      get up() { return session.link.up; },
+      get control() { return session.role === 'control'; },
+      send: (message) => this.#send(message),
+      sendInput: (channel, offset, payload) => this.#connection.send(encodeInput(channel, offset, payload)),
+    };
+  }
+
+  // --- asking ---------------------------------------------------------------------------------------------
+
+  /** Asks for a new session; a `run` or `shell` may follow at once. */
+  begin({ language, files = [], limits = undefined, nonce = randomId(this.#world.fill) }) {
+    this.language = language;
+    this.nonce = nonce;
+    this.#files = files;
+    this.#limits = limits;
+    this.#setPhase('connecting');
+    this.#connection.start();
+  }
+
+  /** Goes on with the session of an earlier page. */
+  resume(record) {
+    Object.assign(this, { id: record.session, token: record.token, language: record.language, nextChannel: record.next });
+    this.#found = record.channels ?? {};
+    this.#setPhase('connecting');
+    this.#connection.start();
+  }
+
+  /** @param request `run` without type and channel: {mode, files, entry, args, cols, rows, …} */
+  run(request) {
+    return this.#start('run', request.mode, request);
+  }
+
+  shell({ cols, rows }) {
+    return this.#start('shell', 'tty', { cols, rows });
+  }
+
+  #start(kind, mode, request) {
+    const id = this.#freeChannel();
+    const message = { type: kind, channel: id, ...request };
+    encodeClient(message); // raises where it is too large, before anything has happened
+    const channel = new Channel(this.#port, { id, kind, mode, request: message });
+    this.channels.set(id, channel);
+    if (this.link.up) this.#ask(channel);
+    return channel;
+  }
+
+  #freeChannel() {
+    while (this.channels.has(this.nextChannel & 0xffff)) this.nextChannel += 1;
+    this.nextChannel += 1;
+    return (this.nextChannel - 1) & 0xffff;
+  }
+
+  #ask(channel) {
+    if (this.#asked.has(channel.id)) return;
+    this.#asked.add(channel.id);
+    this.#send(channel.request);
+  }
+
+  take() {
+    this.#send({ type: 'take' });
+  }
+
+  extend() {
+    this.#send({ type: 'extend' });
+  }
+
+  /** Ends the session, or leaves the queue. */
+  close(reason = 'client') {
+    if (this.phase === 'over') return;
+    this.#connection.send(encodeClient({ type: 'close' }));
+    this.#connection.stop();
+    this.#finish(reason);
+  }
+
+  /** Lets go of the connection; the session lives on. */
+  detach() {
+    this.#connection.stop();
+    this.link = { up: false, retryInMs: null, code: 1000, stopped: true };
+  }
+
+  /** After a stop (another page took over, no room): tries again because the user says so. */
+  reconnect() {
+    this.#connection.settled();
+    this.link = { ...this.link, stopped: false };
+    this.#connection.start();
+    this.emit('change');
+  }
+
+  hurry() {
+    this.#connection.hurry();
+  }
+
+  get rttMs() {
+    return this.#connection.rttMs;
+  }
+
+  #send(message) {
+    this.#connection.send(encodeClient(message));
+  }
+
+  // --- hearing --------------------------------------------------------------------------------------------
+
+  #onText(text) {
+    let message;
+    try {
+      message = decodeServer(text);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      if (error.code !== 'unknown_type') this.emit('fault', error);
+      return;
+    }
+    this.#handlers[message.type]?.(message);
+  }
+
+  #onBinary(data) {
+    let frame;
+    try {
+      frame = decodeOutput(data);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      this.emit('fault', error);
+      this.#connection.reset();
+      return;
+    }
+    const channel = this.#channel(frame.channel);
+    if (!channel.take(frame)) {
+      this.emit('fault', new CodecError('bad_frame', `output of channel ${frame.channel} skipped bytes`));
+      this.#connection.reset(); // attaching again says where we stand
+    }
+  }
+
+  #handlers = {
+    hello: (message) => {
+      this.hello = message;
+      if (this.id === null) this.#sendOpen();
+      else this.#sendAttach();
+    },
+    queued: (message) => {
+      this.place = { ...message, at: this.#world.now() };
+      this.#setPhase('queued');
+    },
+    opened: (message) => {
+      Object.assign(this, { id: message.session, token: message.token, opened: message, role: 'control' });
+      this.#setExpires(message.expires);
+      this.#goUp();
+      for (const channel of this.channels.values()) {
+        this.#ask(channel);
+        channel.rewind(channel.input.acked);
+      }
+    },
+    attached: (message) => this.#onAttached(message),
+    role: (message) => {
+      this.role = message.role;
+      for (const channel of this.channels.values()) {
+        const offset = message.input_offsets[channel.id];
+        channel.input.restart(offset ?? channel.input.end);
+      }
+      this.emit('change');
+    },
+    state: ({ channel, phase, offset }) => this.#channel(channel).enter(phase, offset),
+    in_ack: ({ channel, offset }) => this.#channel(channel).acked(offset),
+    gap: (message) => this.#channel(message.channel).skip(message),
+    resized: ({ channel, cols, rows }) => this.#channel(channel).setSize(cols, rows),
+    diagnostics: ({ channel, items }) => this.#channel(channel).emit('diagnostics', items),
+    artifact: (message) => this.#channel(message.channel).emit('artifact', message),
+    exit: (message) => this.#channel(message.channel).finish(message),
+    expires: (message) => {
+      this.#setExpires(message);
+      this.emit('change');
+    },
+    notice: (message) => this.emit('notice', message),
+    closed: ({ reason }) => this.#finish(reason),
+    error: (message) => this.#onError(message),
+    pong: ({ t }) => {
+      this.#connection.pong(t);
+      this.emit('change');
+    },
+  };
+
+  #sendOpen() {
+    this.#send({
+      type: 'open', language: this.language, client: this.client, nonce: this.nonce,
+      ...(this.#files.length ? { files: this.#files } : {}), ...(this.#limits ? { limits: this.#limits } : {}),
+    });
+    const first = [...this.channels.values()].find((channel) => channel.live);
+    if (first) this.#ask(first); // one request may travel with `open`
+  }
+
+  #sendAttach() {
+    const cursors = {};
+    for (const [id, known] of Object.entries(this.#found)) if (!known.shown) cursors[id] = known.consumed;
+    for (const channel of this.channels.values()) cursors[channel.id] = channel.received;
+    this.#send({ type: 'attach', session: this.id, token: this.token, client: this.client, cursors });
+  }
+
+  #onAttached(message) {
+    this.role = message.role;
+    this.#setExpires(message.expires);
+    this.#goUp();
+    const named = new Set();
+    for (const view of message.channels) {
+      named.add(view.channel);
+      const channel = this.channels.get(view.channel);
+      if (channel) channel.reattach(view);
+      else this.#adopt(view);
+    }
+    for (const channel of this.channels.values()) {
+      if (named.has(channel.id) || !channel.live) continue;
+      if (channel.phase === 'asked' && channel.request) this.#ask(channel);
+      else channel.lose();
+    }
+    this.#found = {};
+    this.emit('change');
+  }
+
+  #adopt(view) {
+    const known = this.#found[view.channel] ?? { kind: 'run', shown: true };
+    const channel = new Channel(this.#port, {
+      id: view.channel,
+      kind: known.kind,
+      mode: view.mode,
+      received: known.shown ? 0 : known.consumed,
+      quietUntil: known.consumed ?? view.to,
+    });
+    channel.shown = known.shown;
+    this.channels.set(view.channel, channel);
+    this.nextChannel = Math.max(this.nextChannel, view.channel + 1);
+    this.emit('channel', channel);
+    const unacked = known.unacked && { ...known.unacked, bytes: fromBase64(known.unacked.bytes) };
+    channel.adopt(view, unacked);
+  }
+
+  /** The channel of this number; one that another attachment began is found here. */
+  #channel(id) {
+    let channel = this.channels.get(id);
+    if (!channel) {
+      channel = new Channel(this.#port, { id, kind: 'run', mode: 'tty' });
+      channel.shown = true;
+      this.channels.set(id, channel);
+      this.nextChannel = Math.max(this.nextChannel, id + 1);
+      this.emit('channel', channel);
+    }
+    return channel;
+  }
+
+  #onError(message) {
+    this.error = message;
+    this.#connection.failed(message);
+    const { code, channel: id, expected } = message;
+    const channel = id === undefined ? null : this.channels.get(id);
+    if ((code === 'input_gap' || code === 'input_overflow') && channel && expected !== undefined) {
+      channel.rewind(expected, { full: code === 'input_overflow' });
+      return;
+    }
+    if (code === 'channel_used' && channel?.phase === 'asked') {
+      this.#renumber(channel);
+      return;
+    }
+    if (REFUSALS.has(code)) {
+      const asked = channel ? [channel] : [...this.channels.values()];
+      for (const each of asked) if (each.phase === 'asked') each.lose(message);
+    }
+    this.emit('error', message);
+  }
+
+  #renumber(channel) {
+    this.channels.delete(channel.id);
+    channel.id = this.#freeChannel();
+    channel.request = { ...channel.request, channel: channel.id };
+    this.channels.set(channel.id, channel);
+    this.#ask(channel);
+  }
+
+  // --- states ---------------------------------------------------------------------------------------------
+
+  #goUp() {
+    this.link = { up: true, retryInMs: null, code: null, stopped: false };
+    this.error = null;
+    this.place = null;
+    this.#connection.settled();
+    this.#setPhase('open');
+  }
+
+  #onDown({ code, retryInMs }) {
+    this.link = { up: false, retryInMs, code, stopped: retryInMs === null, at: this.#world.now() };
+    if (this.phase === 'over') return;
+    if (code === 1000) this.#finish('client');
+    else if (code === 4404) this.#finish('no_session');
+    else this.emit('change');
+  }
+
+  #setExpires({ idle_ms, total_ms }) {
+    this.expires = { idle_ms, total_ms, at: this.#world.now() };
+  }
+
+  #setPhase(phase) {
+    this.phase = phase;
+    this.emit('change');
+  }
+
+  #finish(reason) {
+    if (this.phase === 'over') return;
+    this.phase = 'over';
+    this.reason = reason;
+    this.#connection.stop();
+    this.link = { up: false, retryInMs: null, code: 1000, stopped: true };
+    for (const channel of this.channels.values()) {
+      channel.lose();
+      channel.dispose();
+    }
+    this.emit('over', { reason });
+    this.emit('change');
+  }
+
+  /** What a later page needs to go on; null where there is nothing to go on with. */
+  record() {
+    if (this.phase === 'over' || this.phase === 'idle') return null;
+    const common = { client: this.client, language: this.language };
+    if (this.id === null) return { ...common, nonce: this.nonce };
+    const channels = Object.entries(this.#found);
+    for (const channel of this.channels.values()) {
+      const { offset, bytes } = channel.input.unacked();
+      const entry = { kind: channel.kind, shown: channel.shown ?? true, consumed: channel.consumed };
+      if (channel.running && (bytes.length || channel.input.eof) && bytes.length <= MOST_UNACKED_IN_RECORD) {
+        entry.unacked = { offset, bytes: toBase64(bytes), eof: channel.input.eof };
+      }
+      channels.push([channel.id, entry]);
+    }
+    return { ...common, session: this.id, token: this.token, next: this.nextChannel, channels: Object.fromEntries(channels) };
+  }
+}

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { duration, ending, sessionOver, size } from '../../static/core/ending.js';
+import { problem } from '../../static/core/problem.js';
+
+const exit = (change = {}) => ({
+  type: 'exit', channel: 1, code: 0, signal: null, reason: 'exited', limits_hit: [], left_behind: 0, offset: 9,
+  usage: { wall_ms: 1234, cpu_ms: 45, memory_peak_bytes: 9_437_184, output_bytes: 9 }, ...change,
+});
+
+const cases = [
+  [{}, 'good', 'Finished'],
+  [{ code: 3 }, 'bad', 'Ended with exit code 3'],
+  [{ code: 137 }, 'bad', 'Ended with exit code 137'],
+  [{ code: null, signal: 'SEGV', reason: 'signaled' }, 'bad', 'Ended by signal SIGSEGV (bad memory access)'],
+  [{ code: null, signal: 'RTMIN', reason: 'signaled' }, 'bad', 'Ended by signal SIGRTMIN'],
+  [{ code: null, reason: 'signaled' }, 'bad', 'Ended by a signal that nobody saw'],
+  [{ code: 1, reason: 'compile_failed' }, 'bad', 'Did not compile'],
+  [{ code: null, signal: 'KILL', reason: 'oom', limits_hit: ['memory'] }, 'bad', 'Ran out of memory'],
+  [{ code: null, signal: 'KILL', reason: 'wall_timeout' }, 'bad', 'Stopped: time limit reached'],
+  [{ code: null, signal: 'KILL', reason: 'cpu_timeout' }, 'bad', 'Stopped: CPU time limit reached'],
+  [{ code: null, signal: 'KILL', reason: 'output_limit' }, 'bad', 'Stopped: too much output'],
+  [{ code: null, signal: 'KILL', reason: 'killed' }, 'plain', 'Stopped'],
+  [{ code: null, reason: 'engine_lost' }, 'bad', 'Lost: its container is gone, nobody saw how the program ended'],
+];
+for (const [change, tone, title] of cases) {
+  test(`in words: ${title}`, () => {
+    const words = ending(exit(change));
+    assert.deepEqual([words.tone, words.title], [tone, title]);
+    assert.ok(words.details.includes('1.23 s') && words.details.includes('CPU 45 ms') && words.details.includes('memory 9.0 MB'), words.details.join());
+  });
+}
+
+test('limits that were hit and processes left behind are told', () => {
+  const { details } = ending(exit({ limits_hit: ['memory', 'pids', 'disk'], left_behind: 2 }));
+  assert.equal(details.filter((detail) => /limit hit|left behind/.test(detail)).length, 4);
+  assert.ok(ending(exit({ left_behind: 1 })).details.includes('1 process left behind was ended'));
+});
+
+test('what is not known is not said', () => {
+  const usage = { wall_ms: null, cpu_ms: null, memory_peak_bytes: null, output_bytes: null };
+  assert.deepEqual(ending(exit({ code: null, reason: 'engine_lost', usage })).details, []);
+});
+
+test('durations and sizes', () => {
+  assert.deepEqual([0, 999, 1000, 59_949, 61_000, 3_660_000].map(duration), ['0 ms', '999 ms', '1.00 s', '59.9 s', '1 min 1 s', '1 h 1 min']);
+  assert.deepEqual([0, 1023, 1536, 10 * 1024 ** 2, 1023.9 * 1024 ** 2, 5 * 1024 ** 3].map(size), ['0 B', '1023 B', '1.5 KB', '10 MB', '1.0 GB', '5.0 GB']);
+});
+
+test('every error of the protocol has words, or is dealt with in silence', () => {
+  const table = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8').split('## Error codes')[1];
+  const codes = [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, code]) => code);
+  assert.ok(codes.length > 30);
+  for (const code of codes) {
+    const told = problem({ code, message: 'm' });
+    assert.notEqual(told?.title, 'Something went wrong.', code);
+  }
+});
+
+test('an error of the future is shown in the words of the server', () => {
+  assert.deepEqual(problem({ code: 'new_one', message: 'the moon is full' }), { title: 'Something went wrong.', detail: 'the moon is full (new_one)' });
+});
+
+test('why a session is over', () => {
+  assert.match(sessionOver('idle_timeout'), /nothing happened/);
+  assert.equal(sessionOver('whatever'), 'The session is over.');
+});
