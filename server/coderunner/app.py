@@ -154,7 +154,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         readiness = _Readiness(engine, catalog)
         readiness.registry = registry
         parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC)
-        tasks = stack.push_async_exit(_Tasks())
+        tasks = await stack.enter_async_context(_Tasks())
         await _adopt(engine, registry, provisioner, key, readiness, tasks)
         app = application(parts)
         stack.push_async_callback(_close_sockets, app, settings)
@@ -195,6 +195,9 @@ class _Tasks:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("background task failed", exc_info=task.exception(), extra=fields(task=task.get_name()))
+
+    async def __aenter__(self) -> _Tasks:
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         tasks = list(self._tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from coderunner.canary.run import run_canary
@@ -38,7 +39,7 @@ async def prepare(
         while True:
             try:
                 catalog.set_state(name, Readiness(BUILDING, "being built"))
-                image = await builder.ensure(name, lambda line, name=name: _progress(catalog, name, line))
+                image = await builder.ensure(name, partial(_progress, catalog, name))
                 if settings.canary == "on" or (settings.canary == "auto" and settings.production):
                     if not await _proven(settings, engine, catalog, provisioner, name, image, refuse):
                         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from coderunner.core import messages as m
+
 from tests.harness import attach, connect, eventually, random_id, session
 
 COUNT = "import sys,time\nfor i in range({n}):\n    print('%07d' % i)\n    {pause}\n"
@@ -164,18 +164,17 @@ class TestRoles:
                 await client.message(m.Role)
 
     async def test_a_watcher_that_stalls_slows_nobody(self, server):
-        async with session(server) as client:
-            async with attach(server, client.opened, role="watch") as watcher:
-                watcher.acks = False
-                await client.run(1, COUNT.format(n=300_000, pause="pass"))
-                channel = await client.ended(1)
-                assert bytes(channel.data) == numbers(300_000)
-                assert watcher.channel(1).hi <= 256 * 1024
-                watcher.acks = True
-                await watcher.send(m.Ack(1, watcher.channel(1).hi))
-                seen = await watcher.ended(1)
-                (gap,) = seen.gaps
-                assert bytes(seen.data[gap.from_ :]) == numbers(300_000)[gap.to :]
+        async with session(server) as client, attach(server, client.opened, role="watch") as watcher:
+            watcher.acks = False
+            await client.run(1, COUNT.format(n=300_000, pause="pass"))
+            channel = await client.ended(1)
+            assert bytes(channel.data) == numbers(300_000)
+            assert watcher.channel(1).hi <= 256 * 1024
+            watcher.acks = True
+            await watcher.send(m.Ack(1, watcher.channel(1).hi))
+            seen = await watcher.ended(1)
+            (gap,) = seen.gaps
+            assert bytes(seen.data[gap.from_ :]) == numbers(300_000)[gap.to :]
 
     async def test_the_same_client_replaces_its_old_socket(self, server):
         async with session(server, keep=True) as client:

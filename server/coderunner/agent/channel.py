@@ -167,7 +167,7 @@ class Channel:
         """Take input that begins at ``offset``; what we have already is trimmed, what would leave a
         hole is refused (the server sends from ``input_offset`` again)."""
         skip = self.input_offset - offset
-        if skip < 0 or skip >= len(data) or self.eof_at is not None and offset >= self.eof_at:
+        if skip < 0 or skip >= len(data) or (self.eof_at is not None and offset >= self.eof_at):
             return
         data = data[skip : skip + flow.INPUT_WINDOW - len(self._input)]
         self._input += data

@@ -35,7 +35,7 @@ def _parts(path):
 
 def _explain(error, path):
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FilesError("files_failed", f"the workspace is full: {path!r} could not be written; delete something first")
+        return FilesError("files_failed", f"no room in the workspace for {path!r}; delete something first")
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return FilesError("bad_path", f"{path!r} leads through a link or a file, not a folder")
     if error.errno == errno.EISDIR:

@@ -7,6 +7,7 @@ only when it can be written, so there is no queue of it; what is queued are repl
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -18,6 +19,8 @@ import time
 from . import VERSION, files, flow, frames, kernel, tree
 from .channel import Channel
 
+FLOOD_SECONDS = 0.001
+READS = 16  # a terminal gives at most 4 KiB at a time
 MAX_ENDED = 32  # ended channels that are kept, however little they hold
 _IN, _OUT = 0, 1
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
@@ -44,6 +47,7 @@ class Agent:
         self._beat_due = False
         self._hello_due = False
         self._turn = 0
+        self._flooded = 0.0
         self._watched = {}
         self._epoll = select.epoll()
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -55,8 +59,7 @@ class Agent:
     def run(self):
         os.set_blocking(_IN, False)
         os.set_blocking(_OUT, False)
-        self._watch(_IN, select.EPOLLIN)
-        self._watch(self._wake, select.EPOLLIN)
+        self._register()
         while True:
             for descriptor, events in self._epoll.poll(self._timeout(), 64):
                 self._ready(descriptor, events)
@@ -91,10 +94,20 @@ class Agent:
             if descriptor == channel.report:
                 channel.read_reports()
                 return
-            if events & select.EPOLLOUT and channel.wants_input() or descriptor == channel.inp != channel.out:
+            only_input = descriptor == channel.inp != channel.out
+            if only_input or (events & select.EPOLLOUT and channel.wants_input()):
                 channel.write_input()
             if events & (select.EPOLLIN | _CLOSED) and descriptor in (channel.out, channel.err):
-                channel.read_output(descriptor)
+                self._read_output(channel, descriptor)
+
+    def _read_output(self, channel, descriptor):
+        """The first output goes out at once.  What follows within a moment is a flood, where many small
+        frames cost the engine more than they tell: a pause as short lets it come together."""
+        if time.monotonic() - self._flooded < FLOOD_SECONDS:
+            time.sleep(FLOOD_SECONDS)
+        for _ in range(READS):
+            if not channel.read_output(descriptor):
+                break
 
     def _owner(self, descriptor):
         for channel in self.channels.values():
@@ -107,10 +120,8 @@ class Agent:
             channel.settle()
 
     def _drain_wake(self):
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 4096)
-        except BlockingIOError:
-            pass
 
     def _reap(self):
         """PID 1 inherits what has no other parent, and waits for it."""
@@ -130,37 +141,30 @@ class Agent:
 
     def _register(self):
         """Ask epoll for exactly what can be used now."""
-        wanted = {_IN: select.EPOLLIN, self._wake: select.EPOLLIN}
+        wanted = {_IN: (select.EPOLLIN, None), self._wake: (select.EPOLLIN, None)}
         if self._out:
-            wanted[_OUT] = select.EPOLLOUT
+            wanted[_OUT] = (select.EPOLLOUT, None)
         for channel in self._live():
             if channel.report >= 0:
-                wanted[channel.report] = select.EPOLLIN
+                wanted[channel.report] = (select.EPOLLIN, channel)
             if channel.wants_output():
                 for descriptor in channel.output_descriptors():
-                    wanted[descriptor] = select.EPOLLIN
+                    wanted[descriptor] = (select.EPOLLIN, channel)
             if channel.wants_input():
-                wanted[channel.inp] = wanted.get(channel.inp, 0) | select.EPOLLOUT
+                events = wanted.get(channel.inp, (0, None))[0] | select.EPOLLOUT
+                wanted[channel.inp] = (events, channel)
         for descriptor in [number for number in self._watched if number not in wanted]:
             del self._watched[descriptor]
-            try:
+            with contextlib.suppress(OSError):  # closed in the meantime, which unregisters it
                 self._epoll.unregister(descriptor)
-            except OSError:
-                pass  # closed in the meantime, which unregisters it
-        for descriptor, events in wanted.items():
-            self._watch(descriptor, events)
+        for descriptor, interest in wanted.items():
+            # With its owner: a number may have been closed, and given out again to another channel.
+            if self._watched.get(descriptor) != interest:
+                self._watched[descriptor] = interest
+                self._watch(descriptor, interest[0])
 
     def _watch(self, descriptor, events):
-        known = self._watched.get(descriptor)
-        if known == events:
-            return
-        self._watched[descriptor] = events
         try:
-            if known is None:
-                self._epoll.register(descriptor, events)
-            else:
-                self._epoll.modify(descriptor, events)
-        except FileExistsError:
             self._epoll.modify(descriptor, events)
         except FileNotFoundError:
             self._epoll.register(descriptor, events)
@@ -217,6 +221,7 @@ class Agent:
             if piece:
                 stream, offset, data = piece
                 out += self._encode(frames.OUTPUT, data, channel=channel.number, stream=stream, offset=offset)
+                self._flooded = time.monotonic()
         self._turn += 1
 
     def _hello(self):
@@ -256,6 +261,7 @@ class Agent:
         if frame.kind == frames.BEAT:
             self._beat_due = True
         elif frame.kind == frames.INPUT and channel:
+            self._flooded = 0.0  # what comes now is an answer
             channel.accept_input(frame.offset, frame.payload)
         elif frame.kind == frames.FLOW and channel:
             self._flow(channel, frame)

@@ -8,6 +8,7 @@ pipes to the end first: a terminal whose session leader is gone loses what nobod
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import fnmatch
 import json
@@ -74,10 +75,8 @@ def _settle(stdio, report, go):
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     for number in range(highest + 1):
         if number not in keep:
-            try:
+            with contextlib.suppress(OSError):
                 os.close(number)
-            except OSError:
-                pass
     # Never a pipe of ours on a number that a program's standard stream will take.
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(3):

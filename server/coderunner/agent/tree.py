@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -65,10 +66,8 @@ def kill(root, *, spare=()):
 
 def send(pid, number):
     """Signal a process that may be gone already."""
-    try:
+    with contextlib.suppress(OSError):
         os.kill(pid, number)
-    except OSError:
-        pass
 
 
 def cpu_seconds(root, ticks):

@@ -96,8 +96,9 @@ class AgentLink:
         self._greeted = asyncio.get_running_loop().create_future()
         greeting = {"seed": self._seed, "have": {str(number): offset for number, offset in have.items()}}
         self._send(frames.encode(frames.ATTACH, generation, json.dumps(greeting).encode()))
-        done, _ = await asyncio.wait({self._greeted, self.closed}, return_when=asyncio.FIRST_COMPLETED)
-        if self._greeted not in done:
+        waiting: set[asyncio.Future[Any]] = {self._greeted, self.closed}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not self._greeted.done():
             raise AgentLost(f"the attach stream ended: {self.closed.result()}")
         return self._greeted.result()
 

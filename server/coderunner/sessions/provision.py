@@ -13,7 +13,7 @@ from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
 from coderunner.engine.containers import ContainerSpec
 from coderunner.engine.docker import DockerEngine
-from coderunner.errors import CodeRunnerError, EngineError
+from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout
 from coderunner.logs import fields
 from coderunner.sessions import workers
 from coderunner.sessions.container import Container
@@ -104,7 +104,12 @@ class Provisioner:
         container_id = None
         try:
             session = f"{self.identity.instance}-{secrets.token_hex(8)}"
-            container_id = await self.engine.create(self.spec(language, session, uid))
+            spec = self.spec(language, session, uid)
+            try:
+                container_id = await self.engine.create(spec)
+            except (EngineTimeout, asyncio.CancelledError):
+                container_id = spec.name  # the engine may make it all the same
+                raise
             self.known.add(container_id)
             container = Container(self.engine, container_id, session=session, language=language, uid=uid)
             await container.connect(start=True)

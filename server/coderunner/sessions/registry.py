@@ -228,7 +228,9 @@ class Registry:
         usual = self._provisioner.catalog.limits(language.name)
         if (limits.memory_bytes, limits.pids) != (usual.memory_bytes, usual.pids):
             try:
-                await self._provisioner.engine.update(container.id, limits.memory_bytes, limits.pids)
+                await self._provisioner.engine.update(
+                    container.id, memory_bytes=limits.memory_bytes, pids=limits.pids
+                )
             except BaseException:
                 await asyncio.shield(self._provisioner.remove(container))
                 raise

@@ -19,7 +19,7 @@ from coderunner.agent import flow
 from coderunner.core import limits as limit_rules
 from coderunner.core import messages as m
 from coderunner.core.languages import Language
-from coderunner.core.limits import Limits, LimitRules
+from coderunner.core.limits import LimitRules, Limits
 from coderunner.core.project import check_files, check_path
 from coderunner.errors import (
     BadMessage,

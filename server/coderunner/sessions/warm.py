@@ -116,19 +116,26 @@ class WarmPool:
 
     def _adjust(self) -> None:
         now = asyncio.get_running_loop().time()
-        short = self._memory_available() < MEMORY_SHORT
-        total = sum(len(shelf.ready) + shelf.starting for shelf in self._shelves.values())
-        for language in self._provisioner.catalog.ready():
+        targets = self._targets(now)
+        for language, target in targets.items():
+            self._retire(self._shelf(language), target, now)
+        for language, target in targets.items():
             shelf = self._shelf(language)
-            target = 0 if short else shelf.target(now)
-            self._retire(shelf, target, now)
-            want = target - len(shelf.ready) - shelf.starting
             if now < shelf.retry_at:
                 continue
-            for _ in range(min(want, self._most - total)):
-                total += 1
+            for _ in range(target - len(shelf.ready) - shelf.starting):
                 shelf.starting += 1
                 self._task(self._make(language, shelf))
+
+    def _targets(self, now: float) -> dict[str, int]:
+        """Where there is less room than languages, those that are asked for come first."""
+        shelves = {name: self._shelf(name) for name in self._provisioner.catalog.ready()}
+        left = 0 if self._memory_available() < MEMORY_SHORT else self._most
+        targets = {}
+        for name in sorted(shelves, key=lambda one: (-len(shelves[one].taken), one)):
+            targets[name] = min(shelves[name].target(now), left)
+            left -= targets[name]
+        return targets
 
     def _retire(self, shelf: _Shelf, target: int, now: float) -> None:
         keep: deque[Container] = deque()
@@ -162,12 +169,12 @@ class WarmPool:
 
     def stats(self) -> dict[str, Any]:
         """The `warmPool` block of the queue statistics."""
-        now = asyncio.get_running_loop().time()
+        targets = self._targets(asyncio.get_running_loop().time())
         languages = {
             name: {
                 "ready": len(shelf.ready),
                 "starting": shelf.starting,
-                "target": shelf.target(now),
+                "target": targets.get(name, 0),
                 "hits": shelf.hits,
                 "misses": shelf.misses,
             }

@@ -224,9 +224,7 @@ class Connection:
             self._lost(leave=True)
             self._post(m.Closed("client"))
             self._close(1000)
-        elif isinstance(message, m.Run | m.Shell) and not self._pipelined:
-            self._pipelined.append(message)
-        elif isinstance(message, m.Eof | m.Ack) and self._pipelined and len(self._pipelined) < 256:
+        elif (isinstance(message, m.Run | m.Shell) and not self._pipelined) or (isinstance(message, m.Eof | m.Ack) and self._pipelined and len(self._pipelined) < 256):
             self._pipelined.append(message)
         else:
             raise UnexpectedMessage("wait for `opened`: only one `run` or `shell` may be sent before it")
