@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-
 from coderunner.core import codec
 from coderunner.core import messages as m
 
@@ -333,7 +332,7 @@ class Client:
         self, channel: int, code: str | None = None, *, mode: str = "pipe", entry: str = "main.py", **fields: Any
     ) -> None:
         files = (m.File(entry, code.encode()),) if code is not None else ()
-        await self.send(m.Run(channel, mode, files=files, **fields))
+        await self.send(m.Run(channel, mode, files=files, entry=entry, **fields))
 
     async def result(self, channel: int, code: str, seconds: float = 30, **fields: Any) -> Channel:
         await self.run(channel, code, **fields)
