@@ -1,0 +1,254 @@
+"""What the shipped nginx.conf promises: a real nginx with TLS, before a server with production's settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+import pytest
+from coderunner.core import messages as m
+
+from tests.harness import ROOT, wait_until
+from tests.nginx.front import (
+    NAME,
+    SHIPPED,
+    edited,
+    free_port,
+    gather_statuses,
+    make_certificate,
+    milliseconds,
+    nginx_accepts,
+    running_nginx,
+)
+
+PROTOCOLS = ("coderunner.v1",)
+ECHO = "while True: print('heard', input())"
+
+
+class TestSession:
+    async def test_a_session_through_tls(self, front, address):
+        async with front.session(address=address()) as client:
+            await client.run(1, "print('you said', input())\nprint('x' * 300_000)", mode="tty")
+            await client.input(1, b"hi\n")
+            channel = await client.ended(1)
+            assert channel.exit.reason == "exited"
+            assert channel.text.endswith("you said hi\r\n" + "x" * 300_000 + "\r\n")
+
+    async def test_attach_by_the_sessions_address(self, front, address):
+        async with front.session(address=address()) as client:
+            await client.run(1, "print('shown')\ninput()", mode="tty")
+            opened = client.opened
+            async with front.connect(f"ws/{opened.session}") as watcher:
+                await watcher.send(m.Attach(opened.session, opened.token, watcher.client, role="watch"))
+                await watcher.until(1, "shown")
+
+    async def test_a_reload_in_mid_session_keeps_it(self, front, address):
+        async with front.session(address=address()) as client:
+            await client.run(1, ECHO, mode="tty")
+            await client.input(1, b"one\n")
+            await client.until(1, "heard one")
+            old = front.reload()
+            await client.input(1, b"two\n")
+            await client.until(1, "heard two")
+            assert old & front.workers(), "an old worker serves the socket on"
+            async with front.http() as http, http.get(front.url + "api/health") as answer:
+                assert answer.status == 200
+        await asyncio.to_thread(wait_until, lambda: not old & front.workers(), 15, "the old workers gone")
+
+    async def test_the_sockets_time_outs_are_far_above_the_keepalive(self, front):
+        async with front.connect() as client:
+            keepalive = (await client.message(m.Hello)).keepalive_s * 1000
+        text = SHIPPED.read_text()
+        for name in ("proxy_read_timeout", "proxy_send_timeout"):
+            (value,) = re.findall(rf"^\s*{name}\s+(\S+);", text, re.M)
+            assert milliseconds(value) >= 10 * keepalive
+        assert not re.search(r"^\s*worker_shutdown_timeout", text, re.M)
+
+
+class TestWhoComes:
+    async def test_a_forged_address_does_not_count(self, front, address):
+        """One session an address: the true one decides, whatever a client says about itself."""
+        here = address()
+        names = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
+        forged = dict(zip(names, ("203.0.113.7", "203.0.113.7", "for=203.0.113.7"), strict=True))
+        async with front.session(address=here, headers=forged):
+            again = dict(zip(names, ("198.51.100.9", "198.51.100.9", "for=198.51.100.9"), strict=True))
+            async with front.connect(address=here, headers=again) as second:
+                await second.send(m.Open("python", second.client))
+                await second.error("too_many_sessions")
+                assert await second.closed() == 4429
+            async with front.session(address=address(), headers=forged) as other:
+                assert other.opened is not None
+
+    @pytest.mark.parametrize("origin", ["https://evil.example", "null", f"https://{NAME}"])
+    async def test_a_foreign_origin_is_a_403(self, front, origin):
+        """The last one has our name, but another port."""
+        async with front.http() as http:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await http.ws_connect(front.url + "ws", protocols=PROTOCOLS, headers={"Origin": origin})
+        assert caught.value.status == 403
+
+    async def test_the_own_origin_is_welcome(self, front):
+        headers = {"Origin": front.url.rstrip("/")}
+        async with front.connect(headers=headers) as client:
+            await client.message(m.Hello)
+
+    async def test_an_unknown_host_is_a_421(self, front):
+        async with front.http() as http:
+            async with http.get(front.url, headers={"Host": "evil.example"}) as answer:
+                assert answer.status == 421
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await http.ws_connect(front.url + "ws", protocols=PROTOCOLS, headers={"Host": "evil.example"})
+        assert caught.value.status == 421
+
+    async def test_sockets_of_one_address_are_bounded_and_others_get_in(self, front, address):
+        here = address()
+        async with front.http(here) as http:
+            sockets = await asyncio.gather(
+                *(http.ws_connect(front.url + "ws", protocols=PROTOCOLS) for _ in range(250))
+            )
+            more = [http.ws_connect(front.url + "ws", protocols=PROTOCOLS) for _ in range(5)]
+            assert Counter(await gather_statuses(*more)) == {429: 5}
+            async with front.connect(address=address()) as other:
+                await other.message(m.Hello)
+            await asyncio.gather(*(one.close() for one in sockets))
+
+
+class TestHttp:
+    async def test_plain_http_is_sent_to_https(self, front):
+        url = front.plain + "/some/where?x=1"
+        async with front.http() as http, http.get(url, allow_redirects=False) as answer:
+            assert answer.status == 308
+            assert answer.headers["Location"] == f"https://{NAME}/some/where?x=1"
+
+    async def test_a_forged_host_is_not_sent_elsewhere(self, front):
+        async with front.http() as http:
+            headers = {"Host": "evil.example"}
+            async with http.get(front.plain + "/", headers=headers, allow_redirects=False) as answer:
+                assert answer.headers["Location"] == f"https://{NAME}/"
+
+    async def test_certificates_can_be_renewed_over_plain_http(self, front):
+        folder = front.folder / "acme/.well-known/acme-challenge"
+        folder.mkdir(parents=True)
+        (folder / "token").write_text("proof")
+        url = front.plain + "/.well-known/acme-challenge/token"
+        async with front.http() as http, http.get(url) as answer:
+            assert (answer.status, await answer.text()) == (200, "proof")
+
+    async def test_an_oversized_body_is_refused(self, front):
+        body = b"x" * 70_000
+        async with front.http() as http, http.post(front.url + "api/health", data=body) as answer:
+            assert answer.status == 413
+
+    async def test_headers_of_every_answer(self, front):
+        places = {"": 200, "api/health": 200, "static/core/codec.js": 200, "nothing": 404}
+        async with front.http() as http:
+            for path, status in places.items():
+                async with http.get(front.url + path) as answer:
+                    assert answer.status == status
+                    assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+                    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+                    assert answer.headers["Server"] == "nginx"
+                    assert len(answer.headers.getall("Cache-Control", [])) <= 1
+
+    async def test_what_is_bundled_is_kept_and_the_rest_is_asked_for_again(self, front):
+        chunk = next((ROOT / "static/dist").glob("chunk-*.js")).name
+        async with front.http() as http:
+            async with http.get(front.url + f"static/dist/{chunk}") as answer:
+                assert "immutable" in answer.headers["Cache-Control"]
+            async with http.get(front.url + "static/dist/chunk-AAAAAAAA.js") as answer:
+                assert answer.status == 404
+                assert "immutable" not in answer.headers["Cache-Control"]
+            async with http.get(front.url + "static/core/codec.js") as answer:
+                assert answer.headers["Cache-Control"] == "no-cache"
+                assert answer.headers["Content-Encoding"] == "gzip"
+                tag = answer.headers["ETag"]
+            headers = {"If-None-Match": tag}
+            async with http.get(front.url + "static/core/codec.js", headers=headers) as answer:
+                assert answer.status == 304
+            async with http.get(front.url + "api/health") as answer:
+                assert answer.headers["Cache-Control"] == "no-store"
+
+    async def test_while_the_server_is_away(self, tmp_path):
+        with running_nginx(tmp_path, f"127.0.0.1:{free_port()}") as alone:
+            async with alone.http() as http, http.get(alone.url) as answer:
+                assert answer.status == 503
+                assert "tries again by itself" in await answer.text()
+                assert "Strict-Transport-Security" in answer.headers
+
+
+class TestPrefix:
+    async def test_page_api_and_sessions_below_a_prefix(self, prefixed, address):
+        assert prefixed.url.endswith("/code/")
+        async with prefixed.http() as http:
+            async with http.get(prefixed.url) as answer:
+                assert answer.status == 200
+                policy = answer.headers["Content-Security-Policy"]
+                page = await answer.text()
+                assert "default-src 'none'" in policy
+            for link in re.findall(r'(?:src|href)="([^"#]+)"', page):
+                assert not link.startswith(("/", "http")), f"{link} leads out of the prefix"
+                async with http.get(prefixed.url + link) as answer:
+                    assert answer.status == 200, link
+            async with http.get(prefixed.url + "api/languages") as answer:
+                assert [one["name"] for one in json.loads(await answer.read())["languages"]] == ["python"]
+            async with http.get(prefixed.url.rstrip("/"), allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Location"]) == (301, "/code/")
+        here = address()
+        async with prefixed.session(address=here) as client:
+            assert (await client.result(1, "print(6 * 7)")).text == "42\n"
+            opened = client.opened
+            async with prefixed.connect(f"ws/{opened.session}") as watcher:
+                await watcher.send(m.Attach(opened.session, opened.token, watcher.client, role="watch"))
+                await watcher.until(1, "42")
+
+
+class TestTls:
+    @pytest.mark.parametrize(
+        ("version", "accepted"),
+        [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)],
+    )
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    async def test_versions(self, front, version, accepted):
+        context = front.tls()
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = version
+        host, port = front.url.removeprefix("https://").rstrip("/").split(":")
+        try:
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", int(port), ssl=context, server_hostname=host
+            )
+        except (ssl.SSLError, ConnectionError):
+            assert not accepted
+        else:
+            assert accepted
+            writer.close()
+            await writer.wait_closed()
+
+
+class TestFile:
+    def test_the_marked_part_fits_beside_other_sites(self, tmp_path: Path) -> None:
+        """Into conf.d, below a main file that sets what Debian's does."""
+        make_certificate(tmp_path)
+        where = {"upstream": "127.0.0.1:3000", "prefix": "/", "tls": free_port(), "plain": free_port()}
+        whole = edited(SHIPPED.read_text(), tmp_path, **where)
+        part = re.search(r"^# --8<-- begin$.*^# --8<-- end$", whole, re.M | re.S)
+        assert part
+        (tmp_path / "coderunner.conf").write_text(part[0])
+        main = tmp_path / "main.conf"
+        main.write_text(
+            f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{ worker_connections 768; }}\n"
+            "http { sendfile on; tcp_nopush on; types_hash_max_size 2048; include /etc/nginx/mime.types;\n"
+            "ssl_protocols TLSv1.2; ssl_prefer_server_ciphers on; gzip on;\n"
+            f"access_log {tmp_path}/access.log; include {tmp_path}/coderunner.conf; }}\n"
+        )
+        assert "warn" not in nginx_accepts(main)
+
+    def test_the_header_names_every_place_to_edit(self) -> None:
+        text = SHIPPED.read_text()
+        assert {int(one) for one in re.findall(r"# EDIT (\d)", text)} == {1, 2, 3}
