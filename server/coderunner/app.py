@@ -1,4 +1,4 @@
-"""The composition root: builds the parts from the settings, owns their lifetimes, serves until told to stop."""
+"""The composition root: builds the parts from the settings, owns their lifetimes, serves until stopped."""
 
 from __future__ import annotations
 
@@ -256,9 +256,8 @@ async def _close_sockets(app: web.Application, settings: Settings) -> None:
     sockets = app[SOCKETS]
     for connection in list(sockets):
         connection.shut(1012)
-    deadline = asyncio.get_running_loop().time() + settings.shutdown_grace / 1000
-    while sockets and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.01)
+    if sockets:
+        await asyncio.wait([one.gone for one in sockets], timeout=settings.shutdown_grace / 1000)
 
 
 async def _sweep(settings: Settings, engine: DockerEngine, provisioner: Provisioner) -> None:

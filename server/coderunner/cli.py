@@ -113,7 +113,8 @@ def _images(arguments: argparse.Namespace) -> int:
             if arguments.action == "build":
                 print(await builder.ensure(name, lambda line: print(f"  {line}", flush=True)), flush=True)
             else:
-                print(f"{builder.reference(name)}  {'present' if await builder.exists(name) else 'not built'}")
+                state = "present" if await builder.exists(name) else "not built"
+                print(f"{builder.reference(name)}  {state}")
 
     asyncio.run(work())
     return 0

@@ -24,7 +24,8 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(state_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError([f"STATE_DIR: {state_dir} cannot be used ({error}); choose another folder"]) from None
+        problem = f"STATE_DIR: {state_dir} cannot be used ({error}); choose another folder"
+        raise ConfigError([problem]) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

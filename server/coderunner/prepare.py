@@ -40,9 +40,11 @@ async def prepare(
             try:
                 catalog.set_state(name, Readiness(BUILDING, "being built"))
                 image = await builder.ensure(name, partial(_progress, catalog, name))
-                if settings.canary == "on" or (settings.canary == "auto" and settings.production):
-                    if not await _proven(settings, engine, catalog, provisioner, name, image, refuse):
-                        return
+                wanted = settings.canary == "on" or (settings.canary == "auto" and settings.production)
+                if wanted and not await _proven(
+                    settings, engine, catalog, provisioner, name, image, refuse
+                ):
+                    return
                 catalog.set_state(name, Readiness(READY, "", image))
                 log.info("language ready", extra=fields(language=name, image=image))
                 break

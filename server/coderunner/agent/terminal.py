@@ -34,7 +34,7 @@ _LONGEST = 48
 
 
 class Modes:
-    """Feed it bytes in order; ``restore()`` are the sequences that bring a reset terminal to the same modes."""
+    """Feed it bytes in order; ``restore()`` brings a terminal that was reset to the same modes."""
 
     def __init__(self):
         self._set = {}

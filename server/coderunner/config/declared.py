@@ -52,7 +52,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PORT", values.integer(0, 65535), "3000", "Port to listen on; 0 takes a free one and prints it."),
     Setting(
         "RELOAD", values.choice("on", "off"), "on",
-        "Restart when a source of the server changes; sessions live on. For those who work on CodeRunner itself.",
+        "Restart when a source of the server changes; sessions live on. For work on CodeRunner itself.",
         production_default="off",
     ),
     Setting(

@@ -112,6 +112,13 @@ class AttachStream:
         except OSError as error:
             raise AgentLost(f"the stream to the container broke: {error}") from None
 
+    def write_now(self, data: bytes) -> bool:
+        """As `write`, without waiting; False, with nothing taken, where earlier bytes wait to be taken."""
+        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size():
+            return False
+        self._writer.write(data)
+        return True
+
     async def close(self) -> None:
         """Drops the connection; the container's stdin stays open. May be called again, and while reading."""
         self._writer.transport.abort()

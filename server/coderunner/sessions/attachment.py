@@ -89,7 +89,9 @@ class Attachment:
         cursor = self.cursor(channel)
         if offset > cursor.sent:
             raise AckAhead(
-                f"acked {offset}, but only {cursor.sent} was sent", channel=channel.number, expected=cursor.sent
+                f"acked {offset}, but only {cursor.sent} was sent",
+                channel=channel.number,
+                expected=cursor.sent,
             )
         if offset > cursor.acked:
             cursor.acked = offset

@@ -37,6 +37,7 @@ class ByteStream(Protocol):
 
     async def read(self) -> bytes: ...
     async def write(self, data: bytes) -> None: ...
+    def write_now(self, data: bytes) -> bool: ...
     async def close(self) -> None: ...
 
 
@@ -65,6 +66,7 @@ class AgentLink:
         self._greeted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
         self._ids = itertools.count(secrets.randbits(40))
+        self._writing = False
         self._heard = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -84,9 +86,9 @@ class AgentLink:
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 in_force = await self._greet(generation, have)
-                if in_force:  # our clock went back: exceed what the agent obeys
-                    if await self._greet(in_force + 1, have):
-                        raise AgentLost("the agent refused two attaches")
+                # Where our clock went back: exceed what the agent obeys.
+                if in_force and await self._greet(in_force + 1, have):
+                    raise AgentLost("the agent refused two attaches")
         except TimeoutError:
             raise AgentLost("the agent did not answer the attach") from None
         self._tasks.append(loop.create_task(self._beat(), name="agent-beat"))
@@ -157,6 +159,8 @@ class AgentLink:
     def _send(self, data: bytes) -> None:
         if self.closed.done():
             return
+        if not self._outbox and not self._writing and self._stream.write_now(data):
+            return  # a keystroke does not wait for another task's turn
         if len(self._outbox) + len(data) > OUTBOX_LIMIT:
             self._end("the agent reads nothing")
             return
@@ -190,7 +194,9 @@ class AgentLink:
                 self._writable.clear()
                 while self._outbox:
                     data, self._outbox = bytes(self._outbox), bytearray()
+                    self._writing = True
                     await self._stream.write(data)
+                    self._writing = False
         except EngineError as error:
             self._end(str(error))
 

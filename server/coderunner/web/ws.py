@@ -114,6 +114,7 @@ class Connection:
         self._tokens = float(FRAMES_BURST)
         self._refilled = asyncio.get_running_loop().time()
         self._waiter: asyncio.Task[None] | None = None
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self, protocols: list[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -141,6 +142,7 @@ class Connection:
                 writer.cancel()
                 self._abort()
             await asyncio.gather(writer, keeper, return_exceptions=True)
+            self.gone.set_result(None)
 
     def shut(self, code: int) -> None:
         """The server goes away."""

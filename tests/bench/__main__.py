@@ -1,0 +1,182 @@
+"""`make bench`: prints a table of medians, with their spread, and how they compare.
+
+Every figure is the time a client sees, over a real WebSocket to a server in a process of its own.  The
+rows are taken in turn, round after round, so that a machine whose speed drifts drifts for all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coderunner.core import messages as m
+from tests.harness import Client, Server, connect, docker, eventually, running_server, session
+
+HELLO = "print('hello')"
+ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.write(1, os.read(0, 1000))\n"
+FLOOD = "import sys\nblock = (b'x' * 99 + b'\\n') * 1000\nfor _ in range(200): sys.stdout.buffer.write(block)\n"
+FLOOD_BYTES = 20_000_000
+
+
+@dataclass
+class Row:
+    """Milliseconds (or MB/s) of each round.  ``target``: what the project promises, in the same unit."""
+
+    title: str
+    measure: Callable[[], Awaitable[float]]
+    unit: str = "ms"
+    target: float | None = None
+    values: list[float] = field(default_factory=list)
+
+    def line(self, reference: float | None) -> str:
+        middle = statistics.median(self.values)
+        low, high = min(self.values), max(self.values)
+        ratio = "" if reference is None else f"{middle / reference:9.3f}"
+        target = "" if self.target is None else f"< {self.target:g}"
+        return (
+            f"{self.title:<58}{middle:>10.2f}{low:>10.2f}{high:>10.2f}  {self.unit:<5}{target:>6}  {ratio:>9}"
+        )
+
+
+class Bench:
+    def __init__(self, server: Server, client: Client, image: str) -> None:
+        self.server = server
+        self.client = client
+        self.image = image
+        self.number = 100
+        self.container = ""
+
+    def next(self) -> int:
+        self.number += 1
+        return self.number
+
+    async def opened(self) -> float:
+        def waiting() -> bool:
+            shelf = self.server.stats()["warmPool"]["languages"]["python"]
+            return bool(shelf["ready"] == shelf["target"] and not shelf["starting"])
+
+        async with connect(self.server.url) as one:
+            await one.message(m.Hello)
+            began = time.perf_counter()
+            await one.send(m.Open("python", one.client))
+            await one.wait(lambda: one.opened)
+            took = (time.perf_counter() - began) * 1000
+            await one.send(m.Close())
+            await one.closed()
+        # What it leaves to be done is not to disturb the next row.
+        await eventually(lambda: self.server.stats()["queue"]["active"] == 1, 30, "the session's end")
+        await eventually(waiting, 30, "the shelf full again")
+        return took
+
+    async def first_byte(self, mode: str) -> float:
+        number = self.next()
+        began = time.perf_counter()
+        await self.client.run(number, HELLO, mode=mode)
+        await self.client.wait(lambda: self.client.channel(number).hi)
+        took = (time.perf_counter() - began) * 1000
+        await self.client.ended(number)
+        return took
+
+    async def echo(self) -> float:
+        channel = self.client.channel(1)
+        times = []
+        for _ in range(50):
+            before = channel.hi
+            began = time.perf_counter()
+            await self.client.input(1, b"k")
+            await self.client.wait(lambda before=before: channel.hi > before)
+            times.append((time.perf_counter() - began) * 1000)
+        return statistics.median(times)
+
+    async def bulk(self, mode: str) -> float:
+        number = self.next()
+        began = time.perf_counter()
+        await self.client.run(number, FLOOD, mode=mode)
+        channel = await self.client.ended(number, 60)
+        took = time.perf_counter() - began
+        assert channel.hi >= FLOOD_BYTES
+        channel.data.clear()
+        return FLOOD_BYTES / 1e6 / took
+
+    async def command(self, *words: str) -> float:
+        began = time.perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert await process.stdout.read(1)
+            took = (time.perf_counter() - began) * 1000
+            await process.communicate()
+        return took
+
+    def rows(self) -> list[Row]:
+        code = ("python3", "-c", HELLO)
+        return [
+            Row("open to opened, warm", self.opened, target=5),
+            Row("run of one line of Python to its first byte, tty", lambda: self.first_byte("tty"), target=20),
+            Row("the same, pipe", lambda: self.first_byte("pipe"), target=20),
+            Row("the same, docker exec", lambda: self.command("docker", "exec", self.container, *code)),
+            Row("the same, docker run", lambda: self.command("docker", "run", "--rm", self.image, *code)),
+            Row("the interpreter alone, on the host", lambda: self.command("/usr/bin/python3", *code[1:])),
+            Row("a keystroke's echo", self.echo, target=1),
+            Row("20 MB of output, pipe", lambda: self.bulk("pipe"), unit="MB/s"),
+            Row("20 MB of output, tty", lambda: self.bulk("tty"), unit="MB/s"),
+        ]
+
+
+async def measure(server: Server, rounds: int) -> list[Row]:
+    image = server.get("api/languages") and docker(
+        "inspect", "-f", "{{.Config.Image}}", server.containers()[0]
+    ).strip()
+    async with session(server) as client:
+        bench = Bench(server, client, image)
+        bench.container = f"coderunner-{client.opened.session}"
+        await client.run(1, ECHO, mode="tty", entry="echo.py")
+        await client.until(1, "!")
+        rows = bench.rows()
+        for number in range(rounds + 1):  # the first is a warm-up
+            for row in rows:
+                value = await row.measure()
+                if number:
+                    row.values.append(value)
+        return rows
+
+
+def memory(server: Server) -> float:
+    """MB of a waiting container, as the kernel counts it."""
+    container = server.containers()[0]
+    text = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container).split("/")[0].strip()
+    number = float("".join(part for part in text if part.isdigit() or part == "."))
+    return number / 1024 if "KiB" in text else number
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        with running_server(Path(folder), LANGUAGES="python", WARM_FLOOR="2", LOG_LEVEL="warning") as server:
+            waiting = memory(server)
+            rows = asyncio.run(measure(server, arguments.rounds))
+    reference = statistics.median(rows[4].values)
+    version = docker("version", "-f", "{{.Server.Version}}").strip()
+    print(f"\n{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Docker Engine {version},")
+    print(f"load {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds; the last column is the share of `docker run`\n")
+    print(f"{'':<58}{'median':>10}{'min':>10}{'max':>10}  {'unit':<5}{'target':>6}  {'ratio':>9}")
+    for row in rows:
+        print(row.line(reference if row.unit == "ms" else None))
+    print(f"{'memory of a waiting container':<58}{waiting:>10.2f}{'':>20}  {'MiB':<5}{'< 12':>6}\n")
+
+
+if __name__ == "__main__":
+    main()
