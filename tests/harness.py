@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
 from coderunner.core import codec
 from coderunner.core import messages as m
 

@@ -5,6 +5,7 @@ import json
 import logging
 
 import pytest
+
 from coderunner.logs import fields, setup
 
 log = logging.getLogger("coderunner.test")

@@ -4,12 +4,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from coderunner.config import SETTINGS, Settings, example_text, load, settings_table
 from coderunner.config.declared import EXAMPLE_ADMIN_KEY
 from coderunner.config.values import show_size, size
 from coderunner.errors import ConfigError
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123456789abcdef"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from coderunner.core.admission import API, BACKGROUND, INTERACTIVE, Admission, Ticket
-from coderunner.errors import Draining, QueueFull, TooManySessions
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from coderunner.core.admission import API, BACKGROUND, INTERACTIVE, Admission, Ticket
+from coderunner.errors import Draining, QueueFull, TooManySessions
 
 
 def ticket(

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from coderunner.core import codec
 from coderunner.core import messages as m
 from coderunner.errors import BadFrame, BadJson, BadMessage, FrameTooLarge, ProtocolError, UnknownType
-from hypothesis import given
-from hypothesis import strategies as st
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 MAX_OFFSET = 2**53 - 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from coderunner import declarations
 from coderunner.core.languages import Warm, parse_language, sample_files
 from coderunner.errors import ConfigError

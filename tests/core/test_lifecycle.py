@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from coderunner.core import codec
 from coderunner.core import messages as m
 from coderunner.core.lifecycle import (
@@ -15,8 +18,6 @@ from coderunner.core.lifecycle import (
     qualifies_for_oom,
     read_report,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 OK = Ended(code=0)
 KILLED = Ended(signal="KILL")

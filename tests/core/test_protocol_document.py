@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+
 from coderunner import errors
 from coderunner.core import codec
 from coderunner.core import messages as m

@@ -12,9 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import coderunner
 import docker
 import pytest
+
+import coderunner
 from coderunner.config import load
 from coderunner.core.limits import Limits, parse_rules
 from coderunner.engine.containers import SESSION_TYPE, ContainerSpec

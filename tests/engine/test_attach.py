@@ -10,10 +10,10 @@ import struct
 import sys
 
 import pytest
+
 from coderunner.engine.attach import STDERR_TAIL, AttachStream
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import AgentLost, ContainerGone, EngineTimeout
-
 from tests.engine.conftest import MakeSpec
 
 ECHO = "import os\nwhile data := os.read(0, 65536):\n  while data: data = data[os.write(1, data):]"

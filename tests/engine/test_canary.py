@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from coderunner.canary import CanaryUnfinished, Finding, Verdict, run, run_canary
 from coderunner.canary.program import command
 from coderunner.canary.run import attack
@@ -19,7 +20,6 @@ from coderunner.engine.containers import create_body, settings_digest
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
 from coderunner.errors import EngineUnavailable, ImageMissing, StartFailed
-
 from tests.engine.conftest import MakeSpec
 
 Host = dict[str, Any]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from coderunner.core.limits import Limits
 from coderunner.engine.containers import (
     SETTINGS,
@@ -21,7 +22,6 @@ from coderunner.engine.containers import (
 )
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
-
 from tests.engine.conftest import MakeSpec
 
 REFUSED = """

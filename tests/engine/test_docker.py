@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import docker
 import pytest
+
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import ContainerGone, ImageMissing, NameConflict, StartFailed
-
 from tests.engine.conftest import MakeSpec
 
 SLEEP = "import signal; signal.pause()"

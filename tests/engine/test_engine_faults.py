@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import (
     ContainerGone,
@@ -19,7 +20,6 @@ from coderunner.errors import (
     NameConflict,
     StartFailed,
 )
-
 from tests.engine.fake import Answer, FakeEngine, Request, always, never
 
 CALL_S = 0.3

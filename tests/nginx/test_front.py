@@ -11,8 +11,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from coderunner.core import messages as m
 
+from coderunner.core import messages as m
 from tests.harness import ROOT, wait_until
 from tests.nginx.front import (
     NAME,

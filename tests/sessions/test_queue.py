@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+
 from coderunner.core.admission import Admission, Position, Ticket
 from coderunner.errors import CodeRunnerError, Draining, QueueFull, QueueTimeout, TooManySessions
 from coderunner.sessions.queue import AdmissionQueue, Slot

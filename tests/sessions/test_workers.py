@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 
 import pytest
+
 from coderunner.errors import Draining, EngineTimeout, InternalError, QueueFull, StartFailed
 from coderunner.sessions.workers import REFILL, SWEEP, USER, WorkerPool
 

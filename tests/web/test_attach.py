@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from coderunner.core import messages as m
 
+from coderunner.core import messages as m
 from tests.harness import attach, connect, eventually, random_id, session
 
 COUNT = "import sys,time\nfor i in range({n}):\n    print('%07d' % i)\n    {pause}\n"

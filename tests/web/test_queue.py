@@ -49,14 +49,13 @@ class TestQueue:
         await idle(small)
 
     async def test_every_waiter_is_answered_by_its_deadline(self, small):
-        async with session(small), session(small):
-            async with connect(small.url) as third:
-                await third.send(m.Open("python", third.client))
-                queued = await third.message(m.Queued)
-                assert 0 < queued.deadline_ms <= 2500
-                error = await third.error("queue_timeout")
-                assert error.retryable
-                assert await third.closed() == 4503
+        async with session(small), session(small), connect(small.url) as third:
+            await third.send(m.Open("python", third.client))
+            queued = await third.message(m.Queued)
+            assert 0 < queued.deadline_ms <= 2500
+            error = await third.error("queue_timeout")
+            assert error.retryable
+            assert await third.closed() == 4503
         await idle(small)
 
     async def test_a_full_queue_says_so_at_once(self, small):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from coderunner.core import messages as m
 
+from coderunner.core import messages as m
 from tests.harness import session
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from coderunner.core.admission import QueueStats
 from coderunner.sessions.workers import WorkerStats
 from coderunner.web.stats import queue_stats
