@@ -24,6 +24,8 @@ from coderunner.logs import fields
 from coderunner.prepare import prepare
 from coderunner.reload import changed_sources
 from coderunner.sessions.catalog import LanguageCatalog
+from coderunner.sessions.deadlines import Patience
+from coderunner.sessions.programs import ProjectRules
 from coderunner.sessions.provision import Identity, Provisioner
 from coderunner.sessions.queue import AdmissionQueue
 from coderunner.sessions.registry import Registry
@@ -143,10 +145,8 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             queue,
             Rules(
                 limits=rules,
-                max_files=settings.max_files_per_session,
-                max_file_bytes=settings.max_file_size,
-                resume_min=settings.session_resume_min / 1000,
-                resume_max=settings.session_resume_max / 1000,
+                project=ProjectRules(settings.max_files_per_session, settings.max_file_size),
+                patience=Patience(settings.session_resume_min / 1000, settings.session_resume_max / 1000),
             ),
             key=key,
             queue_timeout=settings.queue_timeout / 1000,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from coderunner.agent import flow
 from coderunner.agent.journal import Journal
-from coderunner.core.messages import ChannelView, Exit, Run, Shell, State
+from coderunner.core.messages import ChannelView, Exit, State
 from coderunner.errors import InputGap, InputOverflow
 
 CACHE = flow.WINDOW
@@ -127,8 +127,3 @@ class Channel:
             cols=self.cols,
             rows=self.rows,
         )
-
-
-def size_of(message: Run | Shell) -> tuple[int, int]:
-    """(cols, rows) of a new channel; the classic terminal's where a client does not say."""
-    return message.cols or 80, message.rows or 24

@@ -21,10 +21,10 @@ from coderunner.core import messages as m
 from coderunner.core.admission import Position, Ticket
 from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
-from coderunner.core.project import check_files
 from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed, Unsupported
 from coderunner.logs import fields
 from coderunner.sessions.container import Container
+from coderunner.sessions.programs import check_project
 from coderunner.sessions.provision import Provisioner
 from coderunner.sessions.queue import AdmissionQueue, Slot
 from coderunner.sessions.record import Record, digest, new_token, seal
@@ -180,7 +180,7 @@ class Registry:
             raise Unsupported("group networks are not offered by this server; leave `network` out")
         if wish.record:
             raise Unsupported("recording is not offered by this server; leave `record` out")
-        check_files(wish.files, max_files=self._rules.max_files, max_file_bytes=self._rules.max_file_bytes)
+        check_project(wish.files, self._rules.project)
         usual = catalog.limits(wish.language)
         limits = self._rules.limits.wish(usual, wish.limits, limit_rules.OPEN_WISHES)
         return language, limits

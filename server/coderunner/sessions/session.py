@@ -12,15 +12,13 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from coderunner.agent import flow
-from coderunner.core import limits as limit_rules
 from coderunner.core import messages as m
 from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
-from coderunner.core.project import check_files, check_path
 from coderunner.errors import (
     BadMessage,
     ChannelLimit,
@@ -35,27 +33,26 @@ from coderunner.errors import (
 from coderunner.logs import fields
 from coderunner.sessions import endings
 from coderunner.sessions.attachment import Attachment
-from coderunner.sessions.channel import Channel, size_of
+from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
+from coderunner.sessions.deadlines import Deadlines, Patience
+from coderunner.sessions.programs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.record import Record, digest
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
 KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
-WARNING_SECONDS = 60.0
 RUN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What all sessions share: settings in seconds and bytes."""
+    """What all sessions share."""
 
     limits: LimitRules
-    max_files: int
-    max_file_bytes: int
-    resume_min: float
-    resume_max: float
+    project: ProjectRules
+    patience: Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +89,12 @@ class Session:
         self._used: set[int] = set()
         self._attachments: list[Attachment] = []
         self._control: Attachment | None = None
-        loop = asyncio.get_running_loop()
-        # From here on by the monotonic clock: a wall clock that jumps ends nobody's session.
-        self._expires_at = loop.time() + record.expires - time.time()
-        self._active = loop.time()  # when it was last not idle
-        self._detached: float | None = loop.time()
-        self._warned: set[str] = set()
+        self._deadlines = Deadlines(
+            self._now(),
+            lifetime=record.expires - time.time(),
+            idle=record.limits.idle_ms / 1000,
+            patience=rules.patience,
+        )
         self._changed = asyncio.Event()  # a deadline may have moved
         self._ended: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,7 +120,7 @@ class Session:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
         self._attachments.append(attachment)
-        self._detached = None
+        self._deadlines.attach()
         if role == "control":
             self._give_control(attachment)
             for channel in self.channels.values():  # it may have missed them
@@ -140,7 +137,7 @@ class Session:
         if self._control is attachment:
             self._control = None
         if not self._attachments:
-            self._detached = asyncio.get_running_loop().time()
+            self._deadlines.detach(self._now())
         self._release_all()
         self._changed.set()
 
@@ -190,9 +187,12 @@ class Session:
         self._touch()
         match message:
             case m.Run():
-                self._run(attachment, message, self._project_spec(message), message.files)
+                spec = run_spec(message, self.language, self.limits, self._rules.limits)
+                check_project(message.files, self._rules.project)
+                self._run(attachment, message.channel, spec, message.files)
             case m.Shell():
-                self._run(attachment, message, self._shell_spec(message), ())
+                spec = shell_spec(message, self.language, self.limits)
+                self._run(attachment, message.channel, spec, ())
             case m.Resize():
                 self._resize(message)
             case m.Signal():
@@ -248,7 +248,9 @@ class Session:
             raise BadMessage("a terminal has no end of file; send byte 04 as input", channel=message.channel)
         if message.offset < channel.input_offset:
             raise BadMessage(
-                f"input went on beyond {message.offset}", channel=message.channel, expected=channel.input_offset
+                f"input went on beyond {message.offset}",
+                channel=message.channel,
+                expected=channel.input_offset,
             )
         channel.eof_at = message.offset
         self._call("eof", channel=message.channel, offset=message.offset)
@@ -272,9 +274,8 @@ class Session:
     # --- running -----------------------------------------------------------------------------------------
 
     def _run(
-        self, attachment: Attachment, message: m.Run | m.Shell, spec: dict[str, Any], files: tuple[m.File, ...]
+        self, attachment: Attachment, number: int, spec: dict[str, Any], files: tuple[m.File, ...]
     ) -> None:
-        number = message.channel
         known = self.channels.get(number)
         if known is not None:  # repeated after a cut: starts nothing
             attachment.post(m.State(number, known.phase, known.phase_offset))
@@ -283,7 +284,6 @@ class Session:
             raise ChannelUsed(f"channel {number} was used and is gone; take another number", channel=number)
         if sum(channel.live for channel in self.channels.values()) >= flow.MAX_CHANNELS:
             raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
-        check_files(files, max_files=self._rules.max_files, max_file_bytes=self._rules.max_file_bytes)
         channel = Channel(number, spec["mode"])
         channel.cols, channel.rows = spec["cols"], spec["rows"]
         channel.phase = "compiling" if spec["compile"] else "running"
@@ -316,43 +316,6 @@ class Session:
         self.on_state(reply["state"])
         self._release(channel)
 
-    def _project_spec(self, message: m.Run) -> dict[str, Any]:
-        entry = check_path(message.entry or self.language.entry)
-        spec = self._spec(message, message.mode, self.language.run)
-        spec |= {"entry": entry, "args": list(message.args), "compile": list(self.language.compile or ())}
-        spec["env"] |= message.env
-        return spec
-
-    def _shell_spec(self, message: m.Shell) -> dict[str, Any]:
-        return self._spec(message, "tty", self.language.shell)
-
-    def _spec(self, message: m.Run | m.Shell, mode: str, command: tuple[str, ...]) -> dict[str, Any]:
-        wishes = message.limits if isinstance(message, m.Run) else {}
-        limits = self._rules.limits.wish(self.limits, wishes, limit_rules.RUN_WISHES)
-        if isinstance(message, m.Shell):
-            # A shell lives as long as its session does.
-            limits = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
-        cols, rows = size_of(message)
-        return {
-            "mode": mode,
-            "cols": cols,
-            "rows": rows,
-            "workspace": "/workspace",
-            "build": "/workspace/.build",
-            "entry": self.language.entry,
-            "args": [],
-            "sources": list(self.language.sources),
-            "compile": [],
-            "run": list(command),
-            "env": dict(self.language.env),
-            "limits": {
-                "wall_ms": limits.wall_ms,
-                "cpu_ms": limits.cpu_ms,
-                "output_bytes": limits.output_bytes,
-                "cpus": limits.cpus,
-            },
-        }
-
     # --- what the agent tells ----------------------------------------------------------------------------
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
@@ -377,7 +340,7 @@ class Session:
         if told:
             self._tell(told)
             wall = state.get("wall_ms") or self.limits.wall_ms
-            channel.wall_deadline = asyncio.get_running_loop().time() + wall / 1000 + GRACE_SECONDS
+            channel.wall_deadline = self._now() + wall / 1000 + GRACE_SECONDS
             self._touch()
         if state["phase"] == "exited":
             channel.wall_deadline = None
@@ -438,7 +401,8 @@ class Session:
 
     async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
         """Output from the agent's journal.  Raises NoChannel, AgentLost."""
-        reply, data = await self.container.link.call("fetch", channel=channel.number, offset=offset, most=most)
+        number = channel.number
+        reply, data = await self.container.link.call("fetch", channel=number, offset=offset, most=most)
         restore = reply.get("restore")
         return Fetched(
             begin=max(offset, int(reply["from"])),
@@ -470,78 +434,54 @@ class Session:
 
     # --- time --------------------------------------------------------------------------------------------
 
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def _touch(self) -> None:
-        self._active = asyncio.get_running_loop().time()
-        self._warned.discard("idle")
+        self._deadlines.touch(self._now())
         self._changed.set()
 
-    def _deadlines(self) -> list[tuple[float, str]]:
-        """(moment, reason) of every end that time may bring."""
-        found = [(self._expires_at, "lifetime")]
-        idle = self._idle_deadline()
-        if idle is not None:
-            found.append((idle, "idle_timeout"))
-        if self._detached is not None:
-            patience = self._rules.resume_min if self._wanted() else self._rules.resume_max
-            found.append((self._detached + patience, "resume_timeout"))
-        return found
-
-    def _idle_deadline(self) -> float | None:
-        if any(channel.live for channel in self.channels.values()):
-            return None
-        return self._active + self.limits.idle_ms / 1000
+    @property
+    def _busy(self) -> bool:
+        return any(channel.live for channel in self.channels.values())
 
     def expiry(self) -> m.Expiry:
-        now = asyncio.get_running_loop().time()
-        idle = self._idle_deadline()
-        return m.Expiry(
-            idle_ms=None if idle is None else max(0, round((idle - now) * 1000)),
-            total_ms=max(0, round((self._expires_at - now) * 1000)),
-        )
+        return self._deadlines.expiry(self._now(), busy=self._busy)
 
     def _expires(self) -> m.Expires:
         expiry = self.expiry()
         return m.Expires(expiry.idle_ms, expiry.total_ms)
 
     async def _keep_time(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self.over:
             self._changed.clear()
-            now = loop.time()
-            deadlines = self._deadlines()
-            for moment, reason in deadlines:
-                if now >= moment:
-                    self.end(reason)
-                    return
+            now, busy, wanted = self._now(), self._busy, self._wanted()
+            reason = self._deadlines.due(now, busy=busy, wanted=wanted)
+            if reason is not None:
+                self.end(reason)
+                return
+            for why, left in self._deadlines.warn(now, busy=busy):
+                self._warn(why, left)
+            wait = self._deadlines.next_look(now, busy=busy, wanted=wanted)
             for channel in self.channels.values():
-                if channel.wall_deadline is not None and now >= channel.wall_deadline:
+                if channel.wall_deadline is None:
+                    continue
+                if now >= channel.wall_deadline:
                     channel.intent = channel.intent or "wall_timeout"
                     self.container.condemn("held a program beyond its wall limit")
                     return
-            moments = [moment for moment, _ in deadlines]
-            moments += [one.wall_deadline for one in self.channels.values() if one.wall_deadline is not None]
-            moments += [self._warn(moment, reason, now) for moment, reason in deadlines]
-            # A queue that forms shortens the resume time: look now and then.
-            wait = min(5.0, max(0.01, min(moments) - now)) if self._detached else max(0.01, min(moments) - now)
+                wait = min(wait, channel.wall_deadline - now)
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
             except TimeoutError:
                 continue
 
-    def _warn(self, moment: float, reason: str, now: float) -> float:
-        """Tell of an end that is near; the moment at which to look again."""
-        kind = {"idle_timeout": "idle", "lifetime": "lifetime"}.get(reason)
-        if kind is None or kind in self._warned:
-            return moment
-        if now < moment - WARNING_SECONDS:
-            return moment - WARNING_SECONDS
-        self._warned.add(kind)
-        text = f"the session ends in {max(0, round(moment - now))} s"
-        hint = "; press a key or extend it" if kind == "idle" else "; save what you want to keep"
-        self._tell(m.Notice(f"{kind}_warning", text + hint))
+    def _warn(self, why: str, left: float) -> None:
+        kind = why.removesuffix("_timeout")
+        hint = "press a key or extend it" if kind == "idle" else "save what you want to keep"
+        self._tell(m.Notice(f"{kind}_warning", f"the session ends in {round(left)} s; {hint}"))
         self._tell(self._expires())
-        return moment
 
     # --- the end -----------------------------------------------------------------------------------------
 

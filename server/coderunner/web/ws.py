@@ -43,6 +43,7 @@ FIRST_MESSAGE_SECONDS = 10.0
 KEEPALIVE_SECONDS = 20.0
 MISSED_PONGS = 2
 CLOSE_SECONDS = 5.0
+MAX_PIPELINED = 256  # frames behind `open`
 # A program's full speed is about 1,100 acks a second; a person's, with a mouse, a few hundred frames.
 FRAMES_PER_SECOND = 4000
 FRAMES_BURST = 8000
@@ -202,7 +203,9 @@ class Connection:
         elif self._opening is not None and self._pipelined:
             self._pipelined_bytes += len(frame.payload)
             if self._pipelined_bytes > flow.INPUT_WINDOW:
-                raise InputOverflow("at most 64 KiB of input before `opened`", channel=frame.channel, expected=0)
+                raise InputOverflow(
+                    "at most 64 KiB of input before `opened`", channel=frame.channel, expected=0
+                )
             self._pipelined.append(frame)
         else:
             raise UnexpectedMessage("send `open` or `attach` first")
@@ -222,11 +225,14 @@ class Connection:
             raise UnexpectedMessage("send `open` or `attach` first")
 
     def _while_opening(self, message: m.ClientMessage) -> None:
+        first = not self._pipelined
         if isinstance(message, m.Close):
             self._lost(leave=True)
             self._post(m.Closed("client"))
             self._close(1000)
-        elif (isinstance(message, m.Run | m.Shell) and not self._pipelined) or (isinstance(message, m.Eof | m.Ack) and self._pipelined and len(self._pipelined) < 256):
+        elif first and isinstance(message, m.Run | m.Shell):
+            self._pipelined.append(message)
+        elif not first and isinstance(message, m.Eof | m.Ack) and len(self._pipelined) < MAX_PIPELINED:
             self._pipelined.append(message)
         else:
             raise UnexpectedMessage("wait for `opened`: only one `run` or `shell` may be sent before it")

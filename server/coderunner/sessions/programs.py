@@ -1,0 +1,70 @@
+"""From a client's `run` or `shell` to what the agent is to start.  No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from coderunner.core import limits as limit_rules
+from coderunner.core.languages import Language
+from coderunner.core.limits import LimitRules, Limits
+from coderunner.core.messages import File, Run, Shell
+from coderunner.core.project import check_files, check_path
+
+WORKSPACE = "/workspace"
+BUILD = "/workspace/.build"
+COLS, ROWS = 80, 24  # the classic terminal, where a client does not say
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRules:
+    """How many files a client may send at once, and of how many bytes each."""
+
+    max_files: int
+    max_file_bytes: int
+
+
+def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> dict[str, Any]:
+    """Raises BadPath, BadLimit."""
+    spec = _spec(message, language, rules.wish(limits, message.limits, limit_rules.RUN_WISHES))
+    return spec | {
+        "mode": message.mode,
+        "entry": check_path(message.entry or language.entry),
+        "args": list(message.args),
+        "compile": list(language.compile or ()),
+        "run": list(language.run),
+        "env": dict(language.env) | dict(message.env),
+    }
+
+
+def shell_spec(message: Shell, language: Language, limits: Limits) -> dict[str, Any]:
+    # A shell lives as long as its session does; what is run in it is bounded by the container.
+    unhurried = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
+    return _spec(message, language, unhurried)
+
+
+def _spec(message: Run | Shell, language: Language, limits: Limits) -> dict[str, Any]:
+    return {
+        "mode": "tty",
+        "cols": message.cols or COLS,
+        "rows": message.rows or ROWS,
+        "workspace": WORKSPACE,
+        "build": BUILD,
+        "entry": language.entry,
+        "args": [],
+        "sources": list(language.sources),
+        "compile": [],
+        "run": list(language.shell),
+        "env": dict(language.env),
+        "limits": {
+            "wall_ms": limits.wall_ms,
+            "cpu_ms": limits.cpu_ms,
+            "output_bytes": limits.output_bytes,
+            "cpus": limits.cpus,
+        },
+    }
+
+
+def check_project(files: tuple[File, ...], rules: ProjectRules) -> None:
+    """Raises TooManyFiles, FileTooLarge, BadPath."""
+    check_files(files, max_files=rules.max_files, max_file_bytes=rules.max_file_bytes)
