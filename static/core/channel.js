@@ -29,9 +29,10 @@ export class Channel extends Emitter {
     this.shown = true; // false: a channel of an earlier run that no terminal shows any more
     this.request = request;
     this.phase = 'asked'; // asked, compiling, running, exited (output may still come), ended, lost
-    this.phaseOffset = 0;
+    this.begun = false; // the server has confirmed it
     this.received = received;
     this.consumed = received;
+    this.replayUntil = 0; // what was produced when this page attached
     this.quietUntil = quietUntil; // below it, an earlier page's terminal answered queries already
     this.input = new Input();
     this.exit = null;
@@ -152,10 +153,10 @@ export class Channel extends Emitter {
 
   // --- what the server says -------------------------------------------------------------------------------
 
-  enter(phase, offset) {
+  enter(phase) {
+    this.begun = true;
     if (!this.live || phase === this.phase) return;
     this.phase = phase;
-    this.phaseOffset = offset;
     this.emit('phase', phase);
   }
 
@@ -187,6 +188,7 @@ export class Channel extends Emitter {
 
   /** A channel that was found on attaching. `unacked` {offset, bytes, eof} is what an earlier page had written. */
   adopt(view, unacked = null) {
+    this.replayUntil = view.to;
     this.size = view.cols ? { cols: view.cols, rows: view.rows } : null;
     if (unacked) {
       this.input = new Input(unacked.offset);
@@ -200,7 +202,7 @@ export class Channel extends Emitter {
   }
 
   #settle(view) {
-    this.enter(view.phase, view.to);
+    this.enter(view.phase);
     this.pump();
     if (view.input_eof) this.input.eof = true;
     else if (this.input.eof) this.#sendEof();

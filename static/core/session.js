@@ -218,7 +218,7 @@ export class Session extends Emitter {
       }
       this.emit('change');
     },
-    state: ({ channel, phase, offset }) => this.#channel(channel).enter(phase, offset),
+    state: ({ channel, phase }) => this.#channel(channel).enter(phase),
     in_ack: ({ channel, offset }) => this.#channel(channel).acked(offset),
     gap: (message) => this.#channel(message.channel).skip(message),
     resized: ({ channel, cols, rows }) => this.#channel(channel).setSize(cols, rows),

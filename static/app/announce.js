@@ -1,0 +1,9 @@
+// Tells a screen reader what sighted people see at a glance.
+import { el } from './dom.js';
+
+const region = el('div', { className: 'aside', attrs: { 'aria-live': 'polite' } });
+document.body.append(region);
+
+export function announce(text) {
+  region.textContent = text;
+}

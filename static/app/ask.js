@@ -1,0 +1,40 @@
+// One question at a time: for a text, or yes or no.
+import { $ } from './dom.js';
+
+/** @returns {Promise<string|null>} the text ('' for a plain yes), null where the user declined */
+export function ask({ title, text = '', label = null, value = '', ok = 'OK', check = () => null }) {
+  const [dialog, input, problem] = [$('ask-dialog'), $('ask-input'), $('ask-problem')];
+  $('ask-title').textContent = title;
+  $('ask-text').textContent = text;
+  $('ask-text').hidden = !text;
+  $('ask-label').hidden = label === null;
+  $('ask-label-text').textContent = label ?? '';
+  $('ask-ok').textContent = ok;
+  input.value = value;
+  problem.textContent = '';
+  problem.hidden = label === null;
+  dialog.showModal();
+  if (label === null) {
+    $('ask-ok').focus();
+  } else {
+    input.focus();
+    input.setSelectionRange(value.lastIndexOf('/') + 1, value.includes('.') ? value.lastIndexOf('.') : value.length);
+  }
+  return new Promise((resolve) => {
+    const done = new AbortController();
+    const finish = (answer) => {
+      done.abort();
+      dialog.close();
+      resolve(answer);
+    };
+    $('ask-form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      const answer = input.value.trim();
+      const wrong = label === null ? null : check(answer);
+      problem.textContent = wrong ?? '';
+      if (!wrong) finish(label === null ? '' : answer);
+    }, { signal: done.signal });
+    $('ask-cancel').addEventListener('click', () => finish(null), { signal: done.signal });
+    dialog.addEventListener('cancel', () => finish(null), { signal: done.signal });
+  });
+}

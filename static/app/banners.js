@@ -1,0 +1,23 @@
+// Messages across the page: one for each matter, gone when the matter is.
+import { $, el, icon } from './dom.js';
+
+const shown = new Map();
+
+/** @param action {label, act} or null; `dismiss`: with a button that closes it */
+export function banner(key, { tone = 'warn', title, detail = '', action = null, dismiss = false }) {
+  const signature = JSON.stringify([tone, title, detail, action?.label, dismiss]);
+  if (shown.get(key)?.signature === signature) return;
+  const button = action && el('button', { className: 'secondary', type: 'button', textContent: action.label, on: { click: () => action.act() } });
+  const close = dismiss ? el('button', { className: 'icon-button small', type: 'button', attrs: { 'aria-label': 'Dismiss' }, on: { click: () => clearBanner(key) } }, icon('close')) : null;
+  const element = el('div', { className: 'banner', attrs: { 'data-tone': tone, 'data-key': key } },
+    el('p', {}, el('b', { textContent: title }), detail ? ' ' : '', el('span', { textContent: detail })), button, close);
+  const old = shown.get(key)?.element;
+  if (old) old.replaceWith(element);
+  else $('banners').append(element);
+  shown.set(key, { element, signature });
+}
+
+export function clearBanner(key) {
+  shown.get(key)?.element.remove();
+  shown.delete(key);
+}

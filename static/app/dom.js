@@ -1,0 +1,27 @@
+// Small words for the DOM.
+
+export const $ = (id) => document.getElementById(id);
+
+/** An element with properties, `data-`/`aria-` attributes and children. */
+export function el(name, { on = {}, attrs = {}, ...properties } = {}, ...children) {
+  const element = document.createElement(name);
+  Object.assign(element, properties);
+  for (const [attribute, value] of Object.entries(attrs)) element.setAttribute(attribute, value);
+  for (const [type, listener] of Object.entries(on)) element.addEventListener(type, listener);
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, 'svg');
+  const use = document.createElementNS(SVG, 'use');
+  use.setAttribute('href', `#i-${name}`);
+  svg.append(use);
+  svg.setAttribute('aria-hidden', 'true');
+  return svg;
+}
+
+export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
+export const narrow = matchMedia('(max-width: 760px)');

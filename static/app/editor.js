@@ -1,0 +1,163 @@
+// The editor: CodeMirror with one state for each open file, so that each keeps its undo history and its place.
+import {
+  Compartment, EditorState, EditorView, HighlightStyle, LanguageDescription, autocompletion, bracketMatching, closeBrackets,
+  closeBracketsKeymap, completionKeymap, crosshairCursor, defaultKeymap, drawSelection, dropCursor, foldGutter, foldKeymap,
+  highlightActiveLine, highlightActiveLineGutter, highlightSelectionMatches, highlightSpecialChars, history, historyKeymap,
+  indentOnInput, indentUnit, indentWithTab, keymap, languages, lineNumbers, lintGutter, rectangularSelection, search,
+  searchKeymap, setDiagnostics, syntaxHighlighting, tags,
+} from '../dist/codemirror.js';
+
+const look = EditorView.theme({
+  '&': { color: 'var(--text)', backgroundColor: 'var(--surface)', fontSize: 'var(--code-size)' },
+  '&.cm-focused': { outline: 'none' },
+  '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '1.55' },
+  '.cm-content': { caretColor: 'var(--accent)', padding: '8px 0' },
+  '.cm-cursor, .cm-dropCursor': { borderLeftColor: 'var(--accent)', borderLeftWidth: '2px' },
+  '&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground': { backgroundColor: 'var(--selection)' },
+  '.cm-activeLine': { backgroundColor: 'color-mix(in srgb, var(--accent) 5%, transparent)' },
+  '.cm-gutters': { backgroundColor: 'var(--surface)', color: 'color-mix(in srgb, var(--muted) 78%, transparent)', border: 'none' },
+  '.cm-activeLineGutter': { backgroundColor: 'transparent', color: 'var(--text)' },
+  '.cm-lineNumbers .cm-gutterElement': { padding: '0 6px 0 12px' },
+  '&.cm-focused .cm-matchingBracket': { backgroundColor: 'var(--accent-soft)', outline: '1px solid var(--accent)' },
+  '.cm-selectionMatch': { backgroundColor: 'color-mix(in srgb, var(--warn) 24%, transparent)' },
+  '.cm-searchMatch': { backgroundColor: 'color-mix(in srgb, var(--warn) 34%, transparent)', outline: 'none' },
+  '.cm-panels': { backgroundColor: 'var(--sunken)', color: 'var(--text)', borderColor: 'var(--line)' },
+  '.cm-panels input, .cm-panels button': { fontFamily: 'var(--sans)' },
+  '.cm-button': { backgroundImage: 'none', backgroundColor: 'var(--raised)', border: '1px solid var(--line)', borderRadius: '6px' },
+  '.cm-textfield': { backgroundColor: 'var(--surface)', border: '1px solid var(--line)', borderRadius: '6px' },
+  '.cm-tooltip': { backgroundColor: 'var(--raised)', color: 'var(--text)', border: '1px solid var(--line)', borderRadius: '8px', overflow: 'hidden' },
+  '.cm-tooltip-autocomplete > ul > li[aria-selected]': { backgroundColor: 'var(--accent)', color: 'var(--accent-ink)' },
+  '.cm-foldPlaceholder': { backgroundColor: 'var(--hover)', border: 'none', color: 'var(--muted)' },
+});
+
+const colours = HighlightStyle.define([
+  { tag: [tags.keyword, tags.modifier, tags.operatorKeyword, tags.controlKeyword], color: 'var(--syn-keyword)' },
+  { tag: [tags.string, tags.special(tags.string), tags.regexp, tags.character], color: 'var(--syn-string)' },
+  { tag: [tags.number, tags.bool, tags.null, tags.atom], color: 'var(--syn-number)' },
+  { tag: [tags.comment, tags.lineComment, tags.blockComment], color: 'var(--syn-comment)', fontStyle: 'italic' },
+  { tag: [tags.function(tags.variableName), tags.function(tags.propertyName), tags.definition(tags.function(tags.variableName))], color: 'var(--syn-name)' },
+  { tag: [tags.typeName, tags.className, tags.namespace, tags.tagName], color: 'var(--syn-type)' },
+  { tag: [tags.meta, tags.processingInstruction, tags.annotation, tags.attributeName, tags.escape], color: 'var(--syn-meta)' },
+  { tag: tags.invalid, color: 'var(--bad)' },
+  { tag: tags.heading, fontWeight: '700' },
+  { tag: tags.strong, fontWeight: '700' },
+  { tag: tags.emphasis, fontStyle: 'italic' },
+  { tag: tags.link, textDecoration: 'underline' },
+]);
+
+/** The grammar for a file: by its name, else the language's own. */
+async function grammar(path, fallback) {
+  const found = LanguageDescription.matchFilename(languages, path)
+    ?? (fallback && LanguageDescription.matchLanguageName(languages, fallback, true));
+  return found ? found.load() : [];
+}
+
+export class Editor {
+  #view;
+  #states = new Map(); // path -> {state, scroll}
+  #path = null;
+  #project = null;
+  #syntax = new Compartment();
+  #onCursor;
+
+  /** @param onCursor called with {line, column} */
+  constructor(host, { onCursor }) {
+    this.#onCursor = onCursor;
+    this.#view = new EditorView({ parent: host, state: EditorState.create({ extensions: [look, EditorState.readOnly.of(true)] }) });
+  }
+
+  /** Edits another project; its states begin afresh. */
+  use(project) {
+    this.#states.clear();
+    this.#path = null;
+    this.#project = project;
+    this.show(project.active);
+  }
+
+  show(path) {
+    if (path === this.#path && this.#states.has(path)) return;
+    this.#keep();
+    this.#path = path;
+    this.#view.dom.hidden = path === null;
+    if (path === null) return;
+    const known = this.#states.get(path);
+    this.#view.setState(known?.state ?? this.#fresh(path, this.#project.files.get(path) ?? ''));
+    this.#states.set(path, { state: this.#view.state, scroll: known?.scroll });
+    if (known?.scroll) this.#view.dispatch({ effects: known.scroll });
+    this.#colour(path);
+    this.#told();
+  }
+
+  /** A file has another name now. */
+  renamed(from, to) {
+    this.#keep();
+    if (this.#states.has(from)) this.#states.set(to, this.#states.get(from));
+    this.#states.delete(from);
+    if (this.#path === from) {
+      this.#path = to;
+      this.#colour(to);
+    }
+  }
+
+  forget(path) {
+    this.#states.delete(path);
+    if (this.#path === path) this.#path = null;
+  }
+
+  focus() {
+    this.#view.focus();
+  }
+
+  get view() {
+    return this.#view;
+  }
+
+  /** @param items of `diagnostics`, of the file that is shown */
+  diagnose(items) {
+    const { doc } = this.#view.state;
+    const marks = items
+      .filter(({ path, line }) => path === this.#path && line >= 1 && line <= doc.lines)
+      .map(({ line, column, severity, message }) => {
+        const { from, to } = doc.line(line);
+        const at = Math.min(to, from + Math.max(0, column - 1));
+        return { from: at, to: Math.max(at, to), severity, message };
+      });
+    this.#view.dispatch(setDiagnostics(this.#view.state, marks));
+  }
+
+  #keep() {
+    if (this.#path !== null && this.#states.has(this.#path)) {
+      this.#states.set(this.#path, { state: this.#view.state, scroll: this.#view.scrollSnapshot() });
+    }
+  }
+
+  async #colour(path) {
+    const support = await grammar(path, this.#project.language.editor);
+    if (this.#path === path) this.#view.dispatch({ effects: this.#syntax.reconfigure(support) });
+  }
+
+  #told() {
+    const { state } = this.#view;
+    const line = state.doc.lineAt(state.selection.main.head);
+    this.#onCursor({ line: line.number, column: state.selection.main.head - line.from + 1 });
+  }
+
+  #fresh(path, doc) {
+    const spaces = this.#project.language.indent ?? 4;
+    return EditorState.create({
+      doc,
+      extensions: [
+        look, syntaxHighlighting(colours), this.#syntax.of([]), lintGutter(), lineNumbers(), foldGutter(), highlightSpecialChars(), history(),
+        drawSelection(), dropCursor(), EditorState.allowMultipleSelections.of(true), indentOnInput(), bracketMatching(), closeBrackets(),
+        autocompletion(), rectangularSelection(), crosshairCursor(), highlightActiveLine(), highlightActiveLineGutter(),
+        highlightSelectionMatches(), search({ top: true }), indentUnit.of(spaces ? ' '.repeat(spaces) : '\t'), EditorState.tabSize.of(spaces || 4),
+        keymap.of([...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== 'Mod-Enter'), ...searchKeymap, ...historyKeymap, ...foldKeymap, ...completionKeymap, indentWithTab]),
+        EditorView.contentAttributes.of({ 'aria-label': `Code of ${path}`, autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
+        EditorView.updateListener.of((update) => {
+          if (update.docChanged) this.#project.edit(this.#path, update.state.doc.toString());
+          if (update.docChanged || update.selectionSet) this.#told();
+        }),
+      ],
+    });
+  }
+}

@@ -1,0 +1,39 @@
+// The languages of the server, and whether each is ready; asked again while some are being prepared.
+import { Emitter } from '../core/events.js';
+
+const AGAIN_MS = 2500;
+const AFTER_FAILURE_MS = 5000;
+
+export const TONES = { ready: 'good', building: 'busy', pending: 'busy', failed: 'bad' };
+
+/** Events: `change`; `reached` {ok, status}. */
+export class Languages extends Emitter {
+  list = [];
+  #timer = null;
+
+  find(name) {
+    return this.list.find((language) => language.name === name);
+  }
+
+  /** For a new visitor: of those that are ready, the one of which the server has most to show. */
+  first() {
+    const ready = this.list.filter(({ status }) => status === 'ready');
+    return [...(ready.length ? ready : this.list)].sort((a, b) => b.samples.length - a.samples.length)[0];
+  }
+
+  async poll() {
+    clearTimeout(this.#timer);
+    let again = AFTER_FAILURE_MS;
+    try {
+      const answer = await fetch(new URL('api/languages', document.baseURI), { headers: { Accept: 'application/json' } });
+      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+      this.list = (await answer.json()).languages;
+      again = this.list.some(({ status }) => status === 'building' || status === 'pending') ? AGAIN_MS : null;
+      this.emit('change');
+      this.emit('reached', null);
+    } catch (error) {
+      this.emit('reached', error);
+    }
+    if (again !== null) this.#timer = setTimeout(() => this.poll(), again);
+  }
+}

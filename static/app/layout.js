@@ -1,0 +1,79 @@
+// Widths and heights that the user drags, views of a narrow screen, and the focus that goes with them.
+import { $, narrow } from './dom.js';
+
+const HANDLES = [
+  { id: 'handle-tree', name: 'tree', property: '--tree-width', axis: 'x', of: () => $('tree').closest('.files'), sign: 1, least: 130, most: 420, relative: false },
+  { id: 'handle-right', name: 'right', property: '--right-width', axis: 'x', of: () => document.querySelector('.right'), sign: -1, least: 15, most: 75, relative: true },
+  { id: 'handle-shell', name: 'shell', property: '--shell-height', axis: 'y', of: () => $('shell'), sign: -1, least: 12, most: 85, relative: true },
+];
+
+export function setUpLayout(store) {
+  for (const handle of HANDLES) setUpHandle(handle, store);
+  const tree = (open) => {
+    document.body.dataset.tree = open ? 'open' : 'closed';
+    $('toggle-tree').setAttribute('aria-pressed', String(open));
+    store.set({ treeOpen: open });
+  };
+  tree(store.settings.treeOpen);
+  $('toggle-tree').addEventListener('click', () => tree(document.body.dataset.tree !== 'open'));
+}
+
+function setUpHandle({ id, name, property, axis, of, sign, least, most, relative }, store) {
+  const element = $(id);
+  const set = (value) => {
+    const size = Math.min(most, Math.max(least, value));
+    document.documentElement.style.setProperty(property, relative ? `${size}%` : `${size}px`);
+    element.setAttribute('aria-valuenow', String(Math.round(size)));
+    store.set({ sizes: { ...store.settings.sizes, [name]: size } });
+  };
+  const whole = () => (axis === 'x' ? document.querySelector('.desk').clientWidth : document.querySelector('.right').clientHeight);
+  const now = () => {
+    const box = of().getBoundingClientRect();
+    const pixels = axis === 'x' ? box.width : box.height;
+    return relative ? (pixels / whole()) * 100 : pixels;
+  };
+  element.setAttribute('aria-valuemin', String(least));
+  element.setAttribute('aria-valuemax', String(most));
+  if (store.settings.sizes[name]) set(store.settings.sizes[name]);
+  element.addEventListener('pointerdown', (down) => {
+    const from = now();
+    const start = axis === 'x' ? down.clientX : down.clientY;
+    element.setPointerCapture(down.pointerId);
+    element.classList.add('dragging');
+    document.body.classList.add('dragging');
+    const done = new AbortController();
+    element.addEventListener('pointermove', (move) => {
+      const moved = (axis === 'x' ? move.clientX : move.clientY) - start;
+      set(from + sign * (relative ? (moved / whole()) * 100 : moved));
+    }, done);
+    const end = () => {
+      element.classList.remove('dragging');
+      document.body.classList.remove('dragging');
+      done.abort();
+    };
+    element.addEventListener('pointerup', end, done);
+    element.addEventListener('pointercancel', end, done);
+  });
+  element.addEventListener('keydown', (event) => {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    set(now() + sign * step * (relative ? 3 : 16));
+  });
+}
+
+/** Shows one view on a narrow screen; on a wide one all are there, and the shell's pane opens. */
+export function showView(view) {
+  document.body.dataset.view = view;
+  if (view === 'shell') document.body.dataset.shell = 'open';
+  for (const button of document.querySelectorAll('.views button')) {
+    const current = button.dataset.view === view;
+    button.setAttribute('aria-current', String(current));
+    if (current) delete button.dataset.news;
+  }
+}
+
+/** A dot on a view that is not shown and has something new. */
+export function markNews(view) {
+  if (narrow.matches && document.body.dataset.view !== view) document.querySelector(`.views [data-view="${view}"]`).dataset.news = '';
+}

@@ -1,0 +1,292 @@
+// The page: puts its parts together.
+import { joinArgs, splitArgs } from '../core/args.js';
+import { ask } from './ask.js';
+import { banner, clearBanner } from './banners.js';
+import { Desk } from './desk.js';
+import { $, narrow } from './dom.js';
+import { Editor } from './editor.js';
+import { Files } from './files.js';
+import { setUpKeys } from './keys.js';
+import { Languages, TONES } from './languages.js';
+import { markNews, setUpLayout, showView } from './layout.js';
+import { fillMenu, menuOf } from './menu.js';
+import { Project } from './project.js';
+import { Screen } from './screen.js';
+import { setUpShortcuts } from './shortcuts.js';
+import { Status } from './status.js';
+import { setUpStdin } from './stdin.js';
+import { Store } from './store.js';
+import { terminalTextSize } from './terminal.js';
+import { setUpTheme, terminalColours } from './theme.js';
+
+const store = new Store();
+const languages = new Languages();
+const look = { textSize: terminalTextSize(store.settings.textSize), screenReader: store.settings.screenReader };
+setUpLayout(store);
+const program = new Screen($('program-term'), $('outcome'), { label: 'Program', ...look });
+const shell = new Screen($('shell-term'), $('shell-outcome'), { label: 'Terminal', ...look });
+const screens = [program, shell];
+const desk = new Desk({ store, program, shell });
+new Status(desk);
+const editor = new Editor($('editor'), { onCursor: ({ line, column }) => { $('cursor-text').textContent = `Line ${line}, column ${column}`; } });
+const files = new Files({
+  renamed: (from, to) => editor.renamed(from, to),
+  removed: (path) => editor.forget(path),
+  chosen: () => {
+    if (narrow.matches) showView('code');
+    editor.focus();
+  },
+});
+let project = null;
+
+// --- projects and languages ---------------------------------------------------------------------------------------
+
+function useLanguage(name) {
+  const language = languages.find(name);
+  project?.save();
+  project = new Project(store, language);
+  store.set({ language: name });
+  desk.project = project;
+  files.use(project);
+  editor.use(project);
+  project.on('files', () => {
+    editor.show(project.active);
+    drawOptions();
+  });
+  project.on('unsaved', () => banner('unsaved', { title: 'This browser does not keep your files.', detail: 'Its storage is full or switched off: they are gone when this page is.', dismiss: true }));
+  drawLanguages();
+  drawOptions();
+}
+
+function drawLanguages() {
+  const language = project && languages.find(project.language.name);
+  if (!language) return;
+  $('language-name').textContent = language.title;
+  $('language-dot').dataset.tone = TONES[language.status] ?? 'none';
+  $('language-text').textContent = [language.title, language.version].filter(Boolean).join(' ');
+  const ready = language.status === 'ready';
+  $('run').disabled = !ready && !program.running;
+  $('run').title = ready ? '' : `${language.title} is not ready yet`;
+  if (ready) clearBanner('language');
+  else if (language.status === 'failed') banner('language', { tone: 'bad', title: `${language.title} could not be prepared on this server.`, detail: language.message });
+  else banner('language', { tone: 'info', title: `${language.title} is being prepared.`, detail: 'You can write already; it can run in a moment.' });
+}
+
+function drawOptions() {
+  if (document.activeElement !== $('args')) $('args').value = joinArgs(project.args);
+  for (const radio of $('options-form').elements.mode) radio.checked = radio.value === project.mode;
+  const parts = [project.args.length ? joinArgs(project.args) : '', project.mode === 'pipe' ? 'pipes' : ''].filter(Boolean);
+  const summary = parts.join(' · ');
+  $('options-summary').textContent = summary.length > 24 ? `${summary.slice(0, 23)}…` : summary || 'Options';
+}
+
+const NOTES = { building: 'being prepared', pending: 'waiting', failed: 'not available' };
+menuOf($('language'), $('language-menu'), () => fillMenu($('language-menu'), languages.list.map((language) => ({
+  label: language.title, note: NOTES[language.status] ?? language.version, checked: language.name === project?.language.name,
+  dot: TONES[language.status], act: () => useLanguage(language.name),
+}))));
+menuOf($('samples'), $('samples-menu'), () => fillMenu($('samples-menu'), (project?.language.samples ?? []).map((sample) => ({
+  label: sample.title, act: () => loadSample(sample),
+}))));
+menuOf($('options'), $('options-menu'));
+menuOf($('more'), $('more-menu'));
+
+async function loadSample(sample) {
+  if (project.touched && (await ask({ title: 'Replace your files?', text: `“${sample.title}” takes the place of what you wrote in ${project.language.title}.`, ok: 'Replace' })) === null) return;
+  project.load(sample);
+  editor.use(project);
+  if (narrow.matches) showView('code');
+}
+
+$('args').addEventListener('input', () => {
+  const words = splitArgs($('args').value);
+  $('args-hint').textContent = words ? 'As in a shell: spaces separate, quotes keep together.' : 'A quote is not closed.';
+  if (words) project.set({ args: words });
+});
+$('options-form').addEventListener('change', () => project.set({ mode: $('options-form').elements.mode.value }));
+$('options-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  $('options-menu').hidePopover();
+});
+
+// --- run, stop, shell -----------------------------------------------------------------------------------------------
+
+function run() {
+  if (!project || $('run').disabled) return;
+  project.save();
+  $('program-empty').hidden = true;
+  if (narrow.matches) showView('program');
+  editor.diagnose([]);
+  desk.run();
+  (project.mode === 'pipe' ? $('stdin-text') : program.view).focus();
+}
+
+function openShell() {
+  document.body.dataset.shell = 'open';
+  if (narrow.matches) showView('shell');
+  $('shell-empty').hidden = true;
+  shell.view.refit();
+  // The pane has its size only after the layout; the shell's first size must be the right one.
+  requestAnimationFrame(() => {
+    shell.view.fit();
+    if (project) desk.openShell();
+    shell.view.focus();
+  });
+}
+
+const shellShown = () => (narrow.matches ? document.body.dataset.view === 'shell' : document.body.dataset.shell === 'open');
+
+$('run').addEventListener('click', run);
+$('stop').addEventListener('click', () => desk.stop());
+$('leave').addEventListener('click', () => desk.leave());
+$('open-shell').addEventListener('click', openShell);
+$('start-shell').addEventListener('click', openShell);
+$('restart-shell').addEventListener('click', openShell);
+$('close-shell').addEventListener('click', () => {
+  document.body.dataset.shell = 'closed';
+  shell.channel?.kill();
+  shell.clear();
+  $('shell-empty').hidden = false;
+});
+$('clear-program').addEventListener('click', () => {
+  if (program.running) program.view.term.clear();
+  else {
+    program.clear();
+    $('program-empty').hidden = false;
+  }
+});
+
+const pressed = setUpKeys(() => ({ program, shell })[document.body.dataset.view] ?? null);
+for (const screen of screens) screen.filter = pressed;
+setUpStdin(program);
+
+program.on('state', () => {
+  const { channel } = program;
+  const running = program.running;
+  $('run').hidden = running;
+  $('stop').hidden = !running;
+  $('program-mode').hidden = channel?.mode !== 'pipe';
+  if (channel) {
+    $('program-empty').hidden = true;
+    markNews('program');
+  }
+  drawKeys();
+  drawLanguages();
+});
+program.on('ended', () => markNews('program'));
+shell.on('state', () => {
+  if (shell.channel) $('shell-empty').hidden = true;
+  if (shell.running) document.body.dataset.shell = 'open';
+  $('restart-shell').hidden = shell.running || !shell.channel;
+  drawKeys();
+});
+for (const screen of screens) {
+  screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
+  screen.on('diagnostics', (items) => editor.diagnose(items));
+}
+
+// --- views, focus, settings -----------------------------------------------------------------------------------------
+
+function drawKeys() {
+  const screen = { program, shell }[document.body.dataset.view];
+  $('keys').classList.toggle('useful', Boolean(screen?.running && screen.channel.mode === 'tty'));
+}
+
+for (const button of document.querySelectorAll('.views button')) {
+  button.addEventListener('click', () => {
+    showView(button.dataset.view);
+    drawKeys();
+    for (const screen of screens) screen.view.refit();
+  });
+}
+narrow.addEventListener('change', () => {
+  for (const screen of screens) screen.view.set({ fontSize: terminalTextSize(store.settings.textSize) });
+});
+
+function places() {
+  const all = [
+    { is: '.files', go: () => $('tree').querySelector('[tabindex="0"]')?.focus(), shown: narrow.matches ? document.body.dataset.view === 'files' : document.body.dataset.tree === 'open' },
+    { is: '.code', go: () => (narrow.matches && showView('code'), editor.focus()), shown: true },
+    { is: '.program', go: () => (narrow.matches && showView('program'), program.view.focus()), shown: true },
+    { is: '.shell', go: () => shell.view.focus(), shown: shellShown() },
+    { is: '.bar', go: () => ($('run').hidden ? $('stop') : $('run')).focus(), shown: true },
+  ];
+  return all.filter(({ shown }) => shown);
+}
+
+function step(by) {
+  const all = places();
+  const at = all.findIndex(({ is }) => document.activeElement?.closest(is));
+  all[(at + by + all.length) % all.length].go();
+}
+
+const help = () => $('help-dialog').showModal();
+$('help').addEventListener('click', help);
+$('menu-help').addEventListener('click', () => {
+  $('more-menu').hidePopover();
+  help();
+});
+$('menu-end').addEventListener('click', () => {
+  $('more-menu').hidePopover();
+  desk.end();
+});
+$('menu-reset').addEventListener('click', () => {
+  $('more-menu').hidePopover();
+  loadSample(project.language.samples.find(({ name }) => name === project.sample) ?? project.language.samples[0]);
+});
+$('menu-reader').addEventListener('click', () => {
+  store.set({ screenReader: !store.settings.screenReader });
+  drawSettings();
+});
+for (const [id, by] of [['smaller', -1], ['larger', 1]]) {
+  $(id).addEventListener('click', () => {
+    store.set({ textSize: Math.min(28, Math.max(10, store.settings.textSize + by)) });
+    drawSettings();
+  });
+}
+
+function drawSettings() {
+  const { textSize, screenReader } = store.settings;
+  document.documentElement.style.setProperty('--code-size', `${textSize}px`);
+  $('text-size').textContent = String(textSize);
+  $('menu-reader').setAttribute('aria-checked', String(screenReader));
+  for (const screen of screens) screen.view.set({ fontSize: terminalTextSize(textSize), screenReaderMode: screenReader });
+}
+
+drawSettings();
+setUpTheme(store, () => {
+  for (const screen of screens) screen.view.set({ theme: terminalColours() });
+});
+setUpShortcuts({
+  run,
+  stop: () => desk.stop(),
+  shell: () => (document.activeElement?.closest('.shell') ? editor.focus() : openShell()),
+  next: () => step(1),
+  previous: () => step(-1),
+  help,
+});
+
+// --- begin ------------------------------------------------------------------------------------------------------------
+
+languages.on('reached', (error) => {
+  if (error) banner('languages', { tone: 'bad', title: 'The server does not answer.', detail: `Trying again by itself. (${error.message})` });
+  else clearBanner('languages');
+});
+languages.on('change', () => {
+  if (project) {
+    drawLanguages();
+    return;
+  }
+  const { own, last } = store.session();
+  const wanted = [own?.language, store.settings.language, last?.language].map((name) => name && languages.find(name)).find(Boolean);
+  const first = wanted ?? languages.first();
+  if (!first) return;
+  useLanguage(first.name);
+  desk.resume().finally(() => {
+    document.body.dataset.ready = '';
+  });
+});
+languages.poll();
+
+/** For tests and the curious: the session, the screens, and what a terminal shows as text. */
+window.coderunner = { desk, editor, languages, screens: { program, shell }, text: (name) => ({ program, shell })[name].view.text() };

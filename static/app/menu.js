@@ -1,0 +1,66 @@
+// Menus: popovers placed under the button that opens them, with arrow keys.
+import { el } from './dom.js';
+
+const GAP = 6;
+
+function place(menu, anchor) {
+  const at = anchor.getBoundingClientRect();
+  const { width, height } = menu.getBoundingClientRect();
+  const left = at.left + width > innerWidth - 8 ? at.right - width : at.left;
+  menu.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
+  const below = at.bottom + GAP;
+  menu.style.top = `${below + height > innerHeight - 8 ? Math.max(8, at.top - height - GAP) : below}px`;
+}
+
+const items = (menu) => [...menu.querySelectorAll('[role^="menuitem"]:not(:disabled)')];
+
+/** Makes a popover a menu of `button`. `fill` draws it anew each time it opens. */
+export function menuOf(button, menu, fill = () => {}) {
+  button.setAttribute('aria-expanded', 'false');
+  menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && fill());
+  menu.addEventListener('toggle', (event) => {
+    const open = event.newState === 'open';
+    button.setAttribute('aria-expanded', String(open));
+    if (!open) return;
+    place(menu, button);
+    (menu.querySelector('[aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input'))?.focus({ focusVisible: false });
+  });
+  arrows(menu);
+}
+
+function arrows(menu) {
+  if (menu.dataset.arrows) return;
+  menu.dataset.arrows = 'on';
+  menu.addEventListener('keydown', (event) => {
+    const list = items(menu);
+    const at = list.indexOf(document.activeElement);
+    const go = { ArrowDown: list[(at + 1) % list.length], ArrowUp: list.at(at <= 0 ? -1 : at - 1), Home: list[0], End: list.at(-1) }[event.key];
+    if (!go || event.target.matches('input')) return;
+    event.preventDefault();
+    go.focus();
+  });
+}
+
+/** @param entries {label, act, note?, checked?, disabled?, bad?, dot?} */
+export function fillMenu(menu, entries) {
+  menu.replaceChildren(...entries.map(({ label, act, note = '', checked, disabled = false, bad = false, dot = null }) => {
+    const radio = checked !== undefined;
+    const item = el('button', { type: 'button', disabled, className: bad ? 'bad' : '', attrs: { role: radio ? 'menuitemradio' : 'menuitem', ...(radio ? { 'aria-checked': checked } : {}) } },
+      dot ? el('span', { className: 'dot', attrs: { 'data-tone': dot } }) : null, el('span', { textContent: label }),
+      note ? el('span', { className: 'spacer' }) : null, note ? el('span', { textContent: note }) : null);
+    item.addEventListener('click', () => {
+      menu.hidePopover();
+      act();
+    });
+    return item;
+  }));
+}
+
+/** A menu at an element that is no button of its own. */
+export function openMenu(menu, anchor, entries) {
+  arrows(menu);
+  fillMenu(menu, entries);
+  menu.showPopover();
+  place(menu, anchor);
+  items(menu)[0]?.focus({ focusVisible: false });
+}

@@ -1,0 +1,107 @@
+// The files of one language's project, what is open, and how it is run. Saved a moment after each change.
+import { Emitter } from '../core/events.js';
+
+const SAVE_AFTER_MS = 400;
+
+/** Events: `files` (names, what is open or active), `text` (path), `unsaved`. */
+export class Project extends Emitter {
+  #store;
+  #timer = null;
+
+  constructor(store, language) {
+    super();
+    this.#store = store;
+    this.language = language;
+    const saved = store.project(language.name);
+    if (saved?.files?.length) Object.assign(this, { ...saved, files: new Map(saved.files.map(({ path, content }) => [path, content])) });
+    else this.load(language.samples[0]);
+  }
+
+  /** Replaces everything by a sample. */
+  load(sample) {
+    const files = sample?.files ?? [{ path: this.language.entry, content: '' }];
+    this.files = new Map(files.map(({ path, content }) => [path, content]));
+    this.entry = sample?.entry ?? this.language.entry;
+    this.args = sample?.args ?? [];
+    this.mode ??= 'tty';
+    this.open = [this.entry];
+    this.active = this.entry;
+    this.sample = sample?.name ?? null;
+    this.touched = false;
+    this.#changed();
+  }
+
+  get paths() {
+    return [...this.files.keys()].sort((a, b) => a.localeCompare(b));
+  }
+
+  list() {
+    return this.paths.map((path) => ({ path, content: this.files.get(path) }));
+  }
+
+  edit(path, content) {
+    this.files.set(path, content);
+    this.touched = true;
+    this.#save();
+    this.emit('text', path);
+  }
+
+  create(path, content = '') {
+    this.files.set(path, content);
+    this.touched = true;
+    this.show(path);
+  }
+
+  rename(from, to) {
+    const content = this.files.get(from);
+    this.files.delete(from);
+    this.files.set(to, content);
+    this.open = this.open.map((path) => (path === from ? to : path));
+    if (this.active === from) this.active = to;
+    if (this.entry === from) this.entry = to;
+    this.touched = true;
+    this.#changed();
+  }
+
+  remove(path) {
+    this.files.delete(path);
+    this.touched = true;
+    if (this.entry === path) this.entry = this.files.has(this.language.entry) ? this.language.entry : (this.paths[0] ?? this.language.entry);
+    this.hide(path);
+  }
+
+  show(path) {
+    if (!this.open.includes(path)) this.open.push(path);
+    this.active = path;
+    this.#changed();
+  }
+
+  hide(path) {
+    const at = this.open.indexOf(path);
+    this.open = this.open.filter((other) => other !== path);
+    if (this.active === path) this.active = this.open[Math.min(at, this.open.length - 1)] ?? null;
+    this.#changed();
+  }
+
+  set(change) {
+    Object.assign(this, change);
+    this.#changed();
+  }
+
+  #changed() {
+    this.#save();
+    this.emit('files');
+  }
+
+  #save() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.save(), SAVE_AFTER_MS);
+  }
+
+  save() {
+    clearTimeout(this.#timer);
+    const { entry, args, mode, open, active, sample, touched } = this;
+    const kept = this.#store.saveProject(this.language.name, { files: this.list(), entry, args, mode, open, active, sample, touched });
+    if (!kept) this.emit('unsaved');
+  }
+}

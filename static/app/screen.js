@@ -1,0 +1,187 @@
+// A terminal that shows one channel: what comes is drawn and acked when drawn, what is typed is sent, the end is
+// told below. The terminal and the channel know nothing of each other.
+import { ending, duration } from '../core/ending.js';
+import { problem } from '../core/problem.js';
+import { Emitter } from '../core/events.js';
+import { announce } from './announce.js';
+import { TerminalView } from './terminal.js';
+
+const RESET = '\u001bc';
+// After the end: no mouse reports, no bracketed paste, no cursor, so that text can be selected and nothing is typed.
+const AFTER = '\u001b[?9l\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?2004l\u001b[?25l\u001b[0m';
+const dim = (text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n`;
+
+/** Follows a channel that no terminal shows: its bytes count as consumed, so that the server may let go of them. */
+export function drain(channel) {
+  channel.shown = false;
+  channel.on('output', ({ payload, offset }) => channel.consume(offset + payload.length));
+  channel.on('gap', ({ to }) => channel.consume(to));
+  channel.on('exit', () => channel.consumeExit());
+  channel.consume(channel.received);
+  channel.consumeExit();
+}
+
+/**
+ * Events: `state` (the channel's), `ended`, `line-input` (bytes typed while the program is on pipes), `overfull`
+ * (input was not taken), `diagnostics`.
+ */
+export class Screen extends Emitter {
+  #stop = [];
+  #outcome;
+  #began = 0;
+  #tick = null;
+  #parsed = 0; // where the chunk that is being parsed begins
+  #stderr = false;
+
+  constructor(host, outcome, { label, ...options }) {
+    super();
+    this.label = label;
+    this.channel = null;
+    this.session = null;
+    this.filter = (bytes) => bytes; // what a key bar makes of typed bytes
+    this.#outcome = outcome;
+    this.view = new TerminalView(host, { ...options, label, quiet: () => this.channel !== null && this.#parsed < this.channel.quietUntil });
+    this.view.on('size', ({ cols, rows }) => this.channel?.resize(cols, rows));
+    this.view.on('input', (bytes) => this.#typed(bytes));
+  }
+
+  get running() {
+    return this.channel?.running ?? false;
+  }
+
+  /** Clears the terminal and follows `channel` from its first byte that comes. */
+  show(channel, session) {
+    this.#leave();
+    this.channel = channel;
+    this.session = session;
+    this.#parsed = 0;
+    this.#stderr = false;
+    this.#began = Date.now();
+    channel.shown = true;
+    if (channel.size && channel.request === null) this.view.hold(channel.size);
+    this.view.write(RESET, () => this.view.set({ convertEol: channel.mode === 'pipe' }));
+    this.#stop = [
+      channel.on('output', (output) => this.#draw(output)),
+      channel.on('gap', (gap) => this.#drawGap(gap)),
+      channel.on('phase', () => this.#phase()),
+      channel.on('exit', (exit) => this.#ended(exit)),
+      channel.on('lost', (error) => this.#lost(error)),
+      channel.on('diagnostics', (items) => this.emit('diagnostics', items)),
+      channel.on('resized', (size) => (session.role === 'watch' || this.view.held) && this.view.hold(size)),
+    ];
+    this.#phase();
+  }
+
+  /** The replay's size and the watcher's are not ours; in control and up to date, the terminal fits itself. */
+  settle() {
+    if (!this.channel) return;
+    if (this.session.role === 'watch' && this.channel.size) this.view.hold(this.channel.size);
+    else if (this.channel.consumed >= this.channel.replayUntil) this.view.release();
+  }
+
+  clear() {
+    this.#leave();
+    this.channel = null;
+    this.view.write(RESET);
+    this.view.release();
+    this.#tell('none');
+    this.emit('state');
+  }
+
+  say(text) {
+    this.view.write(dim(text));
+  }
+
+  #leave() {
+    for (const stop of this.#stop) stop();
+    this.#stop = [];
+    clearInterval(this.#tick);
+    if (this.channel) drain(this.channel);
+  }
+
+  #typed(typed) {
+    if (!this.channel) return;
+    const bytes = this.filter(typed);
+    if (this.channel.mode === 'pipe' && this.channel.running) this.emit('line-input', bytes);
+    else if (this.channel.running && !this.channel.write(bytes) && this.session.role === 'control') this.emit('overfull');
+  }
+
+  #draw({ payload, offset, stream }) {
+    const { channel } = this;
+    const quietLeft = channel.quietUntil - offset;
+    if (quietLeft > 0 && quietLeft < payload.length) {
+      this.#draw({ payload: payload.subarray(0, quietLeft), offset, stream });
+      this.#draw({ payload: payload.subarray(quietLeft), offset: offset + quietLeft, stream });
+      return;
+    }
+    if (channel.mode === 'pipe' && (stream === 2) !== this.#stderr) {
+      this.#stderr = stream === 2;
+      this.view.write(this.#stderr ? '\u001b[31m' : '\u001b[39m');
+    }
+    const end = offset + payload.length;
+    this.view.write(payload, () => this.#drawn(channel, end));
+  }
+
+  #drawn(channel, end) {
+    if (this.channel !== channel) return; // a newer one is shown; drain() has counted these bytes
+    this.#parsed = end;
+    channel.consume(end);
+    if (this.view.held) this.settle();
+  }
+
+  #drawGap({ from, to, restore }) {
+    const { channel } = this;
+    const told = dim(`… ${(to - from).toLocaleString('en')} bytes of earlier output are not kept …`);
+    const fullScreen = restore !== null && /\u001b\[\?(1049|1047|47)h/.test(restore);
+    const text = channel.mode === 'tty' ? RESET + (fullScreen ? '' : told) + (restore ?? '') : told;
+    this.view.write(text, () => this.#drawn(channel, to));
+  }
+
+  #phase() {
+    const { channel } = this;
+    clearInterval(this.#tick);
+    this.emit('state');
+    const words = { asked: 'Starting', compiling: 'Compiling', running: 'Running', exited: 'Ending' }[channel.phase];
+    if (!words) return;
+    const draw = () => this.#tell('busy', words, channel.phase === 'running' && Date.now() - this.#began > 2000 ? [duration(Math.floor((Date.now() - this.#began) / 1000) * 1000).replace(/\.0+ s/, ' s')] : []);
+    if (channel.request === null) this.#tell('busy', words); // it began before this page: nobody here knows when
+    else {
+      draw();
+      this.#tick = setInterval(draw, 1000);
+    }
+  }
+
+  #ended(exit) {
+    const { channel } = this;
+    clearInterval(this.#tick);
+    this.emit('state');
+    this.view.write(AFTER, () => {
+      if (this.channel !== channel) return;
+      channel.consumeExit();
+      this.view.release();
+      const { tone, title, details } = ending(exit);
+      this.#tell(tone, title, details);
+      announce(`${this.label}: ${title}. ${details.join(', ')}`);
+      this.emit('ended', exit);
+    });
+  }
+
+  #lost(error) {
+    clearInterval(this.#tick);
+    this.view.write(AFTER);
+    this.view.release();
+    const told = error && problem(error);
+    if (told) this.#tell('bad', 'Not started', [told.title, told.detail]);
+    else if (!this.channel.begun) this.#tell('plain', 'Not started');
+    else if (this.session.phase === 'over') this.#tell('plain', 'Ended with its session');
+    else this.#tell('bad', 'Not known any more', ['the server has forgotten this program']);
+    this.emit('state');
+    this.emit('ended', null);
+  }
+
+  #tell(tone, title = '', details = []) {
+    this.#outcome.dataset.tone = tone;
+    this.#outcome.querySelector('strong').textContent = title;
+    this.#outcome.querySelector('strong + span').textContent = details.filter(Boolean).join(' · ');
+  }
+}

@@ -1,0 +1,67 @@
+// Standard input of a program on pipes: a line at a time, as no terminal is there to edit or echo it.
+import { utf8 } from '../core/bytes.js';
+import { $ } from './dom.js';
+
+const ECHO = ['\u001b[36m', '\u001b[39m'];
+
+export function setUpStdin(screen) {
+  const input = $('stdin-text');
+  const send = (line) => {
+    if (screen.channel?.write(utf8(`${line}\n`))) screen.view.write(utf8(`${ECHO[0]}${line}${ECHO[1]}\r\n`));
+  };
+  const end = () => {
+    if (input.value) {
+      screen.channel?.write(utf8(input.value)); // a last line without a newline
+      screen.view.write(utf8(`${ECHO[0]}${input.value}${ECHO[1]}\r\n`));
+    }
+    input.value = '';
+    if (screen.channel?.end()) screen.say('end of input');
+    draw();
+  };
+  const draw = () => {
+    const { channel } = screen;
+    const open = Boolean(channel?.running && channel.mode === 'pipe');
+    $('stdin').hidden = !open;
+    if (open) {
+      input.disabled = channel.input.eof;
+      $('stdin-eof').disabled = channel.input.eof;
+    }
+  };
+  $('stdin').addEventListener('submit', (event) => {
+    event.preventDefault();
+    send(input.value);
+    input.value = '';
+  });
+  $('stdin-eof').addEventListener('click', end);
+  input.addEventListener('keydown', (event) => {
+    if (!event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === 'd') end();
+    else if (event.key === 'c' && input.selectionStart === input.selectionEnd) screen.channel?.signal('INT');
+    else return;
+    event.preventDefault();
+  });
+  input.addEventListener('paste', (event) => {
+    const text = event.clipboardData.getData('text/plain');
+    if (!/\n/.test(text)) return;
+    event.preventDefault(); // a text field would join the lines
+    const whole = input.value.slice(0, input.selectionStart) + text.replaceAll('\r\n', '\n') + input.value.slice(input.selectionEnd);
+    const lines = whole.split('\n');
+    input.value = lines.pop();
+    if (screen.channel?.write(utf8(lines.map((line) => `${line}\n`).join('')))) {
+      screen.view.write(utf8(lines.map((line) => `${ECHO[0]}${line}${ECHO[1]}\r\n`).join('')));
+    }
+  });
+  screen.on('state', () => {
+    draw();
+    if (!$('stdin').hidden && document.activeElement === screen.view.term.textarea) input.focus();
+  });
+  // Typed into the terminal itself: it belongs into the line.
+  screen.on('line-input', (bytes) => {
+    const text = new TextDecoder().decode(bytes);
+    if (text === '\u0004') end();
+    else if (text === '\u0003') screen.channel?.signal('INT');
+    else if (text === '\r') $('stdin').requestSubmit();
+    else if (!/[\u0000-\u001f\u007f]/.test(text)) input.value += text;
+    input.focus();
+  });
+}

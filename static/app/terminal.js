@@ -1,0 +1,151 @@
+// An xterm.js terminal in a box: fits itself, follows the theme, takes bytes, gives bytes.
+import { FitAddon, Terminal, Unicode11Addon, WebLinksAddon } from '../dist/xterm.js';
+import { Emitter } from '../core/events.js';
+import { latin1, utf8 } from '../core/bytes.js';
+import { isMac, narrow } from './dom.js';
+import { terminalColours } from './theme.js';
+
+const SCROLLBACK = 10_000;
+
+// What a program can ask a terminal, and the terminal answers as if it had been typed. While output is replayed
+// that an earlier page has drawn, it has been answered: a second answer would end up as junk in the program's input.
+const QUERIES = [
+  { final: 'c' }, { prefix: '>', final: 'c' }, { prefix: '=', final: 'c' }, // device attributes
+  { final: 'n' }, { prefix: '?', final: 'n' }, // status, cursor position
+  { intermediates: '$', final: 'p' }, { prefix: '?', intermediates: '$', final: 'p' }, // modes
+  { prefix: '>', final: 'q' }, { final: 't' }, { final: 'x' }, { prefix: '?', final: 'u' },
+];
+const COLOUR_QUERIES = [4, 10, 11, 12];
+
+/** Events: `input` bytes, `size` {cols, rows}. `quiet()` says whether what is parsed now must not be answered. */
+export class TerminalView extends Emitter {
+  #host;
+  #fit = new FitAddon();
+  #frame = null;
+
+  constructor(host, { textSize, screenReader, label, quiet }) {
+    super();
+    this.#host = host;
+    this.held = false; // the size is somebody else's: a replay's, or the controlling page's
+    this.term = new Terminal({
+      allowProposedApi: true, // the Unicode versions are proposed API still
+      cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
+      cursorInactiveStyle: 'outline',
+      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
+      fontSize: textSize,
+      lineHeight: 1.15,
+      minimumContrastRatio: 4.5,
+      screenReaderMode: screenReader,
+      scrollback: SCROLLBACK,
+      scrollOnEraseInDisplay: false,
+      theme: terminalColours(),
+    });
+    this.term.loadAddon(this.#fit);
+    this.term.loadAddon(new Unicode11Addon());
+    this.term.loadAddon(new WebLinksAddon((_event, uri) => window.open(uri, '_blank', 'noopener,noreferrer')));
+    this.term.unicode.activeVersion = '11';
+    this.term.open(host);
+    this.term.textarea.setAttribute('aria-label', label);
+    this.term.textarea.setAttribute('enterkeyhint', 'enter');
+    for (const query of QUERIES) this.term.parser.registerCsiHandler(query, () => quiet());
+    for (const id of COLOUR_QUERIES) this.term.parser.registerOscHandler(id, (data) => quiet() && data.includes('?'));
+    this.term.parser.registerDcsHandler({ intermediates: '$', final: 'q' }, () => quiet());
+    this.term.parser.registerDcsHandler({ intermediates: '+', final: 'q' }, () => quiet());
+    this.term.onData((data) => this.emit('input', utf8(data)));
+    this.term.onBinary((data) => this.emit('input', latin1(data)));
+    this.term.attachCustomKeyEventHandler((event) => this.#keys(event));
+    new ResizeObserver(() => this.refit()).observe(host);
+    this.fit();
+  }
+
+  get size() {
+    return { cols: this.term.cols, rows: this.term.rows };
+  }
+
+  get visible() {
+    return this.#host.offsetWidth > 0 && getComputedStyle(this.#host).visibility !== 'hidden';
+  }
+
+  refit() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      this.fit();
+    });
+  }
+
+  fit() {
+    if (this.held || !this.visible) return;
+    const proposed = this.#fit.proposeDimensions();
+    if (!proposed || !(proposed.cols > 1) || !(proposed.rows > 1)) return;
+    const { cols, rows } = proposed;
+    if (cols !== this.term.cols || rows !== this.term.rows) this.term.resize(cols, rows);
+    this.emit('size', { cols, rows });
+  }
+
+  /** Takes the size of another terminal for a while; `release` fits again. */
+  hold({ cols, rows }) {
+    this.held = true;
+    this.term.resize(Math.max(2, cols), Math.max(2, rows));
+  }
+
+  release() {
+    if (!this.held) return;
+    this.held = false;
+    this.fit();
+  }
+
+  write(data, done) {
+    this.term.write(data, done);
+  }
+
+  /** A key of the key bar: `sequence` for the normal and for the application cursor mode. */
+  press(normal, application = normal) {
+    this.term.input(this.term.modes.applicationCursorKeysMode ? application : normal, true);
+    this.focus();
+  }
+
+  focus() {
+    this.term.focus();
+  }
+
+  set(options) {
+    Object.assign(this.term.options, options);
+    this.refit();
+  }
+
+  /** All lines, without the empty ones at the end: for tests and for copying. */
+  text() {
+    const buffer = this.term.buffer.active;
+    let text = '';
+    for (let row = 0; row < buffer.length; row += 1) {
+      const line = buffer.getLine(row);
+      text += (row && !line.isWrapped ? '\n' : '') + line.translateToString(!buffer.getLine(row + 1)?.isWrapped);
+    }
+    return text.replace(/\n+$/, '');
+  }
+
+  #keys(event) {
+    if (event.type !== 'keydown') return true;
+    const plain = !event.altKey && !event.metaKey && event.ctrlKey;
+    const key = event.key.toLowerCase();
+    if (isMac || !plain) return true;
+    if (key === 'v') return false; // the browser pastes
+    if (key === 'c' && (event.shiftKey || this.term.hasSelection())) {
+      event.preventDefault();
+      this.#copy();
+      return false;
+    }
+    return true;
+  }
+
+  #copy() {
+    const text = this.term.getSelection();
+    if (!text) return;
+    if (navigator.clipboard) navigator.clipboard.writeText(text).catch(() => document.execCommand('copy'));
+    else document.execCommand('copy'); // a page without TLS has no clipboard object
+    this.term.clearSelection();
+  }
+}
+
+/** Text sizes: a phone's terminal needs columns more than size. */
+export const terminalTextSize = (size) => (narrow.matches ? size - 2 : size - 0.5);
