@@ -5,6 +5,7 @@
 #     . scripts/engine.sh           gives the function ensure_engine, which may set DOCKER_HOST
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+ENGINE_SOCKET=/var/run/docker.sock
 ENGINE_PID=/run/coderunner-engine.pid
 ENGINE_LOG=/var/log/coderunner-engine.log
 ENGINE_SECONDS=60

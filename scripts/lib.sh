@@ -1,9 +1,9 @@
+# shellcheck shell=bash
 # What the scripts share. Sourced, never run.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
 NODE_VENV=$ROOT/.node
-ENGINE_SOCKET=/var/run/docker.sock
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=
 cd "$ROOT" || exit 1
 

@@ -4,63 +4,41 @@ An image's tag is a hash of everything that goes into it, so the same inputs are
 change never runs on an old image, and two servers that build at once make the same thing.
 
     coderunner/base:<hash>       languages/base/Dockerfile, from debian:bookworm-slim
-    coderunner/<name>:<hash>     languages/<name>/Dockerfile, from the base; then EPILOGUE
+    coderunner/<name>:<hash>     languages/<name>/Dockerfile, from the base; then the recipe's epilogue
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
-import logging
-import shutil
-import subprocess
 import tarfile
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 import docker.errors
 import requests.exceptions
 
-from coderunner.errors import ImageMissing
+from coderunner.engine.docker import usual_socket
+from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
+from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe
+from coderunner.errors import EngineUnavailable, ImageMissing
 
-log = logging.getLogger(__name__)
-
-ORIGIN = "debian:bookworm-slim"
-SUITE = "bookworm"
-PREFIX = "coderunner"
 LABEL = "coderunner-image"
-AGENT = Path(__file__).parent.parent / "agent"
-PULL_SECONDS = 20
-BOOTSTRAP_SECONDS = 600
-BUILD_SECONDS = 1800
+CALL_SECONDS = 60
+PULL_SILENCE_SECONDS = 20  # a registry that says nothing for so long is not there
+BUILD_SILENCE_SECONDS = 600  # a single large package may take that long without a word
+BUILD_SECONDS = 3600
+STOP_SECONDS = 2.0
+LINE = 100  # characters of a line of progress
 TAIL = 15  # lines of a failed build that are kept for the message
-NOT_IN_IMAGE = ("samples", "language.toml", "__pycache__")
-
-EPILOGUE = """
-USER root
-COPY .coderunner/agent /opt/coderunner/agent
-COPY .coderunner/passwd .coderunner/group /tmp/
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/coderunner \\
- && cat /tmp/passwd >> /etc/passwd && cat /tmp/group >> /etc/group && rm /tmp/passwd /tmp/group \\
- && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \\
- && mkdir -p /workspace
-"""
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What an image is made of.  ``files``: the build context."""
-
-    reference: str
-    files: Mapping[str, bytes]
-    arguments: Mapping[str, str]
+_T = TypeVar("_T")
 
 
 class BuildFailed(ImageMissing):
@@ -68,7 +46,12 @@ class BuildFailed(ImageMissing):
 
 
 class ImageBuilder:
-    """Builds with the `docker` SDK, in threads; one build at a time.  ``uids``: who may live in a container."""
+    """Builds with the `docker` SDK, in threads of its own; one build at a time.
+
+    `host` is the engine's address (None: the usual sockets), `folder` the languages' folder, `uids` the user
+    ids under which containers may run. Every method but `base`, `language` and `reference` may raise
+    EngineUnavailable.
+    """
 
     def __init__(self, host: str | None, folder: Path, uids: range) -> None:
         self._host = host
@@ -79,19 +62,14 @@ class ImageBuilder:
     # --- what is to be built ---------------------------------------------------------------------------
 
     def base(self) -> Recipe:
-        return _recipe("base", _context(self._folder / "base"), {})
+        """Raises BuildFailed where the folder has no Dockerfile."""
+        with _recipes_told():
+            return base_recipe(self._folder)
 
     def language(self, name: str) -> Recipe:
-        files = dict(_context(self._folder / name))
-        files["Dockerfile"] += EPILOGUE.encode()
-        for path in sorted(AGENT.glob("*.py")):
-            files[f".coderunner/agent/{path.name}"] = path.read_bytes()
-        # One name for all, so that prompts and `whoami` read the same; programs look users up by number.
-        files[".coderunner/passwd"] = "".join(
-            f"coder:x:{uid}:{uid}:CodeRunner:/workspace:/bin/bash\n" for uid in self._uids
-        ).encode()
-        files[".coderunner/group"] = "".join(f"coder:x:{uid}:\n" for uid in self._uids).encode()
-        return _recipe(name, files, {"BASE": self.base().reference})
+        """Raises BuildFailed where the folder has no Dockerfile."""
+        with _recipes_told():
+            return language_recipe(self._folder, name, self._uids)
 
     def reference(self, name: str) -> str:
         return self.language(name).reference
@@ -101,145 +79,181 @@ class ImageBuilder:
     async def ensure(self, name: str, say: Say) -> str:
         """The reference of the language's image, which is there when this returns.
 
-        Raises BuildFailed, with what to do about it.
+        `say` is told of progress, a line at a time, in the event loop. Raises BuildFailed, with what to do.
         """
-        recipe = self.language(name)
-        if await asyncio.to_thread(self._exists, recipe.reference):
-            return recipe.reference
-        async with self._one:
-            return await asyncio.to_thread(self._ensure, recipe, say)
+        recipe, base = self.language(name), self.base()
+        if not await self._exists(recipe.reference):
+            async with self._one:
+                await _in_thread(lambda stop, tell: self._build_all([base, recipe], stop, tell), say)
+        return recipe.reference
 
     async def exists(self, name: str) -> bool:
-        return await asyncio.to_thread(self._exists, self.reference(name))
+        return await self._exists(self.reference(name))
 
     async def prune(self, names: Iterable[str]) -> list[str]:
-        """Removes images of these languages (and of the base) that are not the current ones."""
+        """Removes images of CodeRunner but the current ones of these languages; those removed.
+
+        An image that a container still uses stays.
+        """
         keep = {self.base().reference, *(self.reference(name) for name in names)}
-        return await asyncio.to_thread(self._prune, keep)
+        return await _in_thread(lambda _stop, _tell: self._prune(keep), _silent)
 
-    def _client(self) -> docker.DockerClient:
-        try:
-            if self._host:
-                return docker.DockerClient(base_url=self._host, timeout=BUILD_SECONDS)
-            return docker.from_env(timeout=BUILD_SECONDS)
-        except docker.errors.DockerException as error:
-            raise BuildFailed(f"the container engine does not answer: {error}") from None
+    async def _exists(self, reference: str) -> bool:
+        def look(_stop: threading.Event, _tell: Say) -> bool:
+            with self._client(CALL_SECONDS) as client:
+                return _has(client, reference)
 
-    def _exists(self, reference: str) -> bool:
-        client = self._client()
+        return await _in_thread(look, _silent)
+
+    # --- in the thread ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _client(self, silence_seconds: float) -> Iterator[docker.APIClient]:
+        """Foreign errors leave as ours."""
+        client = None
         try:
-            client.images.get(reference)
-            return True
-        except docker.errors.ImageNotFound:
-            return False
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
-            raise BuildFailed(f"the container engine does not answer: {error}") from None
+            client = docker.APIClient(
+                base_url=self._host or usual_socket(), version="auto", timeout=silence_seconds
+            )
+            yield client
+        except docker.errors.APIError as error:
+            raise BuildFailed(f"the container engine refused: {error.explanation or error}") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+            raise EngineUnavailable(f"the container engine does not answer: {error}") from error
         finally:
-            client.close()
+            if client is not None:
+                client.close()
 
-    def _ensure(self, recipe: Recipe, say: Say) -> str:
-        client = self._client()
+    def _build_all(self, recipes: Iterable[Recipe], stop: threading.Event, tell: Say) -> None:
+        """Each recipe is built on the one before."""
+        with self._client(BUILD_SILENCE_SECONDS) as client:
+            wanted = list(recipes)
+            if _has(client, wanted[-1].reference):
+                return
+            for number, recipe in enumerate(wanted):
+                if _has(client, recipe.reference):
+                    continue
+                if number == 0:
+                    self._ensure_origin(client, stop, tell)
+                _build(client, recipe, stop, tell)
+
+    def _ensure_origin(self, client: docker.APIClient, stop: threading.Event, tell: Say) -> None:
+        """From a registry where one can be reached, else from Debian's packages."""
+        if _has(client, ORIGIN):
+            return
+        tell(f"looking for {ORIGIN} in a registry")
         try:
-            if not self._has(client, recipe.reference):
-                base = self.base()
-                if not self._has(client, base.reference):
-                    self._ensure_origin(client, say)
-                    _build(client, base, say)
-                _build(client, recipe, say)
-            return recipe.reference
-        except docker.errors.BuildError as error:
+            with self._client(PULL_SILENCE_SECONDS) as puller:
+                for step in puller.pull(*ORIGIN.split(":"), stream=True, decode=True):
+                    if "error" in step:
+                        tell(f"no registry has it for us: {str(step['error'])[:160]}")
+        except (BuildFailed, EngineUnavailable) as error:
+            tell(f"no registry can be reached: {error.message[:160]}")
+        if _has(client, ORIGIN):
+            return
+        try:
+            with bootstrapped(stop, tell) as archive:
+                client.import_image_from_file(str(archive), *ORIGIN.split(":"))
+        except OriginFailed as error:
             raise BuildFailed(str(error)) from None
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
-            raise BuildFailed(f"the container engine failed while building: {error}") from None
-        finally:
-            client.close()
-
-    def _has(self, client: docker.DockerClient, reference: str) -> bool:
-        try:
-            client.images.get(reference)
-            return True
-        except docker.errors.ImageNotFound:
-            return False
 
     def _prune(self, keep: set[str]) -> list[str]:
-        client = self._client()
         removed = []
-        try:
-            for image in client.images.list(filters={"label": f"type={LABEL}"}):
-                for tag in image.tags:
+        with self._client(CALL_SECONDS) as client:
+            for image in client.images(filters={"label": f"type={LABEL}"}):
+                for tag in image.get("RepoTags") or []:
                     if tag.startswith(f"{PREFIX}/") and tag not in keep:
-                        try:
-                            client.images.remove(tag)
+                        with suppress(docker.errors.APIError):  # in use, or gone by now
+                            client.remove_image(tag)
                             removed.append(tag)
-                        except docker.errors.APIError as error:
-                            log.info("image %s kept: %s", tag, error.explanation)
-        finally:
-            client.close()
         return removed
 
-    # --- the origin ------------------------------------------------------------------------------------
 
-    def _ensure_origin(self, client: docker.DockerClient, say: Say) -> None:
-        """`debian:bookworm-slim`: from a registry where one can be reached, else from Debian's packages."""
-        if self._has(client, ORIGIN):
-            return
-        say(f"looking for {ORIGIN} in a registry")
-        puller = docker.DockerClient(base_url=client.api.base_url, timeout=PULL_SECONDS) if self._host else None
+def _silent(_line: str) -> None:
+    pass
+
+
+def _has(client: docker.APIClient, reference: str) -> bool:
+    try:
+        client.inspect_image(reference)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+@contextmanager
+def _recipes_told() -> Iterator[None]:
+    try:
+        yield
+    except BadRecipe as error:
+        raise BuildFailed(str(error)) from None
+
+
+async def _in_thread(work: Callable[[threading.Event, Say], _T], say: Say) -> _T:
+    """Runs `work(stop, tell)` in a thread; `tell` makes the loop call `say`.
+
+    The thread is a daemon: a build that the engine is silent about must not hold up the end of the server.
+    (When the process ends, its connection does, and with it the engine's build.)
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+    stop = threading.Event()
+
+    def later(call: Callable[..., None], *values: object) -> None:
+        with suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(call, *values)
+
+    def settle(setter: Callable[[Any], None], value: object) -> None:
+        if not done.done():
+            setter(value)
+
+    def body() -> None:
         try:
-            (puller or client).images.pull(*ORIGIN.split(":"))
-            return
-        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
-            say(f"no registry: {str(error)[:160]}")
-        finally:
-            if puller is not None:
-                puller.close()
-        self._bootstrap(client, say)
+            result = work(stop, lambda line: later(say, line))
+        except BaseException as error:
+            later(settle, done.set_exception, error)
+        else:
+            later(settle, done.set_result, result)
 
-    def _bootstrap(self, client: docker.DockerClient, say: Say) -> None:
-        if shutil.which("mmdebstrap") is None:
-            raise BuildFailed(
-                f"{ORIGIN} is not here, no registry can be reached, and mmdebstrap is not installed. Either"
-                " run `apt-get install mmdebstrap` (as root) and try again, or load the image from another"
-                f" machine: `docker save {ORIGIN} | gzip > base.tar.gz` there, `docker load < base.tar.gz` here"
-            )
-        say(f"making {ORIGIN} from Debian's packages with mmdebstrap")
-        with tempfile.TemporaryDirectory(prefix="coderunner-base-") as folder:
-            archive = Path(folder) / "base.tar"
-            command = ["mmdebstrap", "--variant=minbase", "--aptopt=Acquire::Languages \"none\""]
-            for excluded in ("doc", "man", "info", "locale", "lintian", "linda"):
-                command.append(f"--dpkgopt=path-exclude=/usr/share/{excluded}/*")
-            command += [SUITE, str(archive)]
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, text=True, timeout=BOOTSTRAP_SECONDS, check=False
-                )
-            except subprocess.TimeoutExpired:
-                raise BuildFailed(f"mmdebstrap took longer than {BOOTSTRAP_SECONDS} s") from None
-            if done.returncode != 0:
-                tail = "\n".join(done.stderr.splitlines()[-TAIL:])
-                raise BuildFailed(f"mmdebstrap failed (run it as root, with Debian's packages in reach):\n{tail}")
-            with archive.open("rb") as data:
-                client.api.import_image_from_data(data, *ORIGIN.split(":"))
+    threading.Thread(target=body, name="images", daemon=True).start()
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([done], timeout=STOP_SECONDS)
+        if done.done() and not done.cancelled():
+            done.exception()  # seen
+        raise
 
 
-def _context(folder: Path) -> dict[str, bytes]:
-    """The files of a build, by path; sorted, so that a hash over them is stable."""
-    if not (folder / "Dockerfile").is_file():
-        raise BuildFailed(f"languages/{folder.name} has no Dockerfile")
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] not in NOT_IN_IMAGE
-    }
-
-
-def _recipe(name: str, files: Mapping[str, bytes], arguments: Mapping[str, str]) -> Recipe:
-    digest = hashlib.sha256()
-    for part in (*(f"{key}={value}" for key, value in sorted(arguments.items())), ORIGIN):
-        digest.update(part.encode() + b"\0")
-    for path, data in sorted(files.items()):
-        digest.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
-    return Recipe(f"{PREFIX}/{name}:{digest.hexdigest()[:12]}", files, arguments)
+def _build(client: docker.APIClient, recipe: Recipe, stop: threading.Event, tell: Say) -> None:
+    tell(f"building {recipe.reference}")
+    began = time.monotonic()
+    lines: list[str] = []
+    steps: Iterable[dict[str, Any]] = client.build(
+        fileobj=_archive(recipe.files),
+        custom_context=True,
+        tag=recipe.reference,
+        buildargs=dict(recipe.arguments),
+        labels={"type": LABEL},
+        rm=True,
+        forcerm=True,
+        decode=True,
+        use_config_proxy=True,
+    )
+    for step in steps:
+        text = str(step.get("stream") or step.get("error") or "").strip()
+        if text:
+            lines = [*lines, *text.splitlines()][-TAIL:]
+            if text.startswith("Step "):
+                tell(text.splitlines()[0][:LINE])
+        if "error" in step:
+            raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
+        if stop.is_set():
+            raise BuildFailed("stopped")
+        if time.monotonic() - began > BUILD_SECONDS:
+            raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")
+    tell(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
 
 
 def _archive(files: Mapping[str, bytes]) -> io.BytesIO:
@@ -252,28 +266,3 @@ def _archive(files: Mapping[str, bytes]) -> io.BytesIO:
             archive.addfile(entry, io.BytesIO(data))
     buffer.seek(0)
     return buffer
-
-
-def _build(client: docker.DockerClient, recipe: Recipe, say: Say) -> None:
-    say(f"building {recipe.reference}")
-    lines: list[str] = []
-    steps: Iterable[dict[str, Any]] = client.api.build(
-        fileobj=_archive(recipe.files),
-        custom_context=True,
-        tag=recipe.reference,
-        buildargs=dict(recipe.arguments),
-        labels={"type": LABEL},
-        rm=True,
-        forcerm=True,
-        decode=True,
-        timeout=BUILD_SECONDS,
-    )
-    for step in steps:
-        text = str(step.get("stream") or step.get("error") or "").strip()
-        if text:
-            lines = [*lines, *text.splitlines()][-TAIL:]
-            if text.startswith("Step "):
-                say(text.splitlines()[0])
-        if "error" in step:
-            raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
-    say(f"built {recipe.reference}")

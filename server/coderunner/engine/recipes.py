@@ -1,0 +1,78 @@
+"""What an image is made of, as a value: the build's files, and a name that is a hash of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from coderunner.engine.origin import ORIGIN
+
+PREFIX = "coderunner"
+AGENT = Path(__file__).parent.parent / "agent"
+NOT_IN_IMAGE = ("samples", "language.toml", "__pycache__")
+
+# Appended to every language's Dockerfile. Compiled modules that are not checked against their sources start
+# fastest; no program may gain another user's rights; the workspace is a mount point.
+EPILOGUE = """
+USER root
+COPY .coderunner/agent /opt/coderunner/agent
+COPY .coderunner/passwd .coderunner/group /tmp/
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/coderunner \\
+ && cat /tmp/passwd >> /etc/passwd && cat /tmp/group >> /etc/group && rm /tmp/passwd /tmp/group \\
+ && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \\
+ && mkdir -p /workspace
+"""
+
+
+class BadRecipe(Exception):
+    """A folder from which no image can be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`reference`: the image's name; `files`: the build's context by path; `arguments`: its build-args."""
+
+    reference: str
+    files: Mapping[str, bytes]
+    arguments: Mapping[str, str]
+
+
+def base_recipe(folder: Path) -> Recipe:
+    """Of `<folder>/base`. Raises BadRecipe."""
+    return _recipe("base", _context(folder / "base"), {})
+
+
+def language_recipe(folder: Path, name: str, uids: range) -> Recipe:
+    """Of `<folder>/<name>`, with the agent and an entry for each user id. Raises BadRecipe."""
+    files = _context(folder / name)
+    files["Dockerfile"] += EPILOGUE.encode()
+    for path in sorted(AGENT.glob("*.py")):
+        files[f".coderunner/agent/{path.name}"] = path.read_bytes()
+    # One name for all, so that prompts and `whoami` read the same; programs look users up by number.
+    files[".coderunner/passwd"] = "".join(
+        f"coder:x:{uid}:{uid}:CodeRunner:/workspace:/bin/bash\n" for uid in uids
+    ).encode()
+    files[".coderunner/group"] = "".join(f"coder:x:{uid}:\n" for uid in uids).encode()
+    return _recipe(name, files, {"BASE": base_recipe(folder).reference})
+
+
+def _context(folder: Path) -> dict[str, bytes]:
+    """The files of a build by path, sorted, so that a hash over them is stable."""
+    if not (folder / "Dockerfile").is_file():
+        raise BadRecipe(f"languages/{folder.name} has no Dockerfile")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).parts[0] not in NOT_IN_IMAGE
+    }
+
+
+def _recipe(name: str, files: Mapping[str, bytes], arguments: Mapping[str, str]) -> Recipe:
+    digest = hashlib.sha256()
+    for part in (*(f"{key}={value}" for key, value in sorted(arguments.items())), ORIGIN):
+        digest.update(part.encode() + b"\0")
+    for path, data in sorted(files.items()):
+        digest.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
+    return Recipe(f"{PREFIX}/{name}:{digest.hexdigest()[:12]}", files, arguments)
