@@ -21,7 +21,7 @@ from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, ConfigError, EngineError, EngineUnavailable
 from coderunner.instance import instance
 from coderunner.logs import fields
-from coderunner.prepare import prepare
+from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
 from coderunner.sessions.catalog import LanguageCatalog
 from coderunner.sessions.deadlines import Patience
@@ -167,7 +167,9 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             readiness.blocked = f"a promised bound of the containers does not hold: {reason}"
             stop(REFUSED)
 
-        tasks.start(prepare(settings, engine, builder, catalog, provisioner, refuse), "images")
+        preparation = Preparation(settings, engine, builder, catalog, provisioner, refuse)
+        catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
+        tasks.start(preparation.all(), "images")
         tasks.start(_sweep(settings, engine, provisioner), "sweep")
         if settings.reload == "on":
             tasks.start(_watch_sources(stop), "reload")
@@ -176,7 +178,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             yield server
         finally:
             how = stopped.result() if stopped.done() else END
-            catalog.on_ready = None
+            catalog.on_ready = catalog.on_lost = None
             await (registry.suspend() if how in (SUSPEND, RELOAD) else registry.end_all("evicted"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,39 +24,66 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
 
 
-async def prepare(
-    settings: Settings,
-    engine: DockerEngine,
-    builder: ImageBuilder,
-    catalog: LanguageCatalog,
-    provisioner: Provisioner,
-    refuse: Callable[[str], None],
-) -> None:
-    """Returns when every language is ready or has failed.
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """``refuse`` is called where a promised bound of the containers does not hold."""
 
-    ``refuse`` is called where a promised bound of the containers does not hold.
-    """
-    for name in await _in_order(builder, catalog):
+    settings: Settings
+    engine: DockerEngine
+    builder: ImageBuilder
+    catalog: LanguageCatalog
+    provisioner: Provisioner
+    refuse: Callable[[str], None]
+
+    async def all(self) -> None:
+        """Returns when every language is ready or has failed."""
+        for name in await _in_order(self.builder, self.catalog):
+            await self.one(name)
+
+    async def one(self, name: str) -> None:
+        """Returns when this language is ready or has failed."""
         while True:
             try:
-                catalog.set_state(name, Readiness(BUILDING, "being built"))
-                image = await builder.ensure(name, partial(_progress, catalog, name))
-                wanted = settings.canary == "on" or (settings.canary == "auto" and settings.production)
-                if wanted and not await _proven(
-                    settings, engine, catalog, provisioner, name, image, refuse
-                ):
-                    return
-                catalog.set_state(name, Readiness(READY, "", image))
-                log.info("language ready", extra=fields(language=name, image=image))
-                break
+                await self._prepare(name)
+                return
             except EngineUnavailable as error:
-                catalog.set_state(name, Readiness(BUILDING, error.message))
+                self.catalog.set_state(name, Readiness(BUILDING, error.message))
                 log.warning("waiting for the container engine", extra=fields(why=error.message))
                 await asyncio.sleep(RETRY_SECONDS)
             except CodeRunnerError as error:
                 log.error("language failed", extra=fields(language=name, why=error.message))
-                catalog.set_state(name, Readiness(FAILED, error.message))
-                break
+                self.catalog.set_state(name, Readiness(FAILED, error.message))
+                return
+
+    async def _prepare(self, name: str) -> None:
+        self.catalog.set_state(name, Readiness(BUILDING, "being built"))
+        image = await self.builder.ensure(name, partial(_progress, self.catalog, name))
+        wanted = {"on": True, "off": False}.get(self.settings.canary, self.settings.production)
+        if not wanted or await self._proven(name, image):
+            self.catalog.set_state(name, Readiness(READY, "", image))
+            log.info("language ready", extra=fields(language=name, image=image))
+
+    async def _proven(self, name: str, image: str) -> bool:
+        uid = self.provisioner.uids.take()
+        try:
+            session = f"{self.settings.instance_name}-canary-{name}"
+            spec = self.provisioner.spec(name, session, uid, image)
+            verdict = await run_canary(
+                self.engine,
+                spec,
+                settings_digest=settings_digest(spec),
+                cache_dir=Path(self.settings.state_dir) / "canary",
+            )
+        finally:
+            self.provisioner.uids.give(uid)
+        if verdict.ok:
+            log.info("containers hold what they promise", extra=fields(language=name))
+            return True
+        for failure in verdict.failures:
+            log.critical("a promised bound does not hold", extra=fields(language=name, bound=failure))
+        self.catalog.set_state(name, Readiness(FAILED, "its containers do not hold what they promise"))
+        self.refuse(f"{name}: {'; '.join(verdict.failures)}")
+        return False
 
 
 async def _in_order(builder: ImageBuilder, catalog: LanguageCatalog) -> list[str]:
@@ -75,29 +103,3 @@ def _progress(catalog: LanguageCatalog, name: str, line: str) -> None:
     catalog.set_state(name, Readiness(BUILDING, line[:200]))
     log.info("%s: %s", name, line)
 
-
-async def _proven(
-    settings: Settings,
-    engine: DockerEngine,
-    catalog: LanguageCatalog,
-    provisioner: Provisioner,
-    name: str,
-    image: str,
-    refuse: Callable[[str], None],
-) -> bool:
-    uid = provisioner.uids.take()
-    try:
-        spec = provisioner.spec(name, f"{settings.instance_name}-canary-{name}", uid, image)
-        verdict = await run_canary(
-            engine, spec, settings_digest=settings_digest(spec), cache_dir=Path(settings.state_dir) / "canary"
-        )
-    finally:
-        provisioner.uids.give(uid)
-    if verdict.ok:
-        log.info("containers hold what they promise", extra=fields(language=name))
-        return True
-    for failure in verdict.failures:
-        log.critical("a promised bound does not hold", extra=fields(language=name, bound=failure))
-    catalog.set_state(name, Readiness(FAILED, "its containers do not hold what they promise"))
-    refuse(f"{name}: {'; '.join(verdict.failures)}")
-    return False

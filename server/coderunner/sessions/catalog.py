@@ -23,11 +23,12 @@ class Readiness:
 
 
 class LanguageCatalog:
-    """``on_ready`` is told of each language that becomes ready."""
+    """``on_ready`` is told of each language that becomes ready, ``on_lost`` of one whose image has gone."""
 
     def __init__(self, languages: Mapping[str, Language], defaults: Limits) -> None:
         self.languages = dict(languages)
         self.on_ready: Callable[[str], None] | None = None
+        self.on_lost: Callable[[str], None] | None = None
         self._defaults = defaults
         self._states = {name: Readiness() for name in languages}
 
@@ -57,6 +58,14 @@ class LanguageCatalog:
         self._states[name] = state
         if state.image is not None and self.on_ready is not None:
             self.on_ready(name)
+
+    def lose(self, name: str) -> None:
+        """Somebody removed the image beneath us."""
+        if self.state(name).image is None:
+            return  # known already
+        self.set_state(name, Readiness(PENDING, "its image is gone and is made again"))
+        if self.on_lost is not None:
+            self.on_lost(name)
 
     def ready(self) -> list[str]:
         return [name for name, state in self._states.items() if state.image is not None]

@@ -13,7 +13,7 @@ from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
 from coderunner.engine.containers import ContainerSpec
 from coderunner.engine.docker import DockerEngine
-from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout
+from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, ImageMissing
 from coderunner.logs import fields
 from coderunner.sessions import workers
 from coderunner.sessions.container import Container
@@ -38,6 +38,10 @@ class Catalog(Protocol):
 
     def limits(self, name: str) -> Limits:
         """What a container of this language gets when nobody wishes otherwise."""
+        ...
+
+    def lose(self, name: str) -> None:
+        """The engine has no such image any more."""
         ...
 
     def ready(self) -> list[str]: ...
@@ -107,6 +111,9 @@ class Provisioner:
             spec = self.spec(language, session, uid)
             try:
                 container_id = await self.engine.create(spec)
+            except ImageMissing:
+                self.catalog.lose(language)
+                raise
             except (EngineTimeout, asyncio.CancelledError):
                 container_id = spec.name  # the engine may make it all the same
                 raise

@@ -225,17 +225,15 @@ class Connection:
             raise UnexpectedMessage("send `open` or `attach` first")
 
     def _while_opening(self, message: m.ClientMessage) -> None:
-        first = not self._pipelined
         if isinstance(message, m.Close):
             self._lost(leave=True)
             self._post(m.Closed("client"))
             self._close(1000)
-        elif first and isinstance(message, m.Run | m.Shell):
-            self._pipelined.append(message)
-        elif not first and isinstance(message, m.Eof | m.Ack) and len(self._pipelined) < MAX_PIPELINED:
-            self._pipelined.append(message)
-        else:
+            return
+        expected = (m.Eof | m.Ack) if self._pipelined else (m.Run | m.Shell)
+        if not isinstance(message, expected) or len(self._pipelined) >= MAX_PIPELINED:
             raise UnexpectedMessage("wait for `opened`: only one `run` or `shell` may be sent before it")
+        self._pipelined.append(message)
 
     # --- opening and attaching ---------------------------------------------------------------------------
 
