@@ -84,7 +84,7 @@ def edited(text: str, folder: Path, *, upstream: str, prefix: str, tls: int, pla
     text = edit(text, "user www-data;", "user root;" if os.getuid() == 0 else "")
     text = edit(text, "/run/nginx.pid", str(folder / "nginx.pid"))
     text = edit(text, "/var/log/nginx/", f"{folder}/")
-    text = edit(text, "/var/www/acme", str(folder / "acme"))
+    text = edit(text, "/var/www/html", str(folder / "acme"))
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {folder / kind};" for kind in kinds)
     return edit(text, "http {", f"http {{ {temporary}")
