@@ -60,7 +60,9 @@ class Server:
 
     def containers(self) -> list[str]:
         """Ids of all its containers, also of stopped ones."""
-        return docker("ps", "-aq", "--no-trunc", "--filter", f"label=coderunner.instance={self.instance}").split()
+        return docker(
+            "ps", "-aq", "--no-trunc", "--filter", f"label=coderunner.instance={self.instance}"
+        ).split()
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Signal it and wait; its exit code."""
@@ -160,7 +162,10 @@ def wait_ready(server: Server, languages: tuple[str, ...]) -> None:
         if not all(rows[name]["status"] == "ready" for name in languages):
             return False
         shelves = server.stats()["warmPool"]["languages"]
-        return all(shelves.get(name, {}).get("ready", 0) >= shelves.get(name, {}).get("target", 1) for name in languages)
+        return all(
+            shelves.get(name, {}).get("ready", 0) >= shelves.get(name, {}).get("target", 1)
+            for name in languages
+        )
 
     wait_until(ready, START_SECONDS, f"{languages} ready")
 
@@ -320,7 +325,9 @@ class Client:
 
     async def message(self, kind: type, seconds: float = 10) -> Any:
         found = await self.wait(
-            lambda: next((one for one in self.messages if isinstance(one, kind)), None), seconds, kind.__name__
+            lambda: next((one for one in self.messages if isinstance(one, kind)), None),
+            seconds,
+            kind.__name__,
         )
         self.messages.remove(found)
         return found
@@ -339,7 +346,13 @@ class Client:
     # --- shortcuts ---------------------------------------------------------------------------------------
 
     async def run(
-        self, channel: int, code: str | None = None, *, mode: str = "pipe", entry: str = "main.py", **fields: Any
+        self,
+        channel: int,
+        code: str | None = None,
+        *,
+        mode: str = "pipe",
+        entry: str = "main.py",
+        **fields: Any,
     ) -> None:
         files = (m.File(entry, code.encode()),) if code is not None else ()
         await self.send(m.Run(channel, mode, files=files, entry=entry, **fields))

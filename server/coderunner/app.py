@@ -30,7 +30,7 @@ from coderunner.sessions.provision import Identity, Provisioner
 from coderunner.sessions.queue import AdmissionQueue
 from coderunner.sessions.registry import Registry
 from coderunner.sessions.session import Rules
-from coderunner.sessions.sweep import adopt_all, sweep
+from coderunner.sessions.sweep import adopt_all, remove_all, sweep
 from coderunner.sessions.uids import Uids
 from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.workers import WorkerPool
@@ -120,6 +120,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             uids,
             Identity(
                 instance=settings.instance_name,
+                prefix=settings.network_prefix,
                 runtime=settings.docker_runtime,
                 lifetime_ms=settings.session_ttl,
                 create_seconds=settings.docker_timeout / 1000,
@@ -179,7 +180,11 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         finally:
             how = stopped.result() if stopped.done() else END
             catalog.on_ready = catalog.on_lost = None
-            await (registry.suspend() if how in (SUSPEND, RELOAD) else registry.end_all("evicted"))
+            if how in (SUSPEND, RELOAD):
+                warm.leave_behind()
+                await registry.suspend()
+            else:
+                await registry.end_all("evicted")
 
 
 class _Tasks:
@@ -217,8 +222,15 @@ async def _adopt(
     tasks: _Tasks,
 ) -> None:
     """Before anybody can connect: a client must find its session again, or be told to wait."""
+
+    async def adopt() -> None:
+        adoption = await adopt_all(engine, registry, provisioner, key)
+        tasks.start(remove_all(engine, provisioner, adoption.refused), "remove")
+        if adoption.adopted:
+            log.info("sessions adopted", extra=fields(count=adoption.adopted))
+
     try:
-        adopted = await adopt_all(engine, registry, provisioner, key)
+        await adopt()
     except EngineError as error:
         log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
         readiness.blocked = "the container engine has not answered since the server began"
@@ -228,14 +240,12 @@ async def _adopt(
             while registry.absent is not None:
                 await asyncio.sleep(ENGINE_RETRY_SECONDS)
                 with contextlib.suppress(EngineError):
-                    await adopt_all(engine, registry, provisioner, key)
+                    await adopt()
                     registry.absent = readiness.blocked = None
 
         tasks.start(again(), "adopt")
     else:
         readiness.blocked = None
-        if adopted:
-            log.info("sessions adopted", extra=fields(count=adopted))
 
 
 async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, settings: Settings) -> str:

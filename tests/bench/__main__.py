@@ -23,7 +23,7 @@ from tests.harness import Client, Server, connect, docker, eventually, running_s
 
 HELLO = "print('hello')"
 ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.write(1, os.read(0, 1000))\n"
-FLOOD = "import sys\nblock = (b'x' * 99 + b'\\n') * 1000\nfor _ in range(200): sys.stdout.buffer.write(block)\n"
+FLOOD = "import sys\nblock = (b'x' * 99 + b'\\n') * 1000\nfor _ in range(200): sys.stdout.buffer.write(block)"
 FLOOD_BYTES = 20_000_000
 
 
@@ -123,7 +123,9 @@ class Bench:
         code = ("python3", "-c", HELLO)
         return [
             Row("open to opened, warm", self.opened, target=5),
-            Row("run of one line of Python to its first byte, tty", lambda: self.first_byte("tty"), target=20),
+            Row(
+                "run of one line of Python to its first byte, tty", lambda: self.first_byte("tty"), target=20
+            ),
             Row("the same, pipe", lambda: self.first_byte("pipe"), target=20),
             Row("the same, docker exec", lambda: self.command("docker", "exec", self.container, *code)),
             Row("the same, docker run", lambda: self.command("docker", "run", "--rm", self.image, *code)),
@@ -135,9 +137,10 @@ class Bench:
 
 
 async def measure(server: Server, rounds: int) -> list[Row]:
-    image = server.get("api/languages") and docker(
-        "inspect", "-f", "{{.Config.Image}}", server.containers()[0]
-    ).strip()
+    image = (
+        server.get("api/languages")
+        and docker("inspect", "-f", "{{.Config.Image}}", server.containers()[0]).strip()
+    )
     async with session(server) as client:
         bench = Bench(server, client, image)
         bench.container = f"coderunner-{client.opened.session}"
@@ -164,14 +167,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
+    settings = {"LANGUAGES": "python", "WARM_FLOOR": "2", "LOG_LEVEL": "info"}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        with running_server(Path(folder), LANGUAGES="python", WARM_FLOOR="2", LOG_LEVEL="warning") as server:
+        with running_server(Path(folder), **settings) as server:
             waiting = memory(server)
             rows = asyncio.run(measure(server, arguments.rounds))
     reference = statistics.median(rows[4].values)
     version = docker("version", "-f", "{{.Server.Version}}").strip()
-    print(f"\n{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Docker Engine {version},")
-    print(f"load {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds; the last column is the share of `docker run`\n")
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
+    print(f"\n{machine}, Docker Engine {version}, load {os.getloadavg()[0]:.1f},")
+    print(f"{arguments.rounds} rounds; the last column is the share of `docker run`\n")
     print(f"{'':<58}{'median':>10}{'min':>10}{'max':>10}  {'unit':<5}{'target':>6}  {'ratio':>9}")
     for row in rows:
         print(row.line(reference if row.unit == "ms" else None))

@@ -19,14 +19,17 @@ SOCKET = "/var/run/docker.sock"
 def harmed(tmp_path_factory):
     """(server, proxy between it and its engine)"""
     folder = tmp_path_factory.mktemp("harmed")
-    with Proxy(SOCKET, str(folder / "engine.sock")) as proxy, running_server(
-        folder,
-        DOCKER_HOST=f"unix://{folder / 'engine.sock'}",
-        DOCKER_CMD_TIMEOUT="2000",
-        DOCKER_TIMEOUT="6000",
-        LANGUAGES="python",
-        WARM_MAX="1",
-    ) as server:
+    with (
+        Proxy(SOCKET, str(folder / "engine.sock")) as proxy,
+        running_server(
+            folder,
+            DOCKER_HOST=f"unix://{folder / 'engine.sock'}",
+            DOCKER_CMD_TIMEOUT="2000",
+            DOCKER_TIMEOUT="6000",
+            LANGUAGES="python",
+            WARM_MAX="1",
+        ) as server,
+    ):
         yield server, proxy
 
 
@@ -114,8 +117,10 @@ class TestCalls:
             async with connect(server.url) as client:
                 await client.send(m.Open("python", client.client, limits={"pids": 64}))
                 found = await client.wait(
-                    lambda: client.opened
-                    or next((x for x in client.messages if isinstance(x, m.ErrorMessage)), None),
+                    lambda: (
+                        client.opened
+                        or next((x for x in client.messages if isinstance(x, m.ErrorMessage)), None)
+                    ),
                     30,
                 )
                 if isinstance(found, m.ErrorMessage):

@@ -55,7 +55,9 @@ class TestWarnings:
 
     @given(
         st.floats(0.1, 2000),
-        st.lists(st.tuples(st.sampled_from(["touch", "attach", "detach"]), st.floats(0.01, 200)), max_size=20),
+        st.lists(
+            st.tuples(st.sampled_from(["touch", "attach", "detach"]), st.floats(0.01, 200)), max_size=20
+        ),
         st.booleans(),
     )
     def test_whoever_looks_when_told_never_misses_an_end_by_more_than_a_moment(self, lifetime, steps, busy):

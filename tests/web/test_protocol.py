@@ -92,8 +92,14 @@ class TestWrongFrames:
             ('{"type": "frobnicate"}', "unknown_type"),
             ('{"type": "resize", "channel": 1, "cols": "wide", "rows": 1}', "bad_message"),
             ('{"type": "run", "channel": 99999, "mode": "tty"}', "bad_message"),
-            ('{"type": "run", "channel": 5, "mode": "tty", "files": [{"path": "\\ud800", "content": ""}]}', "bad_json"),
-            ('{"type": "run", "channel": 5, "mode": "tty", "files": [{"path": "../x", "content": ""}]}', "bad_path"),
+            (
+                '{"type": "run", "channel": 5, "mode": "tty", "files": [{"path": "\\ud800", "content": ""}]}',
+                "bad_json",
+            ),
+            (
+                '{"type": "run", "channel": 5, "mode": "tty", "files": [{"path": "../x", "content": ""}]}',
+                "bad_path",
+            ),
             ('{"type": "run", "channel": 5, "mode": "tty", "entry": "/etc/passwd"}', "bad_path"),
             ('{"type": "run", "channel": 5, "mode": "tty", "limits": {"wall_ms": 999999999}}', "bad_limit"),
             ('{"type": "run", "channel": 5, "mode": "tty", "limits": {"luck": 1}}', "bad_limit"),
@@ -126,7 +132,9 @@ class TestWrongFrames:
     async def test_a_frame_too_large_closes_with_1009(self, server):
         async with session(server, keep=True) as client:
             # Only its beginning: a peer that still writes when the other side closes may miss the code.
-            client.socket._writer.transport.write(struct.pack(">BBQ", 0x81, 0xFF, 9 << 20) + bytes(4) + b"x" * 100)
+            client.socket._writer.transport.write(
+                struct.pack(">BBQ", 0x81, 0xFF, 9 << 20) + bytes(4) + b"x" * 100
+            )
             assert await client.closed() == 1009
 
     async def test_invalid_utf8_closes_the_socket_not_the_server(self, server):
@@ -174,7 +182,9 @@ class TestHostileFiles:
             await client.send(m.Run(2, "pipe", files=(m.File("out/x", b"stolen"),), entry="main.py"))
             error = await client.error("bad_path")
             assert error.channel == 2
-            await client.send(m.Run(2, "pipe", files=(m.File("link", b"safe"), m.File("main.py", b"print(1)"))))
+            await client.send(
+                m.Run(2, "pipe", files=(m.File("link", b"safe"), m.File("main.py", b"print(1)")))
+            )
             assert (await client.ended(2)).text == "1\n"
             code = "import os\nprint(os.path.islink('link'), open('link').read(), os.listdir('/tmp'))"
             assert (await client.result(3, code)).text == "False safe []\n"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from coderunner.core import messages as m
-from tests.harness import Server, attach, docker, eventually, running_server, session, start_server
+from tests.harness import ROOT, Server, attach, docker, eventually, running_server, session, start_server
 
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "1"}
 COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
@@ -70,7 +71,9 @@ async def test_a_program_that_ended_meanwhile_is_told(tmp_path):
 
 
 def _processes(container: str) -> str:
-    done = subprocess.run(["docker", "top", container], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        ["docker", "top", container], capture_output=True, text=True, timeout=20, check=False
+    )
     return "sys.exit(6)" if "main.py" in done.stdout else ""
 
 
@@ -94,7 +97,7 @@ async def test_what_has_no_valid_record_is_removed(tmp_path):
         old = set(server.containers())
         assert old
         server.process = again(server, tmp_path).process
-        assert not old & set(server.containers())
+        await eventually(lambda: not old & set(server.containers()), 20, "the old containers removed")
         async with attach(server, client.opened) as back:
             await back.error("no_session")
             assert await back.closed() == 4404
@@ -115,10 +118,6 @@ async def test_the_reaper_removes_what_is_over_its_deadline(tmp_path):
             "--label", f"coderunner.deadline={deadline}", image, "true",
         )  # fmt: skip
     try:
-        import sys
-
-        from tests.harness import ROOT
-
         done = subprocess.run(
             [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "reap"],
             env={"PYTHONPATH": str(ROOT / "server"), "PATH": "/usr/bin:/bin"},

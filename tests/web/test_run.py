@@ -33,8 +33,7 @@ class TestOutput:
 
     async def test_stdout_and_stderr_are_told_apart_and_each_in_order(self, server):
         code = (
-            "import os\nfor i in range(2000):\n"
-            "    os.write(1, b'o%06d\\n' % i); os.write(2, b'e%06d\\n' % i)"
+            "import os\nfor i in range(2000):\n    os.write(1, b'o%06d\\n' % i); os.write(2, b'e%06d\\n' % i)"
         )
         async with session(server) as client:
             channel = await client.result(1, code)
@@ -192,7 +191,7 @@ class TestControl:
             await client.run(1, "open('made','w').write('by the program')\ninput()", mode="tty")
             await client.send(m.Shell(2, 80, 24))
             await client.wait(lambda: client.channel(2).hi, 10, "a prompt")
-            await client.input(2, b"until test -f made; do :; done; cat made; echo \" $((6*7))\"\n")
+            await client.input(2, b'until test -f made; do :; done; cat made; echo " $((6*7))"\n')
             await client.until(2, "by the program 42")
             await client.input(2, b"exit 3\n")
             assert (await client.ended(2)).exit.code == 3
@@ -321,5 +320,7 @@ class TestCompiling:
                 if sample.expect_reason == "exited":
                     assert channel.exit.code == sample.expect_code, (sample.name, channel.text)
                 if sample.expect_stdout is not None and sample.expect_reason != "compile_failed":
-                    stdout = channel.data.replace(bytes(channel.stderr), b"") if channel.stderr else channel.data
+                    stdout = (
+                        channel.data.replace(bytes(channel.stderr), b"") if channel.stderr else channel.data
+                    )
                     assert stdout.decode() == sample.expect_stdout, sample.name

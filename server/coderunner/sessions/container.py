@@ -61,7 +61,7 @@ class Container:
         self.born = asyncio.get_running_loop().time()
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.changed = Pulse()
-        self.link: AgentLink
+        self.link: AgentLink  # from `connect` on
         self._engine = engine
         self._tenant: Tenant | None = None
         self._generation = 0
@@ -160,8 +160,8 @@ class Container:
     async def close(self) -> None:
         """End the link.  The container lives on."""
         self._lose("closed")
-        if self._keeper is not None:
+        if self._keeper is not None:  # there is a link
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        await self.link.close()
+            await self.link.close()

@@ -49,9 +49,13 @@ class Catalog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What marks a container as this server's.  ``runtime``: None for the engine's default."""
+    """What marks a container as this server's.  ``runtime``: None for the engine's default.
+
+    ``prefix``: how the names of its containers begin.
+    """
 
     instance: str
+    prefix: str
     runtime: str | None
     lifetime_ms: int
     create_seconds: float
@@ -89,7 +93,7 @@ class Provisioner:
         deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000
         return ContainerSpec(
             image=image or self.catalog.image(language),
-            name=f"coderunner-{session}",
+            name=f"{self.identity.prefix}-{session}",
             uid=uid,
             labels={
                 "type": "coderunner-session",

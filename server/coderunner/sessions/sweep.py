@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
@@ -31,16 +32,34 @@ def labels_of(instance: str) -> dict[str, str]:
     return {"type": TYPE, "coderunner.instance": instance}
 
 
-async def adopt_all(engine: DockerEngine, registry: Registry, provisioner: Provisioner, key: bytes) -> int:
-    """Adopt what lives, remove the rest; how many sessions were adopted.  Raises EngineError for the list."""
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """How many sessions were adopted, and the containers that were not: they are to be removed."""
+
+    adopted: int
+    refused: list[ContainerSummary]
+
+
+async def adopt_all(
+    engine: DockerEngine, registry: Registry, provisioner: Provisioner, key: bytes
+) -> Adoption:
+    """Adopts what lives; removes nothing, so that clients need not wait for it.  Raises EngineError."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(summary: ContainerSummary) -> bool:
+        provisioner.uids.claim(_uid(summary))
         async with limit:
             return await _adopt(engine, registry, provisioner, key, summary)
 
     found = await engine.list(labels_of(provisioner.identity.instance))
-    return sum(await asyncio.gather(*(one(summary) for summary in found)))
+    answers = await asyncio.gather(*(one(summary) for summary in found))
+    refused = [summary for summary, adopted in zip(found, answers, strict=True) if not adopted]
+    return Adoption(len(found) - len(refused), refused)
+
+
+def _uid(summary: ContainerSummary) -> int:
+    text = summary.labels.get("coderunner.uid", "")
+    return int(text) if text.isdecimal() else -1
 
 
 async def _adopt(
@@ -50,39 +69,40 @@ async def _adopt(
     key: bytes,
     summary: ContainerSummary,
 ) -> bool:
-    labels = summary.labels
-    uid = int(labels.get("coderunner.uid", "-1"))
-    claimed = provisioner.uids.claim(uid)
-    container = None
+    if not summary.running or summary.paused:
+        return False
+    container = Container(
+        engine,
+        summary.id,
+        session=summary.labels.get("coderunner.session", ""),
+        language=summary.labels.get("coderunner.language", ""),
+        uid=_uid(summary),
+    )
     try:
-        if summary.running and not summary.paused:
-            container = Container(
-                engine,
-                summary.id,
-                session=labels["coderunner.session"],
-                language=labels["coderunner.language"],
-                uid=uid,
-            )
-            async with asyncio.timeout(ADOPT_SECONDS):
-                await container.connect(start=False)
-            record = _record(container, key)
-            if record is not None:
-                provisioner.known.add(summary.id)
-                registry.adopt(container, record)
-                return True
-    except (CodeRunnerError, TimeoutError, KeyError) as error:
+        async with asyncio.timeout(ADOPT_SECONDS):
+            await container.connect(start=False)
+        record = _record(container, key)
+        if record is not None:
+            provisioner.known.add(summary.id)
+            registry.adopt(container, record)
+            return True
+    except (CodeRunnerError, TimeoutError) as error:
         log.warning("container not adopted", extra=fields(container=summary.name, why=str(error)))
-        if container is not None:
-            provisioner.known.discard(container.id)
-    if container is not None and hasattr(container, "link"):
-        await container.close()
-    try:
-        await engine.remove(summary.id)
-        if claimed:
-            provisioner.uids.give(uid)
-    except EngineError as error:
-        log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
+        provisioner.known.discard(summary.id)
+    await container.close()
     return False
+
+
+async def remove_all(
+    engine: DockerEngine, provisioner: Provisioner, found: list[ContainerSummary]
+) -> None:
+    """What the engine refuses to remove now, the sweep finds again."""
+    for summary in found:
+        try:
+            await engine.remove(summary.id)
+            provisioner.uids.give(_uid(summary))
+        except EngineError as error:
+            log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
 
 
 def _record(container: Container, key: bytes) -> Record | None:
@@ -107,7 +127,7 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
         if summary.id in provisioner.known or time.time() - summary.created < older_than:
             continue
         await engine.remove(summary.id)
-        provisioner.uids.give(int(summary.labels.get("coderunner.uid", "-1")))
+        provisioner.uids.give(_uid(summary))
         removed += 1
         log.info("container swept", extra=fields(container=summary.name))
     return removed

@@ -59,20 +59,28 @@ class WarmPool:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refill: asyncio.Task[None] | None = None
+        self._leave = False
 
     async def __aenter__(self) -> WarmPool:
         self._refill = asyncio.get_running_loop().create_task(self._keep(), name="warm-pool")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is made any more; what waits is removed (it has no tenant)."""
+        """Nothing is made any more; what waits is removed (it has no tenant), or left to the next server."""
         tasks = [*self._tasks, *([self._refill] if self._refill else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         waiting = [container for shelf in self._shelves.values() for container in shelf.ready]
         self._shelves.clear()
-        await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
+        if self._leave:
+            await asyncio.gather(*(container.close() for container in waiting))
+        else:
+            await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
+
+    def leave_behind(self) -> None:
+        """The server is in a hurry: clients wait for the next one, which removes these beside its work."""
+        self._leave = True
 
     def take(self, language: str) -> Container | None:
         """A ready container, now the caller's; None when there is none."""

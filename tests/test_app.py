@@ -1,0 +1,102 @@
+"""The whole server in this process: it comes up, serves, goes, and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import secrets
+import threading
+
+import pytest
+
+from coderunner import app, config
+from coderunner.core import messages as m
+from coderunner.errors import ConfigError
+from tests.harness import docker, eventually, running_server, session
+
+
+def descriptors() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+    return found
+
+
+async def visit(settings: config.Settings) -> None:
+    async with app.serving(settings) as server:
+        await eventually(lambda: server.parts.catalog.ready(), 120, "a language")
+        async with session(server.url, "bash") as client:
+            channel = await client.result(1, "echo here", entry="main.sh")
+            assert channel.text == "here\n"
+        async with session(server.url, "bash", keep=True) as client:
+            await client.run(1, "sleep 60", entry="main.sh")
+            await client.wait(lambda: client.channel(1).states)
+            client.drop()
+            await client.closed()
+
+
+async def test_nothing_is_left(tmp_path):
+    instance = f"test-{secrets.token_hex(4)}"
+    settings = config.load(
+        {
+            "PORT": "0",
+            "STATE_DIR": str(tmp_path),
+            "INSTANCE_NAME": instance,
+            "LANGUAGES": "bash",
+            "WARM_MAX": "1",
+            "RELOAD": "off",
+        }
+    )
+    await visit(settings)  # loads what is loaded once: modules, the thread pool
+    gc.collect()
+    before = descriptors()
+    await visit(settings)
+    gc.collect()
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert left == []
+    assert sorted(descriptors().values()) == sorted(before.values())
+    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={instance}") == ""
+    assert [one for one in threading.enumerate() if one.name.startswith("docker")] == []
+
+
+def test_production_proves_its_containers_before_it_serves(tmp_path):
+    settings = {
+        "APP_ENV": "production",
+        "ADMIN_KEY": secrets.token_hex(32),
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "LANGUAGES": "bash",
+        "WARM_MAX": "1",
+    }
+    with running_server(tmp_path, ready=("bash",), **settings) as server:
+        log = server.log.read_text()
+        assert '"msg":"containers hold what they promise"' in log
+        assert log.index("containers hold what they promise") < log.index("language ready")
+        assert settings["ADMIN_KEY"] not in log
+
+        async def use() -> None:
+            async with session(server, "bash") as client:
+                assert (await client.result(1, "id -u", entry="main.sh")).exit.code == 0
+                assert client.opened.isolation == m.Isolation("runc", "none")
+
+        asyncio.run(use())
+
+
+def test_wrong_settings_are_told_all_at_once(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config.load({"PORT": "many", "APP_ENV": "production"}, "WORKER_TREADS=4\n")
+    text = "\n".join(caught.value.problems)
+    assert "PORT" in text
+    assert "WORKER_THREADS" in text
+    assert "ADMIN_KEY" in text
+
+
+def test_a_waiting_container_is_light(server):
+    """The agent's promise: under 12 MB, as the kernel counts the container's memory."""
+    container = server.containers()[0]
+    text = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container).split("/")[0].strip()
+    assert text.endswith("MiB")
+    assert float(text[:-3]) < 12
