@@ -1,0 +1,146 @@
+"""Flow control end to end: who reads slowly holds up nobody and nothing but itself."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from pathlib import Path
+
+import pyte
+
+from coderunner.core import messages as m
+from tests.harness import attach, docker, eventually, session
+
+ECHO = "import os,tty\ntty.setraw(0)\nos.write(1,b'!')\nwhile True: os.write(1,os.read(0,100))\n"
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process's resident memory."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmRSS")
+
+
+async def echo_times(client, channel: int, count: int) -> list[float]:
+    times = []
+    for _ in range(count):
+        before = client.channel(channel).hi
+        began = time.perf_counter()
+        await client.input(channel, b"k")
+        await client.wait(lambda before=before: client.channel(channel).hi > before)
+        times.append((time.perf_counter() - began) * 1000)
+    return times
+
+
+async def test_a_client_that_reads_nothing_costs_no_memory_and_no_time_of_others(server):
+    async with session(server) as bystander, session(server) as deaf, session(server, "bash") as flood:
+        await bystander.run(1, ECHO, mode="tty")
+        await bystander.until(1, "!")
+        calm = statistics.median(await echo_times(bystander, 1, 50))
+        before = resident(server.process.pid)
+        # One reads its socket but acknowledges nothing, the other takes all that comes.
+        deaf.acks = False
+        await deaf.run(1, "while True: print('x' * 1000)", limits={"wall_ms": 60_000})
+        await flood.run(1, "yes", entry="main.sh", mode="tty")
+        await deaf.wait(lambda: deaf.channel(1).hi == 256 * 1024)
+        await flood.wait(lambda: flood.channel(1).hi > 5_000_000, 30)
+        busy = sorted(await echo_times(bystander, 1, 100))
+        assert resident(server.process.pid) - before < 16 * 1024 * 1024
+        # Not a benchmark: a bound that only a blocked loop would miss.
+        assert busy[50] < 200 + 50 * calm
+        assert deaf.channel(1).hi == 256 * 1024
+        for client in (deaf, flood):
+            client.acks = True
+            began = time.monotonic()
+            await client.send(m.Kill(1))
+            await client.wait(lambda client=client: client.channel(1).states[-1].phase == "exited", 5)
+            assert time.monotonic() - began < 3
+        await deaf.send(m.Ack(1, deaf.channel(1).hi))
+        assert (await deaf.ended(1)).exit.reason == "killed"
+        assert (await flood.ended(1)).exit.reason == "killed"
+
+
+async def test_a_socket_that_is_not_read_at_all_stops_the_program_not_the_server(server):
+    async with session(server, keep=True) as client:
+        transport = client.socket._response.connection.transport
+        await client.run(1, "import os\nn = 0\nwhile True:\n    n += os.write(1, b'x' * 65536)\n")
+        await client.wait(lambda: client.channel(1).hi)
+        transport.pause_reading()
+        async with attach(server, client.opened, role="watch") as watcher:
+            # The controller's window is full: the program waits, and so does what the watcher sees.
+            await watcher.wait(lambda: watcher.channel(1).hi >= client.channel(1).hi, 20)
+            await watcher.send(m.Take())
+            await watcher.message(m.Role)
+            await watcher.send(m.Kill(1))
+            await watcher.wait(lambda: watcher.channel(1).exit, 20)
+            assert watcher.channel(1).exit.reason == "killed"
+            await watcher.send(m.Close())
+            await watcher.closed()
+        transport.resume_reading()
+
+
+class Screen:
+    """What a terminal shows."""
+
+    _UNKNOWN = re.compile(rb"\x1b\[[>?][0-9;]*m")  # xterm's key modifiers, which pyte takes for colours
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._screen = pyte.Screen(80, 24)
+        self._stream = pyte.ByteStream(self._screen)
+
+    def feed(self, data: bytes) -> None:
+        self._stream.feed(self._UNKNOWN.sub(b"", data))
+
+    def show(self, data: bytearray) -> None:
+        whole = data.rfind(b"\x1b", self.seen)  # a sequence may have come in part
+        end = whole if whole >= 0 and len(data) - whole < 32 else len(data)
+        self.feed(bytes(data[self.seen : end]))
+        self.seen = max(self.seen, end)
+
+    def line(self) -> str:
+        return str(self._screen.display[self._screen.cursor.y])
+
+
+async def test_a_full_screen_program_is_right_again_after_an_overflow(server):
+    async with session(server, "bash", keep=True) as client:
+        await client.send(m.Shell(1, 80, 24))
+        await client.wait(lambda: client.channel(1).hi)
+        await client.input(1, b"seq -f %070g 500 > numbers; vim -n numbers\n")
+        await client.until(1, "numbers")
+        await client.wait(lambda: b"\x1b[?1049h" in client.channel(1).data, 10, "vim's screen")
+        await client.input(1, b":300\r")
+        await client.until(1, "300")
+        client.drop()
+        await client.closed()
+    opened = client.opened
+    # While nobody is there, vim draws more than the journal holds.
+    async with attach(server, opened) as typist:
+        typist.acks = False
+        await typist.message(m.Attached)
+        typed = b"\x0c" * 1500 + b":400\r:w done\r"  # Ctrl-L: draw all again
+        await typist.input(1, typed)
+        await typist.wait(lambda: typist.channel(1).in_ack == typist.channel(1).sent, 10)
+        typist.drop()
+        await typist.closed()
+    name = f"coderunner-{opened.session}"
+    await eventually(lambda: "done" in docker("exec", name, "ls", "/workspace"), 20, "vim's last command")
+    async with attach(server, opened, cursors={1: 10}) as back:
+        screen = Screen()
+
+        def current() -> bool:
+            channel = back.channel(1)
+            if not channel.gaps:
+                return False
+            if not screen.seen:
+                screen.feed((channel.gaps[0].restore or "").encode())
+            screen.show(channel.data)
+            return "400" in screen.line()
+
+        await back.wait(current, 30, "line 400 under the cursor")
+        (gap,) = back.channel(1).gaps
+        assert "\x1b[?1049h" in gap.restore
+        await back.send(m.Close())
+        await back.closed()
