@@ -12,12 +12,11 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import docker
 import docker.errors
@@ -26,6 +25,7 @@ import requests.exceptions
 from coderunner.engine.docker import usual_socket
 from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
 from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe
+from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable, ImageMissing
 
 LABEL = "coderunner-image"
@@ -33,12 +33,8 @@ CALL_SECONDS = 60
 PULL_SILENCE_SECONDS = 20  # a registry that says nothing for so long is not there
 BUILD_SILENCE_SECONDS = 600  # a single large package may take that long without a word
 BUILD_SECONDS = 3600
-STOP_SECONDS = 2.0
 LINE = 100  # characters of a line of progress
 TAIL = 15  # lines of a failed build that are kept for the message
-
-Say = Callable[[str], None]
-_T = TypeVar("_T")
 
 
 class BuildFailed(ImageMissing):
@@ -49,14 +45,15 @@ class ImageBuilder:
     """Builds with the `docker` SDK, in threads of its own; one build at a time.
 
     `host` is the engine's address (None: the usual sockets), `folder` the languages' folder, `uids` the user
-    ids under which containers may run. Every method but `base`, `language` and `reference` may raise
-    EngineUnavailable.
+    ids under which containers may run, `prefix` the first part of the images' names. Every method but `base`,
+    `language` and `reference` may raise EngineUnavailable.
     """
 
-    def __init__(self, host: str | None, folder: Path, uids: range) -> None:
+    def __init__(self, host: str | None, folder: Path, uids: range, prefix: str = PREFIX) -> None:
         self._host = host
         self._folder = folder
         self._uids = uids
+        self._prefix = prefix
         self._one = asyncio.Lock()
 
     # --- what is to be built ---------------------------------------------------------------------------
@@ -64,12 +61,12 @@ class ImageBuilder:
     def base(self) -> Recipe:
         """Raises BuildFailed where the folder has no Dockerfile."""
         with _recipes_told():
-            return base_recipe(self._folder)
+            return base_recipe(self._folder, self._prefix)
 
     def language(self, name: str) -> Recipe:
         """Raises BuildFailed where the folder has no Dockerfile."""
         with _recipes_told():
-            return language_recipe(self._folder, name, self._uids)
+            return language_recipe(self._folder, name, self._uids, self._prefix)
 
     def reference(self, name: str) -> str:
         return self.language(name).reference
@@ -84,7 +81,7 @@ class ImageBuilder:
         recipe, base = self.language(name), self.base()
         if not await self._exists(recipe.reference):
             async with self._one:
-                await _in_thread(lambda stop, tell: self._build_all([base, recipe], stop, tell), say)
+                await in_thread(lambda stop, tell: self._build_all([base, recipe], stop, tell), say)
         return recipe.reference
 
     async def exists(self, name: str) -> bool:
@@ -96,25 +93,26 @@ class ImageBuilder:
         An image that a container still uses stays.
         """
         keep = {self.base().reference, *(self.reference(name) for name in names)}
-        return await _in_thread(lambda _stop, _tell: self._prune(keep), _silent)
+        return await in_thread(lambda stop, _tell: self._prune(keep, stop), _silent)
 
     async def _exists(self, reference: str) -> bool:
-        def look(_stop: threading.Event, _tell: Say) -> bool:
-            with self._client(CALL_SECONDS) as client:
+        def look(stop: Stop, _tell: Say) -> bool:
+            with self._client(CALL_SECONDS, stop) as client:
                 return _has(client, reference)
 
-        return await _in_thread(look, _silent)
+        return await in_thread(look, _silent)
 
     # --- in the thread ---------------------------------------------------------------------------------
 
     @contextmanager
-    def _client(self, silence_seconds: float) -> Iterator[docker.APIClient]:
+    def _client(self, silence_seconds: float, stop: Stop) -> Iterator[docker.APIClient]:
         """Foreign errors leave as ours."""
         client = None
         try:
             client = docker.APIClient(
                 base_url=self._host or usual_socket(), version="auto", timeout=silence_seconds
             )
+            client.hooks["response"].append(stop.follow)
             yield client
         except docker.errors.APIError as error:
             raise BuildFailed(f"the container engine refused: {error.explanation or error}") from error
@@ -124,9 +122,9 @@ class ImageBuilder:
             if client is not None:
                 client.close()
 
-    def _build_all(self, recipes: Iterable[Recipe], stop: threading.Event, tell: Say) -> None:
+    def _build_all(self, recipes: Iterable[Recipe], stop: Stop, tell: Say) -> None:
         """Each recipe is built on the one before."""
-        with self._client(BUILD_SILENCE_SECONDS) as client:
+        with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             wanted = list(recipes)
             if _has(client, wanted[-1].reference):
                 return
@@ -137,13 +135,13 @@ class ImageBuilder:
                     self._ensure_origin(client, stop, tell)
                 _build(client, recipe, stop, tell)
 
-    def _ensure_origin(self, client: docker.APIClient, stop: threading.Event, tell: Say) -> None:
+    def _ensure_origin(self, client: docker.APIClient, stop: Stop, tell: Say) -> None:
         """From a registry where one can be reached, else from Debian's packages."""
         if _has(client, ORIGIN):
             return
         tell(f"looking for {ORIGIN} in a registry")
         try:
-            with self._client(PULL_SILENCE_SECONDS) as puller:
+            with self._client(PULL_SILENCE_SECONDS, stop) as puller:
                 for step in puller.pull(*ORIGIN.split(":"), stream=True, decode=True):
                     if "error" in step:
                         tell(f"no registry has it for us: {str(step['error'])[:160]}")
@@ -157,15 +155,17 @@ class ImageBuilder:
         except OriginFailed as error:
             raise BuildFailed(str(error)) from None
 
-    def _prune(self, keep: set[str]) -> list[str]:
+    def _prune(self, keep: set[str], stop: Stop) -> list[str]:
         removed = []
-        with self._client(CALL_SECONDS) as client:
+        with self._client(CALL_SECONDS, stop) as client:
             for image in client.images(filters={"label": f"type={LABEL}"}):
                 for tag in image.get("RepoTags") or []:
-                    if tag.startswith(f"{PREFIX}/") and tag not in keep:
+                    if tag.startswith(f"{self._prefix}/") and tag not in keep:
                         with suppress(docker.errors.APIError):  # in use, or gone by now
                             client.remove_image(tag)
                             removed.append(tag)
+            # What builds that failed had made so far.
+            client.prune_images(filters={"dangling": True, "label": f"type={LABEL}"})
         return removed
 
 
@@ -189,44 +189,7 @@ def _recipes_told() -> Iterator[None]:
         raise BuildFailed(str(error)) from None
 
 
-async def _in_thread(work: Callable[[threading.Event, Say], _T], say: Say) -> _T:
-    """Runs `work(stop, tell)` in a thread; `tell` makes the loop call `say`.
-
-    The thread is a daemon: a build that the engine is silent about must not hold up the end of the server.
-    (When the process ends, its connection does, and with it the engine's build.)
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_T] = loop.create_future()
-    stop = threading.Event()
-
-    def later(call: Callable[..., None], *values: object) -> None:
-        with suppress(RuntimeError):  # the loop is gone
-            loop.call_soon_threadsafe(call, *values)
-
-    def settle(setter: Callable[[Any], None], value: object) -> None:
-        if not done.done():
-            setter(value)
-
-    def body() -> None:
-        try:
-            result = work(stop, lambda line: later(say, line))
-        except BaseException as error:
-            later(settle, done.set_exception, error)
-        else:
-            later(settle, done.set_result, result)
-
-    threading.Thread(target=body, name="images", daemon=True).start()
-    try:
-        return await asyncio.shield(done)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([done], timeout=STOP_SECONDS)
-        if done.done() and not done.cancelled():
-            done.exception()  # seen
-        raise
-
-
-def _build(client: docker.APIClient, recipe: Recipe, stop: threading.Event, tell: Say) -> None:
+def _build(client: docker.APIClient, recipe: Recipe, stop: Stop, tell: Say) -> None:
     tell(f"building {recipe.reference}")
     began = time.monotonic()
     lines: list[str] = []
@@ -249,10 +212,10 @@ def _build(client: docker.APIClient, recipe: Recipe, stop: threading.Event, tell
                 tell(text.splitlines()[0][:LINE])
         if "error" in step:
             raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
-        if stop.is_set():
-            raise BuildFailed("stopped")
         if time.monotonic() - began > BUILD_SECONDS:
             raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")
+    if stop.is_set() or not _has(client, recipe.reference):
+        raise BuildFailed(f"the build of {recipe.reference} was broken off")
     tell(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
 
 

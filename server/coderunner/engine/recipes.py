@@ -39,12 +39,12 @@ class Recipe:
     arguments: Mapping[str, str]
 
 
-def base_recipe(folder: Path) -> Recipe:
+def base_recipe(folder: Path, prefix: str = PREFIX) -> Recipe:
     """Of `<folder>/base`. Raises BadRecipe."""
-    return _recipe("base", _context(folder / "base"), {})
+    return _recipe(f"{prefix}/base", _context(folder / "base"), {})
 
 
-def language_recipe(folder: Path, name: str, uids: range) -> Recipe:
+def language_recipe(folder: Path, name: str, uids: range, prefix: str = PREFIX) -> Recipe:
     """Of `<folder>/<name>`, with the agent and an entry for each user id. Raises BadRecipe."""
     files = _context(folder / name)
     files["Dockerfile"] += EPILOGUE.encode()
@@ -55,7 +55,7 @@ def language_recipe(folder: Path, name: str, uids: range) -> Recipe:
         f"coder:x:{uid}:{uid}:CodeRunner:/workspace:/bin/bash\n" for uid in uids
     ).encode()
     files[".coderunner/group"] = "".join(f"coder:x:{uid}:\n" for uid in uids).encode()
-    return _recipe(name, files, {"BASE": base_recipe(folder).reference})
+    return _recipe(f"{prefix}/{name}", files, {"BASE": base_recipe(folder, prefix).reference})
 
 
 def _context(folder: Path) -> dict[str, bytes]:
@@ -69,10 +69,10 @@ def _context(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _recipe(name: str, files: Mapping[str, bytes], arguments: Mapping[str, str]) -> Recipe:
+def _recipe(repository: str, files: Mapping[str, bytes], arguments: Mapping[str, str]) -> Recipe:
     digest = hashlib.sha256()
     for part in (*(f"{key}={value}" for key, value in sorted(arguments.items())), ORIGIN):
         digest.update(part.encode() + b"\0")
     for path, data in sorted(files.items()):
         digest.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
-    return Recipe(f"{PREFIX}/{name}:{digest.hexdigest()[:12]}", files, arguments)
+    return Recipe(f"{repository}:{digest.hexdigest()[:12]}", files, arguments)

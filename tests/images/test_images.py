@@ -1,0 +1,154 @@
+"""Images built on a real engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import docker
+import pytest
+
+from coderunner import declarations
+from coderunner.engine.containers import AGENT_COMMAND
+from coderunner.engine.images import LABEL, BuildFailed, ImageBuilder
+from coderunner.errors import EngineUnavailable
+from tests.harness import eventually
+from tests.images.conftest import BUILD_SECONDS, UIDS, references, server_builder, write_toy
+
+pytestmark = pytest.mark.timeout(BUILD_SECONDS)
+
+LOOK_INSIDE = """
+import glob, importlib.util, json, os, pwd, subprocess, sys
+uid = os.getuid()
+user = pwd.getpwuid(uid)
+setuid = [os.path.join(where, name) for where, _, names in os.walk("/") for name in names
+          if not where.startswith(("/proc", "/sys"))
+          and os.lstat(os.path.join(where, name)).st_mode & 0o6000
+          and not os.path.islink(os.path.join(where, name))]
+flags = [open(path, "rb").read(8)[4:] for path in glob.glob("/opt/coderunner/agent/__pycache__/*.pyc")]
+print(json.dumps({
+    "name": user.pw_name, "home": user.pw_dir, "shell": user.pw_shell,
+    "whoami": subprocess.run(["whoami"], capture_output=True, text=True).stdout.strip(),
+    "setuid": setuid, "unchecked": flags and all(flag == b"\\1\\0\\0\\0" for flag in flags),
+    "modules": len(flags), "tools": [os.access(f"/usr/bin/{name}", os.X_OK)
+        for name in ("bash", "ps", "less", "nano", "vim", "file")],
+    "encoding": sys.stdout.encoding, "leftovers": os.listdir("/tmp") + os.listdir("/var/lib/apt/lists"),
+}))
+"""
+
+
+def run(sdk: docker.DockerClient, image: str, *command: str, uid: int = UIDS[0]) -> str:
+    """The output of a command in a container of the image, which is gone afterwards."""
+    output = sdk.containers.run(
+        image, list(command), user=f"{uid}:{uid}", network_mode="none", remove=True,
+        environment={"LANG": "C.UTF-8"},
+    )  # fmt: skip
+    return bytes(output).decode()
+
+
+async def test_built_once(builder: ImageBuilder, sdk: docker.DockerClient) -> None:
+    said: list[str] = []
+    assert not await builder.exists("toy")
+    reference = await builder.ensure("toy", said.append)
+    assert reference == builder.reference("toy")
+    assert await builder.exists("toy")
+    assert said[0] == f"building {builder.base().reference}"
+    assert f"building {reference}" in said
+    assert said[-1].startswith(f"built {reference}")
+    said.clear()
+    assert await builder.ensure("toy", said.append) == reference
+    assert said == []
+    assert run(sdk, reference, "cat", "/etc/toy-base", "/etc/toy") == "base\ntoy\n"
+
+
+async def test_what_is_in_it(builder: ImageBuilder, sdk: docker.DockerClient) -> None:
+    reference = await builder.ensure("toy", lambda _line: None)
+    seen = json.loads(run(sdk, reference, "python3", "-c", LOOK_INSIDE, uid=UIDS[-1]))
+    modules = len(list((Path(declarations.__file__).parent / "agent").glob("*.py")))
+    assert seen == {
+        "name": "coder", "home": "/workspace", "shell": "/bin/bash", "whoami": "coder",
+        "setuid": [], "unchecked": True, "modules": modules, "tools": [True] * 6,
+        "encoding": "utf-8", "leftovers": [],
+    }  # fmt: skip
+    imports = AGENT_COMMAND[-1].replace("main()", "print(main.__module__)")
+    assert run(sdk, reference, *AGENT_COMMAND[:-1], imports) == "agent.main\n"
+
+
+async def test_a_failed_build_has_its_last_lines(folder: Path, builder: ImageBuilder) -> None:
+    write_toy(folder, "RUN seq 100 && echo the cause >&2 && exit 3")
+    with pytest.raises(BuildFailed) as failure:
+        await builder.ensure("toy", lambda _line: None)
+    assert "the cause" in failure.value.message
+    assert "returned a non-zero code: 3" in failure.value.message
+    assert "\n80\n" not in failure.value.message
+    assert not await builder.exists("toy")
+    write_toy(folder, "RUN true")
+    assert await builder.ensure("toy", lambda _line: None) == builder.reference("toy")
+
+
+async def test_two_servers_at_once(folder: Path, builder: ImageBuilder, sdk: docker.DockerClient) -> None:
+    prefix = builder.base().reference.partition("/")[0]
+    other = ImageBuilder(None, folder, UIDS, prefix)
+    both = await asyncio.gather(*(one.ensure("toy", lambda _line: None) for one in (builder, other)))
+    assert both[0] == both[1]
+    assert references(sdk, prefix) == {both[0], builder.base().reference}
+
+
+async def test_pruning_leaves_what_is_current(
+    folder: Path, builder: ImageBuilder, sdk: docker.DockerClient
+) -> None:
+    prefix = builder.base().reference.partition("/")[0]
+    old = await builder.ensure("toy", lambda _line: None)
+    write_toy(folder, "RUN echo new > /etc/toy")
+    new = await builder.ensure("toy", lambda _line: None)
+    others = references(sdk, "coderunner")
+    assert references(sdk, prefix) == {old, new, builder.base().reference}
+    assert await builder.prune(["toy"]) == [old]
+    assert references(sdk, prefix) == {new, builder.base().reference}
+    assert references(sdk, "coderunner") == others
+    assert await builder.prune(["toy"]) == []
+
+
+async def test_a_build_can_be_given_up(folder: Path, builder: ImageBuilder, sdk: docker.DockerClient) -> None:
+    def steps() -> list[str]:
+        builds = sdk.api.containers(filters={"label": f"type={LABEL}"})
+        return [one["Command"] for one in builds if "sleep 300" in one["Command"]]
+
+    write_toy(folder, "RUN sleep 300")
+    sleeping = asyncio.Event()
+    task = asyncio.create_task(
+        builder.ensure("toy", lambda line: sleeping.set() if "sleep 300" in line else None)
+    )
+    await asyncio.wait_for(sleeping.wait(), 60)
+    await eventually(steps, 20, "the step runs")
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 10
+    await eventually(lambda: not steps(), 30, "the engine gave it up, too")
+    write_toy(folder, "RUN true")
+    assert await asyncio.wait_for(builder.ensure("toy", lambda _line: None), 60)
+
+
+async def test_no_engine_is_not_a_failed_build(folder: Path, tmp_path: Path) -> None:
+    builder = ImageBuilder(f"unix://{tmp_path}/none.sock", folder, UIDS)
+    with pytest.raises(EngineUnavailable):
+        await builder.ensure("toy", lambda _line: None)
+
+
+async def test_an_unknown_folder(builder: ImageBuilder) -> None:
+    with pytest.raises(BuildFailed, match="languages/nothing has no Dockerfile"):
+        await builder.ensure("nothing", lambda _line: None)
+
+
+@pytest.mark.parametrize("name", sorted(declarations.load().languages))
+async def test_every_language_has_its_tools(name: str, sdk: docker.DockerClient) -> None:
+    """What its declaration names is in its image; the samples are run by the whole server's tests."""
+    builder, language = server_builder(), declarations.load().languages[name]
+    reference = await builder.ensure(name, lambda _line: None)
+    programs = {argv[0] for argv in (language.compile or (), language.run, language.shell) if argv}
+    for program in sorted(program for program in programs if "{" not in program):
+        assert run(sdk, reference, "sh", "-c", f"command -v {program}").startswith("/")

@@ -1,0 +1,90 @@
+"""An image is named by what goes into it, and by nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from coderunner import declarations
+from coderunner.engine import recipes
+from coderunner.engine.recipes import BadRecipe, base_recipe, language_recipe
+
+UIDS = range(20_000, 20_010)
+LANGUAGES = sorted(declarations.load().languages)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(declarations.FOLDER, tmp_path / "languages"))
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_the_same_inputs_have_the_same_name(name: str, folder: Path) -> None:
+    here, there = (language_recipe(one, name, UIDS) for one in (declarations.FOLDER, folder))
+    assert here == there
+    assert here.reference.startswith(f"coderunner/{name}:")
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_language_begins_with_the_base_and_ends_with_the_agent(name: str) -> None:
+    recipe = language_recipe(declarations.FOLDER, name, UIDS)
+    text = recipe.files["Dockerfile"].decode()
+    assert text.startswith("ARG BASE\nFROM ${BASE}\n")
+    assert text.endswith(recipes.EPILOGUE)
+    assert recipe.arguments == {"BASE": base_recipe(declarations.FOLDER).reference}
+    agent = {path.name for path in recipes.AGENT.glob("*.py")}
+    assert {path for path in recipe.files if path.startswith(".coderunner/agent/")} == {
+        f".coderunner/agent/{module}" for module in agent
+    }
+
+
+def test_samples_and_declaration_are_not_part_of_it(folder: Path) -> None:
+    before = language_recipe(folder, "python", UIDS).reference
+    (folder / "python" / "language.toml").write_text("another = 'text'\n")
+    (folder / "python" / "samples" / "new.py").write_text("print()\n")
+    (folder / "limits.toml").write_text("")
+    assert language_recipe(folder, "python", UIDS).reference == before
+
+
+def test_every_input_changes_the_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [language_recipe(folder, "python", UIDS).reference]
+
+    def changed() -> None:
+        reference = language_recipe(folder, "python", UIDS).reference
+        assert reference not in seen
+        seen.append(reference)
+
+    agent = Path(shutil.copytree(recipes.AGENT, tmp_path / "agent"))
+    monkeypatch.setattr(recipes, "AGENT", agent)
+    assert language_recipe(folder, "python", UIDS).reference == seen[0]  # where it lies is no input
+    with (agent / "main.py").open("a") as module:
+        module.write("# changed\n")
+    changed()
+    with (folder / "python" / "Dockerfile").open("a") as file:
+        file.write("RUN true\n")
+    changed()
+    (folder / "python" / "extra.conf").write_text("x\n")
+    changed()
+    (folder / "python" / "extra.conf").rename(folder / "python" / "other.conf")
+    changed()
+    with (folder / "base" / "Dockerfile").open("a") as file:
+        file.write("RUN true\n")
+    changed()
+    assert language_recipe(folder, "python", range(20_000, 20_011)).reference not in seen
+
+
+def test_every_user_has_an_entry() -> None:
+    files = language_recipe(declarations.FOLDER, "bash", UIDS).files
+    users = [line.split(":") for line in files[".coderunner/passwd"].decode().splitlines()]
+    groups = [line.split(":") for line in files[".coderunner/group"].decode().splitlines()]
+    assert [int(user[2]) for user in users] == list(UIDS) == [int(user[3]) for user in users]
+    assert [int(group[2]) for group in groups] == list(UIDS)
+    assert {tuple(user[5:]) for user in users} == {("/workspace", "/bin/bash")}
+
+
+def test_a_folder_without_a_dockerfile_is_no_language(folder: Path) -> None:
+    (folder / "c" / "Dockerfile").unlink()
+    with pytest.raises(BadRecipe, match="languages/c has no Dockerfile"):
+        language_recipe(folder, "c", UIDS)
