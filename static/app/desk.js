@@ -48,7 +48,7 @@ export class Desk extends Emitter {
     }
     const mine = await claim(record.session, own ? { waitMs: CLAIM_MS, otherwise: true } : { otherwise: false });
     if (!mine || this.session) {
-      if (own) this.#store.saveSession(null);
+      if (own) this.#store.saveSession(null); // a copy of a tab: the session is the other's
       return;
     }
     this.#claimed = record.session;
@@ -63,8 +63,9 @@ export class Desk extends Emitter {
     if (record.language !== this.project.language.name) return;
     this.#client = record.client;
     this.#adopt();
-    this.session.begin({ language: record.language, nonce: record.nonce, files: this.project.list() });
-    if (record.wanted.includes('run')) this.run();
+    const wantsRun = record.wanted.includes('run');
+    this.session.begin({ language: record.language, nonce: record.nonce, files: wantsRun ? [] : this.project.list() });
+    if (wantsRun) this.run();
     if (record.wanted.includes('shell')) this.openShell();
   }
 
@@ -77,13 +78,12 @@ export class Desk extends Emitter {
       return;
     }
     const { files, entry, args, mode } = { ...this.project, files: this.project.list() };
-    const stale = [...this.#sent].filter((path) => !this.project.files.has(path));
-    if (stale.length && this.session?.phase === 'open') {
-      // The workspace cannot forget a file while the session lives; a program must not see what was deleted here.
-      this.end();
-    }
+    // The workspace cannot forget a file while the session lives; a program must not see what was deleted here.
+    const mine = this.session?.phase === 'open' && this.session.language === this.project.language.name;
+    const stale = mine && [...this.#sent].some((path) => !this.project.files.has(path));
+    if (stale) this.end();
     this.#start(this.program, (session) => session.run({ mode, files, entry, args, ...(mode === 'tty' ? this.program.view.size : {}) }));
-    if (stale.length) this.program.say('A file was renamed or deleted, so this runs in a new session.');
+    if (stale) this.program.say('A file was renamed or deleted, so this runs in a new session.');
     for (const { path } of files) this.#sent.add(path);
   }
 
@@ -95,12 +95,13 @@ export class Desk extends Emitter {
 
   openShell() {
     if (this.shell.running) return;
-    this.#start(this.shell, (session) => session.shell(this.shell.view.size));
+    this.#start(this.shell, (session) => session.shell(this.shell.view.size), this.project.list());
   }
 
-  #start(screen, ask) {
+  /** @param files what a new session is to have before anything has run in it */
+  #start(screen, ask, files = []) {
     clearBanner('error');
-    const session = this.#ready();
+    const session = this.#ready(files);
     try {
       screen.show(ask(session), session);
     } catch (error) {
@@ -122,7 +123,7 @@ export class Desk extends Emitter {
 
   // --- the session --------------------------------------------------------------------------------------------
 
-  #ready() {
+  #ready(files) {
     const { session } = this;
     const language = this.project.language.name;
     if (session && session.phase !== 'over' && session.language === language) {
@@ -132,7 +133,7 @@ export class Desk extends Emitter {
     session?.close();
     this.#adopt();
     this.#sent = new Set(this.project.paths);
-    this.session.begin({ language, files: this.project.list() });
+    this.session.begin({ language, files });
     return this.session;
   }
 
@@ -196,7 +197,8 @@ export class Desk extends Emitter {
       const wanted = [this.program, this.shell].filter(({ channel }) => channel?.phase === 'asked').map(({ channel }) => channel.kind);
       Object.assign(record, { sent: [...this.#sent], wanted, at: Date.now() });
     }
-    this.#store.saveSession(record);
+    if (this.session) this.#store.saveSession(record);
+    if (this.session?.phase === 'over') this.#store.dropSession(this.session.id);
     if (record?.session && this.session.link.up) this.#keeping = setTimeout(() => this.#keep(), KEEP_EVERY_MS);
   }
 }

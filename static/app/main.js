@@ -117,6 +117,7 @@ function run() {
   $('program-empty').hidden = true;
   if (narrow.matches) showView('program');
   editor.diagnose([]);
+  program.view.fit(); // the program's first size must be the right one
   desk.run();
   (project.mode === 'pipe' ? $('stdin-text') : program.view).focus();
 }
@@ -125,13 +126,9 @@ function openShell() {
   document.body.dataset.shell = 'open';
   if (narrow.matches) showView('shell');
   $('shell-empty').hidden = true;
-  shell.view.refit();
-  // The pane has its size only after the layout; the shell's first size must be the right one.
-  requestAnimationFrame(() => {
-    shell.view.fit();
-    if (project) desk.openShell();
-    shell.view.focus();
-  });
+  shell.view.fit(); // the shell's first size must be the right one
+  if (project) desk.openShell();
+  shell.view.focus();
 }
 
 const shellShown = () => (narrow.matches ? document.body.dataset.view === 'shell' : document.body.dataset.shell === 'open');
@@ -170,7 +167,6 @@ program.on('state', () => {
     $('program-empty').hidden = true;
     markNews('program');
   }
-  drawKeys();
   drawLanguages();
 });
 program.on('ended', () => markNews('program'));
@@ -178,7 +174,6 @@ shell.on('state', () => {
   if (shell.channel) $('shell-empty').hidden = true;
   if (shell.running) document.body.dataset.shell = 'open';
   $('restart-shell').hidden = shell.running || !shell.channel;
-  drawKeys();
 });
 for (const screen of screens) {
   screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
@@ -187,16 +182,10 @@ for (const screen of screens) {
 
 // --- views, focus, settings -----------------------------------------------------------------------------------------
 
-function drawKeys() {
-  const screen = { program, shell }[document.body.dataset.view];
-  $('keys').classList.toggle('useful', Boolean(screen?.running && screen.channel.mode === 'tty'));
-}
-
 for (const button of document.querySelectorAll('.views button')) {
   button.addEventListener('click', () => {
     showView(button.dataset.view);
-    drawKeys();
-    for (const screen of screens) screen.view.refit();
+      for (const screen of screens) screen.view.refit();
   });
 }
 narrow.addEventListener('change', () => {

@@ -84,7 +84,7 @@ export class Screen extends Emitter {
     this.channel = null;
     this.view.write(RESET);
     this.view.release();
-    this.#tell('none');
+    this.#tell('none', '', ['Ready']);
     this.emit('state');
   }
 

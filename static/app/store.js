@@ -50,7 +50,13 @@ export class Store {
 
   saveSession(record) {
     write(tab, SESSION, record);
-    if (record === null || record.session) write(local, SESSION, record);
+    if (record?.session) write(local, SESSION, record);
+  }
+
+  /** A session is over: no tab goes on with it. */
+  dropSession(id) {
+    if (read(tab, SESSION)?.session === id) write(tab, SESSION, null);
+    if (read(local, SESSION)?.session === id) write(local, SESSION, null);
   }
 }
 

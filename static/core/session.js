@@ -322,6 +322,7 @@ export class Session extends Emitter {
       for (const each of asked) if (each.phase === 'asked') each.lose(message);
     }
     this.emit('error', message);
+    if (this.id === null && REFUSALS.has(code)) this.close('refused'); // the connection lives on, but without a session
   }
 
   #renumber(channel) {

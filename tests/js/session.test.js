@@ -292,6 +292,16 @@ test('a refused run is over at once, the session lives on', () => {
   assert.equal(session.phase, 'open');
 });
 
+test('where open itself is refused, there is no session to wait for', () => {
+  const { server, world, tab, session } = started();
+  server.on_open = (_message, socket) => server.say({ type: 'error', code: 'unknown_language', message: 'none', retryable: false }, socket);
+  server.on_run = () => {};
+  const channel = tab.run();
+  world.settle();
+  assert.deepEqual([session.phase, channel.phase, tab.errors.length], ['over', 'lost', 1]);
+  assert.equal(world.clock.pending, 0);
+});
+
 test('a watcher does not type; taking control begins where the other stopped', () => {
   const { server, world, tab, session } = started();
   const channel = tab.run();

@@ -1,0 +1,244 @@
+"""The page itself: files, themes, keyboard, phone, readiness, the queue, and its security policy."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Route
+
+from tests.browser.tab import Tab
+from tests.harness import Server, running_server
+
+
+def test_the_policy_is_strict_and_nothing_breaks_it(server: Server, tab: Tab) -> None:
+    with urllib.request.urlopen(server.url, timeout=10) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"] == "'self'"
+    assert "unsafe" not in policy
+    # Each part that makes styles or markup by script is used once; the tab's console must stay clean.
+    tab.run("print('\\x1b[48;5;99mx\\x1b[0m https://example.org')\n")
+    tab.ended("Finished")
+    tab.page.click(".cm-content")
+    tab.page.keyboard.press("Control+f")
+    tab.page.wait_for_selector(".cm-search")
+    tab.page.keyboard.press("Escape")
+    tab.page.keyboard.press("Control+End")
+    tab.type("pri")
+    tab.page.wait_for_selector(".cm-tooltip-autocomplete")
+    tab.page.keyboard.press("Escape")
+
+
+def test_styles_reach_editor_and_terminal(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(color_scheme="dark").language("Python").code("import os\n")
+    tab.until("document.querySelector('.cm-line span') !== null")
+    assert tab.get("getComputedStyle(document.querySelector('.cm-line span')).color") == "rgb(209, 154, 240)"
+    tab.run("print('\\x1b[32mgreen')\n")
+    tab.ended("Finished")
+    assert tab.get("getComputedStyle(document.querySelector('#program .xterm-fg-2')).color") == "rgb(127, 211, 154)"
+
+
+def test_dark_and_light(open_tab: Callable[..., Tab]) -> None:
+    surface = "getComputedStyle(document.querySelector('.bar')).backgroundColor"
+    tab = open_tab(color_scheme="dark")
+    assert tab.get(surface) == "rgb(23, 26, 32)"
+    tab.page.emulate_media(color_scheme="light")
+    assert tab.get(surface) == "rgb(255, 255, 255)"
+    tab.page.click("#theme")
+    assert tab.get(surface) == "rgb(23, 26, 32)"
+    tab.reload()
+    assert tab.get(surface) == "rgb(23, 26, 32)"
+    assert tab.get("coderunner.screens.program.view.term.options.theme.background") == "#171a20"
+
+
+def test_files_and_folders(tab: Tab) -> None:
+    page = tab.page
+
+    def ask(value: str) -> None:
+        page.fill("#ask-input", value)
+        page.click("#ask-ok")
+
+    page.click("#new-file")
+    ask("../up.py")
+    assert page.inner_text("#ask-problem")
+    ask("tools/words.py")
+    page.click(".cm-content")
+    tab.type("LIST = ['a', 'b']")
+    page.click("#tree li[data-path='main.py']")
+    tab.code("from tools.words import LIST\nprint(LIST)\n").run()
+    tab.ended("Finished")
+    assert tab.text() == "['a', 'b']"
+
+    page.focus("#tree li[data-path='tools/words.py']")
+    page.keyboard.press("F2")
+    ask("tools/names.py")
+    assert page.locator("#tree .folder").inner_text() == "tools"
+    tab.run()
+    tab.ended("Ended with exit code 1")
+    assert "No module named 'tools.words'" in tab.text(), "the renamed file must not be found under its old name"
+    tab.reload()
+    assert [one.inner_text() for one in page.locator("#tree .name").all()] == ["tools", "names.py", "main.py"]
+    page.click("#tree li[data-path='tools/names.py']")
+    assert "LIST" in page.inner_text(".cm-content")
+    page.focus("#tree li[data-path='tools/names.py']")
+    page.keyboard.press("Delete")
+    page.click("#ask-ok")
+    assert [one.inner_text() for one in page.locator("#tree .name").all()] == ["main.py"]
+    assert page.locator("#tabs [role=tab]").all_inner_texts() == ["main.py"]
+
+
+def test_each_language_keeps_its_project(tab: Tab) -> None:
+    tab.code("print('mine')\n")
+    tab.language("Bash").run("echo shell\n")
+    tab.ended("Finished")
+    assert tab.text() == "shell"
+    tab.language("Python").run()
+    tab.ended("Finished")
+    assert tab.text() == "mine"
+    tab.page.click("#samples")
+    tab.page.get_by_role("menuitem", name="Hello, world").click()
+    tab.page.click("#ask-ok")
+    tab.run()
+    tab.ended("Finished")
+    assert tab.text() == "Hello, world!"
+
+
+def test_keyboard_alone(tab: Tab) -> None:
+    page = tab.page
+    tab.code("print('keys', input())\n")
+    page.keyboard.press("F1")
+    page.wait_for_selector("#help-dialog[open]")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+Enter")
+    tab.until("coderunner.screens.program.channel?.phase === 'running'")
+    tab.type("typed at once\n")
+    tab.ended("Finished")
+    page.keyboard.press("Control+`")
+    tab.sees("$ ", "shell").type("echo in shell\n").sees("in shell\n", "shell")
+    page.keyboard.press("Control+`")
+    assert tab.get("document.activeElement.closest('.code') !== null")
+    seen = []
+    for _ in range(5):
+        page.keyboard.press("F6")
+        seen.append(tab.get("document.activeElement.closest('.bar, .files, .code, .program, .shell').className.split(' ').at(-1)"))
+    assert sorted(seen) == ["bar", "code", "files", "program", "shell"]
+    tab.code("while True: pass\n")
+    page.keyboard.press("Control+Enter")
+    tab.until("coderunner.screens.program.channel?.phase === 'running'")
+    page.keyboard.press("Shift+Escape")
+    tab.ended("Stopped")
+
+
+def test_everything_has_a_name(tab: Tab) -> None:
+    nameless = tab.get(
+        """() => [...document.querySelectorAll('button, input, [role=separator], [role=tree], [role=tablist]')]
+            .filter((one) => !(one.getAttribute('aria-label') || one.labels?.length || one.innerText?.trim() || one.textContent.trim()))
+            .map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_screen_reader_mode(tab: Tab) -> None:
+    tab.page.click("#more")
+    tab.page.get_by_role("menuitemcheckbox", name="Screen reader mode").click()
+    tab.page.keyboard.press("Escape")
+    tab.run("print('read me aloud')\n")
+    tab.ended("Finished")
+    tab.until("document.querySelector('#program .xterm-accessibility').innerText.includes('read me aloud')")
+    tab.until("document.querySelector('.aside[aria-live]').textContent.startsWith('Program: Finished.')")
+
+
+PHONE = {"viewport": {"width": 390, "height": 760}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+def test_on_a_phone(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(**PHONE).language("Python")
+    page = tab.page
+    assert tab.get("document.documentElement.scrollWidth") == 390, "nothing sticks out"
+    page.tap(".views [data-view=files]")
+    assert page.is_visible("#tree")
+    page.tap("#tree li[data-path='main.py']")
+    assert page.is_visible(".cm-content")
+    tab.code("import os\nprint('columns', os.get_terminal_size().columns)\nprint('said', repr(input('> ')))\nwhile True: pass\n")
+    page.tap("#run")
+    columns = tab.get("coderunner.screens.program.view.size.cols")
+    tab.sees(f"columns {columns}\n").sees("> ")
+    assert 30 < columns < 60
+    assert page.is_hidden(".cm-content")
+    # What a phone's keyboard does: it composes a word, then commits it.
+    page.tap("#program-term")
+    cdp = page.context.new_cdp_session(page)
+    for part in ("w", "wo", "wor", "word"):
+        cdp.send("Input.imeSetComposition", {"text": part, "selectionStart": len(part), "selectionEnd": len(part)})
+    cdp.send("Input.insertText", {"text": "word"})
+    cdp.send("Input.insertText", {"text": " ü"})
+    tab.sees("> word ü")
+    page.tap("#keys >> text='|'")
+    tab.sees("> word ü|")
+    page.keyboard.press("Enter")
+    tab.sees("said 'word ü|'")
+    page.tap("#keys >> text=Ctrl")
+    cdp.send("Input.insertText", {"text": "c"})
+    tab.ended("Ended by signal SIGINT")
+    page.tap(".views [data-view=shell]")
+    page.tap("#start-shell")
+    tab.sees("$ ", "shell")
+    tab.type("echo one\n").sees("\none", "shell")
+    page.tap("#keys >> text='↑'")
+    tab.until("coderunner.text('shell').endsWith('$ echo one')")
+
+
+def test_languages_that_are_not_ready_are_told(server: Server, open_tab: Callable[..., Tab]) -> None:
+    document = server.get("api/languages")
+    tab = open_tab(load=False)
+    state = {"status": "building"}
+
+    def answer(route: Route) -> None:
+        languages = [{**one, **state} if one["name"] == "python" else one for one in document["languages"]]
+        route.fulfill(status=200, content_type="application/json", body=json.dumps({"languages": languages}))
+
+    tab.page.route("**/api/languages", answer)
+    tab.open().language("Python").banner("Python is being prepared")
+    assert tab.page.is_disabled("#run")
+    state["status"] = "ready"
+    tab.page.wait_for_selector("#run:not([disabled])")
+    assert tab.page.locator(".banner").count() == 0
+
+
+def test_a_bad_request_is_told_in_words(tab: Tab) -> None:
+    tab.get("coderunner.desk.project.create('two\\\\parts.py')")
+    tab.run()
+    tab.page.wait_for_selector("#outcome:has-text('Not started')")
+    assert re.search(r"Rename it\..*bad_path", tab.outcome())
+    tab.get("coderunner.desk.project.remove('two\\\\parts.py')")
+    tab.run("print('fine')\n").sees("fine")
+
+
+@pytest.mark.timeout(180)
+def test_the_queue_is_shown_and_can_be_left(tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
+    with running_server(tmp_path, ready=("python",), MAX_CONCURRENT_SESSIONS="1", LANGUAGES="python", WARM_MAX="1") as small:
+        first = open_tab(small.url)
+        first.run("print('holds the place')\ninput()\n").sees("holds the place")
+        second = open_tab(small.url)
+        second.run("print('my turn')\n")
+        second.page.wait_for_selector("#waiting:has-text('You are next')")
+        third = open_tab(small.url)
+        third.run("print('never')\n")
+        third.page.wait_for_selector("#waiting:has-text('You are number 2 in the queue')")
+        third.page.click("#leave")
+        third.ended("Not started")
+        second.reload()  # its place is kept
+        second.page.wait_for_selector("#waiting:has-text('You are next')")
+        first.page.click("#more")
+        first.page.get_by_role("menuitem", name="End the session").click()
+        second.sees("my turn")
+        second.ended("Finished")
+        for tab in (first, second, third):
+            tab.get("coderunner.desk.end()")
+            tab.page.goto("about:blank")

@@ -1,0 +1,170 @@
+"""Reloads, lost connections, other tabs: the program runs on, and everything is on the screen exactly once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from tests.browser.proxy import CuttingProxy
+from tests.browser.tab import Tab
+
+COUNT = """import time
+for number in range({count}):
+    print(f"line {{number}}", flush=True)
+    if number % {burst} == 0: time.sleep({pause})
+print("answer:", input("done? "))
+"""
+
+
+def assert_lines(text: str, count: int) -> None:
+    numbers = [int(number) for number in re.findall(r"^line (\d+)$", text, re.MULTILINE)]
+    assert numbers == list(range(count))
+
+
+def test_a_reload_in_mid_run(tab: Tab) -> None:
+    tab.run(COUNT.format(count=600, burst=3, pause=0.01)).sees("line 100\n")
+    tab.reload()
+    assert tab.get("coderunner.screens.program.running")
+    tab.sees("line 300\n").reload().sees("done?")
+    tab.page.click("#program-term")
+    tab.type("yes\n")
+    tab.ended("Finished")
+    assert_lines(tab.text(), 600)
+    assert tab.text().endswith("done? yes\nanswer: yes")
+    assert tab.page.input_value("#args") == ""
+    assert "range(600)" in tab.page.inner_text(".cm-content")
+
+
+def test_an_ended_program_is_there_after_a_reload(tab: Tab) -> None:
+    tab.run("print('kept')\nexit(3)\n")
+    before = tab.ended("Ended with exit code 3")
+    tab.reload()
+    assert tab.ended("Ended with exit code 3") == before
+    assert tab.text() == "kept"
+    tab.run("print('next')\n").sees("next")
+    tab.ended("Finished")
+
+
+def test_a_reload_brings_back_the_shell_as_well(tab: Tab) -> None:
+    tab.run("print('here')\ninput()\n").sees("here")
+    tab.shell().type("export WORD=kept\n")
+    tab.reload()
+    tab.sees("here").sees("$ ", "shell")
+    tab.page.click("#shell-term")
+    tab.type("echo $WORD.$WORD\n").sees("kept.kept\n", "shell")
+
+
+def test_queries_in_replayed_output_are_not_answered_again(tab: Tab) -> None:
+    tab.run(
+        "import os, re, termios, tty\n"
+        "mode = termios.tcgetattr(0); tty.setraw(0)\n"
+        "print('\\x1b[6n\\x1b[c\\x1b]11;?\\x07', end='', flush=True)\n"
+        "said = b''\n"
+        "while not (said.endswith((b'\\x07', b'\\\\')) and b'R' in said and b'c' in said): said += os.read(0, 100)\n"
+        "termios.tcsetattr(0, termios.TCSANOW, mode)\n"
+        "print('answered')\n"
+        "print('typed', repr(input('> ')))\n"
+    ).sees("answered")
+    tab.reload().sees("> ").reload().sees("> ")
+    tab.page.click("#program-term")
+    tab.type("clean\n")
+    tab.ended("Finished")
+    assert tab.text().endswith("> clean\ntyped 'clean'")
+
+
+def test_output_is_whole_through_many_cuts(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    # A connection must live for more than one frame now and then, or there is no progress at all.
+    proxy.life = (1000, 40_000)
+    cut_tab.run(COUNT.format(count=9000, burst=300, pause=0.05)).sees("done?", seconds=40)
+    proxy.life = None
+    cut_tab.type("yes\n")
+    cut_tab.ended("Finished")
+    assert_lines(cut_tab.text(), 9000)
+    assert cut_tab.text().endswith("done? yes\nanswer: yes")
+    assert proxy.cuts > 5
+
+
+def test_input_is_whole_through_cuts(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    cut_tab.pipes().run("import sys\nprint('ready', flush=True)\nfor line in sys.stdin: print('got', line, end='', flush=True)\n")
+    cut_tab.sees("ready")
+    for number in range(60):
+        cut_tab.get("(line) => coderunner.screens.program.channel.write(new TextEncoder().encode(line))", f"word {number}\n")
+        if number % 10 == 5:
+            proxy.cut()
+    cut_tab.sees("got word 59")
+    cut_tab.page.click("#stdin-eof")
+    cut_tab.ended("Finished")
+    got = [int(number) for number in re.findall(r"^got word (\d+)$", cut_tab.text(), re.MULTILINE)]
+    assert got == list(range(60))
+
+
+def test_a_longer_loss_is_told_and_mended(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    cut_tab.run("print('before')\nprint('after', input())\n").sees("before")
+    proxy.closed = True
+    proxy.cut()
+    cut_tab.banner("Connection lost. Reconnecting")
+    cut_tab.page.click("#program-term")
+    cut_tab.type("typed while away\n")
+    proxy.closed = False
+    cut_tab.page.click(".banner >> text=Try now")
+    cut_tab.ended("Finished")
+    assert cut_tab.text().endswith("after typed while away")
+    cut_tab.page.wait_for_selector(".banner", state="detached")
+
+
+def test_what_a_terminal_missed_is_told(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    cut_tab.run(
+        "import os, time\nprint('begin', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
+        "for number in range(60_000): print(f'{number:060d}')\nopen('done', 'w')\nprint('end', input())\n"
+    ).sees("begin")
+    cut_tab.shell().type("(sleep 1; touch go) &\n").sees("touch go) &\n", "shell")
+    proxy.closed = True
+    proxy.cut()
+    cut_tab.banner("Connection lost")
+    cut_tab.page.wait_for_timeout(4000)  # the program writes 3.6 MB to nobody
+    proxy.closed = False
+    cut_tab.page.click("#program-term")
+    cut_tab.type("!\n")
+    cut_tab.ended("Finished", seconds=40)
+    text = cut_tab.text()
+    assert text.rstrip().endswith("end !")
+    assert "bytes of earlier output are not kept" in cut_tab.get("coderunner.gapNotes.join()") or "not kept" in text
+
+
+def test_a_second_tab_has_its_own_session_and_a_later_one_goes_on(open_tab: Callable[..., Tab], tab: Tab) -> None:
+    tab.run("print('first tab')\nprint('end', input())\n").sees("first tab")
+    other = open_tab(beside=tab)
+    assert other.get("coderunner.desk.session") is None
+    assert tab.get("coderunner.desk.session.link.up")
+    tab.page.close()
+    other.page.close()
+    third = open_tab(beside=tab)
+    third.sees("first tab")
+    third.page.click("#program-term")
+    third.type("here\n")
+    third.ended("Finished")
+
+
+def test_another_client_takes_control_and_gives_it_back(tab: Tab) -> None:
+    tab.run("print('mine')\nprint('end', input())\n").sees("mine")
+    tab.get(
+        """() => new Promise((resolve) => {
+            const { id, token } = coderunner.desk.session;
+            const socket = new WebSocket(new URL(`ws/${id}`, document.baseURI).href.replace('http', 'ws'), 'coderunner.v1');
+            window.otherSocket = socket;
+            socket.onmessage = ({ data }) => {
+                const type = typeof data === 'string' ? JSON.parse(data).type : null;
+                if (type === 'hello') socket.send(JSON.stringify({ type: 'attach', session: id, token, client: 'b'.repeat(22) }));
+                if (type === 'attached') resolve();
+            };
+        })"""
+    )
+    tab.banner("You are watching")
+    tab.page.click("#program-term")
+    tab.type("ignored")
+    tab.page.click(".banner >> text=Take control")
+    tab.page.wait_for_selector(".banner", state="detached")
+    tab.page.click("#program-term")
+    tab.type("back\n")
+    tab.ended("Finished")
+    assert tab.text().endswith("end back")
