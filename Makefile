@@ -1,6 +1,6 @@
 # Everything here is a script in scripts/, which can be run without make.
 
-.PHONY: run test bench lint images prune-images lock stop-engine clean help
+.PHONY: run test bench soak lint images prune-images lock stop-engine clean help
 
 run: ## install what is missing, build the images, serve
 	@scripts/run.sh
@@ -10,6 +10,9 @@ test: ## all tests: pure logic, real engine, real nginx, real browser
 
 bench: ## measure, and print a table
 	@scripts/bench.sh
+
+soak: ## a long time of use and of faults, with a balance at its end
+	@scripts/soak.sh
 
 lint: ## ruff, mypy, import rules
 	@scripts/lint.sh

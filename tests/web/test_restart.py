@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from coderunner.core import messages as m
-from tests.harness import ROOT, Server, attach, docker, eventually, running_server, session, start_server
+from tests.harness import (
+    ROOT,
+    Server,
+    attach,
+    connect,
+    docker,
+    eventually,
+    random_id,
+    running_server,
+    session,
+    start_server,
+)
 
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "1"}
 COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
@@ -129,3 +140,22 @@ async def test_the_reaper_removes_what_is_over_its_deadline(tmp_path):
     finally:
         for container in docker("ps", "-aq", "--filter", f"label={label}").split():
             docker("rm", "-f", container)
+
+
+async def test_an_open_repeated_across_a_restart_is_the_same_session(tmp_path):
+    nonce = random_id()
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with connect(server.url) as client:
+            await client.send(m.Open("python", client.client, nonce=nonce))
+            await client.wait(lambda: client.opened)
+            server.stop(signal.SIGKILL)
+            await client.closed()
+        server.process = again(server, tmp_path).process
+        async with connect(server.url, client=client.client) as back:
+            await back.send(m.Open("python", back.client, nonce=nonce))
+            await back.wait(lambda: back.opened)
+            assert back.opened.session == client.opened.session
+            assert (await back.result(1, "print('same')")).text == "same\n"
+            assert server.stats()["queue"]["active"] == 1
+            await back.send(m.Close())
+            await back.closed()

@@ -19,13 +19,17 @@ from coderunner.core.limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``opened`` and ``expires``: seconds since the epoch.  ``token_digest``: of the control token."""
+    """``opened`` and ``expires``: seconds since the epoch.  ``token_digest``: of the control token.
+
+    ``nonce``: of the `open`, so that its repetition finds the session after a restart as well.
+    """
 
     session: str
     language: str
     limits: Limits
     token_digest: str
     client: str
+    nonce: str | None
     principal: str | None
     address: str
     opened: float

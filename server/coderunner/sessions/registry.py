@@ -12,7 +12,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coderunner.core import admission
@@ -116,6 +116,7 @@ class Registry:
         self._queue_timeout = queue_timeout
         self._openings: dict[Any, Opening] = {}
         self._all: set[Opening] = set()
+        self._adopted: dict[Any, Session] = {}  # by nonce, of sessions opened just before a restart
         self._slots: dict[str, Slot] = {}
         self._tickets = itertools.count()
         self.draining = False
@@ -151,9 +152,13 @@ class Registry:
         known = self._openings.get(nonce) if nonce else None
         if known is not None and not known.done.cancelled():
             return known
-        language, limits = self._check(wish)
         opening = Opening()
-        work = self._open(opening, wish, visitor, language, limits)
+        adopted = self._adopted.get(nonce)
+        if adopted is not None and not adopted.over:
+            work = self._reopen(adopted)
+        else:
+            language, limits = self._check(wish)
+            work = self._open(opening, wish, visitor, language, limits)
         opening.done = asyncio.get_running_loop().create_task(work, name="opening")
         self._all.add(opening)
         if nonce:
@@ -220,6 +225,15 @@ class Registry:
         }
         return opened
 
+    async def _reopen(self, session: Session) -> Opened:
+        """An adopted session whose client may never have been told its token: a new one."""
+        token = new_token()
+        record = replace(session.record, token_digest=digest(token))
+        container = session.container
+        await container.link.call("seal", record=seal(record, self._key, container.id))
+        session.record = record
+        return Opened(session, token, warm=False, timings_ms={})
+
     async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
         container = self._warm.take(language.name)
         warm = container is not None
@@ -247,6 +261,7 @@ class Registry:
             limits=limits,
             token_digest=digest(token),
             client=wish.client,
+            nonce=wish.nonce,
             principal=visitor.principal,
             address=visitor.address,
             opened=now,
@@ -286,6 +301,10 @@ class Registry:
         slot = self.queue.adopt(ticket)
         session = self._register(container, language, record)
         self._slots[session.id] = slot
+        if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
+            key = (record.principal, record.client, record.nonce)
+            self._adopted[key] = session
+            asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
         session.on_attached(container.link.hello)
         log.info("session adopted", extra=fields(session=session.id, language=record.language))
         return session
@@ -310,6 +329,8 @@ class Registry:
     async def suspend(self) -> None:
         """The server stops: clients are sent away, containers live on for the next server."""
         self.drain()
+        # Who comes back too early is to try again, not to believe that the session is over.
+        self.absent = Draining(retry_after_ms=500)
         for opening in list(self._all):
             opening.done.cancel()
         await asyncio.gather(*(one.done for one in list(self._all)), return_exceptions=True)

@@ -8,6 +8,7 @@ nothing here waits for a client.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import time
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
 KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
 RUN_SECONDS = 30.0
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +336,7 @@ class Session:
         channel = self.channels.get(state["channel"])
         if channel is None:
             return
-        channel.oldest = max(channel.oldest, int(state["from"]))
+        channel.take_oldest(int(state["from"]))
         channel.input_eof = bool(state["input_eof"])
         told = channel.advance(state["phase"], int(state["phase_offset"]))
         if told:
@@ -347,6 +349,7 @@ class Session:
             if state["end"] is not None and channel.exit is None:
                 self._finish(channel, int(state["end"]), state.get("evidence") or {})
         self._changed.set()
+        self._wake()
 
     def _finish(self, channel: Channel, end: int, evidence: dict[str, Any]) -> None:
         channel.end = end
@@ -416,7 +419,10 @@ class Session:
             self._call("repaint", channel=channel.number)
 
     async def wait_for_agent(self) -> None:
-        await self.container.changed.wait()
+        """Returns when something has changed with it, or after a moment: then look again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self.container.changed.wait()
 
     def have(self) -> dict[int, int]:
         return {number: channel.cache.hi for number, channel in self.channels.items()}
@@ -499,6 +505,8 @@ class Session:
         return self._ended
 
     async def _end(self, reason: str) -> None:
+        # From here on a restarted server is not to adopt it.
+        self._call("seal", record=None)
         try:
             if reason != "engine_lost":
                 await self._end_programs("evicted" if reason == "evicted" else "session_closed")
