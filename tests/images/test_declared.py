@@ -1,0 +1,70 @@
+"""The languages' folders are sound, and nothing else knows their names."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coderunner import declarations
+from tests.harness import ROOT
+
+DECLARED = declarations.load()
+NAMES = sorted(DECLARED.languages)
+UNMISTAKABLE = [name for name in NAMES if len(name) > 1]  # "c" is a key, too
+# But for the attacks, which are programs in languages.
+MODULES = sorted(path for path in (ROOT / "server").rglob("*.py") if "attack" not in path.parts)
+SCRIPTS = sorted([*(ROOT / "static/core").rglob("*.js"), *(ROOT / "static/app").rglob("*.js")])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples(name: str) -> None:
+    """Each language shows, and tests, what all can do; each file of a sample is declared."""
+    language = DECLARED.languages[name]
+    samples = {sample.name: sample for sample in language.samples}
+    wanted = {"hello", "input", "args", "modules", "error", "unicode"}
+    assert samples.keys() >= (wanted | {"compile-error"} if language.compile else wanted)
+    assert samples["input"].stdin
+    assert len(samples["modules"].files) > 1
+    failed = samples["error"]
+    assert failed.expect_code != 0
+    assert all(sample.expect_stdout or sample.expect_reason != "exited" for sample in language.samples)
+    root = DECLARED.folder / name / "samples"
+    there = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert there == {f"{sample.name}/{path}" for sample in language.samples for path in sample.files}
+    assert all(f".{sample.entry.rpartition('.')[2]}" in language.extensions for sample in language.samples)
+
+
+def decisions(tree: ast.AST) -> Iterator[object]:
+    """The constants that a module compares with, looks up or matches."""
+    for node in ast.walk(tree):
+        parts: list[ast.AST | None] = []
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            parts = list(node.keys)
+        elif isinstance(node, (ast.Subscript, ast.MatchValue)):
+            parts = [node.slice if isinstance(node, ast.Subscript) else node.value]
+        for part in parts:
+            if part is not None:
+                yield from (one.value for one in ast.walk(part) if isinstance(one, ast.Constant))
+
+
+def test_no_module_decides_by_a_languages_name() -> None:
+    assert set(decisions(ast.parse("x == 'python' or {'c': 1}[y] in ('bash', z)"))) >= {"python", "c", "bash"}
+    found = {
+        (path.name, value)
+        for path in MODULES
+        for value in decisions(ast.parse(path.read_text("utf-8")))
+        if value in UNMISTAKABLE
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_script_names_a_language(path: Path) -> None:
+    text = re.sub(r"^\s*(//|\*|/\*).*", "", path.read_text("utf-8"), flags=re.M)
+    assert not re.findall(rf"""(?:===?|case|\[)\s*['"`](?:{"|".join(UNMISTAKABLE)})['"`]""", text)
