@@ -35,6 +35,7 @@ class Channel:
         self.released = 0
         self.credit = 0
         self.sent = 0  # output offset up to which the server was sent output
+        self.lead_told = False  # the server knows that what its credit allows has fallen off
         self.controlled = False
         self.exit_acked = False
         self.phase = COMPILING if spec["compile"] else RUNNING
@@ -153,6 +154,10 @@ class Channel:
 
     def next_output(self):
         """(stream, offset, bytes) that may be sent now, or None."""
+        if self.sent > self.credit and not self.lead_told:
+            # What the server may still be sent has fallen off: it learns where the journal begins, and
+            # each of its answers to that (new credit) brings it the news at most once.
+            self.lead_told = self.changed = True
         upto = min(self.credit, self.journal.hi)
         if self.sent >= upto:
             return None

@@ -214,10 +214,10 @@ class Agent:
         # Round robin between channels: one that floods does not starve another's echo.
         for step in range(len(numbers)):
             channel = self.channels[numbers[(self._turn + step) % len(numbers)]]
+            piece = channel.next_output()
             if channel.changed:
                 channel.changed = False
                 out += self._json(frames.STATE, channel.state())
-            piece = channel.next_output()
             if piece:
                 stream, offset, data = piece
                 out += self._encode(frames.OUTPUT, data, channel=channel.number, stream=stream, offset=offset)
@@ -295,6 +295,7 @@ class Agent:
             channel.sent = max(channel.journal.lo, min(have, channel.journal.hi))
             channel.controlled = False
             channel.credit = 0
+            channel.lead_told = True  # by the HELLO that follows
             channel.changed = False
             channel.in_ack_due = False
 
@@ -308,6 +309,7 @@ class Agent:
     def _flow(self, channel, frame):
         credit, flags = frames.FLOW_BODY.unpack(frame.payload)
         channel.credit = credit
+        channel.lead_told = False
         channel.controlled = bool(flags & frames.CONTROLLED)
         channel.exit_acked = bool(flags & frames.EXIT_ACKED)
         channel.released = max(channel.released, min(frame.offset, channel.journal.hi))

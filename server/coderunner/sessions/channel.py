@@ -58,6 +58,12 @@ class Channel:
         self.cache.append(stream, data[known:])
         return True
 
+    def take_oldest(self, offset: int) -> None:
+        """Where the agent's journal begins.  Beyond our cache, there is no output to wait for before it."""
+        self.oldest = max(self.oldest, offset)
+        if self.oldest > self.cache.hi:
+            self.cache.reset(self.oldest)
+
     def advance(self, phase: str, offset: int) -> State | None:
         """A phase only moves forward; the message to tell of it."""
         if _ORDER[phase] < _ORDER[self.phase] or (phase == self.phase and self.started):

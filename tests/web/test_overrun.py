@@ -1,0 +1,31 @@
+"""A terminal that ran on while nobody was there, for longer than its journal: a gap tells exactly what is gone."""
+
+from __future__ import annotations
+
+from coderunner.core import messages as m
+from tests.harness import attach, docker, eventually, session
+
+LINES = 400_000
+CODE = f"input()\nfor i in range({LINES}): print('%07d' % i)\nopen('done', 'w').close()"
+
+
+async def test_a_terminal_that_overran_its_journal_goes_on_behind_the_gap(server):
+    async with session(server, keep=True) as client:
+        await client.run(1, CODE, mode="tty")
+        await client.wait(lambda: client.channel(1).states)
+        await client.input(1, b"\n")
+        client.acks = False
+        client.drop()
+        await client.closed()
+    first = client.channels[1].hi
+    name = f"coderunner-{client.opened.session}"
+    await eventually(lambda: "main.py" not in docker("top", name), 60, "the end of the program")
+    async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
+        channel = await back.ended(1, 30)
+        whole = b"\r\n" + b"".join(b"%07d\r\n" % i for i in range(LINES))
+        assert channel.exit.offset == len(whole)
+        for gap in channel.gaps:
+            assert first <= gap.from_ < gap.to <= len(whole) - (1 << 20)
+        assert channel.hi == len(whole)
+        await back.send(m.Close())
+        await back.closed()
