@@ -75,14 +75,16 @@ def docker(*words: str) -> str:
     return done.stdout
 
 
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Looks until the condition is true; its value.  AssertionError after ``seconds``."""
+def wait_until(
+    condition: Callable[[], Any], seconds: float, what: str, why: Callable[[], str] = lambda: ""
+) -> Any:
+    """Looks until the condition is true; its value.  AssertionError after ``seconds``, with ``why``."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what} {why()}"
         time.sleep(0.02)
 
 

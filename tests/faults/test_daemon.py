@@ -1,0 +1,156 @@
+"""The engine's own death and return: killed and restarted, with live-restore and without.
+
+With an engine of the test's own, in a network namespace of its own: no bridge of this machine's is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from coderunner.core import messages as m
+from tests.harness import docker, eventually, running_server, session, wait_until
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
+
+LINES = 3000
+COUNT = f"import time\nfor i in range({LINES}):\n    print('%06d' % i, flush=True)\n    time.sleep(.002)\n"
+
+
+class Daemon:
+    """dockerd over a containerd of its own, as a distribution runs the two: each dies by itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "engine.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+        settings = folder / "containerd.toml"
+        settings.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        command = [
+            "containerd", "--config", str(settings), "--root", str(folder / "c-root"),
+            "--state", str(folder / "c-state"), "--address", str(folder / "containerd.sock"),
+        ]  # fmt: skip
+        with (folder / "containerd.log").open("ab") as log:
+            self.containerd = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def start(self, *, live_restore: bool) -> None:
+        command = [
+            "unshare", "--net", "dockerd", "--host", f"unix://{self.socket}",
+            "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
+            "--pidfile", str(self.folder / "pid"), "--containerd", str(self.folder / "containerd.sock"),
+            "--bridge", "none", "--iptables=false", "--ip-masq=false",
+            f"--live-restore={str(live_restore).lower()}",
+        ]  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        wait_until(self.answers, 40, "the engine's answer", self.last_words)
+
+    def last_words(self) -> str:
+        return (self.folder / "log").read_text()[-1500:]
+
+    def answers(self) -> bool:
+        done = subprocess.run(
+            ["docker", "-H", f"unix://{self.socket}", "version"], capture_output=True, timeout=20, check=False
+        )
+        return done.returncode == 0
+
+    def end(self, number: int) -> None:
+        """Signals the daemon alone; with live-restore its containers and their shims go on."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(40)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(40)
+        self.containerd.terminate()
+        self.containerd.wait(40)
+        # What a killed daemon left: shims and mounts.
+        subprocess.run(["pkill", "-KILL", "-f", str(self.folder)], check=False)
+        mounts = Path("/proc/self/mounts").read_text()
+        for line in reversed(re.findall(rf"^\S+ ({re.escape(str(self.folder))}\S*)", mounts, re.MULTILINE)):
+            subprocess.run(["umount", "-l", line], check=False, capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory, server):
+    """An engine with the image of Bash in it, stopped."""
+    one = Daemon(tmp_path_factory.mktemp("d"))
+    image = re.findall(r"image=(coderunner/python:\w+)", server.log.read_text())[-1]
+    try:
+        one.start(live_restore=True)
+        save = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+        subprocess.run(
+            ["docker", "-H", f"unix://{one.socket}", "load", "-q"],
+            stdin=save.stdout, check=True, timeout=120, capture_output=True,
+        )  # fmt: skip
+        assert save.wait(10) == 0
+        one.end(signal.SIGTERM)
+        yield one
+    finally:
+        one.close()
+
+
+def settings(daemon: Daemon) -> dict[str, str]:
+    return {"DOCKER_HOST": f"unix://{daemon.socket}", "LANGUAGES": "python", "WARM_MAX": "1"}
+
+
+def forget(daemon: Daemon) -> None:
+    """The test's server looks for its containers with this machine's engine; these are elsewhere."""
+    found = docker("-H", f"unix://{daemon.socket}", "ps", "-aq").split()
+    assert found == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_with_live_restore_a_session_does_not_notice(daemon, tmp_path, how):
+    daemon.start(live_restore=True)
+    try:
+        with running_server(tmp_path, **settings(daemon)) as server:
+            async with session(server) as client:
+                await client.run(1, COUNT)
+                await client.until(1, "000200")
+                daemon.end(how)
+                await eventually(lambda: server.ask("api/ready")[0] == 503, 20, "not ready")
+                daemon.start(live_restore=True)
+                await eventually(lambda: server.ask("api/ready")[0] == 200, 20, "ready again")
+                channel = await client.ended(1, 60)
+                assert bytes(channel.data) == b"".join(b"%06d\n" % i for i in range(LINES))
+                assert (channel.exit.reason, channel.exit.code) == ("exited", 0)
+                assert (await client.result(2, "print('goes on')")).text == "goes on\n"
+            await eventually(lambda: server.stats()["queue"]["active"] == 0, 20, "the slot given back")
+        forget(daemon)
+    finally:
+        daemon.end(signal.SIGTERM)
+
+
+async def test_without_live_restore_the_end_is_told_and_the_server_recovers(daemon, tmp_path):
+    daemon.start(live_restore=False)
+    try:
+        with running_server(tmp_path, **settings(daemon)) as server:
+            async with session(server, keep=True) as client:
+                await client.run(1, "print('up', flush=True)\nimport time; time.sleep(100)")
+                await client.until(1, "up")
+                daemon.end(signal.SIGTERM)
+                daemon.start(live_restore=False)
+                channel = await client.ended(1, 40)
+                assert channel.exit.reason == "engine_lost"
+                assert await client.closed() == 1000
+                assert [x.reason for x in client.messages if isinstance(x, m.Closed)] == ["engine_lost"]
+            await eventually(lambda: server.stats()["queue"]["active"] == 0, 40, "the slot given back")
+            async with session(server) as client:
+                assert (await client.result(1, "print('new')")).text == "new\n"
+        forget(daemon)
+    finally:
+        daemon.end(signal.SIGTERM)
+
+
+def test_it_needs_root():
+    assert os.geteuid() == 0, "run these tests as root: they start a container engine of their own"
