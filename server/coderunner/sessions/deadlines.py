@@ -38,7 +38,9 @@ class Deadlines:
         self._warned.discard("idle_timeout")
 
     def attach(self) -> None:
+        """Who comes now has been told nothing yet."""
         self._detached = None
+        self._warned.clear()
 
     def detach(self, now: float) -> None:
         self._detached = now

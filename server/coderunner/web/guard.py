@@ -24,7 +24,8 @@ def host_name(header: str) -> str:
     """The name in a Host header, without its port, in small letters."""
     header = header.strip().lower()
     if header.startswith("["):
-        return header[1:].partition("]")[0]
+        name, bracket, _ = header[1:].partition("]")
+        return name if bracket else header
     return header.rpartition(":")[0] if ":" in header else header
 
 
@@ -43,7 +44,10 @@ def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
         return True
     if origin in settings.allowed_origins:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.strip().lower()
 
 
@@ -94,10 +98,15 @@ def visitor(settings: Settings, request: web.BaseRequest, protocols: list[str]) 
     raise Unauthenticated("the credential is not known here; leave it out, or ask for a new one")
 
 
-def _credential(request: web.BaseRequest, protocols: list[str]) -> bytes | None:
+def bearer(request: web.BaseRequest) -> str:
+    """The token of an Authorization header; the empty text where there is none."""
     header = request.headers.get("Authorization", "")
-    if header.lower().startswith("bearer "):
-        return header[7:].strip().encode()
+    return header[7:].strip() if header.lower().startswith("bearer ") else ""
+
+
+def _credential(request: web.BaseRequest, protocols: list[str]) -> bytes | None:
+    if bearer(request):
+        return bearer(request).encode()
     for protocol in protocols:
         if protocol.startswith(BEARER):
             encoded = protocol[len(BEARER) :]

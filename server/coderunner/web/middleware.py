@@ -7,6 +7,8 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from coderunner.errors import CodeRunnerError
+from coderunner.logs import fields
 from coderunner.web import guard
 from coderunner.web.keys import PARTS
 
@@ -33,7 +35,7 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
             raise web.HTTPForbidden(text="this origin may not connect: see ALLOWED_ORIGINS\n")
         return await handler(request)
     try:
-        response = await handler(request)
+        response = await _answered(request, handler)
     except web.HTTPException as error:
         error.headers.update(HEADERS)
         raise
@@ -41,3 +43,18 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     if request.path.startswith("/static/"):
         response.headers["Cache-Control"] = "no-cache"
     return response
+
+
+STATUS = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """An error of ours as JSON, as the WebSocket would tell it, with the status that belongs to its close."""
+    try:
+        return await handler(request)
+    except CodeRunnerError as error:
+        log.info("request refused", extra=fields(path=request.path, code=error.code))
+        document = {"error": {"code": error.code, "message": error.message, "retryable": error.retryable}}
+        status = STATUS.get(error.close or 0, 400 if error.close is None else 500)
+        headers = {"Retry-After": str(max(1, error.retry_after_ms // 1000))} if error.retry_after_ms else {}
+        return web.json_response(document, status=status, headers=headers)

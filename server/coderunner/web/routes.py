@@ -12,6 +12,8 @@ from aiohttp import web
 
 import coderunner
 from coderunner.core.languages import Language
+from coderunner.sessions import workspace
+from coderunner.web import guard
 from coderunner.web.keys import PARTS, SOCKETS, Parts
 from coderunner.web.middleware import guard_requests
 from coderunner.web.stats import queue_stats
@@ -37,6 +39,7 @@ def application(parts: Parts) -> web.Application:
             web.get("/api/ready", ready),
             web.get("/api/queue-stats", stats),
             web.get("/api/languages", languages),
+            web.get("/api/sessions/{session}/archive", archive),
             web.static("/static", parts.static, append_version=False),
         ]
     )
@@ -102,6 +105,23 @@ async def languages(request: web.Request) -> web.Response:
         state = parts.catalog.state(name)
         rows.append({**document, "status": state.status, "message": state.message})
     return _json({"languages": rows})
+
+
+async def archive(request: web.Request) -> web.StreamResponse:
+    """The workspace of a live session as a zip; the session's token is the bearer."""
+    session, _ = request.app[PARTS].registry.find(request.match_info["session"], guard.bearer(request))
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "application/zip",
+            "Content-Disposition": f'attachment; filename="{session.language.name}-project.zip"',
+            "Cache-Control": "no-store",
+        }
+    )
+    await response.prepare(request)
+    async for piece in workspace.archive(session.container.link):
+        await response.write(piece)
+    await response.write_eof()
+    return response
 
 
 def _document(parts: Parts, language: Language) -> dict[str, Any]:

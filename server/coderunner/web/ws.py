@@ -8,6 +8,7 @@ that way is bounded by its attachment and by a rate.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Mapping
@@ -47,6 +48,7 @@ MAX_PIPELINED = 256  # frames behind `open`
 # A program's full speed is about 1,100 acks a second; a person's, with a mouse, a few hundred frames.
 FRAMES_PER_SECOND = 4000
 FRAMES_BURST = 8000
+FRAMES_A_TURN = 64  # then others have theirs, even where more frames wait
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -114,6 +116,7 @@ class Connection:
         self._outstanding = 0
         self._tokens = float(FRAMES_BURST)
         self._refilled = asyncio.get_running_loop().time()
+        self._first_due = self._refilled + FIRST_MESSAGE_SECONDS  # of `open` or `attach`, whatever else comes
         self._waiter: asyncio.Task[None] | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -156,17 +159,19 @@ class Connection:
     # --- in ----------------------------------------------------------------------------------------------
 
     async def _read(self, visitor: Visitor) -> None:
-        first = True
+        turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
+            if next(turns) == 0:
+                await asyncio.sleep(0)
+            settled = self._attachment is not None or self._opening is not None
             try:
-                async with asyncio.timeout(FIRST_MESSAGE_SECONDS if first else None):
+                async with asyncio.timeout_at(None if settled else self._first_due):
                     frame = await self._socket.receive()
             except TimeoutError:
                 raise NoFirstMessage("send `open` or `attach` first") from None
             self._outstanding = 0
             match frame.type:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
-                    first = False
                     self._spend()
                     self._take(frame.data, visitor)
                 case aiohttp.WSMsgType.PING:
@@ -238,6 +243,7 @@ class Connection:
     # --- opening and attaching ---------------------------------------------------------------------------
 
     def _open(self, message: m.Open, visitor: Visitor) -> None:
+        self._first_due = asyncio.get_running_loop().time() + FIRST_MESSAGE_SECONDS
         if self._session_id is not None:
             raise BadMessage("`open` belongs to /ws; this address is for `attach`")
         self._opening = self._parts.registry.open(message, visitor)
