@@ -57,7 +57,7 @@ make_bundle() {
   fi
   find_node
   step "installing the web client's libraries"
-  npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null >.run/npm.log 2>&1 || {
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >.run/npm.log 2>&1 || {
     tail -n 12 .run/npm.log >&2
     die "npm could not install what package-lock.json names. The first start needs a package registry in reach;" \
       "for a machine without one see docs/air-gapped.md."
