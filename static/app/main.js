@@ -63,7 +63,7 @@ function drawLanguages() {
   if (!language) return;
   $('language-name').textContent = language.title;
   $('language-dot').dataset.tone = TONES[language.status] ?? 'none';
-  $('language-text').textContent = [language.title, language.version].filter(Boolean).join(' ');
+  $('language-text').textContent = language.version?.startsWith(language.title) ? language.version : `${language.title} ${language.version ?? ''}`;
   const ready = language.status === 'ready';
   $('run').disabled = !ready && !program.running;
   $('run').title = ready ? '' : `${language.title} is not ready yet`;

@@ -1,6 +1,6 @@
 // A terminal that shows one channel: what comes is drawn and acked when drawn, what is typed is sent, the end is
 // told below. The terminal and the channel know nothing of each other.
-import { ending, duration } from '../core/ending.js';
+import { ending, seconds } from '../core/ending.js';
 import { problem } from '../core/problem.js';
 import { Emitter } from '../core/events.js';
 import { announce } from './announce.js';
@@ -143,7 +143,7 @@ export class Screen extends Emitter {
     this.emit('state');
     const words = { asked: 'Starting', compiling: 'Compiling', running: 'Running', exited: 'Ending' }[channel.phase];
     if (!words) return;
-    const draw = () => this.#tell('busy', words, channel.phase === 'running' && Date.now() - this.#began > 2000 ? [duration(Math.floor((Date.now() - this.#began) / 1000) * 1000).replace(/\.0+ s/, ' s')] : []);
+    const draw = () => this.#tell('busy', words, channel.phase === 'running' && Date.now() - this.#began > 2000 ? [seconds(Date.now() - this.#began)] : []);
     if (channel.request === null) this.#tell('busy', words); // it began before this page: nobody here knows when
     else {
       draw();

@@ -1,5 +1,5 @@
 // What the page says about its session: the status line, the banners, the card while waiting.
-import { duration, sessionOver } from '../core/ending.js';
+import { seconds, sessionOver } from '../core/ending.js';
 import { banner, clearBanner } from './banners.js';
 import { $ } from './dom.js';
 
@@ -72,10 +72,10 @@ export class Status {
       const { position, eta_ms: eta, deadline_ms: deadline, at } = session.place;
       const left = eta === null ? null : Math.max(0, eta - (Date.now() - at));
       const patience = Math.max(0, deadline - (Date.now() - at));
-      const soon = left === null ? '' : `About ${duration(Math.max(1000, Math.round(left / 1000) * 1000)).replace('.00', '')}. `;
+      const soon = left === null ? '' : `About ${seconds(Math.max(1000, left))}. `;
       return {
         title: position <= 1 ? 'You are next' : `You are number ${position} in the queue`,
-        detail: `${soon}Your program starts by itself. The place is kept for ${duration(Math.round(patience / 1000) * 1000).replace('.00', '')} more at most.`,
+        detail: `${soon}Your program starts by itself. The place is kept for ${seconds(patience)} more at most.`,
         leave: 'Leave the queue',
       };
     }
@@ -105,7 +105,7 @@ export class Status {
       return;
     }
     banner('link', {
-      title: 'Connection lost. Reconnecting …', detail: 'Your program runs on, and nothing is lost.',
+      title: 'Connection lost. Reconnecting …', detail: this.#desk.program.running ? 'Your program runs on.' : '',
       action: { label: 'Try now', act: () => session.hurry() },
     });
   }

@@ -17,6 +17,8 @@ const QUERIES = [
 ];
 const COLOUR_QUERIES = [4, 10, 11, 12];
 
+const open = (uri) => window.open(uri, '_blank', 'noopener,noreferrer');
+
 /** Events: `input` bytes, `size` {cols, rows}. `quiet()` says whether what is parsed now must not be answered. */
 export class TerminalView extends Emitter {
   #host;
@@ -34,6 +36,7 @@ export class TerminalView extends Emitter {
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
       fontSize: textSize,
       lineHeight: 1.15,
+      linkHandler: { activate: (_event, uri) => open(uri), allowNonHttpProtocols: false },
       minimumContrastRatio: 4.5,
       screenReaderMode: screenReader,
       scrollback: SCROLLBACK,
@@ -42,7 +45,7 @@ export class TerminalView extends Emitter {
     });
     this.term.loadAddon(this.#fit);
     this.term.loadAddon(new Unicode11Addon());
-    this.term.loadAddon(new WebLinksAddon((_event, uri) => window.open(uri, '_blank', 'noopener,noreferrer')));
+    this.term.loadAddon(new WebLinksAddon((_event, uri) => open(uri)));
     this.term.unicode.activeVersion = '11';
     this.term.open(host);
     this.term.textarea.setAttribute('aria-label', label);

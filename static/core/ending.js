@@ -33,6 +33,9 @@ export function duration(ms) {
   return hours ? `${hours} h ${minutes} min` : `${minutes} min ${seconds % 60} s`;
 }
 
+/** Like duration, for what passes while one reads it: whole seconds. */
+export const seconds = (ms) => duration(Math.round(ms / 1000) * 1000).replace(/\.0+ s$/, ' s').replace(/^0 ms$/, '0 s');
+
 export function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   const units = ['KB', 'MB', 'GB'];

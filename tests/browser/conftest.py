@@ -31,11 +31,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_tab(browser: Browser, server: Server) -> Iterator[Callable[..., Tab]]:
-    """Opens tabs, each in a browser profile of its own unless ``beside`` another.  At the end their sessions are
-    closed, and their consoles were clean."""
+    """Opens tabs, each in a browser profile of its own unless ``beside`` another.
+
+    At the end their sessions are closed, and their consoles were clean.
+    """
     tabs: list[Tab] = []
 
-    def open_one(url: str | None = None, *, beside: Tab | None = None, load: bool = True, **options: Any) -> Tab:
+    def open_one(
+        url: str | None = None, *, beside: Tab | None = None, load: bool = True, **options: Any
+    ) -> Tab:
         if beside is None:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -16,8 +16,8 @@ CHUNK = 16_384
 class CuttingProxy:
     """Passes bytes between a browser and the server.
 
-    ``cut()`` breaks all connections; ``closed`` True refuses new ones; with ``life`` (least, most) each connection
-    breaks in the middle of what the server sends, after a number of bytes drawn from there.
+    ``cut()`` breaks all connections; ``closed`` True refuses new ones; with ``life`` (least, most) each
+    connection breaks in the middle of what the server sends, after a number of bytes drawn from there.
     """
 
     def __init__(self, url: str) -> None:
@@ -99,7 +99,9 @@ class CuttingProxy:
                             far.sendall(data)
                             continue
                         passed += len(data)
-                        if self.life is not None and passed > self.life[0] + drawn * (self.life[1] - self.life[0]):
+                        if self.life is not None and passed > self.life[0] + drawn * (
+                            self.life[1] - self.life[0]
+                        ):
                             near.sendall(data[: len(data) // 2])
                             return self._reset(pair)
                         near.sendall(data)

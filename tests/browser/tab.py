@@ -11,7 +11,7 @@ from playwright.sync_api import ConsoleMessage, Page
 
 SECONDS = 20
 VIOLATIONS = """addEventListener('securitypolicyviolation', (event) => console.error(
-  `policy violated: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"""
+  `policy violated: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));"""
 
 
 class Tab:
@@ -50,7 +50,7 @@ class Tab:
         return self.page.evaluate(expression, argument)
 
     def until(self, expression: str, *, seconds: float = SECONDS) -> Any:
-        """Until a JavaScript expression is true; its value.  (The page's policy forbids Playwright's own way.)"""
+        """Until a JavaScript expression is true; its value.  (Playwright's own breaks the policy.)"""
         deadline = time.monotonic() + seconds
         while True:
             value = self.get(expression)
@@ -86,7 +86,7 @@ class Tab:
 
     def shell(self) -> Tab:
         self.page.click("#open-shell")
-        self.until("coderunner.screens.shell.channel?.phase === 'running' && coderunner.text('shell').includes('$')")
+        self.until("coderunner.screens.shell.running && coderunner.text('shell').includes('$')")
         return self
 
     def type(self, text: str) -> Tab:
@@ -113,7 +113,10 @@ class Tab:
 
     def ended(self, words: str, *, seconds: float = SECONDS) -> str:
         """Until the program has ended; the outcome, which begins with ``words``."""
-        self.until("['good', 'bad', 'plain'].includes(document.getElementById('outcome').dataset.tone)", seconds=seconds)
+        self.until(
+            "['good', 'bad', 'plain'].includes(document.getElementById('outcome').dataset.tone)",
+            seconds=seconds,
+        )
         outcome = self.outcome().strip(" ·")
         assert outcome.startswith(words), (outcome, self.text()[-800:])
         return outcome

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { duration, ending, sessionOver, size } from '../../static/core/ending.js';
+import { duration, ending, seconds, sessionOver, size } from '../../static/core/ending.js';
 import { problem } from '../../static/core/problem.js';
 
 const exit = (change = {}) => ({
@@ -45,6 +45,7 @@ test('what is not known is not said', () => {
 
 test('durations and sizes', () => {
   assert.deepEqual([0, 999, 1000, 59_949, 61_000, 3_660_000].map(duration), ['0 ms', '999 ms', '1.00 s', '59.9 s', '1 min 1 s', '1 h 1 min']);
+  assert.deepEqual([0, 400, 1000, 12_400, 58_600, 61_000].map(seconds), ['0 s', '0 s', '1 s', '12 s', '59 s', '1 min 1 s']);
   assert.deepEqual([0, 1023, 1536, 10 * 1024 ** 2, 1023.9 * 1024 ** 2, 5 * 1024 ** 3].map(size), ['0 B', '1023 B', '1.5 KB', '10 MB', '1.0 GB', '5.0 GB']);
 });
 
