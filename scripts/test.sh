@@ -10,7 +10,7 @@ ensure_tools() {
   have openssl || missing+=(openssl)
   have docker || missing+=(docker.io)
   # The browser tests' driver is a program that a bare Debian lacks a library for.
-  "$VENV"/lib/python3*/site-packages/playwright/driver/node --version >/dev/null 2>&1 || missing+=(libatomic1)
+  "$VENV/bin/python" -m playwright --version >/dev/null 2>&1 || missing+=(libatomic1)
   [ ${#missing[@]} = 0 ] || DO_NOT_START=1 apt_install "what the tests drive" "${missing[@]}"
 }
 
