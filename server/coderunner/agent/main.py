@@ -422,6 +422,8 @@ class Agent:
 
 def main():
     os.umask(0o022)
+    # The kernel spares PID 1 every signal that has no handler; Python's own for SIGINT would be one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     kernel.hide_memory()
     gc.collect()
     gc.freeze()  # forked supervisors share what is there now

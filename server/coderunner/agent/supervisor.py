@@ -23,7 +23,6 @@ from . import kernel, tree
 NICE = 10  # programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
 OOM_SCORE = 500  # programs go before the agent when memory is out
 _RESET = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
-_IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGUSR1")
 
 
 def expand(argv, spec):
@@ -67,8 +66,8 @@ def supervise(spec, stdio, report, go):
 
 def _settle(stdio, report, go):
     signal.set_wakeup_fd(-1)
-    for name in _IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _RESET:  # a program may signal it with any; the end of its tree is still to be told
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     keep = {*stdio, report, go}
