@@ -62,7 +62,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     )
     if not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
-    await socket.prepare(request)
+    try:
+        await socket.prepare(request)
+    except ConnectionError:
+        return web.Response()  # gone already, and nobody to tell: not a fault to be logged
     connection = Connection(parts, socket, request, request.match_info.get("session"))
     sockets = request.app[SOCKETS]
     sockets.add(connection)
