@@ -13,6 +13,7 @@ from pathlib import Path
 
 import coderunner
 from coderunner import app, config, declarations, logs
+from coderunner.attack import run as attacks
 from coderunner.config import Settings
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
@@ -65,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         "reap", help="remove containers whose deadline has passed, also while no server lives"
     )
     reaper.set_defaults(run=_reap)
+
+    attack = commands.add_parser("attack", help="attack a server of your own, and see what comes of it")
+    attack.add_argument("names", nargs="*", metavar="NAME", help="cases or groups, as fork* (default: all)")
+    attack.add_argument("--url", default="", help="where it is (default: PORT on this machine)")
+    attack.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
+    attack.add_argument("--list", action="store_true", help="print the cases and attack nothing")
+    attack.set_defaults(run=_attack)
     return parser
 
 
@@ -129,6 +137,11 @@ def _reap(arguments: argparse.Namespace) -> int:
 
     print(f"{asyncio.run(work())} containers removed")
     return 0
+
+
+def _attack(arguments: argparse.Namespace) -> int:
+    url = arguments.url or f"http://127.0.0.1:{_load(arguments).port}/"
+    return attacks.main(url, arguments.bearer, arguments.names, listing=arguments.list)
 
 
 if __name__ == "__main__":

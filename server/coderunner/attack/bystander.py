@@ -1,0 +1,150 @@
+"""An innocent user: types a key every 20 ms into a session of their own and notes how late each echo comes.
+
+A process of its own, so that the attacking client's work does not pass for the server's. It speaks lines of
+JSON on standard output, [when the key was typed, seconds until its echo], by the monotonic clock that all
+processes of a machine share; when its session is lost, {"lost": why}. It ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from coderunner.attack.case import Unexpected
+from coderunner.attack.stage import Stage
+from coderunner.core import messages as m
+from coderunner.core.codec import OutputFrame
+
+INTERVAL = 0.02
+PROGRAM = """
+import os, tty
+tty.setraw(0)
+os.write(1, b'ready')
+while data := os.read(0, 4096):
+    os.write(1, data)
+"""
+READY = len("ready")
+HOUR_MS = 3_600_000
+
+
+async def _type(stage: Stage) -> None:
+    typed: list[float] = []
+
+    def on_output(frame: OutputFrame) -> None:
+        now = time.monotonic()
+        for number in range(frame.offset - READY, frame.offset - READY + len(frame.payload)):
+            if 0 <= number < len(typed):
+                print(json.dumps([typed[number], now - typed[number]]), flush=True)
+
+    async with stage.session("python") as peer:
+        peer.on_output = on_output
+        await peer.run(1, PROGRAM, mode="tty", limits={"wall_ms": HOUR_MS})
+        await peer.shows(1, "ready")
+        peer.keep = False
+        print("{}", flush=True)
+        left = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+        while not left.done():
+            if peer.close_code is not None or peer.stream(1).exit is not None:
+                raise Unexpected(f"closed with {peer.close_code}, ended with {peer.stream(1).exit}")
+            typed.append(time.monotonic())
+            await peer.input(1, len(typed) - 1, b"k")
+            await asyncio.wait({left}, timeout=INTERVAL)
+
+
+async def _live(url: str, bearer: str) -> None:
+    try:
+        async with Stage(url, bearer) as stage:
+            await _type(stage)
+    except (Unexpected, OSError) as error:
+        print(json.dumps({"lost": str(error)}), flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Echo latencies in milliseconds."""
+
+    count: int
+    p50: float
+    p99: float
+    worst: float
+
+
+class Bystander:
+    """The process, from outside. Not bound to an event loop."""
+
+    def __init__(self, url: str, bearer: str = "") -> None:
+        self.lost: str | None = None
+        self._samples: list[tuple[float, float]] = []
+        self._news = threading.Condition()
+        self._ready = False
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "coderunner.attack.bystander"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([url, bearer]).encode() + b"\n")
+        self._process.stdin.flush()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Bystander:
+        with self._news:
+            self._news.wait_for(lambda: self._ready or self.lost, 60)
+        if not self._ready:
+            self.__exit__()
+            raise Unexpected(f"the bystander has no session: {self.lost}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(5)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            value = json.loads(line)
+            with self._news:
+                if isinstance(value, list):
+                    self._samples.append((value[0], value[1]))
+                elif "lost" in value:
+                    self.lost = value["lost"]
+                else:
+                    self._ready = True
+                self._news.notify_all()
+        with self._news:
+            self.lost = self.lost or "its process ended"
+            self._news.notify_all()
+
+    async def between(self, begin: float, end: float, *, patience: float = 10.0) -> Echo | None:
+        """The echoes of the keys typed in that time, once a later one is there; None when none came."""
+        await asyncio.to_thread(self._wait, end, patience)
+        with self._news:
+            late = sorted(seconds * 1000 for typed, seconds in self._samples if begin <= typed <= end)
+            answered = bool(self._samples) and self._samples[-1][0] > end
+            self._samples = [one for one in self._samples if one[0] > end]
+        if not late or not answered:
+            return None
+        return Echo(
+            len(late), late[len(late) // 2], late[min(len(late) - 1, len(late) * 99 // 100)], late[-1]
+        )
+
+    def _wait(self, end: float, patience: float) -> None:
+        with self._news:
+            self._news.wait_for(lambda: self.lost or (self._samples and self._samples[-1][0] > end), patience)
+
+
+if __name__ == "__main__":
+    asyncio.run(_live(*json.loads(sys.stdin.readline())))

@@ -1,0 +1,50 @@
+"""A case: an attack, what must come of it, and how to carry it out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coderunner.attack.stage import Stage
+
+Script = Callable[["Stage"], Awaitable[str]]
+UNTRIED = "untried: "
+
+
+class Unexpected(Exception):
+    """What a case waited for did not come; the text says what was seen instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`script` carries the attack out and answers in a few words what was seen: one of `expected`, or the
+    attack got through. An answer that begins with "untried: " says why it could not be tried here."""
+
+    name: str
+    group: str
+    attacks: str
+    expected: tuple[str, ...]
+    script: Script
+
+    def holds(self, seen: str) -> bool:
+        return seen in self.expected or seen.startswith(UNTRIED)
+
+
+class Group:
+    """Collects the client scripts of one module."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cases: list[Case] = []
+
+    def case(self, name: str, attacks: str, *expected: str) -> Callable[[Script], Script]:
+        def add(script: Script) -> Script:
+            self.add(name, attacks, script, *expected)
+            return script
+
+        return add
+
+    def add(self, name: str, attacks: str, script: Script, *expected: str) -> None:
+        self.cases.append(Case(name, self.name, attacks, expected, script))

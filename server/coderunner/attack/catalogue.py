@@ -1,0 +1,35 @@
+"""All cases, in the order in which they are carried out."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+
+from coderunner.attack import programs
+from coderunner.attack.case import Case
+from coderunner.attack.clients import (
+    crowds,
+    files,
+    flow,
+    frames,
+    handshake,
+    messages,
+    neighbours,
+    phases,
+    sessions,
+    streams,
+)
+
+MODULES = (handshake, frames, messages, files, sessions, flow, streams, phases, neighbours, crowds)
+
+
+def cases(patterns: Sequence[str] = ()) -> list[Case]:
+    """Those whose name or group fits one of the patterns (as `fork*`); all without patterns."""
+    found = [*programs.load(), *(case for module in MODULES for case in module.GROUP.cases)]
+    if not patterns:
+        return found
+    return [one for one in found if any(_fits(one, pattern) for pattern in patterns)]
+
+
+def _fits(case: Case, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(case.name, pattern) or fnmatch.fnmatchcase(case.group, pattern)

@@ -1,0 +1,1 @@
+"""Hostile clients, by what they attack."""

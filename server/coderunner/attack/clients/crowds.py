@@ -1,0 +1,123 @@
+"""Very many clients, most of which want nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+
+from coderunner.attack import raw
+from coderunner.attack.case import UNTRIED, Group, Unexpected
+from coderunner.attack.client import Peer
+from coderunner.attack.programs import describe
+from coderunner.attack.stage import Stage
+from coderunner.core import messages as m
+
+GROUP = Group("crowds")
+_SERVED = "exited 0: served"
+
+
+async def _served(stage: Stage) -> str:
+    """A newcomer gets a session and runs a program."""
+    async with stage.session() as peer:
+        return describe(await peer.result(1, "print('served')"))
+
+
+def _room(wanted: int) -> str:
+    """Why this machine cannot open that many sockets; empty when it can."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted + 100 <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted + 100, hard))
+        soft = wanted + 100
+    return "" if soft >= wanted + 100 else f"{UNTRIED}at most {soft} open files here"
+
+
+@GROUP.case("idle-connections", "the server, by 1,000 connections that say nothing", _SERVED)
+async def _idle(stage: Stage) -> str:
+    if short := _room(1000):
+        return short
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(10):
+            opening = [_upgrade(stage, stack) for _ in range(100)]
+            await asyncio.gather(*opening)
+        return await _served(stage)
+
+
+async def _upgrade(stage: Stage, stack: contextlib.AsyncExitStack) -> None:
+    plug = await stack.enter_async_context(raw.connect(stage.url))
+    await plug.send(raw.request(stage.url, "ws", stage.headers))
+    status = await plug.status(20)
+    if status not in (101, 429, 503):
+        raise Unexpected(f"HTTP {status}")
+
+
+@GROUP.case("half-open-handshakes", "the server, by 500 handshakes that never end", _SERVED)
+async def _half_open(stage: Stage) -> str:
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(500):
+            plug = await stack.enter_async_context(raw.connect(stage.url))
+            await plug.send(raw.request(stage.url, "ws", stage.headers)[:-2])
+        return await _served(stage)
+
+
+@GROUP.case("nothing-but-connections", "the server, by 500 connections without a request", _SERVED)
+async def _connections(stage: Stage) -> str:
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(500):
+            await stack.enter_async_context(raw.connect(stage.url))
+        return await _served(stage)
+
+
+@GROUP.case(
+    "opens-at-once", "slots and queue, by 300 openings at once", "300 answered, then exited 0: served"
+)
+async def _opens(stage: Stage) -> str:
+    before = (await stage.stats())["queue"]
+    peers: list[Peer] = []
+    try:
+        for _ in range(300):
+            peer = await stage.connected()
+            peers.append(peer)
+            await peer.send(m.Open("python", peer.client, limits={"pids": 64}))
+
+        async def answer(peer: Peer) -> bool:
+            kinds = (m.Queued, m.Opened, m.ErrorMessage)
+            await peer.wait(lambda: any(isinstance(one, kinds) for one in peer.messages), 30, "an answer")
+            return True
+
+        answered = sum(await asyncio.gather(*(answer(peer) for peer in peers)))
+        for peer in peers:
+            with contextlib.suppress(ConnectionError):
+                await peer.send(m.Close())
+    finally:
+        await asyncio.gather(*(peer.leave() for peer in peers))
+    async with asyncio.timeout(30):
+        while (await stage.stats())["queue"]["active"] > before["active"]:
+            await asyncio.sleep(0.05)
+    return f"{answered} answered, then {await _served(stage)}"
+
+
+@GROUP.case(
+    "watchers", "a session, by 100 that watch its flood and acknowledge nothing", "every byte as it was"
+)
+async def _watchers(stage: Stage) -> str:
+    code = "for i in range(60_000): print('%07d' % i)"
+    async with stage.session() as peer, contextlib.AsyncExitStack() as stack:
+        assert peer.opened
+        for _ in range(100):
+            watcher = await stack.enter_async_context(stage.attach(peer.opened, role="watch"))
+            watcher.acks = watcher.keep = False
+        stream = await peer.result(1, code, 40)
+        exact = bytes(stream.data) == b"".join(b"%07d\n" % number for number in range(60_000))
+        return "every byte as it was" if exact else f"{len(stream.data)} bytes"
+
+
+@GROUP.case(
+    "questions", "the server, by 2,000 requests for its figures", "2000 answered, then exited 0: served"
+)
+async def _questions(stage: Stage) -> str:
+    answered = 0
+    for _ in range(20):
+        answers = await asyncio.gather(*(stage.get("api/queue-stats") for _ in range(100)))
+        answered += sum(status in (200, 429, 503) for status, _ in answers)
+    return f"{answered} answered, then {await _served(stage)}"

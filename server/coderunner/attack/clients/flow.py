@@ -1,0 +1,205 @@
+"""Flow control, by clients that lie about what they have or send more than they may."""
+
+from __future__ import annotations
+
+import asyncio
+
+from coderunner.attack.case import Group, Unexpected
+from coderunner.attack.programs import aftermath, describe
+from coderunner.attack.stage import Stage
+from coderunner.core import messages as m
+
+GROUP = Group("flow")
+_SLEEP = "import time; time.sleep(60)"
+_WAIT = "print('up', flush=True); import time; time.sleep(60)"
+
+
+@GROUP.case("ack-ahead", "the window, by an ack of what was never sent", "ack_ahead, held at 262144")
+async def _ahead(stage: Stage) -> str:
+    async with stage.session() as peer:
+        peer.acks = False
+        await peer.run(1, "while True: print('x' * 100)")
+        stream = peer.stream(1)
+        await peer.wait(lambda: stream.hi >= 262_144, 15, "a full window")
+        await peer.send(m.Ack(1, 1 << 40))
+        code = await peer.error()
+        await peer.send(m.Ack(1, 10))  # backwards, or hardly on, is no error
+        await peer.send(m.Ack(1, 0))
+        await asyncio.sleep(0.3)
+        held = stream.hi - 10
+        peer.acks = True
+        await peer.send(m.Kill(1))
+        await peer.send(m.Ack(1, stream.hi))
+        await peer.ended(1)
+        return f"{code}, held at {held}" + await aftermath(peer)
+
+
+@GROUP.case("exit-acked-before-it-came", "the record of an end, by its ack ahead of time", "exited 0: done")
+async def _exit_ahead(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.run(1, "import time; time.sleep(.3); print('done')")
+        await peer.wait(lambda: peer.stream(1).states, 10, "start")
+        await peer.send(m.Ack(1, 0, exit=True))
+        return describe(await peer.ended(1)) + await aftermath(peer)
+
+
+@GROUP.case("input-flood", "memory, by input that nobody reads", "input_overflow, killed KILL")
+async def _flood(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.run(1, _SLEEP)
+        for number in range(256):
+            await peer.input(1, number * 65536, b"x" * 65536)
+        code = await peer.error()
+        await peer.send(m.Kill(1))
+        return f"{code}, {describe(await peer.ended(1))}" + await aftermath(peer)
+
+
+@GROUP.case(
+    "input-flood-on-a-terminal",
+    "memory, by input to a terminal that nobody reads",
+    "input_overflow, killed KILL: up",
+)
+async def _flood_tty(stage: Stage) -> str:
+    code = "import os,time,tty; tty.setraw(0); os.write(1, b'up'); time.sleep(60)"
+    async with stage.session() as peer:
+        await peer.run(1, code, mode="tty")
+        await peer.shows(1, "up")
+        for number in range(64):
+            await peer.input(1, number * 65536, b"x\n" * 32768)
+        error = await peer.error()
+        await peer.send(m.Kill(1))
+        return f"{error}, {describe(await peer.ended(1))}" + await aftermath(peer)
+
+
+@GROUP.case("input-gap", "the order of input, by bytes from the future", "input_gap expected 0, bad_frame")
+async def _gap(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.run(1, _SLEEP)
+        await peer.wait(lambda: peer.stream(1).states, 10, "start")
+        await peer.input(1, 1 << 50, b"x")
+        error = await peer.next(m.ErrorMessage)
+        await peer.socket.send_bytes(b"\x02\x00\x00\x01" + b"\xff" * 8 + b"x")
+        return f"{error.code} expected {error.expected}, {await peer.error()}" + await aftermath(peer)
+
+
+@GROUP.case("input-of-wrong-kind", "the reader of binary frames", "bad_frame x 5, no_channel")
+async def _kind(stage: Stage) -> str:
+    async with stage.session() as peer:
+        for data in (
+            b"",
+            b"\x02",
+            b"\x01\x01" + bytes(10) + b"x",
+            b"\x02\x09" + bytes(10) + b"x",
+            b"\xff" * 11,
+        ):
+            await peer.socket.send_bytes(data)
+        codes = [await peer.error() for _ in range(5)]
+        await peer.input(9, 0, b"x")
+        seen = f"bad_frame x {codes.count('bad_frame')}, {await peer.error()}"
+        return seen + await aftermath(peer)
+
+
+@GROUP.case(
+    "eof-twice-and-ahead", "the end of input, told again, ahead and on a terminal", "exited 0: 3, bad_message"
+)
+async def _eof(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.run(1, "import sys; print(len(sys.stdin.read()))")
+        for _ in range(3):
+            await peer.send(m.Eof(1, 3))
+        await peer.input(1, 0, b"abc")
+        await peer.input(1, 3, b"too late")
+        await peer.send(m.Eof(1, 3))
+        first = describe(await peer.ended(1))
+        await peer.run(2, _SLEEP, mode="tty")
+        await peer.send(m.Eof(2, 0))
+        return f"{first}, {await peer.error()}" + await aftermath(peer)
+
+
+@GROUP.case(
+    "resize-of-every-kind", "the terminal's size: nothing, negative, enormous", "2x2 2x2 1000x1000 alive"
+)
+async def _resize(stage: Stage) -> str:
+    code = (
+        "import os\nwhile True: input(); s = os.get_terminal_size(); print('is', f'{s.columns}x{s.lines}.')"
+    )
+    async with stage.session() as peer:
+        await peer.run(1, code, mode="tty")
+        seen = []
+        for number, size in enumerate((0, -5, 10**9)):
+            await peer.text(f'{{"type":"resize","channel":1,"cols":{size},"rows":{size}}}')
+            await peer.input(1, number, b"\n")
+            await peer.wait(lambda number=number: peer.stream(1).text.count("is ") > number, 10, "a size")  # type: ignore[misc]
+            await peer.wait(lambda number=number: peer.stream(1).text.count(".") > number, 10, "a size")  # type: ignore[misc]
+            seen.append(peer.stream(1).text.split("is ")[-1].split(".")[0])
+        return " ".join(seen) + " alive" + await aftermath(peer)
+
+
+@GROUP.case("resize-storm", "agent and program, by 1,000 changes of size in a flood of output", "killed KILL")
+async def _storm(stage: Stage) -> str:
+    code = "import signal\nsignal.signal(signal.SIGWINCH, lambda *a: None)\nwhile True: print('x' * 70)"
+    async with stage.session() as peer:
+        peer.keep = False
+        await peer.run(1, code, mode="tty")
+        await peer.wait(lambda: peer.stream(1).hi > 100_000, 15, "a flood")
+        for number in range(1000):
+            await peer.send(m.Resize(1, 20 + number % 100, 5 + number % 50))
+        await peer.send(m.Ping(1))
+        await peer.next(m.Pong)
+        await peer.send(m.Kill(1))
+        return describe(await peer.ended(1)) + await _clean(stage, peer.opened)
+
+
+async def _clean(stage: Stage, opened: m.Opened | None) -> str:
+    """The aftermath, seen by another socket that keeps what it reads."""
+    assert opened
+    async with stage.attach(opened) as other:
+        return await aftermath(other)
+
+
+@GROUP.case("signal-storm", "agent and program, by 2,000 signals", "killed KILL: up")
+async def _signals(stage: Stage) -> str:
+    code = (
+        "import signal,time\nfor n in ('USR1','WINCH','INT'): signal.signal(getattr(signal,'SIG'+n), signal.SIG_IGN)\n"
+        "print('up', flush=True)\ntime.sleep(60)"
+    )
+    async with stage.session() as peer:
+        await peer.run(1, code)
+        await peer.shows(1, "up")
+        for _ in range(1000):
+            await peer.send(m.Signal(1, "USR1"))
+            await peer.send(m.Signal(1, "INT"))
+        await peer.send(m.Kill(1))
+        return describe(await peer.ended(1)) + await aftermath(peer)
+
+
+@GROUP.case(
+    "run-storm", "the session, by 300 programs that nobody waits for", "at most 8 at once, the rest told"
+)
+async def _runs(stage: Stage) -> str:
+    async with stage.session() as peer:
+        for number in range(100, 400):
+            await peer.send(m.Run(number, "pipe", entry="none.py"))
+        await peer.send(m.Ping(1))
+        await peer.next(m.Pong, 20)
+
+        def answered() -> bool:
+            told = {one.channel for one in peer.messages if isinstance(one, m.ErrorMessage)}
+            ended = {number for number, stream in peer.streams.items() if stream.exit}
+            return len(told | ended) == 300
+
+        await peer.wait(answered, 30, "an answer to each")
+        codes = {one.code for one in peer.messages if isinstance(one, m.ErrorMessage)}
+        if not codes <= {"channel_limit", "channels_busy"}:
+            raise Unexpected(f"answered with {codes}")
+        return "at most 8 at once, the rest told" + await aftermath(peer)
+
+
+@GROUP.case("number-used-again", "the record of a channel, by its number", "exited 0: first")
+async def _number(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.result(1, "print('first')")
+        await peer.run(1, "print('second')")
+        await peer.send(m.Ping(1))
+        await peer.next(m.Pong)
+        return describe(peer.stream(1)) + await aftermath(peer)

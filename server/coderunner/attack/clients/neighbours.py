@@ -1,0 +1,223 @@
+"""What one session can do to another on the same machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from coderunner.attack.case import Group, Unexpected
+from coderunner.attack.client import Peer
+from coderunner.attack.programs import aftermath, describe
+from coderunner.attack.stage import Stage
+from coderunner.core import messages as m
+
+GROUP = Group("neighbours")
+_BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+_SPIN = "import os\nos.fork()\nwhile True: pass"
+
+
+async def _hog(stage: Stage, hog: str, victim: str) -> str:
+    """The last line of the victim's program, run while another session hogs."""
+    async with stage.session() as one, stage.session() as two:
+        await one.run(1, hog + "\nprint('hogging', flush=True)\nimport time; time.sleep(60)")
+        await one.wait(lambda: "hogging" in one.stream(1).text or one.stream(1).exit, 20, "the hog")
+        return (await two.result(1, victim)).last_line
+
+
+@GROUP.case("inotify-hog", "the neighbours' inotify watches", "inotify works")
+async def _inotify(stage: Stage) -> str:
+    hog = """
+import ctypes
+libc = ctypes.CDLL(None)
+import os
+for number in range(300):
+    if libc.inotify_init() < 0: break
+descriptor = number and 3
+os.makedirs("w", exist_ok=True)
+for number in range(5000):
+    try: os.mkdir(f"w/{number}")
+    except OSError: break
+    for descriptor in range(3, 20): libc.inotify_add_watch(descriptor, f"w/{number}".encode(), 0xfff)
+"""
+    victim = """
+import ctypes
+libc = ctypes.CDLL(None)
+made = [libc.inotify_init() for _ in range(20)]
+print("inotify works" if min(made) >= 0 and libc.inotify_add_watch(made[0], b".", 2) >= 0 else made)
+"""
+    return await _hog(stage, hog, victim)
+
+
+@GROUP.case("pipe-hog", "the neighbours' pipe buffers", "pipes of 1 MiB")
+async def _pipe(stage: Stage) -> str:
+    hog = """
+import fcntl, os
+kept = []
+try:
+    for _ in range(450):
+        kept.append(os.pipe())
+        try: fcntl.fcntl(kept[-1][1], 1031, 1 << 20)
+        except OSError: pass
+except OSError: pass
+"""
+    victim = """
+import fcntl, os
+reader, writer = os.pipe()
+print("pipes of", fcntl.fcntl(writer, 1031, 1 << 20) >> 20, "MiB")
+"""
+    return await _hog(stage, hog, victim)
+
+
+@GROUP.case("queue-hog", "the neighbours' message queues, semaphores and queued signals", "all there")
+async def _queues(stage: Stage) -> str:
+    hog = """
+import ctypes, os, signal
+libc = ctypes.CDLL(None)
+for number in range(40000):
+    if libc.semget(0, 200, 0o600) < 0: break
+for number in range(40000):
+    if libc.msgget(0, 0o600) < 0: break
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+for number in range(200000):
+    if libc.sigqueue(os.getpid(), signal.SIGRTMIN, ctypes.c_void_p(1)) < 0: break
+"""
+    victim = """
+import ctypes, os, signal
+libc = ctypes.CDLL(None)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+seen = [libc.semget(0, 5, 0o600) >= 0, libc.msgget(0, 0o600) >= 0,
+        all(libc.sigqueue(os.getpid(), signal.SIGRTMIN, ctypes.c_void_p(1)) == 0 for _ in range(50))]
+print("all there" if all(seen) else seen)
+"""
+    return await _hog(stage, hog, victim)
+
+
+@GROUP.case("neighbour-files", "the files and processes of a live neighbour", "nothing of it")
+async def _files(stage: Stage) -> str:
+    mark = "mark-of-a-neighbour"
+    async with stage.session() as one, stage.session() as two:
+        await one.run(
+            1, f"for p in ('/workspace/{mark}', '/tmp/{mark}', '/dev/shm/{mark}'): open(p, 'w').write('{mark}')\n"
+            "print('up', flush=True); import time; time.sleep(60)"
+        )  # fmt: skip
+        await one.shows(1, "up")
+        look = f"""
+import os
+found = []
+for root, folders, names in os.walk("/"):
+    folders[:] = [n for n in folders if (root, n) not in (("/", "proc"), ("/", "sys"))]
+    found += [n for n in names if n == {mark!r}]
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for link in ("cwd", "root"):
+        try: found += [n for n in os.listdir(f"/proc/{{pid}}/{{link}}/") if n == {mark!r}]
+        except OSError: pass
+    try: found += [pid] if {mark!r} in open(f"/proc/{{pid}}/cmdline").read() else []
+    except OSError: pass
+print(*found or ["nothing of it"])
+"""
+        return (await two.result(1, look)).last_line
+
+
+@GROUP.case(
+    "persistence", "the next session, by files, shared memory and processes of the one before", "nothing left"
+)
+async def _persistence(stage: Stage) -> str:
+    leave = """
+import os, subprocess
+for path in ("/tmp/left", "/dev/shm/left", "/var/tmp/left", "/workspace/left", "/run/left", "/dev/mqueue/left"):
+    try: open(path, "w").close()
+    except OSError: pass
+if os.fork() == 0:
+    os.setsid()
+    os.execvp("sleep", ["sleep", "6161"])
+"""
+    look = """
+import glob, os
+found = glob.glob("/**/left", recursive=False) + [p for d in ("/tmp", "/dev/shm", "/var/tmp", "/workspace", "/run") for p in glob.glob(d + "/left")]
+found += os.popen("ps -eo args").read().count("sleep 6161") * ["sleep"]
+print(*found or ["nothing left"])
+"""
+    async with stage.session() as one:
+        await one.result(1, leave)
+    seen = set()
+    for _ in range(3):
+        async with stage.session() as two:
+            seen.add((await two.result(1, look)).last_line)
+    return " / ".join(sorted(seen))
+
+
+async def _many(stage: Stage, stack: contextlib.AsyncExitStack, most: int) -> list[Peer]:
+    """As many sessions as the server gives to one client, at most these."""
+    queue = (await stage.stats())["queue"]
+    free = queue["maxConcurrent"] - queue["active"]
+    found = []
+    for _ in range(min(most, free)):
+        try:
+            found.append(await stack.enter_async_context(stage.session()))
+        except Unexpected as error:
+            if "too_many_sessions" not in str(error):
+                raise
+            break
+    return found
+
+
+async def _everywhere(stage: Stage, code: str, limits: dict[str, int]) -> str:
+    """The same program in ten sessions at once: why it ended in all of them, and what came after."""
+    async with contextlib.AsyncExitStack() as stack:
+        peers = await _many(stage, stack, 10)
+        await asyncio.gather(*(peer.run(1, code, limits=limits) for peer in peers))
+        streams = await asyncio.gather(*(peer.ended(1, 40) for peer in peers))
+        reasons = {stream.exit.reason for stream in streams if stream.exit}
+        after = {await aftermath(peer) for peer in peers}
+        return " / ".join(sorted(reasons)) + " in all" + "".join(sorted(after))
+
+
+@GROUP.case("fork-bombs-ten-at-once", "the machine, by fork bombs in ten sessions", "wall_timeout in all")
+async def _bombs(stage: Stage) -> str:
+    return await _everywhere(stage, _BOMB, {"wall_ms": 1500})
+
+
+@GROUP.case("spinners-ten-at-once", "the machine's processors, by ten busy sessions", "wall_timeout in all")
+async def _spinners(stage: Stage) -> str:
+    return await _everywhere(stage, _SPIN, {"wall_ms": 1500})
+
+
+@GROUP.case("memory-bombs-ten-at-once", "the machine's memory, by memory bombs in ten sessions", "oom in all")
+async def _memory(stage: Stage) -> str:
+    return await _everywhere(stage, "x = bytearray(1 << 30)", {})
+
+
+@GROUP.case(
+    "supervisor-of-another-channel", "another program of the same session, by its supervisor", "signaled: up"
+)
+async def _supervisor(stage: Stage) -> str:
+    kill = """
+import os, signal
+own = os.getppid()
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    with open(f"/proc/{pid}/stat") as file: parent = int(file.read().rpartition(")")[2].split()[1])
+    if parent == 1 and int(pid) != own: os.kill(int(pid), signal.SIGKILL)
+"""
+    async with stage.session() as peer:
+        await peer.run(1, "print('up', flush=True); import time; time.sleep(60)")
+        await peer.shows(1, "up")
+        killer = await peer.result(2, kill)
+        assert killer.exit
+        if killer.exit.reason != "exited":
+            raise Unexpected(f"the killer: {describe(killer)}")
+        return describe(await peer.ended(1)) + await aftermath(peer)
+
+
+@GROUP.case(
+    "session-closed-under-a-bomb",
+    "the end of a session, by a fork bomb that does not want it",
+    "session_closed, closed with 1000",
+)
+async def _closed(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.run(1, _BOMB)
+        await asyncio.sleep(0.5)
+        await peer.send(m.Close())
+        code = await peer.closed(20)
+        end = peer.stream(1).exit
+        return f"{end.reason if end else 'no end'}, closed with {code}"

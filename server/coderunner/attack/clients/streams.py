@@ -1,0 +1,296 @@
+"""Output that floods, that nobody reads, or that pretends to be something else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+
+from coderunner.agent import frames
+from coderunner.attack.case import Group
+from coderunner.attack.client import Peer
+from coderunner.attack.programs import aftermath, describe
+from coderunner.attack.stage import Stage
+from coderunner.core import codec
+from coderunner.core import messages as m
+
+GROUP = Group("streams")
+_FLOOD = "import os\nwhile True: os.write(1, b'0123456789abcde\\n' * 4096)"
+_COUNT = "import sys\nfor i in range({n}): sys.stdout.write('%07d\\n' % i)"
+_ECHO = "import os,tty\ntty.setraw(0)\nos.write(1,b'ready')\nwhile d := os.read(0,64): os.write(1,d)"
+QUICK_MS = 500.0
+
+
+def _numbers(count: int) -> bytes:
+    return b"".join(b"%07d\n" % number for number in range(count))
+
+
+async def _verbatim(stage: Stage, data: bytes, *, mode: str = "pipe", cut: bool = False) -> str:
+    """A program that writes exactly these bytes, from a file; whether they arrive as they are."""
+    code = (
+        "import os\n"
+        + ("import tty; tty.setraw(0)\n" if mode == "tty" else "")
+        + "d = open('data', 'rb').read()\nwhile d: d = d[os.write(1, d[:4000]):]"
+    )
+    async with stage.session(files=(m.File("data", data),)) as peer:
+        await peer.run(1, code, mode=mode)
+        if cut:
+            return await _cut(stage, peer, data)
+        stream = await peer.ended(1)
+        return _same(stream.data, data) + await aftermath(peer)
+
+
+async def _cut(stage: Stage, peer: Peer, data: bytes) -> str:
+    """Leaves without a word and comes back, four times on the way."""
+    assert peer.opened
+    stream = peer.stream(1)
+    await peer.wait(lambda: stream.hi, 10, "output")
+    peer.drop()
+    await peer.closed()
+    for goal in (len(data) // 5, len(data) // 2, len(data) * 4 // 5):
+        async with stage.attach(peer.opened, client=peer.client, go_on=peer) as other:
+            await other.wait(lambda goal=goal: stream.hi >= goal, 20, "output")  # type: ignore[misc]
+            other.drop()
+            await other.closed()
+    async with stage.attach(peer.opened, client=peer.client, go_on=peer) as other:
+        await other.ended(1)
+        return _same(stream.data, data) + await aftermath(other)
+
+
+def _same(got: bytes | bytearray, sent: bytes) -> str:
+    return "every byte as it was" if bytes(got) == sent else f"{len(got)} bytes of {len(sent)}, or others"
+
+
+def _imitations() -> bytes:
+    """Frames of the agent, by every kind, generation and an obvious seed or two."""
+    parts = [frames.MAGIC * 50]
+    for seed in (0, 1):
+        for generation in (0, 1, 2):
+            for kind in range(1, 24):
+                parts.append(
+                    frames.encode(
+                        kind, generation, b'{"channel":1,"phase":"exited"}', channel=1, offset=7, seed=seed
+                    )
+                )
+    parts.append(
+        frames.encode_message(frames.REPLY, 1, {"id": 1, "error": {"code": "internal", "message": "x"}})
+    )
+    return b"".join(parts) * 20
+
+
+@GROUP.case(
+    "imitates-agent-frames",
+    "the server, by output that looks like the agent's frames",
+    "every byte as it was",
+)
+async def _agent(stage: Stage) -> str:
+    return await _verbatim(stage, _imitations())
+
+
+@GROUP.case(
+    "imitates-agent-frames-around-reattaches", "the same, while the client leaves and comes back",
+    "every byte as it was",
+)  # fmt: skip
+async def _agent_cut(stage: Stage) -> str:
+    return await _verbatim(stage, _imitations(), cut=True)
+
+
+@GROUP.case(
+    "imitates-control-messages",
+    "the client, by output that looks like the server's messages",
+    "every byte as it was",
+)
+async def _control(stage: Stage) -> str:
+    end = m.Exit(
+        1, code=0, signal=None, reason="exited", limits_hit=(), left_behind=0,
+        usage=m.Usage(1, 1, 1, 1), offset=3,
+    )  # fmt: skip
+    texts = [codec.encode_server(one) for one in (end, m.Closed("client"), m.Gap(1, 0, 9, None))]
+    data = "".join(texts).encode() + codec.encode_output(1, 1, 0, b"x") + codec.encode_input(1, 0, b"x")
+    return await _verbatim(stage, data * 200)
+
+
+@GROUP.case(
+    "terminal-sequences", "terminals, by clipboard, title, query and answer sequences: bytes that the server passes on",
+    "every byte as it was",
+)  # fmt: skip
+async def _sequences(stage: Stage) -> str:
+    data = (
+        b"\x1b]52;c;cm0gLXJmIH4K\x07\x1b]0;title\x07\x1b[21t\x1b[6n\x1b[c\x1b[>c\x1bP$qm\x1b\\\x1b]10;?\x07"
+        b"\x1b[?1049h\x1b[?1000h\x1b[?2004h\x1b[5n\x1b]8;;http://evil.example\x07x\x1b]8;;\x07\x1bc\x05\x1bZ"
+    )
+    return await _verbatim(stage, data * 50, mode="tty")
+
+
+@GROUP.case(
+    "every-byte", "the path of output, by every byte there is, also on a terminal", "every byte as it was x 2"
+)
+async def _every(stage: Stage) -> str:
+    data = bytes(range(256)) * 64 + b"\xff\xfe\xf0\x9f" * 64
+    seen = [await _verbatim(stage, data, mode=mode) for mode in ("pipe", "tty")]
+    return f"{seen[0]} x 2" if seen[0] == seen[1] else " / ".join(seen)
+
+
+@GROUP.case(
+    "flood-read", "server and engine, by endless output that is read", "flowed, killed KILL within 1 s"
+)
+async def _read(stage: Stage) -> str:
+    async with stage.session() as peer:
+        peer.keep = False
+        await peer.run(1, _FLOOD)
+        await peer.wait(lambda: peer.stream(1).hi > 8 << 20, 30, "8 MiB")
+        return f"flowed, {await _killed(peer, 1)}"
+
+
+async def _killed(peer: Peer, channel: int) -> str:
+    """Kills it, and says how soon the server knew that it was gone, whatever output was still on its way."""
+    began = time.monotonic()
+    await peer.send(m.Kill(channel))
+    stream = peer.stream(channel)
+    await peer.wait(lambda: any(one.phase == "exited" for one in stream.states), 10, "the state exited")
+    seconds = time.monotonic() - began
+    if not peer.acks:
+        peer.acks = True
+        await peer.send(m.Ack(channel, stream.hi))
+    await peer.ended(channel)
+    assert stream.exit
+    return f"{stream.exit.reason} {stream.exit.signal} " + (
+        "within 1 s" if seconds < 1.0 else f"in {seconds:.1f} s"
+    )
+
+
+@GROUP.case(
+    "flood-not-acknowledged",
+    "memory, by endless output that is never acknowledged",
+    "held at 262144, killed KILL within 1 s",
+)
+async def _unacked(stage: Stage) -> str:
+    async with stage.session() as peer:
+        peer.acks = False
+        await peer.run(1, _FLOOD)
+        await peer.wait(lambda: peer.stream(1).hi >= 262_144, 15, "a full window")
+        await asyncio.sleep(0.3)
+        return f"held at {peer.stream(1).hi}, {await _killed(peer, 1)}" + await aftermath(peer)
+
+
+@GROUP.case(
+    "flood-to-a-reader-that-stalls", "memory, by a socket that is not read any more",
+    "another socket kills it: killed KILL",
+)  # fmt: skip
+async def _stalled(stage: Stage) -> str:
+    async with stage.session() as peer:
+        assert peer.opened
+        await peer.run(1, _FLOOD)
+        await peer.run(2, _FLOOD, mode="tty", entry="second.py")
+        await peer.wait(lambda: peer.stream(1).hi and peer.stream(2).hi, 15, "output")
+        peer.stall()
+        for _ in range(50):
+            await peer.send(m.Ping(1))
+        async with stage.attach(peer.opened) as other:
+            other.keep = False
+            await other.next(m.Attached)
+            await other.send(m.Kill(1))
+            await other.send(m.Kill(2))
+            first, second = await other.ended(1), await other.ended(2)
+            assert first.exit
+            assert second.exit
+            await other.send(m.Close())
+            await other.closed()
+            alike = first.exit.reason == second.exit.reason == "killed"
+            return "another socket kills it: " + (describe(first) if alike else f"{first.exit} {second.exit}")
+
+
+@GROUP.case(
+    "flood-to-nobody", "what a pipe wrote while nobody was attached: it waits, and nothing is lost",
+    "every byte as it was",
+)  # fmt: skip
+async def _nobody(stage: Stage) -> str:
+    async with stage.session() as peer:
+        assert peer.opened
+        await peer.run(1, _COUNT.format(n=400_000))
+        await peer.wait(lambda: peer.stream(1).hi, 10, "output")
+        peer.drop()
+        await peer.closed()
+        await asyncio.sleep(0.5)
+        async with stage.attach(peer.opened, client=peer.client, go_on=peer) as other:
+            stream = await other.ended(1, 40)
+            return _same(stream.data, _numbers(400_000)) + await aftermath(other)
+
+
+@GROUP.case(
+    "terminal-flood-to-nobody", "what a terminal wrote while nobody was attached: the gap is told, the rest is exact",
+    "1 gap, then every byte as it was",
+)  # fmt: skip
+async def _terminal_nobody(stage: Stage) -> str:
+    count = 300_000
+    async with stage.session() as peer:
+        assert peer.opened
+        await peer.run(1, "import tty; tty.setraw(0)\n" + _COUNT.format(n=count), mode="tty")
+        await peer.wait(lambda: peer.stream(1).hi, 10, "output")
+        peer.drop()
+        await peer.closed()
+        async with stage.attach(peer.opened, role="watch") as look:
+            look.acks = look.keep = False
+            await look.wait(lambda: _over(look), 30, "the end of the program")
+        async with stage.attach(peer.opened, client=peer.client, go_on=peer) as other:
+            stream = await other.ended(1, 40)
+            gap = stream.gaps[0] if stream.gaps else m.Gap(1, 0, 0, None)
+            tail = bytes(stream.data[gap.from_ :]) if stream.gaps else bytes(stream.data)
+            return f"{len(stream.gaps)} gap, then {_same(tail, _numbers(count)[gap.to :])}" + await aftermath(
+                other
+            )
+
+
+def _over(peer: Peer) -> bool:
+    phases = [state.phase for state in peer.stream(1).states]
+    phases += [view.phase for one in peer.messages if isinstance(one, m.Attached) for view in one.channels]
+    return "exited" in phases
+
+
+@GROUP.case("eight-floods", "one session, by eight channels that flood at once", "all flow, killed x 8")
+async def _eight(stage: Stage) -> str:
+    async with stage.session() as peer:
+        peer.keep = False
+        for channel in range(1, 9):
+            await peer.run(channel, _FLOOD, mode="tty" if channel % 2 else "pipe")
+        await peer.wait(
+            lambda: all(peer.stream(n).hi > 300_000 for n in range(1, 9)), 30, "output of all eight"
+        )
+        for channel in range(1, 9):
+            await peer.send(m.Kill(channel))
+        ends = [(await peer.ended(channel)).exit for channel in range(1, 9)]
+        return f"all flow, killed x {sum(1 for end in ends if end and end.reason == 'killed')}"
+
+
+@GROUP.case("echo-beside-a-flood", "the echo of one channel, by the flood of another of its session", "quick")
+async def _beside(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.run(2, _ECHO, mode="tty", entry="echo.py")
+        await peer.shows(2, "ready")
+        await peer.run(1, _FLOOD)
+        await peer.wait(lambda: peer.stream(1).hi > 1 << 20, 20, "a flood")
+        late = []
+        for number in range(40):
+            began = time.monotonic()
+            await peer.input(2, number, b"k")
+            await peer.wait(lambda number=number: peer.stream(2).hi > 5 + number, 10, "an echo")  # type: ignore[misc]
+            late.append((time.monotonic() - began) * 1000)
+        await peer.send(m.Kill(1))
+        await peer.ended(1)
+        p95 = sorted(late)[37]
+        return "quick" if p95 < QUICK_MS else f"{p95:.0f} ms"
+
+
+@GROUP.case("errors-and-output-mixed", "the order of two streams, by a flood on both", "both exact")
+async def _mixed(stage: Stage) -> str:
+    code = "import os\nfor i in range(20000):\n    os.write(1, b'o%06d\\n' % i); os.write(2, b'e%06d\\n' % i)"
+    out: dict[int, hashlib._Hash] = {1: hashlib.sha256(), 2: hashlib.sha256()}
+    async with stage.session() as peer:
+        peer.on_output = lambda frame: out[frame.stream].update(frame.payload)
+        await peer.result(1, code)
+        exact = [
+            out[stream].digest()
+            == hashlib.sha256(b"".join(b"%c%06d\n" % (letter, i) for i in range(20000))).digest()
+            for stream, letter in ((1, ord("o")), (2, ord("e")))
+        ]
+        return "both exact" if all(exact) else f"exact: {exact}"

@@ -1,0 +1,149 @@
+"""A WebSocket by hand, for frames that no library would send."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import ssl
+import struct
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import urlsplit
+
+from coderunner.attack.case import Unexpected
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+_MASK = b"\x11\x22\x33\x44"
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bool = True, length: int = -1
+) -> bytes:
+    """A client's frame. `length` is what its header claims where that is not the payload's."""
+    size = len(payload) if length < 0 else length
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    bit = mask << 7
+    if size < 126:
+        head += bytes([bit | size])
+    elif size < 65536:
+        head += struct.pack(">BH", bit | 126, size)
+    else:
+        head += struct.pack(">BQ", bit | 127, size)
+    if not mask:
+        return head + payload
+    key = (_MASK * (len(payload) // 4 + 1))[: len(payload)]
+    hidden = int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")
+    return head + _MASK + hidden.to_bytes(len(payload), "big")
+
+
+class Raw:
+    """A TCP (or TLS) connection to the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        """Writes it; what the server refuses to read any more is lost without a word."""
+        with contextlib.suppress(ConnectionError):
+            self._writer.write(data)
+            async with asyncio.timeout(20):
+                await self._writer.drain()
+
+    async def status(self, seconds: float = 10) -> int:
+        """The status of the next HTTP answer; 0 when the server hung up without one."""
+        try:
+            async with asyncio.timeout(seconds):
+                head = await self._reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return 0
+        except TimeoutError:
+            raise Unexpected(f"no HTTP answer in {seconds:g} s") from None
+        return int(head.split(None, 2)[1])
+
+    async def receive(self) -> tuple[int, bytes]:
+        """(opcode, payload) of the next frame."""
+        first, second = await self._reader.readexactly(2)
+        size = second & 127
+        if size == 126:
+            (size,) = struct.unpack(">H", await self._reader.readexactly(2))
+        elif size == 127:
+            (size,) = struct.unpack(">Q", await self._reader.readexactly(8))
+        return first & 15, await self._reader.readexactly(size)
+
+    async def until(self, text: bytes, seconds: float = 10) -> bytes:
+        """The next frame that holds this text."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    _, payload = await self.receive()
+                    if text in payload:
+                        return payload
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+            raise Unexpected(f"no frame with {text!r}: {type(error).__name__}") from None
+
+    async def close_code(self, seconds: float = 15) -> int:
+        """The code that the server closes with; 1006 when it just hung up."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    opcode, payload = await self.receive()
+                    if opcode == CLOSE:
+                        return int.from_bytes(payload[:2], "big") if payload else 1005
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return 1006
+        except TimeoutError:
+            raise Unexpected(f"not closed in {seconds:g} s") from None
+
+    def close(self) -> None:
+        self._writer.transport.abort()
+
+
+def request(url: str, path: str, headers: Mapping[str, str], *, method: str = "GET") -> bytes:
+    """An upgrade request; an empty value leaves a header out."""
+    parts = urlsplit(url)
+    usual = {
+        "Host": parts.netloc,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+        "Sec-WebSocket-Protocol": "coderunner.v1",
+    }
+    lines = [f"{method} {parts.path}{path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in {**usual, **headers}.items() if value]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str) -> AsyncIterator[Raw]:
+    """Connected, and nothing said yet."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(
+            parts.hostname,
+            parts.port or (443 if secure else 80),
+            ssl=ssl.create_default_context() if secure else None,
+            limit=1 << 20,
+        )
+    one = Raw(reader, writer)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+@contextlib.asynccontextmanager
+async def websocket(
+    url: str, path: str = "ws", headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Raw]:
+    """Upgraded, and greeted by the server."""
+    async with connect(url) as one:
+        await one.send(request(url, path, headers or {}))
+        status = await one.status()
+        if status != 101:
+            raise Unexpected(f"HTTP {status}")
+        await one.until(b'"hello"')
+        yield one

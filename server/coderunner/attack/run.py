@@ -1,0 +1,123 @@
+"""Carries cases out, one after the other, beside a bystander, and tells what came of each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from coderunner.attack import catalogue
+from coderunner.attack.bystander import Bystander, Echo
+from coderunner.attack.case import Case, Unexpected
+from coderunner.attack.stage import Stage
+
+LONGEST_SECONDS = 50.0
+SHORTEST_SECONDS = 0.12  # so that there are echoes to measure
+_WIDTHS = (34, 44, 56)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`echo`: the bystander's latencies while it went on; None when no echo came any more."""
+
+    case: Case
+    seen: str
+    seconds: float
+    echo: Echo | None
+
+    @property
+    def holds(self) -> bool:
+        return self.case.holds(self.seen) and self.echo is not None
+
+
+async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Result:
+    """Carries one case out. It leaves nothing behind, whatever happens."""
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS), Stage(url, bearer) as stage:
+            seen = await case.script(stage)
+    except Unexpected as error:
+        seen = str(error)
+    except TimeoutError:
+        seen = f"no end in {LONGEST_SECONDS:g} s"
+    except (OSError, aiohttp.ClientError) as error:
+        seen = f"connection failed: {error!r}"
+    if time.monotonic() - began < SHORTEST_SECONDS:
+        await asyncio.sleep(SHORTEST_SECONDS)
+    ended = time.monotonic()
+    return Result(case, seen, ended - began, await bystander.between(began, ended))
+
+
+def row(result: Result) -> str:
+    expected = " or ".join(result.case.expected)
+    mark = "  " if result.holds else "! "
+    cells = [
+        _cut(text, width)
+        for text, width in zip((result.case.name, expected, result.seen), _WIDTHS, strict=True)
+    ]
+    return mark + "  ".join(cells) + "  " + _latency(result.echo)
+
+
+def heading() -> str:
+    names = ("case", "expected", "seen")
+    return (
+        "  "
+        + "  ".join(_cut(name, width) for name, width in zip(names, _WIDTHS, strict=True))
+        + "  echo p50/p99 ms"
+    )
+
+
+def _latency(echo: Echo | None) -> str:
+    return f"{echo.p50:6.1f} /{echo.p99:7.1f}" if echo else "none came"
+
+
+def _cut(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    return (text if len(text) <= width else text[: width - 1] + "…").ljust(width)
+
+
+def summary(results: Sequence[Result]) -> Iterable[str]:
+    """What did not hold, in full, and the figures of the whole."""
+    for one in results:
+        if not one.holds:
+            yield f"{one.case.name} ({one.case.attacks}): expected {' or '.join(one.case.expected)!r}, seen {one.seen!r}"
+            if one.echo is None:
+                yield f"{one.case.name}: the bystander's echo stopped"
+    worst = sorted((one for one in results if one.echo), key=lambda one: -(one.echo.p99 if one.echo else 0))[
+        :5
+    ]
+    held = sum(one.holds for one in results)
+    yield f"{held} of {len(results)} as expected in {sum(one.seconds for one in results):.0f} s"
+    yield "slowest echoes (p99): " + ", ".join(
+        f"{one.case.name} {one.echo.p99:.0f} ms" for one in worst if one.echo
+    )
+
+
+def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) -> int:
+    """The command; 0 when every case held."""
+    chosen = catalogue.cases(names)
+    if listing or not chosen:
+        for case in chosen:
+            print(f"{case.group:<12} {case.name:<36} {case.attacks}")
+        return 0 if chosen else 2
+    try:
+        with Bystander(url, bearer) as bystander:
+            results = asyncio.run(_all(chosen, url, bearer, bystander))
+    except Unexpected as error:
+        print(f"coderunner attack: {error}")
+        return 2
+    for line in summary(results):
+        print(line)
+    return 0 if all(one.holds for one in results) else 1
+
+
+async def _all(chosen: Sequence[Case], url: str, bearer: str, bystander: Bystander) -> list[Result]:
+    print(heading(), flush=True)
+    results = []
+    for case in chosen:
+        results.append(await perform(case, url, bearer, bystander))
+        print(row(results[-1]), flush=True)
+    return results
