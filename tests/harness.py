@@ -216,8 +216,10 @@ class Client:
     async def send_raw(self, text: str) -> None:
         await self.socket.send_str(text)
 
-    async def input(self, channel: int, data: bytes, *, offset: int | None = None) -> None:
-        """Sends input as the window allows."""
+    async def input(
+        self, channel: int, data: bytes, *, offset: int | None = None, piece: int = 16384
+    ) -> None:
+        """Sends input as the window allows, in frames of at most ``piece`` bytes."""
         one = self.channel(channel)
         if offset is not None:
             await self.socket.send_bytes(codec.encode_input(channel, offset, data))
@@ -228,10 +230,10 @@ class Client:
             if room <= 0:
                 await self.wait(lambda: one.in_ack + 65536 > one.sent, 30, "room for input")
                 continue
-            piece = bytes(view[: min(room, 16384)])
-            await self.socket.send_bytes(codec.encode_input(channel, one.sent, piece))
-            one.sent += len(piece)
-            view = view[len(piece) :]
+            part = bytes(view[: min(room, piece)])
+            await self.socket.send_bytes(codec.encode_input(channel, one.sent, part))
+            one.sent += len(part)
+            view = view[len(part) :]
 
     # --- receiving ---------------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ class Visitor:
                 self.balance.reconnects += 1
                 if asyncio.get_running_loop().time() > deadline:
                     raise AssertionError(f"{name}: not done in {PATIENCE} s: {error}") from None
-                await asyncio.sleep(self.chance.uniform(0.02, 0.2))
+                await asyncio.sleep(self.chance.uniform(0.0, 0.05))
 
     # --- what visitors do ----------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class Visitor:
                 await one.wait(lambda: channel.states, 20, "a state")
             # Again from what is known to have arrived; the server trims what it has.
             channel.sent = channel.in_ack
-            await one.input(number, data[channel.sent :])
+            await one.input(number, data[channel.sent :], piece=1024)
             await one.send(m.Eof(number, len(data)))
             await one.wait(lambda: channel.exit is not None, PATIENCE, "the exit")
 

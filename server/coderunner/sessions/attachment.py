@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MESSAGE_LIMIT = 1024
 FETCH_SIZE = 60_000
+FIRST_FRAME = 1024
 FLUSH_SECONDS = 2.0
 _GOING_AWAY = 1011
 
@@ -56,6 +57,7 @@ class Attachment:
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._turn = 0
+        self._sent = 0
         self._flush_until: float | None = None
 
     # --- what the session tells ----------------------------------------------------------------------
@@ -131,14 +133,17 @@ class Attachment:
             channel = channels[(self._turn + step) % len(channels)]
             cursor = self.cursor(channel)
             upto = min(channel.cache.hi, cursor.acked + flow.WINDOW)
+            # Frames begin small: over a line that breaks every few kilobytes, whole ones still get through.
+            most = min(flow.SEND_SIZE, FIRST_FRAME + self._sent)
             if cursor.sent < channel.cache.lo and cursor.room() > 0:
                 frame = await self._fetch(channel, cursor)
                 if frame is not None:
                     return frame
             elif cursor.sent < upto:
-                stream, data = channel.cache.read(cursor.sent, min(flow.SEND_SIZE, upto - cursor.sent))
+                stream, data = channel.cache.read(cursor.sent, min(most, upto - cursor.sent))
                 frame = codec.encode_output(channel.number, stream, cursor.sent, data)
                 cursor.sent += len(data)
+                self._sent += len(data)
                 return frame
             elif channel.exit is not None and not cursor.exit_sent and cursor.sent >= channel.exit.offset:
                 cursor.exit_sent = True
@@ -148,7 +153,7 @@ class Attachment:
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """What the server holds no more, from the agent; what that holds no more is a gap."""
         at = cursor.sent
-        most = min(FETCH_SIZE, cursor.room())
+        most = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
         try:
             found = await self.session.fetch(channel, at, most)
         except NoChannel:
@@ -165,6 +170,7 @@ class Attachment:
         if not found.data:
             return self._gap(channel, cursor, channel.cache.lo, None)
         cursor.sent += len(found.data)
+        self._sent += len(found.data)
         return codec.encode_output(channel.number, found.stream, at, found.data)
 
     def _gap(self, channel: Channel, cursor: Cursor, to: int, restore: str | None) -> str:
