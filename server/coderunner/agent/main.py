@@ -21,6 +21,7 @@ from .channel import Channel
 
 FLOOD_SECONDS = 0.001
 READS = 16  # a terminal gives at most 4 KiB at a time
+DEAF_SECONDS = 1.0
 MAX_ENDED = 32  # ended channels that are kept, however little they hold
 _IN, _OUT = 0, 1
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
@@ -48,6 +49,7 @@ class Agent:
         self._hello_due = False
         self._turn = 0
         self._flooded = 0.0
+        self._deaf_until = None  # an end of file is for ever ready to be read: look again later
         self._watched = {}
         self._epoll = select.epoll()
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -71,9 +73,13 @@ class Agent:
         now = time.monotonic()
         if self._attached and now - self._heard > flow.SILENCE_SECONDS:
             self._detach()
+        if self._deaf_until is not None and now >= self._deaf_until:
+            self._deaf_until = None
         moments = [when for channel in self._live() if (when := channel.tick(now)) is not None]
         if self._attached:
             moments.append(self._heard + flow.SILENCE_SECONDS + 0.05)
+        if self._deaf_until is not None:
+            moments.append(self._deaf_until)
         if not moments:
             return -1
         return max(0.0, min(moments) - now)
@@ -141,7 +147,9 @@ class Agent:
 
     def _register(self):
         """Ask epoll for exactly what can be used now."""
-        wanted = {_IN: (select.EPOLLIN, None), self._wake: (select.EPOLLIN, None)}
+        wanted = {self._wake: (select.EPOLLIN, None)}
+        if self._deaf_until is None:
+            wanted[_IN] = (select.EPOLLIN, None)
         if self._out:
             wanted[_OUT] = (select.EPOLLOUT, None)
         for channel in self._live():
@@ -244,8 +252,7 @@ class Agent:
         if not data:
             # Only the engine's own end brings this; the server's death does not (StdinOnce is false).
             self._detach()
-            self._epoll.unregister(_IN)
-            self._watched.pop(_IN, None)
+            self._deaf_until = time.monotonic() + DEAF_SECONDS
             return
         for frame in self._decoder.feed(data):
             self._take(frame)
