@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,14 +15,18 @@ from tests.harness import docker, wait_until
 
 def test_an_end_of_its_input_costs_no_processor(server):
     image = re.findall(r"image=(coderunner/python:\w+)", server.log.read_text())[-1]
-    # Without -i its standard input is at its end at once, as when the engine beneath it is gone.
-    name = docker("run", "-d", "--network", "none", "--label", "type=coderunner-test", image, *AGENT_COMMAND)
+    name = f"coderunner-test-{secrets.token_hex(4)}"
+    # The command closes its standard input behind itself, as an engine does that goes away beneath the agent.
+    command = ["docker", "run", "-i", "--name", name, "--network", "none", image, *AGENT_COMMAND]
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        pid = docker("inspect", "-f", "{{.State.Pid}}", name.strip()).strip()
+        wait_until(lambda: docker("ps", "-q", "--filter", f"name={name}"), 20, "the container")
+        pid = docker("inspect", "-f", "{{.State.Pid}}", name).strip()
         began = time.monotonic()
         wait_until(lambda: time.monotonic() - began > 2.5, 5, "a while")
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         assert used < 1.0  # its own start included; spinning took all of it
     finally:
-        docker("rm", "-f", name.strip())
+        docker("rm", "-f", name)
+        running.wait(20)
