@@ -24,6 +24,9 @@ if [ $# = 0 ]; then
   step "the web client's own tests"
   npm test --silent
 fi
+step "the languages' images"
+# Made before the tests, whose time is bounded; with the settings that the tests' servers have.
+"$VENV/bin/python" -m coderunner --env-file /dev/null images build
 step "pytest"
 export PATH=$PATH:/usr/sbin
 exec "$VENV/bin/python" -m pytest "$@"
