@@ -35,6 +35,7 @@ from coderunner.sessions.uids import Uids
 from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.workers import WorkerPool
 from coderunner.web.keys import SOCKETS, Parts
+from coderunner.web.middleware import ClientFaults
 from coderunner.web.routes import application
 
 log = logging.getLogger(__name__)
@@ -249,7 +250,11 @@ async def _adopt(
 
 
 async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, settings: Settings) -> str:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+    http_log = logging.getLogger("aiohttp.server")
+    faults = ClientFaults()
+    http_log.addFilter(faults)
+    stack.callback(http_log.removeFilter, faults)
+    runner = web.AppRunner(app, access_log=None, logger=http_log, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)

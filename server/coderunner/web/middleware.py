@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from coderunner.errors import CodeRunnerError
@@ -21,6 +22,17 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+class ClientFaults(logging.Filter):
+    """A request that is no HTTP is its sender's fault: one line of it, not a traceback as if it were ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError) or error.code >= 500:
+            return True
+        log.info("request refused", extra=fields(status=error.code, why=type(error).__name__))
+        return False
 
 
 @web.middleware
