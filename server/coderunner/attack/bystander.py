@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from coderunner.attack.case import Unexpected
 from coderunner.attack.stage import Stage
-from coderunner.core import messages as m
 from coderunner.core.codec import OutputFrame
 
 INTERVAL = 0.02

@@ -13,6 +13,7 @@ from coderunner.attack.clients import (
     flow,
     frames,
     handshake,
+    imitations,
     messages,
     neighbours,
     phases,
@@ -20,7 +21,19 @@ from coderunner.attack.clients import (
     streams,
 )
 
-MODULES = (handshake, frames, messages, files, sessions, flow, streams, phases, neighbours, crowds)
+MODULES = (
+    handshake,
+    frames,
+    messages,
+    files,
+    sessions,
+    flow,
+    imitations,
+    streams,
+    phases,
+    neighbours,
+    crowds,
+)
 
 
 def cases(patterns: Sequence[str] = ()) -> list[Case]:

@@ -14,13 +14,16 @@ from coderunner.attack.case import Unexpected
 from coderunner.core import codec
 from coderunner.core import messages as m
 
-INPUT_WINDOW = 65536
 T = TypeVar("T")
 M = TypeVar("M", bound=m.ServerMessage)
 
 
 def random_id() -> str:
     return secrets.token_urlsafe(16)
+
+
+def same(got: bytes | bytearray, sent: bytes) -> str:
+    return "every byte as it was" if bytes(got) == sent else f"{len(got)} bytes of {len(sent)}, or others"
 
 
 @dataclass(slots=True)
@@ -76,17 +79,6 @@ class Peer:
 
     async def input(self, channel: int, offset: int, data: bytes) -> None:
         await self.socket.send_bytes(codec.encode_input(channel, offset, data))
-
-    async def paste(self, channel: int, data: bytes) -> None:
-        """All of it, as the input window allows."""
-        stream, sent = self.stream(channel), 0
-        while sent < len(data):
-            await self.wait(lambda: stream.in_ack + INPUT_WINDOW > sent or stream.exit, 20, "room for input")
-            if stream.exit:
-                return
-            piece = data[sent : min(stream.in_ack + INPUT_WINDOW, sent + 16384)]
-            await self.input(channel, sent, piece)
-            sent += len(piece)
 
     async def run(
         self, channel: int, code: str, *, entry: str = "main.py", mode: str = "pipe", **fields: Any

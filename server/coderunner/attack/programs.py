@@ -1,9 +1,9 @@
 """Hostile programs, read from the tables in `programs/`, and how one is run.
 
-A table's case has `name`, `attacks`, `expect` (a text, or a list of them: any will do), `code`, and where they
-differ from the usual `language`, `entry`, `mode`, `args`, `env`, `limits`, `input` (typed when it began), `when`
-(an output to wait for) with `send` ("kill", or a signal's name), `shows` false where its last line is any, and
-`then`: the code of a second program in the same session, whose last line is shown as well.
+A table's case has `name`, `attacks`, `expect` (a text, or a list of them: any will do), `code`, and where
+they differ from the usual `language`, `entry`, `mode`, `args`, `env`, `limits`, `input` (typed when it
+began), `when` (an output to wait for) with `send` ("kill", or a signal's name), `shows` false where its last
+line is any, and `then`: the code of a second program in the same session, whose last line is shown as well.
 
 What is seen of a program: how it ended, the limits it hit, what it left behind, and its last line:
 `oom KILL +memory`, `exited 0 left 2: done`. When the session is of no use afterwards, `, session unusable`.

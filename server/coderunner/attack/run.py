@@ -83,7 +83,8 @@ def summary(results: Sequence[Result]) -> Iterable[str]:
     """What did not hold, in full, and the figures of the whole."""
     for one in results:
         if not one.holds:
-            yield f"{one.case.name} ({one.case.attacks}): expected {' or '.join(one.case.expected)!r}, seen {one.seen!r}"
+            expected = " or ".join(one.case.expected)
+            yield f"{one.case.name} ({one.case.attacks}): expected {expected!r}, seen {one.seen!r}"
             if one.echo is None:
                 yield f"{one.case.name}: the bystander's echo stopped"
     worst = sorted((one for one in results if one.echo), key=lambda one: -(one.echo.p99 if one.echo else 0))[

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -73,6 +75,7 @@ class Stage:
             finally:
                 if peer.close_code is None:
                     with contextlib.suppress(ConnectionError, Unexpected):
+                        await peer.send(m.Take())  # another of the case's sockets may have it
                         await peer.send(m.Close())
                         if await peer.closed(10) == 1000:
                             self.forget(peer)
@@ -109,6 +112,15 @@ class Stage:
     async def stats(self) -> dict[str, Any]:
         _, text = await self.get("api/queue-stats")
         return dict(json.loads(text))
+
+    async def settled(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> bool:
+        """Whether the figures of the server's queue become so in time."""
+        deadline = time.monotonic() + seconds
+        while not condition((await self.stats())["queue"]):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
 
     # --- leaving nothing ---------------------------------------------------------------------------------
 

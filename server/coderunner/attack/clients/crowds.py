@@ -91,9 +91,7 @@ async def _opens(stage: Stage) -> str:
                 await peer.send(m.Close())
     finally:
         await asyncio.gather(*(peer.leave() for peer in peers))
-    async with asyncio.timeout(30):
-        while (await stage.stats())["queue"]["active"] > before["active"]:
-            await asyncio.sleep(0.05)
+    await stage.settled(lambda queue: queue["active"] <= before["active"], 30)
     return f"{answered} answered, then {await _served(stage)}"
 
 

@@ -123,7 +123,10 @@ async def _links(stage: Stage) -> str:
         for path in ("out/x", "folder/up/tmp/x", "main2.py"):
             await peer.send(m.Run(2, "pipe", files=(m.File(path, b"stolen"),)))
             seen.append((await peer.error()).replace("files_failed", "bad_path"))
-        code = "import os; print(os.path.islink('link'), open('link').read(), len(os.listdir('/tmp')), 'elsewhere')"
+        code = (
+            "import os\n"
+            "print(os.path.islink('link'), open('link').read(), len(os.listdir('/tmp')), 'elsewhere')"
+        )
         await peer.send(
             m.Run(
                 2,

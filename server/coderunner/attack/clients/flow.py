@@ -160,7 +160,8 @@ async def _clean(stage: Stage, opened: m.Opened | None) -> str:
 @GROUP.case("signal-storm", "agent and program, by 2,000 signals", "killed KILL: up")
 async def _signals(stage: Stage) -> str:
     code = (
-        "import signal,time\nfor n in ('USR1','WINCH','INT'): signal.signal(getattr(signal,'SIG'+n), signal.SIG_IGN)\n"
+        "import signal,time\n"
+        "for n in ('USR1','WINCH','INT'): signal.signal(getattr(signal,'SIG'+n), signal.SIG_IGN)\n"
         "print('up', flush=True)\ntime.sleep(60)"
     )
     async with stage.session() as peer:

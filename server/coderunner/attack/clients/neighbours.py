@@ -97,7 +97,7 @@ async def _files(stage: Stage) -> str:
     mark = "mark-of-a-neighbour"
     async with stage.session() as one, stage.session() as two:
         await one.run(
-            1, f"for p in ('/workspace/{mark}', '/tmp/{mark}', '/dev/shm/{mark}'): open(p, 'w').write('{mark}')\n"
+            1, f"for p in ('/workspace', '/tmp', '/dev/shm'): open(p + '/{mark}', 'w').write('{mark}')\n"
             "print('up', flush=True); import time; time.sleep(60)"
         )  # fmt: skip
         await one.shows(1, "up")
@@ -124,16 +124,17 @@ print(*found or ["nothing of it"])
 async def _persistence(stage: Stage) -> str:
     leave = """
 import os, subprocess
-for path in ("/tmp/left", "/dev/shm/left", "/var/tmp/left", "/workspace/left", "/run/left", "/dev/mqueue/left"):
-    try: open(path, "w").close()
+for folder in ("/tmp", "/dev/shm", "/var/tmp", "/workspace", "/run", "/dev/mqueue"):
+    try: open(folder + "/left", "w").close()
     except OSError: pass
 if os.fork() == 0:
     os.setsid()
     os.execvp("sleep", ["sleep", "6161"])
 """
     look = """
-import glob, os
-found = glob.glob("/**/left", recursive=False) + [p for d in ("/tmp", "/dev/shm", "/var/tmp", "/workspace", "/run") for p in glob.glob(d + "/left")]
+import os
+folders = ("/tmp", "/dev/shm", "/var/tmp", "/workspace", "/run", "/dev/mqueue")
+found = [folder for folder in folders if os.path.lexists(folder + "/left")]
 found += os.popen("ps -eo args").read().count("sleep 6161") * ["sleep"]
 print(*found or ["nothing left"])
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from coderunner.attack import raw
@@ -12,22 +12,11 @@ from coderunner.attack.case import UNTRIED, Group, Unexpected
 from coderunner.attack.client import Peer, random_id
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage
+from coderunner.core import codec
 from coderunner.core import messages as m
 
 GROUP = Group("phases")
 _MOST_SLOTS = 24  # a server with more of them is not filled up for one case
-
-
-async def _settled(
-    stage: Stage, what: Callable[[dict[str, Any]], Awaitable[bool] | bool], seconds: float
-) -> bool:
-    """Whether the server's figures become so in time."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while not what((await stage.stats())["queue"]):
-                await asyncio.sleep(0.05)
-            return True
-    return False
 
 
 @GROUP.case("vanish-before-the-greeting", "the server, by 100 connections that are gone at once", "pong")
@@ -56,7 +45,7 @@ async def _opening(stage: Stage) -> str:
             await asyncio.sleep(0.002)
             peer.drop()
             await peer.closed()
-    back = await _settled(stage, lambda queue: queue["active"] <= before and queue["queued"] == 0, 20)
+    back = await stage.settled(lambda queue: queue["active"] <= before and queue["queued"] == 0, 20)
     return "all given back" if back else f"{(await stage.stats())['queue']}"
 
 
@@ -83,8 +72,7 @@ async def _queued(stage: Stage) -> str:
                 second = await patient.next(m.Queued)
                 lost.drop()
                 await lost.closed()
-                await patient.wait(lambda: any(isinstance(o, m.Queued) and o.position == 1 for o in patient.messages),
-                                   10, "the first place")  # fmt: skip
+                await patient.wait(lambda: _first(patient), 10, "the first place")
                 if second.position != 2:
                     raise Unexpected(f"queued at {second.position}")
                 await holders[0].send(m.Close())
@@ -92,6 +80,10 @@ async def _queued(stage: Stage) -> str:
                 await patient.send(m.Close())
                 await patient.closed()
     return "place lost, the next is served"
+
+
+def _first(peer: Peer) -> bool:
+    return any(isinstance(one, m.Queued) and one.position == 1 for one in peer.messages)
 
 
 async def _vanish(stage: Stage, code: str, ready: Callable[[Peer], bool], **fields: Any) -> str:
@@ -137,7 +129,7 @@ async def _upload(stage: Stage) -> str:
         assert peer.opened
         opened = peer.opened
         async with stage.raw(f"ws/{opened.session}") as one:
-            attach = f'{{"type":"attach","session":"{opened.session}","token":"{opened.token}","client":"{random_id()}"}}'
+            attach = codec.encode_client(m.Attach(opened.session, opened.token, random_id()))
             await one.send(raw.frame(raw.TEXT, attach.encode()))
             await one.until(b'"attached"')
             run = (
@@ -160,7 +152,7 @@ async def _close_opening(stage: Stage) -> str:
         await peer.send(m.Close())
         closed = await peer.next(m.Closed)
         code = await peer.closed()
-    if not await _settled(stage, lambda queue: queue["active"] <= before, 20):
+    if not await stage.settled(lambda queue: queue["active"] <= before, 20):
         raise Unexpected("the slot was not given back")
     return f"{closed.reason}, closed with {code}"
 

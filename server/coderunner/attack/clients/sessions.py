@@ -125,7 +125,8 @@ async def _watcher(stage: Stage) -> str:
             await watcher.shows(1, "up")
             await watcher.input(1, 0, b"forged\n")
             for message in (
-                m.Kill(1), m.Signal(1, "KILL"), m.Resize(1, 10, 10), m.Eof(1, 0), m.Close(), m.Shell(2, 80, 24),
+                m.Kill(1), m.Signal(1, "KILL"), m.Resize(1, 10, 10), m.Eof(1, 0), m.Close(),
+                m.Shell(2, 80, 24),
                 m.Run(3, "pipe"), m.Run(1, "pipe"),
             ):  # fmt: skip
                 await watcher.send(message)
