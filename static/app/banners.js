@@ -3,14 +3,15 @@ import { $, el, icon } from './dom.js';
 
 const shown = new Map();
 
-/** @param action {label, act} or null; `dismiss`: with a button that closes it */
-export function banner(key, { tone = 'warn', title, detail = '', action = null, dismiss = false }) {
-  const signature = JSON.stringify([tone, title, detail, action?.label, dismiss]);
+/** @param action, other {label, act} or null; `dismiss`: with a button that closes it */
+export function banner(key, { tone = 'warn', title, detail = '', action = null, other = null, dismiss = false }) {
+  const signature = JSON.stringify([tone, title, detail, action?.label, other?.label, dismiss]);
   if (shown.get(key)?.signature === signature) return;
-  const button = action && el('button', { className: 'secondary', type: 'button', textContent: action.label, on: { click: () => action.act() } });
+  const buttons = [action, other].filter(Boolean).map(({ label, act }) =>
+    el('button', { className: 'secondary', type: 'button', textContent: label, on: { click: () => act() } }));
   const close = dismiss ? el('button', { className: 'icon-button small', type: 'button', attrs: { 'aria-label': 'Dismiss' }, on: { click: () => clearBanner(key) } }, icon('close')) : null;
   const element = el('div', { className: 'banner', attrs: { 'data-tone': tone, 'data-key': key } },
-    el('p', {}, el('b', { textContent: title }), detail ? ' ' : '', el('span', { textContent: detail })), button, close);
+    el('p', {}, el('b', { textContent: title }), detail ? ' ' : '', el('span', { textContent: detail })), ...buttons, close);
   const old = shown.get(key)?.element;
   if (old) old.replaceWith(element);
   else $('banners').append(element);

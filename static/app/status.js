@@ -2,6 +2,7 @@
 import { seconds, sessionOver } from '../core/ending.js';
 import { banner, clearBanner } from './banners.js';
 import { $ } from './dom.js';
+import { saveFiles } from './save.js';
 
 const CARD_AFTER_MS = 250; // a warm start is over before anybody could read it
 const TELL_LOSS_AFTER_MS = 400;
@@ -124,10 +125,11 @@ export class Status {
     }
     const gone = Date.now() - session.expires.at;
     const total = session.expires.total_ms - gone;
+    const save = { label: 'Download its files', act: () => saveFiles(session) };
     if (total < LAST_MINUTES_MS) {
-      banner('expiry', { title: `This session ends in ${roughly(total)}.`, detail: 'It has reached its greatest age. Your files stay in this page; the next run begins a new session.' });
+      banner('expiry', { title: `This session ends in ${roughly(total)}.`, detail: 'It has reached its greatest age. What you wrote stays in this page; what programs made goes with the session.', action: save });
     } else if (this.#desk.idleWarned) {
-      banner('expiry', { title: 'This session ends soon, because nothing happens in it.', action: { label: 'Keep it', act: () => this.#keep(session) } });
+      banner('expiry', { title: 'This session ends soon, because nothing happens in it.', action: { label: 'Keep it', act: () => this.#keep(session) }, other: save });
     } else {
       clearBanner('expiry');
     }

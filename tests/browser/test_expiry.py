@@ -1,0 +1,27 @@
+"""A session near its end: told on the page, and its files offered."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.browser.tab import Tab
+from tests.harness import running_server
+
+
+def test_what_a_program_made_can_be_saved_before_the_session_ends(
+    tmp_path: Path, open_tab: Callable[..., Tab]
+) -> None:
+    settings = {"SESSION_TTL": "45000", "SESSION_IDLE_TIMEOUT": "40000", "LANGUAGES": "python", "WARM_MAX": "1"}
+    with running_server(tmp_path, **settings) as server:
+        tab = open_tab(server.url).run("open('made.txt', 'w').write('by the program')\nprint('written')\n")
+        tab.ended("Finished")
+        button = tab.page.locator("[data-key=expiry] button")
+        button.wait_for()
+        assert "ends in" in tab.page.inner_text("[data-key=expiry]")
+        with tab.page.expect_download() as waiting:
+            button.click()
+        with zipfile.ZipFile(waiting.value.path()) as archive:
+            assert archive.read("made.txt") == b"by the program"
+        tab.page.close()
