@@ -13,8 +13,8 @@ from tests.harness import running_server
 def test_what_a_program_made_can_be_saved_before_the_session_ends(
     tmp_path: Path, open_tab: Callable[..., Tab]
 ) -> None:
-    settings = {"SESSION_TTL": "45000", "SESSION_IDLE_TIMEOUT": "40000", "LANGUAGES": "python", "WARM_MAX": "1"}
-    with running_server(tmp_path, **settings) as server:
+    times = {"SESSION_TTL": "45000", "SESSION_IDLE_TIMEOUT": "40000"}
+    with running_server(tmp_path, LANGUAGES="python", WARM_MAX="1", **times) as server:
         tab = open_tab(server.url).run("open('made.txt', 'w').write('by the program')\nprint('written')\n")
         tab.ended("Finished")
         button = tab.page.locator("[data-key=expiry] button")
