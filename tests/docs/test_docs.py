@@ -38,7 +38,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @cache
-def tests_by_name() -> dict[str, set[str]]:
+def names_of_tests() -> dict[str, set[str]]:
     """Test function -> the files that have it."""
     found: dict[str, set[str]] = {}
     for file in (ROOT / "tests").rglob("*.py"):
@@ -71,9 +71,9 @@ def test_named_tests_exist(page: Path) -> None:
     for line in page.read_text().splitlines():
         files = set(re.findall(r"`(tests/[\w/]+\.py)`", line))
         for name in re.findall(r"`(test_\w+)`", line):
-            assert name in tests_by_name(), f"there is no test {name}"
+            assert name in names_of_tests(), f"there is no test {name}"
             if files:
-                assert files & tests_by_name()[name], f"{name} is in {tests_by_name()[name]}, not in {files}"
+                assert files & names_of_tests()[name], f"{name} is in {names_of_tests()[name]}, not in {files}"
 
 
 def test_named_make_targets_exist(page: Path) -> None:
