@@ -144,8 +144,8 @@ class TestControl:
     async def test_the_first_size_is_right_and_a_resize_is_seen(self, server):
         code = (
             "import os,signal,sys\nprint(os.get_terminal_size())\n"
-            "signal.signal(signal.SIGWINCH, lambda *a: print(os.get_terminal_size()))\n"
-            "print('set')\ninput()"
+            "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})\nprint('set')\n"
+            "signal.sigwait({signal.SIGWINCH})\nprint(os.get_terminal_size())\ninput()"
         )
         async with session(server) as client:
             await client.run(1, code, mode="tty", cols=91, rows=31)

@@ -90,11 +90,13 @@ def decode_message(whole):
 
 
 class Decoder:
-    """Bytes in, frames out.  Holds at most one frame; ``skipped`` counts bytes that were no frame's."""
+    """Bytes in, frames out.  Holds at most one frame; ``skipped`` counts bytes that were no frame's, ``torn``
+    frames whose header checked out and whose payload did not."""
 
     def __init__(self, seed=0):
         self.seed = seed
         self.skipped = 0
+        self.torn = 0
         self._buffer = bytearray()
 
     def feed(self, data):
@@ -130,6 +132,7 @@ class Decoder:
                 # The frame was torn: what follows it begins somewhere inside.
                 start = at + 1
                 self.skipped += 1
+                self.torn += 1
                 continue
             frames.append(Frame(kind, stream, channel, generation, offset, payload))
             start = end

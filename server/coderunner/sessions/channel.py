@@ -29,6 +29,7 @@ class Channel:
         self.started = False  # the agent has confirmed it
         self.end: int | None = None
         self.exit: Exit | None = None
+        self.wall_ms: int | None = None  # its limit, where this server began it
         self.wall_deadline: float | None = None
         self.intent: str | None = None  # why this server asked for the end
         self.unexplained_kill = False  # its main process died of a SIGKILL that nobody here sent
@@ -104,10 +105,14 @@ class Channel:
             expected=self.input_offset,
         )
 
-    def take_in_ack(self, offset: int) -> None:
-        if offset > self.in_acked:
-            del self._unacked[: offset - self.in_acked]
-            self.in_acked = min(offset, self.input_offset)
+    def take_in_ack(self, offset: int) -> bool:
+        """Whether it tells of more than was known.  Input that was never sent cannot have been taken."""
+        offset = min(offset, self.input_offset)
+        if offset <= self.in_acked:
+            return False
+        del self._unacked[: offset - self.in_acked]
+        self.in_acked = offset
+        return True
 
     def unacked_input(self) -> tuple[int, bytes]:
         """(offset, bytes) to repeat to an agent that may have missed them."""

@@ -89,10 +89,15 @@ class Container:
             await link.close()
             raise
         self.link = link
-        link.listener = self
 
     def listen(self, tenant: Tenant) -> None:
+        """The tenant is told what the agent holds, and from then on all that it says."""
         self._tenant = tenant
+        self._introduce(tenant)
+
+    def _introduce(self, tenant: Tenant) -> None:
+        tenant.on_attached(self.link.hello)
+        self.link.listen(self)
 
     # --- what the link tells ---------------------------------------------------------------------------
 
@@ -118,7 +123,10 @@ class Container:
                 return
             log.info("attach stream lost", extra=fields(session=self.session, why=reason))
             await self.link.close()
-            await self._mend(reason)
+            if self.link.broken:
+                self._lose(reason)
+            else:
+                await self._mend(reason)
 
     async def _mend(self, reason: str) -> None:
         loop = asyncio.get_running_loop()
@@ -132,7 +140,7 @@ class Container:
                 have = self._tenant.have() if self._tenant is not None else {}
                 await self._attach(have, torn=True)
                 if self._tenant is not None:
-                    self._tenant.on_attached(self.link.hello)
+                    self._introduce(self._tenant)
                 self.changed.fire()
                 return
             except ContainerGone:

@@ -19,7 +19,9 @@ from typing import Any, Protocol
 
 from coderunner import errors
 from coderunner.agent import flow, frames
+from coderunner.core.shapes import MAX_OFFSET
 from coderunner.errors import AgentLost, EngineError, FilesFailed
+from coderunner.sessions.reports import read_hello, read_json, read_state
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,12 @@ OUTBOX_LIMIT = 2 * frames.MAX_MESSAGE + flow.MAX_CHANNELS * flow.INPUT_WINDOW
 ATTACH_SECONDS = 10.0
 CALL_SECONDS = 10.0
 SILENCE_SECONDS = 10.0
+EARLY_FRAMES = 128  # what an agent may say of its channels before anybody listens
+MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
+MAX_TEARS = 1  # frames in one attach whose header checks out and whose payload does not
+
+
+Answer = Coroutine[Any, Any, tuple[dict[str, Any], bytes]]  # a reply, and the raw bytes with it
 
 
 class ByteStream(Protocol):
@@ -50,11 +58,17 @@ class Listener(Protocol):
 
 
 class AgentLink:
-    """One attach, from its greeting to its end.  ``closed`` is done when the stream has ended."""
+    """One attach, from its greeting to its end.
+
+    ``closed`` is done when the stream has ended; with ``broken`` the agent broke its protocol: what speaks
+    for it is not to be believed again.
+    """
 
     def __init__(self, stream: ByteStream) -> None:
-        self.listener: Listener | None = None
         self.hello: dict[str, Any] = {}
+        self.broken = False
+        self._listener: Listener | None = None
+        self._early: list[frames.Frame] = []
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stream = stream
         self._generation = 0
@@ -93,6 +107,16 @@ class AgentLink:
             raise AgentLost("the agent did not answer the attach") from None
         self._tasks.append(loop.create_task(self._beat(), name="agent-beat"))
 
+    def listen(self, listener: Listener) -> None:
+        """From now on ``listener`` is told, first of what came behind the greeting."""
+        self._listener = listener
+        early, self._early = self._early, []
+        try:
+            for frame in early:
+                self._tell(listener, frame)
+        except ValueError as error:
+            self._break(error)
+
     async def _greet(self, generation: int, have: Mapping[int, int]) -> int:
         self._generation = generation
         self._greeted = asyncio.get_running_loop().create_future()
@@ -122,9 +146,7 @@ class AgentLink:
         """A command whose answer does not matter."""
         self._send(frames.encode_message(frames.CALL, self._generation, {"op": op, **body}))
 
-    def call(
-        self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any
-    ) -> Coroutine[Any, Any, tuple[dict[str, Any], bytes]]:
+    def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Answer:
         """A command, sent now, in the order of the calls; awaiting it gives (reply, raw bytes).
 
         Raises the error that the agent names, or AgentLost.
@@ -150,6 +172,9 @@ class AgentLink:
             self._calls.pop(number, None)
         problem = reply.get("error")
         if problem:
+            if type(problem) is not dict:
+                self._break(ValueError(f"the answer to '{op}' is an error that is none"))
+                raise AgentLost(self.closed.result())
             raise _agent_error(problem)
         return reply, data
 
@@ -176,16 +201,22 @@ class AgentLink:
                 self._heard = asyncio.get_running_loop().time()
                 for frame in self._decoder.feed(data):
                     self._take(frame)
+                if self._decoder.torn > MAX_TEARS:
+                    raise ValueError("frames that do not check out")
             if self._stream.stderr_tail:
                 reason += ": " + self._stream.stderr_tail.decode("utf-8", "replace")
         except EngineError as error:
             reason = str(error)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-            # Something in the container speaks for the agent, or the agent is broken.
-            log.warning("agent broke its protocol", exc_info=error)
-            reason = f"the agent broke its protocol: {error}"
+        except Exception as error:
+            self._break(error)
         finally:
             self._end(reason)
+
+    def _break(self, error: Exception) -> None:
+        """Something in the container speaks for the agent, or the agent is broken."""
+        log.warning("agent broke its protocol", exc_info=error)
+        self.broken = True
+        self._end(f"the agent broke its protocol: {error}")
 
     async def _write(self) -> None:
         try:
@@ -210,12 +241,14 @@ class AgentLink:
 
     def _take(self, frame: frames.Frame) -> None:
         if frame.kind == frames.REFUSED:
+            if frame.offset > MAX_GENERATION:
+                raise ValueError("no generation may be so high")
             if not self._greeted.done():
                 self._greeted.set_result(max(1, frame.offset))
         elif frame.generation != self._generation:
             return
         elif frame.kind == frames.HELLO:
-            self.hello = json.loads(frame.payload)
+            self.hello = read_hello(frame.payload)
             if not self._greeted.done():
                 self._greeted.set_result(0)
         elif frame.kind == frames.REPLY:
@@ -224,14 +257,23 @@ class AgentLink:
                 waiting = self._calls.get(message[0].get("id", -1))
                 if waiting and not waiting.done():
                     waiting.set_result(message)
-        elif self.listener is None:
-            return
-        elif frame.kind == frames.OUTPUT:
-            self.listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
+        elif self._listener is not None:
+            self._tell(self._listener, frame)
+        elif frame.kind in (frames.IN_ACK, frames.STATE):  # output is not due before the first credit
+            self._early.append(frame)
+            if len(self._early) > EARLY_FRAMES:
+                raise ValueError("too much said while nobody listens")
+
+    @staticmethod
+    def _tell(listener: Listener, frame: frames.Frame) -> None:
+        if frame.kind == frames.OUTPUT:
+            if frame.offset > MAX_OFFSET - len(frame.payload):
+                raise ValueError("output beyond all offsets")
+            listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
         elif frame.kind == frames.IN_ACK:
-            self.listener.on_in_ack(frame.channel, frame.offset)
+            listener.on_in_ack(frame.channel, frame.offset)
         elif frame.kind == frames.STATE:
-            self.listener.on_state(json.loads(frame.payload))
+            listener.on_state(read_state(read_json(frame.payload)))
 
     def _end(self, reason: str) -> None:
         if self.closed.done():
@@ -253,9 +295,16 @@ class AgentLink:
                 await self._stream.close()
 
 
-def _agent_error(problem: Any) -> Exception:
+def _agent_error(problem: dict[str, Any]) -> Exception:
     code, message = str(problem.get("code")), str(problem.get("message"))[:1000]
     return _BY_CODE.get(code, FilesFailed)(message)
 
 
-_BY_CODE = {kind.code: kind for kind in errors.leaves()}
+# The errors that are an agent's to name.
+_BY_CODE = {
+    kind.code: kind
+    for kind in (
+        errors.BadPath, errors.ChannelLimit, errors.ChannelUsed, errors.ChannelsBusy, errors.FilesFailed,
+        errors.InternalError, errors.NoChannel, errors.StartFailed,
+    )
+}  # fmt: skip

@@ -305,7 +305,6 @@ class Registry:
             key = (record.principal, record.client, record.nonce)
             self._adopted[key] = session
             asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
-        session.on_attached(container.link.hello)
         log.info("session adopted", extra=fields(session=session.id, language=record.language))
         return session
 

@@ -12,7 +12,7 @@ import contextlib
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from coderunner.core import messages as m
 from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
 from coderunner.errors import (
+    AgentLost,
     BadMessage,
     ChannelLimit,
     ChannelUsed,
@@ -37,8 +38,10 @@ from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, Patience
+from coderunner.sessions.link import Answer
 from coderunner.sessions.programs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.record import Record, digest
+from coderunner.sessions.reports import read_fetched, read_started
 
 log = logging.getLogger(__name__)
 
@@ -266,12 +269,19 @@ class Session:
 
     async def _kill(self, channel: Channel, intent: str) -> None:
         self._call("kill", channel=channel.number, intent=intent)
-        try:
-            async with asyncio.timeout(KILL_SECONDS + 1.0):
-                while channel.live:
-                    await self.container.changed.wait()
-        except TimeoutError:
-            self.container.condemn("did not end a program in time")
+        while channel.live:
+            link = self.container.link
+            if link.closed.done():  # being mended; then the command is repeated
+                await self.container.changed.wait()
+                continue
+            try:
+                async with asyncio.timeout(KILL_SECONDS + 1.0):
+                    while channel.live:
+                        await self.container.changed.wait()
+            except TimeoutError:
+                if not link.closed.done():
+                    self.container.condemn("did not end a program in time")
+                    return
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -289,33 +299,54 @@ class Session:
         channel = Channel(number, spec["mode"])
         channel.cols, channel.rows = spec["cols"], spec["rows"]
         channel.phase = "compiling" if spec["compile"] else "running"
+        channel.wall_ms = spec["limits"]["wall_ms"]
         self.channels[number] = channel
-        # Sent before this returns: input that follows on the socket must not overtake it.
-        answer = self.container.link.call(
-            "run",
-            b"".join(file.content for file in files),
-            seconds=RUN_SECONDS,
-            channel=number,
-            spec=spec,
-            files=[[file.path, len(file.content)] for file in files],
-            controlled=True,
-        )
-        self._task(self._started(channel, answer), "session-run")
 
-    async def _started(
-        self, channel: Channel, answer: Coroutine[Any, Any, tuple[dict[str, Any], bytes]]
-    ) -> None:
+        def ask() -> Answer:
+            return self.container.link.call(
+                "run",
+                b"".join(file.content for file in files),
+                seconds=RUN_SECONDS,
+                channel=number,
+                spec=spec,
+                files=[[file.path, len(file.content)] for file in files],
+                controlled=True,
+            )
+
+        # Sent before this returns: input that follows on the socket must not overtake it.
+        self._task(self._started(channel, ask, ask()), "session-run")
+
+    async def _started(self, channel: Channel, ask: Callable[[], Answer], answer: Answer) -> None:
+        """Until the agent has begun it, or said why not.  A broken stream is no answer: it is asked again."""
+        first = self.container.link
         try:
-            reply, _ = await answer
+            while True:
+                link = self.container.link
+                try:
+                    reply, _ = await answer
+                    break
+                except AgentLost as error:
+                    if not link.closed.done():
+                        self.container.condemn(error.message)
+                        return
+                    while self.container.link.closed.done():
+                        await self.container.changed.wait()
+                    answer = ask()
+            state, forgotten = read_started(reply, channel.number)
         except CodeRunnerError as error:
             self.channels.pop(channel.number, None)
             error.channel = channel.number
             self._tell(m.ErrorMessage.of(error))
             return
-        for number in reply.get("forgotten", ()):
+        except ValueError as error:
+            self.container.condemn(f"the agent broke its protocol: {error}")
+            return
+        for number in forgotten:
             self.channels.pop(number, None)
             self._used.add(number)
-        self.on_state(reply["state"])
+        self.on_state(state)
+        if link is not first:
+            self._repeat(channel, state)
         self._release(channel)
 
     # --- what the agent tells ----------------------------------------------------------------------------
@@ -327,27 +358,26 @@ class Session:
 
     def on_in_ack(self, channel: int, offset: int) -> None:
         one = self.channels.get(channel)
-        if one is not None:
-            one.take_in_ack(offset)
-            if self._control is not None:
-                self._control.post(m.InAck(channel, one.in_acked))
+        if one is not None and one.take_in_ack(offset) and self._control is not None:
+            self._control.post(m.InAck(channel, one.in_acked))
 
     def on_state(self, state: dict[str, Any]) -> None:
+        """A channel's whole state, as `reports.read_state` passed it."""
         channel = self.channels.get(state["channel"])
         if channel is None:
             return
-        channel.take_oldest(int(state["from"]))
-        channel.input_eof = bool(state["input_eof"])
-        told = channel.advance(state["phase"], int(state["phase_offset"]))
+        channel.take_oldest(state["from"])
+        channel.input_eof = channel.input_eof or state["input_eof"]
+        told = channel.advance(state["phase"], state["phase_offset"])
         if told:
             self._tell(told)
-            wall = state.get("wall_ms") or self.limits.wall_ms
+            wall = channel.wall_ms or min(state["wall_ms"], self.limits.lifetime_ms)
             channel.wall_deadline = self._now() + wall / 1000 + GRACE_SECONDS
             self._touch()
         if state["phase"] == "exited":
             channel.wall_deadline = None
             if state["end"] is not None and channel.exit is None:
-                self._finish(channel, int(state["end"]), state.get("evidence") or {})
+                self._finish(channel, state["end"], state["evidence"] or {})
         self._changed.set()
         self._wake()
 
@@ -359,24 +389,33 @@ class Session:
 
     def on_attached(self, hello: dict[str, Any]) -> None:
         """The agent is reachable again, or for the first time by this server."""
-        held = {int(state["channel"]): state for state in hello.get("channels", ())}
-        for number, state in held.items():
+        for state in hello["channels"]:
+            number = state["channel"]
             channel = self.channels.get(number)
             if channel is None:
-                channel = self.channels[number] = Channel(number, state["mode"], start=int(state["sent"]))
-                channel.restore_input(int(state["input_offset"]), int(state["in_acked"]))
-                channel.released = int(state["released"])
+                channel = self.channels[number] = Channel(number, state["mode"], start=state["sent"])
+                channel.restore_input(state["input_offset"], state["in_acked"])
+                channel.released = state["released"]
                 channel.cols, channel.rows = state["cols"], state["rows"]
             self.on_state(state)
-            channel.take_in_ack(int(state["in_acked"]))
-            at, data = channel.unacked_input()
-            taken = int(state["input_offset"])
-            if taken < channel.input_offset:
-                self.container.link.send_input(number, taken, data[taken - at :])
-            if channel.eof_at is not None and not channel.input_eof:
-                self._call("eof", channel=number, offset=channel.eof_at)
+            self._repeat(channel, state)
         self._release_all()
         self._wake()
+
+    def _repeat(self, channel: Channel, state: dict[str, Any]) -> None:
+        """What may have been lost with a broken stream: the agent's word on input, and our commands."""
+        number = channel.number
+        self.on_in_ack(number, state["in_acked"])
+        at, data = channel.unacked_input()
+        taken = max(at, state["input_offset"])
+        if taken < channel.input_offset:
+            self.container.link.send_input(number, taken, data[taken - at :])
+        if channel.eof_at is not None and not channel.input_eof:
+            self._call("eof", channel=number, offset=channel.eof_at)
+        if (channel.cols, channel.rows) != (state["cols"], state["rows"]):
+            self._call("resize", channel=number, cols=channel.cols, rows=channel.rows)
+        if channel.intent is not None and channel.live:
+            self._call("kill", channel=number, intent=channel.intent)
 
     # --- flow --------------------------------------------------------------------------------------------
 
@@ -406,13 +445,12 @@ class Session:
         """Output from the agent's journal.  Raises NoChannel, AgentLost."""
         number = channel.number
         reply, data = await self.container.link.call("fetch", channel=number, offset=offset, most=most)
-        restore = reply.get("restore")
-        return Fetched(
-            begin=max(offset, int(reply["from"])),
-            stream=2 if reply.get("stream") == 2 else 1,
-            data=data[:most],
-            restore=str(restore)[:4096] if restore is not None else None,
-        )
+        try:
+            begin, stream, restore = read_fetched(reply)
+        except ValueError as error:
+            self.container.condemn(f"the agent broke its protocol: {error}")
+            raise AgentLost(str(error)) from None
+        return Fetched(max(offset, begin), stream, data[:most], restore)
 
     def repaint(self, channel: Channel) -> None:
         if channel.mode == "tty" and channel.live:

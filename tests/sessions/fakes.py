@@ -1,0 +1,209 @@
+"""An agent that a test speaks for, and an engine that has nothing but containers with such an agent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from coderunner import agent, declarations
+from coderunner.agent import frames
+from coderunner.core import messages as m
+from coderunner.errors import EngineUnavailable
+from coderunner.sessions.attachment import Attachment
+from coderunner.sessions.container import Container
+from coderunner.sessions.deadlines import Patience
+from coderunner.sessions.programs import ProjectRules
+from coderunner.sessions.record import Record, digest
+from coderunner.sessions.session import Rules, Session
+
+TOKEN = "t" * 32
+CLIENT = "c" * 22
+
+
+def state(channel: int = 1, **changes: Any) -> dict[str, Any]:
+    """What an agent says of a channel that has just begun."""
+    return {
+        "channel": channel, "mode": "pipe", "phase": "running", "phase_offset": 0, "from": 0, "to": 0,
+        "sent": 0, "released": 0, "in_acked": 0, "input_offset": 0, "input_eof": False, "cols": 80,
+        "rows": 24, "wall_ms": 600_000, "end": None, "evidence": None, **changes,
+    }  # fmt: skip
+
+
+class Stream:
+    """The server's end of one attach; ``cut`` breaks it."""
+
+    stderr_tail = b""
+
+    def __init__(self, to: Agent) -> None:
+        self._agent = to
+        self._incoming: asyncio.Queue[bytes] = asyncio.Queue()
+        self.closed = False
+
+    async def read(self) -> bytes:
+        return await self._incoming.get()
+
+    def write_now(self, data: bytes) -> bool:
+        if not self.closed:
+            self._agent.hear(data)
+        return True
+
+    async def write(self, data: bytes) -> None:
+        self.write_now(data)
+
+    async def close(self) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        self.closed = True
+        self._incoming.put_nowait(b"")
+
+    def give(self, data: bytes) -> None:
+        self._incoming.put_nowait(data)
+
+
+class Agent:
+    """Answers an attach with ``hello`` (and ``behind``, in the same piece), a call with ``answers[op]``.
+
+    An operation without an answer is never answered.  What it heard is in ``calls``, ``inputs``, ``flows``.
+    """
+
+    def __init__(self) -> None:
+        self.hello: Any = {"version": agent.VERSION, "sealed": None, "channels": []}
+        self.behind: list[tuple[int, bytes, dict[str, int]]] = []
+        self.answers: dict[str, Any] = {"seal": {}, "files": {}}
+        self.calls: list[dict[str, Any]] = []
+        self.inputs: list[tuple[int, int, bytes]] = []
+        self.flows: list[tuple[int, int, int]] = []
+        self.attaches = 0
+        self.stream: Stream | None = None
+        self._generation = 0
+        self._seed = 0
+        self._decoder = frames.Decoder()
+        self._assembler = frames.Assembler()
+
+    def hear(self, data: bytes) -> None:
+        for frame in self._decoder.feed(data):
+            if frame.kind == frames.ATTACH:
+                self._attached(frame)
+            elif frame.kind == frames.INPUT:
+                self.inputs.append((frame.channel, frame.offset, frame.payload))
+            elif frame.kind == frames.FLOW:
+                self.flows.append((frame.channel, frame.offset, frames.FLOW_BODY.unpack(frame.payload)[0]))
+            elif frame.kind == frames.BEAT:
+                self.say(frames.BEAT)
+            elif frame.kind == frames.CALL:
+                message = self._assembler.add(frame)
+                if message is not None:
+                    self._called(message[0])
+
+    def _attached(self, frame: frames.Frame) -> None:
+        self.attaches += 1
+        self._generation, self._seed = frame.generation, json.loads(frame.payload)["seed"]
+        pieces = [self._frame(frames.HELLO, json.dumps(self.hello).encode())]
+        pieces += [self._frame(kind, payload, **fields) for kind, payload, fields in self.behind]
+        self._give(b"".join(pieces))
+
+    def _called(self, body: dict[str, Any]) -> None:
+        self.calls.append(body)
+        answer = self.answers.get(body["op"])
+        if callable(answer):
+            answer = answer(body)
+        if answer is not None and "id" in body:
+            whole = {"id": body["id"], **answer} if isinstance(answer, dict) else answer
+            self._give(frames.encode_message(frames.REPLY, self._generation, whole, seed=self._seed))
+
+    def _frame(self, kind: int, payload: bytes = b"", **fields: int) -> bytes:
+        return frames.encode(kind, self._generation, payload, seed=self._seed, **fields)
+
+    def _give(self, data: bytes) -> None:
+        assert self.stream is not None
+        self.stream.give(data)
+
+    def say(self, kind: int, payload: bytes = b"", **fields: int) -> None:
+        self._give(self._frame(kind, payload, **fields))
+
+    def say_state(self, value: Any) -> None:
+        self.say(frames.STATE, json.dumps(value).encode())
+
+    def ops(self, name: str) -> list[dict[str, Any]]:
+        return [call for call in self.calls if call["op"] == name]
+
+
+class Engine:
+    """``away``: no call succeeds."""
+
+    def __init__(self, *agents: Agent) -> None:
+        self.agents = {f"container-{number}": one for number, one in enumerate(agents)}
+        self.away = False
+        self.removed: list[str] = []
+
+    async def attach(self, container: str) -> Stream:
+        if self.away:
+            raise EngineUnavailable("away")
+        one = self.agents[container]
+        one.stream = Stream(one)
+        return one.stream
+
+    async def start(self, container: str) -> None:
+        pass
+
+    async def inspect(self, container: str) -> SimpleNamespace:
+        if self.away:
+            raise EngineUnavailable("away")
+        return SimpleNamespace(running=True, exit_code=0, oom_killed=False)
+
+    async def remove(self, container: str) -> None:
+        self.removed.append(container)
+
+
+class World:
+    """One session on one such container, with whoever attaches to it."""
+
+    def __init__(self, one: Agent) -> None:
+        self.agent = one
+        self.engine = Engine(one)
+        self.ended: list[str] = []
+        self.container: Container
+        self.session: Session
+
+    async def begin(self) -> World:
+        declared = declarations.load(only=["python"])
+        limits = declared.rules.defaults
+        self.container = Container(self.engine, "container-0", session="s-1", language="python", uid=1)
+        await self.container.connect(start=True)
+        now = time.time()
+        record = Record(
+            session="s-1", language="python", limits=limits, token_digest=digest(TOKEN), client=CLIENT,
+            nonce=None, principal=None, address="127.0.0.1", opened=now, expires=now + 3600,
+        )  # fmt: skip
+        rules = Rules(declared.rules, ProjectRules(16, 65536), Patience(60, 900))
+        self.session = Session(
+            self.container, declared.languages["python"], record, rules,
+            wanted=lambda: False, on_end=self._on_end,
+        )  # fmt: skip
+        return self
+
+    async def _on_end(self, session: Session, reason: str) -> None:
+        self.ended.append(reason)
+        await self.container.close()
+
+    def control(self, client: str = CLIENT, **cursors: int) -> Attachment:
+        given = {int(name.removeprefix("at")): offset for name, offset in cursors.items()}
+        return self.session.attach(client, "control", "control", given)
+
+    def run(self, attachment: Attachment, channel: int = 1, mode: str = "pipe") -> None:
+        self.session.handle(attachment, m.Run(channel, mode, entry="main.py"))
+
+    async def close(self) -> None:
+        await self.session.end("client")
+
+
+async def until(condition: Any, what: str, seconds: float = 5.0) -> None:
+    """Lets the loop run until the condition holds."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.001)
