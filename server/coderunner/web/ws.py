@@ -48,6 +48,7 @@ MAX_PIPELINED = 256  # frames behind `open`
 # A program's full speed is about 1,100 acks a second; a person's, with a mouse, a few hundred frames.
 FRAMES_PER_SECOND = 4000
 FRAMES_BURST = 8000
+TEXT_A_FRAME = 4096  # a long text counts as several: one of 8 MiB takes a tenth of a second to read
 FRAMES_A_TURN = 64  # then others have theirs, even where more frames wait
 
 
@@ -175,7 +176,7 @@ class Connection:
             self._outstanding = 0
             match frame.type:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
-                    self._spend()
+                    self._spend(len(frame.data) // TEXT_A_FRAME if isinstance(frame.data, str) else 0)
                     self._take(frame.data, visitor)
                 case aiohttp.WSMsgType.PING:
                     self._spend()
@@ -185,13 +186,14 @@ class Connection:
                 case _:
                     return
 
-    def _spend(self) -> None:
+    def _spend(self, more: int = 0) -> None:
         """Bounds what one socket can make the server do; raises RateLimited."""
         now = asyncio.get_running_loop().time()
-        self._tokens = min(FRAMES_BURST, self._tokens + (now - self._refilled) * FRAMES_PER_SECOND) - 1
+        self._tokens = min(FRAMES_BURST, self._tokens + (now - self._refilled) * FRAMES_PER_SECOND)
+        self._tokens -= 1 + more
         self._refilled = now
         if self._tokens < 0:
-            raise RateLimited("too many frames a second; send larger ones", retry_after_ms=5000)
+            raise RateLimited("too much at once; send fewer and shorter messages", retry_after_ms=5000)
 
     def _take(self, data: str | bytes, visitor: Visitor) -> None:
         """Every error that leaves the connection alive is answered here."""
