@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from coderunner.attack.case import Case, Unexpected
 from coderunner.attack.stage import Stage
 
 LONGEST_SECONDS = 50.0
+SETTLE_SECONDS = 5.0
 SHORTEST_SECONDS = 0.12  # so that there are echoes to measure
 _WIDTHS = (34, 44, 56)
 
@@ -35,6 +37,7 @@ class Result:
 
 async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Result:
     """Carries one case out. It leaves nothing behind, whatever happens."""
+    before = await _active(url, bearer)
     began = time.monotonic()
     try:
         async with asyncio.timeout(LONGEST_SECONDS), Stage(url, bearer) as stage:
@@ -48,7 +51,20 @@ async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Re
     if time.monotonic() - began < SHORTEST_SECONDS:
         await asyncio.sleep(SHORTEST_SECONDS)
     ended = time.monotonic()
+    await _settle(url, bearer, before)
     return Result(case, seen, ended - began, await bystander.between(began, ended))
+
+
+async def _active(url: str, bearer: str) -> int:
+    async with Stage(url, bearer) as stage:
+        return int((await stage.stats())["queue"]["active"])
+
+
+async def _settle(url: str, bearer: str, before: int) -> None:
+    """Until the slots of a case have been given back, which the next one may need."""
+    with contextlib.suppress(OSError, aiohttp.ClientError, ValueError, TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS), Stage(url, bearer) as stage:
+            await stage.settled(lambda queue: bool(queue["active"] <= before), SETTLE_SECONDS)
 
 
 def row(result: Result) -> str:

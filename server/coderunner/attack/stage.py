@@ -139,3 +139,17 @@ class Stage:
                 await peer.send(m.Close())
                 await peer.closed(10)
         self._live.pop(session, None)
+
+
+async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, most: int) -> list[Peer]:
+    """As many sessions as the server has slots for and gives to one client, at most these."""
+    queue = (await stage.stats())["queue"]
+    found: list[Peer] = []
+    for _ in range(min(most, queue["maxConcurrent"] - queue["active"])):
+        try:
+            found.append(await stack.enter_async_context(stage.session()))
+        except Unexpected as error:
+            if "too_many_sessions" not in str(error):
+                raise
+            break
+    return found

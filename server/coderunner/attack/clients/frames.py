@@ -127,6 +127,22 @@ async def _messages(stage: Stage) -> str:
         return await _pong_or_close(one, b"77")
 
 
+@GROUP.case(
+    "long-messages",
+    "the server's time, by 40 messages of 7 MB and many names",
+    "closed with 4429",
+    "closed with 1006",
+)
+async def _long(stage: Stage) -> str:
+    text = b"{" + b",".join(b'"k%d":0' % number for number in range(550_000)) + b"}"
+    async with stage.raw() as one:
+        piece = frame(TEXT, text)
+        for _ in range(40):
+            await one.send(piece)
+        await one.send(frame(TEXT, PING_TEXT))
+        return await _pong_or_close(one)
+
+
 async def _pong_or_close(one: Raw, mark: bytes = b'"pong"') -> str:
     """The answer to the last message, or how the server ended it."""
     try:

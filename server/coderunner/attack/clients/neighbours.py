@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 
 from coderunner.attack.case import Group, Unexpected
-from coderunner.attack.client import Peer
 from coderunner.attack.programs import aftermath, describe
-from coderunner.attack.stage import Stage
+from coderunner.attack.stage import Stage, sessions_at_once
 from coderunner.core import messages as m
 
 GROUP = Group("neighbours")
@@ -147,25 +146,10 @@ print(*found or ["nothing left"])
     return " / ".join(sorted(seen))
 
 
-async def _many(stage: Stage, stack: contextlib.AsyncExitStack, most: int) -> list[Peer]:
-    """As many sessions as the server gives to one client, at most these."""
-    queue = (await stage.stats())["queue"]
-    free = queue["maxConcurrent"] - queue["active"]
-    found = []
-    for _ in range(min(most, free)):
-        try:
-            found.append(await stack.enter_async_context(stage.session()))
-        except Unexpected as error:
-            if "too_many_sessions" not in str(error):
-                raise
-            break
-    return found
-
-
 async def _everywhere(stage: Stage, code: str, limits: dict[str, int]) -> str:
     """The same program in ten sessions at once: why it ended in all of them, and what came after."""
     async with contextlib.AsyncExitStack() as stack:
-        peers = await _many(stage, stack, 10)
+        peers = await sessions_at_once(stage, stack, 10)
         await asyncio.gather(*(peer.run(1, code, limits=limits) for peer in peers))
         streams = await asyncio.gather(*(peer.ended(1, 40) for peer in peers))
         reasons = {stream.exit.reason for stream in streams if stream.exit}

@@ -11,7 +11,7 @@ from coderunner.attack import raw
 from coderunner.attack.case import UNTRIED, Group, Unexpected
 from coderunner.attack.client import Peer, random_id
 from coderunner.attack.programs import aftermath, describe
-from coderunner.attack.stage import Stage
+from coderunner.attack.stage import Stage, sessions_at_once
 from coderunner.core import codec
 from coderunner.core import messages as m
 
@@ -59,11 +59,9 @@ async def _queued(stage: Stage) -> str:
     if queue["maxConcurrent"] > _MOST_SLOTS:
         return f"{UNTRIED}the server has {queue['maxConcurrent']} slots, too many to fill"
     async with contextlib.AsyncExitStack() as stack:
-        filling = [
-            stack.enter_async_context(stage.session())
-            for _ in range(queue["maxConcurrent"] - queue["active"])
-        ]
-        holders = [await one for one in filling]
+        holders = await sessions_at_once(stage, stack, queue["maxConcurrent"] - queue["active"])
+        if len(holders) < queue["maxConcurrent"] - queue["active"]:
+            return f"{UNTRIED}the server gives {len(holders)} more sessions to one client, too few to fill it"
         async with stage.connect() as lost:
             await lost.send(m.Open("python", lost.client))
             await lost.next(m.Queued)

@@ -88,6 +88,8 @@ async def _stalled(stage: Stage) -> str:
             assert second.exit
             await other.send(m.Close())
             await other.closed()
+            peer.drop()  # it would not hear of the close
+            await peer.closed()
             alike = first.exit.reason == second.exit.reason == "killed"
             return "another socket kills it: " + (describe(first) if alike else f"{first.exit} {second.exit}")
 
