@@ -8,7 +8,9 @@ What is queued are messages, bounded, and those that only tell the latest of som
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from coderunner.agent import flow
 from coderunner.core import codec
-from coderunner.core.messages import Closed, Gap, InAck, Resized, ServerMessage
+from coderunner.core.messages import Gap, InAck, Resized, ServerMessage
 from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ MESSAGE_LIMIT = 1024
 FETCH_SIZE = 60_000
 FIRST_FRAME = 1024
 FLUSH_SECONDS = 2.0
+LOOK_SECONDS = 1.0  # whether an agent that did not answer does now
 _GOING_AWAY = 1011
 
 
@@ -43,7 +46,7 @@ class Cursor:
 
 
 class Attachment:
-    """``role`` is `control` or `watch`.  ``address`` is for the log."""
+    """``role`` is `control` or `watch`; ``close_code`` is None until its end."""
 
     def __init__(self, session: Session, client: str, role: str, cursors: Mapping[int, int]) -> None:
         self.session = session
@@ -59,12 +62,14 @@ class Attachment:
         self._turn = 0
         self._sent = 0
         self._flush_until: float | None = None
+        self._stalled = False  # output waits for an agent that is out of reach
+        self._last: ServerMessage | None = None  # behind all output, once the session is over
 
     # --- what the session tells ----------------------------------------------------------------------
 
     def post(self, message: ServerMessage) -> None:
         """Queue a message.  A client that reads none of them is cut off: its next attach tells it all."""
-        if self.close_code is not None and not isinstance(message, Closed):
+        if self.close_code is not None:
             return
         key: Hashable = next(self._numbers)
         if isinstance(message, InAck | Resized):
@@ -77,10 +82,14 @@ class Attachment:
     def wake(self) -> None:
         self._wake.set()
 
-    def end(self, code: int, *, flush: bool = True) -> None:
-        """No more after what is queued (and, with ``flush``, what output the server holds)."""
+    def end(self, code: int, *, flush: bool = True, last: ServerMessage | None = None) -> None:
+        """No more after what is queued (and, with ``flush``, what output the server holds).
+
+        ``last``: the session is over, and this ends it for the client.  It has a moment to take the rest.
+        """
         if self.close_code is None:
             self.close_code = code
+            self._last = last
             seconds = FLUSH_SECONDS if flush else 0.0
             self._flush_until = asyncio.get_running_loop().time() + seconds
         self._wake.set()
@@ -115,20 +124,39 @@ class Attachment:
             self._wake.clear()
             if self._messages:
                 return codec.encode_server(self._messages.popitem(last=False)[1])
-            if self._flush_until is not None and asyncio.get_running_loop().time() >= self._flush_until:
-                return None
-            frame = await self._next_output()
-            if frame is not None:
-                return frame
+            if self._left() > 0:
+                frame = await self._next_output()
+                if frame is not None:
+                    return frame
             if self.close_code is not None and not self._messages:
-                return None
-            if not self._wake.is_set():
+                left = self._left()
+                if self._last is None or left <= 0 or self._took_all():
+                    last, self._last = self._last, None
+                    return codec.encode_server(last) if last is not None else None
+                await self._pause(left)
+            elif not self._wake.is_set():
+                await self._pause(LOOK_SECONDS if self._stalled else None)
+
+    def _left(self) -> float:
+        """Seconds in which output may still be sent."""
+        if self._flush_until is None:
+            return math.inf
+        return self._flush_until - asyncio.get_running_loop().time()
+
+    def _took_all(self) -> bool:
+        """Whether every program's end has been sent; nothing comes behind that."""
+        return all(self.cursor(channel).exit_sent for channel in self.session.channels.values())
+
+    async def _pause(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
     async def _next_output(self) -> str | bytes | None:
         """Round robin between channels: one that floods does not starve another's echo."""
         channels = list(self.session.channels.values())
         self._turn += 1
+        self._stalled = False
         for step in range(len(channels)):
             channel = channels[(self._turn + step) % len(channels)]
             cursor = self.cursor(channel)
@@ -136,7 +164,7 @@ class Attachment:
             # Frames begin small: over a line that breaks every few kilobytes, whole ones still get through.
             most = min(flow.SEND_SIZE, FIRST_FRAME + self._sent)
             if cursor.sent < channel.cache.lo and cursor.room() > 0:
-                frame = await self._fetch(channel, cursor)
+                frame = await self._fetch(channel, cursor)  # waits for the agent, and for nothing longer
                 if frame is not None:
                     return frame
             elif cursor.sent < upto:
@@ -153,16 +181,15 @@ class Attachment:
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """What the server holds no more, from the agent; what that holds no more is a gap."""
         at = cursor.sent
+        if not self.session.reachable:
+            return self._unreachable(channel, cursor)
         most = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
         try:
             found = await self.session.fetch(channel, at, most)
         except NoChannel:
             return self._gap(channel, cursor, channel.cache.lo, None)
         except (AgentLost, EngineError):
-            if self.session.over:
-                return self._gap(channel, cursor, channel.cache.lo, None)
-            await self.session.wait_for_agent()
-            return None
+            return self._unreachable(channel, cursor)
         if found.begin > at:
             channel.oldest = max(channel.oldest, found.begin)
             self.session.repaint(channel)
@@ -173,9 +200,16 @@ class Attachment:
         self._sent += len(found.data)
         return codec.encode_output(channel.number, found.stream, at, found.data)
 
+    def _unreachable(self, channel: Channel, cursor: Cursor) -> str | None:
+        """A gap only where the session is over: otherwise the agent keeps it, for us or the next server."""
+        if self._last is not None:
+            return self._gap(channel, cursor, channel.cache.lo, None)
+        self._stalled = True
+        return None
+
     def _gap(self, channel: Channel, cursor: Cursor, to: int, restore: str | None) -> str:
         gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
         cursor.sent = to
         cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window
-        self.session.skipped(self, channel, to)
+        self.session.release(channel)
         return codec.encode_server(gap)

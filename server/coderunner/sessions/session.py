@@ -8,7 +8,6 @@ nothing here waits for a client.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import logging
 import time
@@ -48,7 +47,6 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
 KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
 RUN_SECONDS = 30.0
-LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +126,6 @@ class Session:
         self._deadlines.attach()
         if role == "control":
             self._give_control(attachment)
-            for channel in self.channels.values():  # it may have missed them
-                attachment.post(m.InAck(channel.number, channel.in_acked))
         self._release_all()
         self._changed.set()
         return attachment
@@ -161,6 +157,8 @@ class Session:
             offsets = {number: channel.input_offset for number, channel in self.channels.items()}
             before.post(m.Role("watch", offsets))
             attachment.post(m.Role("control", offsets))
+        for channel in self.channels.values():  # it may have missed them
+            attachment.post(m.InAck(channel.number, channel.in_acked))
 
     def allows(self, token: str) -> str | None:
         """The greatest role of a token; None when it is not this session's."""
@@ -172,6 +170,8 @@ class Session:
 
     def handle(self, attachment: Attachment, message: m.ClientMessage) -> None:
         """A client's message.  Raises the error to answer with; the connection lives on."""
+        if attachment not in self._attachments:
+            return  # superseded, and its socket is about to close
         match message:
             case m.Ack():
                 self._ack(attachment, message)
@@ -239,7 +239,7 @@ class Session:
         if attachment is self._control:
             channel.released = max(channel.released, message.offset)
             channel.exit_acked = channel.exit_acked or message.exit
-        self._release(channel)
+        self.release(channel)
 
     def _resize(self, message: m.Resize) -> None:
         channel = self._channel(message.channel)
@@ -347,7 +347,7 @@ class Session:
         self.on_state(state)
         if link is not first:
             self._repeat(channel, state)
-        self._release(channel)
+        self.release(channel)
 
     # --- what the agent tells ----------------------------------------------------------------------------
 
@@ -419,7 +419,7 @@ class Session:
 
     # --- flow --------------------------------------------------------------------------------------------
 
-    def _release(self, channel: Channel) -> None:
+    def release(self, channel: Channel) -> None:
         """Tell the agent how far the clients are."""
         acked = [one.cursor(channel).acked for one in self._attachments]
         if self._control is not None:
@@ -436,10 +436,7 @@ class Session:
 
     def _release_all(self) -> None:
         for channel in self.channels.values():
-            self._release(channel)
-
-    def skipped(self, attachment: Attachment, channel: Channel, to: int) -> None:
-        self._release(channel)
+            self.release(channel)
 
     async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
         """Output from the agent's journal.  Raises NoChannel, AgentLost."""
@@ -456,11 +453,10 @@ class Session:
         if channel.mode == "tty" and channel.live:
             self._call("repaint", channel=channel.number)
 
-    async def wait_for_agent(self) -> None:
-        """Returns when something has changed with it, or after a moment: then look again."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self.container.changed.wait()
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a stream to the agent; attachments are woken when there is one again."""
+        return not self.container.link.closed.done()
 
     def have(self) -> dict[int, int]:
         return {number: channel.cache.hi for number, channel in self.channels.items()}
@@ -553,8 +549,7 @@ class Session:
                     channel.end = channel.cache.hi
                     channel.exit = endings.lost(channel)
             for attachment in list(self._attachments):
-                attachment.post(m.Closed(reason))
-                attachment.end(1000)
+                attachment.end(1000, last=m.Closed(reason))
         except Exception:
             log.exception("ending a session", extra=fields(session=self.id))
         finally:

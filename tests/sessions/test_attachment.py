@@ -1,0 +1,186 @@
+"""What a client is sent and in which order, at the end and while the agent is out of reach."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+from coderunner.agent import flow, frames
+from coderunner.core import codec
+from coderunner.core import messages as m
+from coderunner.errors import CodeRunnerError
+from tests.sessions.fakes import Agent, World, state, until
+from tests.sessions.test_mending import told
+
+OTHER = "o" * 22
+
+
+class Reader:
+    """Takes all that an attachment gives, as values."""
+
+    def __init__(self, attachment: Any) -> None:
+        self.attachment = attachment
+        self.got: list[Any] = []
+        self.done = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        while (frame := await self.attachment.next()) is not None:
+            text = isinstance(frame, str)
+            self.got.append(codec.decode_server_text(frame) if text else codec.decode_output(frame))
+
+    def of(self, kind: type) -> list[Any]:
+        return [one for one in self.got if isinstance(one, kind)]
+
+    @property
+    def output(self) -> bytes:
+        return b"".join(one.payload for one in self.of(codec.OutputFrame))
+
+
+def output(world: World, data: bytes, offset: int = 0, channel: int = 1) -> None:
+    for start in range(0, len(data), frames.MAX_PAYLOAD):
+        piece = data[start : start + frames.MAX_PAYLOAD]
+        world.agent.say(frames.OUTPUT, piece, channel=channel, stream=1, offset=offset + start)
+
+
+def dies(world: World, end: int) -> None:
+    """The agent confirms a kill at once."""
+
+    def killed(body: dict[str, Any]) -> None:
+        world.agent.say_state(
+            state(1, phase="exited", to=end, sent=end, end=end, phase_offset=end,
+                  evidence={"main": {"signal": "KILL"}, "intent": body["intent"]})
+        )  # fmt: skip
+
+    world.agent.answers["kill"] = killed
+
+
+class TestTheEnd:
+    async def test_closed_comes_last_behind_output_and_exit(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1)]})
+        control = world.control()
+        dies(world, 4)
+        output(world, b"last")
+        await until(lambda: world.session.channels[1].cache.hi == 4, "the output")
+        ended = world.session.end("lifetime")
+        reader = Reader(control)
+        await asyncio.gather(ended, reader.done)
+        assert [type(one).__name__ for one in reader.got[-2:]] == ["Exit", "Closed"]
+        assert reader.output == b"last"
+        assert reader.of(m.Exit)[0].reason == "session_closed"
+
+    async def test_a_client_whose_window_is_full_gets_the_rest(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1)]})
+        control = world.control()
+        reader = Reader(control)
+        dies(world, flow.WINDOW + 9)
+        output(world, bytes(flow.WINDOW))
+        await until(lambda: len(reader.output) == flow.WINDOW, "a full window")
+        output(world, b"and a bit", flow.WINDOW)
+        ended = world.session.end("client")
+        await until(lambda: world.session.channels[1].exit is not None, "the exit")
+        world.session.handle(control, m.Ack(1, flow.WINDOW))
+        await asyncio.gather(ended, reader.done)
+        assert reader.output.endswith(b"and a bit")
+        assert [type(one).__name__ for one in reader.got[-2:]] == ["Exit", "Closed"]
+
+    async def test_a_client_that_takes_nothing_is_not_waited_for_without_end(self, monkeypatch):
+        monkeypatch.setattr("coderunner.sessions.attachment.FLUSH_SECONDS", 0.05)
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1)]})
+        reader = Reader(world.control())
+        dies(world, flow.WINDOW + 9)
+        output(world, bytes(flow.WINDOW))
+        await until(lambda: len(reader.output) == flow.WINDOW, "a full window")
+        output(world, b"and a bit", flow.WINDOW)
+        await asyncio.gather(world.session.end("client"), reader.done)
+        assert isinstance(reader.got[-1], m.Closed)
+
+    async def test_a_stopping_server_tells_no_gap_of_what_the_agent_keeps(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1, to=9, sent=9)]})
+        reader = Reader(world.control())
+        await until(lambda: world.agent.ops("fetch"), "a fetch")
+        world.session.suspend()
+        await world.container.close()
+        await reader.done
+        assert reader.of(m.Gap) == []
+        assert reader.attachment.close_code == 1012
+
+    async def test_an_engine_that_is_gone_is_told_with_a_gap(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1, to=9, sent=9)]})
+        reader = Reader(world.control())
+        await until(lambda: world.agent.ops("fetch"), "a fetch")
+        world.container.condemn("for this test")
+        await reader.done
+        assert reader.of(m.Gap) == [m.Gap(1, 0, 9, None)]
+        assert [type(one).__name__ for one in reader.got[-2:]] == ["Exit", "Closed"]
+        assert reader.of(m.Exit)[0].reason == "engine_lost"
+
+
+class TestAgentOutOfReach:
+    async def test_messages_pass_while_output_has_to_wait(self):
+        one = Agent()
+        world = await World(one).begin()
+        world.session.on_attached({"channels": [state(1, to=9, sent=9)]})
+        control = world.control()
+        reader = Reader(control)
+        await until(lambda: one.ops("fetch"), "a fetch")
+        world.engine.away = True
+        one.stream.cut()
+        await until(lambda: world.container.link.closed.done(), "the break")
+        world.session.handle(control, m.Ping(5))
+        await until(lambda: reader.of(m.Pong), "the pong", 0.5)
+        one.hello = {**one.hello, "channels": [state(1, to=9, sent=9)]}
+        one.answers["fetch"] = lambda body: {"from": body["offset"], "stream": 1}
+        world.engine.away = False
+        # An empty answer, in this fake: nothing is there any more, which is a gap.
+        await until(lambda: reader.of(m.Gap), "what the agent says, once it is back")
+        await world.close()
+        await reader.done
+
+
+class TestControl:
+    async def test_a_superseded_attachment_takes_nothing_any_more(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1)]})
+        old = world.control()
+        new = world.control()  # the same client
+        for message in (m.Take(), m.Close(), m.Kill(1)):
+            with contextlib.suppress(CodeRunnerError):
+                world.session.handle(old, message)
+        assert not world.session.over
+        assert world.agent.ops("kill") == []
+        world.session.input(new, 1, 0, b"typed")
+        assert new.role == "control"
+        world.session.detach(new)
+        assert world.agent.flows[-1][0] == 1
+        await world.close()
+
+    async def test_who_takes_the_control_knows_what_input_was_taken(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1)]})
+        control = world.control()
+        world.session.input(control, 1, 0, bytes(flow.INPUT_WINDOW))
+        world.agent.say(frames.IN_ACK, channel=1, offset=flow.INPUT_WINDOW)
+        await until(lambda: world.session.channels[1].in_acked, "the acknowledgement")
+        other = world.session.attach(OTHER, "watch", "control", {})
+        assert told(other, m.InAck) == []
+        world.session.handle(other, m.Take())
+        assert told(other, m.Role) == [m.Role("control", {1: flow.INPUT_WINDOW})]
+        assert told(other, m.InAck) == [m.InAck(1, flow.INPUT_WINDOW)]
+        await world.close()
+
+    async def test_a_client_that_reads_no_message_is_cut_off(self):
+        world = await World(Agent()).begin()
+        control = world.control()
+        for number in range(5000):
+            world.session.handle(control, m.Ping(number))
+        assert control.close_code == 1011
+        assert len(control._messages) <= 1025
+        assert json.loads(await control.next())["type"] == "attached"
+        await world.close()
