@@ -79,8 +79,10 @@ class Opening:
         if self.position is not None and not self.done.done():
             tell(self.position)
 
-    def leave(self, *, hold: bool) -> None:
-        """The socket is gone; unless another claims it in time, so is the wish."""
+    def leave(self, tell: Callable[[Position], None], *, hold: bool) -> None:
+        """The socket that claimed it with ``tell`` is gone; unless another claims it in time, so is the wish."""
+        if self.tell != tell:
+            return  # another has it already
         self.tell = None
         if hold:
             self.abandoned = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._give_up)
@@ -330,16 +332,21 @@ class Registry:
         self.drain()
         # Who comes back too early is to try again, not to believe that the session is over.
         self.absent = Draining(retry_after_ms=500)
-        for opening in list(self._all):
-            opening.done.cancel()
-        await asyncio.gather(*(one.done for one in list(self._all)), return_exceptions=True)
+        await self._cancel_openings()
         sessions = list(self.sessions.values())
         for session in sessions:
             session.suspend()
         await asyncio.gather(*(session.container.close() for session in sessions), return_exceptions=True)
 
+    async def _cancel_openings(self) -> None:
+        openings = [one.done for one in self._all]
+        for opening in openings:
+            opening.cancel()
+        await asyncio.gather(*openings, return_exceptions=True)
+
     async def end_all(self, reason: str) -> None:
         """Ends every session and waits until their containers are gone."""
         self.drain()
+        await self._cancel_openings()
         await asyncio.gather(*(session.end(reason) for session in list(self.sessions.values())))
 

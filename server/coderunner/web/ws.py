@@ -323,7 +323,7 @@ class Connection:
         if self._attachment is not None:
             self._attachment.session.detach(self._attachment)
         if self._opening is not None:
-            self._opening.leave(hold=self._hold and not leave)
+            self._opening.leave(self._on_position, hold=self._hold and not leave)
             self._opening = None
 
     # --- out ---------------------------------------------------------------------------------------------

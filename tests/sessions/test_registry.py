@@ -1,0 +1,139 @@
+"""The way into a session, and out of all of them: who owns what, when sockets and servers go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+
+import pytest
+
+from coderunner import declarations
+from coderunner.core import messages as m
+from coderunner.core.admission import Admission
+from coderunner.errors import Draining
+from coderunner.sessions.catalog import READY, LanguageCatalog, Readiness
+from coderunner.sessions.container import Container
+from coderunner.sessions.deadlines import Patience
+from coderunner.sessions.programs import ProjectRules
+from coderunner.sessions.queue import AdmissionQueue
+from coderunner.sessions.registry import Registry, Visitor
+from coderunner.sessions.session import Rules
+from tests.sessions.fakes import CLIENT, Agent, Engine, until
+
+NONCE = "n" * 22
+OPEN = m.Open("python", CLIENT, nonce=NONCE)
+VISITOR = Visitor("127.0.0.1")
+
+
+class Provisioner:
+    """Containers of the fake engine.  ``agents`` are theirs, ``removed`` the ones that were given back."""
+
+    def __init__(self, declared: declarations.Declarations) -> None:
+        self.catalog = LanguageCatalog(declared.languages, declared.rules.defaults)
+        self.catalog.set_state("python", Readiness(READY, "", "image"))
+        self.engine = Engine()
+        self.agents: list[Agent] = []
+        self.answers_seal = True
+        self.removed: list[str] = []
+        self._numbers = itertools.count()
+
+    async def create(self, language: str) -> Container:
+        number = next(self._numbers)
+        one = Agent()
+        if not self.answers_seal:
+            del one.answers["seal"]
+        self.agents.append(one)
+        self.engine.agents[f"c-{number}"] = one
+        container = Container(self.engine, f"c-{number}", session=f"s-{number}", language=language, uid=1)
+        await container.connect(start=True)
+        return container
+
+    async def remove(self, container: Container) -> None:
+        await container.close()
+        self.removed.append(container.id)
+
+
+class NoWarmth:
+    def take(self, language: str) -> None:
+        return None
+
+
+def registry(slots: int = 1) -> tuple[Registry, Provisioner]:
+    declared = declarations.load(only=["python"])
+    provisioner = Provisioner(declared)
+    rules = Rules(declared.rules, ProjectRules(16, 65536), Patience(60, 900))
+    queue = AdmissionQueue(Admission(slots, 8))
+    return Registry(provisioner, NoWarmth(), queue, rules, key=b"k", queue_timeout=60), provisioner
+
+
+class TestPlace:
+    async def test_a_socket_that_is_found_dead_late_takes_nothing_from_its_successor(self, monkeypatch):
+        """The client comes back before the server notices that its old connection broke."""
+        monkeypatch.setattr("coderunner.sessions.registry.HOLD_SECONDS", 0.01)
+        one, _ = registry()
+        first = one.open(m.Open("python", "x" * 22), VISITOR)
+        await first.done
+        old, new = [], []
+        opening = one.open(OPEN, VISITOR)
+        old_socket, new_socket = old.append, new.append
+        opening.claim(old_socket)
+        await until(lambda: old, "the place in the queue")
+        assert one.open(OPEN, VISITOR) is opening
+        opening.claim(new_socket)
+        opening.leave(old_socket, hold=True)
+        later = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.03, later.set_result, None)
+        await later
+        assert not opening.done.done()
+        await first.done.result().session.end("client")
+        assert (await opening.done).session.id == "s-1"
+        await one.end_all("evicted")
+
+    async def test_a_place_that_nobody_comes_back_for_is_given_up(self, monkeypatch):
+        monkeypatch.setattr("coderunner.sessions.registry.HOLD_SECONDS", 0.01)
+        one, _ = registry()
+        first = one.open(m.Open("python", "x" * 22), VISITOR)
+        await first.done
+        told = []
+        opening = one.open(OPEN, VISITOR)
+        opening.claim(told.append)
+        opening.leave(told.append, hold=True)
+        await until(lambda: opening.done.cancelled(), "the place given up")
+        assert one.queue.stats().queued == 0
+        await one.end_all("evicted")
+
+    async def test_a_session_whose_token_nobody_got_ends(self, monkeypatch):
+        monkeypatch.setattr("coderunner.sessions.registry.HOLD_SECONDS", 0.01)
+        one, provisioner = registry()
+        told = []
+        opening = one.open(OPEN, VISITOR)
+        opening.claim(told.append)
+        await opening.done
+        opening.leave(told.append, hold=True)
+        await until(lambda: provisioner.removed == ["c-0"], "the container removed")
+        assert one.queue.stats().active == 0
+
+
+class TestStopping:
+    @pytest.mark.parametrize("how", ["suspend", "end_all"])
+    async def test_an_opening_on_its_way_leaves_no_container(self, how):
+        one, provisioner = registry()
+        provisioner.answers_seal = False
+        opening = one.open(OPEN, VISITOR)
+        await until(lambda: provisioner.agents and provisioner.agents[0].ops("seal"), "the sealing")
+        await (one.suspend() if how == "suspend" else one.end_all("evicted"))
+        with contextlib.suppress(asyncio.CancelledError):
+            await opening.done
+        assert opening.done.cancelled()
+        assert provisioner.removed == ["c-0"]
+        assert one.sessions == {}
+        assert one.queue.stats().active == 0
+
+    async def test_who_comes_back_too_early_is_not_told_that_the_session_is_over(self):
+        one, provisioner = registry()
+        opened = await one.open(OPEN, VISITOR).done
+        await one.suspend()
+        with pytest.raises(Draining):
+            one.find(opened.session.id, opened.token)
+        assert provisioner.removed == []
