@@ -362,6 +362,9 @@ class Connection:
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):
             self._abort()  # the peer is gone, or reads nothing
+        except Exception:
+            log.exception("writing to a connection failed")
+            self._abort()  # its client comes back for the rest
 
     async def _pump(self) -> int:
         while True:

@@ -1,0 +1,57 @@
+"""A connection whose one half fails does not live on with the other."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+from multidict import CIMultiDict
+
+from coderunner import config
+from coderunner.web import ws
+
+
+class Transport:
+    """Tells ``gone`` of its abort."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    def abort(self) -> None:
+        self.gone.set()
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return ("127.0.0.1", 1)
+
+
+class Socket:
+    """Takes everything; brings nothing until its transport is gone."""
+
+    closed = False
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def receive(self) -> SimpleNamespace:
+        await self._transport.gone.wait()
+        return SimpleNamespace(type="closed", data=None)
+
+    async def send_str(self, text: str) -> None:
+        pass
+
+    async def close(self, *, code: int) -> None:
+        pass
+
+
+async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
+    def fail(message):
+        raise TypeError("not to be written")
+
+    monkeypatch.setattr(ws.codec, "encode_server", fail)
+    parts = SimpleNamespace(settings=config.load({}))
+    transport = Transport()
+    request = SimpleNamespace(transport=transport, headers=CIMultiDict())
+    connection = ws.Connection(parts, Socket(transport), request, None)
+    async with asyncio.timeout(5):
+        await connection.serve([])
+    assert transport.gone.is_set()
