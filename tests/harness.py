@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +104,8 @@ async def eventually(condition: Callable[[], Any], seconds: float, what: str) ->
 
 
 def start_server(environment: dict[str, str], log: Path, *, seconds: float = START_SECONDS) -> Server:
-    """Starts `python -m coderunner serve` and waits until its address answers."""
+    """Starts `python -m coderunner serve` and waits until it has told its address."""
+    before = len(log.read_text()) if log.exists() else 0
     with log.open("a") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "serve"],
@@ -112,14 +115,12 @@ def start_server(environment: dict[str, str], log: Path, *, seconds: float = STA
             text=True,
             cwd=log.parent,
         )
-    mark = log.stat().st_size
-
     def address() -> str | None:
         assert process.poll() is None, f"the server ended:\n{log.read_text()[-4000:]}"
-        found = re.findall(r"CodeRunner is at (http://\S+)|\"url\":\"(http://[^\"]+)\"", log.read_text())
+        said = log.read_text()[before:]
+        found = re.findall(r"CodeRunner is at (http://\S+)|\"url\":\"(http://[^\"]+)\"", said)
         return "".join(found[-1]) if found else None
 
-    del mark
     url = wait_until(address, seconds, "the server's address")
     return Server(url, environment["INSTANCE_NAME"], process, environment, log)
 
@@ -374,6 +375,19 @@ class Client:
     async def leave(self) -> None:
         await self.socket.close()
         await asyncio.gather(self._reader, return_exceptions=True)
+
+
+def workspace(server: Server | str, name: str, token: str) -> dict[str, bytes]:
+    """The files of a live session, by their paths; looking at them touches neither terminal nor channel."""
+    url = server if isinstance(server, str) else server.url
+    request = urllib.request.Request(
+        f"{url}api/sessions/{name}/archive", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.headers["Content-Type"] == "application/zip"
+        with zipfile.ZipFile(io.BytesIO(answer.read())) as archive:
+            assert archive.testzip() is None
+            return {name: archive.read(name) for name in archive.namelist()}
 
 
 def random_id() -> str:

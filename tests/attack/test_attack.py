@@ -12,6 +12,8 @@ from coderunner.attack.bystander import Bystander
 from coderunner.attack.case import UNTRIED, Case
 from tests.harness import Server, eventually
 
+pytestmark = pytest.mark.long
+
 CASES = catalogue.cases()
 # Alone on two processors most cases leave the echo below 30 ms. What is held here is that nothing brings
 # it to a stop: the machine that runs the tests may have other work.

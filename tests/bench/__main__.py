@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -19,7 +20,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coderunner.core import messages as m
-from tests.harness import Client, Server, connect, docker, eventually, running_server, session
+from tests.harness import (
+    Client,
+    Server,
+    attach,
+    connect,
+    docker,
+    eventually,
+    running_server,
+    session,
+    start_server,
+)
 
 HELLO = "print('hello')"
 ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.write(1, os.read(0, 1000))\n"
@@ -155,6 +166,29 @@ async def measure(server: Server, rounds: int) -> list[Row]:
         return rows
 
 
+async def blink(server: Server, folder: Path) -> float:
+    """Milliseconds for which a deploy (SIGTERM, the next server) takes the output of a live program away."""
+    code = "import time\nwhile True:\n    print(time.monotonic(), flush=True)\n    time.sleep(.002)"
+    async with session(server, keep=True) as client:
+        await client.run(1, code)
+        await client.wait(lambda: client.channel(1).hi > 1000)
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop, signal.SIGTERM))
+        await client.closed(20)
+        began = time.perf_counter()
+        await stopping
+    port = server.url.rsplit(":", 1)[1].strip("/")
+    settings = {**server.environment, "PORT": port}
+    again = await asyncio.to_thread(start_server, settings, folder / "again.log")
+    server.process = again.process
+    async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
+        before = back.channel(1).hi
+        await back.wait(lambda: back.channel(1).hi > before)
+        took = (time.perf_counter() - began) * 1000
+        await back.send(m.Close())
+        await back.closed()
+    return took
+
+
 def memory(server: Server) -> float:
     """MB of a waiting container, as the kernel counts it."""
     container = server.containers()[0]
@@ -172,6 +206,7 @@ def main() -> None:
         with running_server(Path(folder), **settings) as server:
             waiting = memory(server)
             rows = asyncio.run(measure(server, arguments.rounds))
+            blinks = [asyncio.run(blink(server, Path(folder))) for _ in range(min(5, arguments.rounds))]
     reference = statistics.median(rows[4].values)
     version = docker("version", "-f", "{{.Server.Version}}").strip()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
@@ -180,6 +215,8 @@ def main() -> None:
     print(f"{'':<58}{'median':>10}{'min':>10}{'max':>10}  {'unit':<5}{'target':>6}  {'ratio':>9}")
     for row in rows:
         print(row.line(reference if row.unit == "ms" else None))
+    deploy = Row("a deploy: a live session without its server", blink, values=blinks)
+    print(deploy.line(None))
     print(f"{'memory of a waiting container':<58}{waiting:>10.2f}{'':>20}  {'MiB':<5}{'< 12':>6}\n")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.browser.proxy import CuttingProxy
 from tests.browser.tab import Tab
-from tests.harness import docker, wait_until
+from tests.harness import Server, wait_until, workspace
 
 COUNT = """import time
 for number in range({count}):
@@ -120,19 +120,19 @@ def test_a_longer_loss_is_told_and_mended(cut_tab: Tab, proxy: CuttingProxy) -> 
     cut_tab.page.wait_for_selector(".banner", state="detached")
 
 
-def test_what_a_terminal_missed_is_told(cut_tab: Tab, proxy: CuttingProxy) -> None:
+def test_what_a_terminal_missed_is_told(server: Server, cut_tab: Tab, proxy: CuttingProxy) -> None:
     cut_tab.run(
         "import os, time\nprint('begin', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
         "for number in range(4000): print('\\x1b[0m' * 250 + f'line {number}')\n"
         "open('written', 'w')\nprint('end', input())\n"
     ).sees("begin")
     session = cut_tab.get("coderunner.desk.session.id")
-    container = docker("ps", "-q", "--filter", f"label=coderunner.session={session}").strip()
+    token = cut_tab.get("coderunner.desk.session.token")
     cut_tab.shell().type("(sleep 1; touch go) &\n").sees("touch go) &\n", "shell")
     proxy.closed = True
     proxy.cut()
     cut_tab.banner("Connection lost")
-    wait_until(lambda: "written" in docker("exec", container, "ls", "/workspace"), 20, "4 MB written")
+    wait_until(lambda: "written" in workspace(server, session, token), 20, "4 MB written")
     proxy.closed = False
     cut_tab.page.click("#program-term")
     cut_tab.type("!\n")

@@ -73,7 +73,8 @@ def test_named_tests_exist(page: Path) -> None:
         for name in re.findall(r"`(test_\w+)`", line):
             assert name in names_of_tests(), f"there is no test {name}"
             if files:
-                assert files & names_of_tests()[name], f"{name} is in {names_of_tests()[name]}, not in {files}"
+                where = names_of_tests()[name]
+                assert files & where, f"{name} is in {where}, not in {files}"
 
 
 def test_named_make_targets_exist(page: Path) -> None:

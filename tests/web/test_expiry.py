@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import urllib.error
-import urllib.request
-import zipfile
 
 import pytest
 
 from coderunner.core import messages as m
-from tests.harness import eventually, running_server, session
+from tests.harness import eventually, running_server, session, workspace
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +23,6 @@ def hurried(tmp_path_factory):
         SESSION_TTL="13000",
     ) as one:
         yield one
-
-
-def fetch(server, name: str, token: str) -> bytes:
-    request = urllib.request.Request(
-        f"{server.url}api/sessions/{name}/archive", headers={"Authorization": f"Bearer {token}"}
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        assert answer.headers["Content-Type"] == "application/zip"
-        return answer.read()
 
 
 class TestEnds:
@@ -78,16 +66,14 @@ class TestArchive:
         )
         async with session(server) as client:
             await client.result(1, code)
-            data = fetch(server, client.opened.session, client.opened.token)
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                assert archive.testzip() is None
-                assert sorted(archive.namelist()) == ["a/b/deep.txt", "big.bin", "empty", "main.py"]
-                assert archive.read("a/b/deep.txt") == b"deep"
-                assert archive.read("big.bin") == bytes(range(256)) * 1000
+            files = workspace(server, client.opened.session, client.opened.token)
+            assert sorted(files) == ["a/b/deep.txt", "big.bin", "empty", "main.py"]
+            assert files["a/b/deep.txt"] == b"deep"
+            assert files["big.bin"] == bytes(range(256)) * 1000
 
     async def test_a_wrong_token_learns_nothing(self, server):
         async with session(server) as client:
             for name, token in ((client.opened.session, "x" * 32), ("test-0", client.opened.token)):
                 with pytest.raises(urllib.error.HTTPError) as caught:
-                    fetch(server, name, token)
+                    workspace(server, name, token)
                 assert caught.value.code == 404

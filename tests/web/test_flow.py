@@ -10,7 +10,7 @@ from pathlib import Path
 import pyte
 
 from coderunner.core import messages as m
-from tests.harness import attach, docker, eventually, session
+from tests.harness import attach, eventually, session, workspace
 
 ECHO = "import os,tty\ntty.setraw(0)\nos.write(1,b'!')\nwhile True: os.write(1,os.read(0,100))\n"
 
@@ -125,8 +125,9 @@ async def test_a_full_screen_program_is_right_again_after_an_overflow(server):
         await typist.wait(lambda: typist.channel(1).in_ack == typist.channel(1).sent, 10)
         typist.drop()
         await typist.closed()
-    name = f"coderunner-{opened.session}"
-    await eventually(lambda: "done" in docker("exec", name, "ls", "/workspace"), 20, "vim's last command")
+    await eventually(
+        lambda: "done" in workspace(server, opened.session, opened.token), 20, "vim's last command"
+    )
     async with attach(server, opened, cursors={1: 10}) as back:
         screen = Screen()
 

@@ -1,4 +1,4 @@
-"""A terminal that ran on while nobody was there, for longer than its journal: a gap tells exactly what is gone."""
+"""A terminal that ran on while nobody was there, for longer than its journal: a gap tells what is gone."""
 
 from __future__ import annotations
 

@@ -160,7 +160,8 @@ class TestControl:
     async def test_a_kill_takes_the_whole_tree(self, server):
         code = (
             "import subprocess,time\n"
-            "p=[subprocess.Popen(['sh','-c','trap \"\" TERM INT; sleep 600 & sleep 600']) for _ in range(3)]\n"
+            "stubborn = 'trap \"\" TERM INT; sleep 600 & sleep 600'\n"
+            "p=[subprocess.Popen(['sh','-c',stubborn]) for _ in range(3)]\n"
             "print('up', flush=True)\ntime.sleep(600)"
         )
         async with session(server) as client:
@@ -174,8 +175,8 @@ class TestControl:
 
     async def test_signals_reach_the_program(self, server):
         code = (
-            "import signal,time\n"
-            "signal.signal(signal.SIGUSR1, lambda *a: print('usr1', flush=True))\nprint('set', flush=True)\n"
+            "import os,signal,time\n"
+            "signal.signal(signal.SIGUSR1, lambda *a: os.write(1, b'usr1'))\nprint('set', flush=True)\n"
             "while True: time.sleep(.05)"
         )
         async with session(server) as client:

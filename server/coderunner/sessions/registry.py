@@ -80,7 +80,7 @@ class Opening:
             tell(self.position)
 
     def leave(self, tell: Callable[[Position], None], *, hold: bool) -> None:
-        """The socket that claimed it with ``tell`` is gone; unless another claims it in time, so is the wish."""
+        """The socket that claimed it with ``tell`` is gone; unless another claims it, so is the wish."""
         if self.tell != tell:
             return  # another has it already
         self.tell = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import zipfile
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import IO, Any, cast
 
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath, FilesFailed
@@ -23,7 +23,6 @@ class _Sink:
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._taken = 0
 
     def write(self, data: bytes) -> int:
         self._data += data
@@ -42,7 +41,7 @@ async def archive(link: AgentLink) -> AsyncIterator[bytes]:
     """A zip of the workspace's files, as pieces.  Raises AgentLost."""
     reply, _ = await link.call("list", most=MOST_FILES)
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:  # type: ignore[arg-type]
+    with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
         for entry in reply.get("files", ()):
             if not isinstance(entry, dict) or entry.get("folder"):
                 continue
