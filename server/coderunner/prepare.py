@@ -64,9 +64,9 @@ class Preparation:
             log.info("language ready", extra=fields(language=name, image=image))
 
     async def _proven(self, name: str, image: str) -> bool:
-        uid = self.provisioner.uids.take()
+        session = f"{self.settings.instance_name}-canary-{name}"
+        uid = self.provisioner.uids.take(session)
         try:
-            session = f"{self.settings.instance_name}-canary-{name}"
             spec = self.provisioner.spec(name, session, uid, image)
             verdict = await run_canary(
                 self.engine,
@@ -75,7 +75,7 @@ class Preparation:
                 cache_dir=Path(self.settings.state_dir) / "canary",
             )
         finally:
-            self.provisioner.uids.give(uid)
+            self.provisioner.uids.give(uid, session)
         if verdict.ok:
             log.info("containers hold what they promise", extra=fields(language=name))
             return True

@@ -108,10 +108,10 @@ class Provisioner:
         )
 
     async def _create(self, language: str) -> Container:
-        uid = self.uids.take()
+        session = f"{self.identity.instance}-{secrets.token_hex(8)}"
+        uid = self.uids.take(session)
         container_id = None
         try:
-            session = f"{self.identity.instance}-{secrets.token_hex(8)}"
             spec = self.spec(language, session, uid)
             try:
                 container_id = await self.engine.create(spec)
@@ -127,9 +127,9 @@ class Provisioner:
             return container
         except BaseException:
             if container_id is None:
-                self.uids.give(uid)
+                self.uids.give(uid, session)
             else:
-                await asyncio.shield(self._erase(container_id, uid))
+                await asyncio.shield(self._erase(container_id, uid, session))
             raise
 
     async def remove(self, container: Container) -> None:
@@ -146,14 +146,14 @@ class Provisioner:
 
     async def _remove(self, container: Container) -> None:
         await container.close()
-        await self._erase(container.id, container.uid)
+        await self._erase(container.id, container.uid, container.session)
 
-    async def _erase(self, container_id: str, uid: int) -> None:
+    async def _erase(self, container_id: str, uid: int, session: str) -> None:
         try:
             await self.engine.remove(container_id)
         except EngineError as error:
             log.warning("container not removed", extra=fields(container=container_id[:12], why=error.message))
         else:
-            self.uids.give(uid)
+            self.uids.give(uid, session)
         finally:
             self.known.discard(container_id)  # from now on the sweep's

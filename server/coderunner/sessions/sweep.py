@@ -47,14 +47,20 @@ async def adopt_all(
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(summary: ContainerSummary) -> bool:
-        provisioner.uids.claim(_uid(summary))
+        provisioner.uids.claim(_uid(summary), _session(summary))
         async with limit:
             return await _adopt(engine, registry, provisioner, key, summary)
 
-    found = await engine.list(labels_of(provisioner.identity.instance))
+    # Tried again after the engine was away, some may be this server's own already.
+    listed = await engine.list(labels_of(provisioner.identity.instance))
+    found = [summary for summary in listed if summary.id not in provisioner.known]
     answers = await asyncio.gather(*(one(summary) for summary in found))
     refused = [summary for summary, adopted in zip(found, answers, strict=True) if not adopted]
     return Adoption(len(found) - len(refused), refused)
+
+
+def _session(summary: ContainerSummary) -> str:
+    return summary.labels.get("coderunner.session", "")
 
 
 def _uid(summary: ContainerSummary) -> int:
@@ -74,7 +80,7 @@ async def _adopt(
     container = Container(
         engine,
         summary.id,
-        session=summary.labels.get("coderunner.session", ""),
+        session=_session(summary),
         language=summary.labels.get("coderunner.language", ""),
         uid=_uid(summary),
     )
@@ -99,10 +105,14 @@ async def remove_all(
     """What the engine refuses to remove now, the sweep finds again."""
     for summary in found:
         try:
-            await engine.remove(summary.id)
-            provisioner.uids.give(_uid(summary))
+            await _remove(engine, provisioner, summary)
         except EngineError as error:
             log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
+
+
+async def _remove(engine: DockerEngine, provisioner: Provisioner, summary: ContainerSummary) -> None:
+    await engine.remove(summary.id)
+    provisioner.uids.give(_uid(summary), _session(summary))
 
 
 def _record(container: Container, key: bytes) -> Record | None:
@@ -126,8 +136,11 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     for summary in await engine.list(labels_of(provisioner.identity.instance)):
         if summary.id in provisioner.known or time.time() - summary.created < older_than:
             continue
-        await engine.remove(summary.id)
-        provisioner.uids.give(_uid(summary))
+        try:
+            await _remove(engine, provisioner, summary)
+        except EngineError as error:  # the others are swept all the same
+            log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
+            continue
         removed += 1
         log.info("container swept", extra=fields(container=summary.name))
     return removed
@@ -142,7 +155,11 @@ async def reap(engine: DockerEngine, *, now: float) -> int:
     for summary in await engine.list({"type": TYPE}):
         deadline = summary.labels.get("coderunner.deadline", "")
         if deadline.isdecimal() and int(deadline) < now:
-            await engine.remove(summary.id)
+            try:
+                await engine.remove(summary.id)
+            except EngineError as error:
+                log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
+                continue
             removed += 1
             log.info("container reaped", extra=fields(container=summary.name))
     return removed
