@@ -186,6 +186,9 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 await registry.suspend()
             else:
                 await registry.end_all("evicted")
+                # What the server before us left behind, and we had not removed yet.
+                with contextlib.suppress(CodeRunnerError):
+                    await sweep(engine, provisioner, older_than=0)
 
 
 class _Tasks:

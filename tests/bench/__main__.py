@@ -30,6 +30,7 @@ from tests.harness import (
     running_server,
     session,
     start_server,
+    wait_ready,
 )
 
 HELLO = "print('hello')"
@@ -169,6 +170,7 @@ async def measure(server: Server, rounds: int) -> list[Row]:
 async def blink(server: Server, folder: Path) -> float:
     """Milliseconds for which a deploy (SIGTERM, the next server) takes the output of a live program away."""
     code = "import time\nwhile True:\n    print(time.monotonic(), flush=True)\n    time.sleep(.002)"
+    await asyncio.to_thread(wait_ready, server, ("python",))
     async with session(server, keep=True) as client:
         await client.run(1, code)
         await client.wait(lambda: client.channel(1).hi > 1000)
