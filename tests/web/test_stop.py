@@ -1,4 +1,4 @@
-"""A server that stops sends everybody away in order: told why, and with the close code that says what to do."""
+"""A server that stops sends everybody away in order: told why, with the close code that says what to do."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ class WarmPool:
         self._memory_available = memory_available
         self._shelves: dict[str, _Shelf] = {}
         self._wake = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._makers: set[asyncio.Task[None]] = set()
+        self._removals: set[asyncio.Task[None]] = set()
         self._refill: asyncio.Task[None] | None = None
         self._leave = False
 
@@ -67,16 +68,19 @@ class WarmPool:
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is made any more; what waits is removed (it has no tenant), or left to the next server."""
-        tasks = [*self._tasks, *([self._refill] if self._refill else [])]
+        tasks = [*self._makers, *([self._refill] if self._refill else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         waiting = [container for shelf in self._shelves.values() for container in shelf.ready]
         self._shelves.clear()
         if self._leave:
+            for task in self._removals:
+                task.cancel()
             await asyncio.gather(*(container.close() for container in waiting))
         else:
             await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
+        await asyncio.gather(*self._removals, return_exceptions=True)
 
     def leave_behind(self) -> None:
         """The server is in a hurry: clients wait for the next one, which removes these beside its work."""
@@ -133,7 +137,7 @@ class WarmPool:
                 continue
             for _ in range(target - len(shelf.ready) - shelf.starting):
                 shelf.starting += 1
-                self._task(self._make(language, shelf))
+                self._task(self._makers, self._make(language, shelf))
 
     def _targets(self, now: float) -> dict[str, int]:
         """Where there is less room than languages, those that are asked for come first."""
@@ -168,12 +172,13 @@ class WarmPool:
             self._wake.set()
 
     def _discard(self, container: Container) -> None:
-        self._task(self._provisioner.remove(container))
+        self._task(self._removals, self._provisioner.remove(container))
 
-    def _task(self, work: Any) -> None:
+    @staticmethod
+    def _task(among: set[asyncio.Task[None]], work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work, name="warm-container")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     def stats(self) -> dict[str, Any]:
         """The `warmPool` block of the queue statistics."""

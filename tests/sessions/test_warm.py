@@ -1,0 +1,35 @@
+"""The shelf of waiting containers: what is taken off it is somebody's, also when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+
+from coderunner.sessions.warm import WarmPool
+from tests.sessions.fakes import until
+from tests.sessions.test_registry import Provisioner, declarations
+
+
+async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is():
+    provisioner = Provisioner(declarations.load(only=["python"]))
+    begun, go = asyncio.Event(), asyncio.Event()
+    create, remove = provisioner.create, provisioner.remove
+
+    async def made(language, *, priority):
+        return await create(language)
+
+    async def slowly(container):
+        begun.set()
+        await go.wait()
+        await remove(container)
+
+    provisioner.create, provisioner.remove = made, slowly
+    pool = WarmPool(provisioner, floor=1, most=1, memory_available=lambda: 1.0)
+    async with pool:
+        await until(lambda: pool.stats()["ready"] == 1, "a container")
+        provisioner.agents[0].stream.cut()
+        provisioner.engine.away = True
+        await until(lambda: pool._shelves["python"].ready[0].link.closed.done(), "its link broken")
+        assert pool.take("python") is None
+        await begun.wait()
+        asyncio.get_running_loop().call_soon(go.set)
+    assert "c-0" in provisioner.removed
