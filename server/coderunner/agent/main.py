@@ -73,8 +73,6 @@ class Agent:
         now = time.monotonic()
         if self._attached and now - self._heard > flow.SILENCE_SECONDS:
             self._detach()
-        if self._deaf_until is not None and now >= self._deaf_until:
-            self._deaf_until = None
         moments = [when for channel in self._live() if (when := channel.tick(now)) is not None]
         if self._attached:
             moments.append(self._heard + flow.SILENCE_SECONDS + 0.05)
@@ -148,6 +146,8 @@ class Agent:
     def _register(self):
         """Ask epoll for exactly what can be used now."""
         wanted = {self._wake: (select.EPOLLIN, None)}
+        if self._deaf_until is not None and time.monotonic() >= self._deaf_until:
+            self._deaf_until = None
         if self._deaf_until is None:
             wanted[_IN] = (select.EPOLLIN, None)
         if self._out:
