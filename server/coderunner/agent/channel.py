@@ -49,7 +49,7 @@ class Channel:
         self.eof_at = None
         self.input_closed = False
         self.changed = True
-        self.in_ack_due = False
+        self.in_ack_due = None  # the moment at which to acknowledge input at the latest
         self._input = bytearray()
         self._pending = None  # a phase that ended and is being drained: its record
         self._kill_until = None
@@ -197,13 +197,17 @@ class Channel:
                 count = len(self._input)
             del self._input[:count]
             self.in_acked += count
-            self.in_ack_due = True
+            self._owe_in_ack()
         if self.inp < 0 and self._input:
             self.in_acked += len(self._input)
             self._input.clear()
-            self.in_ack_due = True
+            self._owe_in_ack()
         if self.eof_at is not None and not self._input and self.in_acked >= self.eof_at and not self.tty:
             self._close_input()
+
+    def _owe_in_ack(self):
+        if self.in_ack_due is None:
+            self.in_ack_due = time.monotonic() + flow.IN_ACK_SECONDS
 
     def _close_input(self):
         self.input_closed = True

@@ -14,6 +14,7 @@ INPUT_WINDOW = 64 * 1024  # how far a client's input may be ahead of what the pr
 MAX_CHANNELS = 8  # live ones
 READ_SIZE = 65536
 SEND_SIZE = 32768
+IN_ACK_SECONDS = 0.003  # how long an acknowledgement of input waits for an echo to go with
 BEAT_SECONDS = 2.0
 SILENCE_SECONDS = 6.0
 

@@ -39,6 +39,7 @@ class Agent:
         self.seed = 0
         self.sealed = None  # the server's record of this session, returned to whoever attaches
         self.channels = {}
+        self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
         self._decoder = frames.Decoder()
         self._assembler = frames.Assembler()
         self._out = bytearray()
@@ -78,6 +79,8 @@ class Agent:
             moments.append(self._heard + flow.SILENCE_SECONDS + 0.05)
         if self._deaf_until is not None:
             moments.append(self._deaf_until)
+        if self._attached:
+            moments += [one.in_ack_due for one in self.channels.values() if one.in_ack_due is not None]
         if not moments:
             return -1
         return max(0.0, min(moments) - now)
@@ -214,11 +217,7 @@ class Agent:
             self._beat_due = False
             out += self._encode(frames.BEAT)
         numbers = sorted(self.channels)
-        for number in numbers:
-            channel = self.channels[number]
-            if channel.in_ack_due:
-                channel.in_ack_due = False
-                out += self._encode(frames.IN_ACK, channel=number, offset=channel.in_acked)
+        now = time.monotonic()
         # Round robin between channels: one that floods does not starve another's echo.
         for step in range(len(numbers)):
             channel = self.channels[numbers[(self._turn + step) % len(numbers)]]
@@ -229,7 +228,11 @@ class Agent:
             if piece:
                 stream, offset, data = piece
                 out += self._encode(frames.OUTPUT, data, channel=channel.number, stream=stream, offset=offset)
-                self._flooded = time.monotonic()
+                self._flooded = now
+            # An acknowledgement of input goes with the echo, where one comes at once.
+            if channel.in_ack_due is not None and (piece or now >= channel.in_ack_due):
+                channel.in_ack_due = None
+                out += self._encode(frames.IN_ACK, channel=channel.number, offset=channel.in_acked)
         self._turn += 1
 
     def _hello(self):
@@ -246,7 +249,7 @@ class Agent:
 
     def _read(self):
         try:
-            data = os.read(_IN, 1 << 18)
+            data = os.read(_IN, 65536)
         except BlockingIOError:
             return
         if not data:
@@ -304,7 +307,7 @@ class Agent:
             channel.credit = 0
             channel.lead_told = True  # by the HELLO that follows
             channel.changed = False
-            channel.in_ack_due = False
+            channel.in_ack_due = None
 
     def _detach(self):
         self._attached = False
@@ -364,6 +367,8 @@ class Agent:
         number = body["channel"]
         if number in self.channels:
             return {"state": self.channels[number].state(), "existed": True}, b""
+        if number in self._forgotten:
+            raise CallError("channel_used", f"channel {number} was used and is gone; take another number")
         if len(self._live()) >= flow.MAX_CHANNELS:
             raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
         forgotten = self._make_room()
@@ -386,6 +391,7 @@ class Agent:
                 held -= channel.journal.hi - channel.journal.lo
                 ended.remove(channel)
                 forgotten.append(channel.number)
+                self._forgotten.add(channel.number)
                 del self.channels[channel.number]
         if held > flow.EXITED_JOURNALS - flow.JOURNAL or len(ended) >= MAX_ENDED:
             raise CallError("channels_busy", "ended channels wait for their output to be read; read it first")

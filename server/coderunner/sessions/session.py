@@ -23,7 +23,6 @@ from coderunner.errors import (
     AgentLost,
     BadMessage,
     ChannelLimit,
-    ChannelUsed,
     CodeRunnerError,
     InternalError,
     NoChannel,
@@ -38,6 +37,7 @@ from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, Patience
 from coderunner.sessions.link import Answer
+from coderunner.sessions.pace import Pace, Standing
 from coderunner.sessions.programs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.record import Record, digest
 from coderunner.sessions.reports import read_fetched, read_started
@@ -89,7 +89,7 @@ class Session:
         self._rules = rules
         self._wanted = wanted
         self._on_end = on_end
-        self._used: set[int] = set()
+        self._paces: dict[int, Pace] = {}
         self._attachments: list[Attachment] = []
         self._control: Attachment | None = None
         self._deadlines = Deadlines(
@@ -292,8 +292,6 @@ class Session:
         if known is not None:  # repeated after a cut: starts nothing
             attachment.post(m.State(number, known.phase, known.phase_offset))
             return
-        if number in self._used:
-            raise ChannelUsed(f"channel {number} was used and is gone; take another number", channel=number)
         if sum(channel.live for channel in self.channels.values()) >= flow.MAX_CHANNELS:
             raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
         channel = Channel(number, spec["mode"])
@@ -343,10 +341,11 @@ class Session:
             return
         for number in forgotten:
             self.channels.pop(number, None)
-            self._used.add(number)
+            self._forget_pace(number)
         self.on_state(state)
         if link is not first:
             self._repeat(channel, state)
+        self._pace(channel.number).again()
         self.release(channel)
 
     # --- what the agent tells ----------------------------------------------------------------------------
@@ -398,6 +397,7 @@ class Session:
                 channel.released = state["released"]
                 channel.cols, channel.rows = state["cols"], state["rows"]
             self.on_state(state)
+            self._pace(number).again()
             self._repeat(channel, state)
         self._release_all()
         self._wake()
@@ -425,13 +425,32 @@ class Session:
         if self._control is not None:
             # An attach cursor is an ack.
             channel.released = max(channel.released, self._control.cursor(channel).acked)
-        furthest = max([channel.released, *acked])
-        self.container.link.send_flow(
-            channel.number,
+        standing = Standing(
             released=channel.released,
-            credit=furthest + flow.WINDOW,
+            furthest=max([channel.released, *acked]),
             controlled=self._control is not None,
             exit_acked=channel.exit_acked,
+        )
+        self._pace(channel.number).tell(standing)
+
+    def _pace(self, number: int) -> Pace:
+        found = self._paces.get(number)
+        if found is None:
+            found = self._paces[number] = Pace(lambda standing: self._send_flow(number, standing))
+        return found
+
+    def _forget_pace(self, number: int) -> None:
+        pace = self._paces.pop(number, None)
+        if pace is not None:
+            pace.close()
+
+    def _send_flow(self, number: int, standing: Standing) -> None:
+        self.container.link.send_flow(
+            number,
+            released=standing.released,
+            credit=standing.furthest + flow.WINDOW,
+            controlled=standing.controlled,
+            exit_acked=standing.exit_acked,
         )
 
     def _release_all(self) -> None:
@@ -553,8 +572,7 @@ class Session:
         except Exception:
             log.exception("ending a session", extra=fields(session=self.id))
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._stop_working()
             await self._on_end(self, reason)
 
     async def _end_programs(self, intent: str) -> None:
@@ -576,8 +594,13 @@ class Session:
         self.over = True
         for attachment in list(self._attachments):
             attachment.end(1012)
+        self._stop_working()
+
+    def _stop_working(self) -> None:
         for task in self._tasks:
             task.cancel()
+        for pace in self._paces.values():
+            pace.close()
 
     def _task(self, work: Any, name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
