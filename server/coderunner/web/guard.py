@@ -57,7 +57,8 @@ def address_of(settings: Settings, request: web.BaseRequest) -> str:
     peer = (request.transport.get_extra_info("peername") if request.transport else None) or ("unknown",)
     address = str(peer[0])
     if _trusted(settings, address):
-        forwarded = request.headers.get("X-Forwarded-For", "")
+        # All lines of it: some proxies append to the client's, others add one of their own.
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
         for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
             address = hop
             if not _trusted(settings, hop):
