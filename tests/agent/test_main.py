@@ -15,7 +15,7 @@ import pytest
 from coderunner.agent import frames
 from tests.harness import ROOT, wait_until
 
-COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from coderunner.agent.main import Agent; Agent().run()"
+COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from coderunner.agent import main; main.Agent().run()"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

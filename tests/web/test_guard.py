@@ -25,7 +25,7 @@ def address(peer: str, *forwarded: str) -> str:
         ("203.0.113.9", [], "203.0.113.9"),
         ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # not a proxy of ours
         ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
-        ("127.0.0.1", ["192.0.2.66, 198.51.100.1"], "198.51.100.1"),  # the first is the client's own invention
+        ("127.0.0.1", ["192.0.2.66, 198.51.100.1"], "198.51.100.1"),  # the first is invented
         ("127.0.0.1", ["198.51.100.1, 10.1.2.3"], "198.51.100.1"),
         # A proxy that adds a line of its own behind the client's.
         ("127.0.0.1", ["192.0.2.66", "198.51.100.1"], "198.51.100.1"),
@@ -39,6 +39,8 @@ def test_the_address_that_counts(peer, forwarded, expected):
     assert address(peer, *forwarded) == expected
 
 
-@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "", "file://x", "http://a@127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://[::1", "null", "", "file://x", "http://a@127.0.0.1:1"]
+)
 def test_an_origin_that_is_none_is_refused(origin):
     assert not guard.origin_allowed(SETTINGS, origin, "127.0.0.1:1")

@@ -16,7 +16,7 @@ VICTIM = (
     "print('the end')"
 )
 FLOOD = (
-    "import os\nfd = os.open({path!r}, os.O_WRONLY | os.O_NOCTTY)\nfor _ in range(9): os.write(fd, b'x' * 999)\n"
+    "import os\nfd = os.open({path!r}, os.O_WRONLY | os.O_NOCTTY)\nos.write(fd, b'x' * 999)\n"
     "os.fork(); os.fork()\nopen('go', 'w').close()\nwhile True: os.write(fd, b'x' * 65536)"
 )
 

@@ -411,8 +411,3 @@ class Channel:
             "end": self.end,
             "evidence": self.evidence if self.phase == EXITED else None,
         }
-
-    def close(self):
-        """Forget an ended channel."""
-        if self.end is None:
-            self._finish()

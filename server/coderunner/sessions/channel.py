@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from coderunner.agent import flow
 from coderunner.agent.journal import Journal
+from coderunner.core.lifecycle import Phase
 from coderunner.core.messages import ChannelView, Exit, State
 from coderunner.errors import InputGap, InputOverflow
 
 CACHE = flow.WINDOW
-_ORDER = {"compiling": 0, "running": 1, "exited": 2}
 
 
 class Channel:
@@ -67,7 +67,10 @@ class Channel:
 
     def advance(self, phase: str, offset: int) -> State | None:
         """A phase only moves forward; the message to tell of it."""
-        if _ORDER[phase] < _ORDER[self.phase] or (phase == self.phase and self.started):
+        if phase == self.phase:
+            if self.started:
+                return None
+        elif not Phase(self.phase).may_become(Phase(phase)):
             return None
         self.phase, self.phase_offset, self.started = phase, offset, True
         return State(channel=self.number, phase=phase, offset=offset)

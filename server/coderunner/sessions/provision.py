@@ -11,7 +11,7 @@ from typing import Protocol
 
 from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
-from coderunner.engine.containers import ContainerSpec
+from coderunner.engine.containers import SESSION_TYPE, ContainerSpec
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, ImageMissing
 from coderunner.logs import fields
@@ -96,7 +96,7 @@ class Provisioner:
             name=f"{self.identity.prefix}-{session}",
             uid=uid,
             labels={
-                "type": "coderunner-session",
+                "type": SESSION_TYPE,
                 "coderunner.instance": self.identity.instance,
                 "coderunner.session": session,
                 "coderunner.language": language,

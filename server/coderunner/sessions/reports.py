@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from coderunner.agent import flow
+from coderunner.core.messages import MODES, PHASES
 from coderunner.core.shapes import MAX_OFFSET
 
 MAX_CHANNELS = 64  # an agent keeps 8 live ones and 32 that have ended
@@ -44,9 +45,9 @@ def read_state(value: Any) -> dict[str, Any]:
     number(state, "cols", 1, 65535)
     number(state, "rows", 1, 65535)
     number(state, "wall_ms", 1, MAX_OFFSET)
-    if state.get("mode") not in ("tty", "pipe"):
+    if state.get("mode") not in MODES:
         raise ValueError("state.mode is none")
-    if state.get("phase") not in ("compiling", "running", "exited"):
+    if state.get("phase") not in PHASES:
         raise ValueError("state.phase is none")
     if type(state.get("input_eof")) is not bool:
         raise ValueError("state.input_eof is neither true nor false")

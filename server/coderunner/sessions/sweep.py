@@ -12,6 +12,7 @@ import logging
 import time
 from dataclasses import dataclass
 
+from coderunner.engine.containers import SESSION_TYPE
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CodeRunnerError, EngineError
@@ -23,13 +24,12 @@ from coderunner.sessions.registry import Registry
 
 log = logging.getLogger(__name__)
 
-TYPE = "coderunner-session"
 ADOPT_SECONDS = 30.0
 AT_ONCE = 8
 
 
 def labels_of(instance: str) -> dict[str, str]:
-    return {"type": TYPE, "coderunner.instance": instance}
+    return {"type": SESSION_TYPE, "coderunner.instance": instance}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ async def reap(engine: DockerEngine, *, now: float) -> int:
     For when no server lives (`coderunner reap`, from a systemd timer).  Raises EngineError.
     """
     removed = 0
-    for summary in await engine.list({"type": TYPE}):
+    for summary in await engine.list({"type": SESSION_TYPE}):
         deadline = summary.labels.get("coderunner.deadline", "")
         if deadline.isdecimal() and int(deadline) < now:
             try:

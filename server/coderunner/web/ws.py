@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Mapping
 
 import aiohttp
 from aiohttp import web
@@ -311,7 +310,7 @@ class Connection:
         role = message.role or granted
         if granted == "watch":
             role = "watch"
-        self._bind(session.attach(message.client, role, granted, _cursors(message.cursors)))
+        self._bind(session.attach(message.client, role, granted, message.cursors))
 
     def _bind(self, attachment: Attachment) -> None:
         self._opening = None
@@ -402,7 +401,3 @@ class Connection:
     def _abort(self) -> None:
         if self._request.transport is not None:
             self._request.transport.abort()
-
-
-def _cursors(cursors: Mapping[int, int]) -> dict[int, int]:
-    return dict(cursors)
