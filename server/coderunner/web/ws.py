@@ -121,6 +121,8 @@ class Connection:
         self._refilled = asyncio.get_running_loop().time()
         self._first_due = self._refilled + FIRST_MESSAGE_SECONDS  # of `open` or `attach`, whatever else comes
         self._waiter: asyncio.Task[None] | None = None
+        self._closing = False
+        self._reader: asyncio.Task[None] | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self, protocols: list[str]) -> None:
@@ -130,7 +132,11 @@ class Connection:
         self._post(hello(self._parts))
         try:
             visitor = guard.visitor(self._parts.settings, self._request, protocols)
-            await self._read(visitor)
+            self._reader = loop.create_task(self._read(visitor), name="ws-read")
+            await self._reader
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
         except CodeRunnerError as error:
             self._fail(error)
         except Exception:
@@ -141,10 +147,10 @@ class Connection:
             keeper.cancel()
             if self._waiter is not None:
                 self._waiter.cancel()
-            if self._socket.closed:
+            if self._socket.closed and not self._closing:
                 writer.cancel()
             # A writer with a close to send gets a moment for it; a peer that reads nothing does not get more.
-            done, _ = await asyncio.wait({writer}, timeout=CLOSE_SECONDS)
+            done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
             if not done:
                 writer.cancel()
                 self._abort()
@@ -357,6 +363,12 @@ class Connection:
     async def _write(self) -> None:
         try:
             code = await self._pump()
+            # While somebody reads, aiohttp drops the connection behind the close frame, and its code may
+            # be lost; only when nobody does, it waits for the peer's own close.
+            self._closing = True
+            if self._reader is not None:
+                self._reader.cancel()
+                await asyncio.wait({self._reader})
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):
