@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
@@ -172,8 +173,8 @@ field_names = sorted({f.name.rstrip("_") for kind in codec.TYPES for f in fields
 @given(st.text() | st.binary())
 def test_arbitrary_text_never_raises_another_error(text):
     for decode in (codec.decode_client_text, codec.decode_server_text):
-        with pytest.raises((BadJson, BadMessage, UnknownType)):
-            decode(text)
+        with contextlib.suppress(BadJson, BadMessage, UnknownType):
+            decode(text)  # chance may well find a message
 
 
 @given(st.sampled_from(sorted(codec.TYPES.values())),

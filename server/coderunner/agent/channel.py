@@ -40,6 +40,7 @@ class Channel:
         self.exit_acked = False
         self.phase = COMPILING if spec["compile"] else RUNNING
         self.phase_offset = 0
+        self.run_offset = None  # where the program's output begins, behind the compiler's
         self.end = None  # offset of the end of output, once drained
         self.evidence = {}
         self.intent = None  # why we killed it, recorded before we did
@@ -287,6 +288,7 @@ class Channel:
             self._phase_began = self._cpu_check = now
             if message["phase"] == "run":
                 self.phase, self.phase_offset = RUNNING, self.journal.hi
+                self.run_offset = self.journal.hi
             self.changed = True
         else:
             self.main_pid = None
@@ -398,6 +400,7 @@ class Channel:
             "mode": self.spec["mode"],
             "phase": self.phase,
             "phase_offset": self.phase_offset,
+            "run_offset": self.run_offset,
             "from": self.journal.lo,
             "to": self.journal.hi,
             "sent": self.sent,

@@ -42,6 +42,8 @@ def read_state(value: Any) -> dict[str, Any]:
     number(state, "channel", 0, 65535)
     for name in _OFFSETS:
         number(state, name, 0, MAX_OFFSET)
+    if state.setdefault("run_offset", None) is not None:
+        number(state, "run_offset", 0, state["to"])
     number(state, "cols", 1, 65535)
     number(state, "rows", 1, 65535)
     number(state, "wall_ms", 1, MAX_OFFSET)

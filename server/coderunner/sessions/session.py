@@ -367,8 +367,14 @@ class Session:
             return
         channel.take_oldest(state["from"])
         channel.input_eof = channel.input_eof or state["input_eof"]
-        told = channel.advance(state["phase"], state["phase_offset"])
-        if told:
+        phases = [(state["phase"], state["phase_offset"])]
+        if channel.phase == "compiling" and state["phase"] == "exited" and state["run_offset"] is not None:
+            # A program as short as that began and ended between two reports.
+            phases.insert(0, ("running", state["run_offset"]))
+        for phase, offset in phases:
+            told = channel.advance(phase, offset)
+            if told is None:
+                continue
             self._tell(told)
             wall = channel.wall_ms or min(state["wall_ms"], self.limits.lifetime_ms)
             channel.wall_deadline = self._now() + wall / 1000 + GRACE_SECONDS
