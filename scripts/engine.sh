@@ -59,6 +59,18 @@ install_engine() {
   apt_install "the container engine" docker.io iptables ca-certificates mmdebstrap
 }
 
+# A killed engine leaves the files that name its processes; where those are dead but not reaped, the next one
+# takes them for alive and does not start.
+forget_dead_engine() {
+  local file pid
+  for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+    pid=$(cat "$file" 2>/dev/null) || continue
+    case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null) in
+      "" | Z | X) rm -f "$file" ;;
+    esac
+  done
+}
+
 start_engine() {
   local flags=()
   if systemd_runs; then
@@ -73,6 +85,7 @@ start_engine() {
     die "No cgroup file system is mounted, and the engine needs one. As root, run:" \
       "    mount -t cgroup2 cgroup2 /sys/fs/cgroup" "then try again."
   fi
+  forget_dead_engine
   step "starting the container engine (dockerd; its log is $ENGINE_LOG)"
   grep -qs live-restore /etc/docker/daemon.json || flags+=(--live-restore)
   # In a session of its own: Ctrl-C at the server must not end the engine.

@@ -45,6 +45,7 @@ class Channel:
         self.evidence = {}
         self.intent = None  # why we killed it, recorded before we did
         self.main_pid = None
+        self._early_signals = []
         self.input_offset = 0  # accepted from the server
         self.in_acked = 0  # written to the program
         self.eof_at = None
@@ -233,8 +234,12 @@ class Channel:
 
     def signal(self, name):
         """Send to the foreground process group; whether there was one."""
-        if self.phase == EXITED or self.main_pid is None:
+        if self.phase == EXITED or self._pending is not None:
             return False
+        if self.main_pid is None:
+            # Its supervisor has not told yet that it began, but the client may have seen its first output.
+            self._early_signals = [*self._early_signals[-15:], name]
+            return True
         group = self.main_pid
         if self.tty:
             try:
@@ -285,6 +290,9 @@ class Channel:
         now = time.monotonic()
         if message["event"] == "began":
             self.main_pid = message["pid"]
+            early, self._early_signals = self._early_signals, []
+            for name in early:
+                self.signal(name)
             self._phase_began = self._cpu_check = now
             if message["phase"] == "run":
                 self.phase, self.phase_offset = RUNNING, self.journal.hi
