@@ -85,7 +85,7 @@ class TestRepeated:
 
     async def test_a_kill_waits_for_an_engine_that_is_away(self, monkeypatch):
         """The agent cannot confirm what it cannot hear: no reason to give up its container."""
-        monkeypatch.setattr("coderunner.sessions.session.KILL_SECONDS", -0.9)
+        monkeypatch.setattr("coderunner.sessions.channels.KILL_SECONDS", -0.9)
         one = Agent()
         world = await World(one).begin()
         world.session.on_attached({"channels": [state(1)]})
@@ -157,7 +157,7 @@ class TestRun:
         await world.close()
 
     async def test_an_agent_that_answers_no_run_loses_its_container(self, monkeypatch):
-        monkeypatch.setattr("coderunner.sessions.session.RUN_SECONDS", 0.05)
+        monkeypatch.setattr("coderunner.sessions.channels.RUN_SECONDS", 0.05)
         world = await World(Agent()).begin()
         world.run(world.control())
         await until(lambda: world.ended == ["engine_lost"], "the session's end")

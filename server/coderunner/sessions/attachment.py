@@ -145,7 +145,7 @@ class Attachment:
 
     def _took_all(self) -> bool:
         """Whether every program's end has been sent; nothing comes behind that."""
-        return all(self.cursor(channel).exit_sent for channel in self.session.channels.values())
+        return all(self.cursor(channel).exit_sent for channel in self.session.programs.all.values())
 
     async def _pause(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
@@ -154,7 +154,7 @@ class Attachment:
 
     async def _next_output(self) -> str | bytes | None:
         """Round robin between channels: one that floods does not starve another's echo."""
-        channels = list(self.session.channels.values())
+        channels = list(self.session.programs.all.values())
         self._turn += 1
         self._stalled = False
         for step in range(len(channels)):
@@ -181,18 +181,18 @@ class Attachment:
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """What the server holds no more, from the agent; what that holds no more is a gap."""
         at = cursor.sent
-        if not self.session.reachable:
+        if not self.session.programs.reachable:
             return self._unreachable(channel, cursor)
         most = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
         try:
-            found = await self.session.fetch(channel, at, most)
+            found = await self.session.programs.fetch(channel, at, most)
         except NoChannel:
             return self._gap(channel, cursor, channel.cache.lo, None)
         except (AgentLost, EngineError):
             return self._unreachable(channel, cursor)
         if found.begin > at:
             channel.oldest = max(channel.oldest, found.begin)
-            self.session.repaint(channel)
+            self.session.programs.repaint(channel)
             return self._gap(channel, cursor, found.begin, found.restore)
         if not found.data:
             return self._gap(channel, cursor, channel.cache.lo, None)
@@ -211,5 +211,5 @@ class Attachment:
         gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
         cursor.sent = to
         cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window
-        self.session.release(channel)
+        self.session.programs.release(channel)
         return codec.encode_server(gap)

@@ -60,3 +60,26 @@ class Pace:
     @staticmethod
     def _ahead(standing: Standing, told: Standing) -> int:
         return max(standing.released - told.released, standing.furthest - told.furthest)
+
+
+class Paces:
+    """Of all channels of a session.  ``send`` passes a channel's standing on to the agent."""
+
+    def __init__(self, send: Callable[[int, Standing], None]) -> None:
+        self._send = send
+        self._all: dict[int, Pace] = {}
+
+    def __getitem__(self, number: int) -> Pace:
+        found = self._all.get(number)
+        if found is None:
+            found = self._all[number] = Pace(lambda standing: self._send(number, standing))
+        return found
+
+    def forget(self, number: int) -> None:
+        pace = self._all.pop(number, None)
+        if pace is not None:
+            pace.close()
+
+    def close(self) -> None:
+        for pace in self._all.values():
+            pace.close()

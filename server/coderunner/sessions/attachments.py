@@ -1,0 +1,83 @@
+"""Who is attached to a session: any number who watch, and at most one who has the control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from coderunner.core import messages as m
+from coderunner.errors import NotControl, Superseded
+from coderunner.sessions.attachment import Attachment
+from coderunner.sessions.channel import Channel
+
+
+class Attachments:
+    """``channels`` is the session's own table, by number."""
+
+    def __init__(self, channels: Mapping[int, Channel]) -> None:
+        self.control: Attachment | None = None
+        self._channels = channels
+        self._all: list[Attachment] = []
+
+    def __iter__(self) -> Iterator[Attachment]:
+        return iter(list(self._all))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, attachment: Attachment) -> bool:
+        return attachment in self._all
+
+    def add(self, attachment: Attachment) -> None:
+        """As control it takes the control."""
+        self._all.append(attachment)
+        if attachment.role == "control":
+            self.give_control(attachment)
+
+    def remove(self, attachment: Attachment) -> bool:
+        """False when it was not there (any more)."""
+        if attachment not in self._all:
+            return False
+        self._all.remove(attachment)
+        if self.control is attachment:
+            self.control = None
+        return True
+
+    def supersede(self, client: str) -> list[Attachment]:
+        """The old attachments of a client that is back, told so and removed."""
+        old = [one for one in self._all if one.client == client]
+        for one in old:
+            one.post(m.ErrorMessage.of(Superseded()))
+            one.end(4409, flush=False)
+            self.remove(one)
+        return old
+
+    def give_control(self, attachment: Attachment) -> None:
+        """To one that may have it; the one before watches on, and both learn how far the input is."""
+        if attachment.granted != "control":
+            raise NotControl("this token only allows to watch")
+        before, self.control = self.control, attachment
+        attachment.role = "control"
+        if before is not None and before is not attachment:
+            before.role = "watch"
+            offsets = {number: channel.input_offset for number, channel in self._channels.items()}
+            before.post(m.Role("watch", offsets))
+            attachment.post(m.Role("control", offsets))
+        for channel in self._channels.values():  # it may have missed them
+            attachment.post(m.InAck(channel.number, channel.in_acked))
+
+    def require_control(self, attachment: Attachment) -> None:
+        if attachment is not self.control:
+            raise NotControl("this attachment only watches; send `take` to take the control")
+
+    def tell(self, message: m.ServerMessage) -> None:
+        for attachment in self._all:
+            attachment.post(message)
+
+    def wake(self) -> None:
+        """There is output, or an end, that some of them may not have been sent."""
+        for attachment in self._all:
+            attachment.wake()
+
+    def furthest(self, channel: Channel) -> int:
+        """The highest offset that any of them has acknowledged; 0 without any."""
+        return max([one.cursor(channel).acked for one in self._all], default=0)

@@ -1,0 +1,369 @@
+"""A session's channels: what its clients ask of them, what the agent tells of them, and how both meet.
+
+Nothing here waits for a client.  What the agent has to do is sent at once, and again after a break of the
+stream: every command is absolute, or names something that the agent does only once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from coderunner.agent import flow
+from coderunner.core import messages as m
+from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
+from coderunner.sessions import endings
+from coderunner.sessions.attachment import Attachment
+from coderunner.sessions.attachments import Attachments
+from coderunner.sessions.channel import Channel
+from coderunner.sessions.container import Container
+from coderunner.sessions.link import Answer
+from coderunner.sessions.pace import Paces, Standing
+from coderunner.sessions.reports import read_fetched, read_started
+
+GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
+KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
+RUN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    begin: int
+    stream: int
+    data: bytes
+    restore: str | None
+
+
+class Channels:
+    """``all``: by number.  ``touch`` is called when a program's doings count as activity, ``changed`` when
+    a deadline may have moved, ``task`` with work that the session owns."""
+
+    def __init__(
+        self,
+        container: Container,
+        *,
+        lifetime_ms: int,
+        touch: Callable[[], None],
+        changed: Callable[[], None],
+        task: Callable[[Coroutine[Any, Any, None], str], None],
+    ) -> None:
+        self.all: dict[int, Channel] = {}
+        self.attachments = Attachments(self.all)
+        self._container = container
+        self._lifetime_ms = lifetime_ms
+        self._touch = touch
+        self._changed = changed
+        self._task = task
+        self._paces = Paces(self._send_flow)
+
+    def __getitem__(self, number: int) -> Channel:
+        channel = self.all.get(number)
+        if channel is None:
+            raise NoChannel(f"the session has no channel {number}", channel=number)
+        return channel
+
+    @property
+    def busy(self) -> bool:
+        return any(channel.live for channel in self.all.values())
+
+    def close(self) -> None:
+        self._paces.close()
+
+    def _call(self, op: str, **body: Any) -> None:
+        self._container.link.cast(op, **body)
+
+    # --- what a client asks ------------------------------------------------------------------------------
+
+    def input(self, number: int, offset: int, data: bytes) -> None:
+        channel = self[number]
+        end = offset + len(data)
+        at = channel.input_offset
+        taken = channel.accept_input(offset, data)
+        if taken:
+            self._container.link.send_input(number, at, taken)
+        overflow = channel.overflow(end)
+        if overflow:
+            raise overflow
+
+    def ack(self, attachment: Attachment, message: m.Ack) -> None:
+        channel = self[message.channel]
+        attachment.ack(channel, message.offset)
+        if attachment is self.attachments.control:
+            channel.released = max(channel.released, message.offset)
+            channel.exit_acked = channel.exit_acked or message.exit
+        self.release(channel)
+
+    def resize(self, message: m.Resize) -> None:
+        channel = self[message.channel]
+        channel.cols, channel.rows = message.cols, message.rows
+        self._call("resize", channel=message.channel, cols=message.cols, rows=message.rows)
+        self.attachments.tell(m.Resized(message.channel, message.cols, message.rows))
+
+    def signal(self, message: m.Signal) -> None:
+        self._call("signal", channel=self[message.channel].number, name=message.name)
+
+    def eof(self, message: m.Eof) -> None:
+        channel = self[message.channel]
+        if channel.mode == "tty":
+            raise BadMessage("a terminal has no end of file; send byte 04 as input", channel=message.channel)
+        if message.offset < channel.input_offset:
+            raise BadMessage(
+                f"input went on beyond {message.offset}",
+                channel=message.channel,
+                expected=channel.input_offset,
+            )
+        channel.eof_at = message.offset
+        self._call("eof", channel=message.channel, offset=message.offset)
+
+    def kill(self, channel: Channel, intent: str) -> None:
+        """Ends the whole process tree; an agent that does not confirm loses its container."""
+        if not channel.live:
+            return
+        channel.intent = channel.intent or intent
+        self._task(self._kill(channel, intent), "session-kill")
+
+    async def _kill(self, channel: Channel, intent: str) -> None:
+        self._call("kill", channel=channel.number, intent=intent)
+        while channel.live:
+            link = self._container.link
+            if link.closed.done():  # being mended; then the command is repeated
+                await self._container.changed.wait()
+                continue
+            try:
+                async with asyncio.timeout(KILL_SECONDS + 1.0):
+                    while channel.live:
+                        await self._container.changed.wait()
+            except TimeoutError:
+                if not link.closed.done():
+                    self._container.condemn("did not end a program in time")
+                    return
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def run(
+        self, attachment: Attachment, number: int, spec: dict[str, Any], files: tuple[m.File, ...]
+    ) -> None:
+        known = self.all.get(number)
+        if known is not None:  # repeated after a cut: starts nothing
+            attachment.post(m.State(number, known.phase, known.phase_offset))
+            return
+        if sum(channel.live for channel in self.all.values()) >= flow.MAX_CHANNELS:
+            raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
+        channel = Channel(number, spec["mode"])
+        channel.cols, channel.rows = spec["cols"], spec["rows"]
+        channel.phase = "compiling" if spec["compile"] else "running"
+        channel.wall_ms = spec["limits"]["wall_ms"]
+        self.all[number] = channel
+
+        def ask() -> Answer:
+            return self._container.link.call(
+                "run",
+                b"".join(file.content for file in files),
+                seconds=RUN_SECONDS,
+                channel=number,
+                spec=spec,
+                files=[[file.path, len(file.content)] for file in files],
+                controlled=True,
+            )
+
+        # Sent before this returns: input that follows on the socket must not overtake it.
+        self._task(self._started(channel, ask, ask()), "session-run")
+
+    async def _started(self, channel: Channel, ask: Callable[[], Answer], answer: Answer) -> None:
+        """Until the agent has begun it, or said why not.  A broken stream is no answer: it is asked again."""
+        first = self._container.link
+        try:
+            while True:
+                link = self._container.link
+                try:
+                    reply, _ = await answer
+                    break
+                except AgentLost as error:
+                    if not link.closed.done():
+                        self._container.condemn(error.message)
+                        return
+                    while self._container.link.closed.done():
+                        await self._container.changed.wait()
+                    answer = ask()
+            state, forgotten = read_started(reply, channel.number)
+        except CodeRunnerError as error:
+            self.all.pop(channel.number, None)
+            error.channel = channel.number
+            self.attachments.tell(m.ErrorMessage.of(error))
+            return
+        except ValueError as error:
+            self._container.condemn(f"the agent broke its protocol: {error}")
+            return
+        for number in forgotten:
+            self.all.pop(number, None)
+            self._paces.forget(number)
+        self.on_state(state)
+        if link is not first:
+            self._repeat(channel, state)
+        self._paces[channel.number].again()
+        self.release(channel)
+
+    # --- what the agent tells ----------------------------------------------------------------------------
+
+    def on_output(self, number: int, stream: int, offset: int, data: bytes) -> None:
+        channel = self.all.get(number)
+        if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
+            self.attachments.wake()
+
+    def on_in_ack(self, number: int, offset: int) -> None:
+        channel, control = self.all.get(number), self.attachments.control
+        if channel is not None and channel.take_in_ack(offset) and control is not None:
+            control.post(m.InAck(number, channel.in_acked))
+
+    def on_state(self, state: dict[str, Any]) -> None:
+        """A channel's whole state, as `reports.read_state` passed it."""
+        channel = self.all.get(state["channel"])
+        if channel is None:
+            return
+        channel.take_oldest(state["from"])
+        channel.input_eof = channel.input_eof or state["input_eof"]
+        phases = [(state["phase"], state["phase_offset"])]
+        if channel.phase == "compiling" and state["phase"] == "exited" and state["run_offset"] is not None:
+            # A program as short as that began and ended between two reports.
+            phases.insert(0, ("running", state["run_offset"]))
+        for phase, offset in phases:
+            told = channel.advance(phase, offset)
+            if told is None:
+                continue
+            self.attachments.tell(told)
+            wall = channel.wall_ms or min(state["wall_ms"], self._lifetime_ms)
+            channel.wall_deadline = asyncio.get_running_loop().time() + wall / 1000 + GRACE_SECONDS
+            self._touch()
+        if state["phase"] == "exited":
+            channel.wall_deadline = None
+            if state["end"] is not None and channel.exit is None:
+                self._finish(channel, state["end"], state["evidence"] or {})
+        self._changed()
+        self.attachments.wake()
+
+    def _finish(self, channel: Channel, end: int, evidence: dict[str, Any]) -> None:
+        channel.end = end
+        others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
+        channel.exit = endings.exit_message(channel, evidence, others=bool(others))
+        self.attachments.wake()
+
+    def on_attached(self, hello: dict[str, Any]) -> None:
+        """The agent is reachable again, or for the first time by this server."""
+        for state in hello["channels"]:
+            number = state["channel"]
+            channel = self.all.get(number)
+            if channel is None:
+                channel = self.all[number] = Channel(number, state["mode"], start=state["sent"])
+                channel.restore_input(state["input_offset"], state["in_acked"])
+                channel.released = state["released"]
+                channel.cols, channel.rows = state["cols"], state["rows"]
+            self.on_state(state)
+            self._paces[number].again()
+            self._repeat(channel, state)
+        self.release_all()
+        self.attachments.wake()
+
+    def _repeat(self, channel: Channel, state: dict[str, Any]) -> None:
+        """What may have been lost with a broken stream: the agent's word on input, and our commands."""
+        number = channel.number
+        self.on_in_ack(number, state["in_acked"])
+        at, data = channel.unacked_input()
+        taken = max(at, state["input_offset"])
+        if taken < channel.input_offset:
+            self._container.link.send_input(number, taken, data[taken - at :])
+        if channel.eof_at is not None and not channel.input_eof:
+            self._call("eof", channel=number, offset=channel.eof_at)
+        if (channel.cols, channel.rows) != (state["cols"], state["rows"]):
+            self._call("resize", channel=number, cols=channel.cols, rows=channel.rows)
+        if channel.intent is not None and channel.live:
+            self._call("kill", channel=number, intent=channel.intent)
+
+    # --- flow --------------------------------------------------------------------------------------------
+
+    def release(self, channel: Channel) -> None:
+        """Tell the agent how far the clients are."""
+        control = self.attachments.control
+        if control is not None:
+            # An attach cursor is an ack.
+            channel.released = max(channel.released, control.cursor(channel).acked)
+        standing = Standing(
+            released=channel.released,
+            furthest=max(channel.released, self.attachments.furthest(channel)),
+            controlled=control is not None,
+            exit_acked=channel.exit_acked,
+        )
+        self._paces[channel.number].tell(standing)
+
+    def release_all(self) -> None:
+        for channel in self.all.values():
+            self.release(channel)
+
+    def _send_flow(self, number: int, standing: Standing) -> None:
+        self._container.link.send_flow(
+            number,
+            released=standing.released,
+            credit=standing.furthest + flow.WINDOW,
+            controlled=standing.controlled,
+            exit_acked=standing.exit_acked,
+        )
+
+    async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
+        """Output from the agent's journal.  Raises NoChannel, AgentLost."""
+        number = channel.number
+        reply, data = await self._container.link.call("fetch", channel=number, offset=offset, most=most)
+        try:
+            begin, stream, restore = read_fetched(reply)
+        except ValueError as error:
+            self._container.condemn(f"the agent broke its protocol: {error}")
+            raise AgentLost(str(error)) from None
+        return Fetched(max(offset, begin), stream, data[:most], restore)
+
+    def repaint(self, channel: Channel) -> None:
+        if channel.mode == "tty" and channel.live:
+            self._call("repaint", channel=channel.number)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a stream to the agent; attachments are woken when there is one again."""
+        return not self._container.link.closed.done()
+
+    def have(self) -> dict[int, int]:
+        return {number: channel.cache.hi for number, channel in self.all.items()}
+
+    # --- time, and the end -------------------------------------------------------------------------------
+
+    def hold_wall_limits(self, now: float) -> float | None:
+        """Seconds until the next one is due; None when one is overdue: then the container is condemned."""
+        wait = float("inf")
+        for channel in self.all.values():
+            if channel.wall_deadline is None:
+                continue
+            if now >= channel.wall_deadline:
+                channel.intent = channel.intent or "wall_timeout"
+                self._container.condemn("held a program beyond its wall limit")
+                return None
+            wait = min(wait, channel.wall_deadline - now)
+        return wait
+
+    async def end_programs(self, intent: str) -> None:
+        """So that programs get a true ending, not a vanished container."""
+        live = [channel for channel in self.all.values() if channel.exit is None]
+        for channel in live:
+            if channel.live:
+                channel.intent = channel.intent or intent
+                self._call("kill", channel=channel.number, intent=intent)
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                while any(channel.live for channel in live):
+                    await self._container.changed.wait()
+        except TimeoutError:
+            pass
+
+    def lose(self) -> None:
+        """The container goes: what has not ended yet has no better end than that."""
+        for channel in self.all.values():
+            if channel.exit is None:
+                channel.end = channel.cache.hi
+                channel.exit = endings.lost(channel)
