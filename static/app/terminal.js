@@ -57,6 +57,7 @@ export class TerminalView extends Emitter {
     this.term.onData((data) => this.emit('input', utf8(data)));
     this.term.onBinary((data) => this.emit('input', latin1(data)));
     this.term.attachCustomKeyEventHandler((event) => this.#keys(event));
+    host.addEventListener('input', (event) => this.#sentTwice() && event.stopPropagation(), true);
     new ResizeObserver(() => this.refit()).observe(host);
     this.fit();
   }
@@ -125,6 +126,12 @@ export class TerminalView extends Emitter {
       text += (row && !line.isWrapped ? '\n' : '') + line.translateToString(!buffer.getLine(row + 1)?.isWrapped);
     }
     return text.replace(/\n+$/, '');
+  }
+
+  /** xterm.js sends a composed word a moment after its end, with all that its text area has by then: what a quick
+   * keyboard inserts within that moment goes with it, and must not be sent by itself as well. */
+  #sentTwice() {
+    return this.term._core._compositionHelper._isSendingComposition;
   }
 
   #keys(event) {

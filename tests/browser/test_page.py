@@ -215,6 +215,32 @@ def test_on_a_phone(open_tab: Callable[..., Tab]) -> None:
     tab.until("coderunner.text('shell').endsWith('$ echo one')")
 
 
+QUICK = """(() => {
+  const area = document.querySelector('#program-term textarea');
+  const event = (type, fields) => {
+    const Kind = type === 'input' ? InputEvent : CompositionEvent;
+    area.dispatchEvent(new Kind(type, { bubbles: true, composed: true, ...fields }));
+  };
+  event('compositionstart', { data: '' });
+  area.value += 'word';
+  event('compositionend', { data: 'word' });
+  area.value += ' next';
+  event('input', { inputType: 'insertText', data: ' next' });
+})()"""
+
+
+def test_a_keyboard_quicker_than_the_terminal_doubles_nothing(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(**PHONE).language("Python")
+    tab.page.tap(".views [data-view=code]")
+    tab.code("print('said', repr(input('> ')))\n")
+    tab.page.tap("#run")
+    tab.sees("> ")
+    tab.get(QUICK)
+    tab.sees("> word next")
+    tab.page.keyboard.press("Enter")
+    tab.sees("said 'word next'")
+
+
 def test_languages_that_are_not_ready_are_told(server: Server, open_tab: Callable[..., Tab]) -> None:
     document = server.get("api/languages")
     tab = open_tab(load=False)
