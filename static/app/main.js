@@ -177,6 +177,7 @@ shell.on('state', () => {
 });
 for (const screen of screens) {
   screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
+  screen.view.on('refused', (why) => banner('picture', { title: 'A picture is not shown:', detail: `${why}.`, dismiss: true }));
   screen.on('diagnostics', (items) => editor.diagnose(items));
 }
 

@@ -3,6 +3,7 @@ import { FitAddon, Terminal, Unicode11Addon, WebLinksAddon } from '../dist/xterm
 import { Emitter } from '../core/events.js';
 import { latin1, utf8 } from '../core/bytes.js';
 import { isMac, narrow } from './dom.js';
+import { Pictures } from './pictures.js';
 import { terminalColours } from './theme.js';
 
 const SCROLLBACK = 10_000;
@@ -13,13 +14,13 @@ const QUERIES = [
   { final: 'c' }, { prefix: '>', final: 'c' }, { prefix: '=', final: 'c' }, // device attributes
   { final: 'n' }, { prefix: '?', final: 'n' }, // status, cursor position
   { intermediates: '$', final: 'p' }, { prefix: '?', intermediates: '$', final: 'p' }, // modes
-  { prefix: '>', final: 'q' }, { final: 't' }, { final: 'x' }, { prefix: '?', final: 'u' },
+  { prefix: '>', final: 'q' }, { final: 't' }, { final: 'x' }, { prefix: '?', final: 'u' }, { prefix: '?', final: 'S' },
 ];
 const COLOUR_QUERIES = [4, 10, 11, 12];
 
 const open = (uri) => window.open(uri, '_blank', 'noopener,noreferrer');
 
-/** Events: `input` bytes, `size` {cols, rows}. `quiet()` says whether what is parsed now must not be answered. */
+/** Events: `input` bytes, `size` {cols, rows}, `refused` (why a picture is not drawn). `quiet()` says whether what is parsed now must not be answered. */
 export class TerminalView extends Emitter {
   #host;
   #fit = new FitAddon();
@@ -48,6 +49,7 @@ export class TerminalView extends Emitter {
     this.term.loadAddon(new WebLinksAddon((_event, uri) => open(uri)));
     this.term.unicode.activeVersion = '11';
     this.term.open(host);
+    this.pictures = new Pictures(this.term, (why) => this.emit('refused', why));
     this.term.textarea.setAttribute('aria-label', label);
     this.term.textarea.setAttribute('enterkeyhint', 'enter');
     for (const query of QUERIES) this.term.parser.registerCsiHandler(query, () => quiet());

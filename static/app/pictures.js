@@ -1,0 +1,86 @@
+// Pictures that a program draws into its terminal. The add-on of xterm.js keeps them in the lines and draws them; its
+// decoders are not used, as they are WebAssembly, which the page's policy forbids: the browser's own decode them.
+import { MOST_PIXELS, drawnSize, measure, parsePicture } from '../core/picture.js';
+import { ImageAddon } from '../dist/xterm.js';
+
+const OSC = 1337;
+const MOST_KEPT = 500; // pictures of a terminal, scrolled away ones included
+const STORAGE_MB = 64; // their pixels
+const DECODE_MS = 3000; // the terminal waits this long for one
+const CELL = { width: 7, height: 14 }; // the add-on's own for a terminal that is not shown
+
+export class Pictures {
+  #addon = new ImageAddon({ sixelSupport: false, iipSupport: false, pixelLimit: MOST_PIXELS, storageLimit: STORAGE_MB });
+  #refused;
+
+  /** @param refused called with the reason where a picture is not drawn */
+  constructor(term, refused) {
+    this.#refused = refused;
+    this.term = term;
+    term.loadAddon(this.#addon);
+    term.parser.registerOscHandler(OSC, (data) => this.#take(data));
+  }
+
+  /** How many are kept: for tests. */
+  get count() {
+    return this.#kept.size;
+  }
+
+  get #kept() {
+    return this.#addon._storage._images;
+  }
+
+  get #screen() {
+    const css = this.#addon._renderer.dimensions?.css;
+    const cell = css?.cell.width > 0 ? css.cell : CELL;
+    return { cell, width: cell.width * this.term.cols, height: cell.height * this.term.rows };
+  }
+
+  /** True, at once or later: what follows in the output waits until the picture is there. */
+  #take(data) {
+    const picture = parsePicture(data);
+    if (picture === null) return false;
+    if (picture.refused) return this.#refuse(picture.refused);
+    const natural = measure(picture.bytes);
+    if (!natural) return this.#refuse('it is not a PNG, JPEG or GIF picture');
+    if (!natural.width || !natural.height || natural.width * natural.height > MOST_PIXELS) return this.#refuse('it has too many pixels');
+    return this.#draw(picture, natural);
+  }
+
+  #refuse(why) {
+    this.#refused(why);
+    return true;
+  }
+
+  async #draw(picture, natural) {
+    const { width, height } = drawnSize(picture, natural, this.#screen);
+    const decoding = createImageBitmap(new Blob([picture.bytes], { type: natural.mime }), {
+      resizeWidth: width, resizeHeight: height, resizeQuality: 'high',
+    });
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, DECODE_MS, null); });
+    try {
+      const bitmap = await Promise.race([decoding, late]);
+      if (!bitmap) {
+        decoding.then((late) => late.close());
+        return this.#refuse('it takes too long to draw');
+      }
+      this.#makeRoom();
+      this.#addon._storage.addImage(bitmap);
+    } catch {
+      return this.#refuse('it is broken');
+    } finally {
+      clearTimeout(timer);
+      decoding.catch(() => {}); // what fails later still is nobody's
+    }
+    return true;
+  }
+
+  #makeRoom() {
+    while (this.#kept.size >= MOST_KEPT) {
+      const [id, { marker }] = this.#kept.entries().next().value;
+      marker?.dispose();
+      this.#addon._storage._delImg(id);
+    }
+  }
+}

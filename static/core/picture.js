@@ -1,0 +1,106 @@
+// Pictures in a terminal's output: the inline images of iTerm2, `OSC 1337 ; File = key=value;… : base64 BEL`.
+// What comes is a program's and may be made to do harm: everything is read within bounds before a browser decodes it.
+import { fromBase64 } from './bytes.js';
+
+export const MOST_BYTES = 7_000_000; // encoded, just below what xterm.js keeps of a sequence
+export const MOST_PIXELS = 16_777_216; // 4096 by 4096
+const SCREENS_HIGH = 4; // a picture is drawn at most this many screens high: each line of it is a line feed
+
+const LENGTH = /^(auto|\d{1,6}(px|%)?)$/;
+
+/**
+ * @param data what stands between `OSC 1337 ;` and its end
+ * @returns null where it is no inline picture; else {width, height, ratio, bytes}, or {refused: why}
+ */
+export function parsePicture(data) {
+  if (!data.startsWith('File=')) return null;
+  const colon = data.indexOf(':');
+  if (colon < 0 || colon > 4096) return { refused: 'its header is broken' };
+  const fields = Object.fromEntries(data.slice(5, colon).split(';').map((field) => {
+    const at = field.indexOf('=');
+    return at < 0 ? [field, ''] : [field.slice(0, at), field.slice(at + 1)];
+  }));
+  if (fields.inline !== '1') return null; // a download: the files of the workspace are there for that
+  const { width = 'auto', height = 'auto' } = fields;
+  if (!LENGTH.test(width) || !LENGTH.test(height)) return { refused: 'its size is broken' };
+  if (((data.length - colon) / 4) * 3 > MOST_BYTES) return { refused: 'it is too large' };
+  try {
+    return { width, height, ratio: fields.preserveAspectRatio !== '0', bytes: fromBase64(data.slice(colon + 1)) };
+  } catch {
+    return { refused: 'it is not base64' };
+  }
+}
+
+/** @returns {{mime: string, width: number, height: number} | null} what the decoder is going to make of it */
+export function measure(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  try {
+    if (view.getUint32(0) === 0x89504e47) return png(view);
+    if (view.getUint16(0) === 0xffd8) return jpeg(view);
+    if (view.getUint32(0) === 0x47494638) return gif(view);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // cut short
+  }
+  return null;
+}
+
+function png(view) {
+  if (view.getUint32(4) !== 0x0d0a1a0a || view.getUint32(12) !== 0x49484452) return null;
+  return { mime: 'image/png', width: view.getUint32(16), height: view.getUint32(20) };
+}
+
+function jpeg(view) {
+  let at = 2;
+  for (;;) {
+    if (view.getUint8(at) !== 0xff) return null;
+    const marker = view.getUint8(at + 1);
+    if (marker === 0xff) at += 1; // a fill byte
+    else if (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc) {
+      return { mime: 'image/jpeg', width: view.getUint16(at + 7), height: view.getUint16(at + 5) };
+    } else if (marker === 0x01 || (marker >= 0xd0 && marker <= 0xd8)) at += 2;
+    else if (marker < 0xc0 || marker >= 0xd9 && marker <= 0xda) return null;
+    else at += 2 + view.getUint16(at + 2);
+  }
+}
+
+/** A first frame that is larger than the screen that the header tells makes the decoder's picture larger. */
+function gif(view) {
+  const screen = [view.getUint16(6, true), view.getUint16(8, true)];
+  const flags = view.getUint8(10);
+  let at = 13 + (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+  while (view.getUint8(at) === 0x21) {
+    at += 2;
+    while (view.getUint8(at)) at += view.getUint8(at) + 1;
+    at += 1;
+  }
+  if (view.getUint8(at) !== 0x2c) return null;
+  const frame = [1, 3].map((offset) => view.getUint16(at + offset, true) + view.getUint16(at + offset + 4, true));
+  return { mime: 'image/gif', width: Math.max(screen[0], frame[0]), height: Math.max(screen[1], frame[1]) };
+}
+
+/**
+ * The size to draw a picture in, in pixels. `auto` keeps its own, made smaller where it does not fit the screen;
+ * what was asked for is never wider than the screen.
+ * @param natural {width, height} of the picture @param screen {width, height, cell: {width, height}} of the terminal
+ */
+export function drawnSize({ width, height, ratio }, natural, screen) {
+  const length = (text, total, cell) => {
+    if (text === 'auto') return null;
+    const value = Number.parseInt(text, 10);
+    if (text.endsWith('%')) return (value * total) / 100;
+    return text.endsWith('px') ? value : value * cell;
+  };
+  let [w, h] = [length(width, screen.width, screen.cell.width), length(height, screen.height, screen.cell.height)];
+  const most = { width: screen.width, height: screen.height * SCREENS_HIGH };
+  if (w === null && h === null) {
+    [w, h] = [natural.width, natural.height];
+    most.height = screen.height - screen.cell.height; // the prompt stays in view
+  } else if (w === null) w = (natural.width * h) / natural.height;
+  else if (h === null) h = (natural.height * w) / natural.width;
+  else if (ratio) {
+    const scale = Math.min(w / natural.width, h / natural.height);
+    [w, h] = [natural.width * scale, natural.height * scale];
+  }
+  const fit = Math.min(1, most.width / w, most.height / h);
+  return { width: Math.max(1, Math.floor(w * fit)), height: Math.max(1, Math.floor(h * fit)) };
+}
