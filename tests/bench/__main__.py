@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import platform
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coderunner.core import messages as m
 from tests.harness import (
+    ROOT,
     Client,
     Server,
     attach,
@@ -66,6 +69,7 @@ class Bench:
         self.image = image
         self.number = 100
         self.container = ""
+        self.typists: list[asyncio.subprocess.Process] = []
 
     def next(self) -> int:
         self.number += 1
@@ -85,7 +89,7 @@ class Bench:
             await one.send(m.Close())
             await one.closed()
         # What it leaves to be done is not to disturb the next row.
-        await eventually(lambda: self.server.stats()["queue"]["active"] == 1, 30, "the session's end")
+        await eventually(lambda: self.server.stats()["queue"]["active"] == 2, 30, "the session's end")
         await eventually(waiting, 30, "the shelf full again")
         return took
 
@@ -98,16 +102,12 @@ class Bench:
         await self.client.ended(number)
         return took
 
-    async def echo(self) -> float:
-        channel = self.client.channel(1)
-        times = []
-        for _ in range(50):
-            before = channel.hi
-            began = time.perf_counter()
-            await self.client.input(1, b"k")
-            await self.client.wait(lambda before=before: channel.hi > before)
-            times.append((time.perf_counter() - began) * 1000)
-        return statistics.median(times)
+    async def typed(self, typist: asyncio.subprocess.Process) -> float:
+        assert typist.stdin is not None
+        assert typist.stdout is not None
+        typist.stdin.write(b"\n")
+        async with asyncio.timeout(60):
+            return float(await typist.stdout.readline())
 
     async def bulk(self, mode: str) -> float:
         number = self.next()
@@ -142,7 +142,8 @@ class Bench:
             Row("the same, docker exec", lambda: self.command("docker", "exec", self.container, *code)),
             Row("the same, docker run", lambda: self.command("docker", "run", "--rm", self.image, *code)),
             Row("the interpreter alone, on the host", lambda: self.command("/usr/bin/python3", *code[1:])),
-            Row("a keystroke's echo", self.echo, target=1),
+            Row("a keystroke's echo", lambda: self.typed(self.typists[0]), target=1),
+            Row("the same, docker exec -it", lambda: self.typed(self.typists[1])),
             Row("20 MB of output, pipe", lambda: self.bulk("pipe"), unit="MB/s"),
             Row("20 MB of output, tty", lambda: self.bulk("tty"), unit="MB/s"),
         ]
@@ -153,18 +154,43 @@ async def measure(server: Server, rounds: int) -> list[Row]:
         server.get("api/languages")
         and docker("inspect", "-f", "{{.Config.Image}}", server.containers()[0]).strip()
     )
-    async with session(server) as client:
+    async with session(server) as client, session(server, keep=True) as echoing:
         bench = Bench(server, client, image)
         bench.container = f"coderunner-{client.opened.session}"
-        await client.run(1, ECHO, mode="tty", entry="echo.py")
-        await client.until(1, "!")
-        rows = bench.rows()
-        for number in range(rounds + 1):  # the first is a warm-up
-            for row in rows:
-                value = await row.measure()
-                if number:
-                    row.values.append(value)
+        await echoing.run(1, ECHO, mode="tty", entry="echo.py")
+        await echoing.until(1, "!")
+        opened = echoing.opened
+        async with typist("websocket", server.url, opened.session, opened.token, "1") as websocket:
+            async with typist("exec", f"coderunner-{opened.session}", "/workspace/echo.py") as exec_it:
+                bench.typists = [websocket, exec_it]
+                rows = await _rounds(bench.rows(), rounds)
+        await echoing.send(m.Take())
+        await echoing.send(m.Close())
+        await echoing.closed()
         return rows
+
+
+async def _rounds(rows: list[Row], rounds: int) -> list[Row]:
+    for number in range(rounds + 1):  # the first is a warm-up
+        for row in rows:
+            value = await row.measure()
+            if number:
+                row.values.append(value)
+    return rows
+
+
+@contextlib.asynccontextmanager
+async def typist(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.typist", *words,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "server")},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def blink(server: Server, folder: Path) -> float:
