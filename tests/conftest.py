@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import Server, running_server
-
-ALL_LANGUAGES = ("python", "javascript", "c", "cpp", "bash")
+from tests.harness import LANGUAGES, Server, running_server
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A development server with every language ready."""
-    with running_server(tmp_path_factory.mktemp("server"), ready=ALL_LANGUAGES, WARM_MAX="8") as one:
+    """A development server with the languages of the plain run ready."""
+    with running_server(tmp_path_factory.mktemp("server"), ready=LANGUAGES, WARM_MAX="8") as one:
         yield one

@@ -31,6 +31,8 @@ from coderunner.core import codec
 from coderunner.core import messages as m
 
 ROOT = Path(__file__).parent.parent
+LANGUAGES = ("python", "javascript", "c", "cpp", "bash")
+"""Those of the plain run, whose images scripts/test.sh builds; the long suites have all."""
 START_SECONDS = 300  # the first start builds images
 STOP_SECONDS = 40
 
@@ -137,6 +139,7 @@ def running_server(
         "INSTANCE_NAME": f"test-{secrets.token_hex(4)}",
         "STATE_DIR": tempfile.mkdtemp(prefix="state-", dir=folder),
         "LOG_LEVEL": "debug",
+        "LANGUAGES": ",".join(LANGUAGES),
         "WARM_MAX": "4",
         "RELOAD": "off",
         **settings,

@@ -18,6 +18,7 @@ from coderunner.config import Settings
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, ConfigError
+from coderunner.samples import run as samples
 from coderunner.sessions.sweep import reap
 
 ENV_FILE = ".env"
@@ -73,6 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
     attack.add_argument("--list", action="store_true", help="print the cases and attack nothing")
     attack.set_defaults(run=_attack)
+
+    languages = commands.add_parser("languages", help="the languages: list them, or run their samples")
+    actions = languages.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="name, version and title of each")
+    listing.set_defaults(run=_list_languages)
+    test = actions.add_parser("test", help="run their samples on a running server, and compare")
+    test.add_argument("names", nargs="*", metavar="NAME", help="languages (default: all that the server has)")
+    test.add_argument("--url", default="", help="where it is (default: PORT on this machine)")
+    test.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
+    test.set_defaults(run=_test_languages)
     return parser
 
 
@@ -140,8 +151,22 @@ def _reap(arguments: argparse.Namespace) -> int:
 
 
 def _attack(arguments: argparse.Namespace) -> int:
-    url = arguments.url or f"http://127.0.0.1:{_load(arguments).port}/"
-    return attacks.main(url, arguments.bearer, arguments.names, listing=arguments.list)
+    return attacks.main(_server(arguments), arguments.bearer, arguments.names, listing=arguments.list)
+
+
+def _server(arguments: argparse.Namespace) -> str:
+    return arguments.url or f"http://127.0.0.1:{_load(arguments).port}/"
+
+
+def _list_languages(arguments: argparse.Namespace) -> int:
+    for language in declarations.load(only=_load(arguments).languages).languages.values():
+        print(f"{language.name:<14}  {language.version:<20}  {language.title}")
+    return 0
+
+
+def _test_languages(arguments: argparse.Namespace) -> int:
+    declared = declarations.load(only=arguments.names)
+    return samples.main(_server(arguments), arguments.bearer, declared, arguments.names)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from coderunner import declarations
 from coderunner.engine.containers import AGENT_COMMAND
 from coderunner.engine.images import LABEL, BuildFailed, ImageBuilder
 from coderunner.errors import EngineUnavailable
-from tests.harness import eventually
+from tests.harness import LANGUAGES, eventually
 from tests.images.conftest import BUILD_SECONDS, UIDS, references, server_builder, write_toy
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
@@ -144,7 +144,13 @@ async def test_an_unknown_folder(builder: ImageBuilder) -> None:
         await builder.ensure("nothing", lambda _line: None)
 
 
-@pytest.mark.parametrize("name", sorted(declarations.load().languages))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in LANGUAGES else [pytest.mark.long])
+        for name in declarations.load().languages
+    ],
+)
 async def test_every_language_has_its_tools(name: str, sdk: docker.DockerClient) -> None:
     """What its declaration names is in its image; the samples are run by the whole server's tests."""
     builder, language = server_builder(), declarations.load().languages[name]

@@ -295,33 +295,3 @@ class TestCompiling:
             assert b"warning" in channel.data[: running.offset]
             assert channel.data[running.offset :] == b"ran\r\n"
             assert channel.exit.code == 4
-
-    @pytest.mark.parametrize("language", ["python", "javascript", "c", "cpp", "bash"])
-    async def test_every_sample_does_what_it_says(self, server, language):
-        from coderunner import declarations
-
-        declared = declarations.load(only=[language])
-        one = declared.languages[language]
-        files = declared.samples(one)
-        async with session(server, language) as client:
-            for number, sample in enumerate(one.samples, start=1):
-                await client.send(
-                    m.Run(
-                        number,
-                        "pipe",
-                        files=tuple(m.File(path, data) for path, data in files[sample.name].items()),
-                        entry=sample.entry,
-                        args=sample.args,
-                    )
-                )
-                await client.input(number, sample.stdin.encode())
-                await client.send(m.Eof(number, len(sample.stdin.encode())))
-                channel = await client.ended(number, 30)
-                assert channel.exit.reason == sample.expect_reason, (sample.name, channel.text, channel.exit)
-                if sample.expect_reason == "exited":
-                    assert channel.exit.code == sample.expect_code, (sample.name, channel.text)
-                if sample.expect_stdout is not None and sample.expect_reason != "compile_failed":
-                    stdout = (
-                        channel.data.replace(bytes(channel.stderr), b"") if channel.stderr else channel.data
-                    )
-                    assert stdout.decode() == sample.expect_stdout, sample.name

@@ -15,8 +15,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from coderunner.attack.case import Unexpected
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Unexpected
 from coderunner.core.codec import OutputFrame
 
 INTERVAL = 0.02

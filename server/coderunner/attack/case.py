@@ -13,10 +13,6 @@ Script = Callable[["Stage"], Awaitable[str]]
 UNTRIED = "untried: "
 
 
-class Unexpected(Exception):
-    """What a case waited for did not come; the text says what was seen instead."""
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
     """`script` carries the attack out and answers in a few words what was seen: one of `expected`, or the
@@ -48,3 +44,7 @@ class Group:
 
     def add(self, name: str, attacks: str, script: Script, *expected: str) -> None:
         self.cases.append(Case(name, self.name, attacks, expected, script))
+
+
+def same(got: bytes | bytearray, sent: bytes) -> str:
+    return "every byte as it was" if bytes(got) == sent else f"{len(got)} bytes of {len(sent)}, or others"

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
-from coderunner.attack.case import Case, Unexpected
-from coderunner.attack.client import Peer, Stream
+from coderunner.attack.case import Case
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Peer, Stream, Unexpected
 from coderunner.core import messages as m
 
 GROUPS = ("processes", "memory", "disk", "output", "terminal", "secrets", "network", "kernel")

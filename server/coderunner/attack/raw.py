@@ -11,7 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
-from coderunner.attack.case import Unexpected
+from coderunner.client.peer import Unexpected
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 _MASK = b"\x11\x22\x33\x44"

@@ -12,8 +12,9 @@ import aiohttp
 
 from coderunner.attack import catalogue
 from coderunner.attack.bystander import Bystander, Echo
-from coderunner.attack.case import Case, Unexpected
+from coderunner.attack.case import Case
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Unexpected
 
 LONGEST_SECONDS = 50.0
 SETTLE_SECONDS = 5.0

@@ -7,10 +7,10 @@ import contextlib
 import resource
 
 from coderunner.attack import raw
-from coderunner.attack.case import UNTRIED, Group, Unexpected
-from coderunner.attack.client import Peer
+from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.programs import describe
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Peer, Unexpected
 from coderunner.core import messages as m
 
 GROUP = Group("crowds")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from coderunner.attack.case import Group, Unexpected
+from coderunner.attack.case import Group
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Unexpected
 from coderunner.core import messages as m
 
 GROUP = Group("flow")

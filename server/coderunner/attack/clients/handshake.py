@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Mapping
 
 from coderunner.attack import raw
-from coderunner.attack.case import Case, Group, Unexpected
+from coderunner.attack.case import Case, Group
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Unexpected
 from coderunner.core import messages as m
 
 GROUP = Group("handshake")

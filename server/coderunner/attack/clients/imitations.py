@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from coderunner.agent import frames
-from coderunner.attack.case import Group
-from coderunner.attack.client import Peer, same
+from coderunner.attack.case import Group, same
 from coderunner.attack.programs import aftermath
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Peer
 from coderunner.core import codec
 from coderunner.core import messages as m
 

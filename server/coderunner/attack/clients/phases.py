@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from coderunner.attack import raw
-from coderunner.attack.case import UNTRIED, Group, Unexpected
-from coderunner.attack.client import Peer, random_id
+from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage, sessions_at_once
+from coderunner.client.peer import Peer, Unexpected, random_id
 from coderunner.core import codec
 from coderunner.core import messages as m
 

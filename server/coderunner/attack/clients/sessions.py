@@ -6,8 +6,8 @@ import asyncio
 from collections import Counter
 
 from coderunner.attack.case import Group
-from coderunner.attack.client import Peer, random_id
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Peer, random_id
 from coderunner.core import messages as m
 
 GROUP = Group("sessions")

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import time
 
-from coderunner.attack.case import Group
-from coderunner.attack.client import Peer, same
+from coderunner.attack.case import Group, same
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage
+from coderunner.client.peer import Peer
 from coderunner.core import messages as m
 
 GROUP = Group("streams")

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from coderunner.attack.case import Unexpected
 from coderunner.core import codec
 from coderunner.core import messages as m
 
@@ -18,12 +17,12 @@ T = TypeVar("T")
 M = TypeVar("M", bound=m.ServerMessage)
 
 
+class Unexpected(Exception):
+    """What was waited for did not come; the text says what was seen instead."""
+
+
 def random_id() -> str:
     return secrets.token_urlsafe(16)
-
-
-def same(got: bytes | bytearray, sent: bytes) -> str:
-    return "every byte as it was" if bytes(got) == sent else f"{len(got)} bytes of {len(sent)}, or others"
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ class Peer:
         self.on_opened: Callable[[m.Opened], None] | None = None
         self._broken: str | None = None
         self._news = asyncio.Event()
-        self.reader = asyncio.create_task(self._read(), name="attack-peer")
+        self.reader = asyncio.create_task(self._read(), name="client-peer")
 
     # --- sending -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""A client of the protocol, for the commands that use a running server as anybody would."""

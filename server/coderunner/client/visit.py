@@ -1,0 +1,154 @@
+"""The way to a server, and the certainty that nothing stays behind there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import aiohttp
+
+from coderunner.client.peer import Peer, Unexpected
+from coderunner.core import messages as m
+
+PROTOCOL = "coderunner.v1"
+
+
+class Visit:
+    """`url` ends with a slash. Every session that is opened through it ends with it."""
+
+    def __init__(self, url: str, bearer: str = "") -> None:
+        self.url = url if url.endswith("/") else url + "/"
+        self.bearer = bearer
+        self._live: dict[str, str] = {}
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            for session, token in list(self._live.items()):
+                await self._end(session, token)
+        finally:
+            assert self._http is not None
+            await self._http.close()
+
+    # --- connections -------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.bearer}"} if self.bearer else {}
+
+    async def connected(self, path: str = "ws", *, client: str | None = None, **fields: Any) -> Peer:
+        """A socket for the caller to leave."""
+        assert self._http is not None
+        headers = {**self.headers, **fields.pop("headers", {})}
+        fields.setdefault("protocols", (PROTOCOL,))
+        socket = await self._http.ws_connect(self.url + path, headers=headers, max_msg_size=0, **fields)
+        peer = Peer(socket, client)
+        peer.on_opened = self._remember
+        return peer
+
+    @contextlib.asynccontextmanager
+    async def connect(self, path: str = "ws", **fields: Any) -> AsyncIterator[Peer]:
+        peer = await self.connected(path, **fields)
+        try:
+            yield peer
+        finally:
+            await peer.leave()
+
+    @contextlib.asynccontextmanager
+    async def session(
+        self, language: str = "python", *, patience: float = 0.0, **fields: Any
+    ) -> AsyncIterator[Peer]:
+        """A client in control of a new session.
+
+        A refusal that the server calls retryable is tried again for `patience` seconds. Raises Unexpected.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            peer = await self._opened(stack, language, time.monotonic() + patience, fields)
+            try:
+                yield peer
+            finally:
+                if peer.close_code is None:
+                    with contextlib.suppress(ConnectionError, Unexpected):
+                        await peer.send(m.Take())  # another socket of this visit may have it
+                        await peer.send(m.Close())
+                        if await peer.closed(10) == 1000:
+                            self.forget(peer)
+
+    async def _opened(
+        self, stack: contextlib.AsyncExitStack, language: str, deadline: float, fields: dict[str, Any]
+    ) -> Peer:
+        while True:
+            peer = await stack.enter_async_context(self.connect())
+            await peer.send(m.Open(language, peer.client, **fields))
+            try:
+                await peer.wait(lambda one=peer: one.opened, 60, "session")  # type: ignore[misc]
+                return peer
+            except Unexpected:
+                errors = [one for one in peer.messages if isinstance(one, m.ErrorMessage)]
+                wait = ((errors and errors[-1].retry_after_ms) or 1000) / 1000
+                if not errors or not errors[-1].retryable or time.monotonic() + wait > deadline:
+                    raise
+                await asyncio.sleep(wait)
+
+    @contextlib.asynccontextmanager
+    async def attach(
+        self,
+        opened: m.Opened,
+        *,
+        client: str | None = None,
+        role: str | None = None,
+        go_on: Peer | None = None,
+    ) -> AsyncIterator[Peer]:
+        """Another socket of a live session; with `go_on` it continues what that one has."""
+        async with self.connect(f"ws/{opened.session}", client=client) as peer:
+            if go_on is not None:
+                peer.streams = go_on.streams
+            cursors = {number: stream.hi for number, stream in peer.streams.items()}
+            await peer.send(m.Attach(opened.session, opened.token, peer.client, role=role, cursors=cursors))
+            yield peer
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """(status, body)."""
+        assert self._http is not None
+        async with self._http.get(self.url + path, headers=self.headers) as answer:
+            return answer.status, await answer.text(errors="replace")
+
+    async def document(self, path: str) -> dict[str, Any]:
+        """A JSON object. Raises Unexpected for another answer, and aiohttp's errors."""
+        status, text = await self.get(path)
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if status != 200 or not isinstance(found, dict):
+            raise Unexpected(f"{self.url}{path} answers {status}: {text[:200]!r}")
+        return found
+
+    async def stats(self) -> dict[str, Any]:
+        return await self.document("api/queue-stats")
+
+    # --- leaving nothing ---------------------------------------------------------------------------------
+
+    def _remember(self, opened: m.Opened) -> None:
+        self._live[opened.session] = opened.token
+
+    def forget(self, peer: Peer) -> None:
+        if peer.opened is not None:
+            self._live.pop(peer.opened.session, None)
+
+    async def _end(self, session: str, token: str) -> None:
+        """By the session's token, whatever became of the sockets; one that is over already is fine."""
+        with contextlib.suppress(Unexpected, ConnectionError, aiohttp.ClientError):
+            async with self.connect(f"ws/{session}") as peer:
+                await peer.send(m.Attach(session, token, peer.client))
+                await peer.send(m.Close())
+                await peer.closed(10)
+        self._live.pop(session, None)

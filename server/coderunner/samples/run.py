@@ -1,0 +1,224 @@
+"""Runs samples on a server, each in a session of its own, and compares what comes with what is declared."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import unicodedata
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from coderunner.client.peer import Peer, Stream, Unexpected
+from coderunner.client.visit import Visit
+from coderunner.core import codec
+from coderunner.core import messages as m
+from coderunner.core.languages import Language, Sample
+from coderunner.declarations import Declarations
+
+SAMPLE_SECONDS = 90.0
+OPEN_SECONDS = 120.0
+READY_SECONDS = 1800.0  # a server that has just started builds its images first
+LOOK_SECONDS = 1.0
+CHANNEL = 1
+STDOUT = 1
+_WIDTHS = (14, 16, 42, 42)
+_TAIL = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a sample; `complaint` says in full what differs and is empty where nothing does.
+
+    `milliseconds` from the request to run until its end was told; a compile phase is part of it.
+    """
+
+    language: str
+    sample: str
+    expected: str
+    seen: str
+    milliseconds: float
+    complaint: str = ""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the program wrote, by stream, and how it ended."""
+
+    stdout: bytearray
+    stderr: bytearray
+    end: m.Exit | None = None
+
+
+async def perform(visit: Visit, language: Language, sample: Sample, files: Mapping[str, bytes]) -> Outcome:
+    """Runs one sample. Whatever goes wrong is in the outcome."""
+    seen = _Seen(bytearray(), bytearray())
+    began, trouble = time.monotonic(), ""
+    try:
+        async with visit.session(language.name, patience=OPEN_SECONDS) as peer:
+            began = time.monotonic()
+            seen.end = (await _run(peer, sample, files, seen)).exit
+            spent = time.monotonic() - began
+    except (Unexpected, OSError, aiohttp.ClientError) as error:
+        spent, trouble = time.monotonic() - began, str(error) or type(error).__name__
+    expected, got = _expectation(sample), trouble or _told(seen, sample)
+    complaint = "" if not trouble and _holds(seen, sample) else _complaint(language, sample, got, seen)
+    return Outcome(language.name, sample.name, expected, got, spent * 1000, complaint)
+
+
+async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Seen) -> Stream:
+    def keep(frame: codec.OutputFrame) -> None:
+        (seen.stdout if frame.stream == STDOUT else seen.stderr).extend(frame.payload)
+
+    peer.on_output = keep
+    given = sample.stdin.encode()
+    parts = tuple(m.File(path, data) for path, data in files.items())
+    await peer.send(m.Run(CHANNEL, "pipe", files=parts, entry=sample.entry, args=sample.args))
+    if given:
+        await peer.input(CHANNEL, 0, given)
+    await peer.send(m.Eof(CHANNEL, len(given)))
+    return await peer.ended(CHANNEL, SAMPLE_SECONDS)
+
+
+def _expectation(sample: Sample) -> str:
+    parts = [sample.expect_reason]
+    if sample.expect_code is not None:
+        parts.append(str(sample.expect_code))
+    if _compares_output(sample):
+        parts.append(repr(sample.expect_stdout))
+    return " ".join(parts)
+
+
+def _told(seen: _Seen, sample: Sample) -> str:
+    assert seen.end is not None
+    parts = [seen.end.reason]
+    if seen.end.code is not None:
+        parts.append(str(seen.end.code))
+    if seen.end.signal:
+        parts.append(seen.end.signal)
+    if _compares_output(sample):
+        parts.append(repr(seen.stdout.decode(errors="replace")))
+    return " ".join(parts)
+
+
+def _compares_output(sample: Sample) -> bool:
+    """A compiler's own words are for people: that there are some is enough."""
+    return sample.expect_stdout is not None and sample.expect_reason != "compile_failed"
+
+
+def _holds(seen: _Seen, sample: Sample) -> bool:
+    assert seen.end is not None
+    return (
+        seen.end.reason == sample.expect_reason
+        and sample.expect_code in (None, seen.end.code)
+        and seen.end.limits_hit == ()
+        and (not _compares_output(sample) or bytes(seen.stdout) == (sample.expect_stdout or "").encode())
+        and (sample.expect_reason != "compile_failed" or bool(seen.stdout or seen.stderr))
+    )
+
+
+def _complaint(language: Language, sample: Sample, got: str, seen: _Seen) -> str:
+    text = f"{language.name}/{sample.name}: expected {_expectation(sample)}, seen {got}"
+    if seen.end is not None and seen.end.limits_hit:
+        text += f", limits hit: {', '.join(seen.end.limits_hit)}"
+    words = (seen.stderr or seen.stdout)[-_TAIL:].decode(errors="replace").rstrip()
+    return text + "".join(f"\n    {line}" for line in words.splitlines())
+
+
+# --- all of them ------------------------------------------------------------------------------------------
+
+
+async def outcomes(visit: Visit, declared: Declarations, names: Sequence[str]) -> AsyncIterator[Outcome]:
+    """Of every sample of these languages, in their order; without names, of all that the server offers.
+
+    Raises Unexpected where the server cannot be used at all.
+    """
+    offered = await _offered(visit)
+    for name in names or sorted(declared.languages.keys() & offered.keys()):
+        language = declared.languages[name]
+        problem = await _not_ready(visit, name)
+        if problem:
+            yield Outcome(name, "", "ready", problem, 0.0, f"{name}: {problem}")
+            continue
+        files = declared.samples(language)
+        for sample in language.samples:
+            yield await perform(visit, language, sample, files[sample.name])
+
+
+async def _offered(visit: Visit) -> dict[str, tuple[str, str]]:
+    """(status, message) by language."""
+    try:
+        document = await visit.document("api/languages")
+    except (OSError, aiohttp.ClientError) as error:
+        raise Unexpected(f"there is no server at {visit.url}: {error}") from None
+    return {row["name"]: (row["status"], row["message"]) for row in document["languages"]}
+
+
+async def _not_ready(visit: Visit, name: str) -> str:
+    """Waits for the language's image; why it cannot be had, or an empty text."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        status, message = (await _offered(visit)).get(name, ("failed", "not offered by this server"))
+        if status == "ready":
+            return ""
+        if status == "failed" or time.monotonic() > deadline:
+            return f"{status}: {message}"
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def heading() -> str:
+    return "  " + _cells(("language", "sample", "expected", "seen")) + "      ms"
+
+
+def row(outcome: Outcome) -> str:
+    cells = (outcome.language, outcome.sample, outcome.expected, outcome.seen)
+    return ("! " if outcome.complaint else "  ") + _cells(cells) + f"{outcome.milliseconds:8.0f}"
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return "  ".join(_cut(" ".join(text.split()), width) for text, width in zip(texts, _WIDTHS, strict=True))
+
+
+def _cut(text: str, width: int) -> str:
+    """To so many columns of a terminal, where some characters take two."""
+    columns = [2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text]
+    if sum(columns) > width:
+        while sum(columns) > width - 1:
+            columns.pop()
+        text = text[: len(columns)] + "…"
+        columns.append(1)
+    return text + " " * (width - sum(columns))
+
+
+def main(url: str, bearer: str, declared: Declarations, names: Sequence[str]) -> int:
+    """Prints the table; 0 when all is as declared, 1 when something differs, 2 when nothing could be run."""
+    try:
+        return asyncio.run(_main(url, bearer, declared, names))
+    except Unexpected as error:
+        print(f"coderunner languages: {error}")
+        return 2
+
+
+async def _main(url: str, bearer: str, declared: Declarations, names: Sequence[str]) -> int:
+    began = time.monotonic()
+    found: list[Outcome] = []
+    async with Visit(url, bearer) as visit:
+        print(heading(), flush=True)
+        async for outcome in outcomes(visit, declared, names):
+            found.append(outcome)
+            print(row(outcome), flush=True)
+    failed = [one for one in found if one.complaint]
+    for one in failed:
+        print(one.complaint)
+    languages = len({one.language for one in found})
+    print(
+        f"{len(found) - len(failed)} of {len(found)} samples of {languages} languages as declared,"
+        f" in {time.monotonic() - began:.0f} s"
+    )
+    if not found:
+        return 2
+    return 1 if failed else 0

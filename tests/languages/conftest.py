@@ -1,0 +1,18 @@
+"""One server with every language that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness import Server, running_server
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("languages")
+    with running_server(
+        folder, ready=(), LANGUAGES="", WARM_MAX="3", SESSIONS_PER_ADDRESS="0", LOG_LEVEL="info"
+    ) as one:
+        yield one

@@ -1,0 +1,104 @@
+"""`coderunner languages test`: what is as declared passes, and whatever differs is told in full."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from coderunner import cli, declarations
+from coderunner.client.visit import Visit
+from coderunner.samples import run
+from tests.harness import LANGUAGES, Server
+
+DECLARED = declarations.load(only=LANGUAGES)
+BASH = DECLARED.languages["bash"]
+C = DECLARED.languages["c"]
+
+
+def command(*words: str) -> int:
+    return cli.main(["--env-file", "/dev/null", "languages", *words])
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_every_sample_does_what_it_says(
+    server: Server, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    code = command("test", name, "--url", server.url)
+    said = capsys.readouterr().out
+    assert code == 0, said
+    samples = DECLARED.languages[name].samples
+    assert f"{len(samples)} of {len(samples)} samples of 1 languages as declared" in said
+    for sample in samples:
+        assert re.search(rf"^  {name} +{sample.name} .* \d+$", said, re.M), said
+
+
+async def outcome(server: Server, language: Any, name: str, **other: Any) -> run.Outcome:
+    """Of a sample of this name, declared otherwise."""
+    sample = replace(next(one for one in language.samples if one.name == name), **other)
+    async with Visit(server.url) as visit:
+        return await run.perform(visit, language, sample, DECLARED.samples(language)[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("hello", {"expect_stdout": "Hello, world\n"}),
+        ("hello", {"expect_code": 1}),
+        ("hello", {"expect_reason": "signaled", "expect_code": None}),
+        ("input", {"stdin": "Grace\n"}),
+        ("args", {"args": ()}),
+        ("args", {"entry": "other.sh"}),
+    ],
+)
+async def test_what_differs_is_told(server: Server, name: str, other: dict[str, Any]) -> None:
+    assert not (await outcome(server, BASH, name)).complaint
+    seen = await outcome(server, BASH, name, **other)
+    assert seen.complaint.startswith(f"bash/{name}: expected ")
+    assert seen.seen in seen.complaint
+    assert run.row(seen).startswith("! bash ")
+
+
+async def test_a_compiler_that_says_nothing_wrong_differs(server: Server) -> None:
+    assert not (await outcome(server, C, "compile-error")).complaint
+    seen = await outcome(server, C, "hello", expect_reason="compile_failed", expect_code=1)
+    assert seen.complaint.startswith("c/hello: expected compile_failed 1, seen exited 0")
+
+
+async def test_a_programs_own_words_are_part_of_the_complaint(server: Server) -> None:
+    seen = await outcome(server, BASH, "args", entry="other.sh")
+    assert "\n    bash: other.sh: No such file or directory" in seen.complaint
+
+
+def test_one_that_differs_is_exit_code_1(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = replace(BASH, samples=tuple(replace(one, expect_code=99) for one in BASH.samples[:1]))
+    changed = replace(DECLARED, languages={**DECLARED.languages, "bash": wrong})
+    monkeypatch.setattr(declarations, "load", lambda **_: changed)
+    assert command("test", "bash", "--url", server.url) == 1
+    assert "0 of 1 samples" in capsys.readouterr().out
+
+
+def test_no_server_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("test", "bash", "--url", "http://127.0.0.1:9/") == 2
+    assert "there is no server at http://127.0.0.1:9/" in capsys.readouterr().out
+
+
+def test_an_unknown_language_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("test", "nothing", "--url", "http://127.0.0.1:9/") == 2
+    assert "there is no language nothing" in capsys.readouterr().err
+
+
+def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("list") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == list(declarations.load().languages)
+
+
+def test_a_cell_is_cut_to_columns() -> None:
+    assert run._cut("abc", 5) == "abc  "
+    assert run._cut("abcdef", 5) == "abcd…"
+    assert run._cut("こんにちは", 6) == "こん… "
