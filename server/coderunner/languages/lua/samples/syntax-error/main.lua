@@ -1,0 +1,3 @@
+print("never")
+if true then
+  print("unfinished"

@@ -1,0 +1,2 @@
+print "leaving with 7\n";
+exit 7;

@@ -1,0 +1,5 @@
+use strict;
+use warnings;
+
+print "never\n";
+print $undeclared;

@@ -1,0 +1,4 @@
+<?php
+echo "before\n";
+echo intdiv(1, 0);
+echo "never\n";

@@ -1,0 +1,3 @@
+<?php
+echo "leaving with 7\n";
+exit(7);

@@ -1,0 +1,3 @@
+cat("before\n")
+stop("something is wrong")
+cat("never\n")

@@ -1,0 +1,2 @@
+cat("leaving with 7\n")
+quit(status = 7)

@@ -1,0 +1,3 @@
+cat("What is your name? ")
+name <- readLines("stdin", n = 1)
+cat("Hello, ", name, "!\n", sep = "")

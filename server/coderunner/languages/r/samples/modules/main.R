@@ -1,0 +1,3 @@
+source("shapes/circle.R")
+
+cat(sprintf("%.3f\n", circle_area(2)))

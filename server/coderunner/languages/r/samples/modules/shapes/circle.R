@@ -1,0 +1,3 @@
+circle_area <- function(radius) {
+  pi * radius^2
+}

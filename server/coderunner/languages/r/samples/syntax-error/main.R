@@ -1,0 +1,3 @@
+if (TRUE) {
+  cat("never\n"
+}

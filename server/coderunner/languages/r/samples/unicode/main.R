@@ -1,0 +1,3 @@
+for (word in c("Grüße", "Привет", "こんにちは", "🙂")) {
+  cat(word, " ", nchar(word), "\n", sep = "")
+}

@@ -1,0 +1,1 @@
+["Grüße", "Привет", "こんにちは", "🙂"].each { |word| puts "#{word} #{word.length}" }
