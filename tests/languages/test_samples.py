@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS)]
 
 @pytest.mark.parametrize("name", declarations.load().languages)
 def test_samples(everything: Server, name: str) -> None:
-    command = "coderunner --env-file /dev/null languages test".split()
+    command = ["coderunner", "--env-file", "/dev/null", "languages", "test"]
     done = subprocess.run(
         [sys.executable, "-m", *command, name, "--url", everything.url],
         cwd=ROOT / "server", capture_output=True, text=True, timeout=SECONDS,
