@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from coderunner import declarations
+from coderunner.core.companions import Service
 from coderunner.core.languages import Warm, parse_language, sample_files
 from coderunner.errors import ConfigError
 
@@ -27,6 +28,11 @@ cpus = 2
 [warm]
 floor = 1
 ceiling = 8
+[service]
+command = ["demod", "--listen={}"]
+ready = "/workspace/.service/demod.sock"
+start_ms = 3000
+env = {B = "2"}
 [[samples]]
 name = "hello"
 title = "Hello"
@@ -53,6 +59,8 @@ def test_the_whole():
     assert language.run == ("{build}/main", "--entry={entry}", "{args}")
     assert language.limits == {"pids": 64, "cpus": 2.0}
     assert language.warm == Warm(1, 8)
+    ready = "/workspace/.service/demod.sock"
+    assert language.service == Service(("demod", "--listen={}"), ready, {"B": "2"}, 3000)
     assert (language.indent, language.runtime, language.env) == (2, "runsc", {"A": "1"})
     [sample] = language.samples
     assert (sample.args, sample.stdin, sample.expect_stdout, sample.expect_code) == (("a",), "b", "c", 3)
@@ -67,6 +75,7 @@ def test_the_least():
         'name="x"\ntitle="X"\neditor="x"\nentry="m.x"\nextensions=[".x"]\nrun=["x"]\nshell=["sh"]', "x"
     )
     assert language.compile is None
+    assert language.service is None
     assert language.runtime is None
     assert (language.samples, language.warm, language.limits) == ((), Warm(), {})
 
@@ -95,6 +104,14 @@ def test_the_least():
         ("pids = 64", "pids = -1", "pids must be"),
         ("floor = 1", "floor = 9", "above the ceiling"),
         ("floor = 1", "floor = 1.5", "whole number"),
+        ('command = ["demod", "--listen={}"]', "command = []", "[service]: command must name a program"),
+        ('command = ["demod", "--listen={}"]', "", "[service]: command is missing"),
+        ('command = ["demod", "--listen={}"]', 'command = ["a\\u0000"]', "has a NUL"),
+        ('/demod.sock"', '/../x"', "must be a path below /workspace/.service/"),
+        ('"/workspace/.service/demod.sock"', '"/tmp/x"', "must be a path below /workspace/.service/"),
+        ("start_ms = 3000", "start_ms = 99", "start_ms must be a whole number from 100"),
+        ('{B = "2"}', "{B = 2}", "[service]: env has a bad entry 'B'"),
+        ("start_ms = 3000", "restart = true", "restart is not known"),
         ('name = "hello"', 'name = "../hello"', "small letters"),
         ('files = ["main.demo", "lib/x.demo"]', 'files = ["lib/x.demo"]', "must be one of the files"),
         ('files = ["main.demo", "lib/x.demo"]', 'files = ["/main.demo"]', "is absolute"),

@@ -15,7 +15,7 @@ WORKSPACE = "/workspace"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".coderunner-incoming"
 # Ours, or caches: not part of what a user calls the project.
-HIDDEN = (".build", ".tmp", _TEMPORARY)
+HIDDEN = (".build", ".service", ".tmp", _TEMPORARY)
 
 
 class FilesError(Exception):

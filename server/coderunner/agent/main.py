@@ -18,12 +18,14 @@ import time
 
 from . import VERSION, files, flow, frames, kernel, tree
 from .channel import Channel
+from .service import Service
 
 FLOOD_SECONDS = 0.001
 READS = 16  # a terminal gives at most 4 KiB at a time
 DEAF_SECONDS = 1.0
 MAX_ENDED = 32  # ended channels that are kept, however little they hold
 _IN, _OUT = 0, 1
+_LATER = object()  # an operation that is answered when what it began is done
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -39,6 +41,8 @@ class Agent:
         self.seed = 0
         self.sealed = None  # the server's record of this session, returned to whoever attaches
         self.channels = {}
+        self.service = None
+        self._preparing = []  # ids of the calls that wait until the service is ready
         self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
         self._decoder = frames.Decoder()
         self._assembler = frames.Assembler()
@@ -75,6 +79,7 @@ class Agent:
         if self._attached and now - self._heard > flow.SILENCE_SECONDS:
             self._detach()
         moments = [when for channel in self._live() if (when := channel.tick(now)) is not None]
+        moments += self._tend_service(now)
         if self._attached:
             moments.append(self._heard + flow.SILENCE_SECONDS + 0.05)
         if self._deaf_until is not None:
@@ -85,6 +90,21 @@ class Agent:
             return -1
         return max(0.0, min(moments) - now)
 
+    def _tend_service(self, now):
+        """Moments at which to look at it again."""
+        if self.service is None:
+            return []
+        moment = self.service.tick(now)
+        problem = self.service.problem(now)
+        if self._preparing and (self.service.ready or problem):
+            error = {"error": {"code": "start_failed", "message": problem}} if problem else {}
+            for number in self._preparing:
+                self._reply(number, error)
+            self._preparing.clear()
+            moment = now  # written before the loop sleeps
+        due = self.service.log_due if self.service.out >= 0 and self.service.log_due > now else None
+        return [when for when in (moment, due) if when is not None]
+
     def _live(self):
         return [channel for channel in self.channels.values() if channel.end is None]
 
@@ -94,6 +114,8 @@ class Agent:
         elif descriptor == self._wake:
             self._drain_wake()
             self._reap()
+        elif self.service is not None and descriptor == self.service.out:
+            self.service.read_log()
         elif descriptor != _OUT:
             channel = self._owner(descriptor)
             if channel is None:
@@ -139,12 +161,18 @@ class Agent:
                 return
             if not pid:
                 return
+            if self.service is not None and self.service.pid == pid:
+                self.service.died(time.monotonic())
             for channel in self.channels.values():
                 if channel.supervisor == pid:
                     channel.supervisor_died()
                     if channel.evidence.get("supervisor_lost"):
-                        spare = [other.supervisor for other in self._live() if other.supervisor]
-                        tree.kill(os.getpid(), spare=spare)
+                        tree.kill(os.getpid(), spare=self._spared())
+
+    def _spared(self):
+        """Our children that are not a lost program's."""
+        spare = [other.supervisor for other in self._live() if other.supervisor]
+        return [*spare, self.service.pid] if self.service is not None else spare
 
     def _register(self):
         """Ask epoll for exactly what can be used now."""
@@ -155,6 +183,8 @@ class Agent:
             wanted[_IN] = (select.EPOLLIN, None)
         if self._out:
             wanted[_OUT] = (select.EPOLLOUT, None)
+        if self.service is not None and self.service.wants_log(time.monotonic()):
+            wanted[self.service.out] = (select.EPOLLIN, self.service.pid)
         for channel in self._live():
             if channel.report >= 0:
                 wanted[channel.report] = (select.EPOLLIN, channel)
@@ -296,6 +326,7 @@ class Agent:
         self._assembler.reset()
         self._out.clear()
         self._replies.clear()
+        self._preparing.clear()
         self._attached = True
         self._heard = time.monotonic()
         self._hello_due = True
@@ -313,6 +344,7 @@ class Agent:
         self._attached = False
         self._out.clear()
         self._replies.clear()
+        self._preparing.clear()
         for channel in self.channels.values():
             channel.controlled = False
 
@@ -330,6 +362,8 @@ class Agent:
         reply, data = {}, b""
         try:
             answer = getattr(self, "_op_" + str(body.get("op")))(body, raw)
+            if answer is _LATER:
+                return
             if answer is not None:
                 reply, data = answer
         except (CallError, files.FilesError) as error:
@@ -340,10 +374,14 @@ class Agent:
             # A call that we do not understand must not end PID 1, and the session with it.
             reply = {"error": {"code": "internal", "message": f"{body.get('op')}: {error!r}"}}
         if body.get("id") is not None:
-            reply["id"] = body["id"]
-            self._replies.append(
-                frames.encode_message(frames.REPLY, self.generation, reply, data, seed=self.seed)
+            self._reply(body["id"], reply, data)
+
+    def _reply(self, number, reply, data=b""):
+        self._replies.append(
+            frames.encode_message(
+                frames.REPLY, self.generation, {**reply, "id": number}, data, seed=self.seed
             )
+        )
 
     def _channel(self, body):
         channel = self.channels.get(body["channel"])
@@ -353,6 +391,13 @@ class Agent:
 
     def _op_seal(self, body, raw):
         self.sealed = body["record"]
+
+    def _op_prepare(self, body, raw):
+        """Before the user comes.  Answered when the service is ready, or has not become so in its time."""
+        if self.service is None:
+            self.service = Service(body["service"], time.monotonic())
+        self._preparing.append(body["id"])
+        return _LATER
 
     def _op_files(self, body, raw):
         self._put(body["files"], raw)

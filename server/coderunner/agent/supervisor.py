@@ -65,12 +65,20 @@ def supervise(spec, stdio, report, go):
 
 
 def _settle(stdio, report, go):
-    signal.set_wakeup_fd(-1)
     for number in _RESET:  # a program may signal it with any; the end of its tree is still to be told
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    leave({*stdio, report, go})
+    os.setsid()
+    kernel.adopt_orphans()
+    if os.isatty(stdio[0]):
+        fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
+
+
+def leave(keep):
+    """In a fork of the agent: nothing of the agent's is left open but ``keep``, and no signal held back."""
+    signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    keep = {*stdio, report, go}
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     for number in range(highest + 1):
         if number not in keep:
@@ -80,10 +88,11 @@ def _settle(stdio, report, go):
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
-    os.setsid()
-    kernel.adopt_orphans()
-    if os.isatty(stdio[0]):
-        fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
+
+
+def default_signals():
+    for number in _RESET:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _run(spec, stdio, report, go):
@@ -198,12 +207,18 @@ def _spawn(argv, spec, stdio, tty):
         os.waitpid(pid, 0)
         return 0, struct.unpack("i", problem)[0]
     # Only from here: until it executed, the child was as hidden as the agent, from itself as well.
+    mark(pid)
+    return pid, 0
+
+
+def mark(pid):
+    """The kernel takes this process before the agent; False where it has ended, or not executed yet."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "w") as file:
             file.write(str(OOM_SCORE))
     except OSError:
-        pass  # it has ended already
-    return pid, 0
+        return False
+    return True
 
 
 def _group(pid, group, stdio, tty):
@@ -220,8 +235,7 @@ def _become(argv, spec, stdio, tty, failed):
     """In the child: turn into the program.  Never returns."""
     try:
         _group(0, 0, stdio, tty)
-        for number in _RESET:
-            signal.signal(number, signal.SIG_DFL)
+        default_signals()
         for target in range(3):
             os.dup2(stdio[target], target)
         os.nice(NICE)

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner.core import limits as limit_rules
-from coderunner.core.project import check_path
-from coderunner.errors import BadPath, ConfigError
+from coderunner.core.companions import Service, read_service
+from coderunner.core.tables import Table
+from coderunner.errors import ConfigError
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _WHOLE = {"args", "sources"}
 _PART = {"entry", "build"}
 _KEYS = {
     "name", "title", "version", "editor", "entry", "extensions", "sources", "indent", "runtime",
-    "compile", "run", "shell", "env", "limits", "warm", "samples",
+    "compile", "run", "shell", "env", "limits", "warm", "service", "samples",
 }  # fmt: skip
 
 
@@ -73,59 +73,8 @@ class Language:
     env: Mapping[str, str]
     limits: Mapping[str, Any]
     warm: Warm
+    service: Service | None
     samples: tuple[Sample, ...]
-
-
-class _Table:
-    """A table of the file and the problems found in it; every getter answers a value of the right type."""
-
-    def __init__(self, table: Any, where: str, problems: list[str]) -> None:
-        self.where = where
-        self.problems = problems
-        self.table: Mapping[str, Any] = table if isinstance(table, dict) else {}
-        if not isinstance(table, dict):
-            self.problem("", "must be a table")
-
-    def problem(self, key: str, text: str) -> None:
-        self.problems.append(f"{self.where}: {key} {text}".replace(":  ", ": "))
-
-    def only(self, keys: set[str]) -> None:
-        for key in self.table.keys() - keys:
-            self.problem(key, f"is not known; known are {', '.join(sorted(keys))}")
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.table.get(key, default)
-        if not isinstance(value, str):
-            self.problem(key, "is missing" if value is None else "must be a text")
-            return ""
-        return value
-
-    def texts(self, key: str, default: tuple[str, ...] | None = ()) -> tuple[str, ...]:
-        value = self.table.get(key, default)
-        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-            self.problem(key, "is missing" if value is None else "must be a list of texts")
-            return ()
-        return tuple(value)
-
-    def number(self, key: str, low: int, high: int, default: int | None = None) -> int | None:
-        value = self.table.get(key, default)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self.problem(key, f"must be a whole number from {low} to {high}")
-            return default
-        return value
-
-    def path(self, key: str) -> str:
-        value = self.text(key)
-        return self.checked_path(key, value) if value else ""
-
-    def checked_path(self, key: str, value: str) -> str:
-        try:
-            return check_path(value)
-        except BadPath as error:
-            self.problem(key, str(error))
-            return ""
 
 
 def parse_language(text: str, folder: str) -> Language:
@@ -136,7 +85,7 @@ def parse_language(text: str, folder: str) -> Language:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{where}: {error}"]) from None
     problems: list[str] = []
-    table = _Table(document, where, problems)
+    table = Table(document, where, problems)
     table.only(_KEYS)
     language = Language(
         name=_name(table, folder),
@@ -151,9 +100,12 @@ def parse_language(text: str, folder: str) -> Language:
         compile=_argv(table, "compile") if "compile" in document else None,
         run=_argv(table, "run"),
         shell=_argv(table, "shell"),
-        env=_env(table),
+        env=table.env(),
         limits=limit_rules.check_table(document.get("limits", {}), f"{where} [limits]", problems),
-        warm=_warm(_Table(document.get("warm", {}), f"{where} [warm]", problems)),
+        warm=_warm(Table(document.get("warm", {}), f"{where} [warm]", problems)),
+        service=read_service(Table(document["service"], f"{where} [service]", problems))
+        if "service" in document
+        else None,
         samples=_samples(document.get("samples", []), where, problems),
     )
     if any("{sources}" in argv for argv in (language.compile or (), language.run)) and not language.sources:
@@ -163,7 +115,7 @@ def parse_language(text: str, folder: str) -> Language:
     return language
 
 
-def _name(table: _Table, folder: str) -> str:
+def _name(table: Table, folder: str) -> str:
     name = table.text("name")
     if name and not _NAME.fullmatch(name):
         table.problem("name", "must be small letters, digits, _ and -, beginning with a letter")
@@ -172,7 +124,7 @@ def _name(table: _Table, folder: str) -> str:
     return name
 
 
-def _extensions(table: _Table) -> tuple[str, ...]:
+def _extensions(table: Table) -> tuple[str, ...]:
     extensions = table.texts("extensions", None)
     if "extensions" in table.table and not extensions:
         table.problem("extensions", "must name at least one")
@@ -182,7 +134,7 @@ def _extensions(table: _Table) -> tuple[str, ...]:
     return extensions
 
 
-def _argv(table: _Table, key: str) -> tuple[str, ...]:
+def _argv(table: Table, key: str) -> tuple[str, ...]:
     argv = table.texts(key, None)
     if key in table.table and not argv:
         table.problem(key, "must name a program")
@@ -197,18 +149,7 @@ def _argv(table: _Table, key: str) -> tuple[str, ...]:
     return argv
 
 
-def _env(table: _Table) -> Mapping[str, str]:
-    env = table.table.get("env", {})
-    if not isinstance(env, dict):
-        table.problem("env", "must be a table")
-        return {}
-    for name, value in env.items():
-        if not _ENV_NAME.fullmatch(name) or not isinstance(value, str) or "\0" in value:
-            table.problem("env", f"has a bad entry {name!r}; write NAME = \"text\"")
-    return dict(env)
-
-
-def _warm(table: _Table) -> Warm:
+def _warm(table: Table) -> Warm:
     table.only({"floor", "ceiling"})
     warm = Warm(table.number("floor", 0, 1000), table.number("ceiling", 0, 1000))
     if warm.floor is not None and warm.ceiling is not None and warm.floor > warm.ceiling:
@@ -221,7 +162,7 @@ def _samples(value: Any, where: str, problems: list[str]) -> tuple[Sample, ...]:
         problems.append(f"{where}: samples must be tables under [[samples]]")
         return ()
     samples = tuple(
-        _sample(_Table(item, f"{where} [[samples]] {number}", problems))
+        _sample(Table(item, f"{where} [[samples]] {number}", problems))
         for number, item in enumerate(value, start=1)
     )
     names = [sample.name for sample in samples]
@@ -230,7 +171,7 @@ def _samples(value: Any, where: str, problems: list[str]) -> tuple[Sample, ...]:
     return samples
 
 
-def _sample(table: _Table) -> Sample:
+def _sample(table: Table) -> Sample:
     table.only({"name", "title", "entry", "files", "args", "stdin", "expect_stdout", "expect_code",
                 "expect_reason"})  # fmt: skip
     name = table.text("name")

@@ -1,4 +1,4 @@
-"""From a client's `run` or `shell` to what the agent is to start.  No I/O."""
+"""From a declaration and a client's `run` or `shell` to what the agent is to start.  No I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from coderunner.core import limits as limit_rules
+from coderunner.core.companions import SERVICE_FOLDER
 from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
 from coderunner.core.messages import File, Run, Shell
@@ -22,6 +23,22 @@ class ProjectRules:
 
     max_files: int
     max_file_bytes: int
+
+
+def prepare_spec(language: Language) -> dict[str, Any] | None:
+    """What is to be ready before a user comes; None where nothing is declared."""
+    if language.service is None:
+        return None
+    service = language.service
+    return {
+        "service": {
+            "command": list(service.command),
+            "env": dict(language.env) | dict(service.env),
+            "folder": SERVICE_FOLDER,
+            "ready": service.ready,
+            "start_ms": service.start_ms,
+        }
+    }
 
 
 def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> dict[str, Any]:

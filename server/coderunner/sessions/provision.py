@@ -17,6 +17,8 @@ from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, Image
 from coderunner.logs import fields
 from coderunner.sessions import workers
 from coderunner.sessions.container import Container
+from coderunner.sessions.link import CALL_SECONDS
+from coderunner.sessions.programs import prepare_spec
 from coderunner.sessions.uids import Uids
 from coderunner.sessions.workers import WorkerPool
 
@@ -75,12 +77,12 @@ class Provisioner:
         self._pool = pool
 
     async def create(self, language: str, *, priority: int = workers.USER) -> Container:
-        """Raises EngineError, AgentLost, LanguageNotReady, LanguageFailed."""
+        """Raises EngineError, AgentLost, StartFailed, LanguageNotReady, LanguageFailed."""
         return await self._pool.submit(
             lambda: self._create(language),
             priority=priority,
             name=f"provision {language}",
-            timeout=self.identity.create_seconds,
+            timeout=self.identity.create_seconds + preparation_seconds(self.catalog.language(language)),
             on_orphan=self._orphaned,
         )
 
@@ -124,6 +126,7 @@ class Provisioner:
             self.known.add(container_id)
             container = Container(self.engine, container_id, session=session, language=language, uid=uid)
             await container.connect(start=True)
+            await _prepare(container, self.catalog.language(language))
             return container
         except BaseException:
             if container_id is None:
@@ -157,3 +160,16 @@ class Provisioner:
             self.uids.give(uid, session)
         finally:
             self.known.discard(container_id)  # from now on the sweep's
+
+
+def preparation_seconds(language: Language) -> float:
+    """How long what lives beside the programs may take to be ready."""
+    return language.service.start_ms / 1000 if language.service else 0.0
+
+
+async def _prepare(container: Container, language: Language) -> None:
+    """What its user is not to wait for.  Raises StartFailed, AgentLost."""
+    preparation = prepare_spec(language)
+    if preparation is not None:
+        seconds = CALL_SECONDS + preparation_seconds(language)
+        await container.link.call("prepare", seconds=seconds, **preparation)

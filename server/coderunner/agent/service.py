@@ -1,0 +1,171 @@
+"""A service: a program of the language that lives beside the user's, from before the user comes.
+
+The agent starts it, keeps the latest of what it says in a file that people can read, and starts it again
+when it dies.  It belongs to no channel: no end of a program ends it; the container's end does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from . import supervisor
+
+NICE = 5  # behind the agent, before programs: what they wait for goes first
+LOOK_SECONDS = 0.01  # between two looks for its `ready` path
+LOG_BYTES = 128 * 1024  # the file never has more; half of it goes when it is full
+LOG_SECONDS = 0.01  # between two reads of what it says: a flood of it costs the agent little
+TAIL_BYTES = 2000  # of its last words, for the message that it did not become ready
+FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # before it is started again; doubled each time
+SOUND_SECONDS = 10.0  # one that lived so long has earned a quick start
+
+
+class Service:
+    """``spec``: ``command``, ``env``, ``folder`` (where it begins, with its log), ``ready`` (a path),
+    ``start_ms``.  The agent's loop calls ``tick``, ``read_log`` and ``died``."""
+
+    def __init__(self, spec, now):
+        self.spec = {**spec, "env": {**os.environ, **spec["env"]}}
+        self.pid = None
+        self.out = -1  # what it says
+        self.ready = False
+        self.log_due = now
+        self._deadline = now + spec["start_ms"] / 1000
+        self._began = now
+        self._start_at = now
+        self._delay = FIRST_DELAY
+        self._marked = False  # the kernel knows that it goes before the agent
+        self._log = -1
+        self._tail = b""
+
+    def problem(self, now):
+        """What to say of one that should be ready and is not; None as long as there is hope."""
+        if self.ready or now < self._deadline:
+            return None
+        said = self._tail.decode("utf-8", "replace").strip()
+        seconds = self.spec["start_ms"] / 1000
+        return f"the service was not ready within {seconds:g} s; it said: {said or 'nothing'}"
+
+    def tick(self, now):
+        """Start it where it is due; the moment at which to look again, or None."""
+        if self.pid is None:
+            if now < self._start_at:
+                return min(self._start_at, self._deadline) if self._hoped_for(now) else self._start_at
+            self._start(now)
+            if self.pid is None:
+                return self._start_at
+        if not self._marked:
+            self._marked = supervisor.mark(self.pid)
+        if not self.ready:
+            self.ready = os.path.exists(self.spec["ready"])
+        return now + LOOK_SECONDS if self._hoped_for(now) or not self._marked else None
+
+    def _hoped_for(self, now):
+        return not self.ready and now < self._deadline
+
+    # --- start and end -----------------------------------------------------------------------------
+
+    def _start(self, now):
+        opened = ()
+        try:
+            self._prepare()
+            opened = os.pipe()
+            pid = os.fork()
+        except OSError as error:
+            for number in opened:
+                os.close(number)
+            self._record(f"not started: {error}\n".encode())
+            self._wait(now)
+            return
+        if pid == 0:
+            self._become(opened[1])
+        os.close(opened[1])
+        self.pid, self.out = pid, opened[0]
+        os.set_blocking(self.out, False)
+        self._began, self._marked = now, False
+
+    def _prepare(self):
+        folder = self.spec["folder"]
+        os.makedirs(folder, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.spec["ready"])  # of one that died
+        if self._log < 0:
+            path = os.path.join(folder, "log")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    def _become(self, out):
+        """In the child: turn into the service.  Never returns."""
+        try:
+            supervisor.leave({out})
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDWR)
+            for source, target in ((null, 0), (out, 1), (out, 2)):
+                os.dup2(source, target)
+            os.nice(NICE)
+            os.umask(0o022)
+            os.chdir(self.spec["folder"])
+            os.makedirs(self.spec["env"]["TMPDIR"], exist_ok=True)
+            supervisor.default_signals()
+            os.execvpe(self.spec["command"][0], self.spec["command"], self.spec["env"])
+        except OSError as error:
+            os.write(2, f"{self.spec['command'][0]}: {error.strerror}\n".encode())
+        finally:
+            os._exit(127)
+
+    def died(self, now):
+        """Reaped by PID 1.  What it left in its group goes, too: it would be in its successor's way."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.pid = None
+        while self.out >= 0 and self._read():
+            pass
+        self._close()
+        if now - self._began > SOUND_SECONDS:
+            self._delay = FIRST_DELAY
+        self._wait(now)
+
+    def _wait(self, now):
+        self._start_at = now + self._delay
+        self._delay = min(2 * self._delay, LONGEST_DELAY)
+
+    # --- what it says ------------------------------------------------------------------------------
+
+    def wants_log(self, now):
+        return self.out >= 0 and now >= self.log_due
+
+    def read_log(self):
+        self.log_due = time.monotonic() + LOG_SECONDS
+        self._read()
+
+    def _read(self):
+        try:
+            data = os.read(self.out, 16384)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._close()
+            return False
+        self._record(data)
+        return True
+
+    def _close(self):
+        if self.out >= 0:
+            os.close(self.out)
+        self.out = -1
+
+    def _record(self, data):
+        self._tail = (self._tail + data)[-TAIL_BYTES:]
+        if self._log < 0:
+            return
+        with contextlib.suppress(OSError):  # the workspace is full
+            size = os.fstat(self._log).st_size
+            if size + len(data) > LOG_BYTES:
+                kept = os.pread(self._log, LOG_BYTES // 2, max(0, size - LOG_BYTES // 2))
+                os.ftruncate(self._log, 0)
+                os.pwrite(self._log, kept, 0)
+                size = len(kept)
+            os.pwrite(self._log, data, size)

@@ -1,0 +1,49 @@
+"""What runs in a session beside its programs, from before its user comes: declared in `language.toml`."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from coderunner.core.tables import Table
+
+SERVICE_FOLDER = "/workspace/.service"
+START_MS = 10_000
+MOST_START_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A program that lives as long as its session.  `ready`: a path that exists once it can be used."""
+
+    command: tuple[str, ...]
+    ready: str
+    env: Mapping[str, str]
+    start_ms: int = START_MS
+
+
+def read_service(table: Table) -> Service:
+    table.only({"command", "ready", "env", "start_ms"})
+    return Service(_command(table), _ready(table), table.env(), _start_ms(table))
+
+
+def _command(table: Table) -> tuple[str, ...]:
+    command = table.texts("command", None)
+    if "command" in table.table and not command:
+        table.problem("command", "must name a program")
+    if any("\0" in word for word in command):
+        table.problem("command", "has a NUL")
+    return command
+
+
+def _ready(table: Table) -> str:
+    ready = table.text("ready")
+    inside = ready.startswith(SERVICE_FOLDER + "/") and posixpath.normpath(ready) == ready
+    if ready and (not inside or "\0" in ready):
+        table.problem("ready", f"must be a path below {SERVICE_FOLDER}/")
+    return ready
+
+
+def _start_ms(table: Table) -> int:
+    return table.number("start_ms", 100, MOST_START_MS, START_MS) or START_MS

@@ -1,0 +1,3 @@
+from tests.agent.outside import agent
+
+__all__ = ["agent"]
