@@ -2,6 +2,7 @@
 // comes back to it after a reload, and lets go of it.
 import { randomId } from '../core/bytes.js';
 import { CodecError } from '../core/codec.js';
+import { parseEnv } from '../core/env.js';
 import { Emitter } from '../core/events.js';
 import { problem } from '../core/problem.js';
 import { Session } from '../core/session.js';
@@ -77,12 +78,14 @@ export class Desk extends Emitter {
       this.stop();
       return;
     }
-    const { files, entry, args, mode } = { ...this.project, files: this.project.list() };
+    const { entry, args, mode, stdin } = this.project;
+    const files = this.project.list();
+    const { env } = parseEnv(this.project.env);
     // The workspace cannot forget a file while the session lives; a program must not see what was deleted here.
     const mine = this.session?.phase === 'open' && this.session.language === this.project.language.name;
     const stale = mine && [...this.#sent].some((path) => !this.project.files.has(path));
     if (stale) this.end();
-    this.#start(this.program, (session) => session.run({ mode, files, entry, args, ...(mode === 'tty' ? this.program.view.size : {}) }));
+    this.#start(this.program, (session) => session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) }));
     if (stale) this.program.say('A file was renamed or deleted, so this runs in a new session.');
     for (const { path } of files) this.#sent.add(path);
   }

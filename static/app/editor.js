@@ -58,6 +58,8 @@ export class Editor {
   #path = null;
   #project = null;
   #syntax = new Compartment();
+  #items = []; // of `diagnostics`
+  #marked = new Set(); // files that have their marks
   #onCursor;
 
   /** @param onCursor called with {line, column} */
@@ -69,6 +71,7 @@ export class Editor {
   /** Edits another project; its states begin afresh. */
   use(project) {
     this.#states.clear();
+    this.#marked.clear();
     this.#path = null;
     this.#project = project;
     this.show(project.active);
@@ -85,6 +88,7 @@ export class Editor {
     this.#states.set(path, { state: this.#view.state, scroll: known?.scroll });
     if (known?.scroll) this.#view.dispatch({ effects: known.scroll });
     this.#colour(path);
+    this.#mark();
     this.#told();
   }
 
@@ -112,17 +116,36 @@ export class Editor {
     return this.#view;
   }
 
-  /** @param items of `diagnostics`, of the file that is shown */
+  /** Marks what compilers and tracebacks complain about. @param items of `diagnostics`, of all files */
   diagnose(items) {
+    this.#items = items;
+    this.#marked.clear();
+    this.#mark();
+  }
+
+  #mark() {
+    if (this.#path === null || this.#marked.has(this.#path)) return;
+    this.#marked.add(this.#path); // once for each file: from then on its marks move with its text
     const { doc } = this.#view.state;
-    const marks = items
+    const marks = this.#items
       .filter(({ path, line }) => path === this.#path && line >= 1 && line <= doc.lines)
-      .map(({ line, column, severity, message }) => {
-        const { from, to } = doc.line(line);
-        const at = Math.min(to, from + Math.max(0, column - 1));
-        return { from: at, to: Math.max(at, to), severity, message };
-      });
+      .map(({ line, column, severity, message }) => ({ ...this.#range(line, column), severity, message }));
     this.#view.dispatch(setDiagnostics(this.#view.state, marks));
+  }
+
+  /** From the column to the end of its line; the whole line where there is no column. */
+  #range(line, column) {
+    const { from, to } = this.#view.state.doc.line(line);
+    const at = Math.min(to, from + Math.max(0, (column ?? 1) - 1));
+    return { from: at, to: Math.max(at, to) };
+  }
+
+  /** Puts the cursor to a place of the file that is shown, in the middle of the view. */
+  reveal(line, column) {
+    const { doc } = this.#view.state;
+    const { from } = this.#range(Math.min(Math.max(1, line), doc.lines), column);
+    this.#view.dispatch({ selection: { anchor: from }, effects: EditorView.scrollIntoView(from, { y: 'center' }) });
+    this.focus();
   }
 
   #keep() {

@@ -1,5 +1,4 @@
 // The page: puts its parts together.
-import { joinArgs, splitArgs } from '../core/args.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { Desk } from './desk.js';
@@ -7,17 +6,22 @@ import { $, narrow } from './dom.js';
 import { Editor } from './editor.js';
 import { Files } from './files.js';
 import { setUpKeys } from './keys.js';
+import { setUpLanguageMenu } from './language-menu.js';
 import { Languages, TONES } from './languages.js';
 import { markNews, setUpLayout, showView } from './layout.js';
+import { linkLocations } from './links.js';
 import { fillMenu, menuOf } from './menu.js';
+import { setUpOptions } from './options.js';
+import { setUpPlaces } from './places.js';
+import { Problems } from './problems.js';
 import { Project } from './project.js';
 import { Screen } from './screen.js';
+import { setUpSettings } from './settings.js';
 import { setUpShortcuts } from './shortcuts.js';
 import { Status } from './status.js';
 import { setUpStdin } from './stdin.js';
 import { Store } from './store.js';
 import { terminalTextSize } from './terminal.js';
-import { setUpTheme, terminalColours } from './theme.js';
 
 const store = new Store();
 const languages = new Languages();
@@ -38,6 +42,16 @@ const files = new Files({
   },
 });
 let project = null;
+const drawOptions = setUpOptions(() => project);
+const problems = new Problems({ known: (path) => project.files.has(path), jump, mark: (items) => editor.diagnose(items) });
+
+/** Shows a place in a file of the project. */
+function jump({ path, line, column }) {
+  if (!project.files.has(path)) return;
+  project.show(path);
+  if (narrow.matches) showView('code');
+  editor.reveal(line, column);
+}
 
 // --- projects and languages ---------------------------------------------------------------------------------------
 
@@ -72,23 +86,10 @@ function drawLanguages() {
   else banner('language', { tone: 'info', title: `${language.title} is being prepared.`, detail: 'You can write already; it can run in a moment.' });
 }
 
-function drawOptions() {
-  if (document.activeElement !== $('args')) $('args').value = joinArgs(project.args);
-  for (const radio of $('options-form').elements.mode) radio.checked = radio.value === project.mode;
-  const parts = [project.args.length ? joinArgs(project.args) : '', project.mode === 'pipe' ? 'pipes' : ''].filter(Boolean);
-  const summary = parts.join(' · ');
-  $('options-summary').textContent = summary.length > 24 ? `${summary.slice(0, 23)}…` : summary || 'Options';
-}
-
-const NOTES = { building: 'being prepared', pending: 'waiting', failed: 'not available' };
-menuOf($('language'), $('language-menu'), () => fillMenu($('language-menu'), languages.list.map((language) => ({
-  label: language.title, note: NOTES[language.status] ?? language.version, checked: language.name === project?.language.name,
-  dot: TONES[language.status], act: () => useLanguage(language.name),
-}))));
+setUpLanguageMenu(languages, { current: () => project?.language.name, choose: useLanguage });
 menuOf($('samples'), $('samples-menu'), () => fillMenu($('samples-menu'), (project?.language.samples ?? []).map((sample) => ({
   label: sample.title, act: () => loadSample(sample),
 }))));
-menuOf($('options'), $('options-menu'));
 menuOf($('more'), $('more-menu'));
 
 async function loadSample(sample) {
@@ -98,17 +99,6 @@ async function loadSample(sample) {
   if (narrow.matches) showView('code');
 }
 
-$('args').addEventListener('input', () => {
-  const words = splitArgs($('args').value);
-  $('args-hint').textContent = words ? 'As in a shell: spaces separate, quotes keep together.' : 'A quote is not closed.';
-  if (words) project.set({ args: words });
-});
-$('options-form').addEventListener('change', () => project.set({ mode: $('options-form').elements.mode.value }));
-$('options-form').addEventListener('submit', (event) => {
-  event.preventDefault();
-  $('options-menu').hidePopover();
-});
-
 // --- run, stop, shell -----------------------------------------------------------------------------------------------
 
 function run() {
@@ -116,7 +106,7 @@ function run() {
   project.save();
   $('program-empty').hidden = true;
   if (narrow.matches) showView('program');
-  editor.diagnose([]);
+  problems.clear();
   program.view.fit(); // the program's first size must be the right one
   desk.run();
   (project.mode === 'pipe' ? $('stdin-text') : program.view).focus();
@@ -130,8 +120,6 @@ function openShell() {
   if (project) desk.openShell();
   shell.view.focus();
 }
-
-const shellShown = () => (narrow.matches ? document.body.dataset.view === 'shell' : document.body.dataset.shell === 'open');
 
 $('run').addEventListener('click', run);
 $('stop').addEventListener('click', () => desk.stop());
@@ -170,6 +158,7 @@ program.on('state', () => {
   drawLanguages();
 });
 program.on('ended', () => markNews('program'));
+program.on('diagnostics', (items) => problems.show(items));
 shell.on('state', () => {
   if (shell.channel) $('shell-empty').hidden = true;
   if (shell.running) document.body.dataset.shell = 'open';
@@ -178,38 +167,12 @@ shell.on('state', () => {
 for (const screen of screens) {
   screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
   screen.view.on('refused', (why) => banner('picture', { title: 'A picture is not shown:', detail: `${why}.`, dismiss: true }));
-  screen.on('diagnostics', (items) => editor.diagnose(items));
+  linkLocations(screen.view.term, { paths: () => project?.paths ?? [], jump });
 }
 
 // --- views, focus, settings -----------------------------------------------------------------------------------------
 
-for (const button of document.querySelectorAll('.views button')) {
-  button.addEventListener('click', () => {
-    showView(button.dataset.view);
-      for (const screen of screens) screen.view.refit();
-  });
-}
-narrow.addEventListener('change', () => {
-  for (const screen of screens) screen.view.set({ fontSize: terminalTextSize(store.settings.textSize) });
-});
-
-function places() {
-  const all = [
-    { is: '.files', go: () => $('tree').querySelector('[tabindex="0"]')?.focus(), shown: narrow.matches ? document.body.dataset.view === 'files' : document.body.dataset.tree === 'open' },
-    { is: '.code', go: () => (narrow.matches && showView('code'), editor.focus()), shown: true },
-    { is: '.program', go: () => (narrow.matches && showView('program'), program.view.focus()), shown: true },
-    { is: '.shell', go: () => shell.view.focus(), shown: shellShown() },
-    { is: '.bar', go: () => ($('run').hidden ? $('stop') : $('run')).focus(), shown: true },
-  ];
-  return all.filter(({ shown }) => shown);
-}
-
-function step(by) {
-  const all = places();
-  const at = all.findIndex(({ is }) => document.activeElement?.closest(is));
-  all[(at + by + all.length) % all.length].go();
-}
-
+const step = setUpPlaces({ editor, program, shell });
 const help = () => $('help-dialog').showModal();
 $('help').addEventListener('click', help);
 $('menu-help').addEventListener('click', () => {
@@ -224,29 +187,7 @@ $('menu-reset').addEventListener('click', () => {
   $('more-menu').hidePopover();
   loadSample(project.language.samples.find(({ name }) => name === project.sample) ?? project.language.samples[0]);
 });
-$('menu-reader').addEventListener('click', () => {
-  store.set({ screenReader: !store.settings.screenReader });
-  drawSettings();
-});
-for (const [id, by] of [['smaller', -1], ['larger', 1]]) {
-  $(id).addEventListener('click', () => {
-    store.set({ textSize: Math.min(28, Math.max(10, store.settings.textSize + by)) });
-    drawSettings();
-  });
-}
-
-function drawSettings() {
-  const { textSize, screenReader } = store.settings;
-  document.documentElement.style.setProperty('--code-size', `${textSize}px`);
-  $('text-size').textContent = String(textSize);
-  $('menu-reader').setAttribute('aria-checked', String(screenReader));
-  for (const screen of screens) screen.view.set({ fontSize: terminalTextSize(textSize), screenReaderMode: screenReader });
-}
-
-drawSettings();
-setUpTheme(store, () => {
-  for (const screen of screens) screen.view.set({ theme: terminalColours() });
-});
+setUpSettings(store, screens.map(({ view }) => view));
 setUpShortcuts({
   run,
   stop: () => desk.stop(),

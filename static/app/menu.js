@@ -23,7 +23,7 @@ export function menuOf(button, menu, fill = () => {}) {
     button.setAttribute('aria-expanded', String(open));
     if (!open) return;
     place(menu, button);
-    (menu.querySelector('[aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input'))?.focus({ focusVisible: false });
+    (menu.querySelector('[aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input, select, textarea'))?.focus({ focusVisible: false });
   });
   arrows(menu);
 }
@@ -35,25 +35,31 @@ function arrows(menu) {
     const list = items(menu);
     const at = list.indexOf(document.activeElement);
     const go = { ArrowDown: list[(at + 1) % list.length], ArrowUp: list.at(at <= 0 ? -1 : at - 1), Home: list[0], End: list.at(-1) }[event.key];
-    if (!go || event.target.matches('input')) return;
+    if (!go || event.target.matches('input, select, textarea')) return;
     event.preventDefault();
     go.focus();
   });
 }
 
-/** @param entries {label, act, note?, checked?, disabled?, bad?, dot?} */
+/** @param checked undefined: a plain item; true or false: one of several, of which one is chosen */
+export function menuItem({ label, act, note = '', checked, disabled = false, bad = false, dot = null }) {
+  const radio = checked !== undefined;
+  const item = el('button', { type: 'button', disabled, className: bad ? 'bad' : '', attrs: { role: radio ? 'menuitemradio' : 'menuitem', ...(radio ? { 'aria-checked': checked } : {}) } },
+    dot ? el('span', { className: 'dot', attrs: { 'data-tone': dot } }) : null, el('span', { textContent: label }),
+    note ? el('span', { className: 'spacer' }) : null, note ? el('span', { textContent: note }) : null);
+  item.addEventListener('click', act);
+  return item;
+}
+
+/** @param entries what menuItem takes */
 export function fillMenu(menu, entries) {
-  menu.replaceChildren(...entries.map(({ label, act, note = '', checked, disabled = false, bad = false, dot = null }) => {
-    const radio = checked !== undefined;
-    const item = el('button', { type: 'button', disabled, className: bad ? 'bad' : '', attrs: { role: radio ? 'menuitemradio' : 'menuitem', ...(radio ? { 'aria-checked': checked } : {}) } },
-      dot ? el('span', { className: 'dot', attrs: { 'data-tone': dot } }) : null, el('span', { textContent: label }),
-      note ? el('span', { className: 'spacer' }) : null, note ? el('span', { textContent: note }) : null);
-    item.addEventListener('click', () => {
+  menu.replaceChildren(...entries.map((entry) => menuItem({
+    ...entry,
+    act: () => {
       menu.hidePopover();
-      act();
-    });
-    return item;
-  }));
+      entry.act();
+    },
+  })));
 }
 
 /** A menu at an element that is no button of its own. */

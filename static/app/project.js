@@ -12,6 +12,7 @@ export class Project extends Emitter {
     super();
     this.#store = store;
     this.language = language;
+    Object.assign(this, { mode: 'tty', args: [], env: '', stdin: null });
     const saved = store.project(language.name);
     if (saved?.files?.length) Object.assign(this, { ...saved, files: new Map(saved.files.map(({ path, content }) => [path, content])) });
     else this.load(language.samples[0]);
@@ -23,7 +24,8 @@ export class Project extends Emitter {
     this.files = new Map(files.map(({ path, content }) => [path, content]));
     this.entry = sample?.entry ?? this.language.entry;
     this.args = sample?.args ?? [];
-    this.mode ??= 'tty';
+    this.env = '';
+    this.stdin = null;
     this.open = [this.entry];
     this.active = this.entry;
     this.sample = sample?.name ?? null;
@@ -59,6 +61,7 @@ export class Project extends Emitter {
     this.open = this.open.map((path) => (path === from ? to : path));
     if (this.active === from) this.active = to;
     if (this.entry === from) this.entry = to;
+    if (this.stdin === from) this.stdin = to;
     this.touched = true;
     this.#changed();
   }
@@ -67,6 +70,7 @@ export class Project extends Emitter {
     this.files.delete(path);
     this.touched = true;
     if (this.entry === path) this.entry = this.files.has(this.language.entry) ? this.language.entry : (this.paths[0] ?? this.language.entry);
+    if (this.stdin === path) this.stdin = null;
     this.hide(path);
   }
 
@@ -100,8 +104,8 @@ export class Project extends Emitter {
 
   save() {
     clearTimeout(this.#timer);
-    const { entry, args, mode, open, active, sample, touched } = this;
-    const kept = this.#store.saveProject(this.language.name, { files: this.list(), entry, args, mode, open, active, sample, touched });
+    const { entry, args, env, stdin, mode, open, active, sample, touched } = this;
+    const kept = this.#store.saveProject(this.language.name, { files: this.list(), entry, args, env, stdin, mode, open, active, sample, touched });
     if (!kept) this.emit('unsaved');
   }
 }

@@ -67,7 +67,10 @@ class Tab:
 
     def language(self, title: str) -> Tab:
         self.page.click("#language")
-        self.page.get_by_role("menuitemradio", name=re.compile(f"^{re.escape(title)}")).first.click()
+        self.page.fill("#language-filter", title)
+        self.page.locator("#language-list [role=menuitemradio]").filter(
+            has=self.page.get_by_text(title, exact=True)
+        ).click()
         return self
 
     def code(self, text: str) -> Tab:

@@ -1,0 +1,79 @@
+// The menu of languages: those that are ready first, found by typing.
+import { $, el } from './dom.js';
+import { TONES } from './languages.js';
+import { menuItem, menuOf } from './menu.js';
+
+const NOTES = { building: 'being prepared', pending: 'waiting', failed: 'not available' };
+const GROUPS = [['Ready', ['ready']], ['Being prepared', ['building', 'pending']], ['Not available', ['failed']]];
+const byTitle = (a, b) => a.title.localeCompare(b.title, 'en', { sensitivity: 'base' });
+
+/** How well what was typed names a language: 0 best, null not at all. Its file names' endings count as well. */
+export function rank({ title, name, extensions = [] }, typed) {
+  const word = typed.trim().toLowerCase();
+  const names = [title.toLowerCase(), name.toLowerCase()];
+  if (!word || names.includes(word)) return 0;
+  if (extensions.some((ending) => ending.toLowerCase() === (word.startsWith('.') ? word : `.${word}`))) return 1;
+  if (names.some((one) => one.startsWith(word))) return 2;
+  return names.some((one) => one.includes(word)) ? 3 : null;
+}
+
+/** @param current returns the name of the language in use @param choose called with a name */
+export function setUpLanguageMenu(languages, { current, choose }) {
+  const [menu, list, filter] = [$('language-menu'), $('language-list'), $('language-filter')];
+  const items = () => [...list.querySelectorAll('[role="menuitemradio"]')];
+
+  function draw() {
+    const focused = document.activeElement?.closest('#language-list [data-language]')?.dataset.language;
+    const found = languages.list.map((language) => ({ language, at: rank(language, filter.value) })).filter(({ at }) => at !== null);
+    found.sort((a, b) => a.at - b.at || byTitle(a.language, b.language));
+    const groups = [];
+    for (const [title, statuses] of GROUPS) {
+      const rows = found.filter(({ language }) => statuses.includes(language.status));
+      if (!rows.length) continue;
+      groups.push(el('div', { attrs: { role: 'group', 'aria-label': title } },
+        rows.length < found.length || title !== 'Ready' ? el('p', { className: 'group-title', textContent: title, attrs: { 'aria-hidden': 'true' } }) : null,
+        ...rows.map(({ language }) => row(language))));
+    }
+    list.replaceChildren(...groups);
+    $('language-none').hidden = groups.length > 0;
+    if (focused) list.querySelector(`[data-language="${CSS.escape(focused)}"]`)?.focus({ focusVisible: false });
+  }
+
+  function row(language) {
+    const item = menuItem({
+      label: language.title, note: NOTES[language.status] ?? language.version, checked: language.name === current(),
+      dot: TONES[language.status], act: () => pick(language.name),
+    });
+    item.dataset.language = language.name;
+    return item;
+  }
+
+  function pick(name) {
+    menu.hidePopover();
+    choose(name);
+  }
+
+  menuOf($('language'), menu, () => {
+    filter.value = '';
+    draw();
+  });
+  filter.addEventListener('input', draw);
+  filter.addEventListener('keydown', (event) => {
+    const [first] = items();
+    if (!first || (event.key !== 'ArrowDown' && event.key !== 'Enter')) return;
+    event.preventDefault();
+    if (event.key === 'Enter') pick(first.dataset.language);
+    else first.focus();
+  });
+  // A letter typed on an item goes on in the field; so does going up from the first one.
+  list.addEventListener('keydown', (event) => {
+    const up = event.key === 'ArrowUp' && document.activeElement === items()[0];
+    if (!up && (event.key.length !== 1 || event.key === ' ' || event.ctrlKey || event.metaKey || event.altKey)) return;
+    if (up) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+    filter.focus();
+  });
+  languages.on('change', () => menu.matches(':popover-open') && draw());
+}

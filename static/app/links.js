@@ -1,0 +1,39 @@
+// Links in a terminal to places in the project's files.
+import { locations } from '../core/locations.js';
+
+const MOST_ROWS = 30; // of one line that the terminal wrapped
+
+/** @param paths returns the files that are known @param jump called with a location */
+export function linkLocations(term, { paths, jump }) {
+  return term.registerLinkProvider({
+    provideLinks(row, answer) {
+      const { text, cells } = wrapped(term.buffer.active, row - 1);
+      const links = locations(text, paths()).map((location) => ({
+        text: text.slice(location.from, location.to),
+        range: { start: cells[location.from], end: cells[location.to - 1] },
+        activate: () => jump(location),
+      }));
+      answer(links.length ? links : undefined);
+    },
+  });
+}
+
+/** The whole line that row `at` (from 0) is a part of, and for each of its UTF-16 units the cell {x, y}, from 1. */
+function wrapped(buffer, at) {
+  let first = at;
+  while (first > 0 && at - first < MOST_ROWS && buffer.getLine(first)?.isWrapped) first -= 1;
+  let text = '';
+  const cells = [];
+  for (let y = first; y < first + 2 * MOST_ROWS; y += 1) {
+    const line = buffer.getLine(y);
+    if (!line || (y > first && !line.isWrapped)) break;
+    for (let x = 0; x < line.length; x += 1) {
+      const cell = line.getCell(x);
+      if (cell.getWidth() === 0) continue; // the second half of a wide character
+      const characters = cell.getChars() || ' ';
+      text += characters;
+      for (let unit = 0; unit < characters.length; unit += 1) cells.push({ x: x + 1, y: y + 1 });
+    }
+  }
+  return { text, cells };
+}

@@ -1,0 +1,59 @@
+// What compilers and tracebacks complain about: a list under the output, from which one jumps to the place.
+import { relative } from '../core/locations.js';
+import { $, el } from './dom.js';
+
+const MOST_SHOWN = 100;
+const TONES = { error: 'bad', warning: 'warn', info: 'none' };
+const WORDS = { error: 'Error', warning: 'Warning', info: 'Note' };
+
+/** @param known whether a path is in the project @param jump called with {path, line, column} @param mark gets all items */
+export class Problems {
+  #known;
+  #jump;
+  #mark;
+
+  constructor({ known, jump, mark }) {
+    this.#known = known;
+    this.#jump = jump;
+    this.#mark = mark;
+    $('problems').addEventListener('keydown', (event) => this.#keys(event));
+  }
+
+  clear() {
+    this.show([]);
+  }
+
+  /** @param items of `diagnostics` */
+  show(items) {
+    const all = items.map((item) => ({ ...item, path: relative(item.path) ?? item.path }));
+    const rows = all.slice(0, MOST_SHOWN).map((item) => this.#row(item));
+    const more = all.length - rows.length;
+    if (more > 0) rows.push(el('li', { className: 'hint', textContent: `and ${more} more` }));
+    $('problems-list').replaceChildren(...rows);
+    $('problems').hidden = rows.length === 0;
+    const errors = all.filter(({ severity }) => severity === 'error').length;
+    const count = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;
+    $('problems-title').textContent = errors ? count(errors, 'error') : count(all.length, 'remark');
+    this.#mark(all);
+  }
+
+  #row(item) {
+    const { path, line, column, severity, message } = item;
+    const where = `${path}:${line}${column ? `:${column}` : ''}`;
+    const parts = [
+      el('span', { className: 'dot', attrs: { 'data-tone': TONES[severity] ?? 'none', role: 'img', 'aria-label': WORDS[severity] ?? severity } }),
+      el('span', { className: 'where', textContent: where }), el('span', { className: 'what', textContent: message }),
+    ];
+    if (!this.#known(path)) return el('li', {}, el('span', { className: 'problem-row', title: `${where} ${message}` }, ...parts));
+    return el('li', {}, el('button', { type: 'button', className: 'problem-row', title: `${where} ${message}`, on: { click: () => this.#jump({ path, line, column }) } }, ...parts));
+  }
+
+  #keys(event) {
+    const rows = [...$('problems').querySelectorAll('button.problem-row')];
+    const at = rows.indexOf(document.activeElement);
+    const go = { ArrowDown: rows[at + 1], ArrowUp: rows[at - 1], Home: rows[0], End: rows.at(-1) }[event.key];
+    if (!go || at < 0) return;
+    event.preventDefault();
+    go.focus();
+  }
+}

@@ -1,0 +1,32 @@
+// What the user sets for good: size of text, theme, a screen reader's mode.
+import { $, narrow } from './dom.js';
+import { terminalTextSize } from './terminal.js';
+import { setUpTheme, terminalColours } from './theme.js';
+
+const LEAST = 10;
+const MOST = 28;
+
+/** @param views the terminals */
+export function setUpSettings(store, views) {
+  const set = (options) => {
+    for (const view of views) view.set(options);
+  };
+  const draw = () => {
+    const { textSize, screenReader } = store.settings;
+    document.documentElement.style.setProperty('--code-size', `${textSize}px`);
+    $('text-size').textContent = String(textSize);
+    $('menu-reader').setAttribute('aria-checked', String(screenReader));
+    set({ fontSize: terminalTextSize(textSize), screenReaderMode: screenReader });
+  };
+  const change = (settings) => {
+    store.set(settings);
+    draw();
+  };
+  $('menu-reader').addEventListener('click', () => change({ screenReader: !store.settings.screenReader }));
+  for (const [id, by] of [['smaller', -1], ['larger', 1]]) {
+    $(id).addEventListener('click', () => change({ textSize: Math.min(MOST, Math.max(LEAST, store.settings.textSize + by)) }));
+  }
+  narrow.addEventListener('change', draw);
+  draw();
+  setUpTheme(store, () => set({ theme: terminalColours() }));
+}

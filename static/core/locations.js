@@ -1,0 +1,47 @@
+// Places in files that a program's output names: `main.py:3`, `File "main.py", line 3`, `main.ts(3,7)`,
+// `in main.php on line 3`. Only files that are known count, so nothing else becomes a link.
+
+export const ROOT = '/workspace/';
+const MOST_TEXT = 4096;
+
+// What follows a file's name. The first group is the line, the second the column.
+const BEHIND = /^(?::(\d{1,7})(?::(\d{1,5}))?(?!\d)|["'”’]?,? (?:on |at )?line (\d{1,7})(?!\d)|\((\d{1,7})(?:,(\d{1,5}))?\))/;
+const PART_OF_NAME = /[\p{L}\p{N}_.\-/\\]/u;
+
+/** A file's name as the project has it, or null: in the workspace's folder, or relative. */
+export function relative(path) {
+  const inside = path.startsWith(ROOT) ? path.slice(ROOT.length) : path;
+  const plain = inside.replace(/^(?:\.\/)+/, '');
+  return plain && !plain.startsWith('/') ? plain : null;
+}
+
+/**
+ * @param paths of the files that are known
+ * @returns {{path: string, line: number, column: number | null, from: number, to: number}[]} in the text's order
+ */
+export function locations(text, paths) {
+  const line = text.slice(0, MOST_TEXT);
+  const found = [];
+  for (const path of paths) {
+    for (let at = line.indexOf(path); at >= 0; at = line.indexOf(path, at + path.length)) {
+      const from = begin(line, at);
+      if (from === null) continue;
+      const behind = BEHIND.exec(line.slice(at + path.length, at + path.length + 40));
+      if (!behind) continue;
+      const [whole, ...numbers] = behind;
+      const [number, column] = numbers.filter((one) => one !== undefined).map(Number);
+      if (number > 0) found.push({ path, line: number, column: column ?? null, from, to: at + path.length + whole.length });
+    }
+  }
+  return found.sort((a, b) => a.from - b.from);
+}
+
+/** Where a name that stands at `at` begins, with what may lead to it; null where it is the end of another name. */
+function begin(line, at) {
+  for (const lead of [ROOT, './', '']) {
+    const from = at - lead.length;
+    if (from < 0 || line.slice(from, at) !== lead) continue;
+    if (from === 0 || !PART_OF_NAME.test(line[from - 1])) return from;
+  }
+  return null;
+}
