@@ -23,6 +23,7 @@ from coderunner.instance import instance
 from coderunner.logs import fields
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
+from coderunner.sessions import workers
 from coderunner.sessions.catalog import LanguageCatalog
 from coderunner.sessions.deadlines import Patience
 from coderunner.sessions.programs import ProjectRules
@@ -70,9 +71,13 @@ class Server:
 class _Readiness:
     """Why no session could start now."""
 
-    def __init__(self, engine: DockerEngine, catalog: LanguageCatalog) -> None:
+    def __init__(
+        self, engine: DockerEngine, catalog: LanguageCatalog, provisioner: Provisioner, warm: WarmPool
+    ) -> None:
         self._engine = engine
         self._catalog = catalog
+        self._provisioner = provisioner
+        self._warm = warm
         self.blocked: str | None = "the server is starting"
         self.registry: Registry | None = None
 
@@ -84,6 +89,9 @@ class _Readiness:
             reasons.append(f"the container engine does not answer: {error.message}")
         if not self._catalog.ready():
             reasons.append("no language is ready yet")
+        trouble = self._provisioner.trouble()
+        if trouble and not self._warm.waiting:
+            reasons.append(f"no container can be started: {trouble}")
         if self.registry is not None and self.registry.draining:
             reasons.append("the server is stopping")
         return reasons
@@ -153,7 +161,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             key=key,
             queue_timeout=settings.queue_timeout / 1000,
         )
-        readiness = _Readiness(engine, catalog)
+        readiness = _Readiness(engine, catalog, provisioner, warm)
         readiness.registry = registry
         parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC)
         tasks = await stack.enter_async_context(_Tasks())
@@ -172,7 +180,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         preparation = Preparation(settings, engine, builder, catalog, provisioner, refuse)
         catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
         tasks.start(preparation.all(), "images")
-        tasks.start(_sweep(settings, engine, provisioner), "sweep")
+        tasks.start(_sweep(settings, engine, provisioner, pool), "sweep")
         if settings.reload == "on":
             tasks.start(_watch_sources(stop), "reload")
         server = Server(url, parts, stop, stopped)
@@ -280,11 +288,19 @@ async def _close_sockets(app: web.Application, settings: Settings) -> None:
         await asyncio.wait([one.gone for one in sockets], timeout=settings.shutdown_grace / 1000)
 
 
-async def _sweep(settings: Settings, engine: DockerEngine, provisioner: Provisioner) -> None:
+async def _sweep(
+    settings: Settings, engine: DockerEngine, provisioner: Provisioner, pool: WorkerPool
+) -> None:
+    seconds = settings.docker_timeout / 1000
     while True:
         await asyncio.sleep(settings.cleanup_interval / 1000)
         try:
-            await sweep(engine, provisioner, older_than=settings.docker_timeout / 1000)
+            await pool.submit(
+                lambda: sweep(engine, provisioner, older_than=seconds),
+                priority=workers.SWEEP,
+                name="sweep",
+                timeout=2 * seconds,  # what is left then is found by the next
+            )
         except CodeRunnerError as error:
             log.warning("sweep failed", extra=fields(why=error.message))
 

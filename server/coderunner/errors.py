@@ -239,6 +239,14 @@ class TooManySessions(AccessError):
     close = 4429
 
 
+class TooManyAttachments(AccessError):
+    """The session has as many attachments as it may have."""
+
+    code = "too_many_attachments"
+    retryable = True
+    close = 4429
+
+
 # --- not now ------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from coderunner.sessions.provision import Provisioner
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10.0
+AGAIN_SECONDS = (60.0, 900.0)  # after which a build that failed is tried again: at first, and at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,17 @@ class Preparation:
     refuse: Callable[[str], None]
 
     async def all(self) -> None:
-        """Returns when every language is ready or has failed."""
-        for name in await _in_order(self.builder, self.catalog):
-            await self.one(name)
+        """Returns when every language is ready.  A build that failed is tried again: what it lacked, a
+        registry out of reach or room on the disk, may be there later."""
+        names = await _in_order(self.builder, self.catalog)
+        pause, longest = AGAIN_SECONDS
+        while names:
+            for name in names:
+                await self.one(name)
+            names = [name for name in names if self.catalog.state(name).status == FAILED]
+            if names:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
 
     async def one(self, name: str) -> None:
         """Returns when this language is ready or has failed."""

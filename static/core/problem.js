@@ -19,6 +19,7 @@ const ADVICE = {
   unauthenticated: 'You are not signed in. Reload the page and sign in.',
   not_allowed: 'You may not do this here.',
   rate_limited: 'Too many requests came from your address. It goes on by itself in a moment.',
+  too_many_attachments: 'So many pages look at this session that it takes no more. It goes on when one is closed.',
   too_many_sessions: 'Too many sessions are open from your address or account. Close another page with a session.',
   queue_full: 'All places are taken, and so is the queue. Try again in a while.',
   queue_timeout: 'No place became free in time. Try again.',

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from coderunner.core import messages as m
-from tests.harness import docker, eventually, running_server, session, wait_until
+from tests.harness import connect, docker, eventually, running_server, session, wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
@@ -28,10 +28,14 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.data = folder / "data"
+        self.data.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700m", "none", str(self.data)], check=True)
         self.socket = folder / "engine.sock"
         self.process: subprocess.Popen[bytes] | None = None
         settings = folder / "containerd.toml"
         settings.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        (folder / "daemon.json").write_text("{}")  # not this machine's
         command = [
             "containerd", "--config", str(settings), "--root", str(folder / "c-root"),
             "--state", str(folder / "c-state"), "--address", str(folder / "containerd.sock"),
@@ -42,7 +46,8 @@ class Daemon:
     def start(self, *, live_restore: bool) -> None:
         command = [
             "unshare", "--net", "dockerd", "--host", f"unix://{self.socket}",
-            "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
+            "--config-file", str(self.folder / "daemon.json"),
+            "--data-root", str(self.data), "--exec-root", str(self.folder / "exec"),
             "--pidfile", str(self.folder / "pid"), "--containerd", str(self.folder / "containerd.sock"),
             "--bridge", "none", "--iptables=false", "--ip-masq=false",
             f"--live-restore={str(live_restore).lower()}",
@@ -150,6 +155,46 @@ async def test_without_live_restore_the_end_is_told_and_the_server_recovers(daem
         forget(daemon)
     finally:
         daemon.end(signal.SIGTERM)
+
+
+async def test_a_disk_that_is_full_is_told_and_the_server_recovers(daemon, tmp_path):
+    """The engine's own folder is a file system of a size of its own, which is filled to the last byte."""
+    daemon.start(live_restore=True)
+    ballast = daemon.data / "ballast"
+    try:
+        with running_server(tmp_path, **{**settings(daemon), "WARM_FLOOR": "1"}) as server:
+            async with session(server) as before:
+                await eventually(lambda: server.stats()["warmPool"]["ready"] == 1, 30, "a waiting container")
+                fill(ballast)
+                async with session(server) as lucky:  # a container was waiting: nobody notices yet
+                    assert (await lucky.result(1, "print('warm')")).text == "warm\n"
+                    await eventually(lambda: server.ask("api/ready")[0] == 503, 30, "not ready")
+                    reasons = server.ask("api/ready")[1]["reasons"]
+                    assert any("no space left" in reason for reason in reasons), reasons
+                    async with connect(server.url) as late:
+                        await late.send(m.Open("python", late.client))
+                        error = await late.error("start_failed", 30)
+                        assert "no space left" in error.message
+                        assert error.retryable
+                        assert await late.closed() == 4503
+                    assert (await before.result(1, "print('lives on')")).text == "lives on\n"
+                ballast.unlink()
+                await eventually(lambda: server.ask("api/ready")[0] == 200, 30, "ready again")
+                async with session(server) as after:
+                    assert (await after.result(1, "print('room')")).text == "room\n"
+            await eventually(lambda: server.stats()["queue"]["active"] == 0, 20, "the slots given back")
+        forget(daemon)
+    finally:
+        ballast.unlink(missing_ok=True)
+        daemon.end(signal.SIGTERM)
+
+
+def fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as ballast:
+        for size in (1 << 20, 4096, 1):
+            with pytest.raises(OSError, match="No space left"):
+                while True:
+                    ballast.write(bytes(size))
 
 
 def test_it_needs_root():

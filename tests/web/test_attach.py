@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 
@@ -217,3 +218,25 @@ class TestEnds:
             assert client.channel(1).exit.reason == "session_closed"
             assert [one.reason for one in client.messages if isinstance(one, m.Closed)] == ["client"]
         await eventually(lambda: server.stats()["queue"]["active"] == before - 1, 10, "the slot given back")
+
+
+class TestCrowd:
+    async def test_a_session_takes_so_many_watchers_and_its_owner_always(self, server):
+        async with session(server) as client, contextlib.AsyncExitStack() as stack:
+            await client.run(1, "print(input())", mode="tty")
+            crowd = [
+                await stack.enter_async_context(attach(server, client.opened, role="watch"))
+                for _ in range(127)
+            ]
+            for one in crowd:
+                await one.message(m.Attached)
+            async with attach(server, client.opened, role="watch") as late:
+                await late.error("too_many_attachments")
+                assert await late.closed() == 4429
+            async with attach(server, client.opened) as owner:
+                await owner.message(m.Attached)
+                assert await crowd[0].closed() == 4429
+                await owner.input(1, b"still mine\n")
+                await crowd[1].until(1, "still mine\r\nstill mine")
+                await owner.send(m.Take())
+            await client.send(m.Take())

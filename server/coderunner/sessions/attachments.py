@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from coderunner.core import messages as m
-from coderunner.errors import NotControl, Superseded
+from coderunner.errors import NotControl, Superseded, TooManyAttachments
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
+
+MOST = 128  # a class that watches; each costs memory, and the owner of a token could open thousands
 
 
 class Attachments:
@@ -28,7 +30,16 @@ class Attachments:
         return attachment in self._all
 
     def add(self, attachment: Attachment) -> None:
-        """As control it takes the control."""
+        """As control it takes the control, where all is full in place of the one that has watched longest.
+        Raises TooManyAttachments."""
+        if len(self._all) >= MOST:
+            full = TooManyAttachments(f"{MOST} are attached to this session already", retry_after_ms=5000)
+            if attachment.role != "control":
+                raise full
+            oldest = next(one for one in self._all if one is not self.control)
+            oldest.post(m.ErrorMessage.of(full))
+            oldest.end(full.close, flush=False)
+            self.remove(oldest)
         self._all.append(attachment)
         if attachment.role == "control":
             self.give_control(attachment)

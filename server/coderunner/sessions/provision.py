@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -13,7 +14,7 @@ from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
 from coderunner.engine.containers import SESSION_TYPE, ContainerSpec
 from coderunner.engine.docker import DockerEngine
-from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, ImageMissing
+from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, ImageMissing, NameConflict
 from coderunner.logs import fields
 from coderunner.sessions import workers
 from coderunner.sessions.container import Container
@@ -25,6 +26,8 @@ from coderunner.sessions.workers import WorkerPool
 log = logging.getLogger(__name__)
 
 WARM_AGE_SECONDS = 3600.0  # the longest that a container waits for its tenant
+TROUBLE_SECONDS = 30.0  # how long a failure says something of the next attempt
+NAMES = 3  # attempts at a name that no container has
 
 
 class Catalog(Protocol):
@@ -75,16 +78,28 @@ class Provisioner:
         self.identity = identity
         self.known: set[str] = set()  # containers that somebody here answers for
         self._pool = pool
+        self._failed: tuple[float, str] | None = None  # when the last attempt failed, and why
+
+    def trouble(self) -> str | None:
+        """Why the last container could not be made; None where that worked, or was tried long ago."""
+        now = asyncio.get_running_loop().time()
+        return self._failed[1] if self._failed and now - self._failed[0] < TROUBLE_SECONDS else None
 
     async def create(self, language: str, *, priority: int = workers.USER) -> Container:
         """Raises EngineError, AgentLost, StartFailed, LanguageNotReady, LanguageFailed."""
-        return await self._pool.submit(
-            lambda: self._create(language),
-            priority=priority,
-            name=f"provision {language}",
-            timeout=self.identity.create_seconds + preparation_seconds(self.catalog.language(language)),
-            on_orphan=self._orphaned,
-        )
+        try:
+            container = await self._pool.submit(
+                lambda: self._create_named(language),
+                priority=priority,
+                name=f"provision {language}",
+                timeout=self.identity.create_seconds + preparation_seconds(self.catalog.language(language)),
+                on_orphan=self._orphaned,
+            )
+        except EngineError as error:
+            self._failed = (asyncio.get_running_loop().time(), error.message)
+            raise
+        self._failed = None
+        return container
 
     async def _orphaned(self, container: Container) -> None:
         await self._remove(container)
@@ -108,6 +123,13 @@ class Provisioner:
             limits=limits,
             runtime=declared.runtime or self.identity.runtime,
         )
+
+    async def _create_named(self, language: str) -> Container:
+        """Another server's container, or a leftover, may have the name by chance."""
+        for _ in range(NAMES - 1):
+            with contextlib.suppress(NameConflict):
+                return await self._create(language)
+        return await self._create(language)
 
     async def _create(self, language: str) -> Container:
         session = f"{self.identity.instance}-{secrets.token_hex(8)}"

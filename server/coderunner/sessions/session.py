@@ -92,7 +92,8 @@ class Session:
     def attach(
         self, client: str, role: str, granted: str, cursors: Mapping[int, int], *, announce: bool = True
     ) -> Attachment:
-        """A new attachment.  The same client's old one is superseded; as control it takes the control."""
+        """A new attachment.  The same client's old one is superseded; as control it takes the control.
+        Raises NoSession, TooManyAttachments."""
         if self.over:
             raise NoSession()
         for _ in self._attachments.supersede(client):

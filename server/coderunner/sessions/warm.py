@@ -100,6 +100,11 @@ class WarmPool:
         shelf.misses += 1
         return None
 
+    @property
+    def waiting(self) -> int:
+        """How many are ready now, of all languages."""
+        return sum(len(shelf.ready) for shelf in self._shelves.values())
+
     def wake(self) -> None:
         """A language has become ready."""
         self._wake.set()

@@ -1,0 +1,71 @@
+"""Containers on the real engine, made by workers: names that are taken, and what a failure tells."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from coderunner import declarations
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import NameConflict, StartFailed
+from coderunner.sessions import provision
+from coderunner.sessions.catalog import READY, LanguageCatalog, Readiness
+from coderunner.sessions.provision import Identity, Provisioner
+from coderunner.sessions.uids import Uids
+from coderunner.sessions.workers import WorkerPool
+from tests.images.conftest import server_builder
+
+INSTANCE = f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def provisioner() -> AsyncIterator[Provisioner]:
+    declared = declarations.load(only=["bash"])
+    catalog = LanguageCatalog(declared.languages, declared.rules.defaults)
+    catalog.set_state("bash", Readiness(READY, "", await server_builder().ensure("bash", lambda _line: None)))
+    async with DockerEngine.connect(None, 10) as engine, WorkerPool(2) as pool:
+        identity = Identity(INSTANCE, "coderunner", None, lifetime_ms=60_000, create_seconds=30)
+        yield Provisioner(engine, pool, catalog, Uids(20_000, 4), identity)
+        for left in await engine.list({"coderunner.instance": INSTANCE}):
+            await engine.remove(left.id)
+
+
+async def test_a_name_that_is_taken_is_no_failure(provisioner: Provisioner, monkeypatch: Any) -> None:
+    names = iter(["taken", "taken", "free"])
+    monkeypatch.setattr(provision.secrets, "token_hex", lambda _bytes: next(names))
+    first = await provisioner.create("bash")
+    second = await provisioner.create("bash")
+    assert [first.session, second.session] == [f"{INSTANCE}-taken", f"{INSTANCE}-free"]
+    assert first.uid != second.uid
+    for one in (first, second):
+        assert not one.gone.done()
+        await provisioner.remove(one)
+    assert await provisioner.engine.list({"coderunner.instance": INSTANCE}) == []
+    assert len(provisioner.uids._free) == 4
+
+
+async def test_a_name_that_stays_taken_is_told_and_harms_nobody(
+    provisioner: Provisioner, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(provision.secrets, "token_hex", lambda _bytes: "taken")
+    first = await provisioner.create("bash")
+    with pytest.raises(NameConflict):
+        await provisioner.create("bash")
+    assert "already in use" in (provisioner.trouble() or "")
+    assert not first.gone.done()
+    await provisioner.remove(first)
+    again = await provisioner.create("bash")
+    assert provisioner.trouble() is None
+    await provisioner.remove(again)
+
+
+async def test_trouble_is_what_the_engine_says(provisioner: Provisioner) -> None:
+    provisioner.identity = replace(provisioner.identity, runtime="no-such-runtime")
+    with pytest.raises(StartFailed):
+        await provisioner.create("bash")
+    assert "runtime" in (provisioner.trouble() or "")
+    assert len(provisioner.uids._free) == 4
