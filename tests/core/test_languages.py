@@ -4,7 +4,7 @@ import pytest
 
 from coderunner import declarations
 from coderunner.core.companions import Service
-from coderunner.core.languages import Warm, parse_language, sample_files
+from coderunner.core.languages import Variant, Warm, parse_language, sample_files
 from coderunner.errors import ConfigError
 
 WHOLE = """
@@ -20,6 +20,13 @@ runtime = "runsc"
 compile = ["democ", "-o", "{build}/main", "{sources}"]
 run = ["{build}/main", "--entry={entry}", "{args}"]
 shell = ["bash"]
+[[variants]]
+when = "Demofile"
+compile = ["demomake"]
+run = ["demorun", "{args}"]
+[[variants]]
+when = "sub/demo.toml"
+run = ["demostart", "{entry}"]
 [env]
 A = "1"
 [limits]
@@ -57,6 +64,10 @@ def test_the_whole():
     assert language.name == "demo"
     assert language.compile == ("democ", "-o", "{build}/main", "{sources}")
     assert language.run == ("{build}/main", "--entry={entry}", "{args}")
+    assert language.variants == (
+        Variant("Demofile", ("demomake",), ("demorun", "{args}")),
+        Variant("sub/demo.toml", None, ("demostart", "{entry}")),
+    )
     assert language.limits == {"pids": 64, "cpus": 2.0}
     assert language.warm == Warm(1, 8)
     ready = "/workspace/.service/demod.sock"
@@ -78,6 +89,7 @@ def test_the_least():
     assert language.service is None
     assert language.runtime is None
     assert (language.samples, language.warm, language.limits) == ((), Warm(), {})
+    assert language.variants == ()
 
 
 @pytest.mark.parametrize(
@@ -99,6 +111,13 @@ def test_the_least():
         ('shell = ["bash"]', "shell = []", "must name a program"),
         ('shell = ["bash"]', 'shell = "bash"', "must be a list of texts"),
         ('shell = ["bash"]', 'shell = ["bash", ""]', "empty element"),
+        ('when = "Demofile"', 'when = "../Demofile"', "[[variants]] 1: when the path"),
+        ('when = "Demofile"', "", "[[variants]] 1: when is missing"),
+        ('when = "Demofile"', 'wenn = "Demofile"', "wenn is not known"),
+        ('when = "Demofile"', 'when = "sub/demo.toml"', "two variants are for sub/demo.toml"),
+        ('run = ["demostart", "{entry}"]', "", "[[variants]] 2: run is missing"),
+        ('"demostart", "{entry}"', '"demostart", "{main}"', "unknown placeholder {main}"),
+        ("[[variants]]\nwhen = \"Demofile\"", "[variants]\nwhen = \"Demofile\"", "language.toml"),
         ('A = "1"', "A = 1", "bad entry 'A'"),
         ('A = "1"', '"A-B" = "1"', "bad entry 'A-B'"),
         ("pids = 64", "pids = -1", "pids must be"),

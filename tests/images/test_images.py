@@ -155,6 +155,8 @@ async def test_every_language_has_its_tools(name: str, sdk: docker.DockerClient)
     """What its declaration names is in its image; the samples are run by the whole server's tests."""
     builder, language = server_builder(), declarations.load().languages[name]
     reference = await builder.ensure(name, lambda _line: None)
-    programs = {argv[0] for argv in (language.compile or (), language.run, language.shell) if argv}
+    commands = [language.compile or (), language.run, language.shell]
+    commands += [argv for each in language.variants for argv in (each.compile or (), each.run)]
+    programs = {argv[0] for argv in commands if argv}
     for program in sorted(program for program in programs if "{" not in program):
         assert run(sdk, reference, "sh", "-c", f"command -v {program}").startswith("/")

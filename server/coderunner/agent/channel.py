@@ -26,7 +26,7 @@ class Channel:
     def __init__(self, number, spec, now):
         self.number = number
         # The container's own environment is every program's; the language and the run add to it.
-        self.spec = {**spec, "env": {**os.environ, **spec["env"]}}
+        self.spec = {**supervisor.chosen(spec), "env": {**os.environ, **spec["env"]}}
         self.tty = spec["mode"] == "tty"
         self.cols, self.rows = spec["cols"], spec["rows"]
         self.limits = spec["limits"]

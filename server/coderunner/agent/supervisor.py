@@ -38,6 +38,14 @@ def expand(argv, spec):
     return out
 
 
+def chosen(spec):
+    """``spec`` with the commands of the first of its variants whose file is in the workspace."""
+    for variant in spec.get("variants", ()):
+        if os.path.isfile(os.path.join(spec["workspace"], variant["when"])):
+            return {**spec, "compile": variant["compile"], "run": variant["run"]}
+    return spec
+
+
 def sources(workspace, patterns):
     """Files of the workspace whose name matches a pattern, sorted; hidden folders are not looked into."""
     found = []

@@ -6,6 +6,8 @@ In `compile` and `run`, which the agent expands in the container:
     {build}    the folder for what compiling makes (/workspace/.build)
     {args}     a whole element: the arguments of the run, each its own element
     {sources}  a whole element: the workspace's files that match `sources`, sorted
+
+A `[[variants]]` table has commands of its own for projects in which the file `when` is found.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ _WHOLE = {"args", "sources"}
 _PART = {"entry", "build"}
 _KEYS = {
     "name", "title", "version", "editor", "entry", "extensions", "sources", "indent", "runtime",
-    "compile", "run", "shell", "env", "limits", "warm", "service", "samples",
+    "compile", "run", "shell", "env", "limits", "warm", "service", "samples", "variants",
 }  # fmt: skip
 
 
@@ -37,6 +39,15 @@ class Warm:
 
     floor: int | None = None
     ceiling: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The commands of a project that has the file `when` in its workspace, in place of the plain ones."""
+
+    when: str
+    compile: tuple[str, ...] | None
+    run: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,7 @@ class Language:
     runtime: str | None
     compile: tuple[str, ...] | None
     run: tuple[str, ...]
+    variants: tuple[Variant, ...]
     shell: tuple[str, ...]
     env: Mapping[str, str]
     limits: Mapping[str, Any]
@@ -99,6 +111,7 @@ def parse_language(text: str, folder: str) -> Language:
         runtime=table.text("runtime") if "runtime" in document else None,
         compile=_argv(table, "compile") if "compile" in document else None,
         run=_argv(table, "run"),
+        variants=_variants(document.get("variants", []), where, problems),
         shell=_argv(table, "shell"),
         env=table.env(),
         limits=limit_rules.check_table(document.get("limits", {}), f"{where} [limits]", problems),
@@ -108,7 +121,7 @@ def parse_language(text: str, folder: str) -> Language:
         else None,
         samples=_samples(document.get("samples", []), where, problems),
     )
-    if any("{sources}" in argv for argv in (language.compile or (), language.run)) and not language.sources:
+    if any("{sources}" in argv for argv in _commands(language)) and not language.sources:
         table.problem("sources", "must name patterns, as {sources} is used")
     if problems:
         raise ConfigError(problems)
@@ -147,6 +160,34 @@ def _argv(table: Table, key: str) -> tuple[str, ...]:
             elif placeholder not in _WHOLE | _PART:
                 table.problem(key, f"has an unknown placeholder {{{placeholder}}}")
     return argv
+
+
+def _variants(value: Any, where: str, problems: list[str]) -> tuple[Variant, ...]:
+    if not isinstance(value, list):
+        problems.append(f"{where}: variants must be tables under [[variants]]")
+        return ()
+    variants = tuple(
+        _variant(Table(item, f"{where} [[variants]] {number}", problems))
+        for number, item in enumerate(value, start=1)
+    )
+    files = [variant.when for variant in variants if variant.when]
+    for when in sorted({when for when in files if files.count(when) > 1}):
+        problems.append(f"{where}: two variants are for {when}; the second would never be taken")
+    return variants
+
+
+def _variant(table: Table) -> Variant:
+    table.only({"when", "compile", "run"})
+    return Variant(
+        when=table.path("when"),
+        compile=_argv(table, "compile") if "compile" in table.table else None,
+        run=_argv(table, "run"),
+    )
+
+
+def _commands(language: Language) -> list[tuple[str, ...]]:
+    plain = [language.compile or (), language.run]
+    return plain + [argv for each in language.variants for argv in (each.compile or (), each.run)]
 
 
 def _warm(table: Table) -> Warm:

@@ -21,6 +21,7 @@ from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import Answer
 from coderunner.sessions.pace import Paces, Standing
+from coderunner.sessions.programs import first_phase
 from coderunner.sessions.reports import read_fetched, read_started
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
@@ -153,7 +154,7 @@ class Channels:
             raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
         channel = Channel(number, spec["mode"])
         channel.cols, channel.rows = spec["cols"], spec["rows"]
-        channel.phase = "compiling" if spec["compile"] else "running"
+        channel.phase = first_phase(spec)
         channel.wall_ms = spec["limits"]["wall_ms"]
         self.all[number] = channel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +51,10 @@ def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules
         "args": list(message.args),
         "compile": list(language.compile or ()),
         "run": list(language.run),
+        "variants": [
+            {"when": variant.when, "compile": list(variant.compile or ()), "run": list(variant.run)}
+            for variant in language.variants
+        ],
         "env": dict(language.env) | dict(message.env),
     }
 
@@ -70,6 +75,7 @@ def _spec(message: Run | Shell, language: Language, limits: Limits) -> dict[str,
         "entry": language.entry,
         "args": [],
         "sources": list(language.sources),
+        "variants": [],
         "compile": [],
         "run": list(language.shell),
         "env": dict(language.env),
@@ -80,6 +86,12 @@ def _spec(message: Run | Shell, language: Language, limits: Limits) -> dict[str,
             "cpus": limits.cpus,
         },
     }
+
+
+def first_phase(spec: Mapping[str, Any]) -> str:
+    """What a run begins with, as far as is known here: the variant is chosen in the container."""
+    compiles = spec["compile"] or any(variant["compile"] for variant in spec["variants"])
+    return "compiling" if compiles else "running"
 
 
 def check_project(files: tuple[File, ...], rules: ProjectRules) -> None:

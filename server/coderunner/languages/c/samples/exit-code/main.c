@@ -1,0 +1,6 @@
+#include <stdio.h>
+
+int main(void) {
+    puts("leaving with 7");
+    return 7;
+}

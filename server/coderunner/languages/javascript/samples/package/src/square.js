@@ -1,0 +1,3 @@
+export function square(number) {
+  return number * number;
+}

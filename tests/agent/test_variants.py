@@ -1,0 +1,44 @@
+"""Which commands the agent takes for a project, and what is known of it before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coderunner.agent import supervisor
+from coderunner.sessions.programs import first_phase
+
+PLAIN = {"compile": ["plainc"], "run": ["plain"]}
+VARIANTS = [
+    {"when": "Makefile", "compile": ["make"], "run": ["made"]},
+    {"when": "sub/tool.toml", "compile": [], "run": ["tool"]},
+]
+
+
+def chosen(workspace: Path) -> tuple[list[str], list[str]]:
+    spec = {**PLAIN, "variants": VARIANTS, "workspace": str(workspace)}
+    one = supervisor.chosen(spec)
+    return one["compile"], one["run"]
+
+
+def test_plain_without_a_tools_file(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").mkdir()  # a folder is no such file
+    assert chosen(tmp_path) == (["plainc"], ["plain"])
+
+
+def test_the_first_whose_file_is_there(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/tool.toml").touch()
+    assert chosen(tmp_path) == ([], ["tool"])
+    (tmp_path / "Makefile").touch()
+    assert chosen(tmp_path) == (["make"], ["made"])
+
+
+def test_a_spec_of_an_older_server_is_plain(tmp_path: Path) -> None:
+    spec = {**PLAIN, "workspace": str(tmp_path)}
+    assert supervisor.chosen(spec) == spec
+
+
+def test_a_run_that_may_compile_is_compiling_until_the_agent_says_otherwise() -> None:
+    assert first_phase({"compile": [], "variants": []}) == "running"
+    assert first_phase({"compile": [], "variants": VARIANTS}) == "compiling"
+    assert first_phase({"compile": ["plainc"], "variants": []}) == "compiling"
