@@ -1,0 +1,4 @@
+#include <iostream>
+#include <string>
+#include <vector>
+#include <algorithm>
