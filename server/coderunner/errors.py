@@ -182,6 +182,12 @@ class TooManyFiles(RequestError):
     code = "too_many_files"
 
 
+class MemberTaken(RequestError):
+    """The group has a member of this name, or the name means something else in every container."""
+
+    code = "member_taken"
+
+
 class BadLimit(RequestError):
     """A wish in `limits` is unknown, not positive, or above its ceiling."""
 
@@ -213,6 +219,13 @@ class NoSession(AccessError):
     """No such session: it never was, is over, or is another's. All are answered alike."""
 
     code = "no_session"
+    close = 4404
+
+
+class NoGroup(AccessError):
+    """No such group: it never was, is over, or the token is another's. All are answered alike."""
+
+    code = "no_group"
     close = 4404
 
 
@@ -273,6 +286,18 @@ class Draining(CapacityError):
     """The server is about to stop and takes no new sessions."""
 
     code = "draining"
+
+
+class GroupFull(CapacityError):
+    """The group has as many members as it may have."""
+
+    code = "group_full"
+
+
+class TooManyGroups(CapacityError):
+    """There are as many groups as there may be, or no addresses are left for another."""
+
+    code = "too_many_groups"
 
 
 class LanguageNotReady(CapacityError):
@@ -345,6 +370,26 @@ class AgentLost(EngineError):
 
     code = "agent_lost"
     close = 1011
+
+
+class NetworkFailed(EngineError):
+    """The group's network could not be made or joined."""
+
+    code = "network_failed"
+    retryable = True
+    close = 4503
+
+
+class NetworkGone(NetworkFailed):
+    """The network does not exist any more."""
+
+
+class NetworkBusy(NetworkFailed):
+    """The network has members, and cannot be removed."""
+
+
+class AddressesTaken(NetworkFailed):
+    """Another network of the engine has such addresses."""
 
 
 class FilesFailed(EngineError):

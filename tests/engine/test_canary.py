@@ -23,7 +23,7 @@ from coderunner.errors import EngineUnavailable, ImageMissing, StartFailed
 from tests.engine.conftest import MakeSpec
 
 Host = dict[str, Any]
-PROMISES = 28
+PROMISES = 29
 
 
 def put(**changes: Any) -> Callable[[Host], None]:
@@ -61,6 +61,7 @@ REMOVALS: dict[str, tuple[str, Callable[[Host], None], set[str]]] = {
     "tmp runs programs": ("Tmpfs", mount("/tmp", "noexec", "exec"), {"mounts"}),
     "tmp without bounds": ("Tmpfs", mount("/tmp", r",size=\d+,nr_inodes=\d+"), {"tmp"}),
     "a network": ("NetworkMode", put(NetworkMode="bridge"), {"network"}),
+    "the host's resolver": ("Dns", put(Dns=[]), {"resolver"}),
     "processes without bound": ("PidsLimit", put(PidsLimit=0), {"processes", "control_groups"}),
     "memory without bound": ("Memory", put(Memory=0, MemorySwap=0), {"memory", "control_groups"}),
     "swap beside the memory": ("MemorySwap", put(MemorySwap=0), {"control_groups"}),

@@ -11,6 +11,7 @@ from typing import Any
 from coderunner.engine.containers import (
     HOST_NAME,
     MASKED_PATHS,
+    NAMESERVERS,
     READONLY_PATHS,
     TMP_INODES,
     ContainerSpec,
@@ -55,6 +56,7 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "tmp_bytes": limits.tmp_bytes,
         "tmp_inodes": TMP_INODES,
         "shm_bytes": shm_bytes(limits),
+        "nameservers": NAMESERVERS,
         "masked_paths": MASKED_PATHS,
         "readonly_paths": READONLY_PATHS,
     }

@@ -38,6 +38,7 @@ MASKED_PATHS = (
     # what tells of the host and of the neighbours' doings
     "/proc/cmdline", "/proc/kallsyms", "/proc/interrupts", "/proc/diskstats", "/sys/block",
 )  # fmt: skip
+NAMESERVERS = ("0.0.0.0", "127.0.0.11")  # nobody, and in a group the engine's own for the members' names
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -211,6 +212,23 @@ SETTINGS: tuple[Setting, ...] = (
         lambda s: "none",
         "an internal bridge is not isolation: the host's services answer on the gateway's address, and "
         "the containers reach each other",
+    ),
+    Setting(
+        "HostConfig.Dns",
+        lambda s: [NAMESERVERS[0]],
+        "where a group's network is joined later, the engine answers its members' names and passes all "
+        "others on to this, which is nobody; without it, to the host's resolver, whose address shows in any "
+        "container",
+    ),
+    Setting(
+        "HostConfig.DnsSearch",
+        lambda s: ["."],
+        "none; else the host's own search domains show",
+    ),
+    Setting(
+        "HostConfig.DnsOptions",
+        lambda s: ["timeout:1", "attempts:1"],
+        "a name that nobody knows is refused after one second, not ten; and the host's options do not show",
     ),
     Setting(
         "HostConfig.PidsLimit",

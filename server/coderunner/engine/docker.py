@@ -17,6 +17,7 @@ from aiodocker.exceptions import DockerError
 from coderunner.engine.attach import Address, AttachStream, open_attach
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.faults import translated
+from coderunner.engine.networks import Networks
 from coderunner.engine.states import (
     ContainerState,
     ContainerSummary,
@@ -60,6 +61,7 @@ class DockerEngine:
         self._address = address
         self._call_timeout_s = call_timeout_s
         self._version_known = False
+        self.networks = Networks(docker, self._call)
 
     @classmethod
     @asynccontextmanager

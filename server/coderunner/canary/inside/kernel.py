@@ -157,6 +157,17 @@ def _(want: dict[str, Any]) -> str:
     return f"{len(DESTINATIONS)} addresses unreachable"
 
 
+@probe("resolver", "the host's resolver and its domains do not show")
+def _(want: dict[str, Any]) -> str:
+    with open("/etc/resolv.conf") as file:
+        words = [line.split() for line in file if line.strip() and not line.startswith("#")]
+    servers = {each[1] for each in words if each[0] == "nameserver"}
+    domains = {name for each in words if each[0] in ("search", "domain") for name in each[1:]}
+    expect(servers <= set(want["nameservers"]), f"name servers {servers}")
+    expect(domains <= {"."}, f"domains {domains}")
+    return f"name servers {servers}"
+
+
 def _unreachable(family: int, kind: int, address: str, port: int) -> None:
     try:
         with socket.socket(family, kind) as plug:

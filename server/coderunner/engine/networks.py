@@ -1,0 +1,198 @@
+"""A group's network on the engine: made, joined, left, removed.
+
+It is an internal bridge without an address of the host.  That alone is no isolation (see `seal.py`); the
+bridge's name begins with `BRIDGE_PREFIX`, by which the host's door knows what to drop.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiodocker
+from aiodocker.exceptions import DockerError
+
+from coderunner.errors import AddressesTaken, EngineError, NetworkBusy, NetworkFailed, NetworkGone
+
+NETWORK_TYPE = "coderunner"
+BRIDGE_PREFIX = "crg"
+BRIDGE_DIGITS = 12  # an interface's name has at most 15 characters
+
+Subnet = ipaddress.IPv4Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """One network to make.  `bridge` are BRIDGE_DIGITS characters that no other bridge has."""
+
+    name: str
+    bridge: str
+    subnet: Subnet
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSummary:
+    """One line of a list."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    subnets: tuple[Subnet, ...]
+
+    @classmethod
+    def parse(cls, row: Mapping[str, Any]) -> NetworkSummary:
+        configs = (row.get("IPAM") or {}).get("Config") or ()
+        texts = (config["Subnet"] for config in configs if config.get("Subnet"))
+        found = (ipaddress.ip_network(text, strict=False) for text in texts)
+        return cls(
+            id=row["Id"],
+            name=row["Name"],
+            labels=dict(row.get("Labels") or {}),
+            subnets=tuple(subnet for subnet in found if isinstance(subnet, Subnet)),
+        )
+
+
+def network_body(spec: NetworkSpec) -> dict[str, Any]:
+    """The JSON object of the create request; each line has its reason."""
+    return {
+        "Name": spec.name,
+        "CheckDuplicate": True,  # else an engine before 25 makes a second one of the same name
+        "Driver": "bridge",
+        "Internal": True,  # nothing is forwarded out of it, nor into it
+        "Attachable": False,
+        "EnableIPv6": False,  # the interface inside has no IPv6, not even a link-local address
+        "IPAM": {"Driver": "default", "Config": [{"Subnet": str(spec.subnet)}]},
+        "Options": {
+            "com.docker.network.bridge.name": BRIDGE_PREFIX + spec.bridge,
+            # The host has no address on it: else its services answer on the gateway's.
+            "com.docker.network.bridge.inhibit_ipv4": "true",
+            "com.docker.network.bridge.enable_icc": "true",  # members are to talk with each other
+            "com.docker.network.bridge.enable_ip_masquerade": "false",
+        },
+        "Labels": dict(spec.labels),
+    }
+
+
+def differences(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
+    """Every setting of a create `body` that an inspect `document` shows otherwise, in words; [] if none."""
+    found = []
+    for key in ("Name", "Driver", "Internal", "Attachable", "EnableIPv6", "Options", "Labels"):
+        asked, made = body[key], document.get(key)
+        if isinstance(asked, Mapping) and isinstance(made, Mapping):
+            made = {name: made.get(name) for name in asked}  # the engine may add its own
+        if asked != made:
+            found.append(f"{key}: asked for {asked!r}, the engine made {made!r}")
+    subnets = [config.get("Subnet") for config in (document.get("IPAM") or {}).get("Config") or ()]
+    asked = [config["Subnet"] for config in body["IPAM"]["Config"]]
+    if asked != subnets:
+        found.append(f"IPAM: asked for {asked!r}, the engine made {subnets!r}")
+    return found
+
+
+Call = Callable[..., AbstractAsyncContextManager[None]]
+
+
+class Networks:
+    """The networks of one engine.  Methods raise as those of `DockerEngine`, whose `call` it is given."""
+
+    def __init__(self, docker: aiodocker.Docker, call: Call) -> None:
+        self._docker = docker
+        self._call = call
+
+    async def create(self, spec: NetworkSpec) -> str:
+        """Makes a network, looks whether it is what was asked for, and returns its id.
+
+        Raises AddressesTaken where the engine has a network with such addresses, else NetworkFailed.
+        """
+        body = network_body(spec)
+        async with self._network_call("network create"):
+            answer = await self._docker._query_json("networks/create", "POST", data=body)
+            network = str(answer["Id"])
+        try:
+            document = await self.inspect_raw(network)
+            found = differences(body, document)
+            if found:
+                raise NetworkFailed(f"network create: {'; '.join(found)}")
+        except BaseException:
+            await self.remove(network)
+            raise
+        return network
+
+    async def connect(self, network: str, container: str, names: tuple[str, ...]) -> None:
+        """Gives the container an interface in it; `names` are its own among the members.
+
+        Raises ContainerGone, NetworkGone, NetworkFailed.
+        """
+        body = {"Container": container, "EndpointConfig": {"Aliases": list(names)}}
+        async with self._network_call("network connect"):
+            await self._post(f"networks/{network}/connect", body)
+
+    async def disconnect(self, network: str, container: str) -> None:
+        """Raises as `connect`.  The name of a network will do."""
+        async with self._network_call("network disconnect"):
+            await self._post(f"networks/{network}/disconnect", {"Container": container, "Force": False})
+
+    async def remove(self, network: str) -> None:
+        """Returns when it is gone, also when it was gone before.  Raises NetworkBusy: it has members."""
+        try:
+            async with (
+                self._network_call("network remove"),
+                self._docker._query(f"networks/{network}", "DELETE") as response,
+            ):
+                await response.read()
+        except NetworkGone:
+            pass
+
+    async def inspect_raw(self, network: str) -> dict[str, Any]:
+        """The engine's whole document.  Raises NetworkGone."""
+        async with self._network_call("network inspect"):
+            document: dict[str, Any] = await self._docker._query_json(f"networks/{network}")
+        return document
+
+    async def list(self, labels: Mapping[str, str] | None = None) -> list[NetworkSummary]:
+        """All networks with these labels; without any, all that the engine has."""
+        filters = {"label": [f"{name}={value}" for name, value in (labels or {}).items()]}
+        async with self._call("network list"):
+            rows = await self._docker._query_json("networks", params={"filters": json.dumps(filters)})
+        return [NetworkSummary.parse(row) for row in rows]
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> None:
+        headers, text = {"content-type": "application/json"}, json.dumps(body)
+        async with self._docker._query(path, "POST", data=text, headers=headers) as response:
+            await response.read()  # it is empty
+
+    @asynccontextmanager
+    async def _network_call(self, what: str) -> AsyncIterator[None]:
+        async with self._call(what, refused=NetworkFailed):
+            try:
+                yield
+            except DockerError as error:
+                refusal = _refusal(error)
+                if refusal is None:
+                    raise
+                raise refusal(f"{what}: {error.message.strip()}") from error
+
+
+def _refusal(error: DockerError) -> type[EngineError] | None:
+    words = error.message.lower()
+    if error.status == 404 and "network" in words and "no such container" not in words:
+        return NetworkGone
+    if "active endpoints" in words:
+        return NetworkBusy
+    if "overlap" in words:
+        return AddressesTaken
+    return None
+
+
+def joined(document: Mapping[str, Any]) -> dict[str, str]:
+    """From a container's inspect document: the names of its networks, each with its address there."""
+    networks = (document.get("NetworkSettings") or {}).get("Networks") or {}
+    return {
+        name: str(one.get("GlobalIPv6Address") or one.get("IPAddress") or "")
+        for name, one in networks.items()
+    }

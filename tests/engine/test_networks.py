@@ -1,0 +1,293 @@
+"""A group's network against the real engine: who talks with whom, and that nobody else is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+
+from coderunner.canary.program import command
+from coderunner.canary.run import _listen as listen_to_canary
+from coderunner.engine.containers import create_body
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.door import shut_door
+from coderunner.engine.effective import compare
+from coderunner.engine.networks import (
+    NETWORK_TYPE,
+    NetworkSpec,
+    NetworkSummary,
+    differences,
+    joined,
+    network_body,
+)
+from coderunner.errors import (
+    AddressesTaken,
+    ContainerGone,
+    NetworkBusy,
+    NetworkFailed,
+    NetworkGone,
+)
+from tests.engine.conftest import MakeSpec
+from tests.harness import eventually
+from tests.listeners import REACH, addresses, listening
+
+WAIT = "import sys; sys.stdin.readline();"  # until the test has put it where it belongs
+POOL = list(IPv4Network("10.229.0.0/16").subnets(new_prefix=28))
+_numbers = itertools.count(os.getpid() * 7 % len(POOL))
+
+MakeNetwork = Callable[[], Awaitable[tuple[str, NetworkSpec]]]
+
+
+@pytest.fixture
+async def make_network(engine: DockerEngine, labels: dict[str, str]) -> AsyncIterator[MakeNetwork]:
+    marks = {**labels, "type": NETWORK_TYPE}
+
+    async def make() -> tuple[str, NetworkSpec]:
+        token = secrets.token_hex(6)
+        subnet = POOL[next(_numbers) % len(POOL)]
+        spec = NetworkSpec(name=f"coderunner-test-{token}", bridge=token, subnet=subnet, labels=marks)
+        return await engine.networks.create(spec), spec
+
+    yield make
+    for container in await engine.list(labels):
+        await engine.remove(container.id)
+    for network in await engine.networks.list(marks):
+        await engine.networks.remove(network.id)
+    assert await engine.networks.list(marks) == []
+
+
+class Program:
+    """A container that waits for a line before it does what it is for."""
+
+    def __init__(self, engine: DockerEngine, container: str, stream: Any) -> None:
+        self.engine, self.container, self.stream = engine, container, stream
+        self.said = b""
+
+    async def move(self, network: str, *names: str) -> None:
+        await self.engine.networks.disconnect("none", self.container)
+        await self.engine.networks.connect(network, self.container, names)
+
+    async def go(self) -> None:
+        await self.stream.write(b"go\n")
+
+    async def until(self, words: bytes) -> bytes:
+        async with asyncio.timeout(60):
+            while words not in self.said:
+                more = await self.stream.read()
+                assert more, f"it ended: {self.said!r} {self.stream.stderr_tail!r}"
+                self.said += more
+        return self.said
+
+
+Begin = Callable[..., Awaitable[Program]]
+
+
+@pytest.fixture
+async def begin(engine: DockerEngine, make_spec: MakeSpec) -> AsyncIterator[Begin]:
+    """Starts a waiting program without a network, as a warm container is; argv behind the source."""
+    streams = []
+
+    async def start(source: str, *argv: str) -> Program:
+        python = ("/usr/bin/python3", "-I", "-S", "-u", "-c", WAIT + source, *argv)
+        container = await engine.create(make_spec(python))
+        stream = await engine.attach(container)
+        streams.append(stream)
+        await engine.start(container)
+        return Program(engine, container, stream)
+
+    yield start
+    for stream in streams:
+        await stream.close()
+
+
+SERVER = """
+import socket
+server = socket.create_server(("", 5000))
+print("listening", flush=True)
+while True:
+    plug, peer = server.accept()
+    plug.sendall(b"hello " + plug.recv(100))
+    plug.close()
+"""
+CLIENT = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 5000), 10) as plug:
+    plug.sendall(b"from me")
+    print("answer:", plug.recv(100), flush=True)
+"""
+NAMES = """
+import socket, sys, time
+for name in sys.argv[1:]:
+    began = time.monotonic()
+    try: found = {each[4][0] for each in socket.getaddrinfo(name, 80)}
+    except OSError as error: found = type(error).__name__
+    print(name, found, "slow" if time.monotonic() - began > 4 else "", flush=True)
+print(open("/etc/resolv.conf").read())
+print("done", flush=True)
+"""
+
+
+async def test_a_running_container_is_moved_and_finds_the_others_by_name(
+    begin: Begin, make_network: MakeNetwork, engine: DockerEngine
+) -> None:
+    network, spec = await make_network()
+    server, client = await begin(SERVER), await begin(CLIENT, "alice")
+    await server.move(network, "alice")
+    await client.move(network, "bob")
+    for one in (server, client):
+        found = joined(await engine.inspect_raw(one.container))
+        assert list(found) == [spec.name]
+        assert found[spec.name].startswith(str(spec.subnet.network_address).rsplit(".", 1)[0])
+    await server.go()
+    await server.until(b"listening")
+    await client.go()
+    assert b"answer: b'hello from me'" in await client.until(b"answer")
+
+
+async def test_what_was_made_is_what_was_asked(engine: DockerEngine, make_network: MakeNetwork) -> None:
+    network, spec = await make_network()
+    document = await engine.networks.inspect_raw(network)
+    assert differences(network_body(spec), document) == []
+    assert document["Internal"] is True
+    row = next(one for one in await engine.networks.list(spec.labels) if one.id == network)
+    assert row == NetworkSummary(network, spec.name, spec.labels, (spec.subnet,))
+
+
+def test_every_difference_is_named() -> None:
+    spec = NetworkSpec(name="n", bridge="b" * 12, subnet=POOL[0], labels={"a": "b"})
+    body = network_body(spec)
+    for key in ("Driver", "Internal", "Attachable", "EnableIPv6", "Options", "Labels", "IPAM"):
+        [found] = differences(body, {**body, key: None})
+        assert found.startswith(key)
+    more = {**body, "Options": {**body["Options"], "of.the.engine": "x"}}
+    assert differences(body, more) == []
+
+
+async def test_nothing_of_the_host_is_reached(
+    begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
+) -> None:
+    """By no address, broadcast and multicast included, and by no way of sending."""
+    await shut_door(engine, image, f"{labels['coderunner.instance']}-door", labels, 20)
+    network, spec = await make_network()
+    with listening() as host:
+        gateway, last = str(spec.subnet[1]), str(spec.subnet[-1])
+        tried = [
+            gateway, last, "255.255.255.255", "224.0.0.1", "169.254.169.254", "1.1.1.1", "ff02::1",
+            *addresses(),
+        ]  # fmt: skip
+        assert any(address.startswith("fe80::") for address in tried)
+        prober = await begin(REACH, str(host.port), *tried)
+        await prober.move(network, "prober")
+        await prober.go()
+        said = await prober.until(b"connected ")
+        assert b"connected 0" in said, said.decode()
+        assert b"taken 0" not in said  # it did send
+        # What was sent has arrived by the time that this does.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plug:
+            plug.sendto(b"proof", ("127.0.0.1", host.port))
+        proof = ("0.0.0.0: proof", "127.0.0.1")
+        await eventually(lambda: proof in host.heard, 10, "the services are there")
+        assert host.heard == [proof]
+
+
+async def test_the_trial_would_hear_of_an_open_door(begin: Begin) -> None:
+    """The same program, on the engine's usual bridge, is heard: so silence means something."""
+    with listening() as host:
+        tried = [address for address in addresses() if not address.startswith("127.")]
+        prober = await begin(REACH, str(host.port), *tried)
+        await prober.move("bridge")
+        await prober.go()
+        assert b"connected 0" not in await prober.until(b"connected ")
+        assert {kind for kind, _ in host.heard} >= {"0.0.0.0: a connection"}
+        assert len(host.heard) > 1
+
+
+async def test_groups_do_not_reach_each_other(
+    begin: Begin, make_network: MakeNetwork, engine: DockerEngine
+) -> None:
+    one, _ = await make_network()
+    other, spec = await make_network()
+    server = await begin(SERVER)
+    await server.move(other, "alice")
+    await server.go()
+    await server.until(b"listening")
+    address = joined(await engine.inspect_raw(server.container))[spec.name]
+    prober = await begin(REACH + NAMES.replace("sys.argv[1:]", "['alice']"), "5000", address)
+    await prober.move(one, "bob")
+    await prober.go()
+    said = await prober.until(b"done")
+    assert b"connected 0" in said
+    assert b"alice gaierror" in said
+
+
+async def test_only_members_have_names(begin: Begin, make_network: MakeNetwork) -> None:
+    network, _ = await make_network()
+    asker = await begin(NAMES, "asker", "example.com", "host.docker.internal", "localhost")
+    await asker.move(network, "asker")
+    await asker.go()
+    said = (await asker.until(b"done")).decode()
+    assert "asker {'10.229." in said
+    assert "example.com gaierror \n" in said  # and soon
+    assert "host.docker.internal gaierror" in said
+    servers = [line for line in said.splitlines() if line.startswith(("nameserver", "search", "domain"))]
+    assert servers == ["nameserver 127.0.0.11"]
+
+
+async def test_a_member_is_as_hard_as_any(
+    engine: DockerEngine, make_spec: MakeSpec, make_network: MakeNetwork
+) -> None:
+    """The canary attacks from within a group: of all that it tries, only the group's network is new."""
+    network, _ = await make_network()
+    container_spec = make_spec()
+    container_spec = replace(container_spec, command=command(container_spec))
+    container = await engine.create(container_spec)
+    await engine.networks.disconnect("none", container)
+    await engine.networks.connect(network, container, ("canary",))
+    assert compare(create_body(container_spec), await engine.inspect_raw(container)) == []
+    stream = await engine.attach(container)
+    try:
+        await engine.start(container)
+        findings = await listen_to_canary(stream)
+    finally:
+        await stream.close()
+    assert {name for name, one in findings.items() if one.outcome not in ("held", "untried")} == {"network"}
+    assert "there are routes" in findings["network"].detail
+
+
+async def test_what_is_gone_or_taken_or_in_use_is_said(
+    engine: DockerEngine, begin: Begin, make_network: MakeNetwork
+) -> None:
+    network, spec = await make_network()
+    with pytest.raises(AddressesTaken):
+        await engine.networks.create(replace(spec, name=spec.name + "-2", bridge=secrets.token_hex(6)))
+    with pytest.raises(NetworkFailed, match="already exists"):
+        await engine.networks.create(replace(spec, subnet=POOL[next(_numbers) % len(POOL)]))
+    with pytest.raises(ContainerGone):
+        await engine.networks.connect(network, "no-such-container", ())
+    member = await begin("input()")
+    await member.move(network, "a")
+    with pytest.raises(NetworkBusy):
+        await engine.networks.remove(network)
+    await engine.remove(member.container)
+    await engine.networks.remove(network)
+    await engine.networks.remove(network)
+    for call in (engine.networks.inspect_raw(network), engine.networks.disconnect(network, member.container)):
+        with pytest.raises((NetworkGone, ContainerGone)):
+            await call
+
+
+async def test_a_door_that_cannot_be_shut_says_why(
+    engine: DockerEngine, image: str, labels: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coderunner.engine.door._program", lambda: "import sys; sys.exit('no such rule')")
+    with pytest.raises(NetworkFailed, match="no such rule"):
+        await shut_door(engine, image, f"{labels['coderunner.instance']}-door", labels, 20)
+    assert await engine.list(labels) == []
