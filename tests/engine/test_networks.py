@@ -149,7 +149,7 @@ async def test_a_running_container_is_moved_and_finds_the_others_by_name(
     await server.go()
     await server.until(b"listening")
     await client.go()
-    assert b"answer: b'hello from me'" in await client.until(b"answer")
+    assert b"answer: b'hello from me'" in await client.until(b"from me'")
 
 
 async def test_what_was_made_is_what_was_asked(engine: DockerEngine, make_network: MakeNetwork) -> None:
