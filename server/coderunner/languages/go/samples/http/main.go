@@ -1,0 +1,24 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+func main() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "You asked for %s", r.URL.Path)
+	}))
+	answer, err := http.Get("http://" + listener.Addr().String() + "/tea")
+	if err != nil {
+		panic(err)
+	}
+	text, _ := io.ReadAll(answer.Body)
+	fmt.Println(answer.StatusCode, string(text))
+}

@@ -1,0 +1,5 @@
+import Shapes.Circle
+import Text.Printf
+
+main :: IO ()
+main = printf "%.3f\n" (area (Circle 2))

@@ -1,0 +1,6 @@
+use std::process::exit;
+
+fn main() {
+    println!("leaving with 7");
+    exit(7);
+}
