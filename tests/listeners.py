@@ -115,5 +115,5 @@ for address in addresses:
                         print("connected:", address, way.__name__)
                 except OSError:
                     pass
-print("tried", len(addresses), "taken", taken, "connected", connected, flush=True)
+print("tried", len(addresses), "taken", taken, "connected", connected, "end", flush=True)
 """

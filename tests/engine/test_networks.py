@@ -187,8 +187,8 @@ async def test_nothing_of_the_host_is_reached(
         prober = await begin(REACH, str(host.port), *tried)
         await prober.move(network, "prober")
         await prober.go()
-        said = await prober.until(b"connected ")
-        assert b"connected 0" in said, said.decode()
+        said = await prober.until(b" end")
+        assert b"connected 0 end" in said, said.decode()
         assert b"taken 0" not in said  # it did send
         # What was sent has arrived by the time that this does.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plug:
@@ -205,7 +205,7 @@ async def test_the_trial_would_hear_of_an_open_door(begin: Begin) -> None:
         prober = await begin(REACH, str(host.port), *tried)
         await prober.move("bridge")
         await prober.go()
-        assert b"connected 0" not in await prober.until(b"connected ")
+        assert b"connected 0 end" not in await prober.until(b" end")
         assert {kind for kind, _ in host.heard} >= {"0.0.0.0: a connection"}
         assert len(host.heard) > 1
 
@@ -224,7 +224,7 @@ async def test_groups_do_not_reach_each_other(
     await prober.move(one, "bob")
     await prober.go()
     said = await prober.until(b"done")
-    assert b"connected 0" in said
+    assert b"connected 0 end" in said
     assert b"alice gaierror" in said
 
 
