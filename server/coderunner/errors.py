@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class CodeRunnerError(Exception):
@@ -39,6 +39,7 @@ class CodeRunnerError(Exception):
         self.channel = channel
         self.retry_after_ms = retry_after_ms
         self.expected = expected
+        self.details: dict[str, Any] = {}  # what else an answer over HTTP tells
         super().__init__(self.message)
 
 
@@ -186,6 +187,37 @@ class MemberTaken(RequestError):
     """The group has a member of this name, or the name means something else in every container."""
 
     code = "member_taken"
+
+
+class NoFile(RequestError):
+    """There is no file or folder of this path in the workspace."""
+
+    code = "no_file"
+
+
+class FileExists(RequestError):
+    """There is something of this name already; nothing was replaced."""
+
+    code = "file_exists"
+
+
+class WorkspaceFull(RequestError):
+    """The workspace has no room left, in bytes or in files; delete something first."""
+
+    code = "workspace_full"
+
+
+class BadArchive(RequestError):
+    """An archive cannot be read, or unpacks to more than the server takes; nothing of it was written."""
+
+    code = "bad_archive"
+
+
+class FilesBusy(RequestError):
+    """The session has as many requests for its files under way as it may have."""
+
+    code = "files_busy"
+    retryable = True
 
 
 class BadLimit(RequestError):

@@ -117,6 +117,7 @@ const SERVER = {
   resized: { channel, cols: natural, rows: natural },
   diagnostics: { channel, items: listOf(shape({ path: text, line: natural, column: natural, severity: text, message: text })) },
   artifact: { channel, path: text, mime: text, size: natural, url: text },
+  workspace: { revision: natural },
   exit: {
     channel, code: nullable(natural), signal: nullable(text), reason: oneOf(...REASONS), limits_hit: listOf(oneOf('memory', 'pids', 'disk')),
     left_behind: natural, offset: natural, shared: optional(truth),

@@ -18,7 +18,7 @@ const REFUSALS = new Set([
  * connection is attached right now.
  *
  * Events: `change` (phase, link, role, place in the queue or expiry), `channel` (a Channel that this page did not
- * start), `error` (the server's message), `notice`, `over` {reason}, `fault` (an Error: the server spoke nonsense).
+ * start), `workspace` (a revision: the files have changed), `error` (the server's message), `notice`, `over` {reason}, `fault` (an Error: the server spoke nonsense).
  *
  * `world`: {connect(url, protocol), url(session or null), timers, random(), now(), fill?}.
  */
@@ -224,6 +224,7 @@ export class Session extends Emitter {
     resized: ({ channel, cols, rows }) => this.#channel(channel).setSize(cols, rows),
     diagnostics: ({ channel, items }) => this.#channel(channel).emit('diagnostics', items),
     artifact: (message) => this.#channel(message.channel).emit('artifact', message),
+    workspace: ({ revision }) => this.emit('workspace', revision),
     exit: (message) => this.#channel(message.channel).finish(message),
     expires: (message) => {
       this.#setExpires(message);

@@ -23,7 +23,7 @@ class Channel:
     """Knows nothing of frames.  The agent's loop calls ``read_*``/``write_input`` when descriptors are
     ready, and takes what changed from ``changed`` (state) and ``in_acked`` (input offset)."""
 
-    def __init__(self, number, spec, now):
+    def __init__(self, number, spec, now, source=-1):
         self.number = number
         # The container's own environment is every program's; the language and the run add to it.
         self.spec = {**supervisor.chosen(spec), "env": {**os.environ, **spec["env"]}}
@@ -66,12 +66,15 @@ class Channel:
         self.supervisor = None
         self.out = self.err = self.inp = -1
         self.report = self.go = -1
-        self._start()
+        self._start(source)
+        if source >= 0 and not self.tty:
+            self._close_input()
 
     # --- start -------------------------------------------------------------------------------------
 
-    def _start(self):
-        opened = []
+    def _start(self, source):
+        """``source``: the file that is the program's standard input, or -1; it is closed here."""
+        opened = [] if source < 0 else [source]
         try:
             if self.tty:
                 master, slave = os.openpty()
@@ -90,8 +93,8 @@ class Channel:
                 os.close(number)
             raise
         if pid == 0:
-            supervisor.supervise(self.spec, theirs, report[1], go[0])
-        for number in {*theirs, report[1], go[0]}:
+            supervisor.supervise(self.spec, theirs, report[1], go[0], source)
+        for number in {*theirs, report[1], go[0], source} - {-1}:
             os.close(number)
         self.supervisor = pid
         self.out, self.err, self.inp = ours

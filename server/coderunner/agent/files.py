@@ -11,11 +11,16 @@ import errno
 import os
 import stat
 
+from . import kernel
+
 WORKSPACE = "/workspace"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".coderunner-incoming"
 # Ours, or caches: not part of what a user calls the project.
-HIDDEN = (".build", ".service", ".tmp", _TEMPORARY)
+_HIDDEN = (".build", ".service", ".tmp")
+MAX_UPLOADS = 16
 
 
 class FilesError(Exception):
@@ -26,6 +31,15 @@ class FilesError(Exception):
         self.code = code
 
 
+def hidden(name):
+    return name in _HIDDEN or name.startswith(_TEMPORARY)
+
+
+def temporary():
+    """A name that no program can have planted something under."""
+    return f"{_TEMPORARY}-{os.urandom(8).hex()}"
+
+
 def _parts(path):
     parts = path.split("/")
     if not path or any(part in ("", ".", "..") or "\0" in part for part in parts):
@@ -33,111 +47,191 @@ def _parts(path):
     return parts
 
 
-def _explain(error, path):
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FilesError("files_failed", f"no room in the workspace for {path!r}; delete something first")
-    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+def explain(error, path):
+    number = error.errno
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return FilesError("workspace_full", f"no room in the workspace for {path!r}; delete something first")
+    if number in (errno.ELOOP, errno.ENOTDIR):
         return FilesError("bad_path", f"{path!r} leads through a link or a file, not a folder")
-    if error.errno == errno.EISDIR:
+    if number == errno.EISDIR:
         return FilesError("bad_path", f"{path!r} is a folder")
-    if error.errno == errno.ENOENT:
+    if number == errno.ENAMETOOLONG:
+        return FilesError("bad_path", f"a name in {path!r} is too long")
+    if number in (errno.EEXIST, errno.ENOTEMPTY):
+        return FilesError("file_exists", f"there is something named {path!r} already")
+    if number == errno.ENOENT:
         return FilesError("no_file", f"there is no file {path!r}")
-    return FilesError("files_failed", f"{path!r}: {os.strerror(error.errno or errno.EIO)}")
+    if number in (errno.EACCES, errno.EPERM):
+        return FilesError("files_failed", f"the permissions of {path!r} do not allow it; change them first")
+    return FilesError("files_failed", f"{path!r}: {os.strerror(number or errno.EIO)}")
 
 
 @contextlib.contextmanager
-def _folder_of(path, *, make):
-    """(descriptor of the folder that holds ``path``, last name)."""
+def folder_of(path, *, make):
+    """(descriptor of the folder that holds ``path``, last name); an OSError inside becomes a FilesError."""
     parts = _parts(path)
-    folder = os.open(WORKSPACE, _FOLDER)
+    folder = -1
     try:
+        folder = os.open(WORKSPACE, FOLDER)
         for part in parts[:-1]:
             if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=folder)
-            inner = os.open(part, _FOLDER, dir_fd=folder)
+            inner = os.open(part, FOLDER, dir_fd=folder)
             os.close(folder)
             folder = inner
         yield folder, parts[-1]
+    except OSError as error:
+        raise explain(error, path) from None
     finally:
-        os.close(folder)
+        if folder >= 0:
+            os.close(folder)
+
+
+class Upload:
+    """A file on its way in: nothing shows before ``finish``, which replaces the old one at once.
+
+    The folder is held open, so whatever a program does to the path meanwhile, the file goes where the path
+    led when it began.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.size = 0
+        self._temporary = temporary()
+        self._folder = self._target = -1
+        with folder_of(path, make=True) as (folder, self._name):
+            self._target = os.open(self._temporary, _NEW, 0o644, dir_fd=folder)
+            self._folder = os.dup(folder)
+
+    def write(self, data):
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._target, view) :]
+        except OSError as error:
+            raise explain(error, self.path) from None
+        self.size += len(data)
+
+    def finish(self, *, executable=False):
+        """The file as it is now; (its modification time in nanoseconds, size)."""
+        try:
+            # A program's own permissions (an executable script) outlive an edit.
+            mode = 0o755 if executable else 0o644
+            with contextlib.suppress(FileNotFoundError):
+                old = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+                if stat.S_ISREG(old.st_mode):
+                    mode |= stat.S_IMODE(old.st_mode) & 0o777 | 0o600
+            os.fchmod(self._target, mode)
+            os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._temporary = None
+            return os.fstat(self._target)
+        except OSError as error:
+            raise explain(error, self.path) from None
+        finally:
+            self.close()
+
+    def close(self):
+        """Without ``finish``, as if it had never begun."""
+        if self._folder >= 0 and self._temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._folder)
+        for descriptor in (self._target, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._folder = self._target = -1
+
+
+class Uploads:
+    """Those that are under way, by the number that the server gave them."""
+
+    def __init__(self):
+        self._open = {}
+
+    def put(self, number, path, offset, data, *, last, executable):
+        """A piece; the status of the finished file, else None."""
+        upload = self._open.get(number)
+        if upload is None:
+            if offset:
+                raise FilesError("files_failed", "the upload was interrupted; begin it again")
+            if len(self._open) >= MAX_UPLOADS:
+                raise FilesError("files_busy", f"{MAX_UPLOADS} uploads are under way; try again")
+            upload = self._open[number] = Upload(path)
+        try:
+            if offset != upload.size or path != upload.path:
+                raise FilesError("files_failed", "the upload skipped a piece; begin it again")
+            upload.write(data)
+            if last:
+                return upload.finish(executable=executable)
+        except FilesError:
+            self.drop(number)
+            raise
+        finally:
+            if last:
+                self.drop(number)
+        return None
+
+    def drop(self, number):
+        upload = self._open.pop(number, None)
+        if upload is not None:
+            upload.close()
+
+    def clear(self):
+        for number in list(self._open):
+            self.drop(number)
 
 
 def write(path, data):
-    """Write a whole file, atomically: a reader sees the old or the new one."""
+    """Write a whole file, atomically: a reader sees the old or the new one.  Its status."""
+    upload = Upload(path)
     try:
-        with _folder_of(path, make=True) as (folder, name):
-            _write_in(folder, name, data)
-    except OSError as error:
-        raise _explain(error, path) from None
+        upload.write(data)
+        return upload.finish()
+    finally:
+        upload.close()
 
 
-def _write_in(folder, name, data):
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_TEMPORARY, dir_fd=folder)
-    target = os.open(_TEMPORARY, flags, 0o644, dir_fd=folder)
-    try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(target, view) :]
-        finally:
-            os.close(target)
-        # A program's own permissions (an executable script) outlive an edit.
-        with contextlib.suppress(FileNotFoundError):
-            old = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if stat.S_ISREG(old.st_mode):
-                os.chmod(_TEMPORARY, stat.S_IMODE(old.st_mode) & 0o777 | 0o600, dir_fd=folder)
-        os.rename(_TEMPORARY, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(_TEMPORARY, dir_fd=folder)
-        raise
+def opened(path):
+    """(descriptor, status) of a regular file, to be read."""
+    with folder_of(path, make=False) as (folder, name):
+        source = os.open(name, READ, dir_fd=folder)
+        status = os.fstat(source)
+        if stat.S_ISREG(status.st_mode):
+            return source, status
+        os.close(source)
+        what = "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
+        raise FilesError("bad_path", f"{path!r} {what}")
 
 
 def read(path, offset, most):
-    """(bytes, size of the file)."""
+    """(bytes, status of the file)."""
+    source, status = opened(path)
     try:
-        with _folder_of(path, make=False) as (folder, name):
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            source = os.open(name, flags, dir_fd=folder)
-            try:
-                status = os.fstat(source)
-                if not stat.S_ISREG(status.st_mode):
-                    raise FilesError("bad_path", f"{path!r} is not a regular file")
-                return os.pread(source, most, offset), status.st_size
-            finally:
-                os.close(source)
+        return os.pread(source, most, offset), status
     except OSError as error:
-        raise _explain(error, path) from None
+        raise explain(error, path) from None
+    finally:
+        os.close(source)
 
 
-def listing(most):
-    """([{path, size, mtime_ms, folder}], whether there are more), sorted by path."""
-    found = []
-    for root, folders, names in os.walk(WORKSPACE, followlinks=False):
-        folders[:] = sorted(name for name in folders if name not in HIDDEN)
-        for name in sorted(folders + names):
-            if name in HIDDEN:
-                continue
-            whole = os.path.join(root, name)
+def make_folder(path):
+    """With those above it; one that is there is fine."""
+    with folder_of(path, make=True) as (folder, name):
+        try:
+            os.mkdir(name, 0o755, dir_fd=folder)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise
+
+
+def rename(path, to):
+    """Never over something that is there; a link is renamed, not followed."""
+    with folder_of(path, make=False) as (folder, name):
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        with folder_of(to, make=True) as (target, new):
             try:
-                status = os.lstat(whole)
-                text = os.path.relpath(whole, WORKSPACE)
-                text.encode()
-            except (OSError, UnicodeEncodeError):
-                continue
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-                continue
-            if len(found) == most:
-                return found, True
-            found.append(
-                {
-                    "path": text,
-                    "size": status.st_size,
-                    "mtime_ms": int(status.st_mtime * 1000),
-                    "folder": stat.S_ISDIR(status.st_mode),
-                }
-            )
-    return found, False
+                kernel.rename(folder, name, target, new)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    raise FilesError("bad_path", f"{path!r} cannot be moved into itself") from None
+                raise

@@ -7,6 +7,7 @@ import os
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -23,6 +24,12 @@ def hide_memory():
 def adopt_orphans():
     """This process becomes the parent of every orphan among its descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def rename(folder, name, target, new):
+    """Raises FileExistsError where ``new`` is there, without a moment between the look and the deed."""
+    if _libc.renameat2(folder, os.fsencode(name), target, os.fsencode(new), _RENAME_NOREPLACE) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _counter(paths, key):

@@ -16,7 +16,7 @@ import select
 import signal
 import time
 
-from . import VERSION, files, flow, frames, kernel, tree
+from . import VERSION, files, flow, folders, frames, kernel, tree
 from .channel import Channel
 from .service import Service
 
@@ -43,6 +43,7 @@ class Agent:
         self.channels = {}
         self.service = None
         self._preparing = []  # ids of the calls that wait until the service is ready
+        self._uploads = files.Uploads()
         self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
         self._decoder = frames.Decoder()
         self._assembler = frames.Assembler()
@@ -327,6 +328,7 @@ class Agent:
         self._out.clear()
         self._replies.clear()
         self._preparing.clear()
+        self._uploads.clear()  # the server before does not go on with them
         self._attached = True
         self._heard = time.monotonic()
         self._hello_due = True
@@ -418,11 +420,20 @@ class Agent:
             raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
         forgotten = self._make_room()
         self._put(body.get("files", ()), raw)
-        channel = Channel(number, body["spec"], time.monotonic())
+        channel = Channel(number, body["spec"], time.monotonic(), self._standard_input(body["spec"]))
         channel.controlled = bool(body.get("controlled"))
         channel.credit = flow.WINDOW
         self.channels[number] = channel
         return {"state": channel.state(), "existed": False, "forgotten": forgotten}, b""
+
+    @staticmethod
+    def _standard_input(spec):
+        """A descriptor of the file that is the program's standard input; -1 without one."""
+        if not spec.get("stdin"):
+            return -1
+        source, _ = files.opened(spec["stdin"])
+        os.set_blocking(source, True)
+        return source
 
     def _make_room(self):
         """Ended channels hold a bounded amount; what the client has in full goes first."""
@@ -470,12 +481,37 @@ class Agent:
         return reply, data
 
     def _op_read(self, body, raw):
-        data, size = files.read(body["path"], body["offset"], body["most"])
-        return {"size": size}, data
+        data, status = files.read(body["path"], body["offset"], body["most"])
+        return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}, data
 
     def _op_list(self, body, raw):
-        entries, more = files.listing(body["most"])
-        return {"files": entries, "more": more}, b""
+        entries, cursor = folders.listing(body.get("after"), body["most"])
+        return {"files": entries, "next": cursor}, b""
+
+    def _op_put(self, body, raw):
+        """A piece of a file; nothing of it shows before the last."""
+        status = self._uploads.put(
+            body["upload"],
+            body["path"],
+            body["offset"],
+            raw,
+            last=body["last"],
+            executable=body["executable"],
+        )
+        return {"size": status.st_size if status else None}, b""
+
+    def _op_drop(self, body, raw):
+        self._uploads.drop(body["upload"])
+
+    def _op_rename(self, body, raw):
+        files.rename(body["path"], body["to"])
+
+    def _op_remove(self, body, raw):
+        count, more = folders.remove(body["path"], body["most"])
+        return {"removed": count, "more": more}, b""
+
+    def _op_folder(self, body, raw):
+        files.make_folder(body["path"])
 
 
 def main():

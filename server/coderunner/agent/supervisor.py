@@ -57,26 +57,27 @@ def sources(workspace, patterns):
     return sorted(found)
 
 
-def supervise(spec, stdio, report, go):
+def supervise(spec, stdio, report, go, source=-1):
     """The supervisor's whole life; never returns.
 
     ``stdio``: (stdin, stdout, stderr) descriptors for the programs, the terminal three times in tty mode.
+    ``source``: what the program has for standard input instead, or -1; its compiler has it not.
     ``report``: where JSON lines go.  ``go``: a byte read from here lets the next phase begin.
     """
     status = 70
     try:
-        _settle(stdio, report, go)
-        _run(spec, stdio, report, go)
+        _settle(stdio, report, go, source)
+        _run(spec, stdio, report, go, source)
         status = 0
     finally:
         os._exit(status)
 
 
-def _settle(stdio, report, go):
+def _settle(stdio, report, go, source):
     for number in _RESET:  # a program may signal it with any; the end of its tree is still to be told
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    leave({*stdio, report, go})
+    leave({*stdio, report, go, source})
     os.setsid()
     kernel.adopt_orphans()
     if os.isatty(stdio[0]):
@@ -103,7 +104,7 @@ def default_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
-def _run(spec, stdio, report, go):
+def _run(spec, stdio, report, go, source):
     tty = os.isatty(stdio[0])
     saved = termios.tcgetattr(stdio[0]) if tty else None
     for phase in ("compile", "run"):
@@ -111,7 +112,8 @@ def _run(spec, stdio, report, go):
             continue
         if saved:
             termios.tcsetattr(stdio[0], termios.TCSANOW, saved)
-        record = _phase(phase, expand(spec[phase], spec), spec, stdio, report, tty)
+        given = source if phase == "run" and source >= 0 else stdio[0]
+        record = _phase(phase, expand(spec[phase], spec), spec, stdio, report, tty, given)
         last = phase == "run" or record["code"] != 0
         record["last"] = last
         _say(report, record)
@@ -119,9 +121,9 @@ def _run(spec, stdio, report, go):
             return
 
 
-def _phase(phase, argv, spec, stdio, report, tty):
+def _phase(phase, argv, spec, stdio, report, tty, given):
     began = time.monotonic()
-    pid, problem = _spawn(argv, spec, stdio, tty)
+    pid, problem = _spawn(argv, spec, stdio, tty, given)
     if problem:
         # Told where the user looks, in the words of a shell, with a shell's exit codes.
         os.write(stdio[2], f"{argv[0]}: {os.strerror(problem)}\r\n".encode())
@@ -196,7 +198,7 @@ def _name(number):
         return f"RT{number}"
 
 
-def _spawn(argv, spec, stdio, tty):
+def _spawn(argv, spec, stdio, tty, given):
     """(pid, 0), or (0, errno) when the command could not be executed."""
     ready, failed = os.pipe()  # closed by the exec, or carries the errno
     try:
@@ -206,7 +208,7 @@ def _spawn(argv, spec, stdio, tty):
         os.close(failed)
         return 0, error.errno
     if pid == 0:
-        _become(argv, spec, stdio, tty, failed)
+        _become(argv, spec, stdio, tty, given, failed)
     os.close(failed)
     _group(pid, pid, stdio, tty)
     problem = os.read(ready, 4)
@@ -239,13 +241,13 @@ def _group(pid, group, stdio, tty):
         pass  # the child has executed already, and had done it itself before
 
 
-def _become(argv, spec, stdio, tty, failed):
+def _become(argv, spec, stdio, tty, given, failed):
     """In the child: turn into the program.  Never returns."""
     try:
         _group(0, 0, stdio, tty)
         default_signals()
-        for target in range(3):
-            os.dup2(stdio[target], target)
+        for target, descriptor in enumerate((given, *stdio[1:])):
+            os.dup2(descriptor, target)
         os.nice(NICE)
         os.umask(0o022)
         os.chdir(spec["workspace"])

@@ -148,6 +148,10 @@ SETTINGS: tuple[Setting, ...] = (
         "MAX_FILE_SIZE", values.size(1024, 4 * 1024**2), "1m",
         "Largest file of a project.", "bytes, or with k, m",
     ),
+    Setting(
+        "MAX_ARCHIVE_SIZE", values.size(1024, 256 * 1024**2), "16m",
+        "Largest zip or tar that a client may send to be unpacked.", "bytes, or with k, m",
+    ),
     Setting("MAX_FILES_PER_SESSION", values.integer(1, 4096), "256", "Most files that a client sends."),
     Setting(
         "LANGUAGES", values.items(values.name), "",

@@ -39,6 +39,7 @@ class Settings:
     session_resume_max: int
     cleanup_interval: int
     max_file_size: int
+    max_archive_size: int
     max_files_per_session: int
     languages: tuple[str, ...]
     warm_floor: int

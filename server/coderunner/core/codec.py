@@ -70,7 +70,7 @@ _CLIENT = {
     "run": s.nested(m.Run, {
         "channel": _channel, "mode": s.choice(m.MODES), "files": _files, "entry": s.nullable(s.text(1024)),
         "args": s.many(s.text(65536), 1024), "env": _env, "cols": s.nullable(_size),
-        "rows": s.nullable(_size), "limits": _wishes,
+        "rows": s.nullable(_size), "limits": _wishes, "stdin": s.nullable(s.text(1024, min_length=1)),
     }),
     "shell": s.nested(m.Shell, {"channel": _channel, "cols": _size, "rows": _size}),
     "resize": s.nested(m.Resize, {"channel": _channel, "cols": _size, "rows": _size}),
@@ -118,6 +118,7 @@ _SERVER = {
     "artifact": s.nested(m.Artifact, {
         "channel": _channel, "path": s.text(1024), "mime": _word, "size": _count, "url": s.text(4096),
     }),
+    "workspace": s.nested(m.Workspace, {"revision": _count}),
     "exit": s.nested(m.Exit, {
         "channel": _channel, "code": s.nullable(s.integer(0, 255)), "signal": s.nullable(_word),
         "reason": s.choice(m.REASONS), "limits_hit": s.many(s.choice(m.LIMITS_HIT), 8),
@@ -141,7 +142,8 @@ TYPES: dict[type, str] = {
     m.Extend: "extend", m.Close: "close", m.Ping: "ping",
     m.Hello: "hello", m.Queued: "queued", m.Opened: "opened", m.Attached: "attached", m.Role: "role",
     m.State: "state", m.InAck: "in_ack", m.Gap: "gap", m.Resized: "resized",
-    m.Diagnostics: "diagnostics", m.Artifact: "artifact", m.Exit: "exit", m.Expires: "expires",
+    m.Diagnostics: "diagnostics", m.Artifact: "artifact", m.Workspace: "workspace",
+    m.Exit: "exit", m.Expires: "expires",
     m.Notice: "notice", m.Closed: "closed", m.ErrorMessage: "error", m.Pong: "pong",
 }  # fmt: skip
 

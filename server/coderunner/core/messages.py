@@ -76,6 +76,7 @@ class Run:
     cols: int | None = None
     rows: int | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
+    stdin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
+    """`line` and `column` count from 1; a column of 0 is not known. `path` is below the workspace."""
+
     path: str
     line: int
     column: int
@@ -266,11 +269,20 @@ class Diagnostics:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
+    """`url` is relative to the page's own address."""
+
     channel: int
     path: str
     mime: str
     size: int
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Files have changed. `revision` only grows, also over a restart of the server."""
+
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,5 +345,5 @@ class Pong:
 
 ServerMessage = (
     Hello | Queued | Opened | Attached | Role | State | InAck | Gap | Resized | Diagnostics | Artifact
-    | Exit | Expires | Notice | Closed | ErrorMessage | Pong
+    | Workspace | Exit | Expires | Notice | Closed | ErrorMessage | Pong
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from coderunner.errors import BadPath, FileTooLarge, TooManyFiles
@@ -59,15 +59,20 @@ def check_files(files: Iterable[ProjectFile], *, max_files: int, max_file_bytes:
     Raises TooManyFiles, FileTooLarge, or BadPath for a bad path, for two files of one path (also where the
     two are equal only to the eye, after Unicode normalisation), and for a file that is used as a folder.
     """
-    listed = list(files)
-    if len(listed) > max_files:
-        raise TooManyFiles(f"{len(listed)} files are too many; send at most {max_files}")
+    sizes = [(file.path, len(file.content)) for file in files]
+    check_sizes(sizes, max_files=max_files, max_file_bytes=max_file_bytes)
+
+
+def check_sizes(sizes: Sequence[tuple[str, int]], *, max_files: int, max_file_bytes: int) -> None:
+    """As `check_files`, of paths and sizes."""
+    if len(sizes) > max_files:
+        raise TooManyFiles(f"{len(sizes)} files are too many; send at most {max_files}")
     seen: dict[str, str] = {}
     folders: dict[str, str] = {}
-    for file in listed:
-        path = check_path(file.path)
-        if len(file.content) > max_file_bytes:
-            raise FileTooLarge(f"{path!a} has {len(file.content)} bytes; send at most {max_file_bytes}")
+    for name, size in sizes:
+        path = check_path(name)
+        if size > max_file_bytes:
+            raise FileTooLarge(f"{path!a} has {size} bytes; send at most {max_file_bytes}")
         key = unicodedata.normalize("NFC", path)
         if key in seen:
             raise BadPath(f"there are two files {path!a}; rename or remove one")

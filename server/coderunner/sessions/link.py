@@ -304,7 +304,8 @@ def _agent_error(problem: dict[str, Any]) -> Exception:
 _BY_CODE = {
     kind.code: kind
     for kind in (
-        errors.BadPath, errors.ChannelLimit, errors.ChannelUsed, errors.ChannelsBusy, errors.FilesFailed,
-        errors.InternalError, errors.NoChannel, errors.StartFailed,
+        errors.BadPath, errors.ChannelLimit, errors.ChannelUsed, errors.ChannelsBusy, errors.FileExists,
+        errors.FilesBusy, errors.FilesFailed, errors.InternalError, errors.NoChannel, errors.NoFile,
+        errors.StartFailed, errors.WorkspaceFull,
     )
 }  # fmt: skip

@@ -55,6 +55,7 @@ def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules
             {"when": variant.when, "compile": list(variant.compile or ()), "run": list(variant.run)}
             for variant in language.variants
         ],
+        "stdin": check_path(message.stdin) if message.stdin is not None else None,
         "env": dict(language.env) | dict(message.env),
     }
 

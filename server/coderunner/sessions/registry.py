@@ -314,10 +314,11 @@ class Registry:
 
     async def _ended(self, session: Session, reason: str) -> None:
         log.info("session ended", extra=fields(session=session.id, reason=reason))
-        self.sessions.pop(session.id, None)
         try:
             await self._provisioner.remove(session.container)
         finally:
+            # Only now: a server that stops waits for what is on its way out as well.
+            self.sessions.pop(session.id, None)
             slot = self._slots.pop(session.id, None)
             if slot is not None:
                 slot.release(failed=reason == "engine_lost")
@@ -333,7 +334,7 @@ class Registry:
         # Who comes back too early is to try again, not to believe that the session is over.
         self.absent = Draining(retry_after_ms=500)
         await self._cancel_openings()
-        sessions = list(self.sessions.values())
+        sessions = [session for session in self.sessions.values() if not session.over]
         for session in sessions:
             session.suspend()
         await asyncio.gather(*(session.container.close() for session in sessions), return_exceptions=True)

@@ -25,6 +25,7 @@ from coderunner.sessions.channel import Channel
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, Patience
+from coderunner.sessions.files import Files
 from coderunner.sessions.programs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.record import Record, digest
 
@@ -66,6 +67,7 @@ class Session:
             changed=self._look_at_time,
             task=self._task,
         )
+        self.files = Files(container)
         self._attachments = self.programs.attachments
         self._rules = rules
         self._wanted = wanted

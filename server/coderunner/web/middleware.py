@@ -46,18 +46,22 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
         if not guard.origin_allowed(settings, request.headers.get("Origin"), host):
             raise web.HTTPForbidden(text="this origin may not connect: see ALLOWED_ORIGINS\n")
         return await handler(request)
-    try:
-        response = await _answered(request, handler)
-    except web.HTTPException as error:
-        error.headers.update(HEADERS)
-        raise
-    response.headers.update(HEADERS)
+    return await _answered(request, handler)
+
+
+async def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """On the way out, also where an answer is written piece by piece.  A handler may know better."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     if request.path.startswith("/static/"):
         response.headers["Cache-Control"] = "no-cache"
-    return response
 
 
-STATUS = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
+BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
+BY_CODE = {
+    "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
+    "files_failed": 409, "no_file": 404, "too_many_files": 413, "workspace_full": 507,
+}  # fmt: skip
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -66,7 +70,9 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     except CodeRunnerError as error:
         log.info("request refused", extra=fields(path=request.path, code=error.code))
-        document = {"error": {"code": error.code, "message": error.message, "retryable": error.retryable}}
-        status = STATUS.get(error.close or 0, 400 if error.close is None else 500)
+        told = {"code": error.code, "message": error.message, "retryable": error.retryable}
+        document = {"error": told, **error.details}
+        usual = 400 if error.close is None else BY_CLOSE.get(error.close, 500)
+        status = BY_CODE.get(error.code, usual)
         headers = {"Retry-After": str(max(1, error.retry_after_ms // 1000))} if error.retry_after_ms else {}
         return web.json_response(document, status=status, headers=headers)

@@ -6,15 +6,14 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 import coderunner
 from coderunner.core.languages import Language
-from coderunner.sessions import workspace
-from coderunner.web import guard
+from coderunner.web import files
 from coderunner.web.keys import PARTS, SOCKETS, Parts
-from coderunner.web.middleware import guard_requests
+from coderunner.web.middleware import add_headers, guard_requests
+from coderunner.web.replies import json_reply
 from coderunner.web.stats import queue_stats
 from coderunner.web.ws import websocket
 
@@ -30,6 +29,7 @@ _DOCUMENTS: web.AppKey[dict[str, Any]] = web.AppKey("documents", dict)
 
 def application(parts: Parts) -> web.Application:
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
+    app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
     app[SOCKETS] = set()
     app[_STARTED] = time.monotonic()
@@ -43,20 +43,18 @@ def application(parts: Parts) -> web.Application:
             web.get("/api/ready", ready),
             web.get("/api/queue-stats", stats),
             web.get("/api/languages", languages),
-            web.get("/api/sessions/{session}/archive", archive),
+            web.get("/api/sessions/{session}/files", files.listing),
+            web.get("/api/sessions/{session}/files/{path:.+}", files.read),
+            web.put("/api/sessions/{session}/files/{path:.+}", files.write),
+            web.patch("/api/sessions/{session}/files/{path:.+}", files.rename),
+            web.post("/api/sessions/{session}/files/{path:.+}", files.make_folder),
+            web.delete("/api/sessions/{session}/files/{path:.+}", files.remove),
+            web.get("/api/sessions/{session}/archive", files.download),
+            web.put("/api/sessions/{session}/archive", files.upload),
             web.static("/static", parts.static, append_version=False),
         ]
     )
     return app
-
-
-def _json(document: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(document),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
 
 
 async def page(request: web.Request) -> web.Response:
@@ -71,13 +69,13 @@ async def page(request: web.Request) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """The server is alive; says nothing of the engine."""
     uptime = time.monotonic() - request.app[_STARTED]
-    return _json({"status": "ok", "version": coderunner.__version__, "uptime_s": round(uptime, 1)})
+    return json_reply({"status": "ok", "version": coderunner.__version__, "uptime_s": round(uptime, 1)})
 
 
 async def ready(request: web.Request) -> web.Response:
     """Could a session start now?  If not: 503 and the reasons."""
     reasons = await request.app[PARTS].ready()
-    return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+    return json_reply({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
 
 async def stats(request: web.Request) -> web.Response:
@@ -89,7 +87,7 @@ async def stats(request: web.Request) -> web.Response:
         workers=parts.workers.stats(),
         warm_pool=parts.warm.stats(),
     )
-    return _json(document)
+    return json_reply(document)
 
 
 async def languages(request: web.Request) -> web.Response:
@@ -99,24 +97,7 @@ async def languages(request: web.Request) -> web.Response:
     for name, document in request.app[_DOCUMENTS].items():
         state = parts.catalog.state(name)
         rows.append({**document, "status": state.status, "message": state.message})
-    return _json({"languages": rows})
-
-
-async def archive(request: web.Request) -> web.StreamResponse:
-    """The workspace of a live session as a zip; the session's token is the bearer."""
-    session, _ = request.app[PARTS].registry.find(request.match_info["session"], guard.bearer(request))
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "application/zip",
-            "Content-Disposition": f'attachment; filename="{session.language.name}-project.zip"',
-            "Cache-Control": "no-store",
-        }
-    )
-    await response.prepare(request)
-    async for piece in workspace.archive(session.container.link):
-        await response.write(piece)
-    await response.write_eof()
-    return response
+    return json_reply({"languages": rows})
 
 
 def _document(parts: Parts, language: Language) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def hello(parts: Parts) -> m.Hello:
             "channels": flow.MAX_CHANNELS,
             "files": settings.max_files_per_session,
             "file_bytes": settings.max_file_size,
+            "archive_bytes": settings.max_archive_size,
             "resume_ms": settings.session_resume_min,
         },
         features=("tty", "pipe", "shell", "watch", "resume"),

@@ -1,0 +1,156 @@
+"""Whole trees of the workspace, a piece at a time: no call takes long, however much a program piles up."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import errno
+import os
+import stat
+
+from . import files
+
+MAX_DEPTH = 32  # what a path may have (core/project.py); what lies deeper is not listed
+
+
+def listing(after, most):
+    """([entry], cursor): what comes behind the path ``after`` (None: from the beginning), sorted name by
+    name, a folder before what is in it.
+
+    An entry is {path, size, mtime_ms, folder, executable}.  At most ``most`` are looked at; the cursor is the
+    ``after`` of the next call, None at the end.  Nothing is kept between calls: a tree that changes meanwhile
+    costs no more than its own changes.
+    """
+    found = []
+    looked, last = 0, after
+    levels = []  # (descriptor, names still to look at, the next one last, path with a slash behind)
+    try:
+        _descend(levels, [] if after is None else after.split("/"))
+        while levels:
+            folder, names, prefix = levels[-1]
+            if not names:
+                os.close(levels.pop()[0])
+                continue
+            if looked >= most:
+                return found, last
+            name = names.pop()
+            if files.hidden(name):
+                continue
+            looked += 1
+            last = prefix + name
+            with contextlib.suppress(OSError):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not _take(found, last, status) or not stat.S_ISDIR(status.st_mode):
+                    continue
+                if len(levels) < MAX_DEPTH:
+                    looked += 1
+                    _enter(levels, os.open(name, files.FOLDER, dir_fd=folder), last + "/", "")
+        return found, None
+    finally:
+        for level in levels:
+            os.close(level[0])
+
+
+def _descend(levels, parts):
+    """To where the last call stopped, as far as that is still there."""
+    folder, prefix = os.open(files.WORKSPACE, files.FOLDER), ""
+    for part in parts[:MAX_DEPTH]:
+        _enter(levels, folder, prefix, part)
+        try:
+            folder = os.open(part, files.FOLDER, dir_fd=folder)
+        except OSError:
+            return
+        prefix += part + "/"
+    if len(levels) < MAX_DEPTH:
+        _enter(levels, folder, prefix, "")
+    else:
+        os.close(folder)
+
+
+def _enter(levels, folder, prefix, after):
+    levels.append((folder, [], prefix))  # its descriptor is closed with the others from here on
+    names = sorted(os.listdir(folder))
+    levels[-1] = (folder, names[bisect.bisect_right(names, after) :][::-1], prefix)
+
+
+def _take(found, path, status):
+    """Whether it is something that has a name that can be told."""
+    folder = stat.S_ISDIR(status.st_mode)
+    if not folder and not stat.S_ISREG(status.st_mode):
+        return False
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    found.append(
+        {
+            "path": path,
+            "size": 0 if folder else status.st_size,
+            "mtime_ms": status.st_mtime_ns // 1_000_000,
+            "folder": folder,
+            "executable": not folder and bool(status.st_mode & 0o100),
+        }
+    )
+    return True
+
+
+def remove(path, most):
+    """(how many were removed, whether there is more): the file, or the folder with all in it; at most
+    ``most`` in one call.  A link goes, what it leads to stays."""
+    with files.folder_of(path, make=False) as (folder, name):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=folder)
+            return 1, False
+        top = os.open(name, files.FOLDER, dir_fd=folder)
+        try:
+            count = _empty(top, most)
+        finally:
+            os.close(top)
+        if count < most:
+            gone = _rmdir(name, folder)
+            return count + gone, not gone
+        return count, True
+
+
+def _empty(top, most):
+    """Removes at most ``most`` below ``top``; how many."""
+    count = 0
+    levels = [(os.dup(top), os.listdir(top), None)]
+    try:
+        while levels and count < most:
+            folder, names, own = levels[-1]
+            if not names:
+                levels.pop()
+                os.close(folder)
+                if levels:
+                    count += _rmdir(own, levels[-1][0])
+                continue
+            name = names.pop()
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=folder)
+                    count += 1
+                elif len(levels) < MAX_DEPTH:
+                    inner = os.open(name, files.FOLDER, dir_fd=folder)
+                    levels.append((inner, [], name))
+                    levels[-1] = (inner, os.listdir(inner), name)
+                else:
+                    # Too deep to hold every folder on the way open: it goes on from the top.
+                    near = files.temporary()
+                    os.rename(name, near, src_dir_fd=folder, dst_dir_fd=top)
+                    levels[0][1].append(near)
+                    count += 1
+        return count
+    finally:
+        for level in levels:
+            os.close(level[0])
+
+
+def _rmdir(name, folder):
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return 0  # a program goes on writing into it
+    return 1

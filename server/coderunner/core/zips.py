@@ -1,0 +1,181 @@
+"""Zip archives of strangers, read strictly: by their directory, each file's place and size held against it.
+
+Python's own reader makes an object of every entry before anybody can say that there are too many.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from coderunner.core.members import PIECE, Member
+from coderunner.errors import BadArchive, TooManyFiles
+
+_END = struct.Struct("<4s4H2LH")
+_END64_PLACE = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_ENCRYPTED, _UTF8 = 0x1, 0x800
+_STORED, _DEFLATED = 0, 8
+_UNIX = 3
+_SATURATED = 0xFFFFFFFF
+MAX_EXTRA = 2048  # of an entry: name, extra fields and comment beyond this are no honest project's
+
+
+def zip_members(file: BinaryIO, *, most: int) -> Iterator[Member]:
+    """In the directory's order. Raises BadArchive, and TooManyFiles beyond ``most`` entries."""
+    size = file.seek(0, 2)
+    at, length, count = _directory(file, size)
+    if count > most or length > most * (_ENTRY.size + MAX_EXTRA):
+        raise TooManyFiles(f"the archive holds {count} entries; at most {most} are read")
+    file.seek(at)
+    directory = file.read(length)
+    packed = position = 0
+    while position + _ENTRY.size <= len(directory):
+        entry, position = _Entry.read(directory, position)
+        packed += entry.packed
+        if packed > size or entry.at > size:
+            raise BadArchive("the zip's files overlap each other, or lie outside of it")
+        yield Member(
+            path=entry.name.rstrip("/"),
+            size=0 if entry.folder else entry.size,
+            folder=entry.folder,
+            plain=entry.plain,
+            executable=entry.executable,
+            content=iter(()) if entry.folder else _content(file, entry),
+        )
+
+
+def _directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
+    """(offset, length, entries) of the directory."""
+    begin = max(0, size - _END.size - 0xFFFF)
+    file.seek(begin)
+    tail = file.read()
+    found = tail.rfind(b"PK\x05\x06")
+    if found < 0 or len(tail) - found < _END.size:
+        raise BadArchive("this is not a zip, or its end is missing")
+    _, _, _, _, count, length, at, _ = _END.unpack_from(tail, found)
+    if at == _SATURATED or count == 0xFFFF or length == _SATURATED:
+        place = begin + found - _END64_PLACE.size
+        at, length, count = _directory64(file, place)
+    if at + length > size:
+        raise BadArchive("the zip is damaged: its directory lies outside of it")
+    return at, length, count
+
+
+def _directory64(file: BinaryIO, place: int) -> tuple[int, int, int]:
+    try:
+        file.seek(max(0, place))
+        mark, _, at, _ = _END64_PLACE.unpack(file.read(_END64_PLACE.size))
+        file.seek(at)
+        fields = _END64.unpack(file.read(_END64.size))
+    except (struct.error, OSError, OverflowError, ValueError):
+        raise BadArchive("the zip is damaged: its directory cannot be found") from None
+    if mark != b"PK\x06\x07" or fields[0] != b"PK\x06\x06":
+        raise BadArchive("the zip is damaged: its directory cannot be found")
+    return fields[9], fields[8], fields[7]
+
+
+class _Entry:
+    """A line of the directory."""
+
+    __slots__ = ("at", "crc", "executable", "folder", "method", "name", "packed", "plain", "size")
+
+    def __init__(self, fields: tuple[int, ...], made_by: int, mode: int, name: str) -> None:
+        self.method, self.crc, self.packed, self.size, self.at = fields
+        self.name = name
+        kind = stat.S_IFMT(mode) if made_by == _UNIX else 0
+        self.folder = name.endswith("/") or kind == stat.S_IFDIR
+        self.plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+        self.executable = made_by == _UNIX and bool(mode & 0o100)
+
+    @classmethod
+    def read(cls, directory: bytes, position: int) -> tuple[_Entry, int]:
+        (mark, made_by, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length,
+         _, _, attributes, at) = _ENTRY.unpack_from(directory, position)  # fmt: skip
+        if mark != b"PK\x01\x02":
+            raise BadArchive("the zip is damaged: an entry of its directory cannot be read")
+        start = position + _ENTRY.size
+        raw = directory[start : start + name_length]
+        extra = directory[start + name_length : start + name_length + extra_length]
+        name = _text(raw, flags)
+        if flags & _ENCRYPTED:
+            raise BadArchive(f"{name[:60]!a} is encrypted; pack it without a password")
+        if method not in (_STORED, _DEFLATED):
+            raise BadArchive(f"{name[:60]!a} is packed by method {method}; only deflate is read")
+        size, packed, at = _wide(extra, size, packed, at)
+        entry = cls((method, crc, packed, size, at), made_by >> 8, attributes >> 16, name)
+        return entry, start + name_length + extra_length + comment_length
+
+
+def _wide(extra: bytes, *values: int) -> list[int]:
+    """Values that did not fit into their fields stand in an extra field, in this order."""
+    found = list(values)
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if kind == 1:
+            wide = list(struct.iter_unpack("<Q", extra[4 : 4 + length // 8 * 8]))
+            for index, value in enumerate(values):
+                if value == _SATURATED and wide:
+                    (found[index],) = wide.pop(0)
+        extra = extra[4 + length :]
+    return found
+
+
+def _text(raw: bytes, flags: int) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        if flags & _UTF8:
+            raise BadArchive(f"the zip holds a name that is not UTF-8: {raw[:60]!a}") from None
+        return raw.decode("cp437")
+
+
+def _content(file: BinaryIO, entry: _Entry) -> Iterator[bytes]:
+    """Exactly the bytes that the directory promises, or BadArchive."""
+    file.seek(entry.at)
+    local = file.read(_LOCAL.size)
+    if len(local) < _LOCAL.size or local[:4] != b"PK\x03\x04":
+        raise BadArchive(f"the zip is damaged: {entry.name[:60]!a} is not where it should be")
+    name_length, extra_length = _LOCAL.unpack(local)[9:]
+    place = entry.at + _LOCAL.size + name_length + extra_length
+    check = size = 0
+    for data in _unpacked(file, entry, place):
+        size += len(data)
+        if size > entry.size:
+            raise BadArchive(f"{entry.name[:60]!a} is larger than the zip's directory says")
+        check = zlib.crc32(data, check)
+        yield data
+    if size != entry.size or check != entry.crc:
+        raise BadArchive(f"the zip is damaged: {entry.name[:60]!a} is not what its checksum says")
+
+
+def _unpacked(file: BinaryIO, entry: _Entry, place: int) -> Iterator[bytes]:
+    left = entry.packed
+    unpacker = zlib.decompressobj(wbits=-15) if entry.method == _DEFLATED else None
+    more = False  # the last piece was full: the unpacker may hold back some of what it has read
+    while left or more or (unpacker and unpacker.unconsumed_tail):
+        packed = unpacker.unconsumed_tail if unpacker else b""
+        if not packed and not more:
+            file.seek(place)  # others may have read in between
+            packed = file.read(min(left, PIECE))
+            if not packed:
+                raise BadArchive("the zip ends in the middle of a file")
+            left -= len(packed)
+            place += len(packed)
+        if unpacker is None:
+            yield packed
+            continue
+        try:
+            data = unpacker.decompress(packed, PIECE)
+        except zlib.error:
+            raise BadArchive(f"the zip is damaged: {entry.name[:60]!a} cannot be unpacked") from None
+        more = len(data) == PIECE
+        if data:
+            yield data
+        if unpacker.eof:
+            return

@@ -1,0 +1,201 @@
+"""A session's files, through its agent and as its own user: nothing a program plants leads out of them.
+
+Each call to the agent is small, so that it never keeps a program or a keystroke waiting, and only a few are
+under way at a time.  What the agent answers is a stranger's word, and checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from coderunner.core.members import PIECE
+from coderunner.core.project import check_path
+from coderunner.core.shapes import MAX_OFFSET
+from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge
+from coderunner.sessions.container import Container
+from coderunner.sessions.reports import number
+
+log = logging.getLogger(__name__)
+
+MAX_ENTRIES = 8192  # what a workspace has inodes for
+LIST_PIECE = 256  # entries that the agent looks at in one call
+REMOVE_PIECE = 256
+MAX_REMOVALS = 400  # calls: as many as a full workspace takes, and as many again
+MAX_CALLS = 4
+MAX_REQUESTS = 16
+MEND_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder; ``path`` is a plain one, as `check_path` passes it."""
+
+    path: str
+    size: int
+    mtime_ms: int
+    folder: bool
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """``size``, ``mtime_ns``: of the whole file at this moment."""
+
+    data: bytes
+    size: int
+    mtime_ns: int
+
+
+class Files:
+    """All raise AgentLost when the container is gone, BadPath, and FilesFailed with what the system said."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._calls = asyncio.Semaphore(MAX_CALLS)
+        self._requests = 0
+        self._uploads = itertools.count(1)
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """Around everything that one request does.  Raises FilesBusy."""
+        if self._requests >= MAX_REQUESTS:
+            raise FilesBusy(retry_after_ms=1000)
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    async def listing(self) -> tuple[list[Entry], bool]:
+        """(entries, whether all), sorted name by name, a folder before what is in it.
+
+        What has a name that no other machine could take is not among them.
+        """
+        found: list[Entry] = []
+        cursor: str | None = None
+        for _ in range(2 * MAX_ENTRIES // LIST_PIECE):
+            reply, _ = await self._again("list", after=cursor, most=LIST_PIECE)
+            found += _entries(reply)
+            cursor = reply.get("next")
+            if cursor is None:
+                return found[:MAX_ENTRIES], len(found) <= MAX_ENTRIES
+            if type(cursor) is not str or len(found) > MAX_ENTRIES:
+                break
+        return found[:MAX_ENTRIES], False
+
+    async def read(self, path: str, offset: int = 0, most: int = PIECE) -> Piece:
+        """Raises NoFile."""
+        reply, data = await self._again("read", path=check_path(path), offset=offset, most=min(most, PIECE))
+        try:
+            size, mtime = number(reply, "size", 0, MAX_OFFSET), number(reply, "mtime_ns", -(2**63), 2**63)
+        except ValueError as error:
+            raise FilesFailed(f"the agent broke its protocol: {error}") from None
+        return Piece(data[:most], size, mtime)
+
+    async def pieces(self, path: str, begin: Piece, offset: int, end: int) -> AsyncIterator[bytes]:
+        """What lies from ``offset`` (where ``begin`` was read) to ``end``; less where the file has shrunk."""
+        piece = begin
+        while offset < end and piece.data:
+            data = piece.data[: end - offset]
+            offset += len(data)
+            yield data
+            if offset < end:
+                piece = await self.read(path, offset, end - offset)
+
+    # --- changing ----------------------------------------------------------------------------------------
+
+    async def write(
+        self, path: str, content: AsyncIterator[bytes], *, most: int, executable: bool = False
+    ) -> int:
+        """A whole file, which replaces the old one when all of it is there; its size.
+
+        Raises FileTooLarge, WorkspaceFull, FileExists where it is a folder.
+        """
+        upload, size = next(self._uploads), 0
+        waiting = b""
+        common = {"upload": upload, "path": check_path(path), "executable": executable}
+        try:
+            async for data in content:
+                waiting += data
+                if size + len(waiting) > most:
+                    raise FileTooLarge(f"{path!a} has more than {most} bytes")
+                while len(waiting) > PIECE:
+                    await self._call("put", waiting[:PIECE], **common, offset=size, last=False)
+                    size += PIECE
+                    waiting = waiting[PIECE:]
+            await self._call("put", waiting, **common, offset=size, last=True)
+            return size + len(waiting)
+        except BaseException:
+            self._container.link.cast("drop", upload=upload)
+            raise
+
+    async def rename(self, path: str, to: str) -> None:
+        """Raises NoFile, FileExists."""
+        await self._call("rename", path=check_path(path), to=check_path(to))
+
+    async def remove(self, path: str) -> int:
+        """A file, or a folder with everything in it; how many went.  Raises NoFile."""
+        count = 0
+        for _ in range(MAX_REMOVALS):
+            reply, _ = await self._call("remove", path=check_path(path), most=REMOVE_PIECE)
+            removed = reply.get("removed")
+            count += removed if type(removed) is int and 0 <= removed <= REMOVE_PIECE + 1 else 0
+            if not reply.get("more"):
+                return count
+        raise FilesFailed(f"{path!a} fills up again while it is being deleted; stop the program that writes")
+
+    async def make_folder(self, path: str) -> None:
+        """With those above it; one that is there already is fine.  Raises FileExists for a file."""
+        await self._call("folder", path=check_path(path))
+
+    # --- the agent ---------------------------------------------------------------------------------------
+
+    async def _call(self, op: str, raw: bytes = b"", **body: Any) -> tuple[dict[str, Any], bytes]:
+        async with self._calls:
+            await self._linked()
+            return await self._container.link.call(op, raw, **body)
+
+    async def _again(self, op: str, **body: Any) -> tuple[dict[str, Any], bytes]:
+        """What changes nothing is asked again when the stream broke beneath it."""
+        link = self._container.link
+        try:
+            return await self._call(op, **body)
+        except AgentLost:
+            if not link.closed.done():
+                raise
+            return await self._call(op, **body)
+
+    async def _linked(self) -> None:
+        """Until the stream to the agent has been mended, if it is broken."""
+        container = self._container
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MEND_SECONDS):
+                while container.link.closed.done() and not container.gone.done():
+                    await container.changed.wait()
+        if container.gone.done():
+            raise AgentLost("the session's container is gone")
+
+
+def _entries(reply: dict[str, Any]) -> list[Entry]:
+    found = []
+    listed = reply.get("files")
+    for one in listed if isinstance(listed, list) else ():
+        with contextlib.suppress(BadPath, ValueError, TypeError):
+            found.append(
+                Entry(
+                    path=check_path(str(one["path"])),
+                    size=number(one, "size", 0, MAX_OFFSET),
+                    mtime_ms=number(one, "mtime_ms", -MAX_OFFSET, MAX_OFFSET),
+                    folder=one["folder"] is True,
+                    executable=one["executable"] is True,
+                )
+            )
+    return found

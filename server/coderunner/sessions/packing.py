@@ -1,0 +1,199 @@
+"""The workspace as an archive, out and in, read and written file by file.
+
+A file may change while it is read: the archive has what was there when its turn came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import IO, BinaryIO, cast
+
+from coderunner.core.archives import Bounds, Contents, examine, members
+from coderunner.core.members import Member
+from coderunner.errors import BadArchive, BadPath, CodeRunnerError, FilesFailed, NoFile
+from coderunner.sessions.files import Entry, Files, Piece
+
+FORMATS = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
+_GONE = (BadPath, FilesFailed, NoFile)  # what a file may have become since it was listed
+_EARLIEST, _LATEST = 315_619_200_000, 4_000_000_000_000  # a zip knows the years 1980 to 2107
+
+
+@dataclass(slots=True)
+class Unpacked:
+    """What an archive left in the workspace. ``error``: what ended it before its end."""
+
+    written: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    error: CodeRunnerError | None = None
+
+
+# --- out ------------------------------------------------------------------------------------------------
+
+
+async def pack(files: Files, kind: str) -> AsyncIterator[bytes]:
+    """The workspace's files as an archive of a kind of ``FORMATS``, in pieces.  Raises AgentLost.
+
+    Links, pipes and devices are not in it, nor what has a name that another machine could not take.
+    """
+    entries, _ = await files.listing()
+    if kind == "zip":
+        packed = _zip(files, entries)
+    elif kind == "tar":
+        packed = _tar(files, entries)
+    else:
+        packed = _gzip(_tar(files, entries))
+    async for piece in packed:
+        yield piece
+
+
+class _Sink:
+    """Where the archive is written to, piece by piece; a zip needs no seeking."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._data += data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def take(self) -> bytes:
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
+
+async def _zip(files: Files, entries: list[Entry]) -> AsyncIterator[bytes]:
+    sink = _Sink()
+    with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
+        for entry in entries:
+            information = zipfile.ZipInfo(entry.path, _moment(entry.mtime_ms))
+            information.compress_type = zipfile.ZIP_DEFLATED
+            information.external_attr = (0o100755 if entry.executable else 0o100644) << 16
+            if entry.folder:
+                information.filename += "/"
+                information.external_attr = 0o40755 << 16 | 0x10
+                whole.writestr(information, b"")
+                continue
+            begin = await _begin(files, entry)
+            if begin is None:
+                continue
+            with whole.open(information, "w", force_zip64=True) as member:
+                async for data in _content(files, entry, begin):
+                    member.write(data)
+                    yield sink.take()
+    yield sink.take()
+
+
+def _moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:
+    """A program may set any."""
+    if not _EARLIEST <= milliseconds <= _LATEST:
+        return (1980, 1, 1, 0, 0, 0)
+    moment = time.gmtime(milliseconds / 1000)
+    return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
+
+
+async def _tar(files: Files, entries: list[Entry]) -> AsyncIterator[bytes]:
+    for entry in entries:
+        information = tarfile.TarInfo(entry.path)
+        information.mtime = max(0, entry.mtime_ms // 1000)
+        information.mode = 0o755 if entry.folder or entry.executable else 0o644
+        if entry.folder:
+            information.type = tarfile.DIRTYPE
+            yield information.tobuf(tarfile.PAX_FORMAT)
+            continue
+        begin = await _begin(files, entry)
+        if begin is None:
+            continue
+        # The header says the size before the content is read: it is kept, whatever the file becomes.
+        information.size = left = begin.size
+        yield information.tobuf(tarfile.PAX_FORMAT)
+        async for data in _content(files, entry, begin):
+            left -= len(data)
+            yield data
+        while left:
+            left -= (piece := min(left, 65536))
+            yield bytes(piece)
+        yield bytes(-information.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+async def _gzip(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    packer = zlib.compressobj(1, wbits=31)
+    async for data in packed:
+        piece = packer.compress(data)
+        if piece:
+            yield piece
+    yield packer.flush()
+
+
+async def _begin(files: Files, entry: Entry) -> Piece | None:
+    try:
+        return await files.read(entry.path)
+    except _GONE:
+        return None
+
+
+async def _content(files: Files, entry: Entry, begin: Piece) -> AsyncIterator[bytes]:
+    """As many bytes as the file had at its beginning, fewer where it is gone or has shrunk."""
+    try:
+        async for data in files.pieces(entry.path, begin, 0, begin.size):
+            yield data
+    except _GONE:
+        return
+
+
+# --- in -------------------------------------------------------------------------------------------------
+
+
+async def unpack(files: Files, archive: BinaryIO, bounds: Bounds, into: str = "") -> Unpacked:
+    """Writes an archive's files into the workspace, below ``into``.
+
+    All of it is examined before anything is written.  Raises BadArchive, BadPath, FileTooLarge,
+    TooManyFiles: nothing was written.  What fails later is in the answer, beside what was written until then.
+    """
+    contents = await asyncio.to_thread(_examined, archive, bounds, into)
+    done = Unpacked(left_out=list(contents.left_out))
+    try:
+        for folder in contents.folders:
+            await files.make_folder(folder)
+            done.folders.append(folder)
+        found = members(archive, bounds, into)
+        while (member := await asyncio.to_thread(_next, found)) is not None:
+            if member.plain and not member.folder:
+                await files.write(
+                    member.path,
+                    _pieces(member.content),
+                    most=bounds.max_file_bytes,
+                    executable=member.executable,
+                )
+                done.written.append(member.path)
+    except CodeRunnerError as error:
+        done.error = error
+    return done
+
+
+def _examined(archive: BinaryIO, bounds: Bounds, into: str) -> Contents:
+    try:
+        return examine(archive, bounds, into)
+    except (ValueError, OverflowError, io.UnsupportedOperation) as error:
+        raise BadArchive(f"the archive cannot be read: {error}") from None
+
+
+def _next(found: Iterator[Member]) -> Member | None:
+    return next(found, None)
+
+
+async def _pieces(content: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (data := await asyncio.to_thread(next, content, None)) is not None:
+        yield data

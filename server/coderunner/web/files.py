@@ -1,0 +1,242 @@
+"""The workspace of a live session over HTTP; the session's token is the bearer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import orjson
+from aiohttp import web
+
+from coderunner.core.archives import Bounds
+from coderunner.core.project import check_path
+from coderunner.errors import BadMessage, FileTooLarge, NotAllowed
+from coderunner.sessions import packing
+from coderunner.sessions.session import Session
+from coderunner.web import guard
+from coderunner.web.keys import PARTS
+from coderunner.web.replies import json_reply
+
+BODY_SECONDS = 30.0  # in which at least some of a body must come
+WRITE_SECONDS = 60.0  # in which a client must take a piece of an answer
+IN_MEMORY = 1024 * 1024
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def session_of(request: web.Request, *, control: bool = False) -> Session:
+    """Raises NoSession, always the same, for whatever does not fit; NotAllowed for a token that may not."""
+    name, token = request.match_info["session"], guard.bearer(request)
+    session, role = request.app[PARTS].registry.find(name, token)
+    if control and role != "control":
+        raise NotAllowed("this token only allows to look")
+    return session
+
+
+def _path(request: web.Request) -> str:
+    return check_path(request.match_info["path"])
+
+
+# --- looking --------------------------------------------------------------------------------------------
+
+
+async def listing(request: web.Request) -> web.Response:
+    """All files and folders, sorted; `complete` is false where there are more than are told."""
+    session = session_of(request)
+    with session.files.request():
+        entries, complete = await session.files.listing()
+    return json_reply({"files": [asdict(entry) for entry in entries], "complete": complete})
+
+
+async def read(request: web.Request) -> web.StreamResponse:
+    """A file's bytes, or the part of them that `Range` asks for."""
+    session, path = session_of(request), _path(request)
+    name = quote(path.rpartition("/")[2])
+    return await send_file(
+        request,
+        session,
+        path,
+        {
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+async def send_file(
+    request: web.Request, session: Session, path: str, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Raises NoFile, BadPath, FilesFailed."""
+    with session.files.request():
+        begin = await session.files.read(path)
+        span = _span(request.headers.get("Range", ""), begin.size)
+        headers["Accept-Ranges"] = "bytes"
+        if span is None:
+            headers["Content-Range"] = f"bytes */{begin.size}"
+            return web.Response(status=416, headers={"Content-Range": headers["Content-Range"]})
+        offset, end, whole = span
+        if not whole:
+            headers["Content-Range"] = f"bytes {offset}-{end - 1}/{begin.size}"
+        response = web.StreamResponse(status=200 if whole else 206, headers=headers)
+        response.content_length = end - offset
+        if offset and request.method != "HEAD":
+            begin = await session.files.read(path, offset, end - offset)
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        async for data in session.files.pieces(path, begin, offset, end):
+            await _send(response, data)
+            offset += len(data)
+        if offset < end:
+            response.force_close()  # it has shrunk meanwhile: an end that is none
+            if request.transport is not None:
+                request.transport.abort()
+        else:
+            await response.write_eof()
+        return response
+
+
+def _span(header: str, size: int) -> tuple[int, int, bool] | None:
+    """(offset, end, whether it is the whole); None where nothing of it is there.  Of several: the whole."""
+    found = _RANGE.fullmatch(header.replace(" ", ""))
+    if not found or not any(found.groups()):
+        return 0, size, True
+    first, last = found.groups()
+    if not first:
+        offset, end = max(0, size - int(last)), size
+    else:
+        offset, end = int(first), min(size, int(last) + 1) if last else size
+    return (offset, end, False) if offset < end else None
+
+
+async def _send(response: web.StreamResponse, data: bytes) -> None:
+    """A client that takes nothing for a long time is let go."""
+    async with asyncio.timeout(WRITE_SECONDS):
+        await response.write(data)
+
+
+# --- changing -------------------------------------------------------------------------------------------
+
+
+async def write(request: web.Request) -> web.Response:
+    """The body becomes the file, at once and as a whole, when all of it is there."""
+    session, path = session_of(request, control=True), _path(request)
+    most = request.app[PARTS].settings.max_file_size
+    if (request.content_length or 0) > most:
+        raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {most}")
+    with session.files.request():
+        size = await session.files.write(path, _body(request), most=most)
+    return json_reply({"path": path, "size": size})
+
+
+async def rename(request: web.Request) -> web.Response:
+    """`{"path": "new/name"}`: moves a file or a folder; never over something that is there."""
+    session, path = session_of(request, control=True), _path(request)
+    to = (await _document(request)).get("path")
+    if type(to) is not str:
+        raise BadMessage("path is missing: where it is to be moved")
+    with session.files.request():
+        await session.files.rename(path, check_path(to))
+    return json_reply({"path": to})
+
+
+async def remove(request: web.Request) -> web.Response:
+    """A file, or a folder with everything in it."""
+    session, path = session_of(request, control=True), _path(request)
+    with session.files.request():
+        count = await session.files.remove(path)
+    return json_reply({"removed": count})
+
+
+async def make_folder(request: web.Request) -> web.Response:
+    """`{"folder": true}`: with those above it; one that is there already is fine."""
+    session, path = session_of(request, control=True), _path(request)
+    if (await _document(request)).get("folder") is not True:
+        raise BadMessage('what to make is missing: {"folder": true}')
+    with session.files.request():
+        await session.files.make_folder(path)
+    return json_reply({"path": path}, 201)
+
+
+async def _document(request: web.Request) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            document = orjson.loads(await request.read())
+    except orjson.JSONDecodeError:
+        raise BadMessage("the body must be a JSON object") from None
+    if not isinstance(document, dict):
+        raise BadMessage("the body must be a JSON object")
+    return document
+
+
+async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    while True:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await request.content.readany()
+        if not data:
+            return
+        yield data
+
+
+# --- all at once ----------------------------------------------------------------------------------------
+
+
+async def download(request: web.Request) -> web.StreamResponse:
+    """The whole workspace as an archive: `format` is zip, tar or tar.gz."""
+    session = session_of(request)
+    kind = request.query.get("format", "zip")
+    if kind not in packing.FORMATS:
+        raise BadMessage(f"format must be one of {', '.join(packing.FORMATS)}")
+    name = f"{session.language.name}-project.{kind}"
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": packing.FORMATS[kind],
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+        }
+    )
+    with session.files.request():
+        await response.prepare(request)
+        async for piece in packing.pack(session.files, kind):
+            await _send(response, piece)
+    await response.write_eof()
+    return response
+
+
+async def upload(request: web.Request) -> web.Response:
+    """Unpacks a zip, a tar or a gzipped tar into the workspace, below `into` where that is given."""
+    session = session_of(request, control=True)
+    settings = request.app[PARTS].settings
+    into = request.query.get("into", "").strip("/")
+    if into:
+        check_path(into)
+    bounds = Bounds(
+        settings.max_files_per_session, settings.max_file_size, session.limits.workspace_bytes
+    )
+    with session.files.request(), tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
+        await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]
+        done = await packing.unpack(session.files, archive, bounds, into)  # type: ignore[arg-type]
+    document: dict[str, Any] = {
+        "written": done.written, "folders": done.folders, "left_out": done.left_out
+    }  # fmt: skip
+    if done.error is not None:
+        done.error.message += f"; {len(done.written)} files of the archive were written before"
+        done.error.details = document
+        raise done.error
+    return json_reply(document)
+
+
+async def _spool(request: web.Request, archive: BinaryIO, most: int) -> None:
+    size = 0
+    if (request.content_length or 0) > most:
+        raise FileTooLarge(f"the archive has {request.content_length} bytes; send at most {most}")
+    async for data in _body(request):
+        size += len(data)
+        if size > most:
+            raise FileTooLarge(f"the archive has more than {most} bytes")
+        archive.write(data)
