@@ -12,7 +12,6 @@ from tests.harness import Server, running_server
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("languages")
-    with running_server(
-        folder, ready=(), LANGUAGES="", WARM_MAX="3", SESSIONS_PER_ADDRESS="0", LOG_LEVEL="info"
-    ) as one:
+    settings = {"LANGUAGES": "", "WARM_MAX": "4", "SESSIONS_PER_ADDRESS": "0", "LOG_LEVEL": "info"}
+    with running_server(folder, ready=("sqlite", "postgresql"), **settings) as one:
         yield one

@@ -1,0 +1,1 @@
+SELECT word, length(word) FROM (VALUES ('Grüße'), ('Привет'), ('こんにちは'), ('🙂')) AS words (word);

@@ -1,0 +1,2 @@
+SELECT 'leaving with 7' AS moment;
+.exit 7
