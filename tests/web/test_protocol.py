@@ -194,7 +194,7 @@ class TestHostileFiles:
             code = "f=open('big','wb')\ntry:\n    while True: f.write(b'x'*65536)\nexcept OSError: pass"
             assert (await client.result(1, code)).exit.limits_hit == ("disk",)
             await client.send(m.Run(2, "pipe", files=(m.File("main.py", b"print(1)" * 50_000),)))
-            assert "room" in (await client.error("files_failed")).message
+            assert "room" in (await client.error("workspace_full")).message
 
 
 class TestLimitsOfASession:

@@ -409,6 +409,7 @@ class Channel:
         return {
             "channel": self.number,
             "mode": self.spec["mode"],
+            "kind": self.spec.get("kind", "run"),
             "phase": self.phase,
             "phase_offset": self.phase_offset,
             "run_offset": self.run_offset,

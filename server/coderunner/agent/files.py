@@ -225,9 +225,9 @@ def make_folder(path):
 
 
 def rename(path, to):
-    """Never over something that is there; a link is renamed, not followed."""
+    """Never over something that is there; a link is renamed, not followed.  The status of what was moved."""
     with folder_of(path, make=False) as (folder, name):
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         with folder_of(to, make=True) as (target, new):
             try:
                 kernel.rename(folder, name, target, new)
@@ -235,3 +235,4 @@ def rename(path, to):
                 if error.errno == errno.EINVAL:
                     raise FilesError("bad_path", f"{path!r} cannot be moved into itself") from None
                 raise
+        return status

@@ -42,6 +42,8 @@ OUTPUT = 17  # channel, stream, offset, bytes of the program
 IN_ACK = 18  # channel, offset
 STATE = 19  # json: a channel's whole state, absolute
 REPLY = 20  # message: {"id", ...} and raw bytes
+WORKSPACE = 22  # offset = revision: files have changed
+ARTIFACT = 23  # channel; json: {path, size} of a file that its program made, or {more: true}
 REFUSED = 21  # the attach's generation is not above `offset`, the one in force
 
 FLOW_BODY = struct.Struct(">QB")  # credit (send output below this offset), flags

@@ -17,12 +17,15 @@ import signal
 import time
 
 from . import VERSION, files, flow, folders, frames, kernel, tree
-from .channel import Channel
+from .artifacts import Ledger
+from .channel import EXITED, Channel
 from .service import Service
+from .watch import Watcher
 
 FLOOD_SECONDS = 0.001
 READS = 16  # a terminal gives at most 4 KiB at a time
 DEAF_SECONDS = 1.0
+NEWS = 32  # artifacts told at once
 MAX_ENDED = 32  # ended channels that are kept, however little they hold
 _IN, _OUT = 0, 1
 _LATER = object()  # an operation that is answered when what it began is done
@@ -44,6 +47,12 @@ class Agent:
         self.service = None
         self._preparing = []  # ids of the calls that wait until the service is ready
         self._uploads = files.Uploads()
+        self._watcher = Watcher(time.monotonic())
+        self._ledger = Ledger()
+        self._told = 0  # the revision of the workspace that the server knows
+        self._watch_due = None  # when to look at the workspace again
+        self._ended_run = None  # the channel that gets what is found of the time before its end
+        self._unlooked = set()  # live channels whose end nobody has looked at the workspace for
         self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
         self._decoder = frames.Decoder()
         self._assembler = frames.Assembler()
@@ -81,6 +90,8 @@ class Agent:
             self._detach()
         moments = [when for channel in self._live() if (when := channel.tick(now)) is not None]
         moments += self._tend_service(now)
+        if self._watch_due is not None:
+            moments.append(self._watch_due)
         if self._attached:
             moments.append(self._heard + flow.SILENCE_SECONDS + 0.05)
         if self._deaf_until is not None:
@@ -117,6 +128,8 @@ class Agent:
             self._reap()
         elif self.service is not None and descriptor == self.service.out:
             self.service.read_log()
+        elif descriptor == self._watcher.descriptor:
+            self._watcher.read(time.monotonic())
         elif descriptor != _OUT:
             channel = self._owner(descriptor)
             if channel is None:
@@ -147,7 +160,36 @@ class Agent:
 
     def _settle(self):
         for channel in self._live():
+            if channel.phase == EXITED and channel.number in self._unlooked:
+                self._look_at_end(channel)
             channel.settle()
+        self._look_around()
+
+    def _look_at_end(self, channel):
+        """What it made last is its own, and told before its end."""
+        self._unlooked.discard(channel.number)
+        self._ended_run = channel.number
+        self._watcher.read(time.monotonic())
+        self._give()
+
+    def _look_around(self):
+        now = time.monotonic()
+        self._watch_due = self._watcher.tick(now, attached=self._attached)
+        self._give()
+        if not self._watcher.looking:
+            self._ended_run = None
+
+    def _give(self):
+        """What was made, to the program that ran then; of several to the one that began last."""
+        if not self._watcher.made:
+            return
+        made = self._watcher.take()
+        runs = [
+            number for number, channel in self.channels.items()
+            if channel.spec.get("kind") == "run" and (channel.phase != EXITED or number == self._ended_run)
+        ]  # fmt: skip
+        for path, size in made.items() if runs else ():
+            self._ledger.add(runs[-1], path, size)
 
     def _drain_wake(self):
         with contextlib.suppress(BlockingIOError):
@@ -184,6 +226,8 @@ class Agent:
             wanted[_IN] = (select.EPOLLIN, None)
         if self._out:
             wanted[_OUT] = (select.EPOLLOUT, None)
+        if self._watcher.wants(time.monotonic()):
+            wanted[self._watcher.descriptor] = (select.EPOLLIN, None)
         if self.service is not None and self.service.wants_log(time.monotonic()):
             wanted[self.service.out] = (select.EPOLLIN, self.service.pid)
         for channel in self._live():
@@ -247,6 +291,14 @@ class Agent:
         if self._beat_due:
             self._beat_due = False
             out += self._encode(frames.BEAT)
+        if self._told != self._watcher.revision:
+            self._told = self._watcher.revision
+            out += self._encode(frames.WORKSPACE, offset=self._told)
+        for number, news in self._ledger.next(NEWS):
+            text = json.dumps(news, separators=(",", ":")).encode()
+            out += self._encode(frames.ARTIFACT, text, channel=number)
+        if self._ledger:
+            return  # the rest of them next: a program's end comes behind all that it made
         numbers = sorted(self.channels)
         now = time.monotonic()
         # Round robin between channels: one that floods does not starve another's echo.
@@ -332,6 +384,8 @@ class Agent:
         self._attached = True
         self._heard = time.monotonic()
         self._hello_due = True
+        self._told = 0
+        self._ledger.repeat()
         for channel in self.channels.values():
             # The server says anew who is there, goes on from what it has, and fetches what is older.
             have = greeting["have"].get(str(channel.number), channel.journal.hi)
@@ -407,7 +461,7 @@ class Agent:
     def _put(self, entries, raw):
         start = 0
         for path, size in entries:
-            files.write(path, raw[start : start + size])
+            self._watcher.own(path, files.write(path, raw[start : start + size]))
             start += size
 
     def _op_run(self, body, raw):
@@ -419,11 +473,14 @@ class Agent:
         if len(self._live()) >= flow.MAX_CHANNELS:
             raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
         forgotten = self._make_room()
+        self._watcher.read(time.monotonic())  # what happened before is not this program's doing
+        self._give()
         self._put(body.get("files", ()), raw)
         channel = Channel(number, body["spec"], time.monotonic(), self._standard_input(body["spec"]))
         channel.controlled = bool(body.get("controlled"))
         channel.credit = flow.WINDOW
         self.channels[number] = channel
+        self._unlooked.add(number)
         return {"state": channel.state(), "existed": False, "forgotten": forgotten}, b""
 
     @staticmethod
@@ -448,6 +505,7 @@ class Agent:
                 ended.remove(channel)
                 forgotten.append(channel.number)
                 self._forgotten.add(channel.number)
+                self._ledger.forget(channel.number)
                 del self.channels[channel.number]
         if held > flow.EXITED_JOURNALS - flow.JOURNAL or len(ended) >= MAX_ENDED:
             raise CallError("channels_busy", "ended channels wait for their output to be read; read it first")
@@ -498,13 +556,15 @@ class Agent:
             last=body["last"],
             executable=body["executable"],
         )
+        if status:
+            self._watcher.own(body["path"], status)
         return {"size": status.st_size if status else None}, b""
 
     def _op_drop(self, body, raw):
         self._uploads.drop(body["upload"])
 
     def _op_rename(self, body, raw):
-        files.rename(body["path"], body["to"])
+        self._watcher.own(body["to"], files.rename(body["path"], body["to"]))
 
     def _op_remove(self, body, raw):
         count, more = folders.remove(body["path"], body["most"])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from coderunner.agent import flow
 from coderunner.core import codec
-from coderunner.core.messages import Gap, InAck, Resized, ServerMessage
+from coderunner.core.messages import Artifact, Gap, InAck, Resized, ServerMessage, Workspace
 from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ class Attachment:
         key: Hashable = next(self._numbers)
         if isinstance(message, InAck | Resized):
             key = (type(message), message.channel)
+        elif isinstance(message, Artifact):
+            key = (Artifact, message.channel, message.path)
+        elif isinstance(message, Workspace):
+            key = Workspace
         self._messages[key] = message
         if len(self._messages) > MESSAGE_LIMIT:
             self.end(_GOING_AWAY, flush=False)

@@ -39,7 +39,8 @@ class Fetched:
 
 class Channels:
     """``all``: by number.  ``touch`` is called when a program's doings count as activity, ``changed`` when
-    a deadline may have moved, ``task`` with work that the session owns."""
+    a deadline may have moved, ``task`` with work that the session owns, ``forgotten`` with a channel's number
+    that is gone for good."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Channels:
         touch: Callable[[], None],
         changed: Callable[[], None],
         task: Callable[[Coroutine[Any, Any, None], str], None],
+        forgotten: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.all: dict[int, Channel] = {}
         self.attachments = Attachments(self.all)
@@ -57,6 +59,7 @@ class Channels:
         self._touch = touch
         self._changed = changed
         self._task = task
+        self._forgotten = forgotten
         self._paces = Paces(self._send_flow)
 
     def __getitem__(self, number: int) -> Channel:
@@ -200,6 +203,7 @@ class Channels:
         for number in forgotten:
             self.all.pop(number, None)
             self._paces.forget(number)
+            self._forgotten(number)
         self.on_state(state)
         if link is not first:
             self._repeat(channel, state)

@@ -114,6 +114,14 @@ class Container:
             self._tenant.on_state(state)
         self.changed.fire()
 
+    def on_workspace(self, revision: int) -> None:
+        if self._tenant is not None:
+            self._tenant.on_workspace(revision)
+
+    def on_artifact(self, channel: int, news: tuple[str, int] | None) -> None:
+        if self._tenant is not None:
+            self._tenant.on_artifact(channel, news)
+
     # --- keeping ---------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ REMOVE_PIECE = 256
 MAX_REMOVALS = 400  # calls: as many as a full workspace takes, and as many again
 MAX_CALLS = 4
 MAX_REQUESTS = 16
+MAX_WAITING = 128  # a page may show as many pictures at once
+WAIT_SECONDS = 20.0
 MEND_SECONDS = 10.0
 
 
@@ -58,19 +60,27 @@ class Files:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._calls = asyncio.Semaphore(MAX_CALLS)
-        self._requests = 0
+        self._requests = asyncio.Semaphore(MAX_REQUESTS)
+        self._waiting = 0
         self._uploads = itertools.count(1)
 
-    @contextlib.contextmanager
-    def request(self) -> Iterator[None]:
-        """Around everything that one request does.  Raises FilesBusy."""
-        if self._requests >= MAX_REQUESTS:
+    @contextlib.asynccontextmanager
+    async def request(self) -> AsyncIterator[None]:
+        """Around everything that one request does; some wait for others.  Raises FilesBusy."""
+        if self._waiting >= MAX_WAITING:
             raise FilesBusy(retry_after_ms=1000)
-        self._requests += 1
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._requests.acquire()
+        except TimeoutError:
+            raise FilesBusy(retry_after_ms=1000) from None
+        finally:
+            self._waiting -= 1
         try:
             yield
         finally:
-            self._requests -= 1
+            self._requests.release()
 
     # --- looking -----------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from coderunner import errors
 from coderunner.agent import flow, frames
 from coderunner.core.shapes import MAX_OFFSET
 from coderunner.errors import AgentLost, EngineError, FilesFailed
-from coderunner.sessions.reports import read_hello, read_json, read_state
+from coderunner.sessions.reports import read_artifact, read_hello, read_json, read_state
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ OUTBOX_LIMIT = 2 * frames.MAX_MESSAGE + flow.MAX_CHANNELS * flow.INPUT_WINDOW
 ATTACH_SECONDS = 10.0
 CALL_SECONDS = 10.0
 SILENCE_SECONDS = 10.0
-EARLY_FRAMES = 128  # what an agent may say of its channels before anybody listens
+EARLY_BYTES = 4 * 1024 * 1024  # what an agent may say of its channels before anybody listens
 MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
 MAX_TEARS = 1  # frames in one attach whose header checks out and whose payload does not
 
@@ -55,6 +55,8 @@ class Listener(Protocol):
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None: ...
     def on_in_ack(self, channel: int, offset: int) -> None: ...
     def on_state(self, state: dict[str, Any]) -> None: ...
+    def on_workspace(self, revision: int) -> None: ...
+    def on_artifact(self, channel: int, news: tuple[str, int] | None) -> None: ...
 
 
 class AgentLink:
@@ -69,6 +71,8 @@ class AgentLink:
         self.broken = False
         self._listener: Listener | None = None
         self._early: list[frames.Frame] = []
+        self._early_bytes = 0
+        self._revision = 0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stream = stream
         self._generation = 0
@@ -111,6 +115,8 @@ class AgentLink:
         """From now on ``listener`` is told, first of what came behind the greeting."""
         self._listener = listener
         early, self._early = self._early, []
+        if self._revision:
+            listener.on_workspace(self._revision)
         try:
             for frame in early:
                 self._tell(listener, frame)
@@ -259,9 +265,12 @@ class AgentLink:
                     waiting.set_result(message)
         elif self._listener is not None:
             self._tell(self._listener, frame)
-        elif frame.kind in (frames.IN_ACK, frames.STATE):  # output is not due before the first credit
+        elif frame.kind == frames.WORKSPACE:
+            self._revision = frame.offset
+        elif frame.kind in (frames.IN_ACK, frames.STATE, frames.ARTIFACT):  # output is due after a credit
             self._early.append(frame)
-            if len(self._early) > EARLY_FRAMES:
+            self._early_bytes += frames.HEADER_SIZE + len(frame.payload)
+            if self._early_bytes > EARLY_BYTES:
                 raise ValueError("too much said while nobody listens")
 
     @staticmethod
@@ -272,6 +281,12 @@ class AgentLink:
             listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
         elif frame.kind == frames.IN_ACK:
             listener.on_in_ack(frame.channel, frame.offset)
+        elif frame.kind == frames.WORKSPACE:
+            if frame.offset > MAX_OFFSET:
+                raise ValueError("a revision beyond all numbers")
+            listener.on_workspace(frame.offset)
+        elif frame.kind == frames.ARTIFACT:
+            listener.on_artifact(frame.channel, read_artifact(read_json(frame.payload)))
         elif frame.kind == frames.STATE:
             listener.on_state(read_state(read_json(frame.payload)))
 

@@ -46,6 +46,7 @@ def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules
     """Raises BadPath, BadLimit."""
     spec = _spec(message, language, rules.wish(limits, message.limits, limit_rules.RUN_WISHES))
     return spec | {
+        "kind": "run",
         "mode": message.mode,
         "entry": check_path(message.entry or language.entry),
         "args": list(message.args),
@@ -68,6 +69,7 @@ def shell_spec(message: Shell, language: Language, limits: Limits) -> dict[str, 
 
 def _spec(message: Run | Shell, language: Language, limits: Limits) -> dict[str, Any]:
     return {
+        "kind": "shell",
         "mode": "tty",
         "cols": message.cols or COLS,
         "rows": message.rows or ROWS,

@@ -8,6 +8,7 @@ nonce.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import itertools
 import logging
 import time
@@ -19,6 +20,7 @@ from coderunner.core import admission
 from coderunner.core import limits as limit_rules
 from coderunner.core import messages as m
 from coderunner.core.admission import Position, Ticket
+from coderunner.core.capability import capability
 from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
 from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed, Unsupported
@@ -138,6 +140,16 @@ class Registry:
         if role is None:
             raise NoSession()
         return session, role
+
+    def look(self, session_id: str, leave: str) -> Session:
+        """The session whose files an address may show.  NoSession for whatever does not fit."""
+        if self.absent is not None:
+            raise self.absent
+        session = self.sessions.get(session_id)
+        right = capability(self._key, session_id)
+        if not hmac.compare_digest(right.encode(), leave.encode()) or session is None or session.over:
+            raise NoSession()
+        return session
 
     # --- opening ---------------------------------------------------------------------------------------
 
@@ -284,7 +296,13 @@ class Registry:
 
     def _register(self, container: Container, language: Language, record: Record) -> Session:
         session = Session(
-            container, language, record, self._rules, wanted=lambda: self.queue.wanted, on_end=self._ended
+            container,
+            language,
+            record,
+            self._rules,
+            wanted=lambda: self.queue.wanted,
+            on_end=self._ended,
+            leave=capability(self._key, container.session),
         )
         self.sessions[session.id] = session
         return session

@@ -47,6 +47,8 @@ def read_state(value: Any) -> dict[str, Any]:
     number(state, "cols", 1, 65535)
     number(state, "rows", 1, 65535)
     number(state, "wall_ms", 1, MAX_OFFSET)
+    if state.setdefault("kind", "run") not in ("run", "shell"):
+        raise ValueError("state.kind is none")
     if state.get("mode") not in MODES:
         raise ValueError("state.mode is none")
     if state.get("phase") not in PHASES:
@@ -62,6 +64,17 @@ def read_state(value: Any) -> dict[str, Any]:
     if not 0 <= state["input_offset"] - state["in_acked"] <= flow.INPUT_WINDOW:
         raise ValueError("input offsets do not fit each other")
     return state
+
+
+def read_artifact(value: Any) -> tuple[str, int] | None:
+    """(name, size) of a file that a program made, the name as the program chose it; None: there are more
+    than are told.  Raises ValueError."""
+    news = _object(value, "artifact")
+    if news.get("more") is True:
+        return None
+    if type(news.get("path")) is not str:
+        raise ValueError("artifact.path is no text")
+    return news["path"], number(news, "size", 0, MAX_OFFSET)
 
 
 def read_started(reply: dict[str, Any], channel: int) -> tuple[dict[str, Any], list[int]]:

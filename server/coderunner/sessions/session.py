@@ -26,6 +26,7 @@ from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, Patience
 from coderunner.sessions.files import Files
+from coderunner.sessions.makings import Makings
 from coderunner.sessions.programs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.record import Record, digest
 
@@ -42,7 +43,8 @@ class Rules:
 
 
 class Session:
-    """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason."""
+    """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason;
+    ``leave`` is part of the addresses of its files that need no token."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Session:
         *,
         wanted: Callable[[], bool],
         on_end: Callable[[Session, str], Awaitable[None]],
+        leave: str = "",
     ) -> None:
         self.id = container.session
         self.container = container
@@ -66,9 +69,13 @@ class Session:
             touch=self._touch,
             changed=self._look_at_time,
             task=self._task,
+            forgotten=lambda number: self.makings.forget(number),
         )
-        self.files = Files(container)
         self._attachments = self.programs.attachments
+        self.files = Files(container)
+        self.leave = leave
+        self.makings = Makings(self.id, leave, self._attachments)
+        self.revision = 0  # of the workspace
         self._rules = rules
         self._wanted = wanted
         self._on_end = on_end
@@ -105,11 +112,19 @@ class Session:
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
+            self._tell_all(attachment)
         self._attachments.add(attachment)
         self._deadlines.attach()
         self.programs.release_all()
         self._look_at_time()
         return attachment
+
+    def _tell_all(self, attachment: Attachment) -> None:
+        """What was told once, to one that may not have been there."""
+        if self.revision:
+            attachment.post(m.Workspace(self.revision))
+        for made in self.makings:
+            attachment.post(made)
 
     def detach(self, attachment: Attachment) -> None:
         """A socket's end only detaches."""
@@ -188,6 +203,15 @@ class Session:
 
     def on_state(self, state: dict[str, Any]) -> None:
         self.programs.on_state(state)
+
+    def on_workspace(self, revision: int) -> None:
+        if revision > self.revision:
+            self.revision = revision
+            self._attachments.tell(m.Workspace(revision))
+
+    def on_artifact(self, channel: int, news: tuple[str, int] | None) -> None:
+        if channel in self.channels:
+            self.makings.add(channel, news)
 
     def on_attached(self, hello: dict[str, Any]) -> None:
         self.programs.on_attached(hello)

@@ -47,7 +47,7 @@ def _path(request: web.Request) -> str:
 async def listing(request: web.Request) -> web.Response:
     """All files and folders, sorted; `complete` is false where there are more than are told."""
     session = session_of(request)
-    with session.files.request():
+    async with session.files.request():
         entries, complete = await session.files.listing()
     return json_reply({"files": [asdict(entry) for entry in entries], "complete": complete})
 
@@ -72,7 +72,7 @@ async def send_file(
     request: web.Request, session: Session, path: str, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Raises NoFile, BadPath, FilesFailed."""
-    with session.files.request():
+    async with session.files.request():
         begin = await session.files.read(path)
         span = _span(request.headers.get("Range", ""), begin.size)
         headers["Accept-Ranges"] = "bytes"
@@ -129,7 +129,7 @@ async def write(request: web.Request) -> web.Response:
     most = request.app[PARTS].settings.max_file_size
     if (request.content_length or 0) > most:
         raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {most}")
-    with session.files.request():
+    async with session.files.request():
         size = await session.files.write(path, _body(request), most=most)
     return json_reply({"path": path, "size": size})
 
@@ -140,7 +140,7 @@ async def rename(request: web.Request) -> web.Response:
     to = (await _document(request)).get("path")
     if type(to) is not str:
         raise BadMessage("path is missing: where it is to be moved")
-    with session.files.request():
+    async with session.files.request():
         await session.files.rename(path, check_path(to))
     return json_reply({"path": to})
 
@@ -148,7 +148,7 @@ async def rename(request: web.Request) -> web.Response:
 async def remove(request: web.Request) -> web.Response:
     """A file, or a folder with everything in it."""
     session, path = session_of(request, control=True), _path(request)
-    with session.files.request():
+    async with session.files.request():
         count = await session.files.remove(path)
     return json_reply({"removed": count})
 
@@ -158,7 +158,7 @@ async def make_folder(request: web.Request) -> web.Response:
     session, path = session_of(request, control=True), _path(request)
     if (await _document(request)).get("folder") is not True:
         raise BadMessage('what to make is missing: {"folder": true}')
-    with session.files.request():
+    async with session.files.request():
         await session.files.make_folder(path)
     return json_reply({"path": path}, 201)
 
@@ -200,7 +200,7 @@ async def download(request: web.Request) -> web.StreamResponse:
             "Cache-Control": "no-store",
         }
     )
-    with session.files.request():
+    async with session.files.request():
         await response.prepare(request)
         async for piece in packing.pack(session.files, kind):
             await _send(response, piece)
@@ -218,9 +218,10 @@ async def upload(request: web.Request) -> web.Response:
     bounds = Bounds(
         settings.max_files_per_session, settings.max_file_size, session.limits.workspace_bytes
     )
-    with session.files.request(), tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
-        await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]
-        done = await packing.unpack(session.files, archive, bounds, into)  # type: ignore[arg-type]
+    async with session.files.request():
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
+            await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]
+            done = await packing.unpack(session.files, archive, bounds, into)  # type: ignore[arg-type]
     document: dict[str, Any] = {
         "written": done.written, "folders": done.folders, "left_out": done.left_out
     }  # fmt: skip

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -80,6 +81,24 @@ def _trusted(settings: Settings, address: str) -> bool:
         return any(parsed in ipaddress.ip_network(one, strict=False) for one in settings.trusted_proxies)
     except ValueError:
         return False
+
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+
+
+def place(settings: Settings, request: web.BaseRequest, path: str) -> str:
+    """Where a client sees ``path`` of ours, as a source of a content security policy: name, port, and the
+    path below which a proxy has mounted us.  Empty where that cannot be said without a doubt."""
+    host = request.headers.get("Host", "")
+    if not _HOST.fullmatch(host):
+        return ""
+    prefix = ""
+    peer = (request.transport.get_extra_info("peername") if request.transport else None) or ("",)
+    if _trusted(settings, str(peer[0])):
+        prefix = request.headers.get("X-Original-URI", "").partition(path)[0]
+        prefix = prefix if _PREFIX.fullmatch(prefix) else ""
+    return host + prefix + path
 
 
 def offered(request: web.BaseRequest) -> list[str]:

@@ -15,13 +15,14 @@ from coderunner.web.keys import PARTS, SOCKETS, Parts
 from coderunner.web.middleware import add_headers, guard_requests
 from coderunner.web.replies import json_reply
 from coderunner.web.stats import queue_stats
+from coderunner.web.view import view
 from coderunner.web.ws import websocket
 
 # The page's libraries bring their styles as constructed sheets, so that not even styles need an exception.
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
-    "font-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; "
-    "manifest-src 'self'"
+    "font-src 'self'; style-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'"
 )
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
 _DOCUMENTS: web.AppKey[dict[str, Any]] = web.AppKey("documents", dict)
@@ -43,6 +44,7 @@ def application(parts: Parts) -> web.Application:
             web.get("/api/ready", ready),
             web.get("/api/queue-stats", stats),
             web.get("/api/languages", languages),
+            web.get("/view/{session}/{capability}/{path:.+}", view),
             web.get("/api/sessions/{session}/files", files.listing),
             web.get("/api/sessions/{session}/files/{path:.+}", files.read),
             web.put("/api/sessions/{session}/files/{path:.+}", files.write),

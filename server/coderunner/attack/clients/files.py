@@ -152,7 +152,7 @@ async def _place(stage: Stage) -> str:
 @GROUP.case(
     "upload-into-a-full-workspace",
     "an upload, with a workspace that is full",
-    "files_failed, then exited 0: alive",
+    "workspace_full, then exited 0: alive",
 )
 async def _full(stage: Stage) -> str:
     fill = "f=open('big','wb',0)\ntry:\n  while True: f.write(bytes(65536))\nexcept OSError: pass"

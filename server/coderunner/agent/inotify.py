@@ -1,0 +1,70 @@
+"""The kernel's word on changed folders: a thin coat over inotify, which Python's library lacks."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import struct
+import termios
+
+MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
+OVERFLOW, IGNORED, FOLDER = 0x4000, 0x8000, 0x4000_0000
+_ONLY_FOLDERS, _DONT_FOLLOW, _EXCEPT_UNLINKED = 0x100_0000, 0x200_0000, 0x400_0000
+_WANTED = (
+    MODIFY | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
+    | _ONLY_FOLDERS | _DONT_FOLLOW | _EXCEPT_UNLINKED
+)  # fmt: skip
+_EVENT = struct.Struct("iIII")
+READ_SIZE = 65536
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+class Inotify:
+    """OSError where the user has as many of them, or of watches, as the kernel gives."""
+
+    def __init__(self):
+        self.descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+
+    def add(self, path):
+        """The watch's number; the same one for a folder that is watched already."""
+        return _checked(_libc.inotify_add_watch(self.descriptor, os.fsencode(path), _WANTED))
+
+    def remove(self, watch):
+        _libc.inotify_rm_watch(self.descriptor, watch)
+
+    def read(self):
+        """[(watch, mask, name)] of what waits, in order; the last is an OVERFLOW where there was more than is
+        read at once: the rest is dropped, as the kernel does it when its own queue is full."""
+        try:
+            data = os.read(self.descriptor, READ_SIZE)
+        except BlockingIOError:
+            return []
+        found = []
+        at = 0
+        while at < len(data):
+            watch, mask, _, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size
+            found.append((watch, mask, os.fsdecode(data[at : at + length].rstrip(b"\0"))))
+            at += length
+        if len(data) > READ_SIZE // 2 and self._drop():
+            found.append((-1, OVERFLOW, ""))
+        return found
+
+    def _drop(self):
+        """Whether there was something to drop."""
+        waiting = bytearray(4)
+        dropped = False
+        for _ in range(64):  # the kernel's queue is no longer than that
+            fcntl.ioctl(self.descriptor, termios.FIONREAD, waiting)
+            if not any(waiting):
+                break
+            os.read(self.descriptor, READ_SIZE)
+            dropped = True
+        return dropped

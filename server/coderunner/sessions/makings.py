@@ -1,0 +1,59 @@
+"""What a session's programs have made that people want to see: images, tables, pages, by their channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coderunner.agent import artifacts
+from coderunner.core import messages as m
+from coderunner.core.capability import view_url
+from coderunner.core.project import check_path
+from coderunner.errors import BadPath
+from coderunner.sessions.attachments import Attachments
+
+MOST = 512  # of a session; the oldest are forgotten
+
+
+class Makings:
+    """``leave``: what makes the address of a file one that needs no token."""
+
+    def __init__(self, session: str, leave: str, attachments: Attachments) -> None:
+        self._session = session
+        self._leave = leave
+        self._attachments = attachments
+        self._all: dict[tuple[int, str], m.Artifact] = {}
+        self._full: set[int] = set()
+
+    def __iter__(self) -> Iterator[m.Artifact]:
+        return iter(self._all.values())
+
+    def of(self, channel: int) -> list[m.Artifact]:
+        return [one for one in self if one.channel == channel]
+
+    def add(self, channel: int, news: tuple[str, int] | None) -> None:
+        """The agent's word; what it has told before is told again when it changed."""
+        if news is None:
+            if channel not in self._full and len(self._full) < MOST:
+                self._full.add(channel)
+                text = f"program {channel} makes more files than are shown; all are in the workspace"
+                self._attachments.tell(m.Notice("artifact_limit", text))
+            return
+        name, size = news
+        kind = artifacts.kind(name)
+        try:
+            path = check_path(name)
+        except BadPath:
+            return  # a name that no other machine could take
+        if kind is None or ((channel, path) not in self._all and len(self.of(channel)) >= artifacts.MOST):
+            return
+        made = m.Artifact(channel, path, kind, size, view_url(self._session, self._leave, path))
+        self._all.pop((channel, path), None)
+        self._all[channel, path] = made
+        while len(self._all) > MOST:
+            del self._all[next(iter(self._all))]
+        self._attachments.tell(made)
+
+    def forget(self, channel: int) -> None:
+        for key in [one for one in self._all if one[0] == channel]:
+            del self._all[key]
+        self._full.discard(channel)
