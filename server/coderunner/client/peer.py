@@ -182,8 +182,8 @@ class Peer:
 
     def _refusal(self, channel: int) -> str:
         refused = {
-            "bad_path", "files_failed", "no_file", "workspace_full", "start_failed", "channel_limit", "bad_message", "bad_limit",
-            "agent_lost", "container_gone", "not_control",
+            "bad_path", "files_failed", "no_file", "workspace_full", "start_failed", "channel_limit",
+            "bad_message", "bad_limit", "agent_lost", "container_gone", "not_control",
         }  # fmt: skip
         found = [
             one for one in self.messages
