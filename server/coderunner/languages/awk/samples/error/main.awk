@@ -1,0 +1,5 @@
+BEGIN {
+    print "before"
+    print 1 / count
+    print "never"
+}

@@ -1,0 +1,4 @@
+BEGIN {
+    print "leaving with 7"
+    exit 7
+}

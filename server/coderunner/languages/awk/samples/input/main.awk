@@ -1,0 +1,8 @@
+BEGIN {
+    printf "What is your name? "
+}
+
+{
+    print "Hello, " $0 "!"
+    exit
+}

@@ -1,0 +1,3 @@
+console.log "before"
+console.log undefined.name
+console.log "never"

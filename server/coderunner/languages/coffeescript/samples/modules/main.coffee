@@ -1,0 +1,3 @@
+Circle = require "./shapes/circle"
+
+console.log new Circle(2).area().toFixed 3

@@ -1,0 +1,3 @@
+console.log "never"
+if true
+console.log (

@@ -1,0 +1,2 @@
+for word in ["Grüße", "Привет", "こんにちは", "🙂"]
+  console.log "#{word} #{[word...].length}"

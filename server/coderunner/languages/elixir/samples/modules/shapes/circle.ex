@@ -1,0 +1,3 @@
+defmodule Shapes.Circle do
+  def area(radius), do: :math.pi() * radius ** 2
+end

@@ -1,0 +1,3 @@
+IO.puts("never")
+if true do
+  IO.puts("unfinished")

@@ -1,0 +1,3 @@
+for word <- ["Grüße", "Привет", "こんにちは", "🙂"] do
+  IO.puts("#{word} #{String.length(word)}")
+end

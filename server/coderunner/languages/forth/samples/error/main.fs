@@ -1,0 +1,4 @@
+." before" cr
+1 0 / .
+." never" cr
+bye

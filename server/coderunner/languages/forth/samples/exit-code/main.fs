@@ -1,0 +1,2 @@
+." leaving with 7" cr
+7 (bye)

@@ -1,0 +1,2 @@
+: circle-area ( F: radius -- area )
+  fdup f* pi f* ;

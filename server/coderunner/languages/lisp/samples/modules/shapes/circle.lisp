@@ -1,0 +1,2 @@
+(defun circle-area (radius)
+  (* pi radius radius))

@@ -1,0 +1,2 @@
+(when t
+  (format t "never~%")

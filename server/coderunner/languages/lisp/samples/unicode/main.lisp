@@ -1,0 +1,2 @@
+(dolist (word (list "Grüße" "Привет" "こんにちは" "🙂"))
+  (format t "~a ~d~%" word (length word)))

@@ -1,0 +1,3 @@
+let () =
+  print_endline "leaving with 7";
+  exit 7

@@ -1,0 +1,1 @@
+let () = Printf.printf "%.3f\n" (Circle.area 2.0)

@@ -1,0 +1,1 @@
+let area radius = Float.pi *. radius *. radius

@@ -1,0 +1,1 @@
+val area : float -> float

@@ -1,0 +1,2 @@
+printf("leaving with 7\n");
+exit(7);

@@ -1,0 +1,2 @@
+addpath("shapes");
+printf("%.3f\n", circle_area(2));

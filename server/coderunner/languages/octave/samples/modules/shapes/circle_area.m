@@ -1,0 +1,3 @@
+function area = circle_area(radius)
+  area = pi * radius ^ 2;
+end

@@ -1,0 +1,3 @@
+printf("never\n");
+if true
+  printf("unfinished\n"

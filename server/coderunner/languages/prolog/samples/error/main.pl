@@ -1,0 +1,6 @@
+:- initialization(main, main).
+
+main :-
+    writeln("before"),
+    _ is 1 / 0,
+    writeln("never").

@@ -1,0 +1,4 @@
+:- module(circle, [area/2]).
+
+area(Radius, Area) :-
+    Area is pi * Radius ** 2.

@@ -1,0 +1,5 @@
+#lang racket
+
+(displayln "before")
+(displayln (third (list 1 2)))
+(displayln "never")

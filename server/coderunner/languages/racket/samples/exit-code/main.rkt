@@ -1,0 +1,4 @@
+#lang racket
+
+(displayln "leaving with 7")
+(exit 7)

@@ -1,0 +1,6 @@
+#lang racket
+
+(provide circle-area)
+
+(define (circle-area radius)
+  (* pi radius radius))

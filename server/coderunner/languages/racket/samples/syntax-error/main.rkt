@@ -1,0 +1,4 @@
+#lang racket
+
+(displayln "never")
+(if #t

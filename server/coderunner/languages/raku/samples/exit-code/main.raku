@@ -1,0 +1,2 @@
+say "leaving with 7";
+exit 7;

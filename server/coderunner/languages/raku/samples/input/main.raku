@@ -1,0 +1,2 @@
+my $name = prompt "What is your name? ";
+say "Hello, $name!";

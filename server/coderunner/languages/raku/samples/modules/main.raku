@@ -1,0 +1,4 @@
+use lib ".";
+use Shapes::Circle;
+
+say Circle.new(radius => 2).area.fmt("%.3f");

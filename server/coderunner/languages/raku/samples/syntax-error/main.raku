@@ -1,0 +1,2 @@
+say "never";
+if True {

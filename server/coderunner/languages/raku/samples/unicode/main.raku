@@ -1,0 +1,3 @@
+for <Grüße Привет こんにちは 🙂> -> $word {
+    say "$word {$word.chars}";
+}

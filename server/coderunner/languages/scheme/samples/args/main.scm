@@ -1,0 +1,7 @@
+(let loop ((number 1) (arguments (cdr (command-line))))
+  (unless (null? arguments)
+    (display number)
+    (display " ")
+    (display (car arguments))
+    (newline)
+    (loop (+ number 1) (cdr arguments))))

@@ -1,0 +1,2 @@
+(display "leaving with 7\n")
+(exit 7)

@@ -1,0 +1,2 @@
+(if #t
+    (display "never\n")

@@ -1,0 +1,5 @@
+set number 0
+foreach argument $argv {
+    incr number
+    puts "$number $argument"
+}

@@ -1,0 +1,3 @@
+puts "before"
+puts [expr {1 / 0}]
+puts "never"

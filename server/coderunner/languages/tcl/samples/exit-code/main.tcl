@@ -1,0 +1,2 @@
+puts "leaving with 7"
+exit 7
