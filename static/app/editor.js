@@ -45,10 +45,11 @@ const colours = HighlightStyle.define([
   { tag: tags.link, textDecoration: 'underline' },
 ]);
 
-/** The grammar for a file: by its name, else the language's own. */
-async function grammar(path, fallback) {
-  const found = LanguageDescription.matchFilename(languages, path)
-    ?? (fallback && LanguageDescription.matchLanguageName(languages, fallback, true));
+/** The grammar for a file: the language's own where its first extension says so (other languages may share it), else by name. */
+async function grammar(path, language) {
+  const own = LanguageDescription.matchLanguageName(languages, language.editor ?? '', false);
+  if (path.endsWith(language.extensions?.[0] ?? '/')) return own ? own.load() : [];
+  const found = LanguageDescription.matchFilename(languages, path) ?? own;
   return found ? found.load() : [];
 }
 
@@ -155,7 +156,7 @@ export class Editor {
   }
 
   async #colour(path) {
-    const support = await grammar(path, this.#project.language.editor);
+    const support = await grammar(path, this.#project.language);
     if (this.#path === path) this.#view.dispatch({ effects: this.#syntax.reconfigure(support) });
   }
 
