@@ -117,6 +117,7 @@ def start_server(environment: dict[str, str], log: Path, *, seconds: float = STA
             text=True,
             cwd=log.parent,
         )
+
     def address() -> str | None:
         assert process.poll() is None, f"the server ended:\n{log.read_text()[-4000:]}"
         said = log.read_text()[before:]

@@ -1,8 +1,8 @@
 // One question at a time: for a text, or yes or no.
 import { $ } from './dom.js';
 
-/** @returns {Promise<string|null>} the text ('' for a plain yes), null where the user declined */
-export function ask({ title, text = '', label = null, value = '', ok = 'OK', check = () => null }) {
+/** @returns {Promise<string|null>} the text ('' for a plain yes, 'other' for the third way), null where the user declined */
+export function ask({ title, text = '', label = null, value = '', ok = 'OK', other = null, check = () => null }) {
   const [dialog, input, problem] = [$('ask-dialog'), $('ask-input'), $('ask-problem')];
   $('ask-title').textContent = title;
   $('ask-text').textContent = text;
@@ -10,6 +10,8 @@ export function ask({ title, text = '', label = null, value = '', ok = 'OK', che
   $('ask-label').hidden = label === null;
   $('ask-label-text').textContent = label ?? '';
   $('ask-ok').textContent = ok;
+  $('ask-other').hidden = other === null;
+  $('ask-other').textContent = other ?? '';
   input.value = value;
   problem.textContent = '';
   problem.hidden = label === null;
@@ -34,6 +36,7 @@ export function ask({ title, text = '', label = null, value = '', ok = 'OK', che
       problem.textContent = wrong ?? '';
       if (!wrong) finish(label === null ? '' : answer);
     }, { signal: done.signal });
+    $('ask-other').addEventListener('click', () => finish('other'), { signal: done.signal });
     $('ask-cancel').addEventListener('click', () => finish(null), { signal: done.signal });
     dialog.addEventListener('cancel', () => finish(null), { signal: done.signal });
   });

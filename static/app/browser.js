@@ -1,4 +1,4 @@
-// The browser as the core's world: sockets, addresses, time, chance.
+// The browser as the core's world: sockets, requests, addresses, time, chance.
 
 export const world = {
   connect: (url, protocol) => new WebSocket(url, protocol),
@@ -8,6 +8,8 @@ export const world = {
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     return url.href;
   },
+  fetch: (url, options) => fetch(url, options),
+  api: (path) => new URL(path, document.baseURI),
   timers: { setTimeout: (act, ms) => setTimeout(act, ms), clearTimeout: (id) => clearTimeout(id) },
   random: () => Math.random(),
   now: () => Date.now(),

@@ -4,7 +4,9 @@ import { randomId } from '../core/bytes.js';
 import { CodecError } from '../core/codec.js';
 import { parseEnv } from '../core/env.js';
 import { Emitter } from '../core/events.js';
+import { Mirror } from '../core/mirror.js';
 import { problem } from '../core/problem.js';
+import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
@@ -14,13 +16,15 @@ import { claim } from './store.js';
 const KEEP_EVERY_MS = 1000;
 const CLAIM_MS = 2000;
 const NONCE_LIVES_MS = 55_000;
+const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the project is
 
-/** Events: `change` (anything of the session or its channels). */
+/** Events: `change` (anything of the session or its channels), `mirror` (a Mirror, of a new session), `notice`, `over`. */
 export class Desk extends Emitter {
   #store;
   #client = randomId();
   #again = null;
-  #sent = new Set(); // paths that this session's workspace has from us
+  #project = null;
+  #preparing = false;
   #keeping = null;
   #claimed = null;
 
@@ -30,12 +34,21 @@ export class Desk extends Emitter {
     this.program = program;
     this.shell = shell;
     this.session = null;
-    this.project = null;
+    this.mirror = null;
     program.on('ended', () => this.#runAgain());
     addEventListener('pagehide', () => this.#keep());
     addEventListener('online', () => this.session?.hurry());
     addEventListener('pageshow', (event) => event.persisted && this.session?.hurry());
     document.addEventListener('visibilitychange', () => (document.hidden ? this.#keep() : this.session?.hurry()));
+  }
+
+  get project() {
+    return this.#project;
+  }
+
+  set project(project) {
+    this.#project = project;
+    if (this.mirror) this.mirror.project = this.session.language === project.language.name ? project : null;
   }
 
   /** Goes on with the session that this tab had before a reload, or, in a new tab, that no other tab has. */
@@ -54,8 +67,7 @@ export class Desk extends Emitter {
     }
     this.#claimed = record.session;
     this.#client = record.client;
-    this.#adopt();
-    this.#sent = new Set(record.sent);
+    this.#adopt(record.language, Array.isArray(record.sent) ? {} : record.sent);
     this.session.resume(record);
   }
 
@@ -63,9 +75,9 @@ export class Desk extends Emitter {
   #beginAgain(record) {
     if (record.language !== this.project.language.name) return;
     this.#client = record.client;
-    this.#adopt();
+    this.#adopt(record.language);
     const wantsRun = record.wanted.includes('run');
-    this.session.begin({ language: record.language, nonce: record.nonce, files: wantsRun ? [] : this.project.list() });
+    this.#begin(record.language, wantsRun ? [] : this.project.list(), { nonce: record.nonce });
     if (wantsRun) this.run();
     if (record.wanted.includes('shell')) this.openShell();
   }
@@ -78,16 +90,36 @@ export class Desk extends Emitter {
       this.stop();
       return;
     }
-    const { entry, args, mode, stdin } = this.project;
-    const files = this.project.list();
-    const { env } = parseEnv(this.project.env);
-    // The workspace cannot forget a file while the session lives; a program must not see what was deleted here.
     const mine = this.session?.phase === 'open' && this.session.language === this.project.language.name;
-    const stale = mine && [...this.#sent].some((path) => !this.project.files.has(path));
-    if (stale) this.end();
-    this.#start(this.program, (session) => session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) }));
-    if (stale) this.program.say('A file was renamed or deleted, so this runs in a new session.');
-    for (const { path } of files) this.#sent.add(path);
+    if (mine && this.mirror.busy) this.#runSettled();
+    else this.#run();
+  }
+
+  /** A file was just renamed or deleted, or a program wrote one: the run waits until that is done. */
+  async #runSettled() {
+    if (this.#preparing) return;
+    this.#preparing = true;
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, SETTLE_MS, false); });
+    const settled = await Promise.race([this.mirror.settle(), late]);
+    clearTimeout(timer);
+    this.#preparing = false;
+    if (!settled) this.end(); // a program must not see what was deleted here
+    this.#run();
+    if (!settled) this.program.say('A file was renamed or deleted, so this runs in a new session.');
+  }
+
+  #run() {
+    const { entry, args, mode, stdin } = this.project;
+    const { env } = parseEnv(this.project.env);
+    this.#start(this.program, (session) => {
+      const files = this.mirror.toSend();
+      const channel = session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) });
+      const sending = this.mirror.sending(files);
+      for (const event of ['phase', 'exit']) channel.on(event, () => sending.done());
+      channel.on('lost', () => sending.failed());
+      return channel;
+    });
   }
 
   stop() {
@@ -106,7 +138,9 @@ export class Desk extends Emitter {
     clearBanner('error');
     const session = this.#ready(files);
     try {
-      screen.show(ask(session), session);
+      const channel = ask(session);
+      this.#watch(channel);
+      screen.show(channel, session);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       banner('error', { tone: 'bad', ...problem({ code: error.code, message: error.message }), dismiss: true });
@@ -134,16 +168,56 @@ export class Desk extends Emitter {
       return session;
     }
     session?.close();
-    this.#adopt();
-    this.#sent = new Set(this.project.paths);
-    this.session.begin({ language, files });
+    this.#adopt(language);
+    this.#begin(language, files);
     return this.session;
   }
 
-  #adopt() {
+  /** A session with the project's files, also where nothing runs yet. @returns {Promise<Mirror>} raises where there is none */
+  opened() {
+    const session = this.#ready(this.project.list());
+    const { mirror } = this;
+    this.#changed();
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (session.phase === 'open') resolve(mirror);
+        else if (session.phase === 'over') reject(new Error('There is no session to put them in.'));
+        else return;
+        stop();
+      };
+      const stop = session.on('change', look);
+      look();
+    });
+  }
+
+  #begin(language, files, options = {}) {
+    const { session, mirror } = this;
+    const sending = mirror.sending(files);
+    const stop = session.on('change', () => {
+      if (session.phase === 'over') sending.failed();
+      else if (session.phase === 'open') sending.done();
+      else return;
+      stop();
+    });
+    session.begin({ language, files, ...options });
+  }
+
+  #adopt(language, sent = {}) {
     const session = new Session(world, { client: this.#client });
     this.session = session;
+    this.mirror?.dispose();
+    const mirror = new Mirror({ remote: new Remote(world, session), timers: world.timers, sent });
+    if (language === this.project.language.name) mirror.project = this.project;
+    this.mirror = mirror;
+    this.emit('mirror', mirror);
     clearBanner('over');
+    let up = false;
+    session.on('change', () => {
+      if (session.link.up && !up) mirror.refresh();
+      up = session.link.up;
+    });
+    session.on('workspace', () => mirror.refresh());
+    session.on('over', () => mirror.dispose());
     const current = (act) => (detail) => session === this.session && act(detail);
     session.on('change', current(() => this.#changed()));
     session.on('channel', current((channel) => this.#found(channel)));
@@ -157,8 +231,15 @@ export class Desk extends Emitter {
   #found(channel) {
     const screen = channel.kind === 'shell' ? this.shell : this.program;
     const newer = screen.channel && screen.session === this.session && screen.channel.id > channel.id;
+    this.#watch(channel);
     if (channel.shown && !newer) screen.show(channel, this.session);
     else drain(channel);
+  }
+
+  /** What it wrote at its very end is looked for, whether or not the server has told of it. */
+  #watch(channel) {
+    const { mirror } = this;
+    channel.on('exit', () => mirror.refresh());
   }
 
   #failed(error) {
@@ -198,7 +279,7 @@ export class Desk extends Emitter {
     const record = this.session?.record() ?? null;
     if (record) {
       const wanted = [this.program, this.shell].filter(({ channel }) => channel?.phase === 'asked').map(({ channel }) => channel.kind);
-      Object.assign(record, { sent: [...this.#sent], wanted, at: Date.now() });
+      Object.assign(record, { sent: this.mirror.record(), wanted, at: Date.now() });
     }
     if (this.session) this.#store.saveSession(record);
     if (this.session?.phase === 'over') this.#store.dropSession(this.session.id);

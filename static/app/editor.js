@@ -53,6 +53,17 @@ async function grammar(path, language) {
   return found ? found.load() : [];
 }
 
+/** What is to be changed to make one text another, so that the cursor and the marks around it stay; null: nothing. */
+function difference(before, after) {
+  if (before === after) return null;
+  const most = Math.min(before.length, after.length);
+  let from = 0;
+  while (from < most && before[from] === after[from]) from += 1;
+  let same = 0;
+  while (same < most - from && before[before.length - 1 - same] === after[after.length - 1 - same]) same += 1;
+  return { from, to: before.length - same, insert: after.slice(from, after.length - same) };
+}
+
 export class Editor {
   #view;
   #states = new Map(); // path -> {state, scroll}
@@ -61,6 +72,7 @@ export class Editor {
   #syntax = new Compartment();
   #items = []; // of `diagnostics`
   #marked = new Set(); // files that have their marks
+  #taking = false;
   #onCursor;
 
   /** @param onCursor called with {line, column} */
@@ -85,7 +97,7 @@ export class Editor {
     this.#view.dom.hidden = path === null;
     if (path === null) return;
     const known = this.#states.get(path);
-    this.#view.setState(known?.state ?? this.#fresh(path, this.#project.files.get(path) ?? ''));
+    this.#view.setState(known?.state ?? this.#fresh(path, this.#project.text(path)));
     this.#states.set(path, { state: this.#view.state, scroll: known?.scroll });
     if (known?.scroll) this.#view.dispatch({ effects: known.scroll });
     this.#colour(path);
@@ -107,6 +119,21 @@ export class Editor {
   forget(path) {
     this.#states.delete(path);
     if (this.#path === path) this.#path = null;
+  }
+
+  /** The workspace has another text for a file; undoing it brings back the one before. */
+  replace(path) {
+    const known = path === this.#path ? { state: this.#view.state } : this.#states.get(path);
+    if (!known) return;
+    const change = difference(known.state.doc.toString(), this.#project.text(path));
+    if (!change) return;
+    if (path !== this.#path) {
+      this.#states.set(path, { ...known, state: known.state.update({ changes: change }).state });
+      return;
+    }
+    this.#taking = true;
+    this.#view.dispatch({ changes: change });
+    this.#taking = false;
   }
 
   focus() {
@@ -178,7 +205,7 @@ export class Editor {
         keymap.of([...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== 'Mod-Enter'), ...searchKeymap, ...historyKeymap, ...foldKeymap, ...completionKeymap, indentWithTab]),
         EditorView.contentAttributes.of({ 'aria-label': `Code of ${path}`, autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
         EditorView.updateListener.of((update) => {
-          if (update.docChanged) this.#project.edit(this.#path, update.state.doc.toString());
+          if (update.docChanged && !this.#taking) this.#project.edit(this.#path, update.state.doc.toString());
           if (update.docChanged || update.selectionSet) this.#told();
         }),
       ],

@@ -1,19 +1,45 @@
-// The tree of files and the tabs of those that are open.
+// The files: what the user does with their own and with what programs made.
+import { textOf } from '../core/bytes.js';
+import { MOST_TEXT } from '../core/mirror.js';
 import { pathProblem } from '../core/path.js';
 import { ask } from './ask.js';
-import { $, el, icon } from './dom.js';
-import { openMenu } from './menu.js';
+import { banner, clearBanner } from './banners.js';
+import { $ } from './dom.js';
+import { fillMenu, menuOf, openMenu } from './menu.js';
+import { save, saveFiles, saveProject } from './save.js';
+import { drawTabs } from './tabs.js';
+import { Tree } from './tree.js';
+import { Upload } from './upload.js';
+import { view } from './viewer.js';
+
+// The types that a browser shows as a picture, also where it does not know where the bytes come from.
+const PICTURES = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp', svg: 'image/svg+xml', bmp: 'image/bmp' };
+const MOST_PICTURE = 16 * 1024 * 1024;
+const NO_CLASHES = new Map();
+
+const within = (path, folder) => path === folder || path.startsWith(`${folder}/`);
+const parent = (path) => path.slice(0, path.lastIndexOf('/') + 1);
 
 /** `on`: {renamed(from, to), removed(path), chosen(path)}. */
 export class Files {
   #project = null;
   #stop = null;
   #on;
+  #desk;
+  #tree;
+  #upload;
 
-  constructor(on) {
+  constructor(desk, on) {
+    this.#desk = desk;
     this.#on = on;
-    $('new-file').addEventListener('click', () => this.create());
-    $('tree').addEventListener('keydown', (event) => this.#keys(event));
+    this.#tree = new Tree({
+      choose: (row) => this.#choose(row), rename: (row) => this.#rename(row),
+      remove: (row) => this.#remove(row), menu: (row, anchor) => this.#menu(row, anchor),
+    });
+    this.#upload = new Upload({ desk, project: () => this.#project });
+    $('new-file').addEventListener('click', () => this.create(parent(this.#project.active ?? '')));
+    menuOf($('transfer'), $('transfer-menu'), () => fillMenu($('transfer-menu'), this.#transfers()));
+    desk.on('mirror', (mirror) => this.#follow(mirror));
   }
 
   use(project) {
@@ -23,141 +49,199 @@ export class Files {
     this.draw();
   }
 
-  async create() {
-    const folder = this.#project.active?.includes('/') ? this.#project.active.replace(/[^/]*$/, '') : '';
+  /** The mirror of the project that is shown, while its session lives; else null. */
+  get #mirror() {
+    const { mirror, session } = this.#desk;
+    return mirror && !mirror.over && session.phase === 'open' && mirror.project === this.#project ? mirror : null;
+  }
+
+  draw() {
+    const mirror = this.#mirror;
+    this.#tree.draw({
+      own: this.#project.paths, made: mirror?.made ?? [], complete: mirror?.complete ?? true,
+      active: this.#project.active, entry: this.#project.entry, conflicts: mirror?.conflicts ?? NO_CLASHES,
+    });
+    drawTabs(this.#project, (path) => this.#open(path));
+  }
+
+  // --- what the workspace tells ---------------------------------------------------------------------------
+
+  #follow(mirror) {
+    const draw = () => this.draw();
+    for (const event of ['change', 'over']) mirror.on(event, draw);
+    mirror.on('conflict', (path) => {
+      this.#tell(mirror, path);
+      draw();
+    });
+    mirror.on('settled', (path) => {
+      clearBanner(`conflict-${path}`);
+      draw();
+    });
+    mirror.on('failed', (error) => banner('workspace', { title: 'A change of the files did not reach the session.', detail: error.message, dismiss: true }));
+  }
+
+  #tell(mirror, path) {
+    const { text } = mirror.conflicts.get(path);
+    const mine = { label: 'Keep mine', act: () => mirror.resolve(path, true) };
+    if (text === null) {
+      banner(`conflict-${path}`, { title: `A program wrote “${path}”, and it is no text now.`, detail: 'Programs have theirs until you choose.', action: mine });
+    } else {
+      banner(`conflict-${path}`, {
+        title: `“${path}” was changed by a program and by you.`, detail: 'Programs have their version until you choose.',
+        action: mine, other: { label: 'Take the program’s', act: () => mirror.resolve(path, false) },
+      });
+    }
+  }
+
+  // --- what the user does ---------------------------------------------------------------------------------
+
+  async #choose(row) {
+    if (row.made && !this.#project.guests.has(row.path)) await this.#visit(row);
+    else this.#open(row.path);
+  }
+
+  #open(path) {
+    this.#project.show(path);
+    this.#on.chosen(path);
+  }
+
+  /** Opens a file that a program made: a text in the editor, anything else large, or told. */
+  async #visit({ path, entry }) {
+    const mirror = this.#mirror;
+    if (!mirror) return;
+    const mime = PICTURES[path.split('.').at(-1).toLowerCase()];
+    try {
+      const text = mime && mime !== PICTURES.svg ? null : await mirror.open(path);
+      if (text !== null && !text.includes('\u0000')) {
+        this.#project.visit(path, text);
+        this.#on.chosen(path);
+        return;
+      }
+      const item = { path, mime: mime ?? '', size: entry.size, url: null, save: () => save(mirror.remote.blob(path), path) };
+      if (mime && entry.size <= MOST_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MOST_PICTURE)], { type: mime }));
+      else item.mime = '';
+      view([item], 0, () => item.url && URL.revokeObjectURL(item.url));
+    } catch (error) {
+      this.#failed(path, error);
+    }
+  }
+
+  #failed(path, error) {
+    banner('workspace', { title: `“${path}”: that did not work.`, detail: error.message, dismiss: true });
+  }
+
+  /** All names that are taken, but those of `path` and below it. */
+  #others(path = null) {
+    const all = [...this.#project.paths, ...(this.#mirror?.made ?? []).filter(({ folder }) => !folder).map((entry) => entry.path)];
+    return path === null ? all : all.filter((other) => !within(other, path));
+  }
+
+  async create(folder = '') {
     const path = await ask({
       title: 'New file', label: 'Name, with its folder if it has one', value: folder, ok: 'Create',
-      check: (value) => pathProblem(value, this.#project.paths),
+      check: (value) => pathProblem(value, this.#others()),
     });
     if (path === null) return;
     this.#project.create(path);
     this.#on.chosen(path);
   }
 
-  async rename(path) {
-    const others = this.#project.paths.filter((other) => other !== path);
-    const to = await ask({ title: 'Rename', label: 'New name', value: path, ok: 'Rename', check: (value) => pathProblem(value, others) });
+  async #makeFolder() {
+    const path = await ask({ title: 'New folder', label: 'Name', value: '', ok: 'Create', check: (value) => pathProblem(value, this.#others()) });
+    if (path === null) return;
+    await this.#desk.opened().then(async (mirror) => {
+      await mirror.remote.makeFolder(path);
+      await mirror.refresh();
+    }).catch((error) => this.#failed(path, error));
+  }
+
+  async #rename(row) {
+    const { path } = row;
+    const to = await ask({ title: 'Rename', label: 'New name', value: path, ok: 'Rename', check: (value) => pathProblem(value, this.#others(path)) });
     if (to === null || to === path) return;
-    this.#on.renamed(path, to);
-    this.#project.rename(path, to);
+    const mirror = this.#mirror;
+    try {
+      const moved = row.folder && mirror ? await mirror.moveFolder(path, to) : false;
+      for (const one of this.#project.paths.filter((other) => (row.folder ? within(other, path) : !row.made && other === path))) {
+        const name = to + one.slice(path.length);
+        this.#on.renamed(one, name);
+        this.#project.rename(one, name);
+      }
+      if (mirror && !moved) await this.#move(mirror, row, to);
+    } catch (error) {
+      this.#failed(path, error);
+    }
+    await mirror?.refresh();
   }
 
-  async remove(path) {
-    const sure = await ask({ title: 'Delete the file?', text: `“${path}” cannot be brought back.`, ok: 'Delete' });
+  /** Moves what programs made, each file by itself. */
+  async #move(mirror, { path, made, folder }, to) {
+    await mirror.settle();
+    if (!folder && !made) return;
+    for (const entry of mirror.made.filter((one) => within(one.path, path) && !one.folder)) {
+      await mirror.remote.rename(entry.path, to + entry.path.slice(path.length));
+      this.#project.shut(entry.path);
+    }
+  }
+
+  async #remove(row) {
+    const { path, folder } = row;
+    const text = folder ? `“${path}” and everything in it cannot be brought back.` : `“${path}” cannot be brought back.`;
+    const sure = await ask({ title: folder ? 'Delete the folder?' : 'Delete the file?', text, ok: 'Delete' });
     if (sure === null) return;
-    this.#on.removed(path);
-    this.#project.remove(path);
-  }
-
-  #menu(path, anchor) {
-    openMenu($('file-menu'), anchor, [
-      { label: 'Rename…', act: () => this.rename(path) },
-      { label: 'Run this file', act: () => this.#project.set({ entry: path }), disabled: this.#project.entry === path, note: this.#project.entry === path ? 'is run' : '' },
-      { label: 'Delete…', act: () => this.remove(path), bad: true },
-    ]);
-  }
-
-  draw() {
-    this.#drawTree();
-    this.#drawTabs();
-  }
-
-  #drawTree() {
-    const focused = document.activeElement?.closest?.('#tree li')?.dataset.path;
-    const rows = [];
-    const folders = new Set();
-    const inOrder = (a, b) => {
-      const [left, right] = [a.split('/'), b.split('/')];
-      for (let at = 0; ; at += 1) {
-        const [leftLast, rightLast] = [at === left.length - 1, at === right.length - 1];
-        if (leftLast !== rightLast) return leftLast ? 1 : -1; // folders before files
-        if (left[at] !== right[at] || leftLast) return left[at].localeCompare(right[at]);
+    if (!row.made || folder) {
+      for (const one of this.#project.paths.filter((other) => (folder ? within(other, path) : other === path))) {
+        this.#on.removed(one);
+        this.#project.remove(one);
       }
-    };
-    for (const path of this.#project.paths.sort(inOrder)) {
-      const parts = path.split('/');
-      for (let depth = 1; depth < parts.length; depth += 1) {
-        const folder = parts.slice(0, depth).join('/');
-        if (folders.has(folder)) continue;
-        folders.add(folder);
-        rows.push(this.#row(el('li', { className: 'folder', attrs: { role: 'treeitem', 'aria-expanded': 'true', 'aria-level': depth } }, icon('folder'), el('span', { className: 'name', textContent: parts[depth - 1] })), depth - 1));
-      }
-      rows.push(this.#row(this.#file(path, parts.at(-1), parts.length), parts.length - 1));
     }
-    $('tree').replaceChildren(...rows);
-    if (focused) $('tree').querySelector(`li[data-path="${CSS.escape(focused)}"]`)?.focus();
-  }
-
-  #row(row, depth) {
-    row.style.setProperty('--depth', depth);
-    return row;
-  }
-
-  #file(path, name, level) {
-    const active = path === this.#project.active;
-    const more = el('button', { className: 'icon-button', type: 'button', tabIndex: -1, attrs: { 'aria-label': `Actions for ${path}` } }, icon('more'));
-    more.addEventListener('click', (event) => {
-      event.stopPropagation();
-      this.#menu(path, more);
-    });
-    const row = el('li', { tabIndex: active ? 0 : -1, title: path, attrs: { role: 'treeitem', 'aria-selected': active, 'aria-level': level, 'data-path': path } },
-      icon('file'), el('span', { className: 'name', textContent: name }),
-      this.#project.entry === path && this.#project.files.size > 1 ? el('span', { className: 'entry', textContent: 'run', title: 'This file is run' }) : null, more);
-    row.addEventListener('click', () => this.#choose(path));
-    row.addEventListener('dblclick', () => this.rename(path));
-    row.addEventListener('contextmenu', (event) => {
-      event.preventDefault();
-      this.#menu(path, row);
-    });
-    return row;
-  }
-
-  #choose(path) {
-    this.#project.show(path);
-    this.#on.chosen(path);
-  }
-
-  #keys(event) {
-    const row = event.target.closest('li[data-path]');
-    if (!row || event.target !== row) return;
-    const rows = [...$('tree').querySelectorAll('li[data-path]')];
-    const at = rows.indexOf(row);
-    const go = { ArrowDown: rows[at + 1], ArrowUp: rows[at - 1], Home: rows[0], End: rows.at(-1) }[event.key];
-    if (go) go.focus();
-    else if (event.key === 'Enter' || event.key === ' ') this.#choose(row.dataset.path);
-    else if (event.key === 'F2') this.rename(row.dataset.path);
-    else if (event.key === 'Delete') this.remove(row.dataset.path);
-    else return;
-    event.preventDefault();
-  }
-
-  #drawTabs() {
-    const tabs = this.#project.open.map((path) => {
-      const active = path === this.#project.active;
-      const name = path.split('/').at(-1);
-      const twin = this.#project.open.some((other) => other !== path && other.endsWith(`/${name}`));
-      const choose = el('button', { type: 'button', textContent: twin ? path : name, title: path, attrs: { role: 'tab', 'aria-selected': active, tabindex: active ? 0 : -1 } });
-      choose.addEventListener('click', () => this.#choose(path));
-      choose.addEventListener('keydown', (event) => this.#tabKeys(event, path));
-      const close = el('button', { className: 'icon-button', type: 'button', attrs: { 'aria-label': `Close ${path}` } }, icon('close'));
-      close.addEventListener('click', () => this.#project.hide(path));
-      const tab = el('div', { className: 'tab', attrs: { role: 'presentation' } }, choose, close);
-      tab.addEventListener('auxclick', (event) => event.button === 1 && this.#project.hide(path));
-      if (active) tab.dataset.active = '';
-      return tab;
-    });
-    $('tabs').replaceChildren(...tabs);
-    $('tabs').querySelector('[data-active]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
-  }
-
-  #tabKeys(event, path) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    const { open } = this.#project;
-    if (step) {
-      this.#project.show(open[(open.indexOf(path) + step + open.length) % open.length]);
-      $('tabs').querySelector('[aria-selected="true"]')?.focus();
-    } else if (event.key === 'Delete') {
-      this.#project.hide(path);
+    const mirror = this.#mirror;
+    if (!mirror || (!row.made && !folder)) return;
+    try {
+      await mirror.settle();
+      await mirror.remote.remove(path);
+      this.#project.shut(path);
+      await mirror.refresh();
+    } catch (error) {
+      if (error.code !== 'no_file') this.#failed(path, error);
     }
+  }
+
+  /** A program's file becomes the project's, as it is. */
+  async #keep({ path }) {
+    const text = await this.#mirror?.open(path);
+    if (text === null || text === undefined) return;
+    this.#project.visit(path, text);
+    this.#project.edit(path, text);
+  }
+
+  #saveOne({ path, made }) {
+    if (!made) save(Promise.resolve(new Blob([this.#project.files.get(path)], { type: 'text/plain' })), path);
+    else if (this.#mirror) save(this.#mirror.remote.blob(path), path);
+  }
+
+  #menu(row, anchor) {
+    const { path, made, folder } = row;
+    const run = this.#project.entry === path;
+    const entries = folder ? [
+      { label: 'New file here…', act: () => this.create(`${path}/`) },
+      { label: 'Upload files here…', act: () => this.#upload.choose({ folder: `${path}/` }) },
+    ] : [
+      { label: 'Download', act: () => this.#saveOne(row) },
+      ...(made ? [{ label: 'Keep in the project', act: () => this.#keep(row), disabled: row.entry.size > MOST_TEXT }]
+        : [{ label: 'Run this file', act: () => this.#project.set({ entry: path }), disabled: run, note: run ? 'is run' : '' }]),
+    ];
+    openMenu($('file-menu'), anchor, [...entries, { label: 'Rename…', act: () => this.#rename(row) }, { label: 'Delete…', act: () => this.#remove(row), bad: true }]);
+  }
+
+  #transfers() {
+    const mirror = this.#mirror;
+    return [
+      { label: 'Upload files or a zip…', act: () => this.#upload.choose() },
+      { label: 'Upload a folder…', act: () => this.#upload.choose({ whole: true }) },
+      { label: 'New folder…', act: () => this.#makeFolder() },
+      { label: 'Download the project', note: 'zip', act: () => saveProject(this.#project) },
+      { label: 'Download with what programs made', note: 'zip', disabled: !mirror, act: () => saveFiles(mirror.remote, this.#project.language.name) },
+    ];
   }
 }

@@ -1,4 +1,5 @@
 // The page: puts its parts together.
+import { Artifacts } from './artifacts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { Desk } from './desk.js';
@@ -22,6 +23,7 @@ import { Status } from './status.js';
 import { setUpStdin } from './stdin.js';
 import { Store } from './store.js';
 import { terminalTextSize } from './terminal.js';
+import { setUpViewer } from './viewer.js';
 
 const store = new Store();
 const languages = new Languages();
@@ -33,7 +35,7 @@ const screens = [program, shell];
 const desk = new Desk({ store, program, shell });
 new Status(desk);
 const editor = new Editor($('editor'), { onCursor: ({ line, column }) => { $('cursor-text').textContent = `Line ${line}, column ${column}`; } });
-const files = new Files({
+const files = new Files(desk, {
   renamed: (from, to) => editor.renamed(from, to),
   removed: (path) => editor.forget(path),
   chosen: () => {
@@ -43,6 +45,8 @@ const files = new Files({
 });
 let project = null;
 const drawOptions = setUpOptions(() => project);
+setUpViewer();
+const artifacts = new Artifacts();
 const problems = new Problems({ known: (path) => project.files.has(path), jump, mark: (items) => editor.diagnose(items) });
 
 /** Shows a place in a file of the project. */
@@ -67,6 +71,7 @@ function useLanguage(name) {
     editor.show(project.active);
     drawOptions();
   });
+  project.on('taken', (path) => editor.replace(path));
   project.on('unsaved', () => banner('unsaved', { title: 'This browser does not keep your files.', detail: 'Its storage is full or switched off: they are gone when this page is.', dismiss: true }));
   drawLanguages();
   drawOptions();
@@ -107,6 +112,7 @@ function run() {
   $('program-empty').hidden = true;
   if (narrow.matches) showView('program');
   problems.clear();
+  artifacts.clear();
   program.view.fit(); // the program's first size must be the right one
   desk.run();
   (project.mode === 'pipe' ? $('stdin-text') : program.view).focus();
@@ -137,6 +143,8 @@ $('clear-program').addEventListener('click', () => {
   if (program.running) program.view.term.clear();
   else {
     program.clear();
+    problems.clear();
+    artifacts.clear();
     $('program-empty').hidden = false;
   }
 });
@@ -165,6 +173,7 @@ shell.on('state', () => {
   $('restart-shell').hidden = shell.running || !shell.channel;
 });
 for (const screen of screens) {
+  screen.on('artifact', (artifact) => artifacts.add(artifact));
   screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
   screen.view.on('refused', (why) => banner('picture', { title: 'A picture is not shown:', detail: `${why}.`, dismiss: true }));
   linkLocations(screen.view.term, { paths: () => project?.paths ?? [], jump });

@@ -3,10 +3,16 @@ import { Emitter } from '../core/events.js';
 
 const SAVE_AFTER_MS = 400;
 
-/** Events: `files` (names, what is open or active), `text` (path), `unsaved`. */
+/**
+ * Files that a program made can be open as well: `guests`, which are the workspace's until they are edited.
+ *
+ * Events: `files` (names, what is open or active), `text` (path), `taken` (path: its text came from the workspace),
+ * `renamed` {from, to}, `adopted` {path, text} (a guest is edited; `text` is what it was), `unsaved`.
+ */
 export class Project extends Emitter {
   #store;
   #timer = null;
+  guests = new Map();
 
   constructor(store, language) {
     super();
@@ -28,6 +34,7 @@ export class Project extends Emitter {
     this.stdin = null;
     this.open = [this.entry];
     this.active = this.entry;
+    this.guests.clear();
     this.sample = sample?.name ?? null;
     this.touched = false;
     this.#changed();
@@ -41,17 +48,55 @@ export class Project extends Emitter {
     return this.paths.map((path) => ({ path, content: this.files.get(path) }));
   }
 
+  text(path) {
+    return this.files.get(path) ?? this.guests.get(path) ?? '';
+  }
+
   edit(path, content) {
+    const guest = this.guests.get(path);
+    this.guests.delete(path);
     this.files.set(path, content);
     this.touched = true;
     this.#save();
+    if (guest !== undefined) {
+      this.emit('adopted', { path, text: guest });
+      this.#changed();
+    }
     this.emit('text', path);
   }
 
-  create(path, content = '') {
-    this.files.set(path, content);
-    this.touched = true;
+  /** Opens a file that a program made. */
+  visit(path, text) {
+    if (!this.files.has(path)) this.guests.set(path, text);
     this.show(path);
+  }
+
+  /** A program wrote a file that is the project's, or open. */
+  take(path, text) {
+    (this.files.has(path) ? this.files : this.guests).set(path, text);
+    this.#save();
+    this.emit('taken', path);
+  }
+
+  /** A guest is gone, or can be shown no more. */
+  shut(path) {
+    if (this.guests.has(path)) this.hide(path);
+  }
+
+  create(path, content = '') {
+    this.put([{ path, content }]);
+    this.show(path);
+  }
+
+  /** Files from elsewhere, in the place of those of their names. */
+  put(files) {
+    for (const { path, content } of files) {
+      this.guests.delete(path);
+      this.files.set(path, content);
+    }
+    this.touched = true;
+    this.#changed();
+    for (const { path } of files) this.emit('taken', path);
   }
 
   rename(from, to) {
@@ -63,6 +108,7 @@ export class Project extends Emitter {
     if (this.entry === from) this.entry = to;
     if (this.stdin === from) this.stdin = to;
     this.touched = true;
+    this.emit('renamed', { from, to });
     this.#changed();
   }
 
@@ -82,6 +128,7 @@ export class Project extends Emitter {
 
   hide(path) {
     const at = this.open.indexOf(path);
+    this.guests.delete(path);
     this.open = this.open.filter((other) => other !== path);
     if (this.active === path) this.active = this.open[Math.min(at, this.open.length - 1)] ?? null;
     this.#changed();
@@ -104,7 +151,9 @@ export class Project extends Emitter {
 
   save() {
     clearTimeout(this.#timer);
-    const { entry, args, env, stdin, mode, open, active, sample, touched } = this;
+    const { entry, args, env, stdin, mode, sample, touched } = this;
+    const open = this.open.filter((path) => this.files.has(path));
+    const active = this.files.has(this.active) ? this.active : (open.at(-1) ?? null);
     const kept = this.#store.saveProject(this.language.name, { files: this.list(), entry, args, env, stdin, mode, open, active, sample, touched });
     if (!kept) this.emit('unsaved');
   }

@@ -1,18 +1,34 @@
-// The session's own files, also those that programs made, as a zip: before the session and they are gone.
+// Hands files to the browser as downloads.
+import { utf8 } from '../core/bytes.js';
+import { zip } from '../core/zip.js';
 import { banner } from './banners.js';
 import { el } from './dom.js';
 
-/** Fetches the workspace and hands it to the browser as a download; says so where it cannot be had. */
-export async function saveFiles(session) {
+const KEEP_MS = 60_000; // the browser has read it by then
+
+/** @param getting a Promise of a Blob; says so where it cannot be had */
+export async function save(getting, name) {
   try {
-    const url = new URL(`api/sessions/${session.id}/archive`, document.baseURI);
-    const answer = await fetch(url, { headers: { Authorization: `Bearer ${session.token}` }, cache: 'no-store' });
-    if (!answer.ok) throw new Error((await answer.json()).error?.message ?? `status ${answer.status}`);
-    const href = URL.createObjectURL(await answer.blob());
-    const name = /filename="([^"]+)"/.exec(answer.headers.get('Content-Disposition') ?? '')?.[1] ?? 'project.zip';
-    el('a', { href, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(href), 60_000);
+    const href = URL.createObjectURL(await getting);
+    el('a', { href, download: name.split('/').at(-1) }).click();
+    setTimeout(() => URL.revokeObjectURL(href), KEEP_MS);
   } catch (error) {
-    banner('save', { title: 'The files could not be downloaded.', detail: error.message, dismiss: true });
+    banner('save', { title: 'The file could not be downloaded.', detail: error.message, dismiss: true });
   }
+}
+
+export const saveUrl = (url, name) => save(fetch(url, { cache: 'no-store' }).then((answer) => {
+  if (!answer.ok) throw new Error(answer.status === 404 ? 'It is not there any more.' : `The server answered ${answer.status}.`);
+  return answer.blob();
+}), name);
+
+/** The project's files, as they are in the page. */
+export function saveProject(project) {
+  const files = project.list().map(({ path, content }) => ({ path, bytes: utf8(content) }));
+  return save(Promise.resolve(new Blob([zip(files)], { type: 'application/zip' })), `${project.language.name}-project.zip`);
+}
+
+/** All files of a session, also those that programs made: before the session and they are gone. @param remote its Remote */
+export function saveFiles(remote, language) {
+  return save(remote.archive().then((answer) => answer.blob()), `${language}-workspace.zip`);
 }

@@ -23,7 +23,7 @@ export function drain(channel) {
 
 /**
  * Events: `state` (the channel's), `ended`, `line-input` (bytes typed while the program is on pipes), `overfull`
- * (input was not taken), `diagnostics`.
+ * (input was not taken), `diagnostics`, `artifact`.
  */
 export class Screen extends Emitter {
   #stop = [];
@@ -67,6 +67,7 @@ export class Screen extends Emitter {
       channel.on('exit', (exit) => this.#ended(exit)),
       channel.on('lost', (error) => this.#lost(error)),
       channel.on('diagnostics', (items) => this.emit('diagnostics', items)),
+      channel.on('artifact', (artifact) => this.emit('artifact', artifact)),
       channel.on('resized', (size) => (session.role === 'watch' || this.view.held) && this.view.hold(size)),
     ];
     this.#phase();

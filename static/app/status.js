@@ -125,7 +125,7 @@ export class Status {
     }
     const gone = Date.now() - session.expires.at;
     const total = session.expires.total_ms - gone;
-    const save = { label: 'Download its files', act: () => saveFiles(session) };
+    const save = { label: 'Download its files', act: () => saveFiles(this.#desk.mirror.remote, session.language) };
     if (total < LAST_MINUTES_MS) {
       banner('expiry', { title: `This session ends in ${roughly(total)}.`, detail: 'It has reached its greatest age. What you wrote stays in this page; what programs made goes with the session.', action: save });
     } else if (this.#desk.idleWarned) {

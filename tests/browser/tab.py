@@ -28,11 +28,11 @@ class Tab:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.faults.append(f"{message.type}: {message.text}")
+            self.faults.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
 
     def check(self) -> None:
         left = [fault for fault in self.faults if not any(re.search(one, fault) for one in self.allowed)]
-        assert left == []
+        assert left == [], "\n".join(left)
 
     def open(self) -> Tab:
         self.page.goto(self.url)

@@ -14,6 +14,8 @@ from playwright.sync_api import Route
 from tests.browser.tab import Tab
 from tests.harness import Server, running_server
 
+OWN = "#tree li:not(.made):not(.section)"
+
 
 def test_the_policy_is_strict_and_nothing_breaks_it(server: Server, tab: Tab) -> None:
     with urllib.request.urlopen(server.url, timeout=10) as answer:
@@ -21,6 +23,7 @@ def test_the_policy_is_strict_and_nothing_breaks_it(server: Server, tab: Tab) ->
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     assert directives["default-src"] == "'none'"
     assert directives["script-src"] == "'self'"
+    assert directives["frame-src"] == "'self'"
     assert "unsafe" not in policy
     # Each part that makes styles or markup by script is used once; the tab's console must stay clean.
     tab.run("print('\\x1b[48;5;99mx\\x1b[0m https://example.org')\n")
@@ -81,20 +84,24 @@ def test_files_and_folders(tab: Tab) -> None:
     page.focus("#tree li[data-path='tools/words.py']")
     page.keyboard.press("F2")
     ask("tools/names.py")
-    assert page.locator("#tree .folder").inner_text() == "tools"
+    assert page.locator(f"{OWN}.folder").inner_text() == "tools"
     tab.run()
     tab.ended("Ended with exit code 1")
     assert "No module named 'tools.words'" in tab.text(), (
         "the renamed file must not be found under its old name"
     )
     tab.reload()
-    assert [one.inner_text() for one in page.locator("#tree .name").all()] == ["tools", "names.py", "main.py"]
+    assert [one.inner_text() for one in page.locator(f"{OWN} .name").all()] == [
+        "tools",
+        "names.py",
+        "main.py",
+    ]
     page.click("#tree li[data-path='tools/names.py']")
     assert "LIST" in page.inner_text(".cm-content")
     page.focus("#tree li[data-path='tools/names.py']")
     page.keyboard.press("Delete")
     page.click("#ask-ok")
-    assert [one.inner_text() for one in page.locator("#tree .name").all()] == ["main.py"]
+    assert [one.inner_text() for one in page.locator(f"{OWN} .name").all()] == ["main.py"]
     assert page.locator("#tabs [role=tab]").all_inner_texts() == ["main.py"]
 
 

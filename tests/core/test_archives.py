@@ -50,9 +50,7 @@ def read(data: bytes, bounds=BOUNDS, into="") -> dict[str, bytes]:
     file = io.BytesIO(data)
     contents = examine(file, bounds, into)
     found = {
-        one.path: b"".join(one.content)
-        for one in members(file, bounds, into)
-        if one.plain and not one.folder
+        one.path: b"".join(one.content) for one in members(file, bounds, into) if one.plain and not one.folder
     }
     assert list(found) == list(contents.files)
     return found

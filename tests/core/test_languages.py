@@ -117,7 +117,7 @@ def test_the_least():
         ('when = "Demofile"', 'when = "sub/demo.toml"', "two variants are for sub/demo.toml"),
         ('run = ["demostart", "{entry}"]', "", "[[variants]] 2: run is missing"),
         ('"demostart", "{entry}"', '"demostart", "{main}"', "unknown placeholder {main}"),
-        ("[[variants]]\nwhen = \"Demofile\"", "[variants]\nwhen = \"Demofile\"", "language.toml"),
+        ('[[variants]]\nwhen = "Demofile"', '[variants]\nwhen = "Demofile"', "language.toml"),
         ('A = "1"', "A = 1", "bad entry 'A'"),
         ('A = "1"', '"A-B" = "1"', "bad entry 'A-B'"),
         ("pids = 64", "pids = -1", "pids must be"),

@@ -19,6 +19,7 @@ from coderunner.web.view import view
 from coderunner.web.ws import websocket
 
 # The page's libraries bring their styles as constructed sheets, so that not even styles need an exception.
+# Frames are pages that programs wrote: each comes with a policy of its own that takes its origin away.
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self'; style-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "

@@ -1,0 +1,98 @@
+// What a program wrote and can be looked at, in a strip under its output: the newest first.
+import { size } from '../core/ending.js';
+import { announce } from './announce.js';
+import { $, el, icon } from './dom.js';
+import { saveUrl } from './save.js';
+import { drawTable } from './table.js';
+import { kindOf, view } from './viewer.js';
+
+const MOST_SHOWN = 60;
+const PREVIEW = { rows: 4, columns: 3 };
+const ICONS = { page: 'globe', document: 'file', file: 'file', picture: 'file', table: 'file' };
+
+export class Artifacts {
+  #items = new Map(); // path -> {path, mime, size, url, version, save()}, the newest last
+  #version = 0;
+
+  constructor() {
+    $('artifacts-list').addEventListener('keydown', (event) => this.#keys(event));
+  }
+
+  clear() {
+    this.#items.clear();
+    this.#draw();
+  }
+
+  /** @param artifact the message; one of a path that is known takes its place */
+  add({ path, mime, size: bytes, url }) {
+    const target = new URL(url, document.baseURI);
+    if (target.origin !== location.origin) return;
+    this.#version += 1;
+    target.searchParams.set('v', this.#version); // the same address has another content now
+    const known = this.#items.get(path);
+    this.#items.delete(path);
+    this.#items.set(path, { path, mime, size: bytes, url: target.href, version: this.#version, element: null, save: () => saveUrl(target.href, path) });
+    if (this.#items.size > MOST_SHOWN) this.#items.delete(this.#items.keys().next().value);
+    this.#draw();
+    if (!known) announce(`A file was made: ${path}`);
+  }
+
+  get #list() {
+    return [...this.#items.values()].reverse();
+  }
+
+  #draw() {
+    const focused = document.activeElement?.closest?.('#artifacts-list li')?.dataset.path;
+    const list = this.#list;
+    $('artifacts').hidden = list.length === 0;
+    $('artifacts-count').textContent = list.length === 1 ? '1 file' : `${list.length} files`;
+    for (const item of list) item.element ??= this.#card(item);
+    $('artifacts-list').replaceChildren(...list.map(({ element }) => element));
+    if (focused) list.find(({ path }) => path === focused)?.element.querySelector('button').focus();
+  }
+
+  #card(item) {
+    const { path, mime, url } = item;
+    const name = path.split('/').at(-1);
+    const open = el('button', { type: 'button', className: 'card', title: path, attrs: { 'aria-label': `Show ${path}`, 'data-kind': kindOf(mime) } },
+      this.#preview(item), el('span', { className: 'card-name', textContent: name }));
+    open.addEventListener('click', () => this.#show(item));
+    const save = el('button', { type: 'button', className: 'icon-button small', title: `Save (${size(item.size)})`, attrs: { 'aria-label': `Save ${path}` } }, icon('download'));
+    save.addEventListener('click', item.save);
+    if (kindOf(mime) === 'document') {
+      const link = el('a', { className: 'card', href: url, target: '_blank', rel: 'noopener noreferrer', title: path, attrs: { 'data-kind': 'document' } },
+        this.#preview(item), el('span', { className: 'card-name', textContent: name }));
+      return el('li', { attrs: { 'data-path': path } }, link, save);
+    }
+    return el('li', { attrs: { 'data-path': path } }, open, save);
+  }
+
+  #preview({ mime, url }) {
+    const kind = kindOf(mime);
+    const box = el('span', { className: 'preview' });
+    if (kind === 'picture') {
+      const picture = el('img', { alt: '', decoding: 'async' });
+      picture.addEventListener('error', () => picture.replaceWith(icon('file')));
+      picture.src = url;
+      box.append(picture);
+    } else {
+      box.append(icon(ICONS[kind]));
+      if (kind === 'table') drawTable(url, PREVIEW).then(({ table }) => { table.ariaHidden = 'true'; box.replaceChildren(table); }, () => {});
+    }
+    return box;
+  }
+
+  #show(item) {
+    const list = this.#list.filter(({ mime }) => kindOf(mime) !== 'document');
+    view(list, list.indexOf(item), () => item.element.querySelector('button')?.focus());
+  }
+
+  #keys(event) {
+    const cards = [...$('artifacts-list').querySelectorAll('.card')];
+    const at = cards.indexOf(document.activeElement);
+    const go = { ArrowRight: cards[at + 1], ArrowLeft: cards[at - 1], Home: cards[0], End: cards.at(-1) }[event.key];
+    if (!go || at < 0) return;
+    event.preventDefault();
+    go.focus();
+  }
+}

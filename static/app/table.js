@@ -1,0 +1,40 @@
+// A table of a file that a program wrote: its beginning, fetched and drawn within bounds.
+import { parseTable } from '../core/csv.js';
+import { el } from './dom.js';
+
+const MOST_BYTES = 256 * 1024;
+
+/** @returns {Promise<{text: string, whole: boolean}>} the beginning of what an address has */
+async function beginning(url) {
+  const answer = await fetch(url, { headers: { Range: `bytes=0-${MOST_BYTES - 1}` } });
+  if (answer.status === 416) return { text: '', whole: true };
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  const reader = answer.body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.length;
+    text += decoder.decode(value, { stream: true });
+    if (size >= MOST_BYTES) {
+      reader.cancel().catch(() => {});
+      break;
+    }
+  }
+  return { text, whole: size < MOST_BYTES };
+}
+
+/** @param most rows and columns, where fewer than all are wanted */
+export async function drawTable(url, most = { rows: Infinity, columns: Infinity }) {
+  const { rows, more } = parseTable(...await beginning(url).then(({ text, whole }) => [text, { whole }]));
+  const cells = (row, kind) => row.slice(0, most.columns).map((text) => el(kind, { textContent: text }));
+  const [head = [], ...body] = rows.slice(0, most.rows);
+  const numeric = (at) => body.length > 0 && body.every((row) => /^\s*(-?[\d.,]+([eE][+-]?\d+)?)?\s*$/.test(row[at] ?? ''));
+  const table = el('table', { className: 'table' }, el('thead', {}, el('tr', {}, ...cells(head, 'th'))), el('tbody', {}, ...body.map((row) => el('tr', {}, ...cells(row, 'td')))));
+  head.forEach((_, at) => {
+    if (numeric(at)) for (const row of table.rows) row.cells[at]?.classList.add('number');
+  });
+  return { table, rows: rows.length, more };
+}

@@ -1,0 +1,32 @@
+// The tabs of the files that are open.
+import { $, el, icon } from './dom.js';
+
+/** @param choose called with a path */
+export function drawTabs(project, choose) {
+  const { open } = project;
+  const keys = (event, path) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) {
+      project.show(open[(open.indexOf(path) + step + open.length) % open.length]);
+      $('tabs').querySelector('[aria-selected="true"]')?.focus();
+    } else if (event.key === 'Delete') {
+      project.hide(path);
+    }
+  };
+  $('tabs').replaceChildren(...open.map((path) => {
+    const active = path === project.active;
+    const name = path.split('/').at(-1);
+    const twin = open.some((other) => other !== path && other.endsWith(`/${name}`));
+    const guest = project.guests.has(path);
+    const button = el('button', { type: 'button', textContent: twin ? path : name, title: guest ? `${path}, made by a program` : path, attrs: { role: 'tab', 'aria-selected': active, tabindex: active ? 0 : -1 } });
+    button.addEventListener('click', () => choose(path));
+    button.addEventListener('keydown', (event) => keys(event, path));
+    const close = el('button', { className: 'icon-button', type: 'button', attrs: { 'aria-label': `Close ${path}` } }, icon('close'));
+    close.addEventListener('click', () => project.hide(path));
+    const tab = el('div', { className: guest ? 'tab made' : 'tab', attrs: { role: 'presentation' } }, button, close);
+    tab.addEventListener('auxclick', (event) => event.button === 1 && project.hide(path));
+    if (active) tab.dataset.active = '';
+    return tab;
+  }));
+  $('tabs').querySelector('[data-active]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+}

@@ -1,0 +1,108 @@
+// The tree of files: the user's own, and below them what programs made.
+import { size } from '../core/ending.js';
+import { rows } from '../core/tree.js';
+import { $, el, icon } from './dom.js';
+
+const MOST_ROWS = 1000;
+
+/** `on`: {choose(row), rename(row), remove(row), menu(row, anchor)}; a row is {path, folder, made, entry}. */
+export class Tree {
+  #on;
+  #closed = new Set(); // folders of the user: open unless closed
+  #opened = new Set(); // folders that programs made: closed unless opened
+  #shown = new Map(); // element -> row
+  #drawn = null;
+
+  constructor(on) {
+    this.#on = on;
+    $('tree').addEventListener('keydown', (event) => this.#keys(event));
+  }
+
+  /** @param state {own: paths, made: entries, complete, active, entry, conflicts} */
+  draw(state) {
+    this.#drawn = state;
+    const focused = document.activeElement?.closest?.('#tree li');
+    const again = focused && [focused.dataset.path ?? focused.dataset.folder, focused.classList.contains('made')];
+    this.#shown.clear();
+    const own = rows(state.own.map((path) => ({ path })), (path) => !this.#closed.has(path)).map((row) => ({ ...row, made: false }));
+    const made = rows(state.made, (path) => this.#opened.has(path)).map((row) => ({ ...row, made: true }));
+    const elements = own.map((row) => this.#row(row));
+    if (made.length) {
+      elements.push(el('li', { className: 'section', textContent: 'Made by programs', attrs: { role: 'none' } }));
+      elements.push(...made.slice(0, MOST_ROWS).map((row) => this.#row(row)));
+      const hidden = made.length - MOST_ROWS;
+      if (hidden > 0 || !state.complete) elements.push(el('li', { className: 'section', textContent: hidden > 0 ? `and ${hidden} more` : 'and more', attrs: { role: 'none' } }));
+    }
+    $('tree').replaceChildren(...elements);
+    const reach = $('tree').querySelector('[aria-selected="true"]') ?? this.#rows[0];
+    if (reach) reach.tabIndex = 0;
+    if (again) [...this.#shown.keys()].find((one) => (one.dataset.path ?? one.dataset.folder) === again[0] && one.classList.contains('made') === again[1])?.focus();
+  }
+
+  get #rows() {
+    return [...this.#shown.keys()];
+  }
+
+  #row(row) {
+    const { path, name, level, folder, open, made, entry } = row;
+    const { active, entry: main, own, conflicts } = this.#drawn;
+    const selected = path === active && !folder;
+    const more = el('button', { className: 'icon-button', type: 'button', tabIndex: -1, attrs: { 'aria-label': `Actions for ${path}` } }, icon('more'));
+    const mark = (text, title, kind) => el('span', { className: kind, textContent: text, title });
+    const element = el('li', {
+      tabIndex: -1, title: path, className: [folder ? 'folder' : '', made ? 'made' : ''].join(' ').trim(),
+      attrs: { role: 'treeitem', 'aria-level': level, ...(folder ? { 'aria-expanded': open, 'data-folder': path } : { 'aria-selected': selected, 'data-path': path }) },
+    },
+    icon(folder ? (open ? 'folder-open' : 'folder') : 'file'), el('span', { className: 'name', textContent: name }),
+    !made && main === path && own.length > 1 ? mark('run', 'This file is run', 'entry') : null,
+    !folder && conflicts.has(path) ? mark('!', 'Changed by a program and by you', 'clash') : null,
+    made && !folder && entry ? mark(size(entry.size), '', 'size') : null, more);
+    element.style.setProperty('--depth', level - 1);
+    more.addEventListener('click', (event) => {
+      event.stopPropagation();
+      this.#on.menu(row, more);
+    });
+    element.addEventListener('click', () => this.#act(row));
+    element.addEventListener('dblclick', () => !folder && this.#on.rename(row));
+    element.addEventListener('contextmenu', (event) => {
+      event.preventDefault();
+      const open = () => this.#on.menu(row, element);
+      // While the button is down, its release would close the menu as a click beside it.
+      if (event.buttons) addEventListener('pointerup', () => setTimeout(open), { once: true });
+      else open();
+    });
+    this.#shown.set(element, row);
+    return element;
+  }
+
+  #act(row) {
+    if (row.folder) this.#turn(row, !row.open);
+    else this.#on.choose(row);
+  }
+
+  #turn({ path, made }, open) {
+    const set = made ? this.#opened : this.#closed;
+    if (open === made) set.add(path);
+    else set.delete(path);
+    this.draw(this.#drawn);
+  }
+
+  #keys(event) {
+    const element = event.target;
+    const row = this.#shown.get(element);
+    if (!row) return;
+    const all = this.#rows;
+    const at = all.indexOf(element);
+    const go = { ArrowDown: all[at + 1], ArrowUp: all[at - 1], Home: all[0], End: all.at(-1) }[event.key];
+    if (go) go.focus();
+    else if (event.key === 'ArrowRight' && row.folder && !row.open) this.#turn(row, true);
+    else if (event.key === 'ArrowLeft' && row.folder && row.open) this.#turn(row, false);
+    else if (event.key === 'ArrowLeft') all.slice(0, at).findLast((one) => this.#shown.get(one).level < row.level)?.focus();
+    else if (event.key === 'Enter' || event.key === ' ') this.#act(row);
+    else if (event.key === 'F2') this.#on.rename(row);
+    else if (event.key === 'Delete') this.#on.remove(row);
+    else if (event.key === 'ContextMenu') this.#on.menu(row, element);
+    else return;
+    event.preventDefault();
+  }
+}

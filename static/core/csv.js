@@ -1,0 +1,49 @@
+// The beginning of a table that a program wrote: comma, semicolon or tab separated values, quotes as in RFC 4180.
+
+export const MOST_ROWS = 200;
+export const MOST_COLUMNS = 50;
+const MOST_CELL = 300;
+
+/**
+ * @param text the file or its beginning @param whole false where it is cut off: its last line may be half
+ * @returns {{rows: string[][], more: boolean}} at most MOST_ROWS rows of MOST_COLUMNS; `more`: not all of it is here
+ */
+export function parseTable(text, { whole = true } = {}) {
+  const separator = separatorOf(text);
+  const rows = [];
+  let row = [];
+  let cell = '';
+  let quoted = false;
+  let more = !whole;
+  const endCell = () => {
+    if (row.length < MOST_COLUMNS) row.push(cell.length > MOST_CELL ? `${cell.slice(0, MOST_CELL)}…` : cell);
+    else more = true;
+    cell = '';
+  };
+  const endRow = () => {
+    endCell();
+    rows.push(row);
+    row = [];
+  };
+  let at = text.startsWith('\ufeff') ? 1 : 0;
+  for (; at < text.length && rows.length < MOST_ROWS; at += 1) {
+    const character = text[at];
+    if (quoted) {
+      if (character !== '"') cell += character;
+      else if (text[at + 1] === '"') cell += text[(at += 1)];
+      else quoted = false;
+    } else if (character === '"' && cell === '') quoted = true;
+    else if (character === separator) endCell();
+    else if (character === '\n') endRow();
+    else if (character !== '\r' || text[at + 1] !== '\n') cell += character;
+  }
+  if (at < text.length) more = true;
+  else if (whole && (cell || row.length) && rows.length < MOST_ROWS) endRow();
+  return { rows, more };
+}
+
+/** Of those that the first line could be separated by, the one that it has most of. */
+function separatorOf(text) {
+  const line = text.slice(0, 4096).split('\n', 1)[0];
+  return [',', ';', '\t'].map((one) => [one, line.split(one).length]).sort((a, b) => b[1] - a[1])[0][0];
+}

@@ -1,0 +1,303 @@
+// A project beside the workspace of its session: what each has that the other lacks, and who changed what.
+//
+// The workspace gets the project's files with each run, but only those that it does not have as they are. A file that
+// a program changed is taken over where the user did not change it since; where both did, it is a conflict, and
+// neither version is replaced before the user has chosen.
+import { textOf } from './bytes.js';
+import { digest } from './digest.js';
+import { Emitter } from './events.js';
+
+export const MOST_TEXT = 1024 * 1024; // bytes of a file that is opened as text
+const AGAIN_MS = 1000;
+
+const stampOf = ({ size, mtime_ms }) => `${size}.${mtime_ms}`;
+
+/**
+ * `project`: {files: Map path -> text, guests: Map path -> text, list(), take(path, text), shut(path), on(…)}.
+ *
+ * Events: `change` (the listing), `over`, `conflict` path, `settled` path, `failed` an Error that the user should know of.
+ */
+export class Mirror extends Emitter {
+  #remote;
+  #timers;
+  #project = null;
+  #stop = [];
+  #base = new Map(); // path -> {digest, stamp, writing}: what the workspace has from us, as far as is known
+  #guests = new Map(); // path -> stamp of the version that is open
+  #owed = new Set(); // paths that are to go from the workspace
+  #doing = Promise.resolve();
+  #refreshing = null;
+  #stale = false;
+  #epoch = 0; // grows with each write of ours: what was read before it says nothing
+  #timer = null;
+
+  constructor({ remote, timers, sent = {} }) {
+    super();
+    this.#remote = remote;
+    this.#timers = timers;
+    for (const [path, [known, stamp]] of Object.entries(sent)) this.#base.set(path, { digest: known, stamp, writing: false });
+    this.entries = new Map(); // path -> {path, size, mtime_ms, folder}
+    this.complete = true;
+    this.conflicts = new Map(); // path -> {text, stamp} of the workspace; text null: it is none
+    this.over = false;
+  }
+
+  get remote() {
+    return this.#remote;
+  }
+
+  get project() {
+    return this.#project;
+  }
+
+  /** The project whose session it is; null while another one is shown. */
+  set project(project) {
+    for (const stop of this.#stop) stop();
+    this.#project = project;
+    this.#stop = project ? [
+      project.on('renamed', ({ from, to }) => this.#renamed(from, to)),
+      project.on('adopted', ({ path, text }) => this.#base.set(path, { digest: digest(text), stamp: this.#guests.get(path) ?? null, writing: false })),
+      project.on('files', () => this.#prune()),
+    ] : [];
+    if (project) this.#prune();
+  }
+
+  // --- towards the workspace ------------------------------------------------------------------------------
+
+  /** What the workspace lacks of the project, for a `run`. */
+  toSend() {
+    return this.#project.list().filter(({ path, content }) => !this.conflicts.has(path) && this.#base.get(path)?.digest !== digest(content));
+  }
+
+  /** These files are on their way. @returns {{done(): void, failed(): void}} to be called when that is known */
+  sending(files) {
+    this.#epoch += 1;
+    const entries = files.map(({ path, content }) => {
+      const entry = { digest: digest(content), stamp: null, writing: true };
+      this.#base.set(path, entry);
+      this.#owed.delete(path);
+      return [path, entry];
+    });
+    return {
+      done: () => {
+        for (const [, entry] of entries) entry.writing = false;
+      },
+      failed: () => {
+        for (const [path, entry] of entries) if (this.#base.get(path) === entry && entry.writing) this.#base.delete(path);
+      },
+    };
+  }
+
+  #renamed(from, to) {
+    const known = this.#base.get(from);
+    if (!known) return;
+    this.#base.delete(from);
+    this.#base.set(to, known);
+    this.conflicts.delete(from);
+    this.#do(async () => {
+      try {
+        await this.#remote.rename(from, to);
+      } catch (error) {
+        if (this.#base.get(to) === known) this.#base.delete(to); // the next run sends it
+        this.#owe(from);
+        if (error.code !== 'no_file') throw error;
+      }
+    });
+  }
+
+  /** Moves a folder with all that is in it, also what programs made there. False where that cannot be done at once. */
+  async moveFolder(from, to) {
+    if (!await this.settle()) return false;
+    const below = (path) => path.startsWith(`${from}/`);
+    if (!this.entries.get(from)?.folder || this.entries.has(to) || [...this.#base].some(([path, { writing }]) => writing && below(path))) return false;
+    this.#epoch += 1;
+    await this.#remote.rename(from, to);
+    for (const map of [this.#base, this.#guests]) {
+      for (const [path, known] of [...map].filter(([one]) => below(one))) {
+        map.delete(path);
+        map.set(to + path.slice(from.length), known);
+      }
+    }
+    return true;
+  }
+
+  /** What the project has not any more goes from the workspace as well. */
+  #prune() {
+    for (const [path] of this.#base) {
+      if (this.#project.files.has(path)) continue;
+      this.#base.delete(path);
+      this.conflicts.delete(path);
+      this.#owe(path);
+    }
+  }
+
+  #owe(path) {
+    this.#owed.add(path);
+    this.#do(() => this.#pay(path));
+  }
+
+  async #pay(path) {
+    if (!this.#owed.has(path)) return;
+    try {
+      await this.#remote.remove(path);
+    } catch (error) {
+      if (error.code !== 'no_file') throw error;
+    }
+    this.#owed.delete(path);
+  }
+
+  #do(act) {
+    this.#epoch += 1;
+    this.#doing = this.#doing.then(act).catch((error) => this.#failed(error));
+  }
+
+  #failed(error) {
+    if (error.code === 'no_session') this.over = true;
+    else if (error.code !== 'unreachable') this.emit('failed', error);
+  }
+
+  get busy() {
+    return this.#owed.size > 0 || this.#refreshing !== null;
+  }
+
+  /** Until the workspace is as the user left the project. @returns {Promise<boolean>} false where it could not be made so */
+  async settle() {
+    await this.#doing;
+    for (const path of [...this.#owed]) await this.#pay(path).catch((error) => this.#failed(error));
+    await this.#refreshing;
+    return this.#owed.size === 0;
+  }
+
+  // --- from the workspace ---------------------------------------------------------------------------------
+
+  /** Looks what is there; asked again while it looks, it looks once more. */
+  refresh() {
+    this.#stale = true;
+    this.#refreshing ??= this.#look().finally(() => {
+      this.#refreshing = null;
+      if (this.#stale && !this.over) this.refresh(); // asked for between its last look and now
+    });
+    return this.#refreshing;
+  }
+
+  async #look() {
+    while (this.#stale && !this.over) {
+      this.#stale = false;
+      try {
+        await this.#doing;
+        const epoch = this.#epoch;
+        const { files, complete } = await this.#remote.list();
+        this.entries = new Map(files.map((entry) => [entry.path, entry]));
+        this.complete = complete;
+        await this.#compare(epoch);
+        this.emit('change');
+      } catch (error) {
+        this.#failed(error);
+        if (error.retryable) this.#later();
+      }
+    }
+  }
+
+  #later() {
+    this.#timers.clearTimeout(this.#timer);
+    this.#timer = this.#timers.setTimeout(() => this.refresh(), AGAIN_MS);
+  }
+
+  async #compare(epoch) {
+    if (!this.#project) return;
+    for (const [path, known] of this.#base) if (!known.writing && !this.entries.has(path)) this.#base.delete(path);
+    for (const path of [...this.#project.files.keys()]) {
+      const entry = this.entries.get(path);
+      const known = this.#base.get(path);
+      if (!entry || entry.folder || known?.writing || known?.stamp === stampOf(entry)) continue;
+      const text = await this.#text(entry);
+      if (epoch !== this.#epoch) return this.#restart();
+      this.#judge(path, text, stampOf(entry));
+    }
+    for (const path of [...this.#project.guests.keys()]) {
+      const entry = this.entries.get(path);
+      if (entry && this.#guests.get(path) === stampOf(entry)) continue;
+      const text = entry && !entry.folder ? await this.#text(entry) : null;
+      if (epoch !== this.#epoch) return this.#restart();
+      if (!this.#project?.guests.has(path)) continue; // adopted or closed meanwhile
+      if (text === null) this.#project.shut(path);
+      else {
+        this.#guests.set(path, stampOf(entry));
+        this.#project.take(path, text);
+      }
+    }
+    return undefined;
+  }
+
+  #restart() {
+    this.#stale = true;
+  }
+
+  /** A file as text; null where it is none, or too large. */
+  async #text({ path, size }) {
+    if (size > MOST_TEXT) return null;
+    try {
+      return textOf(await this.#remote.read(path, MOST_TEXT));
+    } catch (error) {
+      if (error.code === 'no_file' || error.code === 'file_too_large') return null;
+      throw error;
+    }
+  }
+
+  /** The workspace's version of a file of the project differs from what is known. */
+  #judge(path, text, stamp) {
+    const mine = this.#project?.files.get(path);
+    if (mine === undefined) return;
+    const known = this.#base.get(path);
+    const theirs = text === null ? null : digest(text);
+    if (theirs === digest(mine) || theirs === known?.digest) {
+      if (this.conflicts.delete(path)) this.emit('settled', path);
+      this.#base.set(path, { digest: theirs, stamp, writing: false });
+    } else if (text !== null && known?.digest === digest(mine)) {
+      this.#base.set(path, { digest: theirs, stamp, writing: false });
+      this.#project.take(path, text);
+    } else if (this.conflicts.get(path)?.stamp !== stamp) {
+      this.conflicts.set(path, { text, stamp });
+      this.emit('conflict', path);
+    }
+  }
+
+  /** Ends a conflict: the user's version is sent with the next run, or the workspace's is taken over. */
+  resolve(path, mine) {
+    const theirs = this.conflicts.get(path);
+    if (!theirs || !this.#project) return;
+    this.conflicts.delete(path);
+    const entry = { digest: theirs.text === null ? null : digest(theirs.text), stamp: theirs.stamp, writing: false };
+    this.#base.set(path, entry);
+    if (!mine && theirs.text !== null) this.#project.take(path, theirs.text);
+    this.emit('settled', path);
+  }
+
+  /** What programs made: the files and folders that are not the project's. */
+  get made() {
+    const own = this.#project?.files ?? new Map();
+    const folders = new Set([...own.keys()].flatMap((path) => path.split('/').slice(0, -1).map((_, at, parts) => parts.slice(0, at + 1).join('/'))));
+    return [...this.entries.values()].filter(({ path }) => !own.has(path) && !folders.has(path) && !this.#owed.has(path));
+  }
+
+  /** The text of a file that a program made, for reading; null where it is none, or too large. */
+  async open(path) {
+    const entry = this.entries.get(path);
+    const text = entry ? await this.#text(entry) : null;
+    if (text !== null) this.#guests.set(path, stampOf(entry));
+    return text;
+  }
+
+  /** For a later page. */
+  record() {
+    return Object.fromEntries([...this.#base].filter(([, { writing }]) => !writing).map(([path, known]) => [path, [known.digest, known.stamp]]));
+  }
+
+  dispose() {
+    this.over = true;
+    this.#remote.close();
+    this.emit('over');
+    this.#timers.clearTimeout(this.#timer);
+    this.project = null;
+  }
+}

@@ -1,0 +1,104 @@
+// The files of a live session over HTTP, as the session's own user sees them. One request at a time: the server
+// takes few at once, and in this order the last wish of the user is the last that is done.
+
+const WITHIN_MS = 30_000;
+const ARCHIVE_WITHIN_MS = 300_000;
+
+/** `code` as in the protocol's table, or `unreachable`. */
+export class RemoteError extends Error {
+  constructor(code, message, { retryable = false } = {}) {
+    super(message);
+    this.name = 'RemoteError';
+    this.code = code;
+    this.retryable = retryable;
+  }
+}
+
+const encoded = (path) => path.split('/').map(encodeURIComponent).join('/');
+
+export class Remote {
+  #fetch;
+  #url;
+  #session;
+  #last = Promise.resolve();
+  #over = new AbortController();
+
+  /** @param world {fetch, api(path) -> URL} @param session {id, token} */
+  constructor({ fetch, api }, session) {
+    this.#fetch = fetch;
+    this.#url = api;
+    this.#session = session;
+  }
+
+  /** The session is over: nothing is asked any more, and what was is not waited for. */
+  close() {
+    this.#over.abort();
+  }
+
+  /** @returns {Promise<{files: {path, size, mtime_ms, folder}[], complete: boolean}>} sorted by path */
+  async list() {
+    return (await this.#ask('GET', 'files')).json();
+  }
+
+  /** @returns {Promise<Uint8Array>} raises `file_too_large` where it has more than `most` bytes */
+  async read(path, most) {
+    const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most}` }, empty: 416 });
+    if (answer.status === 416) return new Uint8Array();
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    if (bytes.length > most) throw new RemoteError('file_too_large', `${path} is too large to be shown`);
+    return bytes;
+  }
+
+  async blob(path) {
+    return (await this.#ask('GET', `files/${encoded(path)}`, { within: ARCHIVE_WITHIN_MS })).blob();
+  }
+
+  async write(path, body) {
+    await this.#ask('PUT', `files/${encoded(path)}`, { body, within: ARCHIVE_WITHIN_MS });
+  }
+
+  async rename(path, to) {
+    await this.#ask('PATCH', `files/${encoded(path)}`, { body: JSON.stringify({ path: to }) });
+  }
+
+  async remove(path) {
+    await this.#ask('DELETE', `files/${encoded(path)}`);
+  }
+
+  async makeFolder(path) {
+    await this.#ask('POST', `files/${encoded(path)}`, { body: JSON.stringify({ folder: true }) });
+  }
+
+  /** The whole workspace. @returns {Promise<Response>} */
+  archive(format = 'zip') {
+    return this.#ask('GET', `archive?format=${format}`, { within: ARCHIVE_WITHIN_MS });
+  }
+
+  /** Unpacks a zip or tar. @returns {Promise<{written: string[], left_out: object[]}>} */
+  async unpack(body, into = '') {
+    const answer = await this.#ask('PUT', `archive${into && `?into=${encodeURIComponent(into)}`}`, { body, within: ARCHIVE_WITHIN_MS });
+    return answer.json();
+  }
+
+  #ask(method, path, options = {}) {
+    const mine = this.#last.then(() => this.#request(method, path, options));
+    this.#last = mine.catch(() => {});
+    return mine;
+  }
+
+  async #request(method, path, { body, headers = {}, within = WITHIN_MS, empty = null }) {
+    const { id, token } = this.#session;
+    let answer;
+    try {
+      answer = await this.#fetch(this.#url(`api/sessions/${encodeURIComponent(id)}/${path}`), {
+        method, body, headers: { ...headers, Authorization: `Bearer ${token}` }, cache: 'no-store', signal: AbortSignal.any([AbortSignal.timeout(within), this.#over.signal]),
+      });
+    } catch (error) {
+      if (this.#over.signal.aborted) throw new RemoteError('no_session', 'The session is over.');
+      throw new RemoteError('unreachable', error.name === 'TimeoutError' ? 'The server took too long.' : 'The server cannot be reached.', { retryable: true });
+    }
+    if (answer.ok || answer.status === empty) return answer;
+    const told = await answer.json().then(({ error }) => error, () => null);
+    throw new RemoteError(told?.code ?? 'internal', told?.message ?? `The server answered ${answer.status}.`, { retryable: Boolean(told?.retryable) });
+  }
+}

@@ -1,0 +1,253 @@
+"""The project beside its session's workspace: what programs write, both change, the user renames, uploads."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.tab import Tab
+
+OWN = "#tree li:not(.made):not(.section)"
+MADE = "#tree li.made"
+PHONE = {"viewport": {"width": 390, "height": 760}, "has_touch": True, "is_mobile": True}
+
+
+def names(page: Page, which: str) -> list[str]:
+    return page.locator(f"{which} .name").all_inner_texts()
+
+
+def answer(page: Page, value: str) -> None:
+    page.fill("#ask-input", value)
+    page.click("#ask-ok")
+
+
+def session_of(tab: Tab) -> str:
+    return str(tab.get("coderunner.desk.session.id"))
+
+
+def act(tab: Tab, path: str, words: str) -> None:
+    """An entry of the menu of a file or folder in the tree."""
+    row = tab.page.locator(f"#tree li[data-path='{path}'], #tree li[data-folder='{path}']")
+    row.first.click(button="right")
+    tab.page.locator("#file-menu").get_by_role("menuitem", name=words).click()
+
+
+def test_what_a_program_writes_is_in_the_tree(tab: Tab) -> None:
+    page = tab.page
+    tab.run(
+        "import os\nos.makedirs('out/deep')\nopen('out/deep/log.txt', 'w').write('first\\n')\n"
+        "open('data.bin', 'wb').write(bytes(range(256)))\n"
+    )
+    tab.ended("Finished")
+    page.wait_for_selector(f"{MADE}[data-path='data.bin']", timeout=5000)
+    assert names(page, OWN) == ["main.py"]
+    assert names(page, MADE) == ["out", "data.bin"]
+    page.click("#tree li[data-folder='out']")
+    page.focus("#tree li[data-folder='out/deep']")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    tab.until("document.querySelector('.cm-content').innerText.trim() === 'first'")
+    assert page.locator("#tabs .made").inner_text() == "log.txt"
+    assert page.locator("#tabs .made").count() == 1
+    # What is no text is told, and can be saved.
+    page.click(f"{MADE}[data-path='data.bin']")
+    page.wait_for_selector("#viewer[open]")
+    assert "no text" in page.inner_text("#viewer-body")
+    with page.expect_download() as download:
+        page.click("#viewer-save")
+    assert Path(download.value.path()).read_bytes() == bytes(range(256))
+    page.keyboard.press("Escape")
+    # Edited, it is the project's; the next run finds what was written.
+    page.click("#tabs [role=tab]:has-text('log.txt')")
+    page.click(".cm-content")
+    page.keyboard.press("Control+Home")
+    tab.type("mine\n")
+    tab.until(f"document.querySelectorAll({OWN!r}).length === 4")
+    page.click("#tree li[data-path='main.py']")
+    tab.run("print(open('out/deep/log.txt').read())\n")
+    tab.ended("Finished")
+    assert tab.text().split() == ["mine", "first"]
+
+
+def test_renaming_and_deleting_need_no_new_session(tab: Tab) -> None:
+    page = tab.page
+    tab.get("coderunner.desk.project.create('old.py', 'WORD = 1\\n')")
+    page.click("#tree li[data-path='main.py']")
+    tab.run("import glob\nopen('made.txt', 'w').write('x')\nprint(sorted(glob.glob('*')))\n")
+    tab.ended("Finished")
+    session = session_of(tab)
+    assert tab.text() == "['made.txt', 'main.py', 'old.py']"
+    act(tab, "old.py", "Rename…")
+    answer(page, "lib/new.py")
+    page.click("#tree li[data-path='main.py']")
+    tab.run()
+    tab.ended("Finished")
+    assert tab.text() == "['lib', 'made.txt', 'main.py']"
+    act(tab, "lib", "Rename…")
+    answer(page, "other")
+    act(tab, "made.txt", "Rename…")
+    answer(page, "other/moved.txt")
+    page.wait_for_selector(f"{MADE}[data-folder='other']")
+    tab.run("import glob, os\nprint(sorted(glob.glob('*')), sorted(os.listdir('other')))\n")
+    tab.ended("Finished")
+    assert tab.text() == "['main.py', 'other'] ['moved.txt', 'new.py']"
+    act(tab, "other", "Delete…")
+    page.click("#ask-ok")
+    tab.until(f"document.querySelectorAll({MADE!r}).length === 0")
+    tab.run("import glob, os\nprint(sorted(glob.glob('*')))\n")
+    tab.ended("Finished")
+    assert tab.text() == "['main.py']"
+    assert session_of(tab) == session
+
+
+def test_nothing_is_overwritten_silently(tab: Tab) -> None:
+    page = tab.page
+    tab.get("coderunner.desk.project.create('data.txt', 'mine 1')")
+    page.click("#tree li[data-path='main.py']")
+    write = "open('data.txt', 'a').write(' its')\n"
+    tab.run(write + "print(open('data.txt').read())\n")
+    tab.ended("Finished")
+    # Changed by the program only: the project has it, and undoing brings back what was.
+    page.click("#tree li[data-path='data.txt']")
+    tab.until("document.querySelector('.cm-content').innerText === 'mine 1 its'")
+    page.click("#tree li[data-path='main.py']")
+    tab.run(write + "print(open('data.txt').read())\ninput('> ')\n" + write).sees("mine 1 its its")
+    # Changed by both: the user is asked, and until then programs have theirs.
+    tab.get("coderunner.desk.project.show('data.txt')")
+    tab.code("mine 2")
+    page.click("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
+    tab.banner("was changed by a program and by you.")
+    assert page.locator("#tree li[data-path='data.txt'] .clash").count() == 1
+    page.click("#tree li[data-path='main.py']")
+    tab.run("print(open('data.txt').read())\n")
+    tab.ended("Finished")
+    assert tab.text() == "mine 1 its its its"
+    page.click("text=Keep mine")
+    tab.run()
+    tab.ended("Finished")
+    assert tab.text() == "mine 2"
+    assert page.locator(".clash").count() == 0
+
+
+def test_a_reload_keeps_what_is_known_of_the_workspace(tab: Tab) -> None:
+    tab.run("open('made.txt', 'w').write('kept')\nprint('done')\n")
+    tab.ended("Finished")
+    tab.page.wait_for_selector(f"{MADE}[data-path='made.txt']")
+    tab.reload()
+    tab.page.wait_for_selector(f"{MADE}[data-path='made.txt']")
+    tab.page.click(f"{MADE}[data-path='made.txt']")
+    tab.until("document.querySelector('.cm-content').innerText === 'kept'")
+    assert tab.page.locator(".banner").count() == 0
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as whole:
+        for path, data in files.items():
+            whole.writestr(path, data)
+    return sink.getvalue()
+
+
+def give(page: Page, *files: tuple[str, bytes]) -> None:
+    page.set_input_files(
+        "#upload-input",
+        [{"name": name, "mimeType": "application/octet-stream", "buffer": data} for name, data in files],
+    )
+
+
+def test_files_and_archives_are_uploaded(tab: Tab) -> None:
+    page = tab.page
+    give(page, ("words.txt", b"one two\n"))
+    page.wait_for_selector(f"{OWN}[data-path='words.txt']")
+    give(page, ("words.txt", b"three\n"))
+    page.wait_for_selector("#ask-dialog[open]")
+    page.click("#ask-cancel")
+    assert tab.get("coderunner.desk.project.files.get('words.txt')") == "one two\n"
+    give(page, ("evil.zip", archive({"pack/a.py": b"A = 1\n", "../up": b"no"})))
+    page.click("#ask-ok")
+    tab.banner("cannot be taken.")
+    assert names(page, OWN) == ["main.py", "words.txt"]
+    give(page, ("pack.zip", archive({"pack/a.py": "A = 'ü'\n".encode(), "pack/raw.bin": b"\xff\x00\xfe"})))
+    page.click("#ask-ok")
+    page.wait_for_selector(f"{OWN}[data-path='pack/a.py']")
+    tab.banner("2 files uploaded.")
+    page.click("#tree li[data-path='main.py']")
+    tab.run("from pack.a import A\nprint(A, open('pack/raw.bin', 'rb').read(), open('words.txt').read())\n")
+    tab.ended("Finished")
+    assert tab.text() == "ü b'\\xff\\x00\\xfe' one two"
+    give(page, ("kept.zip", archive({"x": b"x"})))
+    page.click("#ask-other")
+    page.wait_for_selector(f"{MADE}[data-path='kept.zip']")
+
+
+def test_files_are_dropped(tab: Tab) -> None:
+    tab.get("""() => { const transfer = new DataTransfer();
+        transfer.items.add(new File(['dropped'], 'note.txt'));
+        for (const type of ['dragenter', 'dragover', 'drop']) {
+            document.querySelector('.cm-content').dispatchEvent(new DragEvent(type,
+                { dataTransfer: transfer, bubbles: true, cancelable: true, composed: true }));
+        } }""")
+    tab.page.wait_for_selector(f"{OWN}[data-path='note.txt']")
+    assert tab.page.inner_text(".cm-content") == "dropped"
+
+
+def downloaded(tab: Tab, words: str) -> dict[str, bytes]:
+    tab.page.click("#transfer")
+    with tab.page.expect_download() as download:
+        tab.page.get_by_role("menuitem", name=words).click()
+    with zipfile.ZipFile(download.value.path()) as whole:
+        assert whole.testzip() is None
+        return {name: whole.read(name) for name in whole.namelist()}
+
+
+def test_everything_is_downloaded(tab: Tab) -> None:
+    tab.code("open('made.bin', 'wb').write(b'\\xff')\n")
+    tab.get("coderunner.desk.project.create('lib/ü.txt', 'text')")
+    own = downloaded(tab, "Download the project")
+    assert own["lib/ü.txt"] == b"text"
+    assert sorted(own) == ["lib/ü.txt", "main.py"]
+    tab.run()
+    tab.ended("Finished")
+    both = downloaded(tab, "Download with what programs made")
+    assert {path: data for path, data in both.items() if not path.endswith("/")} == {
+        **own, "made.bin": b"\xff",
+    }  # fmt: skip
+
+
+def test_standard_input_is_a_file(tab: Tab) -> None:
+    page = tab.page
+    tab.get("coderunner.desk.project.create('in.txt', 'first\\nsecond\\n')")
+    page.click("#tree li[data-path='main.py']")
+    tab.code("import sys\nprint([line.strip() for line in sys.stdin], sys.stdout.isatty())\n")
+    page.click("#options")
+    page.select_option("#stdin-file", "in.txt")
+    page.keyboard.press("Escape")
+    assert page.inner_text("#options-summary") == "< in.txt"
+    tab.run()
+    tab.ended("Finished")
+    assert tab.text() == "['first', 'second'] True"
+    tab.pipes().run()
+    tab.ended("Finished")
+    assert tab.text() == "['first', 'second'] False"
+
+
+@pytest.mark.parametrize("options", [PHONE], ids=["phone"])
+def test_the_workspace_on_a_phone(open_tab: Callable[..., Tab], options: dict[str, object]) -> None:
+    tab = open_tab(**options).language("Python")
+    tab.run("open('a-rather-long-name-of-a-result.txt', 'w').write('text')\n")
+    tab.ended("Finished")
+    page = tab.page
+    page.tap(".views [data-view=files]")
+    page.wait_for_selector(MADE)
+    assert tab.get("document.documentElement.scrollWidth") == 390
+    page.tap(f"{MADE} .name")
+    tab.until("document.querySelector('.cm-content').innerText === 'text'")
+    assert page.is_visible(".cm-content")

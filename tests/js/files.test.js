@@ -1,0 +1,100 @@
+// Archives, tables and trees: what is made and read in the page without a session.
+import assert from 'node:assert/strict';
+import { deflateRawSync } from 'node:zlib';
+import { test } from 'node:test';
+import { textOf, utf8 } from '../../static/core/bytes.js';
+import { MOST_COLUMNS, MOST_ROWS, parseTable } from '../../static/core/csv.js';
+import { rows } from '../../static/core/tree.js';
+import { crc32, unzip, zip } from '../../static/core/zip.js';
+
+const bounds = { mostFiles: 10, mostBytes: 1000 };
+const read = async (bytes, most = bounds) => (await unzip(bytes, most)).map(({ path, bytes: content }) => [path, textOf(content)]);
+
+/** An archive of one deflated file that claims to have `size` bytes. */
+function deflated(path, bytes, { size = bytes.length, method = 8, mode = 0o100644, flags = 0 } = {}) {
+  const raw = method === 8 ? deflateRawSync(bytes) : bytes;
+  const name = utf8(path);
+  const common = Buffer.alloc(26);
+  common.writeUInt16LE(20, 0);
+  common.writeUInt16LE(flags, 2);
+  common.writeUInt16LE(method, 4);
+  common.writeUInt32LE(crc32(bytes), 10);
+  common.writeUInt32LE(raw.length, 14);
+  common.writeUInt32LE(size, 18);
+  common.writeUInt16LE(name.length, 22);
+  const central = Buffer.alloc(14);
+  central.writeUInt32LE((mode << 16) >>> 0, 6);
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(1, 10);
+  end.writeUInt32LE(30 + name.length + raw.length, 16);
+  return new Uint8Array(Buffer.concat([
+    Buffer.from('PK\u0003\u0004'), common, name, raw, Buffer.from('PK\u0001\u0002\u0014\u0000'), common, central, name, end,
+  ]));
+}
+
+test('a project becomes an archive and comes back from one', async () => {
+  const files = [['main.py', 'print(1)\n'], ['lib/ä b.txt', ''], ['x', 'ü'.repeat(100)]];
+  const bytes = zip(files.map(([path, text]) => ({ path, bytes: utf8(text) })));
+  assert.deepEqual(await read(bytes), files);
+  assert.equal(crc32(utf8('123456789')), 0xcbf43926);
+});
+
+test('what others packed is read: deflated, with a comment behind, without folders and links', async () => {
+  const text = 'line\n'.repeat(50);
+  const bytes = deflated('a/b.txt', utf8(text));
+  assert.deepEqual(await read(bytes), [['a/b.txt', text]]);
+  assert.deepEqual(await read(Uint8Array.from([...bytes, ...utf8('a comment')])), [['a/b.txt', text]]);
+  assert.deepEqual(await read(deflated('link', utf8('/etc/passwd'), { mode: 0o120777 })), []);
+  assert.deepEqual(await read(deflated('folder/', utf8(''))), []);
+});
+
+test('a bomb, an archive of too many, a broken or a foreign one are refused in words', async () => {
+  const bomb = deflated('zeros', new Uint8Array(50_000_000), { size: 10 });
+  assert.ok(bomb.length < 60_000);
+  await assert.rejects(unzip(bomb, bounds), /more than can be taken/);
+  await assert.rejects(unzip(deflated('stored', new Uint8Array(2000), { method: 0 }), bounds), /more than can be taken/);
+  const many = zip(Array.from({ length: 11 }, (_, at) => ({ path: `f${at}`, bytes: utf8('') })));
+  await assert.rejects(unzip(many, bounds), /11 files; at most 10/);
+  await assert.rejects(unzip(utf8('no archive at all, but long enough to be one'), bounds), /not a zip/);
+  await assert.rejects(unzip(new Uint8Array(), bounds), /not a zip|broken/);
+  await assert.rejects(unzip(deflated('x', utf8('x'), { flags: 1 }), bounds), /encrypted/);
+  await assert.rejects(unzip(deflated('x', utf8('x'), { method: 14 }), bounds), /not known/);
+});
+
+test('an archive that is cut or changed anywhere ends in words, never in a fault', async () => {
+  const whole = deflated('a.txt', utf8('hello hello hello'));
+  for (let at = 0; at < whole.length; at += 1) {
+    const changed = Uint8Array.from(whole);
+    changed[at] ^= 0xff;
+    for (const bytes of [changed, whole.subarray(0, at)]) {
+      await unzip(bytes, bounds).catch((error) => assert.ok(error.constructor === Error, `${at}: ${error.stack}`));
+    }
+  }
+});
+
+const cells = (text, options) => parseTable(text, options).rows;
+
+test('a table is read with its quotes, whatever separates', () => {
+  assert.deepEqual(cells('a,b\n1,"x, ""y""\nz"\n'), [['a', 'b'], ['1', 'x, "y"\nz']]);
+  assert.deepEqual(cells('\ufeffa;b\r\n1,5;2\r\n'), [['a', 'b'], ['1,5', '2']]);
+  assert.deepEqual(cells('a\tb\n\t\nlast'), [['a', 'b'], ['', ''], ['last']]);
+  assert.deepEqual(cells(''), []);
+});
+
+test('a table is bounded, and says that there is more', () => {
+  const long = parseTable('1\n'.repeat(MOST_ROWS + 1));
+  assert.deepEqual([long.rows.length, long.more], [MOST_ROWS, true]);
+  assert.equal(parseTable('1\n'.repeat(MOST_ROWS)).more, false);
+  const wide = parseTable('x,'.repeat(1000));
+  assert.deepEqual([wide.rows[0].length, wide.more], [MOST_COLUMNS, true]);
+  assert.ok(cells(`"${'x'.repeat(100_000)}"`)[0][0].length < 400);
+  assert.deepEqual(cells('a,b\n1,2\n3,', { whole: false }), [['a', 'b'], ['1', '2']], 'a line that may be half is not shown');
+});
+
+test('a tree has folders first, in an order that people expect', () => {
+  const all = rows([{ path: 'b.py' }, { path: 'a10.py' }, { path: 'a9.py' }, { path: 'z/y/x.py' }, { path: 'z/a.py' }], () => true);
+  assert.deepEqual(all.map(({ path, level }) => [path, level]), [['z', 1], ['z/y', 2], ['z/y/x.py', 3], ['z/a.py', 2], ['a9.py', 1], ['a10.py', 1], ['b.py', 1]]);
+  const closed = rows([{ path: 'z/a.py' }, { path: 'e', folder: true }], () => false);
+  assert.deepEqual(closed.map(({ path, folder, open }) => [path, folder, open]), [['e', true, false], ['z', true, false]]);
+});

@@ -1,0 +1,253 @@
+// A project beside its workspace: a model of the workspace over HTTP, whose programs write when a test says so.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { textOf, utf8 } from '../../static/core/bytes.js';
+import { Emitter } from '../../static/core/events.js';
+import { Mirror } from '../../static/core/mirror.js';
+import { Remote, RemoteError } from '../../static/core/remote.js';
+import { Clock } from './world.js';
+
+class Workspace {
+  files = new Map(); // path -> {bytes, mtime}
+  asked = [];
+  time = 1;
+  broken = null;
+
+  write(path, text) {
+    this.files.set(path, { bytes: typeof text === 'string' ? utf8(text) : text, mtime: (this.time += 1) });
+  }
+
+  text(path) {
+    return textOf(this.files.get(path).bytes);
+  }
+
+  fetch = async (url, { method, body, headers }) => {
+    assert.equal(headers.Authorization, 'Bearer secret');
+    assert.ok(url.startsWith('api/sessions/s/'));
+    const path = decodeURIComponent(url.slice('api/sessions/s/files'.length).replace(/^\//, ''));
+    this.asked.push(`${method} ${path}`);
+    await this.before?.(method, path);
+    if (this.broken) throw new TypeError('no network');
+    const refuse = (status, code) => new Response(JSON.stringify({ error: { code, message: code, retryable: false } }), { status });
+    if (!path) return Response.json({ files: [...this.files].map(([name, { bytes, mtime }]) => ({ path: name, size: bytes.length, mtime_ms: mtime, folder: false })), complete: true });
+    const file = this.files.get(path);
+    if (!file) return refuse(404, 'no_file');
+    if (method === 'GET') return file.bytes.length ? new Response(file.bytes, { status: 206 }) : new Response('', { status: 416 });
+    this.files.delete(path);
+    if (method === 'PATCH') this.files.set(JSON.parse(body).path, file);
+    return Response.json({});
+  };
+}
+
+class FakeProject extends Emitter {
+  guests = new Map();
+  taken = [];
+  constructor(files) {
+    super();
+    this.files = new Map(Object.entries(files));
+  }
+  list() { return [...this.files].map(([path, content]) => ({ path, content })); }
+  take(path, text) {
+    (this.files.has(path) ? this.files : this.guests).set(path, text);
+    this.taken.push(path);
+  }
+  shut(path) { this.guests.delete(path); }
+  edit(path, text) { this.files.set(path, text); }
+  remove(path) {
+    this.files.delete(path);
+    this.emit('files');
+  }
+  rename(from, to) {
+    this.files.set(to, this.files.get(from));
+    this.files.delete(from);
+    this.emit('renamed', { from, to });
+    this.emit('files');
+  }
+}
+
+function begun(files, sent) {
+  const workspace = new Workspace();
+  const remote = new Remote({ fetch: workspace.fetch, api: (path) => path }, { id: 's', token: 'secret' });
+  const mirror = new Mirror({ remote, timers: new Clock(), sent });
+  const project = new FakeProject(files);
+  mirror.project = project;
+  const conflicts = [];
+  const failures = [];
+  mirror.on('conflict', (path) => conflicts.push(path));
+  mirror.on('failed', (error) => failures.push(error.code));
+  /** What a run does: the workspace gets what it lacks before the program begins. */
+  const run = async () => {
+    const sending = mirror.toSend();
+    const done = mirror.sending(sending);
+    for (const { path, content } of sending) workspace.write(path, content);
+    done.done();
+    await mirror.refresh();
+    return sending.map(({ path }) => path);
+  };
+  return { workspace, mirror, project, conflicts, failures, run };
+}
+
+test('a run sends what the workspace lacks, and nothing twice', async () => {
+  const { project, run } = begun({ 'a.py': '1', 'b.py': '2' });
+  assert.deepEqual(await run(), ['a.py', 'b.py']);
+  assert.deepEqual(await run(), []);
+  project.edit('b.py', '3');
+  assert.deepEqual(await run(), ['b.py']);
+});
+
+test('what a program wrote is shown beside the project, and what it deleted is sent again', async () => {
+  const { workspace, mirror, run } = begun({ 'src/a.py': '1' });
+  await run();
+  workspace.write('out.txt', 'x');
+  workspace.write('src/b.txt', 'y');
+  workspace.files.delete('src/a.py');
+  await mirror.refresh();
+  assert.deepEqual(mirror.made.map(({ path }) => path), ['out.txt', 'src/b.txt']);
+  assert.deepEqual(await run(), ['src/a.py']);
+});
+
+test('a file that only the program changed is taken over, and not sent back', async () => {
+  const { workspace, mirror, project, conflicts, run } = begun({ 'data.txt': 'mine' });
+  await run();
+  workspace.write('data.txt', 'its');
+  await mirror.refresh();
+  assert.equal(project.files.get('data.txt'), 'its');
+  assert.deepEqual(await run(), []);
+  assert.deepEqual(conflicts, []);
+});
+
+for (const [mine, end] of [[true, 'mine 2'], [false, 'its']]) {
+  test(`a file that both changed is a conflict: ${mine ? 'mine' : 'the program’s'} is chosen`, async () => {
+    const { workspace, mirror, project, conflicts, run } = begun({ 'data.txt': 'mine' });
+    await run();
+    project.edit('data.txt', 'mine 2');
+    workspace.write('data.txt', 'its');
+    await mirror.refresh();
+    await mirror.refresh();
+    assert.deepEqual(conflicts, ['data.txt'], 'told once');
+    assert.deepEqual(await run(), [], 'nothing is overwritten before the user has chosen');
+    assert.deepEqual([workspace.text('data.txt'), project.files.get('data.txt')], ['its', 'mine 2']);
+    mirror.resolve('data.txt', mine);
+    await run();
+    assert.deepEqual([workspace.text('data.txt'), project.files.get('data.txt')], [end, end]);
+    assert.equal(mirror.conflicts.size, 0);
+  });
+}
+
+test('a file of both that nobody has sent is a conflict, unless they are alike', async () => {
+  const { workspace, mirror, conflicts } = begun({ 'a.txt': 'a', 'b.txt': 'b' });
+  workspace.write('a.txt', 'a');
+  workspace.write('b.txt', 'other');
+  await mirror.refresh();
+  assert.deepEqual(conflicts, ['b.txt']);
+  assert.deepEqual(mirror.toSend(), []);
+});
+
+test('a file that became no text is a conflict that only the user’s can end', async () => {
+  const { workspace, mirror, conflicts, run } = begun({ 'a.txt': 'a' });
+  await run();
+  workspace.write('a.txt', Uint8Array.of(0xff, 0xfe, 0x00));
+  await mirror.refresh();
+  assert.deepEqual(conflicts, ['a.txt']);
+  mirror.resolve('a.txt', true);
+  assert.deepEqual(await run(), ['a.txt']);
+});
+
+test('what is read while a run is on its way says nothing', async () => {
+  const { workspace, mirror, project, conflicts, run } = begun({ 'a.txt': '1' });
+  await run();
+  workspace.write('a.txt', '1'); // touched: it is read again
+  project.edit('a.txt', '2');
+  workspace.before = async (method, path) => {
+    if (method !== 'GET' || !path) return;
+    workspace.before = null;
+    const sending = mirror.sending(mirror.toSend());
+    workspace.write('a.txt', '2');
+    sending.done();
+  };
+  await mirror.refresh();
+  assert.deepEqual(conflicts, []);
+  assert.equal(project.files.get('a.txt'), '2');
+});
+
+test('a run that was refused has sent nothing', async () => {
+  const { mirror } = begun({ 'a.txt': '1' });
+  mirror.sending(mirror.toSend()).failed();
+  assert.equal(mirror.toSend().length, 1);
+});
+
+test('renaming and deleting reach the workspace before the next run', async () => {
+  const { workspace, mirror, project, run } = begun({ 'a.py': '1', 'b.py': '2' });
+  await run();
+  project.rename('a.py', 'lib/a.py');
+  project.remove('b.py');
+  assert.ok(mirror.busy);
+  assert.ok(await mirror.settle());
+  assert.deepEqual([...workspace.files.keys()], ['lib/a.py']);
+  assert.ok(!workspace.asked.some((one) => one.startsWith('PUT')));
+  assert.deepEqual(await run(), []);
+});
+
+test('a workspace that cannot be reached is told of by settle, and not in banners', async () => {
+  const { workspace, mirror, project, run, failures } = begun({ 'a.py': '1', 'b.py': '2' });
+  await run();
+  workspace.broken = true;
+  project.remove('b.py');
+  assert.equal(await mirror.settle(), false);
+  assert.deepEqual(failures, []);
+  workspace.broken = false;
+  assert.equal(await mirror.settle(), true);
+  assert.deepEqual([...workspace.files.keys()], ['a.py']);
+});
+
+test('an open file of a program follows it, becomes the project’s when edited, and closes when it is gone', async () => {
+  const { workspace, mirror, project, conflicts, run } = begun({ 'a.py': '1' });
+  await run();
+  for (const name of ['log.txt', 'gone.txt']) workspace.write(name, 'one');
+  await mirror.refresh();
+  for (const name of ['log.txt', 'gone.txt']) project.guests.set(name, await mirror.open(name));
+  workspace.write('log.txt', 'two');
+  workspace.files.delete('gone.txt');
+  await mirror.refresh();
+  assert.deepEqual([...project.guests], [['log.txt', 'two']]);
+  project.guests.delete('log.txt');
+  project.edit('log.txt', 'three');
+  project.emit('adopted', { path: 'log.txt', text: 'two' });
+  await mirror.refresh();
+  assert.deepEqual(conflicts, []);
+  assert.deepEqual(await run(), ['log.txt']);
+});
+
+test('a later page knows what the workspace has', async () => {
+  const first = begun({ 'a.py': '1', 'b.py': '2' });
+  await first.run();
+  const later = begun({ 'a.py': '1', 'b.py': 'edited' }, JSON.parse(JSON.stringify(first.mirror.record())));
+  later.workspace.files = first.workspace.files;
+  await later.mirror.refresh();
+  assert.deepEqual(later.conflicts, []);
+  assert.deepEqual(await later.run(), ['b.py']);
+});
+
+test('two looks at once are one and one more', async () => {
+  const { workspace, mirror } = begun({});
+  await Promise.all([mirror.refresh(), mirror.refresh(), mirror.refresh()]);
+  assert.ok(workspace.asked.length <= 2, workspace.asked.join());
+});
+
+test('what the server refuses has its code and its words', async () => {
+  const { mirror } = begun({});
+  await assert.rejects(mirror.remote.rename('no', 'where'), (error) => error instanceof RemoteError && error.code === 'no_file');
+});
+
+test('a folder moves at once, with what programs made in it', async () => {
+  const { workspace, mirror, project, run } = begun({ 'lib/a.py': '1' });
+  await run();
+  assert.equal(await mirror.moveFolder('lib', 'other'), false, 'it is not known to be a folder there');
+  mirror.entries.set('lib', { path: 'lib', folder: true });
+  workspace.files.set('lib', { bytes: utf8(''), mtime: 1 });
+  assert.equal(await mirror.moveFolder('lib', 'other'), true);
+  project.rename('lib/a.py', 'other/a.py');
+  assert.ok(workspace.asked.includes('PATCH lib'));
+  assert.ok(!workspace.asked.includes('PATCH lib/a.py'));
+  assert.deepEqual(mirror.toSend(), []);
+});
