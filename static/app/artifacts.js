@@ -14,8 +14,17 @@ export class Artifacts {
   #items = new Map(); // path -> {path, mime, size, url, version, save()}, the newest last
   #version = 0;
 
-  constructor() {
+  constructor(store) {
     $('artifacts-list').addEventListener('keydown', (event) => this.#keys(event));
+    const open = (on) => {
+      $('artifacts-list').hidden = !on;
+      $('toggle-artifacts').setAttribute('aria-expanded', String(on));
+    };
+    open(store.settings.artifactsOpen);
+    $('toggle-artifacts').addEventListener('click', () => {
+      store.set({ artifactsOpen: !store.settings.artifactsOpen });
+      open(store.settings.artifactsOpen);
+    });
   }
 
   clear() {

@@ -46,7 +46,7 @@ const files = new Files(desk, {
 let project = null;
 const drawOptions = setUpOptions(() => project);
 setUpViewer();
-const artifacts = new Artifacts();
+const artifacts = new Artifacts(store);
 const problems = new Problems({ known: (path) => project.files.has(path), jump, mark: (items) => editor.diagnose(items) });
 
 /** Shows a place in a file of the project. */

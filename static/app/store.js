@@ -27,7 +27,7 @@ const local = () => localStorage;
 const tab = () => sessionStorage;
 
 export class Store {
-  settings = { language: null, theme: null, textSize: 14, screenReader: false, treeOpen: true, sizes: {}, ...read(local, SETTINGS) };
+  settings = { language: null, theme: null, textSize: 14, screenReader: false, treeOpen: true, artifactsOpen: true, sizes: {}, ...read(local, SETTINGS) };
 
   set(change) {
     Object.assign(this.settings, change);

@@ -222,8 +222,9 @@ export class Session extends Emitter {
     in_ack: ({ channel, offset }) => this.#channel(channel).acked(offset),
     gap: (message) => this.#channel(message.channel).skip(message),
     resized: ({ channel, cols, rows }) => this.#channel(channel).setSize(cols, rows),
-    diagnostics: ({ channel, items }) => this.#channel(channel).emit('diagnostics', items),
-    artifact: (message) => this.#channel(message.channel).emit('artifact', message),
+    // Told again to who attaches, also of programs that are forgotten: those begin no channel here.
+    diagnostics: ({ channel, items }) => this.channels.get(channel)?.emit('diagnostics', items),
+    artifact: (message) => this.channels.get(message.channel)?.emit('artifact', message),
     workspace: ({ revision }) => this.emit('workspace', revision),
     exit: (message) => this.#channel(message.channel).finish(message),
     expires: (message) => {

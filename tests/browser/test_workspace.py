@@ -37,13 +37,13 @@ def act(tab: Tab, path: str, words: str) -> None:
     tab.page.locator("#file-menu").get_by_role("menuitem", name=words).click()
 
 
-def test_what_a_program_writes_is_in_the_tree(tab: Tab) -> None:
+def test_what_a_program_writes_is_in_the_tree_at_once(tab: Tab) -> None:
     page = tab.page
     tab.run(
         "import os\nos.makedirs('out/deep')\nopen('out/deep/log.txt', 'w').write('first\\n')\n"
-        "open('data.bin', 'wb').write(bytes(range(256)))\n"
-    )
-    tab.ended("Finished")
+        "open('data.bin', 'wb').write(bytes(range(256)))\ninput('> ')\n"
+        "open('out/deep/log.txt', 'a').write('second\\n')\n"
+    ).sees("> ")
     page.wait_for_selector(f"{MADE}[data-path='data.bin']", timeout=5000)
     assert names(page, OWN) == ["main.py"]
     assert names(page, MADE) == ["out", "data.bin"]
@@ -54,7 +54,10 @@ def test_what_a_program_writes_is_in_the_tree(tab: Tab) -> None:
     page.keyboard.press("Enter")
     tab.until("document.querySelector('.cm-content').innerText.trim() === 'first'")
     assert page.locator("#tabs .made").inner_text() == "log.txt"
-    assert page.locator("#tabs .made").count() == 1
+    page.click("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
+    tab.until("document.querySelector('.cm-content').innerText.trim() === 'first\\nsecond'")
     # What is no text is told, and can be saved.
     page.click(f"{MADE}[data-path='data.bin']")
     page.wait_for_selector("#viewer[open]")
@@ -72,7 +75,7 @@ def test_what_a_program_writes_is_in_the_tree(tab: Tab) -> None:
     page.click("#tree li[data-path='main.py']")
     tab.run("print(open('out/deep/log.txt').read())\n")
     tab.ended("Finished")
-    assert tab.text().split() == ["mine", "first"]
+    assert tab.text().split() == ["mine", "first", "second"]
 
 
 def test_renaming_and_deleting_need_no_new_session(tab: Tab) -> None:

@@ -1,0 +1,133 @@
+"""What a program writes, under its output: pictures, tables, and pages that can do nothing to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.browser.tab import Tab
+from tests.browser.test_pictures import PICTURE
+
+CARDS = "#artifacts-list .card-name"
+LOADED = "[...document.querySelectorAll('#artifacts-list img')].every((one) => one.naturalWidth > 0)"
+
+
+def test_what_a_program_wrote_is_shown_and_saved(tab: Tab) -> None:
+    page = tab.page
+    tab.run(
+        PICTURE + "import os\nos.makedirs('out')\n"
+        "open('out/plot.png', 'wb').write(png(40, 30))\ninput('1> ')\n"
+        'open(\'drawing.svg\', \'w\').write(\'<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20">'
+        '<rect width="30" height="20" fill="red"/></svg>\')\ninput(\'2> \')\n'
+        "open('table.csv', 'w').write('name,count\\n' + ''.join(f'row {n},{n}\\n' for n in range(500)))\n"
+        "input('3> ')\nopen('out/plot.png', 'wb').write(png(80, 30))\ninput('4> ')\n"
+    ).sees("1> ")
+    for number, wanted in enumerate((["plot.png"], ["drawing.svg", "plot.png"]), 1):
+        tab.until(f"document.querySelectorAll({CARDS!r}).length === {number}")
+        assert page.locator(CARDS).all_inner_texts() == wanted, "the newest first"
+        tab.until(LOADED)
+        page.click("#program-term")
+        tab.type("\n").sees(f"{number + 1}> ")
+    tab.until(f"document.querySelectorAll({CARDS!r}).length === 3")
+    page.wait_for_selector("#artifacts-list table")
+    page.click("#program-term")
+    tab.type("\n").sees("4> ")
+    tab.until(
+        "document.querySelector('#artifacts-list li').dataset.path === 'out/plot.png'"
+        " && document.querySelector('#artifacts-list img').naturalWidth === 80"
+    )
+    tab.reload().sees("4> ")
+    tab.until(f"document.querySelectorAll({CARDS!r}).length === 3")
+    tab.until(LOADED)
+    with page.expect_download() as download:
+        page.click("#artifacts-list [aria-label='Save table.csv']")
+    assert Path(download.value.path()).read_text().endswith("row 499,499\n")
+    # One large, with the keyboard; the table is bounded and its numbers stand right.
+    page.focus("#artifacts-list [data-path='table.csv'] .card")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#viewer table")
+    assert page.locator("#viewer tbody tr").count() == 199
+    assert page.inner_text("#viewer-body .hint").startswith("The first 200 rows.")
+    assert page.locator("#viewer th").all_inner_texts() == ["name", "count"]
+    page.keyboard.press("ArrowRight")
+    tab.until("document.querySelector('#viewer img')?.naturalWidth > 0")
+    page.keyboard.press("Escape")
+    assert tab.get("document.activeElement.closest('#artifacts-list') !== null")
+    page.click("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
+    assert page.is_visible("#artifacts")
+    tab.run("print('next')\n")
+    assert page.is_hidden("#artifacts")
+
+
+EVIL = """<body></body><script>
+const told = {};
+const attempt = (name, act) => {
+  try { told[name] = String(act()); } catch (error) { told[name] = error.name; }
+};
+attempt('ran', () => 'yes');
+attempt('origin', () => location.origin === 'null' || origin);
+attempt('parent', () => parent.document.title);
+attempt('cookie', () => document.cookie);
+attempt('storage', () => localStorage.length);
+attempt('top', () => { top.location = 'about:blank'; return 'moved'; });
+fetch('/api/languages').then(() => 'reached', () => 'refused').then((word) => {
+    told.fetch = word;
+    document.body.textContent = JSON.stringify(told);
+});
+</script>"""
+
+
+def test_a_page_of_a_program_has_no_origin_and_reaches_nothing(tab: Tab) -> None:
+    tab.allowed += [
+        "Content Security Policy",
+        "CORS policy",
+        "Failed to load resource",
+        "sandbox",
+        "navigate",
+    ]
+    tab.code(f"open('evil.html', 'w').write({EVIL!r})\ninput('> ')\n").run().sees("> ")
+    page = tab.page
+    page.wait_for_selector("#artifacts-list .card")
+    assert page.locator("iframe").count() == 0, "nothing of it runs before the user opens it"
+    page.click("#artifacts-list .card")
+    assert page.get_attribute("#viewer iframe", "sandbox") == "allow-scripts"
+    frame = page.frame_locator("#viewer iframe")
+    frame.locator("body:has-text('fetch')").wait_for(timeout=10_000)
+    told = frame.locator("body").evaluate("(body) => JSON.parse(body.textContent)")
+    assert told == {
+        "ran": "yes", "origin": "null", "parent": "SecurityError", "cookie": "SecurityError",
+        "storage": "SecurityError", "top": "SecurityError", "fetch": "refused",
+    }  # fmt: skip
+    page.keyboard.press("Escape")
+    page.click("#viewer-close") if page.is_visible("#viewer") else None
+    assert page.locator("iframe").count() == 0, "closed, it stops"
+    page.click("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
+
+
+def test_artifacts_on_a_phone(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(viewport={"width": 390, "height": 760}, has_touch=True, is_mobile=True).language("Python")
+    page = tab.page
+    tab.run(
+        PICTURE + "for n in range(9): open(f'picture-{n}.png', 'wb').write(png(40, 30))\ninput('> ')\n"
+    ).sees("> ")
+    tab.until(f"document.querySelectorAll({CARDS!r}).length === 9")
+    assert tab.get("document.documentElement.scrollWidth") == 390
+    rows = tab.get("coderunner.screens.program.view.size.rows")
+    page.tap("#toggle-artifacts")
+    tab.until(f"coderunner.screens.program.view.size.rows > {rows}")
+    page.set_viewport_size({"width": 390, "height": 400})  # its keyboard is open
+    assert page.is_hidden("#artifacts")
+    page.set_viewport_size({"width": 390, "height": 760})
+    page.tap("#toggle-artifacts")
+    page.tap("#artifacts-list .card")
+    box = page.locator("#viewer").bounding_box()
+    assert box
+    assert (box["width"], box["height"]) == (390, 760)
+    page.tap("#viewer-close")
+    page.tap("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
