@@ -10,6 +10,7 @@ from typing import Any
 from playwright.sync_api import ConsoleMessage, Page
 
 SECONDS = 20
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"  # the browser drops what it loads: other tests make networks
 VIOLATIONS = """addEventListener('securitypolicyviolation', (event) => console.error(
   `policy violated: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));"""
 
@@ -21,7 +22,7 @@ class Tab:
         self.page = page
         self.url = url
         self.faults: list[str] = []
-        self.allowed: list[str] = []
+        self.allowed: list[str] = [NETWORK_CHANGED]
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
         page.add_init_script(VIOLATIONS)
@@ -43,8 +44,23 @@ class Tab:
         return self.ready()
 
     def ready(self) -> Tab:
+        """Until the page is; where a network of this machine came or went while it loaded, once more."""
+        for _ in range(4):
+            self._loads()
+            lost = [fault for fault in self.faults if NETWORK_CHANGED in fault]
+            if not lost:
+                break
+            self.faults = [fault for fault in self.faults if fault not in lost]
+            self.page.reload()
         self.page.wait_for_selector("body[data-ready]", timeout=SECONDS * 1000)
         return self
+
+    def _loads(self) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not self.page.query_selector("body[data-ready]"):
+            if time.monotonic() > deadline or any(NETWORK_CHANGED in fault for fault in self.faults):
+                return
+            self.page.wait_for_timeout(20)
 
     def get(self, expression: str, argument: Any = None) -> Any:
         return self.page.evaluate(expression, argument)

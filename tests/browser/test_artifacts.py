@@ -81,6 +81,7 @@ fetch('/api/languages').then(() => 'reached', () => 'refused').then((word) => {
 
 def test_a_page_of_a_program_has_no_origin_and_reaches_nothing(tab: Tab) -> None:
     tab.allowed += [
+        "policy violated: connect-src",
         "Content Security Policy",
         "CORS policy",
         "Failed to load resource",
