@@ -68,6 +68,13 @@ class Server:
             "ps", "-aq", "--no-trunc", "--filter", f"label=coderunner.instance={self.instance}"
         ).split()
 
+    def networks(self) -> list[str]:
+        """Ids of the networks of its groups."""
+        return docker(
+            "network", "ls", "-q", "--no-trunc", "--filter", "label=type=coderunner",
+            "--filter", f"label=coderunner.instance={self.instance}",
+        ).split()  # fmt: skip
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """Signal it and wait; its exit code."""
         self.process.send_signal(number)
@@ -155,8 +162,12 @@ def running_server(
             left = server.containers()
             for container in left:
                 docker("rm", "-f", container)
+            networks = server.networks()
+            for network in networks:
+                docker("network", "rm", network)
             assert code == 0, f"the server ended with {code}:\n{server.log.read_text()[-4000:]}"
             assert not left, f"containers left behind: {left}"
+            assert not networks, f"networks left behind: {networks}"
 
 
 def wait_ready(server: Server, languages: tuple[str, ...]) -> None:

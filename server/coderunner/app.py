@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
+from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CodeRunnerError, ConfigError, EngineError, EngineUnavailable
 from coderunner.instance import instance
 from coderunner.logs import fields
@@ -26,6 +28,7 @@ from coderunner.reload import changed_sources
 from coderunner.sessions import workers
 from coderunner.sessions.catalog import LanguageCatalog
 from coderunner.sessions.deadlines import Patience
+from coderunner.sessions.groups import GroupRules, Groups
 from coderunner.sessions.programs import ProjectRules
 from coderunner.sessions.provision import Identity, Provisioner
 from coderunner.sessions.queue import AdmissionQueue
@@ -149,6 +152,16 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 settings.sessions_per_principal,
             )
         )
+        groups = Groups(
+            engine,
+            pool,
+            provisioner.identity,
+            GroupRules(
+                settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)
+            ),
+            key=key,
+            image=lambda: next((catalog.image(name) for name in catalog.ready()), None),
+        )
         registry = Registry(
             provisioner,
             warm,
@@ -160,12 +173,13 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             ),
             key=key,
             queue_timeout=settings.queue_timeout / 1000,
+            groups=groups if settings.max_groups else None,
         )
         readiness = _Readiness(engine, catalog, provisioner, warm)
         readiness.registry = registry
         parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC)
         tasks = await stack.enter_async_context(_Tasks())
-        await _adopt(engine, registry, provisioner, key, readiness, tasks)
+        await _adopt(engine, registry, provisioner, groups, key, readiness, tasks)
         app = application(parts)
         url = await _listen(stack, app, settings)
         stack.push_async_callback(_close_sockets, app, settings)
@@ -180,7 +194,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         preparation = Preparation(settings, engine, builder, catalog, provisioner, refuse)
         catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
         tasks.start(preparation.all(), "images")
-        tasks.start(_sweep(settings, engine, provisioner, pool), "sweep")
+        tasks.start(_sweep(settings, engine, provisioner, pool, groups), "sweep")
         if settings.reload == "on":
             tasks.start(_watch_sources(stop), "reload")
         server = Server(url, parts, stop, stopped)
@@ -197,6 +211,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 # What the server before us left behind, and we had not removed yet.
                 with contextlib.suppress(CodeRunnerError):
                     await sweep(engine, provisioner, older_than=0)
+                    await groups.sweep()
 
 
 class _Tasks:
@@ -229,15 +244,22 @@ async def _adopt(
     engine: DockerEngine,
     registry: Registry,
     provisioner: Provisioner,
+    groups: Groups,
     key: bytes,
     readiness: _Readiness,
     tasks: _Tasks,
 ) -> None:
     """Before anybody can connect: a client must find its session again, or be told to wait."""
 
+    async def clear(refused: list[ContainerSummary]) -> None:
+        await remove_all(engine, provisioner, refused)
+        with contextlib.suppress(CodeRunnerError):  # the sweep comes again
+            await groups.sweep()
+
     async def adopt() -> None:
+        await groups.find()
         adoption = await adopt_all(engine, registry, provisioner, key)
-        tasks.start(remove_all(engine, provisioner, adoption.refused), "remove")
+        tasks.start(clear(adoption.refused), "remove")
         if adoption.adopted:
             log.info("sessions adopted", extra=fields(count=adoption.adopted))
 
@@ -289,7 +311,7 @@ async def _close_sockets(app: web.Application, settings: Settings) -> None:
 
 
 async def _sweep(
-    settings: Settings, engine: DockerEngine, provisioner: Provisioner, pool: WorkerPool
+    settings: Settings, engine: DockerEngine, provisioner: Provisioner, pool: WorkerPool, groups: Groups
 ) -> None:
     seconds = settings.docker_timeout / 1000
     while True:
@@ -301,6 +323,7 @@ async def _sweep(
                 name="sweep",
                 timeout=2 * seconds,  # what is left then is found by the next
             )
+            await groups.sweep()
         except CodeRunnerError as error:
             log.warning("sweep failed", extra=fields(why=error.message))
 

@@ -19,9 +19,11 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, ConfigError
 from coderunner.samples import run as samples
+from coderunner.sessions.groups import reap_networks
 from coderunner.sessions.sweep import reap
 
 ENV_FILE = ".env"
+REAP_NETWORK_SECONDS = 600.0  # one without a member that is younger may be a living server's, being joined
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     images.set_defaults(run=_images)
 
     reaper = commands.add_parser(
-        "reap", help="remove containers whose deadline has passed, also while no server lives"
+        "reap", help="remove what is over: containers past their deadline, networks without members"
     )
     reaper.set_defaults(run=_reap)
 
@@ -142,11 +144,16 @@ def _images(arguments: argparse.Namespace) -> int:
 def _reap(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
 
-    async def work() -> int:
+    async def work() -> tuple[int, int]:
         async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
-            return await reap(engine, now=time.time())
+            containers = await reap(engine, now=time.time())
+            networks = await reap_networks(
+                engine, settings.instance_name, older_than=REAP_NETWORK_SECONDS, now=time.time()
+            )
+            return containers, networks
 
-    print(f"{asyncio.run(work())} containers removed")
+    containers, networks = asyncio.run(work())
+    print(f"{containers} containers removed, {networks} networks removed")
     return 0
 
 

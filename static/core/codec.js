@@ -102,6 +102,7 @@ const SERVER = {
   opened: {
     session: text, token: text, language: text, warm: truth, expires: shape(expires),
     isolation: shape({ runtime: text, network: text }), timings_ms: mapOf(number),
+    group: optional(text), group_token: optional(text), member: optional(text),
   },
   attached: {
     session: text, role, expires: shape(expires),

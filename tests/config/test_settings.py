@@ -152,6 +152,18 @@ class TestProblems:
     def test_loopback_names(self, host):
         assert load({"HOST": host}).host == host
 
+    @pytest.mark.parametrize(
+        "pool",
+        ["10.0.0.0", "10.0.0.0/29", "10.0.0.1/16", "8.8.0.0/16", "0.0.0.0/0", "fd00::/64", "10.0.0.0/7", "x"],
+    )
+    def test_addresses_that_no_group_can_have(self, pool):
+        [problem] = problems({"GROUP_ADDRESS_POOL": pool})
+        assert "private IPv4 network" in problem
+
+    def test_addresses_for_groups(self):
+        assert load({"GROUP_ADDRESS_POOL": "192.168.4.0/22"}).group_address_pool == "192.168.4.0/22"
+        assert load({"GROUP_ADDRESS_POOL": "10.0.0.0/28", "MAX_GROUPS": "1"}).max_groups == 1
+
     def test_what_production_requires(self):
         found = problems({"APP_ENV": "production"})
         assert [p.split(" is ")[0] for p in found] == [".env: ALLOWED_HOSTS", ".env: ADMIN_KEY"]
@@ -178,6 +190,8 @@ class TestProblems:
             ({"SESSION_TTL": "60000"}, "environment: SESSION_TTL is 60000, below SESSION_IDLE_TIMEOUT"),
             ({"SESSION_RESUME_MIN": "1000000"}, "environment: SESSION_RESUME_MIN is 1000000, above"),
             ({"MAX_CONCURRENT_SESSIONS": "2000"}, ".env: SESSION_UID_COUNT is 1024"),
+            ({"GROUP_ADDRESS_POOL": "10.1.0.0/25"}, "environment: GROUP_ADDRESS_POOL is 10.1.0.0/25, which"),
+            ({"MAX_GROUPS": "4096", "GROUP_ADDRESS_POOL": "10.1.0.0/17"}, "environment: GROUP_ADDRESS_"),
         ],
     )
     def test_settings_that_do_not_fit_together(self, given, begin):

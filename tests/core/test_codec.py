@@ -98,6 +98,7 @@ channels = st.integers(0, 65535)
 sizes = st.integers(2, 1000)
 randoms = st.text("abcXYZ019_-", min_size=22, max_size=64)
 ids = st.text("abcXYZ019_.-", min_size=1, max_size=30)
+hosts = st.from_regex(r"\A[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
 files = st.builds(m.File, words, st.binary(max_size=40) | words.map(str.encode))
 limits = st.dictionaries(words, st.integers(1, MAX_OFFSET), max_size=4)
 maybe = st.none()
@@ -106,7 +107,7 @@ moments = st.integers(0, MAX_OFFSET) | st.floats(0, 1e15)
 clients = st.one_of(
     st.builds(
         m.Open, words.filter(bool), randoms, maybe | randoms, st.lists(files, max_size=3).map(tuple), limits,
-        st.sampled_from(m.NETWORKS), maybe | ids, maybe | ids, st.booleans(),
+        st.sampled_from(m.NETWORKS), maybe | ids, maybe | ids, maybe | hosts, st.booleans(),
     ),
     st.builds(m.Attach, ids, ids, randoms, maybe | st.sampled_from(m.ROLES),
               st.dictionaries(channels, offsets, max_size=4)),
@@ -135,7 +136,7 @@ usages = st.builds(m.Usage, maybe | counts, maybe | counts, maybe | counts, mayb
 servers = st.one_of(
     st.builds(m.Queued, counts, counts, maybe | counts, counts),
     st.builds(m.Opened, ids, ids, words, st.booleans(), expiries, st.builds(m.Isolation, words, words),
-              st.dictionaries(words, moments, max_size=3)),
+              st.dictionaries(words, moments, max_size=3), maybe | ids, maybe | ids, maybe | hosts),
     st.builds(m.Attached, ids, st.sampled_from(m.ROLES), st.lists(views, max_size=3).map(tuple), expiries),
     st.builds(m.Role, st.sampled_from(m.ROLES), st.dictionaries(channels, offsets, max_size=4)),
     st.builds(m.Gap, channels, offsets, offsets, maybe | st.text("\x1b[?1049h")),

@@ -7,6 +7,7 @@ import itertools
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -158,7 +159,8 @@ async def test_what_was_made_is_what_was_asked(engine: DockerEngine, make_networ
     assert differences(network_body(spec), document) == []
     assert document["Internal"] is True
     row = next(one for one in await engine.networks.list(spec.labels) if one.id == network)
-    assert row == NetworkSummary(network, spec.name, spec.labels, (spec.subnet,))
+    assert row == NetworkSummary(network, spec.name, spec.labels, (spec.subnet,), row.created)
+    assert abs(row.created - time.time()) < 60
 
 
 def test_every_difference_is_named() -> None:

@@ -119,6 +119,18 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("NETWORK_PREFIX", values.name, "coderunner", "How the names of containers and networks begin."),
     Setting(
+        "MAX_GROUPS", values.integer(0, 4096), "32",
+        "Groups, sessions that share a private network, at one time; 0: none are offered.",
+    ),
+    Setting(
+        "GROUP_MEMBERS", values.integer(2, 13), "8", "Sessions in one group, at most.",
+    ),
+    Setting(
+        "GROUP_ADDRESS_POOL", values.address_pool, "10.213.0.0/16",
+        "Where the groups' networks get their addresses, 16 for each. Private addresses that nothing else on"
+        " the machine uses.",
+    ),
+    Setting(
         "SESSION_UID_BASE", values.integer(1000, 2_000_000_000), "20000",
         "First user id for sessions; each live session runs under an id of its own. Two servers on one engine"
         " need ranges that do not overlap.",

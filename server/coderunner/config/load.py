@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Any
 
 from coderunner.config.declared import EXAMPLE_ADMIN_KEY, SETTINGS, Setting
@@ -145,3 +146,7 @@ def _check_together(values: dict[str, Any], given: dict[str, _Given], problems: 
     if None not in (sessions, warm, ids) and ids < sessions + warm:
         problem("SESSION_UID_COUNT", f"is {ids}, but MAX_CONCURRENT_SESSIONS + WARM_MAX is {sessions + warm};"
                 f" write SESSION_UID_COUNT={sessions + warm} or more")
+    groups, pool = values["MAX_GROUPS"], values["GROUP_ADDRESS_POOL"]
+    if None not in (groups, pool) and (room := IPv4Network(pool).num_addresses // 16) < groups:
+        problem("GROUP_ADDRESS_POOL", f"is {pool}, which has addresses for {room} groups, but MAX_GROUPS is"
+                f" {groups}; write a larger network, or MAX_GROUPS={room}")

@@ -31,6 +31,9 @@ class Settings:
     docker_cmd_timeout: int
     docker_runtime: str | None
     network_prefix: str
+    max_groups: int
+    group_members: int
+    group_address_pool: str
     session_uid_base: int
     session_uid_count: int
     session_ttl: int

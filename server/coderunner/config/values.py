@@ -13,6 +13,7 @@ Parser = Callable[[str], Any]
 """Takes the stripped, non-empty text of a setting. Raises ValueError, whose text completes "write …"."""
 
 _BYTES = re.compile(r"([0-9]+)\s*([kmg]?)i?b?", re.IGNORECASE)
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
@@ -130,6 +131,18 @@ def network(text: str) -> str:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         raise ValueError("IP addresses or networks, for example 127.0.0.1,10.0.0.0/8") from None
+
+
+def address_pool(text: str) -> str:
+    """A range of private IPv4 addresses in CIDR form."""
+    problem = ValueError("a private IPv4 network of 16 addresses or more, for example 10.213.0.0/16")
+    try:
+        pool = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise problem from None
+    if not any(pool.subnet_of(ipaddress.IPv4Network(one)) for one in _PRIVATE) or pool.prefixlen > 28:
+        raise problem
+    return str(pool)
 
 
 def engine(text: str) -> str:

@@ -44,6 +44,9 @@ _word = s.text(256)
 _id = s.matching(r"[A-Za-z0-9_.-]{1,128}", "an id")
 _secret = s.matching(r"[A-Za-z0-9_.=-]{1,512}", "a token")
 _random = s.matching(r"[A-Za-z0-9_-]{22,64}", "128 random bits as 22 to 64 of A-Z a-z 0-9 _ -")
+_host_name = s.matching(
+    r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", "a host name: a letter, then up to 62 of a-z 0-9 -, the last no -"
+)
 _files = s.many(s.file, MAX_FILES)
 _wishes = s.mapping(_word, s.integer(1, MAX_OFFSET), 16)
 _env = s.mapping(
@@ -60,7 +63,7 @@ _CLIENT = {
     "open": s.nested(m.Open, {
         "language": s.text(64, min_length=1), "client": _random, "nonce": s.nullable(_random),
         "files": _files, "limits": _wishes, "network": s.choice(m.NETWORKS), "group": s.nullable(_id),
-        "group_token": s.nullable(_secret), "record": s.boolean,
+        "group_token": s.nullable(_secret), "member": s.nullable(_host_name), "record": s.boolean,
     }),
     "attach": s.nested(m.Attach, {
         "session": _id, "token": _secret, "client": _random, "role": s.nullable(s.choice(m.ROLES)),
@@ -94,6 +97,7 @@ _SERVER = {
     "opened": s.nested(m.Opened, {
         "session": _id, "token": _secret, "language": _word, "warm": s.boolean, "expires": _expiry,
         "isolation": s.nested(m.Isolation, {"runtime": _word, "network": _word}), "timings_ms": _numbers,
+        "group": s.nullable(_id), "group_token": s.nullable(_secret), "member": s.nullable(_word),
     }),
     "attached": s.nested(m.Attached, {
         "session": _id, "role": s.choice(m.ROLES), "channels": s.many(s.nested(m.ChannelView, {

@@ -48,6 +48,7 @@ class Open:
     network: str = "none"
     group: str | None = None
     group_token: str | None = None
+    member: str | None = None
     record: bool = False
 
 
@@ -217,6 +218,9 @@ class Opened:
     expires: Expiry
     isolation: Isolation
     timings_ms: Mapping[str, int | float]
+    group: str | None = None
+    group_token: str | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

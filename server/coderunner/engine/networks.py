@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import aiodocker
@@ -37,12 +38,13 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSummary:
-    """One line of a list."""
+    """One line of a list.  `created` in unix seconds."""
 
     id: str
     name: str
     labels: Mapping[str, str]
     subnets: tuple[Subnet, ...]
+    created: float
 
     @classmethod
     def parse(cls, row: Mapping[str, Any]) -> NetworkSummary:
@@ -54,6 +56,7 @@ class NetworkSummary:
             name=row["Name"],
             labels=dict(row.get("Labels") or {}),
             subnets=tuple(subnet for subnet in found if isinstance(subnet, Subnet)),
+            created=datetime.fromisoformat(row["Created"]).timestamp(),
         )
 
 

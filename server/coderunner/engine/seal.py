@@ -18,7 +18,7 @@ import sys
 Request = tuple[int, int, int, bytes]
 """(kind, flags, family, body) of one message."""
 
-TABLE = b"coderunner"
+TABLE = b"coderunner_groups"  # not `coderunner`: that is the operator's own, by docs/deployment.md
 NETLINK_NETFILTER, NF_TABLES = 12, 10
 BATCH_BEGIN, BATCH_END = 16, 17
 NEW_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE = 0, 2, 3, 6

@@ -21,6 +21,7 @@ from coderunner.core.limits import Limits
 class Record:
     """``opened`` and ``expires``: seconds since the epoch.  ``token_digest``: of the control token.
 
+    ``group`` and ``member``: where it has a group, and its name there.
     ``nonce``: of the `open`, so that its repetition finds the session after a restart as well.
     """
 
@@ -34,6 +35,8 @@ class Record:
     address: str
     opened: float
     expires: float
+    group: str | None = None
+    member: str | None = None
 
 
 def new_token() -> str:

@@ -8,11 +8,13 @@ nonce.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import itertools
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,9 +25,10 @@ from coderunner.core.admission import Position, Ticket
 from coderunner.core.capability import capability
 from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
-from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed, Unsupported
+from coderunner.errors import BadMessage, CodeRunnerError, Draining, NoSession, StartFailed, Unsupported
 from coderunner.logs import fields
 from coderunner.sessions.container import Container
+from coderunner.sessions.groups import Groups, Place
 from coderunner.sessions.programs import check_project
 from coderunner.sessions.provision import Provisioner
 from coderunner.sessions.queue import AdmissionQueue, Slot
@@ -36,6 +39,7 @@ from coderunner.sessions.warm import WarmPool
 log = logging.getLogger(__name__)
 
 HOLD_SECONDS = 10.0  # a lost socket keeps its place in the queue, and its fresh session, this long
+GROUP_RUNTIMES = (None, "runc")  # others may read their networks when they start, and never again
 NONCE_SECONDS = 60.0  # a nonce means the same session this long
 
 
@@ -110,9 +114,11 @@ class Registry:
         *,
         key: bytes,
         queue_timeout: float,
+        groups: Groups | None = None,
     ) -> None:
         self.sessions: dict[str, Session] = {}
         self.queue = queue
+        self.groups = groups  # None: none are offered
         self._provisioner = provisioner
         self._warm = warm
         self._rules = rules
@@ -150,6 +156,9 @@ class Registry:
         if not hmac.compare_digest(right.encode(), leave.encode()) or session is None or session.over:
             raise NoSession()
         return session
+
+    def group_token(self, group: str | None) -> str | None:
+        return self.groups.token(group) if self.groups is not None and group is not None else None
 
     # --- opening ---------------------------------------------------------------------------------------
 
@@ -195,14 +204,27 @@ class Registry:
         catalog = self._provisioner.catalog
         language = catalog.language(wish.language)
         catalog.image(wish.language)
-        if wish.network != "none" or wish.group or wish.group_token:
-            raise Unsupported("group networks are not offered by this server; leave `network` out")
+        self._check_network(wish, language)
         if wish.record:
             raise Unsupported("recording is not offered by this server; leave `record` out")
         check_project(wish.files, self._rules.project)
         usual = catalog.limits(wish.language)
         limits = self._rules.limits.wish(usual, wish.limits, limit_rules.OPEN_WISHES)
         return language, limits
+
+    def _check_network(self, wish: m.Open, language: Language) -> None:
+        if wish.network != "group":
+            if wish.group or wish.group_token or wish.member:
+                raise BadMessage('group, group_token and member go with network: "group"')
+            return
+        if (wish.group is None) != (wish.group_token is None):
+            raise BadMessage("group and group_token go together; a new group is made where both are left out")
+        if self.groups is None:
+            raise Unsupported("groups are not offered by this server; leave `network` out")
+        runtime = language.runtime or self._provisioner.identity.runtime
+        if runtime not in GROUP_RUNTIMES:
+            raise Unsupported(f"{language.name} runs in {runtime}, whose containers cannot join a network")
+        self.groups.check(wish.group, wish.group_token, wish.member, language.name)
 
     async def _open(
         self, opening: Opening, wish: m.Open, visitor: Visitor, language: Language, limits: Limits
@@ -220,13 +242,17 @@ class Registry:
         slot = await self.queue.acquire(ticket, opening.on_position)
         admitted = loop.time()
         try:
-            container, warm = await self._container(language, limits)
-            ready = loop.time()
-            try:
-                opened = await self._begin(container, wish, visitor, language, limits)
-            except BaseException:
-                await asyncio.shield(self._provisioner.remove(container))
-                raise
+            async with self._place(wish, language) as place:
+                container, warm = await self._container(language, limits)
+                ready = loop.time()
+                try:
+                    if self.groups is not None and place is not None:
+                        await self.groups.join(place, container)
+                    joined = loop.time()
+                    opened = await self._begin(container, wish, visitor, language, limits, place)
+                except BaseException:
+                    await asyncio.shield(self._provisioner.remove(container))
+                    raise
         except BaseException as error:
             slot.release(failed=not isinstance(error, asyncio.CancelledError))
             raise
@@ -235,9 +261,16 @@ class Registry:
         opened.timings_ms = {
             "queue": round((admitted - began) * 1000, 2),
             "provision": round((ready - admitted) * 1000, 2),
-            "prepare": round((loop.time() - ready) * 1000, 2),
+            "prepare": round((loop.time() - joined) * 1000, 2),
         }
+        if place is not None:
+            opened.timings_ms["group"] = round((joined - ready) * 1000, 2)
         return opened
+
+    def _place(self, wish: m.Open, language: Language) -> AbstractAsyncContextManager[Place | None]:
+        if self.groups is None or wish.network != "group":
+            return contextlib.nullcontext()
+        return self.groups.place(wish.group, wish.group_token, wish.member, language.name)
 
     async def _reopen(self, session: Session) -> Opened:
         """An adopted session whose client may never have been told its token: a new one."""
@@ -265,7 +298,13 @@ class Registry:
         return container, warm
 
     async def _begin(
-        self, container: Container, wish: m.Open, visitor: Visitor, language: Language, limits: Limits
+        self,
+        container: Container,
+        wish: m.Open,
+        visitor: Visitor,
+        language: Language,
+        limits: Limits,
+        place: Place | None,
     ) -> Opened:
         token = new_token()
         now = time.time()
@@ -280,6 +319,8 @@ class Registry:
             address=visitor.address,
             opened=now,
             expires=now + limits.lifetime_ms / 1000,
+            group=place.group if place is not None else None,
+            member=place.member if place is not None else None,
         )
         await container.link.call("seal", record=seal(record, self._key, container.id))
         if wish.files:
@@ -321,6 +362,9 @@ class Registry:
         slot = self.queue.adopt(ticket)
         session = self._register(container, language, record)
         self._slots[session.id] = slot
+        place = _place_of(record)
+        if self.groups is not None and place is not None:
+            self.groups.adopt(place)
         if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
             key = (record.principal, record.client, record.nonce)
             self._adopted[key] = session
@@ -332,8 +376,11 @@ class Registry:
 
     async def _ended(self, session: Session, reason: str) -> None:
         log.info("session ended", extra=fields(session=session.id, reason=reason))
+        place = _place_of(session.record)
         try:
             await self._provisioner.remove(session.container)
+            if self.groups is not None and place is not None:
+                await self.groups.leave(place)
         finally:
             # Only now: a server that stops waits for what is on its way out as well.
             self.sessions.pop(session.id, None)
@@ -369,3 +416,8 @@ class Registry:
         await self._cancel_openings()
         await asyncio.gather(*(session.end(reason) for session in list(self.sessions.values())))
 
+
+def _place_of(record: Record) -> Place | None:
+    if record.group is None or record.member is None:
+        return None
+    return Place(record.group, record.member)

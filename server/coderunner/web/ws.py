@@ -94,7 +94,7 @@ def hello(parts: Parts) -> m.Hello:
             "archive_bytes": settings.max_archive_size,
             "resume_ms": settings.session_resume_min,
         },
-        features=("tty", "pipe", "shell", "watch", "resume"),
+        features=("tty", "pipe", "shell", "watch", "resume", *(("groups",) if settings.max_groups else ())),
         keepalive_s=int(KEEPALIVE_SECONDS),
     )
 
@@ -287,6 +287,7 @@ class Connection:
     def _begin(self, opened: Opened, message: m.Open) -> None:
         session = opened.session
         attachment = session.attach(message.client, "control", "control", {}, announce=False)
+        group = session.record.group
         runtime = session.language.runtime or self._parts.settings.docker_runtime or "runc"
         attachment.post(
             m.Opened(
@@ -295,8 +296,11 @@ class Connection:
                 language=session.language.name,
                 warm=opened.warm,
                 expires=session.expiry(),
-                isolation=m.Isolation(runtime, "none"),
+                isolation=m.Isolation(runtime, "none" if group is None else "group"),
                 timings_ms=opened.timings_ms,
+                group=group,
+                group_token=self._parts.registry.group_token(group),
+                member=session.record.member,
             )
         )
         self._bind(attachment)

@@ -1,0 +1,321 @@
+"""Groups: sessions of one owner on a private network.
+
+A group lives as long as it has members, and its network as long as the group.  Whoever has the group's token
+may join.  A place in a group is taken before the container moves, and given back when the session ends, or
+did not come about; with the last place the network goes.
+
+The token is made from the instance's key and the group's id, so nobody needs to keep it, and the next server
+knows it as well.  That server learns from the sessions' sealed records who is a member of what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+
+from coderunner.core.groups import choose_name, free_subnets
+from coderunner.engine.containers import SESSION_TYPE
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.door import shut_door
+from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, joined
+from coderunner.errors import (
+    AddressesTaken,
+    CodeRunnerError,
+    GroupFull,
+    NetworkBusy,
+    NetworkFailed,
+    NoGroup,
+    TooManyGroups,
+)
+from coderunner.logs import fields
+from coderunner.sessions import workers
+from coderunner.sessions.container import Container
+from coderunner.sessions.provision import Identity
+from coderunner.sessions.workers import WorkerPool
+
+log = logging.getLogger(__name__)
+
+DOOR_SECONDS = 60.0  # a firewall that is loaded anew forgets our rules: they are set again after this time
+RETRY_AFTER_MS = 5000
+ATTEMPTS = 16  # at addresses that another server takes in the same moment
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRules:
+    """How many groups, how many members in each, and where their addresses come from."""
+
+    groups: int
+    members: int
+    pool: IPv4Network
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A member's place: the group's id, and the host name in it."""
+
+    group: str
+    member: str
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """`network` is the engine's id, None until it is made."""
+
+    id: str
+    network: str | None = None
+    members: set[str] = field(default_factory=set)
+    over: bool = False
+
+
+def token_of(group: str, key: bytes) -> str:
+    """192 bits that only the instance can make."""
+    mac = hmac.new(key, b"group\0" + group.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(mac[:24]).decode()
+
+
+def network_labels(instance: str) -> dict[str, str]:
+    return {"type": NETWORK_TYPE, "coderunner.instance": instance}
+
+
+class Groups:
+    """All groups of this server.  `key` is the instance's secret, `image` any that is ready."""
+
+    def __init__(
+        self,
+        engine: DockerEngine,
+        pool: WorkerPool,
+        identity: Identity,
+        rules: GroupRules,
+        *,
+        key: bytes,
+        image: Callable[[], str | None],
+    ) -> None:
+        self._engine = engine
+        self._pool = pool
+        self._identity = identity
+        self._rules = rules
+        self._key = key
+        self._groups: dict[str, _Group] = {}
+        self._found: dict[str, str] = {}  # networks of the server before us, by their groups
+        self._door = asyncio.Lock()
+        self._door_shut = -DOOR_SECONDS
+        self._image = image
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    # --- places ----------------------------------------------------------------------------------------
+
+    def check(self, group: str | None, token: str | None, member: str | None, language: str) -> None:
+        """Raises what `enter` would raise now, before somebody waits for a slot."""
+        self._look_up(group, token, member, language)
+
+    def enter(self, group: str | None, token: str | None, member: str | None, language: str) -> Place:
+        """A place in this group, or in a new one; `leave` gives it back.
+
+        Raises NoGroup, GroupFull, TooManyGroups, MemberTaken.
+        """
+        one, name = self._look_up(group, token, member, language)
+        if one is None:
+            one = _Group(f"{self._identity.instance}-{secrets.token_hex(8)}")
+            self._groups[one.id] = one
+        one.members.add(name)
+        return Place(one.id, name)
+
+    def _look_up(
+        self, group: str | None, token: str | None, member: str | None, language: str
+    ) -> tuple[_Group | None, str]:
+        if group is None:
+            if len(self._groups) >= self._rules.groups:
+                raise TooManyGroups(retry_after_ms=RETRY_AFTER_MS)
+            return None, choose_name(member, language, ())
+        fits = hmac.compare_digest(token_of(group, self._key).encode(), (token or "").encode())
+        one = self._groups.get(group)
+        if one is None or not fits:
+            raise NoGroup()
+        name = choose_name(member, language, one.members)
+        if len(one.members) >= self._rules.members:
+            raise GroupFull(
+                f"the group has {len(one.members)} members, as many as it may have",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        return one, name
+
+    def token(self, group: str) -> str:
+        return token_of(group, self._key)
+
+    @contextlib.asynccontextmanager
+    async def place(
+        self, group: str | None, token: str | None, member: str | None, language: str
+    ) -> AsyncIterator[Place]:
+        """As `enter`; given back where the block fails, else its holder's to give back."""
+        place = self.enter(group, token, member, language)
+        try:
+            yield place
+        except BaseException:
+            await asyncio.shield(self.leave(place))
+            raise
+
+    async def leave(self, place: Place) -> None:
+        """With the last member the network goes; what the engine refuses now, the sweep does later."""
+        group = self._groups.get(place.group)
+        if group is None:
+            return
+        group.members.discard(place.member)
+        if group.members:
+            return
+        group.over = True
+        del self._groups[place.group]
+        network = group.network
+        if network is None:
+            return  # not made; where it is being made at this moment, its maker removes it
+        try:
+            await self._pool.submit(
+                lambda: self._engine.networks.remove(network),
+                name="remove group",
+                timeout=self._identity.create_seconds,
+            )
+        except CodeRunnerError as error:
+            log.warning("network not removed", extra=fields(group=group.id, why=error.message))
+
+    # --- the network -----------------------------------------------------------------------------------
+
+    async def join(self, place: Place, container: Container) -> None:
+        """Moves a running container into the group's network, which the first member makes.
+
+        Raises EngineError, TooManyGroups.  The container is of no use then.
+        """
+        await self._pool.submit(
+            lambda: self._join(place, container),
+            name="join group",
+            timeout=self._identity.create_seconds,
+        )
+
+    async def _join(self, place: Place, container: Container) -> None:
+        group = self._groups.get(place.group)
+        if group is None:
+            raise NetworkFailed("the group is over")  # it was left while this waited for a worker
+        if group.network is None:
+            await self._shut_door()
+            network = await self._make(group)
+            if group.over:
+                await self._engine.networks.remove(network)
+                raise NetworkFailed("the group is over")
+            group.network = network
+        await self._engine.networks.disconnect("none", container.id)
+        await self._engine.networks.connect(group.network, container.id, (place.member,))
+        found = joined(await self._engine.inspect_raw(container.id))
+        addresses = [ipaddress.ip_address(address) for address in found.values() if address]
+        if list(found) != [self._name(group)] or not all(one in self._rules.pool for one in addresses):
+            raise NetworkFailed(f"the container should have one network, and has {found}")
+
+    def _name(self, group: _Group) -> str:
+        return f"{self._identity.prefix}-{group.id}"
+
+    async def _make(self, group: _Group) -> str:
+        networks = self._engine.networks
+        taken = [subnet for network in await networks.list() for subnet in network.subnets]
+        # Not from the beginning: another server with the same pool would want the same.
+        candidates = free_subnets(self._rules.pool, taken, secrets.randbelow(1 << 20))
+        for _, subnet in zip(range(ATTEMPTS), candidates, strict=False):
+            spec = NetworkSpec(
+                name=self._name(group),
+                bridge=group.id[-BRIDGE_DIGITS:],
+                subnet=subnet,
+                labels={**network_labels(self._identity.instance), "coderunner.group": group.id},
+            )
+            try:
+                return await networks.create(spec)
+            except AddressesTaken:
+                continue
+        raise TooManyGroups(
+            f"no addresses of {self._rules.pool} are left for another group", retry_after_ms=RETRY_AFTER_MS
+        )
+
+    async def _shut_door(self) -> None:
+        image = self._image()
+        if image is None:
+            raise NetworkFailed("no image is ready with which the host's door could be shut")
+        async with self._door:
+            now = asyncio.get_running_loop().time()
+            if now - self._door_shut < DOOR_SECONDS:
+                return
+            instance, seconds = self._identity.instance, self._identity.create_seconds
+            # Labelled as a session, so that the sweep and the reaper know it, should we die on the way.
+            labels = {
+                "type": SESSION_TYPE,
+                "coderunner.instance": instance,
+                "coderunner.deadline": str(int(time.time() + seconds) + 1),
+            }
+            name = f"{self._identity.prefix}-{instance}-door-{secrets.token_hex(4)}"
+            await shut_door(self._engine, image, name, labels, seconds)
+            self._door_shut = now
+
+    # --- after a restart, and in the long run ----------------------------------------------------------
+
+    async def find(self) -> None:
+        """Before adoption: which networks are there.  Raises EngineError."""
+        rows = await self._engine.networks.list(network_labels(self._identity.instance))
+        self._found = {row.labels.get("coderunner.group", ""): row.id for row in rows}
+
+    def adopt(self, place: Place) -> None:
+        """A member whose session this instance's server before had."""
+        network = self._found.get(place.group)
+        if network is None:
+            log.warning("the group of a session has no network", extra=fields(group=place.group))
+            return
+        group = self._groups.setdefault(place.group, _Group(place.group, network))
+        group.members.add(place.member)
+
+    async def sweep(self) -> int:
+        """Removes networks of this instance that have no group here; how many.  Raises CodeRunnerError."""
+        return await self._pool.submit(
+            self._sweep,
+            priority=workers.SWEEP,
+            name="sweep of groups",
+            timeout=self._identity.create_seconds,
+        )
+
+    async def _sweep(self) -> int:
+        if self._groups and self._image() is not None:
+            await self._shut_door()
+        removed = 0
+        for network in await self._engine.networks.list(network_labels(self._identity.instance)):
+            if network.labels.get("coderunner.group") in self._groups:
+                continue
+            try:
+                await self._engine.networks.remove(network.id)
+            except NetworkBusy as error:  # a container in it is not removed yet
+                log.info("network not removed", extra=fields(network=network.name, why=error.message))
+                continue
+            removed += 1
+            log.info("network swept", extra=fields(network=network.name))
+        return removed
+
+
+async def reap_networks(engine: DockerEngine, instance: str, *, older_than: float, now: float) -> int:
+    """Removes networks of this instance that have no member; how many.  For when no server lives.
+
+    `older_than` seconds: a server that does live is making its first member join.  Raises EngineError.
+    """
+    removed = 0
+    for network in await engine.networks.list(network_labels(instance)):
+        if now - network.created < older_than:
+            continue
+        try:
+            await engine.networks.remove(network.id)
+        except NetworkBusy:
+            continue
+        removed += 1
+        log.info("network reaped", extra=fields(network=network.name))
+    return removed
