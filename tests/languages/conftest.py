@@ -15,3 +15,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = {"LANGUAGES": "", "WARM_MAX": "4", "SESSIONS_PER_ADDRESS": "0", "LOG_LEVEL": "info"}
     with running_server(folder, ready=("sqlite", "postgresql"), **settings) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One with the languages whose compilers are helped along: kept warm, or with prepared headers."""
+    names = ("c", "cpp", "java", "typescript")
+    settings = {"LANGUAGES": ",".join(names), "WARM_MAX": "4", "SESSIONS_PER_ADDRESS": "0"}
+    with running_server(tmp_path_factory.mktemp("compiled"), ready=names, **settings) as one:
+        yield one

@@ -1,0 +1,2 @@
+console.log("leaving with 7");
+process.exit(7);

@@ -1,0 +1,3 @@
+for (const word of ["Grüße", "Привет", "こんにちは", "🙂"]) {
+  console.log(`${word} ${[...word].length}`);
+}
