@@ -193,6 +193,7 @@ class Channel:
     """What a client has of a channel: output in order, checked byte by byte against its offsets."""
 
     data: bytearray = field(default_factory=bytearray)
+    stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
     start: int = 0
     gaps: list[m.Gap] = field(default_factory=list)
@@ -297,8 +298,7 @@ class Client:
         one = self.channel(frame.channel)
         assert frame.offset == one.hi, f"output at {frame.offset}, expected {one.hi}"
         one.data += frame.payload
-        if frame.stream == 2:
-            one.stderr += frame.payload
+        (one.stderr if frame.stream == 2 else one.stdout).extend(frame.payload)
         if self.acks:
             await self.send(m.Ack(frame.channel, frame.offset + len(frame.payload)))
 

@@ -55,6 +55,12 @@ class Server:
     def ask(self, op: str, number: int, **body: object) -> None:
         self._input.write(frames.encode_message(frames.CALL, 1, {"op": op, "id": number, **body}))
 
+    def whole(self, op: str, **body: object) -> tuple[dict, bytes]:
+        """An answer with the bytes that come with it."""
+        self.ask(op, 2, **body)
+        frame = self.hear(lambda one: one.kind == frames.REPLY)
+        return frames.decode_message(frame.payload)
+
     def answer(self, number: int) -> dict:
         """The answer to this call; those that came before it and were not asked for are dropped."""
         while True:

@@ -61,7 +61,7 @@ def test_it_is_told_ready_when_it_is_and_the_agent_waits_for_nothing(server, fol
     assert "error" not in server.call("prepare", service=declared(folder, script))
     assert len(lines(folder / "starts")) == 1
     pid = pid_of(folder)
-    assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + service.NICE
+    assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + service.Service.NICE
     assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
     assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
 

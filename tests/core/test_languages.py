@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from coderunner import declarations
-from coderunner.core.companions import Service
+from coderunner.core.companions import Preload, Service
 from coderunner.core.languages import Variant, Warm, parse_language, sample_files
 from coderunner.errors import ConfigError
 
@@ -40,6 +40,10 @@ command = ["demod", "--listen={}"]
 ready = "/workspace/.service/demod.sock"
 start_ms = 3000
 env = {B = "2"}
+[preload]
+command = ["demohost"]
+entries = ["*.demo"]
+fixed = ["DEMO*"]
 [[samples]]
 name = "hello"
 title = "Hello"
@@ -70,6 +74,7 @@ def test_the_whole():
     )
     assert language.limits == {"pids": 64, "cpus": 2.0}
     assert language.warm == Warm(1, 8)
+    assert language.preload == Preload(("demohost",), ("*.demo",), ("DEMO*",), {}, 10_000)
     ready = "/workspace/.service/demod.sock"
     assert language.service == Service(("demod", "--listen={}"), ready, {"B": "2"}, 3000)
     assert (language.indent, language.runtime, language.env) == (2, "runsc", {"A": "1"})
@@ -86,6 +91,7 @@ def test_the_least():
         'name="x"\ntitle="X"\neditor="x"\nentry="m.x"\nextensions=[".x"]\nrun=["x"]\nshell=["sh"]', "x"
     )
     assert language.compile is None
+    assert language.preload is None
     assert language.service is None
     assert language.runtime is None
     assert (language.samples, language.warm, language.limits) == ((), Warm(), {})
@@ -130,6 +136,11 @@ def test_the_least():
         ('"/workspace/.service/demod.sock"', '"/tmp/x"', "must be a path below /workspace/.service/"),
         ("start_ms = 3000", "start_ms = 99", "start_ms must be a whole number from 100"),
         ('{B = "2"}', "{B = 2}", "[service]: env has a bad entry 'B'"),
+        ('entries = ["*.demo"]', "entries = []", "[preload]: entries must name at least one pattern"),
+        ('entries = ["*.demo"]', "", "[preload]: entries is missing"),
+        ('command = ["demohost"]', "", "[preload]: command is missing"),
+        ('fixed = ["DEMO*"]', "fixed = 1", "[preload]: fixed must be a list"),
+        ('fixed = ["DEMO*"]', 'ready = "/x"', "[preload]: ready is not known"),
         ("start_ms = 3000", "restart = true", "restart is not known"),
         ('name = "hello"', 'name = "../hello"', "small letters"),
         ('files = ["main.demo", "lib/x.demo"]', 'files = ["lib/x.demo"]', "must be one of the files"),

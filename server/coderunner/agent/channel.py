@@ -13,6 +13,7 @@ import time
 
 from . import flow, kernel, supervisor, tree
 from .journal import STDERR, STDOUT, Journal
+from .preload import PATIENCE_SECONDS
 from .terminal import Modes
 
 COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
@@ -23,7 +24,7 @@ class Channel:
     """Knows nothing of frames.  The agent's loop calls ``read_*``/``write_input`` when descriptors are
     ready, and takes what changed from ``changed`` (state) and ``in_acked`` (input offset)."""
 
-    def __init__(self, number, spec, now, source=-1):
+    def __init__(self, number, spec, now, source=-1, preload=None):
         self.number = number
         # The container's own environment is every program's; the language and the run add to it.
         self.spec = {**supervisor.chosen(spec), "env": {**os.environ, **spec["env"]}}
@@ -64,15 +65,17 @@ class Channel:
         self._disk_check = now + 1.0
         self._reports = bytearray()
         self.supervisor = None
+        self.answer_due = None  # when the preload has made its supervisor, or is broken
+        self._offered = None  # what the supervisor is to have, as long as the preload has not answered
         self.out = self.err = self.inp = -1
         self.report = self.go = -1
-        self._start(source)
+        self._start(source, preload)
         if source >= 0 and not self.tty:
             self._close_input()
 
     # --- start -------------------------------------------------------------------------------------
 
-    def _start(self, source):
+    def _start(self, source, preload):
         """``source``: the file that is the program's standard input, or -1; it is closed here."""
         opened = [] if source < 0 else [source]
         try:
@@ -85,23 +88,67 @@ class Channel:
                 stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
                 opened += [*stdin, *stdout, *stderr]
                 ours, theirs = (stdout[0], stderr[0], stdin[1]), (stdin[0], stdout[1], stderr[1])
-            report, go = os.pipe(), os.pipe()
-            opened += [*report, *go]
-            pid = os.fork()
+            self._supervise(theirs, source, preload)
         except OSError:
             for number in opened:
                 os.close(number)
             raise
-        if pid == 0:
-            supervisor.supervise(self.spec, theirs, report[1], go[0], source)
-        for number in {*theirs, report[1], go[0], source} - {-1}:
-            os.close(number)
-        self.supervisor = pid
         self.out, self.err, self.inp = ours
-        self.report, self.go = report[0], go[1]
-        for number in (self.out, self.err, self.inp, self.report):
+        for number in (self.out, self.err, self.inp):
             if number >= 0:
                 os.set_blocking(number, False)
+
+    def _supervise(self, theirs, source, preload=None):
+        """Make a supervisor, or have ``preload`` make it; what is its is closed where that is done with."""
+        report = go = ()
+        try:
+            report, go = os.pipe(), os.pipe()
+            given = (*theirs, report[1], go[0]) if source < 0 else (*theirs, report[1], go[0], source)
+            asked = preload is not None and preload.ask(self.number, self.spec, given)
+            pid = None if asked else os.fork()
+        except OSError:
+            for number in (*report, *go):
+                os.close(number)
+            raise
+        if pid == 0:
+            supervisor.supervise(self.spec, theirs, report[1], go[0], source)
+        self.supervisor = pid
+        self.report, self.go = report[0], go[1]
+        os.set_blocking(self.report, False)
+        for number in (report[1], go[0]):
+            os.close(number)
+        if asked:
+            # Kept until it is certain that they have arrived: it may have to be done plainly after all.
+            self._offered, self.answer_due = (theirs, source), time.monotonic() + PATIENCE_SECONDS
+        else:
+            for number in {*theirs, source} - {-1}:
+                os.close(number)
+
+    def preloaded(self, pid):
+        """The preload's answer: the supervisor that it made, None where there is none."""
+        if self._offered is None:
+            return
+        (theirs, source), self._offered, self.answer_due = self._offered, None, None
+        try:
+            if pid is not None:
+                os.kill(pid, 0)
+                os.write(self.go, b"b")
+                self.supervisor = pid
+        except OSError:  # it was killed on the spot
+            self.supervisor = None
+        if self.supervisor is not None:
+            for number in {*theirs, source} - {-1}:
+                os.close(number)
+            return
+        os.close(self.report)
+        os.close(self.go)  # were there one all the same, it would end before it began
+        try:
+            self._supervise(theirs, source)
+        except OSError:
+            self.report, self.go = os.pipe()  # nothing will come
+            for number in {*theirs, source} - {-1}:
+                os.close(number)
+            self.supervisor_died()
 
     # --- output ------------------------------------------------------------------------------------
 

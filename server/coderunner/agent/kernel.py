@@ -21,6 +21,11 @@ def hide_memory():
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def show_memory():
+    """The opposite, as it is after an exec."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
 def adopt_orphans():
     """This process becomes the parent of every orphan among its descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

@@ -19,7 +19,7 @@ import time
 from . import VERSION, files, flow, folders, frames, kernel, tree
 from .artifacts import Ledger
 from .channel import EXITED, Channel
-from .service import Service
+from .companions import Companions
 from .watch import Watcher
 
 FLOOD_SECONDS = 0.001
@@ -44,8 +44,7 @@ class Agent:
         self.seed = 0
         self.sealed = None  # the server's record of this session, returned to whoever attaches
         self.channels = {}
-        self.service = None
-        self._preparing = []  # ids of the calls that wait until the service is ready
+        self.companions = Companions(self._reply)
         self._uploads = files.Uploads()
         self._watcher = Watcher(time.monotonic())
         self._ledger = Ledger()
@@ -89,7 +88,7 @@ class Agent:
         if self._attached and now - self._heard > flow.SILENCE_SECONDS:
             self._detach()
         moments = [when for channel in self._live() if (when := channel.tick(now)) is not None]
-        moments += self._tend_service(now)
+        moments += self.companions.tend(self._live(), now)
         if self._watch_due is not None:
             moments.append(self._watch_due)
         if self._attached:
@@ -102,21 +101,6 @@ class Agent:
             return -1
         return max(0.0, min(moments) - now)
 
-    def _tend_service(self, now):
-        """Moments at which to look at it again."""
-        if self.service is None:
-            return []
-        moment = self.service.tick(now)
-        problem = self.service.problem(now)
-        if self._preparing and (self.service.ready or problem):
-            error = {"error": {"code": "start_failed", "message": problem}} if problem else {}
-            for number in self._preparing:
-                self._reply(number, error)
-            self._preparing.clear()
-            moment = now  # written before the loop sleeps
-        due = self.service.log_due if self.service.out >= 0 and self.service.log_due > now else None
-        return [when for when in (moment, due) if when is not None]
-
     def _live(self):
         return [channel for channel in self.channels.values() if channel.end is None]
 
@@ -126,11 +110,9 @@ class Agent:
         elif descriptor == self._wake:
             self._drain_wake()
             self._reap()
-        elif self.service is not None and descriptor == self.service.out:
-            self.service.read_log()
         elif descriptor == self._watcher.descriptor:
             self._watcher.read(time.monotonic())
-        elif descriptor != _OUT:
+        elif descriptor != _OUT and not self.companions.read(descriptor, self.channels):
             channel = self._owner(descriptor)
             if channel is None:
                 return
@@ -204,8 +186,7 @@ class Agent:
                 return
             if not pid:
                 return
-            if self.service is not None and self.service.pid == pid:
-                self.service.died(time.monotonic())
+            self.companions.reaped(pid, time.monotonic())
             for channel in self.channels.values():
                 if channel.supervisor == pid:
                     channel.supervisor_died()
@@ -215,7 +196,7 @@ class Agent:
     def _spared(self):
         """Our children that are not a lost program's."""
         spare = [other.supervisor for other in self._live() if other.supervisor]
-        return [*spare, self.service.pid] if self.service is not None else spare
+        return [*spare, *self.companions.pids()]
 
     def _register(self):
         """Ask epoll for exactly what can be used now."""
@@ -228,11 +209,12 @@ class Agent:
             wanted[_OUT] = (select.EPOLLOUT, None)
         if self._watcher.wants(time.monotonic()):
             wanted[self._watcher.descriptor] = (select.EPOLLIN, None)
-        if self.service is not None and self.service.wants_log(time.monotonic()):
-            wanted[self.service.out] = (select.EPOLLIN, self.service.pid)
+        for descriptor, owner in self.companions.descriptors(time.monotonic()).items():
+            wanted[descriptor] = (select.EPOLLIN, owner)
         for channel in self._live():
             if channel.report >= 0:
-                wanted[channel.report] = (select.EPOLLIN, channel)
+                # Another supervisor, another pipe, which may have the same number.
+                wanted[channel.report] = (select.EPOLLIN, (channel, channel.supervisor))
             if channel.wants_output():
                 for descriptor in channel.output_descriptors():
                     wanted[descriptor] = (select.EPOLLIN, channel)
@@ -379,7 +361,7 @@ class Agent:
         self._assembler.reset()
         self._out.clear()
         self._replies.clear()
-        self._preparing.clear()
+        self.companions.forget_calls()
         self._uploads.clear()  # the server before does not go on with them
         self._attached = True
         self._heard = time.monotonic()
@@ -400,7 +382,7 @@ class Agent:
         self._attached = False
         self._out.clear()
         self._replies.clear()
-        self._preparing.clear()
+        self.companions.forget_calls()
         for channel in self.channels.values():
             channel.controlled = False
 
@@ -449,10 +431,8 @@ class Agent:
         self.sealed = body["record"]
 
     def _op_prepare(self, body, raw):
-        """Before the user comes.  Answered when the service is ready, or has not become so in its time."""
-        if self.service is None:
-            self.service = Service(body["service"], time.monotonic())
-        self._preparing.append(body["id"])
+        """Before the user comes.  Answered when both are ready, or have not become so in their time."""
+        self.companions.prepare(body["id"], body.get("service"), body.get("preload"), time.monotonic())
         return _LATER
 
     def _op_files(self, body, raw):
@@ -476,7 +456,8 @@ class Agent:
         self._watcher.read(time.monotonic())  # what happened before is not this program's doing
         self._give()
         self._put(body.get("files", ()), raw)
-        channel = Channel(number, body["spec"], time.monotonic(), self._standard_input(body["spec"]))
+        source = self._standard_input(body["spec"])
+        channel = Channel(number, body["spec"], time.monotonic(), source, self.companions.preload)
         channel.controlled = bool(body.get("controlled"))
         channel.credit = flow.WINDOW
         self.channels[number] = channel

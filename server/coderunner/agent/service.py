@@ -2,6 +2,7 @@
 
 The agent starts it, keeps the latest of what it says in a file that people can read, and starts it again
 when it dies.  It belongs to no channel: no end of a program ends it; the container's end does.
+``preload`` has another kind of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import time
 
 from . import supervisor
 
-NICE = 5  # behind the agent, before programs: what they wait for goes first
 LOOK_SECONDS = 0.01  # between two looks for its `ready` path
 LOG_BYTES = 128 * 1024  # the file never has more; half of it goes when it is full
 LOG_SECONDS = 0.01  # between two reads of what it says: a flood of it costs the agent little
@@ -25,6 +25,11 @@ SOUND_SECONDS = 10.0  # one that lived so long has earned a quick start
 class Service:
     """``spec``: ``command``, ``env``, ``folder`` (where it begins, with its log), ``ready`` (a path),
     ``start_ms``.  The agent's loop calls ``tick``, ``read_log`` and ``died``."""
+
+    NAME = "service"
+    LOG = "log"
+    NICE = 5  # behind the agent, before programs: what they wait for goes first
+    SPARE = False  # the kernel takes it before the agent when memory is out
 
     def __init__(self, spec, now):
         self.spec = {**spec, "env": {**os.environ, **spec["env"]}}
@@ -46,7 +51,7 @@ class Service:
             return None
         said = self._tail.decode("utf-8", "replace").strip()
         seconds = self.spec["start_ms"] / 1000
-        return f"the service was not ready within {seconds:g} s; it said: {said or 'nothing'}"
+        return f"the {self.NAME} was not ready within {seconds:g} s; it said: {said or 'nothing'}"
 
     def tick(self, now):
         """Start it where it is due; the moment at which to look again, or None."""
@@ -59,8 +64,11 @@ class Service:
         if not self._marked:
             self._marked = supervisor.mark(self.pid)
         if not self.ready:
-            self.ready = os.path.exists(self.spec["ready"])
+            self.ready = self._is_ready()
         return now + LOOK_SECONDS if self._hoped_for(now) or not self._marked else None
+
+    def _is_ready(self):
+        return os.path.exists(self.spec["ready"])
 
     def _hoped_for(self, now):
         return not self.ready and now < self._deadline
@@ -72,40 +80,47 @@ class Service:
         try:
             self._prepare()
             opened = os.pipe()
-            pid = os.fork()
+            pid = self._fork(opened[1])
         except OSError as error:
             for number in opened:
                 os.close(number)
             self._record(f"not started: {error}\n".encode())
             self._wait(now)
             return
-        if pid == 0:
-            self._become(opened[1])
         os.close(opened[1])
         self.pid, self.out = pid, opened[0]
         os.set_blocking(self.out, False)
-        self._began, self._marked = now, False
+        self._began, self._marked = now, self.SPARE
+
+    def _fork(self, out):
+        pid = os.fork()
+        if pid == 0:
+            self._become({0: os.open("/dev/null", os.O_RDWR), 1: out, 2: out})
+        return pid
 
     def _prepare(self):
         folder = self.spec["folder"]
         os.makedirs(folder, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.spec["ready"])  # of one that died
+        self._tidy()
         if self._log < 0:
-            path = os.path.join(folder, "log")
+            path = os.path.join(folder, self.LOG)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
-    def _become(self, out):
-        """In the child: turn into the service.  Never returns."""
+    def _tidy(self):
+        """Away with what one that died left."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.spec["ready"])
+
+    def _become(self, descriptors):
+        """In the child: turn into the service, with these {its number: ours}.  Never returns."""
         try:
-            supervisor.leave({out})
+            supervisor.leave({*descriptors.values()})
             os.setsid()
-            null = os.open("/dev/null", os.O_RDWR)
-            for source, target in ((null, 0), (out, 1), (out, 2)):
+            for target, source in descriptors.items():
                 os.dup2(source, target)
-            os.nice(NICE)
+            os.nice(self.NICE)
             os.umask(0o022)
             os.chdir(self.spec["folder"])
             os.makedirs(self.spec["env"]["TMPDIR"], exist_ok=True)

@@ -57,17 +57,19 @@ def sources(workspace, patterns):
     return sorted(found)
 
 
-def supervise(spec, stdio, report, go, source=-1):
+def supervise(spec, stdio, report, go, source=-1, become=None):
     """The supervisor's whole life; never returns.
 
     ``stdio``: (stdin, stdout, stderr) descriptors for the programs, the terminal three times in tty mode.
     ``source``: what the program has for standard input instead, or -1; its compiler has it not.
     ``report``: where JSON lines go.  ``go``: a byte read from here lets the next phase begin.
+    ``become(argv, spec)``: called where a program would be executed, in its process.  It turns this process
+    into the program without executing anything, or returns where it cannot.
     """
     status = 70
     try:
         _settle(stdio, report, go, source)
-        _run(spec, stdio, report, go, source)
+        _run(spec, stdio, report, go, source, become)
         status = 0
     finally:
         os._exit(status)
@@ -104,7 +106,7 @@ def default_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
-def _run(spec, stdio, report, go, source):
+def _run(spec, stdio, report, go, source, become):
     tty = os.isatty(stdio[0])
     saved = termios.tcgetattr(stdio[0]) if tty else None
     for phase in ("compile", "run"):
@@ -112,8 +114,12 @@ def _run(spec, stdio, report, go, source):
             continue
         if saved:
             termios.tcsetattr(stdio[0], termios.TCSANOW, saved)
-        given = source if phase == "run" and source >= 0 else stdio[0]
-        record = _phase(phase, expand(spec[phase], spec), spec, stdio, report, tty, given)
+        argv = expand(spec[phase], spec)
+        if phase == "compile":
+            record = _phase(phase, argv, spec, stdio, report, tty, stdio[0], None)
+        else:
+            given = source if source >= 0 else stdio[0]
+            record = _phase(phase, argv, spec, stdio, report, tty, given, become)
         last = phase == "run" or record["code"] != 0
         record["last"] = last
         _say(report, record)
@@ -121,9 +127,9 @@ def _run(spec, stdio, report, go, source):
             return
 
 
-def _phase(phase, argv, spec, stdio, report, tty, given):
+def _phase(phase, argv, spec, stdio, report, tty, given, become):
     began = time.monotonic()
-    pid, problem = _spawn(argv, spec, stdio, tty, given)
+    pid, problem = _spawn(argv, spec, stdio, tty, given, become)
     if problem:
         # Told where the user looks, in the words of a shell, with a shell's exit codes.
         os.write(stdio[2], f"{argv[0]}: {os.strerror(problem)}\r\n".encode())
@@ -198,9 +204,9 @@ def _name(number):
         return f"RT{number}"
 
 
-def _spawn(argv, spec, stdio, tty, given):
+def _spawn(argv, spec, stdio, tty, given, become):
     """(pid, 0), or (0, errno) when the command could not be executed."""
-    ready, failed = os.pipe()  # closed by the exec, or carries the errno
+    ready, failed = os.pipe()  # closed by the exec (or by what comes instead), or carries the errno
     try:
         pid = os.fork()
     except OSError as error:
@@ -208,7 +214,7 @@ def _spawn(argv, spec, stdio, tty, given):
         os.close(failed)
         return 0, error.errno
     if pid == 0:
-        _become(argv, spec, stdio, tty, given, failed)
+        _become(argv, spec, stdio, tty, given, failed, become)
     os.close(failed)
     _group(pid, pid, stdio, tty)
     problem = os.read(ready, 4)
@@ -241,7 +247,7 @@ def _group(pid, group, stdio, tty):
         pass  # the child has executed already, and had done it itself before
 
 
-def _become(argv, spec, stdio, tty, given, failed):
+def _become(argv, spec, stdio, tty, given, failed, become):
     """In the child: turn into the program.  Never returns."""
     try:
         _group(0, 0, stdio, tty)
@@ -253,6 +259,8 @@ def _become(argv, spec, stdio, tty, given, failed):
         os.chdir(spec["workspace"])
         os.makedirs(spec["build"], exist_ok=True)
         os.makedirs(spec["env"]["TMPDIR"], exist_ok=True)
+        if become is not None:
+            become(argv, spec)
         os.execvpe(argv[0], argv, spec["env"])
     except OSError as error:
         os.write(failed, struct.pack("i", error.errno or 5))

@@ -23,9 +23,32 @@ class Service:
     start_ms: int = START_MS
 
 
+@dataclass(frozen=True, slots=True)
+class Preload:
+    """A process from which programs are forked instead of executed, in the same way for who looks at them.
+
+    `entries`: patterns of the entry files that it can run. `fixed`: patterns of names in the environment that
+    it has read when it began; a run that has another value there is executed.
+    """
+
+    command: tuple[str, ...]
+    entries: tuple[str, ...]
+    fixed: tuple[str, ...]
+    env: Mapping[str, str]
+    start_ms: int = START_MS
+
+
 def read_service(table: Table) -> Service:
     table.only({"command", "ready", "env", "start_ms"})
     return Service(_command(table), _ready(table), table.env(), _start_ms(table))
+
+
+def read_preload(table: Table) -> Preload:
+    table.only({"command", "entries", "fixed", "env", "start_ms"})
+    entries = table.texts("entries", None)
+    if "entries" in table.table and not entries:
+        table.problem("entries", "must name at least one pattern, like *.py")
+    return Preload(_command(table), entries, table.texts("fixed"), table.env(), _start_ms(table))
 
 
 def _command(table: Table) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner.core import limits as limit_rules
-from coderunner.core.companions import Service, read_service
+from coderunner.core.companions import Preload, Service, read_preload, read_service
 from coderunner.core.tables import Table
 from coderunner.errors import ConfigError
 
@@ -29,7 +29,7 @@ _WHOLE = {"args", "sources"}
 _PART = {"entry", "build"}
 _KEYS = {
     "name", "title", "version", "editor", "entry", "extensions", "sources", "indent", "runtime",
-    "compile", "run", "shell", "env", "limits", "warm", "service", "samples", "variants",
+    "compile", "run", "shell", "env", "limits", "warm", "preload", "service", "samples", "variants",
 }  # fmt: skip
 
 
@@ -85,6 +85,7 @@ class Language:
     env: Mapping[str, str]
     limits: Mapping[str, Any]
     warm: Warm
+    preload: Preload | None
     service: Service | None
     samples: tuple[Sample, ...]
 
@@ -116,6 +117,9 @@ def parse_language(text: str, folder: str) -> Language:
         env=table.env(),
         limits=limit_rules.check_table(document.get("limits", {}), f"{where} [limits]", problems),
         warm=_warm(Table(document.get("warm", {}), f"{where} [warm]", problems)),
+        preload=read_preload(Table(document["preload"], f"{where} [preload]", problems))
+        if "preload" in document
+        else None,
         service=read_service(Table(document["service"], f"{where} [service]", problems))
         if "service" in document
         else None,

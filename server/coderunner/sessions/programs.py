@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from coderunner.core import limits as limit_rules
-from coderunner.core.companions import SERVICE_FOLDER
+from coderunner.core.companions import SERVICE_FOLDER, Preload, Service
 from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
 from coderunner.core.messages import File, Run, Shell
@@ -28,17 +28,24 @@ class ProjectRules:
 
 def prepare_spec(language: Language) -> dict[str, Any] | None:
     """What is to be ready before a user comes; None where nothing is declared."""
-    if language.service is None:
-        return None
-    service = language.service
-    return {
-        "service": {
-            "command": list(service.command),
-            "env": dict(language.env) | dict(service.env),
-            "folder": SERVICE_FOLDER,
-            "ready": service.ready,
-            "start_ms": service.start_ms,
+    spec = {}
+    if language.service is not None:
+        spec["service"] = _companion(language, language.service) | {"ready": language.service.ready}
+    if language.preload is not None:
+        spec["preload"] = _companion(language, language.preload) | {
+            "run": list(language.run),
+            "entries": list(language.preload.entries),
+            "fixed": list(language.preload.fixed),
         }
+    return spec or None
+
+
+def _companion(language: Language, declared: Service | Preload) -> dict[str, Any]:
+    return {
+        "command": list(declared.command),
+        "env": dict(language.env) | dict(declared.env),
+        "folder": SERVICE_FOLDER,
+        "start_ms": declared.start_ms,
     }
 
 

@@ -186,12 +186,16 @@ class Provisioner:
 
 def preparation_seconds(language: Language) -> float:
     """How long what lives beside the programs may take to be ready."""
-    return language.service.start_ms / 1000 if language.service else 0.0
+    return max((one.start_ms / 1000 for one in (language.service, language.preload) if one), default=0.0)
 
 
 async def _prepare(container: Container, language: Language) -> None:
     """What its user is not to wait for.  Raises StartFailed, AgentLost."""
     preparation = prepare_spec(language)
-    if preparation is not None:
-        seconds = CALL_SECONDS + preparation_seconds(language)
-        await container.link.call("prepare", seconds=seconds, **preparation)
+    if preparation is None:
+        return
+    seconds = CALL_SECONDS + preparation_seconds(language)
+    reply, _ = await container.link.call("prepare", seconds=seconds, **preparation)
+    if reply.get("preload"):
+        why = str(reply["preload"])[:1000]
+        log.warning("programs start plainly", extra=fields(session=container.session, why=why))

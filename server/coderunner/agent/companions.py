@@ -1,0 +1,89 @@
+"""What lives beside the programs of a session, as the loop has it: its language's service and preload."""
+
+from __future__ import annotations
+
+from .preload import Preload
+from .service import Service
+
+
+class Companions:
+    """``reply(id, answer)`` is called when what ``prepare`` asked for is ready, or is not in its time."""
+
+    def __init__(self, reply):
+        self.preload = None
+        self._service = None
+        self._reply = reply
+        self._waiting = []  # ids of calls
+
+    def _all(self):
+        return [one for one in (self._service, self.preload) if one is not None]
+
+    def prepare(self, number, service, preload, now):
+        """Begin what has not begun; each is started once, however often this is asked."""
+        if service and self._service is None:
+            self._service = Service(service, now)
+        if preload and self.preload is None:
+            self.preload = Preload(preload, now)
+        self._waiting.append(number)
+
+    def forget_calls(self):
+        """Their server is gone."""
+        self._waiting.clear()
+
+    def pids(self):
+        return [one.pid for one in self._all()]
+
+    # --- the loop's turn ---------------------------------------------------------------------------
+
+    def tend(self, channels, now):
+        """Start, look, and settle what waits; moments at which to do it again."""
+        moments = [one.tick(now) for one in self._all()]
+        moments += [one.log_due for one in self._all() if one.out >= 0 and one.log_due > now]
+        if self._waiting and all(one.ready or one.problem(now) for one in self._all()):
+            self._answer(now)
+            moments.append(now)  # written before the loop sleeps
+        for channel in channels:
+            if channel.answer_due is None:
+                continue
+            if now >= channel.answer_due:
+                self.preload.fail()
+            if not self.preload.usable:
+                channel.preloaded(None)
+            else:
+                moments.append(channel.answer_due)
+        return [when for when in moments if when is not None]
+
+    def _answer(self, now):
+        """A service is needed; without its preload a language is only slower, which is told."""
+        answer = {"preload": self.preload.problem(now) if self.preload is not None else None}
+        problem = self._service.problem(now) if self._service is not None else None
+        if problem:
+            answer = {"error": {"code": "start_failed", "message": problem}}
+        for number in self._waiting:
+            self._reply(number, answer)
+        self._waiting.clear()
+
+    def descriptors(self, now):
+        """{descriptor to be read: its owner, whose next one may have the same number}"""
+        wanted = {one.out: one.pid for one in self._all() if one.wants_log(now)}
+        if self.preload is not None and self.preload.ear() is not None:
+            wanted[self.preload.ear()] = self.preload.pid
+        return wanted
+
+    def read(self, descriptor, channels):
+        """Whether this descriptor is of one of them; ``channels`` by their numbers."""
+        for one in self._all():
+            if descriptor == one.out:
+                one.read_log()
+                return True
+        if self.preload is None or descriptor != self.preload.ear():
+            return False
+        for number, pid in self.preload.answers():
+            if number in channels:
+                channels[number].preloaded(pid)
+        return True
+
+    def reaped(self, pid, now):
+        for one in self._all():
+            if one.pid == pid:
+                one.died(now)

@@ -1,0 +1,2 @@
+for word in ("Grüße", "Привет", "こんにちは", "🙂"):
+    print(word, len(word))
