@@ -183,7 +183,7 @@ export class Editor {
   }
 
   async #colour(path) {
-    const support = await grammar(path, this.#project.language);
+    const support = await grammar(path, this.#project.language).catch(() => []); // its part of the page did not load
     if (this.#path === path) this.#view.dispatch({ effects: this.#syntax.reconfigure(support) });
   }
 
