@@ -173,6 +173,26 @@ async def test_it_goes_with_its_last_member(world):
     assert world.doors == 1
 
 
+async def test_a_group_whose_last_session_is_over_takes_nobody(world):
+    """Also while its container is being removed."""
+    first = await world.open()
+    remove, began, hold = world.provisioner.remove, asyncio.Event(), asyncio.Event()
+
+    async def slowly(container: Container) -> None:
+        began.set()
+        await hold.wait()
+        await remove(container)
+
+    world.provisioner.remove = slowly
+    ending = first.session.end("client")
+    await began.wait()
+    with pytest.raises(NoGroup):
+        await world.open(join(first))
+    hold.set()
+    await ending
+    world.nothing_left()
+
+
 @pytest.mark.parametrize("call", ["list", "create", "disconnect", "connect", "door"])
 @pytest.mark.parametrize("error", [EngineUnavailable("away"), NetworkFailed("no")])
 async def test_a_step_that_fails_leaves_nothing(world, call, error):

@@ -12,6 +12,7 @@ from coderunner.attack.clients import (
     files,
     flow,
     frames,
+    groups,
     handshake,
     imitations,
     messages,
@@ -32,6 +33,7 @@ MODULES = (
     streams,
     phases,
     neighbours,
+    groups,
     crowds,
 )
 

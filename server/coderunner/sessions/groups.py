@@ -69,12 +69,19 @@ class Place:
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """`network` is the engine's id, None until it is made."""
+    """`network` is the engine's id, None until it is made.
+
+    `members` have a name, `live` are those of them whose sessions are not over; without these none can join.
+    """
 
     id: str
     network: str | None = None
     members: set[str] = field(default_factory=set)
-    over: bool = False
+    live: set[str] = field(default_factory=set)
+
+    def add(self, member: str) -> None:
+        self.members.add(member)
+        self.live.add(member)
 
 
 def token_of(group: str, key: bytes) -> str:
@@ -129,7 +136,7 @@ class Groups:
         if one is None:
             one = _Group(f"{self._identity.instance}-{secrets.token_hex(8)}")
             self._groups[one.id] = one
-        one.members.add(name)
+        one.add(name)
         return Place(one.id, name)
 
     def _look_up(
@@ -141,7 +148,7 @@ class Groups:
             return None, choose_name(member, language, ())
         fits = hmac.compare_digest(token_of(group, self._key).encode(), (token or "").encode())
         one = self._groups.get(group)
-        if one is None or not fits:
+        if one is None or not one.live or not fits:
             raise NoGroup()
         name = choose_name(member, language, one.members)
         if len(one.members) >= self._rules.members:
@@ -166,15 +173,21 @@ class Groups:
             await asyncio.shield(self.leave(place))
             raise
 
+    def end(self, place: Place) -> None:
+        """The member's session is over; its name remains taken until its container is gone, and it leaves."""
+        group = self._groups.get(place.group)
+        if group is not None:
+            group.live.discard(place.member)
+
     async def leave(self, place: Place) -> None:
         """With the last member the network goes; what the engine refuses now, the sweep does later."""
+        self.end(place)
         group = self._groups.get(place.group)
         if group is None:
             return
         group.members.discard(place.member)
         if group.members:
             return
-        group.over = True
         del self._groups[place.group]
         network = group.network
         if network is None:
@@ -208,7 +221,7 @@ class Groups:
         if group.network is None:
             await self._shut_door()
             network = await self._make(group)
-            if group.over:
+            if group.id not in self._groups:
                 await self._engine.networks.remove(network)
                 raise NetworkFailed("the group is over")
             group.network = network
@@ -275,7 +288,7 @@ class Groups:
             log.warning("the group of a session has no network", extra=fields(group=place.group))
             return
         group = self._groups.setdefault(place.group, _Group(place.group, network))
-        group.members.add(place.member)
+        group.add(place.member)
 
     async def sweep(self) -> int:
         """Removes networks of this instance that have no group here; how many.  Raises CodeRunnerError."""

@@ -377,6 +377,8 @@ class Registry:
     async def _ended(self, session: Session, reason: str) -> None:
         log.info("session ended", extra=fields(session=session.id, reason=reason))
         place = _place_of(session.record)
+        if self.groups is not None and place is not None:
+            self.groups.end(place)  # before its clients are told, so that none joins a group that is over
         try:
             await self._provisioner.remove(session.container)
             if self.groups is not None and place is not None:
