@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import platform
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from coderunner.core import messages as m
 from tests.harness import (
-    ROOT,
     Client,
     Server,
     attach,
@@ -40,6 +38,10 @@ HELLO = "print('hello')"
 ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.write(1, os.read(0, 1000))\n"
 FLOOD = "import sys\nblock = (b'x' * 99 + b'\\n') * 1000\nfor _ in range(200): sys.stdout.buffer.write(block)"
 FLOOD_BYTES = 20_000_000
+LANGUAGES = ("python", "python-science")
+IMPORTS = "import pandas, matplotlib.pyplot\nprint('hello')"
+PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.title('A title')\nplt.show()"
+EXECUTED = {"PYTHONPLAIN": "1"}  # a name in the environment with which a program is not forked from a preload
 
 
 @dataclass
@@ -63,9 +65,10 @@ class Row:
 
 
 class Bench:
-    def __init__(self, server: Server, client: Client, image: str) -> None:
+    def __init__(self, server: Server, client: Client, science: Client, image: str) -> None:
         self.server = server
         self.client = client
+        self.science = science
         self.image = image
         self.number = 100
         self.container = ""
@@ -94,12 +97,19 @@ class Bench:
         return took
 
     async def first_byte(self, mode: str) -> float:
+        return await self.first(self.client, HELLO, mode)
+
+    async def first(
+        self, client: Client, code: str, mode: str, env: dict[str, str] | None = None, end: bytes = b""
+    ) -> float:
+        """Until the first byte of output, or until it has had `end`."""
         number = self.next()
+        channel = client.channel(number)
         began = time.perf_counter()
-        await self.client.run(number, HELLO, mode=mode)
-        await self.client.wait(lambda: self.client.channel(number).hi)
+        await client.run(number, code, mode=mode, env=env or {})
+        await client.wait(lambda: channel.hi and end in channel.data)
         took = (time.perf_counter() - began) * 1000
-        await self.client.ended(number)
+        await client.ended(number)
         return took
 
     async def typed(self, typist: asyncio.subprocess.Process) -> float:
@@ -131,6 +141,19 @@ class Bench:
             await process.communicate()
         return took
 
+    def science_rows(self) -> list[Row]:
+        """Each forked from the preload, and executed."""
+        rows = []
+        for title, target, code, mode, end in (
+            ("Python (science): one line to its first byte, pipe", None, HELLO, "pipe", b""),
+            ("import of pandas and Matplotlib to the first byte, pipe", 50, IMPORTS, "pipe", b""),
+            ("a plotting program to its first picture, tty", 1500, PLOT, "tty", b"\a"),
+        ):
+            for what, env in ((title, {}), ("the same, executed", EXECUTED)):
+                measure = partial(self.first, self.science, code, mode, env, end)
+                rows.append(Row(what, measure, target=None if env else target))
+        return rows
+
     def rows(self) -> list[Row]:
         code = ("python3", "-c", HELLO)
         return [
@@ -146,57 +169,31 @@ class Bench:
             Row("the same, docker exec -it", lambda: self.typed(self.typists[1])),
             Row("20 MB of output, pipe", lambda: self.bulk("pipe"), unit="MB/s"),
             Row("20 MB of output, tty", lambda: self.bulk("tty"), unit="MB/s"),
+            *self.science_rows(),
         ]
 
 
 async def measure(server: Server, rounds: int) -> list[Row]:
-    image = (
-        server.get("api/languages")
-        and docker("inspect", "-f", "{{.Config.Image}}", server.containers()[0]).strip()
-    )
-    async with session(server) as client, session(server, keep=True) as echoing:
-        bench = Bench(server, client, image)
-        bench.container = f"coderunner-{client.opened.session}"
-        await echoing.run(1, ECHO, mode="tty", entry="echo.py")
-        await echoing.until(1, "!")
-        opened = echoing.opened
-        async with typist("websocket", server.url, opened.session, opened.token, "1") as websocket:
-            async with typist("exec", f"coderunner-{opened.session}", "/workspace/echo.py") as exec_it:
-                bench.typists = [websocket, exec_it]
-                rows = await _rounds(bench.rows(), rounds)
-        await echoing.send(m.Take())
-        await echoing.send(m.Close())
-        await echoing.closed()
+    async with session(server) as client, session(server, "python-science") as science:
+        container = f"coderunner-{client.opened.session}"
+        image = docker("inspect", "-f", "{{.Config.Image}}", container).strip()
+        bench = Bench(server, client, science, image)
+        bench.container = container
+        await client.run(1, ECHO, mode="tty", entry="echo.py")
+        await client.until(1, "!")
+        rows = bench.rows()
+        for number in range(rounds + 1):  # the first is a warm-up
+            for row in rows:
+                value = await row.measure()
+                if number:
+                    row.values.append(value)
         return rows
-
-
-async def _rounds(rows: list[Row], rounds: int) -> list[Row]:
-    for number in range(rounds + 1):  # the first is a warm-up
-        for row in rows:
-            value = await row.measure()
-            if number:
-                row.values.append(value)
-    return rows
-
-
-@contextlib.asynccontextmanager
-async def typist(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.typist", *words,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "server")},
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def blink(server: Server, folder: Path) -> float:
     """Milliseconds for which a deploy (SIGTERM, the next server) takes the output of a live program away."""
     code = "import time\nwhile True:\n    print(time.monotonic(), flush=True)\n    time.sleep(.002)"
-    await asyncio.to_thread(wait_ready, server, ("python",))
+    await asyncio.to_thread(wait_ready, server, LANGUAGES)
     async with session(server, keep=True) as client:
         await client.run(1, code)
         await client.wait(lambda: client.channel(1).hi > 1000)
@@ -217,9 +214,11 @@ async def blink(server: Server, folder: Path) -> float:
     return took
 
 
-def memory(server: Server) -> float:
+def memory(server: Server, language: str) -> float:
     """MB of a waiting container, as the kernel counts it."""
-    container = server.containers()[0]
+    labels = (f"coderunner.instance={server.instance}", f"coderunner.language={language}")
+    filters = [word for label in labels for word in ("--filter", f"label={label}")]
+    container = docker("ps", "-q", *filters).split()[0]
     text = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container).split("/")[0].strip()
     number = float("".join(part for part in text if part.isdigit() or part == "."))
     return number / 1024 if "KiB" in text else number
@@ -229,10 +228,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    settings = {"LANGUAGES": "python", "WARM_FLOOR": "2", "LOG_LEVEL": "info"}
+    settings = {"LANGUAGES": ",".join(LANGUAGES), "WARM_FLOOR": "2", "LOG_LEVEL": "info"}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        with running_server(Path(folder), **settings) as server:
-            waiting = memory(server)
+        with running_server(Path(folder), ready=LANGUAGES, **settings) as server:
+            waiting = {language: memory(server, language) for language in LANGUAGES}
             rows = asyncio.run(measure(server, arguments.rounds))
             blinks = [asyncio.run(blink(server, Path(folder))) for _ in range(min(5, arguments.rounds))]
     reference = statistics.median(rows[4].values)
@@ -245,7 +244,10 @@ def main() -> None:
         print(row.line(reference if row.unit == "ms" else None))
     deploy = Row("a deploy: a live session without its server", blink, values=blinks)
     print(deploy.line(None))
-    print(f"{'memory of a waiting container':<58}{waiting:>10.2f}{'':>20}  {'MiB':<5}{'< 12':>6}\n")
+    for (language, amount), target in zip(waiting.items(), ("< 12", ""), strict=True):
+        title = f"memory of a waiting container, {language}"
+        print(f"{title:<58}{amount:>10.2f}{'':>20}  {'MiB':<5}{target:>6}")
+    print()
 
 
 if __name__ == "__main__":

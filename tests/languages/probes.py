@@ -240,6 +240,19 @@ async def main():
 asyncio.run(main())
 """
 
+_PLOT = """
+import matplotlib, matplotlib.pyplot as plt, sys
+print(matplotlib.get_backend(), plt.get_fignums(), matplotlib.rcParams == matplotlib.rcParamsDefault)
+plt.plot([1, 2], label="ü"); plt.legend(); plt.show()
+"""
+
+_FRAME = """
+import pandas as pd, numpy as np
+print(pd.DataFrame({"a": [1, np.nan], "b": pd.to_datetime(["2024-01-01", "2025-02-03"])}).describe())
+np.seterr(all="raise")
+pd.Series([1]).nothing
+"""
+
 PROBES = (
     _one("start", _START, args=("a", "b c", "ü", "-v", "")),
     _one("depth", _DEPTH),
@@ -247,13 +260,15 @@ PROBES = (
     _one("errors", _ERRORS),
     _one("teardown", _TEARDOWN),
     _one("buffers", _BUFFERS),
-    _one("input", _INPUT, send=(("name? ", "Ada\n"), ("hello", "second\n"), ("second", "third\n"), ("third", "\4"))),
+    _one("input", _INPUT, send=(("name? ", "Ada\n"), ("hello", "second\n"), ("'second", "third\n"), ("third\r\nthird", "\4"))),
     _one("processes", _PROCESSES),
     Probe("main", {"main.py": _MAIN, "helper/__init__.py": "", "helper/inner.py": "WHERE = __file__"}),
     _one("trace", _TRACE),
     _one("signals", _SIGNALS),
     _one("interrupt", _INTERRUPT, send=(("ready", "\3"), ("once", "\3")), modes=("tty",)),
     _one("async", _ASYNC),
+    _one("plot", _PLOT),
+    _one("frame", _FRAME),
     _one("exit code", "import sys\nprint('x')\nsys.exit(3)"),
     _one("exit large", "import sys\nsys.exit(256 + 5)"),
     _one("exit text", "import sys\nsys.exit('a text')"),
