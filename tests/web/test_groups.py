@@ -219,6 +219,29 @@ print(socket.gethostbyname("python-1"))
 """
 
 
+SPRAY = """
+import socket, sys
+plug = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(1, 20001):
+    try: plug.sendto(b"x", (sys.argv[1], port))
+    except ConnectionRefusedError: plug.sendto(b"x", (sys.argv[1], port))
+print("sent")
+"""
+
+
+async def test_members_do_not_fill_the_hosts_table_of_connections(grouped):
+    """20,000 pairs of ports would be as many lines there."""
+    count = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+    async with (
+        session(grouped, network="group") as alice,
+        session(grouped, member="bob", **place(alice.opened)),
+    ):
+        before = int(count.read_text())
+        channel = await alice.result(1, SPRAY, args=("bob",))
+        assert channel.text == "sent\n"
+        assert int(count.read_text()) - before < 5000
+
+
 class TestLifetime:
     async def test_a_group_outlives_the_server(self, tmp_path):
         settings = {"LANGUAGES": "python", "WARM_MAX": "1"}
@@ -283,6 +306,62 @@ def _reap(server: Server) -> str:
 
 def _interfaces() -> set[str]:
     return {path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith("crg")}
+
+
+JAVA_SERVER = """
+import java.net.*;
+public class Main {
+    public static void main(String[] args) throws Exception {
+        try (var server = new ServerSocket(5000)) {
+            System.out.println("listening");
+            while (true) {
+                try (var plug = server.accept()) {
+                    var got = new byte[100];
+                    int count = plug.getInputStream().read(got);
+                    plug.getOutputStream().write(("hello " + new String(got, 0, count)).getBytes());
+                }
+            }
+        }
+    }
+}
+"""
+JAVA_CLIENT = """
+import java.net.*;
+public class Main {
+    public static void main(String[] args) throws Exception {
+        try (var plug = new Socket(args[0], 5000)) {
+            plug.getOutputStream().write("from Java".getBytes());
+            System.out.println("answer: " + new String(plug.getInputStream().readAllBytes()));
+        }
+    }
+}
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_java_and_python_and_programs_forked_from_a_preload(tmp_path):
+    languages = ("python", "java", "python-science")
+    with running_server(tmp_path, ready=languages, LANGUAGES=",".join(languages), WARM_MAX="3") as server:
+        async with (
+            session(server, "java", network="group") as coffee,
+            session(server, **place(coffee.opened)) as snake,
+            session(server, "python-science", **place(coffee.opened)) as science,
+        ):
+            assert coffee.opened.member == "java-1"
+            assert science.opened.member == "python-science-1"
+            await coffee.run(1, JAVA_SERVER, entry="Main.java")
+            await coffee.until(1, "listening", 30)
+            await snake.run(1, PYTHON_SERVER)
+            await snake.until(1, "listening")
+            channel = await snake.result(2, PYTHON_CLIENT, entry="two.py", args=("java-1",))
+            assert channel.text == "answer: hello from python\n"
+            channel = await science.result(1, PYTHON_CLIENT, args=("java-1",))
+            assert channel.text == "answer: hello from python\n"
+            channel = await coffee.result(2, JAVA_CLIENT, entry="Main.java", args=("python-1",))
+            assert channel.text == "answer: hello from Java\n"
+            await coffee.send(m.Kill(1))
+            await coffee.ended(1)
 
 
 @pytest.mark.long
