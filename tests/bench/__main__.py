@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import platform
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from coderunner.core import messages as m
 from tests.harness import (
+    ROOT,
     Client,
     Server,
     attach,
@@ -92,7 +95,7 @@ class Bench:
             await one.send(m.Close())
             await one.closed()
         # What it leaves to be done is not to disturb the next row.
-        await eventually(lambda: self.server.stats()["queue"]["active"] == 2, 30, "the session's end")
+        await eventually(lambda: self.server.stats()["queue"]["active"] == 3, 30, "the session's end")
         await eventually(waiting, 30, "the shelf full again")
         return took
 
@@ -174,20 +177,49 @@ class Bench:
 
 
 async def measure(server: Server, rounds: int) -> list[Row]:
-    async with session(server) as client, session(server, "python-science") as science:
+    async with (
+        session(server) as client,
+        session(server, keep=True) as echoing,
+        session(server, "python-science") as science,
+    ):
         container = f"coderunner-{client.opened.session}"
         image = docker("inspect", "-f", "{{.Config.Image}}", container).strip()
         bench = Bench(server, client, science, image)
         bench.container = container
-        await client.run(1, ECHO, mode="tty", entry="echo.py")
-        await client.until(1, "!")
-        rows = bench.rows()
-        for number in range(rounds + 1):  # the first is a warm-up
-            for row in rows:
-                value = await row.measure()
-                if number:
-                    row.values.append(value)
+        await echoing.run(1, ECHO, mode="tty", entry="echo.py")
+        await echoing.until(1, "!")
+        opened = echoing.opened
+        async with typist("websocket", server.url, opened.session, opened.token, "1") as websocket:
+            async with typist("exec", f"coderunner-{opened.session}", "/workspace/echo.py") as exec_it:
+                bench.typists = [websocket, exec_it]
+                rows = await _rounds(bench.rows(), rounds)
+        await echoing.send(m.Take())
+        await echoing.send(m.Close())
+        await echoing.closed()
         return rows
+
+
+async def _rounds(rows: list[Row], rounds: int) -> list[Row]:
+    for number in range(rounds + 1):  # the first is a warm-up
+        for row in rows:
+            value = await row.measure()
+            if number:
+                row.values.append(value)
+    return rows
+
+
+@contextlib.asynccontextmanager
+async def typist(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.typist", *words,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "server")},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def blink(server: Server, folder: Path) -> float:
