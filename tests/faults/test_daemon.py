@@ -16,6 +16,7 @@ import pytest
 
 from coderunner.core import messages as m
 from tests.harness import connect, docker, eventually, running_server, session, wait_until
+from tests.web.test_groups import PYTHON_CLIENT, PYTHON_SERVER, place
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
@@ -42,15 +43,22 @@ class Daemon:
         ]  # fmt: skip
         with (folder / "containerd.log").open("ab") as log:
             self.containerd = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        # It outlives the daemon, as a machine's network does, and with it what the daemon made there.
+        self.network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        own = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: os.readlink(self.network_path) != own, 10, "a network of its own")
+
+    @property
+    def network_path(self) -> str:
+        return f"/proc/{self.network.pid}/ns/net"
 
     def start(self, *, live_restore: bool) -> None:
         command = [
-            "unshare", "--net", "dockerd", "--host", f"unix://{self.socket}",
+            "nsenter", f"--net={self.network_path}", "dockerd", "--host", f"unix://{self.socket}",
             "--config-file", str(self.folder / "daemon.json"),
             "--data-root", str(self.data), "--exec-root", str(self.folder / "exec"),
             "--pidfile", str(self.folder / "pid"), "--containerd", str(self.folder / "containerd.sock"),
-            "--bridge", "none", "--iptables=false", "--ip-masq=false",
-            f"--live-restore={str(live_restore).lower()}",
+            "--bridge", "none", f"--live-restore={str(live_restore).lower()}",
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -75,6 +83,8 @@ class Daemon:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(40)
+        self.network.kill()
+        self.network.wait(10)
         self.containerd.terminate()
         self.containerd.wait(40)
         # What a killed daemon left: shims and mounts.
@@ -131,6 +141,33 @@ async def test_with_live_restore_a_session_does_not_notice(daemon, tmp_path, how
                 assert (channel.exit.reason, channel.exit.code) == ("exited", 0)
                 assert (await client.result(2, "print('goes on')")).text == "goes on\n"
             await eventually(lambda: server.stats()["queue"]["active"] == 0, 20, "the slot given back")
+        forget(daemon)
+    finally:
+        daemon.end(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_with_live_restore_a_group_goes_on(daemon, tmp_path, how):
+    daemon.start(live_restore=True)
+    try:
+        with running_server(tmp_path, **settings(daemon)) as server:
+            async with session(server, network="group", member="alice") as alice:
+                await alice.run(1, PYTHON_SERVER)
+                await alice.until(1, "listening")
+                async with session(server, **place(alice.opened)) as bob:
+                    daemon.end(how)
+                    await eventually(lambda: server.ask("api/ready")[0] == 503, 20, "not ready")
+                    daemon.start(live_restore=True)
+                    await eventually(lambda: server.ask("api/ready")[0] == 200, 20, "ready again")
+                    channel = await bob.result(1, PYTHON_CLIENT, args=("alice",))
+                    assert channel.text == "answer: hello from python\n"
+                    async with session(server, **place(alice.opened)) as carol:
+                        channel = await carol.result(1, PYTHON_CLIENT, args=("alice",))
+                        assert channel.text == "answer: hello from python\n"
+            networks = ("network", "ls", "-q", "--filter", "label=type=coderunner")
+            await eventually(
+                lambda: not docker("-H", f"unix://{daemon.socket}", *networks), 20, "the network removed"
+            )
         forget(daemon)
     finally:
         daemon.end(signal.SIGTERM)
