@@ -15,6 +15,7 @@ import coderunner
 from coderunner import app, config, declarations, logs
 from coderunner.attack import run as attacks
 from coderunner.config import Settings
+from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, ConfigError
@@ -81,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     actions = languages.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="name, version and title of each")
     listing.set_defaults(run=_list_languages)
+    table = actions.add_parser("table", help="the table of docs/languages.md, of the images that are here")
+    table.set_defaults(run=_language_table)
     test = actions.add_parser("test", help="run their samples on a running server, and compare")
     test.add_argument("names", nargs="*", metavar="NAME", help="languages (default: all that the server has)")
     test.add_argument("--url", default="", help="where it is (default: PORT on this machine)")
@@ -122,8 +125,7 @@ def _settings(arguments: argparse.Namespace) -> int:
 def _images(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
     declared = declarations.load(only=arguments.names or settings.languages)
-    uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
-    builder = ImageBuilder(settings.docker_host, declared.folder, uids)
+    builder = _builder(settings, declared.folder)
 
     async def work() -> None:
         if arguments.action == "prune":
@@ -139,6 +141,11 @@ def _images(arguments: argparse.Namespace) -> int:
 
     asyncio.run(work())
     return 0
+
+
+def _builder(settings: Settings, folder: Path) -> ImageBuilder:
+    uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
+    return ImageBuilder(settings.docker_host, folder, uids)
 
 
 def _reap(arguments: argparse.Namespace) -> int:
@@ -168,6 +175,14 @@ def _server(arguments: argparse.Namespace) -> str:
 def _list_languages(arguments: argparse.Namespace) -> int:
     for language in declarations.load(only=_load(arguments).languages).languages.values():
         print(f"{language.name:<14}  {language.version:<20}  {language.title}")
+    return 0
+
+
+def _language_table(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    declared = declarations.load(only=settings.languages)
+    histories = asyncio.run(_builder(settings, declared.folder).histories(declared.languages))
+    print(sizes.markdown(declared.languages, histories), end="")
     return 0
 
 

@@ -25,6 +25,7 @@ import requests.exceptions
 from coderunner.engine.docker import usual_socket
 from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
 from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe
+from coderunner.engine.sizes import Step
 from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable, ImageMissing
 
@@ -86,6 +87,16 @@ class ImageBuilder:
 
     async def exists(self, name: str) -> bool:
         return await self._exists(self.reference(name))
+
+    async def histories(self, names: Iterable[str]) -> dict[str, list[Step]]:
+        """The steps of each language's image, the oldest first. Raises ImageMissing where there is none."""
+        wanted = {name: self.reference(name) for name in names}
+
+        def look(stop: Stop, _tell: Say) -> dict[str, list[Step]]:
+            with self._client(CALL_SECONDS, stop) as client:
+                return {name: _history(client, reference) for name, reference in wanted.items()}
+
+        return await in_thread(look, _silent)
 
     async def prune(self, names: Iterable[str]) -> list[str]:
         """Removes images of CodeRunner but the current ones of these languages; those removed.
@@ -179,6 +190,14 @@ def _has(client: docker.APIClient, reference: str) -> bool:
     except docker.errors.ImageNotFound:
         return False
     return True
+
+
+def _history(client: docker.APIClient, reference: str) -> list[Step]:
+    try:
+        steps = client.history(reference)
+    except docker.errors.ImageNotFound:
+        raise ImageMissing(f"{reference} is not here; build it with: coderunner images build") from None
+    return [Step(one["CreatedBy"], one["Created"], one["Size"]) for one in reversed(steps)]
 
 
 @contextmanager

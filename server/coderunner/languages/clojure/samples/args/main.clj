@@ -1,0 +1,2 @@
+(doseq [[number argument] (map-indexed vector *command-line-args*)]
+  (println (inc number) argument))

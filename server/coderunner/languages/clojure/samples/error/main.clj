@@ -1,0 +1,3 @@
+(println "before")
+(println (/ 1 0))
+(println "never")

@@ -1,0 +1,2 @@
+(println "leaving with 7")
+(System/exit 7)

@@ -1,0 +1,3 @@
+(print "What is your name? ")
+(flush)
+(println (str "Hello, " (read-line) "!"))

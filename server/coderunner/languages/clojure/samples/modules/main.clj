@@ -1,0 +1,3 @@
+(require '[shapes.circle :as circle])
+
+(println (format "%.3f" (circle/area 2)))

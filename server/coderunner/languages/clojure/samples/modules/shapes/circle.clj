@@ -1,0 +1,4 @@
+(ns shapes.circle)
+
+(defn area [radius]
+  (* Math/PI radius radius))

@@ -1,0 +1,2 @@
+(doseq [word ["Grüße" "Привет" "こんにちは" "🙂"]]
+  (println word (.codePointCount word 0 (count word))))
