@@ -31,7 +31,9 @@ def test_the_same_inputs_have_the_same_name(name: str, folder: Path) -> None:
 def test_a_language_begins_with_the_base_and_ends_with_the_agent(name: str) -> None:
     recipe = language_recipe(declarations.FOLDER, name, UIDS)
     text = recipe.files["Dockerfile"].decode()
-    assert text.startswith("ARG BASE\nFROM ${BASE}\n")
+    assert text.startswith("ARG BASE\nFROM ${BASE}")
+    # The image is made of the last stage: one before it only builds what that takes over.
+    assert [line for line in text.splitlines() if line.startswith("FROM ")][-1] == "FROM ${BASE}"
     assert text.endswith(recipes.EPILOGUE)
     assert recipe.arguments == {"BASE": base_recipe(declarations.FOLDER).reference}
     agent = {path.name for path in recipes.AGENT.glob("*.py")}
