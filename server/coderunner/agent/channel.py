@@ -41,7 +41,8 @@ class Channel:
         self.exit_acked = False
         self.phase = COMPILING if spec["compile"] else RUNNING
         self.phase_offset = 0
-        self.run_offset = None  # where the program's output begins, behind the compiler's
+        # Where the program's output begins, behind the compiler's.
+        self.run_offset = None if self.phase == COMPILING else 0
         self.end = None  # offset of the end of output, once drained
         self.evidence = {}
         self.intent = None  # why we killed it, recorded before we did
@@ -346,7 +347,8 @@ class Channel:
             self._phase_began = self._cpu_check = now
             if message["phase"] == "run":
                 self.phase, self.phase_offset = RUNNING, self.journal.hi
-                self.run_offset = self.journal.hi
+                if self.run_offset is None:
+                    self.run_offset = self.journal.hi
             self.changed = True
         else:
             self.main_pid = None

@@ -7,6 +7,8 @@ memory, but a bound that holds for any way of alternating.
 
 from __future__ import annotations
 
+import itertools
+
 STDOUT = 1
 STDERR = 2
 
@@ -49,6 +51,16 @@ class Journal:
         if self._tags is not None:
             self._tags.clear()
         self.lo = offset
+
+    def only(self, stream, offset, end):
+        """The bytes of one stream between two offsets, as far as they are held; without tags, all bytes."""
+        start, stop = (min(max(0, at - self.lo), len(self._data)) for at in (offset, end))
+        data = self._data[start:stop]
+        if self._tags is not None:
+            other = STDERR if stream == STDOUT else STDOUT
+            mask = bytes.maketrans(bytes((stream, other)), b"\1\0")
+            data = itertools.compress(data, self._tags[start:stop].translate(mask))
+        return bytes(data)
 
     def read(self, offset, most):
         """(stream, bytes) from ``offset``: one stream's bytes, at most ``most``; b"" at the end.

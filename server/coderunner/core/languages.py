@@ -20,6 +20,7 @@ from typing import Any
 
 from coderunner.core import limits as limit_rules
 from coderunner.core.companions import Preload, Service, read_preload, read_service
+from coderunner.core.diagnostics import Pattern, read_patterns
 from coderunner.core.tables import Table
 from coderunner.errors import ConfigError
 
@@ -30,6 +31,7 @@ _PART = {"entry", "build"}
 _KEYS = {
     "name", "title", "version", "editor", "entry", "extensions", "sources", "indent", "runtime",
     "compile", "run", "shell", "env", "limits", "warm", "preload", "service", "samples", "variants",
+    "diagnostics",
 }  # fmt: skip
 
 
@@ -87,6 +89,7 @@ class Language:
     warm: Warm
     preload: Preload | None
     service: Service | None
+    diagnostics: tuple[Pattern, ...]
     samples: tuple[Sample, ...]
 
 
@@ -123,6 +126,7 @@ def parse_language(text: str, folder: str) -> Language:
         service=read_service(Table(document["service"], f"{where} [service]", problems))
         if "service" in document
         else None,
+        diagnostics=read_patterns(document.get("diagnostics", []), where, problems),
         samples=_samples(document.get("samples", []), where, problems),
     )
     if any("{sources}" in argv for argv in _commands(language)) and not language.sources:

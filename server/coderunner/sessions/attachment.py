@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from coderunner.agent import flow
 from coderunner.core import codec
-from coderunner.core.messages import Artifact, Gap, InAck, Resized, ServerMessage, Workspace
+from coderunner.core.messages import Artifact, Diagnostics, Gap, InAck, Resized, ServerMessage, Workspace
 from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Attachment:
         if self.close_code is not None:
             return
         key: Hashable = next(self._numbers)
-        if isinstance(message, InAck | Resized):
+        if isinstance(message, Diagnostics | InAck | Resized):
             key = (type(message), message.channel)
         elif isinstance(message, Artifact):
             key = (Artifact, message.channel, message.path)

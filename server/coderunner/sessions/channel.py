@@ -8,7 +8,7 @@ from __future__ import annotations
 from coderunner.agent import flow
 from coderunner.agent.journal import Journal
 from coderunner.core.lifecycle import Phase
-from coderunner.core.messages import ChannelView, Exit, State
+from coderunner.core.messages import ChannelView, Diagnostic, Exit, State
 from coderunner.errors import InputGap, InputOverflow
 
 CACHE = flow.WINDOW
@@ -32,6 +32,12 @@ class Channel:
         self.wall_ms: int | None = None  # its limit, where this server began it
         self.wall_deadline: float | None = None
         self.intent: str | None = None  # why this server asked for the end
+        self.kind = "run"  # or shell
+        self.entry = ""  # the file that the program begins with
+        self.run_offset: int | None = None  # where the program's output begins, behind its compiler's
+        self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.looked_at: set[str] = set()  # phases whose output was searched for problems
+        self.adopted = False  # a server before this one began it
         self.unexplained_kill = False  # its main process died of a SIGKILL that nobody here sent
         self.released = 0
         self.exit_acked = False

@@ -13,12 +13,14 @@ from typing import Any
 
 from coderunner.agent import flow
 from coderunner.core import messages as m
+from coderunner.core.languages import Language
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
 from coderunner.sessions import endings
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
+from coderunner.sessions.findings import Findings
 from coderunner.sessions.link import Answer
 from coderunner.sessions.pace import Paces, Standing
 from coderunner.sessions.programs import first_phase
@@ -45,6 +47,7 @@ class Channels:
     def __init__(
         self,
         container: Container,
+        language: Language,
         *,
         lifetime_ms: int,
         touch: Callable[[], None],
@@ -55,6 +58,8 @@ class Channels:
         self.all: dict[int, Channel] = {}
         self.attachments = Attachments(self.all)
         self._container = container
+        self._entry = language.entry
+        self._findings = Findings(language.diagnostics, self.attachments, self.fetch, task)
         self._lifetime_ms = lifetime_ms
         self._touch = touch
         self._changed = changed
@@ -156,6 +161,7 @@ class Channels:
         if sum(channel.live for channel in self.all.values()) >= flow.MAX_CHANNELS:
             raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
         channel = Channel(number, spec["mode"])
+        channel.kind, channel.entry = spec["kind"], spec["entry"]
         channel.cols, channel.rows = spec["cols"], spec["rows"]
         channel.phase = first_phase(spec)
         channel.wall_ms = spec["limits"]["wall_ms"]
@@ -215,6 +221,8 @@ class Channels:
     def on_output(self, number: int, stream: int, offset: int, data: bytes) -> None:
         channel = self.all.get(number)
         if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
+            if channel.end is not None or (channel.run_offset and not channel.looked_at):
+                self._findings.look(channel)
             self.attachments.wake()
 
     def on_in_ack(self, number: int, offset: int) -> None:
@@ -229,6 +237,7 @@ class Channels:
             return
         channel.take_oldest(state["from"])
         channel.input_eof = channel.input_eof or state["input_eof"]
+        channel.run_offset = state["run_offset"]
         phases = [(state["phase"], state["phase_offset"])]
         if channel.phase == "compiling" and state["phase"] == "exited" and state["run_offset"] is not None:
             # A program as short as that began and ended between two reports.
@@ -245,6 +254,7 @@ class Channels:
             channel.wall_deadline = None
             if state["end"] is not None and channel.exit is None:
                 self._finish(channel, state["end"], state["evidence"] or {})
+        self._findings.look(channel)
         self._changed()
         self.attachments.wake()
 
@@ -263,6 +273,7 @@ class Channels:
                 channel = self.all[number] = Channel(number, state["mode"], start=state["sent"])
                 channel.restore_input(state["input_offset"], state["in_acked"])
                 channel.released = state["released"]
+                channel.adopted, channel.kind, channel.entry = True, state["kind"], self._entry
                 channel.cols, channel.rows = state["cols"], state["rows"]
             self.on_state(state)
             self._paces[number].again()

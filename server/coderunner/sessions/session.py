@@ -65,6 +65,7 @@ class Session:
         self.over = False
         self.programs = Channels(
             container,
+            language,
             lifetime_ms=record.limits.lifetime_ms,
             touch=self._touch,
             changed=self._look_at_time,
@@ -123,6 +124,9 @@ class Session:
         """What was told once, to one that may not have been there."""
         if self.revision:
             attachment.post(m.Workspace(self.revision))
+        for channel in self.channels.values():
+            if channel.diagnostics:
+                attachment.post(m.Diagnostics(channel.number, channel.diagnostics))
         for made in self.makings:
             attachment.post(made)
 

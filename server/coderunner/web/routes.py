@@ -14,6 +14,7 @@ from coderunner.web import files
 from coderunner.web.keys import PARTS, SOCKETS, Parts
 from coderunner.web.middleware import add_headers, guard_requests
 from coderunner.web.replies import json_reply
+from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
 from coderunner.web.view import view
 from coderunner.web.ws import websocket
@@ -46,6 +47,7 @@ def application(parts: Parts) -> web.Application:
             web.get("/api/queue-stats", stats),
             web.get("/api/languages", languages),
             web.get("/view/{session}/{capability}/{path:.+}", view),
+            web.get("/api/sessions/{session}", session),
             web.get("/api/sessions/{session}/files", files.listing),
             web.get("/api/sessions/{session}/files/{path:.+}", files.read),
             web.put("/api/sessions/{session}/files/{path:.+}", files.write),

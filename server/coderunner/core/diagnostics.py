@@ -1,0 +1,165 @@
+"""From what a compiler or a program printed to problems with a place: pure, and bounded in time by its shape.
+
+Of a text at most MAX_LINES lines of MAX_LINE characters are looked at, each once by each pattern.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coderunner.core.messages import SEVERITIES, Diagnostic
+from coderunner.core.project import check_path
+from coderunner.core.tables import Table
+from coderunner.core.templates import Template, parse_template
+from coderunner.errors import BadPath
+
+MAX_BYTES = 64 * 1024
+MAX_LINES = 800
+MAX_LINE = 400
+MAX_ITEMS = 100
+MAX_MESSAGE = 300
+MAX_PATTERNS = 16
+MOST_WITHIN = 200
+WORKSPACE = "/workspace/"
+_OURS = (".build/", ".tmp/", ".service/")
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\-_=>])"
+)
+_BREAKS = re.compile(r"\r?\n|\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One line, or two with at most `within` others between them. Of the two, one has the place and the other
+    the message: of several places before a message the last counts, of several behind one the first."""
+
+    lines: tuple[Template, ...]
+    within: int
+    severity: str
+
+
+def read_patterns(value: Any, where: str, problems: list[str]) -> tuple[Pattern, ...]:
+    """The tables under `[[diagnostics]]`; what is wrong with them goes into `problems`."""
+    if not isinstance(value, list) or len(value) > MAX_PATTERNS:
+        problems.append(f"{where}: diagnostics must be at most {MAX_PATTERNS} tables under [[diagnostics]]")
+        return ()
+    return tuple(
+        _pattern(Table(item, f"{where} [[diagnostics]] {number}", problems))
+        for number, item in enumerate(value, start=1)
+    )
+
+
+def _pattern(table: Table) -> Pattern:
+    table.only({"lines", "within", "severity"})
+    templates = []
+    for text in table.texts("lines", None):
+        try:
+            templates.append(parse_template(text))
+        except ValueError as error:
+            table.problem("lines", f"cannot be read: {error}")
+    if "lines" in table.table and not 1 <= len(templates) <= 2:
+        table.problem("lines", "must be one line or two")
+    names = [name for template in templates for name in template.names]
+    for name in ("line", "message"):
+        if names.count(name) != 1 and templates:
+            table.problem("lines", f"must have {{{name}}} once")
+    severity = table.text("severity", "error")
+    if severity not in SEVERITIES:
+        table.problem("severity", f"must be one of {', '.join(SEVERITIES)}")
+    return Pattern(tuple(templates), table.number("within", 1, MOST_WITHIN, 20) or 20, severity)
+
+
+def diagnose(
+    text: bytes, patterns: Sequence[Pattern], *, entry: str, tail: bool = False
+) -> tuple[Diagnostic, ...]:
+    """The problems that a text names, in its order.
+
+    `entry`: the file that a line means that names none. `tail`: where the text is too long, its end counts
+    and not its beginning.
+    """
+    if not patterns:
+        return ()
+    search = _Search(patterns, entry)
+    for number, line in enumerate(_lines(text, tail=tail)):
+        search.take(number, line)
+    return search.items()
+
+
+def _lines(text: bytes, *, tail: bool) -> list[str]:
+    part = text[-MAX_BYTES:] if tail else text[:MAX_BYTES]
+    lines = _BREAKS.split(_ESCAPES.sub("", part.decode("utf-8", "replace")))
+    chosen = lines[-MAX_LINES:] if tail else lines[:MAX_LINES]
+    return [line[:MAX_LINE].rstrip() for line in chosen]
+
+
+class _Search:
+    def __init__(self, patterns: Sequence[Pattern], entry: str) -> None:
+        self._patterns = patterns
+        self._entry = entry
+        self._open: dict[int, tuple[int, dict[str, str]]] = {}  # pattern -> (line's number, its first line)
+        self._found: dict[tuple[str, int, str], Diagnostic] = {}
+
+    def items(self) -> tuple[Diagnostic, ...]:
+        return tuple(self._found.values())
+
+    def take(self, number: int, line: str) -> None:
+        for index, pattern in enumerate(self._patterns):
+            if len(self._found) >= MAX_ITEMS:
+                return
+            if len(pattern.lines) == 1:
+                parts = pattern.lines[0].match(line)
+                if parts is not None:
+                    self._add(parts, pattern)
+            else:
+                self._two(index, pattern, number, line)
+
+    def _two(self, index: int, pattern: Pattern, number: int, line: str) -> None:
+        first, second = pattern.lines
+        began, opened = self._open.get(index, (0, None))
+        if opened is not None and number - began > pattern.within:
+            del self._open[index]
+            opened = None
+        if opened is not None:
+            parts = second.match(line)
+            if parts is not None and self._add(opened | parts, pattern):
+                del self._open[index]
+                return
+        parts = first.match(line)
+        # A place outside of the workspace (a library's) does not take the place of one inside.
+        if parts is not None and ("line" not in first.names or self._path(parts)):
+            self._open[index] = (number, parts)
+
+    def _path(self, parts: dict[str, str]) -> str | None:
+        return workspace_path(parts["path"]) if "path" in parts else self._entry
+
+    def _add(self, parts: dict[str, str], pattern: Pattern) -> bool:
+        path, line = self._path(parts), int(parts["line"])
+        if path is None or line < 1:
+            return False
+        message = parts["message"].removeprefix("• ")
+        if parts.get("name"):
+            message = f"{parts['name']}: {message}"
+        message = "".join(each if each.isprintable() else " " for each in message)[:MAX_MESSAGE].strip()
+        column = int(parts.get("column", 0))
+        key = (path, line, message)
+        known = self._found.get(key)
+        if known is None or (not known.column and column):
+            severity = parts.get("severity", pattern.severity)
+            self._found[key] = Diagnostic(path, line, column, severity, message)
+        return True
+
+
+def workspace_path(path: str) -> str | None:
+    """A file of the workspace as its listing has it; None for any other."""
+    path = path.removeprefix("file://").removeprefix(WORKSPACE)
+    while path.startswith("./"):
+        path = path[2:]
+    if path.startswith(("<", *_OURS)):
+        return None
+    try:
+        return check_path(path)
+    except BadPath:
+        return None

@@ -1,0 +1,244 @@
+"""Problems in what compilers and programs print: each language's own words, and nobody's tricks."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coderunner import declarations
+from coderunner.core import diagnostics
+from coderunner.core.diagnostics import diagnose, read_patterns, workspace_path
+from coderunner.core.languages import parse_language
+from coderunner.core.messages import Diagnostic
+from coderunner.core.templates import parse_template
+from coderunner.errors import ConfigError
+
+LANGUAGES = declarations.load().languages
+
+# What the tools of the images printed: (language, text, [path:line:column severity message]).
+SEEN = [
+    ("python", """Traceback (most recent call last):
+  File "/workspace/main.py", line 5, in <module>
+    f("{")
+  File "/workspace/main.py", line 3, in f
+    return json.loads(x)
+           ^^^^^^^^^^^^^
+  File "/usr/lib/python3.11/json/__init__.py", line 346, in loads
+    return _default_decoder.decode(s)
+json.decoder.JSONDecodeError: Expecting property name: line 1 column 2 (char 1)
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/workspace/main.py", line 7, in <module>
+    raise RuntimeError("outer") from e
+RuntimeError: outer
+""", ["main.py:3:0 error json.decoder.JSONDecodeError: Expecting property name: line 1 column 2 (char 1)",
+      "main.py:7:0 error RuntimeError: outer"]),
+    ("python", '''  File "/workspace/lib/a.py", line 1
+    def f(:
+          ^
+SyntaxError: invalid syntax
+''', ["lib/a.py:1:0 error SyntaxError: invalid syntax"]),
+    ("javascript", """/workspace/main.js:2
+  return undefinedName + 1;
+  ^
+
+ReferenceError: undefinedName is not defined
+    at f (/workspace/main.js:2:3)
+    at Object.<anonymous> (/workspace/main.js:4:1)
+    at Module._compile (node:internal/modules/cjs/loader:1364:14)
+""", ["main.js:2:3 error ReferenceError: undefinedName is not defined"]),
+    ("javascript", """/workspace/main.js:1
+let x = ;
+        ^
+
+SyntaxError: Unexpected token ';'
+    at internalCompileFunction (node:internal/vm:76:18)
+""", ["main.js:1:0 error SyntaxError: Unexpected token ';'"]),
+    ("c", """main.c: In function 'main':
+main.c:3:12: error: expected ';' before 'return'
+    3 |   int x = 1
+      |            ^
+shapes/circle.c:1:10: fatal error: nope.h: No such file or directory
+main.c:9:5: warning: unused variable 'y' [-Wunused-variable]
+main.c:2:1: note: declared here
+/usr/include/stdio.h:5:1: error: outside
+compilation terminated.
+""", ["main.c:3:12 error expected ';' before 'return'",
+      "shapes/circle.c:1:10 error nope.h: No such file or directory",
+      "main.c:9:5 warning unused variable 'y' [-Wunused-variable]", "main.c:2:1 info declared here"]),
+    ("cpp", "\x1b[01m\x1b[Kmain.cpp:2:1:\x1b[m\x1b[K \x1b[01;31m\x1b[Kerror: \x1b[m\x1b[Kno\r\n",
+     ["main.cpp:2:1 error no"]),
+    ("bash", "main.sh: line 1: foo: command not found\n", ["main.sh:1:0 error foo: command not found"]),
+    ("go", """# command-line-arguments
+./main.go:3:20: undefined: undefinedName
+./main.go:3:47: invalid operation: "a" + 1 (mismatched types)
+""", ["main.go:3:20 error undefined: undefinedName",
+      'main.go:3:47 error invalid operation: "a" + 1 (mismatched types)']),
+    ("go", """panic: runtime error: index out of range [5] with length 1
+
+goroutine 1 [running]:
+runtime.gopanic()
+\t/usr/lib/go-1.19/src/runtime/panic.go:884 +0x212
+main.f(...)
+\t/workspace/main.go:2
+main.main()
+\t/workspace/main.go:3 +0x1d
+""", ["main.go:2:0 error runtime error: index out of range [5] with length 1",
+      "main.go:3:0 error runtime error: index out of range [5] with length 1"]),
+    ("rust", """error[E0425]: cannot find value `y` in this scope
+ --> src/main.rs:1:46
+  |
+warning: unused variable: `unused`
+ --> src/main.rs:1:34
+error: aborting due to 2 previous errors
+""", ["src/main.rs:1:46 error cannot find value `y` in this scope",
+      "src/main.rs:1:34 warning unused variable: `unused`"]),
+    ("rust", "thread 'main' panicked at 'index out of bounds: the len is 1', main.rs:1:61\n",
+     ["main.rs:1:61 error index out of bounds: the len is 1"]),
+    ("ruby", "main.rb:2:in `f': bad thing (ArgumentError)\n\tfrom main.rb:4:in `<main>'\n",
+     ["main.rb:2:0 error bad thing (ArgumentError)"]),
+    ("ruby", "main.rb:2: syntax error, unexpected integer literal\n  1 +\n  ^\n",
+     ["main.rb:2:0 error syntax error, unexpected integer literal"]),
+    ("php", """Warning: Undefined variable $undef in /workspace/main.php on line 2
+Fatal error: Uncaught Exception: bad in /workspace/main.php:3
+Stack trace:
+#0 /workspace/main.php(4): f()
+""", ["main.php:2:0 warning Undefined variable $undef", "main.php:3:0 error Uncaught Exception: bad"]),
+    ("perl", 'syntax error at main.pl line 2, near "+;"\nbad at main.pl line 3.\n',
+     ["main.pl:2:0 error syntax error", "main.pl:3:0 error bad"]),
+    ("lua", "lua5.4: main.lua:1: unexpected symbol near '='\n",
+     ["main.lua:1:0 error unexpected symbol near '='"]),
+    ("haskell", """
+main.hs:3:13: error: Variable not in scope: foo :: t0 -> String
+main.hs:4:5: error:
+    • Couldn't match expected type
+""", ["main.hs:3:13 error Variable not in scope: foo :: t0 -> String",
+      "main.hs:4:5 error Couldn't match expected type"]),
+    ("sqlite", "Parse error near line 2: no such table: nope\n", ["main.sql:2:0 error no such table: nope"]),
+    ("postgresql", 'psql:main.sql:3: ERROR:  relation "x" does not exist\nLINE 1: select\n',
+     ['main.sql:3:0 error relation "x" does not exist']),
+    ("java", """Main.java:1: error: cannot find symbol
+  y();
+  ^
+Exception in thread "main" java.lang.IllegalStateException: bad
+\tat java.base/java.util.Objects.f(Objects.java:2)
+\tat Main.<init>(Main.java:2)
+\tat Main.main(Main.java:3)
+""", ["Main.java:1:0 error cannot find symbol",
+      "Main.java:2:0 error java.lang.IllegalStateException: bad"]),
+    ("typescript", "main.ts(1,7): error TS2322: Type 'string' is not assignable.\n",
+     ["main.ts:1:7 error TS2322: Type 'string' is not assignable."]),
+    ("ocaml", 'File "./main.ml", line 1, characters 14-17:\n1 | x\nError: This expression\n',
+     ["main.ml:1:0 error This expression"]),
+    ("elixir", "** (RuntimeError) bad\n    main.exs:2: M.f/0\n** (CompileError) main.exs:3: undefined\n",
+     ["main.exs:2:0 error RuntimeError: bad", "main.exs:3:0 error CompileError: undefined"]),
+    ("raku", "bad\n  in sub f at main.raku line 1\n", ["main.raku:1:0 error bad"]),
+]  # fmt: skip
+
+
+def told(items: tuple[Diagnostic, ...]) -> list[str]:
+    return [f"{one.path}:{one.line}:{one.column} {one.severity} {one.message}" for one in items]
+
+
+@pytest.mark.parametrize(("language", "text", "wanted"), SEEN, ids=[f"{row[0]}" for row in SEEN])
+@pytest.mark.parametrize("tail", [False, True])
+def test_what_was_seen(language, text, wanted, tail):
+    declared = LANGUAGES[language]
+    found = diagnose(text.encode(), declared.diagnostics, entry=declared.entry, tail=tail)
+    assert told(found) == wanted
+
+
+ALL = [pattern for language in LANGUAGES.values() for pattern in language.diagnostics]
+hostile = st.one_of(
+    st.binary(max_size=2000),
+    st.lists(
+        st.sampled_from([b'  File "', b'", line ', b":1", b": error: ", b"\n", b"(", b" at ", b" in ", b"a",
+                         b"\x1b]", b"9" * 30, b"\xff",
+                         "\u202e".encode(), b"../", b"/workspace/", b"\x1b[", b" --> ",
+                         b"panic: "]),
+        max_size=60,
+    ).map(b"".join),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(hostile, st.booleans())
+def test_whatever_is_printed_the_items_keep_their_rules(text, tail):
+    for item in diagnose(text, ALL[:16], entry="main.x", tail=tail):
+        assert workspace_path(item.path) == item.path
+        assert 1 <= item.line <= 9_999_999
+        assert 0 <= item.column <= 9_999_999
+        assert item.severity in ("error", "warning", "info")
+        assert item.message.isprintable()
+        assert 0 <= len(item.message) <= diagnostics.MAX_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"a" * 70_000, b":" * 70_000, b" in " * 20_000, b"{" * 70_000, b"\x1b[" * 40_000,
+        b"\x1b]" * 40_000,
+        b"error: x in a:1: \n" * 4000, b'  File "x", line 1\n' * 4000, b"x: error: x\n" * 6000,
+        b"\n" * 70_000,
+        b"a:1:1: error: b\n" * 5000, b"A.B: " * 14_000, b"a::" * 23_000, b"\r" * 70_000, b"\x1b" * 70_000,
+        b" at (" * 14_000, b"panic: \n\ta:1 +0x\n" * 4000,
+    ],
+    ids=range(17),
+)  # fmt: skip
+def test_no_line_takes_long(line):
+    began = time.process_time()
+    found = diagnose(line, ALL[:16], entry="main.x")
+    assert time.process_time() - began < 1.0  # some twenty milliseconds; what tries twice would take minutes
+    assert len(found) <= diagnostics.MAX_ITEMS
+
+
+def test_the_beginning_of_a_compilers_output_counts_and_the_end_of_a_programs():
+    patterns = LANGUAGES["c"].diagnostics
+    text = b"".join(b"a.c:%d:1: error: e\n" % number for number in range(1, 20_000))
+    head = diagnose(text, patterns, entry="")
+    tail = diagnose(text, patterns, entry="", tail=True)
+    assert (head[0].line, len(head)) == (1, 100)
+    assert tail[0].line > 19_000
+    assert len(tail) == 100
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("main.py", "main.py"), ("/workspace/a/b.py", "a/b.py"), ("./././x", "x"),
+        ("file:///workspace/x", "x"),
+        ("/usr/lib/x.py", None), ("../x", None), ("<string>", None), ("a\tb", None), ("", None),
+        (".build/main.js", None), ("/workspace/.tmp/x", None), ("a\u202eb", None),
+        ("/workspace/../etc/x", None),
+    ],
+)  # fmt: skip
+def test_paths(path, wanted):
+    assert workspace_path(path) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{nope}", "{path}{message}", "{line} {line}", "{message}{*}"]
+)
+def test_templates_that_mean_nothing_are_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        parse_template(text)
+
+
+def test_problems_of_a_declaration_are_all_named():
+    problems: list[str] = []
+    read_patterns(
+        [{"lines": ["{path}"]}, {"lines": ["{line}: {message}"], "within": 0}, {"lines": [], "x": 1},
+         {"lines": ["{a}"]}, {"lines": ["{line} {message}"], "severity": "bad"}],
+        "l", problems,
+    )  # fmt: skip
+    text = "\n".join(problems)
+    for word in ("1: lines must have {line}", "2: within", "3: x is not known", "3: lines must be",
+                 "4: lines cannot", "5: severity"):  # fmt: skip
+        assert word in text
+    with pytest.raises(ConfigError, match="diagnostics must be"):
+        parse_language('name = "x"\ndiagnostics = 1', "x")
