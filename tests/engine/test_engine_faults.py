@@ -6,18 +6,24 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.networks import NetworkSpec
 from coderunner.errors import (
+    AddressesTaken,
     ContainerGone,
     EngineError,
     EngineTimeout,
     EngineUnavailable,
     ImageMissing,
     NameConflict,
+    NetworkBusy,
+    NetworkFailed,
+    NetworkGone,
     StartFailed,
 )
 from tests.engine.fake import Answer, FakeEngine, Request, always, never
@@ -30,6 +36,7 @@ async def first_event(engine: DockerEngine) -> None:
         return
 
 
+NETWORK = NetworkSpec(name="n", bridge="0" * 12, subnet=IPv4Network("10.9.0.0/28"))
 CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "info": lambda engine: engine.info(),
     "ping": lambda engine: engine.ping(),
@@ -44,6 +51,12 @@ CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "list": lambda engine: engine.list({"a": "b"}),
     "update": lambda engine: engine.update("c", pids=3),
     "events": first_event,
+    "network create": lambda engine: engine.networks.create(NETWORK),
+    "network connect": lambda engine: engine.networks.connect("n", "c", ("alice",)),
+    "network disconnect": lambda engine: engine.networks.disconnect("none", "c"),
+    "network remove": lambda engine: engine.networks.remove("n"),
+    "network inspect": lambda engine: engine.networks.inspect_raw("n"),
+    "network list": lambda engine: engine.networks.list({"a": "b"}),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
@@ -125,6 +138,14 @@ async def test_a_version_call_that_never_answers_is_a_timeout(tmp_path: Path) ->
         (404, "No such container: c", "update", ContainerGone),
         (500, "cgroup: device or resource busy", "update", StartFailed),
         (503, "engine is starting", "list", EngineUnavailable),
+        (403, "Pool overlaps with other one on this address space", "network create", AddressesTaken),
+        (409, "network with name n already exists", "network create", NetworkFailed),
+        (404, "network n not found", "network connect", NetworkGone),
+        (404, "No such container: c", "network connect", ContainerGone),
+        (403, "container cannot be connected to multiple networks", "network connect", NetworkFailed),
+        (404, "No such container: c", "network disconnect", ContainerGone),
+        (403, "error while removing network: network n has active endpoints", "network remove", NetworkBusy),
+        (404, "network n not found", "network inspect", NetworkGone),
     ],
 )
 async def test_refusals_by_their_names(

@@ -162,7 +162,7 @@ class Networks:
         filters = {"label": [f"{name}={value}" for name, value in (labels or {}).items()]}
         async with self._call("network list"):
             rows = await self._docker._query_json("networks", params={"filters": json.dumps(filters)})
-        return [NetworkSummary.parse(row) for row in rows]
+            return [NetworkSummary.parse(row) for row in rows]
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> None:
         headers, text = {"content-type": "application/json"}, json.dumps(body)
