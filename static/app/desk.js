@@ -128,7 +128,13 @@ export class Desk extends Emitter {
     else this.program.channel?.kill();
   }
 
+  /** A live session's workspace gets what was edited: what is typed into its shell is to find it. */
+  push() {
+    if (this.session?.phase === 'open' && this.session.link.up && this.session.role === 'control') this.mirror.push();
+  }
+
   openShell() {
+    this.push();
     if (this.shell.running) return;
     this.#start(this.shell, (session) => session.shell(this.shell.view.size), this.project.list());
   }

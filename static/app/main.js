@@ -167,6 +167,7 @@ program.on('state', () => {
 });
 program.on('ended', () => markNews('program'));
 program.on('diagnostics', (items) => problems.show(items));
+$('shell-term').addEventListener('focusin', () => desk.push());
 shell.on('state', () => {
   if (shell.channel) $('shell-empty').hidden = true;
   if (shell.running) document.body.dataset.shell = 'open';

@@ -3,7 +3,7 @@
 // The workspace gets the project's files with each run, but only those that it does not have as they are. A file that
 // a program changed is taken over where the user did not change it since; where both did, it is a conflict, and
 // neither version is replaced before the user has chosen.
-import { textOf } from './bytes.js';
+import { textOf, utf8 } from './bytes.js';
 import { digest } from './digest.js';
 import { Emitter } from './events.js';
 
@@ -28,6 +28,7 @@ export class Mirror extends Emitter {
   #doing = Promise.resolve();
   #refreshing = null;
   #stale = false;
+  #pending = 0; // of what `#do` is to do
   #epoch = 0; // grows with each write of ours: what was read before it says nothing
   #timer = null;
 
@@ -86,6 +87,23 @@ export class Mirror extends Emitter {
         for (const [path, entry] of entries) if (this.#base.get(path) === entry && entry.writing) this.#base.delete(path);
       },
     };
+  }
+
+  /** Writes what the workspace lacks, without a run: for who works in a shell. */
+  push() {
+    if (!this.#project || this.over) return;
+    const files = this.toSend();
+    if (!files.length) return;
+    const sending = this.sending(files);
+    this.#do(async () => {
+      try {
+        for (const { path, content } of files) await this.#remote.write(path, utf8(content));
+        sending.done();
+      } catch (error) {
+        sending.failed();
+        throw error;
+      }
+    });
   }
 
   #renamed(from, to) {
@@ -148,7 +166,8 @@ export class Mirror extends Emitter {
 
   #do(act) {
     this.#epoch += 1;
-    this.#doing = this.#doing.then(act).catch((error) => this.#failed(error));
+    this.#pending += 1;
+    this.#doing = this.#doing.then(act).catch((error) => this.#failed(error)).finally(() => { this.#pending -= 1; });
   }
 
   #failed(error) {
@@ -157,7 +176,7 @@ export class Mirror extends Emitter {
   }
 
   get busy() {
-    return this.#owed.size > 0 || this.#refreshing !== null;
+    return this.#owed.size > 0 || this.#pending > 0 || this.#refreshing !== null;
   }
 
   /** Until the workspace is as the user left the project. @returns {Promise<boolean>} false where it could not be made so */

@@ -140,6 +140,17 @@ def test_nothing_is_overwritten_silently(tab: Tab) -> None:
     assert page.locator(".clash").count() == 0
 
 
+def test_a_shell_finds_what_was_edited(tab: Tab) -> None:
+    tab.run("print('first')\n")
+    tab.ended("Finished")
+    tab.shell()
+    tab.page.click(".cm-content")
+    tab.code("print('second')\n")
+    tab.page.click("#shell-term")
+    tab.until("!coderunner.desk.mirror.busy")
+    tab.type("python3 main.py\n").sees("\nsecond", "shell")
+
+
 def test_a_reload_keeps_what_is_known_of_the_workspace(tab: Tab) -> None:
     tab.run("open('made.txt', 'w').write('kept')\nprint('done')\n")
     tab.ended("Finished")

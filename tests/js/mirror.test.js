@@ -30,6 +30,10 @@ class Workspace {
     if (this.broken) throw new TypeError('no network');
     const refuse = (status, code) => new Response(JSON.stringify({ error: { code, message: code, retryable: false } }), { status });
     if (!path) return Response.json({ files: [...this.files].map(([name, { bytes, mtime }]) => ({ path: name, size: bytes.length, mtime_ms: mtime, folder: false })), complete: true });
+    if (method === 'PUT') {
+      this.write(path, body);
+      return Response.json({});
+    }
     const file = this.files.get(path);
     if (!file) return refuse(404, 'no_file');
     if (method === 'GET') return file.bytes.length ? new Response(file.bytes, { status: 206 }) : new Response('', { status: 416 });
@@ -250,4 +254,21 @@ test('a folder moves at once, with what programs made in it', async () => {
   assert.ok(workspace.asked.includes('PATCH lib'));
   assert.ok(!workspace.asked.includes('PATCH lib/a.py'));
   assert.deepEqual(mirror.toSend(), []);
+});
+
+test('what was edited is pushed for a shell, and a run waits for that', async () => {
+  const { workspace, mirror, project, run } = begun({ 'a.py': '1', 'b.py': '2' });
+  await run();
+  project.edit('a.py', 'edited');
+  mirror.push();
+  assert.ok(mirror.busy);
+  assert.deepEqual(mirror.toSend(), []);
+  await mirror.settle();
+  assert.equal(workspace.text('a.py'), 'edited');
+  assert.equal(workspace.asked.filter((one) => one.startsWith('PUT')).length, 1);
+  workspace.broken = true;
+  project.edit('a.py', 'again');
+  mirror.push();
+  await mirror.settle();
+  assert.deepEqual(mirror.toSend().map(({ path }) => path), ['a.py'], 'what did not arrive is sent by the next run');
 });

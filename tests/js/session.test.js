@@ -473,3 +473,19 @@ test('exact, with frames of random sizes, cut at random again and again', () => 
   }
   assert.ok(cuts > 300, `${cuts} cuts`);
 });
+
+test('what is told again of a forgotten program begins no channel', () => {
+  const { server, world, tab, session } = started({ outputOf: () => pattern(10) });
+  const channel = tab.run();
+  world.settle();
+  const told = [];
+  channel.on('artifact', ({ path }) => told.push(path));
+  channel.on('diagnostics', (items) => told.push(items.length));
+  for (const id of [channel.id, 77]) {
+    server.say({ type: 'artifact', channel: id, path: 'a.png', mime: 'image/png', size: 1, url: 'view/s/c/a.png' });
+    server.say({ type: 'diagnostics', channel: id, items: [] });
+  }
+  world.settle();
+  assert.deepEqual(told, ['a.png', 0]);
+  assert.equal(session.channels.size, 1);
+});
