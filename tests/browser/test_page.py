@@ -184,6 +184,8 @@ def test_on_a_phone(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(**PHONE).language("Python")
     page = tab.page
     assert tab.get("document.documentElement.scrollWidth") == 390, "nothing sticks out"
+    tab.get("document.querySelector('#language-name').textContent = 'A language of a long name (science)'")
+    assert tab.get("document.querySelector('#run').getBoundingClientRect().right") <= 390
     page.tap(".views [data-view=files]")
     assert page.is_visible("#tree")
     page.tap("#tree li[data-path='main.py']")
