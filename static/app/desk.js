@@ -99,6 +99,7 @@ export class Desk extends Emitter {
   async #runSettled() {
     if (this.#preparing) return;
     this.#preparing = true;
+    this.program.prepare();
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, SETTLE_MS, false); });
     const settled = await Promise.race([this.mirror.settle(), late]);

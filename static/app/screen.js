@@ -89,6 +89,11 @@ export class Screen extends Emitter {
     this.emit('state');
   }
 
+  /** A program is about to be shown, once what it waits for is done. */
+  prepare() {
+    if (!this.running) this.#tell('busy', 'Starting');
+  }
+
   say(text) {
     this.view.write(dim(text));
   }

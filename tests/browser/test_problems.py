@@ -62,6 +62,40 @@ def test_problems_are_marked_listed_and_jumped_to(tab: Tab) -> None:
     assert page.locator(".cm-lintRange").count() == 0
 
 
+def test_a_traceback_is_a_problem(tab: Tab) -> None:
+    two_files(tab)
+    page = tab.page
+    page.click("#tree li[data-path='main.py']")
+    tab.run()
+    tab.ended("Ended with exit code 1")
+    page.wait_for_selector("#problems")
+    row = page.locator("#problems button", has_text="lib/words.py:2")
+    assert "NameError: name 'nope' is not defined" in row.inner_text()
+    row.click()
+    assert tab.get("coderunner.desk.project.active") == "lib/words.py"
+    assert tab.get(CURSOR)[0] == 2
+    assert page.locator(".cm-lint-marker-error").count() == 1
+    tab.reload()
+    tab.ended("Ended with exit code 1")
+    page.wait_for_selector("#problems button")  # told again to a page that attaches
+    tab.code("def say():\n    print('mended')\n").run()
+    tab.ended("Finished")
+    assert tab.text().endswith("mended")
+    assert page.is_hidden("#problems")
+    assert page.locator(".cm-lint-marker").count() == 0
+
+
+def test_compile_errors_and_warnings_are_problems(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab().language("C")
+    tab.run("int main(void) {\n    int unused;\n    return 1 +;\n}\n")
+    tab.ended("Did not compile")
+    tab.page.wait_for_selector("#problems button")
+    text = tab.page.locator("#problems button", has_text="main.c:3:").inner_text()
+    assert "expected expression" in text
+    tab.page.click("#problems button:has-text('main.c:3:')")
+    assert tab.get(CURSOR) == [3, 15]
+
+
 def test_places_in_the_output_are_links(tab: Tab) -> None:
     two_files(tab)
     page = tab.page
