@@ -10,10 +10,10 @@ import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
+import { Keeper } from './keeper.js';
 import { drain } from './screen.js';
 import { claim } from './store.js';
 
-const KEEP_EVERY_MS = 1000;
 const CLAIM_MS = 2000;
 const NONCE_LIVES_MS = 55_000;
 const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the project is
@@ -25,8 +25,7 @@ export class Desk extends Emitter {
   #again = null;
   #project = null;
   #preparing = false;
-  #keeping = null;
-  #claimed = null;
+  #keeper;
 
   constructor({ store, program, shell }) {
     super();
@@ -36,10 +35,10 @@ export class Desk extends Emitter {
     this.session = null;
     this.mirror = null;
     program.on('ended', () => this.#runAgain());
-    addEventListener('pagehide', () => this.#keep());
+    this.#keeper = new Keeper(store, () => this.session, () => this.#record());
     addEventListener('online', () => this.session?.hurry());
     addEventListener('pageshow', (event) => event.persisted && this.session?.hurry());
-    document.addEventListener('visibilitychange', () => (document.hidden ? this.#keep() : this.session?.hurry()));
+    document.addEventListener('visibilitychange', () => !document.hidden && this.session?.hurry());
   }
 
   get project() {
@@ -65,7 +64,7 @@ export class Desk extends Emitter {
       if (own) this.#store.saveSession(null); // a copy of a tab: the session is the other's
       return;
     }
-    this.#claimed = record.session;
+    this.#keeper.claimed = record.session;
     this.#client = record.client;
     this.#adopt(record.language, Array.isArray(record.sent) ? {} : record.sent);
     this.session.resume(record);
@@ -261,15 +260,11 @@ export class Desk extends Emitter {
       session.close('refused'); // what was asked for did not come about; the error has been told
       return;
     }
-    if (session?.id && session.id !== this.#claimed) {
-      this.#claimed = session.id;
-      claim(session.id, { otherwise: true });
-    }
     if (session?.link.up) {
       this.program.settle();
       this.shell.settle();
     }
-    this.#keeping ??= setTimeout(() => this.#keep(), KEEP_EVERY_MS);
+    this.#keeper.changed();
     this.emit('change');
   }
 
@@ -279,17 +274,14 @@ export class Desk extends Emitter {
     again?.();
   }
 
-  #keep() {
-    clearTimeout(this.#keeping);
-    this.#keeping = null;
+  /** What a later page goes on with. */
+  #record() {
     this.project?.save();
     const record = this.session?.record() ?? null;
     if (record) {
       const wanted = [this.program, this.shell].filter(({ channel }) => channel?.phase === 'asked').map(({ channel }) => channel.kind);
       Object.assign(record, { sent: this.mirror.record(), wanted, at: Date.now() });
     }
-    if (this.session) this.#store.saveSession(record);
-    if (this.session?.phase === 'over') this.#store.dropSession(this.session.id);
-    if (record?.session && this.session.link.up) this.#keeping = setTimeout(() => this.#keep(), KEEP_EVERY_MS);
+    return record;
   }
 }

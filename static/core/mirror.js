@@ -6,9 +6,12 @@
 import { textOf, utf8 } from './bytes.js';
 import { digest } from './digest.js';
 import { Emitter } from './events.js';
+import { Outbox } from './outbox.js';
 
 export const MOST_TEXT = 1024 * 1024; // bytes of a file that is opened as text
 const AGAIN_MS = 1000;
+const MANY = 1000; // entries, from which on a listing costs enough that the next one waits
+const REST_MS = 2000;
 
 const stampOf = ({ size, mtime_ms }) => `${size}.${mtime_ms}`;
 
@@ -24,17 +27,17 @@ export class Mirror extends Emitter {
   #stop = [];
   #base = new Map(); // path -> {digest, stamp, writing}: what the workspace has from us, as far as is known
   #guests = new Map(); // path -> stamp of the version that is open
-  #owed = new Set(); // paths that are to go from the workspace
-  #doing = Promise.resolve();
+  #outbox;
   #refreshing = null;
   #stale = false;
-  #pending = 0; // of what `#do` is to do
+  #resting = false;
   #epoch = 0; // grows with each write of ours: what was read before it says nothing
   #timer = null;
 
   constructor({ remote, timers, sent = {} }) {
     super();
     this.#remote = remote;
+    this.#outbox = new Outbox(remote, (error) => this.#failed(error));
     this.#timers = timers;
     for (const [path, [known, stamp]] of Object.entries(sent)) this.#base.set(path, { digest: known, stamp, writing: false });
     this.entries = new Map(); // path -> {path, size, mtime_ms, folder}
@@ -76,7 +79,7 @@ export class Mirror extends Emitter {
     const entries = files.map(({ path, content }) => {
       const entry = { digest: digest(content), stamp: null, writing: true };
       this.#base.set(path, entry);
-      this.#owed.delete(path);
+      this.#outbox.forgive(path);
       return [path, entry];
     });
     return {
@@ -150,24 +153,13 @@ export class Mirror extends Emitter {
   }
 
   #owe(path) {
-    this.#owed.add(path);
-    this.#do(() => this.#pay(path));
-  }
-
-  async #pay(path) {
-    if (!this.#owed.has(path)) return;
-    try {
-      await this.#remote.remove(path);
-    } catch (error) {
-      if (error.code !== 'no_file') throw error;
-    }
-    this.#owed.delete(path);
+    this.#epoch += 1;
+    this.#outbox.owe(path);
   }
 
   #do(act) {
     this.#epoch += 1;
-    this.#pending += 1;
-    this.#doing = this.#doing.then(act).catch((error) => this.#failed(error)).finally(() => { this.#pending -= 1; });
+    this.#outbox.do(act);
   }
 
   #failed(error) {
@@ -176,15 +168,14 @@ export class Mirror extends Emitter {
   }
 
   get busy() {
-    return this.#owed.size > 0 || this.#pending > 0 || this.#refreshing !== null;
+    return this.#outbox.busy || this.#refreshing !== null;
   }
 
   /** Until the workspace is as the user left the project. @returns {Promise<boolean>} false where it could not be made so */
   async settle() {
-    await this.#doing;
-    for (const path of [...this.#owed]) await this.#pay(path).catch((error) => this.#failed(error));
+    await this.#outbox.settle();
     await this.#refreshing;
-    return this.#owed.size === 0;
+    return this.#outbox.settle();
   }
 
   // --- from the workspace ---------------------------------------------------------------------------------
@@ -192,9 +183,10 @@ export class Mirror extends Emitter {
   /** Looks what is there; asked again while it looks, it looks once more. */
   refresh() {
     this.#stale = true;
+    if (this.#resting) return this.#refreshing;
     this.#refreshing ??= this.#look().finally(() => {
       this.#refreshing = null;
-      if (this.#stale && !this.over) this.refresh(); // asked for between its last look and now
+      if (this.#stale && !this.over && !this.#resting) this.refresh(); // asked for between its last look and now
     });
     return this.#refreshing;
   }
@@ -203,18 +195,30 @@ export class Mirror extends Emitter {
     while (this.#stale && !this.over) {
       this.#stale = false;
       try {
-        await this.#doing;
+        await this.#outbox.done;
         const epoch = this.#epoch;
         const { files, complete } = await this.#remote.list();
         this.entries = new Map(files.map((entry) => [entry.path, entry]));
         this.complete = complete;
         await this.#compare(epoch);
         this.emit('change');
+        if (files.length > MANY) {
+          this.#rest();
+          return;
+        }
       } catch (error) {
         this.#failed(error);
         if (error.retryable) this.#later();
       }
     }
+  }
+
+  #rest() {
+    this.#resting = true;
+    this.#timers.setTimeout(() => {
+      this.#resting = false;
+      if (this.#stale && !this.over) this.refresh();
+    }, REST_MS);
   }
 
   #later() {
@@ -296,7 +300,7 @@ export class Mirror extends Emitter {
   get made() {
     const own = this.#project?.files ?? new Map();
     const folders = new Set([...own.keys()].flatMap((path) => path.split('/').slice(0, -1).map((_, at, parts) => parts.slice(0, at + 1).join('/'))));
-    return [...this.entries.values()].filter(({ path }) => !own.has(path) && !folders.has(path) && !this.#owed.has(path));
+    return [...this.entries.values()].filter(({ path }) => !own.has(path) && !folders.has(path) && !this.#outbox.owes(path));
   }
 
   /** The text of a file that a program made, for reading; null where it is none, or too large. */

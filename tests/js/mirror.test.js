@@ -72,7 +72,8 @@ class FakeProject extends Emitter {
 function begun(files, sent) {
   const workspace = new Workspace();
   const remote = new Remote({ fetch: workspace.fetch, api: (path) => path }, { id: 's', token: 'secret' });
-  const mirror = new Mirror({ remote, timers: new Clock(), sent });
+  const clock = new Clock();
+  const mirror = new Mirror({ remote, timers: clock, sent });
   const project = new FakeProject(files);
   mirror.project = project;
   const conflicts = [];
@@ -88,7 +89,7 @@ function begun(files, sent) {
     await mirror.refresh();
     return sending.map(({ path }) => path);
   };
-  return { workspace, mirror, project, conflicts, failures, run };
+  return { workspace, clock, mirror, project, conflicts, failures, run };
 }
 
 test('a run sends what the workspace lacks, and nothing twice', async () => {
@@ -271,4 +272,14 @@ test('what was edited is pushed for a shell, and a run waits for that', async ()
   mirror.push();
   await mirror.settle();
   assert.deepEqual(mirror.toSend().map(({ path }) => path), ['a.py'], 'what did not arrive is sent by the next run');
+});
+
+test('a workspace of very many files is not listed at each of its changes', async () => {
+  const { workspace, clock, mirror } = begun({});
+  for (let number = 0; number < 1500; number += 1) workspace.write(`f${number}`, '');
+  for (let change = 0; change < 20; change += 1) await mirror.refresh();
+  assert.equal(workspace.asked.length, 1);
+  clock.advance(2000);
+  await mirror.settle();
+  assert.equal(workspace.asked.length, 2, 'the last change is seen');
 });

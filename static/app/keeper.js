@@ -1,0 +1,41 @@
+// Keeps in this browser what a later page needs to go on with the session, and holds the session's name for this tab.
+import { claim } from './store.js';
+
+const EVERY_MS = 1000;
+
+export class Keeper {
+  #store;
+  #session;
+  #record;
+  #timer = null;
+  claimed = null; // the session whose name this tab holds
+
+  /** @param session returns the session or null @param record returns what is to be kept of it, or null */
+  constructor(store, session, record) {
+    this.#store = store;
+    this.#session = session;
+    this.#record = record;
+    addEventListener('pagehide', () => this.#keep());
+    document.addEventListener('visibilitychange', () => document.hidden && this.#keep());
+  }
+
+  /** Something of the session changed: it is kept within a second. */
+  changed() {
+    const session = this.#session();
+    if (session?.id && session.id !== this.claimed) {
+      this.claimed = session.id;
+      claim(session.id, { otherwise: true });
+    }
+    this.#timer ??= setTimeout(() => this.#keep(), EVERY_MS);
+  }
+
+  #keep() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    const session = this.#session();
+    const record = this.#record();
+    if (session) this.#store.saveSession(record);
+    if (session?.phase === 'over') this.#store.dropSession(session.id);
+    if (record?.session && session.link.up) this.#timer = setTimeout(() => this.#keep(), EVERY_MS);
+  }
+}

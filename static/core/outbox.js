@@ -1,0 +1,62 @@
+// Changes on their way to a workspace: one after the other, in the order in which the user made them. A file that is to
+// go and could not be deleted yet is owed, and tried again before a program runs.
+
+export class Outbox {
+  #remote;
+  #failed;
+  #owed = new Set();
+  #pending = 0;
+  #last = Promise.resolve();
+
+  /** @param failed called with the Error of a change that did not arrive */
+  constructor(remote, failed) {
+    this.#remote = remote;
+    this.#failed = failed;
+  }
+
+  get busy() {
+    return this.#owed.size > 0 || this.#pending > 0;
+  }
+
+  /** What is under way now is done, or has failed. */
+  get done() {
+    return this.#last;
+  }
+
+  owes(path) {
+    return this.#owed.has(path);
+  }
+
+  do(act) {
+    this.#pending += 1;
+    this.#last = this.#last.then(act).catch(this.#failed).finally(() => { this.#pending -= 1; });
+  }
+
+  /** This path is to go from the workspace. */
+  owe(path) {
+    this.#owed.add(path);
+    this.do(() => this.#pay(path));
+  }
+
+  /** It is there again, and is to stay. */
+  forgive(path) {
+    this.#owed.delete(path);
+  }
+
+  async #pay(path) {
+    if (!this.#owed.has(path)) return;
+    try {
+      await this.#remote.remove(path);
+    } catch (error) {
+      if (error.code !== 'no_file') throw error;
+    }
+    this.#owed.delete(path);
+  }
+
+  /** @returns {Promise<boolean>} false where something that is to go is there still */
+  async settle() {
+    await this.#last;
+    for (const path of [...this.#owed]) await this.#pay(path).catch(this.#failed);
+    return this.#owed.size === 0;
+  }
+}
