@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 import zlib
 
 from . import artifacts, files, folders
@@ -17,7 +18,7 @@ from .inotify import CLOSE_WRITE, CREATE, FOLDER, IGNORED, MOVED_FROM, MOVED_TO,
 
 PAUSE_SECONDS = 0.25  # between two looks at what the kernel says: changes are told this often at most
 SLOW_SECONDS = 2.0  # between two looks at everything, where the kernel does not say all
-REST = 10  # looking through everything takes at most one part in so many of the time
+REST = 5  # after looking through everything, so many times as long as that took of the processor
 SCAN_PIECE = 256
 MAX_WATCHES = 1024
 MAX_SEEN = 512
@@ -37,7 +38,8 @@ class Watcher:
         self._cursor = None  # of a scan that is under way
         self._scanning = False
         self._wanted = False  # a scan, as soon as may be
-        self._began = self._rested = now
+        self._rested = now
+        self._spent = 0.0
         self._sum = 0
         self._last_sum = None
         self._seen = {}  # path -> signature, of files that may be artifacts
@@ -70,7 +72,7 @@ class Watcher:
         if not self.looking and not self._whole and attached and now >= self._rested + SLOW_SECONDS:
             self._wanted = True
         if self._wanted and not self._scanning and now >= self._rested:
-            self._begin(now)
+            self._begin()
         if self._scanning:
             self._scan(now)
         if self._scanning:
@@ -151,14 +153,15 @@ class Watcher:
 
     # --- looking through everything ----------------------------------------------------------------
 
-    def _begin(self, now):
+    def _begin(self):
         self._wanted, self._scanning = False, True
-        self._cursor, self._sum, self._began = None, 0, now
+        self._cursor, self._sum, self._spent = None, 0, 0.0
         self._whole = True
         if self._inotify is None:
             self._open()
 
     def _scan(self, now):
+        began = time.thread_time()
         try:
             entries, self._cursor = folders.listing(self._cursor, SCAN_PIECE)
         except OSError:
@@ -170,9 +173,10 @@ class Watcher:
                 self._watch(path + "/")
             elif artifacts.kind(path):
                 self._look(path)
+        self._spent += time.thread_time() - began
         if self._cursor is None:
             self._scanning = False
-            self._rested = now + REST * (now - self._began)
+            self._rested = now + REST * self._spent
             if self._sum != self._last_sum and self._last_sum is not None:
                 self.revision += 1
             self._last_sum = self._sum

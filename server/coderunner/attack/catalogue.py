@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from coderunner.attack import programs
 from coderunner.attack.case import Case
 from coderunner.attack.clients import (
+    artifacts,
     crowds,
     files,
     flow,
@@ -20,6 +21,7 @@ from coderunner.attack.clients import (
     phases,
     sessions,
     streams,
+    workspace,
 )
 
 MODULES = (
@@ -27,6 +29,8 @@ MODULES = (
     frames,
     messages,
     files,
+    workspace,
+    artifacts,
     sessions,
     flow,
     imitations,

@@ -1,0 +1,186 @@
+"""What programs make and print for others to see: word of changes, artifacts, their addresses, problems."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from coderunner.attack.case import Group
+from coderunner.attack.rest import session
+from coderunner.attack.stage import Stage
+from coderunner.client.peer import Peer
+from coderunner.core import messages as m
+
+GROUP = Group("artifacts")
+
+_ECHO = "import os,tty\ntty.setraw(0)\nos.write(1,b'!')\nwhile True: os.write(1,os.read(0,100))"
+
+
+async def _slowest(peer: Peer, until: Callable[[], object]) -> float:
+    """The longest that an echo in channel 1 took until the condition held, in seconds."""
+    slowest, at, loop = 0.0, 0, asyncio.get_running_loop()
+    while not until():
+        began, before = loop.time(), peer.stream(1).hi
+        await peer.input(1, at, b"k")
+        at += 1
+        await peer.wait(lambda before=before: peer.stream(1).hi > before, 10, "echo")  # type: ignore[misc]
+        slowest = max(slowest, loop.time() - began)
+        await asyncio.sleep(0.01)
+    return slowest
+
+
+# --- word of changes ------------------------------------------------------------------------------------
+
+
+def _revision(peer: Peer) -> int:
+    return max([one.revision for one in peer.messages if isinstance(one, m.Workspace)], default=0)
+
+
+@GROUP.case(
+    "watches-used-up", "word of changes, by a program that takes all the watches it can get",
+    "told within 10 s, alive",
+)  # fmt: skip
+async def _watches(stage: Stage) -> str:
+    hog = (
+        "import ctypes,os,sys\nlibc=ctypes.CDLL(None)\n"
+        "ones=[]\n"
+        "while (one := libc.inotify_init1(0)) >= 0: ones.append(one)\n"
+        "for n in range(3000):\n"
+        "    os.makedirs(f'd{n}', exist_ok=True)\n"
+        "    for one in ones[:40]: libc.inotify_add_watch(one, b'd%d' % n, 0xfff)\n"
+        "print('hogged', len(ones), flush=True)\ninput()\n"
+        "open('d2999/new', 'w').close(); print('made', flush=True)\ninput()"
+    )
+    async with session(stage) as (peer, rest):
+        await peer.run(1, hog)
+        await peer.shows(1, "hogged", 60)
+        # What it did until now is told first.
+        before = -1
+        while before != _revision(peer):
+            before = _revision(peer)
+            await asyncio.sleep(3)
+        await peer.input(1, 0, b"\n")
+        await peer.shows(1, "made")
+        await peer.wait(lambda: _revision(peer) > before, 10, "word of a change")
+        told = "told within 10 s" if "d2999/new" in await rest.paths() else "not listed"
+        await peer.send(m.Kill(1))
+        await peer.ended(1)
+        last = (await peer.result(2, "print('alive')")).last_line
+        return f"{told}, {last}"
+
+
+@GROUP.case(
+    "changes-without-end", "the agent's time and the client's, by files and artifacts made as fast as can be",
+    "few messages, echo goes on, at most 64 artifacts",
+)  # fmt: skip
+async def _storm(stage: Stage) -> str:
+    storm = (
+        "import os,time\nn=0\nend=time.time()+5\n"
+        "while time.time()<end:\n"
+        "    n+=1; open(f'f{n%300}.png','w').write('x'*(n%7+1)); os.makedirs(f'd{n%200}/e',exist_ok=True)\n"
+        "    os.rmdir(f'd{n%200}/e')"
+    )
+    async with session(stage) as (peer, _):
+        await peer.run(1, _ECHO, mode="tty", entry="echo.py")
+        await peer.shows(1, "!")
+        await peer.run(2, storm)
+        slowest = await _slowest(peer, lambda: peer.stream(2).exit)
+        words = sum(isinstance(one, m.Workspace) for one in peer.messages)
+        made = {one.path for one in peer.messages if isinstance(one, m.Artifact)}
+        return (
+            f"{'few' if words <= 40 else words} messages, "
+            f"{'echo goes on' if slowest < 1.0 else f'an echo took {slowest:.1f} s'}, "
+            f"{'at most 64' if len(made) <= 64 else len(made)} artifacts"
+        )
+
+
+@GROUP.case(
+    "output-that-is-searched", "the server's time, by output made for the search for problems",
+    "at most 100 problems, echo beside it goes on",
+)  # fmt: skip
+async def _searched(stage: Stage) -> str:
+    code = (
+        "import sys\n"
+        "for line in ('  File \"/workspace/main.py\", line 1, in x\\nA: b\\n' * 9000, ':' * 200000,"
+        " '\\x1b]' * 99999, '\\r' * 200000, '  File \"' * 30000): sys.stderr.write(line)\n"
+        "sys.exit(1)"
+    )
+    async with stage.session() as neighbour, session(stage) as (peer, _):
+        await neighbour.run(1, _ECHO, mode="tty")
+        await neighbour.shows(1, "!")
+        await peer.run(1, code)
+        slowest = await _slowest(neighbour, lambda: peer.stream(1).exit)
+        found = [one for one in peer.messages if isinstance(one, m.Diagnostics)]
+        most = max([len(one.items) for one in found], default=0)
+        return (
+            f"{'at most 100' if most <= 100 else most} problems, "
+            f"{'echo beside it goes on' if slowest < 1.0 else f'an echo took {slowest:.1f} s'}"
+        )
+
+
+# --- addresses ------------------------------------------------------------------------------------------
+
+_PAGE = (
+    "open('x.html', 'w').write('<script>fetch(\"/api/queue-stats\")</script>')\n"
+    "open('x.svg', 'w').write('<svg/>')"
+)
+
+
+async def _made(peer: Peer) -> dict[str, m.Artifact]:
+    def found() -> dict[str, m.Artifact]:
+        return {one.path: one for one in peer.messages if isinstance(one, m.Artifact)}
+
+    await peer.wait(lambda: len(found()) == 2, 10, "artifacts")
+    return found()
+
+
+@GROUP.case(
+    "addresses-guessed", "a session's files, by a capability that is guessed", "404 only, all alike"
+)  # fmt: skip
+async def _guessed(stage: Stage) -> str:
+    async with session(stage, _PAGE) as (peer, rest), session(stage, _PAGE) as (other, _):
+        _, name, leave, path = (await _made(peer))["x.html"].url.split("/")
+        theirs = (await _made(other))["x.html"].url.split("/")[2]
+        token, rest.token = rest.token, ""
+        answers = set()
+        for parts in (
+            (name, theirs, path), (name, secrets.token_urlsafe(24), path), (name, token, path),
+            (name, "", path), (name, leave[:-1], path), (name, leave + "A", path),
+            (name, leave.swapcase(), path),
+            ("x-" + name, leave, path), (name[:-1] + "0", leave, path), (name, theirs, "../" + path),
+        ):  # fmt: skip
+            answer = await rest.ask("GET", "view/" + "/".join(parts))
+            if answer.status != 404:
+                return f"{answer.status} for {parts}"
+            if answer.headers["Content-Type"].startswith("application/json"):
+                answers.add(answer.body)
+        return "404 only, all alike" if len(answers) == 1 else f"told apart: {answers}"
+
+
+@GROUP.case(
+    "pages-of-a-program", "the page and its tokens, by HTML and SVG that a program writes",
+    "no origin, no foreign source, no sniffing",
+)  # fmt: skip
+async def _pages(stage: Stage) -> str:
+    async with session(stage, _PAGE) as (peer, rest):
+        for made in (await _made(peer)).values():
+            answer = await rest.ask("GET", made.url)
+            rules = dict(
+                rule.strip().partition(" ")[::2]
+                for rule in answer.headers["Content-Security-Policy"].split(";")
+            )
+            if rules.get("sandbox") != "allow-scripts":
+                return f"{made.path} has an origin: {rules}"
+            own = rest.url.split("://")[1] + "/".join(made.url.split("/")[:3]) + "/"
+            sources = {
+                word for name, words in rules.items() if name != "frame-ancestors" for word in words.split()
+            }
+            foreign = sources - {
+                own, "'none'", "'unsafe-inline'", "'unsafe-eval'", "data:", "blob:", "allow-scripts"
+            }  # fmt: skip
+            if rules.get("default-src") != "'none'" or foreign:
+                return f"{made.path} may load {foreign}"
+            if answer.headers["X-Content-Type-Options"] != "nosniff":
+                return f"{made.path} is sniffed"
+        return "no origin, no foreign source, no sniffing"
