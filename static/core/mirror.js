@@ -168,13 +168,13 @@ export class Mirror extends Emitter {
   }
 
   get busy() {
-    return this.#outbox.busy || this.#refreshing !== null;
+    return this.#outbox.busy || this.#stale || this.#refreshing !== null;
   }
 
   /** Until the workspace is as the user left the project. @returns {Promise<boolean>} false where it could not be made so */
   async settle() {
     await this.#outbox.settle();
-    await this.#refreshing;
+    await (this.#stale && !this.over ? this.#begin() : this.#refreshing);
     return this.#outbox.settle();
   }
 
@@ -183,7 +183,10 @@ export class Mirror extends Emitter {
   /** Looks what is there; asked again while it looks, it looks once more. */
   refresh() {
     this.#stale = true;
-    if (this.#resting) return this.#refreshing;
+    return this.#resting ? this.#refreshing : this.#begin();
+  }
+
+  #begin() {
     this.#refreshing ??= this.#look().finally(() => {
       this.#refreshing = null;
       if (this.#stale && !this.over && !this.#resting) this.refresh(); // asked for between its last look and now

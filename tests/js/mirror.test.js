@@ -280,6 +280,12 @@ test('a workspace of very many files is not listed at each of its changes', asyn
   for (let change = 0; change < 20; change += 1) await mirror.refresh();
   assert.equal(workspace.asked.length, 1);
   clock.advance(2000);
-  await mirror.settle();
+  await new Promise(setImmediate);
+  while (mirror.busy) await new Promise(setImmediate);
   assert.equal(workspace.asked.length, 2, 'the last change is seen');
+  await mirror.refresh();
+  assert.ok(mirror.busy);
+  await mirror.settle();
+  assert.equal(workspace.asked.length, 3, 'a run does not wait for the rest, and sees it at once');
+  assert.ok(!mirror.busy);
 });
