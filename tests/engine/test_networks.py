@@ -19,7 +19,7 @@ from coderunner.canary.program import command
 from coderunner.canary.run import _listen as listen_to_canary
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.door import shut_door
+from coderunner.engine.door import Helper, bound_connections, shut_door
 from coderunner.engine.effective import compare
 from coderunner.engine.networks import (
     NETWORK_TYPE,
@@ -177,7 +177,7 @@ async def test_nothing_of_the_host_is_reached(
     begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
 ) -> None:
     """By no address, broadcast and multicast included, and by no way of sending."""
-    await shut_door(engine, image, f"{labels['coderunner.instance']}-door", labels, 20)
+    await shut_door(engine, Helper(image, f"{labels['coderunner.instance']}-door", labels, 20))
     network, spec = await make_network()
     with listening() as host:
         gateway, last = str(spec.subnet[1]), str(spec.subnet[-1])
@@ -264,6 +264,40 @@ async def test_a_member_is_as_hard_as_any(
     assert "there are routes" in findings["network"].detail
 
 
+SPRAY = """
+import socket, sys, time
+def spray(address, source=""):
+    plug = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    plug.bind((source, 0))
+    for port in range(1, 10001):
+        try: plug.sendto(b"x", (address, port))
+        except OSError: plug.sendto(b"x", (address, port))
+own = socket.gethostbyname("own")
+for where in (own, socket.gethostbyname("other"), "127.0.0.1", "127.0.0.11"): spray(where)
+spray("127.0.0.1", "127.0.0.11")
+for _ in range(200):  # the allowance for names is used up, and comes again
+    try: print("names:", socket.gethostbyname("other")); break
+    except OSError: time.sleep(.05)
+print("entries:", open("/proc/sys/net/netfilter/nf_conntrack_count").read().strip(), "end", flush=True)
+"""
+
+
+async def test_a_member_fills_no_table_of_connections(
+    begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
+) -> None:
+    """50,000 pairs of ports would be twice as many entries in its own, which no limit counts."""
+    network, _ = await make_network()
+    one, other = await begin(SPRAY), await begin("input()")
+    for number, (program, name) in enumerate(((one, "own"), (other, "other"))):
+        helper = Helper(image, f"{labels['coderunner.instance']}-member-{number}", labels, 20)
+        await bound_connections(engine, program.container, helper)
+        await program.move(network, name)
+    await one.go()
+    said = (await one.until(b" end")).decode()
+    assert "names: 10.229." in said
+    assert int(said.split("entries: ")[1].split()[0]) < 20_000
+
+
 async def test_what_is_gone_or_taken_or_in_use_is_said(
     engine: DockerEngine, begin: Begin, make_network: MakeNetwork
 ) -> None:
@@ -291,5 +325,5 @@ async def test_a_door_that_cannot_be_shut_says_why(
 ) -> None:
     monkeypatch.setattr("coderunner.engine.door._program", lambda: "import sys; sys.exit('no such rule')")
     with pytest.raises(NetworkFailed, match="no such rule"):
-        await shut_door(engine, image, f"{labels['coderunner.instance']}-door", labels, 20)
+        await shut_door(engine, Helper(image, f"{labels['coderunner.instance']}-door", labels, 20))
     assert await engine.list(labels) == []

@@ -222,9 +222,10 @@ print(socket.gethostbyname("python-1"))
 SPRAY = """
 import socket, sys
 plug = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+where = socket.gethostbyname(sys.argv[1])
 for port in range(1, 20001):
-    try: plug.sendto(b"x", (sys.argv[1], port))
-    except ConnectionRefusedError: plug.sendto(b"x", (sys.argv[1], port))
+    try: plug.sendto(b"x", (where, port))
+    except ConnectionRefusedError: plug.sendto(b"x", (where, port))
 print("sent")
 """
 

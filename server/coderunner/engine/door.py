@@ -1,7 +1,7 @@
-"""The host's door, shut to all groups by a program of ours in a container that ends at once.
+"""Rules of the kernel for groups, set by a program of ours in a container that ends at once.
 
-The server itself has no rights on the host's network, and need not be on the engine's machine; the engine
-can start a program that has them.  It gets this one capability, no file to write, and no word from a user.
+The server itself has no rights on these networks, and need not be on the engine's machine; the engine can
+start a program that has them.  It gets this one capability, no file to write, and no word from a user.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -26,18 +27,20 @@ def _program() -> str:
     return (files("coderunner.engine") / "seal.py").read_text("utf-8")
 
 
-def door_body(image: str, labels: Mapping[str, str]) -> dict[str, Any]:
+def seal_body(
+    image: str, labels: Mapping[str, str], network: str, arguments: tuple[str, ...]
+) -> dict[str, Any]:
     """The JSON object of the create request; `image` is any that has `/usr/bin/python3`."""
     return {
         "Image": image,
         "Entrypoint": [],
-        "Cmd": ["/usr/bin/python3", "-I", "-S", "-c", _program(), BRIDGE_PREFIX],
+        "Cmd": ["/usr/bin/python3", "-I", "-S", "-c", _program(), *arguments],
         "Healthcheck": {"Test": ["NONE"]},
         "WorkingDir": "/",
         "User": "0:0",
         "Labels": dict(labels),
         "HostConfig": {
-            "NetworkMode": "host",  # whose door it is
+            "NetworkMode": network,
             "UsernsMode": "host",  # where the engine maps users, its root has no rights on the host's network
             "CapDrop": ["ALL"],
             "CapAdd": ["NET_ADMIN"],
@@ -54,21 +57,42 @@ def door_body(image: str, labels: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-async def shut_door(
-    engine: DockerEngine, image: str, name: str, labels: Mapping[str, str], within_s: float
-) -> None:
-    """Returns when the rules are in force.  Raises NetworkFailed with the kernel's reason, EngineError."""
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """What such a container is made of. `image` is any that has Python; it may take `seconds`."""
+
+    image: str
+    name: str
+    labels: Mapping[str, str]
+    seconds: float
+
+
+async def shut_door(engine: DockerEngine, helper: Helper) -> None:
+    """Nothing of any group enters the host any more.
+
+    Raises NetworkFailed with the kernel's reason, EngineError.
+    """
+    await _run(engine, helper, "host", ("door", BRIDGE_PREFIX))
+
+
+async def bound_connections(engine: DockerEngine, container: str, helper: Helper) -> None:
+    """The running container's own table of connections stays small.  Raises as `shut_door`."""
+    await _run(engine, helper, f"container:{container}", ("member",))
+
+
+async def _run(engine: DockerEngine, helper: Helper, network: str, arguments: tuple[str, ...]) -> None:
+    body = seal_body(helper.image, helper.labels, network, arguments)
     try:
-        container = await engine.create_from(door_body(image, labels), name)
+        container = await engine.create_from(body, helper.name)
         stream = await engine.attach(container)
         try:
             await engine.start(container)
-            code = await engine.wait(container, within_s)
-            async with asyncio.timeout(within_s):
+            code = await engine.wait(container, helper.seconds)
+            async with asyncio.timeout(helper.seconds):
                 while await stream.read():
                     pass  # its stdout is empty; what stderr said is kept beside it
         except TimeoutError:
-            raise EngineTimeout(f"the host's door: not shut within {within_s:g} s") from None
+            raise EngineTimeout(f"rules for groups: not set within {helper.seconds:g} s") from None
         finally:
             await stream.close()
         if code != 0:
@@ -76,4 +100,4 @@ async def shut_door(
             raise NetworkFailed(f"groups cannot be had: {words or f'the program ended with {code}'}")
     finally:
         with contextlib.suppress(EngineError):  # its labels leave it to the sweep
-            await engine.remove(name)
+            await engine.remove(helper.name)

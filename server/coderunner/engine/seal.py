@@ -1,10 +1,15 @@
-"""Run as a program in a container on the host's network: the host takes nothing that comes from a group.
+"""Run as a program in a container, on a network that is not its own: rules of the kernel for groups.
 
-An internal bridge without an address of the host is not enough: a datagram to a broadcast or multicast
-address, or one bound to the interface and sent without a route, still arrives at the host's sockets.  So one
-rule for each family (IP, and ARP) drops, at the host's door, what enters by a group's bridge.  Members talk
-on: what passes from port to port of a bridge never comes to this door.  A third rule keeps their traffic out
-of the host's table of connections, which a member could otherwise fill for everybody.
+`door PREFIX`, on the host's network.  The host takes nothing that comes from a group.  An internal bridge
+without an address of the host is not enough: a datagram to a broadcast or multicast address, or one bound to
+the interface and sent without a route, still arrives at the host's sockets.  So one rule for each family (IP,
+and ARP) drops, at the host's door, what enters by a group's bridge.  Members talk on: what passes from port
+to port of a bridge never comes to this door.  A third rule keeps their traffic out of the host's table of
+connections, which a member could otherwise fill for everybody.
+
+`member`, on a member's network.  It has such a table of its own, for the engine's answers about names, and
+no limit counts that memory: 67 MB were filled in seconds.  Only what goes to and from the engine's name
+server is kept in it, and of that no more than a program needs.
 
 Standard library only, and no `nft` program: the few messages are spelled out (linux/netfilter/nf_tables.h).
 All of them are one transaction; doing it again replaces the table with the same.  Exits 0 when it holds.
@@ -25,10 +30,13 @@ NEW_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE = 0, 2, 3, 6
 REQUEST, ACK, CREATE, APPEND = 1, 4, 0x400, 0x800
 NESTED = 0x8000
 INET, ARP = 1, 3
-PRE_ROUTING = 0
+PRE_ROUTING, LOCAL_OUT = 0, 3
 HOOK_INPUT = {INET: 1, ARP: 0}
 PRIORITY = -400  # before everybody else's rules, and before connections are tracked (-200)
-IIFNAME, EQUAL, DROP = 6, 0, 0
+IIFNAME, EQUAL, DROP, ACCEPT = 6, 0, 0, 1
+NETWORK_HEADER, SOURCE, DESTINATION = 1, 12, 16
+NAME_SERVER = bytes((127, 0, 0, 11))
+NAMES_A_SECOND = 500
 VERDICT_REGISTER, REGISTER = 0, 1
 
 
@@ -57,37 +65,63 @@ def came_from(prefix: bytes) -> bytes:
     )
 
 
-def drop() -> bytes:
-    verdict = attribute(NESTED | 2, attribute(NESTED | 2, number(1, DROP)))
-    return expression(b"immediate", number(1, VERDICT_REGISTER), verdict)
+def verdict(code: int) -> bytes:
+    value = attribute(NESTED | 2, attribute(NESTED | 2, number(1, code)))
+    return expression(b"immediate", number(1, VERDICT_REGISTER), value)
 
 
-def chain(family: int, name: bytes, hook: int, expressions: bytes) -> list[Request]:
-    """A chain of one rule."""
+def has_address(offset: int, address: bytes) -> bytes:
+    """What has this address at this place of its header."""
+    place = number(2, NETWORK_HEADER) + number(3, offset) + number(4, len(address))
+    return expression(b"payload", number(1, REGISTER), place) + expression(
+        b"cmp", number(1, REGISTER), number(2, EQUAL), attribute(NESTED | 3, attribute(1, address))
+    )
+
+
+def below(rate: int) -> bytes:
+    """While there are no more than so many a second."""
+    each = attribute(1, struct.pack(">Q", rate)) + attribute(2, struct.pack(">Q", 1))
+    return expression(b"limit", each, number(3, rate), number(4, 0))
+
+
+def chain(family: int, name: bytes, hook: int, *rules: bytes) -> list[Request]:
     where = attribute(NESTED | 4, number(1, hook), number(2, PRIORITY))
     table, named = attribute(1, TABLE + b"\0"), name + b"\0"
     body = table + attribute(3, named) + where + attribute(7, b"filter\0")
-    rule = table + attribute(2, named) + attribute(NESTED | 4, expressions)
-    return [(NEW_CHAIN, CREATE, family, body), (NEW_RULE, CREATE | APPEND, family, rule)]
+    begin = table + attribute(2, named)
+    return [
+        (NEW_CHAIN, CREATE, family, body),
+        *((NEW_RULE, CREATE | APPEND, family, begin + attribute(NESTED | 4, rule)) for rule in rules),
+    ]
 
 
-def requests(prefix: bytes) -> list[Request]:
-    found: list[Request] = []
+def fresh_table(family: int) -> list[Request]:
     table = attribute(1, TABLE + b"\0")
+    make = (NEW_TABLE, CREATE, family, table)
+    return [make, (DELETE_TABLE, 0, family, table), make]  # the first, so that there is one to delete
+
+
+def door(prefix: bytes) -> list[Request]:
+    found: list[Request] = []
     for family in (INET, ARP):
-        found += [
-            (NEW_TABLE, CREATE, family, table),  # so that there is one to delete
-            (DELETE_TABLE, 0, family, table),
-            (NEW_TABLE, CREATE, family, table),
-            *chain(family, b"input", HOOK_INPUT[family], came_from(prefix) + drop()),
-        ]
-    untracked = came_from(prefix) + expression(b"notrack")
-    return found + chain(INET, b"prerouting", PRE_ROUTING, untracked)
+        found += fresh_table(family)
+        found += chain(family, b"input", HOOK_INPUT[family], came_from(prefix) + verdict(DROP))
+    return found + chain(INET, b"prerouting", PRE_ROUTING, came_from(prefix) + expression(b"notrack"))
 
 
-def seal(prefix: bytes) -> None:
+def member() -> list[Request]:
+    enough = below(NAMES_A_SECOND) + verdict(ACCEPT)
+    names = [has_address(place, NAME_SERVER) + enough for place in (DESTINATION, SOURCE)]
+    untracked = expression(b"notrack")
+    return [
+        *fresh_table(INET),
+        *chain(INET, b"output", LOCAL_OUT, *names, untracked),
+        *chain(INET, b"prerouting", PRE_ROUTING, untracked),  # what came by way of the above has its mark
+    ]
+
+
+def apply(asked: list[Request]) -> None:
     """Raises OSError with the kernel's reason."""
-    asked = requests(prefix)
     batch = message(BATCH_BEGIN, 0, 0, NF_TABLES, b"", 0)
     for sequence, (kind, flags, family, body) in enumerate(asked, start=1):
         batch += message(NF_TABLES << 8 | kind, flags | ACK, family, 0, body, sequence)
@@ -109,6 +143,6 @@ def seal(prefix: bytes) -> None:
 
 if __name__ == "__main__":
     try:
-        seal(sys.argv[1].encode())
+        apply(door(sys.argv[2].encode()) if sys.argv[1] == "door" else member())
     except OSError as error:
-        sys.exit(f"the host's door cannot be shut to groups: {error}")
+        sys.exit(f"rules for groups cannot be set: {error}")

@@ -26,7 +26,7 @@ from ipaddress import IPv4Network
 from coderunner.core.groups import choose_name, free_subnets
 from coderunner.engine.containers import SESSION_TYPE
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.door import shut_door
+from coderunner.engine.door import Helper, bound_connections, shut_door
 from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, joined
 from coderunner.errors import (
     AddressesTaken,
@@ -225,6 +225,7 @@ class Groups:
                 await self._engine.networks.remove(network)
                 raise NetworkFailed("the group is over")
             group.network = network
+        await bound_connections(self._engine, container.id, self._helper("member"))
         await self._engine.networks.disconnect("none", container.id)
         await self._engine.networks.connect(group.network, container.id, (place.member,))
         found = joined(await self._engine.inspect_raw(container.id))
@@ -256,23 +257,26 @@ class Groups:
         )
 
     async def _shut_door(self) -> None:
-        image = self._image()
-        if image is None:
-            raise NetworkFailed("no image is ready with which the host's door could be shut")
         async with self._door:
             now = asyncio.get_running_loop().time()
             if now - self._door_shut < DOOR_SECONDS:
                 return
-            instance, seconds = self._identity.instance, self._identity.create_seconds
-            # Labelled as a session, so that the sweep and the reaper know it, should we die on the way.
-            labels = {
-                "type": SESSION_TYPE,
-                "coderunner.instance": instance,
-                "coderunner.deadline": str(int(time.time() + seconds) + 1),
-            }
-            name = f"{self._identity.prefix}-{instance}-door-{secrets.token_hex(4)}"
-            await shut_door(self._engine, image, name, labels, seconds)
+            await shut_door(self._engine, self._helper("door"))
             self._door_shut = now
+
+    def _helper(self, kind: str) -> Helper:
+        image = self._image()
+        if image is None:
+            raise NetworkFailed("no image is ready with which a group's rules could be set")
+        instance, seconds = self._identity.instance, self._identity.create_seconds
+        # Labelled as a session, so that the sweep and the reaper know it, should we die on the way.
+        labels = {
+            "type": SESSION_TYPE,
+            "coderunner.instance": instance,
+            "coderunner.deadline": str(int(time.time() + seconds) + 1),
+        }
+        name = f"{self._identity.prefix}-{instance}-{kind}-{secrets.token_hex(4)}"
+        return Helper(image, name, labels, seconds)
 
     # --- after a restart, and in the long run ----------------------------------------------------------
 
