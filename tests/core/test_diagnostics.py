@@ -71,6 +71,27 @@ compilation terminated.
 """, ["main.c:3:12 error expected ';' before 'return'",
       "shapes/circle.c:1:10 error nope.h: No such file or directory",
       "main.c:9:5 warning unused variable 'y' [-Wunused-variable]", "main.c:2:1 info declared here"]),
+    ("ada", """main.adb:5:26: error: "Undeclared" is undefined
+gnatmake: "main.adb" compilation error
+""",
+     ['main.adb:5:26 error "Undeclared" is undefined']),
+    ("fortran", """main.f90:3:21:
+
+    3 |   print *, undeclared
+      |                     1
+Error: Symbol 'undeclared' at (1) has no IMPLICIT type
+""", ["main.f90:3:21 error Symbol 'undeclared' at (1) has no IMPLICIT type"]),
+    ("d", "main.d:4:13: error: undefined identifier 'undeclared'\n    4 |     writeln(undeclared);\n",
+     ["main.d:4:13 error undefined identifier 'undeclared'"]),
+    ("nim", "/workspace/main.nim(1, 6) Error: undeclared identifier: 'undeclared'\n",
+     ["main.nim:1:6 error undeclared identifier: 'undeclared'"]),
+    ("cobol", "main.cob:4: error: 'undeclared' is not defined\n",
+     ["main.cob:4:0 error 'undeclared' is not defined"]),
+    ("pascal", """main.pas(4,11) Error: Identifier not found "Undeclared"
+main.pas(6) Fatal: There were 1 errors compiling module, stopping
+""", ['main.pas:4:11 error Identifier not found "Undeclared"']),
+    ("csharp", "Main.cs(5,27): error CS0103: The name `undeclared' does not exist in the current context\n",
+     ["Main.cs:5:27 error CS0103: The name `undeclared' does not exist in the current context"]),
     ("cpp", "\x1b[01m\x1b[Kmain.cpp:2:1:\x1b[m\x1b[K \x1b[01;31m\x1b[Kerror: \x1b[m\x1b[Kno\r\n",
      ["main.cpp:2:1 error no"]),
     ("bash", "main.sh: line 1: foo: command not found\n", ["main.sh:1:0 error foo: command not found"]),

@@ -1,0 +1,3 @@
+package Shapes is
+   function Area (Radius : Float) return Float;
+end Shapes;

@@ -1,0 +1,6 @@
+identification division.
+program-id. leaving.
+procedure division.
+    display "leaving with 7"
+    move 7 to return-code
+    stop run.

@@ -1,0 +1,4 @@
+program failure
+  print "(a)", "before"
+  error stop 3
+end program

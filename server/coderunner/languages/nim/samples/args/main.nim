@@ -1,0 +1,4 @@
+import os
+
+for number, argument in commandLineParams():
+  echo number + 1, " ", argument

@@ -1,0 +1,3 @@
+echo "before"
+let numbers: seq[int] = @[]
+echo numbers[3]

@@ -1,0 +1,2 @@
+echo "leaving with 7"
+quit(7)

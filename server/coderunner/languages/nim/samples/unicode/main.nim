@@ -1,0 +1,4 @@
+import unicode
+
+for word in ["Grüße", "Привет", "こんにちは", "🙂"]:
+  echo word, " ", word.runeLen

@@ -1,0 +1,10 @@
+program Failure;
+
+var
+  Zero: Integer;
+
+begin
+  WriteLn('before');
+  Zero := ParamCount;
+  WriteLn(1 div Zero);
+end.

@@ -1,0 +1,8 @@
+program Unicode;
+
+begin
+  WriteLn('Grüße');
+  WriteLn('Привет');
+  WriteLn('こんにちは');
+  WriteLn('🙂');
+end.
