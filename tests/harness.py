@@ -402,7 +402,7 @@ def workspace(server: Server | str, name: str, token: str) -> dict[str, bytes]:
         assert answer.headers["Content-Type"] == "application/zip"
         with zipfile.ZipFile(io.BytesIO(answer.read())) as archive:
             assert archive.testzip() is None
-            return {name: archive.read(name) for name in archive.namelist()}
+            return {one.filename: archive.read(one) for one in archive.infolist() if not one.is_dir()}
 
 
 def random_id() -> str:

@@ -1,0 +1,123 @@
+"""What the server asks of the agent: an operation each.
+
+All of them may be repeated.  They answer (JSON, bytes), None for an empty answer, or LATER.
+"""
+
+from __future__ import annotations
+
+import time
+
+from . import files, folders, workspace
+from .programs import CallError
+
+LATER = object()  # answered when what it began is done
+
+
+class Calls:
+    """``sealed``: the server's record of this session, returned to whoever attaches."""
+
+    def __init__(self, link, programs, files_of, companions):
+        self.sealed = None
+        self._link = link
+        self._programs = programs
+        self._workspace = files_of
+        self._companions = companions
+
+    def take(self, body, raw):
+        reply, data = {}, b""
+        try:
+            answer = getattr(self, "_op_" + str(body.get("op")))(body, raw)
+            if answer is LATER:
+                return
+            if answer is not None:
+                reply, data = answer
+        except (CallError, files.FilesError) as error:
+            reply = {"error": {"code": error.code, "message": str(error)}}
+        except OSError as error:
+            reply = {"error": {"code": "start_failed", "message": str(error)}}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # A call that we do not understand must not end PID 1, and the session with it.
+            reply = {"error": {"code": "internal", "message": f"{body.get('op')}: {error!r}"}}
+        if body.get("id") is not None:
+            self._link.reply(body["id"], reply, data)
+
+    # --- the session -------------------------------------------------------------------------------
+
+    def _op_seal(self, body, raw):
+        self.sealed = body["record"]
+
+    def _op_prepare(self, body, raw):
+        """Before the user comes.  Answered when both are ready, or have not become so in their time."""
+        self._companions.prepare(body["id"], body.get("service"), body.get("preload"), time.monotonic())
+        return LATER
+
+    # --- programs ----------------------------------------------------------------------------------
+
+    def _op_run(self, body, raw):
+        number = body["channel"]
+        if number in self._programs.channels:
+            return {"state": self._programs.channels[number].state(), "existed": True}, b""
+        self._programs.check(number)
+        forgotten = self._programs.make_room(self._workspace.forget)
+        self._workspace.before()
+        self._workspace.put(body.get("files", ()), raw)
+        source = workspace.standard_input(body["spec"])
+        channel = self._programs.begin(body, source, self._companions.preload)
+        self._workspace.began(number)
+        return {"state": channel.state(), "existed": False, "forgotten": forgotten}, b""
+
+    def _op_resize(self, body, raw):
+        self._programs.of(body).resize(body["cols"], body["rows"])
+
+    def _op_repaint(self, body, raw):
+        self._programs.of(body).repaint()
+
+    def _op_signal(self, body, raw):
+        # At most once: the server sends it once, and does not repeat it after a break.
+        return {"delivered": self._programs.of(body).signal(body["name"])}, b""
+
+    def _op_eof(self, body, raw):
+        self._programs.of(body).accept_eof(body["offset"])
+
+    def _op_kill(self, body, raw):
+        self._programs.of(body).stop(body["intent"])
+
+    def _op_fetch(self, body, raw):
+        """Output from the journal that the server holds no more; ``from`` is where it begins."""
+        channel = self._programs.of(body)
+        begin = max(body["offset"], channel.journal.lo)
+        reply = {"from": begin, "lo": channel.journal.lo}
+        if begin > body["offset"] and channel.tty:
+            reply["restore"] = channel.modes.restore()
+        stream, data = channel.journal.read(min(begin, channel.journal.hi), body["most"])
+        reply["stream"] = stream
+        return reply, data
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def _op_files(self, body, raw):
+        self._workspace.put(body["files"], raw)
+
+    def _op_read(self, body, raw):
+        data, status = files.read(body["path"], body["offset"], body["most"])
+        return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}, data
+
+    def _op_list(self, body, raw):
+        entries, cursor = folders.listing(body.get("after"), body["most"])
+        return {"files": entries, "next": cursor}, b""
+
+    def _op_put(self, body, raw):
+        return {"size": self._workspace.put_piece(body, raw)}, b""
+
+    def _op_drop(self, body, raw):
+        self._workspace.drop(body["upload"])
+
+    def _op_rename(self, body, raw):
+        self._workspace.rename(body["path"], body["to"])
+
+    def _op_remove(self, body, raw):
+        count, more = folders.remove(body["path"], body["most"])
+        return {"removed": count, "more": more}, b""
+
+    def _op_folder(self, body, raw):
+        files.make_folder(body["path"])

@@ -1,0 +1,150 @@
+"""The agent's end of the stream to the server: which server is in force, what it says, what is told to it.
+
+The agent obeys the highest generation that ever attached.  There is no end of file to rely on (the stream's
+other end is held open by the engine): a server that is silent for long counts as gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+
+from . import flow, frames
+
+IN, OUT = 0, 1
+READ_SIZE = 65536
+DEAF_SECONDS = 1.0
+
+
+class Link:
+    """``hello()`` is what a server that attaches is told first; ``detached`` is called when it is gone.
+    ``out`` holds what standard output has not taken: the frames of one turn, never more."""
+
+    def __init__(self, hello, detached):
+        self.generation = 0
+        self.attached = False
+        self.out = bytearray()
+        self._hello = hello
+        self._hello_due = False
+        self._detached = detached
+        self._seed = 0
+        self._decoder = frames.Decoder()
+        self._assembler = frames.Assembler()
+        self._replies = []
+        self._heard = time.monotonic()
+        self._beat_due = False
+        self._deaf_until = None  # an end of file is for ever ready to be read: look again later
+
+    # --- from the server ---------------------------------------------------------------------------
+
+    def read(self):
+        """The frames that have come, of whichever server."""
+        try:
+            data = os.read(IN, READ_SIZE)
+        except BlockingIOError:
+            return []
+        if not data:
+            # Only the engine's own end brings this; the server's death does not (StdinOnce is false).
+            self.detach()
+            self._deaf_until = time.monotonic() + DEAF_SECONDS
+            return []
+        return self._decoder.feed(data)
+
+    def hears(self, now):
+        """Whether there may be something to read."""
+        if self._deaf_until is not None and now >= self._deaf_until:
+            self._deaf_until = None
+        return self._deaf_until is None
+
+    def accepts(self, frame):
+        """Whether it is of the server in force, not of one that was replaced, or that we gave up."""
+        if frame.generation != self.generation or not self.attached:
+            return False
+        self._heard = time.monotonic()
+        if frame.kind == frames.BEAT:
+            self._beat_due = True
+        return True
+
+    def message(self, frame):
+        """(body, raw) when a call is complete, else None."""
+        try:
+            return self._assembler.add(frame)
+        except ValueError:
+            return None
+
+    def attach(self, frame):
+        """Its greeting, or None: the generation is not above the one in force."""
+        greeting = json.loads(frame.payload)
+        if frame.generation <= self.generation:
+            # The clock of a restarted server may have gone back: say which generation to exceed.
+            self.out += frames.encode(
+                frames.REFUSED, frame.generation, offset=self.generation, seed=greeting["seed"]
+            )
+            return None
+        self.generation = frame.generation
+        self._seed = greeting["seed"]
+        self._assembler.reset()
+        self.out.clear()
+        self._replies.clear()
+        self.attached = self._hello_due = True
+        self._heard = time.monotonic()
+        return greeting
+
+    def detach(self):
+        self.attached = False
+        self.out.clear()
+        self._replies.clear()
+        self._detached()
+
+    def tick(self, now):
+        """Moments at which to look again."""
+        if self.attached and now - self._heard > flow.SILENCE_SECONDS:
+            self.detach()
+        moments = [self._heard + flow.SILENCE_SECONDS + 0.05] if self.attached else []
+        return moments if self._deaf_until is None else [*moments, self._deaf_until]
+
+    # --- to the server -----------------------------------------------------------------------------
+
+    def say(self, kind, payload=b"", **fields):
+        self.out += frames.encode(kind, self.generation, payload, seed=self._seed, **fields)
+
+    def say_json(self, kind, value, **fields):
+        self.say(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
+
+    def reply(self, number, reply, data=b""):
+        self._replies.append(
+            frames.encode_message(
+                frames.REPLY, self.generation, {**reply, "id": number}, data, seed=self._seed
+            )
+        )
+
+    def write(self, fill):
+        """Fill and write until nothing is left or standard output takes no more."""
+        while self.attached or self.out:
+            if not self.out:
+                self._fill()
+                fill()
+                if not self.out:
+                    return
+            try:
+                count = os.write(OUT, self.out)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.EPIPE:
+                    raise
+                self.detach()
+                return
+            del self.out[:count]
+
+    def _fill(self):
+        if self._hello_due:
+            self._hello_due = False
+            self.say_json(frames.HELLO, self._hello())
+        while self._replies:
+            self.out += self._replies.pop(0)
+        if self._beat_due:
+            self._beat_due = False
+            self.say(frames.BEAT)

@@ -1,0 +1,165 @@
+"""The channels of a session: the live ones, those that ended, and those of which only the number is known."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import flow, frames, tree
+from .channel import EXITED, Channel
+
+FLOOD_SECONDS = 0.001
+READS = 16  # a terminal gives at most 4 KiB at a time
+MAX_ENDED = 32  # ended channels that are kept, however little they hold
+
+
+class CallError(Exception):
+    """``code`` is a wire code."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Programs:
+    def __init__(self):
+        self.channels = {}
+        self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
+        self._turn = 0
+        self._flooded = 0.0
+
+    def live(self):
+        return [channel for channel in self.channels.values() if channel.end is None]
+
+    def runs(self, ended=None):
+        """Numbers of the programs (no shells) that run, in the order of their start; ``ended`` counts."""
+        return [
+            number for number, channel in self.channels.items()
+            if channel.spec.get("kind") == "run" and (channel.phase != EXITED or number == ended)
+        ]  # fmt: skip
+
+    def of(self, body):
+        channel = self.channels.get(body["channel"])
+        if channel is None:
+            raise CallError("no_channel", f"there is no channel {body['channel']}")
+        return channel
+
+    def owner(self, descriptor):
+        for channel in self.channels.values():
+            if descriptor in (channel.out, channel.err, channel.inp, channel.report):
+                return channel
+        return None
+
+    # --- begin and end -----------------------------------------------------------------------------
+
+    def check(self, number):
+        """Raises CallError where no channel of this number can begin now."""
+        if number in self._forgotten:
+            raise CallError("channel_used", f"channel {number} was used and is gone; take another number")
+        if len(self.live()) >= flow.MAX_CHANNELS:
+            raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
+
+    def begin(self, body, source, preload):
+        number = body["channel"]
+        channel = Channel(number, body["spec"], time.monotonic(), source, preload)
+        channel.controlled = bool(body.get("controlled"))
+        channel.credit = flow.WINDOW
+        self.channels[number] = channel
+        return channel
+
+    def make_room(self, forget):
+        """Ended channels hold a bounded amount; what the client has in full goes first.  The numbers of
+        those that went; ``forget`` is called with each."""
+        ended = [channel for channel in self.channels.values() if channel.end is not None]
+        held = sum(channel.journal.hi - channel.journal.lo for channel in ended)
+        forgotten = []
+        for channel in list(ended):  # in the order in which they began
+            if held <= flow.EXITED_JOURNALS - flow.JOURNAL and len(ended) < MAX_ENDED:
+                return forgotten
+            if channel.exit_acked and channel.released >= channel.end:
+                held -= channel.journal.hi - channel.journal.lo
+                ended.remove(channel)
+                forgotten.append(channel.number)
+                self._forgotten.add(channel.number)
+                del self.channels[channel.number]
+                forget(channel.number)
+        if held > flow.EXITED_JOURNALS - flow.JOURNAL or len(ended) >= MAX_ENDED:
+            raise CallError("channels_busy", "ended channels wait for their output to be read; read it first")
+        return forgotten
+
+    def reaped(self, pid, companions):
+        """``companions``: pids of our children that are nobody's program."""
+        for channel in self.channels.values():
+            if channel.supervisor == pid:
+                channel.supervisor_died()
+                if channel.evidence.get("supervisor_lost"):
+                    others = [other.supervisor for other in self.live() if other.supervisor]
+                    tree.kill(os.getpid(), spare=[*others, *companions])
+
+    # --- output ------------------------------------------------------------------------------------
+
+    def read_output(self, channel, descriptor):
+        """The first output goes out at once.  What follows within a moment is a flood, where many small
+        frames cost the engine more than they tell: a pause as short lets it come together."""
+        if time.monotonic() - self._flooded < FLOOD_SECONDS:
+            time.sleep(FLOOD_SECONDS)
+        for _ in range(READS):
+            if not channel.read_output(descriptor):
+                break
+
+    def fill(self, link):
+        numbers = sorted(self.channels)
+        now = time.monotonic()
+        # Round robin between channels: one that floods does not starve another's echo.
+        for step in range(len(numbers)):
+            channel = self.channels[numbers[(self._turn + step) % len(numbers)]]
+            piece = channel.next_output()
+            if channel.changed:
+                channel.changed = False
+                link.say_json(frames.STATE, channel.state())
+            if piece:
+                stream, offset, data = piece
+                link.say(frames.OUTPUT, data, channel=channel.number, stream=stream, offset=offset)
+                self._flooded = now
+            # An acknowledgement of input goes with the echo, where one comes at once.
+            if channel.in_ack_due is not None and (piece or now >= channel.in_ack_due):
+                channel.in_ack_due = None
+                link.say(frames.IN_ACK, channel=channel.number, offset=channel.in_acked)
+        self._turn += 1
+
+    def tick(self, now, *, attached):
+        """Moments at which to look again."""
+        moments = [when for channel in self.live() if (when := channel.tick(now)) is not None]
+        if attached:
+            moments += [one.in_ack_due for one in self.channels.values() if one.in_ack_due is not None]
+        return moments
+
+    # --- the server --------------------------------------------------------------------------------
+
+    def take_input(self, channel, frame):
+        self._flooded = 0.0  # what comes now is an answer
+        channel.accept_input(frame.offset, frame.payload)
+
+    @staticmethod
+    def take_flow(channel, frame):
+        credit, flags = frames.FLOW_BODY.unpack(frame.payload)
+        channel.credit = credit
+        channel.lead_told = False
+        channel.controlled = bool(flags & frames.CONTROLLED)
+        channel.exit_acked = bool(flags & frames.EXIT_ACKED)
+        channel.released = max(channel.released, min(frame.offset, channel.journal.hi))
+
+    def attached(self, have):
+        """The server says anew who is there, goes on from what it has, and fetches what is older."""
+        for channel in self.channels.values():
+            offset = have.get(str(channel.number), channel.journal.hi)
+            channel.sent = max(channel.journal.lo, min(offset, channel.journal.hi))
+            channel.controlled = False
+            channel.credit = 0
+            channel.lead_told = True  # by the HELLO that follows
+            channel.changed = False
+            channel.in_ack_due = None
+
+    def detached(self):
+        for channel in self.channels.values():
+            channel.controlled = False
