@@ -143,3 +143,18 @@ class TestPostgresql:
             [container] = docker("ps", "-q", "--filter", label).split()
             used = int(docker("exec", container, "du", "-sm", "/workspace").split()[0])
             assert used < 128, f"{used} MB of the workspace"
+
+
+class TestMariadb:
+    PROMPT = "MariaDB [coder]> "
+
+    async def test_an_error_ends_the_file_and_leads_to_a_prompt(self, everything: Server) -> None:
+        async with session(everything, "mariadb") as client:
+            one = await terminal(client, 1, TABLE + "SELECT * FROM nowhere;\nSELECT 'never';\n")
+            await client.until(1, self.PROMPT)
+            assert "at line 3 in file: 'main.sql': Table 'coder.nowhere' doesn't exist" in one.text
+            assert "never" not in one.text
+            await typed(client, 1, "SELECT count(*) + 40 FROM fruit;\r")
+            await client.until(1, "|            42 |")
+            await typed(client, 1, "\\q\r")
+            assert (await client.ended(1)).exit.code == 0

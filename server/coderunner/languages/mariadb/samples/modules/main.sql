@@ -1,0 +1,3 @@
+source shapes/circle.sql
+
+SELECT round(circle_area(2), 3) AS area;
