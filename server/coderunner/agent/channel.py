@@ -346,9 +346,8 @@ class Channel:
                 self.signal(name)
             self._phase_began = self._cpu_check = now
             if message["phase"] == "run":
-                self.phase, self.phase_offset = RUNNING, self.journal.hi
-                if self.run_offset is None:
-                    self.run_offset = self.journal.hi
+                # Not where the journal ends now: its first output may have been read before this report.
+                self.phase, self.phase_offset = RUNNING, self.run_offset
             self.changed = True
         else:
             self.main_pid = None
@@ -410,6 +409,7 @@ class Channel:
         else:
             self.evidence["compile"] = record
             self._phase_began = time.monotonic()
+            self.run_offset = self.journal.hi
             os.write(self.go, b"g")
 
     def _finish(self):
