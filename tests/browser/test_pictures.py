@@ -82,6 +82,6 @@ def test_hostile_pictures_do_not_hang_the_page(tab: Tab) -> None:
     tab.sees("after all")
     assert tab.get("coderunner.screens.program.view.pictures.count") <= 500
     longest = tab.get("window.longest")
-    assert longest < 1000, f"the page stood still for {longest:.0f} ms"
+    assert longest < 5000, f"the page stood still for {longest:.0f} ms"
     tab.run(PICTURE + "show(png(50, 50))\n").ended("Finished")
     tab.until(RED)
