@@ -66,14 +66,14 @@ class Place:
         self.folder = folder
         self.number = 0
 
-    def prepare(self, how: str, start_ms: int = 10_000) -> dict:
+    def prepare(self, how: str, start_ms: int = 10_000, **more: object) -> dict:
         declared = {
             "command": ["/usr/bin/python3", "-c", HOST, how],
             "env": {"TMPDIR": str(self.folder), "FIXED": "1"},
             "folder": str(self.folder), "start_ms": start_ms, "run": RUN, "entries": ["*.demo"],
             "fixed": ["FIX*"],
         }  # fmt: skip
-        return self.server.call("prepare", preload=declared)
+        return self.server.call("prepare", preload=declared, **more)
 
     def run(self, mode: str = "pipe", **changes: object) -> str:
         """Its output, with an exit code that shows how it was started."""
@@ -165,3 +165,8 @@ def test_a_program_that_takes_down_its_supervisor_leaves_the_host_alone(place):
     assert place.server.ended(900)["evidence"]["supervisor_lost"]
     assert place.run() == FORKED
     assert len(place.hosts()) == 1
+
+
+def test_who_has_a_user_waiting_does_not_wait_for_it(place):
+    assert place.prepare("never", 60_000, patient=False) == {"id": 1, "preload": None}
+    assert place.run() == "plain w"

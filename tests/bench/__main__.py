@@ -165,6 +165,7 @@ class Bench:
                 "run of one line of Python to its first byte, tty", lambda: self.first_byte("tty"), target=20
             ),
             Row("the same, pipe", lambda: self.first_byte("pipe"), target=20),
+            Row("the same, executed", lambda: self.first(self.client, HELLO, "pipe", EXECUTED)),
             Row("the same, docker exec", lambda: self.command("docker", "exec", self.container, *code)),
             Row("the same, docker run", lambda: self.command("docker", "run", "--rm", self.image, *code)),
             Row("the interpreter alone, on the host", lambda: self.command("/usr/bin/python3", *code[1:])),

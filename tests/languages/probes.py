@@ -20,9 +20,10 @@ class Probe:
     send: tuple[tuple[str, str], ...] = ()
     modes: tuple[str, ...] = ("pipe", "tty")
     source: dict[str, bytes] = field(default_factory=dict)
+    begin: str = ""
 
     def entry(self) -> str:
-        return next(iter({**self.files, **dict.fromkeys(self.source, "")}))
+        return self.begin or next(iter({**self.files, **dict.fromkeys(self.source, "")}))
 
     def all_files(self) -> tuple[File, ...]:
         texts = {path: text.encode() for path, text in self.files.items()}
@@ -215,16 +216,17 @@ time.sleep(.2)
 """
 
 _INTERRUPT = """
-import time
-print("ready", flush=True)
-try:
-    time.sleep(100)
-except KeyboardInterrupt:
-    print("once", flush=True)
+import threading, time
 class Thing:
     def __del__(self): print("gone")
 thing = Thing()
-time.sleep(100)
+def asleep(word):
+    threading.Timer(.3, print, (word,), {"flush": True}).start()
+    time.sleep(100)
+try:
+    asleep("ready")
+except KeyboardInterrupt:
+    asleep("once")
 """
 
 _ASYNC = """
@@ -305,6 +307,8 @@ PROBES = (
     Probe("wrong letters", {}, source={"main.py": b"print('\xff')"}),
     Probe("in a folder", {"src/app/main.py": "import sys\nprint(sys.path[0], sys.argv, __file__)\nimport near\n1/0", "src/app/near.py": "print(__name__)"}),
     Probe("a name with spaces", {"my program.py": "import sys\nprint(sys.argv, __file__)\n1/0"}),
+    Probe("a name like an option", {"-B.py": "import sys\nprint(sys.argv, sys.flags)"}),
+    Probe("a folder of its name", {"main.py/__main__.py": "import sys\nprint(sys.argv, sys.path[0], __package__)"}, begin="main.py"),
     Probe("another random", {"main.py": "import random\nprint(random.mine, random.__file__)", "random.py": "mine = 1"}),
     Probe("another package", {"main.py": "import numpy, json.tool\nprint(numpy.mine)", "numpy/__init__.py": "mine = 1"}),
     Probe("hidden behind a path", {"main.py": "import sys\nsys.path.insert(0, 'lib')\nimport collections.abc, struct\nprint(struct.mine)", "lib/struct.py": "mine = 1"}),

@@ -74,7 +74,7 @@ class Agent:
     def __init__(self) -> None:
         self.hello: Any = {"version": agent.VERSION, "sealed": None, "channels": []}
         self.behind: list[tuple[int, bytes, dict[str, int]]] = []
-        self.answers: dict[str, Any] = {"seal": {}, "files": {}}
+        self.answers: dict[str, Any] = {"prepare": {}, "seal": {}, "files": {}}
         self.calls: list[dict[str, Any]] = []
         self.inputs: list[tuple[int, int, bytes]] = []
         self.flows: list[tuple[int, int, int]] = []

@@ -48,7 +48,10 @@ class Calls:
 
     def _op_prepare(self, body, raw):
         """Before the user comes.  Answered when both are ready, or have not become so in their time."""
-        self._companions.prepare(body["id"], body.get("service"), body.get("preload"), time.monotonic())
+        self._companions.prepare(
+            body["id"], body.get("service"), body.get("preload"), time.monotonic(),
+            patient=body.get("patient", True),
+        )  # fmt: skip
         return LATER
 
     # --- programs ----------------------------------------------------------------------------------

@@ -13,18 +13,21 @@ class Companions:
         self.preload = None
         self._service = None
         self._reply = reply
-        self._waiting = []  # ids of calls
+        self._waiting = []  # (id of a call, whether it waits for the preload, too)
 
     def _all(self):
         return [one for one in (self._service, self.preload) if one is not None]
 
-    def prepare(self, number, service, preload, now):
-        """Begin what has not begun; each is started once, however often this is asked."""
+    def prepare(self, number, service, preload, now, *, patient=True):
+        """Begin what has not begun; each is started once, however often this is asked.
+
+        Who is not ``patient`` has a user waiting: programs start plainly until the preload is there.
+        """
         if service and self._service is None:
             self._service = Service(service, now)
         if preload and self.preload is None:
             self.preload = Preload(preload, now)
-        self._waiting.append(number)
+        self._waiting.append((number, patient))
 
     def forget_calls(self):
         """Their server is gone."""
@@ -39,8 +42,7 @@ class Companions:
         """Start, look, and settle what waits; moments at which to do it again."""
         moments = [one.tick(now) for one in self._all()]
         moments += [one.log_due for one in self._all() if one.out >= 0 and one.log_due > now]
-        if self._waiting and all(one.ready or one.problem(now) for one in self._all()):
-            self._answer(now)
+        if self._answer(now):
             moments.append(now)  # written before the loop sleeps
         for channel in channels:
             if channel.answer_due is None:
@@ -54,14 +56,23 @@ class Companions:
         return [when for when in moments if when is not None]
 
     def _answer(self, now):
-        """A service is needed; without its preload a language is only slower, which is told."""
-        answer = {"preload": self.preload.problem(now) if self.preload is not None else None}
-        problem = self._service.problem(now) if self._service is not None else None
-        if problem:
-            answer = {"error": {"code": "start_failed", "message": problem}}
-        for number in self._waiting:
-            self._reply(number, answer)
-        self._waiting.clear()
+        """Who has waited long enough; whether anybody has.
+
+        A service is needed; without its preload a language is only slower, which is told.
+        """
+        done = []
+        for number, patient in self._waiting:
+            awaited = self._all() if patient else [self._service] if self._service is not None else []
+            if all(one.ready or one.problem(now) for one in awaited):
+                done.append((number, patient))
+        for number, patient in done:
+            self._waiting.remove((number, patient))
+            problem = self._service.problem(now) if self._service is not None else None
+            if problem:
+                self._reply(number, {"error": {"code": "start_failed", "message": problem}})
+            else:
+                self._reply(number, {"preload": self.preload.problem(now) if self.preload else None})
+        return bool(done)
 
     def descriptors(self, now):
         """{descriptor to be read: its owner, whose next one may have the same number}"""

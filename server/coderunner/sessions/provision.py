@@ -89,7 +89,7 @@ class Provisioner:
         """Raises EngineError, AgentLost, StartFailed, LanguageNotReady, LanguageFailed."""
         try:
             container = await self._pool.submit(
-                lambda: self._create_named(language),
+                lambda: self._create_named(language, patient=priority != workers.USER),
                 priority=priority,
                 name=f"provision {language}",
                 timeout=self.identity.create_seconds + preparation_seconds(self.catalog.language(language)),
@@ -124,14 +124,14 @@ class Provisioner:
             runtime=declared.runtime or self.identity.runtime,
         )
 
-    async def _create_named(self, language: str) -> Container:
+    async def _create_named(self, language: str, *, patient: bool) -> Container:
         """Another server's container, or a leftover, may have the name by chance."""
         for _ in range(NAMES - 1):
             with contextlib.suppress(NameConflict):
-                return await self._create(language)
-        return await self._create(language)
+                return await self._create(language, patient=patient)
+        return await self._create(language, patient=patient)
 
-    async def _create(self, language: str) -> Container:
+    async def _create(self, language: str, *, patient: bool) -> Container:
         session = f"{self.identity.instance}-{secrets.token_hex(8)}"
         uid = self.uids.take(session)
         container_id = None
@@ -148,7 +148,7 @@ class Provisioner:
             self.known.add(container_id)
             container = Container(self.engine, container_id, session=session, language=language, uid=uid)
             await container.connect(start=True)
-            await _prepare(container, self.catalog.language(language))
+            await _prepare(container, self.catalog.language(language), patient=patient)
             return container
         except BaseException:
             if container_id is None:
@@ -189,13 +189,15 @@ def preparation_seconds(language: Language) -> float:
     return max((one.start_ms / 1000 for one in (language.service, language.preload) if one), default=0.0)
 
 
-async def _prepare(container: Container, language: Language) -> None:
-    """What its user is not to wait for.  Raises StartFailed, AgentLost."""
+async def _prepare(container: Container, language: Language, *, patient: bool) -> None:
+    """What its user is not to wait for.  Where one waits already (not ``patient``), programs start plainly
+    until the preload is ready.  Raises StartFailed, AgentLost.
+    """
     preparation = prepare_spec(language)
     if preparation is None:
         return
     seconds = CALL_SECONDS + preparation_seconds(language)
-    reply, _ = await container.link.call("prepare", seconds=seconds, **preparation)
+    reply, _ = await container.link.call("prepare", seconds=seconds, patient=patient, **preparation)
     if reply.get("preload"):
         why = str(reply["preload"])[:1000]
         log.warning("programs start plainly", extra=fields(session=container.session, why=why))
