@@ -156,8 +156,11 @@ Exception in thread "main" java.lang.IllegalStateException: bad
      ["main.ts:1:7 error TS2322: Type 'string' is not assignable."]),
     ("ocaml", 'File "./main.ml", line 1, characters 14-17:\n1 | x\nError: This expression\n',
      ["main.ml:1:0 error This expression"]),
-    ("elixir", "** (RuntimeError) bad\n    main.exs:2: M.f/0\n** (CompileError) main.exs:3: undefined\n",
-     ["main.exs:2:0 error RuntimeError: bad", "main.exs:3:0 error CompileError: undefined"]),
+    ("elixir", """** (RuntimeError) bad
+    (elixir 1.14.0) lib/enum.ex:1065: Enum.fetch!/2
+    main.exs:2: M.f/0
+** (CompileError) main.exs:3: undefined
+""", ["main.exs:2:0 error RuntimeError: bad", "main.exs:3:0 error CompileError: undefined"]),
     ("raku", "bad\n  in sub f at main.raku line 1\n", ["main.raku:1:0 error bad"]),
 ]  # fmt: skip
 

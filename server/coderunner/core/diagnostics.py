@@ -157,7 +157,7 @@ def workspace_path(path: str) -> str | None:
     path = path.removeprefix("file://").removeprefix(WORKSPACE)
     while path.startswith("./"):
         path = path[2:]
-    if path.startswith(("<", *_OURS)):
+    if path.startswith(("<", "(", *_OURS)):  # no file: a text, or a library's
         return None
     try:
         return check_path(path)

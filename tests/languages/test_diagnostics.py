@@ -1,0 +1,53 @@
+"""What the tools of each language really print becomes problems with a place: their own samples that fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from coderunner import declarations
+from coderunner.core import messages as m
+from coderunner.core.languages import Language, Sample
+from tests.harness import Server, session
+
+DECLARED = declarations.load()
+SECONDS = 900  # an image that scripts/test.sh did not build before is built now
+# Their tools say no place for what this sample does.
+WITHOUT_A_PLACE = {
+    ("bash", "error"), ("c", "error"), ("cpp", "error"), ("erlang", "error"), ("haskell", "error"),
+    ("ocaml", "error"), ("octave", "error"), ("racket", "error"),
+}  # fmt: skip
+PROMPTING = {"sqlite", "postgresql"}  # on a terminal they go on with a prompt, and end well
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS)]
+
+
+def failing(language: Language) -> list[Sample]:
+    return [sample for sample in language.samples if sample.name in ("error", "compile-error")]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, one in DECLARED.languages.items() if one.diagnostics and failing(one)]
+)
+async def test_a_sample_that_fails_says_where(everything: Server, name: str) -> None:
+    language = DECLARED.languages[name]
+    contents = DECLARED.samples(language)
+    async with session(everything, name) as client:
+        number = 0
+        for sample in failing(language):
+            for mode in ("pipe",) if name in PROMPTING else ("pipe", "tty"):
+                number += 1
+                files = tuple(m.File(path, data) for path, data in contents[sample.name].items())
+                await client.send(m.Run(number, mode, files, sample.entry, sample.args))
+                said = (await client.ended(number, 120)).text
+                found = [
+                    one.items
+                    for one in client.messages
+                    if isinstance(one, m.Diagnostics) and one.channel == number
+                ]
+                if (name, sample.name) in WITHOUT_A_PLACE:
+                    assert not found, said
+                    continue
+                assert found, said
+                lines = {file.path: file.content.count(b"\n") + 1 for file in files}
+                assert all(1 <= item.line <= lines.get(item.path, 0) for item in found[-1]), found
+                assert any(item.severity == "error" for item in found[-1]), found
