@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 DEMAND_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 LOOK_SECONDS = 10.0
+PAUSE_SECONDS = 1.0  # who has just come runs a program first: a start takes half a second of a CPU
 MEMORY_SHORT = 0.10  # below this share of available memory nothing is made ahead
 
 
@@ -43,6 +44,11 @@ class _Shelf:
         while self.taken and self.taken[0] < now - DEMAND_SECONDS:
             self.taken.popleft()
         return max(self.floor, min(self.ceiling, self.floor + len(self.taken)))
+
+    def pause(self, now: float) -> float:
+        """Seconds until it is to be refilled: at once where more than one came in the last moment."""
+        latest = [moment for moment in self.taken if moment > now - PAUSE_SECONDS]
+        return latest[0] + PAUSE_SECONDS - now if len(latest) == 1 else 0.0
 
 
 class WarmPool:
@@ -121,28 +127,35 @@ class WarmPool:
     async def _keep(self) -> None:
         while True:
             self._wake.clear()
+            again = LOOK_SECONDS
             try:
-                self._adjust()
+                again = self._adjust()
             except Exception:
                 log.exception("adjusting the warm pool")
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(again):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    def _adjust(self) -> None:
+    def _adjust(self) -> float:
+        """Seconds until a shelf that is short is due."""
+        again = LOOK_SECONDS
         now = asyncio.get_running_loop().time()
         targets = self._targets(now)
         for language, target in targets.items():
             self._retire(self._shelf(language), target, now)
         for language, target in targets.items():
             shelf = self._shelf(language)
-            if now < shelf.retry_at:
+            short = target - len(shelf.ready) - shelf.starting
+            wait = max(shelf.retry_at - now, shelf.pause(now))
+            if short > 0 and wait > 0:
+                again = min(again, wait + 0.001)
                 continue
-            for _ in range(target - len(shelf.ready) - shelf.starting):
+            for _ in range(short):
                 shelf.starting += 1
                 self._task(self._makers, self._make(language, shelf))
+        return again
 
     def _targets(self, now: float) -> dict[str, int]:
         """Where there is less room than languages, those that are asked for come first."""
