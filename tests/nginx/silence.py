@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from tests.nginx.front import Front
 
 SECONDS = 90.0
+SETTLED_SECONDS = 2.0  # without a word: what the last line brought has come
 ECHO = "while True: print('heard', input())"
 
 
@@ -57,15 +59,20 @@ class Silence:
             await client.run(1, ECHO, mode="tty")
             await client.input(1, b"one\n")
             channel = await client.until(1, "heard one")
+            said = (0, 0)
+            while said != (said := (len(client.messages), channel.hi)):  # acknowledgements, and the like
+                await self._nothing(SETTLED_SECONDS)
             self.begun.set_result(None)
-            messages, output, since = len(client.messages), channel.hi, self._loop.time()
-            try:
-                async with asyncio.timeout(SECONDS):
-                    await self._stop.wait()
-            except TimeoutError:
-                pass
+            messages, output, since = *said, self._loop.time()
+            await self._nothing(SECONDS)
             seconds = self._loop.time() - since
             meanwhile = len(client.messages) - messages + channel.hi - output
             await client.input(1, b"two\n")
             await client.until(1, "heard two")
             return Heard(seconds, meanwhile, "heard two" in channel.text)
+
+    async def _nothing(self, seconds: float) -> None:
+        assert self._stop is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
