@@ -74,12 +74,6 @@ export class Remote {
     return this.#ask('GET', `archive?format=${format}`, { within: ARCHIVE_WITHIN_MS });
   }
 
-  /** Unpacks a zip or tar. @returns {Promise<{written: string[], left_out: object[]}>} */
-  async unpack(body, into = '') {
-    const answer = await this.#ask('PUT', `archive${into && `?into=${encodeURIComponent(into)}`}`, { body, within: ARCHIVE_WITHIN_MS });
-    return answer.json();
-  }
-
   #ask(method, path, options = {}) {
     const mine = this.#last.then(() => this.#request(method, path, options));
     this.#last = mine.catch(() => {});
