@@ -41,6 +41,7 @@ HELLO = "print('hello')"
 ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.write(1, os.read(0, 1000))\n"
 FLOOD = "import sys\nblock = (b'x' * 99 + b'\\n') * 1000\nfor _ in range(200): sys.stdout.buffer.write(block)"
 FLOOD_BYTES = 20_000_000
+DOCKER_RUN = "the same, docker run"
 LANGUAGES = ("python", "python-science")
 IMPORTS = "import pandas, matplotlib.pyplot\nprint('hello')"
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.title('A title')\nplt.show()"
@@ -167,7 +168,7 @@ class Bench:
             Row("the same, pipe", lambda: self.first_byte("pipe"), target=20),
             Row("the same, executed", lambda: self.first(self.client, HELLO, "pipe", EXECUTED)),
             Row("the same, docker exec", lambda: self.command("docker", "exec", self.container, *code)),
-            Row("the same, docker run", lambda: self.command("docker", "run", "--rm", self.image, *code)),
+            Row(DOCKER_RUN, lambda: self.command("docker", "run", "--rm", self.image, *code)),
             Row("the interpreter alone, on the host", lambda: self.command("/usr/bin/python3", *code[1:])),
             Row("a keystroke's echo", lambda: self.typed(self.typists[0]), target=1),
             Row("the same, docker exec -it", lambda: self.typed(self.typists[1])),
@@ -267,7 +268,7 @@ def main() -> None:
             waiting = {language: memory(server, language) for language in LANGUAGES}
             rows = asyncio.run(measure(server, arguments.rounds))
             blinks = [asyncio.run(blink(server, Path(folder))) for _ in range(min(5, arguments.rounds))]
-    reference = statistics.median(rows[4].values)
+    reference = statistics.median(next(row for row in rows if row.title == DOCKER_RUN).values)
     version = docker("version", "-f", "{{.Server.Version}}").strip()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
     print(f"\n{machine}, Docker Engine {version}, load {os.getloadavg()[0]:.1f},")

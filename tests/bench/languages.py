@@ -25,6 +25,7 @@ from pathlib import Path
 
 from coderunner import declarations
 from coderunner.core import messages as m
+from coderunner.sessions.warm import PAUSE_SECONDS
 from tests.harness import Client, Server, docker, eventually, running_server, session
 
 SAID = "Hello, world!"
@@ -99,14 +100,30 @@ async def one_waiting(server: Server, language: str) -> None:
     raise AssertionError(f"no container of {language} waits")
 
 
+async def quiet(server: Server) -> None:
+    """Until nothing is made ahead or thrown away: what others left to be done disturbs no figure."""
+
+    def idle() -> bool:
+        stats = server.stats()
+        pool = stats["workerPool"]
+        shelves = stats["warmPool"]["languages"].values()
+        full = all(one["ready"] >= one["target"] and not one["starting"] for one in shelves)
+        return full and not pool["activeWorkers"] and not pool["queuedTasks"]
+
+    await eventually(idle, SECONDS, "a quiet server")
+
+
 async def measure(server: Server, row: Row, text: str, path: str, number: int) -> None:
     await one_waiting(server, row.language)
+    await quiet(server)
     with contextlib.suppress(subprocess.CalledProcessError):  # it has just gone: another round will see one
         row.waiting = row.waiting or memory(server, row.language)
     sources = [f"{text}\n{row.comment} {number}.{turn}\n" for turn in range(2)]
     async with session(server, row.language) as client:
         assert client.opened.warm
         first = await run(client, RUN, path, sources[0])
+        await asyncio.sleep(PAUSE_SECONDS)  # then the shelf is filled again
+        await quiet(server)
         again = await run(client, AGAIN, path, sources[1])
         plain = await by_hand(client, f"echo '{row.comment} plain' >> {path}; {row.plain}")
     if number:  # the first is a warm-up

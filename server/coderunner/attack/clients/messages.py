@@ -125,8 +125,8 @@ async def _language(stage: Stage) -> str:
 
 @GROUP.case(
     "wish-for-the-host",
-    "what is not offered: networks of groups, recording",
-    "unsupported unsupported bad_message",
+    "what is no group, what is not offered (recording), the host's network",
+    "bad_message unsupported bad_message",
 )
 async def _wish(stage: Stage) -> str:
     async with stage.connect() as peer:
