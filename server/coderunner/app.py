@@ -20,7 +20,7 @@ from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.engine.states import ContainerSummary
-from coderunner.errors import CodeRunnerError, ConfigError, EngineError, EngineUnavailable
+from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable
 from coderunner.instance import instance
 from coderunner.logs import fields
 from coderunner.prepare import Preparation
@@ -102,7 +102,7 @@ class _Readiness:
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Server]:
-    """The whole server, listening.  Raises ConfigError."""
+    """The whole server, listening.  Raises ConfigError, CannotStart."""
     declared = declarations.load(only=settings.languages)
     rules = declared.rules.under(
         memory_bytes=settings.docker_memory,
@@ -294,8 +294,9 @@ async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, settin
     try:
         await site.start()
     except OSError as error:
-        raise ConfigError(
-            [f"PORT: {settings.host}:{settings.port} cannot be used ({error.strerror}); choose another"]
+        raise CannotStart(
+            f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}): stop what does, or"
+            " change HOST or PORT"
         ) from None
     host, port = runner.addresses[0][:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"

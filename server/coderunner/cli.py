@@ -18,13 +18,18 @@ from coderunner.config import Settings
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
-from coderunner.errors import CodeRunnerError, ConfigError
+from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
 from coderunner.samples import run as samples
 from coderunner.sessions.groups import reap_networks
 from coderunner.sessions.sweep import reap
 
 ENV_FILE = ".env"
 REAP_NETWORK_SECONDS = 600.0  # one without a member that is younger may be a living server's, being joined
+
+
+# How the process ends. The unit in deploy/ does not restart after WRONG_SETTINGS and BROKEN_BOUND: the next
+# try would end alike. After all others it does.
+FAILED, WRONG_SETTINGS, BROKEN_BOUND, TRY_AGAIN = 1, 2, 3, os.EX_TEMPFAIL
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("coderunner: the settings are wrong:", file=sys.stderr)
         for problem in error.problems:
             print(f"  {problem}", file=sys.stderr)
-        return 2
+        return WRONG_SETTINGS
     except CodeRunnerError as error:
         print(f"coderunner: {error.message}", file=sys.stderr)
-        return 1
+        return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,7 +115,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     how = asyncio.run(app.serve(settings, announce))
     if how == app.RELOAD:
         os.execv(sys.executable, [sys.executable, "-m", "coderunner", *sys.argv[1:]])
-    return 1 if how == app.REFUSED else 0
+    return BROKEN_BOUND if how == app.REFUSED else 0
 
 
 def _settings(arguments: argparse.Namespace) -> int:

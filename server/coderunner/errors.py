@@ -7,6 +7,7 @@
     ├── CapacityError     not now: no slot, no place, no language yet
     ├── EngineError       the container engine or a container failed
     ├── ConfigError       the settings are wrong (never sent to a client)
+    ├── CannotStart       the server cannot start at this moment (never sent to a client)
     └── InternalError     a fault of ours
 
 `close` is the WebSocket close code that follows the error; None means that the connection lives on.
@@ -443,6 +444,13 @@ class ConfigError(CodeRunnerError):
         super().__init__("the settings have problems:\n" + "\n".join(f"  - {text}" for text in self.problems))
 
 
+class CannotStart(CodeRunnerError):
+    """Its port, its lock or its folder cannot be had at this moment; trying again may help."""
+
+    code = "cannot_start"
+    retryable = True
+
+
 class InternalError(CodeRunnerError):
     """A fault of the server; it was logged."""
 
@@ -482,11 +490,11 @@ def leaves() -> Iterator[type[CodeRunnerError]]:
 
 
 def table() -> list[Row]:
-    """The codes that may reach a client (so without `config_error`)."""
+    """The codes that may reach a client (so without `config_error` and `cannot_start`)."""
     return [
         Row(kind.code, kind.close, kind.retryable, meaning(kind))
         for kind in leaves()
-        if not issubclass(kind, ConfigError)
+        if not issubclass(kind, ConfigError | CannotStart)
     ]
 
 

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from coderunner.errors import ConfigError
+from coderunner.errors import CannotStart
 
 KEY_BYTES = 32
 
@@ -18,24 +18,34 @@ KEY_BYTES = 32
 def instance(state_dir: Path, name: str) -> Iterator[bytes]:
     """Holds the instance's lock; the value is its key, made at the first start.
 
-    Two servers of one name would adopt each other's sessions.  Raises ConfigError.
+    Two servers of one name would adopt each other's sessions.  Raises CannotStart where another holds the
+    lock, or the folder cannot be used: missing rights, a full or read-only disk.
     """
+    with contextlib.ExitStack() as stack:
+        with _usable(state_dir):
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(state_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CannotStart(
+                    f"a server named {name!r} runs already on {state_dir}; stop it, or change"
+                    " INSTANCE_NAME and STATE_DIR of this one"
+                ) from None
+            key = _key(state_dir / f"{name}.key")
+        yield key
+
+
+@contextlib.contextmanager
+def _usable(state_dir: Path) -> Iterator[None]:
     try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(state_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        yield
     except OSError as error:
-        problem = f"STATE_DIR: {state_dir} cannot be used ({error}); choose another folder"
-        raise ConfigError([problem]) from None
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                [f"INSTANCE_NAME: a server named {name!r} runs already; stop it, or choose another name"]
-            ) from None
-        yield _key(state_dir / f"{name}.key")
-    finally:
-        os.close(lock)
+        raise CannotStart(
+            f"STATE_DIR {state_dir} cannot be used ({error.strerror or error}); give its disk room and"
+            " this user the right to write there, or choose another folder"
+        ) from None
 
 
 def _key(path: Path) -> bytes:
@@ -46,11 +56,9 @@ def _key(path: Path) -> bytes:
             return key
     key = secrets.token_bytes(KEY_BYTES)
     fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, key)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
     fresh.rename(path)
     return key

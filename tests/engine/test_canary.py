@@ -127,6 +127,16 @@ async def test_the_bounds_hold(engine: DockerEngine, make_spec: MakeSpec, tmp_pa
     assert not anew.cached
 
 
+async def test_a_verdict_that_cannot_be_kept_is_one_all_the_same(
+    engine: DockerEngine, make_spec: MakeSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = Path("/dev/full/canary")
+    verdict = await run_canary(engine, make_spec(), settings_digest="full", cache_dir=nowhere)
+    assert verdict.ok
+    [line] = [one for one in caplog.records if one.name == "coderunner.canary.run"]
+    assert "is not kept" in line.getMessage()
+
+
 async def test_smaller_limits_hold_as_well(engine: DockerEngine, make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec()
     small = replace(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
 from coderunner.errors import EngineError, ImageMissing, NameConflict, StartFailed
+from coderunner.logs import fields
+
+log = logging.getLogger(__name__)
 
 TIME_S = 30.0  # all probes; they take 0.6 s on two idle cores
 MAX_REPORT = 1024 * 1024
@@ -53,8 +57,11 @@ async def run_canary(
     failed = [f"{name}: {finding.detail}" for name, finding in findings.items() if finding.outcome == ERROR]
     if verdict.ok and failed:
         raise CanaryUnfinished(f"canary: probes failed: {'; '.join(failed)}")
-    with contextlib.suppress(OSError):  # without a cache the next start attacks again
+    try:
         cache.keep(key, verdict)
+    except OSError as error:
+        why = f"{cache_dir}: {error.strerror or error}"
+        log.warning("the canary's verdict is not kept; the next start attacks again", extra=fields(why=why))
     return verdict
 
 

@@ -1,0 +1,122 @@
+"""How the server's process ends, as the unit in deploy/ sees it: it is restarted where that may help.
+
+No engine is needed: where none answers, the server listens all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coderunner import app, cli
+from coderunner.config import SETTINGS
+from coderunner.instance import instance
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 30
+NAMES = {setting.name for setting in SETTINGS}
+
+
+def coderunner(folder: Path, *words: str, around: tuple[str, ...] = (), **settings: str) -> tuple[int, str]:
+    """Runs the command to its end: its exit code, and what it said on standard error."""
+    environment = {"APP_ENV": "development"} | {
+        name: value for name, value in os.environ.items() if name not in NAMES
+    }
+    environment |= {
+        "PYTHONPATH": str(ROOT / "server"),
+        "INSTANCE_NAME": "test-ends",
+        "STATE_DIR": str(folder / "state"),
+        "PORT": "0",
+        "DOCKER_HOST": f"unix://{folder}/nowhere.sock",
+        **settings,
+    }
+    done = subprocess.run(
+        [*around, sys.executable, "-m", "coderunner", *(words or ("serve",))],
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=SECONDS,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def one_line(said: str) -> str:
+    """What was said about the end: one line, and no traceback."""
+    lines = [line for line in said.splitlines() if line.startswith("coderunner: ")]
+    assert len(lines) == 1, said
+    assert "Traceback" not in said
+    return lines[0]
+
+
+def test_a_busy_port(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        code, said = coderunner(tmp_path, PORT=port)
+    assert code == os.EX_TEMPFAIL
+    assert f"127.0.0.1:{port} cannot be listened on (" in one_line(said)
+
+
+def test_a_held_lock(tmp_path):
+    with instance(tmp_path / "state", "test-ends"):
+        code, said = coderunner(tmp_path)
+    assert code == os.EX_TEMPFAIL
+    assert "a server named 'test-ends' runs already" in one_line(said)
+
+
+def test_a_folder_that_is_none(tmp_path):
+    (tmp_path / "state").write_text("a file")
+    code, said = coderunner(tmp_path)
+    assert code == os.EX_TEMPFAIL
+    assert f"STATE_DIR {tmp_path}/state cannot be used (" in one_line(said)
+
+
+def test_a_key_that_cannot_be_read(tmp_path):
+    (tmp_path / "state" / "test-ends.key").mkdir(parents=True)
+    code, said = coderunner(tmp_path)
+    assert code == os.EX_TEMPFAIL
+    assert "cannot be used (Is a directory)" in one_line(said)
+
+
+@pytest.mark.parametrize(
+    ("options", "then", "reason"),
+    [
+        ("nr_inodes=1", "", "No space left on device"),
+        ("nr_inodes=2", "", "No space left on device"),
+        ("size=4k", "head -c 4096 /dev/zero >full", "No space left on device"),
+        ("size=4k", "mount -o remount,ro .", "Read-only file system"),
+    ],
+    ids=["no room for the lock", "for the key", "for the key's content", "read-only"],
+)
+def test_a_disk_without_room(tmp_path, options, then, reason):
+    state = tmp_path / "state"
+    state.mkdir()
+    mounted = f'set -e; mount -t tmpfs -o {options} none "{state}"; cd "{state}"; {then or ":"}; cd ..'
+    own_mounts = ("unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"]))
+    code, said = coderunner(tmp_path, around=(*own_mounts, "sh", "-c", f'{mounted}; exec "$@"', "sh"))
+    assert code == os.EX_TEMPFAIL
+    assert f"STATE_DIR {state} cannot be used ({reason})" in one_line(said)
+
+
+def test_wrong_settings(tmp_path):
+    code, said = coderunner(tmp_path, PORT="http")
+    assert code == 2
+    assert "PORT cannot be 'http'" in said
+
+
+def test_containers_that_do_not_hold_what_they_promise(tmp_path, monkeypatch):
+    async def refused(*_: object) -> str:
+        return app.REFUSED
+
+    monkeypatch.setattr(app, "serve", refused)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["serve"]) == 3
+
+
+def test_the_unit_restarts_after_all_that_a_restart_may_mend():
+    unit = (ROOT / "deploy/coderunner.service").read_text()
+    [never] = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.M)
+    assert never.split() == [str(cli.WRONG_SETTINGS), str(cli.BROKEN_BOUND)]
+    assert re.search(r"^Restart=always$", unit, re.M)
