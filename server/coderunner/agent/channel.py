@@ -11,20 +11,19 @@ import struct
 import termios
 import time
 
-from . import flow, kernel, supervisor, tree
+from . import cpu, flow, kernel, supervisor, tree
 from .journal import STDERR, STDOUT, Journal
 from .preload import PATIENCE_SECONDS
 from .terminal import Modes
 
 COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
-_CPU_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Channel:
     """Knows nothing of frames.  The agent's loop calls ``read_*``/``write_input`` when descriptors are
     ready, and takes what changed from ``changed`` (state) and ``in_acked`` (input offset)."""
 
-    def __init__(self, number, spec, now, source=-1, preload=None):
+    def __init__(self, number, spec, now, source=-1, preload=None, count_unseen=lambda: None):
         self.number = number
         # The container's own environment is every program's; the language and the run add to it.
         self.spec = {**supervisor.chosen(spec), "env": {**os.environ, **spec["env"]}}
@@ -58,7 +57,8 @@ class Channel:
         self._pending = None  # a phase that ended and is being drained: its record
         self._kill_until = None
         self._phase_began = now
-        self._cpu_done_ms = 0
+        self._count_unseen = count_unseen  # brings `unseen_cpu` up to date
+        self.unseen_cpu = 0.0  # seconds that no process shows (cpu.Unseen)
         self._cpu_check = now
         self._oom_before = kernel.oom_kills()
         self._refusals_before = kernel.fork_refusals()
@@ -357,6 +357,8 @@ class Channel:
 
     def _exited(self, record):
         """The tree is gone: said at once, whatever output is still on its way."""
+        self._count_unseen()
+        record["cpu_ms"] += round(self.unseen_cpu * 1000)
         oom, refusals = kernel.oom_kills(), kernel.fork_refusals()
         compiled = record if record["phase"] == "compile" else self.evidence.get("compile")
         self.evidence = {
@@ -374,9 +376,9 @@ class Channel:
     def _look_at_disk(self):
         return kernel.full(self.spec["workspace"]) or kernel.full("/tmp")
 
-    def supervisor_died(self):
+    def supervisor_died(self, used=lambda: 0.0):
         """Reaped by PID 1.  Without an 'ended' before, a program killed its supervisor: what it ran has
-        become ours, and nobody can say any more how it ended."""
+        become ours, and nobody can say any more how it ended.  ``used()``: seconds of CPU time of it all."""
         self.supervisor = None
         if self.end is not None:
             return
@@ -385,7 +387,7 @@ class Channel:
             phase = "compile" if self.phase == COMPILING else "run"
             self._pending = {
                 "event": "ended", "phase": phase, "code": None, "signal": None, "left_behind": 0,
-                "cpu_ms": 0, "memory_peak_bytes": 0, "last": True, "supervisor_lost": True,
+                "cpu_ms": round(used() * 1000), "memory_peak_bytes": 0, "last": True, "supervisor_lost": True,
                 "wall_ms": round((time.monotonic() - self._phase_began) * 1000),
             }  # fmt: skip
             self.main_pid = None
@@ -403,7 +405,6 @@ class Channel:
             if descriptor in self.output_descriptors() and not self.room():
                 return  # the client is behind: the rest is read when it has caught up
         record, self._pending = self._pending, None
-        self._cpu_done_ms += record["cpu_ms"]
         if record["last"]:
             self._finish()
         else:
@@ -445,8 +446,8 @@ class Channel:
         """A tree cannot use up what is left of its CPU time sooner than all CPUs together can give it,
         so a program that sleeps costs no look at /proc."""
         if now >= self._cpu_check and self.supervisor is not None:
-            used = self._cpu_done_ms / 1000 + tree.cpu_seconds(self.supervisor, _CPU_TICKS)
-            left = self.limits["cpu_ms"] / 1000 - used
+            self._count_unseen()
+            left = self.limits["cpu_ms"] / 1000 - cpu.of(self.supervisor) - self.unseen_cpu
             if left <= 0:
                 self.stop("cpu_timeout")
                 return now + 0.02

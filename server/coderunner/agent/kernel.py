@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 
@@ -52,14 +53,20 @@ def _counter(paths, key):
 
 def oom_kills():
     """How often the kernel killed for memory in this container; None where it does not say."""
-    return _counter(
-        ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill"
-    )
+    return _counter(("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill")
 
 
 def fork_refusals():
     """How often the container's limit of processes refused a fork; None where the kernel does not say."""
     return _counter(("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"), "max")
+
+
+def cpu_seconds():
+    """What all processes that ever were in this container have used; None where the kernel does not say."""
+    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpuacct/cpuacct.usage") as file:
+        return int(file.read()) / 1e9
+    used = _counter(("/sys/fs/cgroup/cpu.stat",), "usage_usec")
+    return None if used is None else used / 1e6
 
 
 def full(path):

@@ -99,13 +99,13 @@ class Agent:
         """PID 1 inherits what has no other parent, and waits for it."""
         while True:
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, _, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
             self.companions.reaped(pid, time.monotonic())
-            self.programs.reaped(pid, self.companions.pids())
+            self.programs.reaped(pid, used.ru_utime + used.ru_stime, self.companions.pids())
 
     # --- the server --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import flow, frames, tree
+from . import cpu, flow, frames, tree
 from .channel import EXITED, Channel
 
 FLOOD_SECONDS = 0.001
@@ -24,6 +24,7 @@ class CallError(Exception):
 class Programs:
     def __init__(self):
         self.channels = {}
+        self._unseen = cpu.Unseen()
         self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
         self._turn = 0
         self._flooded = 0.0
@@ -61,11 +62,15 @@ class Programs:
 
     def begin(self, body, source, preload):
         number = body["channel"]
-        channel = Channel(number, body["spec"], time.monotonic(), source, preload)
+        self._count_unseen()  # what is not this one's
+        channel = Channel(number, body["spec"], time.monotonic(), source, preload, self._count_unseen)
         channel.controlled = bool(body.get("controlled"))
         channel.credit = flow.WINDOW
         self.channels[number] = channel
         return channel
+
+    def _count_unseen(self):
+        self._unseen.share([channel for channel in self.channels.values() if channel.phase != EXITED])
 
     def make_room(self, forget):
         """Ended channels hold a bounded amount; what the client has in full goes first.  The numbers of
@@ -87,14 +92,16 @@ class Programs:
             raise CallError("channels_busy", "ended channels wait for their output to be read; read it first")
         return forgotten
 
-    def reaped(self, pid, companions):
-        """``companions``: pids of our children that are nobody's program."""
+    def reaped(self, pid, used, companions):
+        """``used``: seconds of CPU time, with what it waited for.  ``companions``: pids of our children
+        that are nobody's program."""
         for channel in self.channels.values():
             if channel.supervisor == pid:
-                channel.supervisor_died()
+                others = [one.supervisor for one in self.live() if one.supervisor not in (None, pid)]
+                spare = [*others, *companions]
+                channel.supervisor_died(lambda spare=spare: used + cpu.of_orphans(spare))
                 if channel.evidence.get("supervisor_lost"):
-                    others = [other.supervisor for other in self.live() if other.supervisor]
-                    tree.kill(os.getpid(), spare=[*others, *companions])
+                    tree.kill(os.getpid(), spare=spare)
 
     # --- output ------------------------------------------------------------------------------------
 

@@ -5,10 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from typing import NamedTuple
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Process(NamedTuple):
+    """``cpu``: seconds, of its own threads and of the children that it has waited for."""
+
+    parent: int
+    alive: bool
+    own: float
+    waited: float
+
+    @property
+    def cpu(self):
+        return self.own + self.waited
 
 
 def processes():
-    """{pid: (parent, state)} of every process that can be seen; state as in /proc/PID/stat."""
+    """{pid: Process} of every process that can be seen, those that nobody has waited for yet among them."""
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -19,21 +35,21 @@ def processes():
         except OSError:
             continue
         # The command may contain anything but ends at the last parenthesis.
-        fields = line[line.rfind(b")") + 2 :].split(None, 2)
-        found[int(name)] = (int(fields[1]), fields[0].decode())
+        state, parent, *fields = line[line.rfind(b")") + 2 :].split(None, 18)
+        # A process whose first thread has ended shows as a zombie while the others run.
+        alive = state not in b"ZX" or int(fields[15]) > 1
+        user, system, waited_user, waited_system = map(int, fields[9:13])
+        found[int(name)] = Process(
+            int(parent), alive, (user + system) / TICKS, (waited_user + waited_system) / TICKS
+        )
     return found
 
 
-def descendants(root, *, spare=()):
-    """Living descendants of ``root``, without those below a process of ``spare`` or in it."""
-    table = processes()
+def below(root, table, *, spare=()):
+    """Descendants of ``root``, also dead ones, without those below a process of ``spare`` or in it."""
     children = {}
-    for pid, (parent, state) in table.items():
-        if state not in "ZX":
-            children.setdefault(parent, []).append(pid)
-        else:
-            # A dead process has no children: its orphans have another parent already.
-            continue
+    for pid, process in table.items():
+        children.setdefault(process.parent, []).append(pid)
     found = []
     waiting = [root]
     while waiting:
@@ -42,6 +58,12 @@ def descendants(root, *, spare=()):
                 found.append(pid)
                 waiting.append(pid)
     return found
+
+
+def descendants(root, *, spare=()):
+    """Those of ``below`` that live."""
+    table = processes()
+    return [pid for pid in below(root, table, spare=spare) if table[pid].alive]
 
 
 def kill(root, *, spare=()):
@@ -68,17 +90,3 @@ def send(pid, number):
     """Signal a process that may be gone already."""
     with contextlib.suppress(OSError):
         os.kill(pid, number)
-
-
-def cpu_seconds(root, ticks):
-    """CPU time of the living descendants of ``root`` and of the children they waited for."""
-    total = 0
-    for pid in descendants(root):
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                line = file.read()
-        except OSError:
-            continue
-        fields = line[line.rfind(b")") + 2 :].split()
-        total += sum(int(field) for field in fields[11:15])
-    return total / ticks
