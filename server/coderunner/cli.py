@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import sys
 import time
@@ -23,7 +22,6 @@ from coderunner.samples import run as samples
 from coderunner.sessions.groups import reap_networks
 from coderunner.sessions.sweep import reap
 
-ENV_FILE = ".env"
 REAP_NETWORK_SECONDS = 600.0  # one without a member that is younger may be a living server's, being joined
 
 
@@ -52,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="coderunner", description=coderunner.__doc__)
     parser.add_argument("--version", action="version", version=f"coderunner {coderunner.__version__}")
     parser.add_argument(
-        "--env-file", type=Path, default=Path(ENV_FILE), help="the file with settings (default: .env)"
+        "--env-file", type=Path, help="the file with settings (default: .env, where there is one)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -98,10 +96,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
-    text = None
-    with contextlib.suppress(FileNotFoundError):
-        text = arguments.env_file.read_text("utf-8")
-    return config.load(os.environ, text)
+    """Raises ConfigError.  A file that was named must be there; the usual one need not."""
+    file = _env_file(arguments)
+    text = config.read(file) if file is not None else None
+    return config.load(os.environ, text, file=str(file or config.ENV_FILE), languages=declarations.names())
+
+
+def _env_file(arguments: argparse.Namespace) -> Path | None:
+    usual = Path(config.ENV_FILE)
+    # A link that leads nowhere was meant to be a file.
+    return arguments.env_file or (usual if os.path.lexists(usual) else None)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -120,11 +124,27 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _settings(arguments: argparse.Namespace) -> int:
     if arguments.check:
-        _load(arguments)
+        settings = _load(arguments)
         print("The settings are sound.")
+        print(_checked(settings, _env_file(arguments)))
     else:
         print(config.example_text() if arguments.example else config.settings_table(), end="")
     return 0
+
+
+def _checked(settings: Settings, file: Path | None) -> str:
+    """Which settings these are, for who would know whether they are the ones that were meant."""
+    set_there = [one.name for one in config.SETTINGS if os.environ.get(one.name, "").strip()]
+    rows = {
+        "file": str(file.absolute()) if file else f"none ({Path(config.ENV_FILE).absolute()} is not there)",
+        "environment": ", ".join(set_there) or "nothing",
+        "mode": settings.app_env,
+        "instance": settings.instance_name,
+        "state": str(Path(settings.state_dir).absolute()),
+        "address": f"{settings.host} port {settings.port}",
+        "languages": ", ".join(settings.languages) or f"all {len(declarations.names())}",
+    }
+    return "\n".join(f"  {name:<12} {value}" for name, value in rows.items())
 
 
 def _images(arguments: argparse.Namespace) -> int:

@@ -27,6 +27,11 @@ class Declarations:
         return {s.name: sample_files(s, lambda path: (root / path).read_bytes()) for s in language.samples}
 
 
+def names(folder: Path = FOLDER) -> list[str]:
+    """Of all languages that are installed, sorted."""
+    return sorted(file.parent.name for file in folder.glob("*/language.toml"))
+
+
 def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
     """Every `<name>/language.toml` below `folder`, or those named in `only` (the setting LANGUAGES).
 
@@ -45,7 +50,7 @@ def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
             continue
         languages[language.name] = language
         problems += _missing_samples(file.parent, language)
-    have = sorted(file.parent.name for file in folder.glob("*/language.toml"))
+    have = names(folder)
     problems += [
         f"LANGUAGES: there is no language {name}; there are {', '.join(have)}"
         for name in wanted

@@ -16,6 +16,38 @@ ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123456789abcdef"
 PRODUCTION = {"APP_ENV": "production", "ADMIN_KEY": KEY, "ALLOWED_HOSTS": "run.example.com"}
 
+BAD = {
+    "PORT": ["-1", "65536", "1e3", "８０", "3000.0"],
+    "DOCKER_CPUS": ["nan", "0", "inf", "1_0", "1e1", "١", "1,5", "-1"],
+    "DOCKER_MEMORY": ["256mx", "1.5g", "-1"],
+    "QUEUE_TIMEOUT": ["60s"],
+    "HOST": ["http://x", "a b", "256.1.1.1", "127.1", "[::1", "127.0.0.1:80", "a..b"],
+    "ALLOWED_ORIGINS": ["https://a.com/", "a.com", "*", "null"],
+    "ALLOWED_HOSTS": [
+        "https://a.com", " , ,", "*", "a b", "::1", "a.com:99999", "a..com", "a.com:８０", "*.a.com",
+        "a.com/x",
+    ],
+    "TRUSTED_PROXIES": [
+        "10.0.0.0/99", "localhost", "0.0.0.0/0", "::/0", "0.0.0.0/1", "127.0.0.1,::ffff:0:0/96", "::/16",
+        "10.0.0.0/7", "2000::/3", "*", "10.0.0.5/8", "10.0.0.1;10.0.0.2", ",",
+    ],
+    "DOCKER_HOST": [
+        "docker", "tcp://10.0.0.1", "tcp://10.0.0.1:", "tcp://:2375", "tcp://10.0.0.1:99999",
+        "tcp://10.0.0.1:0", "https://a b:1", "http://u:p@h:2375", "unix://", "unix://run/docker.sock",
+        "unix:/run/docker.sock", "ssh://h", "tcp://10.0.0.1:2375/x", "tcp://1.2.3:1",
+    ],
+    "INSTANCE_NAME": ["My Server"],
+    "CANARY": ["yes"],
+    "APP_ENV": ["test", "prod"],
+    "LANGUAGES": [",", "Python", "python bash"],
+    "STATE_DIR": ["~/state", "$HOME/state", "a\nb"],
+    "ADMIN_KEY": [
+        "$(openssl rand -hex 32)", "${ADMIN_SECRET_OF_THE_WHOLE_SYSTEM}",
+        "`openssl`rand`hex`0123456789abcdefghij", "ключключключключключключключключключключ",
+        "$ADMIN_SECRET_OF_THE_WHOLE_SYSTEM", "a b c d e f g h i j k l m n o p q r",
+    ],
+}  # fmt: skip
+
 
 def problems(environ=None, text=None) -> list[str]:
     with pytest.raises(ConfigError) as caught:
@@ -73,7 +105,10 @@ class TestDefaults:
         assert load({"PORT": ""}, "LOG_LEVEL=\nDOCKER_CPUS=  # none\n") == load({})
 
     def test_other_names_in_the_environment_are_none_of_ours(self):
-        assert load({"PATH": "/bin", "PROT": "1"}) == load({})
+        others = """PATH PROT HOSTNAME HOSTTYPE LANGUAGE LANG LOGNAME DOCKER_CONFIG DOCKER_CONTEXT PORTS
+            DOCKER_CERT_PATH DOCKER_TLS_VERIFY STATE_DIRECTORY RUNTIME_DIRECTORY SESSION_MANAGER INVOCATION_ID
+            JOURNAL_STREAM NOTIFY_SOCKET LISTEN_FDS NO_PROXY XDG_SESSION_ID CODERUNNER_PORT ADMIN DEBUG"""
+        assert load(dict.fromkeys(others.split(), "x")) == load({})
 
     def test_a_secret_is_not_shown(self):
         assert KEY not in repr(load(PRODUCTION))
@@ -102,6 +137,48 @@ class TestFile:
         assert problems(text="port=5") == [".env line 1: port is no setting; did you mean PORT?"]
         assert problems(text="QWERTZ=5") == [".env line 1: QWERTZ is no setting; remove the line"]
 
+    @pytest.mark.parametrize(
+        ("name", "near"),
+        [
+            ("APP_EVN", "APP_ENV"), ("app_env", "APP_ENV"), ("APP_ENVIRONMENT", None),
+            ("ADMINKEY", "ADMIN_KEY"), ("CANNARY", "CANARY"), ("DOCKER_RUN_TIME", "DOCKER_RUNTIME"),
+            ("SESSION_PER_ADDRESS", "SESSIONS_PER_ADDRESS"), ("ALLOWED_HOST", "ALLOWED_HOSTS"),
+            ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+        ],
+    )  # fmt: skip
+    def test_a_name_in_the_environment_that_is_nearly_a_setting(self, name, near):
+        if near is None:
+            assert load({name: "x"}) == load({})
+        else:
+            [problem] = problems({name: "x"})
+            assert problem == f"environment: {name} is no setting; did you mean {near}? Else remove it"
+
+    @pytest.mark.parametrize(
+        "value", ['"3000', "'3000", "\"3000'", '"3000" 1', "'3000'x", '"3000"#5', '"', '"3000""', "\"30'00"]
+    )
+    def test_a_stray_quote(self, value):
+        [problem] = problems(text=f"HOST=localhost\nPORT={value}\n")
+        assert problem.startswith(".env line 2: PORT has a quote that is not closed, or words after it; ")
+
+    @pytest.mark.parametrize("character", "\0\x01\x0b\x0c\x1b\x85\u200b\u2028\xad\ufeff")
+    def test_a_character_that_nobody_sees(self, character):
+        [problem] = problems(text=f"HOST=localhost\nADMIN_KEY={KEY[:9]}{character}{KEY[9:]}\nPORT=1\n")
+        assert problem == (
+            f".env line 2: has an invisible character (U+{ord(character):04X}); write the line anew"
+        )
+
+    def test_lines_are_counted_as_an_editor_does(self):
+        text = "# one\r\n# two \x0c \u2028 still two\r\nPORT=many\r\n"
+        [problem] = problems(text=text)
+        assert problem.startswith(".env line 3: PORT cannot be 'many'")
+
+    def test_another_file_is_named(self):
+        with pytest.raises(ConfigError) as caught:
+            load({}, "APP_ENV=production\nPORT=x\nPORT=y", file="/etc/x.env")
+        assert [problem.split(": ")[0] for problem in caught.value.problems] == [
+            "/etc/x.env line 3", "/etc/x.env line 2", "/etc/x.env", "/etc/x.env",
+        ]  # fmt: skip
+
     def test_a_line_that_is_no_setting(self):
         assert problems(text="PORT 5") == [
             ".env line 1: this is no setting; write NAME=value, or begin the line with #"
@@ -125,24 +202,70 @@ class TestProblems:
             " or g",
         ]
 
-    @pytest.mark.parametrize(
-        ("name", "value"),
-        [
-            ("PORT", "-1"), ("PORT", "65536"), ("PORT", "1e3"), ("PORT", "８０"), ("DOCKER_CPUS", "nan"),
-            ("DOCKER_CPUS", "0"), ("DOCKER_CPUS", "inf"), ("DOCKER_MEMORY", "256mx"),
-            ("QUEUE_TIMEOUT", "60s"),
-            ("HOST", "http://x"), ("HOST", "a b"), ("ALLOWED_ORIGINS", "https://a.com/"),
-            ("ALLOWED_ORIGINS", "a.com"), ("ALLOWED_ORIGINS", "*"), ("ALLOWED_HOSTS", "https://a.com"),
-            ("TRUSTED_PROXIES", "10.0.0.0/99"), ("TRUSTED_PROXIES", "localhost"), ("DOCKER_HOST", "docker"),
-            ("INSTANCE_NAME", "My Server"), ("CANARY", "yes"), ("APP_ENV", "test"),
-        ],
-    )  # fmt: skip
+    @pytest.mark.parametrize(("name", "value"), [(name, one) for name, ones in BAD.items() for one in ones])
     def test_bad_values(self, name, value):
-        [problem] = problems({name: value})
+        [problem] = problems({"APP_ENV": "development", name: value})
         assert problem.startswith(f"environment: {name} cannot be ")
         assert "; write " in problem
 
-    @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "example.com", "::"])
+    @pytest.mark.parametrize(
+        ("text", "ms"),
+        [("4h", 14_400_000), ("90s", 90_000), ("15 min", 900_000), ("1.5h", 5_400_000), ("2500ms", 2500)],
+    )
+    def test_a_duration_with_a_unit_is_told_in_milliseconds(self, text, ms):
+        [problem] = problems({"SESSION_TTL": text})
+        assert "write milliseconds, a whole number from 10000 to " in problem
+        assert problem.endswith(f"({text} is {ms})")
+
+    def test_nothing_is_repeated_of_a_key_that_was_to_be_expanded(self):
+        [problem] = problems(PRODUCTION | {"ADMIN_KEY": "$(cat /etc/secret/place)"})
+        assert "/etc/secret/place" not in problem
+
+    @pytest.mark.parametrize("given", [{"APP_ENV": ""}, {"APP_ENV": "  "}])
+    def test_an_empty_mode_is_not_development(self, given):
+        [problem] = problems(given, "ADMIN_KEY=\n")
+        assert problem == "environment: APP_ENV is empty; write APP_ENV=production or APP_ENV=development"
+        assert problems({}, "APP_ENV= # production\n")[0].startswith(".env line 1: APP_ENV is empty; ")
+
+    def test_no_mode_where_production_is_meant(self):
+        [problem] = problems(text=f"ADMIN_KEY={KEY}\nALLOWED_HOSTS=a.com\n")
+        assert problem.startswith(".env: APP_ENV is not set, but ALLOWED_HOSTS and ADMIN_KEY; ")
+        assert not load({"APP_ENV": "development"}, f"ADMIN_KEY={KEY}\n").production
+
+    def test_languages_that_there_are(self):
+        have = ["bash", "python", "science"]
+        assert load({"LANGUAGES": "python,bash,python"}, languages=have).languages == ("python", "bash")
+        with pytest.raises(ConfigError) as caught:
+            load({}, "LANGUAGES=bash,pyton,cobol", languages=have)
+        assert caught.value.problems == [
+            ".env line 1: LANGUAGES names pyton, which is no language; did you mean python?",
+            ".env line 1: LANGUAGES names cobol, which is no language; there are bash, python, science",
+        ]
+
+    @pytest.mark.parametrize(
+        "proxies", ["10.0.0.0/8", "127.0.0.1,::1", "fc00::/7", "2001:db8::/32", "104.16.0.0/13"]
+    )
+    def test_proxies(self, proxies):
+        assert len(load(PRODUCTION | {"TRUSTED_PROXIES": proxies}).trusted_proxies) == 1 + proxies.count(",")
+
+    @pytest.mark.parametrize(
+        "engine",
+        [
+            "unix:///run/docker.sock", "tcp://127.0.0.1:2375", "https://engine.example.com:2376",
+            "tcp://[::1]:2375",
+        ],
+    )  # fmt: skip
+    def test_engines(self, engine):
+        assert load({"DOCKER_HOST": engine}).docker_host == engine
+
+    def test_a_ceiling_below_the_usual_floor_lowers_it(self):
+        assert load({"WARM_MAX": "0"}).warm_floor == 0
+        [problem] = problems({"WARM_FLOOR": "3", "WARM_MAX": "2"})
+        assert problem.startswith("environment: WARM_FLOOR is 3, above WARM_MAX, which is 2")
+        [problem] = problems(text="WARM_FLOOR=13")
+        assert problem.startswith(".env line 1: WARM_FLOOR is 13, above WARM_MAX, which is 12")
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "example.com", "::", "127.example.com"])
     def test_development_is_for_the_own_machine(self, host):
         [problem] = problems({"HOST": host})
         assert "write HOST=127.0.0.1, or set APP_ENV=production" in problem

@@ -122,8 +122,8 @@ def test_the_units_name_what_exists() -> None:
     for unit in (ROOT / "deploy").iterdir():
         for path in re.findall(r"/opt/coderunner/([\w./-]+)", unit.read_text()):
             assert path.startswith((".venv/", ".env")) or (ROOT / path).exists(), f"{unit.name}: {path}"
-        for command in re.findall(r"-m coderunner (\S+)", unit.read_text()):
-            cli._parser().parse_args([command])
+        for command in re.findall(r"-m coderunner (.+)", unit.read_text()):
+            cli._parser().parse_args(shlex.split(command))
 
 
 def test_nothing_of_the_machine_it_was_written_on() -> None:

@@ -2,7 +2,8 @@
 
 from coderunner.config.declared import SETTINGS, Setting
 from coderunner.config.document import example_text, settings_table
-from coderunner.config.load import load
+from coderunner.config.envfile import read
+from coderunner.config.load import ENV_FILE, load
 from coderunner.config.settings import Settings
 
-__all__ = ["SETTINGS", "Setting", "Settings", "example_text", "load", "settings_table"]
+__all__ = ["ENV_FILE", "SETTINGS", "Setting", "Settings", "example_text", "load", "read", "settings_table"]

@@ -38,10 +38,6 @@ class Setting:
         return self.default
 
 
-def _ms(low: int, high: int) -> Parser:
-    return values.integer(low, high)
-
-
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "APP_ENV", values.choice("development", "production"), "development",
@@ -69,11 +65,11 @@ SETTINGS: tuple[Setting, ...] = (
         " only its own containers.",
     ),
     Setting(
-        "STATE_DIR", values.text, ".run", "Folder for the lock, the sealing key and cached verdicts.",
+        "STATE_DIR", values.folder, ".run", "Folder for the lock, the sealing key and cached verdicts.",
         production_default="/var/lib/coderunner",
     ),
     Setting(
-        "SHUTDOWN_GRACE", _ms(0, 600_000), "10000",
+        "SHUTDOWN_GRACE", values.milliseconds(0, 600_000), "10000",
         "How long a stopping server may take to say good-bye to its clients.", "ms",
     ),
     Setting(
@@ -85,7 +81,7 @@ SETTINGS: tuple[Setting, ...] = (
         "MAX_QUEUE_SIZE", values.integer(0, 100_000), "200",
         "Places in the queue for those who find no free slot; 0 means that nobody waits.",
     ),
-    Setting("QUEUE_TIMEOUT", _ms(1000, DAY_MS), "60000", "Longest wait in the queue.", "ms"),
+    Setting("QUEUE_TIMEOUT", values.milliseconds(1000, DAY_MS), "60000", "Longest wait in the queue.", "ms"),
     Setting(
         "SESSIONS_PER_ADDRESS", values.integer(0, 10_000), "0",
         "Live and waiting sessions of one client address; 0 is unlimited. Behind a proxy set TRUSTED_PROXIES,"
@@ -109,10 +105,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Processors of a session; fractions are allowed.", "processors",
     ),
     Setting(
-        "DOCKER_TIMEOUT", _ms(1000, 600_000), "30000",
+        "DOCKER_TIMEOUT", values.milliseconds(1000, 600_000), "30000",
         "Longest time to provide a container for a session.", "ms",
     ),
-    Setting("DOCKER_CMD_TIMEOUT", _ms(500, 600_000), "10000", "Longest time of one engine call.", "ms"),
+    Setting(
+        "DOCKER_CMD_TIMEOUT", values.milliseconds(500, 600_000), "10000",
+        "Longest time of one engine call.", "ms",
+    ),
     Setting(
         "DOCKER_RUNTIME", values.name, "",
         "Container runtime, for example runsc. Empty: the engine's own default.",
@@ -139,21 +138,24 @@ SETTINGS: tuple[Setting, ...] = (
         "SESSION_UID_COUNT", values.integer(2, 65_536), "1024",
         "How many user ids: at least MAX_CONCURRENT_SESSIONS + WARM_MAX, as every container needs one.",
     ),
-    Setting("SESSION_TTL", _ms(10_000, 30 * DAY_MS), "14400000", "Longest life of a session.", "ms"),
     Setting(
-        "SESSION_IDLE_TIMEOUT", _ms(1000, 30 * DAY_MS), "900000",
+        "SESSION_TTL", values.milliseconds(10_000, 30 * DAY_MS), "14400000",
+        "Longest life of a session.", "ms",
+    ),
+    Setting(
+        "SESSION_IDLE_TIMEOUT", values.milliseconds(1000, 30 * DAY_MS), "900000",
         "A session without input, run and live program ends after this time.", "ms",
     ),
     Setting(
-        "SESSION_RESUME_MIN", _ms(1000, DAY_MS), "60000",
+        "SESSION_RESUME_MIN", values.milliseconds(1000, DAY_MS), "60000",
         "How long a session waits for a lost client while others want its slot.", "ms",
     ),
     Setting(
-        "SESSION_RESUME_MAX", _ms(1000, DAY_MS), "900000",
+        "SESSION_RESUME_MAX", values.milliseconds(1000, DAY_MS), "900000",
         "How long a session waits for a lost client while nobody wants its slot.", "ms",
     ),
     Setting(
-        "CLEANUP_INTERVAL", _ms(1000, DAY_MS), "60000",
+        "CLEANUP_INTERVAL", values.milliseconds(1000, DAY_MS), "60000",
         "How often containers of this instance that nobody owns are looked for and removed.", "ms",
     ),
     Setting(
@@ -192,12 +194,12 @@ SETTINGS: tuple[Setting, ...] = (
         is_list=True,
     ),
     Setting(
-        "TRUSTED_PROXIES", values.items(values.network), "",
+        "TRUSTED_PROXIES", values.items(values.proxy), "",
         "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated"
         " by commas.", production_default="127.0.0.1,::1", is_list=True,
     ),
     Setting(
-        "ADMIN_KEY", values.text, "",
+        "ADMIN_KEY", values.secret, "",
         "Secret for the administrator's interfaces, 32 characters or more. Make one: openssl rand -hex 32",
         required_in_production=True, example=EXAMPLE_ADMIN_KEY, secret=True,
     ),

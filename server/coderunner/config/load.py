@@ -2,96 +2,75 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import ipaddress
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
 from coderunner.config.declared import EXAMPLE_ADMIN_KEY, SETTINGS, Setting
+from coderunner.config.envfile import Given, nearest, parse
 from coderunner.config.settings import Settings
 from coderunner.errors import ConfigError
 
-_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
-_LOOPBACK = ("localhost", "127.", "::1")
+ENV_FILE = ".env"
+KNOWN = {setting.name: setting for setting in SETTINGS}
+# Of the environment, which is not ours alone, only a name that is very like one of ours is taken for it.
+_LIKENESS = 0.85
+_NOT_OURS = frozenset({"LANGUAGE"})  # which language programs speak to people
+_SHORTEST = 6  # names of fewer letters are like too many others
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A value and where it stands, for the message about it."""
-
-    text: str
-    where: str
-
-
-def load(environ: Mapping[str, str], env_file_text: str | None = None) -> Settings:
+def load(
+    environ: Mapping[str, str],
+    env_file_text: str | None = None,
+    *,
+    file: str = ENV_FILE,
+    languages: Collection[str] = (),
+) -> Settings:
     """The environment goes before the file; an empty value means the default.
 
-    Raises ConfigError with all problems: each names the line of `.env` (or the environment) and what to
-    write.
-    A name in the file that is no setting is a problem, too; other names in the environment are none.
+    `file` is the file's name for messages; `languages` those that LANGUAGES may name (empty: not checked).
+    Raises ConfigError with all problems: each names the line of the file (or the environment) and what to
+    write.  A name in the file that is no setting is a problem, too, and so is one in the environment that is
+    nearly a setting's; all else in the environment is none.
     """
     problems: list[str] = []
-    given = _read_file(env_file_text or "", problems)
-    for setting in SETTINGS:
-        if setting.name in environ:
-            given[setting.name] = _Given(environ[setting.name].strip(), "environment")
-    app_env = given["APP_ENV"].text.lower() if "APP_ENV" in given else ""
+    given = parse(env_file_text or "", file, KNOWN, problems)
+    problems += _misspelt(environ)
+    for name in KNOWN:
+        if name in environ:
+            given[name] = Given(environ[name].strip(), "environment")
+    mode = given.get("APP_ENV")
+    if mode is not None and not mode.text:
+        problems.append(f"{mode.where}: APP_ENV is empty; write APP_ENV=production or APP_ENV=development")
+    app_env = mode.text.lower() if mode is not None else ""
     values = {s.name: _value(s, given.get(s.name), app_env, problems) for s in SETTINGS}
-    _check_together(values, given, problems)
+    check = _Together(values, given, file, problems)
+    check.mode()
+    check.pairs()
+    check.languages(languages)
     if problems:
         raise ConfigError(problems)
     return Settings(**{setting.field: values[setting.name] for setting in SETTINGS})
 
 
-def _read_file(text: str, problems: list[str]) -> dict[str, _Given]:
-    known = {setting.name for setting in SETTINGS}
-    given: dict[str, _Given] = {}
-    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        where = f".env line {number}"
-        match = _LINE.fullmatch(line)
-        if match is None:
-            problems.append(f"{where}: this is no setting; write NAME=value, or begin the line with #")
-            continue
-        name, value = match[1], _unquoted(match[2].strip())
-        if name not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]}?" if near else "remove the line"
-            problems.append(f"{where}: {name} is no setting; {hint}")
-        elif name in given:
-            problems.append(f"{where}: {name} stands already on {given[name].where.removeprefix('.env ')};"
-                            " keep one of them")
-        else:
-            given[name] = _Given(value, where)
-    return given
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    long = [name for name in KNOWN if len(name) >= _SHORTEST]
+    others = sorted(name for name in environ if name not in KNOWN and name not in _NOT_OURS)
+    return [
+        f"environment: {name} is no setting; did you mean {near}? Else remove it"
+        for name in others
+        if (near := nearest(name.upper(), long, _LIKENESS)) is not None
+    ]
 
 
-def _unquoted(value: str) -> str:
-    """Quotes around the whole value are dropped; ` #` begins a comment outside of them."""
-    if value[:1] in ("'", '"'):
-        end = value.find(value[0], 1)
-        rest = value[end + 1 :].strip()
-        if end > 0 and (not rest or rest.startswith("#")):
-            return value[1:end]
-        return value
-    if value.startswith("#"):
-        return ""
-    return re.split(r"\s#", value, maxsplit=1)[0].strip()
-
-
-def _value(setting: Setting, given: _Given | None, app_env: str, problems: list[str]) -> Any:
+def _value(setting: Setting, given: Given | None, app_env: str, problems: list[str]) -> Any:
     """The setting's value; None where it is unset or wrong (a wrong one is in `problems` then)."""
     text = given.text if given is not None else ""
     where = given.where if given is not None and text else "default"
     if not text:
         text = setting.default_for(app_env)
     if not text:
-        if setting.required_in_production and app_env == "production":
-            problems.append(_sentence(setting, given, f"is required in production; {_advice(setting)}"))
         return () if setting.is_list else None
     try:
         return setting.parse(text)
@@ -101,52 +80,93 @@ def _value(setting: Setting, given: _Given | None, app_env: str, problems: list[
         return None
 
 
-def _sentence(setting: Setting, given: _Given | None, text: str) -> str:
-    return f"{given.where if given is not None else '.env'}: {setting.name} {text}"
+class _Together:
+    """The rules between settings.  A value that is None was wrong by itself, and is reported already."""
+
+    def __init__(
+        self, values: dict[str, Any], given: dict[str, Given], file: str, problems: list[str]
+    ) -> None:
+        self._values = values
+        self._given = given
+        self._file = file
+        self._problems = problems
+
+    def _problem(self, name: str, text: str) -> None:
+        given = self._given.get(name)
+        self._problems.append(f"{given.where if given is not None else self._file}: {name} {text}")
+
+    def _is_set(self, name: str) -> bool:
+        return name in self._given and self._given[name].text != ""
+
+    def mode(self) -> None:
+        """What development forbids, and production requires."""
+        values = self._values
+        meant = [one.name for one in SETTINGS if one.required_in_production and self._is_set(one.name)]
+        if "APP_ENV" not in self._given and meant:
+            self._problem("APP_ENV", f"is not set, but {' and '.join(meant)}; write APP_ENV=production, or"
+                          " APP_ENV=development")
+        if values["APP_ENV"] == "development":
+            host = values["HOST"]
+            if host is not None and not _is_loopback(host):
+                self._problem("HOST", f"is {host}, but development serves the own machine only; write"
+                              " HOST=127.0.0.1, or set APP_ENV=production")
+        if values["APP_ENV"] == "production":
+            for setting in SETTINGS:
+                if setting.required_in_production and not self._is_set(setting.name):
+                    self._problem(setting.name, f"is required in production; {_advice(setting)}")
+            key = values["ADMIN_KEY"]
+            if key is not None and (len(key) < 32 or len(set(key)) < 8):
+                self._problem("ADMIN_KEY", "is too easy to guess (it needs 32 characters, mixed); write the"
+                              " output of: openssl rand -hex 32")
+            elif key == EXAMPLE_ADMIN_KEY:
+                self._problem("ADMIN_KEY", "is still the example's; write the output of:"
+                              " openssl rand -hex 32")
+
+    def pairs(self) -> None:
+        """What one setting leaves to another."""
+        values = self._values
+        self._at_most("DOCKER_CMD_TIMEOUT", "DOCKER_TIMEOUT")
+        self._at_most("SESSION_IDLE_TIMEOUT", "SESSION_TTL")
+        self._at_most("SESSION_RESUME_MIN", "SESSION_RESUME_MAX")
+        if self._is_set("WARM_FLOOR") or None in (values["WARM_FLOOR"], values["WARM_MAX"]):
+            self._at_most("WARM_FLOOR", "WARM_MAX")
+        else:  # who lowers the ceiling alone has said what he means
+            values["WARM_FLOOR"] = min(values["WARM_FLOOR"], values["WARM_MAX"])
+        sessions, warm = values["MAX_CONCURRENT_SESSIONS"], values["WARM_MAX"]
+        ids = values["SESSION_UID_COUNT"]
+        if None not in (sessions, warm, ids) and ids < sessions + warm:
+            self._problem("SESSION_UID_COUNT", f"is {ids}, but MAX_CONCURRENT_SESSIONS + WARM_MAX is"
+                          f" {sessions + warm}; write SESSION_UID_COUNT={sessions + warm} or more")
+        groups, pool = values["MAX_GROUPS"], values["GROUP_ADDRESS_POOL"]
+        if None not in (groups, pool) and (room := IPv4Network(pool).num_addresses // 16) < groups:
+            self._problem("GROUP_ADDRESS_POOL", f"is {pool}, which has addresses for {room} groups, but"
+                          f" MAX_GROUPS is {groups}; write a larger network, or MAX_GROUPS={room}")
+
+    def _at_most(self, small: str, large: str) -> None:
+        low, high = self._values[small], self._values[large]
+        if low is None or high is None or low <= high:
+            return
+        if small in self._given or large not in self._given:
+            self._problem(small, f"is {low}, above {large}, which is {high}; lower it or raise {large}")
+        else:
+            self._problem(large, f"is {high}, below {small}, which is {low}; raise it or lower {small}")
+
+    def languages(self, known: Collection[str]) -> None:
+        for name in self._values["LANGUAGES"] or () if known else ():
+            if name not in known:
+                near = nearest(name, known, 0.5)
+                hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
+                self._problem("LANGUAGES", f"names {name}, which is no language; {hint}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _advice(setting: Setting) -> str:
     if setting.secret:
         return f"write {setting.name}= and the output of: openssl rand -hex 32"
     return f"write for example {setting.name}={setting.example}"
-
-
-def _check_together(values: dict[str, Any], given: dict[str, _Given], problems: list[str]) -> None:
-    """The rules between settings. A value that is None was wrong by itself, and is reported already."""
-    by_name = {setting.name: setting for setting in SETTINGS}
-
-    def problem(name: str, text: str) -> None:
-        problems.append(_sentence(by_name[name], given.get(name), text))
-
-    def at_most(small: str, large: str) -> None:
-        low, high = values[small], values[large]
-        if low is None or high is None or low <= high:
-            return
-        if small in given or large not in given:
-            problem(small, f"is {low}, above {large}, which is {high}; lower it or raise {large}")
-        else:
-            problem(large, f"is {high}, below {small}, which is {low}; raise it or lower {small}")
-
-    if values["APP_ENV"] == "development":
-        host = values["HOST"]
-        if host is not None and not (host in _LOOPBACK or host.startswith("127.")):
-            problem("HOST", f"is {host}, but development serves the own machine only; write HOST=127.0.0.1,"
-                    " or set APP_ENV=production")
-    if values["APP_ENV"] == "production":
-        key = values["ADMIN_KEY"]
-        if key is not None and (len(key) < 32 or len(set(key)) < 8):
-            problem("ADMIN_KEY", "is too easy to guess (it needs 32 characters, mixed); write the output of:"
-                    " openssl rand -hex 32")
-        elif key == EXAMPLE_ADMIN_KEY:
-            problem("ADMIN_KEY", "is still the example's; write the output of: openssl rand -hex 32")
-    at_most("DOCKER_CMD_TIMEOUT", "DOCKER_TIMEOUT")
-    at_most("SESSION_IDLE_TIMEOUT", "SESSION_TTL")
-    at_most("SESSION_RESUME_MIN", "SESSION_RESUME_MAX")
-    sessions, warm, ids = (values[n] for n in ("MAX_CONCURRENT_SESSIONS", "WARM_MAX", "SESSION_UID_COUNT"))
-    if None not in (sessions, warm, ids) and ids < sessions + warm:
-        problem("SESSION_UID_COUNT", f"is {ids}, but MAX_CONCURRENT_SESSIONS + WARM_MAX is {sessions + warm};"
-                f" write SESSION_UID_COUNT={sessions + warm} or more")
-    groups, pool = values["MAX_GROUPS"], values["GROUP_ADDRESS_POOL"]
-    if None not in (groups, pool) and (room := IPv4Network(pool).num_addresses // 16) < groups:
-        problem("GROUP_ADDRESS_POOL", f"is {pool}, which has addresses for {room} groups, but MAX_GROUPS is"
-                f" {groups}; write a larger network, or MAX_GROUPS={room}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +13,27 @@ Parser = Callable[[str], Any]
 
 _BYTES = re.compile(r"([0-9]+)\s*([kmg]?)i?b?", re.IGNORECASE)
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_PRIVATE_IPV6 = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # all of IPv4
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
+_MILLISECONDS = {
+    "ms": 1, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000,
+}  # fmt: skip
 
 
-def text(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("printable characters only")
+def folder(text: str) -> str:
+    """A path as it is: nothing in it is expanded."""
+    if not text.isprintable() or not text.strip() or text.startswith("~") or "$" in text:
+        raise ValueError("a path in printable characters; ~ and $NAME stay as they are")
+    return text
+
+
+def secret(text: str) -> str:
+    """What an HTTP header can carry."""
+    if not re.fullmatch(r"[!-~]+", text) or re.search(r"\$[({]|`|^\$\w+$", text):
+        raise ValueError("ASCII letters, digits and signs without spaces; $(command) stays as it is")
     return text
 
 
@@ -39,16 +53,26 @@ def integer(low: int, high: int) -> Parser:
     return parse
 
 
+def milliseconds(low: int, high: int) -> Parser:
+    """A duration.  One with a unit is refused with its number of milliseconds."""
+
+    def parse(text: str) -> int:
+        try:
+            return int(integer(low, high)(text))
+        except ValueError as problem:
+            match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([a-z]+)", text.lower())
+            unit = match and _MILLISECONDS.get(match[2])
+            hint = f" ({text} is {round(float(match[1]) * unit)})" if match and unit else ""
+            raise ValueError(f"milliseconds, {problem}{hint}") from None
+
+    return parse
+
+
 def number(low: float, high: float) -> Parser:
     def parse(text: str) -> float:
-        problem = ValueError(f"a number from {low:g} to {high:g}")
-        try:
-            value = float(text)
-        except ValueError:
-            raise problem from None
-        if not math.isfinite(value) or not low <= value <= high:
-            raise problem
-        return value
+        if not _NUMBER.fullmatch(text) or not low <= float(text) <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return float(text)
 
     return parse
 
@@ -87,32 +111,40 @@ def choice(*allowed: str) -> Parser:
 
 
 def items(parse_one: Parser) -> Parser:
-    """A list, separated by commas."""
+    """A list, separated by commas; what stands in it twice is in it once."""
 
     def parse(text: str) -> tuple[Any, ...]:
-        return tuple(parse_one(part.strip()) for part in text.split(",") if part.strip())
+        found = tuple(dict.fromkeys(parse_one(part.strip()) for part in text.split(",") if part.strip()))
+        if not found:
+            raise ValueError("what belongs between the commas, or nothing at all")
+        return found
 
     return parse
 
 
 def host(text: str) -> str:
     """A host name or an IP address, without a port."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        return str(ipaddress.ip_address(text.strip("[]")))
+        return str(ipaddress.ip_address(bare))
     except ValueError:
-        if _HOST.fullmatch(text):
+        # Digits and dots alone are an address with a slip in it, and no name.
+        if _HOST.fullmatch(text) and len(text) <= 253 and not re.fullmatch(r"[0-9.]+", text):
             return text.lower()
     raise ValueError("a host name or an IP address, without a port, for example 127.0.0.1")
 
 
 def host_port(text: str) -> str:
     """What a Host header may say: a host name or address, and maybe a port."""
-    head, colon, port = text.rpartition(":")
-    bare = head if colon and port.isdigit() and (head.endswith("]") or ":" not in head) else text
+    match = re.fullmatch(r"(\[[^]]*\]|[^]:[]+)(?::([0-9]{1,5}))?", text)
     try:
-        host(bare)
+        host(match[1] if match else "")
+        if match and int(match[2] or 1) > 65535:
+            raise ValueError
     except ValueError:
-        raise ValueError("host names as in the address bar, for example coderunner.example.com") from None
+        raise ValueError(
+            "host names as in the address bar, for example coderunner.example.com or [2001:db8::1]"
+        ) from None
     return text.lower()
 
 
@@ -125,12 +157,24 @@ def origin(text: str) -> str:
     return text.lower()
 
 
-def network(text: str) -> str:
-    """An IP address or a network in CIDR form."""
+def proxy(text: str) -> str:
+    """An IP address or a network in CIDR form, and not one that lets anybody say who he is."""
     try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise ValueError("IP addresses or networks, for example 127.0.0.1,10.0.0.0/8") from None
+        found = ipaddress.ip_network(text)
+    except ValueError as error:
+        hint = f" ({error})" if "host bits" in str(error) else ""
+        raise ValueError(f"IP addresses or networks, for example 127.0.0.1,10.0.0.0/8{hint}") from None
+    if _too_wide(found):
+        raise ValueError(f"the addresses of your own proxies: {found} lets anybody claim any address")
+    return str(found)
+
+
+def _too_wide(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    if network.version == 4:
+        return network.prefixlen < 8
+    private = any(network.subnet_of(one) for one in _PRIVATE_IPV6)
+    mapped = network.overlaps(_MAPPED) and network.prefixlen < 96 + 8
+    return mapped or (network.prefixlen < 16 and not private)
 
 
 def address_pool(text: str) -> str:
@@ -147,6 +191,14 @@ def address_pool(text: str) -> str:
 
 def engine(text: str) -> str:
     """Where the container engine listens."""
-    if not re.fullmatch(r"(unix:///|tcp://|https?://)\S+", text):
-        raise ValueError("an address like unix:///var/run/docker.sock or tcp://127.0.0.1:2375")
+    if re.fullmatch(r"unix:///\S+", text):
+        return text
+    problem = ValueError("an address like unix:///var/run/docker.sock or tcp://127.0.0.1:2375, with the port")
+    match = re.fullmatch(r"(?:tcp|https?)://([^\s/@?#]+):([0-9]{1,5})/?", text)
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise problem
+    try:
+        host(match[1])
+    except ValueError:
+        raise problem from None
     return text

@@ -1,0 +1,92 @@
+"""A `.env` file: its text from the disk, and its lines as names and values."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from coderunner.errors import ConfigError
+
+MAX_BYTES = 256 * 1024
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
+_ENDS = re.compile(r"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value and where it stands, for the message about it."""
+
+    text: str
+    where: str
+
+
+def read(path: Path) -> str:
+    """The file's text.  Raises ConfigError where it is missing, cannot be read, or is no text."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file; write its right name after --env-file"]) from None
+    except OSError as error:
+        raise ConfigError(
+            [f"{path}: cannot be read ({error.strerror}); let the user who runs this read it"]
+        ) from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError([f"{path}: is larger than {MAX_BYTES // 1024} KiB; this is no file of settings"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            [f"{path} line {line}: is not UTF-8 (byte 0x{content[error.start]:02x}); save the file as UTF-8"]
+        ) from None
+
+
+def parse(text: str, file: str, known: Collection[str], problems: list[str]) -> dict[str, Given]:
+    """The settings of a file's text by name; what is wrong with a line is appended to `problems`."""
+    given: dict[str, Given] = {}
+    lines: dict[str, int] = {}
+    for number, raw in enumerate(_ENDS.split(text.removeprefix("\ufeff")), start=1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        where = f"{file} line {number}"
+        odd = next((c for c in line if not c.isprintable() and c != "\t"), None)
+        if odd is not None:
+            problems.append(f"{where}: has an invisible character (U+{ord(odd):04X}); write the line anew")
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            problems.append(f"{where}: this is no setting; write NAME=value, or begin the line with #")
+            continue
+        name, value = match[1], _unquoted(match[2].strip())
+        if name not in known:
+            near = nearest(name.upper(), known, 0.6)
+            hint = f"did you mean {near}?" if near else "remove the line"
+            problems.append(f"{where}: {name} is no setting; {hint}")
+        elif name in given:
+            problems.append(f"{where}: {name} stands already on line {lines[name]}; keep one of them")
+        elif value is None:
+            problems.append(f"{where}: {name} has a quote that is not closed, or words after it; close it, or"
+                            " remove the quotes")
+        else:
+            given[name], lines[name] = Given(value, where), number
+    return given
+
+
+def nearest(name: str, known: Collection[str], likeness: float) -> str | None:
+    """The one of `known` that is most like this name, if any is alike by that much (of 1)."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)
+
+
+def _unquoted(value: str) -> str | None:
+    """Without quotes around it, or the comment that ` #` begins outside of them.  None: a stray quote."""
+    if value[:1] in ("'", '"'):
+        content, closed, rest = value[1:].partition(value[0])
+        return content if closed and re.fullmatch(r"(\s+#.*)?\s*", rest) else None
+    if value.startswith("#"):
+        return ""
+    return re.split(r"\s#", value, maxsplit=1)[0].strip()
