@@ -1,12 +1,15 @@
 # Everything here is a script in scripts/, which can be run without make.
 
-.PHONY: run test bench soak lint images prune-images lock stop-engine clean help
+.PHONY: run test test-unit bench soak lint images prune-images lock stop-engine clean help
 
 run: ## install what is missing, build the images, serve
 	@scripts/run.sh
 
 test: ## all tests: pure logic, real engine, real nginx, real browser
 	@scripts/test.sh
+
+test-unit: ## tests of pure logic, in seconds: no engine, no browser, no image
+	@scripts/test.sh --unit
 
 bench: ## measure, and print a table
 	@scripts/bench.sh

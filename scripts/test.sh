@@ -1,7 +1,27 @@
 #!/usr/bin/env bash
 # All tests, with what they need: `make test`, or scripts/test.sh PYTEST-ARGUMENTS...
+# Those of pure logic alone, which need no engine, no browser and no image: `make test-unit`, or scripts/test.sh --unit.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
+
+# Seconds, and nothing outside of .venv. Where only such paths are given, nothing is prepared either.
+UNIT=(tests/core tests/config tests/docs tests/engine/test_sizes.py tests/images/test_declared.py
+  tests/images/test_origin.py tests/images/test_recipes.py tests/sessions/test_deadlines.py tests/sessions/test_queue.py
+  tests/sessions/test_uids.py tests/sessions/test_warm.py tests/sessions/test_workers.py tests/web/test_guard.py)
+
+# only_unit ARGUMENT...: true if there are paths among them, and all lie in UNIT.
+only_unit() {
+  local word unit found=1
+  for word in "$@"; do
+    [[ $word == tests* ]] || continue
+    found=0
+    for unit in "${UNIT[@]}"; do
+      case ${word%/} in "$unit" | "$unit"/* | "$unit"::*) continue 2 ;; esac
+    done
+    return 1
+  done
+  return "$found"
+}
 
 ensure_tools() {
   local missing=()
@@ -15,6 +35,14 @@ ensure_tools() {
 }
 
 scripts/setup.sh --dev
+if [ "${1:-}" = --unit ]; then
+  shift
+  set -- "${UNIT[@]}" "$@"
+fi
+if only_unit "$@"; then
+  # A test that wants an engine all the same finds none.
+  DOCKER_HOST=unix:///nowhere exec "$VENV/bin/python" -m pytest "$@"
+fi
 ensure_engine
 ensure_origin
 ensure_tools

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner import app, cli
+from coderunner import app, cli, logs
 from coderunner.config import SETTINGS
 from coderunner.instance import instance
 
@@ -111,6 +111,7 @@ def test_containers_that_do_not_hold_what_they_promise(tmp_path, monkeypatch):
         return app.REFUSED
 
     monkeypatch.setattr(app, "serve", refused)
+    monkeypatch.setattr(logs, "setup", lambda *_: None)  # the other tests' logging stays as it is
     monkeypatch.chdir(tmp_path)
     assert cli.main(["serve"]) == 3
 
