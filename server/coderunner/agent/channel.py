@@ -11,10 +11,10 @@ import struct
 import termios
 import time
 
-from . import cpu, flow, kernel, supervisor, tree
+from . import cpu, flow, kernel, supervisor, terminal, tree
 from .journal import STDERR, STDOUT, Journal
+from .modes import Modes
 from .preload import PATIENCE_SECONDS
-from .terminal import Modes
 
 COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
 
@@ -84,6 +84,7 @@ class Channel:
                 master, slave = os.openpty()
                 opened += [master, slave]
                 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", self.rows, self.cols, 0, 0))
+                terminal.take_utf8(slave)
                 ours, theirs = (master, -1, master), (slave, slave, slave)
             else:
                 stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
@@ -411,6 +412,8 @@ class Channel:
             self.evidence["compile"] = record
             self._phase_began = time.monotonic()
             self.run_offset = self.journal.hi
+            if self.tty:
+                self.resize(self.cols, self.rows)  # the compiler may have set another
             os.write(self.go, b"g")
 
     def _finish(self):

@@ -18,7 +18,7 @@ import struct
 import termios
 import time
 
-from . import kernel, tree
+from . import kernel, terminal, tree
 
 NICE = 10  # programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
 OOM_SCORE = 500  # programs go before the agent when memory is out
@@ -108,12 +108,11 @@ def default_signals():
 
 def _run(spec, stdio, report, go, source, become):
     tty = os.isatty(stdio[0])
-    saved = termios.tcgetattr(stdio[0]) if tty else None
+    streams = terminal.Streams({*stdio, source} - {-1}, stdio[0] if tty else -1)
     for phase in ("compile", "run"):
         if not spec[phase]:
             continue
-        if saved:
-            termios.tcsetattr(stdio[0], termios.TCSANOW, saved)
+        streams.restore()
         argv = expand(spec[phase], spec)
         if phase == "compile":
             record = _phase(phase, argv, spec, stdio, report, tty, stdio[0], None)
