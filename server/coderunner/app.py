@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.engine.states import ContainerSummary
-from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable
+from coderunner.errors import CodeRunnerError, EngineError, EngineUnavailable
 from coderunner.instance import instance
 from coderunner.logs import fields
 from coderunner.prepare import Preparation
@@ -32,14 +32,15 @@ from coderunner.sessions.groups import GroupRules, Groups
 from coderunner.sessions.programs import ProjectRules
 from coderunner.sessions.provision import Identity, Provisioner
 from coderunner.sessions.queue import AdmissionQueue
+from coderunner.sessions.record import owner_of
 from coderunner.sessions.registry import Registry
 from coderunner.sessions.session import Rules
-from coderunner.sessions.sweep import adopt_all, remove_all, sweep
+from coderunner.sessions.sweep import AnothersContainers, adopt_all, remove_all, sweep
 from coderunner.sessions.uids import Uids
 from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.workers import WorkerPool
 from coderunner.web.keys import SOCKETS, Parts
-from coderunner.web.middleware import ClientFaults
+from coderunner.web.listen import bound, listening
 from coderunner.web.routes import application
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parent
 STATIC = PACKAGE.parent.parent / "static"
 ENGINE_RETRY_SECONDS = 2.0
-SUSPEND, END, RELOAD, REFUSED = "suspend", "end", "reload", "refused"
+SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
 
 
 def memory_available() -> float:
@@ -63,7 +64,10 @@ def memory_available() -> float:
 
 @dataclass(slots=True)
 class Server:
-    """A running server.  ``url`` is where it listens; ``stop`` ends it (SUSPEND, END or RELOAD)."""
+    """A running server.  ``url`` is where it listens; ``stop`` ends it (SUSPEND, END or RELOAD).
+
+    By itself it ends as REFUSED (a promised bound does not hold) or ANOTHERS (its name is another's).
+    """
 
     url: str
     parts: Parts
@@ -120,6 +124,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
 
     async with contextlib.AsyncExitStack() as stack:
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
+        sockets = stack.enter_context(bound(settings.host, settings.port))
         engine = await stack.enter_async_context(
             DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
         )
@@ -132,6 +137,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             uids,
             Identity(
                 instance=settings.instance_name,
+                owner=owner_of(key),
                 prefix=settings.network_prefix,
                 runtime=settings.docker_runtime,
                 lifetime_ms=settings.session_ttl,
@@ -179,9 +185,11 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         readiness.registry = registry
         parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC)
         tasks = await stack.enter_async_context(_Tasks())
-        await _adopt(engine, registry, provisioner, groups, key, readiness, tasks)
+        arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)
+        await arrival.begin()
         app = application(parts)
-        url = await _listen(stack, app, settings)
+        url = await stack.enter_async_context(listening(app, sockets, settings.host))
+        arrival.clear()
         stack.push_async_callback(_close_sockets, app, settings)
         await stack.enter_async_context(warm)
         catalog.on_ready = lambda _name: warm.wake()
@@ -194,7 +202,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         preparation = Preparation(settings, engine, builder, catalog, provisioner, refuse)
         catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
         tasks.start(preparation.all(), "images")
-        tasks.start(_sweep(settings, engine, provisioner, pool, groups), "sweep")
+        tasks.start(_sweep(settings, engine, registry, provisioner, pool, groups), "sweep")
         if settings.reload == "on":
             tasks.start(_watch_sources(stop), "reload")
         server = Server(url, parts, stop, stopped)
@@ -203,7 +211,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         finally:
             how = stopped.result() if stopped.done() else END
             catalog.on_ready = catalog.on_lost = None
-            if how in (SUSPEND, RELOAD):
+            if how in (SUSPEND, RELOAD, ANOTHERS):
                 warm.leave_behind()
                 await registry.suspend()
             else:
@@ -240,66 +248,67 @@ class _Tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _adopt(
-    engine: DockerEngine,
-    registry: Registry,
-    provisioner: Provisioner,
-    groups: Groups,
-    key: bytes,
-    readiness: _Readiness,
-    tasks: _Tasks,
-) -> None:
+@dataclass(slots=True)
+class _Arrival:
     """Before anybody can connect: a client must find its session again, or be told to wait."""
 
-    async def clear(refused: list[ContainerSummary]) -> None:
-        await remove_all(engine, provisioner, refused)
-        with contextlib.suppress(CodeRunnerError):  # the sweep comes again
-            await groups.sweep()
+    engine: DockerEngine
+    registry: Registry
+    provisioner: Provisioner
+    groups: Groups
+    key: bytes
+    readiness: _Readiness
+    tasks: _Tasks
+    stop: Callable[[str], None]
+    refused: list[tuple[ContainerSummary, str]] = field(default_factory=list)
 
-    async def adopt() -> None:
-        await groups.find()
-        adoption = await adopt_all(engine, registry, provisioner, key)
-        tasks.start(clear(adoption.refused), "remove")
+    async def begin(self) -> None:
+        """Adopts; where the engine is away, goes on trying beside the rest.  Raises AnothersContainers."""
+        try:
+            await self._adopt()
+        except EngineError as error:
+            log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
+            self.readiness.blocked = "the container engine has not answered since the server began"
+            self.registry.absent = EngineUnavailable(error.message, retry_after_ms=2000)
+            self.tasks.start(self._again(), "adopt")
+        except AnothersContainers:
+            await self.registry.suspend()
+            raise
+        else:
+            self.readiness.blocked = None
+
+    async def _adopt(self) -> None:
+        await self.groups.find()
+        adoption = await adopt_all(self.engine, self.registry, self.provisioner, self.key)
+        self.refused = adoption.refused
         if adoption.adopted:
             log.info("sessions adopted", extra=fields(count=adoption.adopted))
 
-    try:
-        await adopt()
-    except EngineError as error:
-        log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
-        readiness.blocked = "the container engine has not answered since the server began"
-        registry.absent = EngineUnavailable(error.message, retry_after_ms=2000)
+    async def _again(self) -> None:
+        while self.registry.absent is not None:
+            await asyncio.sleep(ENGINE_RETRY_SECONDS)
+            try:
+                await self._adopt()
+            except EngineError:
+                continue
+            except AnothersContainers as error:
+                log.critical("stopping", extra=fields(why=error.message))
+                self.readiness.blocked = error.message
+                self.stop(ANOTHERS)
+                return
+            self.registry.absent = self.readiness.blocked = None
+            self.clear()
 
-        async def again() -> None:
-            while registry.absent is not None:
-                await asyncio.sleep(ENGINE_RETRY_SECONDS)
-                with contextlib.suppress(EngineError):
-                    await adopt()
-                    registry.absent = readiness.blocked = None
+    def clear(self) -> None:
+        """Removes what was not adopted.  Only once the server listens: until then it may still be refused."""
+        if self.registry.absent is not None:
+            return  # what there is, is not known yet
+        self.tasks.start(self._clear(), "remove")
 
-        tasks.start(again(), "adopt")
-    else:
-        readiness.blocked = None
-
-
-async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, settings: Settings) -> str:
-    http_log = logging.getLogger("aiohttp.server")
-    faults = ClientFaults()
-    http_log.addFilter(faults)
-    stack.callback(http_log.removeFilter, faults)
-    runner = web.AppRunner(app, access_log=None, logger=http_log, handle_signals=False, shutdown_timeout=2.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-    try:
-        await site.start()
-    except OSError as error:
-        raise CannotStart(
-            f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}): stop what does, or"
-            " change HOST or PORT"
-        ) from None
-    host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    async def _clear(self) -> None:
+        await remove_all(self.engine, self.provisioner, self.refused)
+        with contextlib.suppress(CodeRunnerError):  # the sweep comes again
+            await self.groups.sweep()
 
 
 async def _close_sockets(app: web.Application, settings: Settings) -> None:
@@ -312,11 +321,18 @@ async def _close_sockets(app: web.Application, settings: Settings) -> None:
 
 
 async def _sweep(
-    settings: Settings, engine: DockerEngine, provisioner: Provisioner, pool: WorkerPool, groups: Groups
+    settings: Settings,
+    engine: DockerEngine,
+    registry: Registry,
+    provisioner: Provisioner,
+    pool: WorkerPool,
+    groups: Groups,
 ) -> None:
     seconds = settings.docker_timeout / 1000
     while True:
         await asyncio.sleep(settings.cleanup_interval / 1000)
+        if registry.absent is not None:
+            continue  # nothing is adopted yet: all would look forgotten
         try:
             await pool.submit(
                 lambda: sweep(engine, provisioner, older_than=seconds),

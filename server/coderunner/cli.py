@@ -18,8 +18,10 @@ from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
+from coderunner.instance import key_of
 from coderunner.samples import run as samples
 from coderunner.sessions.groups import reap_networks
+from coderunner.sessions.lost import remove_lost
 from coderunner.sessions.sweep import reap
 
 REAP_NETWORK_SECONDS = 600.0  # one without a member that is younger may be a living server's, being joined
@@ -72,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     reaper = commands.add_parser(
         "reap", help="remove what is over: containers past their deadline, networks without members"
     )
+    which = reaper.add_mutually_exclusive_group()
+    which.add_argument(
+        "--every-instance", action="store_true", help="containers of all instances, whatever their names"
+    )
+    which.add_argument(
+        "--lost-key", action="store_true",
+        help="also what is in time, of this INSTANCE_NAME, and was made with a key that is lost: it ends"
+        " those sessions; nothing where a server that runs has some of them",
+    )
     reaper.set_defaults(run=_reap)
 
     attack = commands.add_parser("attack", help="attack a server of your own, and see what comes of it")
@@ -119,7 +130,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     how = asyncio.run(app.serve(settings, announce))
     if how == app.RELOAD:
         os.execv(sys.executable, [sys.executable, "-m", "coderunner", *sys.argv[1:]])
-    return BROKEN_BOUND if how == app.REFUSED else 0
+    return {app.REFUSED: BROKEN_BOUND, app.ANOTHERS: TRY_AGAIN}.get(how, 0)
 
 
 def _settings(arguments: argparse.Namespace) -> int:
@@ -175,17 +186,19 @@ def _builder(settings: Settings, folder: Path) -> ImageBuilder:
 
 def _reap(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
+    logs.setup(settings.log_level, settings.log_format)  # type: ignore[arg-type]
+    name = settings.instance_name
 
-    async def work() -> tuple[int, int]:
+    async def work() -> None:
         async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
-            containers = await reap(engine, now=time.time())
-            networks = await reap_networks(
-                engine, settings.instance_name, older_than=REAP_NETWORK_SECONDS, now=time.time()
-            )
-            return containers, networks
+            lost = 0
+            if arguments.lost_key:
+                lost = await remove_lost(engine, name, key_of(Path(settings.state_dir), name))
+            over = await reap(engine, instance=None if arguments.every_instance else name, now=time.time())
+            networks = await reap_networks(engine, name, older_than=REAP_NETWORK_SECONDS, now=time.time())
+            print(f"{name}: {over + lost} containers removed, {networks} networks removed")
 
-    containers, networks = asyncio.run(work())
-    print(f"{containers} containers removed, {networks} networks removed")
+    asyncio.run(work())
     return 0
 
 

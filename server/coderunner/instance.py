@@ -48,6 +48,14 @@ def _usable(state_dir: Path) -> Iterator[None]:
         ) from None
 
 
+def key_of(state_dir: Path, name: str) -> bytes | None:
+    """The instance's key; None where it has none.  Makes nothing.  Raises CannotStart."""
+    with _usable(state_dir), contextlib.suppress(FileNotFoundError):
+        key = (state_dir / f"{name}.key").read_bytes()
+        return key if len(key) == KEY_BYTES else None
+    return None
+
+
 def _key(path: Path) -> bytes:
     """Without the old key no session of the server before could be adopted."""
     with contextlib.suppress(FileNotFoundError):

@@ -114,7 +114,7 @@ async def place(declare: Callable[[Language], Language]) -> AsyncIterator[Place]
     languages = {"bash": declare(declared.languages["bash"])}
     catalog = LanguageCatalog(languages, declared.rules.defaults)
     catalog.set_state("bash", Readiness(READY, "", image))
-    identity = Identity(f"test-{secrets.token_hex(4)}", "coderunner", None, 60_000, 30.0)
+    identity = Identity(f"test-{secrets.token_hex(4)}", "o", "coderunner", None, 60_000, 30.0)
     async with DockerEngine.connect(None, 10.0) as engine, WorkerPool(2) as pool:
         yield Place(engine, Provisioner(engine, pool, catalog, Uids(base + count - 4, 4), identity))
         assert await engine.list(labels_of(identity.instance)) == []

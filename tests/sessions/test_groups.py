@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -35,7 +35,7 @@ from tests.sessions.fakes import CLIENT, until
 from tests.sessions.test_registry import Provisioner, registry
 
 KEY = b"k" * 32
-IDENTITY = Identity("test", "coderunner", None, 3_600_000, 5.0)
+IDENTITY = Identity("test", "o", "coderunner", None, 3_600_000, 5.0)
 VISITOR = Visitor("127.0.0.1")
 WISH = m.Open("python", CLIENT, network="group")
 
@@ -164,7 +164,8 @@ async def test_it_goes_with_its_last_member(world):
     assert second.session.record.member == "bob"
     [spec] = world.networks.made.values()
     assert spec.labels == {
-        "type": "coderunner", "coderunner.instance": "test", "coderunner.group": first.session.record.group,
+        "type": "coderunner", "coderunner.instance": "test", "coderunner.owner": "o",
+        "coderunner.group": first.session.record.group,
     }  # fmt: skip
     await first.session.end("client")
     assert len(world.networks.made) == 1
@@ -262,10 +263,12 @@ async def test_what_the_engine_refuses_to_remove_is_swept(world):
         name="o", bridge="0" * 12, subnet=IPv4Network("10.9.9.0/28"), labels=network_labels("another")
     )
     world.networks.made["other"] = other
+    namesake = replace(other, labels={**network_labels("test"), "coderunner.owner": "another"})
+    world.networks.made["namesake"] = namesake
     assert await world.groups.sweep() == 1
-    assert "other" in world.networks.made
-    assert len(world.networks.made) == 2
-    del world.networks.made["other"]
+    assert {"other", "namesake"} <= set(world.networks.made)
+    assert len(world.networks.made) == 3
+    del world.networks.made["other"], world.networks.made["namesake"]
     await alive.session.end("client")
     world.nothing_left()
 
@@ -319,7 +322,7 @@ async def test_a_wish_is_judged_before_anybody_waits(world):
         world.registry.open(join(opened, member="python-1"), VISITOR)
     with pytest.raises(BadMessage):
         world.registry.open(m.Open("python", CLIENT, member="x"), VISITOR)
-    world.provisioner.identity = Identity("test", "coderunner", "runsc", 1, 5.0)
+    world.provisioner.identity = Identity("test", "o", "coderunner", "runsc", 1, 5.0)
     with pytest.raises(Unsupported, match="runsc"):
         world.registry.open(WISH, VISITOR)
     world.registry.groups = None

@@ -28,7 +28,7 @@ async def provisioner() -> AsyncIterator[Provisioner]:
     catalog = LanguageCatalog(declared.languages, declared.rules.defaults)
     catalog.set_state("bash", Readiness(READY, "", await server_builder().ensure("bash", lambda _line: None)))
     async with DockerEngine.connect(None, 10) as engine, WorkerPool(2) as pool:
-        identity = Identity(INSTANCE, "coderunner", None, lifetime_ms=60_000, create_seconds=30)
+        identity = Identity(INSTANCE, "o", "coderunner", None, lifetime_ms=60_000, create_seconds=30)
         yield Provisioner(engine, pool, catalog, Uids(20_000, 4), identity)
         for left in await engine.list({"coderunner.instance": INSTANCE}):
             await engine.remove(left.id)

@@ -15,7 +15,7 @@ from coderunner.sessions.uids import Uids
 from coderunner.sessions.workers import WorkerPool
 from tests.sessions.fakes import Agent, Engine
 
-IDENTITY = Identity(instance="i", prefix="coderunner", runtime=None, lifetime_ms=1000, create_seconds=5)
+IDENTITY = Identity("i", "o", "coderunner", None, lifetime_ms=1000, create_seconds=5)
 
 
 def test_an_id_is_given_back_by_its_owner_only():
@@ -92,7 +92,7 @@ async def test_one_that_cannot_be_removed_does_not_keep_the_sweep_from_the_other
     engine.remove = remove
     provisioner = SimpleNamespace(known=set(), uids=Uids(100, 1), identity=IDENTITY)
     assert await sweep(engine, provisioner, older_than=0) == 1
-    assert await reap(engine, now=100.0) == 1
+    assert await reap(engine, instance=None, now=100.0) == 1
     assert engine.removed == ["other", "other"]
 
 

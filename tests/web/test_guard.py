@@ -14,7 +14,7 @@ SETTINGS = config.load({"TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8"})
 
 
 def address(peer: str, *forwarded: str) -> str:
-    transport = SimpleNamespace(get_extra_info=lambda name: (peer, 1))
+    transport = SimpleNamespace(get_extra_info={"peername": (peer, 1)}.get)
     headers = CIMultiDict([("X-Forwarded-For", one) for one in forwarded])
     return guard.address_of(SETTINGS, SimpleNamespace(transport=transport, headers=headers))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.harness import (
 )
 
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "1"}
+SWEPT = {**SETTINGS, "CLEANUP_INTERVAL": "1000", "DOCKER_TIMEOUT": "4000", "DOCKER_CMD_TIMEOUT": "4000"}
 COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
 
 
@@ -98,17 +100,155 @@ async def test_another_instances_containers_are_never_touched(tmp_path):
             assert (await client.result(1, "print('untouched')")).text == "untouched\n"
 
 
-async def test_what_has_no_valid_record_is_removed(tmp_path):
+def coderunner(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command in the environment of this server; standard error is in its output."""
+    return subprocess.run(
+        [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", *words],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "server"), **server.environment},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def created(container: str, **labels: str) -> None:
+    """A container that looks like one of ours, of an image that is there."""
+    image = docker("images", "-q", "--filter", "label=type=coderunner-image").split()[0]
+    words = [f"--label={name.replace('_', '.')}={value}" for name, value in labels.items()]
+    docker("create", "--name", container, "--label", "type=coderunner-session", *words, image, "true")
+
+
+async def test_a_lost_key_is_told_and_removes_only_what_no_server_has(tmp_path):
     with running_server(tmp_path, **SETTINGS) as server:
         async with session(server, keep=True) as client:
+            old = set(server.containers())
             server.stop(signal.SIGKILL)
             await client.closed()
         key = next(Path(server.environment["STATE_DIR"]).glob("*.key"))
         key.write_bytes(bytes(32))
-        old = set(server.containers())
-        assert old
+        done = coderunner(server, "serve")
+        assert done.returncode == 75, done.stdout
+        assert "made with another key" in done.stdout
+        assert "coderunner reap --lost-key" in done.stdout
+        assert set(server.containers()) == old
+        assert "0 containers removed" in coderunner(server, "reap").stdout
+        done = coderunner(server, "reap", "--lost-key")
+        assert (done.returncode, server.containers()) == (0, []), done.stdout
+        assert f"session={client.opened.session}" in done.stdout
+        assert "why=its key is lost" in done.stdout
         server.process = again(server, tmp_path).process
-        await eventually(lambda: not old & set(server.containers()), 20, "the old containers removed")
+        async with attach(server, client.opened) as back:
+            await back.error("no_session")
+            assert await back.closed() == 4404
+
+
+@pytest.mark.parametrize("port", ["the same", "another"])
+async def test_a_server_of_the_same_name_elsewhere_touches_nothing(tmp_path, port):
+    """As two checkouts with one INSTANCE_NAME: each has a key of its own."""
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with session(server) as client:
+            await client.run(1, COUNT.format(n=400, pause=0.005))
+            theirs = set(server.containers())
+            other = {**server.environment, "STATE_DIR": str(tmp_path / "other")}
+            if port == "the same":
+                other["PORT"] = server.url.rsplit(":", 1)[1].strip("/")
+            second = Server("", server.instance, server.process, other, server.log)
+            done = coderunner(second, "serve")
+            assert done.returncode == 75, done.stdout
+            said = "cannot be listened on" if port == "the same" else "made with another key"
+            assert said in done.stdout
+            done = coderunner(second, "reap", "--lost-key")
+            assert done.returncode != 0, done.stdout
+            assert "a server that runs has" in done.stdout
+            assert theirs <= set(server.containers())
+            assert bytes((await client.ended(1)).data) == numbers(400)
+
+
+async def test_the_sweep_leaves_what_another_key_made(tmp_path):
+    """Also where the other server began later, and with nothing."""
+    with running_server(tmp_path, **SWEPT) as server:
+        mine, others = f"{server.instance}-mine", f"{server.instance}-others"
+        label = {"coderunner_instance": server.instance, "coderunner_session": "lost"}
+        owner = docker(
+            "inspect", "-f", '{{index .Config.Labels "coderunner.owner"}}', server.containers()[0]
+        ).strip()
+        try:
+            created(mine, **label, coderunner_owner=owner)
+            created(others, **label, coderunner_owner="0" * 16)
+            await eventually(lambda: "lost" in server.log.read_text(), 40, "the sweep")
+            line = next(
+                line for line in server.log.read_text().splitlines() if "container removed" in line
+            )
+            assert "session=lost" in line
+            assert "age_s=" in line
+            assert "why=nobody answers for it" in line
+            assert docker("ps", "-aq", "--filter", f"name={mine}") == ""
+            assert docker("ps", "-aq", "--filter", f"name={others}") != ""
+            assert "another server has this INSTANCE_NAME" in server.log.read_text()
+        finally:
+            docker("rm", "-f", others)
+
+
+async def test_what_was_made_before_there_were_fingerprints_is_judged_by_its_seal(tmp_path, monkeypatch):
+    """A server of before is one whose labels name no owner."""
+    hook = tmp_path / "before"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "from coderunner.sessions import provision\n"
+        "labels = provision.Identity.labels.fget\n"
+        "provision.Identity.labels = property(\n"
+        "    lambda self: {k: v for k, v in labels(self).items() if k != 'coderunner.owner'})\n"
+    )
+    monkeypatch.setattr("tests.harness.ROOT", Before(hook))
+    with running_server(tmp_path, **SETTINGS) as server:
+        monkeypatch.undo()
+        assert "coderunner.owner" not in docker("inspect", *server.containers())
+        async with session(server, keep=True) as client:
+            other = {**server.environment, "STATE_DIR": str(tmp_path / "other")}
+            second = Server("", server.instance, server.process, other, server.log)
+            theirs = set(server.containers())
+            done = coderunner(second, "serve")
+            assert done.returncode == 75, done.stdout
+            assert "made with another key" in done.stdout
+            assert "a server that runs has" in coderunner(second, "reap", "--lost-key").stdout
+            assert theirs <= set(server.containers())
+            assert (await client.result(1, "print('there')")).text == "there\n"
+            server.stop(signal.SIGKILL)
+            await client.closed()
+        assert "0 containers removed" in coderunner(server, "reap").stdout
+        server.process = again(server, tmp_path).process
+        async with attach(server, client.opened, client=client.client) as back:
+            assert (await back.result(2, "print('adopted')")).text == "adopted\n"
+            await back.send(m.Close())
+            await back.closed()
+
+
+class Before:
+    """In place of the root: `server` leads to a folder before it as well."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __truediv__(self, name: str) -> str:
+        return f"{self._folder}:{ROOT / name}"
+
+
+async def test_what_is_not_adopted_is_removed_and_told(tmp_path):
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with session(server, keep=True) as client:
+            waiting = await eventually(lambda: len(server.containers()) == 2, 20, "a waiting container")
+            assert waiting
+            old = server.containers()
+            [dead] = [one for one in old if client.opened.session in docker("inspect", one)]
+            server.stop(signal.SIGKILL)
+            await client.closed()
+        docker("kill", dead)
+        server.process = again(server, tmp_path).process
+        await eventually(lambda: not set(old) & set(server.containers()), 20, "the old containers removed")
+        log = server.log.with_name("again.log").read_text()
+        said = [line for line in log.splitlines() if "container removed" in line]
+        [line] = [line for line in said if client.opened.session in line]
+        assert f"container={dead[:12]}" in line
+        assert "why=it does not run: exited" in line
+        assert any("why=it has no tenant" in line for line in said)
         async with attach(server, client.opened) as back:
             await back.error("no_session")
             assert await back.closed() == 4404
@@ -121,24 +261,22 @@ async def test_a_second_server_of_the_same_name_is_refused(tmp_path):
 
 
 async def test_the_reaper_removes_what_is_over_its_deadline(tmp_path):
-    label = f"coderunner.instance=reap-{tmp_path.name}"
-    image = docker("images", "-q", "--filter", "label=type=coderunner-image").split()[0]
-    for deadline in ("1000", "99999999999"):
-        docker(
-            "create", "--label", "type=coderunner-session", "--label", label,
-            "--label", f"coderunner.deadline={deadline}", image, "true",
-        )  # fmt: skip
+    name = f"reap-{secrets.token_hex(4)}"
+    one = Server("", name, None, {"INSTANCE_NAME": name, "STATE_DIR": str(tmp_path)}, tmp_path)
+    over, in_time = {"coderunner_deadline": "1000"}, {"coderunner_deadline": "99999999999"}
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "reap"],
-            env={"PYTHONPATH": str(ROOT / "server"), "PATH": "/usr/bin:/bin"},
-            capture_output=True, text=True, timeout=60, check=True,
-        )  # fmt: skip
-        assert "containers removed" in done.stdout
-        left = docker("ps", "-aq", "--filter", f"label={label}").split()
-        assert len(left) == 1
+        created(f"{name}-over", coderunner_instance=name, coderunner_session="over-it", **over)
+        created(f"{name}-in-time", coderunner_instance=name, **in_time)
+        created(f"{name}-others", coderunner_instance=f"{name}-2", **over)
+        done = coderunner(one, "reap")
+        assert "1 containers removed" in done.stdout
+        assert "session=over-it" in done.stdout
+        assert "why=its deadline has passed" in done.stdout
+        assert sorted(docker("ps", "-a", "--format", "{{.Names}}", "--filter", f"name={name}").split()) == [
+            f"{name}-in-time", f"{name}-others",
+        ]  # fmt: skip
     finally:
-        for container in docker("ps", "-aq", "--filter", f"label={label}").split():
+        for container in docker("ps", "-aq", "--filter", f"name={name}").split():
             docker("rm", "-f", container)
 
 

@@ -44,7 +44,11 @@ SETTINGS: tuple[Setting, ...] = (
         "development: readable logs, loopback only. production: JSON logs, ADMIN_KEY and ALLOWED_HOSTS"
         " are required, attack probes run at start-up.",
     ),
-    Setting("HOST", values.host, "127.0.0.1", "Address to listen on; in development a loopback address."),
+    Setting(
+        "HOST", values.listener, "127.0.0.1",
+        "Address to listen on; in development a loopback address. `::` is every address of IPv6 and IPv4;"
+        " `unix:/run/coderunner/http.sock` a socket in the file system, for the proxy on this machine alone.",
+    ),
     Setting("PORT", values.integer(0, 65535), "3000", "Port to listen on; 0 takes a free one and prints it."),
     Setting(
         "RELOAD", values.choice("on", "off"), "on",
@@ -60,9 +64,10 @@ SETTINGS: tuple[Setting, ...] = (
         "text for people, json (one object a line) for machines.", production_default="json",
     ),
     Setting(
-        "INSTANCE_NAME", values.name, "coderunner",
+        "INSTANCE_NAME", values.name, "",
         "Names this server on its container engine. Two servers on one engine need two names; each touches"
-        " only its own containers.",
+        " only its own containers. Empty: one made from STATE_DIR's path, so that each checkout has its own.",
+        production_default="coderunner",
     ),
     Setting(
         "STATE_DIR", values.folder, ".run", "Folder for the lock, the sealing key and cached verdicts.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import os
 from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from coderunner.config.declared import EXAMPLE_ADMIN_KEY, SETTINGS, Setting
 from coderunner.config.envfile import Given, nearest, parse
 from coderunner.config.settings import Settings
+from coderunner.config.values import UNIX
 from coderunner.errors import ConfigError
 
 ENV_FILE = ".env"
@@ -49,9 +52,15 @@ def load(
     check.mode()
     check.pairs()
     check.languages(languages)
+    values["INSTANCE_NAME"] = values["INSTANCE_NAME"] or _own_name(values["STATE_DIR"] or "")
     if problems:
         raise ConfigError(problems)
     return Settings(**{setting.field: values[setting.name] for setting in SETTINGS})
+
+
+def _own_name(state_dir: str) -> str:
+    """Another folder, another name: the servers of two checkouts never have one by default."""
+    return f"coderunner-{hashlib.sha256(os.path.realpath(state_dir).encode()).hexdigest()[:8]}"
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
@@ -107,7 +116,7 @@ class _Together:
                           " APP_ENV=development")
         if values["APP_ENV"] == "development":
             host = values["HOST"]
-            if host is not None and not _is_loopback(host):
+            if host is not None and not (_is_loopback(host) or host.startswith(UNIX)):
                 self._problem("HOST", f"is {host}, but development serves the own machine only; write"
                               " HOST=127.0.0.1, or set APP_ENV=production")
         if values["APP_ENV"] == "production":

@@ -122,6 +122,21 @@ def items(parse_one: Parser) -> Parser:
     return parse
 
 
+UNIX = "unix:"
+
+
+def listener(text: str) -> str:
+    """As `host`, or `unix:` and the absolute path of a socket."""
+    if text.startswith(UNIX):
+        if text.startswith(f"{UNIX}/") and not text.endswith("/"):
+            return text
+        raise ValueError("the socket's absolute path, for example unix:/run/coderunner/http.sock")
+    try:
+        return host(text)
+    except ValueError as problem:
+        raise ValueError(f"{problem}; or a socket's path like unix:/run/coderunner/http.sock") from None
+
+
 def host(text: str) -> str:
     """A host name or an IP address, without a port."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text

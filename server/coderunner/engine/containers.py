@@ -23,6 +23,13 @@ USER_NAME = "coder"
 HOST_NAME = "coderunner"
 SESSION_TYPE = "coderunner-session"
 
+# Labels. Whose a container (or a group's network) is, is said by the instance's name and the owner together:
+# the owner is a fingerprint of the instance's key, as two servers may have one name by mistake.
+INSTANCE_LABEL = "coderunner.instance"
+OWNER_LABEL = "coderunner.owner"
+ROLE_LABEL = "coderunner.role"  # of containers that never have a tenant: what they are for
+DEADLINE_LABEL = "coderunner.deadline"  # unix seconds after which nobody needs it
+
 TMP_INODES = 1024
 MOST_SHM_BYTES = 16 * 1024 * 1024
 

@@ -27,6 +27,14 @@ ENGINE_SECONDS = 300.0  # how long the engine may be away: with live-restore its
 RETRY_SECONDS = 0.2
 
 
+class AnotherVersion(AgentLost):
+    """The agent is of another release than this server.  ``hello`` is what it said."""
+
+    def __init__(self, hello: Mapping[str, Any]) -> None:
+        super().__init__(f"the agent speaks version {hello.get('version')}, not {agent.VERSION}")
+        self.hello = hello
+
+
 class Pulse:
     """An event that happens again and again; ``wait`` returns at the next time."""
 
@@ -84,7 +92,7 @@ class Container:
             self._generation = max(self._generation + 1, time.time_ns())
             await link.attach(self._generation, have, torn=torn)
             if link.hello.get("version") != agent.VERSION:
-                raise AgentLost(f"the agent speaks version {link.hello.get('version')}, not {agent.VERSION}")
+                raise AnotherVersion(link.hello)
         except BaseException:
             await link.close()
             raise

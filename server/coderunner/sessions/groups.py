@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from coderunner.core.groups import choose_name, free_subnets
-from coderunner.engine.containers import SESSION_TYPE
+from coderunner.engine.containers import DEADLINE_LABEL, INSTANCE_LABEL, ROLE_LABEL, SESSION_TYPE
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.door import Helper, bound_connections, shut_door
-from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, joined
+from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, NetworkSummary, joined
 from coderunner.errors import (
     AddressesTaken,
     CodeRunnerError,
@@ -91,7 +91,7 @@ def token_of(group: str, key: bytes) -> str:
 
 
 def network_labels(instance: str) -> dict[str, str]:
-    return {"type": NETWORK_TYPE, "coderunner.instance": instance}
+    return {"type": NETWORK_TYPE, INSTANCE_LABEL: instance}
 
 
 class Groups:
@@ -246,7 +246,7 @@ class Groups:
                 name=self._name(group),
                 bridge=group.id[-BRIDGE_DIGITS:],
                 subnet=subnet,
-                labels={**network_labels(self._identity.instance), "coderunner.group": group.id},
+                labels={"type": NETWORK_TYPE, **self._identity.labels, "coderunner.group": group.id},
             )
             try:
                 return await networks.create(spec)
@@ -272,8 +272,9 @@ class Groups:
         # Labelled as a session, so that the sweep and the reaper know it, should we die on the way.
         labels = {
             "type": SESSION_TYPE,
-            "coderunner.instance": instance,
-            "coderunner.deadline": str(int(time.time() + seconds) + 1),
+            **self._identity.labels,
+            ROLE_LABEL: kind,
+            DEADLINE_LABEL: str(int(time.time() + 2 * seconds) + 1),
         }
         name = f"{self._identity.prefix}-{instance}-{kind}-{secrets.token_hex(4)}"
         return Helper(image, name, labels, seconds)
@@ -282,8 +283,12 @@ class Groups:
 
     async def find(self) -> None:
         """Before adoption: which networks are there.  Raises EngineError."""
+        self._found = {row.labels.get("coderunner.group", ""): row.id for row in await self._ours()}
+
+    async def _ours(self) -> list[NetworkSummary]:
+        """Not those of a server that has our name by mistake."""
         rows = await self._engine.networks.list(network_labels(self._identity.instance))
-        self._found = {row.labels.get("coderunner.group", ""): row.id for row in rows}
+        return [row for row in rows if not self._identity.another(row.labels)]
 
     def adopt(self, place: Place) -> None:
         """A member whose session this instance's server before had."""
@@ -307,7 +312,7 @@ class Groups:
         if self._groups and self._image() is not None:
             await self._shut_door()
         removed = 0
-        for network in await self._engine.networks.list(network_labels(self._identity.instance)):
+        for network in await self._ours():
             if network.labels.get("coderunner.group") in self._groups:
                 continue
             try:

@@ -7,12 +7,19 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
-from coderunner.engine.containers import SESSION_TYPE, ContainerSpec
+from coderunner.engine.containers import (
+    DEADLINE_LABEL,
+    INSTANCE_LABEL,
+    OWNER_LABEL,
+    SESSION_TYPE,
+    ContainerSpec,
+)
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, ImageMissing, NameConflict
 from coderunner.logs import fields
@@ -56,14 +63,27 @@ class Catalog(Protocol):
 class Identity:
     """What marks a container as this server's.  ``runtime``: None for the engine's default.
 
-    ``prefix``: how the names of its containers begin.
+    ``prefix``: how the names of its containers begin.  ``owner``: the fingerprint of the instance's key.
     """
 
     instance: str
+    owner: str
     prefix: str
     runtime: str | None
     lifetime_ms: int
     create_seconds: float
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of all that this server makes on the engine."""
+        return {INSTANCE_LABEL: self.instance, OWNER_LABEL: self.owner}
+
+    def another(self, labels: Mapping[str, str]) -> bool:
+        """Whether what has these labels is of a server with our name and another key.
+
+        What has no fingerprint was made by a release that gave none, and may be ours.
+        """
+        return labels.get(OWNER_LABEL, self.owner) != self.owner
 
 
 class Provisioner:
@@ -114,11 +134,11 @@ class Provisioner:
             uid=uid,
             labels={
                 "type": SESSION_TYPE,
-                "coderunner.instance": self.identity.instance,
+                **self.identity.labels,
                 "coderunner.session": session,
                 "coderunner.language": language,
                 "coderunner.uid": str(uid),
-                "coderunner.deadline": str(int(deadline)),
+                DEADLINE_LABEL: str(int(deadline)),
             },
             limits=limits,
             runtime=declared.runtime or self.identity.runtime,

@@ -53,18 +53,33 @@ def _mac(key: bytes, container: str, body: bytes) -> str:
     return hmac.new(key, container.encode() + b"\0" + body, hashlib.sha256).hexdigest()
 
 
+def owner_of(key: bytes) -> str:
+    """A fingerprint of the instance's key, for labels: it tells two keys apart, and nothing of either."""
+    return hmac.new(key, b"owner", hashlib.sha256).hexdigest()[:16]
+
+
 def seal(record: Record, key: bytes, container: str) -> str:
     """Text for the agent to keep."""
     body = orjson.dumps(asdict(record))
     return _mac(key, container, body) + "." + base64.b64encode(body).decode()
 
 
+class BadSeal(Exception):
+    """This instance did not seal the record, or not for this container."""
+
+
 def unseal(text: str, key: bytes, container: str) -> Record:
-    """Raises ValueError for what this instance did not seal for this container."""
+    """Raises BadSeal; ValueError for a record of ours that another release wrote, which says other things."""
     mac, _, encoded = text.partition(".")
-    body = base64.b64decode(encoded, validate=True)
+    try:
+        body = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        body = b""
     if not hmac.compare_digest(mac.encode(), _mac(key, container, body).encode()):
-        raise ValueError("the record's seal does not hold")
-    fields = orjson.loads(body)
-    fields["limits"] = Limits(**fields["limits"])
-    return Record(**fields)
+        raise BadSeal("its record was sealed with another key")
+    try:
+        fields = orjson.loads(body)
+        fields["limits"] = Limits(**fields["limits"])
+        return Record(**fields)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"its record is of another release: {error}") from None

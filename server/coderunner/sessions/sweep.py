@@ -1,8 +1,8 @@
 """Whose containers are these?  Adoption when the server begins, and the sweep while it runs.
 
-Labels say it: `coderunner.instance` is this server's name.  What is its own and alive, with a record that
-it sealed itself, is adopted; what is its own and dead, unsealed or forgotten is removed; what is another
-instance's is never touched.
+Labels say it: the instance's name, and a fingerprint of its key.  What is this server's own and alive, with
+a record that it sealed itself, is adopted; what is its own and dead, without a tenant or forgotten is
+removed; what is another's is never touched, also where that one has our name by mistake.
 """
 
 from __future__ import annotations
@@ -10,60 +10,93 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from coderunner.engine.containers import SESSION_TYPE
+from coderunner.engine.containers import (
+    DEADLINE_LABEL,
+    INSTANCE_LABEL,
+    OWNER_LABEL,
+    ROLE_LABEL,
+    SESSION_TYPE,
+)
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
-from coderunner.errors import CodeRunnerError, EngineError
+from coderunner.errors import CannotStart, CodeRunnerError, EngineError
 from coderunner.logs import fields
-from coderunner.sessions.container import Container
-from coderunner.sessions.provision import Provisioner
-from coderunner.sessions.record import Record, unseal
+from coderunner.sessions.container import AnotherVersion, Container
+from coderunner.sessions.provision import Identity, Provisioner
+from coderunner.sessions.record import BadSeal, Record, unseal
 from coderunner.sessions.registry import Registry
 
 log = logging.getLogger(__name__)
 
 ADOPT_SECONDS = 30.0
 AT_ONCE = 8
+NAMED = 5  # containers that a message lists
 
 
 def labels_of(instance: str) -> dict[str, str]:
-    return {"type": SESSION_TYPE, "coderunner.instance": instance}
+    return {"type": SESSION_TYPE, INSTANCE_LABEL: instance}
+
+
+class AnothersContainers(CannotStart):
+    """Running containers have this instance's name, and were made with another key."""
+
+    def __init__(self, identity: Identity, found: Iterable[ContainerSummary]) -> None:
+        names = sorted(summary.name for summary in found)
+        listed = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+        super().__init__(
+            f"{len(names)} running containers of INSTANCE_NAME {identity.instance!r} were made with another"
+            f" key than this STATE_DIR has ({listed}). Nothing was touched. Either another server has this"
+            " name: give one of the two another INSTANCE_NAME. Or STATE_DIR was changed: set it back. Or the"
+            " key is lost: `coderunner reap --lost-key` removes the containers, and ends their sessions."
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """How many sessions were adopted, and the containers that were not: they are to be removed."""
+    """How many sessions were adopted; and the containers that were not, each with the reason: they go."""
 
     adopted: int
-    refused: list[ContainerSummary]
+    refused: list[tuple[ContainerSummary, str]]
 
 
 async def adopt_all(
     engine: DockerEngine, registry: Registry, provisioner: Provisioner, key: bytes
 ) -> Adoption:
-    """Adopts what lives; removes nothing, so that clients need not wait for it.  Raises EngineError."""
+    """Adopts what lives; removes nothing, so that clients need not wait for it.
+
+    Raises EngineError, and AnothersContainers before anything is touched, or where only the seals could tell.
+    """
+    identity = provisioner.identity
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def one(summary: ContainerSummary) -> bool:
-        provisioner.uids.claim(_uid(summary), _session(summary))
+    async def one(summary: ContainerSummary) -> str | BadSeal | None:
+        provisioner.uids.claim(uid_of(summary), session_of(summary))
         async with limit:
             return await _adopt(engine, registry, provisioner, key, summary)
 
+    listed = await engine.list(labels_of(identity.instance))
+    anothers = [summary for summary in listed if identity.another(summary.labels)]
+    if any(summary.running for summary in anothers):
+        raise AnothersContainers(identity, (summary for summary in anothers if summary.running))
     # Tried again after the engine was away, some may be this server's own already.
-    listed = await engine.list(labels_of(provisioner.identity.instance))
-    found = [summary for summary in listed if summary.id not in provisioner.known]
-    answers = await asyncio.gather(*(one(summary) for summary in found))
-    refused = [summary for summary, adopted in zip(found, answers, strict=True) if not adopted]
+    found = [s for s in listed if s.id not in provisioner.known and not identity.another(s.labels)]
+    answers = list(zip(found, await asyncio.gather(*(one(summary) for summary in found)), strict=True))
+    sealed = [summary for summary, why in answers if isinstance(why, BadSeal)]
+    if sealed:
+        raise AnothersContainers(identity, sealed)
+    refused = [(summary, str(why)) for summary, why in answers if why is not None]
     return Adoption(len(found) - len(refused), refused)
 
 
-def _session(summary: ContainerSummary) -> str:
+def session_of(summary: ContainerSummary) -> str:
     return summary.labels.get("coderunner.session", "")
 
 
-def _uid(summary: ContainerSummary) -> int:
+def uid_of(summary: ContainerSummary) -> int:
     text = summary.labels.get("coderunner.uid", "")
     return int(text) if text.isdecimal() else -1
 
@@ -74,57 +107,97 @@ async def _adopt(
     provisioner: Provisioner,
     key: bytes,
     summary: ContainerSummary,
-) -> bool:
+) -> str | BadSeal | None:
+    """None: it is a session again.  Else why not; BadSeal where it is another's, as far as one can tell."""
     if not summary.running or summary.paused:
-        return False
-    container = Container(
-        engine,
-        summary.id,
-        session=_session(summary),
-        language=summary.labels.get("coderunner.language", ""),
-        uid=_uid(summary),
-    )
+        return f"it does not run: {summary.status}"
+    if ROLE_LABEL in summary.labels:
+        return f"a {summary.labels[ROLE_LABEL]} that the server before left"
+    container = container_of(engine, summary)
     try:
         async with asyncio.timeout(ADOPT_SECONDS):
             await container.connect(start=False)
-        record = _record(container, key)
-        if record is not None:
+        record = record_in(container.link.hello, key, container.id)
+        if record.session == container.session and record.expires > time.time():
             provisioner.known.add(summary.id)
             registry.adopt(container, record)
-            return True
-    except (CodeRunnerError, TimeoutError) as error:
-        log.warning("container not adopted", extra=fields(container=summary.name, why=str(error)))
+            return None
+        why: str | BadSeal = "its session's time is over"
+    except LookupError:
+        why = "it has no tenant"
+    except BadSeal as error:
+        # Where the label says that the container is ours, its record was tampered with.
+        why = str(error) if OWNER_LABEL in summary.labels else error
+    except AnotherVersion as error:
+        why = _another_version(error, summary, key)
+    except (CodeRunnerError, TimeoutError, ValueError) as error:
+        why = f"not adopted: {error or 'its agent does not answer'}"
         provisioner.known.discard(summary.id)
     await container.close()
-    return False
+    return why
+
+
+def container_of(engine: DockerEngine, summary: ContainerSummary) -> Container:
+    return Container(
+        engine,
+        summary.id,
+        session=session_of(summary),
+        language=summary.labels.get("coderunner.language", ""),
+        uid=uid_of(summary),
+    )
+
+
+def _another_version(error: AnotherVersion, summary: ContainerSummary, key: bytes) -> str | BadSeal:
+    """It cannot be adopted; whose it is still counts."""
+    try:
+        record_in(error.hello, key, summary.id)
+    except BadSeal as seal:
+        if OWNER_LABEL not in summary.labels:
+            return seal
+    except (LookupError, ValueError):
+        pass
+    return f"not adopted: {error}"
+
+
+def record_in(hello: Mapping[str, Any], key: bytes, container: str) -> Record:
+    """What an agent's greeting brought.  Raises LookupError where it never had a tenant, and as `unseal`."""
+    sealed = hello.get("sealed")
+    if not isinstance(sealed, str):
+        raise LookupError
+    return unseal(sealed, key, container)
 
 
 async def remove_all(
-    engine: DockerEngine, provisioner: Provisioner, found: list[ContainerSummary]
-) -> None:
-    """What the engine refuses to remove now, the sweep finds again."""
-    for summary in found:
-        try:
-            await _remove(engine, provisioner, summary)
-        except EngineError as error:
-            log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
+    engine: DockerEngine, provisioner: Provisioner, found: Iterable[tuple[ContainerSummary, str]]
+) -> int:
+    """Removes these, each for its reason, and says so in the log; how many.
+
+    What the engine refuses to remove now, the sweep finds again.
+    """
+    removed = 0
+    for summary, why in found:
+        if await remove_one(engine, summary, why):
+            provisioner.uids.give(uid_of(summary), session_of(summary))
+            removed += 1
+    return removed
 
 
-async def _remove(engine: DockerEngine, provisioner: Provisioner, summary: ContainerSummary) -> None:
-    await engine.remove(summary.id)
-    provisioner.uids.give(_uid(summary), _session(summary))
-
-
-def _record(container: Container, key: bytes) -> Record | None:
-    sealed = container.link.hello.get("sealed")
-    if not isinstance(sealed, str):
-        return None  # it never had a tenant
+async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) -> bool:
+    """False where the engine refuses; both are logged."""
+    what = {
+        "container": summary.id[:12],
+        "session": session_of(summary),
+        "language": summary.labels.get("coderunner.language", ""),
+        "age_s": max(0, round(time.time() - summary.created)),
+        "why": why,
+    }
     try:
-        record = unseal(sealed, key, container.id)
-    except (ValueError, TypeError, KeyError) as error:
-        log.warning("record refused", extra=fields(session=container.session, why=str(error)))
-        return None
-    return record if record.session == container.session and record.expires > time.time() else None
+        await engine.remove(summary.id)
+    except EngineError as error:
+        log.warning("container not removed", extra=fields(**what, error=error.message))
+        return False
+    log.info("container removed", extra=fields(**what))
+    return True
 
 
 async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: float) -> int:
@@ -132,34 +205,37 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
 
     ``older_than`` seconds: a container that is being made right now is known a moment later.
     """
-    removed = 0
-    for summary in await engine.list(labels_of(provisioner.identity.instance)):
-        if summary.id in provisioner.known or time.time() - summary.created < older_than:
-            continue
-        try:
-            await _remove(engine, provisioner, summary)
-        except EngineError as error:  # the others are swept all the same
-            log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
-            continue
-        removed += 1
-        log.info("container swept", extra=fields(container=summary.name))
-    return removed
+    listed = await engine.list(labels_of(provisioner.identity.instance))
+    anothers = [summary for summary in listed if provisioner.identity.another(summary.labels)]
+    if anothers:
+        names = [summary.name for summary in anothers[:NAMED]]
+        log.warning(
+            "another server has this INSTANCE_NAME; give one of the two another name",
+            extra=fields(containers=names),
+        )
+    now = time.time()
+    lost = [
+        (summary, "nobody answers for it")
+        for summary in listed
+        if not provisioner.identity.another(summary.labels)
+        and summary.id not in provisioner.known
+        and now - summary.created >= older_than
+        and (ROLE_LABEL not in summary.labels or older_than == 0 or is_over(summary, now))
+    ]
+    return await remove_all(engine, provisioner, lost)
 
 
-async def reap(engine: DockerEngine, *, now: float) -> int:
-    """Remove every session's container whose deadline label has passed, whoever made it; how many.
+def is_over(summary: ContainerSummary, now: float) -> bool:
+    """Its deadline label has passed."""
+    deadline = summary.labels.get(DEADLINE_LABEL, "")
+    return deadline.isdecimal() and int(deadline) < now
+
+
+async def reap(engine: DockerEngine, *, instance: str | None, now: float) -> int:
+    """Remove the containers of this instance (None: of all) whose deadline label has passed; how many.
 
     For when no server lives (`coderunner reap`, from a systemd timer).  Raises EngineError.
     """
-    removed = 0
-    for summary in await engine.list({"type": SESSION_TYPE}):
-        deadline = summary.labels.get("coderunner.deadline", "")
-        if deadline.isdecimal() and int(deadline) < now:
-            try:
-                await engine.remove(summary.id)
-            except EngineError as error:
-                log.warning("container not removed", extra=fields(container=summary.name, why=error.message))
-                continue
-            removed += 1
-            log.info("container reaped", extra=fields(container=summary.name))
-    return removed
+    labels = {"type": SESSION_TYPE} if instance is None else labels_of(instance)
+    over = [summary for summary in await engine.list(labels) if is_over(summary, now)]
+    return sum([await remove_one(engine, summary, "its deadline has passed") for summary in over])

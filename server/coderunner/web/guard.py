@@ -7,6 +7,7 @@ import binascii
 import hmac
 import ipaddress
 import re
+import socket
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -55,8 +56,7 @@ def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
 def address_of(settings: Settings, request: web.BaseRequest) -> str:
     """The client's address.  X-Forwarded-For counts only where a trusted proxy wrote it: the last entry
     that is not itself one.  IPv6 clients are counted by their /64, which is what one customer has."""
-    peer = (request.transport.get_extra_info("peername") if request.transport else None) or ("unknown",)
-    address = str(peer[0])
+    address = peer = _peer(request)
     if _trusted(settings, address):
         # All lines of it: some proxies append to the client's, others add one of their own.
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
@@ -67,12 +67,23 @@ def address_of(settings: Settings, request: web.BaseRequest) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return str(peer[0])
+        return peer
     if parsed.version == 6:
         if parsed.ipv4_mapped:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
+
+
+def _peer(request: web.BaseRequest) -> str:
+    """Who connected to us.  Who may open a socket of the file system is on this machine."""
+    transport = request.transport
+    if transport is None:
+        return "unknown"
+    listener = transport.get_extra_info("socket")
+    if listener is not None and listener.family == socket.AF_UNIX:
+        return "127.0.0.1"
+    return str((transport.get_extra_info("peername") or ("unknown",))[0])
 
 
 def _trusted(settings: Settings, address: str) -> bool:
@@ -94,8 +105,7 @@ def place(settings: Settings, request: web.BaseRequest, path: str) -> str:
     if not _HOST.fullmatch(host):
         return ""
     prefix = ""
-    peer = (request.transport.get_extra_info("peername") if request.transport else None) or ("",)
-    if _trusted(settings, str(peer[0])):
+    if _trusted(settings, _peer(request)):
         prefix = request.headers.get("X-Original-URI", "").partition(path)[0]
         prefix = prefix if _PREFIX.fullmatch(prefix) else ""
     return host + prefix + path

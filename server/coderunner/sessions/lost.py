@@ -1,0 +1,74 @@
+"""Containers whose instance's key is lost: no server can adopt them, and none of another key may remove them.
+
+Only a person can say that a key is lost.  What a living server has is spared all the same: an agent that is
+attached answers its server's beat every two seconds, and whoever else attaches hears it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from coderunner.agent import flow
+from coderunner.engine.containers import OWNER_LABEL
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.states import ContainerSummary
+from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone
+from coderunner.sessions.record import BadSeal, owner_of
+from coderunner.sessions.sweep import container_of, labels_of, record_in, remove_one
+
+LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 1
+ASK_SECONDS = 15.0
+
+
+async def remove_lost(engine: DockerEngine, instance: str, key: bytes | None) -> int:
+    """Removes the containers of this name that this key did not make; how many.  Takes some seconds.
+
+    `key`: the instance's, None where it has none.  Raises EngineError, and CannotStart where a server that
+    lives has some of them: then none is touched.
+    """
+    owner = owner_of(key) if key is not None else None
+    listed = await engine.list(labels_of(instance))
+    found = [summary for summary in listed if summary.labels.get(OWNER_LABEL, "") != owner]
+    heard = await asyncio.gather(*(_in_use(engine, summary) for summary in found))
+    used = [summary.name for summary, in_use in zip(found, heard, strict=True) if in_use]
+    if used:
+        raise CannotStart(
+            f"a server that runs has {len(used)} of the containers of INSTANCE_NAME {instance!r}"
+            f" ({used[0]}, …): their key is not lost. Nothing was touched;"
+            " stop that server, or give this one another name"
+        )
+    ours = await asyncio.gather(*(_sealed_with(engine, summary, key) for summary in found))
+    lost = [summary for summary, own in zip(found, ours, strict=True) if not own]
+    return sum([await remove_one(engine, summary, "its key is lost") for summary in lost])
+
+
+async def _in_use(engine: DockerEngine, summary: ContainerSummary) -> bool:
+    if not summary.running:
+        return False
+    try:
+        stream = await engine.attach(summary.id)
+    except ContainerGone:
+        return False
+    try:
+        async with asyncio.timeout(LISTEN_SECONDS):
+            return bool(await stream.read())
+    except TimeoutError:
+        return False
+    finally:
+        await stream.close()
+
+
+async def _sealed_with(engine: DockerEngine, summary: ContainerSummary, key: bytes | None) -> bool:
+    """Whether a container without a fingerprint, of a release that gave none, is this key's."""
+    if key is None or OWNER_LABEL in summary.labels or not summary.running or summary.paused:
+        return False
+    container = container_of(engine, summary)
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            await container.connect(start=False)
+        record_in(container.link.hello, key, container.id)
+    except (LookupError, BadSeal, ValueError, CodeRunnerError, TimeoutError):
+        return False  # it cannot be adopted
+    finally:
+        await container.close()
+    return True
