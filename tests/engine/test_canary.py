@@ -23,7 +23,7 @@ from coderunner.errors import EngineUnavailable, ImageMissing, StartFailed
 from tests.engine.conftest import MakeSpec
 
 Host = dict[str, Any]
-PROMISES = 29
+PROMISES = 34
 
 
 def put(**changes: Any) -> Callable[[Host], None]:
@@ -49,12 +49,18 @@ def mount(path: str, old: str, new: str = "") -> Callable[[Host], None]:
 REMOVALS: dict[str, tuple[str, Callable[[Host], None], set[str]]] = {
     "capabilities kept": ("CapDrop", put(CapDrop=[]), {"capabilities"}),
     "privileges may grow": ("SecurityOpt", drop_option("no-new"), {"no_new_privileges", "setuid"}),
-    "the engine's own filter": ("SecurityOpt", drop_option("seccomp"), {"system_calls", "sockets"}),
+    "the engine's own filter": (
+        "SecurityOpt",
+        drop_option("seccomp"),
+        {"system_calls", "sockets", "filters", "locks", "buffers", "disk"},
+    ),
     "no filter": (
         "SecurityOpt",
         put(SecurityOpt=["no-new-privileges:true", "seccomp=unconfined"]),
-        {"seccomp", "system_calls", "sockets", "new_namespaces", "foreign_calls"},
+        {"seccomp", "system_calls", "sockets", "new_namespaces", "foreign_calls", "filters", "locks", "disk"},
     ),
+    "terminals without bound": ("Mounts", put(Mounts=[]), {"terminals"}),
+    "large buffers": ("Sysctls", put(Sysctls={}), {"buffers"}),
     "writable root": ("ReadonlyRootfs", put(ReadonlyRootfs=False), {"read_only"}),
     "workspace without size": ("Tmpfs", mount("/workspace", r",size=\d+"), {"workspace_bytes"}),
     "workspace without inodes": ("Tmpfs", mount("/workspace", r",nr_inodes=\d+"), {"workspace_inodes"}),

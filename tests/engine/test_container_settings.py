@@ -16,12 +16,12 @@ from coderunner.engine.containers import (
     ContainerSpec,
     create_body,
     environment,
-    seccomp_profile,
     settings_digest,
     shm_bytes,
 )
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
+from coderunner.engine.filter import blocks, seccomp_profile
 from tests.engine.conftest import MakeSpec
 
 REFUSED = """
@@ -117,6 +117,57 @@ def test_the_filter_allows_by_name_and_refuses_the_rest() -> None:
     for name in REFUSED.split():
         assert name not in allowed
     assert not any(rule.get("includes", {}).get("caps") for rule in profile["syscalls"])
+
+
+@pytest.mark.parametrize(("values", "below"), [([1], 512), ([7, 8, 26, 50, 51, 52], 128), ([0], 2), ([3], 4)])
+def test_all_values_but_these(values: list[int], below: int) -> None:
+    seen = list(blocks(values, below))
+    for number in (*range(2 * below), 1 << 31):
+        high = number | 5 << 32  # what an unfiltered kernel ignores
+        allowed = [mask for mask, value in seen if high & mask == value]
+        assert len(allowed) == (number < below and number not in values)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "action"),
+    [
+        ("setsockopt", (0, 1, 26), None),
+        ("setsockopt", (0, 1 | 1 << 32, 26 | 1 << 32), None),
+        ("setsockopt", (0, 1, 50), None),
+        ("setsockopt", (0, 1, 8), 0),
+        ("setsockopt", (0, 1, 2), "allowed"),
+        ("setsockopt", (0, 6, 26), "allowed"),
+        ("setsockopt", (0, 41, 50), "allowed"),
+        ("prctl", (22,), 22),
+        ("prctl", (38,), "allowed"),
+        ("seccomp", (1,), 22),
+        ("fcntl", (0, 37), 22),
+        ("fcntl", (0, 6), "allowed"),
+        ("fcntl", (0, 1031), "allowed"),
+        ("clone", (0x411,), None),
+        ("clone", (0x3D0F00,), "allowed"),  # a thread of the C library
+        ("clone", (0x1200011,), "allowed"),  # fork
+        ("clone", (0x10000011,), None),
+        ("msync", (0, 0, 4), 0),
+        ("msync", (0, 0, 1), "allowed"),
+        ("fsync", (), 0),
+    ],
+)
+def test_calls_are_judged_by_their_arguments(
+    name: str, arguments: tuple[int, ...], action: str | int | None
+) -> None:
+    """`action`: "allowed", the error number of a rule, or None: refused because nothing fits."""
+    fits = [
+        "allowed" if rule["action"] == "SCMP_ACT_ALLOW" else rule["errnoRet"]
+        for rule in json.loads(seccomp_profile())["syscalls"]
+        if name in rule["names"] and all(_fits(one, arguments) for one in rule.get("args", ()))
+    ]
+    assert fits == ([] if action is None else [action])
+
+
+def _fits(condition: dict[str, Any], arguments: tuple[int, ...]) -> bool:
+    assert condition["op"] == "SCMP_CMP_MASKED_EQ"
+    return bool(arguments[condition["index"]] & condition["value"] == condition["valueTwo"])
 
 
 def test_no_system_call_stands_in_two_lists() -> None:

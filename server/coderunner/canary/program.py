@@ -11,15 +11,19 @@ from typing import Any
 from coderunner.engine.containers import (
     HOST_NAME,
     MASKED_PATHS,
+    MOST_TERMINALS,
     NAMESERVERS,
     READONLY_PATHS,
+    SYSCTLS,
     TMP_INODES,
+    USUAL_RUNTIMES,
     ContainerSpec,
     shm_bytes,
 )
 
 PACKAGE = "coderunner.canary.inside"
-MODULES = ("tools", "identity", "kernel", "files", "processes", "report")  # each after those that it imports
+# each after those that it imports
+MODULES = ("tools", "identity", "kernel", "files", "processes", "uncharged", "report")
 LOADER = """\
 import json, sys, types
 for name, text in json.loads(sys.argv[1]):
@@ -56,6 +60,8 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "tmp_bytes": limits.tmp_bytes,
         "tmp_inodes": TMP_INODES,
         "shm_bytes": shm_bytes(limits),
+        "terminals": MOST_TERMINALS if spec.runtime in USUAL_RUNTIMES else None,
+        "sysctls": SYSCTLS if spec.runtime in USUAL_RUNTIMES else {},
         "nameservers": NAMESERVERS,
         "masked_paths": MASKED_PATHS,
         "readonly_paths": READONLY_PATHS,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from coderunner.core.limits import Limits
+from coderunner.engine.filter import seccomp_profile
 
 WORKSPACE = "/workspace"
 HOME = WORKSPACE
@@ -31,6 +31,12 @@ ROLE_LABEL = "coderunner.role"  # of containers that never have a tenant: what t
 DEADLINE_LABEL = "coderunner.deadline"  # unix seconds after which nobody needs it
 
 TMP_INODES = 1024
+MOST_TERMINALS = 32
+SYSCTLS = {
+    "net.ipv4.tcp_rmem": "4096 131072 262144",
+    "net.ipv4.tcp_wmem": "4096 16384 262144",
+}
+USUAL_RUNTIMES = (None, "runc", "crun")  # others have terminals and networks that are not the kernel's
 MOST_SHM_BYTES = 16 * 1024 * 1024
 
 AGENT_COMMAND = (
@@ -43,10 +49,18 @@ MASKED_PATHS = (
     "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
     "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
     # what tells of the host and of the neighbours' doings
-    "/proc/cmdline", "/proc/kallsyms", "/proc/interrupts", "/proc/diskstats", "/sys/block",
+    "/proc/cmdline", "/proc/kallsyms", "/proc/interrupts", "/proc/diskstats", "/proc/partitions",
+    "/proc/modules", "/proc/devices", "/proc/softirqs", "/proc/schedstat", "/proc/buddyinfo",
+    "/proc/zoneinfo", "/proc/pressure", "/proc/fs", "/sys/block", "/sys/bus",
+    "/sys/class/block", "/sys/class/dmi", "/sys/class/hwmon",
+    "/sys/class/thermal", "/sys/dev", "/sys/devices/virtual/block", "/sys/devices/virtual/dmi",
+    "/sys/devices/virtual/thermal", "/sys/fs/btrfs", "/sys/fs/ext4", "/sys/fs/xfs",
+    "/sys/module", "/sys/power",
+    # how hot each processor was: what its other users do
+    *(f"/sys/devices/system/cpu/cpu{number}/thermal_throttle" for number in range(os.cpu_count() or 1)),
 )  # fmt: skip
 NAMESERVERS = ("0.0.0.0", "127.0.0.11")  # nobody, and in a group the engine's own for the members' names
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+READONLY_PATHS = ("/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +107,6 @@ def shm_bytes(limits: Limits) -> int:
     return min(MOST_SHM_BYTES, limits.memory_bytes // 16)
 
 
-@cache
-def seccomp_profile() -> str:
-    """The profile as the engine takes it: JSON without white space."""
-    text = (files("coderunner.engine") / "seccomp.json").read_text("utf-8")
-    return json.dumps(json.loads(text), separators=(",", ":"))
-
-
 def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
     limits = spec.limits
     return {
@@ -107,6 +114,16 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
         f"uid={spec.uid},gid={spec.uid}",
         "/tmp": f"rw,noexec,nosuid,nodev,size={limits.tmp_bytes},nr_inodes={TMP_INODES},mode=1777",
     }
+
+
+def _terminals(spec: ContainerSpec) -> list[dict[str, Any]] | None:
+    if spec.runtime not in USUAL_RUNTIMES:
+        return None
+    options = f"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={MOST_TERMINALS}"
+    driver = {"Name": "local", "Options": {"type": "devpts", "device": "devpts", "o": options}}
+    return [
+        {"Type": "volume", "Target": "/dev/pts", "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+    ]
 
 
 def _ulimits(spec: ContainerSpec) -> list[dict[str, Any]]:
@@ -213,6 +230,17 @@ SETTINGS: tuple[Setting, ...] = (
         _tmpfs,
         "the only writable places, bounded in bytes and in inodes (a bomb of empty files would end in "
         "out-of-memory) and no setuid or device files; /workspace runs programs, /tmp not",
+    ),
+    Setting(
+        "HostConfig.Mounts",
+        _terminals,
+        "a /dev/pts with a bound of its own, by an unnamed volume, as the engine's own mount of it has none: "
+        "five processes took all 3,072 pseudo-terminals of the machine",
+    ),
+    Setting(
+        "HostConfig.Sysctls",
+        lambda s: dict(SYSCTLS) if s.runtime in USUAL_RUNTIMES else None,
+        "the buffers of a TCP connection are the kernel's memory, by default up to 32 MiB each",
     ),
     Setting(
         "HostConfig.NetworkMode",

@@ -61,9 +61,15 @@ SYSTEM_CALLS: tuple[tuple[str, int | None, int | None, tuple[int, ...]], ...] = 
     ("personality", 135, 92, (8,)),
 )
 NUMBERS = {
-    "x86_64": {"socket": 41, "clone": 56, "clone3": 435},
-    "aarch64": {"socket": 198, "clone": 220, "clone3": 435},
-}
+    "x86_64": {
+        "socket": 41, "clone": 56, "clone3": 435, "setsockopt": 54, "fcntl": 72, "prctl": 157, "seccomp": 317,
+        "fsync": 74, "fdatasync": 75, "syncfs": 306,
+    },
+    "aarch64": {
+        "socket": 198, "clone": 220, "clone3": 435, "setsockopt": 208, "fcntl": 25, "prctl": 167,
+        "seccomp": 277, "fsync": 82, "fdatasync": 83, "syncfs": 267,
+    },
+}  # fmt: skip
 # family, type and protocol of sockets that nobody needs to run a program
 SOCKETS = (
     ("AF_VSOCK", 40, 1, 0), ("AF_ALG", 38, 5, 0), ("AF_PACKET", 17, 3, 0), ("AF_XDP", 44, 3, 0),

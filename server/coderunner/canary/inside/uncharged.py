@@ -1,0 +1,120 @@
+"""What a program could leave in the kernel, or have it do, that no account of the container shows."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import socket
+import struct
+from typing import Any
+
+from coderunner.canary.inside.kernel import code, number_of
+from coderunner.canary.inside.tools import (
+    SCRATCH,
+    Untried,
+    expect,
+    in_child,
+    libc,
+    probe,
+    scratch,
+    system_call,
+)
+
+SOL_SOCKET, SO_RCVBUF, SO_SNDBUF = 1, 8, 7
+FILTERS = {"SO_ATTACH_FILTER": 26, "SO_ATTACH_BPF": 50, "SO_ATTACH_REUSEPORT_CBPF": 51, "…_EBPF": 52}
+BEYOND = 1 << 32  # the kernel sees 32 bits of an int; a filter that compares 64 is passed by this
+PR_SET_SECCOMP, MODE_FILTER = 22, 2
+F_OFD_SETLK, CLONE_FILES = 37, 0x400
+DONTNEED = 4
+NETLINK = 16
+
+
+@probe("filters", "no filter of packets or of system calls can be given to the kernel")
+def _(want: dict[str, Any]) -> None:
+    program = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))  # return: allow
+    holder = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", 1, ctypes.addressof(program)))
+    address, call = ctypes.addressof(holder), number_of("setsockopt")
+    left, right = socket.socketpair()
+    with left, right:
+        for name, option in FILTERS.items():
+            for level, number in ((SOL_SOCKET, option), (SOL_SOCKET | BEYOND, option | BEYOND)):
+                result = system_call(call, left.fileno(), level, number, address, 16)
+                expect(result == -errno.EPERM, f"{name}: {code(result)}, promised EPERM")
+
+    def install() -> list[int]:
+        prctl = system_call(number_of("prctl"), PR_SET_SECCOMP | BEYOND, MODE_FILTER, address)
+        return [prctl, system_call(number_of("seccomp"), 1, 0, address)]
+
+    results, status = in_child(install)
+    expect(results == [-errno.EINVAL] * 2, f"a filter of system calls: {results}, status {status}")
+
+
+@probe("locks", "no locks that outlive their owner, or have none")
+def _(want: dict[str, Any]) -> None:
+    with scratch(SCRATCH) as place, open(place + "/locked", "w+b") as file:
+        lock = struct.pack("@hhqqi", 1, 0, 0, 1, 0)  # a write lock of the first byte
+        for command in (F_OFD_SETLK, F_OFD_SETLK | BEYOND):
+            words = ctypes.create_string_buffer(lock, 64)
+            result = system_call(number_of("fcntl"), file.fileno(), command, ctypes.addressof(words))
+            expect(result == -errno.EINVAL, f"F_OFD_SETLK: {code(result)}, promised EINVAL")
+
+    def share() -> int:
+        result = system_call(number_of("clone"), CLONE_FILES | signal.SIGCHLD, 0, 0, 0, 0)
+        if result == 0:
+            os._exit(0)
+        if result > 0:
+            os.waitpid(result, 0)
+        return result
+
+    result, _status = in_child(share)
+    expect(result == -errno.EPERM, f"clone with CLONE_FILES: {result}, promised {-errno.EPERM}")
+
+
+@probe("buffers", "the buffers of sockets are bounded")
+def _(want: dict[str, Any]) -> None:
+    for kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM), (NETLINK, 3)):
+        with socket.socket(*kind) as plug:
+            for option in (SO_RCVBUF, SO_SNDBUF):
+                before = plug.getsockopt(SOL_SOCKET, option)
+                plug.setsockopt(SOL_SOCKET, option, 2 * before)
+                after = plug.getsockopt(SOL_SOCKET, option)
+                expect(after == before, f"a buffer of {before} bytes became {after}")
+    for name, promised in want["sysctls"].items():
+        with open("/proc/sys/" + name.replace(".", "/")) as file:
+            have = " ".join(file.read().split())
+        expect(have == promised, f"{name} is {have}, promised {promised}")
+
+
+@probe("terminals", "pseudo-terminals are bounded")
+def _(want: dict[str, Any]) -> str:
+    bound = want["terminals"]
+    if bound is None:
+        raise Untried("this runtime's terminals are not the kernel's")
+
+    def attack() -> int:
+        taken = 0
+        try:
+            while taken <= bound:
+                os.openpty()
+                taken += 1
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        return taken
+
+    taken, _status = in_child(attack)
+    expect(isinstance(taken, int) and taken <= bound, f"took {taken} terminals, promised {bound}")
+    expect(taken != 0, "no terminal can be had")
+    return f"{taken} terminals"
+
+
+@probe("disk", "nobody has the host's disk written, or files of the image dropped from memory")
+def _(want: dict[str, Any]) -> None:
+    # Of a descriptor that is none: only a filter answers that with success.
+    for name, arguments in (("fsync", (-1,)), ("fdatasync", (-1,)), ("syncfs", (-1,))):
+        result = system_call(number_of(name), *arguments)
+        expect(result == 0, f"{name} reached the kernel: {code(result)}")
+    result = libc.posix_fadvise(-1, 0, 0, DONTNEED)
+    expect(result == 0, f"posix_fadvise reached the kernel: {code(-result)}")

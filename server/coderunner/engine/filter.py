@@ -1,0 +1,49 @@
+"""The filter of system calls as the engine takes it, made from `seccomp.json`.
+
+The file is a profile of the engine's kind with one key of our own.  A filter can only say "equal, under a
+mask": `"without": {"index": 1, "values": [26, 50], "below": 128}` stands for all values of that argument
+below the bound but these, and is written out as the blocks between them.  Masks of 32 bits see what the
+kernel sees: it ignores the upper half of an `int`, and a comparison of 64 bits is passed by a bit set there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+ALL_BITS = 0xFFFF_FFFF
+
+
+@cache
+def seccomp_profile() -> str:
+    """The profile as JSON without white space."""
+    document = json.loads((files("coderunner.engine") / "seccomp.json").read_text("utf-8"))
+    document["syscalls"] = [rule for entry in document["syscalls"] for rule in _written_out(entry)]
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _written_out(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if "without" not in entry:
+        yield dict(entry)
+        return
+    rest = {key: value for key, value in entry.items() if key != "without"}
+    without = entry["without"]
+    for mask, value in blocks(without["values"], without["below"]):
+        condition = {"index": without["index"], "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+        yield {**rest, "args": [*entry.get("args", ()), condition]}
+
+
+def blocks(values: Sequence[int], below: int) -> Iterator[tuple[int, int]]:
+    """(mask, value) of each largest block of numbers below `below`, a power of two, without the `values`."""
+
+    def look(begin: int, size: int) -> Iterator[tuple[int, int]]:
+        if not any(begin <= one < begin + size for one in values):
+            yield ALL_BITS & ~(size - 1), begin
+        elif size > 1:
+            yield from look(begin, size // 2)
+            yield from look(begin + size // 2, size // 2)
+
+    return look(0, below)
