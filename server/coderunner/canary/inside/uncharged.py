@@ -68,8 +68,8 @@ def _(want: dict[str, Any]) -> None:
             os.waitpid(result, 0)
         return result
 
-    result, _status = in_child(share)
-    expect(result == -errno.EPERM, f"clone with CLONE_FILES: {result}, promised {-errno.EPERM}")
+    shared, _status = in_child(share)
+    expect(shared == -errno.EPERM, f"clone with CLONE_FILES: {shared}, promised {-errno.EPERM}")
 
 
 @probe("buffers", "the buffers of sockets are bounded")
