@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import platform
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from coderunner import declarations
+from coderunner import __version__, declarations
 from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
@@ -125,6 +126,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     async with contextlib.AsyncExitStack() as stack:
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
         sockets = stack.enter_context(bound(settings.host, settings.port))
+        _tell_settings(settings, len(declared.languages))
         engine = await stack.enter_async_context(
             DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
         )
@@ -185,6 +187,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         readiness.registry = registry
         parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC)
         tasks = await stack.enter_async_context(_Tasks())
+        tasks.start(_tell_engine(engine), "engine-info")
         arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)
         await arrival.begin()
         app = application(parts)
@@ -220,6 +223,50 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 with contextlib.suppress(CodeRunnerError):
                     await sweep(engine, provisioner, older_than=0)
                     await groups.sweep()
+
+
+def _tell_settings(settings: Settings, languages: int) -> None:
+    """The first line of a log: what runs here, and within which limits."""
+    facts = fields(
+        version=__version__,
+        mode=settings.app_env,
+        instance=settings.instance_name,
+        state=settings.state_dir,
+        python=platform.python_version(),
+        languages=languages,
+        sessions=settings.max_concurrent_sessions,
+        queue=settings.max_queue_size,
+        per_address=settings.sessions_per_address,
+        memory_bytes=settings.docker_memory,
+        cpus=settings.docker_cpus,
+        warm=settings.warm_max,
+        workers=settings.worker_threads,
+        log_level=settings.log_level,
+    )
+    log.info("CodeRunner %s starts in %s", __version__, settings.app_env, extra=facts)
+
+
+async def _tell_engine(engine: DockerEngine) -> None:
+    """Once it answers: which engine this is."""
+    while True:
+        try:
+            info = await engine.info()
+        except EngineError:  # told by who needs it
+            await asyncio.sleep(ENGINE_RETRY_SECONDS)
+            continue
+        facts = fields(
+            version=info.version,
+            api=info.api_version,
+            runtime=info.default_runtime,
+            cgroup=info.cgroup_version,
+            kernel=info.kernel,
+            system=info.operating_system,
+            cpus=info.cpus,
+            memory_bytes=info.memory_bytes,
+            live_restore=info.live_restore,
+        )
+        log.info("container engine %s", info.version, extra=facts)
+        return
 
 
 class _Tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -24,6 +25,8 @@ from coderunner.sessions.groups import reap_networks
 from coderunner.sessions.lost import remove_lost
 from coderunner.sessions.sweep import reap
 
+log = logging.getLogger(__name__)
+
 REAP_NETWORK_SECONDS = 600.0  # one without a member that is younger may be a living server's, being joined
 
 
@@ -39,13 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         result: int = arguments.run(arguments)
         return result
     except ConfigError as error:
-        print("coderunner: the settings are wrong:", file=sys.stderr)
-        for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
+        _say("coderunner: the settings are wrong:", *(f"  {problem}" for problem in error.problems))
         return WRONG_SETTINGS
     except CodeRunnerError as error:
-        print(f"coderunner: {error.message}", file=sys.stderr)
+        _say(f"coderunner: {error.message}")
         return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
+
+
+def _say(*lines: str) -> None:
+    """What went wrong, on standard error: in the journal an error like those that are logged."""
+    in_journal = logs.is_journal(sys.stderr, os.environ.get("JOURNAL_STREAM", ""))
+    before = f"<{logs.priority(logging.ERROR)}>" if in_journal else ""
+    for line in "\n".join(lines).splitlines():
+        print(before + line, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,13 +130,23 @@ def _env_file(arguments: argparse.Namespace) -> Path | None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
-    logs.setup(settings.log_level, settings.log_format)  # type: ignore[arg-type]
+    logs.setup(
+        settings.log_level,
+        settings.log_format,  # type: ignore[arg-type]
+        journal_stream=os.environ.get("JOURNAL_STREAM", ""),
+    )
 
     def announce(url: str) -> None:
         if not settings.production:
             print(f"\n  CodeRunner is at {url}\n  Stop it with Ctrl-C.\n", flush=True)
 
-    how = asyncio.run(app.serve(settings, announce))
+    try:
+        how = asyncio.run(app.serve(settings, announce))
+    except CodeRunnerError:
+        raise
+    except Exception:
+        log.critical("the server failed", exc_info=True)
+        return FAILED
     if how == app.RELOAD:
         os.execv(sys.executable, [sys.executable, "-m", "coderunner", *sys.argv[1:]])
     return {app.REFUSED: BROKEN_BOUND, app.ANOTHERS: TRY_AGAIN}.get(how, 0)

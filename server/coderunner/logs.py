@@ -2,11 +2,13 @@
 
 A structured field is given through `extra=fields(key=value)`. Values are numbers, texts, lists or objects of
 these. A field whose name speaks of a secret is masked, so that a slip at a call does not reach the disk.
+Where standard error is systemd's journal, each line begins with its priority, which the journal takes off.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
@@ -21,6 +23,11 @@ _SECRET = ("token", "secret", "password", "admin_key", "authorization", "cookie"
 def fields(**values: Any) -> dict[str, Any]:
     """For a logging call: `log.info("Worker pool", extra=fields(size=4))`."""
     return {"fields": values}
+
+
+def outcome(error: BaseException | None) -> dict[str, str]:
+    """For a debug line about something that ended: nothing where all went well, else the error's name."""
+    return {} if error is None else {"error": getattr(error, "code", None) or type(error).__name__}
 
 
 def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -79,13 +86,51 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps(plain).decode()
 
 
-def setup(level: str = "info", format: LogFormat = "text", stream: IO[str] | None = None) -> logging.Handler:
+class JournalFormatter(logging.Formatter):
+    """As another formatter writes it, with `<N>` before each line: N is a priority of syslog."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        number = priority(record.levelno)
+        return "\n".join(f"<{number}>{line}" for line in self._inner.format(record).split("\n"))
+
+
+def priority(level: int) -> int:
+    """Of syslog and of the journal: 7 is debug, 6 info, 4 warning, 3 error, 2 critical."""
+    steps = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+    return next((number for least, number in steps if level >= least), 7)
+
+
+def is_journal(stream: IO[str], journal_stream: str) -> bool:
+    """Whether `stream` is the one that systemd names in JOURNAL_STREAM, as `device:inode`."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return journal_stream == f"{found.st_dev}:{found.st_ino}"
+
+
+def setup(
+    level: str = "info",
+    format: LogFormat = "text",
+    stream: IO[str] | None = None,
+    *,
+    journal_stream: str = "",
+) -> logging.Handler:
     """Sends all logging to `stream` (standard error by default) and returns the handler that does it.
 
-    Replaces what an earlier call has set up. Libraries speak from WARNING on, `coderunner` from `level` on.
+    `journal_stream` is the environment's JOURNAL_STREAM.  Replaces what an earlier call has set up.
+    Libraries speak from WARNING on, `coderunner` from `level` on.
     """
-    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    target = stream if stream is not None else sys.stderr
+    formatter: logging.Formatter = JsonFormatter() if format == "json" else TextFormatter()
+    handler = logging.StreamHandler(target)
+    if is_journal(target, journal_stream):
+        formatter = JournalFormatter(formatter)
+    handler.setFormatter(formatter)
     handler.set_name("coderunner")
     root = logging.getLogger()
     for old in [h for h in root.handlers if h.get_name() == "coderunner"]:

@@ -111,7 +111,7 @@ def test_containers_that_do_not_hold_what_they_promise(tmp_path, monkeypatch):
         return app.REFUSED
 
     monkeypatch.setattr(app, "serve", refused)
-    monkeypatch.setattr(logs, "setup", lambda *_: None)  # the other tests' logging stays as it is
+    monkeypatch.setattr(logs, "setup", lambda *_, **__: None)  # the other tests' logging stays as it is
     monkeypatch.chdir(tmp_path)
     assert cli.main(["serve"]) == 3
 

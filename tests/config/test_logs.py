@@ -3,10 +3,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 
 import pytest
 
-from coderunner.logs import fields, setup
+from coderunner.logs import fields, is_journal, setup
 
 log = logging.getLogger("coderunner.test")
 
@@ -103,3 +104,55 @@ def test_a_second_setup_replaces_the_first(logged):
     setup("info", "text", first)
     assert "once" in logged("text", lambda: log.info("once"))
     assert first.getvalue() == ""
+
+
+class TestJournal:
+    """Under systemd, standard error is a stream to the journal, which JOURNAL_STREAM names."""
+
+    @pytest.fixture
+    def journal(self, tmp_path):
+        """`journal(format, call)` answers what the call has written, if the stream is the journal's."""
+        root, own = logging.getLogger(), logging.getLogger("coderunner")
+        before = (list(root.handlers), root.level, own.level)
+
+        def run(format, call, *, theirs=True) -> str:
+            with (tmp_path / "stream").open("w+") as stream:
+                found = os.fstat(stream.fileno())
+                place = f"{found.st_dev}:{found.st_ino if theirs else found.st_ino + 1}"
+                setup("debug", format, stream, journal_stream=place)
+                call()
+                stream.seek(0)
+                return stream.read()
+
+        yield run
+        root.handlers[:], root.level, own.level = before[0], before[1], before[2]
+        logging.getLogger().manager._clear_cache()  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("format", ["text", "json"])
+    @pytest.mark.parametrize(
+        ("level", "number"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 2)]
+    )
+    def test_each_line_has_its_priority(self, journal, format, level, number):
+        line = journal(format, lambda: getattr(log, level)("said", extra=fields(path="<0>x")))
+        assert line.startswith(f"<{number}>")
+        assert line.count("\n") == 1
+        if format == "json":
+            assert json.loads(line[3:])["level"] == level
+
+    def test_a_traceback_has_it_on_each_line(self, journal):
+        def fail():
+            try:
+                raise ValueError("one\n<7>two")
+            except ValueError:
+                log.exception("Failed")
+
+        lines = journal("text", fail).splitlines()
+        assert len(lines) > 3
+        assert all(line.startswith("<3>") for line in lines)
+
+    @pytest.mark.parametrize("format", ["text", "json"])
+    def test_another_stream_has_none(self, journal, format):
+        assert "<6>" not in journal(format, lambda: log.info("said"), theirs=False)
+
+    def test_a_stream_that_is_no_file(self):
+        assert not is_journal(io.StringIO(), "1:2")

@@ -59,7 +59,8 @@ async def test_the_pool_announces_itself(caplog):
         async with WorkerPool(3):
             pass
     assert [r.getMessage() for r in caplog.records] == [
-        "Initializing worker pool", "Worker 1 initialized", "Worker 2 initialized", "Worker 3 initialized",
+        "Initializing worker pool with 3 threads", "Worker 1 initialized", "Worker 2 initialized",
+        "Worker 3 initialized",
     ]  # fmt: skip
     assert caplog.records[0].fields == {"size": 3}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,6 +35,9 @@ from coderunner.errors import (
     ImageMissing,
     StartFailed,
 )
+from coderunner.logs import fields, outcome
+
+log = logging.getLogger(__name__)
 
 OLDEST_API = (1, 41)  # Docker 20.10: the first with a private cgroup namespace
 CONNECT_TIMEOUT_S = 5.0
@@ -220,10 +225,25 @@ class DockerEngine:
     async def _call(
         self, what: str, within_s: float | None = None, refused: type[EngineError] = EngineUnavailable
     ) -> AsyncIterator[None]:
-        """The frame of a call: its deadline, the API version agreed on, and errors translated.
+        """The frame of a call: its deadline, the API version agreed on, errors translated, its time logged.
 
         `refused` is what an answer becomes that says no and fits no better name.
         """
+        began, error = time.monotonic(), None
+        try:
+            async with self._bounded(what, within_s, refused):
+                yield
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            ms = round((time.monotonic() - began) * 1000, 1)
+            log.debug("engine call", extra=fields(call=what, ms=ms, **outcome(error)))
+
+    @asynccontextmanager
+    async def _bounded(
+        self, what: str, within_s: float | None, refused: type[EngineError]
+    ) -> AsyncIterator[None]:
         seconds = self._call_timeout_s if within_s is None else within_s
         try:
             async with asyncio.timeout(seconds):

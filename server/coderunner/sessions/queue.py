@@ -10,9 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from coderunner.core.admission import Admission, Position, QueueStats, Ticket
 from coderunner.errors import Draining, QueueTimeout
+from coderunner.logs import fields, outcome
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +61,26 @@ class AdmissionQueue:
         Raises QueueFull, TooManySessions or Draining at once, QueueTimeout at the ticket's deadline, Draining
         when the server stops. Cancelled, it leaves the queue, or gives back the slot it has just been given.
         """
-        if self._admission.ask(ticket, self._clock()):
+        began = self._clock()
+        try:
+            slot = await self._wait(ticket, on_position, began)
+        except BaseException as error:
+            log.debug("no slot", extra=self._told(ticket, began, outcome(error)))
+            raise
+        log.debug("slot given", extra=self._told(ticket, began, {}))
+        return slot
+
+    def _told(self, ticket: Ticket, began: float, more: dict[str, str]) -> dict[str, Any]:
+        now = self.stats()
+        return fields(
+            ticket=ticket.id, language=ticket.language, waited_ms=round((self._clock() - began) * 1000),
+            active=now.active, queued=now.queued, **more,
+        )  # fmt: skip
+
+    async def _wait(self, ticket: Ticket, on_position: OnPosition, began: float) -> Slot:
+        if self._admission.ask(ticket, began):
             return Slot(self, ticket)
+        log.debug("waits for a slot", extra=self._told(ticket, began, {}))
         future = asyncio.get_running_loop().create_future()
         self._waiters[ticket.id] = _Waiter(future, on_position)
         self._after_change()

@@ -115,6 +115,7 @@ class Session:
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
             self._tell_all(attachment)
         self._attachments.add(attachment)
+        log.debug("attached", extra=fields(session=self.id, role=role, attachments=len(self._attachments)))
         self._deadlines.attach()
         self.programs.release_all()
         self._look_at_time()
@@ -133,6 +134,8 @@ class Session:
     def detach(self, attachment: Attachment) -> None:
         """A socket's end only detaches."""
         if self._attachments.remove(attachment):
+            left = len(self._attachments)
+            log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
             self._left()
 
     def _left(self) -> None:

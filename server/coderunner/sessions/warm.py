@@ -101,9 +101,11 @@ class WarmPool:
             container = shelf.ready.popleft()
             if not container.gone.done() and not container.link.closed.done():
                 shelf.hits += 1
+                log.debug("warm container taken", extra=fields(language=language, left=len(shelf.ready)))
                 return container
             self._discard(container)
         shelf.misses += 1
+        log.debug("no container waits", extra=fields(language=language, starting=shelf.starting))
         return None
 
     @property

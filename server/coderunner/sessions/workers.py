@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from coderunner.errors import Draining, EngineTimeout, InternalError, QueueFull
-from coderunner.logs import fields
+from coderunner.logs import fields, outcome
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class WorkerPool:
         self._closing = False
 
     async def __aenter__(self) -> Self:
-        log.info("Initializing worker pool", extra=fields(size=self.size))
+        log.info("Initializing worker pool with %d threads", self.size, extra=fields(size=self.size))
         for number in range(1, self.size + 1):
             self._tasks.append(asyncio.create_task(self._worker(), name=f"worker-{number}"))
             log.info("Worker %d initialized", number)
@@ -201,6 +201,8 @@ class WorkerPool:
         self._completed += error is None
         self._failed += error is not None
         self._total_s += loop.time() - began
+        ms = round((loop.time() - began) * 1000)
+        log.debug("work done", extra=fields(work=job.name, ms=ms, queued=len(self._queue), **outcome(error)))
         if job.future.done():
             if error is None:
                 await self._give_back(job, result)
