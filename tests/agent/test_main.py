@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from coderunner.agent import frames
+from coderunner.agent.link import Link
 from tests.agent.outside import Server
 from tests.harness import wait_until
 
@@ -45,14 +46,32 @@ def test_an_input_without_a_writer_costs_no_time_and_is_heard_again(agent):
 
 def test_a_number_is_used_once_whatever_is_forgotten(agent, tmp_path):
     server = Server(*agent, tmp_path)
-    forgotten: list[int] = []
     number = -1
-    while not forgotten:
+    while True:
         number += 1
-        forgotten = server.run(number, "true")["forgotten"]
+        has = server.run(number, "true")["channels"]
+        if has[0]:
+            break
+        assert has == list(range(number + 1))
         state = server.ended(number)
         assert state["evidence"]["main"]["code"] == 0
         server.acknowledge(number, state["end"])
-    assert forgotten == [0]
-    assert server.run(0, "true")["error"]["code"] == "channel_used"
+    assert has == list(range(1, number + 1))
+    refused = server.run(0, "true")
+    assert refused["error"]["code"] == "channel_used"
+    assert refused["channels"] == has  # also of an error, the whole truth
     assert server.run(number, "true")["existed"]
+
+
+def test_time_in_which_it_stood_still_is_no_silence_of_the_server():
+    gone = []
+    link = Link(dict, lambda: gone.append(True))
+    link.attached = True
+    before = time.monotonic() - 7
+    link._heard = before
+    link.late(6.5)
+    link.tick(time.monotonic())
+    assert link.attached
+    link._heard = before
+    link.tick(time.monotonic())
+    assert gone == [True]

@@ -75,6 +75,7 @@ class Agent:
         self.hello: Any = {"version": agent.VERSION, "sealed": None, "channels": []}
         self.behind: list[tuple[int, bytes, dict[str, int]]] = []
         self.answers: dict[str, Any] = {"prepare": {}, "seal": {}, "files": {}}
+        self.has = list(range(16))  # the channels that it says it has
         self.calls: list[dict[str, Any]] = []
         self.inputs: list[tuple[int, int, bytes]] = []
         self.flows: list[tuple[int, int, int]] = []
@@ -114,6 +115,8 @@ class Agent:
             answer = answer(body)
         if answer is not None and "id" in body:
             whole = {"id": body["id"], **answer} if isinstance(answer, dict) else answer
+            if body["op"] == "run" and isinstance(answer, dict):
+                whole.setdefault("channels", self.has)
             self._give(frames.encode_message(frames.REPLY, self._generation, whole, seed=self._seed))
 
     def _frame(self, kind: int, payload: bytes = b"", **fields: int) -> bytes:

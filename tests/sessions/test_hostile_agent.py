@@ -137,7 +137,9 @@ class TestReplies:
         "answer",
         [
             {}, {"state": 5}, {"state": state(2)}, {"state": state(1, phase="gone")},
-            {"state": state(1), "forgotten": 5}, {"state": state(1), "forgotten": [[]]},
+            {"state": state(1), "channels": 5}, {"state": state(1), "channels": [[]]},
+            {"state": state(1), "channels": None}, {"state": state(1), "channels": list(range(999))},
+            {"error": {"code": "no_file", "message": "gone"}, "channels": "1"},
             {"error": 5}, {"error": []}, {"error": "words"},
         ],
     )  # fmt: skip

@@ -121,7 +121,7 @@ class TestRun:
         world.session.input(control, 1, 0, b"abc")
         assert len(one.ops("run")) == 1
         one.inputs.clear()
-        one.answers["run"] = {"state": state(1), "existed": False, "forgotten": []}
+        one.answers["run"] = {"state": state(1), "existed": False}
         one.stream.cut()
         await until(lambda: world.session.channels[1].started, "the start")
         assert len(one.ops("run")) == 2
@@ -157,7 +157,7 @@ class TestRun:
         await world.close()
 
     async def test_an_agent_that_answers_no_run_loses_its_container(self, monkeypatch):
-        monkeypatch.setattr("coderunner.sessions.channels.RUN_SECONDS", 0.05)
+        monkeypatch.setattr("coderunner.sessions.runs.RUN_SECONDS", 0.05)
         world = await World(Agent()).begin()
         world.run(world.control())
         await until(lambda: world.ended == ["engine_lost"], "the session's end")

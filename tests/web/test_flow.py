@@ -145,3 +145,19 @@ async def test_a_full_screen_program_is_right_again_after_an_overflow(server):
         assert "\x1b[?1049h" in gap.restore
         await back.send(m.Close())
         await back.closed()
+
+
+async def test_programs_that_are_forgotten_are_forgotten_by_the_server_too(server):
+    """The agent makes room for a run that then cannot begin: its error tells as well what it has forgotten."""
+    async with session(server, "bash") as client:
+        await client.result(0, "head -c 300000 /dev/zero", entry="main.sh")
+        before = resident(server.process.pid)
+        for number in range(1, 121, 2):
+            await client.result(number, "head -c 300000 /dev/zero", entry="main.sh")
+            await client.run(number + 1, "", entry="main.sh", stdin="none.txt")
+            await client.error("no_file")
+        # 600 KB each, were they kept.
+        assert resident(server.process.pid) - before < 16 * 1024 * 1024
+        async with attach(server, client.opened, role="watch") as watcher:
+            attached = await watcher.message(m.Attached)
+            assert len(attached.channels) < 40

@@ -8,4 +8,4 @@ service (``service``).  ``main`` is its event loop.
 """
 
 # Grows when a server of this version could not talk to an agent of the version before.
-VERSION = 2
+VERSION = 3

@@ -38,6 +38,9 @@ class Calls:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # A call that we do not understand must not end PID 1, and the session with it.
             reply = {"error": {"code": "internal", "message": f"{body.get('op')}: {error!r}"}}
+        if body.get("op") == "run":
+            # Whatever came of it: the server drops every channel that is not among these.
+            reply["channels"] = list(self._programs.channels)
         if body.get("id") is not None:
             self._link.reply(body["id"], reply, data)
 
@@ -61,13 +64,13 @@ class Calls:
         if number in self._programs.channels:
             return {"state": self._programs.channels[number].state(), "existed": True}, b""
         self._programs.check(number)
-        forgotten = self._programs.make_room(self._workspace.forget)
+        self._programs.make_room(self._workspace.forget)
         self._workspace.before()
         self._workspace.put(body.get("files", ()), raw)
         source = workspace.standard_input(body["spec"])
         channel = self._programs.begin(body, source, self._companions.preload)
         self._workspace.began(number)
-        return {"state": channel.state(), "existed": False, "forgotten": forgotten}, b""
+        return {"state": channel.state(), "existed": False}, b""
 
     def _op_resize(self, body, raw):
         self._programs.of(body).resize(body["cols"], body["rows"])

@@ -10,6 +10,7 @@ import stat
 
 from . import files
 
+LISTING_BYTES = 65536  # of the paths in one piece
 MAX_DEPTH = 32  # what a path may have (core/project.py); what lies deeper is not listed
 
 
@@ -18,11 +19,11 @@ def listing(after, most):
     name, a folder before what is in it.
 
     An entry is {path, size, mtime_ms, folder, executable}.  At most ``most`` are looked at; the cursor is the
-    ``after`` of the next call, None at the end.  Nothing is kept between calls: a tree that changes meanwhile
-    costs no more than its own changes.
+    ``after`` of the next call, None at the end; a piece ends, too, when its paths have LISTING_BYTES.
+    Nothing is kept between calls: a tree that changes meanwhile costs no more than its own changes.
     """
     found = []
-    looked, last = 0, after
+    looked, last, size = 0, after, 0
     levels = []  # (descriptor, names still to look at, the next one last, path with a slash behind)
     try:
         _descend(levels, [] if after is None else after.split("/"))
@@ -31,13 +32,14 @@ def listing(after, most):
             if not names:
                 os.close(levels.pop()[0])
                 continue
-            if looked >= most:
+            if looked >= most or size >= LISTING_BYTES:
                 return found, last
             name = names.pop()
             if files.hidden(name):
                 continue
             looked += 1
             last = prefix + name
+            size += len(os.fsencode(last))
             with contextlib.suppress(OSError):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if not _take(found, last, status) or not stat.S_ISDIR(status.st_mode):

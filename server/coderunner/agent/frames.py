@@ -78,13 +78,16 @@ def encode_message(kind, generation, body, raw=b"", *, seed=0):
     return b"".join(parts)
 
 
-def decode_message(whole):
-    """(body, raw) of a reassembled message; ValueError for anything that is not one."""
+def decode_message(whole, text_limit=MAX_MESSAGE):
+    """(body, raw) of a reassembled message; ValueError for anything that is not one, or has more than
+    ``text_limit`` bytes of JSON."""
     if len(whole) < RAW.size:
         raise ValueError("message too short")
     (length,) = RAW.unpack_from(whole)
     if length > len(whole) - RAW.size:
         raise ValueError("message shorter than it says")
+    if length > text_limit:
+        raise ValueError("message with too much JSON")
     body = json.loads(bytes(whole[RAW.size : RAW.size + length]))
     if not isinstance(body, dict):
         raise ValueError("message is not an object")
@@ -143,10 +146,13 @@ class Decoder:
 
 
 class Assembler:
-    """Puts the parts of a CALL or REPLY together; a new generation drops what is incomplete."""
+    """Puts the parts of a CALL or REPLY together; a new generation drops what is incomplete.
 
-    def __init__(self, limit=MAX_MESSAGE):
+    ``limit``: bytes of a message, ``text_limit`` of the JSON in it."""
+
+    def __init__(self, limit=MAX_MESSAGE, text_limit=MAX_MESSAGE):
         self._limit = limit
+        self._text_limit = text_limit
         self._parts = bytearray()
         self._overflow = False
 
@@ -167,4 +173,9 @@ class Assembler:
         self.reset()
         if overflow:
             raise ValueError("message over the limit")
-        return decode_message(whole)
+        return decode_message(whole, self._text_limit)
+
+    @property
+    def held(self):
+        """Bytes of a message that is not complete."""
+        return len(self._parts)

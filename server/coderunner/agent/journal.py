@@ -26,6 +26,11 @@ class Journal:
     def hi(self):
         return self.lo + len(self._data)
 
+    @property
+    def held(self):
+        """Bytes of memory, tags included."""
+        return len(self._data) + (0 if self._tags is None else len(self._tags))
+
     def append(self, stream, data):
         """Append ``data``; the bytes that fell off for it, oldest first (b"" when none)."""
         self._data += data

@@ -16,6 +16,7 @@ from . import flow, frames
 IN, OUT = 0, 1
 READ_SIZE = 65536
 DEAF_SECONDS = 1.0
+LATE_SECONDS = 0.1
 
 
 class Link:
@@ -97,6 +98,12 @@ class Link:
         self.out.clear()
         self._replies.clear()
         self._detached()
+
+    def late(self, seconds):
+        """We were so much later than we meant to be: stopped, or without a processor.  The server was not
+        silent in that time; what it said waits to be read."""
+        if seconds > LATE_SECONDS:
+            self._heard = min(time.monotonic(), self._heard + seconds)
 
     def tick(self, now):
         """Moments at which to look again."""

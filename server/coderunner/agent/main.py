@@ -21,6 +21,7 @@ from .link import IN, OUT, Link
 from .programs import Programs
 from .workspace import Workspace
 
+_FOREVER = 1e9
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -41,8 +42,13 @@ class Agent:
         os.set_blocking(IN, False)
         os.set_blocking(OUT, False)
         self._register()
+        due = None
         while True:
-            for descriptor, events in self._epoll.poll(self._timeout(), 64):
+            if due is not None:
+                self.link.late(time.monotonic() - due)
+            timeout = self._timeout()
+            due = time.monotonic() + (timeout if timeout >= 0 else _FOREVER)
+            for descriptor, events in self._epoll.poll(timeout, 64):
                 self._ready(descriptor, events)
             self._settle()
             self.link.write(self._fill)

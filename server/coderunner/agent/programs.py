@@ -73,24 +73,21 @@ class Programs:
         self._unseen.share([channel for channel in self.channels.values() if channel.phase != EXITED])
 
     def make_room(self, forget):
-        """Ended channels hold a bounded amount; what the client has in full goes first.  The numbers of
-        those that went; ``forget`` is called with each."""
+        """Ended channels hold a bounded amount; what the client has in full goes first.  ``forget`` is
+        called with the number of each that went.  Raises CallError where too much has to stay."""
         ended = [channel for channel in self.channels.values() if channel.end is not None]
         held = sum(channel.journal.hi - channel.journal.lo for channel in ended)
-        forgotten = []
         for channel in list(ended):  # in the order in which they began
             if held <= flow.EXITED_JOURNALS - flow.JOURNAL and len(ended) < MAX_ENDED:
-                return forgotten
+                return
             if channel.exit_acked and channel.released >= channel.end:
                 held -= channel.journal.hi - channel.journal.lo
                 ended.remove(channel)
-                forgotten.append(channel.number)
                 self._forgotten.add(channel.number)
                 del self.channels[channel.number]
                 forget(channel.number)
         if held > flow.EXITED_JOURNALS - flow.JOURNAL or len(ended) >= MAX_ENDED:
             raise CallError("channels_busy", "ended channels wait for their output to be read; read it first")
-        return forgotten
 
     def reaped(self, pid, used, companions):
         """``used``: seconds of CPU time, with what it waited for.  ``companions``: pids of our children

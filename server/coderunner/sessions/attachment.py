@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING
 
 from coderunner.agent import flow
 from coderunner.core import codec
-from coderunner.core.messages import Artifact, Diagnostics, Gap, InAck, Resized, ServerMessage, Workspace
+from coderunner.core.messages import (
+    Artifact,
+    Attached,
+    Diagnostics,
+    ErrorMessage,
+    Gap,
+    InAck,
+    Notice,
+    Resized,
+    Role,
+    ServerMessage,
+    Workspace,
+)
 from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
 
 if TYPE_CHECKING:
@@ -26,6 +38,8 @@ if TYPE_CHECKING:
     from coderunner.sessions.session import Session
 
 MESSAGE_LIMIT = 1024
+MESSAGE_BYTES = 512 * 1024  # of memory, for all messages that wait for one client
+MESSAGE_COST = 384  # of each, beside its text
 FETCH_SIZE = 60_000
 FIRST_FRAME = 1024
 FLUSH_SECONDS = 2.0
@@ -55,8 +69,9 @@ class Attachment:
         self.granted = role  # the greatest role that its token allows
         self.close_code: int | None = None
         self._cursors: dict[int, Cursor] = {}
-        self._given = dict(cursors)
+        self._given = {number: at for number, at in cursors.items() if number in session.channels}
         self._messages: OrderedDict[Hashable, ServerMessage] = OrderedDict()
+        self.waiting = 0  # bytes of memory that the messages take
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._turn = 0
@@ -78,10 +93,24 @@ class Attachment:
             key = (Artifact, message.channel, message.path)
         elif isinstance(message, Workspace):
             key = Workspace
+        if key in self._messages:
+            self.waiting -= _cost(self._messages[key])
         self._messages[key] = message
-        if len(self._messages) > MESSAGE_LIMIT:
+        self.waiting += _cost(message)
+        if len(self._messages) > MESSAGE_LIMIT or self.waiting > MESSAGE_BYTES:
             self.end(_GOING_AWAY, flush=False)
         self._wake.set()
+
+    def cut(self) -> None:
+        """It goes, and nothing waits for it any more: the session holds too much."""
+        self._messages.clear()
+        self.waiting = 0
+        self.end(_GOING_AWAY, flush=False)
+
+    def forget(self, number: int) -> None:
+        """A channel is gone for good; numbers are not used again."""
+        self._cursors.pop(number, None)
+        self._given.pop(number, None)
 
     def wake(self) -> None:
         self._wake.set()
@@ -127,7 +156,9 @@ class Attachment:
         while True:
             self._wake.clear()
             if self._messages:
-                return codec.encode_server(self._messages.popitem(last=False)[1])
+                message = self._messages.popitem(last=False)[1]
+                self.waiting -= _cost(message)
+                return codec.encode_server(message)
             if self._left() > 0:
                 frame = await self._next_output()
                 if frame is not None:
@@ -217,3 +248,14 @@ class Attachment:
         cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window
         self.session.programs.release(channel)
         return codec.encode_server(gap)
+
+
+def _cost(message: ServerMessage) -> int:
+    """Bytes of memory of a message that waits, at most.  What others hold as well is counted there."""
+    if isinstance(message, ErrorMessage | Notice):
+        return MESSAGE_COST + 4 * len(message.message)
+    if isinstance(message, Attached):
+        return MESSAGE_COST + MESSAGE_COST * len(message.channels)
+    if isinstance(message, Role):
+        return MESSAGE_COST + MESSAGE_COST // 4 * len(message.input_offsets)
+    return MESSAGE_COST

@@ -8,15 +8,19 @@ from coderunner.core import messages as m
 from coderunner.errors import NotControl, Superseded, TooManyAttachments
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
+from coderunner.sessions.holdings import Holdings
 
 MOST = 128  # a class that watches; each costs memory, and the owner of a token could open thousands
+COST = 16 * 1024  # bytes of memory, at most, for each, beside the messages that wait for it
 
 
 class Attachments:
-    """``channels`` is the session's own table, by number."""
+    """``channels`` is the session's own table, by number.  ``holdings`` counts what waits for clients."""
 
-    def __init__(self, channels: Mapping[int, Channel]) -> None:
+    def __init__(self, channels: Mapping[int, Channel], holdings: Holdings) -> None:
         self.control: Attachment | None = None
+        self._holdings = holdings
+        holdings.count("attachments", lambda: sum(COST + one.waiting for one in self._all))
         self._channels = channels
         self._all: list[Attachment] = []
 
@@ -67,11 +71,14 @@ class Attachments:
         if attachment.granted != "control":
             raise NotControl("this token only allows to watch")
         before, self.control = self.control, attachment
-        attachment.role = "control"
-        if before is not None and before is not attachment:
+        offsets = {number: channel.input_offset for number, channel in self._channels.items()}
+        taken = before is not None and before is not attachment
+        if before is not None and taken:
             before.role = "watch"
-            offsets = {number: channel.input_offset for number, channel in self._channels.items()}
             before.post(m.Role("watch", offsets))
+        if taken or attachment.role == "watch":
+            # Also where nobody had it: who asked waits for this word before it lets its user type.
+            attachment.role = "control"
             attachment.post(m.Role("control", offsets))
         for channel in self._channels.values():  # it may have missed them
             attachment.post(m.InAck(channel.number, channel.in_acked))
@@ -83,6 +90,21 @@ class Attachments:
     def tell(self, message: m.ServerMessage) -> None:
         for attachment in self._all:
             attachment.post(message)
+        self.relieve()
+
+    def relieve(self) -> None:
+        """Where too much waits for clients, the one for whom most waits is cut off: its next attach tells
+        it all."""
+        while self._all and not self._holdings.allows(0):
+            slowest = max(self._all, key=lambda one: one.waiting)
+            if not slowest.waiting:
+                return
+            slowest.cut()
+
+    def forget(self, number: int) -> None:
+        """A channel is gone for good."""
+        for attachment in self._all:
+            attachment.forget(number)
 
     def wake(self) -> None:
         """There is output, or an end, that some of them may not have been sent."""

@@ -27,6 +27,8 @@ class Channel:
         self.phase = "running"
         self.phase_offset = 0
         self.started = False  # the agent has confirmed it
+        self.asked = False  # the agent was asked to begin it, and has not answered
+        self.killing = False  # somebody waits for the agent to confirm its end
         self.end: int | None = None
         self.exit: Exit | None = None
         self.wall_ms: int | None = None  # its limit, where this server began it
@@ -99,9 +101,22 @@ class Channel:
         if self.eof_at is not None:
             data = data[: max(0, self.eof_at - self.input_offset)]
         taken = data[: self.in_acked + flow.INPUT_WINDOW - self.input_offset]
-        self._unacked += taken
         self.input_offset += len(taken)
+        if self.exit is None:
+            self._unacked += taken
+        else:
+            self.in_acked = self.input_offset  # nobody will take it
         return bytes(taken)
+
+    @property
+    def input_held(self) -> int:
+        return len(self._unacked)
+
+    def drop_input(self) -> bool:
+        """The program is gone: what it did not take, nobody will.  Whether there was any."""
+        self._unacked.clear()
+        dropped, self.in_acked = self.in_acked < self.input_offset, self.input_offset
+        return dropped
 
     def overflow(self, end: int) -> InputOverflow | None:
         """The error to answer input with that ended at ``end`` and did not fit."""

@@ -7,10 +7,11 @@ stream: every command is absolute, or names something that the agent does only o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from coderunner import timing
 from coderunner.agent import flow
 from coderunner.core import messages as m
 from coderunner.core.languages import Language
@@ -18,17 +19,20 @@ from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerErr
 from coderunner.sessions import endings
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.attachments import Attachments
+from coderunner.sessions.caches import Caches
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 from coderunner.sessions.findings import Findings
-from coderunner.sessions.link import Answer
+from coderunner.sessions.holdings import Holdings
+from coderunner.sessions.link import problem
 from coderunner.sessions.pace import Paces, Standing
 from coderunner.sessions.programs import first_phase
-from coderunner.sessions.reports import read_fetched, read_started
+from coderunner.sessions.reports import AgentProtocolError, read_channels, read_fetched, read_started
+from coderunner.sessions.runs import Begun, Runs
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
 KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
-RUN_SECONDS = 30.0
+DIAGNOSTIC_COST = 1024  # bytes of memory, at most, for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,11 @@ class Channels:
         forgotten: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.all: dict[int, Channel] = {}
-        self.attachments = Attachments(self.all)
+        self.attachments = Attachments(self.all, container.holdings)
         self._container = container
+        self._caches = Caches(self.all)
+        self._runs = Runs(container)
+        self._count(container.holdings)
         self._entry = language.entry
         self._findings = Findings(language.diagnostics, self.attachments, self.fetch, task)
         self._lifetime_ms = lifetime_ms
@@ -77,8 +84,36 @@ class Channels:
     def busy(self) -> bool:
         return any(channel.live for channel in self.all.values())
 
+    def _count(self, holdings: Holdings) -> None:
+        holdings.spare = self._caches.spare
+        holdings.count("caches", lambda: self._caches.total)
+        holdings.count("input", lambda: sum(channel.input_held for channel in self.all.values()))
+        holdings.count(
+            "diagnostics",
+            lambda: DIAGNOSTIC_COST * sum(len(channel.diagnostics) for channel in self.all.values()),
+        )
+
     def close(self) -> None:
         self._paces.close()
+
+    def _drop(self, number: int) -> None:
+        """Nothing is kept of a channel that the agent does not have."""
+        self.all.pop(number, None)
+        self._caches.forget(number)
+        self._paces.forget(number)
+        self.attachments.forget(number)
+        self._forgotten(number)
+
+    def _keep_only(self, numbers: Collection[int]) -> None:
+        """The agent's word on which channels it has is the whole truth each time.
+
+        Raises AgentProtocolError where it denies one whose end it has not told."""
+        for number, channel in list(self.all.items()):
+            if number in numbers or channel.asked:
+                continue
+            if channel.exit is None:
+                raise AgentProtocolError(f"channel {number} is gone without an end")
+            self._drop(number)
 
     def _call(self, op: str, **body: Any) -> None:
         self._container.link.cast(op, **body)
@@ -90,8 +125,10 @@ class Channels:
         end = offset + len(data)
         at = channel.input_offset
         taken = channel.accept_input(offset, data)
-        if taken:
+        if taken and channel.exit is None:
             self._container.link.send_input(number, at, taken)
+        elif taken:
+            self._tell_in_ack(channel)
         overflow = channel.overflow(end)
         if overflow:
             raise overflow
@@ -101,7 +138,8 @@ class Channels:
         attachment.ack(channel, message.offset)
         if attachment is self.attachments.control:
             channel.released = max(channel.released, message.offset)
-            channel.exit_acked = channel.exit_acked or message.exit
+            # Not ahead of the end: the agent would forget a program whose end nobody has heard of.
+            channel.exit_acked = channel.exit_acked or (message.exit and channel.exit is not None)
         self.release(channel)
 
     def resize(self, message: m.Resize) -> None:
@@ -131,17 +169,19 @@ class Channels:
         if not channel.live:
             return
         channel.intent = channel.intent or intent
-        self._task(self._kill(channel, intent), "session-kill")
-
-    async def _kill(self, channel: Channel, intent: str) -> None:
         self._call("kill", channel=channel.number, intent=intent)
+        if not channel.killing:
+            channel.killing = True
+            self._task(self._await_kill(channel), "session-kill")
+
+    async def _await_kill(self, channel: Channel) -> None:
         while channel.live:
             link = self._container.link
             if link.closed.done():  # being mended; then the command is repeated
                 await self._container.changed.wait()
                 continue
             try:
-                async with asyncio.timeout(KILL_SECONDS + 1.0):
+                async with timing.within(KILL_SECONDS + 1.0):
                     while channel.live:
                         await self._container.changed.wait()
             except TimeoutError:
@@ -165,70 +205,60 @@ class Channels:
         channel.cols, channel.rows = spec["cols"], spec["rows"]
         channel.phase = first_phase(spec)
         channel.wall_ms = spec["limits"]["wall_ms"]
+        begun = self._runs.ask(number, spec, files)
         self.all[number] = channel
+        channel.asked = True
+        self._task(self._start(channel, begun), "session-run")
 
-        def ask() -> Answer:
-            return self._container.link.call(
-                "run",
-                b"".join(file.content for file in files),
-                seconds=RUN_SECONDS,
-                channel=number,
-                spec=spec,
-                files=[[file.path, len(file.content)] for file in files],
-                controlled=True,
-            )
-
-        # Sent before this returns: input that follows on the socket must not overtake it.
-        self._task(self._started(channel, ask, ask()), "session-run")
-
-    async def _started(self, channel: Channel, ask: Callable[[], Answer], answer: Answer) -> None:
-        """Until the agent has begun it, or said why not.  A broken stream is no answer: it is asked again."""
-        first = self._container.link
+    async def _start(self, channel: Channel, begun: Begun) -> None:
         try:
-            while True:
-                link = self._container.link
-                try:
-                    reply, _ = await answer
-                    break
-                except AgentLost as error:
-                    if not link.closed.done():
-                        self._container.condemn(error.message)
-                        return
-                    while self._container.link.closed.done():
-                        await self._container.changed.wait()
-                    answer = ask()
-            state, forgotten = read_started(reply, channel.number)
+            reply, again = await begun
         except CodeRunnerError as error:
-            self.all.pop(channel.number, None)
-            error.channel = channel.number
-            self.attachments.tell(m.ErrorMessage.of(error))
+            self._refuse(channel, error)
             return
-        except ValueError as error:
-            self._container.condemn(f"the agent broke its protocol: {error}")
+        finally:
+            channel.asked = False
+        if reply is None:
             return
-        for number in forgotten:
-            self.all.pop(number, None)
-            self._paces.forget(number)
-            self._forgotten(number)
+        refused = problem(reply)
+        try:
+            self._keep_only(read_channels(reply) | {channel.number})
+            state = read_started(reply, channel.number) if refused is None else None
+        except AgentProtocolError as fault:
+            self._container.condemn(f"the agent broke its protocol: {fault}")
+            return
+        if state is None:
+            self._refuse(channel, refused or AgentLost())
+            return
         self.on_state(state)
-        if link is not first:
+        if again:
             self._repeat(channel, state)
         self._paces[channel.number].again()
         self.release(channel)
+
+    def _refuse(self, channel: Channel, error: CodeRunnerError) -> None:
+        self._drop(channel.number)
+        error.channel = channel.number
+        self.attachments.tell(m.ErrorMessage.of(error))
 
     # --- what the agent tells ----------------------------------------------------------------------------
 
     def on_output(self, number: int, stream: int, offset: int, data: bytes) -> None:
         channel = self.all.get(number)
         if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
+            self._caches.changed(channel)
             if channel.end is not None or (channel.run_offset and not channel.looked_at):
                 self._findings.look(channel)
             self.attachments.wake()
 
     def on_in_ack(self, number: int, offset: int) -> None:
-        channel, control = self.all.get(number), self.attachments.control
-        if channel is not None and channel.take_in_ack(offset) and control is not None:
-            control.post(m.InAck(number, channel.in_acked))
+        channel = self.all.get(number)
+        if channel is not None and channel.take_in_ack(offset):
+            self._tell_in_ack(channel)
+
+    def _tell_in_ack(self, channel: Channel) -> None:
+        if self.attachments.control is not None:
+            self.attachments.control.post(m.InAck(channel.number, channel.in_acked))
 
     def on_state(self, state: dict[str, Any]) -> None:
         """A channel's whole state, as `reports.read_state` passed it."""
@@ -236,6 +266,7 @@ class Channels:
         if channel is None:
             return
         channel.take_oldest(state["from"])
+        self._caches.changed(channel)
         channel.input_eof = channel.input_eof or state["input_eof"]
         channel.run_offset = state["run_offset"]
         phases = [(state["phase"], state["phase_offset"])]
@@ -262,10 +293,15 @@ class Channels:
         channel.end = end
         others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
         channel.exit = endings.exit_message(channel, evidence, others=bool(others))
+        if channel.drop_input():
+            self._tell_in_ack(channel)
         self.attachments.wake()
 
     def on_attached(self, hello: dict[str, Any]) -> None:
-        """The agent is reachable again, or for the first time by this server."""
+        """The agent is reachable again, or for the first time by this server.
+
+        Raises AgentProtocolError where it has forgotten what it cannot forget."""
+        self._keep_only({state["channel"] for state in hello["channels"]})
         for state in hello["channels"]:
             number = state["channel"]
             channel = self.all.get(number)
@@ -331,7 +367,7 @@ class Channels:
         reply, data = await self._container.link.call("fetch", channel=number, offset=offset, most=most)
         try:
             begin, stream, restore = read_fetched(reply)
-        except ValueError as error:
+        except AgentProtocolError as error:
             self._container.condemn(f"the agent broke its protocol: {error}")
             raise AgentLost(str(error)) from None
         return Fetched(max(offset, begin), stream, data[:most], restore)
@@ -371,7 +407,7 @@ class Channels:
                 channel.intent = channel.intent or intent
                 self._call("kill", channel=channel.number, intent=intent)
         try:
-            async with asyncio.timeout(KILL_SECONDS):
+            async with timing.within(KILL_SECONDS):
                 while any(channel.live for channel in live):
                     await self._container.changed.wait()
         except TimeoutError:

@@ -18,7 +18,9 @@ from coderunner import agent
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
+from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import AgentLink, Listener
+from coderunner.sessions.reports import AgentProtocolError
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Container:
         self.born = asyncio.get_running_loop().time()
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.changed = Pulse()
+        self.holdings = Holdings()
         self.link: AgentLink  # from `connect` on
         self._engine = engine
         self._tenant: Tenant | None = None
@@ -85,7 +88,7 @@ class Container:
 
     async def _attach(self, have: Mapping[int, int], *, start: bool = False, torn: bool) -> None:
         stream = await self._engine.attach(self.id)
-        link = AgentLink(stream)
+        link = AgentLink(stream, self.holdings)
         try:
             if start:
                 await self._engine.start(self.id)
@@ -104,7 +107,13 @@ class Container:
         self._introduce(tenant)
 
     def _introduce(self, tenant: Tenant) -> None:
-        tenant.on_attached(self.link.hello)
+        hello = self.link.hello
+        try:
+            tenant.on_attached(hello)
+        except AgentProtocolError as error:
+            self.condemn(f"the agent broke its protocol: {error}")
+            return
+        hello["channels"] = []  # told, and not to be kept
         self.link.listen(self)
 
     # --- what the link tells ---------------------------------------------------------------------------

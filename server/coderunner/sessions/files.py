@@ -14,18 +14,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from coderunner import timing
 from coderunner.core.members import PIECE
 from coderunner.core.project import check_path
 from coderunner.core.shapes import MAX_OFFSET
 from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge
 from coderunner.sessions.container import Container
-from coderunner.sessions.reports import number
+from coderunner.sessions.reports import AgentProtocolError, number
 
 log = logging.getLogger(__name__)
 
 MAX_ENTRIES = 8192  # what a workspace has inodes for
 LIST_PIECE = 256  # entries that the agent looks at in one call
+MAX_PIECES = 512  # an agent may give shorter ones
 REMOVE_PIECE = 256
+MAX_ARCHIVES = 2  # requests at a time that pack or unpack one
 MAX_REMOVALS = 400  # calls: as many as a full workspace takes, and as many again
 MAX_CALLS = 4
 MAX_REQUESTS = 16
@@ -61,18 +64,20 @@ class Files:
         self._container = container
         self._calls = asyncio.Semaphore(MAX_CALLS)
         self._requests = asyncio.Semaphore(MAX_REQUESTS)
+        self._archives = asyncio.Semaphore(MAX_ARCHIVES)
         self._waiting = 0
         self._uploads = itertools.count(1)
 
     @contextlib.asynccontextmanager
-    async def request(self) -> AsyncIterator[None]:
+    async def request(self, *, archive: bool = False) -> AsyncIterator[None]:
         """Around everything that one request does; some wait for others.  Raises FilesBusy."""
+        turns = self._archives if archive else self._requests
         if self._waiting >= MAX_WAITING:
             raise FilesBusy(retry_after_ms=1000)
         self._waiting += 1
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._requests.acquire()
+            async with timing.within(WAIT_SECONDS):
+                await turns.acquire()
         except TimeoutError:
             raise FilesBusy(retry_after_ms=1000) from None
         finally:
@@ -80,33 +85,35 @@ class Files:
         try:
             yield
         finally:
-            self._requests.release()
+            turns.release()
 
     # --- looking -----------------------------------------------------------------------------------------
 
-    async def listing(self) -> tuple[list[Entry], bool]:
-        """(entries, whether all), sorted name by name, a folder before what is in it.
+    async def listing(self) -> AsyncIterator[tuple[list[Entry], bool]]:
+        """(entries, whether there are more that are not told), a piece at a time: nobody holds all of them.
+        Sorted name by name, a folder before what is in it.
 
         What has a name that no other machine could take is not among them.
         """
-        found: list[Entry] = []
+        count = 0
         cursor: str | None = None
-        for _ in range(2 * MAX_ENTRIES // LIST_PIECE):
+        for _ in range(MAX_PIECES):
             reply, _ = await self._again("list", after=cursor, most=LIST_PIECE)
-            found += _entries(reply)
+            found = _entries(reply)[: MAX_ENTRIES + 1 - count]
+            count += len(found)
             cursor = reply.get("next")
-            if cursor is None:
-                return found[:MAX_ENTRIES], len(found) <= MAX_ENTRIES
-            if type(cursor) is not str or len(found) > MAX_ENTRIES:
-                break
-        return found[:MAX_ENTRIES], False
+            full = count > MAX_ENTRIES
+            yield found[:-1] if full else found, full
+            if full or type(cursor) is not str:
+                return
+        yield [], True
 
     async def read(self, path: str, offset: int = 0, most: int = PIECE) -> Piece:
         """Raises NoFile."""
         reply, data = await self._again("read", path=check_path(path), offset=offset, most=min(most, PIECE))
         try:
             size, mtime = number(reply, "size", 0, MAX_OFFSET), number(reply, "mtime_ns", -(2**63), 2**63)
-        except ValueError as error:
+        except AgentProtocolError as error:
             raise FilesFailed(f"the agent broke its protocol: {error}") from None
         return Piece(data[:most], size, mtime)
 
@@ -187,7 +194,7 @@ class Files:
         """Until the stream to the agent has been mended, if it is broken."""
         container = self._container
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(MEND_SECONDS):
+            async with timing.within(MEND_SECONDS):
                 while container.link.closed.done() and not container.gone.done():
                     await container.changed.wait()
         if container.gone.done():
@@ -198,7 +205,7 @@ def _entries(reply: dict[str, Any]) -> list[Entry]:
     found = []
     listed = reply.get("files")
     for one in listed if isinstance(listed, list) else ():
-        with contextlib.suppress(BadPath, ValueError, TypeError):
+        with contextlib.suppress(BadPath, AgentProtocolError, KeyError, TypeError):
             found.append(
                 Entry(
                     path=check_path(str(one["path"])),

@@ -1,6 +1,6 @@
 """Problems with a place, found in what a compiler or a failed program printed: told before the program's end.
 
-All of it is in the server's own copy of the output when it is due; only after a restart is it fetched.
+Nearly always all of it is in the server's own copy of the output when it is due; else it is fetched.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Findings:
             start = max(start, end - MAX_BYTES)
         else:
             end = min(end, start + MAX_BYTES)
-        if channel.adopted and channel.cache.lo > start:
-            # The server before has seen it, not this one.
+        if channel.cache.lo > start:
+            # The server before has seen it, or it was given up for room: the agent has it.
             self._task(self._recall(channel, phase, start, end), "session-findings")
             return
         streams = [channel.cache.only(stream, start, end) for stream in _streams(channel, phase)]

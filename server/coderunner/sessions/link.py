@@ -14,28 +14,39 @@ import itertools
 import json
 import logging
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
-from coderunner import errors
+from coderunner import errors, timing
 from coderunner.agent import flow, frames
 from coderunner.core.shapes import MAX_OFFSET
-from coderunner.errors import AgentLost, EngineError, FilesFailed
-from coderunner.sessions.reports import read_artifact, read_hello, read_json, read_state
+from coderunner.errors import AgentLost, EngineError, FilesBusy, FilesFailed
+from coderunner.logs import fields
+from coderunner.sessions.holdings import Holdings
+from coderunner.sessions.reports import (
+    AgentProtocolError,
+    read_artifact,
+    read_hello,
+    read_json,
+    read_state,
+)
 
 log = logging.getLogger(__name__)
 
-# Everything that may wait to be written: input of all channels, files of a few calls, small commands.
-OUTBOX_LIMIT = 2 * frames.MAX_MESSAGE + flow.MAX_CHANNELS * flow.INPUT_WINDOW
+SMALL = 65536  # bytes that are sent at once, where nothing waits before them; more is sent piece by piece
+MAX_REPLY = 512 * 1024  # bytes of an answer, of which at most
+MAX_REPLY_TEXT = 256 * 1024  # are JSON: more than any honest one has, and read in a few milliseconds
 ATTACH_SECONDS = 10.0
 CALL_SECONDS = 10.0
 SILENCE_SECONDS = 10.0
 EARLY_BYTES = 4 * 1024 * 1024  # what an agent may say of its channels before anybody listens
+EARLY_COST = 512  # of each such word, beside eight times its length
 MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
 MAX_TEARS = 1  # frames in one attach whose header checks out and whose payload does not
 
 
-Answer = Coroutine[Any, Any, tuple[dict[str, Any], bytes]]  # a reply, and the raw bytes with it
+Reply = tuple[dict[str, Any], bytes]
+Answer = Coroutine[Any, Any, Reply]  # a reply, and the raw bytes with it
 
 
 class ByteStream(Protocol):
@@ -50,7 +61,9 @@ class ByteStream(Protocol):
 
 
 class Listener(Protocol):
-    """Who is told what the agent says.  Called in the reader's task; must not wait."""
+    """Who is told what the agent says.  Called in the reader's task; must not wait.
+
+    May raise AgentProtocolError for what does not fit what the agent has said before."""
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None: ...
     def on_in_ack(self, channel: int, offset: int) -> None: ...
@@ -59,18 +72,21 @@ class Listener(Protocol):
     def on_artifact(self, channel: int, news: tuple[str, int] | None) -> None: ...
 
 
+Told = Callable[[Listener], None]
+
+
 class AgentLink:
     """One attach, from its greeting to its end.
 
     ``closed`` is done when the stream has ended; with ``broken`` the agent broke its protocol: what speaks
-    for it is not to be believed again.
+    for it is not to be believed again.  ``holdings`` counts what it makes this server keep.
     """
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, holdings: Holdings) -> None:
         self.hello: dict[str, Any] = {}
         self.broken = False
         self._listener: Listener | None = None
-        self._early: list[frames.Frame] = []
+        self._early: list[Told] = []
         self._early_bytes = 0
         self._revision = 0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -78,8 +94,11 @@ class AgentLink:
         self._generation = 0
         self._seed = secrets.randbits(32)
         self._decoder = frames.Decoder(self._seed)
-        self._assembler = frames.Assembler()
+        self._assembler = frames.Assembler(MAX_REPLY, MAX_REPLY_TEXT)
+        self._holdings = holdings
         self._outbox = bytearray()
+        holdings.count("outbox", lambda: len(self._outbox))
+        holdings.count("incoming", lambda: self._assembler.held + self._early_bytes)
         self._writable = asyncio.Event()
         self._greeted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
@@ -102,7 +121,7 @@ class AgentLink:
         if torn:
             self._send(frames.PREAMBLE)
         try:
-            async with asyncio.timeout(ATTACH_SECONDS):
+            async with timing.within(ATTACH_SECONDS):
                 in_force = await self._greet(generation, have)
                 # Where our clock went back: exceed what the agent obeys.
                 if in_force and await self._greet(in_force + 1, have):
@@ -114,13 +133,13 @@ class AgentLink:
     def listen(self, listener: Listener) -> None:
         """From now on ``listener`` is told, first of what came behind the greeting."""
         self._listener = listener
-        early, self._early = self._early, []
-        if self._revision:
-            listener.on_workspace(self._revision)
+        early, self._early, self._early_bytes = self._early, [], 0
         try:
-            for frame in early:
-                self._tell(listener, frame)
-        except ValueError as error:
+            if self._revision:
+                listener.on_workspace(self._revision)
+            for told in early:
+                told(listener)
+        except AgentProtocolError as error:
             self._break(error)
 
     async def _greet(self, generation: int, have: Mapping[int, int]) -> int:
@@ -152,36 +171,44 @@ class AgentLink:
         """A command whose answer does not matter."""
         self._send(frames.encode_message(frames.CALL, self._generation, {"op": op, **body}))
 
-    def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Answer:
+    async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
+        """As ``ask``; raises the error that the agent names, too."""
+        reply, data = await self.ask(op, raw, seconds=seconds, **body)
+        error = problem(reply)
+        if error is not None:
+            raise error
+        return reply, data
+
+    def ask(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Answer:
         """A command, sent now, in the order of the calls; awaiting it gives (reply, raw bytes).
 
-        Raises the error that the agent names, or AgentLost.
+        Raises FilesBusy at once where the session holds too much already, AgentLost when it is awaited.  An
+        error that the agent answers is in the reply, for ``problem``.
         """
         number = next(self._ids)
-        answer: asyncio.Future[tuple[dict[str, Any], bytes]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        message = frames.encode_message(frames.CALL, self._generation, {"op": op, "id": number, **body}, raw)
+        if len(message) > SMALL and not self._holdings.allows(len(message)):
+            raise FilesBusy(
+                "the session sends too much at once; wait for what is under way", retry_after_ms=1000
+            )
         self._calls[number] = answer
-        message = {"op": op, "id": number, **body}
-        self._send(frames.encode_message(frames.CALL, self._generation, message, raw))
+        self._send(message)
         return self._answer(op, number, answer, seconds)
 
-    async def _answer(
-        self, op: str, number: int, answer: asyncio.Future[tuple[dict[str, Any], bytes]], seconds: float
-    ) -> tuple[dict[str, Any], bytes]:
+    async def _answer(self, op: str, number: int, answer: asyncio.Future[Reply], seconds: float) -> Reply:
         try:
             if self.closed.done():
                 raise AgentLost(self.closed.result())
-            async with asyncio.timeout(seconds):
+            async with timing.within(seconds):
                 reply, data = await answer
         except TimeoutError:
             raise AgentLost(f"the agent did not answer '{op}' in {seconds:g} s") from None
         finally:
             self._calls.pop(number, None)
-        problem = reply.get("error")
-        if problem:
-            if type(problem) is not dict:
-                self._break(ValueError(f"the answer to '{op}' is an error that is none"))
-                raise AgentLost(self.closed.result())
-            raise _agent_error(problem)
+        if not isinstance(reply.get("error"), dict | None):
+            self._break(AgentProtocolError(f"the answer to '{op}' is an error that is none"))
+            raise AgentLost(self.closed.result())
         return reply, data
 
     def _frame(self, kind: int, payload: bytes = b"", *, channel: int = 0, offset: int = 0) -> None:
@@ -190,9 +217,9 @@ class AgentLink:
     def _send(self, data: bytes) -> None:
         if self.closed.done():
             return
-        if not self._outbox and not self._writing and self._stream.write_now(data):
+        if len(data) <= SMALL and not self._outbox and not self._writing and self._stream.write_now(data):
             return  # a keystroke does not wait for another task's turn
-        if len(self._outbox) + len(data) > OUTBOX_LIMIT:
+        if len(self._outbox) > SMALL and not self._holdings.allows(len(data)):
             self._end("the agent reads nothing")
             return
         self._outbox += data
@@ -204,23 +231,25 @@ class AgentLink:
         reason = "end of stream"
         try:
             while data := await self._stream.read():
-                self._heard = asyncio.get_running_loop().time()
+                self._heard = timing.now()
                 for frame in self._decoder.feed(data):
-                    self._take(frame)
+                    told = self._decode(frame)
+                    if told is not None:
+                        self._tell(told, len(frame.payload))
                 if self._decoder.torn > MAX_TEARS:
-                    raise ValueError("frames that do not check out")
+                    raise AgentProtocolError("frames that do not check out")
             if self._stream.stderr_tail:
                 reason += ": " + self._stream.stderr_tail.decode("utf-8", "replace")
         except EngineError as error:
             reason = str(error)
-        except Exception as error:
+        except AgentProtocolError as error:
             self._break(error)
         finally:
             self._end(reason)
 
-    def _break(self, error: Exception) -> None:
+    def _break(self, error: AgentProtocolError) -> None:
         """Something in the container speaks for the agent, or the agent is broken."""
-        log.warning("agent broke its protocol", exc_info=error)
+        log.warning("agent broke its protocol", extra=fields(why=str(error)))
         self.broken = True
         self._end(f"the agent broke its protocol: {error}")
 
@@ -230,7 +259,9 @@ class AgentLink:
                 await self._writable.wait()
                 self._writable.clear()
                 while self._outbox:
-                    data, self._outbox = bytes(self._outbox), bytearray()
+                    # Piece by piece: what the stream has taken and not passed on is not counted by us.
+                    data = bytes(self._outbox[:SMALL])
+                    del self._outbox[:SMALL]
                     self._writing = True
                     await self._stream.write(data)
                     self._writing = False
@@ -238,57 +269,59 @@ class AgentLink:
             self._end(str(error))
 
     async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self.closed.done():
             self._frame(frames.BEAT)
-            await asyncio.sleep(flow.BEAT_SECONDS)
-            if loop.time() - self._heard > SILENCE_SECONDS:
+            await timing.sleep(flow.BEAT_SECONDS)
+            if timing.now() - self._heard > SILENCE_SECONDS:
                 self._end(f"silent for {SILENCE_SECONDS:g} s")
 
-    def _take(self, frame: frames.Frame) -> None:
+    def _decode(self, frame: frames.Frame) -> Told | None:
+        """What a frame tells a listener, checked; answers and greetings are taken here.
+
+        Raises AgentProtocolError, for nothing but the agent's own faults."""
         if frame.kind == frames.REFUSED:
             if frame.offset > MAX_GENERATION:
-                raise ValueError("no generation may be so high")
+                raise AgentProtocolError("no generation may be so high")
             if not self._greeted.done():
                 self._greeted.set_result(max(1, frame.offset))
         elif frame.generation != self._generation:
-            return
+            return None
         elif frame.kind == frames.HELLO:
-            self.hello = read_hello(frame.payload)
             if not self._greeted.done():
+                self.hello = read_hello(frame.payload)
                 self._greeted.set_result(0)
         elif frame.kind == frames.REPLY:
-            message = self._assembler.add(frame)
-            if message:
-                waiting = self._calls.get(message[0].get("id", -1))
-                if waiting and not waiting.done():
-                    waiting.set_result(message)
-        elif self._listener is not None:
-            self._tell(self._listener, frame)
-        elif frame.kind == frames.WORKSPACE:
-            self._revision = frame.offset
-        elif frame.kind in (frames.IN_ACK, frames.STATE, frames.ARTIFACT):  # output is due after a credit
-            self._early.append(frame)
-            self._early_bytes += frames.HEADER_SIZE + len(frame.payload)
-            if self._early_bytes > EARLY_BYTES:
-                raise ValueError("too much said while nobody listens")
+            self._take_reply(frame)
+        elif self._listener is None and frame.kind == frames.OUTPUT:
+            pass  # none is due before a credit
+        elif self._listener is None and frame.kind == frames.WORKSPACE:
+            self._revision = min(frame.offset, MAX_OFFSET)
+        elif frame.kind in _DECODERS:
+            return _DECODERS[frame.kind](frame)
+        return None
 
-    @staticmethod
-    def _tell(listener: Listener, frame: frames.Frame) -> None:
-        if frame.kind == frames.OUTPUT:
-            if frame.offset > MAX_OFFSET - len(frame.payload):
-                raise ValueError("output beyond all offsets")
-            listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
-        elif frame.kind == frames.IN_ACK:
-            listener.on_in_ack(frame.channel, frame.offset)
-        elif frame.kind == frames.WORKSPACE:
-            if frame.offset > MAX_OFFSET:
-                raise ValueError("a revision beyond all numbers")
-            listener.on_workspace(frame.offset)
-        elif frame.kind == frames.ARTIFACT:
-            listener.on_artifact(frame.channel, read_artifact(read_json(frame.payload)))
-        elif frame.kind == frames.STATE:
-            listener.on_state(read_state(read_json(frame.payload)))
+    def _take_reply(self, frame: frames.Frame) -> None:
+        try:
+            message = self._assembler.add(frame)
+        except (ValueError, RecursionError) as error:
+            raise AgentProtocolError(f"an answer that is none: {error}") from None
+        if message is None:
+            return
+        number = message[0].get("id")
+        if type(number) is not int:
+            raise AgentProtocolError("an answer to no call")
+        waiting = self._calls.get(number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def _tell(self, told: Told, size: int) -> None:
+        if self._listener is not None:
+            told(self._listener)
+        else:
+            self._early.append(told)
+            self._early_bytes += EARLY_COST + 8 * size
+            if self._early_bytes > EARLY_BYTES:
+                raise AgentProtocolError("too much said while nobody listens")
 
     def _end(self, reason: str) -> None:
         if self.closed.done():
@@ -310,9 +343,47 @@ class AgentLink:
                 await self._stream.close()
 
 
-def _agent_error(problem: dict[str, Any]) -> Exception:
-    code, message = str(problem.get("code")), str(problem.get("message"))[:1000]
-    return _BY_CODE.get(code, FilesFailed)(message)
+def _output(frame: frames.Frame) -> Told:
+    if frame.offset > MAX_OFFSET - len(frame.payload):
+        raise AgentProtocolError("output beyond all offsets")
+    return lambda listener: listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
+
+
+def _in_ack(frame: frames.Frame) -> Told:
+    return lambda listener: listener.on_in_ack(frame.channel, frame.offset)
+
+
+def _workspace(frame: frames.Frame) -> Told:
+    if frame.offset > MAX_OFFSET:
+        raise AgentProtocolError("a revision beyond all numbers")
+    return lambda listener: listener.on_workspace(frame.offset)
+
+
+def _artifact(frame: frames.Frame) -> Told:
+    news = read_artifact(read_json(frame.payload))
+    return lambda listener: listener.on_artifact(frame.channel, news)
+
+
+def _state(frame: frames.Frame) -> Told:
+    state = read_state(read_json(frame.payload))
+    return lambda listener: listener.on_state(state)
+
+
+_DECODERS: dict[int, Callable[[frames.Frame], Told]] = {
+    frames.OUTPUT: _output,
+    frames.IN_ACK: _in_ack,
+    frames.WORKSPACE: _workspace,
+    frames.ARTIFACT: _artifact,
+    frames.STATE: _state,
+}
+
+
+def problem(reply: dict[str, Any]) -> errors.CodeRunnerError | None:
+    """The error that an answer is, None where it is none."""
+    said = reply.get("error")
+    if not said:
+        return None
+    return _BY_CODE.get(str(said.get("code")), FilesFailed)(str(said.get("message"))[:1000])
 
 
 # The errors that are an agent's to name.

@@ -10,19 +10,22 @@ from coderunner.core.capability import view_url
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath
 from coderunner.sessions.attachments import Attachments
+from coderunner.sessions.holdings import Holdings
 
 MOST = 512  # of a session; the oldest are forgotten
+COST = 4096  # bytes of memory, at most, for each: its path, and its path in the address
 
 
 class Makings:
     """``leave``: what makes the address of a file one that needs no token."""
 
-    def __init__(self, session: str, leave: str, attachments: Attachments) -> None:
+    def __init__(self, session: str, leave: str, attachments: Attachments, holdings: Holdings) -> None:
         self._session = session
         self._leave = leave
         self._attachments = attachments
         self._all: dict[tuple[int, str], m.Artifact] = {}
         self._full: set[int] = set()
+        holdings.count("artifacts", lambda: COST * len(self._all))
 
     def __iter__(self) -> Iterator[m.Artifact]:
         return iter(self._all.values())
@@ -39,6 +42,8 @@ class Makings:
                 self._attachments.tell(m.Notice("artifact_limit", text))
             return
         name, size = news
+        if len(name) > artifacts.MAX_PATH:
+            return  # no honest agent tells of it
         kind = artifacts.kind(name)
         try:
             path = check_path(name)

@@ -22,6 +22,7 @@ from coderunner.sessions.files import Entry, Files, Piece
 
 FORMATS = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
 _GONE = (BadPath, FilesFailed, NoFile)  # what a file may have become since it was listed
+MAX_NAMES = 2 * 1024 * 1024  # characters: a zip has all of them at its end, until then in memory
 _EARLIEST, _LATEST = 315_619_200_000, 4_000_000_000_000  # a zip knows the years 1980 to 2107
 
 
@@ -43,7 +44,7 @@ async def pack(files: Files, kind: str) -> AsyncIterator[bytes]:
 
     Links, pipes and devices are not in it, nor what has a name that another machine could not take.
     """
-    entries, _ = await files.listing()
+    entries = _entries(files)
     if kind == "zip":
         packed = _zip(files, entries)
     elif kind == "tar":
@@ -52,6 +53,12 @@ async def pack(files: Files, kind: str) -> AsyncIterator[bytes]:
         packed = _gzip(_tar(files, entries))
     async for piece in packed:
         yield piece
+
+
+async def _entries(files: Files) -> AsyncIterator[Entry]:
+    async for entries, _ in files.listing():
+        for entry in entries:
+            yield entry
 
 
 class _Sink:
@@ -73,10 +80,13 @@ class _Sink:
         return data
 
 
-async def _zip(files: Files, entries: list[Entry]) -> AsyncIterator[bytes]:
-    sink = _Sink()
+async def _zip(files: Files, entries: AsyncIterator[Entry]) -> AsyncIterator[bytes]:
+    sink, names = _Sink(), 0
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
-        for entry in entries:
+        async for entry in entries:
+            names += len(entry.path)
+            if names > MAX_NAMES:
+                raise FilesFailed("the files' names are too long together for a zip; ask for a tar")
             information = zipfile.ZipInfo(entry.path, _moment(entry.mtime_ms))
             information.compress_type = zipfile.ZIP_DEFLATED
             information.external_attr = (0o100755 if entry.executable else 0o100644) << 16
@@ -103,8 +113,8 @@ def _moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:
     return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
 
 
-async def _tar(files: Files, entries: list[Entry]) -> AsyncIterator[bytes]:
-    for entry in entries:
+async def _tar(files: Files, entries: AsyncIterator[Entry]) -> AsyncIterator[bytes]:
+    async for entry in entries:
         information = tarfile.TarInfo(entry.path)
         information.mtime = max(0, entry.mtime_ms // 1000)
         information.mode = 0o755 if entry.folder or entry.executable else 0o644

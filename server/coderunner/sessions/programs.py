@@ -12,9 +12,11 @@ from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
 from coderunner.core.messages import File, Run, Shell
 from coderunner.core.project import check_files, check_path
+from coderunner.errors import BadMessage
 
 WORKSPACE = "/workspace"
 BUILD = "/workspace/.build"
+MAX_WORDS = 1024 * 1024  # bytes of all arguments and values of the environment
 COLS, ROWS = 80, 24  # the classic terminal, where a client does not say
 
 
@@ -50,7 +52,8 @@ def _companion(language: Language, declared: Service | Preload) -> dict[str, Any
 
 
 def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> dict[str, Any]:
-    """Raises BadPath, BadLimit."""
+    """Raises BadPath, BadLimit, BadMessage."""
+    _check_words(message)
     spec = _spec(message, language, rules.wish(limits, message.limits, limit_rules.RUN_WISHES))
     return spec | {
         "kind": "run",
@@ -66,6 +69,16 @@ def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules
         "stdin": check_path(message.stdin) if message.stdin is not None else None,
         "env": dict(language.env) | dict(message.env),
     }
+
+
+def _check_words(message: Run) -> None:
+    """The kernel takes no more for a program; and they are kept until it has begun."""
+    size = sum(len(word.encode("utf-8", "replace")) for word in (*message.args, *message.env.values()))
+    if size > MAX_WORDS:
+        raise BadMessage(
+            f"args and env have {size} bytes; send at most {MAX_WORDS} together, and more as a file",
+            channel=message.channel,
+        )
 
 
 def shell_spec(message: Shell, language: Language, limits: Limits) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Session:
         self._attachments = self.programs.attachments
         self.files = Files(container)
         self.leave = leave
-        self.makings = Makings(self.id, leave, self._attachments)
+        self.makings = Makings(self.id, leave, self._attachments, container.holdings)
         self.revision = 0  # of the workspace
         self._rules = rules
         self._wanted = wanted

@@ -44,12 +44,26 @@ def _path(request: web.Request) -> str:
 # --- looking --------------------------------------------------------------------------------------------
 
 
-async def listing(request: web.Request) -> web.Response:
-    """All files and folders, sorted; `complete` is false where there are more than are told."""
+async def listing(request: web.Request) -> web.StreamResponse:
+    """All files and folders, sorted; `complete` is false where there are more than are told.
+
+    Sent piece by piece: a workspace full of long names, asked for again and again, takes no memory."""
     session = session_of(request)
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-store"})
     async with session.files.request():
-        entries, complete = await session.files.listing()
-    return json_reply({"files": [asdict(entry) for entry in entries], "complete": complete})
+        begun, complete = False, True
+        async for entries, more in session.files.listing():
+            complete = complete and not more
+            if not response.prepared:  # from here on it can only be completed, or broken off
+                await response.prepare(request)
+                await _send(response, b'{"files":[')
+            if entries:
+                told = b",".join(orjson.dumps(asdict(entry)) for entry in entries)
+                await _send(response, b"," + told if begun else told)
+                begun = True
+        await _send(response, b'],"complete":true}' if complete else b'],"complete":false}')
+    await response.write_eof()
+    return response
 
 
 async def read(request: web.Request) -> web.StreamResponse:
@@ -215,9 +229,7 @@ async def upload(request: web.Request) -> web.Response:
     into = request.query.get("into", "").strip("/")
     if into:
         check_path(into)
-    bounds = Bounds(
-        settings.max_files_per_session, settings.max_file_size, session.limits.workspace_bytes
-    )
+    bounds = Bounds(settings.max_files_per_session, settings.max_file_size, session.limits.workspace_bytes)
     async with session.files.request():
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
             await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]

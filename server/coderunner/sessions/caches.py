@@ -1,0 +1,40 @@
+"""The caches of a session's channels, under a bound of their own; the agent has what is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from coderunner.sessions.channel import Channel
+from coderunner.sessions.holdings import CACHE_BYTES
+
+
+class Caches:
+    """``total``: bytes held by all of them."""
+
+    def __init__(self, channels: Mapping[int, Channel]) -> None:
+        self.total = 0
+        self._channels = channels
+        self._sizes: dict[int, int] = {}
+
+    def changed(self, channel: Channel) -> None:
+        """Its cache has grown, or was given up."""
+        self._count(channel)
+        if self.total > CACHE_BYTES:
+            self.spare(self.total - CACHE_BYTES)
+
+    def forget(self, number: int) -> None:
+        self.total -= self._sizes.pop(number, 0)
+
+    def spare(self, size: int) -> None:
+        """Give up ``size`` bytes or more, of ended channels first, and of those that began first."""
+        for channel in sorted(self._channels.values(), key=lambda one: one.exit is None):
+            if size <= 0:
+                return
+            size -= self._sizes.get(channel.number, 0)
+            channel.cache.reset(channel.cache.hi)
+            self._count(channel)
+
+    def _count(self, channel: Channel) -> None:
+        size = channel.cache.held
+        self.total += size - self._sizes.get(channel.number, 0)
+        self._sizes[channel.number] = size

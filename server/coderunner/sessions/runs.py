@@ -1,0 +1,72 @@
+"""Asking an agent to begin a program: sent at once, and again where the stream broke before its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from coderunner.core import messages as m
+from coderunner.errors import AgentLost, CodeRunnerError, FilesBusy
+from coderunner.sessions.container import Container
+from coderunner.sessions.link import Answer
+
+RUN_SECONDS = 30.0
+
+Begun = Coroutine[Any, Any, tuple[dict[str, Any] | None, bool]]
+
+
+class Runs:
+    """``held``: bytes of files that may have to be sent again."""
+
+    def __init__(self, container: Container) -> None:
+        self.held = 0
+        self._container = container
+        container.holdings.count("runs", lambda: self.held)
+
+    def ask(self, number: int, spec: dict[str, Any], files: tuple[m.File, ...]) -> Begun:
+        """Sent before this returns: input that follows on the socket must not overtake it.
+
+        Awaited (it must be): (the agent's answer, whether it was asked again), the answer None where the
+        agent gave none in RUN_SECONDS and its container was condemned.  Raises FilesBusy, with nothing sent.
+        """
+        content = b"".join(file.content for file in files)
+        sizes = [[file.path, len(file.content)] for file in files]
+        if content and not self._container.holdings.allows(len(content)):
+            raise FilesBusy(
+                "the session sends too much at once; wait for what is under way",
+                channel=number,
+                retry_after_ms=1000,
+            )
+
+        def ask() -> Answer:
+            return self._container.link.ask(
+                "run", content, seconds=RUN_SECONDS, channel=number, spec=spec, files=sizes, controlled=True
+            )
+
+        self.held += len(content)
+        try:
+            answer = ask()
+        except CodeRunnerError:
+            self.held -= len(content)
+            raise
+        return self._answer(ask, answer, len(content))
+
+    async def _answer(
+        self, ask: Callable[[], Answer], answer: Answer, size: int
+    ) -> tuple[dict[str, Any] | None, bool]:
+        first = self._container.link
+        try:
+            while True:
+                link = self._container.link
+                try:
+                    reply, _ = await answer
+                    return reply, link is not first
+                except AgentLost as error:
+                    if not link.closed.done():
+                        self._container.condemn(error.message)
+                        return None, False
+                    while self._container.link.closed.done():
+                        await self._container.changed.wait()
+                    answer = ask()
+        finally:
+            self.held -= size

@@ -1,0 +1,131 @@
+"""Deadlines for others, on a clock that stands still while this server's own event loop does.
+
+A timer that comes due on a loop that was blocked says nothing of whoever it waits for: their bytes may be in
+a socket's buffer, unread.  So time in which the loop was late is measured and not counted against anybody,
+and a deadline that came due is judged only by a look that was itself on time: what had been waiting was read
+before it.  Use these wherever a deadline ends, refuses or condemns something; `asyncio.sleep` is for pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import AsyncIterator, Callable
+
+TICK = 0.1  # seconds between two measurements
+TOLERANCE = 0.02  # what a timer may be late on a loop that is well
+LONG_STALL = 0.5  # behind one as long as this, much is to be read:
+RECOVERY = 0.25  # the clock goes on standing still for so many seconds
+LOOK = 0.05  # after which a late look is repeated
+MOST_LATE_LOOKS = 20  # a loop that is never on time: in the end a deadline is one all the same
+
+
+class Clock:
+    """Of one loop.  ``late`` is how many seconds it has not counted since it was made."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.late = 0.0
+        self._loop = weakref.ref(loop)
+        self._due = loop.time() + TICK
+        self._last = loop.time()
+        loop.call_at(self._due, self._tick)
+
+    def now(self) -> float:
+        """Seconds; never goes back.  Without stalls it goes as `loop.time` does."""
+        loop = self._loop()
+        assert loop is not None
+        moment = loop.time()
+        self._last = max(self._last, moment - self.late - _beyond(moment - self._due))
+        return self._last
+
+    def _tick(self) -> None:
+        loop = self._loop()
+        assert loop is not None
+        self.now()
+        moment = loop.time()
+        stall = _beyond(moment - self._due)
+        self.late += stall + (RECOVERY if stall >= LONG_STALL else 0.0)
+        self._due = moment + TICK
+        loop.call_at(self._due, self._tick)
+
+
+def _beyond(late: float) -> float:
+    return late if late > TOLERANCE else 0.0
+
+
+_clocks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Clock] = weakref.WeakKeyDictionary()
+
+
+def clock() -> Clock:
+    """The running loop's clock, begun with the first call."""
+    loop = asyncio.get_running_loop()
+    found = _clocks.get(loop)
+    if found is None:
+        found = _clocks[loop] = Clock(loop)
+    return found
+
+
+def now() -> float:
+    """Seconds on the running loop's clock."""
+    return clock().now()
+
+
+class Timer:
+    """Calls ``callback`` once, ``delay`` seconds from now on the clock, in a look that is on time."""
+
+    def __init__(self, delay: float, callback: Callable[[], None]) -> None:
+        self._clock = clock()
+        self._callback = callback
+        self._due = self._clock.now() + delay
+        self._late_looks = 0
+        self._look_after(delay)
+
+    def _look_after(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._expected = loop.time() + max(0.0, seconds)
+        self._handle = loop.call_at(self._expected, self._look)
+
+    def _look(self) -> None:
+        left = self._due - self._clock.now()
+        if left > 0.001:
+            self._look_after(left)
+            return
+        late = asyncio.get_running_loop().time() - self._expected
+        if late > TOLERANCE and self._late_looks < MOST_LATE_LOOKS:
+            self._late_looks += 1
+            self._look_after(LOOK)
+            return
+        self._callback()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
+@contextlib.asynccontextmanager
+async def within(seconds: float | None) -> AsyncIterator[None]:
+    """As `asyncio.timeout`, on the clock: raises TimeoutError.  None: no deadline."""
+    if seconds is None:
+        yield
+        return
+    deadline = asyncio.timeout(None)
+
+    def expire() -> None:
+        deadline.reschedule(asyncio.get_running_loop().time())
+
+    async with deadline:
+        timer = Timer(seconds, expire)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+async def sleep(seconds: float) -> None:
+    """Returns after ``seconds`` on the clock, in a look that is on time."""
+    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = Timer(seconds, lambda: None if waiting.done() else waiting.set_result(None))
+    try:
+        await waiting
+    finally:
+        timer.cancel()
