@@ -148,7 +148,7 @@ async def test_a_full_screen_program_is_right_again_after_an_overflow(server):
 
 
 async def test_programs_that_are_forgotten_are_forgotten_by_the_server_too(server):
-    """The agent makes room for a run that then cannot begin: its error tells as well what it has forgotten."""
+    """The agent makes room for a run that then cannot begin: its error tells as well what it forgot."""
     async with session(server, "bash") as client:
         await client.result(0, "head -c 300000 /dev/zero", entry="main.sh")
         before = resident(server.process.pid)
