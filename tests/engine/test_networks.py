@@ -298,6 +298,40 @@ async def test_a_member_fills_no_table_of_connections(
     assert int(said.split("entries: ")[1].split()[0]) < 20_000
 
 
+KNOCK = """
+import socket, sys
+held = []
+def attempt(number):
+    try:
+        plug = socket.socket()
+        plug.settimeout(2)
+        plug.connect(("127.0.0.11", number))
+        held.append(plug)
+        return "connected"
+    except OSError as error:
+        return type(error).__name__
+print("other:", socket.gethostbyname("other"), flush=True)
+seen = {attempt(53) for _ in range(20)} | {attempt(number) for number in range(32768, 61000, 7)}
+print(*sorted(seen), "end", flush=True)
+"""
+
+
+async def test_the_engines_name_server_keeps_no_connections(
+    begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
+) -> None:
+    """Each would be a descriptor of the engine's, as many as a member has of its own."""
+    network, _ = await make_network()
+    one, other = await begin(KNOCK), await begin("input()")
+    for number, (program, name) in enumerate(((one, "own"), (other, "other"))):
+        helper = Helper(image, f"{labels['coderunner.instance']}-names-{number}", labels, 20)
+        await bound_connections(engine, program.container, helper)
+        await program.move(network, name)
+    await one.go()
+    said = (await one.until(b" end")).decode()
+    assert "other: 10.229." in said
+    assert said.splitlines()[-1].startswith("ConnectionRefusedError end")
+
+
 async def test_what_is_gone_or_taken_or_in_use_is_said(
     engine: DockerEngine, begin: Begin, make_network: MakeNetwork
 ) -> None:

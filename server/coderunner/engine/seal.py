@@ -9,7 +9,8 @@ connections, which a member could otherwise fill for everybody.
 
 `member`, on a member's network.  It has such a table of its own, for the engine's answers about names, and
 no limit counts that memory: 67 MB were filled in seconds.  Only what goes to and from the engine's name
-server is kept in it, and of that no more than a program needs.
+server is kept in it, and of that no more than a program needs.  The name server is the engine itself, which
+keeps a descriptor for each TCP connection to it: it is asked by datagrams alone.
 
 Standard library only, and no `nft` program: the few messages are spelled out (linux/netfilter/nf_tables.h).
 All of them are one transaction; doing it again replaces the table with the same.  Exits 0 when it holds.
@@ -37,6 +38,7 @@ IIFNAME, EQUAL, DROP, ACCEPT = 6, 0, 0, 1
 NETWORK_HEADER, SOURCE, DESTINATION = 1, 12, 16
 NAME_SERVER = bytes((127, 0, 0, 11))
 NAMES_A_SECOND = 500
+TRANSPORT, TCP, RESET = 16, 6, 1
 VERDICT_REGISTER, REGISTER = 0, 1
 
 
@@ -84,6 +86,12 @@ def below(rate: int) -> bytes:
     return expression(b"limit", each, number(3, rate), number(4, 0))
 
 
+def over_tcp() -> bytes:
+    return expression(b"meta", number(1, REGISTER), number(2, TRANSPORT)) + expression(
+        b"cmp", number(1, REGISTER), number(2, EQUAL), attribute(NESTED | 3, attribute(1, bytes((TCP,))))
+    )
+
+
 def chain(family: int, name: bytes, hook: int, *rules: bytes) -> list[Request]:
     where = attribute(NESTED | 4, number(1, hook), number(2, PRIORITY))
     table, named = attribute(1, TABLE + b"\0"), name + b"\0"
@@ -109,13 +117,15 @@ def door(prefix: bytes) -> list[Request]:
     return found + chain(INET, b"prerouting", PRE_ROUTING, came_from(prefix) + expression(b"notrack"))
 
 
-def member() -> list[Request]:
+def member(refusal: bytes) -> list[Request]:
+    """`refusal`: what becomes of a TCP connection to the name server."""
     enough = below(NAMES_A_SECOND) + verdict(ACCEPT)
     names = [has_address(place, NAME_SERVER) + enough for place in (DESTINATION, SOURCE)]
     untracked = expression(b"notrack")
+    connections = over_tcp() + has_address(DESTINATION, NAME_SERVER) + refusal
     return [
         *fresh_table(INET),
-        *chain(INET, b"output", LOCAL_OUT, *names, untracked),
+        *chain(INET, b"output", LOCAL_OUT, connections, *names, untracked),
         *chain(INET, b"prerouting", PRE_ROUTING, untracked),  # what came by way of the above has its mark
     ]
 
@@ -141,8 +151,18 @@ def apply(asked: list[Request]) -> None:
                 answer = answer[(size + 3) & ~3 :]
 
 
+def bound_member() -> None:
+    try:
+        apply(member(expression(b"reject", number(1, RESET))))
+    except FileNotFoundError:  # a kernel without that expression: the connection waits for nothing instead
+        apply(member(verdict(DROP)))
+
+
 if __name__ == "__main__":
     try:
-        apply(door(sys.argv[2].encode()) if sys.argv[1] == "door" else member())
+        if sys.argv[1] == "door":
+            apply(door(sys.argv[2].encode()))
+        else:
+            bound_member()
     except OSError as error:
         sys.exit(f"rules for groups cannot be set: {error}")
