@@ -68,7 +68,7 @@ async def _another(stage: Stage) -> str:
         return " / ".join(sorted(seen))
 
 
-_NAMES = """
+_HOLD = """
 import socket
 held, seen = [], set()
 for _ in range(900):
@@ -89,7 +89,7 @@ print(*seen or [f"{len(held)} connections"], "and", "a name" if socket.gethostby
 )
 async def _names(stage: Stage) -> str:
     async with _members(stage, 1) as peers:
-        return (await peers[0].result(1, _NAMES)).last_line if peers else _NONE
+        return (await peers[0].result(1, _HOLD)).last_line if peers else _NONE
 
 
 _SCAN = """
