@@ -133,7 +133,7 @@ async def _scan(stage: Stage) -> str:
 
 
 @GROUP.case("group-asks-for-names", "names outside of the group, and the host's resolver", "only its own")
-async def _names(stage: Stage) -> str:
+async def _only_members(stage: Stage) -> str:
     ask = """
 import socket
 found = []
