@@ -1,12 +1,16 @@
 // An xterm.js terminal in a box: fits itself, follows the theme, takes bytes, gives bytes.
-import { FitAddon, Terminal, Unicode11Addon, WebLinksAddon } from '../dist/xterm.js';
-import { Emitter } from '../core/events.js';
+import { FitAddon, Terminal, WebLinksAddon } from '../dist/xterm.js';
 import { latin1, utf8 } from '../core/bytes.js';
+import { cells } from '../core/cells.js';
+import { Emitter } from '../core/events.js';
+import { OutputLimiter } from '../core/limiter.js';
+import { openAddress } from './address.js';
 import { isMac, narrow } from './dom.js';
 import { Pictures } from './pictures.js';
 import { terminalColours } from './theme.js';
 
 const SCROLLBACK = 10_000;
+const MOST_SIZE = 1000; // columns or rows; what the server allows is less
 
 // What a program can ask a terminal, and the terminal answers as if it had been typed. While output is replayed
 // that an earlier page has drawn, it has been answered: a second answer would end up as junk in the program's input.
@@ -18,13 +22,12 @@ const QUERIES = [
 ];
 const COLOUR_QUERIES = [4, 10, 11, 12];
 
-const open = (uri) => window.open(uri, '_blank', 'noopener,noreferrer');
-
 /** Events: `input` bytes, `size` {cols, rows}, `refused` (why a picture is not drawn). `quiet()` says whether what is parsed now must not be answered. */
 export class TerminalView extends Emitter {
   #host;
   #fit = new FitAddon();
   #frame = null;
+  #limiter = new OutputLimiter(() => this.size);
 
   constructor(host, { textSize, screenReader, label, quiet }) {
     super();
@@ -37,7 +40,8 @@ export class TerminalView extends Emitter {
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
       fontSize: textSize,
       lineHeight: 1.15,
-      linkHandler: { activate: (_event, uri) => open(uri), allowNonHttpProtocols: false },
+      linkHandler: { activate: (_event, uri, range) => openAddress(uri, this.#textAt(range)), allowNonHttpProtocols: false },
+      logLevel: 'off', // else each broken sequence of a program costs a line in the console
       minimumContrastRatio: 4.5,
       screenReaderMode: screenReader,
       scrollback: SCROLLBACK,
@@ -45,9 +49,9 @@ export class TerminalView extends Emitter {
       theme: terminalColours(),
     });
     this.term.loadAddon(this.#fit);
-    this.term.loadAddon(new Unicode11Addon());
-    this.term.loadAddon(new WebLinksAddon((_event, uri) => open(uri)));
-    this.term.unicode.activeVersion = '11';
+    this.term.loadAddon(new WebLinksAddon((_event, uri) => openAddress(uri, uri)));
+    this.term.unicode.register(cells);
+    this.term.unicode.activeVersion = cells.version;
     this.term.open(host);
     this.pictures = new Pictures(this.term, (why) => this.emit('refused', why));
     this.term.textarea.setAttribute('aria-label', label);
@@ -91,7 +95,7 @@ export class TerminalView extends Emitter {
   /** Takes the size of another terminal for a while; `release` fits again. */
   hold({ cols, rows }) {
     this.held = true;
-    this.term.resize(Math.max(2, cols), Math.max(2, rows));
+    this.term.resize(Math.min(MOST_SIZE, Math.max(2, cols)), Math.min(MOST_SIZE, Math.max(2, rows)));
   }
 
   release() {
@@ -100,8 +104,12 @@ export class TerminalView extends Emitter {
     this.fit();
   }
 
+  /** @param data bytes of a program, or a text of ours @param done called when all of it is drawn */
   write(data, done) {
-    this.term.write(data, done);
+    const pieces = this.#limiter.take(typeof data === 'string' ? utf8(data) : data);
+    const last = pieces.pop() ?? '';
+    for (const piece of pieces) this.term.write(piece);
+    this.term.write(last, done);
   }
 
   /** A key of the key bar: `sequence` for the normal and for the application cursor mode. */
@@ -128,6 +136,15 @@ export class TerminalView extends Emitter {
       text += (row && !line.isWrapped ? '\n' : '') + line.translateToString(!buffer.getLine(row + 1)?.isWrapped);
     }
     return text.replace(/\n+$/, '');
+  }
+
+  /** What stands in a range of the screen, as links have it. */
+  #textAt({ start, end }) {
+    let text = '';
+    for (let y = start.y; y <= end.y; y += 1) {
+      text += this.term.buffer.active.getLine(y - 1)?.translateToString(false, y === start.y ? start.x - 1 : 0, y === end.y ? end.x : undefined) ?? '';
+    }
+    return text;
   }
 
   /** xterm.js sends a composed word a moment after its end, with all that its text area has by then: what a quick

@@ -29,6 +29,16 @@ export function fromBase64(text) {
   return bytes;
 }
 
+export function joinBytes(parts) {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 /** 128 random bits as 22 characters of base64url: a client id or a nonce. */
 export function randomId(fill = (bytes) => crypto.getRandomValues(bytes)) {
   return toBase64(fill(new Uint8Array(16))).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');

@@ -1,5 +1,5 @@
 // Zip archives in the page: a project as one, and what is in one that the user drops here.
-import { textOf, utf8 } from './bytes.js';
+import { joinBytes, textOf, utf8 } from './bytes.js';
 
 const END = 0x06054b50;
 const CENTRAL = 0x02014b50;
@@ -32,7 +32,7 @@ export function zip(files) {
     at += local.length + name.length + bytes.length;
   }
   const size = central.reduce((sum, part) => sum + part.length, 0);
-  return join([...parts, ...central, fields([[END, 4], [0, 2], [0, 2], [files.length, 2], [files.length, 2], [size, 4], [at, 4], [0, 2]])]);
+  return joinBytes([...parts, ...central, fields([[END, 4], [0, 2], [0, 2], [files.length, 2], [files.length, 2], [size, 4], [at, 4], [0, 2]])]);
 }
 
 function fields(values) {
@@ -45,16 +45,6 @@ function fields(values) {
     at += length;
   }
   return bytes;
-}
-
-function join(parts) {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /**
@@ -122,7 +112,7 @@ async function inflate(raw, most) {
   let size = 0;
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return join(parts);
+    if (done) return joinBytes(parts);
     size += value.length;
     if (size > most) {
       await reader.cancel();

@@ -2,5 +2,4 @@
 export { Terminal } from '@xterm/xterm';
 export { FitAddon } from '@xterm/addon-fit';
 export { WebLinksAddon } from '@xterm/addon-web-links';
-export { Unicode11Addon } from '@xterm/addon-unicode11';
 export { ImageAddon } from '@xterm/addon-image';

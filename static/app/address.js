@@ -1,0 +1,23 @@
+// Links that lead out of the page: opened in a tab of their own; asked about where what stands there is not where it leads.
+import { ask } from './ask.js';
+
+const SCHEMES = new Set(['http:', 'https:']);
+const plain = (text) => text.trim().replace(/^https?:\/\//i, '').replace(/\/$/, '').toLowerCase();
+
+/** Whether the text of a link says, without another word, where it leads. */
+export function tells(url, text) {
+  return url.username === '' && url.password === '' && plain(text) === plain(url.href);
+}
+
+/** @param uri a program's: not to be trusted @param text what stands there */
+export async function openAddress(uri, text) {
+  let url;
+  try {
+    url = new URL(uri);
+  } catch {
+    return;
+  }
+  if (!SCHEMES.has(url.protocol)) return;
+  if (!tells(url, text) && (await ask({ title: `Open ${url.host}?`, text: `A program made this link. It leads to: ${url.href}`, ok: 'Open' })) === null) return;
+  window.open(url.href, '_blank', 'noopener,noreferrer');
+}

@@ -1,0 +1,24 @@
+// How a terminal lays characters into cells: the widths that programs inside compute with, and an end to what one
+// cell can take.
+import { widthOf } from './widths.js';
+
+export const MOST_MARKS = 30; // in one cell: what Unicode calls a stream-safe text (UAX #15) has no more
+
+// What xterm.js keeps of a character for the next one: state (how many marks so far), width, whether it is joined.
+const properties = (state, width, joined) => (state << 3) | (width << 1) | Number(joined);
+const stateOf = (value) => value >> 3;
+const cellsOf = (value) => (value >> 1) & 3;
+const ASCII = properties(0, 1, false);
+
+/** A provider for `terminal.unicode.register`. */
+export const cells = {
+  version: 'containers',
+  wcwidth: widthOf,
+  charProperties(point, preceding) {
+    if (point < 0x7f) return ASCII;
+    const width = widthOf(point);
+    if (width > 0 || preceding === 0 || cellsOf(preceding) === 0) return properties(0, width, false);
+    const marks = stateOf(preceding) + 1;
+    return marks > MOST_MARKS ? properties(0, 1, false) : properties(marks, cellsOf(preceding), true);
+  },
+};

@@ -1,0 +1,283 @@
+// What a program writes, made safe for the terminal library: a few bytes must not cost seconds of the page's time.
+//
+// The library does what a control sequence says as often as it says: `ESC [ 999999999 S` scrolls for minutes, and no
+// key is heard meanwhile. Here the numbers are lowered to what the screen has, a string without end is given up, a
+// link ends after a while, and what is dear is handed on in pieces, between which the page lives on. Nothing else is
+// changed, and what needs no change is not copied.
+import { joinBytes } from './bytes.js';
+
+const [BEL, CAN, SUB, ESC, DEL, C1] = [0x07, 0x18, 0x1a, 0x1b, 0x7f, 0xc2];
+const EMPTY = new Uint8Array();
+const CLOSE_LINK = Uint8Array.of(ESC, 0x5d, 0x38, 0x3b, 0x3b, BEL);
+
+export const MOST_SEQUENCE = 1024; // bytes of a control sequence; 32 parameters are heard at most
+export const MOST_STRING = 4096; // bytes of an OSC or DCS string, but of a picture
+const PICTURE = '1337'; // its own bound is in picture.js
+const MOST_NUMBER = 65_535;
+const MOST_LINKED = 4096; // bytes of text that are one link
+const [RUN, LINKED_RUN] = [32_768, 64]; // bytes of text that are looked at together
+
+// Costs in millionths of a second, roughly: what xterm.js took on a slow machine for a screen of 120 by 50.
+const PIECE = 4000;
+const COST = { byte: 0.05, linked: 20, sequence: 0.5, line: 2.5, cell: 0.01, column: 0.2 };
+
+/** By final byte, for sequences without a prefix: what bounds the numbers, and what each unit costs. */
+const REPEATED = new Map(Object.entries({
+  'S': ['rows', COST.line], 'T': ['rows', COST.line], 'L': ['rows', COST.line], 'M': ['rows', COST.line],
+  '@': ['cols', COST.column], 'P': ['cols', COST.column], 'X': ['cols', COST.column], 'Z': ['cols', COST.column],
+  'I': ['cols', COST.column], 'b': ['cols', 4], ' @': ['cols', COST.column], ' A': ['cols', COST.column],
+  '\'}': ['cols', COST.column], '\'~': ['cols', COST.column],
+}));
+const SCREENS = new Set([3, 47, 1047, 1049]); // modes that change the whole screen
+
+const isC1 = (byte) => byte >= 0x80 && byte <= 0x9f;
+const isDigit = (byte) => byte >= 0x30 && byte <= 0x39;
+const isFinal = (byte) => byte >= 0x40 && byte < DEL;
+const isMiddle = (byte) => byte >= 0x20 && byte <= 0x2f;
+
+/** Puts together what goes to the terminal: parts of `data` as they are, others replaced, cut into pieces by cost. */
+class Pieces {
+  #data;
+  #from = 0;
+  #parts = [];
+  #cost = 0;
+  #done = [];
+
+  constructor(data) {
+    this.#data = data;
+  }
+
+  replace(from, to, bytes = EMPTY) {
+    if (from > this.#from) this.#parts.push(this.#data.subarray(this.#from, from));
+    if (bytes.length) this.#parts.push(bytes);
+    this.#from = to;
+  }
+
+  /** What stands before `at` costs so much more. */
+  spend(cost, at) {
+    this.#cost += cost;
+    if (this.#cost > PIECE) this.#cut(at);
+  }
+
+  #cut(at) {
+    this.replace(at, Math.max(at, this.#from));
+    if (this.#parts.length) this.#done.push(this.#parts.length === 1 ? this.#parts[0] : joinBytes(this.#parts));
+    this.#parts = [];
+    this.#cost = 0;
+  }
+
+  until(end) {
+    this.#cut(end);
+    return this.#done;
+  }
+}
+
+export class OutputLimiter {
+  #size;
+  #held = EMPTY; // the beginning of a sequence whose end has not come yet
+  #state = 'text'; // text, string, or ignore: a control sequence that is too long
+  #osc = null; // of a string: its number as far as it has come, null where it is no OSC
+  #numbered = false;
+  #length = 0;
+  #given = false; // the string is too long: what comes of it is dropped
+  #linked = null; // bytes since a link began; null: there is none
+
+  /** @param size returns {cols, rows} of the terminal */
+  constructor(size) {
+    this.#size = size;
+  }
+
+  /** @param bytes the next ones of the program's output @returns {Uint8Array[]} what the terminal is to get, in pieces */
+  take(bytes) {
+    const data = this.#held.length ? joinBytes([this.#held, bytes]) : bytes;
+    this.#held = EMPTY;
+    const out = new Pieces(data);
+    let at = 0;
+    while (at < data.length) {
+      const next = this.#state === 'text' ? this.#text(data, at, out) : this.#state === 'string' ? this.#string(data, at, out) : this.#ignored(data, at, out);
+      if (next < 0) {
+        this.#held = data.slice(-next - 1);
+        break;
+      }
+      at = next;
+    }
+    return out.until(data.length - this.#held.length);
+  }
+
+  // Each of the following returns where to go on, or -1 - at where what begins at `at` waits for more.
+
+  #text(data, at, out) {
+    let end = at;
+    while (end < data.length && data[end] !== ESC && data[end] !== C1) end += 1;
+    end = Math.min(end, at + (this.#linked === null ? RUN : LINKED_RUN));
+    while (end < data.length && end > at + 1 && (data[end] & 0xc0) === 0x80) end -= 1; // not within a character
+    if (end > at) {
+      out.spend((end - at) * (this.#linked === null ? COST.byte : COST.linked), end);
+      if (this.#linked !== null) this.#link(end - at, data, end, out);
+      return end;
+    }
+    if (data[at] === C1) {
+      if (at + 1 === data.length) return -1 - at;
+      return isC1(data[at + 1]) ? this.#introduced(data, at, at + 2, data[at + 1] - 0x40, out) : at + 2;
+    }
+    return this.#escape(data, at, out);
+  }
+
+  /** A link that goes on and on costs with each of its lines: it ends here. */
+  #link(bytes, data, at, out) {
+    this.#linked += bytes;
+    if (this.#linked <= MOST_LINKED || at === data.length || (data[at] & 0xc0) === 0x80) return;
+    this.#linked = null;
+    out.replace(at, at, CLOSE_LINK);
+  }
+
+  /** What the terminal passes over between ESC and its final byte (controls, bytes that are no UTF-8) is passed over here. */
+  #escape(data, at, out) {
+    let middle = 0;
+    for (let next = at + 1; next < data.length; next += 1) {
+      const byte = data[next];
+      if (next - at > MOST_SEQUENCE) {
+        out.replace(at, next);
+        return next;
+      }
+      if (byte === ESC || byte === CAN || byte === SUB) return next;
+      if (byte === C1) {
+        if (next + 1 === data.length) return -1 - at;
+        if (isC1(data[next + 1])) return next;
+      }
+      if (isMiddle(byte)) middle = byte;
+      if (byte < 0x30 || byte >= DEL) continue;
+      if (middle === 0) return this.#introduced(data, at, next + 1, byte, out);
+      out.spend(middle === 0x23 ? this.#screen : COST.sequence, next + 1); // ESC # 8 fills the screen
+      return next + 1;
+    }
+    return -1 - at;
+  }
+
+  get #screen() {
+    const { cols, rows } = this.#size();
+    return COST.cell * cols * rows;
+  }
+
+  /** @param from behind the introducer @param introducer as the byte behind an ESC */
+  #introduced(data, at, from, introducer, out) {
+    switch (introducer) {
+      case 0x5b: return this.#control(data, at, from, out); // CSI
+      case 0x5d: return this.#begin(from, ''); // OSC
+      case 0x50: case 0x58: case 0x5e: case 0x5f: return this.#begin(from, null); // DCS, SOS, PM, APC
+      default:
+        out.spend(introducer === 0x63 ? this.#screen : COST.line, from); // a full reset; a line at most
+        return from;
+    }
+  }
+
+  #begin(from, osc) {
+    this.#state = 'string';
+    this.#osc = osc;
+    this.#numbered = false;
+    this.#length = 0;
+    this.#given = false;
+    return from;
+  }
+
+  /** A string: at most MOST_STRING bytes of it, then it is called off. */
+  #string(data, from, out) {
+    let at = from;
+    for (; at < data.length; at += 1) {
+      const byte = data[at];
+      if (byte === ESC || byte === CAN || byte === SUB || (byte === BEL && this.#osc !== null)) break;
+      if (byte === C1 && (at + 1 === data.length || isC1(data[at + 1]))) break;
+      if (!this.#numbered && this.#osc !== null) {
+        if (byte === 0x3b || this.#osc.length > 8) this.#numbered = true;
+        else if (byte > 0x20 && byte < DEL) this.#osc += String.fromCharCode(byte);
+      }
+      this.#length += 1;
+      if (this.#length > MOST_STRING && !this.#given && this.#osc !== PICTURE) {
+        this.#given = true;
+        out.replace(at, at + 1, Uint8Array.of(CAN));
+        from = at + 1;
+      }
+    }
+    if (this.#given) out.replace(from, at);
+    if (at === data.length) return at;
+    if (data[at] === C1 && at + 1 === data.length) return -1 - at;
+    this.#ended(at, out);
+    if (data[at] === ESC || data[at] === C1) return at; // it begins the next sequence, or is its end: of no effect there
+    return at + 1;
+  }
+
+  #ended(at, out) {
+    this.#state = 'text';
+    if (this.#osc !== null && Number(this.#osc) === 8 && !this.#given) this.#linked = 0; // also where it closes one: that costs little
+    out.spend(COST.sequence + this.#length * COST.byte * 4, at);
+  }
+
+  /** A control sequence, whole; its numbers are lowered where they are too high. */
+  #control(data, at, from, out) {
+    for (let end = from; end < data.length; end += 1) {
+      const byte = data[end];
+      if (isFinal(byte)) {
+        this.#lower(data, from, end, out);
+        return end + 1;
+      }
+      if (byte === ESC || byte === CAN || byte === SUB) return end + (byte === ESC ? 0 : 1);
+      if (byte === C1) {
+        if (end + 1 === data.length) return -1 - at;
+        if (isC1(data[end + 1])) return end;
+      }
+      if (end - from > MOST_SEQUENCE) {
+        this.#state = 'ignore';
+        out.replace(at, end + 1);
+        return end + 1;
+      }
+    }
+    return -1 - at;
+  }
+
+  #ignored(data, from, out) {
+    let at = from;
+    while (at < data.length && !isFinal(data[at]) && data[at] !== ESC && data[at] !== CAN && data[at] !== SUB) at += 1;
+    if (at === data.length) {
+      out.replace(from, at);
+      return at;
+    }
+    this.#state = 'text';
+    const end = data[at] === ESC ? at : at + 1;
+    out.replace(from, end);
+    return end;
+  }
+
+  #lower(data, from, end, out) {
+    const prefixed = data[from] >= 0x3c && data[from] <= 0x3f;
+    let middle = '';
+    for (let at = from; at < end; at += 1) if (isMiddle(data[at])) middle += String.fromCharCode(data[at]);
+    const name = middle + String.fromCharCode(data[end]);
+    const [bound, each] = (!prefixed && REPEATED.get(name)) || [null, 0];
+    const most = bound === null ? MOST_NUMBER : Math.max(1, this.#size()[bound]);
+    let first = null; // the first number is the one that counts
+    let screens = name === 'J' ? 0.25 : 0;
+    let number = 0;
+    let began = -1;
+    for (let at = from; at <= end; at += 1) {
+      const byte = data[at];
+      if (isDigit(byte)) {
+        if (began < 0) began = at;
+        number = Math.min(number * 10 + byte - 0x30, Number.MAX_SAFE_INTEGER / 16);
+      } else if (began >= 0 && (byte === 0x3b || byte === 0x3a || at === end || isMiddle(byte))) {
+        first ??= Math.min(number, most);
+        if (prefixed && (name === 'h' || name === 'l') && SCREENS.has(number)) screens += 1;
+        if (number > most) this.#rewrite(data, began, at, most, out);
+        began = -1;
+        number = 0;
+      }
+    }
+    out.spend(COST.sequence + (first || 1) * each + (screens ? screens * this.#screen : 0), end + 1);
+  }
+
+  /** Another number in the place of one; what else stood among its digits (controls are done within a sequence) stays. */
+  #rewrite(data, from, to, number, out) {
+    const others = data.subarray(from, to).filter((byte) => !isDigit(byte));
+    const digits = Uint8Array.from(String(number), (character) => character.charCodeAt(0));
+    out.replace(from, to, others.length ? joinBytes([others, digits]) : digits);
+  }
+}

@@ -1,0 +1,131 @@
+"""What programs write: sequences made to hold the page, links that say one thing and lead elsewhere, widths."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from tests.browser.tab import Tab
+
+WATCH = """() => { window.longest = 0; let last = performance.now();
+    setInterval(() => { const now = performance.now(); longest = Math.max(longest, now - last); last = now; }, 10); }"""
+HELD_MS = 1500  # a shared machine; what was mended held the page for over a minute
+
+HOSTILE = {
+    "numbers": r"for final in [*'STLMZI@PX', ' @', ' A']: out('x\x1b[999999999' + final)",
+    "repeats": r"out(('x\x1b[999999999b' + 'e' + '\u0301' * 40 + '\x1b[999999999b') * 500)",
+    "marks": r"out('e' + '\u0301' * 500_000); out('\n' + '\U0001f469\u200d' * 50_000)",
+    "resets": r"out('\x1bc\x1b#8\x1b[?1049h\x1b[?1049l' * 4000)",
+    "strings": r"out('\x1b]4;' + '0;?;' * 200_000 + '\x07'); out('\x1bP' + 'x' * 500_000 + '\x1b\\')",
+    "links": r"out('\x1b]8;id=1;http://a.example/\x07' + 'x\n' * 60_000 + '\x1b]8;;\x07')",
+    "broken": r"out('\x7f\x1b[5\x7f' * 60_000)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_output_holds_the_page(tab: Tab, name: str) -> None:
+    tab.get(WATCH)
+    tab.run(
+        f"import sys\ndef out(text): sys.stdout.write(text); sys.stdout.flush()\nout('begun\\n')\n{HOSTILE[name]}\n"
+        "out('\\x1b[?1049l\\x1b[m\\nover\\n')\n"
+    )
+    tab.ended("Finished", seconds=60)
+    tab.sees("over")
+    assert tab.get("longest") < HELD_MS
+    tab.get("() => { longest = 0; }")
+    tab.run("print('still here')\n").sees("still here")
+
+
+def test_a_link_that_says_something_else_is_asked_about(tab: Tab) -> None:
+    page = tab.page
+    page.context.route("**://*.example/**", lambda route: route.fulfill(body="there"))
+    tab.run(
+        "link = lambda uri, text: print(f'\\x1b]8;;{uri}\\x07{text}\\x1b]8;;\\x07')\n"
+        "link('https://evil.example/x', 'https://bank.example')\nlink('https://plain.example/', 'https://plain.example')\n"
+        "print('https://bank.example@evil.example/y')\n"
+    )
+    tab.ended("Finished")
+
+    def click(row: int) -> None:
+        box = page.locator("#program-term .xterm-rows > div").nth(row).bounding_box()
+        assert box
+        page.mouse.move(box["x"] + 30, box["y"] + 6)
+        page.mouse.move(box["x"] + 40, box["y"] + 6)
+        page.mouse.click(box["x"] + 40, box["y"] + 6)
+
+    click(0)
+    page.wait_for_selector("#ask-dialog[open]")
+    assert page.inner_text("#ask-title") == "Open evil.example?"
+    assert "https://evil.example/x" in page.inner_text("#ask-text")
+    page.click("#ask-cancel")
+    assert len(page.context.pages) == 1
+    click(2)
+    page.wait_for_selector("#ask-dialog[open]")
+    assert page.inner_text("#ask-title") == "Open evil.example?"
+    with page.context.expect_page() as opened:
+        page.click("#ask-ok")
+    opened.value.close()
+    with page.context.expect_page() as opened:
+        click(1)
+    assert opened.value.url == "https://plain.example/"
+    opened.value.close()
+
+
+LIBC = """
+import ctypes, itertools, locale
+locale.setlocale(locale.LC_CTYPE, '')
+wcwidth = ctypes.CDLL(None).wcwidth
+widths = [wcwidth(point) for point in range(0x110000)]
+at = 0
+for width, run in itertools.groupby(widths):
+    print(at, width)
+    at += len(list(run))
+"""
+
+
+def test_the_terminal_and_the_container_agree_on_every_width(tab: Tab) -> None:
+    tab.run(LIBC)
+    tab.ended("Finished")
+    runs = [tuple(map(int, line.split())) for line in tab.text().splitlines()]
+    page = tab.get(
+        "import('./static/core/widths.js').then(({ widthOf }) =>"
+        " Array.from({ length: 0x110000 }, (_, point) => widthOf(point)).join(''))"
+    )
+    assert len(runs) > 1500
+    different = []
+    for (begin, width), (end, _) in itertools.pairwise([*runs, (0x110000, 0)]):
+        if width >= 0 and begin >= 0xA0:
+            different += [hex(at) for at in range(begin, end) if int(page[at]) != width]
+    assert different == []
+
+
+MEASURE = r"""
+import ctypes, json, locale, sys, termios, tty
+locale.setlocale(locale.LC_CTYPE, '')
+wcwidth = ctypes.CDLL(None).wcwidth
+before = termios.tcgetattr(0)
+tty.setcbreak(0)
+found = []
+for word in WORDS:
+    sys.stdout.write('\r' + word + '\x1b[6n')
+    sys.stdout.flush()
+    answer = ''
+    while not answer.endswith('R'):
+        answer += sys.stdin.read(1)
+    found.append((int(answer.split(';')[1][:-1]) - 1, sum(wcwidth(ord(one)) for one in word)))
+termios.tcsetattr(0, termios.TCSANOW, before)
+print()
+print(json.dumps(found))
+"""
+
+
+def test_what_follows_emoji_and_marks_stands_in_its_cell(tab: Tab) -> None:
+    """The cursor is where a program that adds up the widths expects it."""
+    words = ["👩\u200d👩\u200d👧", "e\u0301\u0301", "क\u094dष", "🏳\ufe0f\u200d🌈", "\u1112\u1161\u11ab", "日本\u200b"]
+    tab.run(f"WORDS = {words!a}\n" + MEASURE)
+    tab.ended("Finished")
+    found = json.loads(tab.text().splitlines()[-1])
+    assert len(found) == len(words)
+    assert all(drawn == computed for drawn, computed in found), found
