@@ -2,8 +2,8 @@
 
     .venv/bin/python -m pip install wcwidth && .venv/bin/python scripts/widths.py
 
-What the C library of the containers (this machine must have the same: Debian 12) says counts, as programs inside
-compute with it; of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
+What the C library of the containers says counts, as programs inside compute with it (this machine must have the
+same: Debian 12); of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
 """
 
 from __future__ import annotations
@@ -56,29 +56,13 @@ def main() -> None:
     libc = ctypes.CDLL(None)
     widths = [width(point, libc) for point in range(MOST)]
     TARGET.write_text(
-        "// Made by scripts/widths.py: the widths of characters as the containers' C library (glibc 2.36) has them, and as\n"
-        f"// Unicode {list_versions()[-1]} has them where that knows none. Distance and length of each range, in base 36.\n\n"
-        f"const ZERO = '{packed(widths, 0)}';\n\nconst WIDE = '{packed(widths, 2)}';\n"
-        + TAIL,
+        "// Made by scripts/widths.py: the widths of characters as the containers' C library (glibc 2.36) has\n"
+        f"// them, and as Unicode {list_versions()[-1]} has them where that knows none. "
+        "Distance and length of each range, in base 36.\n\n"
+        f"export const ZERO = '{packed(widths, 0)}';\n\nexport const WIDE = '{packed(widths, 2)}';\n",
         "utf-8",
     )
 
-
-TAIL = """
-const table = new Uint8Array(0x110000 / 4).fill(0b01010101); // two bits for each code point
-for (const [ranges, width] of [[ZERO, 0], [WIDE, 2]]) {
-  let at = 0;
-  const words = ranges.split(' ');
-  for (let word = 0; word < words.length; word += 2) {
-    const from = at + Number.parseInt(words[word], 36);
-    at = from + Number.parseInt(words[word + 1], 36);
-    for (let point = from; point < at; point += 1) table[point >> 2] = (table[point >> 2] & ~(3 << ((point & 3) * 2))) | (width << ((point & 3) * 2));
-  }
-}
-
-/** @returns {0 | 1 | 2} the cells that a code point takes by itself */
-export const widthOf = (point) => (point < 0x7f ? 1 : (table[point >> 2] >> ((point & 3) * 2)) & 3);
-"""
 
 if __name__ == "__main__":
     main()
