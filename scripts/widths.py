@@ -2,8 +2,8 @@
 
     .venv/bin/python -m pip install wcwidth && .venv/bin/python scripts/widths.py
 
-What the C library of the containers says counts, as programs inside compute with it (this machine must have the
-same: Debian 12); of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
+What the C library of the containers says counts, as programs inside compute with it (this machine must have
+the same: Debian 12); of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def main() -> None:
     libc = ctypes.CDLL(None)
     widths = [width(point, libc) for point in range(MOST)]
     TARGET.write_text(
-        "// Made by scripts/widths.py: the widths of characters as the containers' C library (glibc 2.36) has\n"
-        f"// them, and as Unicode {list_versions()[-1]} has them where that knows none. "
+        "// Made by scripts/widths.py: the widths of characters as the containers' C library (glibc 2.36)\n"
+        f"// has them, and as Unicode {list_versions()[-1]} has them where that knows none. "
         "Distance and length of each range, in base 36.\n\n"
         f"export const ZERO = '{packed(widths, 0)}';\n\nexport const WIDE = '{packed(widths, 2)}';\n",
         "utf-8",

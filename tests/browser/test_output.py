@@ -1,4 +1,4 @@
-"""What programs write: sequences that would hold the page, links that lead elsewhere than they say, widths."""
+"""What programs write: sequences that would hold the page, links that lead elsewhere, widths."""
 
 from __future__ import annotations
 

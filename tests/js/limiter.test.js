@@ -21,18 +21,24 @@ function terminal() {
   return term;
 }
 
-/** Draws chunks; the whole time and that of the longest piece, in ms: the page does nothing else meanwhile. */
+/** This process's CPU time in ms: on a machine that is busy with other things the clock says nothing. */
+function now() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Draws chunks; the time of all and that of the longest piece, in ms: the page does nothing else meanwhile. */
 async function draw(chunks, term = terminal(), one = limiter()) {
-  const begun = performance.now();
+  const begun = now();
   let longest = 0;
   for (const chunk of chunks) {
     for (const piece of one.take(chunk)) {
-      const at = performance.now();
+      const at = now();
       await new Promise((resolve) => { term.write(piece, resolve); });
-      longest = Math.max(longest, performance.now() - at);
+      longest = Math.max(longest, now() - at);
     }
   }
-  return { whole: performance.now() - begun, longest, term };
+  return { whole: now() - begun, longest, term };
 }
 
 function screen(term) {
