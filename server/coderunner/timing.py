@@ -103,12 +103,12 @@ class Timer:
 
 
 @contextlib.asynccontextmanager
-async def within(seconds: float | None) -> AsyncIterator[None]:
+async def within(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
     """As `asyncio.timeout`, on the clock: raises TimeoutError.  None: no deadline."""
-    if seconds is None:
-        yield
-        return
     deadline = asyncio.timeout(None)
+    if seconds is None:
+        yield deadline
+        return
 
     def expire() -> None:
         deadline.reschedule(asyncio.get_running_loop().time())
@@ -116,9 +116,14 @@ async def within(seconds: float | None) -> AsyncIterator[None]:
     async with deadline:
         timer = Timer(seconds, expire)
         try:
-            yield
+            yield deadline
         finally:
             timer.cancel()
+
+
+async def settle() -> None:
+    """Before somebody is judged: returns when what was waiting to be read has been read."""
+    await sleep(LOOK)
 
 
 async def sleep(seconds: float) -> None:

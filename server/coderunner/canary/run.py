@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from coderunner import timing
 from coderunner.canary.program import command, program_digest
 from coderunner.canary.verdict import ERROR, Finding, Verdict, VerdictCache, verdict_of
 from coderunner.engine.attach import AttachStream
@@ -98,7 +98,7 @@ async def _listen(stream: AttachStream) -> dict[str, Finding]:
     findings: dict[str, Finding] = {}
     report = b""
     try:
-        async with asyncio.timeout(TIME_S):
+        async with timing.within(TIME_S):
             while data := await stream.read():
                 report += data
                 if len(report) > MAX_REPORT:

@@ -15,6 +15,7 @@ import struct
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from coderunner import timing
 from coderunner.errors import AgentLost, ContainerGone, EngineTimeout, EngineUnavailable
 
 STDERR_TAIL = 4096
@@ -105,7 +106,7 @@ class AttachStream:
             raise AgentLost("the stream to the container has ended")
         self._writer.write(data)
         try:
-            async with asyncio.timeout(self._call_timeout_s):
+            async with timing.within(self._call_timeout_s):
                 await self._writer.drain()
         except TimeoutError:
             raise EngineTimeout("the container's input was not taken in time") from None

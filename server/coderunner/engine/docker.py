@@ -16,6 +16,7 @@ import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 
+from coderunner import timing
 from coderunner.engine.attach import Address, AttachStream, open_attach
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.faults import translated
@@ -246,7 +247,7 @@ class DockerEngine:
     ) -> AsyncIterator[None]:
         seconds = self._call_timeout_s if within_s is None else within_s
         try:
-            async with asyncio.timeout(seconds):
+            async with timing.within(seconds):
                 with translated(what, self._address, refused):
                     if not self._version_known:
                         await self._agree_on_version()

@@ -6,7 +6,6 @@ start a program that has them.  It gets this one capability, no file to write, a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from coderunner import timing
 from coderunner.engine.containers import MASKED_PATHS, READONLY_PATHS
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.networks import BRIDGE_PREFIX
@@ -88,7 +88,7 @@ async def _run(engine: DockerEngine, helper: Helper, network: str, arguments: tu
         try:
             await engine.start(container)
             code = await engine.wait(container, helper.seconds)
-            async with asyncio.timeout(helper.seconds):
+            async with timing.within(helper.seconds):
                 while await stream.read():
                     pass  # its stdout is empty; what stderr said is kept beside it
         except TimeoutError:

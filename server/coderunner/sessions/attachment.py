@@ -16,6 +16,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from coderunner import timing
 from coderunner.agent import flow
 from coderunner.core import codec
 from coderunner.core.messages import (
@@ -124,7 +125,7 @@ class Attachment:
             self.close_code = code
             self._last = last
             seconds = FLUSH_SECONDS if flush else 0.0
-            self._flush_until = asyncio.get_running_loop().time() + seconds
+            self._flush_until = timing.now() + seconds
         self._wake.set()
 
     # --- what the client tells -------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class Attachment:
         """Seconds in which output may still be sent."""
         if self._flush_until is None:
             return math.inf
-        return self._flush_until - asyncio.get_running_loop().time()
+        return self._flush_until - timing.now()
 
     def _took_all(self) -> bool:
         """Whether every program's end has been sent; nothing comes behind that."""
@@ -184,7 +185,7 @@ class Attachment:
 
     async def _pause(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with timing.within(seconds):
                 await self._wake.wait()
 
     async def _next_output(self) -> str | bytes | None:

@@ -6,7 +6,6 @@ stream: every command is absolute, or names something that the agent does only o
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -279,7 +278,7 @@ class Channels:
                 continue
             self.attachments.tell(told)
             wall = channel.wall_ms or min(state["wall_ms"], self._lifetime_ms)
-            channel.wall_deadline = asyncio.get_running_loop().time() + wall / 1000 + GRACE_SECONDS
+            channel.wall_deadline = timing.now() + wall / 1000 + GRACE_SECONDS
             self._touch()
         if state["phase"] == "exited":
             channel.wall_deadline = None
@@ -385,6 +384,10 @@ class Channels:
         return {number: channel.cache.hi for number, channel in self.all.items()}
 
     # --- time, and the end -------------------------------------------------------------------------------
+
+    def overdue(self, now: float) -> bool:
+        """Whether a program has outlived its wall limit."""
+        return any(one.wall_deadline is not None and now >= one.wall_deadline for one in self.all.values())
 
     def hold_wall_limits(self, now: float) -> float | None:
         """Seconds until the next one is due; None when one is overdue: then the container is condemned."""

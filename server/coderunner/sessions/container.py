@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from coderunner import agent
+from coderunner import agent, timing
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
@@ -154,8 +154,7 @@ class Container:
                 await self._mend(reason)
 
     async def _mend(self, reason: str) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = timing.now()
         while not self.gone.done():
             try:
                 state = await self._engine.inspect(self.id)
@@ -175,10 +174,10 @@ class Container:
                 patience, reason = ENGINE_SECONDS, str(error)
             except EngineError as error:
                 patience, reason = MEND_SECONDS, str(error)
-            if loop.time() - began > patience:
+            if timing.now() - began > patience:
                 self._lose(reason)
                 return
-            await asyncio.sleep(RETRY_SECONDS)
+            await timing.sleep(RETRY_SECONDS)
 
     def _lose(self, reason: str) -> None:
         if not self.gone.done():

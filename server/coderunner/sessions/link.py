@@ -339,7 +339,7 @@ class AgentLink:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(EngineError, TimeoutError):
-            async with asyncio.timeout(5):
+            async with timing.within(5):
                 await self._stream.close()
 
 

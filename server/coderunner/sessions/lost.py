@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from coderunner import timing
 from coderunner.agent import flow
 from coderunner.engine.containers import OWNER_LABEL
 from coderunner.engine.docker import DockerEngine
@@ -50,7 +51,7 @@ async def _in_use(engine: DockerEngine, summary: ContainerSummary) -> bool:
     except ContainerGone:
         return False
     try:
-        async with asyncio.timeout(LISTEN_SECONDS):
+        async with timing.within(LISTEN_SECONDS):
             return bool(await stream.read())
     except TimeoutError:
         return False
@@ -64,7 +65,7 @@ async def _sealed_with(engine: DockerEngine, summary: ContainerSummary, key: byt
         return False
     container = container_of(engine, summary)
     try:
-        async with asyncio.timeout(ASK_SECONDS):
+        async with timing.within(ASK_SECONDS):
             await container.connect(start=False)
         record_in(container.link.hello, key, container.id)
     except (LookupError, BadSeal, ValueError, CodeRunnerError, TimeoutError):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from coderunner import timing
 from coderunner.core.admission import Admission, Position, QueueStats, Ticket
 from coderunner.errors import Draining, QueueTimeout
 from coderunner.logs import fields, outcome
@@ -46,13 +47,13 @@ class _Waiter:
 
 
 class AdmissionQueue:
-    """`clock` answers seconds and is the clock of the tickets' deadlines; the loop's own by default."""
+    """`clock` answers seconds and is the clock of the tickets' deadlines; `timing.now` by default."""
 
     def __init__(self, admission: Admission, clock: Clock | None = None) -> None:
         self._admission = admission
-        self._clock = clock if clock is not None else asyncio.get_running_loop().time
+        self._clock = clock if clock is not None else timing.now
         self._waiters: dict[str, _Waiter] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: timing.Timer | None = None
         self._version = 0
 
     async def acquire(self, ticket: Ticket, on_position: OnPosition) -> Slot:
@@ -168,4 +169,4 @@ class AdmissionQueue:
         deadline = self._admission.next_deadline()
         if deadline is not None:
             delay = max(0.0, deadline - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._after_change)
+            self._timer = timing.Timer(delay, self._after_change)

@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from coderunner import timing
 from coderunner.core import admission
 from coderunner.core import limits as limit_rules
 from coderunner.core import messages as m
@@ -67,7 +68,7 @@ class Opening:
     done: asyncio.Task[Opened] = field(init=False)
     position: Position | None = None
     tell: Callable[[Position], None] | None = None
-    abandoned: asyncio.TimerHandle | None = None
+    abandoned: timing.Timer | None = None
     delivered: bool = False
     keys: list[Any] = field(default_factory=list)
 
@@ -91,7 +92,7 @@ class Opening:
             return  # another has it already
         self.tell = None
         if hold:
-            self.abandoned = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._give_up)
+            self.abandoned = timing.Timer(HOLD_SECONDS, self._give_up)
         else:
             self._give_up()
 
@@ -236,7 +237,7 @@ class Registry:
             address=visitor.address,
             principal=visitor.principal,
             language=language.name,
-            deadline=began + self._queue_timeout,
+            deadline=timing.now() + self._queue_timeout,
             priority=visitor.priority,
         )
         slot = await self.queue.acquire(ticket, opening.on_position)
@@ -351,7 +352,7 @@ class Registry:
     def adopt(self, container: Container, record: Record) -> Session:
         """A session that this instance's server before had."""
         language = self._provisioner.catalog.language(record.language)
-        now = asyncio.get_running_loop().time()
+        now = timing.now()
         ticket = Ticket(
             id=f"{next(self._tickets)}",
             address=record.address,

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from coderunner import timing
 from coderunner.core import messages as m
 from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
@@ -229,7 +230,7 @@ class Session:
     # --- time --------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return timing.now()
 
     def _touch(self) -> None:
         self._deadlines.touch(self._now())
@@ -248,11 +249,13 @@ class Session:
     async def _keep_time(self) -> None:
         while not self.over:
             self._changed.clear()
-            now, busy, wanted = self._now(), self.programs.busy, self._wanted()
-            reason = self._deadlines.due(now, busy=busy, wanted=wanted)
+            if self._due() is not None or self.programs.overdue(self._now()):
+                await timing.settle()  # its client may have typed, its program ended: it was not read yet
+            reason = self._due()
             if reason is not None:
                 self.end(reason)
                 return
+            now, busy, wanted = self._now(), self.programs.busy, self._wanted()
             for why, left in self._deadlines.warn(now, busy=busy):
                 self._warn(why, left)
             walls = self.programs.hold_wall_limits(now)
@@ -260,10 +263,13 @@ class Session:
                 return
             wait = min(walls, self._deadlines.next_look(now, busy=busy, wanted=wanted))
             try:
-                async with asyncio.timeout(wait):
+                async with timing.within(wait):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def _due(self) -> str | None:
+        return self._deadlines.due(self._now(), busy=self.programs.busy, wanted=self._wanted())
 
     def _warn(self, why: str, left: float) -> None:
         kind = why.removesuffix("_timeout")

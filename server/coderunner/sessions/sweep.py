@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from coderunner import timing
 from coderunner.engine.containers import (
     DEADLINE_LABEL,
     INSTANCE_LABEL,
@@ -115,7 +116,7 @@ async def _adopt(
         return f"a {summary.labels[ROLE_LABEL]} that the server before left"
     container = container_of(engine, summary)
     try:
-        async with asyncio.timeout(ADOPT_SECONDS):
+        async with timing.within(ADOPT_SECONDS):
             await container.connect(start=False)
         record = record_in(container.link.hello, key, container.id)
         if record.session == container.session and record.expires > time.time():

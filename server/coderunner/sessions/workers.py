@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from coderunner import timing
 from coderunner.errors import Draining, EngineTimeout, InternalError, QueueFull
 from coderunner.logs import fields, outcome
 
@@ -216,12 +217,12 @@ class WorkerPool:
             raise asyncio.CancelledError
 
     async def _bounded(self, job: _Job) -> Any:
-        deadline = asyncio.timeout(job.timeout)
+        deadline: asyncio.Timeout | None = None
         try:
-            async with deadline:
+            async with timing.within(job.timeout) as deadline:
                 return await job.work()
         except TimeoutError:
-            if deadline.expired():
+            if deadline is not None and deadline.expired():
                 raise EngineTimeout(f"{job.name} took longer than {job.timeout:g} s") from None
             raise
 
@@ -235,7 +236,7 @@ class WorkerPool:
         if job.on_orphan is None:
             return
         try:
-            async with asyncio.timeout(job.timeout):
+            async with timing.within(job.timeout):
                 answer = job.on_orphan(result)
                 if inspect.isawaitable(answer):
                     await answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from urllib.parse import quote
 import orjson
 from aiohttp import web
 
+from coderunner import timing
 from coderunner.core.archives import Bounds
 from coderunner.core.project import check_path
 from coderunner.errors import BadMessage, FileTooLarge, NotAllowed
@@ -130,7 +130,7 @@ def _span(header: str, size: int) -> tuple[int, int, bool] | None:
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
     """A client that takes nothing for a long time is let go."""
-    async with asyncio.timeout(WRITE_SECONDS):
+    async with timing.within(WRITE_SECONDS):
         await response.write(data)
 
 
@@ -179,7 +179,7 @@ async def make_folder(request: web.Request) -> web.Response:
 
 async def _document(request: web.Request) -> dict[str, Any]:
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with timing.within(BODY_SECONDS):
             document = orjson.loads(await request.read())
     except orjson.JSONDecodeError:
         raise BadMessage("the body must be a JSON object") from None
@@ -190,7 +190,7 @@ async def _document(request: web.Request) -> dict[str, Any]:
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
     while True:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with timing.within(BODY_SECONDS):
             data = await request.content.readany()
         if not data:
             return

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 import coderunner
+from coderunner import timing
 from coderunner.agent import flow
 from coderunner.core import codec
 from coderunner.core import messages as m
@@ -120,7 +121,7 @@ class Connection:
         self._outstanding = 0
         self._tokens = float(FRAMES_BURST)
         self._refilled = asyncio.get_running_loop().time()
-        self._first_due = self._refilled + FIRST_MESSAGE_SECONDS  # of `open` or `attach`, whatever else comes
+        self._first_due = timing.now() + FIRST_MESSAGE_SECONDS  # of `open` or `attach`, whatever else comes
         self._waiter: asyncio.Task[None] | None = None
         self._closing = False
         self._reader: asyncio.Task[None] | None = None
@@ -175,7 +176,7 @@ class Connection:
                 await asyncio.sleep(0)
             settled = self._attachment is not None or self._opening is not None
             try:
-                async with asyncio.timeout_at(None if settled else self._first_due):
+                async with timing.within(None if settled else self._first_due - timing.now()):
                     frame = await self._socket.receive()
             except TimeoutError:
                 raise NoFirstMessage("send `open` or `attach` first") from None
@@ -254,7 +255,7 @@ class Connection:
     # --- opening and attaching ---------------------------------------------------------------------------
 
     def _open(self, message: m.Open, visitor: Visitor) -> None:
-        self._first_due = asyncio.get_running_loop().time() + FIRST_MESSAGE_SECONDS
+        self._first_due = timing.now() + FIRST_MESSAGE_SECONDS
         if self._session_id is not None:
             raise BadMessage("`open` belongs to /ws; this address is for `attach`")
         self._opening = self._parts.registry.open(message, visitor)
@@ -374,7 +375,7 @@ class Connection:
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):
             self._abort()  # the peer is gone, or reads nothing
@@ -402,14 +403,14 @@ class Connection:
 
     async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(KEEPALIVE_SECONDS)
+            await timing.sleep(KEEPALIVE_SECONDS)
             if self._outstanding >= MISSED_PONGS:
                 log.info("connection silent", extra=fields(seconds=KEEPALIVE_SECONDS * MISSED_PONGS))
                 self._abort()
                 return
             self._outstanding += 1
             try:
-                async with asyncio.timeout(KEEPALIVE_SECONDS):
+                async with timing.within(KEEPALIVE_SECONDS):
                     await self._socket.ping()
             except (ConnectionError, TimeoutError, RuntimeError):
                 self._abort()
