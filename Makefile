@@ -20,8 +20,8 @@ soak: ## a long time of use and of faults, with a balance at its end
 lint: ## ruff, mypy, import rules
 	@scripts/lint.sh
 
-images: ## build the languages' images
-	@scripts/images.sh build
+images: ## build the languages' images, and those anew that have security updates
+	@scripts/images.sh renew
 
 prune-images: ## remove images of earlier versions
 	@scripts/images.sh prune

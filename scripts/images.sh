@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the languages' images: `make images`, or scripts/images.sh build|list|prune [LANGUAGE...]
+# Builds the languages' images: `make images`, or scripts/images.sh renew|build|list|prune [LANGUAGE...]
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 

@@ -75,8 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--check", action="store_true", help="check the settings that are in force")
     settings.set_defaults(run=_settings)
 
-    images = commands.add_parser("images", help="build or prune the languages' images")
-    images.add_argument("action", choices=("build", "prune", "list"))
+    images = commands.add_parser(
+        "images", help="build what is missing, renew what has security updates, prune or list images"
+    )
+    images.add_argument("action", choices=("build", "renew", "prune", "list"))
     images.add_argument("names", nargs="*", metavar="LANGUAGE")
     images.set_defaults(run=_images)
 
@@ -182,17 +184,23 @@ def _images(arguments: argparse.Namespace) -> int:
     declared = declarations.load(only=arguments.names or settings.languages)
     builder = _builder(settings, declared.folder)
 
+    def say(line: str) -> None:
+        print(f"  {line}", flush=True)
+
     async def work() -> None:
         if arguments.action == "prune":
             for tag in await builder.prune(declared.languages):
                 print(f"removed {tag}")
             return
         for name in declared.languages:
-            if arguments.action == "build":
-                print(await builder.ensure(name, lambda line: print(f"  {line}", flush=True)), flush=True)
+            if arguments.action == "list":
+                built = await builder.built(name)
+                print(f"{builder.reference(name)}  {f'present, built {built}' if built else 'not built'}")
             else:
-                state = "present" if await builder.exists(name) else "not built"
-                print(f"{builder.reference(name)}  {state}")
+                print(await builder.ensure(name, say), flush=True)
+        if arguments.action == "renew":
+            renewed = await builder.renew(declared.languages, say)
+            print(f"renewed: {', '.join(renewed) or 'nothing'}")
 
     asyncio.run(work())
     return 0

@@ -1,7 +1,9 @@
 """The images of the languages: each from its folder, with the agent laid on top, named by their contents.
 
 An image's tag is a hash of everything that goes into it, so the same inputs are never built twice, a
-change never runs on an old image, and two servers that build at once make the same thing.
+change never runs on an old image, and two servers that build at once make the same thing. A language's image
+also says which base image it was made on, by a hash of its content, and counts only as long as that is the
+one that is here: a base image that is renewed renews all.
 
     coderunner/base:<hash>       languages/base/Dockerfile, from debian:bookworm-slim
     coderunner/<name>:<hash>     languages/<name>/Dockerfile, from the base; then the recipe's epilogue
@@ -15,6 +17,7 @@ import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
+from coderunner.engine import renewal
 from coderunner.engine.docker import usual_socket
 from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
 from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe
@@ -30,6 +34,8 @@ from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable, ImageMissing
 
 LABEL = "coderunner-image"
+BASE_LABEL = "coderunner.base"  # the id of the image it was made on, which is a hash of its content
+BUILT_LABEL = "coderunner.built"  # when, in UTC
 CALL_SECONDS = 60
 PULL_SILENCE_SECONDS = 20  # a registry that says nothing for so long is not there
 BUILD_SILENCE_SECONDS = 600  # a single large package may take that long without a word
@@ -80,13 +86,35 @@ class ImageBuilder:
         `say` is told of progress, a line at a time, in the event loop. Raises BuildFailed, with what to do.
         """
         recipe, base = self.language(name), self.base()
-        if not await self._exists(recipe.reference):
+        if await self.built(name) is None:
             async with self._one:
-                await in_thread(lambda stop, tell: self._build_all([base, recipe], stop, tell), say)
+                await in_thread(lambda stop, tell: self._build_all(base, recipe, stop, tell), say)
         return recipe.reference
 
     async def exists(self, name: str) -> bool:
-        return await self._exists(self.reference(name))
+        return await self.built(name) is not None
+
+    async def built(self, name: str) -> str | None:
+        """When the language's image was built, as an ISO date and time; None where it is not here."""
+        recipe, base = self.language(name), self.base()
+
+        def look(stop: Stop, _tell: Say) -> str | None:
+            with self._client(CALL_SECONDS, stop) as client:
+                current = _current(client, recipe, base)
+                return _labels(client, recipe.reference)[BUILT_LABEL] if current else None
+
+        return await in_thread(look, _silent)
+
+    async def renew(self, names: Iterable[str], say: Say) -> list[str]:
+        """Builds anew the images that have packages with security updates; what was built, by its name.
+
+        Of the languages those that are here; where the base image is renewed, all of them. Where Debian's
+        lists cannot be had, `say` is told so and nothing is done. Raises BuildFailed.
+        """
+        base = self.base()
+        wanted = {name: self.language(name) for name in names}
+        async with self._one:
+            return await in_thread(lambda stop, tell: self._renew(base, wanted, stop, tell), say)
 
     async def histories(self, names: Iterable[str]) -> dict[str, list[Step]]:
         """The steps of each language's image, the oldest first. Raises ImageMissing where there is none."""
@@ -105,13 +133,6 @@ class ImageBuilder:
         """
         keep = {self.base().reference, *(self.reference(name) for name in names)}
         return await in_thread(lambda stop, _tell: self._prune(keep, stop), _silent)
-
-    async def _exists(self, reference: str) -> bool:
-        def look(stop: Stop, _tell: Say) -> bool:
-            with self._client(CALL_SECONDS, stop) as client:
-                return _has(client, reference)
-
-        return await in_thread(look, _silent)
 
     # --- in the thread ---------------------------------------------------------------------------------
 
@@ -133,22 +154,46 @@ class ImageBuilder:
             if client is not None:
                 client.close()
 
-    def _build_all(self, recipes: Iterable[Recipe], stop: Stop, tell: Say) -> None:
-        """Each recipe is built on the one before."""
+    def _build_all(self, base: Recipe, recipe: Recipe, stop: Stop, tell: Say) -> None:
+        """The language's image, and first the one that it is built on."""
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
-            wanted = list(recipes)
-            if _has(client, wanted[-1].reference):
+            if _current(client, recipe, base):
                 return
-            for number, recipe in enumerate(wanted):
-                if _has(client, recipe.reference):
+            if _id(client, base.reference) is None:
+                self._ensure_origin(client, stop, tell)
+                _build(client, base, {}, stop, tell)
+            _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, tell)
+
+    def _renew(self, base: Recipe, wanted: Mapping[str, Recipe], stop: Stop, tell: Say) -> list[str]:
+        renewed = []
+        with self._client(BUILD_SILENCE_SECONDS, stop) as client:
+            if _id(client, base.reference) is None:
+                return []  # nothing is here that could be old
+            try:
+                lists = renewal.security_lists(client, base.reference, tell)
+            except renewal.NoLists as error:
+                tell(f"Debian's package lists cannot be had, so nothing is renewed: {error}")
+                return []
+            if moved := renewal.upgradable(client, base.reference, lists):
+                tell(f"{base.reference}: security updates of {', '.join(moved)}")
+                _build(client, base, {}, stop, tell, anew=True)
+                renewed.append("base")
+            for name, recipe in wanted.items():
+                if stop.is_set() or _id(client, recipe.reference) is None:
                     continue
-                if number == 0:
-                    self._ensure_origin(client, stop, tell)
-                _build(client, recipe, stop, tell)
+                if _current(client, recipe, base):
+                    moved = renewal.upgradable(client, recipe.reference, lists)
+                    if not moved:
+                        continue
+                    tell(f"{recipe.reference}: security updates of {', '.join(moved)}")
+                label = {BASE_LABEL: _id(client, base.reference) or ""}
+                _build(client, recipe, label, stop, tell, anew=True)
+                renewed.append(name)
+        return renewed
 
     def _ensure_origin(self, client: docker.APIClient, stop: Stop, tell: Say) -> None:
         """From a registry where one can be reached, else from Debian's packages."""
-        if _has(client, ORIGIN):
+        if _id(client, ORIGIN) is not None:
             return
         tell(f"looking for {ORIGIN} in a registry")
         try:
@@ -158,7 +203,7 @@ class ImageBuilder:
                         tell(f"no registry has it for us: {str(step['error'])[:160]}")
         except (BuildFailed, EngineUnavailable) as error:
             tell(f"no registry can be reached: {error.message[:160]}")
-        if _has(client, ORIGIN):
+        if _id(client, ORIGIN) is not None:
             return
         try:
             with bootstrapped(stop, tell) as archive:
@@ -184,12 +229,26 @@ def _silent(_line: str) -> None:
     pass
 
 
-def _has(client: docker.APIClient, reference: str) -> bool:
+def _id(client: docker.APIClient, reference: str) -> str | None:
+    """A hash of the image's content; None where there is no such image."""
     try:
-        client.inspect_image(reference)
+        return str(client.inspect_image(reference)["Id"])
     except docker.errors.ImageNotFound:
-        return False
-    return True
+        return None
+
+
+def _labels(client: docker.APIClient, reference: str) -> dict[str, str]:
+    try:
+        return client.inspect_image(reference)["Config"]["Labels"] or {}
+    except docker.errors.ImageNotFound:
+        return {}
+
+
+def _current(client: docker.APIClient, recipe: Recipe, base: Recipe) -> bool:
+    """Whether the language's image is here, made on the base image that is here.  Where none is (on a machine
+    that got its images from another) any will do."""
+    made_on = _labels(client, recipe.reference).get(BASE_LABEL)
+    return made_on is not None and made_on == (_id(client, base.reference) or made_on)
 
 
 def _history(client: docker.APIClient, reference: str) -> list[Step]:
@@ -208,7 +267,16 @@ def _recipes_told() -> Iterator[None]:
         raise BuildFailed(str(error)) from None
 
 
-def _build(client: docker.APIClient, recipe: Recipe, stop: Stop, tell: Say) -> None:
+def _build(
+    client: docker.APIClient,
+    recipe: Recipe,
+    labels: Mapping[str, str],
+    stop: Stop,
+    tell: Say,
+    *,
+    anew: bool = False,
+) -> None:
+    """`anew`: nothing is taken from earlier builds."""
     tell(f"building {recipe.reference}")
     began = time.monotonic()
     lines: list[str] = []
@@ -217,7 +285,8 @@ def _build(client: docker.APIClient, recipe: Recipe, stop: Stop, tell: Say) -> N
         custom_context=True,
         tag=recipe.reference,
         buildargs=dict(recipe.arguments),
-        labels={"type": LABEL},
+        labels={"type": LABEL, BUILT_LABEL: datetime.now(UTC).isoformat(timespec="seconds"), **labels},
+        nocache=anew,
         rm=True,
         forcerm=True,
         decode=True,
@@ -233,7 +302,7 @@ def _build(client: docker.APIClient, recipe: Recipe, stop: Stop, tell: Say) -> N
             raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
         if time.monotonic() - began > BUILD_SECONDS:
             raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")
-    if stop.is_set() or not _has(client, recipe.reference):
+    if stop.is_set() or _id(client, recipe.reference) is None:
         raise BuildFailed(f"the build of {recipe.reference} was broken off")
     tell(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
 

@@ -1,0 +1,82 @@
+"""Which packages of an image have security updates, as its own apt sees it.
+
+The lists are fetched once, in a container of the base image, and laid into a container of each image, which
+has no network and is never written to otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import docker
+import docker.errors
+
+LISTS = "/var/lib/apt/lists"
+FETCH_SECONDS = 180
+LOOK_SECONDS = 60
+MAX_BYTES = 256 * 1024 * 1024  # all lists of a release have 60 MB; those of its security updates far less
+_UPGRADABLE = re.compile(r"^([a-z0-9][a-z0-9+.-]*)/\S*-security\S* ", re.MULTILINE)
+
+
+class NoLists(Exception):
+    """They cannot be fetched; the text says why."""
+
+
+def security_lists(client: docker.APIClient, image: str, say: Callable[[str], None]) -> bytes:
+    """A tar archive of the lists of security updates, by the image's own sources.  Raises NoLists."""
+    say("looking for security updates")
+    with _container(client, image, ["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"]) as one:
+        client.start(one)
+        code = client.wait(one, timeout=FETCH_SECONDS)["StatusCode"]
+        if code != 0:
+            words = client.logs(one, tail=4).decode("utf-8", "replace").split("\n")
+            raise NoLists("; ".join(line for line in words if line)[:400] or f"apt-get ended with {code}")
+        stream, _ = client.get_archive(one, LISTS)
+        return _security_only(_bounded(stream))
+
+
+def upgradable(client: docker.APIClient, image: str, lists: bytes) -> list[str]:
+    """The installed packages for which the lists have a newer version, by name."""
+    with _container(client, image, ["apt", "list", "--upgradable"], network=False) as one:
+        client.put_archive(one, "/var/lib/apt", lists)
+        client.start(one)
+        client.wait(one, timeout=LOOK_SECONDS)
+        return sorted(set(_UPGRADABLE.findall(client.logs(one, stderr=False).decode("utf-8", "replace"))))
+
+
+@contextmanager
+def _container(
+    client: docker.APIClient, image: str, command: list[str], network: bool = True
+) -> Iterator[str]:
+    """Root's, as the image's builder is; removed at the end."""
+    made = client.create_container(
+        image, command, user="0:0", entrypoint=[], network_disabled=not network,
+        labels={"type": "coderunner-renewal"}, environment={"LC_ALL": "C"}, working_dir="/",
+    )["Id"]  # fmt: skip
+    try:
+        yield str(made)
+    finally:
+        client.remove_container(made, force=True, v=True)
+
+
+def _bounded(stream: Iterator[bytes]) -> bytes:
+    parts, size = [], 0
+    for part in stream:
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BYTES:
+            raise NoLists(f"they have more than {MAX_BYTES} bytes")
+    return b"".join(parts)
+
+
+def _security_only(archive: bytes) -> bytes:
+    kept = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as source, tarfile.open(fileobj=kept, mode="w") as target:
+        for entry in source:
+            if entry.isfile() and "security" in entry.name:
+                target.addfile(entry, source.extractfile(entry))
+    return kept.getvalue()
