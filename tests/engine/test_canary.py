@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from coderunner.canary import CanaryUnfinished, Finding, Verdict, run, run_canary
@@ -152,6 +154,25 @@ async def test_smaller_limits_hold_as_well(engine: DockerEngine, make_spec: Make
     spec = replace(spec, limits=small)
     verdict = await run_canary(engine, spec, settings_digest="small", cache_dir=tmp_path)
     assert verdict.failures == []
+
+
+async def test_an_image_may_have_links_to_nowhere_and_closed_folders(
+    engine: DockerEngine, make_spec: MakeSpec, sdk: docker.DockerClient, image: str, tmp_path: Path
+) -> None:
+    """As that of Rust has, where programs are looked through."""
+    untidy = (
+        f"FROM {image}\n"
+        "RUN cd /usr/bin && ln -s nowhere 0-dangling && ln -s 0-loop 0-loop && mkdir -m 700 0-closed"
+        " && mkfifo 0-pipe && install -m 000 /dev/null 0-unreadable && chmod 700 /usr/local/sbin"
+        " && find / -xdev -perm /6000 -type f -exec chmod a-s {} +\n"  # so that all are looked through
+    )
+    made, _ = sdk.images.build(fileobj=io.BytesIO(untidy.encode()), rm=True)
+    try:
+        verdict = await run_canary(engine, make_spec(image=made.id), settings_digest="", cache_dir=tmp_path)
+        assert verdict.failures == []
+        assert verdict.probes["setuid"].outcome == "untried"
+    finally:
+        sdk.images.remove(made.id)
 
 
 # --- 'could not run' is not 'does not hold' -------------------------------------------------------------

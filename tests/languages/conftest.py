@@ -12,7 +12,9 @@ from tests.harness import Server, running_server
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("languages")
-    settings = {"LANGUAGES": "", "WARM_MAX": "4", "SESSIONS_PER_ADDRESS": "0", "LOG_LEVEL": "info"}
+    settings = {
+        "LANGUAGES": "", "WARM_MAX": "4", "SESSIONS_PER_ADDRESS": "0", "LOG_LEVEL": "info", "CANARY": "on"
+    }  # fmt: skip
     with running_server(folder, ready=("sqlite", "postgresql"), **settings) as one:
         yield one
 

@@ -51,13 +51,21 @@ def _(want: dict[str, Any]) -> None:
 def _(want: dict[str, Any]) -> str:
     refused("setuid(0)", lambda: os.setuid(0))
     refused("setgid(0)", lambda: os.setgid(0))
-    places = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin")
-    entries = (entry for place in places if os.path.isdir(place) for entry in os.scandir(place))
-    for entry in entries:
-        info = entry.stat()
-        if info.st_mode & stat.S_ISUID and info.st_uid == 0 and info.st_mode & stat.S_IXOTH:
-            return _run_setuid(entry.path)
+    for path in _programs():
+        info = os.lstat(path)
+        setuid = stat.S_ISREG(info.st_mode) and info.st_mode & stat.S_ISUID
+        if setuid and info.st_uid == 0 and info.st_mode & stat.S_IXOTH:
+            return _run_setuid(path)
     raise Untried("the image has no setuid program")
+
+
+def _programs() -> list[str]:
+    """What stands where programs are. An image may have links to nowhere, and folders that are closed to us."""
+    found = {}
+    for place in ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"):
+        with contextlib.suppress(OSError):
+            found[os.path.realpath(place)] = [os.path.join(place, name) for name in os.listdir(place)]
+    return [path for paths in found.values() for path in paths]
 
 
 def _run_setuid(path: str) -> str:
