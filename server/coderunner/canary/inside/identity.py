@@ -60,7 +60,7 @@ def _(want: dict[str, Any]) -> str:
 
 
 def _programs() -> list[str]:
-    """What stands where programs are. An image may have links to nowhere, and folders that are closed to us."""
+    """What stands where programs are. An image may have links to nowhere, and folders closed to us."""
     found = {}
     for place in ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"):
         with contextlib.suppress(OSError):
