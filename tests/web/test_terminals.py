@@ -95,3 +95,9 @@ class TestWhatAPhaseLeaves:
             )
             await client.until(2, "1000000\r\n00", 20)
             assert client.channel(2).text.count("x") > 1_000_000
+
+
+async def test_programs_are_told_of_colours(server):
+    async with session(server) as client:
+        code = "import os\nprint(os.environ['TERM'], os.environ['COLORTERM'])"
+        assert (await client.result(1, code, mode="tty")).text == "xterm-256color truecolor\r\n"

@@ -67,6 +67,7 @@ class Calls:
         self._programs.make_room(self._workspace.forget)
         self._workspace.before()
         self._workspace.put(body.get("files", ()), raw)
+        files.mend(body["spec"]["entry"])  # it is not sent again as long as it has not changed
         source = workspace.standard_input(body["spec"])
         channel = self._programs.begin(body, source, self._companions.preload)
         self._workspace.began(number)

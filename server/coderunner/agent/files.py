@@ -11,11 +11,9 @@ import errno
 import os
 import stat
 
-from . import kernel
+from . import kernel, owner
 
 WORKSPACE = "/workspace"
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".coderunner-incoming"
 # Ours, or caches: not part of what a user calls the project.
@@ -67,24 +65,33 @@ def explain(error, path):
 
 
 @contextlib.contextmanager
-def folder_of(path, *, make):
-    """(descriptor of the folder that holds ``path``, last name); an OSError inside becomes a FilesError."""
+def folder_of(path, *, change=False, make=False):
+    """(descriptor of the folder that holds ``path``, last name); an OSError inside becomes a FilesError.
+
+    ``change``: something in it is to be changed; ``make``: and the folders on the way are made.
+    """
     parts = _parts(path)
-    folder = -1
+    needed = owner.CHANGE if change or make else owner.LOOK
+    entered = []  # (descriptor, permissions to restore or None)
+    at = WORKSPACE
     try:
-        folder = os.open(WORKSPACE, FOLDER)
-        for part in parts[:-1]:
+        entered.append(owner.enter(WORKSPACE, needed))
+        for number, part in enumerate(parts[:-1], 1):
+            at = "/".join(parts[:number])
+            folder = entered[-1][0]
             if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=folder)
-            inner = os.open(part, FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-        yield folder, parts[-1]
+            entered.append(owner.enter(part, needed, folder))
+        at = path
+        yield entered[-1][0], parts[-1]
     except OSError as error:
-        raise explain(error, path) from None
+        # Permissions are a matter of one of them, all else is told of the whole path.
+        raise explain(error, at if error.errno in (errno.EACCES, errno.EPERM) else path) from None
     finally:
-        if folder >= 0:
+        for folder, before in reversed(entered):
+            if needed == owner.LOOK:
+                owner.restore(folder, before)
             os.close(folder)
 
 
@@ -193,14 +200,20 @@ def write(path, data):
 
 def opened(path):
     """(descriptor, status) of a regular file, to be read."""
-    with folder_of(path, make=False) as (folder, name):
-        source = os.open(name, READ, dir_fd=folder)
+    with folder_of(path) as (folder, name):
+        source = owner.read(name, folder)
         status = os.fstat(source)
         if stat.S_ISREG(status.st_mode):
             return source, status
         os.close(source)
         what = "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
         raise FilesError("bad_path", f"{path!r} {what}")
+
+
+def mend(path):
+    """A program of this user can read this file, if it is there."""
+    with contextlib.suppress(FilesError), folder_of(path, change=True) as (folder, name):
+        os.close(owner.read(name, folder, keep=False))
 
 
 def read(path, offset, most):
@@ -226,7 +239,7 @@ def make_folder(path):
 
 def rename(path, to):
     """Never over something that is there; a link is renamed, not followed.  The status of what was moved."""
-    with folder_of(path, make=False) as (folder, name):
+    with folder_of(path, change=True) as (folder, name):
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         with folder_of(to, make=True) as (target, new):
             try:

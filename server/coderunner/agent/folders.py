@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 
-from . import files
+from . import files, owner
 
 LISTING_BYTES = 65536  # of the paths in one piece
 MAX_DEPTH = 32  # what a path may have (core/project.py); what lies deeper is not listed
@@ -24,13 +24,13 @@ def listing(after, most):
     """
     found = []
     looked, last, size = 0, after, 0
-    levels = []  # (descriptor, names still to look at, the next one last, path with a slash behind)
+    levels = []  # (what owner.enter gave, names still to look at with the next one last, path with a slash)
     try:
         _descend(levels, [] if after is None else after.split("/"))
         while levels:
-            folder, names, prefix = levels[-1]
+            (folder, _), names, prefix = levels[-1]
             if not names:
-                os.close(levels.pop()[0])
+                _leave(levels.pop())
                 continue
             if looked >= most or size >= LISTING_BYTES:
                 return found, last
@@ -46,33 +46,38 @@ def listing(after, most):
                     continue
                 if len(levels) < MAX_DEPTH:
                     looked += 1
-                    _enter(levels, os.open(name, files.FOLDER, dir_fd=folder), last + "/", "")
+                    _enter(levels, owner.enter(name, owner.LOOK, folder), last + "/", "")
         return found, None
     finally:
-        for level in levels:
-            os.close(level[0])
+        for level in reversed(levels):
+            _leave(level)
+
+
+def _leave(level):
+    owner.restore(*level[0])
+    os.close(level[0][0])
 
 
 def _descend(levels, parts):
     """To where the last call stopped, as far as that is still there."""
-    folder, prefix = os.open(files.WORKSPACE, files.FOLDER), ""
+    entered, prefix = owner.enter(files.WORKSPACE, owner.LOOK), ""
     for part in parts[:MAX_DEPTH]:
-        _enter(levels, folder, prefix, part)
+        _enter(levels, entered, prefix, part)
         try:
-            folder = os.open(part, files.FOLDER, dir_fd=folder)
+            entered = owner.enter(part, owner.LOOK, entered[0])
         except OSError:
             return
         prefix += part + "/"
     if len(levels) < MAX_DEPTH:
-        _enter(levels, folder, prefix, "")
+        _enter(levels, entered, prefix, "")
     else:
-        os.close(folder)
+        _leave((entered,))
 
 
-def _enter(levels, folder, prefix, after):
-    levels.append((folder, [], prefix))  # its descriptor is closed with the others from here on
-    names = sorted(os.listdir(folder))
-    levels[-1] = (folder, names[bisect.bisect_right(names, after) :][::-1], prefix)
+def _enter(levels, entered, prefix, after):
+    levels.append((entered, [], prefix))  # its descriptor is closed with the others from here on
+    names = sorted(os.listdir(entered[0]))
+    levels[-1] = (entered, names[bisect.bisect_right(names, after) :][::-1], prefix)
 
 
 def _take(found, path, status):
@@ -99,11 +104,11 @@ def _take(found, path, status):
 def remove(path, most):
     """(how many were removed, whether there is more): the file, or the folder with all in it; at most
     ``most`` in one call.  A link goes, what it leads to stays."""
-    with files.folder_of(path, make=False) as (folder, name):
+    with files.folder_of(path, change=True) as (folder, name):
         if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=folder)
             return 1, False
-        top = os.open(name, files.FOLDER, dir_fd=folder)
+        top, _ = owner.enter(name, owner.CHANGE, folder)
         try:
             count = _empty(top, most)
         finally:
@@ -133,7 +138,7 @@ def _empty(top, most):
                     os.unlink(name, dir_fd=folder)
                     count += 1
                 elif len(levels) < MAX_DEPTH:
-                    inner = os.open(name, files.FOLDER, dir_fd=folder)
+                    inner, _ = owner.enter(name, owner.CHANGE, folder)
                     levels.append((inner, [], name))
                     levels[-1] = (inner, os.listdir(inner), name)
                 else:

@@ -9,6 +9,7 @@ pipes to the end first: a terminal whose session leader is gone loses what nobod
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import fnmatch
 import json
@@ -18,7 +19,7 @@ import struct
 import termios
 import time
 
-from . import kernel, terminal, tree
+from . import kernel, owner, terminal, tree
 
 NICE = 10  # programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
 OOM_SCORE = 500  # programs go before the agent when memory is out
@@ -131,8 +132,9 @@ def _phase(phase, argv, spec, stdio, report, tty, given, become):
     pid, problem = _spawn(argv, spec, stdio, tty, given, become)
     if problem:
         # Told where the user looks, in the words of a shell, with a shell's exit codes.
-        os.write(stdio[2], f"{argv[0]}: {os.strerror(problem)}\r\n".encode())
-        return _record(phase, began, code=127 if problem == 2 else 126)
+        number, what = problem
+        os.write(stdio[2], f"{what or argv[0]}: {_why(number, what)}\n".encode())
+        return _record(phase, began, code=127 if number == errno.ENOENT else 126)
     _say(report, {"event": "began", "phase": phase, "pid": pid})
     usage = _Usage()
     while True:
@@ -154,6 +156,16 @@ def _phase(phase, argv, spec, stdio, report, tty, given, become):
     record = _record(phase, began, code=code, number=number, left=left, usage=usage)
     record["wall_ms"] = round((main_ended - began) * 1000)
     return record
+
+
+def _why(number, folder):
+    """What the system says, and where it is one of our folders, what to do."""
+    said = os.strerror(number)
+    if not folder:
+        return said
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"{said}; delete something in the workspace first"
+    return f"{said}; programs need this folder: remove or rename what is there"
 
 
 def _reap(usage):
@@ -204,26 +216,27 @@ def _name(number):
 
 
 def _spawn(argv, spec, stdio, tty, given, become):
-    """(pid, 0), or (0, errno) when the command could not be executed."""
-    ready, failed = os.pipe()  # closed by the exec (or by what comes instead), or carries the errno
+    """(pid, None), or (0, (errno, folder)) when the command could not be executed; the folder of ours that
+    was in the way, or ""."""
+    ready, failed = os.pipe()  # closed by the exec (or by what comes instead), or carries the problem
     try:
         pid = os.fork()
     except OSError as error:
         os.close(ready)
         os.close(failed)
-        return 0, error.errno
+        return 0, (error.errno, "")
     if pid == 0:
         _become(argv, spec, stdio, tty, given, failed, become)
     os.close(failed)
     _group(pid, pid, stdio, tty)
-    problem = os.read(ready, 4)
+    problem = os.read(ready, 4096)
     os.close(ready)
     if problem:
         os.waitpid(pid, 0)
-        return 0, struct.unpack("i", problem)[0]
+        return 0, (struct.unpack_from("i", problem)[0], problem[4:].decode("utf-8", "replace"))
     # Only from here: until it executed, the child was as hidden as the agent, from itself as well.
     mark(pid)
-    return pid, 0
+    return pid, None
 
 
 def mark(pid):
@@ -248,6 +261,7 @@ def _group(pid, group, stdio, tty):
 
 def _become(argv, spec, stdio, tty, given, failed, become):
     """In the child: turn into the program.  Never returns."""
+    folder = ""
     try:
         _group(0, 0, stdio, tty)
         default_signals()
@@ -255,14 +269,16 @@ def _become(argv, spec, stdio, tty, given, failed, become):
             os.dup2(descriptor, target)
         os.nice(NICE)
         os.umask(0o022)
-        os.chdir(spec["workspace"])
-        os.makedirs(spec["build"], exist_ok=True)
-        os.makedirs(spec["env"]["TMPDIR"], exist_ok=True)
+        for folder in (spec["workspace"], spec["build"], spec["env"]["TMPDIR"]):
+            owner.mend(folder)
+        folder = spec["workspace"]
+        os.chdir(folder)
+        folder = ""
         if become is not None:
             become(argv, spec)
         os.execvpe(argv[0], argv, spec["env"])
     except OSError as error:
-        os.write(failed, struct.pack("i", error.errno or 5))
+        os.write(failed, struct.pack("i", error.errno or errno.EIO) + folder.encode()[:4000])
     finally:
         os._exit(127)
 

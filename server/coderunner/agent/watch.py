@@ -185,7 +185,7 @@ class Watcher:
 
     def _look(self, path):
         try:
-            with files.folder_of(path, make=False) as (folder, name):
+            with files.folder_of(path) as (folder, name):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             path.encode()
         except (files.FilesError, UnicodeEncodeError):

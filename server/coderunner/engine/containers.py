@@ -96,6 +96,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
         "TMPDIR": TEMPORARY,
         "GOTMPDIR": TEMPORARY,
         **env,

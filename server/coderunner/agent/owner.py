@@ -1,0 +1,69 @@
+"""What an owner may always do: whatever permissions a program took away, the agent is the same user.
+
+Permissions are widened for good where something is written, and for the moment of reading where it is only
+read: who learns about permissions finds them as they were.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+LOOK, CHANGE = 0o500, 0o700  # what is needed of a folder
+READ = 0o400  # and of a file
+
+
+def enter(name, needed, folder=None):
+    """A folder, below the descriptor ``folder``, opened with ``needed``: (descriptor, permissions before).
+
+    They are what ``restore`` takes; None where nothing had to be widened.
+    """
+    try:
+        inner = os.open(name, FOLDER, dir_fd=folder)
+    except PermissionError:
+        return _widened(name, FOLDER, needed, folder)
+    mode = os.fstat(inner).st_mode
+    if mode & needed == needed:
+        return inner, None
+    try:
+        os.fchmod(inner, stat.S_IMODE(mode) | needed)
+    except PermissionError:  # somebody else's: it may still be enough
+        return inner, None
+    return inner, stat.S_IMODE(mode)
+
+
+def read(name, folder, *, keep=True):
+    """A descriptor of a file in ``folder``, which ``keep``s the permissions that it had."""
+    try:
+        return os.open(name, FILE, dir_fd=folder)
+    except PermissionError:
+        source, before = _widened(name, FILE, READ, folder)
+        if keep:
+            restore(source, before)
+        return source
+
+
+def restore(descriptor, before):
+    if before is not None:
+        os.fchmod(descriptor, before)
+
+
+def mend(path):
+    """Make this folder if it is not there, and its owner's to use."""
+    os.makedirs(path, exist_ok=True)
+    mode = os.stat(path).st_mode
+    if mode & CHANGE != CHANGE:
+        os.chmod(path, stat.S_IMODE(mode) | CHANGE)
+
+
+def _widened(name, flags, needed, folder):
+    # A look at the thing itself needs no permission, and follows no link.
+    thing = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        before = stat.S_IMODE(os.fstat(thing).st_mode)
+        os.chmod(f"/proc/self/fd/{thing}", before | needed)
+        return os.open(name, flags, dir_fd=folder), before
+    finally:
+        os.close(thing)

@@ -1,0 +1,77 @@
+"""What a program took away of the workspace's permissions is no hindrance to its owner."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from coderunner.core import messages as m
+from tests.harness import session
+from tests.rest import Rest
+
+LOCKED = {
+    "the workspace without any": "os.chmod('/workspace', 0)",
+    "the workspace read-only": "os.chmod('/workspace', 0o555)",
+    "the workspace without x": "os.chmod('/workspace', 0o666)",
+    "our own folders without any": "os.mkdir('.build'); [os.chmod(p, 0) for p in ('.build', '.tmp')]",
+    "the program itself": "os.chmod('main.py', 0)",
+    "a folder and its file": "os.chmod('sub/made', 0); os.chmod('sub', 0)",
+    "a folder read-only": "os.chmod('sub', 0o500)",
+    "all of it": "[os.chmod(p, 0) for p in ('sub/made', 'sub', 'main.py', '.tmp', '/workspace')]",
+}
+MAKE = "import os,sys\nif len(sys.argv) > 1: sys.exit(print(sys.argv[1]))\n"
+MAKE += "os.makedirs('sub', exist_ok=True)\nopen('sub/made', 'w').write('made')\n"
+
+
+async def rest(server, client, *words):
+    return await asyncio.to_thread(Rest(server.url, client.opened), *words)
+
+
+@pytest.mark.parametrize("what", LOCKED)
+async def test_the_next_run_the_shell_and_the_files_are_as_before(server, what):
+    async with session(server) as client:
+        await client.result(1, MAKE + LOCKED[what])
+        # Nothing is sent anew, as the page does it with what has not changed.
+        await client.send(m.Run(2, "pipe", args=("again",)))
+        assert (await client.ended(2)).text == "again\n"
+        listed = await rest(server, client, "GET", "/files")
+        assert {"main.py", "sub", "sub/made"} <= {one["path"] for one in listed.document["files"]}
+        assert (await rest(server, client, "GET", "/files/sub/made")).body == b"made"
+        await client.send(m.Shell(3, 80, 24))
+        await client.until(3, "$ ")
+        await client.input(3, b"stat -c %a sub; touch new && echo do''ne\n")
+        await client.until(3, "done")
+        if "all" in what or what == "a folder and its file":
+            assert "\r0\r\n" in client.channel(3).text  # reading changed nothing
+        assert (await rest(server, client, "PUT", "/files/sub/new", b"x")).code == "200"
+        assert (await rest(server, client, "DELETE", "/files/sub")).code == "200"
+        assert (await client.result(4, "print(open('new').read())")).exit.code == 0
+
+
+async def test_files_are_written_into_a_locked_workspace(server):
+    async with session(server) as client:
+        await client.result(1, MAKE + "os.chmod('sub', 0); os.chmod('/workspace', 0)")
+        files = (m.File("main.py", b"import sub.more"), m.File("sub/more.py", b"print('read')"))
+        await client.send(m.Run(2, "pipe", files=files))
+        assert (await client.ended(2)).text == "read\n"
+
+
+async def test_a_compiler_that_locks_the_workspace(server):
+    makefile = b"prog: main.c\n\tgcc -o prog main.c\n\tchmod 0 .build .\n"
+    files = (m.File("Makefile", makefile), m.File("main.c", b'int puts(); int main() { puts("ran"); }'))
+    async with session(server, "c") as client:
+        await client.send(m.Run(1, "pipe", files=files, entry="main.c"))
+        assert (await client.ended(1)).text.endswith("ran\n")
+
+
+async def test_what_is_in_the_way_is_named(server):
+    async with session(server) as client:
+        await client.result(1, "import shutil\nshutil.rmtree('.tmp')\nopen('.tmp', 'w')")
+        for number, mode in ((2, "pipe"), (3, "tty")):
+            await client.send(m.Run(number, mode))
+            channel = await client.ended(number)
+            assert channel.exit.code == 126
+            end = "\r\n" if mode == "tty" else "\n"
+            why = "File exists; programs need this folder: remove or rename what is there"
+            assert channel.text == f"/workspace/.tmp: {why}{end}"
