@@ -169,6 +169,20 @@ class DockerEngine:
             return False
         return True
 
+    async def pause(self, container: str) -> None:
+        """Stops all its processes where they are. Raises ContainerGone, StartFailed where it is refused."""
+        async with self._call("pause", refused=StartFailed):
+            await self._docker.containers.container(container).pause()
+
+    async def unpause(self, container: str) -> None:
+        """They go on; so they do where it was not paused. Raises ContainerGone, StartFailed."""
+        try:
+            async with self._call("unpause", refused=StartFailed):
+                await self._docker.containers.container(container).unpause()
+        except StartFailed as error:
+            if "not paused" not in error.message:
+                raise
+
     async def wait(self, container: str, within_s: float) -> int:
         """Waits for the end of a container that was started; its exit code. Raises ContainerGone."""
         async with self._call("wait", within_s):

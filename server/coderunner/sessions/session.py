@@ -285,6 +285,11 @@ class Session:
             log.warning("session lost its container", extra=fields(session=self.id, why=reason))
             self.end("engine_lost")
 
+    def evict(self, why: str) -> asyncio.Task[None]:
+        """Ends it because of what it does to others; `why` is told to those who are attached."""
+        self._attachments.tell(m.Notice("evicted", f"the server ends this session: {why}"))
+        return self.end("evicted")
+
     def end(self, reason: str) -> asyncio.Task[None]:
         """Ends the session, once; the task is done when slot and container have been given back."""
         if self._ended is None:

@@ -1,0 +1,102 @@
+"""What the host's kernel must be set to, so that what no container bounds is bounded for all of them together.
+
+The values are those of this machine: where the engine runs on another kernel, nothing is said of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from pathlib import Path
+
+from coderunner.engine.containers import MOST_TERMINALS
+from coderunner.engine.states import EngineInfo
+
+FILTER_BYTES = 64 * 1024  # of a container's own filter of system calls, compiled; generously
+SPARE_TERMINALS = 64  # for whoever else uses the machine
+SOCKET_SHARE = 1 / 8  # of the memory that the buffers of all sockets may take; the kernel's own default is 1/4
+PAGE = 4096
+GUIDE = "deploy/coderunner.sysctl.conf has it"
+NO_CONFINEMENT, UNKNOWN = "none", "unknown"
+
+
+def floors(containers: int, memory_bytes: int, settings: Path = Path("/proc/sys")) -> list[str]:
+    """What is below its floor for so many containers on so much memory: each with the command that mends it."""
+    return [
+        *_terminals(containers, settings),
+        *_filters(containers, settings),
+        *(text for kind in ("tcp", "udp") for text in _buffers(kind, memory_bytes, settings)),
+    ]
+
+
+def confinement(info: EngineInfo) -> str:
+    """`apparmor`, `selinux` or `none`: what confines the sessions beside the rest, as the engine has it."""
+    names = {part.removeprefix("name=") for text in info.security for part in text.split(",")}
+    return next((name for name in ("apparmor", "selinux") if name in names), NO_CONFINEMENT)
+
+
+def unconfined(info: EngineInfo, system: Path = Path("/sys")) -> list[str]:
+    """Says where this kernel could confine sessions and the engine does not have it do so."""
+    if confinement(info) != NO_CONFINEMENT:
+        return []
+    if _text(system / "module/apparmor/parameters/enabled") == "Y":
+        return [
+            "The kernel has AppArmor, and the engine does not use it: sessions run unconfined by it. Mend it: "
+            "apt-get install apparmor && systemctl restart docker"
+        ]
+    if _text(system / "fs/selinux/enforce") == "1":
+        return [
+            "The kernel enforces SELinux, and the engine does not use it: sessions run unconfined by it. Mend it: "
+            'set "selinux-enabled": true in /etc/docker/daemon.json and restart the engine'
+        ]
+    return []
+
+
+def is_here(info: EngineInfo) -> bool:
+    """Whether the engine runs on this machine's kernel, as far as its version tells."""
+    return info.kernel == platform.release()
+
+
+def _terminals(containers: int, settings: Path) -> list[str]:
+    most, reserved = _number(settings / "kernel/pty/max"), _number(settings / "kernel/pty/reserve")
+    needed = containers * MOST_TERMINALS + SPARE_TERMINALS + (reserved or 0)
+    if most is None or most >= needed:
+        return []
+    return [
+        f"kernel.pty.max is {most}: {containers} sessions with {MOST_TERMINALS} pseudo-terminals each can take all "
+        f"that the machine has. Mend it: sysctl -w kernel.pty.max={needed} ({GUIDE})"
+    ]
+
+
+def _filters(containers: int, settings: Path) -> list[str]:
+    most = _number(settings / "net/core/bpf_jit_limit")  # only root may read it
+    needed = containers * FILTER_BYTES
+    if most is None or most >= needed:
+        return []
+    return [
+        f"net.core.bpf_jit_limit is {most}: the filters of {containers} containers may not fit, and then none "
+        f"starts. Mend it: sysctl -w net.core.bpf_jit_limit={needed} ({GUIDE})"
+    ]
+
+
+def _buffers(kind: str, memory_bytes: int, settings: Path) -> list[str]:
+    words = _text(settings / f"net/ipv4/{kind}_mem").split()
+    most = int(memory_bytes * SOCKET_SHARE / 2) // PAGE
+    if len(words) != 3 or not words[2].isdigit() or not memory_bytes or int(words[2]) <= most:
+        return []
+    values = f"{most // 2} {most * 3 // 4} {most}"
+    return [
+        f"net.ipv4.{kind}_mem allows {int(words[2]) * PAGE >> 20} MiB of buffers, which are charged to no session. "
+        f"Mend it: sysctl -w net.ipv4.{kind}_mem='{values}' ({GUIDE})"
+    ]
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path)
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text("utf-8").strip()
+    return ""

@@ -1,0 +1,119 @@
+"""What the kernel of this machine tells of sessions beyond their own accounts: bounded reads of `/proc`.
+
+All of it can be read without rights, where `/proc` shows other users' processes (no `hidepid`).  The methods
+block for some milliseconds at most and raise nothing: what cannot be read counts as nothing, or None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+MOST_LINES = 20_000  # of `/proc/locks`: the kernel takes time that grows with the square of what is read
+MOST_SOCKETS = 4096
+FEW_SOCKETS = 16  # what these may hold is not worth a look
+READ_BYTES = 1 << 16
+
+
+class Host:
+    """`proc` and `groups`: where the kernel's files are mounted."""
+
+    def __init__(self, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> None:
+        self._proc = proc
+        self._groups = groups
+
+    def locks(self, worth: int) -> Counter[int]:
+        """File locks by user id; empty where there are fewer than `worth` of them in all.
+
+        Of more than MOST_LINES only so many are counted, the newest of each processor first.
+        """
+        owners: Counter[int] = Counter()
+        for line in self._lines(self._proc / "locks", MOST_LINES):
+            words = line.replace("-> ", "").split()
+            if len(words) > 4 and words[4].isdigit():
+                owners[int(words[4])] += 1
+        users: Counter[int] = Counter()
+        if owners.total() >= worth:
+            for pid, count in owners.items():
+                uid = self.uid(pid)
+                if uid is not None:
+                    users[uid] += count
+        return users
+
+    def uid(self, pid: int) -> int | None:
+        """The user of a process; None where there is none, or it does not show."""
+        for line in self._lines(self._proc / str(pid) / "status", 20):
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
+        return None
+
+    def waiting_bytes(self, pid: int) -> int:
+        """What waits in the sockets of this process's network, in bytes: read by nobody, charged to nobody."""
+        net = self._proc / str(pid) / "net"
+        used = re.search(r"^sockets: used (\d+)", self._text(net / "sockstat"), re.M)
+        if used is None or int(used[1]) <= FEW_SOCKETS:
+            return 0
+        total = seen = 0
+        for name in ("udp", "udp6", "tcp", "tcp6"):
+            for line in self._lines(net / name, MOST_SOCKETS):
+                words = line.split()
+                if len(words) > 4 and ":" in words[4]:
+                    seen += 1
+                    total += sum(int(part, 16) for part in words[4].split(":"))
+        for line in self._lines(net / "netlink", MOST_SOCKETS):
+            words = line.split()
+            if len(words) > 5 and words[4].isdigit():
+                seen += 1
+                total += int(words[4]) + int(words[5])
+        # Where the lists were cut off, the rest is taken to hold as much.
+        return total * max(1, int(used[1]) // max(seen, 1)) if seen >= MOST_SOCKETS else total
+
+    def kernel_seconds(self) -> float | None:
+        """Processor time of all threads of the kernel since they began; None where they do not show."""
+        children = self._text(self._proc / "2" / "task" / "2" / "children").split()
+        ticks = 0
+        for pid in children:
+            fields = self._text(self._proc / pid / "stat").rpartition(")")[2].split()
+            if len(fields) > 12:
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / 100 if children else None
+
+    def stalled_seconds(self) -> float | None:
+        """How long all that could run waited for a disk, since the start; None where the kernel does not say."""
+        found = re.search(r"^full .*total=(\d+)", self._text(self._proc / "pressure" / "io"), re.M)
+        return int(found[1]) / 1e6 if found else None
+
+    def session_seconds(self, pid: int) -> float | None:
+        """Processor time charged to the control group of this process; None where it does not show."""
+        for line in self._lines(self._proc / str(pid) / "cgroup", 30):
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if "cpuacct" in controllers.split(","):
+                for folder in (controllers, "cpuacct"):
+                    text = self._text(self._groups / folder / path.lstrip("/") / "cpuacct.usage")
+                    if text.strip().isdigit():
+                        return int(text) / 1e9
+            if not controllers:
+                found = re.search(r"^usage_usec (\d+)", self._text(self._group_file(path)), re.M)
+                if found:
+                    return int(found[1]) / 1e6
+        return None
+
+    def _group_file(self, path: str) -> Path:
+        return self._groups / path.lstrip("/") / "cpu.stat"
+
+    def _lines(self, path: Path, most: int) -> Iterator[str]:
+        with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file):
+                if number >= most:
+                    return
+                yield line
+
+    def _text(self, path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                return file.read(READ_BYTES).decode("utf-8", "replace")
+        except OSError:
+            return ""

@@ -1,0 +1,245 @@
+"""Ends sessions that take from the machine what no account of their container counts.
+
+Two kinds.  A holding can be counted: file locks, and bytes that wait in sockets.  Who holds more than the bound
+in two looks in a row, or four times as much in one, is ended.  A strain cannot: work that the kernel does in
+threads of its own (the other end of a terminal), and waiting for the disk.  Where one lasts, the busiest
+sessions are stopped for half a second, one after the other, twice each: whose pauses lower the strain, and whose
+going on raises it, is the cause.  Nobody is ended on suspicion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.host import Host
+from coderunner.errors import EngineError
+from coderunner.logs import fields
+from coderunner.sessions.session import Session
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+SUSPECTS = 3  # sessions that are stopped for a moment, at most, in one search
+BUSY = 0.05  # of a processor: who uses less is no suspect
+MEASURE_SECONDS = 0.5
+TURNS = 2  # a suspect is stopped so often
+DIFFERENCE = 0.6  # that it must make each time, in shares at which a search begins
+DRAIN_SECONDS = 0.1  # what a stopped session left to do is done
+QUIET_SECONDS = (60.0, 900.0)  # after a search that found nobody: at first, and at most
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What can be counted. `bound` is what a session may hold of it."""
+
+    name: str
+    unit: str
+    bound: int
+    each: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """`read`: seconds of it since the start; a search begins when it was above `share` for `looks` in a row."""
+
+    name: str
+    read: Callable[[Host], float | None]
+    share: float
+    looks: int
+
+
+LOCKS = Holding("file locks", "", 5_000)
+WAITING = Holding("of data that waits unread in sockets", " MiB", 32 * MIB, MIB)
+STRAINS = (
+    Strain("the kernel's own threads work for it, outside its quota", Host.kernel_seconds, 0.4, 5),
+    Strain("it keeps the disk busy", Host.stalled_seconds, 0.5, 30),
+)
+
+
+class Watchdog:
+    """`sessions` are the live ones.  `run` looks every `interval` seconds until it is cancelled."""
+
+    def __init__(
+        self,
+        engine: DockerEngine,
+        sessions: Callable[[], Mapping[str, Session]],
+        interval: float,
+        host: Host | None = None,
+        strains: tuple[Strain, ...] = STRAINS,
+    ) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._interval = interval
+        self._host = host or Host()
+        self._strains = strains
+        self._pids: dict[str, int | None] = {}  # of each session's PID 1; None: not on this machine
+        self._over: set[tuple[str, str]] = set()  # (session, holding) above the bound at the last look
+        self._strained = dict.fromkeys(strains, 0)
+        self._before: dict[Strain, float | None] = {}
+        self._last = 0.0
+        self._quiet = 0.0
+        self._pause = QUIET_SECONDS[0]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="watchdog")
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self._interval)
+                try:
+                    await self.look()
+                except EngineError as error:
+                    log.info("watchdog: the engine does not answer", extra=fields(why=error.message))
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def warnings(self) -> list[str]:
+        """Why sessions cannot be watched; [] where they can."""
+        if self._pids and all(pid is None for pid in self._pids.values()):
+            return [
+                "The processes of the sessions do not show in /proc (another machine's engine, users mapped, "
+                "or hidepid): nobody is ended who takes locks, buffers or time of the kernel."
+            ]
+        return []
+
+    async def look(self) -> None:
+        """One look.  Raises EngineError."""
+        sessions = {name: one for name, one in self._sessions().items() if not one.over}
+        if not sessions:
+            self._pids.clear()
+            return
+        await self._find(sessions)
+        pids = {name: pid for name, pid in self._pids.items() if pid is not None}
+        await self._judge(LOCKS, sessions, await self._ask(self._locks, sessions))
+        await self._judge(WAITING, sessions, await self._ask(self._waiting, pids))
+        for strain in await self._ask(self._lasting):
+            await self._search(strain, sessions)
+
+    async def _ask(self, question: Callable[..., Answer], *arguments: object) -> Answer:
+        """Reads the kernel's files beside the loop: they can take a while."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question, *arguments)
+
+    async def _find(self, sessions: Mapping[str, Session]) -> None:
+        for name in self._pids.keys() - sessions.keys():
+            del self._pids[name]
+        for name in sessions.keys() - self._pids.keys():
+            with contextlib.suppress(EngineError):  # it is gone, or the next look finds it
+                pid = (await self._engine.inspect(sessions[name].container.id)).pid
+                here = await self._ask(self._host.uid, pid)
+                self._pids[name] = pid if pid and here == sessions[name].container.uid else None
+
+    # --- what can be counted -----------------------------------------------------------------------------
+
+    def _locks(self, sessions: Mapping[str, Session]) -> dict[str, int]:
+        users = self._host.locks(LOCKS.bound)
+        return {name: users[one.container.uid] for name, one in sessions.items()}
+
+    def _waiting(self, pids: Mapping[str, int]) -> dict[str, int]:
+        return {name: self._host.waiting_bytes(pid) for name, pid in pids.items()}
+
+    async def _judge(
+        self, holding: Holding, sessions: Mapping[str, Session], amounts: Mapping[str, int]
+    ) -> None:
+        for name, amount in amounts.items():
+            key = (name, holding.name)
+            if amount <= holding.bound:
+                self._over.discard(key)
+            elif amount <= 4 * holding.bound and key not in self._over:
+                self._over.add(key)
+            else:
+                self._over.discard(key)
+                held, most = (f"{number // holding.each:,}{holding.unit}" for number in (amount, holding.bound))
+                self._evict(sessions[name], f"it holds {held} {holding.name}, and may hold {most}")
+
+    # --- what cannot -------------------------------------------------------------------------------------
+
+    def _lasting(self) -> list[Strain]:
+        """Those that have lasted long enough."""
+        now = time.monotonic()
+        passed, self._last = now - self._last, now
+        found = []
+        for strain in self._strains:
+            value, before = strain.read(self._host), self._before.get(strain)
+            self._before[strain] = value
+            high = value is not None and before is not None and (value - before) / passed >= strain.share
+            self._strained[strain] = self._strained[strain] + 1 if high else 0
+            if self._strained[strain] >= strain.looks and now >= self._quiet:
+                found.append(strain)
+        return found
+
+    async def _search(self, strain: Strain, sessions: Mapping[str, Session]) -> None:
+        self._strained[strain] = 0
+        for name in await self._suspects():
+            session = sessions[name]
+            try:
+                going, stopped = await self._try(strain, session)
+            except EngineError as error:
+                log.info("watchdog: not stopped", extra=fields(session=session.id, why=error.message))
+                continue
+            if not session.over and min(going) - max(stopped) >= DIFFERENCE * strain.share:
+                shares = f"{min(going):.0%} of the time, and {max(stopped):.0%} while it was stopped, twice"
+                self._evict(session, f"{strain.name}: {shares}")
+                self._pause = QUIET_SECONDS[0]
+                return
+        self._quiet = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, QUIET_SECONDS[1])
+
+    async def _suspects(self) -> list[str]:
+        """The sessions that are charged the most time, the busiest first."""
+        pids = {name: pid for name, pid in self._pids.items() if pid is not None}
+        before = await self._ask(self._charged, pids)
+        await asyncio.sleep(MEASURE_SECONDS)
+        after = await self._ask(self._charged, pids)
+        shares = {name: (after[name] - before[name]) / MEASURE_SECONDS for name in after.keys() & before.keys()}
+        busy = sorted((name for name, share in shares.items() if share >= BUSY), key=lambda name: -shares[name])
+        return busy[:SUSPECTS]
+
+    def _charged(self, pids: Mapping[str, int]) -> dict[str, float]:
+        seconds = {name: self._host.session_seconds(pid) for name, pid in pids.items()}
+        return {name: value for name, value in seconds.items() if value is not None}
+
+    async def _try(self, strain: Strain, session: Session) -> tuple[list[float], list[float]]:
+        """The strain's shares while the session goes on and while it is stopped, by turns.  Raises EngineError."""
+        going, stopped = [await self._share(strain)], []
+        for _ in range(TURNS):
+            async with self._stopped(session):
+                await asyncio.sleep(DRAIN_SECONDS)
+                stopped.append(await self._share(strain))
+            going.append(await self._share(strain))
+        return going, stopped
+
+    async def _share(self, strain: Strain) -> float:
+        began, before = time.monotonic(), await self._ask(strain.read, self._host)
+        await asyncio.sleep(MEASURE_SECONDS)
+        after = await self._ask(strain.read, self._host)
+        return ((after or 0.0) - (before or 0.0)) / (time.monotonic() - began)
+
+    @contextlib.asynccontextmanager
+    async def _stopped(self, session: Session) -> AsyncIterator[None]:
+        """Its programs do not run inside; whatever happens, they go on after."""
+        try:
+            await self._engine.pause(session.container.id)
+            yield
+        finally:
+            await asyncio.shield(self._resume(session))
+
+    async def _resume(self, session: Session) -> None:
+        try:
+            await self._engine.unpause(session.container.id)
+        except EngineError as error:
+            session.container.condemn(f"it was stopped for a moment and could not go on: {error.message}")
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def _evict(self, session: Session, why: str) -> None:
+        if not session.over:
+            log.warning("session evicted", extra=fields(session=session.id, language=session.language.name, why=why))
+            session.evict(why)
