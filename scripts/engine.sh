@@ -140,7 +140,7 @@ stop_engine() {
   fi
   # With live-restore the sessions' containers would live on, without anyone who could stop them.
   docker --host "unix://$ENGINE_SOCKET" ps -aq --filter label=type=coderunner-session |
-    xargs -r docker --host "unix://$ENGINE_SOCKET" rm -f >/dev/null
+    xargs -r docker --host "unix://$ENGINE_SOCKET" rm -fv >/dev/null
   kill "$pid"
   local deadline=$((SECONDS + ENGINE_SECONDS))
   while kill -0 "$pid" 2>/dev/null; do

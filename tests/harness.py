@@ -161,7 +161,7 @@ def running_server(
             code = server.stop()
             left = server.containers()
             for container in left:
-                docker("rm", "-f", container)
+                docker("rm", "-fv", container)
             networks = server.networks()
             for network in networks:
                 docker("network", "rm", network)

@@ -36,9 +36,11 @@ from coderunner.sessions.queue import AdmissionQueue
 from coderunner.sessions.record import owner_of
 from coderunner.sessions.registry import Registry
 from coderunner.sessions.session import Rules
+from coderunner.sessions.surroundings import Surroundings
 from coderunner.sessions.sweep import AnothersContainers, adopt_all, remove_all, sweep
 from coderunner.sessions.uids import Uids
 from coderunner.sessions.warm import WarmPool
+from coderunner.sessions.watchdog import Watchdog
 from coderunner.sessions.workers import WorkerPool
 from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
@@ -164,9 +166,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             engine,
             pool,
             provisioner.identity,
-            GroupRules(
-                settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)
-            ),
+            GroupRules(settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)),
             key=key,
             image=lambda: next((catalog.image(name) for name in catalog.ready()), None),
         )
@@ -185,7 +185,11 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         )
         readiness = _Readiness(engine, catalog, provisioner, warm)
         readiness.registry = registry
-        parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC)
+        watchdog = Watchdog(engine, lambda: registry.sessions, settings.watchdog_interval / 1000)
+        surroundings = Surroundings(
+            engine, settings.max_concurrent_sessions + settings.warm_max, watchdog.warnings
+        )
+        parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC, surroundings)
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(_tell_engine(engine), "engine-info")
         arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)
@@ -206,6 +210,9 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
         tasks.start(preparation.all(), "images")
         tasks.start(_sweep(settings, engine, registry, provisioner, pool, groups), "sweep")
+        tasks.start(surroundings.look(), "surroundings")
+        if settings.watchdog_interval:
+            tasks.start(watchdog.run(), "watchdog")
         if settings.reload == "on":
             tasks.start(_watch_sources(stop), "reload")
         server = Server(url, parts, stop, stopped)

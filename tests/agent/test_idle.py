@@ -28,5 +28,5 @@ def test_an_end_of_its_input_costs_no_processor(server):
         used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         assert used < 1.0  # its own start included; spinning took all of it
     finally:
-        docker("rm", "-f", name)
+        docker("rm", "-fv", name)
         running.wait(20)

@@ -270,7 +270,7 @@ class TestLifetime:
             async with session(server, network="group", keep=True) as alice:
                 server.stop(signal.SIGKILL)
                 await alice.closed()
-            docker("rm", "-f", f"coderunner-{alice.opened.session}")
+            docker("rm", "-fv", f"coderunner-{alice.opened.session}")
             stranger = docker(
                 "network", "create", "--internal", "--label", "type=coderunner", "--label",
                 f"coderunner.instance=another-{server.instance}", f"another-{server.instance}",
@@ -291,7 +291,7 @@ class TestLifetime:
 
     async def test_a_container_that_is_gone_leaves_its_group(self, grouped):
         async with session(grouped, network="group", keep=True) as alice:
-            docker("rm", "-f", f"coderunner-{alice.opened.session}")
+            docker("rm", "-fv", f"coderunner-{alice.opened.session}")
             assert (await alice.message(m.Closed)).reason == "engine_lost"
         await gone(grouped)
 

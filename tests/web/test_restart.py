@@ -184,7 +184,7 @@ async def test_the_sweep_leaves_what_another_key_made(tmp_path):
             assert docker("ps", "-aq", "--filter", f"name={others}") != ""
             assert "another server has this INSTANCE_NAME" in server.log.read_text()
         finally:
-            docker("rm", "-f", others)
+            docker("rm", "-fv", others)
 
 
 async def test_what_was_made_before_there_were_fingerprints_is_judged_by_its_seal(tmp_path, monkeypatch):
@@ -277,7 +277,7 @@ async def test_the_reaper_removes_what_is_over_its_deadline(tmp_path):
         ]  # fmt: skip
     finally:
         for container in docker("ps", "-aq", "--filter", f"name={name}").split():
-            docker("rm", "-f", container)
+            docker("rm", "-fv", container)
 
 
 async def test_an_open_repeated_across_a_restart_is_the_same_session(tmp_path):

@@ -34,5 +34,5 @@ async def test_everybody_is_sent_away_in_order(tmp_path, how):
             assert server.process.wait(20) == 0
         if how == signal.SIGTERM:
             for container in server.containers():
-                docker("rm", "-f", container)
+                docker("rm", "-fv", container)
         assert server.containers() == []

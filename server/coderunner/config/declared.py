@@ -164,6 +164,11 @@ SETTINGS: tuple[Setting, ...] = (
         "How often containers of this instance that nobody owns are looked for and removed.", "ms",
     ),
     Setting(
+        "WATCHDOG_INTERVAL", values.milliseconds(0, 60_000), "1000",
+        "How often the server looks whether a session takes from the machine what no limit of its container"
+        " counts; who takes too much is ended. 0: never.", "ms",
+    ),
+    Setting(
         "MAX_FILE_SIZE", values.size(1024, 4 * 1024**2), "1m",
         "Largest file of a project.", "bytes, or with k, m",
     ),

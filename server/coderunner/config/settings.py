@@ -41,6 +41,7 @@ class Settings:
     session_resume_min: int
     session_resume_max: int
     cleanup_interval: int
+    watchdog_interval: int
     max_file_size: int
     max_archive_size: int
     max_files_per_session: int

@@ -122,9 +122,8 @@ def _terminals(spec: ContainerSpec) -> list[dict[str, Any]] | None:
         return None
     options = f"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={MOST_TERMINALS}"
     driver = {"Name": "local", "Options": {"type": "devpts", "device": "devpts", "o": options}}
-    return [
-        {"Type": "volume", "Target": "/dev/pts", "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
-    ]
+    volume = {"NoCopy": True, "Labels": {"type": SESSION_TYPE}, "DriverConfig": driver}
+    return [{"Type": "volume", "Target": "/dev/pts", "VolumeOptions": volume}]
 
 
 def _ulimits(spec: ContainerSpec) -> list[dict[str, Any]]:

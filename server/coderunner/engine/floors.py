@@ -1,4 +1,4 @@
-"""What the host's kernel must be set to, so that what no container bounds is bounded for all of them together.
+"""What the host's kernel must be set to, so that what no container bounds is bounded for all together.
 
 The values are those of this machine: where the engine runs on another kernel, nothing is said of it.
 """
@@ -14,14 +14,16 @@ from coderunner.engine.states import EngineInfo
 
 FILTER_BYTES = 64 * 1024  # of a container's own filter of system calls, compiled; generously
 SPARE_TERMINALS = 64  # for whoever else uses the machine
-SOCKET_SHARE = 1 / 8  # of the memory that the buffers of all sockets may take; the kernel's own default is 1/4
+SOCKET_SHARE = (
+    1 / 8
+)  # of the memory that the buffers of all sockets may take; the kernel's own default is 1/4
 PAGE = 4096
 GUIDE = "deploy/coderunner.sysctl.conf has it"
 NO_CONFINEMENT, UNKNOWN = "none", "unknown"
 
 
 def floors(containers: int, memory_bytes: int, settings: Path = Path("/proc/sys")) -> list[str]:
-    """What is below its floor for so many containers on so much memory: each with the command that mends it."""
+    """What is below its floor for so many containers on so much memory, each with what mends it."""
     return [
         *_terminals(containers, settings),
         *_filters(containers, settings),
@@ -41,12 +43,12 @@ def unconfined(info: EngineInfo, system: Path = Path("/sys")) -> list[str]:
         return []
     if _text(system / "module/apparmor/parameters/enabled") == "Y":
         return [
-            "The kernel has AppArmor, and the engine does not use it: sessions run unconfined by it. Mend it: "
+            "The kernel has AppArmor, and the engine does not use it: sessions run unconfined. Mend it: "
             "apt-get install apparmor && systemctl restart docker"
         ]
     if _text(system / "fs/selinux/enforce") == "1":
         return [
-            "The kernel enforces SELinux, and the engine does not use it: sessions run unconfined by it. Mend it: "
+            "The kernel enforces SELinux, and the engine does not use it: sessions run unconfined. Mend it: "
             'set "selinux-enabled": true in /etc/docker/daemon.json and restart the engine'
         ]
     return []
@@ -63,8 +65,8 @@ def _terminals(containers: int, settings: Path) -> list[str]:
     if most is None or most >= needed:
         return []
     return [
-        f"kernel.pty.max is {most}: {containers} sessions with {MOST_TERMINALS} pseudo-terminals each can take all "
-        f"that the machine has. Mend it: sysctl -w kernel.pty.max={needed} ({GUIDE})"
+        f"kernel.pty.max is {most}: {containers} sessions with {MOST_TERMINALS} pseudo-terminals each can "
+        f"take all of the machine. Mend it: sysctl -w kernel.pty.max={needed} ({GUIDE})"
     ]
 
 
@@ -74,8 +76,8 @@ def _filters(containers: int, settings: Path) -> list[str]:
     if most is None or most >= needed:
         return []
     return [
-        f"net.core.bpf_jit_limit is {most}: the filters of {containers} containers may not fit, and then none "
-        f"starts. Mend it: sysctl -w net.core.bpf_jit_limit={needed} ({GUIDE})"
+        f"net.core.bpf_jit_limit is {most}: the filters of {containers} containers may not fit, and "
+        f"then none starts. Mend it: sysctl -w net.core.bpf_jit_limit={needed} ({GUIDE})"
     ]
 
 
@@ -86,7 +88,7 @@ def _buffers(kind: str, memory_bytes: int, settings: Path) -> list[str]:
         return []
     values = f"{most // 2} {most * 3 // 4} {most}"
     return [
-        f"net.ipv4.{kind}_mem allows {int(words[2]) * PAGE >> 20} MiB of buffers, which are charged to no session. "
+        f"net.ipv4.{kind}_mem allows {int(words[2]) * PAGE >> 20} MiB of buffers, charged to nobody. "
         f"Mend it: sysctl -w net.ipv4.{kind}_mem='{values}' ({GUIDE})"
     ]
 

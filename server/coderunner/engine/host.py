@@ -51,7 +51,7 @@ class Host:
         return None
 
     def waiting_bytes(self, pid: int) -> int:
-        """What waits in the sockets of this process's network, in bytes: read by nobody, charged to nobody."""
+        """What waits in the sockets of this process's network, in bytes: charged to nobody."""
         net = self._proc / str(pid) / "net"
         used = re.search(r"^sockets: used (\d+)", self._text(net / "sockstat"), re.M)
         if used is None or int(used[1]) <= FEW_SOCKETS:
@@ -82,7 +82,7 @@ class Host:
         return ticks / 100 if children else None
 
     def stalled_seconds(self) -> float | None:
-        """How long all that could run waited for a disk, since the start; None where the kernel does not say."""
+        """How long all that could run waited for a disk, since the start; None where it does not show."""
         found = re.search(r"^full .*total=(\d+)", self._text(self._proc / "pressure" / "io"), re.M)
         return int(found[1]) / 1e6 if found else None
 

@@ -1,10 +1,10 @@
 """Ends sessions that take from the machine what no account of their container counts.
 
-Two kinds.  A holding can be counted: file locks, and bytes that wait in sockets.  Who holds more than the bound
-in two looks in a row, or four times as much in one, is ended.  A strain cannot: work that the kernel does in
-threads of its own (the other end of a terminal), and waiting for the disk.  Where one lasts, the busiest
-sessions are stopped for half a second, one after the other, twice each: whose pauses lower the strain, and whose
-going on raises it, is the cause.  Nobody is ended on suspicion.
+Two kinds.  A holding can be counted: file locks, and bytes that wait in sockets.  Who holds more than the
+bound in two looks in a row, or four times as much in one, is ended.  A strain cannot: work that the kernel
+does in threads of its own (the other end of a terminal), and waiting for the disk.  Where one lasts, the
+busiest sessions are stopped for half a second, one after the other, three times each: whose pauses lower it
+every time, and whose going on raises it, is the cause.  Nobody is ended on suspicion.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import mean
 from typing import TypeVar
 
 from coderunner.engine.docker import DockerEngine
@@ -30,8 +31,9 @@ MIB = 1024 * 1024
 SUSPECTS = 3  # sessions that are stopped for a moment, at most, in one search
 BUSY = 0.05  # of a processor: who uses less is no suspect
 MEASURE_SECONDS = 0.5
-TURNS = 2  # a suspect is stopped so often
-DIFFERENCE = 0.6  # that it must make each time, in shares at which a search begins
+TURNS = 3  # a suspect is stopped so often
+DIFFERENCE = 0.5  # that it must make on average, in shares at which a search begins
+PART = 1 / 3  # or, on a machine so busy that there is less of it, in parts of all of it
 DRAIN_SECONDS = 0.1  # what a stopped session left to do is done
 QUIET_SECONDS = (60.0, 900.0)  # after a search that found nobody: at first, and at most
 Answer = TypeVar("Answer")
@@ -49,7 +51,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Strain:
-    """`read`: seconds of it since the start; a search begins when it was above `share` for `looks` in a row."""
+    """`read`: seconds of it since the start; above `share` for `looks` in a row, a search begins."""
 
     name: str
     read: Callable[[Host], float | None]
@@ -60,7 +62,7 @@ class Strain:
 LOCKS = Holding("file locks", "", 5_000)
 WAITING = Holding("of data that waits unread in sockets", " MiB", 32 * MIB, MIB)
 STRAINS = (
-    Strain("the kernel's own threads work for it, outside its quota", Host.kernel_seconds, 0.4, 5),
+    Strain("the kernel's own threads work for it, outside its quota", Host.kernel_seconds, 0.4, 10),
     Strain("it keeps the disk busy", Host.stalled_seconds, 0.5, 30),
 )
 
@@ -113,6 +115,7 @@ class Watchdog:
     async def look(self) -> None:
         """One look.  Raises EngineError."""
         sessions = {name: one for name, one in self._sessions().items() if not one.over}
+        self._over = {key for key in self._over if key[0] in sessions}
         if not sessions:
             self._pids.clear()
             return
@@ -156,7 +159,9 @@ class Watchdog:
                 self._over.add(key)
             else:
                 self._over.discard(key)
-                held, most = (f"{number // holding.each:,}{holding.unit}" for number in (amount, holding.bound))
+                held, most = (
+                    f"{number // holding.each:,}{holding.unit}" for number in (amount, holding.bound)
+                )
                 self._evict(sessions[name], f"it holds {held} {holding.name}, and may hold {most}")
 
     # --- what cannot -------------------------------------------------------------------------------------
@@ -184,9 +189,13 @@ class Watchdog:
             except EngineError as error:
                 log.info("watchdog: not stopped", extra=fields(session=session.id, why=error.message))
                 continue
-            if not session.over and min(going) - max(stopped) >= DIFFERENCE * strain.share:
-                shares = f"{min(going):.0%} of the time, and {max(stopped):.0%} while it was stopped, twice"
-                self._evict(session, f"{strain.name}: {shares}")
+            seen = {"going": [f"{one:.2f}" for one in going], "stopped": [f"{one:.2f}" for one in stopped]}
+            log.info("watchdog: looked for", extra=fields(what=strain.name, session=session.id, **seen))
+            enough = min(DIFFERENCE * strain.share, PART * mean(going))
+            apart = min(going) > max(stopped) and mean(going) - mean(stopped) >= enough
+            if apart and not session.over:
+                shares = f"{mean(going):.0%} of the time, {mean(stopped):.0%} while it was stopped"
+                self._evict(session, f"{strain.name}: {shares}, {TURNS} times")
                 self._pause = QUIET_SECONDS[0]
                 return
         self._quiet = time.monotonic() + self._pause
@@ -198,8 +207,12 @@ class Watchdog:
         before = await self._ask(self._charged, pids)
         await asyncio.sleep(MEASURE_SECONDS)
         after = await self._ask(self._charged, pids)
-        shares = {name: (after[name] - before[name]) / MEASURE_SECONDS for name in after.keys() & before.keys()}
-        busy = sorted((name for name, share in shares.items() if share >= BUSY), key=lambda name: -shares[name])
+        shares = {
+            name: (after[name] - before[name]) / MEASURE_SECONDS for name in after.keys() & before.keys()
+        }
+        busy = sorted(
+            (name for name, share in shares.items() if share >= BUSY), key=lambda name: -shares[name]
+        )
         return busy[:SUSPECTS]
 
     def _charged(self, pids: Mapping[str, int]) -> dict[str, float]:
@@ -207,7 +220,7 @@ class Watchdog:
         return {name: value for name, value in seconds.items() if value is not None}
 
     async def _try(self, strain: Strain, session: Session) -> tuple[list[float], list[float]]:
-        """The strain's shares while the session goes on and while it is stopped, by turns.  Raises EngineError."""
+        """The strain's shares while the session goes on, and while it is stopped.  Raises EngineError."""
         going, stopped = [await self._share(strain)], []
         for _ in range(TURNS):
             async with self._stopped(session):
@@ -241,5 +254,7 @@ class Watchdog:
 
     def _evict(self, session: Session, why: str) -> None:
         if not session.over:
-            log.warning("session evicted", extra=fields(session=session.id, language=session.language.name, why=why))
+            log.warning(
+                "session evicted", extra=fields(session=session.id, language=session.language.name, why=why)
+            )
             session.evict(why)

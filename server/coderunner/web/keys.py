@@ -13,6 +13,7 @@ from coderunner.config import Settings
 from coderunner.declarations import Declarations
 from coderunner.sessions.catalog import LanguageCatalog
 from coderunner.sessions.registry import Registry
+from coderunner.sessions.surroundings import Surroundings
 from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.workers import WorkerPool
 
@@ -22,7 +23,8 @@ class Parts:
     """The server's parts as the handlers see them.
 
     ``ready`` answers the reasons why no session could start now (none: one could).
-    ``declared`` has the samples; ``static`` is the folder of the web client.
+    ``declared`` has the samples; ``static`` is the folder of the web client.  ``surroundings`` knows the
+    machine.
     """
 
     settings: Settings
@@ -33,6 +35,7 @@ class Parts:
     workers: WorkerPool
     ready: Callable[[], Awaitable[list[str]]]
     static: Path
+    surroundings: Surroundings
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

@@ -79,8 +79,15 @@ async def health(request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """Could a session start now?  If not: 503 and the reasons."""
-    reasons = await request.app[PARTS].ready()
-    return json_reply({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+    parts = request.app[PARTS]
+    reasons = await parts.ready()
+    document = {
+        "ready": not reasons,
+        "reasons": reasons,
+        "warnings": parts.surroundings.warnings(),
+        "confinement": parts.surroundings.confinement,
+    }
+    return json_reply(document, 503 if reasons else 200)
 
 
 async def stats(request: web.Request) -> web.Response:
@@ -109,9 +116,7 @@ def _document(parts: Parts, language: Language) -> dict[str, Any]:
     contents = parts.declared.samples(language)
     samples = []
     for sample in language.samples:
-        files = [
-            {"path": path, "content": data.decode()} for path, data in contents[sample.name].items()
-        ]
+        files = [{"path": path, "content": data.decode()} for path, data in contents[sample.name].items()]
         samples.append(
             {
                 "name": sample.name,

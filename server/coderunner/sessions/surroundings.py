@@ -1,0 +1,51 @@
+"""What the server knows of the machine that its containers share, and what of it is not as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from coderunner.engine import floors
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import EngineError
+from coderunner.logs import fields
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10.0
+
+
+class Surroundings:
+    """`containers`: how many there may be at one time.  `watched` says why sessions cannot be watched."""
+
+    def __init__(self, engine: DockerEngine, containers: int, watched: Callable[[], list[str]]) -> None:
+        self.confinement = floors.UNKNOWN
+        self._engine = engine
+        self._containers = containers
+        self._watched = watched
+        self._found: list[str] = []
+
+    def warnings(self) -> list[str]:
+        """In sentences, each with what mends it."""
+        return [*self._found, *self._watched()]
+
+    async def look(self) -> None:
+        """Asks engine and kernel, once, and writes what it found into the log; waits for the engine."""
+        while True:
+            try:
+                info = await self._engine.info()
+            except EngineError:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                break
+        self.confinement = floors.confinement(info)
+        if floors.is_here(info):
+            self._found = [*floors.unconfined(info), *floors.floors(self._containers, info.memory_bytes)]
+        else:
+            self._found = [
+                f"The engine runs on another kernel ({info.kernel}), whose settings are not seen from here."
+            ]
+        for text in self._found:
+            log.warning(text)
+        log.info("confinement", extra=fields(by=self.confinement))
