@@ -14,7 +14,7 @@ const OURS = {
   cpu_timeout: 'Stopped: CPU time limit reached',
   output_limit: 'Stopped: too much output',
   killed: 'Stopped',
-  evicted: 'Stopped by the operator of this server',
+  evicted: 'Stopped by this server or its operator',
   session_closed: 'Ended with its session',
   engine_lost: 'Lost: its container is gone, nobody saw how the program ended',
 };
@@ -78,7 +78,7 @@ const OVER = {
   idle_timeout: 'The session ended because nothing happened in it for a while.',
   lifetime: 'The session reached its greatest age and ended.',
   resume_timeout: 'The session ended because this page was away for too long.',
-  evicted: 'The session was ended by the operator of this server.',
+  evicted: 'The session was ended by this server or its operator.',
   engine_lost: 'The session ended because its container was lost.',
   no_session: 'The session is over.',
 };
