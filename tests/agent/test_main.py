@@ -75,3 +75,29 @@ def test_time_in_which_it_stood_still_is_no_silence_of_the_server():
     link._heard = before
     link.tick(time.monotonic())
     assert gone == [True]
+
+
+def test_a_shell_says_whether_something_runs_in_it(agent, tmp_path):
+    server = Server(*agent, tmp_path)
+    folder = str(tmp_path)
+    spec = {
+        "mode": "tty", "kind": "shell", "cols": 80, "rows": 24, "workspace": folder, "build": folder,
+        "entry": "", "args": [], "sources": [], "compile": [], "run": ["sh", "-i"], "env": {"TMPDIR": folder},
+        "limits": {"wall_ms": 60_000, "cpu_ms": 60_000, "output_bytes": 1 << 20, "cpus": 1},
+    }  # fmt: skip
+    assert server.call("run", channel=1, spec=spec, controlled=True)["state"]["occupied"]
+
+    def told(occupied: bool) -> None:
+        def fits(frame: frames.Frame) -> bool:
+            return frame.kind == frames.STATE and json.loads(frame.payload)["occupied"] is occupied
+
+        server.say(frames.BEAT)  # or it takes us for gone
+        server.hear(fits)
+
+    typed = 0
+    told(False)  # at its prompt
+    for line in (b"sleep 2.5\n", b"(setsid sleep 2.5 &)\n"):
+        server.say(frames.INPUT, line, channel=1, offset=typed)
+        typed += len(line)
+        told(True)
+        told(False)

@@ -175,6 +175,20 @@ class TestControl:
         assert told(other, m.InAck) == [m.InAck(1, flow.INPUT_WINDOW)]
         await world.close()
 
+    async def test_who_takes_the_control_that_nobody_has_is_told(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1)]})
+        control = world.control()
+        world.session.input(control, 1, 0, b"abc")
+        watcher = world.session.attach(OTHER, "watch", "control", {})
+        world.session.detach(control)
+        world.session.handle(watcher, m.Take())
+        assert told(watcher, m.Role) == [m.Role("control", {1: 3})]
+        world.session.handle(watcher, m.Take())
+        assert len(told(watcher, m.Role)) == 1
+        world.session.input(watcher, 1, 3, b"def")
+        await world.close()
+
     async def test_a_client_that_reads_no_message_is_cut_off(self):
         world = await World(Agent()).begin()
         control = world.control()

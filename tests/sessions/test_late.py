@@ -119,6 +119,18 @@ async def test_a_session_whose_clients_key_waits_unread(monkeypatch):
     await until(lambda: world.ended == ["idle_timeout"], "its true end")
 
 
+async def test_a_shell_in_which_nothing_runs_is_no_live_program():
+    world = await world_with(state(1, kind="shell", mode="tty"))
+    session = world.session
+    assert session.programs.busy
+    session._deadlines = Deadlines(timing.now() - 50, lifetime=90, idle=0.3, patience=Patience(60, 60))
+    session._deadlines.attach()
+    world.agent.say_state(state(1, kind="shell", mode="tty", occupied=False))
+    await until(lambda: not session.programs.busy, "the word of it")
+    assert session.expiry().idle_ms > 0  # what ran in it ended now
+    await until(lambda: world.ended == ["idle_timeout"], "the end")
+
+
 async def test_a_waiter_whose_slot_became_free_meanwhile():
     queue = AdmissionQueue(Admission(1, 8))
     now = timing.now()

@@ -77,3 +77,14 @@ class TestArchive:
                 with pytest.raises(urllib.error.HTTPError) as caught:
                     workspace(server, name, token)
                 assert caught.value.code == 404
+
+
+@pytest.mark.long
+async def test_a_shell_at_its_prompt_is_idle_and_one_that_works_is_not(tmp_path):
+    with running_server(tmp_path, LANGUAGES="python", WARM_MAX="1", SESSION_IDLE_TIMEOUT="10000") as server:
+        async with session(server, keep=True) as client:
+            await client.send(m.Shell(1, 80, 24))
+            await client.input(1, b"sleep 12; echo awake-$((1 + 1))\n")
+            await client.until(1, "awake-2")  # longer than a session may be idle
+            assert await client.closed(25) == 1000
+            assert client.messages[-1] == m.Closed("idle_timeout")

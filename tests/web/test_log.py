@@ -6,7 +6,8 @@ import asyncio
 import json
 
 from coderunner import __version__
-from tests.harness import Server, running_server, session
+from coderunner.core import messages as m
+from tests.harness import Server, connect, running_server, session
 
 SECRET = "hunter2-of-the-user"
 
@@ -75,3 +76,34 @@ def test_info_says_none_of_it(tmp_path):
         server.stop()
         assert {line["level"] for line in lines(server)} <= {"info", "warning"}
         assert not said(server, "engine call")
+
+
+async def refused(server: Server) -> None:
+    async with connect(server.url, "ws/nobody") as one:
+        await one.send(m.Attach("nobody", "t" * 32, one.client))
+        assert await one.closed() == 4404
+
+
+def test_who_came_from_where_and_for_how_long(tmp_path):
+    key = "k" * 40
+    settings = {"LANGUAGES": "bash", "WARM_MAX": "1", "LOG_FORMAT": "json", "ADMIN_KEY": key}
+    with running_server(tmp_path, ready=("bash",), **settings) as server:
+
+        async def visit() -> None:
+            async with session(server, "bash", headers={"Authorization": f"Bearer {key}"}):
+                pass
+            await refused(server)
+
+        asyncio.run(visit())
+        server.stop()
+        [opened], [ended] = said(server, "session opened"), said(server, "session ended")
+        for line in (opened, ended):
+            assert (line["address"], line["principal"], line["language"]) == ("127.0.0.1", "admin", "bash")
+        assert opened["session"] == ended["session"]
+        assert opened["warm"] in (True, False)
+        assert opened["queue_ms"] >= 0
+        assert opened["provision_ms"] >= 0
+        assert ended["reason"] == "client"
+        assert 0 <= ended["seconds"] < 60
+        [line] = said(server, "connection refused")
+        assert (line["code"], line["address"]) == ("no_session", "127.0.0.1")

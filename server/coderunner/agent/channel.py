@@ -16,6 +16,7 @@ from .journal import STDERR, STDOUT, Journal
 from .modes import Modes
 from .preload import PATIENCE_SECONDS
 
+SHELL_SECONDS = 2.0  # between two looks at what runs in a shell
 COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
 
 
@@ -65,6 +66,9 @@ class Channel:
         self._disk_full = False
         self._disk_check = now + 1.0
         self._reports = bytearray()
+        self.occupied = True  # a shell in which something runs; of a run, always
+        self._occupied_check = now
+        self._looked_at, self._looks = None, 0
         self.supervisor = None
         self.answer_due = None  # when the preload has made its supervisor, or is broken
         self._offered = None  # what the supervisor is to have, as long as the preload has not answered
@@ -443,6 +447,8 @@ class Channel:
             self.stop("wall_timeout")
             return now + 0.02
         moments = [deadline, self._tick_cpu(now)]
+        if self.spec.get("kind") == "shell":
+            moments.append(self._tick_shell(now))
         return min(moments if self._disk_full else [*moments, self._disk_check])
 
     def _tick_cpu(self, now):
@@ -457,12 +463,30 @@ class Channel:
             self._cpu_check = now + max(0.05, left / self.limits["cpus"])
         return self._cpu_check
 
+    def _tick_shell(self, now):
+        """A shell at its prompt is no live program.  What runs in it began with input or output, or a moment
+        behind that: without these nothing new is looked for."""
+        if now < self._occupied_check:
+            return self._occupied_check
+        self._occupied_check = now + SHELL_SECONDS
+        moved = self.journal.hi, self.input_offset
+        if moved != self._looked_at:
+            self._looked_at, self._looks = moved, 2
+        if (self._looks or self.occupied) and self.main_pid is not None:
+            self._looks = max(0, self._looks - 1)
+            inside = set(tree.descendants(self.supervisor)) if self.supervisor else set()
+            occupied = bool(inside - {self.main_pid})
+            self.changed = self.changed or occupied != self.occupied
+            self.occupied = occupied
+        return self._occupied_check
+
     def state(self):
         """The whole state, absolute, as JSON."""
         return {
             "channel": self.number,
             "mode": self.spec["mode"],
             "kind": self.spec.get("kind", "run"),
+            "occupied": self.occupied,
             "phase": self.phase,
             "phase_offset": self.phase_offset,
             "run_offset": self.run_offset,

@@ -35,6 +35,7 @@ class Channel:
         self.wall_deadline: float | None = None
         self.intent: str | None = None  # why this server asked for the end
         self.kind = "run"  # or shell
+        self.occupied = True  # False: a shell at its prompt
         self.entry = ""  # the file that the program begins with
         self.run_offset: int | None = None  # where the program's output begins, behind its compiler's
         self.diagnostics: tuple[Diagnostic, ...] = ()
@@ -52,6 +53,11 @@ class Channel:
     @property
     def live(self) -> bool:
         return self.exit is None and self.phase != "exited"
+
+    @property
+    def active(self) -> bool:
+        """Whether it keeps its session from being idle."""
+        return self.live and (self.kind != "shell" or self.occupied)
 
     # --- output ------------------------------------------------------------------------------------
 

@@ -81,7 +81,8 @@ class Channels:
 
     @property
     def busy(self) -> bool:
-        return any(channel.live for channel in self.all.values())
+        """Whether a program lives; a shell in which nothing runs is none."""
+        return any(channel.active for channel in self.all.values())
 
     def _count(self, holdings: Holdings) -> None:
         holdings.spare = self._caches.spare
@@ -268,6 +269,9 @@ class Channels:
         self._caches.changed(channel)
         channel.input_eof = channel.input_eof or state["input_eof"]
         channel.run_offset = state["run_offset"]
+        if channel.occupied != state["occupied"]:
+            channel.occupied = state["occupied"]
+            self._touch()
         phases = [(state["phase"], state["phase_offset"])]
         if channel.phase == "compiling" and state["phase"] == "exited" and state["run_offset"] is not None:
             # A program as short as that began and ended between two reports.

@@ -266,6 +266,8 @@ class Registry:
         }
         if place is not None:
             opened.timings_ms["group"] = round((joined - ready) * 1000, 2)
+        waited = {f"{name}_ms": round(ms) for name, ms in opened.timings_ms.items()}
+        log.info("session opened", extra=fields(**_whose(opened.session.record), warm=warm, **waited))
         return opened
 
     def _place(self, wish: m.Open, language: Language) -> AbstractAsyncContextManager[Place | None]:
@@ -333,7 +335,6 @@ class Registry:
         if container.gone.done():
             raise StartFailed(f"the container ended: {container.gone.result()}")
         session = self._register(container, language, record)
-        log.info("session opened", extra=fields(session=session.id, language=language.name))
         return Opened(session, token, warm=False, timings_ms={})
 
     def _register(self, container: Container, language: Language, record: Record) -> Session:
@@ -370,13 +371,15 @@ class Registry:
             key = (record.principal, record.client, record.nonce)
             self._adopted[key] = session
             asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
-        log.info("session adopted", extra=fields(session=session.id, language=record.language))
+        age = round(time.time() - record.opened)
+        log.info("session adopted", extra=fields(**_whose(record), seconds=age))
         return session
 
     # --- ending ----------------------------------------------------------------------------------------
 
     async def _ended(self, session: Session, reason: str) -> None:
-        log.info("session ended", extra=fields(session=session.id, reason=reason))
+        lived = round(time.time() - session.record.opened, 1)
+        log.info("session ended", extra=fields(**_whose(session.record), reason=reason, seconds=lived))
         place = _place_of(session.record)
         if self.groups is not None and place is not None:
             self.groups.end(place)  # before its clients are told, so that none joins a group that is over
@@ -418,6 +421,12 @@ class Registry:
         self.drain()
         await self._cancel_openings()
         await asyncio.gather(*(session.end(reason) for session in list(self.sessions.values())))
+
+
+def _whose(record: Record) -> dict[str, str]:
+    """For the log; ``principal`` only where there is one."""
+    told = {"session": record.session, "language": record.language, "address": record.address}
+    return told if record.principal is None else told | {"principal": record.principal}
 
 
 def _place_of(record: Record) -> Place | None:

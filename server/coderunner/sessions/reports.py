@@ -14,7 +14,8 @@ MAX_SEALED = 16 * 1024
 MAX_RESTORE = 4096
 _OFFSETS = ("phase_offset", "from", "to", "sent", "released", "in_acked", "input_offset")
 _OTHERS = (
-    "channel", "mode", "kind", "phase", "run_offset", "input_eof", "cols", "rows", "wall_ms", "end",
+    "channel", "mode", "kind",
+    "occupied", "phase", "run_offset", "input_eof", "cols", "rows", "wall_ms", "end",
     "evidence",
 )  # fmt: skip
 
@@ -69,6 +70,8 @@ def read_state(value: Any) -> dict[str, Any]:
     state["kind"] = state["kind"] or "run"
     if state["kind"] not in ("run", "shell"):
         raise AgentProtocolError("state.kind is none")
+    if type(state["occupied"]) is not bool:
+        raise AgentProtocolError("state.occupied is neither true nor false")
     if state.get("mode") not in MODES:
         raise AgentProtocolError("state.mode is none")
     if state.get("phase") not in PHASES:

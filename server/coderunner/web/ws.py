@@ -354,7 +354,8 @@ class Connection:
         if self._close_code is not None:
             return
         if isinstance(error, AccessError):
-            log.info("connection refused", extra=fields(code=error.code))
+            address = guard.address_of(self._parts.settings, self._request)
+            log.info("connection refused", extra=fields(code=error.code, address=address))
         self._post(m.ErrorMessage.of(error))
         if error.close is not None:
             self._close(error.close)
@@ -405,7 +406,9 @@ class Connection:
         while True:
             await timing.sleep(KEEPALIVE_SECONDS)
             if self._outstanding >= MISSED_PONGS:
-                log.info("connection silent", extra=fields(seconds=KEEPALIVE_SECONDS * MISSED_PONGS))
+                address = guard.address_of(self._parts.settings, self._request)
+                seconds = KEEPALIVE_SECONDS * MISSED_PONGS
+                log.info("connection silent", extra=fields(seconds=seconds, address=address))
                 self._abort()
                 return
             self._outstanding += 1
