@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from coderunner.core.limits import Limits
@@ -21,6 +22,7 @@ HOME = WORKSPACE
 TEMPORARY = f"{WORKSPACE}/.tmp"
 USER_NAME = "coder"
 HOST_NAME = "coderunner"
+OWN_ADDRESS = "127.0.1.1"  # as Debian has it: not localhost's, whose name it would have
 SESSION_TYPE = "coderunner-session"
 
 # Labels. Whose a container (or a group's network) is, is said by the instance's name and the owner together:
@@ -36,6 +38,9 @@ SYSCTLS = {
     "net.ipv4.tcp_rmem": "4096 131072 262144",
     "net.ipv4.tcp_wmem": "4096 16384 262144",
 }
+# A kernel that was started without IPv6 has no such setting, and starts no container that asks for it.
+if Path("/proc/sys/net/ipv6").exists():
+    SYSCTLS["net.ipv6.conf.lo.disable_ipv6"] = "0"
 USUAL_RUNTIMES = (None, "runc", "crun")  # others have terminals and networks that are not the kernel's
 MOST_SHM_BYTES = 16 * 1024 * 1024
 
@@ -240,7 +245,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HostConfig.Sysctls",
         lambda s: dict(SYSCTLS) if s.runtime in USUAL_RUNTIMES else None,
-        "the buffers of a TCP connection are the kernel's memory, by default up to 32 MiB each",
+        "the buffers of a TCP connection are the kernel's memory, by default up to 32 MiB each; `localhost` "
+        "is `::1`, too, in the engine's file of hosts, and a server at all its addresses needs that one",
+    ),
+    Setting(
+        "HostConfig.ExtraHosts",
+        lambda s: [f"{HOST_NAME}:{OWN_ADDRESS}"],
+        "the container's own name has an address: without a network the engine gives it none",
     ),
     Setting(
         "HostConfig.NetworkMode",
