@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import platform
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -51,7 +52,11 @@ log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parent
 STATIC = PACKAGE.parent.parent / "static"
 ENGINE_RETRY_SECONDS = 2.0
+INTERRUPTED = 128 + signal.SIGINT  # the exit code, as a shell tells it
+HURRY_SECONDS = 0.2  # for what is given up when the next server is waited for
+SUSPEND_SECONDS = 0.5  # for the last frames of clients, who lose nothing without them: they resume
 SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
+LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # sessions live on
 
 
 def memory_available() -> float:
@@ -197,7 +202,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         app = application(parts)
         url = await stack.enter_async_context(listening(app, sockets, settings.host))
         arrival.clear()
-        stack.push_async_callback(_close_sockets, app, settings)
+        stack.push_async_callback(_close_sockets, app, settings, stopped)
         await stack.enter_async_context(warm)
         catalog.on_ready = lambda _name: warm.wake()
         builder = ImageBuilder(settings.docker_host, declared.folder, uids.all)
@@ -221,8 +226,11 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         finally:
             how = stopped.result() if stopped.done() else END
             catalog.on_ready = catalog.on_lost = None
-            if how in (SUSPEND, RELOAD, ANOTHERS):
-                warm.leave_behind()
+            if how in LEAVING:
+                # Clients wait for the next server: what only the engine's time could end, is left to it.
+                provisioner.leave_behind()
+                tasks.hurry()
+                await pool.drop()
                 await registry.suspend()
             else:
                 await registry.end_all("evicted")
@@ -281,6 +289,7 @@ class _Tasks:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._grace: float | None = None
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -295,10 +304,20 @@ class _Tasks:
     async def __aenter__(self) -> _Tasks:
         return self
 
+    def hurry(self) -> None:
+        """A task that cleans up when it is cancelled is cancelled once more after a moment."""
+        self._grace = HURRY_SECONDS
+        for task in self._tasks:
+            task.cancel()
+
     async def __aexit__(self, *_: object) -> None:
-        tasks = list(self._tasks)
+        tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
+        if tasks and self._grace is not None:
+            _, tasks = await asyncio.wait(tasks, timeout=self._grace)
+            for task in tasks:
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -365,13 +384,18 @@ class _Arrival:
             await self.groups.sweep()
 
 
-async def _close_sockets(app: web.Application, settings: Settings) -> None:
+async def _close_sockets(app: web.Application, settings: Settings, stopped: asyncio.Future[str]) -> None:
     """Connections get their last frames out within the grace; then the listener goes."""
+    grace = settings.shutdown_grace / 1000
+    if stopped.done() and stopped.result() in LEAVING:
+        grace = min(grace, SUSPEND_SECONDS)  # one that reads nothing keeps all others from the next server
     sockets = app[SOCKETS]
     for connection in list(sockets):
         connection.shut(1012)
     if sockets:
-        await asyncio.wait([one.gone for one in sockets], timeout=settings.shutdown_grace / 1000)
+        await asyncio.wait([one.gone for one in sockets], timeout=grace)
+    for connection in list(sockets):
+        connection.abort()
 
 
 async def _sweep(
@@ -406,15 +430,25 @@ async def _watch_sources(stop: Callable[[str], None]) -> None:
     stop(RELOAD)
 
 
+def _interrupt(server: Server) -> None:
+    if not server.stopped.done():
+        server.stop(END)
+        return
+    log.warning("interrupted again: leaving at once; the next start, or `coderunner reap`, removes the rest")
+    logging.shutdown()
+    os._exit(INTERRUPTED)
+
+
 async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
     """Runs until a signal or a reload; how it was stopped.
 
-    SIGTERM leaves the containers to the next server (a deploy); SIGINT, a developer's Ctrl-C, ends them.
+    SIGTERM leaves the containers to the next server (a deploy); SIGINT, a developer's Ctrl-C, ends them; a
+    second one while the engine takes its time leaves the rest to the next server.
     """
     loop = asyncio.get_running_loop()
     async with serving(settings) as server:
         loop.add_signal_handler(signal.SIGTERM, server.stop, SUSPEND)
-        loop.add_signal_handler(signal.SIGINT, server.stop, END)
+        loop.add_signal_handler(signal.SIGINT, _interrupt, server)
         log.info("listening", extra=fields(url=server.url))
         announce(server.url)
         how = await server.stopped

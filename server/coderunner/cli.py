@@ -13,14 +13,12 @@ from pathlib import Path
 
 import coderunner
 from coderunner import app, config, declarations, logs
-from coderunner.attack import run as attacks
 from coderunner.config import Settings
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
 from coderunner.instance import key_of
-from coderunner.samples import run as samples
 from coderunner.sessions.groups import reap_networks
 from coderunner.sessions.lost import remove_lost
 from coderunner.sessions.sweep import reap
@@ -230,6 +228,8 @@ def _reap(arguments: argparse.Namespace) -> int:
 
 
 def _attack(arguments: argparse.Namespace) -> int:
+    from coderunner.attack import run as attacks  # not while the server starts: its clients wait
+
     return attacks.main(_server(arguments), arguments.bearer, arguments.names, listing=arguments.list)
 
 
@@ -253,6 +253,8 @@ def _language_table(arguments: argparse.Namespace) -> int:
 
 def _test_languages(arguments: argparse.Namespace) -> int:
     declared = declarations.load(only=arguments.names)
+    from coderunner.samples import run as samples
+
     return samples.main(_server(arguments), arguments.bearer, declared, arguments.names)
 
 

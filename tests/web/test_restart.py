@@ -213,7 +213,9 @@ async def test_what_was_made_before_there_were_fingerprints_is_judged_by_its_sea
             assert (await client.result(1, "print('there')")).text == "there\n"
             server.stop(signal.SIGKILL)
             await client.closed()
-        assert "0 containers removed" in coderunner(server, "reap").stdout
+        done = coderunner(second, "serve")
+        assert done.returncode == 75, done.stdout
+        assert "made with another key" in done.stdout
         server.process = again(server, tmp_path).process
         async with attach(server, client.opened, client=client.client) as back:
             assert (await back.result(2, "print('adopted')")).text == "adopted\n"

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
 from coderunner.core import messages as m
-from tests.harness import attach, connect, docker, running_server, session
+from tests.harness import (
+    attach,
+    connect,
+    docker,
+    eventually,
+    running_server,
+    session,
+    start_server,
+    wait_ready,
+)
+from tests.proxy import Proxy
 
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "1", "MAX_CONCURRENT_SESSIONS": "1"}
 
@@ -36,3 +47,66 @@ async def test_everybody_is_sent_away_in_order(tmp_path, how):
             for container in server.containers():
                 docker("rm", "-fv", container)
         assert server.containers() == []
+
+
+def hangs(request: bytes) -> bool:
+    """A start or a removal of a container."""
+    return b"/start" in request or request.startswith(b"DELETE")
+
+
+async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
+    """However long the engine takes for what nobody waits for: the next server finds it, and removes it."""
+    path = str(tmp_path / "engine.sock")
+    settings = {**SETTINGS, "WARM_MAX": "4", "WARM_FLOOR": "4", "MAX_CONCURRENT_SESSIONS": "8"}
+    with (
+        Proxy("/var/run/docker.sock", path) as proxy,
+        running_server(tmp_path, DOCKER_HOST=f"unix://{path}", **settings) as server,
+    ):
+        async with session(server, keep=True) as client, session(server, keep=True) as leaver:
+            await client.run(1, "print(input())", mode="tty")
+            await client.wait(lambda: client.channel(1).states)
+            proxy.hold = hangs
+            await eventually(lambda: server.stats()["warmPool"]["starting"] >= 1, 20, "one in the making")
+            await leaver.send(m.Close())  # its container cannot be removed now
+            await leaver.closed()
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            assert await client.closed() == 1012
+            told = time.monotonic()
+            assert server.process.wait(20) == 0
+            assert time.monotonic() - began < 1.5, server.log.read_text()[-2000:]
+            proxy.hold = lambda request: False
+        before = set(server.containers())
+        mine = {docker("inspect", "-f", "{{.Id}}", f"coderunner-{client.opened.session}").strip()}
+        port = server.url.rsplit(":", 1)[1].strip("/")
+        server.process = start_server(
+            {**server.environment, "PORT": port}, tmp_path / "again.log", seconds=20
+        ).process
+        async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
+            await back.message(m.Attached)
+            assert time.monotonic() - told < 3  # of an idle machine: one; half of it is Python's own start
+            await back.input(1, b"typed\n")
+            await back.until(1, "typed\r\ntyped")
+            async with attach(server, leaver.opened) as late:
+                await late.error("no_session")  # it had ended
+            await eventually(lambda: before & set(server.containers()) == mine, 20, "the rest removed")
+            await back.send(m.Close())
+            await back.closed()
+        wait_ready(server, ("python",))
+
+
+async def test_a_second_ctrl_c_leaves_at_once(tmp_path):
+    path = str(tmp_path / "engine.sock")
+    with (
+        Proxy("/var/run/docker.sock", path) as proxy,
+        running_server(tmp_path, DOCKER_HOST=f"unix://{path}", **SETTINGS) as server,
+    ):
+        async with session(server, keep=True) as client:
+            proxy.hold = hangs
+            server.process.send_signal(signal.SIGINT)
+            await client.closed()
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(2) == 130
+        assert "leaving at once" in server.log.read_text()
+        for container in server.containers():
+            docker("rm", "-f", container)

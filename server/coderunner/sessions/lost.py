@@ -1,7 +1,6 @@
 """Containers whose instance's key is lost: no server can adopt them, and none of another key may remove them.
 
-Only a person can say that a key is lost.  What a living server has is spared all the same: an agent that is
-attached answers its server's beat every two seconds, and whoever else attaches hears it.
+Only a person can say that a key is lost.  What a living server has is spared all the same.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from coderunner.agent import flow
 from coderunner.engine.containers import OWNER_LABEL
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
-from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone
+from coderunner.errors import CannotStart, CodeRunnerError
+from coderunner.sessions.link import SILENCE_SECONDS
 from coderunner.sessions.record import BadSeal, owner_of
-from coderunner.sessions.sweep import container_of, labels_of, record_in, remove_one
+from coderunner.sessions.sweep import container_of, in_use, labels_of, record_in, remove_one
 
-LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 1
+LISTEN_SECONDS = SILENCE_SECONDS + flow.BEAT_SECONDS  # longer than a server takes to mend a broken link
 ASK_SECONDS = 15.0
 
 
@@ -30,8 +30,8 @@ async def remove_lost(engine: DockerEngine, instance: str, key: bytes | None) ->
     owner = owner_of(key) if key is not None else None
     listed = await engine.list(labels_of(instance))
     found = [summary for summary in listed if summary.labels.get(OWNER_LABEL, "") != owner]
-    heard = await asyncio.gather(*(_in_use(engine, summary) for summary in found))
-    used = [summary.name for summary, in_use in zip(found, heard, strict=True) if in_use]
+    heard = await asyncio.gather(*(in_use(engine, summary, LISTEN_SECONDS) for summary in found))
+    used = [summary.name for summary, beats in zip(found, heard, strict=True) if beats]
     if used:
         raise CannotStart(
             f"a server that runs has {len(used)} of the containers of INSTANCE_NAME {instance!r}"
@@ -41,22 +41,6 @@ async def remove_lost(engine: DockerEngine, instance: str, key: bytes | None) ->
     ours = await asyncio.gather(*(_sealed_with(engine, summary, key) for summary in found))
     lost = [summary for summary, own in zip(found, ours, strict=True) if not own]
     return sum([await remove_one(engine, summary, "its key is lost") for summary in lost])
-
-
-async def _in_use(engine: DockerEngine, summary: ContainerSummary) -> bool:
-    if not summary.running:
-        return False
-    try:
-        stream = await engine.attach(summary.id)
-    except ContainerGone:
-        return False
-    try:
-        async with timing.within(LISTEN_SECONDS):
-            return bool(await stream.read())
-    except TimeoutError:
-        return False
-    finally:
-        await stream.close()
 
 
 async def _sealed_with(engine: DockerEngine, summary: ContainerSummary, key: bytes | None) -> bool:

@@ -99,6 +99,7 @@ class Provisioner:
         self.known: set[str] = set()  # containers that somebody here answers for
         self._pool = pool
         self._failed: tuple[float, str] | None = None  # when the last attempt failed, and why
+        self._leaving = False
 
     def trouble(self) -> str | None:
         """Why the last container could not be made; None where that worked, or was tried long ago."""
@@ -120,6 +121,12 @@ class Provisioner:
             raise
         self._failed = None
         return container
+
+    def leave_behind(self) -> None:
+        """The server is in a hurry: from now on nothing is removed.  What has no tenant is found, and
+        removed, by the next one.
+        """
+        self._leaving = True
 
     async def _orphaned(self, container: Container) -> None:
         await self._remove(container)
@@ -173,12 +180,15 @@ class Provisioner:
         except BaseException:
             if container_id is None:
                 self.uids.give(uid, session)
-            else:
+            elif not self._leaving:
                 await asyncio.shield(self._erase(container_id, uid, session))
             raise
 
     async def remove(self, container: Container) -> None:
         """Ends the link and the container; what the engine refuses now, the sweep does later."""
+        if self._leaving:
+            await container.close()
+            return
         try:
             await self._pool.submit(
                 lambda: self._remove(container),
@@ -191,7 +201,8 @@ class Provisioner:
 
     async def _remove(self, container: Container) -> None:
         await container.close()
-        await self._erase(container.id, container.uid, container.session)
+        if not self._leaving:
+            await self._erase(container.id, container.uid, container.session)
 
     async def _erase(self, container_id: str, uid: int, session: str) -> None:
         try:

@@ -380,6 +380,8 @@ class Registry:
     async def _ended(self, session: Session, reason: str) -> None:
         lived = round(time.time() - session.record.opened, 1)
         log.info("session ended", extra=fields(**_whose(session.record), reason=reason, seconds=lived))
+        # Without its record no server adopts it, should we be gone before the container is.
+        session.container.link.cast("seal", record=None)
         place = _place_of(session.record)
         if self.groups is not None and place is not None:
             self.groups.end(place)  # before its clients are told, so that none joins a group that is over

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner import timing
+from coderunner.agent import flow
 from coderunner.engine.containers import (
     DEADLINE_LABEL,
     INSTANCE_LABEL,
@@ -24,7 +25,7 @@ from coderunner.engine.containers import (
 )
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
-from coderunner.errors import CannotStart, CodeRunnerError, EngineError
+from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone, EngineError
 from coderunner.logs import fields
 from coderunner.sessions.container import AnotherVersion, Container
 from coderunner.sessions.provision import Identity, Provisioner
@@ -34,6 +35,7 @@ from coderunner.sessions.registry import Registry
 log = logging.getLogger(__name__)
 
 ADOPT_SECONDS = 30.0
+LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 0.5
 AT_ONCE = 8
 NAMED = 5  # containers that a message lists
 
@@ -85,12 +87,43 @@ async def adopt_all(
         raise AnothersContainers(identity, (summary for summary in anothers if summary.running))
     # Tried again after the engine was away, some may be this server's own already.
     found = [s for s in listed if s.id not in provisioner.known and not identity.another(s.labels)]
+    await _refuse_in_use(engine, identity, found)
     answers = list(zip(found, await asyncio.gather(*(one(summary) for summary in found)), strict=True))
     sealed = [summary for summary, why in answers if isinstance(why, BadSeal)]
     if sealed:
         raise AnothersContainers(identity, sealed)
     refused = [(summary, str(why)) for summary, why in answers if why is not None]
     return Adoption(len(found) - len(refused), refused)
+
+
+async def _refuse_in_use(
+    engine: DockerEngine, identity: Identity, found: Iterable[ContainerSummary]
+) -> None:
+    """What has no fingerprint may be a living server's: to greet its agent would cut that one off."""
+    unmarked = [summary for summary in found if OWNER_LABEL not in summary.labels]
+    heard = await asyncio.gather(*(in_use(engine, summary, LISTEN_SECONDS) for summary in unmarked))
+    if any(heard):
+        raise AnothersContainers(identity, [one for one, beats in zip(unmarked, heard, strict=True) if beats])
+
+
+async def in_use(engine: DockerEngine, summary: ContainerSummary, seconds: float) -> bool:
+    """Whether a server is attached to its agent: that answers each beat, and whoever else attaches hears it.
+
+    The server that asks has no link to it.  Raises EngineError.
+    """
+    if not summary.running or summary.paused:
+        return False
+    try:
+        stream = await engine.attach(summary.id)
+    except ContainerGone:
+        return False
+    try:
+        async with asyncio.timeout(seconds):
+            return bool(await stream.read())
+    except TimeoutError:
+        return False
+    finally:
+        await stream.close()
 
 
 def session_of(summary: ContainerSummary) -> str:

@@ -66,7 +66,6 @@ class WarmPool:
         self._makers: set[asyncio.Task[None]] = set()
         self._removals: set[asyncio.Task[None]] = set()
         self._refill: asyncio.Task[None] | None = None
-        self._leave = False
 
     async def __aenter__(self) -> WarmPool:
         self._refill = asyncio.get_running_loop().create_task(self._keep(), name="warm-pool")
@@ -80,17 +79,8 @@ class WarmPool:
         await asyncio.gather(*tasks, return_exceptions=True)
         waiting = [container for shelf in self._shelves.values() for container in shelf.ready]
         self._shelves.clear()
-        if self._leave:
-            for task in self._removals:
-                task.cancel()
-            await asyncio.gather(*(container.close() for container in waiting))
-        else:
-            await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
+        await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
         await asyncio.gather(*self._removals, return_exceptions=True)
-
-    def leave_behind(self) -> None:
-        """The server is in a hurry: clients wait for the next one, which removes these beside its work."""
-        self._leave = True
 
     def take(self, language: str) -> Container | None:
         """A ready container, now the caller's; None when there is none."""

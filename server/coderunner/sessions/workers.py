@@ -107,6 +107,11 @@ class WorkerPool:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
+    async def drop(self) -> None:
+        """As `close`, at once: what runs is cancelled where it is, and what it leaves is the caller's."""
+        self._grace = 0.0
+        await self.close()
+
     async def submit(
         self,
         work: Callable[[], Coroutine[Any, Any, T]],

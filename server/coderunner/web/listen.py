@@ -17,7 +17,7 @@ from coderunner.errors import CannotStart
 from coderunner.web.middleware import ClientFaults
 
 BACKLOG = 1024
-SHUTDOWN_SECONDS = 2.0  # for requests that are being answered when the server stops
+SHUTDOWN_SECONDS = 0.5  # for requests that are being answered when the server stops
 SOCKET_MODE = 0o660  # the user of the server in front is in our group
 
 

@@ -155,7 +155,7 @@ class Connection:
             done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
             if not done:
                 writer.cancel()
-                self._abort()
+                self.abort()
             await asyncio.gather(writer, keeper, return_exceptions=True)
             self.gone.set_result(None)
 
@@ -379,10 +379,10 @@ class Connection:
             async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):
-            self._abort()  # the peer is gone, or reads nothing
+            self.abort()  # the peer is gone, or reads nothing
         except Exception:
             log.exception("writing to a connection failed")
-            self._abort()  # its client comes back for the rest
+            self.abort()  # its client comes back for the rest
 
     async def _pump(self) -> int:
         while True:
@@ -409,16 +409,16 @@ class Connection:
                 address = guard.address_of(self._parts.settings, self._request)
                 seconds = KEEPALIVE_SECONDS * MISSED_PONGS
                 log.info("connection silent", extra=fields(seconds=seconds, address=address))
-                self._abort()
+                self.abort()
                 return
             self._outstanding += 1
             try:
                 async with timing.within(KEEPALIVE_SECONDS):
                     await self._socket.ping()
             except (ConnectionError, TimeoutError, RuntimeError):
-                self._abort()
+                self.abort()
                 return
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
         if self._request.transport is not None:
             self._request.transport.abort()
