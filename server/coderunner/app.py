@@ -311,12 +311,13 @@ class _Tasks:
             task.cancel()
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = set(self._tasks)
+        tasks = list(self._tasks)
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
         if tasks and self._grace is not None:
-            _, tasks = await asyncio.wait(tasks, timeout=self._grace)
-            for task in tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._grace)
+            for task in late:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
