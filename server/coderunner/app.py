@@ -316,7 +316,7 @@ class _Tasks:
             if not task.cancelling():
                 task.cancel()
         if tasks and self._grace is not None:
-            _, late = await asyncio.wait(tasks, timeout=self._grace)
+            late = (await asyncio.wait(tasks, timeout=self._grace))[1]
             for task in late:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
