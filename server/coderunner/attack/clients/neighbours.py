@@ -92,6 +92,108 @@ print("all there" if all(seen) else seen)
     return await _hog(stage, hog, victim)
 
 
+@GROUP.case("terminal-hog", "the machine's pseudo-terminals", "32 or fewer, and a neighbour has one")
+async def _terminals(stage: Stage) -> str:
+    hog = """
+import os
+counts = []
+for _ in range(5):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        taken = 0
+        try:
+            while taken < 900: os.openpty(); taken += 1
+        except OSError: pass
+        os.write(writer, b"%d " % taken)
+        import time; time.sleep(60)
+    counts.append(int(os.read(reader, 9)))
+print("all", sum(counts), flush=True)
+"""
+    victim = "import os; print(len(os.openpty()))"
+    async with stage.session() as one, stage.session() as two:
+        await one.run(1, hog + "import time; time.sleep(60)")
+        await one.wait(lambda: "\n" in one.stream(1).text or one.stream(1).exit, 20, "the hog")
+        taken = int(one.stream(1).text.split()[1])
+        neighbour = (await two.result(1, victim)).last_line == "2"
+        few = "32 or fewer" if taken <= 32 else str(taken)
+        return f"{few}, and a neighbour has {'one' if neighbour else 'none'}"
+
+
+_HELD = {
+    "locks": """
+import fcntl
+file = open("locked", "w+b")
+for number in range(25000): fcntl.lockf(file, fcntl.LOCK_EX, 1, 2 * number)
+""",
+    "datagrams": """
+import socket
+held = []
+for _ in range(400):
+    reader, writer = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in "rw")
+    reader.bind(("127.0.0.1", 0))
+    for _ in range(200): writer.sendto(bytes(1000), reader.getsockname())
+    held += [reader, writer]
+""",
+    "streams": """
+import socket
+held = []
+for _ in range(300):
+    listener = socket.create_server(("127.0.0.1", 0))
+    writer = socket.create_connection(listener.getsockname())
+    reader, _ = listener.accept()
+    writer.setblocking(False)
+    try:
+        while True: writer.send(bytes(65536))
+    except BlockingIOError: held += [listener, writer, reader]
+""",
+    "answers": """
+import socket, struct
+held = []
+for _ in range(300):
+    plug = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    for _ in range(80): plug.send(struct.pack("=IHHIIBBHiII", 32, 18, 1, 1, 0, 0, 0, 0, 1, 0, 0))
+    held.append(plug)
+""",
+}
+_ECHO = """
+import os
+pairs = [os.openpty() for _ in range(8)]
+for pair in pairs:
+    for one in pair: os.set_blocking(one, False)
+data = b"a\\n" * 2000
+while True:
+    for master, slave in pairs:
+        work = (master, os.write, data), (master, os.read, 9999), (slave, os.read, 9999)
+        for one, action, argument in work:
+            try: action(one, argument)
+            except BlockingIOError: pass
+"""
+
+
+async def _ended(stage: Stage, code: str, seconds: float) -> str:
+    """How a session ends whose program takes what no limit counts."""
+    async with stage.session() as peer:
+        await peer.run(1, code)
+        end = (await peer.ended(1, seconds)).exit
+        return f"{end.reason if end else 'no end'}, closed with {await peer.closed(10)}"
+
+
+def _hoarder(name: str) -> None:
+    @GROUP.case(f"{name}-hog", f"the kernel's memory, by {name} that are charged to nobody", _EVICTED)
+    async def _(stage: Stage) -> str:
+        return await _ended(stage, _HELD[name] + "\nimport time; time.sleep(60)", 15)
+
+
+_EVICTED = "evicted, closed with 1000"
+for _name in _HELD:
+    _hoarder(_name)
+
+
+@GROUP.case("terminal-echo", "processors, by work of the kernel that no quota counts", _EVICTED)
+async def _echo(stage: Stage) -> str:
+    return await _ended(stage, _ECHO, 45)
+
+
 @GROUP.case("neighbour-files", "the files and processes of a live neighbour", "nothing of it")
 async def _files(stage: Stage) -> str:
     mark = "mark-of-a-neighbour"
