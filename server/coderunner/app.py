@@ -211,7 +211,8 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             readiness.blocked = f"a promised bound of the containers does not hold: {reason}"
             stop(REFUSED)
 
-        preparation = Preparation(settings, engine, builder, catalog, provisioner, refuse)
+        preparation = Preparation(settings, engine, builder, catalog, provisioner, refuse, declared.demand)
+        catalog.on_asked = preparation.ask
         catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
         tasks.start(preparation.all(), "images")
         tasks.start(_sweep(settings, engine, registry, provisioner, pool, groups), "sweep")
@@ -225,7 +226,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             yield server
         finally:
             how = stopped.result() if stopped.done() else END
-            catalog.on_ready = catalog.on_lost = None
+            catalog.on_ready = catalog.on_lost = catalog.on_asked = None
             if how in LEAVING:
                 # Clients wait for the next server: what only the engine's time could end, is left to it.
                 provisioner.leave_behind()

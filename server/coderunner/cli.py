@@ -190,7 +190,7 @@ def _images(arguments: argparse.Namespace) -> int:
             for tag in await builder.prune(declared.languages):
                 print(f"removed {tag}")
             return
-        for name in declared.languages:
+        for name in declared.demand:
             if arguments.action == "list":
                 built = await builder.built(name)
                 print(f"{builder.reference(name)}  {f'present, built {built}' if built else 'not built'}")

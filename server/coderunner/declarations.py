@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,15 @@ FOLDER = Path(__file__).parent / "languages"
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """`languages` in the order of their names; `folder` is where they were read."""
+    """`languages` in the order of their names; `folder` is where they were read.
+
+    `demand`: all their names, the most wanted first.
+    """
 
     folder: Path
     languages: Mapping[str, Language]
     rules: LimitRules
+    demand: list[str]
 
     def samples(self, language: Language) -> dict[str, dict[str, bytes]]:
         """The files of each sample by the sample's name."""
@@ -61,9 +66,21 @@ def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
         rules = parse_rules((folder / "limits.toml").read_text(encoding="utf-8"))
     except ConfigError as error:
         problems += error.problems
+    demand = _demand(folder, languages, problems)
     if problems or rules is None:
         raise ConfigError(problems)
-    return Declarations(folder, languages, rules)
+    return Declarations(folder, languages, rules, demand)
+
+
+def _demand(folder: Path, languages: Mapping[str, Language], problems: list[str]) -> list[str]:
+    try:
+        order = tomllib.loads((folder / "demand.toml").read_text(encoding="utf-8"))["order"]
+        return [name for name in order if name in languages] + [n for n in languages if n not in order]
+    except FileNotFoundError:
+        return list(languages)
+    except (ValueError, KeyError, TypeError) as error:
+        problems.append(f"demand.toml: write order = [names of languages] ({error})")
+        return []
 
 
 def _missing_samples(folder: Path, language: Language) -> list[str]:

@@ -1,17 +1,23 @@
-"""Getting the languages ready while the server runs already: build, prove, offer; one after the other."""
+"""Getting the languages ready while the server runs already: build, prove, offer.
+
+What has an image is proven at once, side by side.  What has none is built in the order of demand, two at a
+time where memory allows; what somebody asks for comes next.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from coderunner.canary.run import run_canary
+from coderunner.canary import run as canary
 from coderunner.config import Settings
-from coderunner.engine.containers import settings_digest
+from coderunner.engine.containers import DEADLINE_LABEL, ROLE_LABEL, ContainerSpec, settings_digest
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, EngineUnavailable
@@ -23,11 +29,30 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10.0
 AGAIN_SECONDS = (60.0, 900.0)  # after which a build that failed is tried again: at first, and at most
+BUILDS = 2  # at one time
+BUILD_BYTES = 2 * 1024**3  # of free memory, where a second build is to begin
+ROOM_SECONDS = 5.0  # between two looks for it
+OFFERS = 4  # of what has an image, at one time: few, so that the most wanted are the first
+PROOFS = 2  # canaries at one time: each uses up its memory and two processors for a second
+PROOF_SECONDS = 60.0  # beside the canary's own time: for the engine's part
 
 
-@dataclass(frozen=True, slots=True)
+def memory_bytes() -> int:
+    """The free memory of this machine; where the kernel does not say, as much as it takes."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return BUILD_BYTES
+
+
+@dataclass(slots=True)
 class Preparation:
-    """``refuse`` is called where a promised bound of the containers does not hold."""
+    """``refuse`` is called where a promised bound of the containers does not hold.  ``demand``: the names of
+    the languages, the most wanted first.
+    """
 
     settings: Settings
     engine: DockerEngine
@@ -35,19 +60,34 @@ class Preparation:
     catalog: LanguageCatalog
     provisioner: Provisioner
     refuse: Callable[[str], None]
+    demand: list[str]
+    _queue: list[str] = field(default_factory=list)
+    _steps: dict[str, str] = field(default_factory=dict)  # of what is being built: its first step
+    _proofs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS))
 
     async def all(self) -> None:
         """Returns when every language is ready.  A build that failed is tried again: what it lacked, a
         registry out of reach or room on the disk, may be there later."""
-        names = await _in_order(self.builder, self.catalog)
+        names, began = self.demand, time.monotonic()
         pause, longest = AGAIN_SECONDS
         while names:
-            for name in names:
-                await self.one(name)
-            names = [name for name in names if self.catalog.state(name).status == FAILED]
+            present = await self._present(names)
+            self._queue = [name for name in names if name not in present]
+            here = [name for name in names if name in present]
+            offers = [self._offer(here) for _ in range(OFFERS)]
+            await asyncio.gather(*offers, *(self._build(number) for number in range(BUILDS)))
+            names = [name for name in self.demand if self.catalog.state(name).status == FAILED]
+            self._tell(names, time.monotonic() - began)
             if names:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
+
+    def ask(self, name: str) -> None:
+        """Somebody wants this language: it is built next."""
+        if name in self._queue:
+            self._queue.remove(name)
+            self._queue.insert(0, name)
+            log.info("language asked for, built next", extra=fields(language=name))
 
     async def one(self, name: str) -> None:
         """Returns when this language is ready or has failed."""
@@ -57,12 +97,63 @@ class Preparation:
                 return
             except EngineUnavailable as error:
                 self.catalog.set_state(name, Readiness(BUILDING, error.message))
-                log.warning("waiting for the container engine", extra=fields(why=error.message))
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._wait_for_engine(error)
             except CodeRunnerError as error:
                 log.error("language failed", extra=fields(language=name, why=error.message))
                 self.catalog.set_state(name, Readiness(FAILED, error.message))
                 return
+
+    def _tell(self, failed: list[str], seconds: float) -> None:
+        """The last line of a round of preparation."""
+        ready, of = len(self.catalog.ready()), len(self.demand)
+        level = logging.WARNING if failed else logging.INFO
+        words = f"{ready} of {of} languages are ready" + (f"; failed: {', '.join(failed)}" if failed else "")
+        log.log(level, words, extra=fields(ready=ready, of=of, failed=failed, seconds=round(seconds, 1)))
+
+    async def _wait_for_engine(self, error: EngineUnavailable) -> None:
+        log.warning("waiting for the container engine", extra=fields(why=error.message))
+        await asyncio.sleep(RETRY_SECONDS)
+
+    async def _present(self, names: list[str]) -> set[str]:
+        while True:
+            try:
+                return await self.builder.present(names)
+            except EngineUnavailable as error:
+                await self._wait_for_engine(error)
+            except CodeRunnerError:
+                return set()  # what is wrong is told when the turn of each comes
+
+    async def _offer(self, here: list[str]) -> None:
+        while here:
+            await self.one(here.pop(0))
+
+    async def _build(self, number: int) -> None:
+        """Builds what is queued.  All but the first builder wait for memory."""
+        while self._queue:
+            if number > 0 and memory_bytes() < BUILD_BYTES:
+                await asyncio.sleep(ROOM_SECONDS)
+                continue
+            name = self._next()
+            self._steps[name] = self._first_step(name)
+            try:
+                await self.one(name)
+            finally:
+                del self._steps[name]
+
+    def _next(self) -> str:
+        """Not one that begins as another that is being built: when that is done, it shares its layers."""
+        shared = set(self._steps.values())
+        fit = (name for name in self._queue if self._first_step(name) not in shared)
+        name = next(fit, self._queue[0])
+        self._queue.remove(name)
+        return name
+
+    def _first_step(self, name: str) -> str:
+        try:
+            lines = self.builder.language(name).files["Dockerfile"].decode().splitlines()
+        except CodeRunnerError:
+            return name  # told when its turn comes
+        return next((line for line in lines if line.startswith("RUN ")), name)
 
     async def _prepare(self, name: str) -> None:
         self.catalog.set_state(name, Readiness(BUILDING, "being built"))
@@ -73,18 +164,19 @@ class Preparation:
             log.info("language ready", extra=fields(language=name, image=image))
 
     async def _proven(self, name: str, image: str) -> bool:
-        session = f"{self.settings.instance_name}-canary-{name}"
-        uid = self.provisioner.uids.take(session)
-        try:
-            spec = self.provisioner.spec(name, session, uid, image)
-            verdict = await run_canary(
-                self.engine,
-                spec,
-                settings_digest=settings_digest(spec),
-                cache_dir=Path(self.settings.state_dir) / "canary",
-            )
-        finally:
-            self.provisioner.uids.give(uid, session)
+        session = f"{self.settings.instance_name}-canary-{name}-{secrets.token_hex(4)}"
+        async with self._proofs:
+            uid = self.provisioner.uids.take(session)
+            try:
+                spec = _of_canary(self.provisioner.spec(name, session, uid, image))
+                verdict = await canary.run_canary(
+                    self.engine,
+                    spec,
+                    settings_digest=settings_digest(spec),
+                    cache_dir=Path(self.settings.state_dir) / "canary",
+                )
+            finally:
+                self.provisioner.uids.give(uid, session)
         if verdict.ok:
             log.info("containers hold what they promise", extra=fields(language=name))
             return True
@@ -95,20 +187,15 @@ class Preparation:
         return False
 
 
-async def _in_order(builder: ImageBuilder, catalog: LanguageCatalog) -> list[str]:
-    """What is there already comes first, then what is quickest to build."""
-
-    async def cost(name: str) -> tuple[bool, int, str]:
-        try:
-            return not await builder.exists(name), len(builder.language(name).files["Dockerfile"]), name
-        except CodeRunnerError:
-            return True, 0, name  # told when its turn comes
-
-    return [one[-1] for one in sorted([await cost(name) for name in catalog.languages])]
+def _of_canary(spec: ContainerSpec) -> ContainerSpec:
+    """The sweep leaves it alone until it must be done, and no server takes it for a session."""
+    deadline = time.time() + canary.TIME_S + PROOF_SECONDS
+    return replace(
+        spec, labels={**spec.labels, ROLE_LABEL: "canary", DEADLINE_LABEL: str(int(deadline))}
+    )
 
 
 def _progress(catalog: LanguageCatalog, name: str, line: str) -> None:
     """Called in the builder's thread; a state is replaced whole, so readers see the old or the new."""
     catalog.set_state(name, Readiness(BUILDING, line[:200]))
     log.info("%s: %s", name, line)
-

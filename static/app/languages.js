@@ -9,6 +9,8 @@ export const TONES = { ready: 'good', building: 'busy', pending: 'busy', failed:
 /** Events: `change`; `reached` {ok, status}. */
 export class Languages extends Emitter {
   list = [];
+  /** () => the name of the language that the user looks at: the server gets it ready before others. */
+  wanted = () => undefined;
   #timer = null;
 
   find(name) {
@@ -25,7 +27,10 @@ export class Languages extends Emitter {
     clearTimeout(this.#timer);
     let again = AFTER_FAILURE_MS;
     try {
-      const answer = await fetch(new URL('api/languages', document.baseURI), { headers: { Accept: 'application/json' } });
+      const address = new URL('api/languages', document.baseURI);
+      const wanted = this.wanted();
+      if (wanted) address.searchParams.set('want', wanted);
+      const answer = await fetch(address, { headers: { Accept: 'application/json' } });
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       this.list = (await answer.json()).languages;
       again = this.list.some(({ status }) => status === 'building' || status === 'pending') ? AGAIN_MS : null;

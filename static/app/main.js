@@ -227,6 +227,7 @@ languages.on('change', () => {
     document.body.dataset.ready = '';
   });
 });
+languages.wanted = () => project?.language.name;
 languages.poll();
 
 /** For tests and the curious: the session, the screens, and what a terminal shows as text. */

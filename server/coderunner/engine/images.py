@@ -15,6 +15,7 @@ import asyncio
 import io
 import tarfile
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -49,7 +50,7 @@ class BuildFailed(ImageMissing):
 
 
 class ImageBuilder:
-    """Builds with the `docker` SDK, in threads of its own; one build at a time.
+    """Builds with the `docker` SDK, in threads of its own; one build of an image at a time.
 
     `host` is the engine's address (None: the usual sockets), `folder` the languages' folder, `uids` the user
     ids under which containers may run, `prefix` the first part of the images' names. Every method but `base`,
@@ -61,7 +62,8 @@ class ImageBuilder:
         self._folder = folder
         self._uids = uids
         self._prefix = prefix
-        self._one = asyncio.Lock()
+        self._one = asyncio.Lock()  # the base image, and renewals of all
+        self._each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # --- what is to be built ---------------------------------------------------------------------------
 
@@ -86,13 +88,25 @@ class ImageBuilder:
         `say` is told of progress, a line at a time, in the event loop. Raises BuildFailed, with what to do.
         """
         recipe, base = self.language(name), self.base()
-        if await self.built(name) is None:
-            async with self._one:
-                await in_thread(lambda stop, tell: self._build_all(base, recipe, stop, tell), say)
+        async with self._each[name]:
+            if await self.built(name) is None:
+                async with self._one:
+                    await in_thread(lambda stop, tell: self._build_base(base, stop, tell), say)
+                await in_thread(lambda stop, tell: self._build_language(base, recipe, stop, tell), say)
         return recipe.reference
 
     async def exists(self, name: str) -> bool:
         return await self.built(name) is not None
+
+    async def present(self, names: Iterable[str]) -> set[str]:
+        """Those of these languages whose images are here. Raises BuildFailed where a folder is wrong."""
+        base, wanted = self.base(), {name: self.language(name) for name in names}
+
+        def look(stop: Stop, _tell: Say) -> set[str]:
+            with self._client(CALL_SECONDS, stop) as client:
+                return {name for name, recipe in wanted.items() if _current(client, recipe, base)}
+
+        return await in_thread(look, _silent)
 
     async def built(self, name: str) -> str | None:
         """When the language's image was built, as an ISO date and time; None where it is not here."""
@@ -154,14 +168,16 @@ class ImageBuilder:
             if client is not None:
                 client.close()
 
-    def _build_all(self, base: Recipe, recipe: Recipe, stop: Stop, tell: Say) -> None:
-        """The language's image, and first the one that it is built on."""
+    def _build_base(self, base: Recipe, stop: Stop, tell: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
-            if _current(client, recipe, base):
-                return
             if _id(client, base.reference) is None:
                 self._ensure_origin(client, stop, tell)
                 _build(client, base, {}, stop, tell)
+
+    def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, tell: Say) -> None:
+        with self._client(BUILD_SILENCE_SECONDS, stop) as client:
+            if _current(client, recipe, base):
+                return  # another server built it meanwhile
             _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, tell)
 
     def _renew(self, base: Recipe, wanted: Mapping[str, Recipe], stop: Stop, tell: Say) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from coderunner.core import limits as limit_rules
 from coderunner.core.languages import Language
@@ -11,6 +12,7 @@ from coderunner.core.limits import Limits
 from coderunner.errors import LanguageFailed, LanguageNotReady, UnknownLanguage
 
 PENDING, BUILDING, READY, FAILED = "pending", "building", "ready", "failed"
+MESSAGE = 200  # characters of a failure that a warning repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,16 @@ class Readiness:
 
 
 class LanguageCatalog:
-    """``on_ready`` is told of each language that becomes ready, ``on_lost`` of one whose image has gone."""
+    """``on_ready`` is told of each language that becomes ready, ``on_lost`` of one whose image has gone,
+    ``on_asked`` of one that somebody wants, and that is not ready.  ``asked``: those, until they are ready.
+    """
 
     def __init__(self, languages: Mapping[str, Language], defaults: Limits) -> None:
         self.languages = dict(languages)
         self.on_ready: Callable[[str], None] | None = None
         self.on_lost: Callable[[str], None] | None = None
+        self.on_asked: Callable[[str], None] | None = None
+        self.asked: set[str] = set()
         self._defaults = defaults
         self._states = {name: Readiness() for name in languages}
 
@@ -46,9 +52,18 @@ class LanguageCatalog:
         state = self.state(name)
         if state.image is not None:
             return state.image
+        self.ask(name)
         if state.status == FAILED:
             raise LanguageFailed(f"the image of {name} could not be built: {state.message}")
         raise LanguageNotReady(f"{name} is being prepared ({state.status}); try again", retry_after_ms=3000)
+
+    def ask(self, name: str) -> None:
+        """Somebody wants this language, or looks at it.  Raises UnknownLanguage."""
+        if self.state(name).image is not None or name in self.asked:
+            return
+        self.asked.add(name)
+        if self.on_asked is not None:
+            self.on_asked(name)
 
     def state(self, name: str) -> Readiness:
         self.language(name)
@@ -56,8 +71,10 @@ class LanguageCatalog:
 
     def set_state(self, name: str, state: Readiness) -> None:
         self._states[name] = state
-        if state.image is not None and self.on_ready is not None:
-            self.on_ready(name)
+        if state.image is not None:
+            self.asked.discard(name)
+            if self.on_ready is not None:
+                self.on_ready(name)
 
     def lose(self, name: str) -> None:
         """Somebody removed the image beneath us."""
@@ -66,6 +83,29 @@ class LanguageCatalog:
         self.set_state(name, Readiness(PENDING, "its image is gone and is made again"))
         if self.on_lost is not None:
             self.on_lost(name)
+
+    def summary(self) -> dict[str, Any]:
+        """How many of how many are ready; which are asked for and missing, and which have failed."""
+        return {
+            "ready": len(self.ready()),
+            "of": len(self.languages),
+            "missing": sorted(self.asked),
+            "failed": self._failed(),
+        }
+
+    def warnings(self) -> list[str]:
+        """Of each language that failed, or that somebody waits for."""
+        failed = self._failed()
+        found = [
+            f"{name} failed and cannot be used: {self._states[name].message.splitlines()[0][:MESSAGE]}"
+            for name in failed
+        ]
+        return found + [
+            f"{name} is asked for and not ready yet" for name in sorted(self.asked) if name not in failed
+        ]
+
+    def _failed(self) -> list[str]:
+        return [name for name, state in self._states.items() if state.status == FAILED]
 
     def ready(self) -> list[str]:
         return [name for name, state in self._states.items() if state.image is not None]

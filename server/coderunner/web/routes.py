@@ -84,7 +84,8 @@ async def ready(request: web.Request) -> web.Response:
     document = {
         "ready": not reasons,
         "reasons": reasons,
-        "warnings": parts.surroundings.warnings(),
+        "languages": parts.catalog.summary(),
+        "warnings": [*parts.surroundings.warnings(), *parts.catalog.warnings()],
         "confinement": parts.surroundings.confinement,
     }
     return json_reply(document, 503 if reasons else 200)
@@ -98,13 +99,18 @@ async def stats(request: web.Request) -> web.Response:
         queue=parts.registry.queue.stats(),
         workers=parts.workers.stats(),
         warm_pool=parts.warm.stats(),
+        warnings=parts.catalog.warnings(),
     )
     return json_reply(document)
 
 
 async def languages(request: web.Request) -> web.Response:
-    """Languages, whether each is ready, and its sample programs."""
+    """Languages, whether each is ready, and its sample programs.  ``want`` in the query: the one that the
+    client looks at; where it is not ready, it is built next."""
     parts = request.app[PARTS]
+    wanted = request.query.get("want", "")
+    if wanted in parts.catalog.languages:
+        parts.catalog.ask(wanted)
     rows = []
     for name, document in request.app[_DOCUMENTS].items():
         state = parts.catalog.state(name)

@@ -1,0 +1,167 @@
+"""In which order the languages get ready, and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from coderunner import declarations, prepare
+from coderunner.engine.images import BuildFailed
+from coderunner.errors import EngineUnavailable, LanguageNotReady
+from coderunner.prepare import Preparation
+from coderunner.sessions.catalog import LanguageCatalog
+from tests.sessions.fakes import until
+
+NAMES = ("awk", "bash", "c", "cpp", "lua", "python")
+DEMAND = ["python", "c", "cpp", "bash", "lua", "awk"]
+
+
+class Builder:
+    """Builds when it is told to: ``finish(name)``.  ``here`` are the images that are there."""
+
+    def __init__(self, here: set[str]) -> None:
+        self.here = here
+        self.away = 0
+        self.begun: list[str] = []
+        self.fails: set[str] = set()
+        self._done: dict[str, asyncio.Event] = {}
+
+    def language(self, name: str) -> Any:
+        first = "gcc" if name in ("c", "cpp") else name
+        return SimpleNamespace(files={"Dockerfile": f"FROM x\nRUN install {first}\nRUN more\n".encode()})
+
+    async def present(self, names: list[str]) -> set[str]:
+        if self.away:
+            self.away -= 1
+            raise EngineUnavailable("away")
+        return self.here & set(names)
+
+    async def ensure(self, name: str, say: Any) -> str:
+        if name not in self.here:
+            self.begun.append(name)
+            self._done[name] = asyncio.Event()
+            await self._done[name].wait()
+            if name in self.fails:
+                raise BuildFailed("no room\nand more")
+            self.here.add(name)
+        return f"image/{name}"
+
+    def finish(self, name: str) -> None:
+        self._done[name].set()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(prepare, "ROOM_SECONDS", 0.01)
+    monkeypatch.setattr(prepare, "AGAIN_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(prepare, "memory_bytes", lambda: 2**40)
+
+
+def preparation(here: set[str]) -> tuple[Preparation, Builder, LanguageCatalog]:
+    declared = declarations.load(only=NAMES)
+    catalog = LanguageCatalog(declared.languages, declared.rules.defaults)
+    builder = Builder(here)
+    settings: Any = SimpleNamespace(canary="off", production=False)
+    one = Preparation(settings, None, builder, catalog, None, lambda _why: None, DEMAND)  # type: ignore[arg-type]
+    catalog.on_asked = one.ask
+    return one, builder, catalog
+
+
+async def test_what_is_here_is_ready_at_once_and_waits_for_no_build():
+    one, builder, catalog = preparation({"awk", "bash", "lua"})
+    task = asyncio.create_task(one.all())
+    await until(lambda: sorted(catalog.ready()) == ["awk", "bash", "lua"], "what is here")
+    assert builder.begun == ["python", "c"]
+    for name in ("python", "c", "cpp"):
+        await until(lambda name=name: name in builder.begun, name)
+        builder.finish(name)
+    await asyncio.wait_for(task, 5)
+    assert catalog.summary() == {"ready": 6, "of": 6, "missing": [], "failed": []}
+
+
+async def test_two_are_built_at_a_time_in_the_order_of_demand():
+    """C++ begins as C does: it waits until it can share C's layers."""
+    one, builder, _ = preparation(set())
+    task = asyncio.create_task(one.all())
+    await until(lambda: len(builder.begun) == 2, "two builds")
+    assert builder.begun == ["python", "c"]
+    builder.finish("python")
+    await until(lambda: len(builder.begun) == 3, "another")
+    assert builder.begun[2] == "bash"
+    builder.finish("c")
+    await until(lambda: len(builder.begun) == 4, "another")
+    assert builder.begun[3] == "cpp"
+    for name in ("bash", "cpp", "lua", "awk"):
+        await until(lambda name=name: name in builder.begun, name)
+        builder.finish(name)
+    await asyncio.wait_for(task, 5)
+
+
+async def test_where_memory_is_short_one_is_built_at_a_time(monkeypatch):
+    monkeypatch.setattr(prepare, "memory_bytes", lambda: prepare.BUILD_BYTES - 1)
+    one, builder, _ = preparation({"bash", "lua", "awk", "cpp"})
+    task = asyncio.create_task(one.all())
+    await until(lambda: builder.begun, "a build")
+    for _ in range(10):
+        await asyncio.sleep(0.005)
+        assert builder.begun == ["python"]
+    builder.finish("python")
+    await until(lambda: builder.begun == ["python", "c"], "the next")
+    builder.finish("c")
+    await asyncio.wait_for(task, 5)
+
+
+async def test_what_somebody_asks_for_comes_next():
+    one, builder, catalog = preparation({"bash", "cpp"})
+    task = asyncio.create_task(one.all())
+    await until(lambda: len(builder.begun) == 2, "two builds")
+    with pytest.raises(LanguageNotReady):
+        catalog.image("awk")  # as an `open` does
+    assert catalog.summary() == {"ready": 2, "of": 6, "missing": ["awk"], "failed": []}
+    assert catalog.warnings() == ["awk is asked for and not ready yet"]
+    builder.finish("python")
+    await until(lambda: len(builder.begun) == 3, "another")
+    assert builder.begun[2] == "awk"
+    for name in ("awk", "c", "lua"):
+        await until(lambda name=name: name in builder.begun, name)
+        builder.finish(name)
+    await asyncio.wait_for(task, 5)
+    assert catalog.warnings() == []
+
+
+async def test_what_failed_is_told_and_tried_again(caplog):
+    caplog.set_level(logging.INFO)
+    one, builder, catalog = preparation({"awk", "bash", "c", "cpp", "python"})
+    builder.fails = {"lua"}
+    task = asyncio.create_task(one.all())
+    await until(lambda: builder.begun, "the build")
+    builder.finish("lua")
+    await until(lambda: catalog.summary()["failed"] == ["lua"], "the failure")
+    assert catalog.warnings() == ["lua failed and cannot be used: no room"]
+    await until(lambda: len(builder.begun) == 2, "another attempt")
+    assert caplog.messages[-1] == "5 of 6 languages are ready; failed: lua"
+    builder.fails = set()
+    builder.finish("lua")
+    await asyncio.wait_for(task, 5)
+    assert caplog.messages[-1] == "6 of 6 languages are ready"
+
+
+async def test_an_engine_that_is_away_is_waited_for():
+    one, builder, catalog = preparation(set(NAMES))
+    builder.away = 2
+    await asyncio.wait_for(one.all(), 5)
+    assert len(catalog.ready()) == 6
+
+
+def test_the_order_names_languages_that_there_are():
+    declared = declarations.load()
+    assert declared.demand[0] == "python"
+    assert sorted(declared.demand) == sorted(declared.languages)
+    text = (declarations.FOLDER / "demand.toml").read_text("utf-8")
+    for name in declared.languages:
+        assert text.count(f'"{name}"') <= 1
