@@ -111,6 +111,8 @@ class Agent:
 
     def _called(self, body: dict[str, Any]) -> None:
         self.calls.append(body)
+        if body["op"] == "seal":
+            self.hello["sealed"] = body["record"]
         answer = self.answers.get(body["op"])
         if callable(answer):
             answer = answer(body)
@@ -171,6 +173,7 @@ class World:
         self.agent = one
         self.engine = Engine(one)
         self.ended: list[str] = []
+        self.faults = 0
         self.container: Container
         self.session: Session
 
@@ -187,9 +190,13 @@ class World:
         rules = Rules(declared.rules, ProjectRules(16, 65536), Patience(60, 900))
         self.session = Session(
             self.container, declared.languages["python"], record, rules,
-            wanted=lambda: False, on_end=self._on_end,
+            wanted=lambda: False, on_end=self._on_end, on_fault=self._on_fault,
         )  # fmt: skip
         return self
+
+    def _on_fault(self, session: Session) -> None:
+        self.faults += 1
+        session.drop()
 
     async def _on_end(self, session: Session, reason: str) -> None:
         self.ended.append(reason)

@@ -55,7 +55,7 @@ class Channels:
         lifetime_ms: int,
         touch: Callable[[], None],
         changed: Callable[[], None],
-        task: Callable[[Coroutine[Any, Any, None], str], None],
+        task: Callable[[Coroutine[Any, Any, None], str], object],
         forgotten: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.all: dict[int, Channel] = {}

@@ -8,7 +8,6 @@ sight.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from coderunner.logs import fields
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import AgentLink, Listener
 from coderunner.sessions.reports import AgentProtocolError
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -73,18 +73,23 @@ class Container:
         self.changed = Pulse()
         self.holdings = Holdings()
         self.link: AgentLink  # from `connect` on
+        self._linked = False
         self._engine = engine
         self._tenant: Tenant | None = None
         self._generation = 0
-        self._keeper: asyncio.Task[None] | None = None
+        # Done where this server failed at keeping the link: the container lives, and is to be adopted anew.
+        self.fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._tasks = Tasks("container", self._failed, session=session)
 
     async def connect(self, *, start: bool) -> None:
         """Attach (before the start, or first output is lost), start, and greet the agent.
 
+        Once: another Container for the same id is another try.
+
         Raises EngineError, AgentLost.
         """
         await self._attach({}, start=start, torn=not start)
-        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="container-link")
+        self._tasks.start(self._keep(), "container-link")
 
     async def _attach(self, have: Mapping[int, int], *, start: bool = False, torn: bool) -> None:
         stream = await self._engine.attach(self.id)
@@ -96,10 +101,12 @@ class Container:
             await link.attach(self._generation, have, torn=torn)
             if link.hello.get("version") != agent.VERSION:
                 raise AnotherVersion(link.hello)
-        except BaseException:
+        except BaseException as error:
             await link.close()
+            if link.fault is not None:
+                raise link.fault from error  # no agent's silence, and not to be taken for it
             raise
-        self.link = link
+        self.link, self._linked = link, True
 
     def listen(self, tenant: Tenant) -> None:
         """The tenant is told what the agent holds, and from then on all that it says."""
@@ -148,6 +155,9 @@ class Container:
                 return
             log.info("attach stream lost", extra=fields(session=self.session, why=reason))
             await self.link.close()
+            if self.link.fault is not None:
+                self._failed(self.link.fault)
+                return
             if self.link.broken:
                 self._lose(reason)
             else:
@@ -179,6 +189,16 @@ class Container:
                 return
             await timing.sleep(RETRY_SECONDS)
 
+    def _failed(self, error: BaseException) -> None:
+        if not self.fault.done():
+            self.fault.set_result(error)
+        self.changed.fire()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it runs, as far as is known, and its agent can be reached now."""
+        return not (self.gone.done() or self.fault.done() or self.link.closed.done())
+
     def _lose(self, reason: str) -> None:
         if not self.gone.done():
             self.gone.set_result(reason)
@@ -192,8 +212,6 @@ class Container:
     async def close(self) -> None:
         """End the link.  The container lives on."""
         self._lose("closed")
-        if self._keeper is not None:  # there is a link
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        await self._tasks.stop()
+        if self._linked:
             await self.link.close()

@@ -195,10 +195,14 @@ class Files:
         container = self._container
         with contextlib.suppress(TimeoutError):
             async with timing.within(MEND_SECONDS):
-                while container.link.closed.done() and not container.gone.done():
+                while container.link.closed.done() and not self._ended:
                     await container.changed.wait()
-        if container.gone.done():
+        if self._ended:
             raise AgentLost("the session's container is gone")
+
+    @property
+    def _ended(self) -> bool:
+        return self._container.gone.done() or self._container.fault.done()
 
 
 def _entries(reply: dict[str, Any]) -> list[Entry]:

@@ -28,7 +28,7 @@ class Findings:
         patterns: tuple[Pattern, ...],
         attachments: Attachments,
         fetch: Fetch,
-        task: Callable[[Coroutine[Any, Any, None], str], None],
+        task: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._patterns = patterns
         self._attachments = attachments

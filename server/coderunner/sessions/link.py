@@ -30,6 +30,7 @@ from coderunner.sessions.reports import (
     read_json,
     read_state,
 )
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class AgentLink:
     """One attach, from its greeting to its end.
 
     ``closed`` is done when the stream has ended; with ``broken`` the agent broke its protocol: what speaks
-    for it is not to be believed again.  ``holdings`` counts what it makes this server keep.
+    for it is not to be believed again.  ``fault``: this server failed, and the agent did nothing wrong.
+     ``holdings`` counts what it makes this server keep.
     """
 
     def __init__(self, stream: ByteStream, holdings: Holdings) -> None:
@@ -105,7 +107,8 @@ class AgentLink:
         self._ids = itertools.count(secrets.randbits(40))
         self._writing = False
         self._heard = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self.fault: BaseException | None = None
+        self._tasks = Tasks("agent link", self._failed)
 
     async def attach(self, generation: int, have: Mapping[int, int], *, torn: bool) -> None:
         """Greet the agent; returns when it has said what it holds.
@@ -113,11 +116,8 @@ class AgentLink:
         ``have``: the output offset of each channel up to which this server has it.  ``torn``: somebody
         wrote to this agent before, perhaps half a frame.  Raises AgentLost when no answer comes.
         """
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._read(), name="agent-read"),
-            loop.create_task(self._write(), name="agent-write"),
-        ]
+        self._tasks.start(self._read(), "agent-read")
+        self._tasks.start(self._write(), "agent-write")
         if torn:
             self._send(frames.PREAMBLE)
         try:
@@ -128,7 +128,7 @@ class AgentLink:
                     raise AgentLost("the agent refused two attaches")
         except TimeoutError:
             raise AgentLost("the agent did not answer the attach") from None
-        self._tasks.append(loop.create_task(self._beat(), name="agent-beat"))
+        self._tasks.start(self._beat(), "agent-beat")
 
     def listen(self, listener: Listener) -> None:
         """From now on ``listener`` is told, first of what came behind the greeting."""
@@ -244,8 +244,7 @@ class AgentLink:
             reason = str(error)
         except AgentProtocolError as error:
             self._break(error)
-        finally:
-            self._end(reason)
+        self._end(reason)
 
     def _break(self, error: AgentProtocolError) -> None:
         """Something in the container speaks for the agent, or the agent is broken."""
@@ -323,6 +322,10 @@ class AgentLink:
             if self._early_bytes > EARLY_BYTES:
                 raise AgentProtocolError("too much said while nobody listens")
 
+    def _failed(self, error: BaseException) -> None:
+        self.fault = error
+        self._end(f"a fault of this server: {error!r}")
+
     def _end(self, reason: str) -> None:
         if self.closed.done():
             return
@@ -335,9 +338,7 @@ class AgentLink:
     async def close(self) -> None:
         """End the link; the container lives on."""
         self._end("closed")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         with contextlib.suppress(EngineError, TimeoutError):
             async with timing.within(5):
                 await self._stream.close()

@@ -10,7 +10,9 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import orjson
 
@@ -83,3 +85,11 @@ def unseal(text: str, key: bytes, container: str) -> Record:
         return Record(**fields)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"its record is of another release: {error}") from None
+
+
+def record_in(hello: Mapping[str, Any], key: bytes, container: str) -> Record:
+    """What an agent's greeting brought.  Raises LookupError where it never had a tenant, and as `unseal`."""
+    sealed = hello.get("sealed")
+    if not isinstance(sealed, str):
+        raise LookupError
+    return unseal(sealed, key, container)

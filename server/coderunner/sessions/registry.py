@@ -13,94 +13,44 @@ import hmac
 import itertools
 import logging
 import time
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from coderunner import timing
-from coderunner.core import admission
 from coderunner.core import limits as limit_rules
 from coderunner.core import messages as m
-from coderunner.core.admission import Position, Ticket
+from coderunner.core.admission import Ticket
 from coderunner.core.capability import capability
 from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
-from coderunner.errors import BadMessage, CodeRunnerError, Draining, NoSession, StartFailed, Unsupported
+from coderunner.errors import (
+    BadMessage,
+    CodeRunnerError,
+    Draining,
+    NoSession,
+    StartFailed,
+    Unsupported,
+)
 from coderunner.logs import fields
 from coderunner.sessions.container import Container
 from coderunner.sessions.groups import Groups, Place
+from coderunner.sessions.opening import Opened as Opened
+from coderunner.sessions.opening import Opening as Opening
+from coderunner.sessions.opening import Visitor as Visitor
 from coderunner.sessions.programs import check_project
 from coderunner.sessions.provision import Provisioner
 from coderunner.sessions.queue import AdmissionQueue, Slot
 from coderunner.sessions.record import Record, digest, new_token, seal
+from coderunner.sessions.recovery import Recovery
 from coderunner.sessions.session import Rules, Session
 from coderunner.sessions.warm import WarmPool
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-HOLD_SECONDS = 10.0  # a lost socket keeps its place in the queue, and its fresh session, this long
 GROUP_RUNTIMES = (None, "runc")  # others may read their networks when they start, and never again
 NONCE_SECONDS = 60.0  # a nonce means the same session this long
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who asks: ``principal`` is None for the unauthenticated."""
-
-    address: str
-    principal: str | None = None
-    priority: int = admission.INTERACTIVE
-
-
-@dataclass(slots=True)
-class Opened:
-    session: Session
-    token: str
-    warm: bool
-    timings_ms: dict[str, float]
-
-
-@dataclass(slots=True, eq=False)
-class Opening:
-    """``done`` is the session, or the error to answer with.  ``tell`` gets each queue position."""
-
-    done: asyncio.Task[Opened] = field(init=False)
-    position: Position | None = None
-    tell: Callable[[Position], None] | None = None
-    abandoned: timing.Timer | None = None
-    delivered: bool = False
-    keys: list[Any] = field(default_factory=list)
-
-    def on_position(self, position: Position) -> None:
-        self.position = position
-        if self.tell is not None:
-            self.tell(position)
-
-    def claim(self, tell: Callable[[Position], None]) -> None:
-        """A socket waits for it."""
-        if self.abandoned is not None:
-            self.abandoned.cancel()
-            self.abandoned = None
-        self.tell = tell
-        if self.position is not None and not self.done.done():
-            tell(self.position)
-
-    def leave(self, tell: Callable[[Position], None], *, hold: bool) -> None:
-        """The socket that claimed it with ``tell`` is gone; unless another claims it, so is the wish."""
-        if self.tell != tell:
-            return  # another has it already
-        self.tell = None
-        if hold:
-            self.abandoned = timing.Timer(HOLD_SECONDS, self._give_up)
-        else:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        if not self.done.done():
-            self.done.cancel()
-        elif not self.delivered and not self.done.cancelled() and self.done.exception() is None:
-            self.done.result().session.end("resume_timeout")  # nobody ever got its token
 
 
 class Registry:
@@ -126,9 +76,10 @@ class Registry:
         self._key = key
         self._queue_timeout = queue_timeout
         self._openings: dict[Any, Opening] = {}
-        self._all: set[Opening] = set()
         self._adopted: dict[Any, Session] = {}  # by nonce, of sessions opened just before a restart
         self._slots: dict[str, Slot] = {}
+        self._tasks = Tasks("registry", expected=(CodeRunnerError,))
+        self._recovery = Recovery(provisioner.engine, key, register=self._recovered, ended=self._ended)
         self._tickets = itertools.count()
         self.draining = False
         self.absent: CodeRunnerError | None = None  # why the sessions before are not here yet
@@ -139,6 +90,7 @@ class Registry:
         """(session, greatest role).  NoSession, always the same, for whatever does not fit."""
         if self.absent is not None:
             raise self.absent
+        self._recovery.check(session_id)
         session = self.sessions.get(session_id)
         if session is None or session.over:
             digest(token)  # the same work, so that time tells nothing
@@ -175,6 +127,7 @@ class Registry:
         nonce = (visitor.principal, wish.client, wish.nonce) if wish.nonce else None
         known = self._openings.get(nonce) if nonce else None
         if known is not None and not known.done.cancelled():
+            self._recovery.check(known.session)
             return known
         opening = Opening()
         adopted = self._adopted.get(nonce)
@@ -183,8 +136,7 @@ class Registry:
         else:
             language, limits = self._check(wish)
             work = self._open(opening, wish, visitor, language, limits)
-        opening.done = asyncio.get_running_loop().create_task(work, name="opening")
-        self._all.add(opening)
+        opening.done = self._tasks.start(work, "opening")
         if nonce:
             self._openings[nonce] = opening
             opening.keys.append(nonce)
@@ -192,7 +144,6 @@ class Registry:
         return opening
 
     def _opening_done(self, opening: Opening) -> None:
-        self._all.discard(opening)
         task = opening.done
         failed = task.cancelled() or task.exception() is not None
         for key in opening.keys:
@@ -345,10 +296,23 @@ class Registry:
             self._rules,
             wanted=lambda: self.queue.wanted,
             on_end=self._ended,
+            on_fault=self._recovery.failed,
             leave=capability(self._key, container.session),
         )
         self.sessions[session.id] = session
         return session
+
+    def _recovered(self, container: Container, language: Language, record: Record) -> Session:
+        session = self._register(container, language, record)
+        for key in [key for key, one in self._openings.items() if one.session == session.id]:
+            del self._openings[key]  # which has the session that was dropped
+            self._remember(key, session)
+        return session
+
+    def _remember(self, key: Any, session: Session) -> None:
+        """For a moment, an `open` with this nonce means this session."""
+        self._adopted[key] = session
+        asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
 
     def adopt(self, container: Container, record: Record) -> Session:
         """A session that this instance's server before had."""
@@ -368,9 +332,7 @@ class Registry:
         if self.groups is not None and place is not None:
             self.groups.adopt(place)
         if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
-            key = (record.principal, record.client, record.nonce)
-            self._adopted[key] = session
-            asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
+            self._remember((record.principal, record.client, record.nonce), session)
         age = round(time.time() - record.opened)
         log.info("session adopted", extra=fields(**_whose(record), seconds=age))
         return session
@@ -392,6 +354,7 @@ class Registry:
         finally:
             # Only now: a server that stops waits for what is on its way out as well.
             self.sessions.pop(session.id, None)
+            self._recovery.forget(session.id)
             slot = self._slots.pop(session.id, None)
             if slot is not None:
                 slot.release(failed=reason == "engine_lost")
@@ -406,23 +369,20 @@ class Registry:
         self.drain()
         # Who comes back too early is to try again, not to believe that the session is over.
         self.absent = Draining(retry_after_ms=500)
-        await self._cancel_openings()
+        await self._tasks.stop()
+        await self._recovery.stop()
         sessions = [session for session in self.sessions.values() if not session.over]
         for session in sessions:
             session.suspend()
         await asyncio.gather(*(session.container.close() for session in sessions), return_exceptions=True)
 
-    async def _cancel_openings(self) -> None:
-        openings = [one.done for one in self._all]
-        for opening in openings:
-            opening.cancel()
-        await asyncio.gather(*openings, return_exceptions=True)
-
     async def end_all(self, reason: str) -> None:
         """Ends every session and waits until their containers are gone."""
         self.drain()
-        await self._cancel_openings()
-        await asyncio.gather(*(session.end(reason) for session in list(self.sessions.values())))
+        await self._tasks.stop()
+        left = await self._recovery.stop()
+        ends = [one.end(reason) for one in list(self.sessions.values()) if one not in left]
+        await asyncio.gather(*ends, *(self._ended(one, reason) for one in left))
 
 
 def _whose(record: Record) -> dict[str, str]:

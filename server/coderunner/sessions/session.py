@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from coderunner.sessions.files import Files
 from coderunner.sessions.makings import Makings
 from coderunner.sessions.programs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.record import Record, digest
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class Rules:
 
 
 class Session:
-    """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason;
+    """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason.
+    ``on_fault`` is called where this server failed at one of its tasks; it is to ``drop`` or ``end`` it.
     ``leave`` is part of the addresses of its files that need no token."""
 
     def __init__(
@@ -56,6 +58,7 @@ class Session:
         *,
         wanted: Callable[[], bool],
         on_end: Callable[[Session, str], Awaitable[None]],
+        on_fault: Callable[[Session], None],
         leave: str = "",
     ) -> None:
         self.id = container.session
@@ -64,13 +67,16 @@ class Session:
         self.record = record
         self.limits: Limits = record.limits
         self.over = False
+        self._tasks = Tasks("session", lambda _: self._failed(), session=self.id)
+        self._endings = Tasks("session's end", session=self.id)
+        self._on_fault = on_fault
         self.programs = Channels(
             container,
             language,
             lifetime_ms=record.limits.lifetime_ms,
             touch=self._touch,
             changed=self._look_at_time,
-            task=self._task,
+            task=self._tasks.start,
             forgotten=lambda number: self.makings.forget(number),
         )
         self._attachments = self.programs.attachments
@@ -89,10 +95,9 @@ class Session:
         )
         self._changed = asyncio.Event()  # a deadline may have moved
         self._ended: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         container.listen(self)
-        self._task(self._keep_time(), "session-time")
-        self._task(self._watch_container(), "session-container")
+        self._tasks.start(self._keep_time(), "session-time")
+        self._tasks.start(self._watch_container(), "session-container")
 
     @property
     def channels(self) -> Mapping[int, Channel]:
@@ -280,10 +285,29 @@ class Session:
     # --- the end -----------------------------------------------------------------------------------------
 
     async def _watch_container(self) -> None:
-        reason = await asyncio.shield(self.container.gone)
-        if not self.over:
-            log.warning("session lost its container", extra=fields(session=self.id, why=reason))
+        gone = self.container.gone
+        either: list[asyncio.Future[Any]] = [gone, self.container.fault]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self.over:
+            return
+        if gone.done():
+            log.warning("session lost its container", extra=fields(session=self.id, why=gone.result()))
             self.end("engine_lost")
+        else:
+            self._failed()
+
+    def _failed(self) -> None:
+        if not self.over:
+            self._on_fault(self)
+
+    def drop(self) -> None:
+        """This server failed at it: it is forgotten here, and its clients come back to the one that is
+        adopted from its container, which lives on."""
+        self.over = True
+        for attachment in self._attachments:
+            attachment.post(m.ErrorMessage.of(InternalError()))
+            attachment.end(1011)
+        self._stop_working()
 
     def evict(self, why: str) -> asyncio.Task[None]:
         """Ends it because of what it does to others; `why` is told to those who are attached."""
@@ -294,7 +318,7 @@ class Session:
         """Ends the session, once; the task is done when slot and container have been given back."""
         if self._ended is None:
             self.over = True
-            self._ended = asyncio.get_running_loop().create_task(self._end(reason), name="session-end")
+            self._ended = self._endings.start(self._end(reason), "session-end")
         return self._ended
 
     async def _end(self, reason: str) -> None:
@@ -320,17 +344,5 @@ class Session:
         self._stop_working()
 
     def _stop_working(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         self.programs.close()
-
-    def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a session's task failed", exc_info=task.exception(), extra=fields(session=self.id))
-            self._attachments.tell(m.ErrorMessage.of(InternalError()))

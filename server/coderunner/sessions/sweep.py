@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from coderunner import timing
 from coderunner.agent import flow
@@ -29,7 +28,7 @@ from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone, Engin
 from coderunner.logs import fields
 from coderunner.sessions.container import AnotherVersion, Container
 from coderunner.sessions.provision import Identity, Provisioner
-from coderunner.sessions.record import BadSeal, Record, unseal
+from coderunner.sessions.record import BadSeal, record_in
 from coderunner.sessions.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -37,6 +36,8 @@ log = logging.getLogger(__name__)
 ADOPT_SECONDS = 30.0
 LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 0.5
 AT_ONCE = 8
+FAULTS = 3  # attempts at adopting one, where this server fails at it
+FAULT_PAUSE_SECONDS = 1.0
 NAMED = 5  # containers that a message lists
 
 
@@ -147,6 +148,27 @@ async def _adopt(
         return f"it does not run: {summary.status}"
     if ROLE_LABEL in summary.labels:
         return f"a {summary.labels[ROLE_LABEL]} that the server before left"
+    faults = 0
+    while True:
+        try:
+            return await _adopt_running(engine, registry, provisioner, key, summary)
+        except Exception:
+            # A fault of this server's is no reason to end somebody's session; thrice, it is one to say so.
+            log.exception("adopting failed: a fault of this server", extra=fields(container=summary.name))
+            provisioner.known.discard(summary.id)
+            faults += 1
+            if faults == FAULTS:
+                return "a fault of this server, again and again"
+        await asyncio.sleep(FAULT_PAUSE_SECONDS)
+
+
+async def _adopt_running(
+    engine: DockerEngine,
+    registry: Registry,
+    provisioner: Provisioner,
+    key: bytes,
+    summary: ContainerSummary,
+) -> str | BadSeal | None:
     container = container_of(engine, summary)
     try:
         async with timing.within(ADOPT_SECONDS):
@@ -167,6 +189,9 @@ async def _adopt(
     except (CodeRunnerError, TimeoutError, ValueError) as error:
         why = f"not adopted: {error or 'its agent does not answer'}"
         provisioner.known.discard(summary.id)
+    except BaseException:
+        await container.close()
+        raise
     await container.close()
     return why
 
@@ -191,14 +216,6 @@ def _another_version(error: AnotherVersion, summary: ContainerSummary, key: byte
     except (LookupError, ValueError):
         pass
     return f"not adopted: {error}"
-
-
-def record_in(hello: Mapping[str, Any], key: bytes, container: str) -> Record:
-    """What an agent's greeting brought.  Raises LookupError where it never had a tenant, and as `unseal`."""
-    sealed = hello.get("sealed")
-    if not isinstance(sealed, str):
-        raise LookupError
-    return unseal(sealed, key, container)
 
 
 async def remove_all(

@@ -1,0 +1,81 @@
+"""An opening: the work between a wish and its session, owned by the registry, not by a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from coderunner import timing
+from coderunner.core import admission
+from coderunner.core.admission import Position
+from coderunner.sessions.session import Session
+
+HOLD_SECONDS = 10.0  # a lost socket keeps its place in the queue, and its fresh session, this long
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks: ``principal`` is None for the unauthenticated."""
+
+    address: str
+    principal: str | None = None
+    priority: int = admission.INTERACTIVE
+
+
+@dataclass(slots=True)
+class Opened:
+    session: Session
+    token: str
+    warm: bool
+    timings_ms: dict[str, float]
+
+
+@dataclass(slots=True, eq=False)
+class Opening:
+    """``done`` is the session, or the error to answer with.  ``tell`` gets each queue position."""
+
+    done: asyncio.Task[Opened] = field(init=False)
+    position: Position | None = None
+    tell: Callable[[Position], None] | None = None
+    abandoned: timing.Timer | None = None
+    delivered: bool = False
+    keys: list[Any] = field(default_factory=list)
+
+    def on_position(self, position: Position) -> None:
+        self.position = position
+        if self.tell is not None:
+            self.tell(position)
+
+    def claim(self, tell: Callable[[Position], None]) -> None:
+        """A socket waits for it."""
+        if self.abandoned is not None:
+            self.abandoned.cancel()
+            self.abandoned = None
+        self.tell = tell
+        if self.position is not None and not self.done.done():
+            tell(self.position)
+
+    def leave(self, tell: Callable[[Position], None], *, hold: bool) -> None:
+        """The socket that claimed it with ``tell`` is gone; unless another claims it, so is the wish."""
+        if self.tell != tell:
+            return  # another has it already
+        self.tell = None
+        if hold:
+            self.abandoned = timing.Timer(HOLD_SECONDS, self._give_up)
+        else:
+            self._give_up()
+
+    @property
+    def session(self) -> str | None:
+        """The id of the session that it has become."""
+        if not self.done.done() or self.done.cancelled() or self.done.exception() is not None:
+            return None
+        return self.done.result().session.id
+
+    def _give_up(self) -> None:
+        if not self.done.done():
+            self.done.cancel()
+        elif not self.delivered and not self.done.cancelled() and self.done.exception() is None:
+            self.done.result().session.end("resume_timeout")  # nobody ever got its token

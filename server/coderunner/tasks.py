@@ -1,0 +1,99 @@
+"""Tasks that have an owner, and failures that have a place to go.
+
+An expected failure has its handler in the task itself.  An unexpected one is a fault of this server: it is
+logged with its owner, and the owner is told once, so that it can end in order, with the right reason to its
+clients.  Its other tasks go on until it stops them: nothing ends because something beside it failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Self, TypeVar
+
+from coderunner.logs import fields
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+AGAIN_SECONDS = 5.0  # before work that must not end is begun again
+
+
+class Tasks:
+    """The tasks of one owner.
+
+    ``owner``: what it is, for the log, with ``about`` as its fields.  ``on_fault(error)`` is called with the
+    first unexpected failure; it must not wait, and may stop the tasks.  ``expected``: exceptions that are
+    somebody else's to read from the task.  As an async context manager it ends with `stop`.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        on_fault: Callable[[BaseException], None] = lambda _: None,
+        *,
+        expected: tuple[type[BaseException], ...] = (),
+        **about: Any,
+    ) -> None:
+        self._owner = owner
+        self._on_fault = on_fault
+        self._expected = expected
+        self._about = about
+        self._all: set[asyncio.Task[Any]] = set()
+        self._faulted = False
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._all.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def keep(self, make: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+        """Work that its owner cannot do without: after a fault it begins again, a moment later."""
+        return self.start(self._keep(make, name), name)
+
+    async def _keep(self, make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        while True:
+            try:
+                await make()
+                return
+            except Exception as error:
+                self._log(error, name)
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._all.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None or isinstance(error, self._expected):
+            return
+        self._log(error, task.get_name())
+        if not self._faulted:
+            self._faulted = True
+            self._on_fault(error)
+
+    def _log(self, error: BaseException, name: str) -> None:
+        told = fields(owner=self._owner, task=name, **self._about)
+        log.error("a task failed: a fault of this server", exc_info=error, extra=told)
+
+    def cancel(self) -> None:
+        """All but the one that calls this."""
+        current = asyncio.current_task()
+        for task in self._all:
+            if task is not current:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Cancels them, and returns when they have ended.  The one that calls this goes on."""
+        self.cancel()
+        rest = self._all - {asyncio.current_task()}
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()

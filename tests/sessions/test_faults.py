@@ -1,0 +1,298 @@
+"""This server fails at one of its own tasks: it is logged with its owner, ends that owner alone, and ends
+nobody's session, unless again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+
+import pytest
+
+from coderunner.agent import frames
+from coderunner.core import messages as m
+from coderunner.errors import InternalError
+from coderunner.sessions.channels import Channels
+from coderunner.sessions.container import Container
+from coderunner.sessions.link import AgentLink
+from coderunner.sessions.recovery import Recovery
+from coderunner.sessions.session import Session
+from tests.sessions.fakes import CLIENT, Agent, Engine, World, state, until
+from tests.sessions.test_registry import OPEN, VISITOR, registry
+
+
+class Bug(RuntimeError):
+    """A fault of this server's, made by a test."""
+
+
+def raises(*_: object, **__: object) -> None:
+    raise Bug
+
+
+def once(monkeypatch: pytest.MonkeyPatch, kind: object, name: str) -> None:
+    """The first call of it fails, the others are as always."""
+    real, failed = getattr(kind, name), []
+
+    def fails(*given: object, **named: object) -> object:
+        if not failed:
+            failed.append(True)
+            raise Bug
+        return real(*given, **named)
+
+    monkeypatch.setattr(kind, name, fails)
+
+
+async def raises_later(*_: object, **__: object) -> None:
+    await asyncio.sleep(0)
+    raise Bug
+
+
+def output(one: Agent) -> None:
+    one.say(frames.OUTPUT, b"x", channel=1, stream=1)
+
+
+def told_state(one: Agent) -> None:
+    one.say_state(state(1, to=1, sent=1))
+
+
+# Where it fails -> what makes it run.
+LISTENER = [
+    (Channels, "on_output", output),
+    (Channels, "on_state", told_state),
+    (Channels, "on_in_ack", lambda one: one.say(frames.IN_ACK, channel=1, offset=0)),
+    (Session, "on_workspace", lambda one: one.say(frames.WORKSPACE, offset=5)),
+    (
+        Session,
+        "on_artifact",
+        lambda one: one.say(frames.ARTIFACT, json.dumps({"path": "a.png", "size": 1}).encode(), channel=1),
+    ),
+]
+
+
+async def begun(monkeypatch: pytest.MonkeyPatch):
+    """(registry, provisioner, its opened session, an attachment)"""
+    monkeypatch.setattr("coderunner.sessions.recovery.PAUSE_SECONDS", 0.01)
+    one, provisioner = registry()
+    opened = await one.open(OPEN, VISITOR).done
+    attachment = opened.session.attach(CLIENT, "control", "control", {})
+    return one, provisioner, opened, attachment
+
+
+def faults(caplog: pytest.LogCaptureFixture) -> list[dict]:
+    return [
+        record.fields for record in caplog.records
+        if record.levelno >= logging.ERROR and hasattr(record, "fields") and "owner" in record.fields
+    ]  # fmt: skip
+
+
+async def recovered(one, old: Session) -> Session:
+    await until(lambda: one.sessions.get(old.id) not in (None, old), "the session, adopted anew")
+    return one.sessions[old.id]
+
+
+class TestASessionSurvives:
+    @pytest.mark.parametrize(("kind", "name", "act"), LISTENER, ids=lambda x: getattr(x, "__name__", str(x)))
+    async def test_a_fault_at_what_the_agent_tells(self, monkeypatch, caplog, kind, name, act):
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        agent = provisioner.agents[0]
+        opened.session.on_attached({"channels": [state(1)]})
+        agent.hello["channels"] = [state(1, to=1)]
+        once(monkeypatch, kind, name)
+        act(agent)
+        await until(lambda: attachment.close_code is not None, "the client's close")
+        assert attachment.close_code == 1011
+        anew = await recovered(one, opened.session)
+        assert faults(caplog)[0]["owner"] == "agent link"
+        # The container, its token and its slot are as they were.
+        assert provisioner.removed == []
+        assert one.queue.stats().active == 1
+        assert one.find(anew.id, opened.token) == (anew, "control")
+        assert 1 in anew.channels
+        again = anew.attach(CLIENT, "control", "control", {})
+        output(agent)
+        await until(lambda: anew.channels[1].cache.hi == 2 or anew.channels[1].cache.hi == 1, "output")
+        assert again.close_code is None
+        await one.end_all("evicted")
+        assert provisioner.removed == ["c-0"]
+        assert one.queue.stats().active == 0
+
+    @pytest.mark.parametrize("name", ["_write", "_beat"])
+    async def test_a_fault_of_the_link(self, monkeypatch, caplog, name):
+        monkeypatch.setattr("coderunner.agent.flow.BEAT_SECONDS", 0.01)
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        link = opened.session.container.link
+        if name == "_beat":
+            once(monkeypatch, AgentLink, "_frame")
+            await until(lambda: link.closed.done(), "the link's end")
+        else:
+            with monkeypatch.context() as patched:
+                patched.setattr(provisioner.agents[0].stream, "write", raises_later)
+                link.cast("resize", channel=1, blob="x" * 70_000)
+                await until(lambda: link.closed.done(), "the link's end")
+        await recovered(one, opened.session)
+        assert faults(caplog)[0]["owner"] == "agent link"
+        assert provisioner.removed == []
+        await one.end_all("evicted")
+
+    async def test_a_fault_while_mending(self, monkeypatch, caplog):
+        """It used to end the keeper in silence: the session was neither reachable nor lost, for ever."""
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        once(monkeypatch, Session, "have")
+        provisioner.agents[0].stream.cut()
+        await until(lambda: attachment.close_code is not None, "the client's close")
+        await recovered(one, opened.session)
+        assert faults(caplog)[0] == {"owner": "container", "task": "container-link", "session": "s-0"}
+        assert provisioner.removed == []
+        await one.end_all("evicted")
+
+    @pytest.mark.parametrize("name", ["_due", "_warn"])
+    async def test_a_fault_at_its_deadlines(self, monkeypatch, caplog, name):
+        """It used to leave a session without any deadline."""
+        one, _, opened, attachment = await begun(monkeypatch)
+        once(monkeypatch, Session, name)
+        if name == "_warn":
+            monkeypatch.setattr("coderunner.sessions.deadlines.WARNING_SECONDS", 10**9)
+        opened.session._look_at_time()
+        await until(lambda: attachment.close_code == 1011, "the client's close")
+        anew = await recovered(one, opened.session)
+        assert faults(caplog)[0]["owner"] == "session"
+        assert faults(caplog)[0]["task"] == "session-time"
+        anew._deadlines._over_at = 0
+        anew._look_at_time()
+        await until(lambda: not one.sessions, "its deadline, in force again")
+
+    @pytest.mark.parametrize("what", ["run", "kill"])
+    async def test_a_fault_at_what_a_client_asked(self, monkeypatch, caplog, what):
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        opened.session.on_attached({"channels": [state(2)]})
+        agent = provisioner.agents[0]
+        agent.hello["channels"] = [state(2)]
+        agent.answers["run"] = lambda body: {"state": state(body["channel"])}
+        if what == "run":
+            once(monkeypatch, Channels, "_keep_only")
+            opened.session.handle(attachment, m.Run(1, "pipe", entry="main.py"))
+        else:
+            once(monkeypatch, type(opened.session.container.changed), "wait")
+            opened.session.handle(attachment, m.Kill(2))
+        await until(lambda: attachment.close_code == 1011, "the client's close")
+        await recovered(one, opened.session)
+        assert faults(caplog)[0]["owner"] == "session"
+        await one.end_all("evicted")
+
+    async def test_while_it_is_recovered_its_clients_are_told_to_come_again(self, monkeypatch):
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        provisioner.engine.away = True
+        attach = asyncio.Event()
+        real = provisioner.engine.attach
+
+        async def slowly(container: str):
+            await attach.wait()
+            return await real(container)
+
+        monkeypatch.setattr(provisioner.engine, "attach", slowly)
+        provisioner.engine.away = False
+        opened.session._failed()
+        for ask in (lambda: one.find(opened.session.id, opened.token), lambda: one.open(OPEN, VISITOR)):
+            with pytest.raises(InternalError) as told:
+                ask()
+            assert told.value.retryable
+            assert told.value.retry_after_ms
+        attach.set()
+        anew = await recovered(one, opened.session)
+        # The nonce of its opening means the session that there is now.
+        again = await one.open(OPEN, VISITOR).done
+        assert again.session is anew
+        await one.end_all("evicted")
+
+    async def test_a_recovery_leaves_nothing_behind(self, monkeypatch):
+        one, _, opened, _ = await begun(monkeypatch)
+        await asyncio.sleep(0.02)
+        tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+        opened.session._failed()
+        anew = await recovered(one, opened.session)
+        await until(lambda: len(asyncio.all_tasks()) == tasks, "as many tasks as before")
+        assert len(os.listdir("/proc/self/fd")) == files
+        assert anew.container.holdings is not opened.session.container.holdings
+        await one.end_all("evicted")
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
+
+
+class TestItsEnd:
+    async def test_three_faults_in_a_minute_end_it_with_its_reason(self, monkeypatch, caplog):
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        session = opened.session
+        for _ in range(2):
+            session._failed()
+            session = await recovered(one, session)
+        attachment = session.attach(CLIENT, "control", "control", {})
+        session._failed()
+        await until(lambda: provisioner.removed == ["c-0"], "the container removed")
+        assert attachment._last == m.Closed("engine_lost")
+        assert one.queue.stats().active == 0
+        assert one.sessions == {}
+        assert "too many faults of this server" in caplog.text
+
+    async def test_a_recovery_that_fails_again_and_again_ends_it(self, monkeypatch, caplog):
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        monkeypatch.setattr(Recovery, "_adopt", raises_later)
+        opened.session._failed()
+        await until(lambda: provisioner.removed == ["c-0"], "the container removed")
+        assert caplog.text.count("recovering a session failed") == 2
+        assert one.queue.stats().active == 0
+
+    async def test_a_container_that_is_gone_meanwhile_is_lost(self, monkeypatch):
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        provisioner.agents[0].hello = "nonsense"
+        opened.session._failed()
+        await until(lambda: provisioner.removed == ["c-0"], "the container removed")
+        assert one.queue.stats().active == 0
+
+    @pytest.mark.parametrize("how", ["suspend", "end_all"])
+    async def test_a_server_that_stops_in_a_recovery(self, monkeypatch, how):
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        monkeypatch.setattr(provisioner.engine, "attach", asyncio.Event().wait)
+
+        async def never(_: str) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(provisioner.engine, "attach", never)
+        opened.session._failed()
+        await asyncio.sleep(0.01)
+        await (one.suspend() if how == "suspend" else one.end_all("evicted"))
+        assert provisioner.removed == ([] if how == "suspend" else ["c-0"])
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
+
+    async def test_a_fault_at_the_end_gives_everything_back(self, monkeypatch, caplog):
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        monkeypatch.setattr(Channels, "lose", raises)
+        await opened.session.end("client")
+        assert provisioner.removed == ["c-0"]
+        assert one.queue.stats().active == 0
+        assert "ending a session" in caplog.text
+
+
+class TestOthers:
+    async def test_an_opening_that_fails_gives_everything_back(self, monkeypatch, caplog):
+        one, provisioner = registry()
+        monkeypatch.setattr(type(one), "_register", raises)
+        with pytest.raises(Bug):
+            await one.open(OPEN, VISITOR).done
+        assert faults(caplog)[0] == {"owner": "registry", "task": "opening"}
+        assert provisioner.removed == ["c-0"]
+        assert one.queue.stats().active == 0
+
+    async def test_the_agents_fault_is_never_ours_nor_ours_the_agents(self, caplog):
+        world = await World(Agent()).begin()
+        world.session.on_attached({"channels": [state(1)]})
+        world.agent.say_state({**state(1), "phase": "asleep"})
+        await until(lambda: world.ended == ["engine_lost"], "the session's end")
+        assert world.faults == 0
+        assert faults(caplog) == []
+
+    async def test_a_fault_in_the_greeting_is_no_silence(self, monkeypatch):
+        monkeypatch.setattr("coderunner.sessions.link.read_hello", raises)
+        container = Container(Engine(Agent()), "container-0", session="s", language="python", uid=1)
+        with pytest.raises(Bug):
+            await container.connect(start=True)
+        await container.close()
