@@ -7,12 +7,14 @@ import asyncio
 import json
 import logging
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from coderunner.agent import frames
 from coderunner.core import messages as m
 from coderunner.errors import InternalError
+from coderunner.sessions import sweep
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import AgentLink
@@ -22,7 +24,7 @@ from tests.sessions.fakes import CLIENT, Agent, Engine, World, state, until
 from tests.sessions.test_registry import OPEN, VISITOR, registry
 
 
-class Bug(RuntimeError):
+class Bug(LookupError):
     """A fault of this server's, made by a test."""
 
 
@@ -272,6 +274,42 @@ class TestItsEnd:
         assert "ending a session" in caplog.text
 
 
+class TestAdoption:
+    """When the server begins."""
+
+    async def adopted(self, monkeypatch, fails: object) -> tuple:
+        monkeypatch.setattr("coderunner.sessions.sweep.FAULT_PAUSE_SECONDS", 0.01)
+        one, provisioner, opened, _ = await begun(monkeypatch)
+        await one.suspend()
+        after, _ = registry()
+        provisioner.known = set()
+        fails(monkeypatch, type(after), "_register")
+        summary = SimpleNamespace(
+            id="c-0", name="c-0", running=True, paused=False, status="running", created=0,
+            labels={"coderunner.session": "s-0", "coderunner.language": "python", "coderunner.uid": "1"},
+        )  # fmt: skip
+        why = await sweep._adopt(provisioner.engine, after, provisioner, b"k", summary)
+        return after, provisioner, opened, why
+
+    async def test_a_fault_while_adopting_ends_nothing(self, monkeypatch, caplog):
+        after, provisioner, opened, why = await self.adopted(monkeypatch, once)
+        assert why is None
+        assert "a fault of this server" in caplog.text
+        assert after.find("s-0", opened.token)[1] == "control"
+        assert after.queue.stats().active == 1
+        assert provisioner.known == {"c-0"}
+        await after.end_all("evicted")
+
+    async def test_again_and_again_it_says_so_and_gives_all_back(self, monkeypatch):
+        after, provisioner, _, why = await self.adopted(
+            monkeypatch, lambda patch, kind, name: patch.setattr(kind, name, raises)
+        )
+        assert why == "a fault of this server, again and again"
+        assert after.queue.stats().active == 0
+        assert provisioner.known == set()
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
+
+
 class TestOthers:
     async def test_an_opening_that_fails_gives_everything_back(self, monkeypatch, caplog):
         one, provisioner = registry()
@@ -293,6 +331,6 @@ class TestOthers:
     async def test_a_fault_in_the_greeting_is_no_silence(self, monkeypatch):
         monkeypatch.setattr("coderunner.sessions.link.read_hello", raises)
         container = Container(Engine(Agent()), "container-0", session="s", language="python", uid=1)
-        with pytest.raises(Bug):
+        with pytest.raises(RuntimeError, match="a fault of this server"):
             await container.connect(start=True)
         await container.close()

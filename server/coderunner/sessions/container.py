@@ -101,10 +101,11 @@ class Container:
             await link.attach(self._generation, have, torn=torn)
             if link.hello.get("version") != agent.VERSION:
                 raise AnotherVersion(link.hello)
-        except BaseException as error:
+        except BaseException:
             await link.close()
             if link.fault is not None:
-                raise link.fault from error  # no agent's silence, and not to be taken for it
+                # No agent's silence, and not to be taken for it.
+                raise RuntimeError("a fault of this server at a greeting") from link.fault
             raise
         self.link, self._linked = link, True
 

@@ -31,6 +31,10 @@ COME_BACK_MS = 500  # after which clients ask again
 Register = Callable[[Container, Language, Record], Session]
 
 
+class _NotThere(Exception):
+    """The container, its agent or its record is gone."""
+
+
 class Recovery:
     """``register`` makes a session of a container and its record; ``ended`` gives back what a session had
     that cannot be recovered; ``key`` is the instance's."""
@@ -99,9 +103,8 @@ class Recovery:
                 await self._adopt(session)
                 log.info("session recovered", extra=fields(session=session.id))
                 return True
-            except (CodeRunnerError, LookupError, BadSeal, TimeoutError) as error:
-                why = str(error) or type(error).__name__
-                log.warning("session not recovered", extra=fields(session=session.id, why=why))
+            except _NotThere as error:
+                log.warning("session not recovered", extra=fields(session=session.id, why=str(error)))
                 return False
             except Exception:
                 log.exception("recovering a session failed", extra=fields(session=session.id))
@@ -113,9 +116,16 @@ class Recovery:
         old = session.container
         container = Container(self._engine, old.id, session=old.session, language=old.language, uid=old.uid)
         try:
-            async with timing.within(ADOPT_SECONDS):
-                await container.connect(start=False)
-            self._register(container, session.language, record_in(container.link.hello, self._key, old.id))
+            record = await self._record(container)
+            self._register(container, session.language, record)
         except BaseException:
             await container.close()
             raise
+
+    async def _record(self, container: Container) -> Record:
+        try:
+            async with timing.within(ADOPT_SECONDS):
+                await container.connect(start=False)
+            return record_in(container.link.hello, self._key, container.id)
+        except (CodeRunnerError, LookupError, ValueError, BadSeal, TimeoutError) as error:
+            raise _NotThere(str(error) or type(error).__name__) from None

@@ -326,7 +326,11 @@ class Registry:
             deadline=now,
         )
         slot = self.queue.adopt(ticket)
-        session = self._register(container, language, record)
+        try:
+            session = self._register(container, language, record)
+        except BaseException:
+            slot.release(failed=True)
+            raise
         self._slots[session.id] = slot
         place = _place_of(record)
         if self.groups is not None and place is not None:

@@ -28,7 +28,7 @@ from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone, Engin
 from coderunner.logs import fields
 from coderunner.sessions.container import AnotherVersion, Container
 from coderunner.sessions.provision import Identity, Provisioner
-from coderunner.sessions.record import BadSeal, record_in
+from coderunner.sessions.record import BadSeal, Record, record_in
 from coderunner.sessions.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,6 @@ async def _adopt(
         except Exception:
             # A fault of this server's is no reason to end somebody's session; thrice, it is one to say so.
             log.exception("adopting failed: a fault of this server", extra=fields(container=summary.name))
-            provisioner.known.discard(summary.id)
             faults += 1
             if faults == FAULTS:
                 return "a fault of this server, again and again"
@@ -174,13 +173,8 @@ async def _adopt_running(
         async with timing.within(ADOPT_SECONDS):
             await container.connect(start=False)
         record = record_in(container.link.hello, key, container.id)
-        if record.session == container.session and record.expires > time.time():
-            provisioner.known.add(summary.id)
-            registry.adopt(container, record)
-            return None
-        why: str | BadSeal = "its session's time is over"
     except LookupError:
-        why = "it has no tenant"
+        why: str | BadSeal = "it has no tenant"
     except BadSeal as error:
         # Where the label says that the container is ours, its record was tampered with.
         why = str(error) if OWNER_LABEL in summary.labels else error
@@ -188,12 +182,31 @@ async def _adopt_running(
         why = _another_version(error, summary, key)
     except (CodeRunnerError, TimeoutError, ValueError) as error:
         why = f"not adopted: {error or 'its agent does not answer'}"
-        provisioner.known.discard(summary.id)
     except BaseException:
         await container.close()
         raise
+    else:
+        # What fails from here on is no fault of the container's.
+        if record.session == container.session and record.expires > time.time():
+            return await _taken(registry, provisioner, container, record)
+        why = "its session's time is over"
     await container.close()
     return why
+
+
+async def _taken(
+    registry: Registry, provisioner: Provisioner, container: Container, record: Record
+) -> str | None:
+    provisioner.known.add(container.id)
+    try:
+        registry.adopt(container, record)
+    except BaseException as error:
+        provisioner.known.discard(container.id)
+        await container.close()
+        if isinstance(error, CodeRunnerError):
+            return f"not adopted: {error}"
+        raise
+    return None
 
 
 def container_of(engine: DockerEngine, summary: ContainerSummary) -> Container:
