@@ -75,6 +75,10 @@ class Server:
             "--filter", f"label=coderunner.instance={self.instance}",
         ).split()  # fmt: skip
 
+    def notes(self) -> list[str]:
+        """What is written down of the images that it uses."""
+        return docker("volume", "ls", "-q", "--filter", f"label=coderunner.instance={self.instance}").split()
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """Signal it and wait; its exit code."""
         self.process.send_signal(number)
@@ -168,6 +172,9 @@ def running_server(
             assert code == 0, f"the server ended with {code}:\n{server.log.read_text()[-4000:]}"
             assert not left, f"containers left behind: {left}"
             assert not networks, f"networks left behind: {networks}"
+            assert not server.notes(), "a note of the images that it uses is left behind"
+        for note in server.notes():  # of a server that was to be followed by another
+            docker("volume", "rm", note)
 
 
 def wait_ready(server: Server, languages: tuple[str, ...]) -> None:

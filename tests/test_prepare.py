@@ -34,6 +34,9 @@ class Builder:
         first = "gcc" if name in ("c", "cpp") else name
         return SimpleNamespace(files={"Dockerfile": f"FROM x\nRUN install {first}\nRUN more\n".encode()})
 
+    async def note_use(self, holder: str, instance: str, names: list[str]) -> None:
+        assert (holder, names) == ("h", DEMAND)
+
     async def present(self, names: list[str]) -> set[str]:
         if self.away:
             self.away -= 1
@@ -66,8 +69,8 @@ def preparation(here: set[str]) -> tuple[Preparation, Builder, LanguageCatalog]:
     declared = declarations.load(only=NAMES)
     catalog = LanguageCatalog(declared.languages, declared.rules.defaults)
     builder = Builder(here)
-    settings: Any = SimpleNamespace(canary="off", production=False)
-    one = Preparation(settings, None, builder, catalog, None, lambda _why: None, DEMAND)  # type: ignore[arg-type]
+    settings: Any = SimpleNamespace(canary="off", production=False, instance_name="i")
+    one = Preparation(settings, None, builder, catalog, None, lambda _why: None, DEMAND, "h")  # type: ignore[arg-type]
     catalog.on_asked = one.ask
     return one, builder, catalog
 

@@ -23,7 +23,7 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CodeRunnerError, EngineError, EngineUnavailable
-from coderunner.instance import instance
+from coderunner.instance import holder_of, instance
 from coderunner.logs import fields
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
@@ -38,7 +38,7 @@ from coderunner.sessions.record import owner_of
 from coderunner.sessions.registry import Registry
 from coderunner.sessions.session import Rules
 from coderunner.sessions.surroundings import Surroundings
-from coderunner.sessions.sweep import AnothersContainers, adopt_all, remove_all, sweep
+from coderunner.sessions.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
 from coderunner.sessions.uids import Uids
 from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.watchdog import Watchdog
@@ -211,7 +211,10 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             readiness.blocked = f"a promised bound of the containers does not hold: {reason}"
             stop(REFUSED)
 
-        preparation = Preparation(settings, engine, builder, catalog, provisioner, refuse, declared.demand)
+        holder = holder_of(Path(settings.state_dir), settings.instance_name)
+        preparation = Preparation(
+            settings, engine, builder, catalog, provisioner, refuse, declared.demand, holder
+        )
         catalog.on_asked = preparation.ask
         catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
         tasks.start(preparation.all(), "images")
@@ -239,6 +242,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 with contextlib.suppress(CodeRunnerError):
                     await sweep(engine, provisioner, older_than=0)
                     await groups.sweep()
+                    await builder.forget_use(holder)
 
 
 def _tell_settings(settings: Settings, languages: int) -> None:
@@ -409,7 +413,10 @@ async def _sweep(
     groups: Groups,
 ) -> None:
     seconds = settings.docker_timeout / 1000
+    told: set[str] = set()
     while True:
+        with contextlib.suppress(CodeRunnerError):  # where the engine is away, others say so
+            await warn_of_shared_ids(engine, provisioner, told)
         await asyncio.sleep(settings.cleanup_interval / 1000)
         if registry.absent is not None:
             continue  # nothing is adopted yet: all would look forgotten

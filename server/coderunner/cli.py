@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import coderunner
@@ -18,7 +18,7 @@ from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
-from coderunner.instance import key_of
+from coderunner.instance import holder_of, key_of, lives
 from coderunner.sessions.groups import reap_networks
 from coderunner.sessions.lost import remove_lost
 from coderunner.sessions.sweep import reap
@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     images.add_argument("action", choices=("build", "renew", "prune", "list"))
     images.add_argument("names", nargs="*", metavar="LANGUAGE")
+    images.add_argument(
+        "--every-instance", action="store_true", help="prune: also what other servers say that they use"
+    )
     images.set_defaults(run=_images)
 
     reaper = commands.add_parser(
@@ -187,9 +190,13 @@ def _images(arguments: argparse.Namespace) -> int:
 
     async def work() -> None:
         if arguments.action == "prune":
-            for tag in await builder.prune(declared.languages):
-                print(f"removed {tag}")
+            await _prune(arguments, settings, builder, declared.languages)
             return
+        if arguments.action == "build":
+            state_dir, name = Path(settings.state_dir), settings.instance_name
+            if not lives(state_dir, name):  # else it is that server's to say, which may be of another release
+                offered = declarations.load(only=settings.languages).languages
+                await builder.note_use(holder_of(state_dir, name), name, offered)
         for name in declared.demand:
             if arguments.action == "list":
                 built = await builder.built(name)
@@ -202,6 +209,23 @@ def _images(arguments: argparse.Namespace) -> int:
 
     asyncio.run(work())
     return 0
+
+
+async def _prune(
+    arguments: argparse.Namespace, settings: Settings, builder: ImageBuilder, names: Iterable[str]
+) -> None:
+    state_dir, name = Path(settings.state_dir), settings.instance_name
+    own = holder_of(state_dir, name)
+    besides = [] if lives(state_dir, name) else [own]
+    if arguments.every_instance:
+        besides = await builder.holders()
+    for tag in await builder.prune(names, besides=besides):
+        print(f"removed {tag}")
+    for holder in await builder.holders():
+        if arguments.every_instance:
+            await builder.forget_use(holder)
+        elif holder != own:
+            print(f"kept what {holder} uses; where it is gone for good: images prune --every-instance")
 
 
 def _builder(settings: Settings, folder: Path) -> ImageBuilder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -46,6 +47,22 @@ def _usable(state_dir: Path) -> Iterator[None]:
             f"STATE_DIR {state_dir} cannot be used ({error.strerror or error}); give its disk room and"
             " this user the right to write there, or choose another folder"
         ) from None
+
+
+def holder_of(state_dir: Path, name: str) -> str:
+    """A name for the instance that no other has on the engine, by mistake either."""
+    return f"{name}-{hashlib.sha256(os.path.realpath(state_dir).encode()).hexdigest()[:8]}"
+
+
+def lives(state_dir: Path, name: str) -> bool:
+    """Whether a server holds the instance's lock at this moment.  Raises CannotStart."""
+    path = state_dir / f"{name}.lock"
+    with _usable(state_dir), contextlib.suppress(FileNotFoundError), open(path, "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def key_of(state_dir: Path, name: str) -> bytes | None:

@@ -51,7 +51,7 @@ def memory_bytes() -> int:
 @dataclass(slots=True)
 class Preparation:
     """``refuse`` is called where a promised bound of the containers does not hold.  ``demand``: the names of
-    the languages, the most wanted first.
+    the languages, the most wanted first.  ``holder``: under which the use of images is noted.
     """
 
     settings: Settings
@@ -61,6 +61,7 @@ class Preparation:
     provisioner: Provisioner
     refuse: Callable[[str], None]
     demand: list[str]
+    holder: str
     _queue: list[str] = field(default_factory=list)
     _steps: dict[str, str] = field(default_factory=dict)  # of what is being built: its first step
     _proofs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS))
@@ -117,6 +118,8 @@ class Preparation:
     async def _present(self, names: list[str]) -> set[str]:
         while True:
             try:
+                # First, so that no other server prunes what is found.
+                await self.builder.note_use(self.holder, self.settings.instance_name, self.demand)
                 return await self.builder.present(names)
             except EngineUnavailable as error:
                 await self._wait_for_engine(error)

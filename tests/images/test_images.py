@@ -111,6 +111,46 @@ async def test_pruning_leaves_what_is_current(
     assert await builder.prune(["toy"]) == []
 
 
+async def test_pruning_leaves_what_another_server_uses(
+    folder: Path, builder: ImageBuilder, sdk: docker.DockerClient
+) -> None:
+    """As of two checkouts, of which one is behind."""
+    prefix = builder.base().reference.partition("/")[0]
+    holders = [f"{prefix}-{number}" for number in range(2)]
+    old = await builder.ensure("toy", lambda _line: None)
+    await builder.note_use(holders[0], "test", ["toy"])
+    try:
+        write_toy(folder, "RUN echo new > /etc/toy")
+        new = await builder.ensure("toy", lambda _line: None)
+        await builder.note_use(holders[1], "test", ["toy"])
+        assert await builder.prune(["toy"], besides=[holders[1]]) == []
+        assert set(holders) <= set(await builder.holders())
+        await builder.note_use(holders[0], "test", ["toy"])  # it has been brought up to date
+        assert await builder.prune(["toy"]) == [old]
+        assert references(sdk, prefix) == {new, builder.base().reference}
+    finally:
+        for holder in holders:
+            await builder.forget_use(holder)
+    assert not set(holders) & set(await builder.holders())
+
+
+async def test_users_beyond_the_usual_range_are_a_layer_upon_the_image(
+    folder: Path, builder: ImageBuilder, sdk: docker.DockerClient
+) -> None:
+    prefix = builder.base().reference.partition("/")[0]
+    usual = await builder.ensure("toy", lambda _line: None)
+    uids = range(300_000, 300_002)
+    other = ImageBuilder(None, folder, uids, prefix)
+    assert await other.present(["toy"]) == set()
+    said: list[str] = []
+    reference = await other.ensure("toy", said.append)
+    assert [line for line in said if line.startswith("building ")] == [f"building {reference}"]
+    assert await other.present(["toy"]) == {"toy"}
+    assert run(sdk, reference, "sh", "-c", "whoami; cat /etc/toy", uid=uids[-1]) == "coder\ntoy\n"
+    assert await other.prune(["toy"]) == []
+    assert references(sdk, prefix) == {usual, reference, builder.base().reference}
+
+
 async def test_a_build_can_be_given_up(folder: Path, builder: ImageBuilder, sdk: docker.DockerClient) -> None:
     def steps() -> list[str]:
         builds = sdk.api.containers(filters={"label": f"type={LABEL}"})

@@ -9,9 +9,8 @@ import pytest
 
 from coderunner import declarations
 from coderunner.engine import recipes
-from coderunner.engine.recipes import BadRecipe, base_recipe, language_recipe
+from coderunner.engine.recipes import BadRecipe, base_recipe, language_recipe, recipe_for
 
-UIDS = range(20_000, 20_010)
 LANGUAGES = sorted(declarations.load().languages)
 
 
@@ -22,14 +21,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_the_same_inputs_have_the_same_name(name: str, folder: Path) -> None:
-    here, there = (language_recipe(one, name, UIDS) for one in (declarations.FOLDER, folder))
+    here, there = (language_recipe(one, name) for one in (declarations.FOLDER, folder))
     assert here == there
     assert here.reference.startswith(f"coderunner/{name}:")
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_a_language_begins_with_the_base_and_ends_with_the_agent(name: str) -> None:
-    recipe = language_recipe(declarations.FOLDER, name, UIDS)
+    recipe = language_recipe(declarations.FOLDER, name)
     text = recipe.files["Dockerfile"].decode()
     assert text.startswith("ARG BASE\nFROM ${BASE}")
     # The image is made of the last stage: one before it only builds what that takes over.
@@ -43,24 +42,24 @@ def test_a_language_begins_with_the_base_and_ends_with_the_agent(name: str) -> N
 
 
 def test_samples_and_declaration_are_not_part_of_it(folder: Path) -> None:
-    before = language_recipe(folder, "python", UIDS).reference
+    before = language_recipe(folder, "python").reference
     (folder / "python" / "language.toml").write_text("another = 'text'\n")
     (folder / "python" / "samples" / "new.py").write_text("print()\n")
     (folder / "limits.toml").write_text("")
-    assert language_recipe(folder, "python", UIDS).reference == before
+    assert language_recipe(folder, "python").reference == before
 
 
 def test_every_input_changes_the_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = [language_recipe(folder, "python", UIDS).reference]
+    seen = [language_recipe(folder, "python").reference]
 
     def changed() -> None:
-        reference = language_recipe(folder, "python", UIDS).reference
+        reference = language_recipe(folder, "python").reference
         assert reference not in seen
         seen.append(reference)
 
     agent = Path(shutil.copytree(recipes.AGENT, tmp_path / "agent"))
     monkeypatch.setattr(recipes, "AGENT", agent)
-    assert language_recipe(folder, "python", UIDS).reference == seen[0]  # where it lies is no input
+    assert language_recipe(folder, "python").reference == seen[0]  # where it lies is no input
     with (agent / "main.py").open("a") as module:
         module.write("# changed\n")
     changed()
@@ -74,19 +73,29 @@ def test_every_input_changes_the_name(folder: Path, tmp_path: Path, monkeypatch:
     with (folder / "base" / "Dockerfile").open("a") as file:
         file.write("RUN true\n")
     changed()
-    assert language_recipe(folder, "python", range(20_000, 20_011)).reference not in seen
+
+
+def test_servers_with_ranges_of_their_own_share_their_images(folder: Path) -> None:
+    language = language_recipe(folder, "python")
+    for base in (20_000, 21_024, 22_048, 23_072):
+        assert recipe_for(language, range(base, base + 1024)) == language
+    other = recipe_for(language, range(23_900, 24_100))
+    assert other.arguments == {"BASE": language.reference}  # one layer upon it, and nothing anew
+    assert other.files[".coderunner/passwd"].decode().count("\n") == 4
+    third = recipe_for(language, range(300_000, 300_002))
+    assert len({language.reference, other.reference, third.reference}) == 3
 
 
 def test_every_user_has_an_entry() -> None:
-    files = language_recipe(declarations.FOLDER, "bash", UIDS).files
+    files = language_recipe(declarations.FOLDER, "bash").files
     users = [line.split(":") for line in files[".coderunner/passwd"].decode().splitlines()]
     groups = [line.split(":") for line in files[".coderunner/group"].decode().splitlines()]
-    assert [int(user[2]) for user in users] == list(UIDS) == [int(user[3]) for user in users]
-    assert [int(group[2]) for group in groups] == list(UIDS)
+    assert [int(user[2]) for user in users] == list(recipes.NAMED_UIDS) == [int(user[3]) for user in users]
+    assert [int(group[2]) for group in groups] == list(recipes.NAMED_UIDS)
     assert {tuple(user[5:]) for user in users} == {("/workspace", "/bin/bash")}
 
 
 def test_a_folder_without_a_dockerfile_is_no_language(folder: Path) -> None:
     (folder / "c" / "Dockerfile").unlink()
     with pytest.raises(BadRecipe, match="languages/c has no Dockerfile"):
-        language_recipe(folder, "c", UIDS)
+        language_recipe(folder, "c")

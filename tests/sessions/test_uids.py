@@ -10,7 +10,7 @@ from coderunner import declarations
 from coderunner.errors import EngineTimeout, StartFailed
 from coderunner.sessions.catalog import READY, LanguageCatalog, Readiness
 from coderunner.sessions.provision import Identity, Provisioner
-from coderunner.sessions.sweep import adopt_all, reap, sweep
+from coderunner.sessions.sweep import adopt_all, reap, sweep, warn_of_shared_ids
 from coderunner.sessions.uids import Uids
 from coderunner.sessions.workers import WorkerPool
 from tests.sessions.fakes import Agent, Engine
@@ -107,3 +107,17 @@ async def test_a_second_look_adopts_nothing_that_is_this_servers_own_already():
 def container(name: str) -> SimpleNamespace:
     labels = {"coderunner.uid": "100", "coderunner.session": name, "coderunner.deadline": "50"}
     return SimpleNamespace(id=name, name=name, labels=labels, created=0.0, running=True, paused=False)
+
+
+async def test_a_server_that_shares_our_ids_is_named_once(caplog):
+    def of(instance: str, uid: int) -> SimpleNamespace:
+        return SimpleNamespace(labels={"coderunner.instance": instance, "coderunner.uid": str(uid)})
+
+    engine = Slow()
+    engine.made = [of("i", 100), of("beside", 99), of("among", 101), of("among", 100)]
+    provisioner = SimpleNamespace(uids=Uids(100, 2), identity=IDENTITY)
+    told: set[str] = set()
+    for _ in range(2):
+        await warn_of_shared_ids(engine, provisioner, told)
+    [line] = caplog.records
+    assert line.fields == {"instance": "among", "ids": "100 to 101"}

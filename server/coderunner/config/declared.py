@@ -135,9 +135,10 @@ SETTINGS: tuple[Setting, ...] = (
         " the machine uses.",
     ),
     Setting(
-        "SESSION_UID_BASE", values.integer(1000, 2_000_000_000), "20000",
+        "SESSION_UID_BASE", values.integer(1000, 2_000_000_000), "22048",
         "First user id for sessions; each live session runs under an id of its own. Two servers on one engine"
-        " need ranges that do not overlap.",
+        " need ranges that do not overlap. Ids of 20000 to 24095 have a name in every image; for others each"
+        " image gets one layer more.", production_default="20000",
     ),
     Setting(
         "SESSION_UID_COUNT", values.integer(2, 65_536), "1024",

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from coderunner.engine import renewal
+from coderunner.engine import renewal, uses
 from coderunner.engine.docker import usual_socket
 from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
-from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe
+from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe, recipe_for
 from coderunner.engine.sizes import Step
 from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable, ImageMissing
@@ -54,7 +55,7 @@ class ImageBuilder:
 
     `host` is the engine's address (None: the usual sockets), `folder` the languages' folder, `uids` the user
     ids under which containers may run, `prefix` the first part of the images' names. Every method but `base`,
-    `language` and `reference` may raise EngineUnavailable.
+    `language`, `final` and `reference` may raise EngineUnavailable.
     """
 
     def __init__(self, host: str | None, folder: Path, uids: range, prefix: str = PREFIX) -> None:
@@ -75,10 +76,19 @@ class ImageBuilder:
     def language(self, name: str) -> Recipe:
         """Raises BuildFailed where the folder has no Dockerfile."""
         with _recipes_told():
-            return language_recipe(self._folder, name, self._uids, self._prefix)
+            return language_recipe(self._folder, name, self._prefix)
+
+    def final(self, name: str) -> Recipe:
+        """Of the image that containers have: the language's, or one upon it, with more names of users."""
+        return recipe_for(self.language(name), self._uids)
 
     def reference(self, name: str) -> str:
-        return self.language(name).reference
+        return self.final(name).reference
+
+    def references(self, names: Iterable[str]) -> set[str]:
+        """Of all images that these languages need."""
+        wanted = [recipe for name in names for recipe in (self.language(name), self.final(name))]
+        return {self.base().reference, *(recipe.reference for recipe in wanted)}
 
     # --- building --------------------------------------------------------------------------------------
 
@@ -87,12 +97,14 @@ class ImageBuilder:
 
         `say` is told of progress, a line at a time, in the event loop. Raises BuildFailed, with what to do.
         """
-        recipe, base = self.language(name), self.base()
+        language, recipe, base = self.language(name), self.final(name), self.base()
         async with self._each[name]:
             if await self.built(name) is None:
                 async with self._one:
                     await in_thread(lambda stop, tell: self._build_base(base, stop, tell), say)
-                await in_thread(lambda stop, tell: self._build_language(base, recipe, stop, tell), say)
+                await in_thread(partial(self._build_language, base, language), say)
+                if recipe != language:
+                    await in_thread(partial(self._build_language, base, recipe), say)
         return recipe.reference
 
     async def exists(self, name: str) -> bool:
@@ -100,7 +112,7 @@ class ImageBuilder:
 
     async def present(self, names: Iterable[str]) -> set[str]:
         """Those of these languages whose images are here. Raises BuildFailed where a folder is wrong."""
-        base, wanted = self.base(), {name: self.language(name) for name in names}
+        base, wanted = self.base(), {name: self.final(name) for name in names}
 
         def look(stop: Stop, _tell: Say) -> set[str]:
             with self._client(CALL_SECONDS, stop) as client:
@@ -110,7 +122,7 @@ class ImageBuilder:
 
     async def built(self, name: str) -> str | None:
         """When the language's image was built, as an ISO date and time; None where it is not here."""
-        recipe, base = self.language(name), self.base()
+        recipe, base = self.final(name), self.base()
 
         def look(stop: Stop, _tell: Say) -> str | None:
             with self._client(CALL_SECONDS, stop) as client:
@@ -126,7 +138,7 @@ class ImageBuilder:
         lists cannot be had, `say` is told so and nothing is done. Raises BuildFailed.
         """
         base = self.base()
-        wanted = {name: self.language(name) for name in names}
+        wanted = {name: (self.language(name), self.final(name)) for name in names}
         async with self._one:
             return await in_thread(lambda stop, tell: self._renew(base, wanted, stop, tell), say)
 
@@ -140,13 +152,43 @@ class ImageBuilder:
 
         return await in_thread(look, _silent)
 
-    async def prune(self, names: Iterable[str]) -> list[str]:
+    async def note_use(self, holder: str, instance: str, names: Iterable[str]) -> None:
+        """From now on no other prunes what these languages need. `holder` is a name that no other server has.
+
+        Raises BuildFailed.
+        """
+        wanted = self.references(names)
+
+        def work(stop: Stop, _tell: Say) -> None:
+            with self._client(CALL_SECONDS, stop) as client:
+                uses.note(client, holder, instance, wanted)
+
+        await in_thread(work, _silent)
+
+    async def forget_use(self, holder: str) -> None:
+        def work(stop: Stop, _tell: Say) -> None:
+            with self._client(CALL_SECONDS, stop) as client:
+                uses.forget(client, holder)
+
+        await in_thread(work, _silent)
+
+    async def prune(self, names: Iterable[str], *, besides: Iterable[str] = ()) -> list[str]:
         """Removes images of CodeRunner but the current ones of these languages; those removed.
 
-        An image that a container still uses stays.
+        An image that a container has stays, and so does what a server has noted that it uses, unless it is
+        one of the holders `besides`.
         """
-        keep = {self.base().reference, *(self.reference(name) for name in names)}
-        return await in_thread(lambda stop, _tell: self._prune(keep, stop), _silent)
+        keep = self.references(names)
+        return await in_thread(lambda stop, _tell: self._prune(keep, set(besides), stop), _silent)
+
+    async def holders(self) -> list[str]:
+        """Who has noted that it uses images."""
+
+        def look(stop: Stop, _tell: Say) -> list[str]:
+            with self._client(CALL_SECONDS, stop) as client:
+                return sorted(uses.all_of(client))
+
+        return await in_thread(look, _silent)
 
     # --- in the thread ---------------------------------------------------------------------------------
 
@@ -180,7 +222,8 @@ class ImageBuilder:
                 return  # another server built it meanwhile
             _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, tell)
 
-    def _renew(self, base: Recipe, wanted: Mapping[str, Recipe], stop: Stop, tell: Say) -> list[str]:
+    def _renew(self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, tell: Say
+    ) -> list[str]:
         renewed = []
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _id(client, base.reference) is None:
@@ -194,7 +237,7 @@ class ImageBuilder:
                 tell(f"{base.reference}: security updates of {', '.join(moved)}")
                 _build(client, base, {}, stop, tell, anew=True)
                 renewed.append("base")
-            for name, recipe in wanted.items():
+            for name, (recipe, final) in wanted.items():
                 if stop.is_set() or _id(client, recipe.reference) is None:
                     continue
                 if _current(client, recipe, base):
@@ -204,6 +247,8 @@ class ImageBuilder:
                     tell(f"{recipe.reference}: security updates of {', '.join(moved)}")
                 label = {BASE_LABEL: _id(client, base.reference) or ""}
                 _build(client, recipe, label, stop, tell, anew=True)
+                if final != recipe and _id(client, final.reference) is not None:
+                    _build(client, final, label, stop, tell)
                 renewed.append(name)
         return renewed
 
@@ -227,9 +272,12 @@ class ImageBuilder:
         except OriginFailed as error:
             raise BuildFailed(str(error)) from None
 
-    def _prune(self, keep: set[str], stop: Stop) -> list[str]:
+    def _prune(self, keep: set[str], besides: set[str], stop: Stop) -> list[str]:
         removed = []
         with self._client(CALL_SECONDS, stop) as client:
+            for holder, images in uses.all_of(client).items():
+                if holder not in besides:
+                    keep = keep | images
             for image in client.images(filters={"label": f"type={LABEL}"}):
                 for tag in image.get("RepoTags") or []:
                     if tag.startswith(f"{self._prefix}/") and tag not in keep:

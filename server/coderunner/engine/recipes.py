@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from coderunner.engine.origin import ORIGIN
 PREFIX = "coderunner"
 AGENT = Path(__file__).parent.parent / "agent"
 NOT_IN_IMAGE = ("samples", "language.toml", "__pycache__")
+NAMED_UIDS = range(20_000, 24_096)
+"""User ids that have a name in every image: enough for several servers, so that all share their images."""
 
 # Appended to every language's Dockerfile. Compiled modules that are not checked against their sources start
 # fastest; no program may gain another user's rights; the workspace is a mount point.
@@ -23,6 +25,14 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/coderunner 
  && cat /tmp/passwd >> /etc/passwd && cat /tmp/group >> /etc/group && rm /tmp/passwd /tmp/group \\
  && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \\
  && mkdir -p /workspace
+"""
+
+USERS_DOCKERFILE = """
+ARG BASE
+FROM ${BASE}
+USER root
+COPY .coderunner/passwd .coderunner/group /tmp/
+RUN cat /tmp/passwd >> /etc/passwd && cat /tmp/group >> /etc/group && rm /tmp/passwd /tmp/group
 """
 
 
@@ -44,18 +54,32 @@ def base_recipe(folder: Path, prefix: str = PREFIX) -> Recipe:
     return _recipe(f"{prefix}/base", _context(folder / "base"), {})
 
 
-def language_recipe(folder: Path, name: str, uids: range, prefix: str = PREFIX) -> Recipe:
-    """Of `<folder>/<name>`, with the agent and an entry for each user id. Raises BadRecipe."""
+def language_recipe(folder: Path, name: str, prefix: str = PREFIX) -> Recipe:
+    """Of `<folder>/<name>`, with the agent and an entry for each of NAMED_UIDS. Raises BadRecipe."""
     files = _context(folder / name)
     files["Dockerfile"] += EPILOGUE.encode()
     for path in sorted(AGENT.glob("*.py")):
         files[f".coderunner/agent/{path.name}"] = path.read_bytes()
-    # One name for all, so that prompts and `whoami` read the same; programs look users up by number.
-    files[".coderunner/passwd"] = "".join(
-        f"coder:x:{uid}:{uid}:CodeRunner:/workspace:/bin/bash\n" for uid in uids
-    ).encode()
-    files[".coderunner/group"] = "".join(f"coder:x:{uid}:\n" for uid in uids).encode()
+    files |= _users(NAMED_UIDS)
     return _recipe(f"{prefix}/{name}", files, {"BASE": base_recipe(folder, prefix).reference})
+
+
+def recipe_for(language: Recipe, uids: range) -> Recipe:
+    """The language's image for a server whose sessions have these user ids: where some have no name in it,
+    one layer more, which is made in a second and of nothing from outside.
+    """
+    others = [uid for uid in uids if uid not in NAMED_UIDS]
+    if not others:
+        return language
+    files = {"Dockerfile": USERS_DOCKERFILE.encode(), **_users(others)}
+    return _recipe(language.reference.partition(":")[0], files, {"BASE": language.reference})
+
+
+def _users(uids: Iterable[int]) -> dict[str, bytes]:
+    """One name for all, so that prompts and `whoami` read the same; programs look users up by number."""
+    passwd = "".join(f"coder:x:{uid}:{uid}:CodeRunner:/workspace:/bin/bash\n" for uid in uids)
+    group = "".join(f"coder:x:{uid}:\n" for uid in uids)
+    return {".coderunner/passwd": passwd.encode(), ".coderunner/group": group.encode()}
 
 
 def _context(folder: Path) -> dict[str, bytes]:

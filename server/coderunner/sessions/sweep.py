@@ -289,6 +289,23 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     return await remove_all(engine, provisioner, lost)
 
 
+async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, told: set[str]) -> None:
+    """Says once of each other server on this engine, which is in ``told`` then, that it has user ids of ours.
+
+    The kernel counts inotify watches and pipes by user: one server's sessions would use up the other's.
+    Raises EngineError.
+    """
+    ours, own = provisioner.uids.all, provisioner.identity.instance
+    rows = [(s.labels.get(INSTANCE_LABEL, ""), uid_of(s)) for s in await engine.list({"type": SESSION_TYPE})]
+    others = {name for name, uid in rows if name != own and uid in ours} - told
+    told |= others
+    for name in sorted(others):
+        log.warning(
+            "another server's sessions have user ids of ours: give one of the two another SESSION_UID_BASE",
+            extra=fields(instance=name, ids=f"{ours.start} to {ours.stop - 1}"),
+        )
+
+
 def is_over(summary: ContainerSummary, now: float) -> bool:
     """Its deadline label has passed."""
     deadline = summary.labels.get(DEADLINE_LABEL, "")
