@@ -8,11 +8,10 @@ import logging
 import os
 import platform
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -43,6 +42,7 @@ from coderunner.sessions.uids import Uids
 from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.watchdog import Watchdog
 from coderunner.sessions.workers import WorkerPool
+from coderunner.tasks import Tasks
 from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
 from coderunner.web.routes import application
@@ -195,8 +195,8 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             engine, settings.max_concurrent_sessions + settings.warm_max, watchdog.warnings
         )
         parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC, surroundings)
-        tasks = await stack.enter_async_context(_Tasks())
-        tasks.start(_tell_engine(engine), "engine-info")
+        tasks = await stack.enter_async_context(Tasks("server"))
+        tasks.keep(lambda: _tell_engine(engine), "engine-info")
         arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)
         await arrival.begin()
         app = application(parts)
@@ -217,11 +217,11 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         )
         catalog.on_asked = preparation.ask
         catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
-        tasks.start(preparation.all(), "images")
-        tasks.start(_sweep(settings, engine, registry, provisioner, pool, groups), "sweep")
-        tasks.start(surroundings.look(), "surroundings")
+        tasks.keep(preparation.all, "images")
+        tasks.keep(lambda: _sweep(settings, engine, registry, provisioner, pool, groups), "sweep")
+        tasks.keep(surroundings.look, "surroundings")
         if settings.watchdog_interval:
-            tasks.start(watchdog.run(), "watchdog")
+            tasks.keep(watchdog.run, "watchdog")
         if settings.reload == "on":
             tasks.start(_watch_sources(stop), "reload")
         server = Server(url, parts, stop, stopped)
@@ -233,7 +233,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             if how in LEAVING:
                 # Clients wait for the next server: what only the engine's time could end, is left to it.
                 provisioner.leave_behind()
-                tasks.hurry()
+                tasks.hurry(HURRY_SECONDS)
                 await pool.drop()
                 await registry.suspend()
             else:
@@ -289,44 +289,6 @@ async def _tell_engine(engine: DockerEngine) -> None:
         return
 
 
-class _Tasks:
-    """The server's own background tasks; a fault in one is logged, never lost."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._grace: float | None = None
-
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("background task failed", exc_info=task.exception(), extra=fields(task=task.get_name()))
-
-    async def __aenter__(self) -> _Tasks:
-        return self
-
-    def hurry(self) -> None:
-        """A task that cleans up when it is cancelled is cancelled once more after a moment."""
-        self._grace = HURRY_SECONDS
-        for task in self._tasks:
-            task.cancel()
-
-    async def __aexit__(self, *_: object) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            if not task.cancelling():
-                task.cancel()
-        if tasks and self._grace is not None:
-            late = (await asyncio.wait(tasks, timeout=self._grace))[1]
-            for task in late:
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 @dataclass(slots=True)
 class _Arrival:
     """Before anybody can connect: a client must find its session again, or be told to wait."""
@@ -337,7 +299,7 @@ class _Arrival:
     groups: Groups
     key: bytes
     readiness: _Readiness
-    tasks: _Tasks
+    tasks: Tasks
     stop: Callable[[str], None]
     refused: list[tuple[ContainerSummary, str]] = field(default_factory=list)
 
@@ -349,7 +311,7 @@ class _Arrival:
             log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
             self.readiness.blocked = "the container engine has not answered since the server began"
             self.registry.absent = EngineUnavailable(error.message, retry_after_ms=2000)
-            self.tasks.start(self._again(), "adopt")
+            self.tasks.keep(self._again, "adopt")
         except AnothersContainers:
             await self.registry.suspend()
             raise
@@ -382,7 +344,7 @@ class _Arrival:
         """Removes what was not adopted.  Only once the server listens: until then it may still be refused."""
         if self.registry.absent is not None:
             return  # what there is, is not known yet
-        self.tasks.start(self._clear(), "remove")
+        self.tasks.keep(self._clear, "remove")
 
     async def _clear(self) -> None:
         await remove_all(self.engine, self.provisioner, self.refused)

@@ -42,6 +42,7 @@ class Tasks:
         self._about = about
         self._all: set[asyncio.Task[Any]] = set()
         self._faulted = False
+        self._hurry: float | None = None
 
     def __len__(self) -> int:
         return len(self._all)
@@ -86,11 +87,27 @@ class Tasks:
             if task is not current:
                 task.cancel()
 
+    def hurry(self, seconds: float) -> None:
+        """Cancels them; `stop` gives those that clean up then only so long, and cancels them once more."""
+        self._hurry = seconds
+        self.cancel()
+
     async def stop(self) -> None:
         """Cancels them, and returns when they have ended.  The one that calls this goes on."""
-        self.cancel()
         rest = self._all - {asyncio.current_task()}
+        for task in rest:
+            if not task.cancelling():
+                task.cancel()
+        if rest and self._hurry is not None:
+            _, late = await asyncio.wait(rest, timeout=self._hurry)
+            for task in late:
+                task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+
+    async def finish(self, seconds: float | None = None) -> None:
+        """Returns when they have ended by themselves, or after so many seconds."""
+        if self._all:
+            await asyncio.wait(self._all, timeout=seconds)
 
     async def __aenter__(self) -> Self:
         return self

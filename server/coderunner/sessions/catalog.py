@@ -32,7 +32,7 @@ class LanguageCatalog:
     def __init__(self, languages: Mapping[str, Language], defaults: Limits) -> None:
         self.languages = dict(languages)
         self.on_ready: Callable[[str], None] | None = None
-        self.on_lost: Callable[[str], None] | None = None
+        self.on_lost: Callable[[str], object] | None = None
         self.on_asked: Callable[[str], None] | None = None
         self.asked: set[str] = set()
         self._defaults = defaults

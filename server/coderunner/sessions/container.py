@@ -177,6 +177,8 @@ class Container:
                 if self._tenant is not None:
                     self._introduce(self._tenant)
                 self.changed.fire()
+                seconds = round(timing.now() - began, 2)
+                log.info("attach stream mended", extra=fields(session=self.session, seconds=seconds))
                 return
             except ContainerGone:
                 self._lose("the container was removed")

@@ -8,6 +8,7 @@ slower start, never a failure.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from coderunner.logs import fields
 from coderunner.sessions import workers
 from coderunner.sessions.container import Container
 from coderunner.sessions.provision import WARM_AGE_SECONDS, Provisioner
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -63,24 +65,20 @@ class WarmPool:
         self._memory_available = memory_available
         self._shelves: dict[str, _Shelf] = {}
         self._wake = asyncio.Event()
-        self._makers: set[asyncio.Task[None]] = set()
-        self._removals: set[asyncio.Task[None]] = set()
-        self._refill: asyncio.Task[None] | None = None
+        self._making = Tasks("warm pool")
+        self._removing = Tasks("warm pool")
 
     async def __aenter__(self) -> WarmPool:
-        self._refill = asyncio.get_running_loop().create_task(self._keep(), name="warm-pool")
+        self._making.keep(self._keep, "warm-pool")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is made any more; what waits is removed (it has no tenant), or left to the next server."""
-        tasks = [*self._makers, *([self._refill] if self._refill else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._making.stop()
         waiting = [container for shelf in self._shelves.values() for container in shelf.ready]
         self._shelves.clear()
         await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
-        await asyncio.gather(*self._removals, return_exceptions=True)
+        await self._removing.finish()
 
     def take(self, language: str) -> Container | None:
         """A ready container, now the caller's; None when there is none."""
@@ -89,7 +87,7 @@ class WarmPool:
         self._wake.set()
         while shelf.ready:
             container = shelf.ready.popleft()
-            if not container.gone.done() and not container.link.closed.done():
+            if container.usable:
                 shelf.hits += 1
                 log.debug("warm container taken", extra=fields(language=language, left=len(shelf.ready)))
                 return container
@@ -119,16 +117,10 @@ class WarmPool:
     async def _keep(self) -> None:
         while True:
             self._wake.clear()
-            again = LOOK_SECONDS
-            try:
-                again = self._adjust()
-            except Exception:
-                log.exception("adjusting the warm pool")
-            try:
+            again = self._adjust()
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(again):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
 
     def _adjust(self) -> float:
         """Seconds until a shelf that is short is due."""
@@ -146,7 +138,7 @@ class WarmPool:
                 continue
             for _ in range(short):
                 shelf.starting += 1
-                self._task(self._makers, self._make(language, shelf))
+                self._making.start(self._make(language, shelf), "warm-container")
         return again
 
     def _targets(self, now: float) -> dict[str, int]:
@@ -163,7 +155,7 @@ class WarmPool:
         keep: deque[Container] = deque()
         for container in shelf.ready:
             old = now - container.born > WARM_AGE_SECONDS
-            if old or container.gone.done() or len(keep) >= target:
+            if old or container.gone.done() or container.fault.done() or len(keep) >= target:
                 self._discard(container)
             else:
                 keep.append(container)
@@ -175,6 +167,9 @@ class WarmPool:
         except CodeRunnerError as error:
             shelf.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             log.warning("no warm container", extra=fields(language=language, why=error.message))
+        except Exception:
+            shelf.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
+            raise
         else:
             shelf.ready.append(container)
         finally:
@@ -182,13 +177,7 @@ class WarmPool:
             self._wake.set()
 
     def _discard(self, container: Container) -> None:
-        self._task(self._removals, self._provisioner.remove(container))
-
-    @staticmethod
-    def _task(among: set[asyncio.Task[None]], work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="warm-container")
-        among.add(task)
-        task.add_done_callback(among.discard)
+        self._removing.start(self._provisioner.remove(container), "warm-container-removal")
 
     def stats(self) -> dict[str, Any]:
         """The `warmPool` block of the queue statistics."""

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 from coderunner import timing
 from coderunner.errors import Draining, EngineTimeout, InternalError, QueueFull
 from coderunner.logs import fields, outcome
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,7 @@ class WorkerPool:
         self._queue: list[_Entry] = []
         self._numbers = itertools.count()
         self._resting: deque[asyncio.Future[None]] = deque()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._returns: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("worker pool")
         self._active = 0
         self._completed = 0
         self._failed = 0
@@ -82,7 +82,7 @@ class WorkerPool:
     async def __aenter__(self) -> Self:
         log.info("Initializing worker pool with %d threads", self.size, extra=fields(size=self.size))
         for number in range(1, self.size + 1):
-            self._tasks.append(asyncio.create_task(self._worker(), name=f"worker-{number}"))
+            self._tasks.keep(self._worker, f"worker-{number}")
             log.info("Worker %d initialized", number)
         return self
 
@@ -100,12 +100,8 @@ class WorkerPool:
                 entry.job.future.set_exception(Draining())
         while self._resting:
             self._wake_one()
-        if tasks := [*self._tasks, *self._returns]:
-            _, late = await asyncio.wait(tasks, timeout=self._grace)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self._tasks.finish(self._grace)
+        await self._tasks.stop()
 
     async def drop(self) -> None:
         """As `close`, at once: what runs is cancelled where it is, and what it leaves is the caller's."""
@@ -189,6 +185,8 @@ class WorkerPool:
             await self._run(job)
         finally:
             self._active -= 1
+            if not job.future.done():  # a fault of ours: its caller does not wait for ever
+                job.future.set_exception(InternalError())
 
     async def _run(self, job: _Job) -> None:
         loop = asyncio.get_running_loop()
@@ -232,9 +230,7 @@ class WorkerPool:
             raise
 
     def _return_later(self, job: _Job, result: Any) -> None:
-        task = asyncio.create_task(self._give_back(job, result), name=f"return of {job.name}")
-        self._returns.add(task)
-        task.add_done_callback(self._returns.discard)
+        self._tasks.start(self._give_back(job, result), f"return of {job.name}")
 
     async def _give_back(self, job: _Job, result: Any) -> None:
         """The result of a job whose caller has gone goes to its `on_orphan`, within the job's time-out."""
