@@ -4,11 +4,15 @@ import { ending, seconds } from '../core/ending.js';
 import { problem } from '../core/problem.js';
 import { Emitter } from '../core/events.js';
 import { announce } from './announce.js';
+import { banner, clearBanner } from './banners.js';
 import { TerminalView } from './terminal.js';
 
 const RESET = '\u001bc';
-// After the end: no mouse reports, no bracketed paste, no cursor, so that text can be selected and nothing is typed.
-const AFTER = '\u001b[?9l\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?2004l\u001b[?25l\u001b[0m';
+// After the end, however the program left its terminal: a soft reset (colours, character sets, margins, keys), no mouse
+// reports, no bracketed paste, the palette, and no cursor, so that text can be selected and nothing is typed.
+const OFF = ['9', '1000', '1002', '1003', '1004', '1005', '1006', '1015', '1016', '2004', '2026', '25'];
+const AFTER = `\u001b[!p\u001b(B\u000f\u001b[4l\u001b>\u001b[?7h\u001b]104\u0007\u001b]110\u0007\u001b]111\u0007\u001b]112\u0007\u001b[0 q${OFF.map((mode) => `\u001b[?${mode}l`).join('')}\u001b[0m`;
+const LEAVE_ALTERNATE = '\u001b[?1049l'; // only from there: it moves the cursor
 const dim = (text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n`;
 
 /** Follows a channel that no terminal shows: its bytes count as consumed, so that the server may let go of them. */
@@ -65,12 +69,35 @@ export class Screen extends Emitter {
       channel.on('gap', (gap) => this.#drawGap(gap)),
       channel.on('phase', () => this.#phase()),
       channel.on('exit', (exit) => this.#ended(exit)),
+      channel.on('stopped', () => this.#standsStill()),
       channel.on('lost', (error) => this.#lost(error)),
       channel.on('diagnostics', (items) => this.emit('diagnostics', items)),
       channel.on('artifact', (artifact) => this.emit('artifact', artifact)),
       channel.on('resized', (size) => (session.role === 'watch' || this.view.held) && this.view.hold(size)),
     ];
     this.#phase();
+    this.#standsStill();
+  }
+
+  /** A program that stands still looks like one that hangs: what holds it is said, with a way on. */
+  #standsStill() {
+    const { channel } = this;
+    const key = `stopped-${this.label}`;
+    const by = channel?.running ? channel.stopped : null;
+    if (!by) {
+      clearBanner(key);
+      return;
+    }
+    const why = {
+      output: ['holds its output back', 'Ctrl-S does that, and Ctrl-Q lets go of it.'],
+      TSTP: ['is stopped', 'Ctrl-Z does that.'],
+      STOP: ['is stopped', 'It stopped itself, or was stopped by another program.'],
+    }[by] ?? ['waits for its terminal', 'It uses the terminal from the background.'];
+    banner(key, {
+      title: `${this.label} ${why[0]}.`, detail: why[1],
+      action: { label: 'Continue', act: () => channel.signal('CONT') },
+      other: channel.kind === 'shell' ? null : { label: 'Stop', act: () => channel.kill() },
+    });
   }
 
   /** The replay's size and the watcher's are not ours; in control and up to date, the terminal fits itself. */
@@ -83,6 +110,7 @@ export class Screen extends Emitter {
   clear() {
     this.#leave();
     this.channel = null;
+    this.#standsStill();
     this.view.write(RESET);
     this.view.release();
     this.#tell('none', '', ['Ready']);
@@ -147,6 +175,7 @@ export class Screen extends Emitter {
     const { channel } = this;
     clearInterval(this.#tick);
     this.emit('state');
+    this.#standsStill();
     const words = { asked: 'Starting', compiling: 'Compiling', running: 'Running', exited: 'Ending' }[channel.phase];
     if (!words) return;
     const draw = () => this.#tell('busy', words, channel.phase === 'running' && Date.now() - this.#began > 2000 ? [seconds(Date.now() - this.#began)] : []);
@@ -161,7 +190,8 @@ export class Screen extends Emitter {
     const { channel } = this;
     clearInterval(this.#tick);
     this.emit('state');
-    this.view.write(AFTER, () => {
+    this.#standsStill();
+    this.#reset(() => {
       if (this.channel !== channel) return;
       channel.consumeExit();
       this.view.release();
@@ -172,9 +202,18 @@ export class Screen extends Emitter {
     });
   }
 
+  /** The terminal as a program finds it, with the earlier output to be reached. */
+  #reset(done = () => {}) {
+    const { channel } = this;
+    this.view.write('', () => {
+      if (this.channel === channel) this.view.write((this.view.alternate ? LEAVE_ALTERNATE : '') + AFTER, done);
+    });
+  }
+
   #lost(error) {
     clearInterval(this.#tick);
-    this.view.write(AFTER);
+    this.#standsStill();
+    this.#reset();
     this.view.release();
     const told = error && problem(error);
     if (told) this.#tell('bad', 'Not started', [told.title, told.detail]);

@@ -104,6 +104,11 @@ export class TerminalView extends Emitter {
     this.fit();
   }
 
+  /** Whether a program is on its other screen, where earlier output cannot be reached. */
+  get alternate() {
+    return this.term.buffer.active.type === 'alternate';
+  }
+
   /** @param data bytes of a program, or a text of ours @param done called when all of it is drawn */
   write(data, done) {
     const pieces = this.#limiter.take(typeof data === 'string' ? utf8(data) : data);

@@ -12,7 +12,7 @@ export const ACK_WITHIN_MS = 50;
 
 /**
  * Events: `output` {payload, offset, stream}, `gap` {from, to, restore}, `phase`, `exit` (the message),
- * `resized` {cols, rows}, `diagnostics` items,`artifact`, `lost` (the refusing error, or null).
+ * `stopped` (by what, or null), `resized` {cols, rows}, `diagnostics` items,`artifact`, `lost` (the refusing error, or null).
  */
 export class Channel extends Emitter {
   #port;
@@ -35,6 +35,7 @@ export class Channel extends Emitter {
     this.replayUntil = 0; // what was produced when this page attached
     this.quietUntil = quietUntil; // below it, an earlier page's terminal answered queries already
     this.input = new Input();
+    this.stopped = null;
     this.exit = null;
     this.exitAcked = false; // its end was shown, and the server told so
     this.killAsked = false;
@@ -168,6 +169,12 @@ export class Channel extends Emitter {
     this.exit = message;
     this.phase = 'ended';
     this.emit('exit', message);
+  }
+
+  /** @param by what makes the program stand still: a signal's name, `output` (its terminal holds it), or null */
+  standStill(by) {
+    this.stopped = by;
+    this.emit('stopped', by);
   }
 
   setSize(cols, rows) {

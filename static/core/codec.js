@@ -113,6 +113,7 @@ const SERVER = {
   },
   role: { role, input_offsets: offsets },
   state: { channel, phase, offset: natural },
+  stopped: { channel, by: nullable(oneOf('STOP', 'TSTP', 'TTIN', 'TTOU', 'output')) },
   in_ack: { channel, offset: natural },
   gap: { channel, from: natural, to: natural, restore: optional(text) },
   resized: { channel, cols: natural, rows: natural },

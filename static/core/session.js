@@ -219,6 +219,7 @@ export class Session extends Emitter {
       this.emit('change');
     },
     state: ({ channel, phase }) => this.#channel(channel).enter(phase),
+    stopped: ({ channel, by }) => this.channels.get(channel)?.standStill(by),
     in_ack: ({ channel, offset }) => this.#channel(channel).acked(offset),
     gap: (message) => this.#channel(message.channel).skip(message),
     resized: ({ channel, cols, rows }) => this.#channel(channel).setSize(cols, rows),

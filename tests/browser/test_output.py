@@ -135,3 +135,39 @@ def test_what_follows_emoji_and_marks_stands_in_its_cell(tab: Tab) -> None:
     found = json.loads(tab.text().splitlines()[-1])
     assert len(found) == len(words)
     assert all(drawn == computed for drawn, computed in found), found
+
+
+LEFT = {
+    "killed": "import os; os.kill(os.getpid(), 9)",
+    "crashed": "import ctypes; ctypes.string_at(0)",
+    "ended": "pass",
+}
+
+
+@pytest.mark.parametrize("how", LEFT)
+def test_a_program_that_leaves_its_terminal_in_disorder(tab: Tab, how: str) -> None:
+    tab.run(
+        "import sys, time\nprint('earlier output')\n"
+        "sys.stdout.write('\\x1b[?1049h\\x1b[?1003h\\x1b[?1006h\\x1b[?25l\\x1b(0\\x1b[5;7r')\n"
+        "sys.stdout.write('\\x1b[?6h\\x1b[7mfull screen')\n"
+        f"sys.stdout.flush()\n{LEFT[how]}\n"
+    )
+    tab.until("['good', 'bad'].includes(document.getElementById('outcome').dataset.tone)")
+    tab.sees("earlier output")
+    assert "full screen" not in tab.text()
+    modes = tab.get("coderunner.screens.program.view.term.modes")
+    assert (modes["mouseTrackingMode"], modes["originMode"]) == ("none", False)
+    # Nothing of it is left for the next one either.
+    tab.run("print('qqq'); print('x' * 20)").sees("qqq")
+
+
+def test_a_program_that_stands_still_is_told_and_goes_on(tab: Tab) -> None:
+    tab.run("import os\nprint('one')\nos.kill(os.getpid(), 19)\nprint('two'); input()").sees("one")
+    tab.banner("is stopped")
+    tab.page.get_by_role("button", name="Continue").click()
+    tab.sees("two")
+    tab.type("\x13")
+    tab.banner("holds its output back")
+    tab.page.locator(".banner").get_by_role("button", name="Stop", exact=True).click()
+    tab.ended("Stopped")
+    assert tab.page.locator(".banner", has_text="holds").count() == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coderunner.core import messages as m
-from tests.harness import session
+from tests.harness import attach, session
 
 LEAVE = """import ctypes, fcntl, os, termios
 for number in range(3):
@@ -101,3 +101,74 @@ async def test_programs_are_told_of_colours(server):
     async with session(server) as client:
         code = "import os\nprint(os.environ['TERM'], os.environ['COLORTERM'])"
         assert (await client.result(1, code, mode="tty")).text == "xterm-256color truecolor\r\n"
+
+
+def stops(client, channel):
+    return [one.by for one in client.messages if isinstance(one, m.Stopped) and one.channel == channel]
+
+
+class TestStandingStill:
+    @pytest.mark.parametrize(
+        ("mode", "code", "keys", "by"),
+        [
+            ("tty", "import time\nwhile True: time.sleep(.01)", b"\x1a", "TSTP"),
+            ("tty", "import os\nos.kill(0, 19)\nwhile True: pass", b"", "STOP"),
+            (
+                "pipe",
+                "import os\nos.kill(os.getpid(), 19)\nwhile True: pass",
+                b"",
+                "STOP",
+            ),
+            (
+                "tty",
+                "import os, termios\ntermios.tcflow(1, 0)\nwhile True: print('x')",
+                b"",
+                "output",
+            ),
+            ("tty", "input()\nwhile True: print('x')", b"\x13\n", "output"),
+            (
+                "tty",
+                "import os\nos.tcsetpgrp(0, os.getppid())\ninput()",
+                b"",
+                "TTIN",
+            ),
+        ],
+    )
+    async def test_it_is_told_and_goes_on_when_asked(self, server, mode, code, keys, by):
+        async with session(server) as client:
+            await client.run(1, "print('on', flush=True)\n" + code, mode=mode)
+            await client.until(1, "on")
+            if keys:
+                await client.input(1, keys)
+            await client.wait(lambda: stops(client, 1), 10, "to be told that it stands still")
+            assert stops(client, 1) == [by]
+            async with attach(server, client.opened, role="watch") as other:
+                await other.wait(lambda: stops(other, 1) == [by], 10, "who attaches is told")
+            if by != "TTIN":
+                await client.send(m.Signal(1, "CONT"))
+                await client.wait(lambda: stops(client, 1) == [by, None], 10, "to be told that it goes on")
+            await client.send(m.Kill(1))
+            assert (await client.ended(1)).exit.reason == "killed"
+            assert stops(client, 1)[-1] is None
+            assert stops(client, 1).count(by) == 1
+
+    async def test_a_compiler_that_stands_still(self, server):
+        makefile = m.File("Makefile", b"prog:\n\techo on; kill -TSTP $$PPID; echo back\n")
+        async with session(server, "c") as client:
+            await client.send(m.Run(1, "tty", files=(makefile, m.File("main.c", b"")), entry="main.c"))
+            await client.wait(lambda: stops(client, 1) == ["TSTP"], 15, "to be told")
+            assert [one.phase for one in client.channel(1).states] == ["compiling"]
+            await client.send(m.Signal(1, "CONT"))
+            await client.until(1, "back\r\n")
+
+    async def test_what_stops_and_goes_on_all_the_time_is_no_flood(self, server):
+        code = (
+            "import os, time\npid = os.getpid()\n"
+            "if not os.fork():\n    end = time.time() + 2\n"
+            "    while time.time() < end: os.kill(pid, 19); os.kill(pid, 18)\n"
+            "    os._exit(0)\n"
+            "end = time.time() + 2\nwhile time.time() < end: pass\nos.wait()"
+        )
+        async with session(server) as client:
+            await client.result(1, code)
+            assert len(stops(client, 1)) < 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -11,7 +12,7 @@ import struct
 import termios
 import time
 
-from . import cpu, flow, kernel, supervisor, terminal, tree
+from . import cpu, flow, halts, kernel, supervisor, terminal, tree
 from .journal import STDERR, STDOUT, Journal
 from .modes import Modes
 from .preload import PATIENCE_SECONDS
@@ -47,6 +48,8 @@ class Channel:
         self.evidence = {}
         self.intent = None  # why we killed it, recorded before we did
         self.main_pid = None
+        self.halts = halts.Halts()
+        self._packets = False  # reads of the terminal begin with a byte of news
         self._early_signals = []
         self.input_offset = 0  # accepted from the server
         self.in_acked = 0  # written to the program
@@ -89,6 +92,7 @@ class Channel:
                 opened += [master, slave]
                 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", self.rows, self.cols, 0, 0))
                 terminal.take_utf8(slave)
+                self._packets = halts.watch(master)
                 ours, theirs = (master, -1, master), (slave, slave, slave)
             else:
                 stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
@@ -173,7 +177,7 @@ class Channel:
         if not room:
             return False
         try:
-            data = os.read(descriptor, room)
+            data = os.read(descriptor, room + self._packets)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -183,6 +187,11 @@ class Channel:
         if not data:
             self._close_output(descriptor)
             return False
+        if self._packets:
+            if data[0]:
+                self.halts.news(data[0], time.monotonic())
+                return True
+            data = data[1:]
         self._record(STDERR if descriptor == self.err else STDOUT, data)
         return True
 
@@ -297,6 +306,8 @@ class Channel:
             self._early_signals = [*self._early_signals[-15:], name]
             return True
         group = self.main_pid
+        if name == "CONT":
+            self._go_on()
         if self.tty:
             try:
                 group = os.tcgetpgrp(self.out)
@@ -309,6 +320,13 @@ class Channel:
         except OSError:
             return False
         return True
+
+    def _go_on(self):
+        """Whatever holds it, also where it is not in the foreground, and where its terminal holds output."""
+        with contextlib.suppress(OSError):
+            if self.tty:
+                self.halts.let_go(self.out)
+            os.killpg(self.main_pid, signal.SIGCONT)
 
     def stop(self, intent):
         """Kill the whole tree.  The first intent stays; the end is confirmed by the supervisor's report."""
@@ -354,7 +372,11 @@ class Channel:
                 # Not where the journal ends now: its first output may have been read before this report.
                 self.phase, self.phase_offset = RUNNING, self.run_offset
             self.changed = True
+        elif message["event"] == "stopped":
+            if self._kill_until is None:  # what is to die is stopped first
+                self.halts.by_signal(message["by"], now)
         else:
+            self.halts.over()
             self.main_pid = None
             self._pending = message
             if message["last"]:
@@ -375,6 +397,7 @@ class Channel:
             "disk_full": self._disk_full or self._look_at_disk(),
             "supervisor_lost": bool(record.get("supervisor_lost")),
         }
+        self.halts.over()
         self.phase, self.phase_offset = EXITED, self.journal.hi
         self.changed = True
 
@@ -447,6 +470,9 @@ class Channel:
             self.stop("wall_timeout")
             return now + 0.02
         moments = [deadline, self._tick_cpu(now)]
+        self.changed = self.halts.tell(now) or self.changed
+        if self.halts.due is not None:
+            moments.append(self.halts.due)
         if self.spec.get("kind") == "shell":
             moments.append(self._tick_shell(now))
         return min(moments if self._disk_full else [*moments, self._disk_check])
@@ -487,6 +513,7 @@ class Channel:
             "mode": self.spec["mode"],
             "kind": self.spec.get("kind", "run"),
             "occupied": self.occupied,
+            "stopped": self.halts.told,
             "phase": self.phase,
             "phase_offset": self.phase_offset,
             "run_offset": self.run_offset,

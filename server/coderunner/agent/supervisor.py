@@ -138,7 +138,12 @@ def _phase(phase, argv, spec, stdio, report, tty, given, become):
     _say(report, {"event": "began", "phase": phase, "pid": pid})
     usage = _Usage()
     while True:
-        ended, status, resources = os.wait4(-1, 0)
+        ended, status, resources = os.wait4(-1, os.WUNTRACED | os.WCONTINUED)
+        if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+            if ended == pid:
+                by = _name(os.WSTOPSIG(status)) if os.WIFSTOPPED(status) else None
+                _say(report, {"event": "stopped", "by": by})
+            continue
         usage.add(resources)
         if ended == pid:
             break

@@ -15,6 +15,17 @@ def take_utf8(terminal):
     termios.tcsetattr(terminal, termios.TCSANOW, modes)
 
 
+def start(terminal):
+    """Its output goes on, whatever stopped it: a program by `tcflow`, or the user by Ctrl-S."""
+    termios.tcflow(terminal, termios.TCOON)
+    modes = termios.tcgetattr(terminal)
+    if modes[0] & termios.IXON:
+        # The kernel forgets a Ctrl-S with the mode that gives it its meaning.
+        without = [modes[0] & ~termios.IXON, *modes[1:]]
+        termios.tcsetattr(terminal, termios.TCSANOW, without)
+        termios.tcsetattr(terminal, termios.TCSANOW, modes)
+
+
 class Streams:
     """The descriptors that the programs of a channel share, as they are now.
 
@@ -33,4 +44,4 @@ class Streams:
         if self._terminal >= 0:
             fcntl.ioctl(self._terminal, termios.TIOCNXCL)
             termios.tcsetattr(self._terminal, termios.TCSANOW, self._modes)
-            termios.tcflow(self._terminal, termios.TCOON)
+            start(self._terminal)

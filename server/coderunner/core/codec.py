@@ -108,6 +108,7 @@ _SERVER = {
     }),
     "role": s.nested(m.Role, {"role": s.choice(m.ROLES), "input_offsets": _offsets}),
     "state": s.nested(m.State, {"channel": _channel, "phase": s.choice(m.PHASES), "offset": _offset}),
+    "stopped": s.nested(m.Stopped, {"channel": _channel, "by": s.nullable(s.choice(m.STOPPED_BY))}),
     "in_ack": s.nested(m.InAck, {"channel": _channel, "offset": _offset}),
     "gap": s.nested(m.Gap, {
         "channel": _channel, "from": _offset, "to": _offset, "restore": s.nullable(_line),
@@ -145,7 +146,7 @@ TYPES: dict[type, str] = {
     m.Resize: "resize", m.Signal: "signal", m.Eof: "eof", m.Kill: "kill", m.Ack: "ack",
     m.Extend: "extend", m.Close: "close", m.Ping: "ping",
     m.Hello: "hello", m.Queued: "queued", m.Opened: "opened", m.Attached: "attached", m.Role: "role",
-    m.State: "state", m.InAck: "in_ack", m.Gap: "gap", m.Resized: "resized",
+    m.State: "state", m.Stopped: "stopped", m.InAck: "in_ack", m.Gap: "gap", m.Resized: "resized",
     m.Diagnostics: "diagnostics", m.Artifact: "artifact", m.Workspace: "workspace",
     m.Exit: "exit", m.Expires: "expires",
     m.Notice: "notice", m.Closed: "closed", m.ErrorMessage: "error", m.Pong: "pong",

@@ -16,6 +16,7 @@ PROTOCOL = "coderunner.v1"
 SIGNALS = ("INT", "TERM", "QUIT", "HUP", "KILL", "TSTP", "CONT", "USR1", "USR2")
 ROLES = ("control", "watch")
 MODES = ("tty", "pipe")
+STOPPED_BY = ("STOP", "TSTP", "TTIN", "TTOU", "output")
 PHASES = ("compiling", "running", "exited")
 NETWORKS = ("none", "group")
 REASONS = (
@@ -245,6 +246,14 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """`by`: the signal that stopped the program, `output` where its terminal holds it; None: it goes on."""
+
+    channel: int
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class InAck:
     channel: int
     offset: int
@@ -348,6 +357,6 @@ class Pong:
 
 
 ServerMessage = (
-    Hello | Queued | Opened | Attached | Role | State | InAck | Gap | Resized | Diagnostics | Artifact
-    | Workspace | Exit | Expires | Notice | Closed | ErrorMessage | Pong
+    Hello | Queued | Opened | Attached | Role | State | Stopped | InAck | Gap | Resized | Diagnostics
+    | Artifact | Workspace | Exit | Expires | Notice | Closed | ErrorMessage | Pong
 )  # fmt: skip

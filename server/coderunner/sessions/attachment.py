@@ -30,6 +30,7 @@ from coderunner.core.messages import (
     Resized,
     Role,
     ServerMessage,
+    Stopped,
     Workspace,
 )
 from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
@@ -88,7 +89,7 @@ class Attachment:
         if self.close_code is not None:
             return
         key: Hashable = next(self._numbers)
-        if isinstance(message, Diagnostics | InAck | Resized):
+        if isinstance(message, Diagnostics | InAck | Resized | Stopped):
             key = (type(message), message.channel)
         elif isinstance(message, Artifact):
             key = (Artifact, message.channel, message.path)

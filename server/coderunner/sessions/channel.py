@@ -35,6 +35,7 @@ class Channel:
         self.wall_deadline: float | None = None
         self.intent: str | None = None  # why this server asked for the end
         self.kind = "run"  # or shell
+        self.stopped: str | None = None  # what makes it stand still
         self.occupied = True  # False: a shell at its prompt
         self.entry = ""  # the file that the program begins with
         self.run_offset: int | None = None  # where the program's output begins, behind its compiler's

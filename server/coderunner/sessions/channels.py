@@ -284,6 +284,9 @@ class Channels:
             wall = channel.wall_ms or min(state["wall_ms"], self._lifetime_ms)
             channel.wall_deadline = timing.now() + wall / 1000 + GRACE_SECONDS
             self._touch()
+        if channel.stopped != state["stopped"]:
+            channel.stopped = state["stopped"]
+            self.attachments.tell(m.Stopped(channel.number, channel.stopped))
         if state["phase"] == "exited":
             channel.wall_deadline = None
             if state["end"] is not None and channel.exit is None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from coderunner.agent import flow
-from coderunner.core.messages import MODES, PHASES
+from coderunner.core.messages import MODES, PHASES, STOPPED_BY
 from coderunner.core.shapes import MAX_OFFSET
 
 MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps so many live ones, and so many that have ended
@@ -16,7 +16,7 @@ _OFFSETS = ("phase_offset", "from", "to", "sent", "released", "in_acked", "input
 _OTHERS = (
     "channel", "mode", "kind",
     "occupied", "phase", "run_offset", "input_eof", "cols", "rows", "wall_ms", "end",
-    "evidence",
+    "evidence", "stopped",
 )  # fmt: skip
 
 
@@ -72,6 +72,8 @@ def read_state(value: Any) -> dict[str, Any]:
         raise AgentProtocolError("state.kind is none")
     if type(state["occupied"]) is not bool:
         raise AgentProtocolError("state.occupied is neither true nor false")
+    if state["stopped"] not in (None, *STOPPED_BY):
+        raise AgentProtocolError("state.stopped is none")
     if state.get("mode") not in MODES:
         raise AgentProtocolError("state.mode is none")
     if state.get("phase") not in PHASES:

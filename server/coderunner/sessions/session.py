@@ -132,6 +132,8 @@ class Session:
         if self.revision:
             attachment.post(m.Workspace(self.revision))
         for channel in self.channels.values():
+            if channel.stopped is not None:
+                attachment.post(m.Stopped(channel.number, channel.stopped))
             if channel.diagnostics:
                 attachment.post(m.Diagnostics(channel.number, channel.diagnostics))
         for made in self.makings:

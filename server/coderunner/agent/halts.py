@@ -1,0 +1,77 @@
+"""What makes a program stand still: a signal that stopped it, or a terminal that holds its output."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import termios
+
+from . import terminal
+
+TELL_SECONDS = 0.1  # what is shorter is not told, and nothing oftener than that
+OUTPUT = "output"
+_PACKET_STOP, _PACKET_START = 4, 8  # TIOCPKT_STOP, TIOCPKT_START
+_TIOCGPTPEER = 0x5441  # the module has no name for it
+
+
+def watch(master):
+    """Have every read of a terminal's master begin with a byte of news; False where it cannot."""
+    try:
+        fcntl.ioctl(master, termios.TIOCPKT, b"\1\0\0\0")
+    except OSError:  # not every kernel has it
+        return False
+    return True
+
+
+class Halts:
+    """``told``: the signal's name, OUTPUT or None, as the server is to know it."""
+
+    def __init__(self):
+        self.told = None
+        self._signal = None
+        self._held = False
+        self._due = None  # when to tell
+
+    def by_signal(self, name, now):
+        """``name`` of the signal that stopped the program, None when it goes on."""
+        self._signal = name
+        self._differs(now)
+
+    def news(self, status, now):
+        """The first byte of a read."""
+        if status & (_PACKET_STOP | _PACKET_START):
+            self._held = bool(status & _PACKET_STOP)
+            self._differs(now)
+
+    def over(self):
+        self.told, self._signal, self._held, self._due = None, None, False, None
+
+    def _now(self):
+        return self._signal or (OUTPUT if self._held else None)
+
+    def _differs(self, now):
+        if self._now() == self.told:
+            self._due = None
+        elif self._due is None:
+            self._due = now + TELL_SECONDS
+
+    @property
+    def due(self):
+        return self._due
+
+    def tell(self, now):
+        """Whether ``told`` has changed."""
+        if self._due is None or now < self._due:
+            return False
+        self.told, self._due = self._now(), None
+        return True
+
+    def let_go(self, master):
+        """The terminal lets its output through again, if it holds it."""
+        if not self._held:
+            return
+        peer = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            terminal.start(peer)
+        finally:
+            os.close(peer)
