@@ -151,6 +151,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 runtime=settings.docker_runtime,
                 lifetime_ms=settings.session_ttl,
                 create_seconds=settings.docker_timeout / 1000,
+                disk_read=settings.disk_read_limit,
             ),
         )
         warm = WarmPool(

@@ -20,6 +20,7 @@ BAD = {
     "PORT": ["-1", "65536", "1e3", "８０", "3000.0"],
     "DOCKER_CPUS": ["nan", "0", "inf", "1_0", "1e1", "١", "1,5", "-1"],
     "DOCKER_MEMORY": ["256mx", "1.5g", "-1"],
+    "DISK_READ_LIMIT": ["50m", "/dev/sda", "/dev/sda:", "/dev/sda:50", "sda:50m", "/dev/../etc:50m", ":50m"],
     "QUEUE_TIMEOUT": ["60s"],
     "HOST": ["http://x", "a b", "256.1.1.1", "127.1", "[::1", "127.0.0.1:80", "a..b"],
     "ALLOWED_ORIGINS": ["https://a.com/", "a.com", "*", "null"],

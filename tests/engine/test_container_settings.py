@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from coderunner.core.limits import Limits
@@ -219,6 +222,46 @@ async def test_the_real_engine_makes_what_is_asked(engine: DockerEngine, make_sp
     spec = make_spec()
     container = await engine.create(spec)
     assert compare(create_body(spec), await engine.inspect_raw(container)) == []
+
+
+READ = """
+import mmap, os, time
+page, began, total = mmap.mmap(-1, 1 << 20), time.monotonic(), 0
+for root, _, names in os.walk("/usr/lib"):
+    for name in names:
+        try: file = os.open(os.path.join(root, name), os.O_RDONLY | os.O_DIRECT | os.O_NOFOLLOW)
+        except OSError: continue
+        try:
+            while count := os.readv(file, [page]): total += count
+        except OSError: pass
+        os.close(file)
+        if time.monotonic() - began > 3: break
+    if time.monotonic() - began > 3: break
+print(total / (time.monotonic() - began), "end", flush=True)
+"""
+
+
+async def test_reading_from_the_disk_is_bounded(
+    engine: DockerEngine, make_spec: MakeSpec, sdk: docker.DockerClient
+) -> None:
+    disk = _disk_of(Path(sdk.info()["DockerRootDir"]))
+    spec = make_spec(READ, disk_read=(disk, 4 * 1024**2))
+    container = await engine.create(spec)
+    assert compare(create_body(spec), await engine.inspect_raw(container)) == []
+    stream = await engine.attach(container)
+    await engine.start(container)
+    said = b""
+    async with asyncio.timeout(30):
+        while b"end" not in said:
+            said += await stream.read()
+    await stream.close()
+    assert float(said.split()[0]) < 6 * 1024**2
+
+
+def _disk_of(place: Path) -> str:
+    number = place.stat().st_dev
+    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    return f"/dev/{(device.parent if (device / 'partition').exists() else device).name}"
 
 
 # --- the document ---------------------------------------------------------------------------------------

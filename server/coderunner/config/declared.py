@@ -121,6 +121,11 @@ SETTINGS: tuple[Setting, ...] = (
         "DOCKER_RUNTIME", values.name, "",
         "Container runtime, for example runsc. Empty: the engine's own default.",
     ),
+    Setting(
+        "DISK_READ_LIMIT", values.disk_rate(1024**2, 1024**4), "",
+        "What one session may read from the disk that has the images: the disk (no partition), a colon, and"
+        " bytes a second, for example /dev/sda:50m. Empty: no limit.", "disk:bytes a second, with k, m or g",
+    ),
     Setting("NETWORK_PREFIX", values.name, "coderunner", "How the names of containers and networks begin."),
     Setting(
         "MAX_GROUPS", values.integer(0, 4096), "32",

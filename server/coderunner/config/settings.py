@@ -30,6 +30,7 @@ class Settings:
     docker_timeout: int
     docker_cmd_timeout: int
     docker_runtime: str | None
+    disk_read_limit: tuple[str, int] | None
     network_prefix: str
     max_groups: int
     group_members: int

@@ -93,6 +93,19 @@ def size(low: int, high: int) -> Parser:
     return parse
 
 
+def disk_rate(low: int, high: int) -> Parser:
+    """(device, bytes a second) from a text such as `/dev/sda:50m`."""
+    rate = size(low, high)
+
+    def parse(text: str) -> tuple[str, int]:
+        device, colon, amount = text.rpartition(":")
+        if not colon or re.fullmatch(r"/dev/[A-Za-z0-9_/-]{1,60}", device) is None:
+            raise ValueError("a disk and bytes a second, for example /dev/sda:50m")
+        return device, rate(amount)
+
+    return parse
+
+
 def show_size(value: int) -> str:
     """The shortest exact form: 268435456 -> `256m`."""
     for suffix, unit in (("g", 1024**3), ("m", 1024**2), ("k", 1024)):

@@ -70,7 +70,10 @@ READONLY_PATHS = ("/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One container to make. `uid` is unique among live sessions; `runtime` None is the engine's own."""
+    """One container to make. `uid` is unique among live sessions; `runtime` None is the engine's own.
+
+    `disk_read`: a disk of the host, and how many bytes a second are read from it; None is without bound.
+    """
 
     image: str
     name: str
@@ -79,6 +82,7 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     runtime: str | None = None
+    disk_read: tuple[str, int] | None = None
     command: tuple[str, ...] = AGENT_COMMAND
 
 
@@ -301,6 +305,11 @@ SETTINGS: tuple[Setting, ...] = (
         lambda s: round(s.limits.cpus * 1e9),
         "with ten fork bombs beside it, a neighbour's echo took 90 ms without the quota and 12 with it "
         "(99th percentile)",
+    ),
+    Setting(
+        "HostConfig.BlkioDeviceReadBps",
+        lambda s: [{"Path": s.disk_read[0], "Rate": s.disk_read[1]}] if s.disk_read else None,
+        "an image is larger than a session's memory: reading it again and again keeps the host's disk busy",
     ),
     Setting(
         "HostConfig.Ulimits",

@@ -72,6 +72,7 @@ class Identity:
     runtime: str | None
     lifetime_ms: int
     create_seconds: float
+    disk_read: tuple[str, int] | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -149,6 +150,7 @@ class Provisioner:
             },
             limits=limits,
             runtime=declared.runtime or self.identity.runtime,
+            disk_read=self.identity.disk_read,
         )
 
     async def _create_named(self, language: str, *, patient: bool) -> Container:
