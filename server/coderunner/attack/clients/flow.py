@@ -44,6 +44,26 @@ async def _exit_ahead(stage: Stage) -> str:
         return describe(await peer.ended(1)) + await aftermath(peer)
 
 
+@GROUP.case(
+    "output-of-forgotten-programs",
+    "the server's memory, by programs that the agent forgets for a run that cannot begin",
+    "no_file, few channels kept",
+)
+async def _forgotten(stage: Stage) -> str:
+    """Each held up to 512 KiB in the server, without an end."""
+    async with stage.session() as peer:
+        for number in range(0, 120, 2):
+            await peer.result(number, "print('x' * 300_000)")
+            await peer.run(number + 1, "", stdin="none.txt")
+            code = await peer.error()
+            if code != "no_file":
+                return code
+        assert peer.opened is not None
+        async with stage.attach(peer.opened, role="watch") as look:
+            kept = len((await look.next(m.Attached)).channels)
+        return f"no_file, {'few' if kept <= 40 else kept} channels kept" + await aftermath(peer)
+
+
 @GROUP.case("input-flood", "memory, by input that nobody reads", "input_overflow, killed KILL")
 async def _flood(stage: Stage) -> str:
     async with stage.session() as peer:

@@ -1,0 +1,87 @@
+"""The server fails at a live session, with a real container: its client comes back to all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+
+import pytest
+
+from coderunner import app, config
+from coderunner.core import messages as m
+from coderunner.sessions.channels import Channels
+from coderunner.sessions.session import Session
+from tests.harness import attach, docker, eventually, session
+
+COUNT = "i=0; while read -r word; do i=$((i+1)); echo $i $word; done"
+
+
+def once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> None:
+    real, failed = getattr(kind, name), []
+
+    def fails(*given: object, **named: object) -> object:
+        if not failed:
+            failed.append(True)
+            raise KeyError("a fault made by a test")
+        return real(*given, **named)
+
+    monkeypatch.setattr(kind, name, fails)
+
+
+async def test_a_fault_costs_a_client_a_reconnect_and_nothing_else(tmp_path: Path, monkeypatch, caplog):
+    instance = f"test-{secrets.token_hex(4)}"
+    settings = config.load(
+        {
+            "PORT": "0",
+            "STATE_DIR": str(tmp_path),
+            "INSTANCE_NAME": instance,
+            "LANGUAGES": "bash",
+            "WARM_MAX": "1",
+            "RELOAD": "off",
+        }
+    )
+    async with app.serving(settings) as server:
+        registry = server.parts.registry
+        await eventually(lambda: server.parts.catalog.ready(), 120, "a language")
+        async with session(server.url, "bash", keep=True) as client:
+            await client.run(1, COUNT, entry="main.sh")
+            await client.input(1, b"one\n")
+            await client.until(1, "1 one")
+            container = registry.sessions[client.opened.session].container.id
+            once(monkeypatch, Channels, "on_output")  # at the echo
+            await client.input(1, b"two\n")
+            assert await client.closed() == 1011
+            assert any(isinstance(one, m.ErrorMessage) and one.code == "internal" for one in client.messages)
+        opened, channels = client.opened, client.channels
+
+        async def there() -> bool:
+            live = registry.sessions.get(opened.session)
+            return live is not None and not live.over
+
+        await eventually(there, 10, "the session, adopted anew")
+        async with attach(server.url, opened, client=client.client, channels=channels) as back:
+            await back.until(1, "2 two")
+            once(monkeypatch, Session, "have")  # while the stream is mended
+            registry.sessions[opened.session].container.link._end("cut by a test")
+            assert await back.closed() == 1011
+        await eventually(there, 10, "the session, adopted anew")
+        async with attach(server.url, opened, client=client.client, channels=back.channels) as again:
+            await again.input(1, b"three\n")
+            await again.until(1, "3 three")
+            assert again.channel(1).text == "1 one\n2 two\n3 three\n"
+            assert registry.sessions[opened.session].container.id == container
+            assert registry.queue.stats().active == 1
+            once(monkeypatch, Channels, "on_output")  # the third in a minute
+            await again.input(1, b"four\n")
+            assert await again.closed() == 1000
+            assert again.messages[-1] == m.Closed("engine_lost")
+        await eventually(lambda: registry.queue.stats().active == 0, 10, "the slot given back")
+        assert docker("ps", "-aq", "--filter", f"id={container}") == ""
+        # Another session is as good as ever.
+        async with session(server.url, "bash") as client:
+            assert (await client.result(1, "echo here", entry="main.sh")).text == "here\n"
+    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={instance}") == ""
+    assert caplog.text.count("a task failed: a fault of this server") >= 3
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert left == []
