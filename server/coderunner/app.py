@@ -193,7 +193,10 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         readiness.registry = registry
         watchdog = Watchdog(engine, lambda: registry.sessions, settings.watchdog_interval / 1000)
         surroundings = Surroundings(
-            engine, settings.max_concurrent_sessions + settings.warm_max, watchdog.warnings
+            engine,
+            settings.max_concurrent_sessions + settings.warm_max,
+            watchdog.warnings,
+            logging.WARNING if settings.production else logging.DEBUG,
         )
         parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC, surroundings)
         tasks = await stack.enter_async_context(Tasks("server"))

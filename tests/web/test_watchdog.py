@@ -49,22 +49,6 @@ for _ in range({count}):
 print("held", flush=True)
 time.sleep(60)
 """
-TERMINALS = """
-import os, time
-pairs = [os.openpty() for _ in range(8)]
-for pair in pairs:
-    for one in pair: os.set_blocking(one, False)
-print("begun", flush=True)
-data = b"a\\n" * 2000
-while True:
-    for master, slave in pairs:
-        for action, argument in ((os.write, data), (os.read, 65536)):
-            try: action(master, argument)
-            except BlockingIOError: pass
-        try: os.read(slave, 65536)
-        except BlockingIOError: pass
-"""
-BUSY = "print('begun', flush=True)\nwhile True: pass"
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +90,3 @@ async def test_who_holds_too_much_is_ended_and_nobody_else(watched, program, few
         await modest.send(m.Kill(1))
         assert (await modest.ended(1)).exit.reason == "killed"
         assert (await modest.result(2, "print('alive')")).text == "alive\n"
-
-
-@pytest.mark.timeout(150)
-@pytest.mark.long
-async def test_work_in_the_kernels_threads_is_traced_to_its_session(watched):
-    """Others are as busy, and are not ended."""
-    async with session(watched) as guilty, session(watched) as busy:
-        await busy.run(1, BUSY)
-        await busy.until(1, "begun")
-        await guilty.run(1, TERMINALS)
-        await evicted(guilty, watched, "kernel's own threads", 100)
-        assert busy.close_code is None
-        assert busy.channel(1).exit is None

@@ -17,13 +17,19 @@ RETRY_SECONDS = 10.0
 
 
 class Surroundings:
-    """`containers`: how many there may be at one time.  `watched` says why sessions cannot be watched."""
+    """`containers`: how many there may be at one time.  `watched` says why sessions cannot be watched.
 
-    def __init__(self, engine: DockerEngine, containers: int, watched: Callable[[], list[str]]) -> None:
+    `level`: of its lines in the log; a developer's machine need not be set up for strangers.
+    """
+
+    def __init__(
+        self, engine: DockerEngine, containers: int, watched: Callable[[], list[str]], level: int
+    ) -> None:
         self.confinement = floors.UNKNOWN
         self._engine = engine
         self._containers = containers
         self._watched = watched
+        self._level = level
         self._found: list[str] = []
 
     def warnings(self) -> list[str]:
@@ -47,5 +53,5 @@ class Surroundings:
                 f"The engine runs on another kernel ({info.kernel}), whose settings are not seen from here."
             ]
         for text in self._found:
-            log.warning(text)
+            log.log(self._level, text)
         log.info("confinement", extra=fields(by=self.confinement))
