@@ -246,6 +246,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 with contextlib.suppress(CodeRunnerError):
                     await sweep(engine, provisioner, older_than=0)
                     await groups.sweep()
+                    await groups.clear()
                     await builder.forget_use(holder)
 
 

@@ -19,9 +19,11 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
 from coderunner.instance import holder_of, key_of, lives
-from coderunner.sessions.groups import reap_networks
+from coderunner.sessions.groups import end_networks, reap_networks
 from coderunner.sessions.lost import remove_lost
-from coderunner.sessions.sweep import reap
+from coderunner.sessions.provision import Identity
+from coderunner.sessions.record import owner_of
+from coderunner.sessions.sweep import end_all, reap
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
         "--lost-key", action="store_true",
         help="also what is in time, of this INSTANCE_NAME, and was made with a key that is lost: it ends"
         " those sessions; nothing where a server that runs has some of them",
+    )
+    which.add_argument(
+        "--all", action="store_true",
+        help="end every session of this INSTANCE_NAME, whose server has stopped: all containers and networks,"
+        " and the host's rules for groups where none is left",
     )
     reaper.set_defaults(run=_reap)
 
@@ -241,6 +248,9 @@ def _reap(arguments: argparse.Namespace) -> int:
     async def work() -> None:
         async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
             lost = 0
+            if arguments.all:
+                await _end_all(engine, settings)
+                return
             if arguments.lost_key:
                 lost = await remove_lost(engine, name, key_of(Path(settings.state_dir), name))
             over = await reap(engine, instance=None if arguments.every_instance else name, now=time.time())
@@ -249,6 +259,29 @@ def _reap(arguments: argparse.Namespace) -> int:
 
     asyncio.run(work())
     return 0
+
+
+async def _end_all(engine: DockerEngine, settings: Settings) -> None:
+    state_dir, name = Path(settings.state_dir), settings.instance_name
+    if lives(state_dir, name):
+        raise CannotStart(f"the server named {name!r} runs: stop it first")
+    key = key_of(state_dir, name)
+    identity = Identity(
+        instance=name,
+        owner=owner_of(key) if key is not None else "",
+        prefix=settings.network_prefix,
+        runtime=None,
+        lifetime_ms=0,
+        create_seconds=settings.docker_timeout / 1000,
+    )
+    containers = await end_all(engine, identity)
+    declared = declarations.load(only=settings.languages)
+    builder = _builder(settings, declared.folder)
+    ready = await builder.present(declared.languages)
+    image = next((builder.reference(language) for language in sorted(ready)), None)
+    networks = await end_networks(engine, identity, image)
+    await builder.forget_use(holder_of(state_dir, name))
+    print(f"{name}: {containers} containers removed, {networks} networks removed")
 
 
 def _attack(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,8 @@ import itertools
 import os
 import secrets
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -17,9 +19,10 @@ import pytest
 
 from coderunner.canary.program import command
 from coderunner.canary.run import _listen as listen_to_canary
+from coderunner.engine import door
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.door import Helper, bound_connections, shut_door
+from coderunner.engine.door import Helper, bound_connections, clear_door, shut_door
 from coderunner.engine.effective import compare
 from coderunner.engine.networks import (
     NETWORK_TYPE,
@@ -352,6 +355,71 @@ async def test_what_is_gone_or_taken_or_in_use_is_said(
     for call in (engine.networks.inspect_raw(network), engine.networks.disconnect(network, member.container)):
         with pytest.raises((NetworkGone, ContainerGone)):
             await call
+
+
+TABLES = """
+import socket, struct
+plug = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+plug.bind((0, 0))
+plug.send(struct.pack("=IHHIIBBH", 20, 10 << 8 | 1, 0x301, 1, 0, 0, 0, 0))
+said = b""
+while struct.pack("=H", 3) != said[4:6]:  # the end of the list
+    said = plug.recv(65536)
+    print(said.count(b"coderunner_groups"))
+"""
+
+
+async def test_the_rules_go_as_they_came(engine: DockerEngine, make_spec: MakeSpec, begin: Begin) -> None:
+    """In a network of its own, so that nobody's groups are without them meanwhile."""
+    program = await begin("print('on', flush=True)")
+    pid = str((await engine.inspect(program.container)).pid)
+
+    def tables() -> int:
+        done = subprocess.run(
+            ["nsenter", "-t", pid, "-n", sys.executable, "-c", TABLES],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return sum(int(line) for line in done.stdout.split())
+
+    async def apply(*words: str) -> None:
+        spec = make_spec()
+        helper = Helper(spec.image, spec.name, spec.labels, 20)
+        await door._run(engine, helper, f"container:{program.container}", words)
+
+    assert tables() == 0
+    await apply("no-door")  # where there are none
+    assert tables() == 0
+    for _ in range(2):
+        await apply("door", "crg")
+        assert tables() == 2  # one of IP, one of ARP
+    await apply("no-door")
+    assert tables() == 0
+
+
+async def test_the_rules_stay_while_anybody_has_a_group(
+    engine: DockerEngine, make_spec: MakeSpec, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+
+    async def run(_engine: Any, _helper: Any, _network: str, words: tuple[str, ...]) -> None:
+        ran.append(words)
+
+    monkeypatch.setattr(door, "_run", run)
+    spec = make_spec()
+    helper = Helper(spec.image, spec.name, spec.labels, 20)
+    await make_network()
+    assert not await clear_door(engine, helper)
+    assert ran == []
+    looks = [[], ["made meanwhile"], [], []]
+
+    async def look(_labels: Any) -> list[str]:
+        return looks.pop(0)
+
+    monkeypatch.setattr(engine.networks, "list", look)
+    assert not await clear_door(engine, helper)
+    assert ran == [("no-door",), ("door", "crg")]
+    assert await clear_door(engine, helper)
+    monkeypatch.undo()
 
 
 async def test_a_door_that_cannot_be_shut_says_why(

@@ -25,7 +25,7 @@ from tests.harness import (
     wait_ready,
 )
 from tests.listeners import REACH, addresses, listening
-from tests.web.test_restart import again
+from tests.web.test_restart import again, coderunner
 
 LABEL = ("--filter", "label=type=coderunner")
 
@@ -288,6 +288,21 @@ class TestLifetime:
                 before = server.networks()
                 assert "0 networks removed" in _reap(server)
                 assert server.networks() == before
+
+    async def test_all_of_a_stopped_server_is_ended_by_a_command(self, tmp_path):
+        with running_server(tmp_path, LANGUAGES="python", WARM_MAX="1") as server:
+            async with session(server, network="group", keep=True) as alice:
+                done = coderunner(server, "reap", "--all")
+                assert done.returncode == 75, done.stdout
+                assert "stop it first" in done.stdout
+                server.stop(signal.SIGTERM)
+                await alice.closed()
+            assert server.networks()
+            done = coderunner(server, "reap", "--all")
+            assert done.returncode == 0, done.stdout
+            assert (server.containers(), server.networks(), server.notes()) == ([], [], [])
+            assert f"session={alice.opened.session}" in done.stdout
+            assert "1 networks removed" in done.stdout
 
     async def test_a_container_that_is_gone_leaves_its_group(self, grouped):
         async with session(grouped, network="group", keep=True) as alice:

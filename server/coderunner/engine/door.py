@@ -16,7 +16,7 @@ from typing import Any
 from coderunner import timing
 from coderunner.engine.containers import MASKED_PATHS, READONLY_PATHS
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.networks import BRIDGE_PREFIX
+from coderunner.engine.networks import BRIDGE_PREFIX, NETWORK_TYPE
 from coderunner.errors import EngineError, EngineTimeout, NetworkFailed
 
 MEMORY_BYTES = 64 * 1024 * 1024
@@ -73,6 +73,21 @@ async def shut_door(engine: DockerEngine, helper: Helper) -> None:
     Raises NetworkFailed with the kernel's reason, EngineError.
     """
     await _run(engine, helper, "host", ("door", BRIDGE_PREFIX))
+
+
+async def clear_door(engine: DockerEngine, helper: Helper) -> bool:
+    """Takes the host's rules away where the engine has no group any more, of any server; whether it did.
+
+    A server that makes a group in this moment makes its network first and shuts the door then: one of the two
+    looks below sees it, or it sets the rules after us.  Raises as `shut_door`.
+    """
+    if await engine.networks.list({"type": NETWORK_TYPE}):
+        return False
+    await _run(engine, helper, "host", ("no-door",))
+    if await engine.networks.list({"type": NETWORK_TYPE}):
+        await shut_door(engine, helper)
+        return False
+    return True
 
 
 async def bound_connections(engine: DockerEngine, container: str, helper: Helper) -> None:

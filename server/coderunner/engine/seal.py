@@ -12,6 +12,8 @@ no limit counts that memory: 67 MB were filled in seconds.  Only what goes to an
 server is kept in it, and of that no more than a program needs.  The name server is the engine itself, which
 keeps a descriptor for each TCP connection to it: it is asked by datagrams alone.
 
+`no-door`, on the host's network, when no group is left: the table goes.
+
 Standard library only, and no `nft` program: the few messages are spelled out (linux/netfilter/nf_tables.h).
 All of them are one transaction; doing it again replaces the table with the same.  Exits 0 when it holds.
 """
@@ -117,6 +119,11 @@ def door(prefix: bytes) -> list[Request]:
     return found + chain(INET, b"prerouting", PRE_ROUTING, came_from(prefix) + expression(b"notrack"))
 
 
+def no_door() -> list[Request]:
+    """Nothing of ours is left in this network's rules."""
+    return [request for family in (INET, ARP) for request in fresh_table(family)[:2]]
+
+
 def member(refusal: bytes) -> list[Request]:
     """`refusal`: what becomes of a TCP connection to the name server."""
     enough = below(NAMES_A_SECOND) + verdict(ACCEPT)
@@ -162,6 +169,8 @@ if __name__ == "__main__":
     try:
         if sys.argv[1] == "door":
             apply(door(sys.argv[2].encode()))
+        elif sys.argv[1] == "no-door":
+            apply(no_door())
         else:
             bound_member()
     except OSError as error:

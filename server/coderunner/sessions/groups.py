@@ -26,7 +26,7 @@ from ipaddress import IPv4Network
 from coderunner.core.groups import choose_name, free_subnets
 from coderunner.engine.containers import DEADLINE_LABEL, INSTANCE_LABEL, ROLE_LABEL, SESSION_TYPE
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.door import Helper, bound_connections, shut_door
+from coderunner.engine.door import Helper, bound_connections, clear_door, shut_door
 from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, NetworkSummary, joined
 from coderunner.errors import (
     AddressesTaken,
@@ -88,6 +88,19 @@ def token_of(group: str, key: bytes) -> str:
     """192 bits that only the instance can make."""
     mac = hmac.new(key, b"group\0" + group.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(mac[:24]).decode()
+
+
+def helper(identity: Identity, image: str, kind: str) -> Helper:
+    """A container that sets rules of the kernel."""
+    # Labelled as a session, so that the sweep and the reaper know it, should we die on the way.
+    labels = {
+        "type": SESSION_TYPE,
+        **identity.labels,
+        ROLE_LABEL: kind,
+        DEADLINE_LABEL: str(int(time.time() + 2 * identity.create_seconds) + 1),
+    }
+    name = f"{identity.prefix}-{identity.instance}-{kind}-{secrets.token_hex(4)}"
+    return Helper(image, name, labels, identity.create_seconds)
 
 
 def network_labels(instance: str) -> dict[str, str]:
@@ -219,11 +232,15 @@ class Groups:
         if group is None:
             raise NetworkFailed("the group is over")  # it was left while this waited for a worker
         if group.network is None:
-            await self._shut_door()
+            # The network first: who would take the host's rules away sees it, or we set them after him.
             network = await self._make(group)
-            if group.id not in self._groups:
-                await self._engine.networks.remove(network)
-                raise NetworkFailed("the group is over")
+            try:
+                await self._shut_door(anew=not any(one.network for one in self._groups.values()))
+                if group.id not in self._groups:
+                    raise NetworkFailed("the group is over")
+            except BaseException:
+                await asyncio.shield(self._engine.networks.remove(network))
+                raise
             group.network = network
         await bound_connections(self._engine, container.id, self._helper("member"))
         await self._engine.networks.disconnect("none", container.id)
@@ -256,10 +273,11 @@ class Groups:
             f"no addresses of {self._rules.pool} are left for another group", retry_after_ms=RETRY_AFTER_MS
         )
 
-    async def _shut_door(self) -> None:
+    async def _shut_door(self, *, anew: bool = False) -> None:
+        """``anew``: with the first group; the rules may have gone with the last one of another server."""
         async with self._door:
             now = asyncio.get_running_loop().time()
-            if now - self._door_shut < DOOR_SECONDS:
+            if now - self._door_shut < (0 if anew else DOOR_SECONDS):
                 return
             await shut_door(self._engine, self._helper("door"))
             self._door_shut = now
@@ -268,16 +286,7 @@ class Groups:
         image = self._image()
         if image is None:
             raise NetworkFailed("no image is ready with which a group's rules could be set")
-        instance, seconds = self._identity.instance, self._identity.create_seconds
-        # Labelled as a session, so that the sweep and the reaper know it, should we die on the way.
-        labels = {
-            "type": SESSION_TYPE,
-            **self._identity.labels,
-            ROLE_LABEL: kind,
-            DEADLINE_LABEL: str(int(time.time() + 2 * seconds) + 1),
-        }
-        name = f"{self._identity.prefix}-{instance}-{kind}-{secrets.token_hex(4)}"
-        return Helper(image, name, labels, seconds)
+        return helper(self._identity, image, kind)
 
     # --- after a restart, and in the long run ----------------------------------------------------------
 
@@ -323,6 +332,30 @@ class Groups:
             removed += 1
             log.info("network swept", extra=fields(network=network.name))
         return removed
+
+
+    async def clear(self) -> None:
+        """When the server ends: no rule of ours stays on the host where no group is left on the engine.
+
+        Raises CodeRunnerError.
+        """
+        if self._door_shut > 0 and self._image() is not None:
+            await clear_door(self._engine, self._helper("door"))
+
+
+async def end_networks(engine: DockerEngine, identity: Identity, image: str | None) -> int:
+    """Removes the networks of a server that has ended, and the host's rules where no group is left; how many.
+
+    ``image``: any that is ready, for the rules.  Raises EngineError.
+    """
+    found = await engine.networks.list(network_labels(identity.instance))
+    ours = [network for network in found if not identity.another(network.labels)]
+    for network in ours:
+        await engine.networks.remove(network.id)
+        log.info("network removed", extra=fields(network=network.name))
+    if image is not None:
+        await clear_door(engine, helper(identity, image, "door"))
+    return len(ours)
 
 
 async def reap_networks(engine: DockerEngine, instance: str, *, older_than: float, now: float) -> int:

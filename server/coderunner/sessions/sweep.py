@@ -312,6 +312,13 @@ def is_over(summary: ContainerSummary, now: float) -> bool:
     return deadline.isdecimal() and int(deadline) < now
 
 
+async def end_all(engine: DockerEngine, identity: Identity) -> int:
+    """Remove every container of an instance whose server has ended; how many.  Raises EngineError."""
+    listed = await engine.list(labels_of(identity.instance))
+    ours = [summary for summary in listed if not identity.another(summary.labels)]
+    return sum([await remove_one(engine, summary, "all sessions are ended") for summary in ours])
+
+
 async def reap(engine: DockerEngine, *, instance: str | None, now: float) -> int:
     """Remove the containers of this instance (None: of all) whose deadline label has passed; how many.
 
