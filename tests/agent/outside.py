@@ -80,10 +80,10 @@ class Server:
             assert data, "the agent has ended"
             self._waiting += self._decoder.feed(data)
 
-    def run(self, channel: int, *command: str) -> dict:
+    def run(self, channel: int, *command: str, mode: str = "pipe") -> dict:
         folder = str(self._workspace)
         spec = {
-            "mode": "pipe", "cols": 80, "rows": 24, "workspace": folder, "build": folder, "entry": "",
+            "mode": mode, "cols": 80, "rows": 24, "workspace": folder, "build": folder, "entry": "",
             "args": [], "sources": [], "compile": [], "run": list(command), "env": {"TMPDIR": folder},
             "limits": {"wall_ms": 10_000, "cpu_ms": 10_000, "output_bytes": 1 << 20, "cpus": 1},
         }  # fmt: skip

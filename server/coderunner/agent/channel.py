@@ -36,6 +36,7 @@ class Channel:
         self.modes = Modes()
         self.released = 0
         self.credit = 0
+        self.pace = flow.Pace()
         self.sent = 0  # output offset up to which the server was sent output
         self.lead_told = False  # the server knows that what its credit allows has fallen off
         self.controlled = False
@@ -219,7 +220,7 @@ class Channel:
     def output_descriptors(self):
         return [number for number in (self.out, self.err) if number >= 0]
 
-    def next_output(self):
+    def next_output(self, now):
         """(stream, offset, bytes) that may be sent now, or None."""
         if self.sent > self.credit and not self.lead_told:
             # What the server may still be sent has fallen off: it learns where the journal begins, and
@@ -227,10 +228,15 @@ class Channel:
             self.lead_told = self.changed = True
         upto = min(self.credit, self.journal.hi)
         if self.sent >= upto:
+            self.pace.due = None
+            return None
+        more = upto == self.journal.hi and self.phase != EXITED and self._pending is None
+        if more and self.pace.holds(upto - self.sent, now):
             return None
         stream, data = self.journal.read(self.sent, min(flow.SEND_SIZE, upto - self.sent))
         offset = self.sent
         self.sent += len(data)
+        self.pace.sent(upto - self.sent if more else 0, now)
         return stream, offset, data
 
     # --- input -------------------------------------------------------------------------------------

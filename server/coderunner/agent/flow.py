@@ -14,9 +14,45 @@ INPUT_WINDOW = 64 * 1024  # how far a client's input may be ahead of what the pr
 MAX_CHANNELS = 8  # live ones
 READ_SIZE = 65536
 SEND_SIZE = 32768
+FLOOD_SECONDS = 0.001  # how long output that follows other output waits to fill a frame
+BULK = 4096  # what a terminal gives at once; of less, each waking costs more than it brings
 IN_ACK_SECONDS = 0.003  # how long an acknowledgement of input waits for an echo to go with
 BEAT_SECONDS = 2.0
 SILENCE_SECONDS = 6.0
+
+
+class Pace:
+    """When output is sent.  The first of it goes at once; what follows within a moment is a flood, where many
+    small frames cost the engine more than they tell: it is gathered until ``due``, or until it fills a frame.
+    Of a flood of little pieces nothing is read meanwhile, as each waking costs as much as it brings."""
+
+    def __init__(self):
+        self.due = None
+        self._sent = 0.0
+        self._rests = False
+
+    def came(self, count, now):
+        """So many bytes were read."""
+        if self.due is None and count and now < self._sent + FLOOD_SECONDS:
+            self.due = self._sent + FLOOD_SECONDS
+        self._rests = self.due is not None and count < BULK
+
+    def rests(self, now):
+        """Whether reading waits for ``due``."""
+        return self._rests and self.due is not None and now < self.due
+
+    def holds(self, count, now):
+        """Whether so many bytes wait to be more."""
+        return self.due is not None and now < self.due and count < SEND_SIZE
+
+    def sent(self, left, now):
+        """Something was; so many bytes are left, which in a flood wait for more, too."""
+        flood = self.due is not None or now < self._sent + FLOOD_SECONDS
+        self._sent, self.due = now, now + FLOOD_SECONDS if left and flood else None
+
+    def answers(self):
+        """There was input: what comes now is waited for."""
+        self._sent, self.due = 0.0, None
 
 
 def readable_until(released, *, controlled, tty):

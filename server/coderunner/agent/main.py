@@ -175,7 +175,7 @@ class Agent:
             if channel.report >= 0:
                 # Another supervisor, another pipe, which may have the same number.
                 wanted[channel.report] = (select.EPOLLIN, (channel, channel.supervisor))
-            if channel.wants_output():
+            if channel.wants_output() and not channel.pace.rests(now):
                 for descriptor in channel.output_descriptors():
                     wanted[descriptor] = (select.EPOLLIN, channel)
             if channel.wants_input():

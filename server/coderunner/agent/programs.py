@@ -8,7 +8,6 @@ import time
 from . import cpu, flow, frames, tree
 from .channel import EXITED, Channel
 
-FLOOD_SECONDS = 0.001
 READS = 16  # a terminal gives at most 4 KiB at a time
 MAX_ENDED = 32  # ended channels that are kept, however little they hold
 
@@ -27,7 +26,6 @@ class Programs:
         self._unseen = cpu.Unseen()
         self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
         self._turn = 0
-        self._flooded = 0.0
 
     def live(self):
         return [channel for channel in self.channels.values() if channel.end is None]
@@ -103,13 +101,11 @@ class Programs:
     # --- output ------------------------------------------------------------------------------------
 
     def read_output(self, channel, descriptor):
-        """The first output goes out at once.  What follows within a moment is a flood, where many small
-        frames cost the engine more than they tell: a pause as short lets it come together."""
-        if time.monotonic() - self._flooded < FLOOD_SECONDS:
-            time.sleep(FLOOD_SECONDS)
+        before = channel.journal.hi
         for _ in range(READS):
             if not channel.read_output(descriptor):
                 break
+        channel.pace.came(channel.journal.hi - before, time.monotonic())
 
     def fill(self, link):
         numbers = sorted(self.channels)
@@ -117,14 +113,13 @@ class Programs:
         # Round robin between channels: one that floods does not starve another's echo.
         for step in range(len(numbers)):
             channel = self.channels[numbers[(self._turn + step) % len(numbers)]]
-            piece = channel.next_output()
+            piece = channel.next_output(now)
             if channel.changed:
                 channel.changed = False
                 link.say_json(frames.STATE, channel.state())
             if piece:
                 stream, offset, data = piece
                 link.say(frames.OUTPUT, data, channel=channel.number, stream=stream, offset=offset)
-                self._flooded = now
             # An acknowledgement of input goes with the echo, where one comes at once.
             if channel.in_ack_due is not None and (piece or now >= channel.in_ack_due):
                 channel.in_ack_due = None
@@ -136,12 +131,13 @@ class Programs:
         moments = [when for channel in self.live() if (when := channel.tick(now)) is not None]
         if attached:
             moments += [one.in_ack_due for one in self.channels.values() if one.in_ack_due is not None]
+            moments += [one.pace.due for one in self.channels.values() if one.pace.due is not None]
         return moments
 
     # --- the server --------------------------------------------------------------------------------
 
     def take_input(self, channel, frame):
-        self._flooded = 0.0  # what comes now is an answer
+        channel.pace.answers()
         channel.accept_input(frame.offset, frame.payload)
 
     @staticmethod
