@@ -29,7 +29,7 @@ def state(channel: int = 1, **changes: Any) -> dict[str, Any]:
         "channel": channel, "mode": "pipe", "phase": "running", "phase_offset": 0, "from": 0, "to": 0,
         "sent": 0, "released": 0, "in_acked": 0, "input_offset": 0, "input_eof": False, "cols": 80,
         "rows": 24, "wall_ms": 600_000, "end": None, "evidence": None, "kind": "run", "run_offset": None,
-        "occupied": True,
+        "occupied": True, "stopped": None,
         **changes,
     }  # fmt: skip
 

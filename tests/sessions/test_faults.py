@@ -11,13 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from coderunner import timing
 from coderunner.agent import frames
 from coderunner.core import messages as m
-from coderunner.errors import InternalError
+from coderunner.core.admission import Admission, Ticket
+from coderunner.errors import InternalError, QueueTimeout
 from coderunner.sessions import sweep
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import AgentLink
+from coderunner.sessions.queue import AdmissionQueue
 from coderunner.sessions.recovery import Recovery
 from coderunner.sessions.session import Session
 from coderunner.sessions.warm import WarmPool
@@ -413,6 +416,21 @@ class TestPools:
             await asyncio.gather(job, return_exceptions=True)
             given.set()
         assert "Giving back the result" in caplog.text
+
+
+    async def test_a_fault_at_the_queues_deadlines_leaves_nobody_waiting_for_ever(self, monkeypatch, caplog):
+        monkeypatch.setattr("coderunner.sessions.queue.LOOK_SECONDS", 0.05)
+        queue = AdmissionQueue(Admission(1, 8))
+        now = timing.now()
+        await queue.acquire(Ticket("1", "a", None, "python", now + 60), lambda _: None)
+        waiting = asyncio.ensure_future(
+            queue.acquire(Ticket("2", "b", None, "python", now + 0.1), lambda _: None)
+        )
+        await asyncio.sleep(0)
+        once(monkeypatch, Admission, "expire")
+        with pytest.raises(QueueTimeout):
+            await asyncio.wait_for(waiting, 5)
+        assert "looking at the queue failed" in caplog.text
 
 
 class TestTasks:

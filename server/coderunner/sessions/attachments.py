@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 
 from coderunner.core import messages as m
 from coderunner.errors import NotControl, Superseded, TooManyAttachments
+from coderunner.logs import fields
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.holdings import Holdings
+
+log = logging.getLogger(__name__)
 
 MOST = 128  # a class that watches; each costs memory, and the owner of a token could open thousands
 COST = 16 * 1024  # bytes of memory, at most, for each, beside the messages that wait for it
@@ -100,6 +104,7 @@ class Attachments:
             if not slowest.waiting:
                 return
             slowest.cut()
+            log.warning("a client that reads nothing was cut off", extra=fields(**self._holdings.table()))
 
     def forget(self, number: int) -> None:
         """A channel is gone for good."""

@@ -19,6 +19,8 @@ from coderunner.logs import fields, outcome
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 5.0  # until the next look, where one failed
+
 Clock = Callable[[], float]
 OnPosition = Callable[[Position], None]
 
@@ -169,4 +171,12 @@ class AdmissionQueue:
         deadline = self._admission.next_deadline()
         if deadline is not None:
             delay = max(0.0, deadline - self._clock())
-            self._timer = timing.Timer(delay, self._after_change)
+            self._timer = timing.Timer(delay, self._look)
+
+    def _look(self) -> None:
+        """Time has come for the next waiter.  A fault here would leave all of them waiting for ever."""
+        try:
+            self._after_change()
+        except Exception:
+            log.exception("looking at the queue failed: a fault of this server")
+            self._timer = timing.Timer(LOOK_SECONDS, self._look)
