@@ -135,7 +135,7 @@ async def test_above_the_bound_twice_in_a_row(
     hold(1.5)
     await looks(dog, kernel, 2)
     assert ended(sessions) == ["s2"]
-    assert ("7,500 file locks" if kind == "locks" else f"{48} MiB") in sessions["s2"].why
+    assert ("3,750 file locks" if kind == "locks" else f"{48} MiB") in sessions["s2"].why
 
 
 async def test_far_above_the_bound_once(dog: Watchdog, kernel: Kernel, sessions: dict[str, Fake]) -> None:

@@ -74,7 +74,7 @@ async def evicted(client, server: Server, words: str, seconds: float = 15) -> No
 @pytest.mark.parametrize(
     ("program", "few", "many", "words"),
     [
-        (LOCKS, 4000, 7000, "file locks"),
+        (LOCKS, 2000, 4000, "file locks"),
         (DATAGRAMS, 10, 400, "MiB of data"),
         (STREAMS, 5, 300, "MiB of data"),
         (ANSWERS, 10, 300, "MiB of data"),

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-MOST_LINES = 20_000  # of `/proc/locks`: the kernel takes time that grows with the square of what is read
+# Of `/proc/locks`: the kernel's time grows with the square of what is read, and others' locks wait for it.
+MOST_LINES = 10_000
 MOST_SOCKETS = 4096
 FEW_SOCKETS = 16  # what these may hold is not worth a look
 READ_BYTES = 1 << 16

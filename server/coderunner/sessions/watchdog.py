@@ -59,7 +59,7 @@ class Strain:
     looks: int
 
 
-LOCKS = Holding("file locks", "", 5_000)
+LOCKS = Holding("file locks", "", 2_500)
 WAITING = Holding("of data that waits unread in sockets", " MiB", 32 * MIB, MIB)
 STRAINS = (
     Strain("the kernel's own threads work for it, outside its quota", Host.kernel_seconds, 0.4, 10),
@@ -155,7 +155,7 @@ class Watchdog:
             key = (name, holding.name)
             if amount <= holding.bound:
                 self._over.discard(key)
-            elif amount <= 4 * holding.bound and key not in self._over:
+            elif amount < 4 * holding.bound and key not in self._over:
                 self._over.add(key)
             else:
                 self._over.discard(key)

@@ -123,7 +123,7 @@ _HELD = {
     "locks": """
 import fcntl
 file = open("locked", "w+b")
-for number in range(25000): fcntl.lockf(file, fcntl.LOCK_EX, 1, 2 * number)
+for number in range(12000): fcntl.lockf(file, fcntl.LOCK_EX, 1, 2 * number)
 """,
     "datagrams": """
 import socket
