@@ -176,6 +176,10 @@ shell.on('state', () => {
 for (const screen of screens) {
   screen.on('artifact', (artifact) => artifacts.add(artifact));
   screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
+  screen.on('long-line', () => banner('long-line', {
+    title: 'A terminal keeps at most 4,095 bytes of a line.', detail: 'A program that reads by lines does not get the rest of yours; on pipes it does.', dismiss: true,
+    action: screen === program ? { label: 'Use pipes from the next run', act: () => { project?.set({ mode: 'pipe' }); clearBanner('long-line'); } } : null,
+  }));
   screen.view.on('refused', (why) => banner('picture', { title: 'A picture is not shown:', detail: `${why}.`, dismiss: true }));
   linkLocations(screen.view.term, { paths: () => project?.paths ?? [], jump });
 }

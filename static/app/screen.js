@@ -15,6 +15,18 @@ const AFTER = `\u001b[!p\u001b(B\u000f\u001b[4l\u001b>\u001b[?7h\u001b]104\u0007
 const LEAVE_ALTERNATE = '\u001b[?1049l'; // only from there: it moves the cursor
 const dim = (text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n`;
 
+const MOST_LINE = 4095; // bytes of a line that the kernel keeps for a program that reads by lines
+
+const longest = (bytes) => {
+  let most = 0;
+  for (let at = 0, begin = 0; at <= bytes.length; at += 1) {
+    if (at < bytes.length && bytes[at] !== 10 && bytes[at] !== 13) continue;
+    most = Math.max(most, at - begin);
+    begin = at + 1;
+  }
+  return most;
+};
+
 /** Follows a channel that no terminal shows: its bytes count as consumed, so that the server may let go of them. */
 export function drain(channel) {
   channel.shown = false;
@@ -27,7 +39,7 @@ export function drain(channel) {
 
 /**
  * Events: `state` (the channel's), `ended`, `line-input` (bytes typed while the program is on pipes), `overfull`
- * (input was not taken), `diagnostics`, `artifact`.
+ * (input was not taken), `long-line` (its terminal may cut what was pasted), `diagnostics`, `artifact`.
  */
 export class Screen extends Emitter {
   #stop = [];
@@ -136,6 +148,7 @@ export class Screen extends Emitter {
   #typed(typed) {
     if (!this.channel) return;
     const bytes = this.filter(typed);
+    if (this.channel.mode === 'tty' && this.channel.running && longest(bytes) > MOST_LINE && !this.view.term.modes.bracketedPasteMode) this.emit('long-line');
     if (this.channel.mode === 'pipe' && this.channel.running) this.emit('line-input', bytes);
     else if (this.channel.running && !this.channel.write(bytes) && this.session.role === 'control') this.emit('overfull');
   }

@@ -171,3 +171,17 @@ def test_a_program_that_stands_still_is_told_and_goes_on(tab: Tab) -> None:
     tab.page.locator(".banner").get_by_role("button", name="Stop", exact=True).click()
     tab.ended("Stopped")
     assert tab.page.locator(".banner", has_text="holds").count() == 0
+
+
+def test_a_line_that_a_terminal_cuts_is_told_and_pipes_are_offered(tab: Tab) -> None:
+    tab.run("print('ready'); print(len(input()))").sees("ready")
+    tab.get("(text) => coderunner.screens.program.view.term.paste(text)", "x" * 4000 + "\r")
+    tab.ended("Finished")
+    assert tab.page.locator(".banner").count() == 0
+    tab.run("print('ready'); print(len(input()))").sees("ready")
+    tab.get("(text) => coderunner.screens.program.view.term.paste(text)", "ä" * 2100 + "\r")
+    tab.banner("at most 4,095 bytes")
+    tab.page.get_by_role("button", name="Use pipes from the next run").click()
+    tab.until("!document.querySelector('.banner')")
+    tab.page.keyboard.press("Control+c")
+    tab.until("coderunner.desk.project.mode === 'pipe'")

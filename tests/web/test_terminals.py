@@ -172,3 +172,12 @@ class TestStandingStill:
         async with session(server) as client:
             await client.result(1, code)
             assert len(stops(client, 1)) < 50
+
+
+@pytest.mark.parametrize(("mode", "arrives"), [("tty", 4095), ("pipe", 6000)])
+async def test_how_much_of_a_line_arrives(server, mode, arrives):
+    """What docs/protocol.md says of a terminal's lines."""
+    async with session(server) as client:
+        await client.run(1, "print(len(input()), input())", mode=mode)
+        await client.input(1, b"x" * 6000 + b"\nnext\n")
+        assert f"{arrives} next" in (await client.ended(1)).text
