@@ -98,6 +98,18 @@ class TestDefaults:
         assert settings.sessions_per_address == 10
         assert settings.trusted_proxies == ("127.0.0.1/32", "::1/128")
 
+    def test_each_checkout_has_a_name_of_its_own(self, tmp_path, monkeypatch):
+        """So that `make run` in one never has the name of a server beside it."""
+        names = set()
+        for folder in ("one", "other"):
+            (tmp_path / folder).mkdir()
+            monkeypatch.chdir(tmp_path / folder)
+            names.add(load({}).instance_name)
+            assert load({}).instance_name in names  # the same at each start
+        assert len(names) == 2
+        assert load(PRODUCTION).instance_name == "coderunner" not in names
+        assert load({"INSTANCE_NAME": "mine"}).instance_name == "mine"
+
     def test_the_file_is_read_and_the_environment_goes_before_it(self):
         settings = load({"PORT": "9000"}, "PORT=8000\nHOST=localhost\n")
         assert (settings.port, settings.host) == (9000, "localhost")
