@@ -78,6 +78,20 @@ async def test_an_agent_whose_heartbeats_wait_unread(quick):
     await world.close()
 
 
+async def test_a_server_that_was_silent_itself_attaches_anew(quick, monkeypatch):
+    """Its agent takes it for gone and hears nothing more: what is asked next would be asked in vain."""
+    monkeypatch.setattr(flow, "SILENCE_SECONDS", 1.5)
+    world = await world_with()
+    world.agent.answers["seal"] = None
+    call = asyncio.ensure_future(world.container.call("seal", record="x"))
+    await asyncio.sleep(0.05)
+    world.agent.answers["seal"] = {}
+    stand_still(1.0)
+    await until(lambda: world.agent.attaches == 2, "another attach")
+    assert await call == ({"id": world.agent.calls[-1]["id"]}, b"")
+    await world.close()
+
+
 async def test_an_agent_that_is_truly_silent_is_found_out(quick, monkeypatch):
     world = await world_with()
     before = world.agent.attaches

@@ -18,7 +18,7 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
 from coderunner.sessions.holdings import Holdings
-from coderunner.sessions.link import AgentLink, Listener
+from coderunner.sessions.link import CALL_SECONDS, AgentLink, Listener, Reply
 from coderunner.sessions.reports import AgentProtocolError
 from coderunner.tasks import Tasks
 
@@ -123,6 +123,25 @@ class Container:
             return
         hello["channels"] = []  # told, and not to be kept
         self.link.listen(self)
+
+    async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
+        """As `AgentLink.call`, for what may be done twice: it is asked again where the stream broke.
+
+        Raises AgentLost where the container is gone, or its agent does not answer a stream that is whole."""
+        while True:
+            link = self.link
+            try:
+                return await link.call(op, raw, seconds=seconds, **body)
+            except AgentLost:
+                if not link.closed.done():
+                    raise
+                await self._mended()
+
+    async def _mended(self) -> None:
+        while self.link.closed.done():
+            if self.gone.done() or self.fault.done():
+                raise AgentLost(self.gone.result() if self.gone.done() else "")
+            await self.changed.wait()
 
     # --- what the link tells ---------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ MAX_REPLY_TEXT = 256 * 1024  # are JSON: more than any honest one has, and read 
 ATTACH_SECONDS = 10.0
 CALL_SECONDS = 10.0
 SILENCE_SECONDS = 10.0
+LATE_SECONDS = 1.0  # what a beat may take to arrive
 EARLY_BYTES = 4 * 1024 * 1024  # what an agent may say of its channels before anybody listens
 EARLY_COST = 512  # of each such word, beside eight times its length
 MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
@@ -268,11 +269,21 @@ class AgentLink:
             self._end(str(error))
 
     async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
         while not self.closed.done():
             self._frame(frames.BEAT)
-            await timing.sleep(flow.BEAT_SECONDS)
-            if timing.now() - self._heard > SILENCE_SECONDS:
+            sent = loop.time()
+            await asyncio.sleep(flow.BEAT_SECONDS)
+            if loop.time() - sent > flow.SILENCE_SECONDS - LATE_SECONDS:
+                # We stood still, and the agent takes us for gone: it hears nothing before another attach.
+                self._end("this server was silent itself")
+            if self._silent():
+                await timing.settle()
+            if self._silent():
                 self._end(f"silent for {SILENCE_SECONDS:g} s")
+
+    def _silent(self) -> bool:
+        return timing.now() - self._heard > SILENCE_SECONDS
 
     def _decode(self, frame: frames.Frame) -> Told | None:
         """What a frame tells a listener, checked; answers and greetings are taken here.

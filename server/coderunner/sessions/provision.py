@@ -230,7 +230,7 @@ async def _prepare(container: Container, language: Language, *, patient: bool) -
     if preparation is None:
         return
     seconds = CALL_SECONDS + preparation_seconds(language)
-    reply, _ = await container.link.call("prepare", seconds=seconds, patient=patient, **preparation)
+    reply, _ = await container.call("prepare", seconds=seconds, patient=patient, **preparation)
     if reply.get("preload"):
         why = str(reply["preload"])[:1000]
         log.warning("programs start plainly", extra=fields(session=container.session, why=why))

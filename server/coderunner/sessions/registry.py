@@ -231,7 +231,7 @@ class Registry:
         token = new_token()
         record = replace(session.record, token_digest=digest(token))
         container = session.container
-        await container.link.call("seal", record=seal(record, self._key, container.id))
+        await container.call("seal", record=seal(record, self._key, container.id))
         session.record = record
         return Opened(session, token, warm=False, timings_ms={})
 
@@ -276,9 +276,9 @@ class Registry:
             group=place.group if place is not None else None,
             member=place.member if place is not None else None,
         )
-        await container.link.call("seal", record=seal(record, self._key, container.id))
+        await container.call("seal", record=seal(record, self._key, container.id))
         if wish.files:
-            await container.link.call(
+            await container.call(
                 "files",
                 b"".join(file.content for file in wish.files),
                 files=[[file.path, len(file.content)] for file in wish.files],
