@@ -18,7 +18,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FOLDERS = ("docs/", "scripts/", "server/", "static/", "tests/", "deploy/", ".ci/")
 MADE = ("static/dist/", ".venv/")  # by the set-up, on each machine
 OTHER_VARIABLES = {"ASAN_OPTIONS", "NAME", "PATH"}
-CONSTANTS = ("AF_", "CLONE_", "F_OFD_", "MS_", "NETLINK_", "NET_", "POSIX_", "PR_", "SO_")
+CONSTANTS = ("AF_", "CLONE_", "F_OFD_", "MAP_", "MFD_", "MS_", "NETLINK_", "NET_", "POSIX_", "PR_", "SO_")
 
 
 @pytest.fixture(params=NAMES)

@@ -52,6 +52,8 @@ SYSTEM_CALLS: tuple[tuple[str, int | None, int | None, tuple[int, ...]], ...] = 
     ("fanotify_init", 300, 262, (0, 0)),
     ("io_setup", 206, 0, (0, 0)),
     ("memfd_secret", 447, 447, (0x7FFFFFFF,)),
+    ("cachestat", 451, 451, (-1, 0, 0, 0)),
+    ("memfd_create of large pages", 319, 279, (0, 4)),
     ("move_pages", 279, 239, (0, 0, 0, 0, 0, 0)),
     ("modify_ldt", 154, None, (0, 0, 0)),
     ("syslog", 103, 116, (10, 0, 0)),
