@@ -4,7 +4,7 @@ import { randomId } from '../core/bytes.js';
 import { CodecError } from '../core/codec.js';
 import { parseEnv } from '../core/env.js';
 import { Emitter } from '../core/events.js';
-import { Mirror } from '../core/mirror.js';
+import { Mirror, bulky } from '../core/mirror.js';
 import { problem } from '../core/problem.js';
 import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
@@ -33,6 +33,7 @@ export class Desk extends Emitter {
     this.program = program;
     this.shell = shell;
     this.session = null;
+    this.owner = null; // the project that the session was begun with
     this.mirror = null;
     program.on('ended', () => this.#runAgain());
     this.#keeper = new Keeper(store, () => this.session, () => this.#record());
@@ -47,7 +48,28 @@ export class Desk extends Emitter {
 
   set project(project) {
     this.#project = project;
-    if (this.mirror) this.mirror.project = this.session.language === project.language.name ? project : null;
+    if (this.owner?.id === project.id) this.owner = project;
+    if (this.mirror) this.mirror.project = this.owner === project ? project : null;
+  }
+
+  /** Whether the session is this project's, and lives. */
+  uses(id) {
+    return this.owner?.id === id && this.session !== null && this.session.phase !== 'over';
+  }
+
+  /** The session of a project that is not shown, where its end would cost something: {name, running}, or null. */
+  get foreign() {
+    if (!this.session || this.session.phase === 'over' || this.uses(this.project.id)) return null;
+    const { running, made } = this.atStake;
+    return running || made ? { name: this.owner.name, running } : null;
+  }
+
+  /** What goes with the session. */
+  get atStake() {
+    const live = this.session !== null && this.session.phase === 'open';
+    const own = new Set(this.owner?.files.keys());
+    const made = live && [...(this.mirror?.entries.values() ?? [])].some(({ path, folder }) => !folder && !own.has(path));
+    return { running: live && (this.program.running || this.shell.running), made };
   }
 
   /** Goes on with the session that this tab had before a reload, or, in a new tab, that no other tab has. */
@@ -66,15 +88,19 @@ export class Desk extends Emitter {
     }
     this.#keeper.claimed = record.session;
     this.#client = record.client;
-    this.#adopt(record.language, Array.isArray(record.sent) ? {} : record.sent);
+    this.#adopt(record.language, this.#ownerOf(record), record.sent ?? {});
     this.session.resume(record);
+  }
+
+  #ownerOf({ project, name, files }) {
+    return (project ?? this.project.id) === this.project.id ? this.project : { id: project, name: name ?? 'Another project', files: new Map((files ?? []).map((path) => [path, null])) };
   }
 
   /** The page was reloaded before its session was there: its place in the queue is kept for a moment. */
   #beginAgain(record) {
-    if (record.language !== this.project.language.name) return;
+    if (record.project !== this.project.id) return;
     this.#client = record.client;
-    this.#adopt(record.language);
+    this.#adopt(record.language, this.project);
     const wantsRun = record.wanted.includes('run');
     this.#begin(record.language, wantsRun ? [] : this.project.list(), { nonce: record.nonce });
     if (wantsRun) this.run();
@@ -89,9 +115,28 @@ export class Desk extends Emitter {
       this.stop();
       return;
     }
-    const mine = this.session?.phase === 'open' && this.session.language === this.project.language.name;
-    if (mine && this.mirror.busy) this.#runSettled();
+    const mine = this.session?.phase === 'open' && this.uses(this.project.id);
+    if ((mine ? this.mirror.toSend() : this.project.list()).some(bulky)) this.#runBrought();
+    else if (mine && this.mirror.busy) this.#runSettled();
     else this.#run();
+  }
+
+  /** What is large or no text goes to the workspace by itself, before the run. */
+  async #runBrought() {
+    if (this.#preparing) return;
+    this.#preparing = true;
+    this.program.prepare();
+    try {
+      const mirror = await this.opened();
+      mirror.push();
+      await mirror.settle();
+      if (!mirror.over) this.#run();
+    } catch (error) {
+      this.program.clear();
+      banner('error', { title: 'Not started.', detail: error.message, dismiss: true });
+    } finally {
+      this.#preparing = false;
+    }
   }
 
   /** A file was just renamed or deleted, or a program wrote one: the run waits until that is done. */
@@ -113,7 +158,7 @@ export class Desk extends Emitter {
     const { entry, args, mode, stdin } = this.project;
     const { env } = parseEnv(this.project.env);
     this.#start(this.program, (session) => {
-      const files = this.mirror.toSend();
+      const files = this.mirror.toSend().filter((file) => !bulky(file));
       const channel = session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) });
       const sending = this.mirror.sending(files);
       for (const event of ['phase', 'exit']) channel.on(event, () => sending.done());
@@ -169,12 +214,12 @@ export class Desk extends Emitter {
   #ready(files) {
     const { session } = this;
     const language = this.project.language.name;
-    if (session && session.phase !== 'over' && session.language === language) {
+    if (this.uses(this.project.id)) {
       if (session.link.stopped) session.reconnect();
       return session;
     }
     session?.close();
-    this.#adopt(language);
+    this.#adopt(language, this.project);
     this.#begin(language, files);
     return this.session;
   }
@@ -196,8 +241,9 @@ export class Desk extends Emitter {
     });
   }
 
-  #begin(language, files, options = {}) {
+  #begin(language, all, options = {}) {
     const { session, mirror } = this;
+    const files = all.filter((file) => !bulky(file));
     const sending = mirror.sending(files);
     const stop = session.on('change', () => {
       if (session.phase === 'over') sending.failed();
@@ -208,12 +254,13 @@ export class Desk extends Emitter {
     session.begin({ language, files, ...options });
   }
 
-  #adopt(language, sent = {}) {
+  #adopt(language, owner, sent = {}) {
     const session = new Session(world, { client: this.#client });
     this.session = session;
+    this.owner = owner;
     this.mirror?.dispose();
     const mirror = new Mirror({ remote: new Remote(world, session), timers: world.timers, sent });
-    if (language === this.project.language.name) mirror.project = this.project;
+    if (owner === this.project) mirror.project = this.project;
     this.mirror = mirror;
     this.emit('mirror', mirror);
     clearBanner('over');
@@ -276,11 +323,11 @@ export class Desk extends Emitter {
 
   /** What a later page goes on with. */
   #record() {
-    this.project?.save();
     const record = this.session?.record() ?? null;
     if (record) {
       const wanted = [this.program, this.shell].filter(({ channel }) => channel?.phase === 'asked').map(({ channel }) => channel.kind);
-      Object.assign(record, { sent: this.mirror.record(), wanted, at: Date.now() });
+      const { id, name, files } = this.owner;
+      Object.assign(record, { sent: this.mirror.record(), wanted, project: id, name, files: [...files.keys()], at: Date.now() });
     }
     return record;
   }

@@ -1,11 +1,13 @@
 // The editor: CodeMirror with one state for each open file, so that each keeps its undo history and its place.
 import {
   Compartment, EditorState, EditorView, HighlightStyle, LanguageDescription, autocompletion, bracketMatching, closeBrackets,
-  closeBracketsKeymap, completionKeymap, crosshairCursor, defaultKeymap, drawSelection, dropCursor, foldGutter, foldKeymap,
-  highlightActiveLine, highlightActiveLineGutter, highlightSelectionMatches, highlightSpecialChars, history, historyKeymap,
+  closeBracketsKeymap, completionKeymap, crosshairCursor, defaultKeymap, drawSelection, dropCursor, foldGutter, foldKeymap, gotoLine,
+  highlightActiveLine, highlightActiveLineGutter, highlightSelectionMatches, highlightSpecialChars, history, historyField, historyKeymap,
   indentOnInput, indentUnit, indentWithTab, keymap, languages, lineNumbers, lintGutter, rectangularSelection, search,
   searchKeymap, setDiagnostics, syntaxHighlighting, tags,
 } from '../dist/codemirror.js';
+import { digest } from '../core/digest.js';
+import { indentation } from '../core/indent.js';
 
 const look = EditorView.theme({
   '&': { color: 'var(--text)', backgroundColor: 'var(--surface)', fontSize: 'var(--code-size)' },
@@ -64,38 +66,48 @@ function difference(before, after) {
   return { from, to: before.length - same, insert: after.slice(from, after.length - same) };
 }
 
+/** No file is open: nothing can be typed. */
+const NOTHING = EditorState.create({ extensions: [look, EditorState.readOnly.of(true), EditorView.editable.of(false)] });
+
 export class Editor {
   #view;
   #states = new Map(); // path -> {state, scroll}
-  #path = null;
+  #path = undefined; // null: no file is open; undefined: nothing is shown yet
   #project = null;
   #syntax = new Compartment();
   #items = []; // of `diagnostics`
   #marked = new Set(); // files that have their marks
   #taking = false;
+  #host;
   #onCursor;
 
-  /** @param onCursor called with {line, column} */
+  /** @param onCursor called with {line, column}, or null where no file is open */
   constructor(host, { onCursor }) {
+    this.#host = host;
     this.#onCursor = onCursor;
-    this.#view = new EditorView({ parent: host, state: EditorState.create({ extensions: [look, EditorState.readOnly.of(true)] }) });
+    this.#view = new EditorView({ parent: host, state: NOTHING });
+    host.hidden = true;
   }
 
   /** Edits another project; its states begin afresh. */
   use(project) {
     this.#states.clear();
     this.#marked.clear();
-    this.#path = null;
+    this.#path = undefined;
     this.#project = project;
     this.show(project.active);
   }
 
   show(path) {
-    if (path === this.#path && this.#states.has(path)) return;
+    if (path === this.#path && (path === null || this.#states.has(path))) return;
     this.#keep();
     this.#path = path;
-    this.#view.dom.hidden = path === null;
-    if (path === null) return;
+    this.#host.hidden = path === null;
+    if (path === null) {
+      this.#view.setState(NOTHING);
+      this.#onCursor(null);
+      return;
+    }
     const known = this.#states.get(path);
     this.#view.setState(known?.state ?? this.#fresh(path, this.#project.text(path)));
     this.#states.set(path, { state: this.#view.state, scroll: known?.scroll });
@@ -118,7 +130,17 @@ export class Editor {
 
   forget(path) {
     this.#states.delete(path);
-    if (this.#path === path) this.#path = null;
+    if (this.#path !== path) return;
+    this.#path = undefined;
+    this.#view.setState(NOTHING);
+  }
+
+  /** What can be undone in a file, as text; null where it was never shown here. */
+  history(path) {
+    const state = path === this.#path ? this.#view.state : this.#states.get(path)?.state;
+    if (!state) return null;
+    const { doc: _doc, ...rest } = state.toJSON({ history: historyField });
+    return JSON.stringify(rest);
   }
 
   /** The workspace has another text for a file; undoing it brings back the one before. */
@@ -137,7 +159,8 @@ export class Editor {
   }
 
   focus() {
-    this.#view.focus();
+    if (this.#path) this.#view.focus();
+    else document.querySelector('#no-file button')?.focus();
   }
 
   get view() {
@@ -152,7 +175,7 @@ export class Editor {
   }
 
   #mark() {
-    if (this.#path === null || this.#marked.has(this.#path)) return;
+    if (!this.#path || this.#marked.has(this.#path)) return;
     this.#marked.add(this.#path); // once for each file: from then on its marks move with its text
     const { doc } = this.#view.state;
     const marks = this.#items
@@ -170,6 +193,7 @@ export class Editor {
 
   /** Puts the cursor to a place of the file that is shown, in the middle of the view. */
   reveal(line, column) {
+    if (!this.#path) return;
     const { doc } = this.#view.state;
     const { from } = this.#range(Math.min(Math.max(1, line), doc.lines), column);
     this.#view.dispatch({ selection: { anchor: from }, effects: EditorView.scrollIntoView(from, { y: 'center' }) });
@@ -177,7 +201,7 @@ export class Editor {
   }
 
   #keep() {
-    if (this.#path !== null && this.#states.has(this.#path)) {
+    if (this.#path && this.#states.has(this.#path)) {
       this.#states.set(this.#path, { state: this.#view.state, scroll: this.#view.scrollSnapshot() });
     }
   }
@@ -193,22 +217,38 @@ export class Editor {
     this.#onCursor({ line: line.number, column: state.selection.main.head - line.from + 1 });
   }
 
+  /** A state with what could be undone in the same text before. */
   #fresh(path, doc) {
-    const spaces = this.#project.language.indent ?? 4;
-    return EditorState.create({
-      doc,
-      extensions: [
-        look, syntaxHighlighting(colours), this.#syntax.of([]), lintGutter(), lineNumbers(), foldGutter(), highlightSpecialChars(), history(),
-        drawSelection(), dropCursor(), EditorState.allowMultipleSelections.of(true), indentOnInput(), bracketMatching(), closeBrackets(),
-        autocompletion(), rectangularSelection(), crosshairCursor(), highlightActiveLine(), highlightActiveLineGutter(),
-        highlightSelectionMatches(), search({ top: true }), indentUnit.of(spaces ? ' '.repeat(spaces) : '\t'), EditorState.tabSize.of(spaces || 4),
-        keymap.of([...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== 'Mod-Enter'), ...searchKeymap, ...historyKeymap, ...foldKeymap, ...completionKeymap, indentWithTab]),
-        EditorView.contentAttributes.of({ 'aria-label': `Code of ${path}`, autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
-        EditorView.updateListener.of((update) => {
-          if (update.docChanged && !this.#taking) this.#project.edit(this.#path, update.state.doc.toString());
-          if (update.docChanged || update.selectionSet) this.#told();
-        }),
-      ],
-    });
+    const extensions = this.#extensions(path, doc);
+    const known = this.#project.histories?.get(path);
+    if (known?.digest === digest(doc)) {
+      try {
+        return EditorState.fromJSON({ ...JSON.parse(known.json), doc }, { extensions }, { history: historyField });
+      } catch {
+        // of another version of the editor: it begins afresh
+      }
+    }
+    return EditorState.create({ doc, extensions });
+  }
+
+  #extensions(path, text) {
+    const { unit, size } = indentation({ path, text, config: this.#project.text('.editorconfig'), spaces: this.#project.language.indent ?? 4 });
+    return [
+      look, syntaxHighlighting(colours), this.#syntax.of([]), lintGutter(), lineNumbers(), foldGutter(), highlightSpecialChars(), history(),
+      drawSelection(), dropCursor(), EditorState.allowMultipleSelections.of(true), indentOnInput(), bracketMatching(), closeBrackets(),
+      autocompletion(), rectangularSelection(), crosshairCursor(), highlightActiveLine(), highlightActiveLineGutter(),
+      highlightSelectionMatches(), search({ top: true }), indentUnit.of(unit), EditorState.tabSize.of(size),
+      keymap.of([{ key: 'Mod-g', run: gotoLine }, ...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== 'Mod-Enter'), ...searchKeymap, ...historyKeymap, ...foldKeymap, ...completionKeymap, indentWithTab]),
+      EditorView.contentAttributes.of({ 'aria-label': `Code of ${path}`, autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
+      EditorView.updateListener.of((update) => {
+        if (update.docChanged && !this.#taking) this.#edited(update.state.doc);
+        if (update.docChanged || update.selectionSet) this.#told();
+      }),
+    ];
+  }
+
+  /** The text is made of the document when somebody wants it: not with each key. */
+  #edited(doc) {
+    if (this.#path) this.#project.edit(this.#path, () => doc.toString());
   }
 }

@@ -38,6 +38,7 @@ export class Files {
     });
     this.#upload = new Upload({ desk, project: () => this.#project });
     $('new-file').addEventListener('click', () => this.create(parent(this.#project.active ?? '')));
+    $('no-file-new').addEventListener('click', () => this.create());
     menuOf($('transfer'), $('transfer-menu'), () => fillMenu($('transfer-menu'), this.#transfers()));
     desk.on('mirror', (mirror) => this.#follow(mirror));
   }
@@ -101,8 +102,21 @@ export class Files {
   }
 
   #open(path) {
+    if (this.#project.binary(path)) {
+      this.#look(path);
+      return;
+    }
     this.#project.show(path);
     this.#on.chosen(path);
+  }
+
+  /** A file of the project that is no text: a picture, or what is known of it. */
+  #look(path) {
+    const bytes = this.#project.files.get(path);
+    const mime = PICTURES[path.split('.').at(-1).toLowerCase()];
+    const blob = new Blob([bytes], { type: mime ?? '' });
+    const url = mime ? URL.createObjectURL(blob) : null;
+    view([{ path, mime: mime ?? '', size: bytes.length, url, save: () => save(Promise.resolve(blob), path) }], 0, () => url && URL.revokeObjectURL(url));
   }
 
   /** Opens a file that a program made: a text in the editor, anything else large, or told. */
@@ -216,7 +230,7 @@ export class Files {
   }
 
   #saveOne({ path, made }) {
-    if (!made) save(Promise.resolve(new Blob([this.#project.files.get(path)], { type: 'text/plain' })), path);
+    if (!made) save(Promise.resolve(new Blob([this.#project.files.get(path)], { type: this.#project.binary(path) ? '' : 'text/plain' })), path);
     else if (this.#mirror) save(this.#mirror.remote.blob(path), path);
   }
 
@@ -229,7 +243,7 @@ export class Files {
     ] : [
       { label: 'Download', act: () => this.#saveOne(row) },
       ...(made ? [{ label: 'Keep in the project', act: () => this.#keep(row), disabled: row.entry.size > MOST_TEXT }]
-        : [{ label: 'Run this file', act: () => this.#project.set({ entry: path }), disabled: run, note: run ? 'is run' : '' }]),
+        : [{ label: 'Run this file', act: () => this.#project.set({ entry: path }), disabled: run || this.#project.binary(path), note: run ? 'is run' : '' }]),
     ];
     openMenu($('file-menu'), anchor, [...entries, { label: 'Rename…', act: () => this.#rename(row) }, { label: 'Delete…', act: () => this.#remove(row), bad: true }]);
   }

@@ -1,4 +1,5 @@
 // The page: puts its parts together.
+import { announce } from './announce.js';
 import { Artifacts } from './artifacts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
@@ -15,9 +16,10 @@ import { fillMenu, menuOf } from './menu.js';
 import { setUpOptions } from './options.js';
 import { setUpPlaces } from './places.js';
 import { Problems } from './problems.js';
-import { Project } from './project.js';
+import { setUpProjects } from './projects.js';
 import { Screen } from './screen.js';
 import { setUpSettings } from './settings.js';
+import { Shelf } from './shelf.js';
 import { setUpShortcuts } from './shortcuts.js';
 import { Status } from './status.js';
 import { setUpStdin } from './stdin.js';
@@ -26,6 +28,7 @@ import { terminalTextSize } from './terminal.js';
 import { setUpViewer } from './viewer.js';
 
 const store = new Store();
+const shelf = new Shelf(store);
 const languages = new Languages();
 const look = { textSize: terminalTextSize(store.settings.textSize), screenReader: store.settings.screenReader };
 setUpLayout(store);
@@ -34,20 +37,22 @@ const shell = new Screen($('shell-term'), $('shell-outcome'), { label: 'Terminal
 const screens = [program, shell];
 const desk = new Desk({ store, program, shell });
 new Status(desk);
-const editor = new Editor($('editor'), { onCursor: ({ line, column }) => { $('cursor-text').textContent = `Line ${line}, column ${column}`; } });
+const editor = new Editor($('editor'), { onCursor: (at) => { $('cursor-text').textContent = at ? `Line ${at.line}, column ${at.column}` : ''; } });
 const files = new Files(desk, {
   renamed: (from, to) => editor.renamed(from, to),
   removed: (path) => editor.forget(path),
-  chosen: () => {
-    if (narrow.matches) showView('code');
-    editor.focus();
-  },
+  chosen: toCode,
 });
 let project = null;
-const drawOptions = setUpOptions(() => project);
+const options = setUpOptions(() => project);
 setUpViewer();
 const artifacts = new Artifacts(store);
 const problems = new Problems({ known: (path) => project.files.has(path), jump, mark: (items) => editor.diagnose(items) });
+
+function toCode() {
+  if (narrow.matches) showView('code');
+  editor.focus();
+}
 
 /** Shows a place in a file of the project. */
 function jump({ path, line, column }) {
@@ -59,22 +64,22 @@ function jump({ path, line, column }) {
 
 // --- projects and languages ---------------------------------------------------------------------------------------
 
-function useLanguage(name) {
-  const language = languages.find(name);
-  project?.save();
-  project = new Project(store, language);
-  store.set({ language: name });
-  desk.project = project;
-  files.use(project);
-  editor.use(project);
-  project.on('files', () => {
-    editor.show(project.active);
-    drawOptions();
+const projects = setUpProjects({ shelf, editor, desk, languages, current: () => project, shown: useProject, begun: toCode });
+
+function useProject(next) {
+  project = next;
+  options.reset();
+  store.set({ language: next.language.name });
+  desk.project = next;
+  files.use(next);
+  editor.use(next);
+  next.on('files', () => {
+    editor.show(next.active);
+    options.draw();
   });
-  project.on('taken', (path) => editor.replace(path));
-  project.on('unsaved', () => banner('unsaved', { title: 'This browser does not keep your files.', detail: 'Its storage is full or switched off: they are gone when this page is.', dismiss: true }));
   drawLanguages();
-  drawOptions();
+  options.draw();
+  drawOwner();
 }
 
 function drawLanguages() {
@@ -91,23 +96,16 @@ function drawLanguages() {
   else banner('language', { tone: 'info', title: `${language.title} is being prepared.`, detail: 'You can write already; it can run in a moment.' });
 }
 
-setUpLanguageMenu(languages, { current: () => project?.language.name, choose: useLanguage });
+setUpLanguageMenu(languages, { current: () => project?.language.name, choose: (name) => projects.language(name) });
 menuOf($('samples'), $('samples-menu'), () => fillMenu($('samples-menu'), (project?.language.samples ?? []).map((sample) => ({
-  label: sample.title, act: () => loadSample(sample),
+  label: sample.title, act: () => projects.sample(sample),
 }))));
 menuOf($('more'), $('more-menu'));
 
-async function loadSample(sample) {
-  if (project.touched && (await ask({ title: 'Replace your files?', text: `“${sample.title}” takes the place of what you wrote in ${project.language.title}.`, ok: 'Replace' })) === null) return;
-  project.load(sample);
-  editor.use(project);
-  if (narrow.matches) showView('code');
-}
-
 // --- run, stop, shell -----------------------------------------------------------------------------------------------
 
-function run() {
-  if (!project || $('run').disabled) return;
+async function run() {
+  if (!project || $('run').disabled || !options.whole() || !(await mayBegin())) return;
   project.save();
   $('program-empty').hidden = true;
   if (narrow.matches) showView('program');
@@ -115,10 +113,30 @@ function run() {
   artifacts.clear();
   program.view.fit(); // the program's first size must be the right one
   desk.run();
+  drawOwner();
   (project.mode === 'pipe' ? $('stdin-text') : program.view).focus();
 }
 
-function openShell() {
+/** A session of another project has to end first: not without a word where something runs or was made in it. */
+async function mayBegin() {
+  const other = desk.foreign;
+  if (!other) return true;
+  const title = other.running ? 'End what runs?' : 'End the other session?';
+  const text = `“${other.name}” has a session of its own${other.running ? ', in which a program runs' : ' with files that programs made'}. It ends when this begins.`;
+  return (await ask({ title, text, ok: 'End it' })) !== null;
+}
+
+/** Whose program the panes show, where it is not this project's. */
+function drawOwner() {
+  for (const [screen, id] of [[program, 'program-of'], [shell, 'shell-of']]) {
+    const name = screen.channel && desk.owner && desk.owner.id !== project?.id ? desk.owner.name : '';
+    $(id).textContent = name && `of ${name}`;
+    $(id).hidden = !name;
+  }
+}
+
+async function openShell() {
+  if (!shell.running && !(await mayBegin())) return;
   document.body.dataset.shell = 'open';
   if (narrow.matches) showView('shell');
   $('shell-empty').hidden = true;
@@ -128,7 +146,7 @@ function openShell() {
 }
 
 $('run').addEventListener('click', run);
-$('stop').addEventListener('click', () => desk.stop());
+$('stop').addEventListener('click', (event) => event.detail < 2 && desk.stop()); // not by the second click of two on Run
 $('leave').addEventListener('click', () => desk.leave());
 $('open-shell').addEventListener('click', openShell);
 $('start-shell').addEventListener('click', openShell);
@@ -164,6 +182,7 @@ program.on('state', () => {
     markNews('program');
   }
   drawLanguages();
+  drawOwner();
 });
 program.on('ended', () => markNews('program'));
 program.on('diagnostics', (items) => problems.show(items));
@@ -195,16 +214,27 @@ $('menu-help').addEventListener('click', () => {
 });
 $('menu-end').addEventListener('click', () => {
   $('more-menu').hidePopover();
-  desk.end();
+  endSession();
 });
 $('menu-reset').addEventListener('click', () => {
   $('more-menu').hidePopover();
-  loadSample(project.language.samples.find(({ name }) => name === project.sample) ?? project.language.samples[0]);
+  projects.again();
 });
+
+async function endSession() {
+  const { made, running } = desk.atStake;
+  if (running || made) {
+    const text = [running ? 'The program that runs is stopped.' : '', made ? 'What programs made goes with it; your own files stay.' : ''].filter(Boolean).join(' ');
+    if ((await ask({ title: 'End the session?', text, ok: 'End it' })) === null) return;
+  }
+  desk.end();
+}
 setUpSettings(store, screens.map(({ view }) => view));
 setUpShortcuts({
   run,
   stop: () => desk.stop(),
+  save: async () => announce((await project?.save()) ? 'The project is kept.' : 'The project could not be kept.'),
+  problem: (by) => problems.step(by),
   shell: () => (document.activeElement?.closest('.shell') ? editor.focus() : openShell()),
   next: () => step(1),
   previous: () => step(-1),
@@ -217,16 +247,18 @@ languages.on('reached', (error) => {
   if (error) banner('languages', { tone: 'bad', title: 'The server does not answer.', detail: `Trying again by itself. (${error.message})` });
   else clearBanner('languages');
 });
-languages.on('change', () => {
-  if (project) {
+let begun = false;
+languages.on('change', async () => {
+  if (begun) {
     drawLanguages();
     return;
   }
   const { own, last } = store.session();
-  const wanted = [own?.language, store.settings.language, last?.language].map((name) => name && languages.find(name)).find(Boolean);
+  const wanted = [own?.language, store.tab?.language, store.settings.language, last?.language].map((name) => name && languages.find(name)).find(Boolean);
   const first = wanted ?? languages.first();
   if (!first) return;
-  useLanguage(first.name);
+  begun = true;
+  await projects.language(first.name, own?.project ?? last?.project ?? null);
   desk.resume().finally(() => {
     document.body.dataset.ready = '';
   });

@@ -7,7 +7,10 @@ import { menuOf } from './menu.js';
 const ARGS_HINT = 'As in a shell: spaces separate, quotes keep together.';
 const ENV_HINT = 'A line each; # begins a remark.';
 
-/** @param project returns the project whose options these are @returns {() => void} draws them */
+/**
+ * @param project returns the project whose options these are
+ * @returns {{draw(): void, whole(): boolean}} `whole`: false where something that was typed cannot be used; it is shown
+ */
 export function setUpOptions(project) {
   menuOf($('options'), $('options-menu'));
   const say = (id, problem, hint) => {
@@ -37,13 +40,13 @@ export function setUpOptions(project) {
     $('options-menu').hidePopover();
   });
 
-  return () => {
+  const draw = () => {
     const { args, env, mode, entry, stdin, paths } = project();
-    if (document.activeElement !== $('args')) {
+    if (document.activeElement !== $('args') && splitArgs($('args').value) !== null) {
       $('args').value = joinArgs(args);
       say('args-hint', null, ARGS_HINT);
     }
-    if (document.activeElement !== $('env')) {
+    if (document.activeElement !== $('env') && parseEnv($('env').value).problem === null) {
       $('env').value = env;
       say('env-hint', null, ENV_HINT);
     }
@@ -58,6 +61,21 @@ export function setUpOptions(project) {
     const summary = parts.filter(Boolean).join(' · ');
     $('options').title = summary;
     $('options-summary').textContent = summary.length > 24 ? `${summary.slice(0, 23)}…` : summary || 'Options';
+  };
+  return {
+    draw,
+    /** Another project: what was typed and could not be used goes. */
+    reset() {
+      $('args').value = '';
+      $('env').value = '';
+    },
+    whole() {
+      const wrong = splitArgs($('args').value) === null ? $('args') : parseEnv($('env').value).problem === null ? null : $('env');
+      if (!wrong) return true;
+      if (!$('options-menu').matches(':popover-open')) $('options').click();
+      wrong.focus();
+      return false;
+    },
   };
 }
 

@@ -11,12 +11,22 @@ export class Problems {
   #known;
   #jump;
   #mark;
+  #all = [];
+  #at = -1; // of those that `step` goes to
 
   constructor({ known, jump, mark }) {
     this.#known = known;
     this.#jump = jump;
     this.#mark = mark;
     $('problems').addEventListener('keydown', (event) => this.#keys(event));
+  }
+
+  /** Goes to the next (1) or previous (-1) place in a file of the project. */
+  step(by) {
+    const known = this.#all.filter(({ path }) => this.#known(path));
+    if (!known.length) return;
+    this.#at = (this.#at + (this.#at < 0 && by < 0 ? 0 : by) + known.length) % known.length;
+    this.#jump(known[this.#at]);
   }
 
   clear() {
@@ -26,6 +36,8 @@ export class Problems {
   /** @param items of `diagnostics` */
   show(items) {
     const all = items.map((item) => ({ ...item, path: relative(item.path) ?? item.path }));
+    this.#all = all;
+    this.#at = -1;
     const rows = all.slice(0, MOST_SHOWN).map((item) => this.#row(item));
     const more = all.length - rows.length;
     if (more > 0) rows.push(el('li', { className: 'hint', textContent: `and ${more} more` }));

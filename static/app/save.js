@@ -24,8 +24,8 @@ export const saveUrl = (url, name) => save(fetch(url, { cache: 'no-store' }).the
 
 /** The project's files, as they are in the page. */
 export function saveProject(project) {
-  const files = project.list().map(({ path, content }) => ({ path, bytes: utf8(content) }));
-  return save(Promise.resolve(new Blob([zip(files)], { type: 'application/zip' })), `${project.language.name}-project.zip`);
+  const files = project.list().map(({ path, content }) => ({ path, bytes: typeof content === 'string' ? utf8(content) : content }));
+  return save(Promise.resolve(new Blob([zip(files)], { type: 'application/zip' })), `${project.name.replace(/[\\/:*?"<>|]+/g, ' ').trim() || project.language.name}.zip`);
 }
 
 /** All files of a session, also those that programs made: before the session and they are gone. @param remote its Remote */

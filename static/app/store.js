@@ -1,9 +1,12 @@
-// What the browser keeps: settings and projects for good, the session for its life. A storage that is full or
-// forbidden costs the keeping, never the page.
+// What the browser keeps of small things: settings for good, the session for its life, what was open. A storage that is
+// full or forbidden costs the keeping, never the page. Projects are in core/library.js.
 
 const SETTINGS = 'coderunner:settings';
 const SESSION = 'coderunner:session';
-const project = (language) => `coderunner:project:${language}`;
+const TAB = 'coderunner:tab';
+const UNSAVED = 'coderunner:unsaved:';
+const viewOf = (project) => `coderunner:view:${project}`;
+const oldProject = (language) => `coderunner:project:${language}`;
 
 function read(storage, key) {
   try {
@@ -34,13 +37,53 @@ export class Store {
     write(local, SETTINGS, this.settings);
   }
 
-  project(language) {
-    return read(local, project(language));
+  /** The project of a language as this page kept it before there was the library. */
+  oldProject(language) {
+    return read(local, oldProject(language));
   }
 
-  /** False where the browser refuses to keep it. */
-  saveProject(language, value) {
-    return write(local, project(language), value);
+  dropOldProject(language) {
+    write(local, oldProject(language), null);
+  }
+
+  /** The project that this tab shows: {id, language}. */
+  get tab() {
+    return read(tab, TAB);
+  }
+
+  set tab(value) {
+    write(tab, TAB, value);
+  }
+
+  /** What is open of a project, in this tab, else where it was shown last. */
+  view(project) {
+    return read(tab, viewOf(project)) ?? read(local, viewOf(project));
+  }
+
+  keepView(project, view) {
+    write(tab, viewOf(project), view);
+    write(local, viewOf(project), view);
+  }
+
+  dropView(project) {
+    write(local, viewOf(project), null);
+  }
+
+  /** What a page that goes away could not write any more: the library's transactions end with the page. */
+  keepUnsaved(project, page, changes) {
+    return write(local, `${UNSAVED}${project}:${page}`, changes.length ? changes : null);
+  }
+
+  /** @returns {object[][]} of earlier pages; they are this page's now */
+  takeUnsaved(project) {
+    try {
+      const keys = Object.keys(localStorage).filter((key) => key.startsWith(`${UNSAVED}${project}:`));
+      const found = keys.map((key) => read(local, key));
+      for (const key of keys) write(local, key, null);
+      return found.filter(Array.isArray);
+    } catch {
+      return [];
+    }
   }
 
   /** This tab's session, or, for a new tab, the last one of this browser. */

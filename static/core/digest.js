@@ -1,7 +1,8 @@
-// A short name for a text, to see whether it changed. Not against somebody who wants two texts to look alike.
+// A short name for a text or bytes, to see whether they changed. Not against somebody who wants two texts to look alike.
 
 /** 53 bits (cyrb53, public domain) and the length. */
-export function digest(text) {
+export function digest(content) {
+  const text = typeof content === 'string' ? content : { length: content.length, charCodeAt: (at) => content[at] };
   let [high, low] = [0xdeadbeef, 0x41c6ce57];
   for (let at = 0; at < text.length; at += 1) {
     const unit = text.charCodeAt(at);
@@ -10,5 +11,5 @@ export function digest(text) {
   }
   high = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909);
   low = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909);
-  return `${(4294967296 * (2097151 & low) + (high >>> 0)).toString(36)}.${text.length}`;
+  return `${typeof content === 'string' ? '' : 'b'}${(4294967296 * (2097151 & low) + (high >>> 0)).toString(36)}.${text.length}`;
 }

@@ -13,6 +13,13 @@ const AGAIN_MS = 1000;
 const MANY = 1000; // entries, from which on a listing costs enough that the next one waits
 const REST_MS = 2000;
 
+const MOST_BYTES = 16 * 1024 * 1024; // of a file of the project that is no text
+const MOST_SENT = 256 * 1024; // characters of a file that travels in the message of a run
+
+/** Whether a file goes to the workspace by itself. */
+export const bulky = ({ content }) => typeof content !== 'string' || content.length > MOST_SENT;
+
+const bytesOf = (content) => (typeof content === 'string' ? utf8(content) : content);
 const stampOf = ({ size, mtime_ms }) => `${size}.${mtime_ms}`;
 
 /**
@@ -100,7 +107,7 @@ export class Mirror extends Emitter {
     const sending = this.sending(files);
     this.#do(async () => {
       try {
-        for (const { path, content } of files) await this.#remote.write(path, utf8(content));
+        for (const { path, content } of files) await this.#remote.write(path, bytesOf(content));
         sending.done();
       } catch (error) {
         sending.failed();
@@ -236,9 +243,9 @@ export class Mirror extends Emitter {
       const entry = this.entries.get(path);
       const known = this.#base.get(path);
       if (!entry || entry.folder || known?.writing || known?.stamp === stampOf(entry)) continue;
-      const text = await this.#text(entry);
+      const content = await (typeof this.#project.files.get(path) === 'string' ? this.#text(entry) : this.#bytes(entry));
       if (epoch !== this.#epoch) return this.#restart();
-      this.#judge(path, text, stampOf(entry));
+      this.#judge(path, content, stampOf(entry));
     }
     for (const path of [...this.#project.guests.keys()]) {
       const entry = this.entries.get(path);
@@ -264,6 +271,16 @@ export class Mirror extends Emitter {
     if (size > MOST_TEXT) return null;
     try {
       return textOf(await this.#remote.read(path, MOST_TEXT));
+    } catch (error) {
+      if (error.code === 'no_file' || error.code === 'file_too_large') return null;
+      throw error;
+    }
+  }
+
+  async #bytes({ path, size }) {
+    if (size > MOST_BYTES) return null;
+    try {
+      return await this.#remote.read(path, MOST_BYTES);
     } catch (error) {
       if (error.code === 'no_file' || error.code === 'file_too_large') return null;
       throw error;

@@ -4,13 +4,13 @@ export {
   EditorView, keymap, lineNumbers, highlightActiveLine, highlightActiveLineGutter, highlightSpecialChars,
   drawSelection, dropCursor, rectangularSelection, crosshairCursor, placeholder,
 } from '@codemirror/view';
-export { defaultKeymap, history, historyKeymap, indentWithTab, toggleTabFocusMode } from '@codemirror/commands';
+export { defaultKeymap, history, historyField, historyKeymap, indentWithTab, toggleTabFocusMode } from '@codemirror/commands';
 export {
   LanguageDescription, HighlightStyle, syntaxHighlighting, bracketMatching, indentOnInput, indentUnit,
   foldGutter, foldKeymap,
 } from '@codemirror/language';
 export { languages } from '@codemirror/language-data';
-export { searchKeymap, highlightSelectionMatches, search } from '@codemirror/search';
+export { searchKeymap, gotoLine, highlightSelectionMatches, search } from '@codemirror/search';
 export { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
 export { setDiagnostics, lintGutter, lintKeymap } from '@codemirror/lint';
 export { tags } from '@lezer/highlight';

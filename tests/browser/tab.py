@@ -87,6 +87,7 @@ class Tab:
         self.page.locator("#language-list [role=menuitemradio]").filter(
             has=self.page.get_by_text(title, exact=True)
         ).click()
+        self.until(f"coderunner.desk.project.language.title === {_js(title)}")
         return self
 
     def code(self, text: str) -> Tab:

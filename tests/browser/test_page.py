@@ -115,7 +115,7 @@ def test_each_language_keeps_its_project(tab: Tab) -> None:
     assert tab.text() == "mine"
     tab.page.click("#samples")
     tab.page.get_by_role("menuitem", name="Hello, world").click()
-    tab.page.click("#ask-ok")
+    tab.until("coderunner.editor.view.state.doc.toString().includes('Hello, world!')")
     tab.run()
     tab.ended("Finished")
     assert tab.text() == "Hello, world!"
@@ -295,6 +295,7 @@ def test_the_queue_is_shown_and_can_be_left(tmp_path: Path, open_tab: Callable[.
         second.page.wait_for_selector("#waiting:has-text('You are next')")
         first.page.click("#more")
         first.page.get_by_role("menuitem", name="End the session").click()
+        first.page.click("#ask-ok")
         second.sees("my turn")
         second.ended("Finished")
         for tab in (first, second, third):

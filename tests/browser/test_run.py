@@ -184,6 +184,7 @@ def test_the_session_is_ended_and_another_begins(tab: Tab) -> None:
     tab.run("print('one')\ninput()\n").sees("one")
     tab.page.click("#more")
     tab.page.get_by_role("menuitem", name="End the session").click()
+    tab.page.click("#ask-ok")
     tab.ended("Ended with its session")
     tab.run("print('two')\n").sees("two")
     tab.ended("Finished")

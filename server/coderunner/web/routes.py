@@ -36,7 +36,10 @@ def application(parts: Parts) -> web.Application:
     app[PARTS] = parts
     app[SOCKETS] = set()
     app[_STARTED] = time.monotonic()
-    app[_DOCUMENTS] = {name: _document(parts, one) for name, one in parts.catalog.languages.items()}
+    offered = parts.catalog.languages
+    # A new visitor begins with the first that is ready.
+    order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
+    app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
     app.add_routes(
         [
             web.get("/", page),

@@ -1,0 +1,120 @@
+// Which project is shown: its menu, the samples, the languages; and what is told of keeping it.
+import { digest } from '../core/digest.js';
+import { ask } from './ask.js';
+import { banner, clearBanner } from './banners.js';
+import { $, narrow } from './dom.js';
+import { showView } from './layout.js';
+import { fillMenu, menuOf } from './menu.js';
+
+const MOST_NAME = 60;
+
+const nameProblem = (name) => (!name ? 'A project needs a name.' : name.length > MOST_NAME ? 'The name is too long.' : null);
+
+/** @param shown called with the project that is shown from now on @param begun after a new one @returns {language(name), sample(sample), again()} */
+export function setUpProjects({ shelf, editor, desk, languages, current, shown, begun }) {
+  let turn = 0; // the last wish of the user counts
+
+  async function turnTo(opening) {
+    const mine = (turn += 1);
+    const before = current();
+    if (before) await keepHistories(before, before.open);
+    const project = await opening();
+    if (mine !== turn || project === before) return;
+    follow(project);
+    shown(project);
+    $('project-name').textContent = project.name;
+    document.title = `${project.name} · CodeRunner`;
+  }
+
+  function keepHistories(project, paths) {
+    return Promise.all(paths.map((path) => {
+      const json = project === current() && project.files.has(path) ? editor.history(path) : null;
+      return json && shelf.keepHistory(project, path, digest(project.text(path)), json);
+    }));
+  }
+
+  function follow(project) {
+    project.on('taken', (path) => project === current() && editor.replace(path));
+    project.on('saved', (paths) => keepHistories(project, paths));
+    project.on('split', ({ path, copy }) => {
+      editor.renamed(path, copy);
+      banner(`split-${path}`, { title: `“${path}” was changed in another tab as well.`, detail: `What you wrote here is “${copy}” now.`, dismiss: true });
+    });
+    project.on('restored', (path) => banner(`split-${path}`, { title: `“${path}” is kept.`, detail: 'It was changed in another tab while it was deleted here.', dismiss: true }));
+    project.on('unsaved', (error) => {
+      if (!error) clearBanner('unsaved');
+      else banner('unsaved', { title: 'This browser does not keep your files.', detail: `${reason(error)} They are gone when this page is: download them.`, dismiss: true });
+    });
+  }
+
+  const choose = async (id) => {
+    await turnTo(() => shelf.open(current().language, id));
+    if (narrow.matches) showView('files');
+  };
+
+  async function make() {
+    const { language } = current();
+    const name = await ask({ title: 'New project', label: 'Name', value: language.title, ok: 'Create', check: nameProblem });
+    if (name === null) return;
+    await turnTo(() => shelf.make(language, { name, sample: language.samples[0] ?? null }));
+    begun();
+  }
+
+  async function rename() {
+    const project = current();
+    const name = await ask({ title: 'Rename the project', label: 'Name', value: project.name, ok: 'Rename', check: nameProblem });
+    if (name === null) return;
+    await shelf.rename(project.id, name);
+    $('project-name').textContent = name;
+  }
+
+  async function remove() {
+    const { id, name, language } = current();
+    if ((await ask({ title: 'Delete the project?', text: `“${name}” and all its files cannot be brought back.`, ok: 'Delete' })) === null) return;
+    await turnTo(async () => {
+      await current().close();
+      await shelf.remove(id);
+      return shelf.open(language);
+    });
+  }
+
+  menuOf($('project'), $('project-menu'), () => {
+    const menu = $('project-menu');
+    const commands = [
+      { label: 'New project…', act: make }, { label: 'Rename…', act: rename }, { label: 'Delete…', act: remove, bad: true },
+    ];
+    fillMenu(menu, commands);
+    shelf.list(current().language).then((all) => {
+      if (!menu.matches(':popover-open')) return;
+      const rows = all.map(({ id, name }) => ({ label: name, checked: id === current().id, act: () => id !== current().id && choose(id) }));
+      fillMenu(menu, [...rows, ...commands]);
+      menu.querySelector('[aria-checked="true"]')?.focus({ focusVisible: false });
+    });
+  });
+
+  shelf.on('projects', async () => {
+    const project = current();
+    if (!project) return;
+    if (await shelf.renewed()) $('project-name').textContent = project.name;
+    else await turnTo(() => shelf.open(project.language));
+  });
+
+  return {
+    /** @param id of the project, where it is a certain one */
+    language: (name, id = null) => turnTo(() => shelf.open(languages.find(name), id)),
+    async sample(sample) {
+      const { language, touched, id, sample: own } = current();
+      const again = !touched && own === sample.name;
+      if (!again) await turnTo(() => shelf.make(language, { name: sample.title, sample }));
+      if (!again && !touched && !desk.uses(id)) await shelf.remove(id); // it was a sample as it came
+      begun();
+    },
+    again() {
+      const { language, sample } = current();
+      const found = language.samples.find(({ name }) => name === sample) ?? language.samples[0];
+      return turnTo(() => shelf.make(language, { name: found?.title ?? language.title, sample: found ?? null }));
+    },
+  };
+}
+
+const reason = (error) => (error.name === 'QuotaExceededError' ? 'Its storage is full.' : 'Its storage is switched off or does not answer.');

@@ -1,0 +1,144 @@
+// The projects of this browser: opened, made, named, and kept together with what other tabs do.
+import { randomId } from '../core/bytes.js';
+import { Emitter } from '../core/events.js';
+import { Library } from '../core/library.js';
+import { Project, recordsOf } from '../core/project.js';
+import { openDB } from '../dist/idb.js';
+
+const unkept = (records) => new Map(Object.entries(records).map(([name, value]) => [name, { value, version: null }]));
+
+/** `name`, or with the next number that is free. */
+function freeName(name, taken) {
+  for (let number = 1; ; number += 1) {
+    const one = number === 1 ? name : `${name} ${number}`;
+    if (!taken.has(one)) return one;
+  }
+}
+
+/** Events: `projects` (another tab made, named or removed one). */
+export class Shelf extends Emitter {
+  #store;
+  #page = randomId();
+  #library = null;
+  #project = null;
+  #unkept = new Map(); // where the browser keeps nothing: id -> {id, language, name, records}, for the life of the page
+  ready;
+
+  constructor(store) {
+    super();
+    this.#store = store;
+    this.ready = this.#open();
+    addEventListener('pagehide', () => this.#leave());
+    document.addEventListener('visibilitychange', () => document.hidden && this.#leave());
+    addEventListener('beforeunload', (event) => this.#atRisk && event.preventDefault());
+  }
+
+  async #open() {
+    try {
+      this.#library = await Library.open({ openDB, channel: new BroadcastChannel('coderunner:library'), lost: () => { this.#library = null; } });
+    } catch {
+      return; // the projects say that nothing is kept
+    }
+    this.#library.on('changed', ({ project, names }) => project === this.#project?.id && this.#project.told(names));
+    this.#library.on('projects', () => this.emit('projects'));
+  }
+
+  /** What the user would lose with this page. */
+  get #atRisk() {
+    const project = this.#project;
+    if (!this.#library) return Boolean(project?.touched) || [...this.#unkept.values()].some(({ records }) => records.get('option:touched')?.value);
+    return project !== null && project.touched && project.trouble !== null && project.unsaved;
+  }
+
+  /** @returns {Promise<{id, name}[]>} of a language, the latest used first */
+  async list(language) {
+    if (this.#library) return this.#library.projects(language.name);
+    return [...this.#unkept.values()].filter((one) => one.language === language.name).reverse();
+  }
+
+  /** The one that this tab or browser had last, else a first one. @param id of a certain one */
+  async open(language, id = null) {
+    await this.ready;
+    const all = await this.list(language);
+    const current = this.#project?.language.name === language.name ? this.#project.id : null;
+    const wanted = all.find((one) => one.id === (id ?? current)) ?? all.find((one) => one.id === this.#store.tab?.id) ?? all[0] ?? (await this.#first(language));
+    return this.#show(language, wanted);
+  }
+
+  async #first(language) {
+    const old = this.#store.oldProject(language.name);
+    const sample = language.samples[0];
+    const made = { id: `first:${language.name}`, language: language.name, name: sample?.title ?? language.title };
+    const records = recordsOf(language, old?.files?.length ? { ...old, name: old.sample } : sample);
+    if (old?.files?.length) for (const option of ['env', 'stdin', 'mode', 'touched']) if (option in old) records[`option:${option}`] = old[option];
+    if (!this.#library) return { ...made, records: unkept(records) };
+    await this.#library.create(made, records);
+    this.#store.dropOldProject(language.name);
+    return made;
+  }
+
+  /** A new project: of a sample, of the files and options of another one, or empty. */
+  async make(language, { name, sample = null, from = null }) {
+    await this.ready;
+    const records = recordsOf(language, sample);
+    if (from) Object.assign(records, from);
+    const taken = new Set((await this.list(language)).map((one) => one.name));
+    const made = { id: randomId(), language: language.name, name: freeName(name, taken) };
+    if (!this.#library) return this.#show(language, { ...made, records: unkept(records) });
+    await this.#library.create(made, records);
+    return this.#show(language, made);
+  }
+
+  async rename(id, name) {
+    if (this.#project?.id === id) this.#project.name = name;
+    if (this.#unkept.has(id)) this.#unkept.get(id).name = name;
+    await this.#library?.touch(id, { name });
+  }
+
+  async remove(id) {
+    this.#store.dropView(id);
+    this.#unkept.delete(id);
+    if (this.#project?.id === id) this.#project = null;
+    await this.#library?.remove(id);
+  }
+
+  /** Another tab may have named or removed the one that is shown. @returns {Promise<boolean>} false: it is gone */
+  async renewed() {
+    const there = await this.#library?.project(this.#project.id);
+    if (there) this.#project.name = there.name;
+    if (!there && this.#library) this.#project = null; // nothing of it is written any more
+    return this.#project !== null;
+  }
+
+  async #show(language, { id, name, records }) {
+    if (this.#project?.id === id) return this.#project;
+    await this.#project?.close();
+    const library = this.#library;
+    if (!library) {
+      const left = this.#project;
+      if (this.#unkept.has(left?.id)) this.#unkept.get(left.id).records = left.records();
+      if (records) this.#unkept.set(id, { id, language: language.name, name, records });
+      records = this.#unkept.get(id).records;
+    }
+    const project = new Project({ library, language, id, name, records: records ?? (await library.load(id)), view: this.#store.view(id) });
+    project.histories = library ? await library.histories(id).catch(() => new Map()) : new Map();
+    for (const changes of this.#store.takeUnsaved(id)) project.restore(changes);
+    project.on('files', () => this.#store.keepView(id, { open: project.open, active: project.active }));
+    this.#project = project;
+    this.#store.tab = { id, language: language.name };
+    library?.touch(id).catch(() => {});
+    return project;
+  }
+
+  keepHistory(project, path, digest, json) {
+    return this.#library?.keepHistory(project.id, path, digest, json).catch(() => {}); // an undo that is lost is no work that is lost
+  }
+
+  /** The page may be gone after this: what is not written is left in the synchronous storage, too. */
+  #leave() {
+    const project = this.#project;
+    if (!project?.unsaved) return;
+    this.#store.keepUnsaved(project.id, this.#page, project.pending());
+    project.save().then((kept) => kept && this.#store.keepUnsaved(project.id, this.#page, []));
+  }
+}

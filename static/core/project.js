@@ -1,0 +1,366 @@
+// The files of a project, what is open, and how it is run. What changes is written a moment later, record by record;
+// what other pages of this browser write comes in.
+import { Emitter } from './events.js';
+
+const SAVE_AFTER_MS = 400;
+const AGAIN_MS = 5000;
+const OPTIONS = { entry: null, args: [], env: '', stdin: null, mode: 'tty', sample: null, touched: false };
+const SHARED = Object.keys(OPTIONS);
+
+const fileName = (path) => `file:${path}`;
+const optionName = (option) => `option:${option}`;
+
+/** Path to text or bytes. A text may be given as a function, which is asked when the text is needed. */
+class Contents extends Map {
+  get(path) {
+    const value = super.get(path);
+    if (typeof value !== 'function') return value;
+    const text = value();
+    this.set(path, text);
+    return text;
+  }
+}
+
+/** What a new project has, as records. */
+export function recordsOf(language, sample) {
+  const files = sample?.files ?? [{ path: language.entry, content: '' }];
+  const options = { ...OPTIONS, entry: sample?.entry ?? language.entry, args: sample?.args ?? [], sample: sample?.name ?? null };
+  return {
+    ...Object.fromEntries(files.map(({ path, content }) => [fileName(path), content])),
+    ...Object.fromEntries(SHARED.map((option) => [optionName(option), options[option]])),
+  };
+}
+
+/** `main.py` to `main (2).py`, or the next number that is free. */
+export function copyName(path, taken) {
+  const slash = path.lastIndexOf('/') + 1;
+  const dot = path.indexOf('.', slash + 1) < 0 ? path.length : path.indexOf('.', slash + 1);
+  for (let number = 2; ; number += 1) {
+    const name = `${path.slice(0, dot)} (${number})${path.slice(dot)}`;
+    if (!taken(name)) return name;
+  }
+}
+
+/**
+ * Files that a program made can be open as well: `guests`, which are the workspace's until they are edited.
+ *
+ * Events: `files` (names, what is open or active), `text` (path), `taken` (path: its text came from elsewhere),
+ * `renamed` {from, to}, `adopted` {path, text} (a guest is edited; `text` is what it was), `saved` (paths),
+ * `split` {path, copy} (two pages changed it: the copy is this page's), `restored` (path: another page needs it),
+ * `unsaved` (an Error, or null where it is well again).
+ */
+export class Project extends Emitter {
+  #library;
+  #timers;
+  #timer = null;
+  #saving = null;
+  #versions = new Map(); // record -> the version that is known here
+  #dirty = new Set(); // records
+  #writing = []; // records that are on their way
+  guests = new Map();
+
+  /** @param library null: nothing is kept @param records name -> {value, version} @param view {open, active} of this page */
+  constructor({ library, language, id, name, records, view = null, timers = globalThis }) {
+    super();
+    this.#library = library;
+    this.#timers = timers;
+    Object.assign(this, { language, id, name, ...structuredClone(OPTIONS), entry: language.entry });
+    this.files = new Contents();
+    for (const [record, { value, version }] of records) this.#set(record, value, version);
+    const open = (view?.open ?? [this.entry]).filter((path) => this.#isText(path));
+    this.open = open;
+    this.active = open.includes(view?.active) ? view.active : (open.at(-1) ?? null);
+    this.trouble = null;
+  }
+
+  #isText(path) {
+    return this.files.has(path) && !this.binary(path);
+  }
+
+  #set(record, value, version) {
+    this.#versions.set(record, version);
+    if (record.startsWith('file:')) this.files.set(record.slice(5), value);
+    else if (SHARED.includes(record.slice(7))) this[record.slice(7)] = value;
+  }
+
+  // --- reading ------------------------------------------------------------------------------------------------
+
+  get paths() {
+    return [...this.files.keys()].sort((a, b) => a.localeCompare(b));
+  }
+
+  /** @returns {{path: string, content: string | Uint8Array}[]} */
+  list() {
+    return this.paths.map((path) => ({ path, content: this.files.get(path) }));
+  }
+
+  text(path) {
+    return this.files.get(path) ?? this.guests.get(path) ?? '';
+  }
+
+  /** All of it as records, for a page that keeps it itself. */
+  records() {
+    const names = [...this.paths.map(fileName), ...SHARED.map(optionName)];
+    return new Map(names.map((name) => [name, { value: this.#value(name), version: null }]));
+  }
+
+  /** Whether a file is bytes that are no text. */
+  binary(path) {
+    return this.files.get(path) instanceof Uint8Array;
+  }
+
+  get unsaved() {
+    return this.#dirty.size > 0 || this.#saving !== null;
+  }
+
+  // --- changing -----------------------------------------------------------------------------------------------
+
+  /** @param content a text, or a function that gives it when it is needed */
+  edit(path, content) {
+    const guest = this.guests.get(path);
+    this.guests.delete(path);
+    this.files.set(path, content);
+    this.#touch();
+    this.#changed(fileName(path));
+    if (guest !== undefined) {
+      this.emit('adopted', { path, text: guest });
+      this.emit('files');
+    }
+    this.emit('text', path);
+  }
+
+  /** Opens a file that a program made. */
+  visit(path, text) {
+    if (!this.files.has(path)) this.guests.set(path, text);
+    this.show(path);
+  }
+
+  /** A program wrote a file that is the project's, or open. */
+  take(path, content) {
+    if (this.files.has(path)) {
+      this.files.set(path, content);
+      this.#changed(fileName(path));
+    } else this.guests.set(path, content);
+    this.emit('taken', path);
+  }
+
+  /** A guest is gone, or can be shown no more. */
+  shut(path) {
+    if (this.guests.has(path)) this.hide(path);
+  }
+
+  create(path, content = '') {
+    this.put([{ path, content }]);
+    this.show(path);
+  }
+
+  /** Files from elsewhere, in the place of those of their names. */
+  put(files) {
+    for (const { path, content } of files) {
+      this.guests.delete(path);
+      this.files.set(path, content);
+      if (content instanceof Uint8Array) this.open = this.open.filter((other) => other !== path);
+      this.#changed(fileName(path));
+    }
+    if (this.active !== null && !this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
+    this.#touch();
+    this.emit('files');
+    for (const { path } of files) this.emit('taken', path);
+  }
+
+  rename(from, to) {
+    const content = this.files.get(from);
+    this.files.delete(from);
+    this.files.set(to, content);
+    this.open = this.open.map((path) => (path === from ? to : path));
+    if (this.active === from) this.active = to;
+    for (const option of ['entry', 'stdin']) if (this[option] === from) this.set({ [option]: to });
+    this.#changed(fileName(from), fileName(to));
+    this.#touch();
+    this.emit('renamed', { from, to });
+    this.emit('files');
+  }
+
+  remove(path) {
+    this.files.delete(path);
+    this.#changed(fileName(path));
+    this.#touch();
+    if (this.entry === path) this.set({ entry: this.files.has(this.language.entry) ? this.language.entry : (this.paths[0] ?? this.language.entry) });
+    if (this.stdin === path) this.set({ stdin: null });
+    this.hide(path);
+  }
+
+  show(path) {
+    if (!this.open.includes(path)) this.open.push(path);
+    this.active = path;
+    this.emit('files');
+  }
+
+  hide(path) {
+    const at = this.open.indexOf(path);
+    this.guests.delete(path);
+    this.open = this.open.filter((other) => other !== path);
+    if (this.active === path) this.active = this.open[Math.min(at, this.open.length - 1)] ?? null;
+    this.emit('files');
+  }
+
+  /** Options: entry, args, env, stdin, mode. */
+  set(change) {
+    Object.assign(this, change);
+    this.#changed(...Object.keys(change).map(optionName));
+    this.emit('files');
+  }
+
+  #touch() {
+    if (this.touched) return;
+    this.touched = true;
+    this.#changed(optionName('touched'));
+  }
+
+  // --- keeping ------------------------------------------------------------------------------------------------
+
+  #changed(...records) {
+    for (const record of records) this.#dirty.add(record);
+    this.#later(SAVE_AFTER_MS);
+  }
+
+  #later(ms) {
+    this.#timers.clearTimeout(this.#timer);
+    this.#timer = this.#timers.setTimeout(() => this.save(), ms);
+  }
+
+  #value(record) {
+    return record.startsWith('file:') ? (this.files.get(record.slice(5)) ?? null) : this[record.slice(7)];
+  }
+
+  /** What is not written yet, for a page that goes away: texts and options. */
+  pending() {
+    return [...new Set([...this.#dirty, ...this.#writing])].map((name) => ({ name, value: this.#value(name), base: this.#versions.get(name) ?? null }))
+      .filter(({ value }) => !(value instanceof Uint8Array));
+  }
+
+  /** What an earlier page could not write any more. @param changes of its `pending()` */
+  restore(changes) {
+    for (const { name, value, base } of changes) {
+      const now = this.#value(name);
+      if (now === value || JSON.stringify(now) === JSON.stringify(value)) continue;
+      const known = this.#versions.get(name) ?? null;
+      if (known === base) {
+        if (name.startsWith('file:') && value === null) this.files.delete(name.slice(5));
+        else if (name.startsWith('file:')) this.files.set(name.slice(5), value);
+        else this[name.slice(7)] = value;
+        this.#changed(name);
+      } else if (name.startsWith('file:') && value !== null) {
+        const path = name.slice(5);
+        const copy = copyName(path, (other) => this.files.has(other));
+        this.files.set(copy, value);
+        this.#changed(fileName(copy));
+      }
+    }
+    this.open = this.open.filter((path) => this.#isText(path));
+    if (!this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
+  }
+
+  /** Writes what changed. @returns {Promise<boolean>} whether all is kept */
+  async save() {
+    this.#timers.clearTimeout(this.#timer);
+    while (this.#saving) await this.#saving;
+    if (!this.#dirty.size) return this.trouble === null;
+    if (!this.#library) {
+      this.#troubled(new Error('This browser keeps nothing.'));
+      return false;
+    }
+    const names = [...this.#dirty];
+    const changes = names.map((name) => ({ name, value: this.#value(name), base: this.#versions.get(name) ?? null }));
+    this.#dirty.clear();
+    this.#writing = names;
+    this.#saving = this.#library.write(this.id, changes).then((result) => this.#written(changes, result), (error) => {
+      for (const name of names) this.#dirty.add(name);
+      this.#troubled(error);
+      this.#later(AGAIN_MS);
+    }).finally(() => {
+      this.#saving = null;
+      this.#writing = [];
+    });
+    await this.#saving;
+    return this.trouble === null;
+  }
+
+  #troubled(error) {
+    const before = this.trouble;
+    this.trouble = error;
+    if (Boolean(before) !== Boolean(error)) this.emit('unsaved', error);
+  }
+
+  #written(changes, { versions, conflicts }) {
+    this.#troubled(null);
+    for (const [name, version] of versions) {
+      if (version === null) this.#versions.delete(name);
+      else this.#versions.set(name, version);
+    }
+    for (const [name, there] of conflicts) this.#conflict(name, there, changes.find((change) => change.name === name).value);
+    const paths = changes.map(({ name }) => name).filter((name) => name.startsWith('file:') && versions.has(name)).map((name) => name.slice(5));
+    if (paths.length) this.emit('saved', paths);
+  }
+
+  /** Another page has written a record since: neither version goes. */
+  #conflict(name, there, mine) {
+    if (there) this.#versions.set(name, there.version);
+    else this.#versions.delete(name);
+    if (!name.startsWith('file:') || !there) {
+      this.#changed(name); // an option: the later one counts; a file that is gone there: it was changed here, and stays
+      return;
+    }
+    const path = name.slice(5);
+    if (mine === null) {
+      this.files.set(path, there.value);
+      this.emit('restored', path);
+      this.emit('files');
+      return;
+    }
+    const copy = copyName(path, (other) => this.files.has(other) || this.guests.has(other));
+    this.files.set(copy, this.files.get(path) ?? mine);
+    this.files.set(path, there.value);
+    this.open = this.open.map((other) => (other === path ? copy : other));
+    if (this.active === path) this.active = copy;
+    this.#changed(fileName(copy));
+    this.emit('split', { path, copy });
+    this.emit('files');
+  }
+
+  /** Another page wrote these records. */
+  async told(names) {
+    const found = await this.#library.read(this.id, names);
+    let drawn = false;
+    for (const [name, there] of found) {
+      if (this.#dirty.has(name) || this.#saving) {
+        if (this.#saving) await this.#saving;
+        if (this.#dirty.has(name)) continue; // the next write finds out
+      }
+      if ((there?.version ?? null) <= (this.#versions.get(name) ?? -1) && there) continue;
+      drawn = true;
+      if (!there) this.#gone(name);
+      else {
+        this.#set(name, there.value, there.version);
+        if (name.startsWith('file:')) this.emit('taken', name.slice(5));
+      }
+    }
+    if (drawn) this.emit('files');
+  }
+
+  #gone(name) {
+    this.#versions.delete(name);
+    if (!name.startsWith('file:')) return;
+    const path = name.slice(5);
+    this.files.delete(path);
+    this.open = this.open.filter((other) => other !== path);
+    if (this.active === path) this.active = this.open.at(-1) ?? null;
+  }
+
+  /** This page turns to another project. */
+  async close() {
+    this.#timers.clearTimeout(this.#timer);
+    await this.save();
+    this.#timers.clearTimeout(this.#timer);
+  }
+}
