@@ -12,11 +12,12 @@ import pytest
 
 from coderunner.agent import flow, frames
 from coderunner.core import messages as m
-from coderunner.errors import BadMessage, FilesBusy
+from coderunner.errors import BadMessage, FilesBusy, NoSession
 from coderunner.sessions.holdings import CACHE_BYTES, SESSION_BYTES
 from coderunner.sessions.link import MAX_REPLY
-from tests.sessions.fakes import Agent, World, state, until
+from tests.sessions.fakes import CLIENT, Agent, World, state, until
 from tests.sessions.test_mending import told
+from tests.sessions.test_registry import VISITOR, registry
 
 MIB = 1024 * 1024
 
@@ -242,3 +243,29 @@ class TestToTheClients:
         assert control.close_code is None
         assert any(one.close_code == 1011 for one in world.session._attachments)
         await world.close()
+
+
+class TestSessionsThatAreOver:
+    async def test_hold_nothing_and_are_held_by_nobody(self):
+        """Else a client that opens and closes in a loop has a minute's worth of them kept."""
+        one, provisioner = registry(slots=4)
+        for number in range(3):
+            wish = m.Open("python", CLIENT, nonce=f"{number:022}")
+            opened = await one.open(wish, VISITOR).done
+            session = opened.session
+            attachment = session.attach(CLIENT, "control", "control", {})
+            session.on_attached({"channels": [state(n) for n in range(8)]})
+            for channel in range(8):
+                session.on_output(channel, 1, 0, bytes(flow.WINDOW))
+                session.on_artifact(channel, (f"{channel}.png", 5))
+                session.input(attachment, channel, 0, bytes(1000))
+            assert session.container.holdings.held > 2 * MIB
+            ended = session.end("client")
+            session.detach(attachment)
+            await ended
+            assert session.container.holdings.held == 0
+            with pytest.raises(NoSession):
+                one.open(wish, VISITOR)
+        assert one._openings == {}
+        assert provisioner.removed == ["c-0", "c-1", "c-2"]
+        await one.end_all("evicted")

@@ -34,6 +34,9 @@ class Caches:
             channel.cache.reset(channel.cache.hi)
             self._count(channel)
 
+    def empty(self) -> None:
+        self.spare(self.total)
+
     def _count(self, channel: Channel) -> None:
         size = channel.cache.held
         self.total += size - self._sizes.get(channel.number, 0)

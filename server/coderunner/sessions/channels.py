@@ -96,6 +96,13 @@ class Channels:
     def close(self) -> None:
         self._paces.close()
 
+    def empty(self) -> None:
+        """The session is over: no output and no input is held any more."""
+        self._caches.empty()
+        for channel in self.all.values():
+            channel.drop_input()
+            channel.diagnostics = ()
+
     def _drop(self, number: int) -> None:
         """Nothing is kept of a channel that the agent does not have."""
         self.all.pop(number, None)

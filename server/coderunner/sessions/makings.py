@@ -58,6 +58,9 @@ class Makings:
             del self._all[next(iter(self._all))]
         self._attachments.tell(made)
 
+    def empty(self) -> None:
+        self._all.clear()
+
     def forget(self, channel: int) -> None:
         for key in [one for one in self._all if one[0] == channel]:
             del self._all[key]

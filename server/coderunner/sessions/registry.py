@@ -77,6 +77,7 @@ class Registry:
         self._queue_timeout = queue_timeout
         self._openings: dict[Any, Opening] = {}
         self._adopted: dict[Any, Session] = {}  # by nonce, of sessions opened just before a restart
+        self._over: set[Any] = set()  # nonces of sessions that were opened a moment ago, and are over
         self._slots: dict[str, Slot] = {}
         self._tasks = Tasks("registry", expected=(CodeRunnerError,))
         self._recovery = Recovery(provisioner.engine, key, register=self._recovered, ended=self._ended)
@@ -130,6 +131,8 @@ class Registry:
             self._recovery.check(known.session)
             return known
         opening = Opening()
+        if nonce in self._over:
+            raise NoSession()
         adopted = self._adopted.get(nonce)
         if adopted is not None and not adopted.over:
             work = self._reopen(adopted)
@@ -359,9 +362,20 @@ class Registry:
             # Only now: a server that stops waits for what is on its way out as well.
             self.sessions.pop(session.id, None)
             self._recovery.forget(session.id)
+            self._forget(session)
             slot = self._slots.pop(session.id, None)
             if slot is not None:
                 slot.release(failed=reason == "engine_lost")
+
+    def _forget(self, session: Session) -> None:
+        """Its nonce means it for a while yet; nobody holds it for that."""
+        keys = {key for key, one in self._openings.items() if one.session == session.id}
+        keys |= {key for key, one in self._adopted.items() if one.id == session.id}
+        for key in keys:
+            self._openings.pop(key, None)
+            self._adopted.pop(key, None)
+            self._over.add(key)
+            asyncio.get_running_loop().call_later(NONCE_SECONDS, self._over.discard, key)
 
     def drain(self) -> None:
         """No new sessions; who waits is told so."""

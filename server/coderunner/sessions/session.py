@@ -145,6 +145,7 @@ class Session:
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
             self._left()
+            self._empty()
 
     def _left(self) -> None:
         if not self._attachments:
@@ -310,6 +311,7 @@ class Session:
             attachment.post(m.ErrorMessage.of(InternalError()))
             attachment.end(1011)
         self._stop_working()
+        self._empty()
 
     def evict(self, why: str) -> asyncio.Task[None]:
         """Ends it because of what it does to others; `why` is told to those who are attached."""
@@ -336,7 +338,14 @@ class Session:
             log.exception("ending a session", extra=fields(session=self.id))
         finally:
             self._stop_working()
+            self._empty()
             await self._on_end(self, reason)
+
+    def _empty(self) -> None:
+        """Once nobody reads the rest, nothing is held for it, whoever still refers to it."""
+        if self.over and not self._attachments:
+            self.programs.empty()
+            self.makings.empty()
 
     def suspend(self) -> None:
         """The server stops; the container and its programs live on for the next one."""
