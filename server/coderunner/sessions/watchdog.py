@@ -3,7 +3,7 @@
 Two kinds.  A holding can be counted: file locks, and bytes that wait in sockets.  Who holds more than the
 bound in two looks in a row, or four times as much in one, is ended.  A strain cannot: work that the kernel
 does in threads of its own (the other end of a terminal), and waiting for the disk.  Where one lasts, the
-busiest sessions are stopped for half a second, one after the other, three times each: whose pauses lower it
+busiest sessions are stopped for half a second, one after the other, four times each: whose pauses lower it
 every time, and whose going on raises it, is the cause.  Nobody is ended on suspicion.
 """
 
@@ -31,7 +31,7 @@ MIB = 1024 * 1024
 SUSPECTS = 3  # sessions that are stopped for a moment, at most, in one search
 BUSY = 0.05  # of a processor: who uses less is no suspect
 MEASURE_SECONDS = 0.5
-TURNS = 3  # a suspect is stopped so often
+TURNS = 4  # a suspect is stopped so often: that all nine figures fall apart by chance is one in 126
 DIFFERENCE = 0.5  # that it must make on average, in shares at which a search begins
 PART = 1 / 3  # or, on a machine so busy that there is less of it, in parts of all of it
 DRAIN_SECONDS = 0.1  # what a stopped session left to do is done
@@ -62,7 +62,7 @@ class Strain:
 LOCKS = Holding("file locks", "", 2_500)
 WAITING = Holding("of data that waits unread in sockets", " MiB", 32 * MIB, MIB)
 STRAINS = (
-    Strain("the kernel's own threads work for it, outside its quota", Host.kernel_seconds, 0.4, 10),
+    Strain("the kernel's own threads work for it, outside its quota", Host.kernel_seconds, 0.3, 10),
     Strain("it keeps the disk busy", Host.stalled_seconds, 0.5, 30),
 )
 
