@@ -134,7 +134,7 @@ def _phase(phase, argv, spec, stdio, report, tty, given, become):
         # Told where the user looks, in the words of a shell, with a shell's exit codes.
         number, what = problem
         os.write(stdio[2], f"{what or argv[0]}: {_why(number, what)}\n".encode())
-        return _record(phase, began, code=127 if number == errno.ENOENT else 126)
+        return _record(phase, began, code=127 if number == errno.ENOENT and not what else 126)
     _say(report, {"event": "began", "phase": phase, "pid": pid})
     usage = _Usage()
     while True:
@@ -170,7 +170,9 @@ def _why(number, folder):
         return said
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{said}; delete something in the workspace first"
-    return f"{said}; programs need this folder: remove or rename what is there"
+    if number in (errno.EEXIST, errno.ENOTDIR):
+        return f"{said}; programs need this folder: remove or rename what is there"
+    return f"{said}; programs need this folder"
 
 
 def _reap(usage):
