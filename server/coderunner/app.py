@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import gc
 import logging
 import os
 import platform
@@ -43,9 +45,11 @@ from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.watchdog import Watchdog
 from coderunner.sessions.workers import WorkerPool
 from coderunner.tasks import Tasks
+from coderunner.web import guard
 from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
 from coderunner.web.routes import application
+from coderunner.web.wires import Wires
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +207,9 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         tasks.keep(lambda: _tell_engine(engine), "engine-info")
         arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)
         await arrival.begin()
-        app = application(parts)
+        wires = Wires(functools.partial(guard.trusted, settings))
+        tasks.keep(wires.watch, "wires")
+        app = application(parts, wires)
         url = await stack.enter_async_context(listening(app, sockets, settings.host))
         arrival.clear()
         stack.push_async_callback(_close_sockets, app, settings, stopped)
@@ -425,6 +431,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
     async with serving(settings) as server:
         loop.add_signal_handler(signal.SIGTERM, server.stop, SUSPEND)
         loop.add_signal_handler(signal.SIGINT, _interrupt, server)
+        # What is there now stays: to look it through again and again would stop the loop each time.
+        gc.collect()
+        gc.freeze()
         log.info("listening", extra=fields(url=server.url))
         announce(server.url)
         how = await server.stopped

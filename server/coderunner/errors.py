@@ -82,6 +82,14 @@ class FrameTooLarge(ProtocolError):
     close = 1009
 
 
+class TooSlow(ProtocolError):
+    """A message had begun, and its end did not come in time."""
+
+    code = "too_slow"
+    close = 1011
+    retryable = True
+
+
 class NoFirstMessage(ProtocolError):
     """Neither `open` nor `attach` came in time."""
 

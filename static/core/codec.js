@@ -8,7 +8,7 @@
 export const PROTOCOL = 'coderunner.v1';
 export const HEADER = 12;
 export const MAX_PAYLOAD = 65_536;
-export const MAX_TEXT = 8 * 1024 * 1024;
+export const MAX_TEXT = 4 * 1024 * 1024;
 export const STDOUT = 1;
 export const STDERR = 2;
 
@@ -156,12 +156,15 @@ export function decodeServer(data) {
   return Object.fromEntries(known);
 }
 
+/** How long a message is on the wire. */
+export const textBytes = (message) => new TextEncoder().encode(JSON.stringify(message)).length;
+
 /** A message to the server as text. */
 export function encodeClient(message) {
   const encoded = JSON.stringify(message);
   // JavaScript counts UTF-16 units, the server bytes; three bytes a unit is the most that UTF-8 needs.
   if (encoded.length * 3 > MAX_TEXT && new TextEncoder().encode(encoded).length > MAX_TEXT) {
-    throw new CodecError('frame_too_large', 'the project is larger than 8 MiB');
+    throw new CodecError('frame_too_large', 'the project is larger than 4 MiB');
   }
   return encoded;
 }

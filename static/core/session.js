@@ -3,7 +3,7 @@
 // What has to survive the page is in `record()`; a later page hands it to `resume()`.
 import { fromBase64, randomId, toBase64 } from './bytes.js';
 import { Channel } from './channel.js';
-import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput } from './codec.js';
+import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput, textBytes } from './codec.js';
 import { Connection } from './connection.js';
 import { Emitter } from './events.js';
 
@@ -28,6 +28,7 @@ export class Session extends Emitter {
   #asked = new Set(); // channels whose request went out over this connection
   #port;
   #files = [];
+  #filesToCome = []; // of `open`, too large to go with it
   #limits;
   #found = {}; // what the record knows of channels that `attached` will name
 
@@ -114,7 +115,7 @@ export class Session extends Emitter {
   #ask(channel) {
     if (this.#asked.has(channel.id)) return;
     this.#asked.add(channel.id);
-    this.#send(channel.request);
+    this.#send(this.#withFiles(channel.request));
   }
 
   take() {
@@ -242,12 +243,25 @@ export class Session extends Emitter {
   };
 
   #sendOpen() {
-    this.#send({
+    const open = {
       type: 'open', language: this.language, client: this.client, nonce: this.nonce,
       ...(this.#files.length ? { files: this.#files } : {}), ...(this.#limits ? { limits: this.#limits } : {}),
-    });
+    };
+    const room = (this.hello.limits.first_text_bytes ?? Infinity) - textBytes(open);
+    if (room < 0) delete open.files; // they go with the first run, behind `opened`
+    this.#filesToCome = room < 0 ? this.#files : [];
+    this.#send(open);
     const first = [...this.channels.values()].find((channel) => channel.live);
-    if (first) this.#ask(first); // one request may travel with `open`
+    if (first && textBytes(first.request) <= room) this.#ask(first); // one request may travel with `open`
+  }
+
+  /** With the files of `open` for which there was no room before `opened`; those of the request win. */
+  #withFiles(request) {
+    if (request.type !== 'run' || !this.#filesToCome.length) return request;
+    const own = new Set((request.files ?? []).map((file) => file.path));
+    const files = [...this.#filesToCome.filter((file) => !own.has(file.path)), ...(request.files ?? [])];
+    this.#filesToCome = [];
+    return { ...request, files };
   }
 
   #sendAttach() {

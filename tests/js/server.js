@@ -32,7 +32,7 @@ export class FakeServer {
 
   accept(socket, url) {
     socket.path = url;
-    this.say({ type: 'hello', protocol: 'coderunner.v1', server: 't', environment: 'test', limits: {}, features: [], keepalive_s: 20 }, socket);
+    this.say({ type: 'hello', protocol: 'coderunner.v1', server: 't', environment: 'test', limits: this.limits ?? {}, features: [], keepalive_s: 20 }, socket);
   }
 
   lost(socket) {

@@ -73,6 +73,38 @@ test('a run travels behind open, its output is drawn and acked, its end is acked
   assert.ok(acks.length >= 3 && acks.length <= 6, `${acks.length} acks for 100 kB`);
 });
 
+test('files too large for what may come before opened follow it, each once', () => {
+  const server = new FakeServer({ outputOf: () => pattern(10), exits: () => true });
+  server.limits = { first_text_bytes: 65536 };
+  const world = new World(server);
+  const tab = new Page(world);
+  const big = { path: 'big.txt', content: 'x'.repeat(80_000) };
+  tab.session.begin({ language: 'any', files: [big, { path: 'main', content: 'old' }] });
+  tab.run({ entry: 'main', files: [{ path: 'main', content: 'new' }] });
+  world.settle();
+  const [open, run] = server.messages.filter(({ type }) => type === 'open' || type === 'run');
+  assert.equal(open.files, undefined);
+  assert.ok(JSON.stringify(open).length <= 65536);
+  assert.deepEqual(run.files.map(({ path, content }) => [path, content.length]), [['big.txt', 80_000], ['main', 3]]);
+  assert.equal(run.files[1].content, 'new');
+});
+
+test('a request too large to travel behind open waits for opened', () => {
+  const server = new FakeServer({ outputOf: () => pattern(10), exits: () => true });
+  server.limits = { first_text_bytes: 65536 };
+  const order = [];
+  const said = server.say.bind(server);
+  server.say = (message, socket) => { order.push(message.type); said(message, socket); };
+  const got = server.receive.bind(server);
+  server.receive = (socket, data) => { if (typeof data === 'string') order.push(JSON.parse(data).type); got(socket, data); };
+  const world = new World(server);
+  const tab = new Page(world);
+  tab.session.begin({ language: 'any' });
+  tab.run({ files: [{ path: 'main', content: 'x'.repeat(70_000) }] });
+  world.settle();
+  assert.ok(order.indexOf('opened') < order.indexOf('run'), order.join(' '));
+});
+
 test('nothing is acked that was not drawn, and the window stands still', () => {
   const waiting = [];
   const { server, world, tab } = started({ outputOf: () => pattern(1_000_000) }, { draw: (done) => waiting.push(done) });

@@ -9,6 +9,8 @@ from multidict import CIMultiDict
 
 from coderunner import config
 from coderunner.web import ws
+from coderunner.web.wire import Wire
+from coderunner.web.wires import Wires
 
 
 class Transport:
@@ -20,8 +22,8 @@ class Transport:
     def abort(self) -> None:
         self.gone.set()
 
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return ("127.0.0.1", 1)
+    def get_extra_info(self, name: str) -> tuple[str, int] | None:
+        return ("127.0.0.1", 1) if name == "peername" else None
 
 
 class Socket:
@@ -51,7 +53,9 @@ async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
     parts = SimpleNamespace(settings=config.load({}))
     transport = Transport()
     request = SimpleNamespace(transport=transport, headers=CIMultiDict())
-    connection = ws.Connection(parts, Socket(transport), request, None)
+    wires = Wires(lambda address: False)
+    wire = Wire(wires, lambda: None)
+    connection = ws.Connection(parts, Socket(transport), request, None, wires, wire)
     async with asyncio.timeout(5):
         await connection.serve([])
     assert transport.gone.is_set()

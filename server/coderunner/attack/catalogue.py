@@ -20,6 +20,7 @@ from coderunner.attack.clients import (
     neighbours,
     phases,
     sessions,
+    strangers,
     streams,
     workspace,
 )
@@ -39,6 +40,7 @@ MODULES = (
     neighbours,
     groups,
     crowds,
+    strangers,
 )
 
 

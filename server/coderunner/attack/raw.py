@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import re
 import ssl
 import struct
 from collections.abc import AsyncIterator, Mapping
@@ -46,6 +47,8 @@ class Raw:
 
     async def send(self, data: bytes) -> None:
         """Writes it; what the server refuses to read any more is lost without a word."""
+        if self.over:
+            return
         with contextlib.suppress(ConnectionError):
             self._writer.write(data)
             async with asyncio.timeout(20):
@@ -56,6 +59,8 @@ class Raw:
         try:
             async with asyncio.timeout(seconds):
                 head = await self._reader.readuntil(b"\r\n\r\n")
+                size = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
+                await self._reader.readexactly(int(size[1]) if size else 0)
         except (asyncio.IncompleteReadError, ConnectionError):
             return 0
         except TimeoutError:
@@ -95,6 +100,18 @@ class Raw:
             return 1006
         except TimeoutError:
             raise Unexpected(f"not closed in {seconds:g} s") from None
+
+    @property
+    def over(self) -> bool:
+        """The connection is gone, as far as is known here."""
+        return self._writer.is_closing()
+
+    async def ended(self, seconds: float) -> None:
+        """Until the server has hung up; raises TimeoutError."""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(seconds):
+                while await self._reader.read(65536):
+                    pass
 
     def close(self) -> None:
         self._writer.transport.abort()

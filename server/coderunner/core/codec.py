@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 import struct
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, cast
@@ -22,11 +22,20 @@ from coderunner.core.shapes import MAX_OFFSET
 from coderunner.errors import BadFrame, BadJson, BadMessage, FrameTooLarge, UnknownType
 
 MAX_PAYLOAD = 64 * 1024
-MAX_TEXT = 8 * 1024 * 1024
+MAX_TEXT = 4 * 1024 * 1024
+MAX_FIRST_TEXT = 64 * 1024
+"""Of all texts that come before there is a session."""
+SMALL_TEXT = 64 * 1024
+"""What is read at once; a longer one in steps, with others between."""
+MAX_VALUES = 16 * 1024
+"""Values outside of texts, that is `,`, `[` and `{`: a message of 4,096 files has 12,288 of them. Each costs
+the reader as much as some hundred bytes of text."""
 MAX_FILES = 4096
 
 STDOUT = 1
 STDERR = 2
+
+_BLOCK = 256 * 1024
 
 _HEADER = struct.Struct(">BBHQ")
 HEADER_SIZE = _HEADER.size
@@ -161,7 +170,41 @@ SERVER_TYPES = frozenset(_SERVER)
 
 def decode_client_text(text: str | bytes) -> m.ClientMessage:
     """Raises BadJson, BadMessage, UnknownType or FrameTooLarge."""
-    return cast(m.ClientMessage, _decode(text, _CLIENT))
+    steps = decode_client_steps(text)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return cast(m.ClientMessage, done.value)
+
+
+def decode_client_steps(text: str | bytes) -> Generator[None, None, m.ClientMessage]:
+    """As `decode_client_text`, with a pause after every few milliseconds of work."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(data) > MAX_TEXT:
+        raise FrameTooLarge(f"a text frame may have at most {MAX_TEXT} bytes")
+    if data.count(b"[") + data.count(b"{") + data.count(b",") > MAX_VALUES:
+        yield from _check_values(data)
+    if len(data) > SMALL_TEXT:
+        yield
+    return cast(m.ClientMessage, _decode(data, _CLIENT))
+
+
+def _check_values(data: bytes) -> Iterator[None]:
+    """Raises BadMessage where there are more values than a message can have: read they would take seconds."""
+    at, inside, values = 0, False, 0
+    while at < len(data):
+        block = data[at : at + _BLOCK]
+        if (len(block) - len(block.rstrip(b"\\"))) % 2:
+            block = data[at : at + _BLOCK + 1]  # with what its last backslash escapes
+        parts = block.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 2 * MAX_VALUES)
+        outside = b"".join(parts[inside::2])
+        values += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
+        if values > MAX_VALUES or len(parts) > 2 * MAX_VALUES:
+            raise BadMessage(f"a text frame may have at most {MAX_VALUES} values")
+        inside ^= len(parts) % 2 == 0
+        at += len(block)
+        yield
 
 
 def decode_server_text(text: str | bytes) -> m.ServerMessage:

@@ -15,7 +15,7 @@ from aiohttp import web
 from coderunner import timing
 from coderunner.core.archives import Bounds
 from coderunner.core.project import check_path
-from coderunner.errors import BadMessage, FileTooLarge, NotAllowed
+from coderunner.errors import BadMessage, FileTooLarge, NotAllowed, TooSlow
 from coderunner.sessions import packing
 from coderunner.sessions.session import Session
 from coderunner.web import guard
@@ -25,7 +25,9 @@ from coderunner.web.replies import json_reply
 BODY_SECONDS = 30.0  # in which at least some of a body must come
 WRITE_SECONDS = 60.0  # in which a client must take a piece of an answer
 IN_MEMORY = 1024 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+SLOWEST = 16 * 1024  # bytes a second: a body that comes slower than this in all is given up
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_HUGE = 2**62
 
 
 def session_of(request: web.Request, *, control: bool = False) -> Session:
@@ -122,10 +124,16 @@ def _span(header: str, size: int) -> tuple[int, int, bool] | None:
         return 0, size, True
     first, last = found.groups()
     if not first:
-        offset, end = max(0, size - int(last)), size
+        offset, end = max(0, size - _number(last)), size
     else:
-        offset, end = int(first), min(size, int(last) + 1) if last else size
+        offset, end = _number(first), min(size, _number(last) + 1) if last else size
     return (offset, end, False) if offset < end else None
+
+
+def _number(digits: str) -> int:
+    """However many there are: Python refuses to read thousands."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= 18 else _HUGE
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
@@ -181,6 +189,8 @@ async def _document(request: web.Request) -> dict[str, Any]:
     try:
         async with timing.within(BODY_SECONDS):
             document = orjson.loads(await request.read())
+    except TimeoutError:
+        raise TooSlow("the body did not come in time; send it again, faster") from None
     except orjson.JSONDecodeError:
         raise BadMessage("the body must be a JSON object") from None
     if not isinstance(document, dict):
@@ -189,11 +199,16 @@ async def _document(request: web.Request) -> dict[str, Any]:
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    due = timing.now() + BODY_SECONDS
     while True:
-        async with timing.within(BODY_SECONDS):
-            data = await request.content.readany()
+        try:
+            async with timing.within(due - timing.now()):
+                data = await request.content.readany()
+        except TimeoutError:
+            raise TooSlow("the body did not come in time; send it again, faster") from None
         if not data:
             return
+        due += len(data) / SLOWEST
         yield data
 
 

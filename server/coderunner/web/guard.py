@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from coderunner.config import Settings
+from coderunner.core.networks import customer
 from coderunner.errors import Unauthenticated
 from coderunner.sessions.registry import Visitor
 
@@ -55,24 +56,20 @@ def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
 
 def address_of(settings: Settings, request: web.BaseRequest) -> str:
     """The client's address.  X-Forwarded-For counts only where a trusted proxy wrote it: the last entry
-    that is not itself one.  IPv6 clients are counted by their /64, which is what one customer has."""
+    that is not itself one.  IPv6 clients are named by their /64."""
     address = peer = _peer(request)
-    if _trusted(settings, address):
+    if trusted(settings, address):
         # All lines of it: some proxies append to the client's, others add one of their own.
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
         for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
             address = hop
-            if not _trusted(settings, hop):
+            if not trusted(settings, hop):
                 break
     try:
-        parsed = ipaddress.ip_address(address)
+        ipaddress.ip_address(address)
     except ValueError:
         return peer
-    if parsed.version == 6:
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    return customer(address)
 
 
 def _peer(request: web.BaseRequest) -> str:
@@ -86,7 +83,8 @@ def _peer(request: web.BaseRequest) -> str:
     return str((transport.get_extra_info("peername") or ("unknown",))[0])
 
 
-def _trusted(settings: Settings, address: str) -> bool:
+def trusted(settings: Settings, address: str) -> bool:
+    """Whether a proxy of ours has this address."""
     try:
         parsed = ipaddress.ip_address(address)
         return any(parsed in ipaddress.ip_network(one, strict=False) for one in settings.trusted_proxies)
@@ -105,7 +103,7 @@ def place(settings: Settings, request: web.BaseRequest, path: str) -> str:
     if not _HOST.fullmatch(host):
         return ""
     prefix = ""
-    if _trusted(settings, _peer(request)):
+    if trusted(settings, _peer(request)):
         prefix = request.headers.get("X-Original-URI", "").partition(path)[0]
         prefix = prefix if _PREFIX.fullmatch(prefix) else ""
     return host + prefix + path
@@ -130,7 +128,9 @@ def visitor(settings: Settings, request: web.BaseRequest, protocols: list[str]) 
 
 def bearer(request: web.BaseRequest) -> str:
     """The token of an Authorization header; the empty text where there is none."""
-    header = request.headers.get("Authorization", "")
+    # Bytes that are no text become a token that nobody has.
+    raw = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+    header = raw.decode("utf-8", "replace")
     return header[7:].strip() if header.lower().startswith("bearer ") else ""
 
 

@@ -16,6 +16,7 @@ from coderunner.sessions.registry import Registry
 from coderunner.sessions.surroundings import Surroundings
 from coderunner.sessions.warm import WarmPool
 from coderunner.sessions.workers import WorkerPool
+from coderunner.web.wires import Wires
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +40,5 @@ class Parts:
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+WIRES: web.AppKey[Wires] = web.AppKey("wires", Wires)
 SOCKETS: web.AppKey[set[Any]] = web.AppKey("sockets", set)

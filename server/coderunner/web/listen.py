@@ -14,10 +14,16 @@ from aiohttp import web
 
 from coderunner.config.values import UNIX
 from coderunner.errors import CannotStart
+from coderunner.web.keys import WIRES
 from coderunner.web.middleware import ClientFaults
+from coderunner.web.wires import Runner
 
 BACKLOG = 1024
 SHUTDOWN_SECONDS = 0.5  # for requests that are being answered when the server stops
+AT_ONCE = 16  # connections that are taken before others have their turn
+KEEPALIVE_SECONDS = 75.0  # above the minute for which nginx keeps a connection
+LINGERING_SECONDS = 5.0  # for the rest of a body that was refused, so that its sender reads why
+MAX_HEADERS = 64
 SOCKET_MODE = 0o660  # the user of the server in front is in our group
 
 
@@ -104,8 +110,17 @@ async def listening(
     """
     http_log = logging.getLogger("aiohttp.server")
     faults = ClientFaults()
-    runner = web.AppRunner(
-        app, access_log=None, logger=http_log, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
+    runner = Runner(
+        app,
+        app[WIRES],
+        access_log=None,
+        logger=http_log,
+        handle_signals=False,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        auto_decompress=False,  # aiohttp would unpack whatever anybody sends, before a handler is asked
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGERING_SECONDS,
+        max_headers=MAX_HEADERS,
     )
     async with contextlib.AsyncExitStack() as stack:
         http_log.addFilter(faults)
@@ -116,7 +131,8 @@ async def listening(
             if host.startswith(UNIX):
                 _refuse_taken(Path(host.removeprefix(UNIX)))
             for one in sockets:
-                await web.SockSite(runner, one, backlog=BACKLOG).start()
+                await web.SockSite(runner, one, backlog=AT_ONCE).start()
+                one.listen(BACKLOG)  # asyncio takes `backlog` connections in a row; more may wait
             if host.startswith(UNIX):
                 stack.callback(_place(sockets[0], Path(host.removeprefix(UNIX))).unlink, missing_ok=True)
         yield _address(sockets[0], host)

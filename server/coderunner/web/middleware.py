@@ -11,7 +11,8 @@ from aiohttp.typedefs import Handler
 from coderunner.errors import CodeRunnerError
 from coderunner.logs import fields
 from coderunner.web import guard
-from coderunner.web.keys import PARTS
+from coderunner.web.keys import PARTS, WIRES
+from coderunner.web.wire import wire_of
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,39 @@ class ClientFaults(logging.Filter):
         return False
 
 
+REFUSED = 10.0  # requests: what one that is refused counts as
+
+
 @web.middleware
 async def guard_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The outermost: who asks too often waits, and no answer is begun twice."""
+    wire, wires = wire_of(request), request.app[WIRES]
+    if wire is not None:
+        wire.begin()
+    address = guard.address_of(request.app[PARTS].settings, request)
+    try:
+        await wires.pace(address)
+        response = await _guarded(request, handler)
+    except web.HTTPException as refused:
+        if refused.status >= 400:
+            wires.charge(address, REFUSED)
+        raise
+    finally:
+        if wire is not None:
+            wire.done()
+    if response.status >= 400:
+        wires.charge(address, REFUSED)
+    return response
+
+
+async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     settings = request.app[PARTS].settings
     host = request.headers.get("Host", "")
     if not guard.host_allowed(settings, host):
         raise web.HTTPMisdirectedRequest(text="this server is not known under that name: see ALLOWED_HOSTS\n")
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        # Unpacking what anybody sends is work without a bound.
+        raise web.HTTPUnsupportedMediaType(text="send the body as it is, without Content-Encoding\n")
     if request.path == "/ws" or request.path.startswith("/ws/"):
         # A WebSocket is not bound by the same-origin policy; a foreign page could open one with our cookies.
         if not guard.origin_allowed(settings, request.headers.get("Origin"), host):
@@ -60,7 +88,8 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
 BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
 BY_CODE = {
     "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
-    "files_failed": 409, "no_file": 404, "too_many_files": 413, "workspace_full": 507,
+    "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
+    "workspace_full": 507,
 }  # fmt: skip
 
 

@@ -11,12 +11,13 @@ from aiohttp import web
 import coderunner
 from coderunner.core.languages import Language
 from coderunner.web import files
-from coderunner.web.keys import PARTS, SOCKETS, Parts
+from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
 from coderunner.web.middleware import add_headers, guard_requests
 from coderunner.web.replies import json_reply
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
 from coderunner.web.view import view
+from coderunner.web.wires import Wires
 from coderunner.web.ws import websocket
 
 # The page's libraries bring their styles as constructed sheets, so that not even styles need an exception.
@@ -30,11 +31,12 @@ _STARTED: web.AppKey[float] = web.AppKey("started", float)
 _DOCUMENTS: web.AppKey[dict[str, Any]] = web.AppKey("documents", dict)
 
 
-def application(parts: Parts) -> web.Application:
+def application(parts: Parts, wires: Wires) -> web.Application:
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
     app[SOCKETS] = set()
+    app[WIRES] = wires
     app[_STARTED] = time.monotonic()
     offered = parts.catalog.languages
     # A new visitor begins with the first that is ready.

@@ -8,9 +8,11 @@ that way is bounded by its attachment and by a rate.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 from collections import deque
+from collections.abc import Callable
 
 import aiohttp
 from aiohttp import web
@@ -23,6 +25,7 @@ from coderunner.core import messages as m
 from coderunner.core.admission import Position
 from coderunner.errors import (
     AccessError,
+    BadJson,
     BadMessage,
     CodeRunnerError,
     Draining,
@@ -36,7 +39,9 @@ from coderunner.logs import fields
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.registry import Opened, Opening, Visitor
 from coderunner.web import guard
-from coderunner.web.keys import PARTS, SOCKETS, Parts
+from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
+from coderunner.web.wire import Wire, wire_of
+from coderunner.web.wires import Wires
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +53,9 @@ MAX_PIPELINED = 256  # frames behind `open`
 # A program's full speed is about 1,100 acks a second; a person's, with a mouse, a few hundred frames.
 FRAMES_PER_SECOND = 4000
 FRAMES_BURST = 8000
-TEXT_A_FRAME = 4096  # a long text counts as several: one of 8 MiB takes a tenth of a second to read
+TEXT_A_FRAME = 4096  # a long text counts as several,
+VALUES_A_FRAME = 50  # and so does one of many lists and objects, which take longest to read
+PING = 8  # frames: it makes us answer
 FRAMES_A_TURN = 64  # then others have theirs, even where more frames wait
 
 
@@ -59,15 +66,25 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if guard.PROTOCOL not in protocols:
         raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {guard.PROTOCOL}\n")
     socket = web.WebSocketResponse(
-        protocols=(guard.PROTOCOL,), max_msg_size=codec.MAX_TEXT, autoping=False, compress=False
+        protocols=(guard.PROTOCOL,),
+        max_msg_size=codec.MAX_TEXT + 1,
+        autoping=False,
+        compress=False,
+        decode_text=False,  # done with the rest of reading it
     )
     if not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
+    wires, wire = request.app[WIRES], wire_of(request)
+    welcome = wire is None or wires.meet(wire, guard.address_of(parts.settings, request))
     try:
         await socket.prepare(request)
     except ConnectionError:
         return web.Response()  # gone already, and nobody to tell: not a fault to be logged
-    connection = Connection(parts, socket, request, request.match_info.get("session"))
+    if wire is None:
+        return socket
+    connection = Connection(parts, socket, request, request.match_info.get("session"), wires, wire)
+    if not welcome:
+        connection.refuse(RateLimited("this address connects too often", retry_after_ms=5000))
     sockets = request.app[SOCKETS]
     sockets.add(connection)
     try:
@@ -85,6 +102,7 @@ def hello(parts: Parts) -> m.Hello:
         environment=settings.app_env,
         limits={
             "text_bytes": codec.MAX_TEXT,
+            "first_text_bytes": codec.MAX_FIRST_TEXT,
             "payload_bytes": codec.MAX_PAYLOAD,
             "window_bytes": flow.WINDOW,
             "input_window_bytes": flow.INPUT_WINDOW,
@@ -100,30 +118,55 @@ def hello(parts: Parts) -> m.Hello:
     )
 
 
+def _effort(text: bytes) -> int:
+    """What a text costs, in frames."""
+    return 1 + len(text) // TEXT_A_FRAME + (text.count(b"[") + text.count(b"{")) // VALUES_A_FRAME
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Connection:
     """One socket, from its greeting to its close."""
 
     def __init__(
-        self, parts: Parts, socket: web.WebSocketResponse, request: web.Request, session_id: str | None
+        self,
+        parts: Parts,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        session_id: str | None,
+        wires: Wires,
+        wire: Wire,
     ) -> None:
         self._parts = parts
         self._socket = socket
         self._request = request
+        self._wires = wires
+        self._wire = wire
+        self._address = guard.address_of(parts.settings, request)
+        wire.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self._fail)
         self._session_id = session_id
         self._attachment: Attachment | None = None
         self._opening: Opening | None = None
         self._hold = False
         self._pipelined: list[m.Run | m.Shell | codec.InputFrame | m.Eof | m.Ack] = []
         self._pipelined_bytes = 0
+        self._waiting_bytes = 0  # of texts that wait for `opened`
         self._lobby: deque[m.ServerMessage] = deque()
         self._wake = asyncio.Event()
         self._close_code: int | None = None
         self._outstanding = 0
         self._tokens = float(FRAMES_BURST)
         self._refilled = asyncio.get_running_loop().time()
-        self._first_due = timing.now() + FIRST_MESSAGE_SECONDS  # of `open` or `attach`, whatever else comes
+        self._first_due: timing.Timer | None = None  # of `open` or `attach`, whatever else comes
         self._waiter: asyncio.Task[None] | None = None
         self._closing = False
+        self._refusal: CodeRunnerError | None = None
         self._reader: asyncio.Task[None] | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -133,18 +176,24 @@ class Connection:
         keeper = loop.create_task(self._keep_alive(), name="ws-keepalive")
         self._post(hello(self._parts))
         try:
+            if self._refusal is not None:
+                raise self._refusal
+            self._expect_first()
             visitor = guard.visitor(self._parts.settings, self._request, protocols)
             self._reader = loop.create_task(self._read(visitor), name="ws-read")
             await self._reader
         except asyncio.CancelledError:
             if not self._closing:
                 raise
+        except ConnectionResetError:
+            writer.cancel()
         except CodeRunnerError as error:
             self._fail(error)
         except Exception:
             log.exception("a connection failed")
             self._fail(InternalError())
         finally:
+            self._expect_nothing()
             self._lost()
             keeper.cancel()
             if self._waiter is not None:
@@ -157,7 +206,12 @@ class Connection:
                 writer.cancel()
                 self.abort()
             await asyncio.gather(writer, keeper, return_exceptions=True)
+            self._reader = self._waiter = None  # with all that their frames hold
             self.gone.set_result(None)
+
+    def refuse(self, error: CodeRunnerError) -> None:
+        """Before it is served: it will be told nothing else."""
+        self._refusal = error
 
     def shut(self, code: int) -> None:
         """The server goes away."""
@@ -174,47 +228,63 @@ class Connection:
         while self._close_code is None:
             if next(turns) == 0:
                 await asyncio.sleep(0)
-            settled = self._attachment is not None or self._opening is not None
-            try:
-                async with timing.within(None if settled else self._first_due - timing.now()):
-                    frame = await self._socket.receive()
-            except TimeoutError:
-                raise NoFirstMessage("send `open` or `attach` first") from None
+            frame = await self._socket.receive()
             self._outstanding = 0
+            self._wire.taken()
             match frame.type:
-                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
-                    self._spend(len(frame.data) // TEXT_A_FRAME if isinstance(frame.data, str) else 0)
-                    self._take(frame.data, visitor)
+                case aiohttp.WSMsgType.TEXT:
+                    await self._spend(_effort(frame.data))
+                    await self._take_text(frame.data, visitor)
+                case aiohttp.WSMsgType.BINARY:
+                    await self._spend(1)
+                    self._take(functools.partial(self._binary, frame.data))
                 case aiohttp.WSMsgType.PING:
-                    self._spend()
+                    await self._spend(PING)
                     await self._socket.pong(frame.data)
                 case aiohttp.WSMsgType.PONG:
-                    self._spend()
+                    await self._spend(1)
                 case _:
                     return
 
-    def _spend(self, more: int = 0) -> None:
+    async def _spend(self, cost: int) -> None:
         """Bounds what one socket can make the server do; raises RateLimited."""
+        if self._attachment is None:
+            await self._wires.pace(self._address, cost)
+            if self._wire.over:  # meanwhile; what it had sent is of no use any more
+                raise ConnectionResetError
+            return
         now = asyncio.get_running_loop().time()
         self._tokens = min(FRAMES_BURST, self._tokens + (now - self._refilled) * FRAMES_PER_SECOND)
-        self._tokens -= 1 + more
+        self._tokens -= cost
         self._refilled = now
         if self._tokens < 0:
             raise RateLimited("too much at once; send fewer and shorter messages", retry_after_ms=5000)
 
-    def _take(self, data: str | bytes, visitor: Visitor) -> None:
+    async def _take_text(self, data: bytes, visitor: Visitor) -> None:
+        try:
+            message = await self._wires.read_text(data)
+        except BadJson as error:
+            self._post(m.ErrorMessage.of(error))
+            if not _is_text(data):
+                self._close(1007)  # as RFC 6455 wants it
+        except CodeRunnerError as error:
+            if error.close is not None:
+                raise
+            self._post(m.ErrorMessage.of(error))
+        else:
+            self._take(lambda: self._text(message, len(data), visitor))
+
+    def _take(self, act: Callable[[], None]) -> None:
         """Every error that leaves the connection alive is answered here."""
         try:
-            if isinstance(data, bytes):
-                self._binary(codec.decode_input(data))
-            else:
-                self._text(codec.decode_client_text(data), visitor)
+            act()
         except CodeRunnerError as error:
             if error.close is not None:
                 raise
             self._post(m.ErrorMessage.of(error))
 
-    def _binary(self, frame: codec.InputFrame) -> None:
+    def _binary(self, data: bytes) -> None:
+        frame = codec.decode_input(data)
         if self._attachment is not None:
             self._attachment.session.input(self._attachment, frame.channel, frame.offset, frame.payload)
         elif self._opening is not None and self._pipelined:
@@ -227,21 +297,21 @@ class Connection:
         else:
             raise UnexpectedMessage("send `open` or `attach` first")
 
-    def _text(self, message: m.ClientMessage, visitor: Visitor) -> None:
+    def _text(self, message: m.ClientMessage, size: int, visitor: Visitor) -> None:
         if self._attachment is not None:
             self._attachment.session.handle(self._attachment, message)
         elif isinstance(message, m.Ping):
             self._post(m.Pong(message.t))
         elif self._opening is not None:
-            self._while_opening(message)
+            self._while_opening(message, size)
         elif isinstance(message, m.Open):
-            self._open(message, visitor)
+            self._open(message, size, visitor)
         elif isinstance(message, m.Attach):
             self._attach(message)
         else:
             raise UnexpectedMessage("send `open` or `attach` first")
 
-    def _while_opening(self, message: m.ClientMessage) -> None:
+    def _while_opening(self, message: m.ClientMessage, size: int) -> None:
         if isinstance(message, m.Close):
             self._lost(leave=True)
             self._post(m.Closed("client"))
@@ -250,18 +320,43 @@ class Connection:
         expected = (m.Eof | m.Ack) if self._pipelined else (m.Run | m.Shell)
         if not isinstance(message, expected) or len(self._pipelined) >= MAX_PIPELINED:
             raise UnexpectedMessage("wait for `opened`: only one `run` or `shell` may be sent before it")
+        self._hold_text(size)
         self._pipelined.append(message)
+
+    def _hold_text(self, size: int) -> None:
+        """Of what waits for a session, `open` and the request behind it, there is room for one text."""
+        if self._waiting_bytes + size > codec.MAX_FIRST_TEXT:
+            raise UnexpectedMessage(
+                f"wait for `opened`: before it at most {codec.MAX_FIRST_TEXT} bytes of text are kept"
+            )
+        self._waiting_bytes += size
+        self._wire.keep(self._waiting_bytes)
 
     # --- opening and attaching ---------------------------------------------------------------------------
 
-    def _open(self, message: m.Open, visitor: Visitor) -> None:
-        self._first_due = timing.now() + FIRST_MESSAGE_SECONDS
+    def _open(self, message: m.Open, size: int, visitor: Visitor) -> None:
+        self._expect_first()
         if self._session_id is not None:
             raise BadMessage("`open` belongs to /ws; this address is for `attach`")
-        self._opening = self._parts.registry.open(message, visitor)
+        self._waiting_bytes = 0
+        opening = self._parts.registry.open(message, visitor)
+        self._hold_text(size)
+        self._opening = opening
+        self._expect_nothing()
         self._hold = message.nonce is not None
         self._opening.claim(self._on_position)
         self._waiter = asyncio.get_running_loop().create_task(self._await_opened(message), name="ws-open")
+
+    def _expect_first(self) -> None:
+        """There is no session and no wish for one: the time for it begins, or begins again."""
+        self._expect_nothing()
+        late = NoFirstMessage("send `open` or `attach` first")
+        self._first_due = timing.Timer(FIRST_MESSAGE_SECONDS, lambda: self._fail(late))
+
+    def _expect_nothing(self) -> None:
+        if self._first_due is not None:
+            self._first_due.cancel()
+            self._first_due = None
 
     def _on_position(self, position: Position) -> None:
         self._post(m.Queued(position.position, position.ahead, position.eta_ms, position.deadline_ms))
@@ -280,6 +375,8 @@ class Connection:
         except CodeRunnerError as error:
             self._opening = None
             self._pipelined.clear()
+            self._wire.keep(0)
+            self._expect_first()
             self._fail(error)
         except Exception:
             log.exception("opening a session failed")
@@ -326,7 +423,9 @@ class Connection:
 
     def _bind(self, attachment: Attachment) -> None:
         self._opening = None
+        self._expect_nothing()
         self._attachment = attachment
+        self._wire.settle(attachment.session.id, codec.MAX_TEXT)
         self._wake.set()
 
     def _lost(self, *, leave: bool = False) -> None:
@@ -376,6 +475,8 @@ class Connection:
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
+            if self._wire.over:
+                return  # nobody is there to be told
             async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):

@@ -17,7 +17,7 @@ GROUP = Group("crowds")
 _SERVED = "exited 0: served"
 
 
-async def _served(stage: Stage) -> str:
+async def served(stage: Stage) -> str:
     """A newcomer gets a session and runs a program."""
     async with stage.session() as peer:
         return describe(await peer.result(1, "print('served')"))
@@ -40,7 +40,7 @@ async def _idle(stage: Stage) -> str:
         for _ in range(10):
             opening = [_upgrade(stage, stack) for _ in range(100)]
             await asyncio.gather(*opening)
-        return await _served(stage)
+        return await served(stage)
 
 
 async def _upgrade(stage: Stage, stack: contextlib.AsyncExitStack) -> None:
@@ -57,7 +57,7 @@ async def _half_open(stage: Stage) -> str:
         for _ in range(500):
             plug = await stack.enter_async_context(raw.connect(stage.url))
             await plug.send(raw.request(stage.url, "ws", stage.headers)[:-2])
-        return await _served(stage)
+        return await served(stage)
 
 
 @GROUP.case("nothing-but-connections", "the server, by 500 connections without a request", _SERVED)
@@ -65,7 +65,7 @@ async def _connections(stage: Stage) -> str:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(500):
             await stack.enter_async_context(raw.connect(stage.url))
-        return await _served(stage)
+        return await served(stage)
 
 
 @GROUP.case(
@@ -92,7 +92,7 @@ async def _opens(stage: Stage) -> str:
     finally:
         await asyncio.gather(*(peer.leave() for peer in peers))
     await stage.settled(lambda queue: queue["active"] <= before["active"], 30)
-    return f"{answered} answered, then {await _served(stage)}"
+    return f"{answered} answered, then {await served(stage)}"
 
 
 @GROUP.case(
@@ -118,4 +118,4 @@ async def _questions(stage: Stage) -> str:
     for _ in range(20):
         answers = await asyncio.gather(*(stage.get("api/queue-stats") for _ in range(100)))
         answered += sum(status in (200, 429, 503) for status, _ in answers)
-    return f"{answered} answered, then {await _served(stage)}"
+    return f"{answered} answered, then {await served(stage)}"

@@ -1,0 +1,220 @@
+"""Who has no session and no credential, a hundred at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
+
+from coderunner.attack import raw
+from coderunner.attack.case import Group
+from coderunner.attack.clients.crowds import served
+from coderunner.attack.stage import Stage
+from coderunner.client.peer import Unexpected
+
+GROUP = Group("strangers")
+CROWD = 100
+SERVED = "exited 0: served"
+SECONDS = 6.0
+"""How long an attack without an end is kept up."""
+_OVER = (OSError, Unexpected, TimeoutError, asyncio.IncompleteReadError)
+
+
+def http(stage: Stage, method: str, path: str, headers: dict[str, str]) -> bytes:
+    """The head of a request."""
+    parts = urlsplit(stage.url)
+    lines = [f"{method} {parts.path}{path} HTTP/1.1", f"Host: {parts.netloc}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def crowd(act: Callable[[], Awaitable[str]], seconds: float) -> Counter[str]:
+    """A hundred, each again and again, for a time; how often each answer came."""
+    seen: Counter[str] = Counter()
+    end = time.monotonic() + seconds
+
+    async def one() -> None:
+        while time.monotonic() < end:
+            try:
+                async with asyncio.timeout(max(0.1, end - time.monotonic())):
+                    seen[await act()] += 1
+            except _OVER as error:
+                seen[type(error).__name__] += 1
+                await asyncio.sleep(0.01)
+
+    await asyncio.gather(*(one() for _ in range(CROWD)))
+    return seen
+
+
+@contextlib.asynccontextmanager
+async def held(stage: Stage, first: bytes, *, socket: bool) -> AsyncIterator[list[raw.Raw]]:
+    """A hundred connections that have sent something and stay; those that are refused are left out."""
+    async with contextlib.AsyncExitStack() as stack:
+        found = []
+        for _ in range(CROWD):
+            with contextlib.suppress(*_OVER):
+                made = raw.websocket(stage.url) if socket else raw.connect(stage.url)
+                one = await stack.enter_async_context(made)
+                await one.send(first)
+                found.append(one)
+        yield found
+
+
+async def _gone(connections: list[raw.Raw], seconds: float) -> str:
+    """Whether the server ends every one of them in time."""
+
+    async def one(connection: raw.Raw) -> bool:
+        try:
+            await connection.ended(seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    ended = await asyncio.gather(*(one(connection) for connection in connections))
+    return "all ended" if all(ended) else f"{ended.count(False)} of {len(ended)} live on"
+
+
+@GROUP.case("packed-bodies", "the loop, by 100 bodies that unpack to 4 MB each", SERVED)
+async def _packed(stage: Stage) -> str:
+    body = gzip.compress(bytes(4_000_000))
+    paths = iter(range(1_000_000))
+
+    async def act() -> str:
+        method, path = (("POST", "nowhere"), ("PUT", "api/health"), ("PUT", "api/sessions/x/files/y"))[
+            next(paths) % 3
+        ]
+        async with raw.connect(stage.url) as one:
+            headers = {"Content-Encoding": "gzip", "Content-Length": str(len(body))}
+            await one.send(http(stage, method, path, headers) + body)
+            return str(await one.status())
+
+    await crowd(act, SECONDS)
+    return await served(stage)
+
+
+@GROUP.case("nested-texts", "the loop, by 100 first texts of a million lists each", SERVED)
+async def _nested(stage: Stage) -> str:
+    text = b"[" + b",".join([b"[]"] * 1_000_000) + b"]"
+    whole = raw.frame(raw.TEXT, text)
+
+    async def act() -> str:
+        async with raw.websocket(stage.url) as one:
+            await one.send(whole)
+            return str(await one.close_code())
+
+    await crowd(act, SECONDS)
+    return await served(stage)
+
+
+@GROUP.case("small-nested-texts", "the loop, by 100 that send lists of 60 KB without end", SERVED)
+async def _small_nested(stage: Stage) -> str:
+    frame = raw.frame(raw.TEXT, b"[" + b",".join([b"[]"] * 20_000) + b"]")
+
+    async def act() -> str:
+        async with raw.websocket(stage.url) as one:
+            while not one.over:
+                await one.send(frame)
+            return "closed"
+
+    await crowd(act, SECONDS)
+    return await served(stage)
+
+
+@GROUP.case(
+    "unfinished-messages", "memory and sockets, by 100 messages of which the end never comes",
+    f"all ended, then {SERVED}",
+)  # fmt: skip
+async def _unfinished(stage: Stage) -> str:
+    part = raw.frame(raw.TEXT, b'{"type":"ping","t":1}') + raw.frame(raw.TEXT, b"x" * 60_000, fin=False)
+    async with held(stage, part, socket=True) as connections:
+        during = await served(stage)
+        return f"{await _gone(connections, 40)}, then {during}"
+
+
+@GROUP.case(
+    "unfinished-heads", "sockets, by 100 requests whose head never ends", f"all ended, then {SERVED}"
+)
+async def _heads(stage: Stage) -> str:
+    part = http(stage, "GET", "api/health", {})[:-2] + b"X-Filler: " + b"x" * 4000
+    async with held(stage, part, socket=False) as connections:
+        during = await served(stage)
+        return f"{await _gone(connections, 40)}, then {during}"
+
+
+@GROUP.case(
+    "half-requests-behind-whole-ones", "sockets, by 100 connections that were answered once",
+    f"all ended, then {SERVED}",
+)  # fmt: skip
+async def _behind(stage: Stage) -> str:
+    first = http(stage, "GET", "api/health", {})
+    async with held(stage, first, socket=False) as connections:
+        for one in connections:
+            await one.status()
+            await one.send(first[:-2])
+        during = await served(stage)
+        return f"{await _gone(connections, 40)}, then {during}"
+
+
+@GROUP.case(
+    "slow-bodies", "memory and sockets, by 100 bodies that come a byte at a time", f"all ended, then {SERVED}"
+)
+async def _bodies(stage: Stage) -> str:
+    head = http(stage, "PUT", "api/sessions/x/files/y", {"Content-Length": "60000"})
+    async with held(stage, head + b"x" * 30_000, socket=False) as connections:
+        during = await served(stage)
+
+        async def drip(one: raw.Raw) -> None:
+            while not one.over:
+                await one.send(b"x")
+                await asyncio.sleep(0.5)
+
+        drips = [asyncio.create_task(drip(one)) for one in connections]
+        try:
+            return f"{await _gone(connections, 40)}, then {during}"
+        finally:
+            for task in drips:
+                task.cancel()
+            await asyncio.gather(*drips, return_exceptions=True)
+
+
+@GROUP.case("pings-without-end", "the loop, by 100 that ping as fast as they can", SERVED)
+async def _pings(stage: Stage) -> str:
+    pings = raw.frame(raw.PING, b"x") * 500
+
+    async def act() -> str:
+        async with raw.websocket(stage.url) as one:
+            while not one.over:
+                await one.send(pings)
+            return "closed"
+
+    await crowd(act, SECONDS)
+    return await served(stage)
+
+
+@GROUP.case("comings-and-goings", "the loop, by 100 that connect and hang up without end", SERVED)
+async def _churn(stage: Stage) -> str:
+    async def act() -> str:
+        async with raw.connect(stage.url):
+            return "connected"
+
+    await crowd(act, SECONDS)
+    return await served(stage)
+
+
+@GROUP.case("refused-without-end", "the loop, by 100 that ask for what is not there", SERVED)
+async def _refused(stage: Stage) -> str:
+    ask = http(stage, "GET", "api/sessions/x/files", {"Authorization": "Bearer nobody"})
+
+    async def act() -> str:
+        async with raw.connect(stage.url) as one:
+            await one.send(ask)
+            while await one.status():
+                await one.send(ask)
+            return "closed"
+
+    await crowd(act, SECONDS)
+    return await served(stage)

@@ -1,0 +1,254 @@
+"""What stands between a socket and aiohttp: how much a connection may hold, and for how long.
+
+aiohttp waits for ever for the rest of a request's head or of a WebSocket's message, and keeps what it has of
+it. So every byte passes here first, in pieces of 16 KiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from coderunner.core.framing import Framing
+from coderunner.errors import CodeRunnerError, FrameTooLarge, RateLimited, TooSlow
+
+if TYPE_CHECKING:
+    from coderunner.web.wires import Wires
+
+PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # what is read at a time
+HEAD_BYTES = 32 * 1024  # of a request, before its handler begins
+HEAD_SECONDS = 10.0  # from its first byte (the first: from the connection) to its last
+IDLE_SECONDS = 90.0  # without a request; above the time for which a proxy keeps connections
+STILL_SECONDS = 30.0  # what is still being sent after that is looked at this often
+UNREAD_MS = 60_000  # a peer that takes nothing for so long is gone, whatever we send
+MESSAGE_SECONDS = 15.0  # for a message, plus the time that its bytes take at the slowest rate
+SLOWEST = 16 * 1024  # bytes a second
+OVERHEAD = 256  # bytes that a message takes beside its own
+UNTAKEN = 320  # messages that may wait without a session: what may come behind `open`, and then some
+GOODBYE_SECONDS = 5.0  # to take an error and a close
+
+
+class State(Enum):
+    """HEAD: a request's head has to come. BUSY: a handler has the request. DONE: its answer is made, and
+    the next head may come. FRAMES: a WebSocket."""
+
+    HEAD, BUSY, DONE, FRAMES = range(4)
+
+
+class Wire(asyncio.BufferedProtocol):
+    """One connection. `address` is whom it is counted for; None: a proxy's, until a request says more."""
+
+    def __init__(self, wires: Wires, make: Callable[[], Any]) -> None:
+        self._wires = wires
+        self._make = make
+        self._handler: Any = None
+        self.transport: asyncio.Transport | None = None
+        self.address: str | None = None
+        self.state = State.HEAD
+        self.due: float | None = None
+        self.kept = 0  # bytes of messages that wait for a session
+        self._received = 0  # bytes of what has to be a head
+        self._framing = Framing(0, 0)
+        self._unread = 0  # bytes of complete messages that nobody has taken yet
+        self._began = 0.0  # when the unfinished message began
+        self._fail: Callable[[CodeRunnerError], None] | None = None
+        self._deaf = False
+        self._session: str | None = None
+
+    # --- asyncio's side ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        one = transport.get_extra_info("socket")
+        if one is not None and one.family in (socket.AF_INET, socket.AF_INET6):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+        self.due = self._wires.now() + HEAD_SECONDS
+        if not self._wires.admit(self):
+            transport.abort()
+            return
+        self._handler = self._make()
+        self._handler.connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._wires.forget(self)
+        if self._handler is not None:
+            self._handler.connection_lost(error)
+        # Nothing of it waits for the garbage collector, which may come late.
+        self._handler = self._fail = self.transport = None
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Small pieces where there is no session: a hundred of those come between two keys of somebody."""
+        return self._wires.small if self.stranger else self._wires.buffer
+
+    def buffer_updated(self, size: int) -> None:
+        if self._handler is None or self._deaf:
+            return
+        data = bytes(self._wires.buffer[:size])
+        if self.state is State.FRAMES:
+            self._frames(data)
+        elif self.state is not State.BUSY:
+            self._head(size)
+        if not self._deaf:
+            self._handler.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        if self._handler is not None:
+            self._handler.eof_received()
+        return None
+
+    def pause_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.resume_writing()
+
+    # --- requests ----------------------------------------------------------------------------------------
+
+    def _head(self, size: int) -> None:
+        if not self._received and self.state is State.DONE:
+            self.due = min(self.due or 0.0, self._wires.now() + HEAD_SECONDS)
+        self._received += size
+        # Behind an answer the rest of a refused body may come, which nobody keeps.
+        if self.state is State.HEAD and self._received > HEAD_BYTES:
+            self.cut("head too large")
+            return
+        self._wires.count(self)
+
+    def begin(self) -> None:
+        """A handler has the request: its head is complete."""
+        self.state, self.due, self._received = State.BUSY, None, 0
+        self._wires.count(self)
+
+    def done(self) -> None:
+        """The handler has made its answer."""
+        if self.state is State.BUSY:
+            self.state, self.due = State.DONE, self._wires.now() + IDLE_SECONDS
+
+    # --- WebSockets --------------------------------------------------------------------------------------
+
+    def upgrade(self, text: int, binary: int, fail: Callable[[CodeRunnerError], None]) -> None:
+        """From now on these are frames. `fail` is told what is wrong with them; nothing more is read then."""
+        self._framing = Framing(text, binary)
+        self._fail = fail
+        self.state, self.due = State.FRAMES, None
+
+    def taken(self) -> None:
+        """The oldest complete message has been taken."""
+        if self._framing.complete:
+            self._unread -= self._framing.complete.pop(0) + OVERHEAD
+            self._wires.count(self)
+
+    def keep(self, size: int) -> None:
+        """Bytes that are held until there is a session; 0: none any more."""
+        self.kept = size
+        self._wires.count(self)
+
+    def _frames(self, data: bytes) -> None:
+        framing = self._framing
+        before, have = framing.messages, len(framing.complete)
+        if not framing.feed(data):
+            self._refuse(FrameTooLarge(f"a text may have at most {framing.text} bytes here"))
+            return
+        if len(framing.complete) > have:
+            self._unread += sum(framing.complete[have:]) + OVERHEAD * (len(framing.complete) - have)
+            if self.stranger and len(framing.complete) > UNTAKEN:
+                self._wires.note("too many frames")
+                self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
+                return
+        if framing.unfinished:
+            if self.due is None or framing.messages != before:
+                self._began = self._wires.now()
+            self.due = self._began + MESSAGE_SECONDS + framing.partial / SLOWEST
+        else:
+            self.due = None
+        self._wires.count(self)
+
+    def _refuse(self, error: CodeRunnerError) -> None:
+        """The peer is told; what else it sends stays where it is."""
+        self._deaf = True
+        self.due = self._wires.now() + GOODBYE_SECONDS
+        assert self.transport is not None
+        self.transport.pause_reading()
+        if self._fail is not None:
+            self._fail(error)
+
+    @property
+    def stranger(self) -> bool:
+        """Counted for an address, and not for a session."""
+        return self._session is None and self.state is not State.BUSY
+
+    @property
+    def over(self) -> bool:
+        return self.transport is None or self.transport.is_closing()
+
+    # --- bounds ------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> int:
+        if self.state is State.FRAMES:
+            return self._framing.partial + self._unread + self.kept
+        return self._received
+
+    @property
+    def idle(self) -> bool:
+        """Nobody works for it."""
+        return self.state is not State.BUSY and not self.kept
+
+    def settle(self, session: str, text: int) -> None:
+        """It has a session, which has bounds of its own: texts of so many bytes may come."""
+        self.kept = 0
+        self._session = session
+        self._framing.text = text
+        self._wires.settle(self, session)
+
+    def late(self, now: float) -> None:
+        """Its deadline has passed."""
+        assert self.transport is not None
+        if self._deaf:
+            self.cut("did not go")
+        elif self.state is State.FRAMES:
+            if not self.transport.is_reading():  # the rest may be there, and we are those who wait
+                self.due = now + MESSAGE_SECONDS
+                return
+            self._wires.note("unfinished message")
+            self._refuse(TooSlow("a message did not come to its end in time"))
+        elif self.state is State.DONE and self._sending():
+            self.due = now + STILL_SECONDS
+        else:
+            self.cut("no request" if not self._received else "unfinished head")
+
+    def _sending(self) -> bool:
+        """An answer is still on its way to the peer."""
+        assert self.transport is not None
+        if self.transport.get_write_buffer_size():
+            return True
+        one = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, ValueError):
+            left = fcntl.ioctl(one.fileno(), termios.TIOCOUTQ, bytes(4))
+            return bool(struct.unpack("i", left)[0])
+        return False
+
+    def cut(self, why: str) -> None:
+        self._deaf = True
+        self._wires.note(why)
+        if self.transport is not None:
+            self.transport.abort()
+        self._wires.forget(self)
+
+
+def wire_of(request: web.BaseRequest) -> Wire | None:
+    """None where the connection is gone."""
+    found = request.transport.get_protocol() if request.transport is not None else None
+    return found if isinstance(found, Wire) else None

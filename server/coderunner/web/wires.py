@@ -1,0 +1,237 @@
+"""All connections: how many, how often and how much, by the networks that they come from.
+
+Who has a session is counted by that instead. What goes beyond a bound is taken from whoever has most of it,
+so that a crowd of connections costs itself, and no newcomer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from coderunner import timing
+from coderunner.core import codec
+from coderunner.core import messages as m
+from coderunner.core.networks import customer, networks
+from coderunner.core.rates import Rates
+from coderunner.logs import fields
+from coderunner.web.wire import PIECE, SMALL_PIECE, Wire
+
+log = logging.getLogger(__name__)
+
+MEMBERS_HELD = 64 * 1024 * 1024  # bytes of unfinished messages of all sockets with a session
+CROWD, GIVE_BACK_SECONDS = 10, 5.0  # so many connections have ended: memory is given back, so often at most
+SHARE = 0.25  # of the loop's time goes at most into reading long texts
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What has no session: `connections` of one address, `in_all` of everybody, `held` bytes of them all.
+    `opened`, `burst`: connections of one address a second, and at once; `asked`, `asked_burst`: its requests,
+    and its frames before there is a session."""
+
+    connections: int = 512
+    in_all: int = 2048
+    held: int = 32 * 1024 * 1024
+    opened: float = 100.0
+    burst: float = 2000.0
+    asked: float = 200.0
+    asked_burst: float = 2000.0
+
+
+class Ledger:
+    """Bytes that connections hold, each under some keys; `most` of them in all."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._total = 0
+        self._counted: dict[Wire, int] = {}
+        self._keys: dict[Wire, tuple[str, ...]] = {}
+        self.under: dict[str, dict[Wire, None]] = {}  # in the order in which they came
+
+    def __len__(self) -> int:
+        return len(self._counted)
+
+    def __contains__(self, wire: Wire) -> bool:
+        return wire in self._counted
+
+    def add(self, wire: Wire, keys: Iterable[str]) -> None:
+        self._counted[wire] = 0
+        self._keys[wire] = tuple(keys)
+        for key in self._keys[wire]:
+            self.under.setdefault(key, {})[wire] = None
+
+    def remove(self, wire: Wire) -> None:
+        self._total -= self._counted.pop(wire, 0)
+        for key in self._keys.pop(wire, ()):
+            del self.under[key][wire]
+            if not self.under[key]:
+                del self.under[key]
+
+    def count(self, wire: Wire) -> None:
+        """What it holds has changed. Beyond the bound the largest holder under the key that holds most is
+        cut, and so on, until a quarter is free again."""
+        held = wire.held
+        self._total += held - self._counted[wire]
+        self._counted[wire] = held
+        if self._total <= self._most:
+            return
+        while self._total > self._most * 3 // 4:
+            among = max(self.under.values(), key=lambda wires: sum(self._counted[one] for one in wires))
+            max(among, key=lambda one: self._counted[one]).cut("too many bytes held")
+
+
+class Wires:
+    """`trusted` says whether an address is a proxy's, which is counted for nobody."""
+
+    def __init__(self, trusted: Callable[[str], bool], bounds: Bounds = Bounds()) -> None:
+        self.buffer = memoryview(bytearray(PIECE))  # one for all: what is read is copied out of it at once
+        self.small = self.buffer[:SMALL_PIECE]
+        self._trusted = trusted
+        self._bounds = bounds
+        self._opened = Rates(bounds.opened, bounds.burst)
+        self._asked = Rates(bounds.asked, bounds.asked_burst)
+        self._all: set[Wire] = set()
+        self._strangers = Ledger(bounds.held)
+        self._members = Ledger(MEMBERS_HELD)
+        self._cut: Counter[str] = Counter()
+        self._ended = 0  # since memory was given back
+        self._given_back = 0.0
+        self._reading = asyncio.Lock()
+
+    def make(self, handler: Callable[[], Any]) -> Wire:
+        return Wire(self, handler)
+
+    @staticmethod
+    def now() -> float:
+        return timing.now()
+
+    # --- coming and going --------------------------------------------------------------------------------
+
+    def admit(self, wire: Wire) -> bool:
+        """A new connection; False where its address makes too many."""
+        assert wire.transport is not None
+        peer = wire.transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        if address and not self._trusted(address) and not self.meet(wire, address):
+            return False
+        self._all.add(wire)
+        return True
+
+    def meet(self, wire: Wire, address: str) -> bool:
+        """Somebody wants to stay, without a session yet; False where that address comes too often."""
+        if wire.address is not None:
+            return True
+        wire.address = customer(address)
+        if not self._opened.allows(address, self.now()):
+            self.note("opened too often")
+            return False
+        self._strangers.add(wire, (key for key, _ in networks(wire.address)))
+        for key, allowance in networks(wire.address):
+            among = self._strangers.under[key]
+            if len(among) > self._bounds.connections * allowance and not self._make_room(among, wire):
+                return False
+        if len(self._strangers) > self._bounds.in_all:
+            return self._make_room(max(self._strangers.under.values(), key=len), wire)
+        return True
+
+    def _make_room(self, among: dict[Wire, None], new: Wire) -> bool:
+        """The oldest for which nobody works has to go; False: none can, and the new one must not stay."""
+        oldest = next((wire for wire in among if wire.idle and wire is not new), None)
+        if oldest is not None:
+            oldest.cut("too many connections")
+            return True
+        self.note("too many connections")
+        self._strangers.remove(new)
+        return False
+
+    def settle(self, wire: Wire, session: str) -> None:
+        self._strangers.remove(wire)
+        self._members.add(wire, (session,))
+
+    def forget(self, wire: Wire) -> None:
+        self._ended += wire in self._all
+        self._all.discard(wire)
+        self._strangers.remove(wire)
+        self._members.remove(wire)
+
+    def count(self, wire: Wire) -> None:
+        """The bytes that a connection holds have changed."""
+        for ledger in (self._strangers, self._members):
+            if wire in ledger:
+                ledger.count(wire)
+
+    # --- work --------------------------------------------------------------------------------------------
+
+    async def pace(self, address: str, cost: float = 1.0) -> None:
+        """Who asks too often without a session waits: nobody is refused for what a neighbour does."""
+        wait = self._asked.take(address, self.now(), cost)
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    def charge(self, address: str, cost: float) -> None:
+        """What was asked cost more than it seemed, or was refused: the next has to wait for it."""
+        self._asked.take(address, self.now(), cost)
+
+    async def read_text(self, data: bytes) -> m.ClientMessage:
+        """Raises as `codec.decode_client_text`. Long texts are read one after the other, in steps."""
+        if len(data) <= codec.SMALL_TEXT:
+            return codec.decode_client_text(data)
+        async with self._reading:
+            steps = codec.decode_client_steps(data)
+            while True:
+                began = time.perf_counter()
+                try:
+                    next(steps)
+                except StopIteration as done:
+                    message: m.ClientMessage = done.value
+                    return message
+                finally:
+                    await asyncio.sleep((time.perf_counter() - began) * (1 / SHARE - 1))
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def note(self, why: str) -> None:
+        self._cut[why] += 1
+
+    async def watch(self) -> None:
+        """Ends what is late, and tells once a second what was cut, whoever makes how many."""
+        while True:
+            await timing.sleep(1.0)
+            now = timing.now()
+            for wire in [one for one in self._all if one.due is not None and one.due < now]:
+                wire.late(now)
+            if self._cut:
+                log.info("connections cut", extra=fields(why=dict(self._cut)))
+                self._cut.clear()
+            if self._ended >= CROWD and now - self._given_back > GIVE_BACK_SECONDS:
+                self._ended, self._given_back = 0, now
+                await asyncio.to_thread(_give_back)
+
+
+def _give_back() -> None:
+    """What a crowd of connections has held lies scattered: the C library keeps it until it is told not to."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner, whose connections all pass the wires."""
+
+    def __init__(self, app: web.Application, wires: Wires, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._wires = wires
+
+    @property
+    def server(self) -> Any:
+        made = super().server
+        return None if made is None else lambda: self._wires.make(made)

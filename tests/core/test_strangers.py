@@ -1,0 +1,110 @@
+"""What is counted of those who have no session: frames, rates and networks."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coderunner.attack import raw
+from coderunner.core import codec
+from coderunner.core.framing import Framing
+from coderunner.core.networks import customer, networks
+from coderunner.core.rates import LONGEST, Rates
+from coderunner.errors import BadMessage
+
+_frames = st.lists(
+    st.tuples(st.sampled_from([raw.TEXT, raw.BINARY, raw.PING]), st.binary(max_size=300), st.booleans()),
+    max_size=6,
+)
+
+
+@given(_frames, st.lists(st.integers(1, 40), min_size=1, max_size=20))
+def test_messages_are_counted_however_their_bytes_come(frames, cuts):
+    data = b"".join(raw.frame(kind, payload[:125], mask=mask) for kind, payload, mask in frames)
+    framing = Framing(65536, 65536)
+    at = 0
+    while at < len(data):
+        step = cuts[at % len(cuts)]
+        assert framing.feed(data[at : at + step])
+        at += step
+    assert framing.complete == [len(payload[:125]) for _, payload, _ in frames]
+    assert not framing.unfinished
+    assert framing.partial == 0
+
+
+def test_a_message_in_fragments_is_unfinished_until_its_last():
+    framing = Framing(100, 100)
+    assert framing.feed(raw.frame(raw.TEXT, b"x" * 50, fin=False) + raw.frame(raw.PING, b"!"))
+    assert framing.unfinished
+    assert framing.partial == 50
+    assert framing.feed(raw.frame(raw.CONTINUATION, b"x" * 50))
+    assert not framing.unfinished
+    assert framing.complete == [1, 100]
+    assert framing.feed(raw.frame(raw.TEXT, b"x" * 60, fin=False))
+    assert not framing.feed(raw.frame(raw.CONTINUATION, b"", length=41))
+
+
+def test_half_a_head_is_unfinished():
+    framing = Framing(100, 100)
+    assert framing.feed(b"\x81")
+    assert framing.unfinished
+
+
+def test_a_neighbouring_network_does_not_help():
+    rates = Rates(1.0, 10.0)
+    taken = sum(rates.allows(f"2001:db8:0:{number:x}::1", 0.0) for number in range(256))
+    assert taken == 20  # the /56 has twice what a /64 has
+    taken += sum(rates.allows(f"2001:db8:0:{number:x}::1", 0.0) for number in range(256, 4096))
+    assert taken == 40  # and the /48 twice that
+    assert rates.allows("2001:db8:1::1", 0.0)
+
+
+def test_credit_is_short():
+    rates = Rates(10.0, 10.0)
+    for _ in range(1000):
+        wait = rates.take("192.0.2.1", 0.0)
+    assert wait == LONGEST
+    assert rates.take("192.0.2.2", 0.0) <= 0
+    assert rates.take("192.0.2.1", 100.0) <= 0
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "count"),
+    [("192.0.2.1", "192.0.2.1", 1), ("::ffff:192.0.2.1", "192.0.2.1", 1),
+     ("2001:db8:1:2:3::1", "2001:db8:1:2::/64", 3),
+     ("2001:db8:1:2::/64", "2001:db8:1:2::/64", 3), ("unknown", "unknown", 1)],
+)  # fmt: skip
+def test_networks(address, name, count):
+    assert customer(address) == name
+    assert len(networks(address)) == count
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "0", '""', '{"a":0}'])
+@pytest.mark.parametrize("size", [60_000, codec.MAX_TEXT])
+def test_no_text_takes_long_for_its_values(value, size):
+    text = f'{{"type":"ping","t":1,"x":[{",".join([value] * ((size - 40) // (len(value) + 1)))}]}}'
+    began = time.perf_counter()
+    if text.count(",") < codec.MAX_VALUES // 2:
+        codec.decode_client_text(text)
+    else:
+        with pytest.raises(BadMessage, match="values"):
+            codec.decode_client_text(text)
+    assert time.perf_counter() - began < 0.05
+
+
+def test_a_source_full_of_brackets_and_quotes_is_welcome():
+    content = '{"a": [1, 2, "\\\\", "\\""], },\n' * 40_000
+    files = [{"path": "a", "content": content}]
+    text = json.dumps({"type": "run", "channel": 1, "mode": "pipe", "files": files})
+    assert codec.SMALL_TEXT < len(text) < codec.MAX_TEXT
+    assert codec.decode_client_text(text).files[0].content == content.encode()
+
+
+@given(st.text(alphabet='\\"[]{},ax\n', max_size=2000))
+def test_values_inside_of_texts_do_not_count(inside):
+    text = json.dumps({"type": "signal", "channel": 1, "name": "INT", "more": inside * 40})
+    assert codec.decode_client_text(text).name == "INT"

@@ -1,0 +1,132 @@
+"""Anybody may connect, and nobody who has no session can stop the server for those who have one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from coderunner.attack import raw
+from coderunner.attack.bystander import Bystander
+from coderunner.attack.clients import strangers
+from coderunner.attack.stage import Stage
+from coderunner.core import messages as m
+from tests.harness import connect, eventually, session
+
+CASES = {case.name: case for case in strangers.GROUP.cases}
+MEMORY = 150 * 1024  # KiB; 240 unfinished messages alone held 2.2 GB
+ECHO_MS = 500.0  # on a machine that does other things as well; it was seconds
+
+
+def resident(server) -> int:
+    """KiB."""
+    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+async def answer(server, request: bytes) -> bytes:
+    """All that comes until the server hangs up."""
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(15):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def head(server, method: str, path: str, *lines: bytes) -> bytes:
+    host = urlsplit(server.url).netloc
+    first = f"{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n".encode()
+    return first + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+@pytest.mark.parametrize("path", ["nowhere", "api/health", "api/sessions/x/files/y"])
+async def test_a_packed_body_is_refused_unread(server, path):
+    lines = (b"Content-Encoding: gzip", b"Content-Length: 3")
+    got = await answer(server, head(server, "PUT", path, *lines) + b"abc")
+    assert got.split()[1] == b"415"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Authorization: Bearer \xff",
+        b"Range: bytes=0-" + b"9" * 5000,
+        b"Range: bytes=" + b"9" * 5000 + b"-",
+    ],
+)
+async def test_no_header_is_a_fault_of_ours(server, line):
+    for path in ("api/sessions/x/files", "api/sessions/x/files/y", "api/health", "ws"):
+        got = await answer(server, head(server, "GET", path, line))
+        assert got.split()[1] in (b"200", b"400", b"401", b"404"), got[:200]
+
+
+async def test_hello_tells_what_may_come_first(server):
+    async with connect(server.url) as client:
+        most = (await client.message(m.Hello)).limits["first_text_bytes"]
+        assert most == 64 * 1024
+        await client.send(m.Open("python", client.client, files=(m.File("a", b"x" * most),)))
+        await client.error("frame_too_large")
+        assert await client.closed() == 1009
+
+
+async def test_larger_files_follow_opened(server):
+    async with session(server) as client:
+        data = b"x" * 900_000
+        await client.send(
+            m.Run(1, "pipe", entry="main.py", files=(
+                m.File("a", data), m.File("b", data), m.File("main.py", b"print(len(open('a').read()))"),
+            ))
+        )  # fmt: skip
+        assert (await client.ended(1)).text == "900000\n"
+
+
+async def test_a_run_too_large_to_wait_with_open_is_told_to_wait(server):
+    async with connect(server.url) as client:
+        await client.send(m.Open("python", client.client, files=(m.File("a", b"x" * 40_000),)))
+        await client.run(1, "print(1)" + "#" * 40_000)
+        await client.error("unexpected_message")
+        await client.wait(lambda: client.opened, 60)
+        await client.send(m.Close())
+        await client.closed()
+
+
+async def test_a_failed_opening_does_not_leave_a_socket_without_a_deadline(server, monkeypatch):
+    async with connect(server.url) as client:
+        group = {"network": "group", "group": "nobody", "group_token": "x" * 32}
+        await client.send(m.Open("python", client.client, **group))
+        await client.message(m.ErrorMessage)
+        assert await client.closed(20) in (4404, 4408)
+
+
+async def test_an_unfinished_message_of_a_member_ends_its_socket(server):
+    async with session(server, keep=True) as client:
+        client.socket._writer.transport.write(raw.frame(raw.TEXT, b'{"type":', fin=False))
+        await client.error("too_slow", 30)
+        assert await client.closed() == 1011
+
+
+async def _perform(server, name: str) -> tuple[str, float]:
+    """(what was seen, the bystander's p99)."""
+    with Bystander(server.url) as bystander:
+        began = time.monotonic()
+        async with Stage(server.url) as stage:
+            seen = await CASES[name].script(stage)
+        echo = await bystander.between(began, time.monotonic())
+    assert echo is not None, "the bystander's echo stopped"
+    return seen, echo.p99
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CASES)
+async def test_a_hundred_hostile_strangers_beside_a_typist(server, name):
+    before = resident(server)
+    seen, p99 = await _perform(server, name)
+    assert seen in CASES[name].expected
+    assert p99 < ECHO_MS
+    await eventually(lambda: resident(server) < before + MEMORY // 2, 20, "its memory given back")
