@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from coderunner import __version__, declarations
+from coderunner import __version__, declarations, timing
 from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parent
 STATIC = PACKAGE.parent.parent / "static"
 ENGINE_RETRY_SECONDS = 2.0
+ENGINE_ASKED_SECONDS = 1.0
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as a shell tells it
 HURRY_SECONDS = 0.2  # for what is given up when the next server is waited for
 SUSPEND_SECONDS = 0.5  # for the last frames of clients, who lose nothing without them: they resume
@@ -99,13 +100,27 @@ class _Readiness:
         self._warm = warm
         self.blocked: str | None = "the server is starting"
         self.registry: Registry | None = None
+        self._asking = asyncio.Lock()
+        self._asked = -ENGINE_ASKED_SECONDS
+        self._silent: str | None = None  # what came of asking the engine
+
+    async def _engine_silent(self) -> str | None:
+        """The engine is asked once a second, whoever asks us how often."""
+        async with self._asking:
+            if timing.now() - self._asked >= ENGINE_ASKED_SECONDS:
+                try:
+                    await self._engine.ping()
+                    self._silent = None
+                except EngineError as error:
+                    self._silent = error.message
+                self._asked = timing.now()
+            return self._silent
 
     async def __call__(self) -> list[str]:
         reasons = [self.blocked] if self.blocked else []
-        try:
-            await self._engine.ping()
-        except EngineError as error:
-            reasons.append(f"the container engine does not answer: {error.message}")
+        silent = await self._engine_silent()
+        if silent is not None:
+            reasons.append(f"the container engine does not answer: {silent}")
         if not self._catalog.ready():
             reasons.append("no language is ready yet")
         trouble = self._provisioner.trouble()

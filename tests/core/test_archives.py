@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import struct
 import tarfile
@@ -187,6 +188,29 @@ def test_a_million_entries_cost_nothing():
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 9, 9, len(directory), 0, 0)
     with pytest.raises(TooManyFiles):
         examine(io.BytesIO(b"PK" + directory[2:] + end), BOUNDS)
+
+
+@pytest.mark.parametrize("piece", [1000, 20_000])
+def test_a_gzip_of_several_members_is_one(piece):
+    """As pigz and bgzip write them."""
+    tar = a_tar({"a": b"first" * 5000, "b": b"second" * 5000})
+    parts = b"".join(gzip.compress(tar[at : at + piece]) for at in range(0, len(tar), piece))
+    for data in (parts, parts + bytes(512), parts + gzip.compress(b"")):
+        found = {one.path: b"".join(one.content) for one in members(io.BytesIO(data), BOUNDS)}
+        assert found == {"a": b"first" * 5000, "b": b"second" * 5000}
+
+
+def test_what_stands_behind_the_end_is_told():
+    tar = a_tar({"a": b"x"})
+    for data in (tar + tar, gzip.compress(tar) + gzip.compress(tar), gzip.compress(tar) + b"junk"):
+        with pytest.raises(BadArchive):
+            examine(io.BytesIO(data), BOUNDS)
+
+
+def test_a_gzip_of_very_many_members_is_refused():
+    data = gzip.compress(a_tar({"a": b"x"})) + gzip.compress(b"") * 10_000
+    with pytest.raises(BadArchive, match="members"):
+        examine(io.BytesIO(data), BOUNDS)
 
 
 def test_a_gzip_of_an_endless_device_is_cut():

@@ -87,13 +87,13 @@ def test_networks(address, name, count):
 @pytest.mark.parametrize("size", [60_000, codec.MAX_TEXT])
 def test_no_text_takes_long_for_its_values(value, size):
     text = f'{{"type":"ping","t":1,"x":[{",".join([value] * ((size - 40) // (len(value) + 1)))}]}}'
-    began = time.perf_counter()
+    began = time.process_time()  # of this process alone: the machine may have other work
     if text.count(",") < codec.MAX_VALUES // 2:
         codec.decode_client_text(text)
     else:
         with pytest.raises(BadMessage, match="values"):
             codec.decode_client_text(text)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.1  # it was a second
 
 
 def test_a_source_full_of_brackets_and_quotes_is_welcome():

@@ -14,6 +14,7 @@ from coderunner.errors import BadArchive
 
 BLOCK = 512
 MAX_EXTENDED = 64 * 1024  # of a long name or a pax header
+MAX_GZIP_MEMBERS = 4096
 _FILE, _FOLDER = (b"0", b"\0", b"7"), b"5"
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE = b"L", b"K", b"x", b"g", b"S"
 Read = Callable[[int], bytes]
@@ -30,6 +31,7 @@ def tar_members(read: Read) -> Iterator[Member]:
     while True:
         header = read(BLOCK)
         if not header.strip(b"\0"):
+            _nothing_behind(read)
             return  # the end, with or without its two empty blocks
         _check(header)
         kind = header[156:157]
@@ -63,6 +65,13 @@ def tar_members(read: Read) -> Iterator[Member]:
         )
         content.skip()
         name = size = None
+
+
+def _nothing_behind(read: Read) -> None:
+    """Two archives in a row look like one, and the second would be lost without a word."""
+    while more := read(PIECE):
+        if more.strip(b"\0"):
+            raise BadArchive("there is more behind the end of the tar; send two archives one after the other")
 
 
 class _Content:
@@ -157,11 +166,30 @@ class Gunzip:
         self._left = most
         self._unpacker = zlib.decompressobj(wbits=31)
         self._waiting = b""
+        self._ended = False
+        self._members = 1
+
+    def _another(self) -> bool:
+        """A gzip may have several members, one behind the other, and zeros behind the last."""
+        rest = self._unpacker.unused_data.lstrip(b"\0")
+        while not rest and (more := self._source(PIECE)):
+            rest = more.lstrip(b"\0")
+        self._ended = not rest
+        if rest:
+            self._members += 1
+            if self._members > MAX_GZIP_MEMBERS:
+                raise BadArchive(f"the gzip has more than {MAX_GZIP_MEMBERS} members")
+            self._unpacker = zlib.decompressobj(wbits=31)
+            self._waiting = rest
+        return not self._ended
 
     def read(self, size: int) -> bytes:
         found = bytearray()
-        while len(found) < size and not self._unpacker.eof:
-            packed = self._unpacker.unconsumed_tail or self._source(PIECE)
+        while len(found) < size and not self._ended:
+            if self._unpacker.eof and not self._another():
+                break
+            packed = self._unpacker.unconsumed_tail or self._waiting or self._source(PIECE)
+            self._waiting = b""
             try:
                 data = self._unpacker.decompress(packed, size - len(found))
             except zlib.error:

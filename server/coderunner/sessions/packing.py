@@ -125,15 +125,10 @@ async def _tar(files: Files, entries: AsyncIterator[Entry]) -> AsyncIterator[byt
         begin = await _begin(files, entry)
         if begin is None:
             continue
-        # The header says the size before the content is read: it is kept, whatever the file becomes.
-        information.size = left = begin.size
+        information.size = begin.size
         yield information.tobuf(tarfile.PAX_FORMAT)
         async for data in _content(files, entry, begin):
-            left -= len(data)
             yield data
-        while left:
-            left -= (piece := min(left, 65536))
-            yield bytes(piece)
         yield bytes(-information.size % tarfile.BLOCKSIZE)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
@@ -155,12 +150,17 @@ async def _begin(files: Files, entry: Entry) -> Piece | None:
 
 
 async def _content(files: Files, entry: Entry, begin: Piece) -> AsyncIterator[bytes]:
-    """As many bytes as the file had at its beginning, fewer where it is gone or has shrunk."""
+    """As many bytes as the file had at its beginning.  FilesFailed where it is gone or has shrunk meanwhile:
+    an archive that breaks off is asked for again, one with a part of a file is believed."""
+    left = begin.size
     try:
         async for data in files.pieces(entry.path, begin, 0, begin.size):
+            left -= len(data)
             yield data
     except _GONE:
-        return
+        pass
+    if left:
+        raise FilesFailed(f"{entry.path!a} changed while it was being packed; ask for the archive again")
 
 
 # --- in -------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ class ClientFaults(logging.Filter):
         return False
 
 
+BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
+"""The answer to a request, as soon as its first byte may be out."""
 REFUSED = 10.0  # requests: what one that is refused counts as
 
 
@@ -49,8 +51,10 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         await wires.pace(address)
         response = await _guarded(request, handler)
-    except web.HTTPException as refused:
-        if refused.status >= 400:
+    except Exception as error:
+        if BEGUN in request:
+            return _broken_off(request, error)
+        if isinstance(error, web.HTTPException) and error.status >= 400:
             wires.charge(address, REFUSED)
         raise
     finally:
@@ -59,6 +63,18 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     if response.status >= 400:
         wires.charge(address, REFUSED)
     return response
+
+
+def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
+    """What has begun to be answered ends as it should or not at all: bytes of anything else behind the ones
+    that are out would be part of it."""
+    why = error.code if isinstance(error, CodeRunnerError) else type(error).__name__
+    if not isinstance(error, CodeRunnerError | ConnectionError | TimeoutError):
+        log.error("an answer failed", exc_info=error, extra=fields(path=request.path))
+    log.info("answer broken off", extra=fields(path=request.path, why=why))
+    if request.transport is not None:
+        request.transport.abort()
+    return request[BEGUN]
 
 
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -81,6 +97,8 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
     """On the way out, also where an answer is written piece by piece.  A handler may know better."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    if isinstance(request, web.Request):
+        request[BEGUN] = response
     if request.path.startswith("/static/"):
         response.headers["Cache-Control"] = "no-cache"
 
@@ -98,6 +116,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except CodeRunnerError as error:
+        if BEGUN in request:
+            raise
         log.info("request refused", extra=fields(path=request.path, code=error.code))
         told = {"code": error.code, "message": error.message, "retryable": error.retryable}
         document = {"error": told, **error.details}
