@@ -92,6 +92,34 @@ async def test_paused_from_outside_it_is_seen_and_can_be_killed(
     assert await engine.list(labels) == []
 
 
+async def test_a_volume_that_somebody_left_is_removed_and_no_other(
+    engine: DockerEngine, make_spec: MakeSpec, sdk: docker.DockerClient, labels: dict[str, str]
+) -> None:
+    left, kept = await engine.create(make_spec(SLEEP)), await engine.create(make_spec(SLEEP))
+    await asyncio.to_thread(sdk.containers.get(left).remove, force=True)  # without its volumes
+    ours = {"label": [f"{name}={value}" for name, value in labels.items()]}
+    assert len(await asyncio.to_thread(sdk.volumes.list, filters=ours)) == 2
+    assert await engine.prune_volumes({**labels, "coderunner.instance": "another"}) == 0
+    assert await engine.prune_volumes(labels) == 1
+    assert await engine.prune_volumes(labels) == 0
+    await engine.start(kept)
+    await engine.remove(kept)
+    assert await asyncio.to_thread(sdk.volumes.list, filters=ours) == []
+
+
+async def test_paused_and_going_on(engine: DockerEngine, make_spec: MakeSpec) -> None:
+    container = await engine.create(make_spec(SLEEP))
+    await engine.start(container)
+    await engine.pause(container)
+    assert (await engine.inspect(container)).paused is True
+    await engine.unpause(container)
+    assert (await engine.inspect(container)).paused is False
+    await engine.unpause(container)  # it is not paused: nothing to do
+    await engine.remove(container)
+    with pytest.raises(ContainerGone):
+        await engine.pause(container)
+
+
 async def test_what_is_gone_is_gone(engine: DockerEngine, make_spec: MakeSpec) -> None:
     container = await engine.create(make_spec())
     await engine.remove(container)

@@ -162,6 +162,9 @@ class Engine:
             raise EngineUnavailable("away")
         return SimpleNamespace(running=True, exit_code=0, oom_killed=False)
 
+    async def prune_volumes(self, labels: Any) -> int:
+        return 0
+
     async def remove(self, container: str) -> None:
         self.removed.append(container)
 

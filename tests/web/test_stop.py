@@ -109,4 +109,4 @@ async def test_a_second_ctrl_c_leaves_at_once(tmp_path):
             assert server.process.wait(2) == 130
         assert "leaving at once" in server.log.read_text()
         for container in server.containers():
-            docker("rm", "-f", container)
+            docker("rm", "-fv", container)

@@ -34,6 +34,7 @@ DEADLINE_LABEL = "coderunner.deadline"  # unix seconds after which nobody needs 
 
 TMP_INODES = 1024
 MOST_TERMINALS = 32
+VOLUME_LABELS = ("type", "coderunner.instance")
 SYSCTLS = {
     "net.ipv4.tcp_rmem": "4096 131072 262144",
     "net.ipv4.tcp_wmem": "4096 16384 262144",
@@ -131,7 +132,8 @@ def _terminals(spec: ContainerSpec) -> list[dict[str, Any]] | None:
         return None
     options = f"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={MOST_TERMINALS}"
     driver = {"Name": "local", "Options": {"type": "devpts", "device": "devpts", "o": options}}
-    volume = {"NoCopy": True, "Labels": {"type": SESSION_TYPE}, "DriverConfig": driver}
+    labels = {name: spec.labels[name] for name in VOLUME_LABELS if name in spec.labels}
+    volume = {"NoCopy": True, "Labels": labels, "DriverConfig": driver}
     return [{"Type": "volume", "Target": "/dev/pts", "VolumeOptions": volume}]
 
 

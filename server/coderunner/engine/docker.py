@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -218,6 +219,26 @@ class DockerEngine:
         async with self._call("list"):
             rows = await self._docker._query_json("containers/json", params={"all": 1, "filters": filters})
         return [ContainerSummary.parse(row) for row in rows]
+
+    async def prune_volumes(self, labels: Mapping[str, str]) -> int:
+        """Removes the unnamed volumes with these labels that no container has; how many.
+
+        A container's own goes with it, unless somebody else removes it and leaves its volumes.
+        """
+        # Not the engine's own prune: that leaves volumes with options alone.
+        filters = json.dumps({"label": _label_filter(labels), "dangling": ["true"]})
+        async with self._call("volume list"):
+            answer = await self._docker._query_json("volumes", params={"filters": filters})
+        removed = 0
+        for volume in answer.get("Volumes") or ():
+            with contextlib.suppress(EngineError):  # a container has it after all, or another removed it
+                async with (
+                    self._call("volume remove"),
+                    self._docker._query(f"volumes/{volume['Name']}", "DELETE") as response,
+                ):
+                    await response.read()
+                removed += 1
+        return removed
 
     async def update(
         self, container: str, *, memory_bytes: int | None = None, pids: int | None = None

@@ -286,7 +286,9 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
         and now - summary.created >= older_than
         and (ROLE_LABEL not in summary.labels or older_than == 0 or is_over(summary, now))
     ]
-    return await remove_all(engine, provisioner, lost)
+    removed = await remove_all(engine, provisioner, lost)
+    await engine.prune_volumes(labels_of(provisioner.identity.instance))
+    return removed
 
 
 async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, told: set[str]) -> None:
