@@ -13,6 +13,7 @@ import termios
 import time
 
 from . import cpu, flow, halts, kernel, supervisor, terminal, tree
+from .input import Input
 from .journal import STDERR, STDOUT, Journal
 from .modes import Modes
 from .preload import PATIENCE_SECONDS
@@ -21,11 +22,12 @@ SHELL_SECONDS = 2.0  # between two looks at what runs in a shell
 COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
 
 
-class Channel:
+class Channel(Input):
     """Knows nothing of frames.  The agent's loop calls ``read_*``/``write_input`` when descriptors are
     ready, and takes what changed from ``changed`` (state) and ``in_acked`` (input offset)."""
 
     def __init__(self, number, spec, now, source=-1, preload=None, count_unseen=lambda: None):
+        super().__init__()
         self.number = number
         # The container's own environment is every program's; the language and the run add to it.
         self.spec = {**supervisor.chosen(spec), "env": {**os.environ, **spec["env"]}}
@@ -52,13 +54,7 @@ class Channel:
         self.halts = halts.Halts()
         self._packets = False  # reads of the terminal begin with a byte of news
         self._early_signals = []
-        self.input_offset = 0  # accepted from the server
-        self.in_acked = 0  # written to the program
-        self.eof_at = None
-        self.input_closed = False
         self.changed = True
-        self.in_ack_due = None  # the moment at which to acknowledge input at the latest
-        self._input = bytearray()
         self._pending = None  # a phase that ended and is being drained: its record
         self._kill_until = None
         self._phase_began = now
@@ -238,56 +234,6 @@ class Channel:
         self.sent += len(data)
         self.pace.sent(upto - self.sent if more else 0, now)
         return stream, offset, data
-
-    # --- input -------------------------------------------------------------------------------------
-
-    def accept_input(self, offset, data):
-        """Take input that begins at ``offset``; what we have already is trimmed, what would leave a
-        hole is refused (the server sends from ``input_offset`` again)."""
-        skip = self.input_offset - offset
-        if skip < 0 or skip >= len(data) or (self.eof_at is not None and offset >= self.eof_at):
-            return
-        data = data[skip : skip + flow.INPUT_WINDOW - len(self._input)]
-        self._input += data
-        self.input_offset += len(data)
-        self.write_input()
-
-    def accept_eof(self, offset):
-        self.eof_at = offset
-        self.write_input()
-
-    def wants_input(self):
-        return bool(self._input) and self.inp >= 0
-
-    def write_input(self):
-        while self._input and self.inp >= 0:
-            try:
-                # Small pieces: a terminal takes what fits, and says how much that was.
-                count = os.write(self.inp, self._input[:4096])
-            except BlockingIOError:
-                break
-            except OSError:  # nobody reads any more
-                count = len(self._input)
-            del self._input[:count]
-            self.in_acked += count
-            self._owe_in_ack()
-        if self.inp < 0 and self._input:
-            self.in_acked += len(self._input)
-            self._input.clear()
-            self._owe_in_ack()
-        if self.eof_at is not None and not self._input and self.in_acked >= self.eof_at and not self.tty:
-            self._close_input()
-
-    def _owe_in_ack(self):
-        if self.in_ack_due is None:
-            self.in_ack_due = time.monotonic() + flow.IN_ACK_SECONDS
-
-    def _close_input(self):
-        self.input_closed = True
-        if self.inp >= 0 and self.inp != self.out:
-            os.close(self.inp)
-            self.changed = True
-        self.inp = -1
 
     # --- control -----------------------------------------------------------------------------------
 

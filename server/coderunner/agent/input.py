@@ -1,0 +1,69 @@
+"""What goes into a program: taken from the server once, written as the program takes it, and acknowledged."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import flow
+
+
+class Input:
+    """The half of a channel that is its input.  The other half has ``inp`` and ``out`` (descriptors, the same
+    one for a terminal, or -1), ``tty`` and ``changed``."""
+
+    def __init__(self):
+        self.input_offset = 0  # accepted from the server
+        self.in_acked = 0  # written to the program
+        self.eof_at = None
+        self.input_closed = False
+        self.in_ack_due = None  # the moment at which to acknowledge input at the latest
+        self._input = bytearray()
+
+    def accept_input(self, offset, data):
+        """Take input that begins at ``offset``; what we have already is trimmed, what would leave a
+        hole is refused (the server sends from ``input_offset`` again)."""
+        skip = self.input_offset - offset
+        if skip < 0 or skip >= len(data) or (self.eof_at is not None and offset >= self.eof_at):
+            return
+        data = data[skip : skip + flow.INPUT_WINDOW - len(self._input)]
+        self._input += data
+        self.input_offset += len(data)
+        self.write_input()
+
+    def accept_eof(self, offset):
+        self.eof_at = offset
+        self.write_input()
+
+    def wants_input(self):
+        return bool(self._input) and self.inp >= 0
+
+    def write_input(self):
+        while self._input and self.inp >= 0:
+            try:
+                # Small pieces: a terminal takes what fits, and says how much that was.
+                count = os.write(self.inp, self._input[:4096])
+            except BlockingIOError:
+                break
+            except OSError:  # nobody reads any more
+                count = len(self._input)
+            del self._input[:count]
+            self.in_acked += count
+            self._owe_in_ack()
+        if self.inp < 0 and self._input:
+            self.in_acked += len(self._input)
+            self._input.clear()
+            self._owe_in_ack()
+        if self.eof_at is not None and not self._input and self.in_acked >= self.eof_at and not self.tty:
+            self._close_input()
+
+    def _owe_in_ack(self):
+        if self.in_ack_due is None:
+            self.in_ack_due = time.monotonic() + flow.IN_ACK_SECONDS
+
+    def _close_input(self):
+        self.input_closed = True
+        if self.inp >= 0 and self.inp != self.out:
+            os.close(self.inp)
+            self.changed = True
+        self.inp = -1
