@@ -171,6 +171,7 @@ def running_nginx(folder: Path, upstream: str, *, prefix: str = "/") -> Iterator
     """nginx as a child in the foreground; at the end it is gone, workers and all, which is checked."""
     tls, plain = free_port(), free_port()
     make_certificate(folder)
+    link_modules(folder)
     conf = folder / "nginx.conf"
     text = SHIPPED.read_text()
     conf.write_text(edited(text, folder, upstream=upstream, prefix=prefix, tls=tls, plain=plain))
@@ -198,8 +199,17 @@ def running_nginx(folder: Path, upstream: str, *, prefix: str = "/") -> Iterator
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5, "the workers gone")
 
 
+def link_modules(folder: Path) -> None:
+    """Dynamic modules are named relative to the prefix, which is the test's folder here."""
+    built = subprocess.run([nginx_program(), "-V"], capture_output=True, text=True, timeout=10, check=True)
+    found = re.search(r"--modules-path=(\S+)", built.stderr)
+    if found and not (folder / "modules").exists():
+        (folder / "modules").symlink_to(found[1])
+
+
 def nginx_accepts(conf: Path) -> str:
     """What `nginx -t` says of a configuration; AssertionError where it does not accept it."""
+    link_modules(conf.parent)
     done = subprocess.run(
         [nginx_program(), "-t", "-c", str(conf), "-p", str(conf.parent), "-e", str(conf.parent / "test.log")],
         capture_output=True, text=True, timeout=30,

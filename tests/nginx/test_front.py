@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import ssl
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 
 from coderunner.core import messages as m
-from tests.harness import ROOT, wait_until
+from tests.harness import ROOT, eventually, wait_until
 from tests.nginx.front import (
     NAME,
     SHIPPED,
@@ -252,3 +253,57 @@ class TestFile:
     def test_the_header_names_every_place_to_edit(self) -> None:
         text = SHIPPED.read_text()
         assert {int(one) for one in re.findall(r"# EDIT (\d)", text)} == {1, 2, 3}
+
+
+async def test_nobody_else_reads_what_opens_an_artifact(front):
+    async with front.http("127.7.255.1") as http:
+        async with http.get(front.url + "view/some-session/SECRETLEAVE/a.html?x=1") as answer:
+            assert answer.status == 404
+        await http.get(front.url + "api/health", headers={"Referer": front.url + "view/s/SECRETLEAVE/b.html"})
+    log = front.folder / "coderunner.log"
+    await eventually(lambda: "b.html" in log.read_text(), 5, "the log")
+    text = log.read_text()
+    assert "SECRETLEAVE" not in text
+    assert "view/some-session/***/a.html" in text
+
+
+async def test_a_request_has_one_name_in_both_logs(front, production):
+    async with front.http("127.7.255.2") as http:
+        async with http.get(front.url + "api/sessions/namedsession/files") as answer:
+            assert answer.status == 404
+    log = front.folder / "coderunner.log"
+    await eventually(lambda: "namedsession" in log.read_text(), 5, "the log")
+    line = next(one for one in log.read_text().splitlines() if "namedsession" in one)
+    assert re.search(rf"namedsession.*{line.split()[-1]}", production.log.read_text())
+
+
+async def test_a_body_is_small_where_no_file_is_sent(front):
+    async with front.http("127.7.255.3") as http:
+        for path, size, status in (
+            ("api/health", 70_000, 413), ("api/sessions/x/files", 70_000, 413), ("nowhere", 70_000, 413),
+            ("api/sessions/x/files/y", 70_000, 404), ("api/sessions/x/archive", 70_000, 404),
+        ):  # fmt: skip
+            async with http.put(front.url + path, data=b"x" * size) as answer:
+                assert answer.status == status, path
+
+
+async def test_no_answer_names_the_version(front):
+    async with front.http() as http:
+        for url in (front.plain, front.plain + "/.well-known/acme-challenge/none"):
+            async with http.get(url, allow_redirects=False) as answer:
+                assert answer.headers["Server"] == "nginx"
+                assert "nginx/" not in await answer.text()
+
+
+async def test_what_tools_note_for_themselves_is_not_public(front):
+    async with front.http("127.7.255.4") as http, http.get(front.url + "static/dist/.made") as answer:
+        assert answer.status == 404
+
+
+async def test_names_of_loopback_are_for_this_machine(front, production):
+    for host in ("localhost", "[::1]:3000"):
+        request = urllib.request.Request(production.url + "api/queue-stats", headers={"Host": host})
+        assert (await asyncio.to_thread(urllib.request.urlopen, request, timeout=10)).status == 200
+        async with front.http("127.7.255.5") as http:
+            async with http.get(front.url + "api/queue-stats", headers={"Host": host}) as answer:
+                assert answer.status == 421, host

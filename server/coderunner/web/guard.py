@@ -41,6 +41,29 @@ def host_allowed(settings: Settings, header: str) -> bool:
     return name in allowed
 
 
+_FORWARDED = ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "Forwarded", "X-Original-URI", "Via")
+
+
+def from_here(request: web.BaseRequest, header: str) -> bool:
+    """Somebody on this machine who names it so, and no proxy that passes on what another wrote."""
+    if host_name(header) not in _LOOPBACK or any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(_peer(request)).is_loopback
+    except ValueError:
+        return False
+
+
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def request_id(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
+    """What a proxy of ours calls the request in its own log, as a field of ours."""
+    found = request.headers.get("X-Request-ID", "")
+    known = _REQUEST_ID.fullmatch(found) is not None and trusted(settings, _peer(request))
+    return {"request": found} if known else {}
+
+
 def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
     """No Origin: no browser.  One that is there must be this host's own, or on the list."""
     if origin is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -38,6 +39,7 @@ class ClientFaults(logging.Filter):
 
 BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
 """The answer to a request, as soon as its first byte may be out."""
+_VIEW = re.compile(r"^(/view/[^/]*/)[^/]*")
 REFUSED = 10.0  # requests: what one that is refused counts as
 
 
@@ -65,13 +67,19 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     return response
 
 
+def shown(request: web.BaseRequest) -> str:
+    """The path for a log, without what makes an address of `/view/` the leave to look."""
+    return _VIEW.sub(r"\1***", request.path)
+
+
 def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
     """What has begun to be answered ends as it should or not at all: bytes of anything else behind the ones
     that are out would be part of it."""
     why = error.code if isinstance(error, CodeRunnerError) else type(error).__name__
     if not isinstance(error, CodeRunnerError | ConnectionError | TimeoutError):
-        log.error("an answer failed", exc_info=error, extra=fields(path=request.path))
-    log.info("answer broken off", extra=fields(path=request.path, why=why))
+        log.error("an answer failed", exc_info=error, extra=fields(path=shown(request)))
+    about = guard.request_id(request.app[PARTS].settings, request)
+    log.info("answer broken off", extra=fields(path=shown(request), why=why, **about))
     if request.transport is not None:
         request.transport.abort()
     return request[BEGUN]
@@ -80,8 +88,10 @@ def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     settings = request.app[PARTS].settings
     host = request.headers.get("Host", "")
-    if not guard.host_allowed(settings, host):
+    if not guard.host_allowed(settings, host) and not guard.from_here(request, host):
         raise web.HTTPMisdirectedRequest(text="this server is not known under that name: see ALLOWED_HOSTS\n")
+    if request.path.startswith("/static/") and "/." in request.path:
+        raise web.HTTPNotFound  # what tools note for themselves
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         # Unpacking what anybody sends is work without a bound.
         raise web.HTTPUnsupportedMediaType(text="send the body as it is, without Content-Encoding\n")
@@ -118,7 +128,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except CodeRunnerError as error:
         if BEGUN in request:
             raise
-        log.info("request refused", extra=fields(path=request.path, code=error.code))
+        about = guard.request_id(request.app[PARTS].settings, request)
+        log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
         told = {"code": error.code, "message": error.message, "retryable": error.retryable}
         document = {"error": told, **error.details}
         usual = 400 if error.close is None else BY_CLOSE.get(error.close, 500)

@@ -454,7 +454,8 @@ class Connection:
             return
         if isinstance(error, AccessError):
             address = guard.address_of(self._parts.settings, self._request)
-            log.info("connection refused", extra=fields(code=error.code, address=address))
+            about = guard.request_id(self._parts.settings, self._request)
+            log.info("connection refused", extra=fields(code=error.code, address=address, **about))
         self._post(m.ErrorMessage.of(error))
         if error.close is not None:
             self._close(error.close)
