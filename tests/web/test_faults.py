@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from pathlib import Path
 
+import aiohttp.web
 import pytest
 
 from coderunner import app, config
 from coderunner.core import messages as m
+from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.session import Session
+from coderunner.web import ws
 from tests.harness import attach, docker, eventually, session
 
 COUNT = "i=0; while read -r word; do i=$((i+1)); echo $i $word; done"
@@ -85,3 +89,59 @@ async def test_a_fault_costs_a_client_a_reconnect_and_nothing_else(tmp_path: Pat
     assert caplog.text.count("a task failed: a fault of this server") >= 3
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert left == []
+
+
+@pytest.fixture
+async def serving(tmp_path: Path):
+    """(server, its registry), in this process; bash is ready."""
+    settings = config.load(
+        {
+            "PORT": "0",
+            "STATE_DIR": str(tmp_path),
+            "INSTANCE_NAME": f"test-{secrets.token_hex(4)}",
+            "LANGUAGES": "bash",
+            "WARM_MAX": "1",
+            "RELOAD": "off",
+        }
+    )
+    async with app.serving(settings) as server:
+        await eventually(lambda: server.parts.catalog.ready(), 120, "a language")
+        yield server, server.parts.registry
+    left = [task for task in asyncio.all_tasks() if task.get_name().startswith(("ws-", "session", "agent"))]
+    assert left == []
+
+
+AT = {
+    "reading a text": (ws.Connection, "_text", 1011),
+    "reading bytes": (ws.Connection, "_binary", 1011),
+    "writing": (Attachment, "next", 1006),  # nobody is there to tell it
+    "keeping it alive": (aiohttp.web.WebSocketResponse, "ping", 1011),
+}
+
+
+@pytest.mark.parametrize("what", AT)
+async def test_a_fault_at_a_connection_ends_that_connection_alone(serving, monkeypatch, caplog, what):
+    server, registry = serving
+    kind, name, code = AT[what]
+    if name == "ping":
+        monkeypatch.setattr(ws, "KEEPALIVE_SECONDS", 0.2)
+    async with session(server.url, "bash", keep=True) as client:
+        await client.run(1, COUNT, entry="main.sh")
+        await client.input(1, b"one\n")
+        await client.until(1, "1 one")
+        once(monkeypatch, kind, name)
+        with contextlib.suppress(ConnectionError):
+            await client.send(m.Ping(5))
+            await client.input(1, b"two\n")
+        assert await client.closed() == code
+    told = [one.fields for one in caplog.records if getattr(one, "fields", {}).get("owner") == "connection"]
+    assert [one["address"] for one in told] == ["127.0.0.1"]
+    assert registry.queue.stats().active == 1
+    async with attach(server.url, client.opened, client=client.client, channels=client.channels) as back:
+        attached = await back.message(m.Attached)
+        taken = attached.channels[0].input_offset
+        await back.input(1, b"one\ntwo\n"[taken:], offset=taken)
+        await back.until(1, "2 two")
+        assert back.channel(1).text == "1 one\n2 two\n"
+        await back.send(m.Close())
+        assert await back.closed() == 1000

@@ -38,6 +38,7 @@ from coderunner.errors import (
 from coderunner.logs import fields
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.registry import Opened, Opening, Visitor
+from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
 from coderunner.web.wire import Wire, wire_of
@@ -164,23 +165,27 @@ class Connection:
         self._tokens = float(FRAMES_BURST)
         self._refilled = asyncio.get_running_loop().time()
         self._first_due: timing.Timer | None = None  # of `open` or `attach`, whatever else comes
-        self._waiter: asyncio.Task[None] | None = None
         self._closing = False
         self._refusal: CodeRunnerError | None = None
+        self._tasks = Tasks(
+            "connection",
+            lambda _: self._faulted(),
+            expected=(CodeRunnerError, ConnectionResetError),
+            address=self._address,
+        )
+        self._writer: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self, protocols: list[str]) -> None:
-        loop = asyncio.get_running_loop()
-        writer = loop.create_task(self._write(), name="ws-write")
-        keeper = loop.create_task(self._keep_alive(), name="ws-keepalive")
+        writer = self._writer = self._tasks.start(self._write(), "ws-write")
+        self._tasks.start(self._keep_alive(), "ws-keepalive")
         self._post(hello(self._parts))
         try:
             if self._refusal is not None:
                 raise self._refusal
             self._expect_first()
-            visitor = guard.visitor(self._parts.settings, self._request, protocols)
-            self._reader = loop.create_task(self._read(visitor), name="ws-read")
+            self._reader = self._tasks.start(self._read(protocols), "ws-read")
             await self._reader
         except asyncio.CancelledError:
             if not self._closing:
@@ -190,14 +195,13 @@ class Connection:
         except CodeRunnerError as error:
             self._fail(error)
         except Exception:
-            log.exception("a connection failed")
-            self._fail(InternalError())
+            self._fail(InternalError())  # logged with its owner
         finally:
             self._expect_nothing()
             self._lost()
-            keeper.cancel()
-            if self._waiter is not None:
-                self._waiter.cancel()
+            for task in self._tasks:
+                if task is not writer:
+                    task.cancel()
             if self._socket.closed and not self._closing:
                 writer.cancel()
             # A writer with a close to send gets a moment for it; a peer that reads nothing does not get more.
@@ -205,8 +209,8 @@ class Connection:
             if not done:
                 writer.cancel()
                 self.abort()
-            await asyncio.gather(writer, keeper, return_exceptions=True)
-            self._reader = self._waiter = None  # with all that their frames hold
+            await self._tasks.stop()
+            self._reader = self._writer = None  # with all that their frames hold
             self.gone.set_result(None)
 
     def refuse(self, error: CodeRunnerError) -> None:
@@ -223,7 +227,14 @@ class Connection:
 
     # --- in ----------------------------------------------------------------------------------------------
 
-    async def _read(self, visitor: Visitor) -> None:
+    def _faulted(self) -> None:
+        """This server failed at one of its tasks: it ends, and its client comes back to its session."""
+        self._fail(InternalError())
+        if self._writer is None or self._writer.done():
+            self.abort()  # nobody is there to tell it
+
+    async def _read(self, protocols: list[str]) -> None:
+        visitor = guard.visitor(self._parts.settings, self._request, protocols)
         turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
             if next(turns) == 0:
@@ -345,7 +356,7 @@ class Connection:
         self._expect_nothing()
         self._hold = message.nonce is not None
         self._opening.claim(self._on_position)
-        self._waiter = asyncio.get_running_loop().create_task(self._await_opened(message), name="ws-open")
+        self._tasks.start(self._await_opened(message), "ws-open")
 
     def _expect_first(self) -> None:
         """There is no session and no wish for one: the time for it begins, or begins again."""
@@ -378,9 +389,6 @@ class Connection:
             self._wire.keep(0)
             self._expect_first()
             self._fail(error)
-        except Exception:
-            log.exception("opening a session failed")
-            self._fail(InternalError())
 
     def _begin(self, opened: Opened, message: m.Open) -> None:
         session = opened.session
@@ -482,9 +490,6 @@ class Connection:
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):
             self.abort()  # the peer is gone, or reads nothing
-        except Exception:
-            log.exception("writing to a connection failed")
-            self.abort()  # its client comes back for the rest
 
     async def _pump(self) -> int:
         while True:
