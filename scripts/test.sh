@@ -29,6 +29,8 @@ ensure_tools() {
   PATH=$PATH:/usr/sbin have nginx || missing+=(nginx)
   have openssl || missing+=(openssl)
   have docker || missing+=(docker.io)
+  have git || missing+=(git)
+  PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap)
   # The browser tests' driver is a program that a bare Debian lacks a library for.
   "$VENV/bin/python" -m playwright --version >/dev/null 2>&1 || missing+=(libatomic1)
   [ ${#missing[@]} = 0 ] || DO_NOT_START=1 apt_install "what the tests drive" "${missing[@]}"

@@ -129,3 +129,10 @@ def test_the_units_name_what_exists() -> None:
 def test_nothing_of_the_machine_it_was_written_on() -> None:
     for page in PAGES:
         assert not re.search(r"/root/|/home/\w", page.read_text()), page
+
+
+def test_the_unit_gives_a_stop_the_time_that_the_settings_say() -> None:
+    [seconds] = re.findall(r"^TimeoutStopSec=(\d+)$", (ROOT / "deploy/coderunner.service").read_text(), re.M)
+    [grace] = [setting for setting in SETTINGS if setting.name == "SHUTDOWN_GRACE"]
+    assert int(grace.default) / 1000 + 5 <= int(seconds)
+    assert f"TimeoutStopSec ({seconds} s)" in grace.help

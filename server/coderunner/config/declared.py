@@ -75,7 +75,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "SHUTDOWN_GRACE", values.milliseconds(0, 600_000), "10000",
-        "How long a stopping server may take to say good-bye to its clients.", "ms",
+        "How long a stopping server may take at most to say good-bye to its clients. Above 25000 the unit's"
+        " TimeoutStopSec (30 s) must grow with it.", "ms",
     ),
     Setting(
         "WORKER_THREADS", values.integer(1, 64), "4",
