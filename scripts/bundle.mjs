@@ -71,7 +71,7 @@ await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: ['static/vendor/codemirror.js', 'static/vendor/idb.js', 'static/vendor/xterm.js'],
+  entryPoints: ['static/vendor/codemirror.js', 'static/vendor/idb.js', 'static/vendor/xterm.js', 'static/vendor/zip.js'],
   outdir: out,
   bundle: true,
   splitting: true,

@@ -24,4 +24,5 @@ export function icon(name) {
 }
 
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
-export const narrow = matchMedia('(max-width: 760px)');
+/** One view at a time: as in style/layout.css. */
+export const narrow = matchMedia('(max-width: 760px), (max-height: 480px) and (pointer: coarse)');

@@ -3,7 +3,7 @@ import {
   Compartment, EditorState, EditorView, HighlightStyle, LanguageDescription, autocompletion, bracketMatching, closeBrackets,
   closeBracketsKeymap, completionKeymap, crosshairCursor, defaultKeymap, drawSelection, dropCursor, foldGutter, foldKeymap, gotoLine,
   highlightActiveLine, highlightActiveLineGutter, highlightSelectionMatches, highlightSpecialChars, history, historyField, historyKeymap,
-  indentOnInput, indentUnit, indentWithTab, keymap, languages, lineNumbers, lintGutter, rectangularSelection, search,
+  indentOnInput, indentUnit, indentWithTab, keymap, languages, lineNumbers, lintGutter, rectangularSelection, search, Text,
   searchKeymap, setDiagnostics, syntaxHighlighting, tags,
 } from '../dist/codemirror.js';
 import { digest } from '../core/digest.js';
@@ -68,6 +68,14 @@ function difference(before, after) {
 
 /** No file is open: nothing can be typed. */
 const NOTHING = EditorState.create({ extensions: [look, EditorState.readOnly.of(true), EditorView.editable.of(false)] });
+
+/** What a text's lines end with: kept as it is. null: the editor's own way will do. */
+function lineEnd(text) {
+  if (!text.includes('\r')) return null;
+  const [all, pairs, feeds] = [/\r\n?|\n/g, /\r\n/g, /(?<!\r)\n/g].map((pattern) => text.match(pattern)?.length ?? 0);
+  if (pairs === all) return '\r\n';
+  return feeds === 0 && pairs === 0 ? '\r' : '\n'; // mixed: each CR is a character of its line
+}
 
 export class Editor {
   #view;
@@ -147,8 +155,14 @@ export class Editor {
   replace(path) {
     const known = path === this.#path ? { state: this.#view.state } : this.#states.get(path);
     if (!known) return;
-    const change = difference(known.state.doc.toString(), this.#project.text(path));
+    const text = this.#project.text(path);
+    if ((lineEnd(text) ?? '\n') !== known.state.lineBreak) {
+      this.#renew(path, text);
+      return;
+    }
+    const change = difference(known.state.doc.toString(), text.split(known.state.lineBreak).join('\n'));
     if (!change) return;
+    change.insert = Text.of(change.insert.split('\n'));
     if (path !== this.#path) {
       this.#states.set(path, { ...known, state: known.state.update({ changes: change }).state });
       return;
@@ -156,6 +170,15 @@ export class Editor {
     this.#taking = true;
     this.#view.dispatch({ changes: change });
     this.#taking = false;
+  }
+
+  /** Other line ends: another state, without what could be undone. */
+  #renew(path, text) {
+    const state = this.#fresh(path, text);
+    this.#states.set(path, { state });
+    if (path !== this.#path) return;
+    this.#view.setState(state);
+    this.#colour(path);
   }
 
   focus() {
@@ -233,7 +256,9 @@ export class Editor {
 
   #extensions(path, text) {
     const { unit, size } = indentation({ path, text, config: this.#project.text('.editorconfig'), spaces: this.#project.language.indent ?? 4 });
+    const end = lineEnd(text);
     return [
+      end === null ? [] : EditorState.lineSeparator.of(end), EditorView.clipboardInputFilter.of((pasted, state) => pasted.replace(/\r\n?|\n/g, state.lineBreak)),
       look, syntaxHighlighting(colours), this.#syntax.of([]), lintGutter(), lineNumbers(), foldGutter(), highlightSpecialChars(), history(),
       drawSelection(), dropCursor(), EditorState.allowMultipleSelections.of(true), indentOnInput(), bracketMatching(), closeBrackets(),
       autocompletion(), rectangularSelection(), crosshairCursor(), highlightActiveLine(), highlightActiveLineGutter(),
@@ -241,14 +266,14 @@ export class Editor {
       keymap.of([{ key: 'Mod-g', run: gotoLine }, ...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== 'Mod-Enter'), ...searchKeymap, ...historyKeymap, ...foldKeymap, ...completionKeymap, indentWithTab]),
       EditorView.contentAttributes.of({ 'aria-label': `Code of ${path}`, autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
       EditorView.updateListener.of((update) => {
-        if (update.docChanged && !this.#taking) this.#edited(update.state.doc);
+        if (update.docChanged && !this.#taking) this.#edited(update.state);
         if (update.docChanged || update.selectionSet) this.#told();
       }),
     ];
   }
 
   /** The text is made of the document when somebody wants it: not with each key. */
-  #edited(doc) {
-    if (this.#path) this.#project.edit(this.#path, () => doc.toString());
+  #edited(state) {
+    if (this.#path) this.#project.edit(this.#path, () => state.sliceDoc());
   }
 }

@@ -1,5 +1,6 @@
 // The files: what the user does with their own and with what programs made.
 import { textOf } from '../core/bytes.js';
+import { size } from '../core/ending.js';
 import { MOST_TEXT } from '../core/mirror.js';
 import { pathProblem } from '../core/path.js';
 import { ask } from './ask.js';
@@ -28,15 +29,18 @@ export class Files {
   #desk;
   #tree;
   #upload;
+  #limits;
 
-  constructor(desk, on) {
+  /** @param limits returns the server's: {file_bytes} */
+  constructor(desk, limits, on) {
     this.#desk = desk;
     this.#on = on;
+    this.#limits = limits;
     this.#tree = new Tree({
       choose: (row) => this.#choose(row), rename: (row) => this.#rename(row),
       remove: (row) => this.#remove(row), menu: (row, anchor) => this.#menu(row, anchor),
     });
-    this.#upload = new Upload({ desk, project: () => this.#project });
+    this.#upload = new Upload({ desk, limits, project: () => this.#project });
     $('new-file').addEventListener('click', () => this.create(parent(this.#project.active ?? '')));
     $('no-file-new').addEventListener('click', () => this.create());
     menuOf($('transfer'), $('transfer-menu'), () => fillMenu($('transfer-menu'), this.#transfers()));
@@ -248,10 +252,16 @@ export class Files {
     openMenu($('file-menu'), anchor, [...entries, { label: 'Rename…', act: () => this.#rename(row) }, { label: 'Delete…', act: () => this.#remove(row), bad: true }]);
   }
 
+  /** What one file may have, said before. */
+  get #most() {
+    const { file_bytes: most } = this.#limits();
+    return most ? `${size(most)} a file` : '';
+  }
+
   #transfers() {
     const mirror = this.#mirror;
     return [
-      { label: 'Upload files or a zip…', act: () => this.#upload.choose() },
+      { label: 'Upload files or a zip…', note: this.#most, act: () => this.#upload.choose() },
       { label: 'Upload a folder…', act: () => this.#upload.choose({ whole: true }) },
       { label: 'New folder…', act: () => this.#makeFolder() },
       { label: 'Download the project', note: 'zip', act: () => saveProject(this.#project) },

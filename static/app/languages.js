@@ -9,6 +9,7 @@ export const TONES = { ready: 'good', building: 'busy', pending: 'busy', failed:
 /** Events: `change`; `reached` {ok, status}. */
 export class Languages extends Emitter {
   list = [];
+  limits = {}; // {file_bytes}: what the server takes
   /** () => the name of the language that the user looks at: the server gets it ready before others. */
   wanted = () => undefined;
   #timer = null;
@@ -31,7 +32,7 @@ export class Languages extends Emitter {
       if (wanted) address.searchParams.set('want', wanted);
       const answer = await fetch(address, { headers: { Accept: 'application/json' } });
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-      this.list = (await answer.json()).languages;
+      ({ languages: this.list, limits: this.limits = {} } = await answer.json());
       again = this.list.some(({ status }) => status === 'building' || status === 'pending') ? AGAIN_MS : null;
       this.emit('change');
       this.emit('reached', null);

@@ -38,7 +38,7 @@ const screens = [program, shell];
 const desk = new Desk({ store, program, shell });
 new Status(desk);
 const editor = new Editor($('editor'), { onCursor: (at) => { $('cursor-text').textContent = at ? `Line ${at.line}, column ${at.column}` : ''; } });
-const files = new Files(desk, {
+const files = new Files(desk, () => languages.limits, {
   renamed: (from, to) => editor.renamed(from, to),
   removed: (path) => editor.forget(path),
   chosen: toCode,
@@ -167,7 +167,11 @@ $('clear-program').addEventListener('click', () => {
   }
 });
 
-const pressed = setUpKeys(() => ({ program, shell })[document.body.dataset.view] ?? null);
+const shownTerminal = () => {
+  if (narrow.matches) return { program, shell }[document.body.dataset.view] ?? null;
+  return document.activeElement?.closest('.shell') ? shell : program;
+};
+const pressed = setUpKeys(shownTerminal);
 for (const screen of screens) screen.filter = pressed;
 setUpStdin(program);
 

@@ -1,5 +1,5 @@
-// Files from the user's machine: dropped on the page or chosen. Texts become the project's; what is no text, or too
-// large to be kept in this browser, goes to the session's workspace.
+// Files from the user's machine: dropped on the page or chosen. They become the project's, bytes that are no text
+// included; what the server would not take is left out, and named.
 import { textOf } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { pathProblem } from '../core/path.js';
@@ -10,8 +10,8 @@ import { $ } from './dom.js';
 
 const MOST_FILES = 1000;
 const MOST_BYTES = 64 * 1024 * 1024; // of all together
-const MOST_TEXT = 256 * 1024; // of a file that the project keeps
-const MOST_PROJECT = 2 * 1024 * 1024; // of all that it keeps
+const MOST_TEXT = 2 * 1024 * 1024; // of a file that the editor opens; larger ones are kept as bytes
+const MOST_NAMED = 5;
 const LEFT_OUT = /(^|\/)(__MACOSX|\.DS_Store|\.git)(\/|$)/;
 
 const say = (title, detail = '') => banner('upload', { tone: 'warn', title, detail, dismiss: true });
@@ -42,31 +42,36 @@ async function unpacked(files) {
   const all = [];
   for (const { path, file } of files) {
     if (!/\.zip$/i.test(path)) {
-      all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()), body: file });
+      all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) });
       continue;
     }
     const answer = await ask({ title: 'Unpack the archive?', text: `“${path}” (${size(file.size)}) can be unpacked, or kept as one file.`, ok: 'Unpack', other: 'Keep as one file' });
     if (answer === null) return null;
     if (answer === 'other') {
-      all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()), body: file });
+      all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) });
       continue;
     }
-    const bounds = { mostFiles: MOST_FILES, mostBytes: MOST_BYTES };
-    for (const member of await unzip(new Uint8Array(await file.arrayBuffer()), bounds)) {
-      all.push({ path: member.path, size: member.bytes.length, bytes: async () => member.bytes, body: member.bytes });
+    const bounds = { mostFiles: MOST_FILES, mostBytes: MOST_BYTES, language: navigator.language };
+    for (const member of await unzip(await import('../dist/zip.js'), new Uint8Array(await file.arrayBuffer()), bounds)) {
+      all.push({ path: member.path, size: member.bytes.length, bytes: async () => member.bytes });
     }
   }
-  return all.filter(({ path }) => !LEFT_OUT.test(path));
+  return all.filter(({ path }) => !LEFT_OUT.test(path)).map((file) => ({ ...file, path: file.path.normalize('NFC') }));
 }
 
-/** @param desk its `opened()` gives the workspace @param project returns the one that gets them */
+/** Some names, and how many more there are. */
+const named = (paths) => `${paths.slice(0, MOST_NAMED).map((path) => `“${path}”`).join(', ')}${paths.length > MOST_NAMED ? ` and ${paths.length - MOST_NAMED} more` : ''}`;
+
+/** @param desk its mirror knows what is in the workspace @param limits returns {file_bytes} of the server @param project returns the one that gets them */
 export class Upload {
   #desk;
+  #limits;
   #project;
   #into = '';
 
-  constructor({ desk, project }) {
+  constructor({ desk, limits, project }) {
     this.#desk = desk;
+    this.#limits = limits;
     this.#project = project;
     for (const id of ['upload-input', 'upload-folder-input']) {
       $(id).addEventListener('change', ({ target }) => {
@@ -130,54 +135,49 @@ export class Upload {
       return;
     }
     const project = this.#project();
-    const wrong = all.map(({ path }) => [path, pathProblem(path, project.paths.filter((own) => own !== path))]).find(([, problem]) => problem);
+    const wrong = problemOf(all.map(({ path }) => path), project.paths);
     if (wrong) {
-      say(`“${wrong[0]}” cannot be taken.`, wrong[1]);
+      say(`“${wrong.path}” cannot be taken.`, wrong.problem);
+      return;
+    }
+    const most = this.#limits().file_bytes ?? Infinity;
+    const large = all.filter((file) => file.size > most).map(({ path }) => path);
+    const fit = all.filter((file) => file.size <= most);
+    const leftOut = large.length ? `Left out: ${named(large)}. A file may have ${size(most)} at most.` : '';
+    if (!fit.length) {
+      say('Nothing was uploaded.', leftOut);
       return;
     }
     const there = (path) => project.files.has(path) || (this.#desk.mirror?.project === project && this.#desk.mirror.entries.has(path));
-    const replaced = all.filter(({ path }) => there(path));
+    const replaced = fit.filter(({ path }) => there(path)).map(({ path }) => path);
     if (replaced.length) {
-      const names = replaced.slice(0, 5).map(({ path }) => `“${path}”`).join(', ');
-      const text = `${names}${replaced.length > 5 ? ` and ${replaced.length - 5} more` : ''} ${replaced.length === 1 ? 'is' : 'are'} there already.`;
+      const text = `${named(replaced)} ${replaced.length === 1 ? 'is' : 'are'} there already.`;
       if ((await ask({ title: replaced.length === 1 ? 'Replace the file?' : `Replace ${replaced.length} files?`, text, ok: 'Replace' })) === null) return;
     }
-    await this.#put(all, project);
+    await this.#put(fit, project);
+    banner('upload', { tone: leftOut ? 'warn' : 'info', title: `${fit.length} file${fit.length === 1 ? '' : 's'} uploaded.`, detail: leftOut, dismiss: true });
   }
 
   async #put(all, project) {
-    let kept = project.list().reduce((sum, { content }) => sum + content.length, 0);
-    const remote = [];
-    const texts = [];
+    const files = [];
     for (const file of all) {
-      const text = file.size <= MOST_TEXT && kept + file.size <= MOST_PROJECT ? textOf(await file.bytes()) : null;
-      if (text === null || text.includes('\u0000')) {
-        remote.push(file);
-      } else {
-        kept += text.length;
-        texts.push({ path: file.path, content: text });
-      }
+      const bytes = await file.bytes();
+      const text = bytes.length <= MOST_TEXT ? textOf(bytes) : null;
+      files.push({ path: file.path, content: text === null || text.includes('\u0000') ? bytes : text });
     }
-    if (texts.length) project.put(texts);
-    if (texts.length && all.length === 1) project.show(all[0].path);
-    if (remote.length) await this.#write(remote, project);
-    const count = (number) => `${number} file${number === 1 ? '' : 's'}`;
-    banner('upload', {
-      tone: 'info', title: `${count(all.length)} uploaded.`, dismiss: true,
-      detail: remote.length ? `${count(remote.length)} of them went into the session only, as they are no text or large: they go with it.` : '',
-    });
+    project.put(files);
+    if (files.length === 1 && typeof files[0].content === 'string') project.show(files[0].path);
   }
+}
 
-  async #write(files, project) {
-    const mirror = await this.#desk.opened();
-    let done = 0;
-    for (const { path, body } of files) {
-      banner('upload', { tone: 'info', title: `Uploading ${done + 1} of ${files.length} …`, detail: path });
-      if (project.files.has(path)) project.remove(path); // the user said that it is to be replaced
-      await mirror.settle();
-      await mirror.remote.write(path, body);
-      done += 1;
-    }
-    await mirror.refresh();
+/** The first name that cannot be: by itself, beside the project's, or beside the others. */
+function problemOf(paths, own) {
+  const seen = [];
+  for (const path of paths) {
+    const twin = seen.find((other) => other === path);
+    const problem = twin ? 'There are two files of this name.' : pathProblem(path, [...own.filter((other) => other !== path), ...seen]);
+    if (problem) return { path, problem };
+    seen.push(path);
   }
+  return null;
 }

@@ -28,7 +28,7 @@ function content({ path, mime, url }) {
     }, (error) => { box.textContent = `It cannot be shown: ${error.message}.`; });
     return box;
   }
-  const words = kind === 'document' ? 'A document. It opens in a tab of its own.' : 'It is no text and no picture, so there is nothing to show here.';
+  const words = kind === 'document' ? 'A document. It opens in a tab of its own.' : 'It is no text that the editor takes and no picture, so there is nothing to show here.';
   return el('div', { className: 'nothing' }, el('p', { textContent: words }));
 }
 

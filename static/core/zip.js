@@ -1,123 +1,93 @@
-// Zip archives in the page: a project as one, and what is in one that the user drops here.
-import { joinBytes, textOf, utf8 } from './bytes.js';
+// Zip archives in the page: a project as one, and what is in one that the user drops here. The library is zip.js: it
+// checks sums, reads zip64, and says how names are encoded.
+import { textOf } from './bytes.js';
 
-const END = 0x06054b50;
-const CENTRAL = 0x02014b50;
-const LOCAL = 0x04034b50;
-const UTF8 = 0x0800;
+const DOS = new Set([0, 10, 11, 14]); // hosts in whose archives a backslash separates folders
 
-const CRC = Uint32Array.from({ length: 256 }, (_, value) => {
-  let crc = value;
-  for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1;
-  return crc;
-});
+/** What names without a word about their encoding are in, where they are no UTF-8: by the user's language. */
+const PAGES = { ja: 'shift_jis', ko: 'euc-kr', ru: 'ibm866', uk: 'ibm866', be: 'ibm866', bg: 'ibm866', 'zh-tw': 'big5', 'zh-hk': 'big5', zh: 'gbk' };
 
-export function crc32(bytes) {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = CRC[(crc ^ byte) & 0xff] ^ (crc >>> 8);
-  return (crc ^ 0xffffffff) >>> 0;
+const UNKNOWN = 'it is packed in a way that is not known here';
+const PROBLEMS = {
+  ERR_ENCRYPTED: 'it is encrypted', ERR_UNSUPPORTED_ENCRYPTION: 'it is encrypted', ERR_UNSUPPORTED_COMPRESSION: UNKNOWN,
+  ERR_RESERVED_COMPRESSION_METHOD: UNKNOWN, ERR_UNDEFINED_COMPRESSION_METHOD: UNKNOWN, ERR_INVALID_CRC32: 'it is damaged: its sum is wrong',
+  ERR_INVALID_COMPRESSED_DATA: 'it is damaged',
+};
+
+/** Decodes a name that does not say what it is in; undefined: as the library does, which is CP437. */
+function decoder(language) {
+  const page = PAGES[language.toLowerCase()] ?? PAGES[language.toLowerCase().split('-')[0]];
+  return (bytes, encoding) => {
+    if (/^utf-?8$/i.test(encoding ?? '')) return textOf(bytes) ?? undefined;
+    const text = textOf(bytes);
+    if (text !== null || !page) return text ?? undefined;
+    try {
+      return new TextDecoder(page, { fatal: true }).decode(bytes);
+    } catch {
+      return undefined;
+    }
+  };
 }
 
-/** @param files {path, bytes}[] @returns {Uint8Array} an archive without compression */
-export function zip(files) {
-  const parts = [];
-  const central = [];
-  let at = 0;
-  for (const { path, bytes } of files) {
-    const name = utf8(path);
-    const common = [[20, 2], [UTF8, 2], [0, 2], [0, 2], [0x21, 2], [crc32(bytes), 4], [bytes.length, 4], [bytes.length, 4], [name.length, 2], [0, 2]];
-    const local = fields([[LOCAL, 4], ...common]);
-    central.push(fields([[CENTRAL, 4], [0x031e, 2], ...common, [0, 2], [0, 2], [0, 2], [0o100644 * 65536, 4], [at, 4]]), name);
-    parts.push(local, name, bytes);
-    at += local.length + name.length + bytes.length;
-  }
-  const size = central.reduce((sum, part) => sum + part.length, 0);
-  return joinBytes([...parts, ...central, fields([[END, 4], [0, 2], [0, 2], [files.length, 2], [files.length, 2], [size, 4], [at, 4], [0, 2]])]);
-}
-
-function fields(values) {
-  const bytes = new Uint8Array(values.reduce((sum, [, length]) => sum + length, 0));
-  const view = new DataView(bytes.buffer);
-  let at = 0;
-  for (const [value, length] of values) {
-    if (length === 2) view.setUint16(at, value, true);
-    else view.setUint32(at, value, true);
-    at += length;
-  }
-  return bytes;
+/** @param lib zip.js, as static/vendor/zip.js has it @param files {path, bytes}[] @returns {Promise<Uint8Array>} */
+export async function zip(lib, files) {
+  const writer = new lib.ZipWriter(new lib.Uint8ArrayWriter(), { useWebWorkers: false, useUnicodeFileNames: true });
+  for (const { path, bytes } of files) await writer.add(path, new lib.Uint8ArrayReader(bytes));
+  return writer.close();
 }
 
 /**
  * The files of an archive, with the names as they stand there: not to be trusted.
+ * @param language of the user: for names in the code page of an old machine
  * @returns {Promise<{path: string, bytes: Uint8Array}[]>} raises an Error with words for the user
  */
-export async function unzip(data, { mostFiles, mostBytes }) {
-  const view = new DataView(data.buffer, data.byteOffset, data.length);
-  try {
-    const members = directory(view, data, mostFiles);
-    let left = mostBytes;
-    const files = [];
-    for (const member of members) {
-      const bytes = await content(view, data, member, left);
-      left -= bytes.length;
-      files.push({ path: member.path, bytes });
-    }
-    return files;
-  } catch (error) {
-    if (error instanceof RangeError || error instanceof TypeError) throw new Error('The archive is broken.');
-    throw error;
+export async function unzip(lib, data, { mostFiles, mostBytes, language = 'en' }) {
+  const options = { useWebWorkers: false, checkSignature: true, decodeText: decoder(language), filenameValidation: 'tolerant' }; // the page judges names
+  const reader = new lib.ZipReader(new lib.Uint8ArrayReader(data), options);
+  const entries = await reader.getEntries().catch(() => { throw new Error('This is not a zip archive, or it is broken.'); });
+  const members = entries.filter(({ directory, symlink, externalFileAttributes }) => !directory && !symlink && ((externalFileAttributes >>> 28) & 0xf) !== 0xa);
+  if (members.length > mostFiles) throw new Error(`The archive has ${members.length} files; at most ${mostFiles} can be taken.`);
+  let left = mostBytes;
+  const files = [];
+  for (const member of members) {
+    const path = pathOf(member);
+    if (member.encrypted) throw new Error(`“${path}” is encrypted.`);
+    const bytes = await content(lib, member, path, left);
+    left -= bytes.length;
+    files.push({ path, bytes });
   }
+  await reader.close();
+  return files;
 }
 
-function directory(view, data, mostFiles) {
-  let at = data.length - 22;
-  const least = Math.max(0, at - 0xffff);
-  while (at >= least && view.getUint32(at, true) !== END) at -= 1;
-  if (at < least) throw new Error('This is not a zip archive.');
-  const count = view.getUint16(at + 10, true);
-  if (count > mostFiles) throw new Error(`The archive has ${count} files; at most ${mostFiles} can be taken.`);
-  let entry = view.getUint32(at + 16, true);
-  const members = [];
-  for (let number = 0; number < count; number += 1) {
-    if (view.getUint32(entry, true) !== CENTRAL) throw new Error('The archive is broken.');
-    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => view.getUint16(entry + offset, true));
-    const name = data.subarray(entry + 46, entry + 46 + nameLength);
-    const path = textOf(name) ?? String.fromCharCode(...name);
-    const [flags, method] = [view.getUint16(entry + 8, true), view.getUint16(entry + 10, true)];
-    const [packed, size, offset] = [20, 24, 42].map((field) => view.getUint32(entry + field, true));
-    const link = ((view.getUint32(entry + 38, true) >>> 28) & 0xf) === 0xa;
-    if (!path.endsWith('/') && !link) members.push({ path, flags, method, packed, size, offset });
-    entry += 46 + nameLength + extraLength + commentLength;
-  }
-  return members;
+function pathOf({ filename, versionMadeBy = 0 }) {
+  const name = filename.normalize('NFC');
+  return DOS.has(versionMadeBy >> 8) ? name.replaceAll('\\', '/') : name;
 }
 
-async function content(view, data, { path, flags, method, packed, offset }, most) {
-  if (flags & 1) throw new Error(`“${path}” is encrypted.`);
-  if (view.getUint32(offset, true) !== LOCAL) throw new Error('The archive is broken.');
-  const begin = offset + 30 + view.getUint16(offset + 26, true) + view.getUint16(offset + 28, true);
-  if (begin + packed > data.length) throw new Error('The archive is cut short.');
-  const raw = data.subarray(begin, begin + packed);
-  if (method === 0) {
-    if (raw.length > most) throw new Error('The archive unpacks to more than can be taken.');
-    return raw.slice();
-  }
-  if (method !== 8) throw new Error(`“${path}” is packed in a way that is not known here.`);
-  return inflate(raw, most);
-}
-
-async function inflate(raw, most) {
-  const reader = new Blob([raw]).stream().pipeThrough(new DecompressionStream('deflate-raw')).getReader();
+/** What a member unpacks to, whatever its header says of its size. */
+async function content(lib, member, path, most) {
   const parts = [];
   let size = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return joinBytes(parts);
-    size += value.length;
-    if (size > most) {
-      await reader.cancel();
-      throw new Error('The archive unpacks to more than can be taken.');
-    }
-    parts.push(value);
+  const sink = new WritableStream({
+    write(part) {
+      size += part.length;
+      if (size > most) throw new RangeError('too large');
+      parts.push(part);
+    },
+  });
+  try {
+    await member.getData(sink, { useWebWorkers: false, checkSignature: true });
+  } catch (error) {
+    if (size > most) throw new Error('The archive unpacks to more than can be taken.');
+    const known = Object.keys(PROBLEMS).find((name) => lib[name] === error.message);
+    throw new Error(`“${path}”: ${PROBLEMS[known] ?? 'it cannot be unpacked, as the archive is broken'}.`);
   }
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

@@ -1,5 +1,5 @@
 // What the editor uses of CodeMirror 6; bundled to static/dist/codemirror.js.
-export { EditorState, Compartment, EditorSelection, StateEffect, StateField } from '@codemirror/state';
+export { Text, EditorState, Compartment, EditorSelection, StateEffect, StateField } from '@codemirror/state';
 export {
   EditorView, keymap, lineNumbers, highlightActiveLine, highlightActiveLineGutter, highlightSpecialChars,
   drawSelection, dropCursor, rectangularSelection, crosshairCursor, placeholder,

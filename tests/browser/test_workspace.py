@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     assert names(page, OWN) == ["main.py", "words.txt"]
     give(page, ("pack.zip", archive({"pack/a.py": "A = 'ü'\n".encode(), "pack/raw.bin": b"\xff\x00\xfe"})))
     page.click("#ask-ok")
-    page.wait_for_selector(f"{OWN}[data-path='pack/a.py']")
+    page.wait_for_selector(f"{OWN}[data-path='pack/raw.bin']")
     tab.banner("2 files uploaded.")
     page.click("#tree li[data-path='main.py']")
     tab.run("from pack.a import A\nprint(A, open('pack/raw.bin', 'rb').read(), open('words.txt').read())\n")
@@ -199,7 +200,28 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     assert tab.text() == "ü b'\\xff\\x00\\xfe' one two"
     give(page, ("kept.zip", archive({"x": b"x"})))
     page.click("#ask-other")
-    page.wait_for_selector(f"{MADE}[data-path='kept.zip']")
+    page.wait_for_selector(f"{OWN}[data-path='kept.zip']")
+    # Too large for the server: named, with the bound in words; the others come.
+    give(page, ("large.bin", b"\xff" * (1024 * 1024 + 1)), ("small.bin", b"\xff\x01"))
+    tab.banner("1 file uploaded.")
+    assert re.search(r"Left out: “large.bin”. A file may have 1 MB at most.", page.inner_text("#banners"))
+    # What is no text is the project's, too: it is there in the next session.
+    tab.reload()
+    tab.get("coderunner.desk.end()")
+    tab.run("print(open('small.bin', 'rb').read(), open('pack/raw.bin', 'rb').read())\n")
+    tab.ended("Finished")
+    assert tab.text() == "b'\\xff\\x01' b'\\xff\\x00\\xfe'"
+    # Names as macOS writes them, and the line ends of Windows.
+    give(page, ("u\u0308.txt", b"one\r\ntwo\r\n"))
+    page.wait_for_selector(f"{OWN}[data-path='ü.txt']")
+    page.click(f"{OWN}[data-path='ü.txt']")
+    page.click(".cm-content")
+    page.keyboard.press("Control+Home")
+    tab.type("first\n")
+    page.click("#tree li[data-path='main.py']")
+    tab.run("print(open('ü.txt', 'rb').read())\n")
+    tab.ended("Finished")
+    assert tab.text() == "b'first\\r\\none\\r\\ntwo\\r\\n'"
 
 
 def test_files_are_dropped(tab: Tab) -> None:

@@ -5,20 +5,23 @@ import { test } from 'node:test';
 import { textOf, utf8 } from '../../static/core/bytes.js';
 import { MOST_COLUMNS, MOST_ROWS, parseTable } from '../../static/core/csv.js';
 import { rows } from '../../static/core/tree.js';
-import { crc32, unzip, zip } from '../../static/core/zip.js';
+import { unzip as unpack, zip as pack } from '../../static/core/zip.js';
+import * as lib from '@zip.js/zip.js/lib/zip-core-native.js';
+import { crc32 } from './crc.js';
 
 const bounds = { mostFiles: 10, mostBytes: 1000 };
+const unzip = (data, most) => unpack(lib, data, most);
+const zip = (files) => pack(lib, files);
 const read = async (bytes, most = bounds) => (await unzip(bytes, most)).map(({ path, bytes: content }) => [path, textOf(content)]);
 
 /** An archive of one deflated file that claims to have `size` bytes. */
-function deflated(path, bytes, { size = bytes.length, method = 8, mode = 0o100644, flags = 0 } = {}) {
+function deflated(path, bytes, { size = bytes.length, method = 8, mode = 0o100644, flags = 0, name = utf8(path), sum = crc32(bytes) } = {}) {
   const raw = method === 8 ? deflateRawSync(bytes) : bytes;
-  const name = utf8(path);
   const common = Buffer.alloc(26);
   common.writeUInt16LE(20, 0);
   common.writeUInt16LE(flags, 2);
   common.writeUInt16LE(method, 4);
-  common.writeUInt32LE(crc32(bytes), 10);
+  common.writeUInt32LE(sum, 10);
   common.writeUInt32LE(raw.length, 14);
   common.writeUInt32LE(size, 18);
   common.writeUInt16LE(name.length, 22);
@@ -35,7 +38,7 @@ function deflated(path, bytes, { size = bytes.length, method = 8, mode = 0o10064
 
 test('a project becomes an archive and comes back from one', async () => {
   const files = [['main.py', 'print(1)\n'], ['lib/ä b.txt', ''], ['x', 'ü'.repeat(100)]];
-  const bytes = zip(files.map(([path, text]) => ({ path, bytes: utf8(text) })));
+  const bytes = await zip(files.map(([path, text]) => ({ path, bytes: utf8(text) })));
   assert.deepEqual(await read(bytes), files);
   assert.equal(crc32(utf8('123456789')), 0xcbf43926);
 });
@@ -52,14 +55,31 @@ test('what others packed is read: deflated, with a comment behind, without folde
 test('a bomb, an archive of too many, a broken or a foreign one are refused in words', async () => {
   const bomb = deflated('zeros', new Uint8Array(50_000_000), { size: 10 });
   assert.ok(bomb.length < 60_000);
-  await assert.rejects(unzip(bomb, bounds), /more than can be taken/);
+  await assert.rejects(unzip(bomb, bounds), /broken/, 'it lies about its size');
+  await assert.rejects(unzip(deflated('zeros', new Uint8Array(50_000_000)), bounds), /more than can be taken/);
   await assert.rejects(unzip(deflated('stored', new Uint8Array(2000), { method: 0 }), bounds), /more than can be taken/);
-  const many = zip(Array.from({ length: 11 }, (_, at) => ({ path: `f${at}`, bytes: utf8('') })));
+  const many = await zip(Array.from({ length: 11 }, (_, at) => ({ path: `f${at}`, bytes: utf8('') })));
   await assert.rejects(unzip(many, bounds), /11 files; at most 10/);
   await assert.rejects(unzip(utf8('no archive at all, but long enough to be one'), bounds), /not a zip/);
   await assert.rejects(unzip(new Uint8Array(), bounds), /not a zip|broken/);
   await assert.rejects(unzip(deflated('x', utf8('x'), { flags: 1 }), bounds), /encrypted/);
   await assert.rejects(unzip(deflated('x', utf8('x'), { method: 14 }), bounds), /not known/);
+});
+
+test('names are what their maker meant: flags, code pages, backslashes, decomposed letters', async () => {
+  const path = async (name, options = {}, language = 'en') => (await unpack(lib, deflated('', utf8('x'), { name, ...options }), { ...bounds, language }))[0].path;
+  assert.equal(await path(utf8('ä.txt'), { flags: 0x800 }), 'ä.txt');
+  assert.equal(await path(utf8('ä.txt')), 'ä.txt', 'UTF-8 without its flag');
+  assert.equal(await path(Uint8Array.of(0x84, 0x2e, 0x74)), 'ä.t', 'CP437');
+  assert.equal(await path(Uint8Array.of(0x93, 0xfa, 0x96, 0x7b), {}, 'ja-JP'), '日本', 'Shift JIS, for who reads Japanese');
+  assert.equal(await path(Uint8Array.of(0x8f, 0xe0), {}, 'ru'), 'Пр', 'CP866');
+  assert.equal(await path(utf8('lib\\sub\\a.py')), 'lib/sub/a.py', 'of Windows');
+  assert.equal(await path(utf8('../up')), '../up', 'who takes it judges it');
+  assert.equal(await path(utf8('u\u0308.py')), 'ü.py', 'of macOS');
+});
+
+test('what is damaged is told', async () => {
+  await assert.rejects(unzip(deflated('a.txt', utf8('hello'), { sum: 1 }), bounds), /a\.txt.*damaged/);
 });
 
 test('an archive that is cut or changed anywhere ends in words, never in a fault', async () => {

@@ -120,7 +120,7 @@ async def languages(request: web.Request) -> web.Response:
     for name, document in request.app[_DOCUMENTS].items():
         state = parts.catalog.state(name)
         rows.append({**document, "status": state.status, "message": state.message})
-    return json_reply({"languages": rows})
+    return json_reply({"languages": rows, "limits": {"file_bytes": parts.settings.max_file_size}})
 
 
 def _document(parts: Parts, language: Language) -> dict[str, Any]:
