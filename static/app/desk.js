@@ -112,7 +112,7 @@ export class Desk extends Emitter {
   run() {
     if (this.program.running) {
       this.#again = () => this.run();
-      this.stop();
+      this.program.channel.kill(); // also one that waits for its session: the place in the queue is kept
       return;
     }
     const mine = this.session?.phase === 'open' && this.uses(this.project.id);

@@ -35,6 +35,8 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
   element.setAttribute('aria-valuemin', String(least));
   element.setAttribute('aria-valuemax', String(most));
   if (store.settings.sizes[name]) set(store.settings.sizes[name]);
+  else element.setAttribute('aria-valuenow', String(Math.round(now()) || least));
+  element.addEventListener('mousedown', (event) => event.preventDefault()); // the focus stays where it is
   element.addEventListener('pointerdown', (down) => {
     const from = now();
     const start = axis === 'x' ? down.clientX : down.clientY;

@@ -188,7 +188,12 @@ program.on('state', () => {
   drawLanguages();
   drawOwner();
 });
-program.on('ended', () => markNews('program'));
+program.on('ended', () => {
+  markNews('program');
+  // What is typed into a terminal without a program goes nowhere: back to the code, unless something is being read there.
+  const here = document.activeElement?.closest('#program-term, #stdin');
+  if (here && !narrow.matches && !program.running && !program.view.term.hasSelection()) editor.focus();
+});
 program.on('diagnostics', (items) => problems.show(items));
 $('shell-term').addEventListener('focusin', () => desk.push());
 shell.on('state', () => {

@@ -40,28 +40,38 @@ export function setUpStdin(screen) {
     else return;
     event.preventDefault();
   });
-  input.addEventListener('paste', (event) => {
-    const text = event.clipboardData.getData('text/plain');
-    if (!/\n/.test(text)) return;
-    event.preventDefault(); // a text field would join the lines
-    const whole = input.value.slice(0, input.selectionStart) + text.replaceAll('\r\n', '\n') + input.value.slice(input.selectionEnd);
-    const lines = whole.split('\n');
+  /** Takes a text into the line; whole lines of it are sent. */
+  const insert = (text) => {
+    const [from, to] = [input.selectionStart ?? input.value.length, input.selectionEnd ?? input.value.length];
+    const lines = (input.value.slice(0, from) + text.replace(/\r\n?/g, '\n') + input.value.slice(to)).split('\n');
+    if (lines.length === 1) {
+      input.setRangeText(text, from, to, 'end');
+      return;
+    }
     input.value = lines.pop();
     if (screen.channel?.write(utf8(lines.map((line) => `${line}\n`).join('')))) {
       screen.view.write(utf8(lines.map((line) => `${ECHO[0]}${line}${ECHO[1]}\r\n`).join('')));
     }
+  };
+  input.addEventListener('paste', (event) => {
+    const text = event.clipboardData.getData('text/plain');
+    if (!/[\r\n]/.test(text)) return;
+    event.preventDefault(); // a text field would join the lines
+    insert(text);
   });
   screen.on('state', () => {
     draw();
     if (!$('stdin').hidden && document.activeElement === screen.view.term.textarea) input.focus();
   });
-  // Typed into the terminal itself: it belongs into the line.
+  // Typed or pasted into the terminal itself: it belongs into the line. What begins with ESC is a key that lines do not
+  // know, or the terminal's own answer to the program: nobody typed it.
   screen.on('line-input', (bytes) => {
-    const text = new TextDecoder().decode(bytes);
+    const text = new TextDecoder().decode(bytes).replace(/^\u001b\[200~|\u001b\[201~$/g, '');
+    if (text.startsWith('\u001b')) return;
     if (text === '\u0004') end();
     else if (text === '\u0003') screen.channel?.signal('INT');
     else if (text === '\r') $('stdin').requestSubmit();
-    else if (!/[\u0000-\u001f\u007f]/.test(text)) input.value += text;
-    input.focus();
+    else insert(text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, ''));
+    setTimeout(() => input.focus()); // not within the event: the browser would paste there once more
   });
 }

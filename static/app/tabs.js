@@ -28,5 +28,13 @@ export function drawTabs(project, choose) {
     if (active) tab.dataset.active = '';
     return tab;
   }));
-  $('tabs').querySelector('[data-active]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  reveal($('tabs'), $('tabs').querySelector('[data-active]'));
+}
+
+/** Scrolls the tabs alone: `scrollIntoView` would also move the place from where the Tab key goes on. */
+function reveal(tabs, tab) {
+  if (!tab) return;
+  const [left, right] = [tab.offsetLeft - tabs.offsetLeft, tab.offsetLeft - tabs.offsetLeft + tab.offsetWidth];
+  if (left < tabs.scrollLeft) tabs.scrollLeft = left;
+  else if (right > tabs.scrollLeft + tabs.clientWidth) tabs.scrollLeft = right - tabs.clientWidth;
 }

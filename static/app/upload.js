@@ -166,6 +166,7 @@ export class Upload {
       files.push({ path: file.path, content: text === null || text.includes('\u0000') ? bytes : text });
     }
     project.put(files);
+    await project.save(); // only then it is told: bytes are not what a page that goes can leave behind
     if (files.length === 1 && typeof files[0].content === 'string') project.show(files[0].path);
   }
 }

@@ -157,8 +157,10 @@ export class Channel extends Emitter {
   enter(phase) {
     this.begun = true;
     if (!this.live || phase === this.phase) return;
+    const asked = this.phase === 'asked';
     this.phase = phase;
     this.emit('phase', phase);
+    if (asked && this.killAsked) this.kill(); // it was asked for before the server knew of it
   }
 
   finish(message) {
