@@ -66,7 +66,8 @@ REMOVALS: dict[str, tuple[str, Callable[[Host], None], set[str]]] = {
     "writable root": ("ReadonlyRootfs", put(ReadonlyRootfs=False), {"read_only"}),
     "workspace without size": ("Tmpfs", mount("/workspace", r",size=\d+"), {"workspace_bytes"}),
     "workspace without inodes": ("Tmpfs", mount("/workspace", r",nr_inodes=\d+"), {"workspace_inodes"}),
-    "tmp runs programs": ("Tmpfs", mount("/tmp", "noexec", "exec"), {"mounts"}),
+    "tmp runs no programs": ("Tmpfs", mount("/tmp", "exec", "noexec"), {"mounts"}),
+    "tmp takes devices": ("Tmpfs", mount("/tmp", "nodev", "dev"), {"mounts"}),
     "tmp without bounds": ("Tmpfs", mount("/tmp", r",size=\d+,nr_inodes=\d+"), {"tmp"}),
     "a network": ("NetworkMode", put(NetworkMode="bridge"), {"network"}),
     "the host's resolver": ("Dns", put(Dns=[]), {"resolver"}),
@@ -187,7 +188,7 @@ async def test_a_canary_that_could_not_run_is_no_verdict(
         )
     with pytest.raises(StartFailed, match="python3"):  # this image has no Python
         await run_canary(
-            engine, make_spec(image="debian:bookworm-slim"), settings_digest="", cache_dir=tmp_path
+            engine, make_spec(image="debian:trixie-slim"), settings_digest="", cache_dir=tmp_path
         )
     async with DockerEngine.connect(f"unix://{tmp_path}/none.sock", 1) as gone:
         with pytest.raises(EngineUnavailable):

@@ -123,7 +123,7 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
     return {
         WORKSPACE: f"rw,exec,nosuid,nodev,size={limits.workspace_bytes},nr_inodes={limits.inodes},"
         f"uid={spec.uid},gid={spec.uid}",
-        "/tmp": f"rw,noexec,nosuid,nodev,size={limits.tmp_bytes},nr_inodes={TMP_INODES},mode=1777",
+        "/tmp": f"rw,exec,nosuid,nodev,size={limits.tmp_bytes},nr_inodes={TMP_INODES},mode=1777",
     }
 
 
@@ -182,7 +182,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "Env",
         lambda s: [f"{k}={v}" for k, v in environment(s.env).items()],
-        "what programs expect, with temporary files where execution is allowed; no secrets: every "
+        "what programs expect, with temporary files where there is most room; no secrets: every "
         "program of the session can read it",
     ),
     Setting(
@@ -240,7 +240,8 @@ SETTINGS: tuple[Setting, ...] = (
         "HostConfig.Tmpfs",
         _tmpfs,
         "the only writable places, bounded in bytes and in inodes (a bomb of empty files would end in "
-        "out-of-memory) and no setuid or device files; /workspace runs programs, /tmp not",
+        "out-of-memory) and no setuid or device files; both run programs, which put what "
+        "they make and run there",
     ),
     Setting(
         "HostConfig.Mounts",

@@ -17,7 +17,6 @@ from coderunner.canary.inside.tools import (
     create,
     expect,
     expect_limit,
-    in_child,
     probe,
     refused,
     scratch,
@@ -75,11 +74,11 @@ def _(want: dict[str, Any]) -> str:
     return f"{hidden} hidden"
 
 
-@probe("mounts", "writable places take no setuid and no device files; /tmp and shared memory run no programs")
+@probe("mounts", "writable places take no setuid and no device files; temporary files run, shared memory not")
 def _(want: dict[str, Any]) -> None:
     for path, flags in (
         (WORKSPACE, NOSUID | NODEV),
-        (TMP, NOSUID | NODEV | NOEXEC),
+        (TMP, NOSUID | NODEV),
         (SHM, NOSUID | NODEV | NOEXEC),
     ):
         have = os.statvfs(path).f_flag
@@ -88,8 +87,8 @@ def _(want: dict[str, Any]) -> None:
         with open(place + "/program", "w") as file:
             file.write("#!/usr/bin/python3 -V\n")
         os.chmod(place + "/program", 0o755)
-        result, _status = in_child(lambda: refused("running it", lambda: os.execv(place + "/program", ["x"])))
-        expect(result is not None and "Permission denied" in str(result), f"a program in {TMP} ran")
+        said = os.popen(place + "/program").read()
+        expect(said.startswith("Python"), f"a program in {TMP} did not run")
 
 
 @probe("devices", "no devices but the harmless ones")
