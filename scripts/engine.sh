@@ -128,7 +128,7 @@ ensure_origin() {
     return 0
   fi
   if "$VENV/bin/python" -m coderunner images list 2>/dev/null | grep -q 'not built$' &&
-    ! "$VENV/bin/python" scripts/ping_engine.py "$DOCKER_HOST" /images/debian:bookworm-slim/json; then
+    ! "$VENV/bin/python" scripts/ping_engine.py "$DOCKER_HOST" /images/debian:trixie-slim/json; then
     (apt_install "what makes the base image where no image registry can be reached" mmdebstrap) || true
   fi
 }

@@ -42,18 +42,18 @@ def write(tool: Path, script: str) -> None:
 def test_sources_in_lines(etc: Path) -> None:
     (etc / "apt" / "sources.list").write_text(
         "# a comment\n"
-        "deb cdrom:[Debian GNU/Linux 12]/ bookworm main\n"
-        "deb [signed-by=/usr/share/keyrings/x.gpg] http://mirror.lab/debian bookworm main contrib # ours\n"
-        "deb-src http://mirror.lab/debian bookworm main\n"
-        "deb http://mirror.lab/debian bookworm-updates main\n"
-        "deb http://mirror.lab/security bookworm-security main non-free\n"
-        "deb http://mirror.lab/debian bookworm-backports main\n"
+        "deb cdrom:[Debian GNU/Linux 12]/ trixie main\n"
+        "deb [signed-by=/usr/share/keyrings/x.gpg] http://mirror.lab/debian trixie main contrib # ours\n"
+        "deb-src http://mirror.lab/debian trixie main\n"
+        "deb http://mirror.lab/debian trixie-updates main\n"
+        "deb http://mirror.lab/security trixie-security main non-free\n"
+        "deb http://mirror.lab/debian trixie-backports main\n"
         "deb http://elsewhere/tool stable main\n"
     )
     assert own_sources(etc).splitlines() == [
-        "deb http://mirror.lab/debian bookworm main",
-        "deb http://mirror.lab/debian bookworm-updates main",
-        "deb http://mirror.lab/security bookworm-security main",
+        "deb http://mirror.lab/debian trixie main",
+        "deb http://mirror.lab/debian trixie-updates main",
+        "deb http://mirror.lab/security trixie-security main",
     ]
 
 
@@ -62,14 +62,14 @@ def test_sources_in_paragraphs(etc: Path) -> None:
         "Types: deb\n"
         "# a comment\n"
         "URIs: http://mirror.lab/debian\n"
-        "Suites: bookworm bookworm-updates\n"
+        "Suites: trixie trixie-updates\n"
         "Components: main\n"
         "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
         "\n"
         "Types: deb deb-src\n"
         "URIs: http://mirror.lab/security\n"
         "Suites:\n"
-        " bookworm-security\n"
+        " trixie-security\n"
         "Components: main contrib\n"
         "\n"
         "Types: deb\n"
@@ -78,17 +78,31 @@ def test_sources_in_paragraphs(etc: Path) -> None:
         "Components: main\n"
     )
     assert own_sources(etc).splitlines() == [
-        "deb http://mirror.lab/debian bookworm main",
-        "deb http://mirror.lab/debian bookworm-updates main",
-        "deb http://mirror.lab/security bookworm-security main",
+        "deb http://mirror.lab/debian trixie main",
+        "deb http://mirror.lab/debian trixie-updates main",
+        "deb http://mirror.lab/security trixie-security main",
+    ]
+
+
+def test_another_release_of_debians_has_ours_at_the_same_address(etc: Path) -> None:
+    (etc / "apt" / "sources.list").write_text(
+        "deb http://mirror.lab/debian bookworm main\n"
+        "deb http://mirror.lab/debian bookworm-updates main\n"
+        "deb http://mirror.lab/security bookworm-security main\n"
+        "deb http://mirror.lab/debian bookworm-backports main\n"
+    )
+    assert own_sources(etc).splitlines() == [
+        "deb http://mirror.lab/debian trixie main",
+        "deb http://mirror.lab/debian trixie-updates main",
+        "deb http://mirror.lab/security trixie-security main",
     ]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "deb http://mirror.lab/d trixie main\n", "deb http://mirror.lab/d bookworm-security main\n"],
+    ["", "deb http://mirror.lab/ubuntu noble main\n", "deb http://mirror.lab/d trixie-security main\n"],
 )
-def test_another_release_leaves_the_choice_to_mmdebstrap(etc: Path, text: str) -> None:
+def test_without_a_source_of_debians_the_choice_is_mmdebstraps(etc: Path, text: str) -> None:
     (etc / "apt" / "sources.list").write_text(text)
     assert own_sources(etc) == ""
 
@@ -97,13 +111,26 @@ def test_another_release_leaves_the_choice_to_mmdebstrap(etc: Path, text: str) -
 
 
 def test_made_with_the_machines_own_sources(tool: Path, etc: Path) -> None:
-    (etc / "apt" / "sources.list").write_text("deb http://mirror.lab/debian bookworm main\n")
+    (etc / "apt" / "sources.list").write_text("deb http://mirror.lab/debian trixie main\n")
     write(tool, 'for last; do :; done; for word; do case $word in *.tar) cp "$last" "$word";; esac; done')
     lines: list[str] = []
     with bootstrapped(threading.Event(), lines.append, etc) as archive:
-        assert archive.read_text() == "deb http://mirror.lab/debian bookworm main\n"
+        assert archive.read_text() == "deb http://mirror.lab/debian trixie main\n"
     assert not archive.exists()
-    assert lines == ["making debian:bookworm-slim from Debian's packages (mmdebstrap)"]
+    assert lines == ["making debian:trixie-slim from Debian's packages (mmdebstrap)"]
+
+
+def test_a_mirror_without_the_release_is_followed_by_debians(tool: Path, etc: Path) -> None:
+    (etc / "apt" / "sources.list").write_text("deb http://mirror.lab/debian bookworm main\n")
+    write(
+        tool,
+        'case "$*" in *sources.list) echo "E: no such release" >&2; exit 25;; esac\n'
+        'for word; do case $word in *.tar) echo public > "$word";; esac; done',
+    )
+    lines: list[str] = []
+    with bootstrapped(threading.Event(), lines.append, etc) as archive:
+        assert archive.read_text() == "public\n"
+    assert lines[1:] == ["this machine's mirror has no trixie; from Debian's"]
 
 
 def test_a_failure_has_its_last_words(tool: Path, etc: Path) -> None:

@@ -153,3 +153,62 @@ async def test_seaborn_pandas_and_sympy_draw_there(science: Server) -> None:
     async with session(science, "python-science") as client:
         for number, code in enumerate(programs, start=1):
             assert len(pictures(await plot(client, number, code))) == 1
+
+
+# --- windows, animations, letters -----------------------------------------------------------------------
+
+ANIMATION = """
+from matplotlib.animation import FuncAnimation
+figure, axes = plt.subplots()
+line, = axes.plot([], [])
+axes.set(xlim=(0, 100), ylim=(0, 100))
+def step(n):
+    line.set_data(range(n + 2), range(n + 2))
+    return line,
+animation = FuncAnimation(figure, step, frames={frames}, interval=50, blit={blit}, repeat={repeat})
+plt.show()
+print("after")
+"""
+
+
+@pytest.mark.parametrize("backend", ["TkAgg", "Qt5Agg", "QtAgg", "GTK3Agg", "WXAgg", "macosx", "WebAgg"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_backend_with_windows_is_ours(science: Server, backend: str, when: str) -> None:
+    use = f"import matplotlib\nmatplotlib.use('{backend}')\n"
+    code = use * (when == "before") + "import matplotlib.pyplot as plt\n" + use * (when == "after")
+    code += "plt.gcf().canvas.manager.set_window_title('x')\nplt.plot([1, 2])\nplt.show()\nprint('after')"
+    async with session(science, "python-science") as client:
+        channel = await client.result(1, code, mode="tty")
+        assert [size(png) for png in pictures(channel)] == [(640, 480)]
+        assert PICTURE.sub("[picture]", channel.text) == "[picture]after\r\n"
+
+
+@pytest.mark.parametrize(
+    ("frames", "blit", "repeat", "count"),
+    [("6", False, True, 6), ("6", True, False, 6), ("iter(range(5))", False, True, 5), ("None", False, True, 100)],
+)
+async def test_an_animation_is_drawn_as_one(
+    science: Server, frames: str, blit: bool, repeat: bool, count: int
+) -> None:
+    async with session(science, "python-science") as client:
+        code = ANIMATION.format(frames=frames, blit=blit, repeat=repeat)
+        channel = await plot(client, 1, code, "pipe", limits={"cpu_ms": 60_000})
+        assert channel.stdout == b"after\n"
+        data = await file(science, client, ".pictures/figure-1.gif")
+    assert data.startswith(b"GIF89a") and struct.unpack_from("<HH", data, 6) == (640, 480)
+    delays = re.findall(rb"\x21\xf9\x04.(..).\x00\x2c", data, re.S)  # before each frame, in hundredths
+    assert 1 < len(delays) <= count
+    assert len(delays) == count or frames == "None"
+    assert set(delays) == {struct.pack("<H", 5)}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["", "plt.rcParams['font.sans-serif'] = ['SimHei']\n", "import seaborn\nseaborn.set_theme()\n"],
+)
+@pytest.mark.parametrize("letters", ["中文標題", "日本語カナ", "한국어"])
+async def test_letters_of_east_asia_are_drawn(science: Server, setting: str, letters: str) -> None:
+    code = setting + f"plt.title('{letters}')\nplt.xlabel('é ü')\nplt.savefig('a.png')\nplt.show()"
+    async with session(science, "python-science") as client:
+        channel = await plot(client, 1, code, "pipe")
+        assert channel.stderr == b""  # it warns of each letter that no font has

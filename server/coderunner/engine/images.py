@@ -5,7 +5,7 @@ change never runs on an old image, and two servers that build at once make the s
 also says which base image it was made on, by a hash of its content, and counts only as long as that is the
 one that is here: a base image that is renewed renews all.
 
-    coderunner/base:<hash>       languages/base/Dockerfile, from debian:bookworm-slim
+    coderunner/base:<hash>       languages/base/Dockerfile, from debian:trixie-slim
     coderunner/<name>:<hash>     languages/<name>/Dockerfile, from the base; then the recipe's epilogue
 """
 

@@ -1,7 +1,7 @@
 """The image that all others start from, where no registry has it for us: made from Debian's packages.
 
-Where this machine's apt has sources for that release, its sources are used, so a lab whose machines
-install from a mirror of its own makes (and later extends) its images from that mirror.
+Where this machine's apt has sources of Debian's, of any release, their addresses are used, so a lab whose
+machines install from a mirror of its own makes (and later extends) its images from that mirror.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ORIGIN = "debian:bookworm-slim"
-SUITE = "bookworm"
+ORIGIN = "debian:trixie-slim"
+SUITE = "trixie"
 SECONDS = 900
 _POLL_SECONDS = 0.2
 _TAIL = 12  # lines of mmdebstrap's own words that are kept for the message
 
+_RELEASES = ("bullseye", "bookworm", "trixie", "forky")  # not "stable", which others say, too
 _NEEDLESS = ("doc", "man", "info", "locale", "groff", "lintian", "linda")
 
 _INSTEAD = (
@@ -39,7 +40,8 @@ def bootstrapped(
 ) -> Iterator[Path]:
     """A tar archive of the root file system, there as long as the context lasts.
 
-    Takes half a minute; ends early when `stop` is set. Raises OriginFailed.
+    From this machine's own mirror, and where that has no such release from Debian's. Takes half a minute;
+    ends early when `stop` is set. Raises OriginFailed.
     """
     if shutil.which("mmdebstrap") is None:
         raise OriginFailed(
@@ -49,19 +51,32 @@ def bootstrapped(
     say(f"making {ORIGIN} from Debian's packages (mmdebstrap)")
     with tempfile.TemporaryDirectory(prefix="coderunner-origin-") as folder:
         archive = Path(folder) / "origin.tar"
-        words = Path(folder) / "words"
-        sources = Path(folder) / "sources.list"
-        sources.write_text(own_sources(etc), "utf-8")
-        command = [*_command(), SUITE, str(archive), *([str(sources)] if sources.stat().st_size else [])]
-        with words.open("wb") as sink:
-            code = _run(command, sink.fileno(), stop)
-        if code != 0:
-            tail = "\n".join(words.read_text("utf-8", "replace").splitlines()[-_TAIL:])
+        own = own_sources(etc)
+        said = _make(archive, own, stop)
+        if said and own:
+            say(f"this machine's mirror has no {SUITE}; from Debian's")
+            said = _make(archive, "", stop)
+        if said:
             raise OriginFailed(
-                f"mmdebstrap could not make {ORIGIN}. It must run as root and reach a mirror of Debian's"
-                f" packages; or {_INSTEAD}. Its last words:\n{tail}"
+                f"mmdebstrap could not make {ORIGIN}. It must run as root, reach a mirror of Debian's"
+                f" packages and know its keys (`apt-get install debian-archive-keyring`); or {_INSTEAD}."
+                f" Its last words:\n{said}"
             )
         yield archive
+
+
+def _make(archive: Path, lines: str, stop: threading.Event) -> str:
+    """Into `archive`, from sources (none: of mmdebstrap's own choice). Its last words where it fails."""
+    words = archive.with_name("words")
+    sources = archive.with_name("sources.list")
+    sources.write_text(lines, "utf-8")
+    command = [*_command(), SUITE, str(archive), *([str(sources)] if lines else [])]
+    with words.open("wb") as sink:
+        code = _run(command, sink.fileno(), stop)
+    if code == 0:
+        return ""
+    tail = words.read_text("utf-8", "replace").splitlines()[-_TAIL:]
+    return "\n".join(tail) or f"exit code {code}"
 
 
 def _command() -> list[str]:
@@ -96,9 +111,9 @@ def _run(command: list[str], sink: int, stop: threading.Event) -> int:
 
 
 def own_sources(etc: Path) -> str:
-    """The lines of this machine's apt that are Debian's `main` of the suite, fetched over the network.
+    """Debian's `main` of the suite where this machine's apt finds its own release, fetched over the network.
 
-    Empty where there are none: then mmdebstrap's own choice, Debian's public mirror, is right.
+    Empty where apt has no source of Debian's: then mmdebstrap's own choice, Debian's public mirror, is right.
     """
     files = [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]
     lines: list[str] = []
@@ -108,14 +123,17 @@ def own_sources(etc: Path) -> str:
         except OSError:
             continue
         lines += _of_stanzas(text) if file.suffix == ".sources" else _of_lines(text)
-    kept = [line for line in dict.fromkeys(lines) if _usable(line)]
+    kept = [found for found in map(_of_suite, dict.fromkeys(lines)) if found]
     return "".join(f"{line}\n" for line in kept) if any(f" {SUITE} " in line for line in kept) else ""
 
 
-def _usable(line: str) -> bool:
+def _of_suite(line: str) -> str:
+    """The line with our suite in place of another release of Debian's; empty for all other sources."""
     fields = line.split()
-    plain_suite = re.fullmatch(rf"{SUITE}(-updates|-security)?", fields[2]) is not None
-    return fields[1].startswith(("http://", "https://", "file:")) and plain_suite and "main" in fields[3:]
+    release = re.fullmatch(rf"(?:{'|'.join(_RELEASES)})(-updates|-security)?", fields[2])
+    if release is None or not fields[1].startswith(("http://", "https://", "file:")):
+        return ""
+    return f"deb {fields[1]} {SUITE}{release[1] or ''} main" if "main" in fields[3:] else ""
 
 
 def _of_lines(text: str) -> list[str]:

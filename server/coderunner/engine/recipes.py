@@ -16,7 +16,8 @@ NAMED_UIDS = range(20_000, 24_096)
 """User ids that have a name in every image: enough for several servers, so that all share their images."""
 
 # Appended to every language's Dockerfile. Compiled modules that are not checked against their sources start
-# fastest; no program may gain another user's rights; the workspace is a mount point.
+# fastest; no program may gain another user's rights; links to manuals that were left out lead nowhere; the
+# workspace is a mount point.
 EPILOGUE = """
 USER root
 COPY .coderunner/agent /opt/coderunner/agent
@@ -24,6 +25,7 @@ COPY .coderunner/passwd .coderunner/group /tmp/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/coderunner \\
  && cat /tmp/passwd >> /etc/passwd && cat /tmp/group >> /etc/group && rm /tmp/passwd /tmp/group \\
  && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \\
+ && find / -xdev -xtype l -delete \\
  && mkdir -p /workspace
 """
 

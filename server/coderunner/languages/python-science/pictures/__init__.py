@@ -16,42 +16,43 @@ MOST_PIXELS = 4_000_000
 _numbers = itertools.count(1)
 
 
-def new_name():
-    return f"figure-{next(_numbers)}.png"
+def new_name(kind="png"):
+    return f"figure-{next(_numbers)}.{kind}"
 
 
-def show(png, name=None):
-    """Save the picture, and draw it where the program's output is a terminal."""
-    _save(png, name or new_name())
+def show(picture, name=None):
+    """Save the picture (PNG or GIF), and draw it where the program's output is a terminal."""
+    _save(picture, name or new_name())
     if sys.stdout is not None and sys.stdout.isatty():
-        _draw(_fitting(png))
+        _draw(_fitting(picture))
 
 
-def _save(png, name):
+def _save(picture, name):
     try:
         os.makedirs(FOLDER, exist_ok=True)
         path = os.path.join(FOLDER, name)
         with open(path + ".part", "wb") as file:
-            file.write(png)
+            file.write(picture)
         os.replace(path + ".part", path)  # who looks sees the whole of one
     except OSError as error:
         print(f"{name} could not be saved: {error.strerror}", file=sys.stderr)
 
 
-def _draw(png):
+def _draw(picture):
     """With no size: the terminal makes it smaller where it does not fit."""
-    text = base64.b64encode(png).decode()
-    sys.stdout.write(f"\x1b]1337;File=inline=1;size={len(png)}:{text}\a\n")
+    text = base64.b64encode(picture).decode()
+    sys.stdout.write(f"\x1b]1337;File=inline=1;size={len(picture)}:{text}\a\n")
     sys.stdout.flush()
 
 
-def _fitting(png):
+def _fitting(picture):
+    """Of one that is too large, a smaller copy; of a film, its first frame."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(png)) as image:
+    with Image.open(io.BytesIO(picture)) as image:
         pixels = image.width * image.height
-        if len(png) <= MOST_BYTES and pixels <= MOST_PIXELS:
-            return png
+        if len(picture) <= MOST_BYTES and pixels <= MOST_PIXELS:
+            return picture
         scale = min(1.0, (MOST_PIXELS / pixels) ** 0.5)
         small = image.convert("RGBA").resize((int(image.width * scale) or 1, int(image.height * scale) or 1))
     out = io.BytesIO()

@@ -1,5 +1,6 @@
 """Matplotlib's backend for a terminal: as with a window, `show` shows what is open, and then it is closed."""
 
+import contextlib
 import io
 
 import coderunner_pictures
@@ -16,11 +17,28 @@ class FigureManager(FigureManagerBase):
         """A figure that has not changed since is not drawn again."""
         if self._name is not None and not self.canvas.news and not self.canvas.figure.stale:
             return
-        self._name = self._name or coderunner_pictures.new_name()
-        out = io.BytesIO()
-        self.canvas.print_figure(out, format="png", dpi="figure")
+        animations = _animations(self.canvas)
+        self._name = self._name or coderunner_pictures.new_name("gif" if animations else "png")
+        if animations:
+            from coderunner_pictures.moving import film
+
+            data = film(animations)
+        else:
+            out = io.BytesIO()
+            self.canvas.print_figure(out, format="png", dpi="figure")
+            data = out.getvalue()
         self.canvas.figure.stale = self.canvas.news = False
-        coderunner_pictures.show(out.getvalue(), self._name)
+        coderunner_pictures.show(data, self._name)
+
+    # What programs ask of a window: nothing to be done.
+    def set_window_title(self, title):
+        pass
+
+    def full_screen_toggle(self):
+        pass
+
+    def resize(self, width, height):
+        pass
 
 
 class FigureCanvas(FigureCanvasAgg):
@@ -30,6 +48,17 @@ class FigureCanvas(FigureCanvasAgg):
     def draw(self):
         super().draw()
         self.news = True
+
+
+def _animations(canvas):
+    """Those that end with the figure."""
+    found = []
+    for waiting in canvas.callbacks.callbacks.get("close_event", {}).values():
+        with contextlib.suppress(TypeError):
+            owner = getattr(waiting(), "__self__", None)
+            if hasattr(owner, "new_saved_frame_seq"):
+                found.append(owner)
+    return found
 
 
 def show(*, block=None):

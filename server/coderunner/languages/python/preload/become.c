@@ -11,9 +11,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x030c0000
-#error "look at Py_RunMain and _PyCFrame of this version of Python first"
+#if PY_VERSION_HEX < 0x030d0000 || PY_VERSION_HEX >= 0x030e0000
+#error "look at Py_RunMain and the thread state of this version of Python first"
 #endif
+
+/* Exported by the interpreter, and declared in headers of its own. */
+extern const PyConfig *_Py_GetConfig(void);
+extern void _PyInterpreterState_SetNotRunningMain(PyInterpreterState *);
 
 #ifndef CLONE_PARENT
 #define CLONE_PARENT 0x00008000
@@ -54,17 +58,17 @@ run(PyObject *module, PyObject *arguments)
         return NULL;
     }
     PyThreadState *state = PyThreadState_Get();
-    PyConfig *config = (PyConfig *)_PyInterpreterState_GetConfig(state->interp);
+    PyConfig *config = (PyConfig *)_Py_GetConfig();
     if (PyStatus_Exception(PyConfig_SetWideStringList(config, &config->argv, count, words))
         || PyStatus_Exception(PyConfig_SetString(config, &config->run_filename, file))
         || PyStatus_Exception(PyConfig_SetString(config, &config->run_command, NULL))
         || PyStatus_Exception(PyConfig_SetString(config, &config->run_module, NULL))) {
         return PyErr_NoMemory();
     }
-    static _PyCFrame bottom;
-    bottom.previous = &state->root_cframe;
-    state->cframe = &bottom;
-    state->recursion_remaining = state->recursion_limit;
+    _PyInterpreterState_SetNotRunningMain(state->interp);
+    state->current_frame = NULL;
+    state->py_recursion_remaining = state->py_recursion_limit;
+    state->c_recursion_remaining = Py_C_RECURSION_LIMIT;
     exit(Py_RunMain());
 }
 
