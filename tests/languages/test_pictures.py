@@ -185,7 +185,12 @@ async def test_a_backend_with_windows_is_ours(science: Server, backend: str, whe
 
 @pytest.mark.parametrize(
     ("frames", "blit", "repeat", "count"),
-    [("6", False, True, 6), ("6", True, False, 6), ("iter(range(5))", False, True, 5), ("None", False, True, 100)],
+    [
+        ("6", False, True, 6),
+        ("6", True, False, 6),
+        ("iter(range(5))", False, True, 5),
+        ("None", False, True, 100),
+    ],
 )
 async def test_an_animation_is_drawn_as_one(
     science: Server, frames: str, blit: bool, repeat: bool, count: int
@@ -195,7 +200,8 @@ async def test_an_animation_is_drawn_as_one(
         channel = await plot(client, 1, code, "pipe", limits={"cpu_ms": 60_000})
         assert channel.stdout == b"after\n"
         data = await file(science, client, ".pictures/figure-1.gif")
-    assert data.startswith(b"GIF89a") and struct.unpack_from("<HH", data, 6) == (640, 480)
+    assert data.startswith(b"GIF89a")
+    assert struct.unpack_from("<HH", data, 6) == (640, 480)
     delays = re.findall(rb"\x21\xf9\x04.(..).\x00\x2c", data, re.S)  # before each frame, in hundredths
     assert 1 < len(delays) <= count
     assert len(delays) == count or frames == "None"

@@ -1,0 +1,74 @@
+"""A script in what a language takes for its folder of temporary files runs, wherever there is such a notion.
+
+And what all images have in common: locales, and no link that leads nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from coderunner import declarations
+from tests.harness import ROOT, Server, docker, session
+
+PROGRAMS = tomllib.loads((Path(__file__).parent / "temporary.toml").read_text("utf-8"))
+
+NAMES = """
+de_DE.UTF-8 de_DE.utf8 en_US.UTF-8 en_GB.UTF-8 fr_FR.UTF-8 es_ES.UTF-8 it_IT.UTF-8 pt_BR.UTF-8 tr_TR.UTF-8
+pl_PL.UTF-8 ru_RU.UTF-8 ja_JP.UTF-8 ko_KR.UTF-8 zh_CN.UTF-8 zh_TW.UTF-8 hi_IN.UTF-8 vi_VN.UTF-8 th_TH.UTF-8
+ar_SA.UTF-8 he_IL.UTF-8 C.UTF-8 de_DE en_US
+"""
+LOCALES = f'''
+import locale
+for name in """{NAMES}""".split():
+    locale.setlocale(locale.LC_ALL, name)
+locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+print(locale.format_string("%.2f", 1234567.891, grouping=True))
+'''
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_a_temporary_script_runs(everything: Server, name: str) -> None:
+    program = PROGRAMS[name]
+    async with session(everything, name) as client:
+        channel = await client.result(1, program["code"], 90, entry=program["entry"])
+        assert channel.stdout == b"it runs\n", channel.text
+
+
+async def test_the_folders_of_the_system_run_programs(everything: Server) -> None:
+    code = "for d in /tmp $TMPDIR; do cp /bin/echo $d/x; $d/x $d; done"
+    async with session(everything, "bash") as client:
+        channel = await client.result(1, code, entry="main.sh")
+        assert channel.text == "/tmp\n/workspace/.tmp\n"
+
+
+async def test_the_locales_that_programs_ask_for_are_there(everything: Server) -> None:
+    async with session(everything, "python") as client:
+        channel = await client.result(1, LOCALES)
+        assert channel.text == "1.234.567,89\n"
+
+
+@pytest.fixture(scope="module")
+def images(everything: Server) -> dict[str, str]:
+    """The image of each language, as the running server has it."""
+    command = ["-m", "coderunner", "--env-file", "/dev/null", "images", "list"]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT / "server", env={**os.environ, "LANGUAGES": ""},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    names = [line.split()[0] for line in done.stdout.splitlines() if line]
+    return {name.partition("/")[2].partition(":")[0]: name for name in names}
+
+
+@pytest.mark.parametrize("name", declarations.load().languages)
+def test_no_link_leads_nowhere(images: dict[str, str], name: str) -> None:
+    look = ["find", "/", "-xdev", "-xtype", "l"]
+    found = docker("run", "--rm", "--network", "none", "--entrypoint", "", images[name], *look)
+    assert found == ""
