@@ -11,8 +11,8 @@ NAMES = (
     "SimHei", "SimSun", "NSimSun", "KaiTi", "FangSong", "Microsoft YaHei", "Microsoft JhengHei",
     "PingFang SC", "PingFang TC", "PingFang HK", "Heiti SC", "Heiti TC", "STHeiti", "STSong",
     "Songti SC", "Arial Unicode MS", "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK JP",
-    "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans TC", "Noto Sans JP", "Noto Sans KR", "Source Han
-    Sans SC", "Source Han Sans CN", "WenQuanYi Zen Hei", "MS Gothic", "MS Mincho", "Yu Gothic",
+    "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans TC", "Noto Sans JP", "Noto Sans KR",
+    "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Zen Hei", "MS Gothic", "MS Mincho", "Yu Gothic",
     "Meiryo", "Hiragino Sans", "Hiragino Maru Gothic Pro", "IPAexGothic", "IPAGothic",
     "TakaoGothic", "TakaoPGothic", "Malgun Gothic", "NanumGothic", "AppleGothic", "Gulim", "Batang",
 )  # fmt: skip
