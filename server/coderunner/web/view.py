@@ -7,6 +7,9 @@ files of its own session.
 
 from __future__ import annotations
 
+import html
+import secrets
+
 from aiohttp import web
 
 from coderunner.agent import artifacts
@@ -40,6 +43,11 @@ TYPES = artifacts.KINDS | {
 }
 
 
+OURS = "'self'"
+PAGES = ("text/html", "image/svg+xml")
+"""What can hold scripts: shown in a frame, never at the top."""
+
+
 async def view(request: web.Request) -> web.StreamResponse:
     """GET /view/{session}/{capability}/{path}."""
     leave = request.match_info["capability"]
@@ -48,6 +56,8 @@ async def view(request: web.Request) -> web.StreamResponse:
     dot = path.rfind(".")
     kind = TYPES.get(path[dot:].lower()) if dot >= 0 else None
     place = guard.place(request.app[PARTS].settings, request, f"/view/{session.id}/{leave}/")
+    if kind in PAGES and request.headers.get("Sec-Fetch-Dest") == "document":
+        return _framed(path, place)
     headers = {
         "Content-Type": kind or "application/octet-stream",
         "Content-Security-Policy": policy(kind, place),
@@ -64,12 +74,31 @@ async def view(request: web.Request) -> web.StreamResponse:
     return await send_file(request, session, path, headers)
 
 
+def _framed(path: str, place: str) -> web.Response:
+    """A page of ours around one that a program wrote, for a tab of its own.  At the top that page could go to
+    any address, with what it has read in it; a frame goes only where the policy around it allows."""
+    nonce = secrets.token_urlsafe(16)
+    title = html.escape(path.rpartition("/")[2])
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<style nonce="{nonce}">html,body,iframe{{margin:0;border:0;width:100%;height:100%}}</style>'
+        f'<iframe title="{title}" sandbox="allow-scripts" referrerpolicy="no-referrer" src="?framed">'
+        "</iframe>"
+    )
+    rules = (
+        f"default-src 'none'; frame-src {place or OURS}; style-src 'nonce-{nonce}'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    )
+    headers = {"Content-Security-Policy": rules, "Cache-Control": "no-store", "Vary": "Sec-Fetch-Dest"}
+    return web.Response(text=text, content_type="text/html", headers=headers)
+
+
 def policy(kind: str | None, place: str) -> str:
     """`place`: the session's files as a source that a policy understands, or empty."""
     if kind == "application/pdf":
         # A browser's own reader shows it, which a sandbox would forbid; it runs nothing as a page of ours.
         return "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'"
-    if kind not in ("text/html", "image/svg+xml"):
+    if kind not in PAGES:
         return "sandbox; default-src 'none'; frame-ancestors 'self'"
     own = f" {place}" if place else ""
     return (
