@@ -83,6 +83,22 @@ async def test_a_program_that_ended_meanwhile_is_told(tmp_path):
             await back.closed()
 
 
+async def test_a_session_that_is_paused_when_the_server_dies_goes_on(tmp_path):
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with session(server, keep=True) as client:
+            await client.run(1, "print('up', flush=True)\nprint(input())")
+            await client.until(1, "up")
+            docker("pause", f"coderunner-{client.opened.session}")
+            server.stop(signal.SIGKILL)
+            await client.closed()
+        server.process = again(server, tmp_path).process
+        async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
+            await back.input(1, b"still here\n")
+            assert "still here" in (await back.ended(1)).text
+            await back.send(m.Close())
+            await back.closed()
+
+
 def _processes(container: str) -> str:
     done = subprocess.run(
         ["docker", "top", container], capture_output=True, text=True, timeout=20, check=False

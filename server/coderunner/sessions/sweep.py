@@ -144,8 +144,14 @@ async def _adopt(
     summary: ContainerSummary,
 ) -> str | BadSeal | None:
     """None: it is a session again.  Else why not; BadSeal where it is another's, as far as one can tell."""
-    if not summary.running or summary.paused:
+    if not summary.running:
         return f"it does not run: {summary.status}"
+    if summary.paused:
+        # The watchdog pauses a suspect; a server that is killed in that moment leaves it so.
+        try:
+            await engine.unpause(summary.id)
+        except CodeRunnerError as error:
+            return f"it is paused: {error.message}"
     if ROLE_LABEL in summary.labels:
         return f"a {summary.labels[ROLE_LABEL]} that the server before left"
     faults = 0
