@@ -28,6 +28,7 @@ const ADVICE = {
   bad_limit: 'A limit that was asked for cannot be had.',
   unauthenticated: 'You are not signed in. Reload the page and sign in.',
   not_allowed: 'You may not do this here.',
+  too_slow: 'The connection was too slow for what was sent. It is tried again.',
   rate_limited: 'Too many requests came from your address. It goes on by itself in a moment.',
   too_many_attachments: 'So many pages look at this session that it takes no more. It goes on when one is closed.',
   too_many_sessions: 'Too many sessions are open from your address or account. Close another page with a session.',
