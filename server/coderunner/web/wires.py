@@ -42,8 +42,8 @@ class Bounds:
     connections: int = 512
     in_all: int = 2048
     held: int = 32 * 1024 * 1024
-    opened: float = 100.0
-    burst: float = 2000.0
+    opened: float = 200.0
+    burst: float = 4000.0
     asked: float = 200.0
     asked_burst: float = 2000.0
 
