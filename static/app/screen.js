@@ -8,10 +8,13 @@ import { banner, clearBanner } from './banners.js';
 import { TerminalView } from './terminal.js';
 
 const RESET = '\u001bc';
-// After the end, however the program left its terminal: a soft reset (colours, character sets, margins, keys), no mouse
-// reports, no bracketed paste, the palette, and no cursor, so that text can be selected and nothing is typed.
-const OFF = ['9', '1000', '1002', '1003', '1004', '1005', '1006', '1015', '1016', '2004', '2026', '25'];
-const AFTER = `\u001b[!p\u001b(B\u000f\u001b[4l\u001b>\u001b[?7h\u001b]104\u0007\u001b]110\u0007\u001b]111\u0007\u001b]112\u0007\u001b[0 q${OFF.map((mode) => `\u001b[?${mode}l`).join('')}\u001b[0m`;
+// After the end, however the program left its terminal: margins, colours, character sets, modes of keys and of text,
+// no mouse reports, no bracketed paste, the palette, and no cursor, so that text can be selected and nothing is typed.
+// Each by itself: the soft reset (DECSTR) would take the pictures with it.
+const OFF = ['1', '9', '45', '1000', '1002', '1003', '1004', '1005', '1006', '1015', '1016', '2004', '2026', '25'];
+const MARGINS = '\u001b7\u001b[?6l\u001b[r\u001b8'; // origin and margins send the cursor home
+const SETS = '\u001b(B\u001b)B\u001b*B\u001b+B\u000f';
+const AFTER = `${MARGINS}${SETS}\u001b[4l\u001b>\u001b[?7h\u001b]104\u0007\u001b]110\u0007\u001b]111\u0007\u001b]112\u0007\u001b[0 q${OFF.map((mode) => `\u001b[?${mode}l`).join('')}\u001b[0m`;
 const LEAVE_ALTERNATE = '\u001b[?1049l'; // only from there: it moves the cursor
 const dim = (text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n`;
 
