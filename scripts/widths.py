@@ -1,29 +1,38 @@
 """Writes static/core/widths.js: how many cells a character takes in a terminal.
 
-    .venv/bin/python -m pip install wcwidth && .venv/bin/python scripts/widths.py
+    .venv/bin/python -m pip install wcwidth && .venv/bin/python scripts/widths.py IMAGE
 
-What the C library of the containers says counts, as programs inside compute with it (this machine must have
-the same: Debian 12); of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
+IMAGE is a language's image (`scripts/images.sh list`). What the C library in it says counts, as programs inside
+compute with it; of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
 """
 
 from __future__ import annotations
 
-import ctypes
-import locale
-from itertools import groupby
+import subprocess
+import sys
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from wcwidth import list_versions, wcwidth  # type: ignore[import-not-found]
 
 TARGET = Path(__file__).parent.parent / "static/core/widths.js"
 MOST = 0x110000
+ASK = """
+import ctypes, itertools, locale, platform
+locale.setlocale(locale.LC_CTYPE, 'C.UTF-8')
+wcwidth = ctypes.CDLL(None).wcwidth
+print(*platform.libc_ver())
+at = 0
+for width, run in itertools.groupby(wcwidth(point) for point in range(0x110000)):
+    print(at, width)
+    at += len(list(run))
+"""
 
 
-def width(point: int, libc: ctypes.CDLL) -> int:
-    """0, 1 or 2 cells; controls are no concern of this table."""
-    known = libc.wcwidth(point)
+def width(point: int, known: int) -> int:
+    """0, 1 or 2 cells, where the C library says `known`; controls are no concern of this table."""
     if known >= 0:
-        return int(known)
+        return known
     if point < 0xA0 or 0xD800 <= point <= 0xDFFF:
         return 1
     return max(0, int(wcwidth(chr(point))))
@@ -52,11 +61,17 @@ def base36(number: int) -> str:
 
 
 def main() -> None:
-    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
-    libc = ctypes.CDLL(None)
-    widths = [width(point, libc) for point in range(MOST)]
+    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python3", sys.argv[1], "-c", ASK]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    library, *lines = done.stdout.splitlines()
+    runs = [(int(begin), int(known)) for begin, known in (line.split() for line in lines)]
+    widths = [
+        width(point, known)
+        for (begin, known), (end, _) in pairwise([*runs, (MOST, 0)])
+        for point in range(begin, end)
+    ]
     TARGET.write_text(
-        "// Made by scripts/widths.py: the widths of characters as the containers' C library (glibc 2.36)\n"
+        f"// Made by scripts/widths.py: the widths of characters as the containers' C library ({library})\n"
         f"// has them, and as Unicode {list_versions()[-1]} has them where that knows none. "
         "Distance and length of each range, in base 36.\n\n"
         f"export const ZERO = '{packed(widths, 0)}';\n\nexport const WIDE = '{packed(widths, 2)}';\n",
