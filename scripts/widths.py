@@ -2,8 +2,8 @@
 
     .venv/bin/python -m pip install wcwidth && .venv/bin/python scripts/widths.py IMAGE
 
-IMAGE is a language's image (`scripts/images.sh list`). What the C library in it says counts, as programs inside
-compute with it; of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
+IMAGE is a language's image (`scripts/images.sh list`). What the C library in it says counts, as programs
+inside compute with it; of what it does not know yet, the newest Unicode that the package ``wcwidth`` has.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def base36(number: int) -> str:
 
 
 def main() -> None:
-    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python3", sys.argv[1], "-c", ASK]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    within = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python3", sys.argv[1]]
+    done = subprocess.run([*within, "-c", ASK], check=True, capture_output=True, text=True, timeout=120)
     library, *lines = done.stdout.splitlines()
     runs = [(int(begin), int(known)) for begin, known in (line.split() for line in lines)]
     widths = [

@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness import Server, wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]  # the first start builds images
 
 
 def test_the_containers_of_every_language_hold_what_they_promise(everything: Server):
