@@ -91,7 +91,8 @@ async def _early(stage: Stage) -> str:
 
 @GROUP.case(
     "huge-arguments", "the start of a program, with more arguments than a kernel takes",
-    "exited 126: python3: Argument list too long",
+    "not run: bad_message (args and env have 3600000 bytes; send at most 1048576 together,"
+    " and more as a file)",
 )  # fmt: skip
 async def _arguments(stage: Stage) -> str:
     async with stage.session() as peer:
