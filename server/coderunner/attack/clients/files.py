@@ -57,11 +57,23 @@ async def _surrogate(stage: Stage) -> str:
         return await peer.error()
 
 
-@GROUP.case("files-ten-thousand", "memory and inodes, by 10,000 files", "bad_message", "too_many_files")
+TEN_THOUSAND = tuple(m.File(f"f{number}", b"") for number in range(10_000))
+
+
+@GROUP.case("files-ten-thousand", "memory and inodes, by 10,000 files of a stranger", "frame_too_large")
 async def _many(stage: Stage) -> str:
     async with stage.connect() as peer:
-        files = tuple(m.File(f"f{number}", b"") for number in range(10_000))
-        await peer.send(m.Open("python", peer.client, files=files))
+        await peer.send(m.Open("python", peer.client, files=TEN_THOUSAND))
+        return await peer.error()
+
+
+@GROUP.case(
+    "files-ten-thousand-of-a-run", "memory and inodes, by 10,000 files of a session", "bad_message",
+    "too_many_files",
+)  # fmt: skip
+async def _many_of_a_run(stage: Stage) -> str:
+    async with stage.session() as peer:
+        await peer.send(m.Run(1, "pipe", files=TEN_THOUSAND))
         return await peer.error()
 
 
