@@ -119,7 +119,7 @@ warning: unused variable: `unused`
 error: aborting due to 2 previous errors
 """, ["src/main.rs:1:46 error cannot find value `y` in this scope",
       "src/main.rs:1:34 warning unused variable: `unused`"]),
-    ("rust", "thread 'main' panicked at 'index out of bounds: the len is 1', main.rs:1:61\n",
+    ("rust", "\nthread 'main' panicked at main.rs:1:61:\nindex out of bounds: the len is 1\nnote: run with\n",
      ["main.rs:1:61 error index out of bounds: the len is 1"]),
     ("ruby", "main.rb:2:in `f': bad thing (ArgumentError)\n\tfrom main.rb:4:in `<main>'\n",
      ["main.rb:2:0 error bad thing (ArgumentError)"]),
