@@ -80,9 +80,17 @@ class Peer:
         await self.socket.send_bytes(codec.encode_input(channel, offset, data))
 
     async def run(
-        self, channel: int, code: str, *, entry: str = "main.py", mode: str = "pipe", **fields: Any
+        self,
+        channel: int,
+        code: str,
+        *,
+        entry: str = "main.py",
+        mode: str = "pipe",
+        beside: tuple[m.File, ...] = (),
+        **fields: Any,
     ) -> None:
-        await self.send(m.Run(channel, mode, files=(m.File(entry, code.encode()),), entry=entry, **fields))
+        files = (m.File(entry, code.encode()), *beside)
+        await self.send(m.Run(channel, mode, files=files, entry=entry, **fields))
 
     # --- receiving ---------------------------------------------------------------------------------------
 

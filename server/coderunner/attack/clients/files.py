@@ -109,8 +109,8 @@ async def _later(stage: Stage) -> str:
 
 @GROUP.case("file-too-large", "the largest file", "file_too_large")
 async def _large(stage: Stage) -> str:
-    async with stage.connect() as peer:
-        await peer.send(m.Open("python", peer.client, files=(m.File("a", b"x" * (5 << 20)),)))
+    async with stage.session() as peer:
+        await peer.send(m.Run(1, "pipe", files=(m.File("a", b"x" * (3 << 20)),)))
         return await peer.error()
 
 

@@ -20,8 +20,8 @@ async def _verbatim(stage: Stage, data: bytes, *, mode: str = "pipe", cut: bool 
         + ("import tty; tty.setraw(0)\n" if mode == "tty" else "")
         + "d = open('data', 'rb').read()\nwhile d: d = d[os.write(1, d[:4000]):]"
     )
-    async with stage.session(files=(m.File("data", data),)) as peer:
-        await peer.run(1, code, mode=mode)
+    async with stage.session() as peer:
+        await peer.run(1, code, mode=mode, beside=(m.File("data", data),))
         if cut:
             return await _cut(stage, peer, data)
         stream = await peer.ended(1)
