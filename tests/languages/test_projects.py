@@ -105,7 +105,7 @@ async def test_cpp_misses_a_header_that_only_a_precompiled_one_has(compiled: Ser
     async with session(compiled, "cpp") as client:
         channel = await result(client, {"main.cpp": source}, "main.cpp")
         assert channel.exit.reason == "compile_failed"
-        assert "is defined in header ‘<map>’; did you forget to ‘#include <map>’?" in channel.text
+        assert "is defined in header ‘<map>’" in channel.text
 
 
 @pytest.mark.parametrize("language", ["c", "cpp"])

@@ -119,7 +119,7 @@ for way in (lambda plug: None, on_device, no_route):
             if result in (0, errno.ECONNREFUSED): reached.add("%s:%s" % key.data)
             key.fileobj.close()
     for key in list(chooser.get_map().values()): key.fileobj.close()
-for address in (("ff02::1", 53, 0, socket.if_nametoindex(device)), ("::1", 1)):
+for address in (("ff02::1", 53, 0, socket.if_nametoindex(device)), ("2001:db8::1", 53)):
     try: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b"x", address); reached.add(address[0])
     except OSError: pass
 print(*sorted(reached) or ["nobody answers"])
