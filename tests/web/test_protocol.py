@@ -33,6 +33,14 @@ class TestHandshake:
             await client.error("unauthenticated")
             assert await client.closed() == 4401
 
+    async def test_who_leaves_while_opening_begins_is_no_fault(self, server):
+        for _ in range(20):
+            async with connect(server.url) as client:
+                await client.message(m.Hello)
+                await asyncio.gather(client.send(m.Open("python", client.client)), client.send(m.Close()))
+                assert await client.closed() == 1000
+        assert "a fault of this server" not in server.log.read_text()
+
     async def test_without_the_protocol_it_is_a_400(self, server):
         await refused(server, 400, protocols=("chat",))
         await refused(server, 400, protocols=())

@@ -356,7 +356,7 @@ class Connection:
         self._expect_nothing()
         self._hold = message.nonce is not None
         self._opening.claim(self._on_position)
-        self._tasks.start(self._await_opened(message), "ws-open")
+        self._tasks.start(self._await_opened(opening, message), "ws-open")
 
     def _expect_first(self) -> None:
         """There is no session and no wish for one: the time for it begins, or begins again."""
@@ -372,9 +372,9 @@ class Connection:
     def _on_position(self, position: Position) -> None:
         self._post(m.Queued(position.position, position.ahead, position.eta_ms, position.deadline_ms))
 
-    async def _await_opened(self, message: m.Open) -> None:
-        opening = self._opening
-        assert opening is not None
+    async def _await_opened(self, opening: Opening, message: m.Open) -> None:
+        if self._opening is not opening:
+            return  # the client left before this task had its turn
         try:
             opened = await asyncio.shield(opening.done)
             self._begin(opened, message)
