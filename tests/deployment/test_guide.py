@@ -41,7 +41,7 @@ INSTEAD = {
 }  # fmt: skip
 STARTED = "journalctl -u coderunner -o cat | grep '\"msg\":\"CodeRunner' | tail -1"
 # The first opens an editor, the others are words of a sentence.
-NOT_BY_ITSELF = {"systemctl edit coderunner", "systemctl restart", "docker rm"}
+NOT_BY_ITSELF = {"systemctl edit coderunner", "systemctl restart", "docker rm", "docker volume rm"}
 PROGRAM = """i=0
 while :; do
   word=; read -t 0.1 word && echo "got $word"
