@@ -42,9 +42,10 @@ INSTEAD = {
 STARTED = "journalctl -u coderunner -o cat | grep '\"msg\":\"CodeRunner' | tail -1"
 # The first opens an editor, the others are words of a sentence.
 NOT_BY_ITSELF = {"systemctl edit coderunner", "systemctl restart", "docker rm", "docker volume rm"}
-PROGRAM = """i=0
+# A read whose time is over has taken what there was of a line.
+PROGRAM = """i=0 word=
 while :; do
-  word=; read -t 0.1 word && echo "got $word"
+  if read -t 0.1 part; then echo "got $word$part"; word=; else word=$word$part; fi
   echo line $((i++))
 done"""
 
