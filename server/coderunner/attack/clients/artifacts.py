@@ -148,7 +148,7 @@ async def _guessed(stage: Stage) -> str:
             (name, theirs, path), (name, secrets.token_urlsafe(24), path), (name, token, path),
             (name, "", path), (name, leave[:-1], path), (name, leave + "A", path),
             (name, leave.swapcase(), path),
-            ("x-" + name, leave, path), (name[:-1] + "0", leave, path), (name, theirs, "../" + path),
+            ("x-" + name, leave, path), (name[:-1] + "x", leave, path), (name, theirs, "../" + path),
         ):  # fmt: skip
             answer = await rest.ask("GET", "view/" + "/".join(parts))
             if answer.status != 404:
