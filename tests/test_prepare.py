@@ -12,8 +12,8 @@ import pytest
 from coderunner import declarations, prepare
 from coderunner.engine.images import BuildFailed
 from coderunner.errors import EngineUnavailable, LanguageNotReady
+from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.prepare import Preparation
-from coderunner.sessions.catalog import LanguageCatalog
 from tests.sessions.fakes import until
 
 NAMES = ("awk", "bash", "c", "cpp", "lua", "python")

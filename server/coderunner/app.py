@@ -24,26 +24,26 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CodeRunnerError, EngineError, EngineUnavailable
+from coderunner.fleet import workers
+from coderunner.fleet.catalog import LanguageCatalog
+from coderunner.fleet.groups import GroupRules, Groups
+from coderunner.fleet.provision import Identity, Provisioner
+from coderunner.fleet.queue import AdmissionQueue
+from coderunner.fleet.registry import Registry
+from coderunner.fleet.surroundings import Surroundings
+from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
+from coderunner.fleet.uids import Uids
+from coderunner.fleet.warm import WarmPool
+from coderunner.fleet.watchdog import Watchdog
+from coderunner.fleet.workers import WorkerPool
 from coderunner.instance import holder_of, instance
 from coderunner.logs import fields
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
-from coderunner.sessions import workers
-from coderunner.sessions.catalog import LanguageCatalog
 from coderunner.sessions.deadlines import Patience
-from coderunner.sessions.groups import GroupRules, Groups
 from coderunner.sessions.programs import ProjectRules
-from coderunner.sessions.provision import Identity, Provisioner
-from coderunner.sessions.queue import AdmissionQueue
 from coderunner.sessions.record import owner_of
-from coderunner.sessions.registry import Registry
 from coderunner.sessions.session import Rules
-from coderunner.sessions.surroundings import Surroundings
-from coderunner.sessions.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
-from coderunner.sessions.uids import Uids
-from coderunner.sessions.warm import WarmPool
-from coderunner.sessions.watchdog import Watchdog
-from coderunner.sessions.workers import WorkerPool
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import SOCKETS, Parts

@@ -18,12 +18,12 @@ from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
+from coderunner.fleet.groups import end_networks, reap_networks
+from coderunner.fleet.lost import remove_lost
+from coderunner.fleet.provision import Identity
+from coderunner.fleet.sweep import end_all, reap
 from coderunner.instance import holder_of, key_of, lives
-from coderunner.sessions.groups import end_networks, reap_networks
-from coderunner.sessions.lost import remove_lost
-from coderunner.sessions.provision import Identity
 from coderunner.sessions.record import owner_of
-from coderunner.sessions.sweep import end_all, reap
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from coderunner.engine.containers import DEADLINE_LABEL, ROLE_LABEL, ContainerSp
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, EngineUnavailable
+from coderunner.fleet.catalog import BUILDING, FAILED, READY, LanguageCatalog, Readiness
+from coderunner.fleet.provision import Provisioner
 from coderunner.logs import fields
-from coderunner.sessions.catalog import BUILDING, FAILED, READY, LanguageCatalog, Readiness
-from coderunner.sessions.provision import Provisioner
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from coderunner import declarations
 from coderunner.core import messages as m
-from coderunner.sessions.warm import PAUSE_SECONDS
+from coderunner.fleet.warm import PAUSE_SECONDS
 from tests.harness import Client, Server, docker, eventually, running_server, session
 
 SAID = "Hello, world!"

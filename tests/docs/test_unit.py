@@ -48,7 +48,7 @@ def test_all_of_it_is_found(bare):
     code, said, _ = run(bare, "--unit", "--collect-only", "-q")
     assert code == 0, said
     assert "tests collected" in said
-    for folder in ("tests/core/", "tests/config/", "tests/sessions/test_queue.py"):
+    for folder in ("tests/core/", "tests/config/", "tests/fleet/test_queue.py"):
         assert folder in said
 
 

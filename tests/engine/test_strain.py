@@ -10,7 +10,7 @@ import pytest
 
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.host import Host
-from coderunner.sessions.watchdog import Strain, Watchdog
+from coderunner.fleet.watchdog import Strain, Watchdog
 from tests.engine.conftest import MakeSpec
 
 TERMINALS = """

@@ -15,9 +15,9 @@ from coderunner.core import messages as m
 from coderunner.errors import BadMessage, FilesBusy, NoSession
 from coderunner.sessions.holdings import CACHE_BYTES, SESSION_BYTES
 from coderunner.sessions.link import MAX_REPLY
+from tests.fleet.test_registry import VISITOR, registry
 from tests.sessions.fakes import CLIENT, Agent, World, state, until
 from tests.sessions.test_mending import told
-from tests.sessions.test_registry import VISITOR, registry
 
 MIB = 1024 * 1024
 

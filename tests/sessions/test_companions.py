@@ -18,13 +18,13 @@ from coderunner.core.languages import Language
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import StartFailed
-from coderunner.sessions.catalog import READY, LanguageCatalog, Readiness
+from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
+from coderunner.fleet.provision import Identity, Provisioner
+from coderunner.fleet.sweep import labels_of
+from coderunner.fleet.uids import Uids
+from coderunner.fleet.workers import WorkerPool
 from coderunner.sessions.container import Container
 from coderunner.sessions.programs import run_spec
-from coderunner.sessions.provision import Identity, Provisioner
-from coderunner.sessions.sweep import labels_of
-from coderunner.sessions.uids import Uids
-from coderunner.sessions.workers import WorkerPool
 from tests.harness import eventually
 
 pytestmark = pytest.mark.timeout(900)  # an image may have to be built

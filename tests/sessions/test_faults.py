@@ -16,18 +16,18 @@ from coderunner.agent import frames
 from coderunner.core import messages as m
 from coderunner.core.admission import Admission, Ticket
 from coderunner.errors import InternalError, QueueTimeout
-from coderunner.sessions import sweep
+from coderunner.fleet import sweep
+from coderunner.fleet.queue import AdmissionQueue
+from coderunner.fleet.recovery import Recovery
+from coderunner.fleet.warm import WarmPool
+from coderunner.fleet.workers import WorkerPool
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import AgentLink
-from coderunner.sessions.queue import AdmissionQueue
-from coderunner.sessions.recovery import Recovery
 from coderunner.sessions.session import Session
-from coderunner.sessions.warm import WarmPool
-from coderunner.sessions.workers import WorkerPool
 from coderunner.tasks import Tasks
+from tests.fleet.test_registry import OPEN, VISITOR, registry
 from tests.sessions.fakes import CLIENT, Agent, Engine, World, state, until
-from tests.sessions.test_registry import OPEN, VISITOR, registry
 
 
 class Bug(LookupError):
@@ -80,7 +80,7 @@ LISTENER = [
 
 async def begun(monkeypatch: pytest.MonkeyPatch):
     """(registry, provisioner, its opened session, an attachment)"""
-    monkeypatch.setattr("coderunner.sessions.recovery.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("coderunner.fleet.recovery.PAUSE_SECONDS", 0.01)
     one, provisioner = registry()
     opened = await one.open(OPEN, VISITOR).done
     attachment = opened.session.attach(CLIENT, "control", "control", {})
@@ -284,7 +284,7 @@ class TestAdoption:
     """When the server begins."""
 
     async def adopted(self, monkeypatch, fails: object) -> tuple:
-        monkeypatch.setattr("coderunner.sessions.sweep.FAULT_PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr("coderunner.fleet.sweep.FAULT_PAUSE_SECONDS", 0.01)
         one, provisioner, opened, _ = await begun(monkeypatch)
         await one.suspend()
         after, _ = registry()
@@ -419,7 +419,7 @@ class TestPools:
 
 
     async def test_a_fault_at_the_queues_deadlines_leaves_nobody_waiting_for_ever(self, monkeypatch, caplog):
-        monkeypatch.setattr("coderunner.sessions.queue.LOOK_SECONDS", 0.05)
+        monkeypatch.setattr("coderunner.fleet.queue.LOOK_SECONDS", 0.05)
         queue = AdmissionQueue(Admission(1, 8))
         now = timing.now()
         await queue.acquire(Ticket("1", "a", None, "python", now + 60), lambda _: None)

@@ -208,7 +208,7 @@ async def test_what_was_made_before_there_were_fingerprints_is_judged_by_its_sea
     hook = tmp_path / "before"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(
-        "from coderunner.sessions import provision\n"
+        "from coderunner.fleet import provision\n"
         "labels = provision.Identity.labels.fget\n"
         "provision.Identity.labels = property(\n"
         "    lambda self: {k: v for k, v in labels(self).items() if k != 'coderunner.owner'})\n"

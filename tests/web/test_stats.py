@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from coderunner.core.admission import QueueStats
-from coderunner.sessions.workers import WorkerStats
+from coderunner.fleet.workers import WorkerStats
 from coderunner.web.stats import queue_stats
 
 QUEUE = QueueStats(

@@ -15,7 +15,7 @@ from aiohttp import web
 from coderunner.config import Settings
 from coderunner.core.networks import customer
 from coderunner.errors import Unauthenticated
-from coderunner.sessions.registry import Visitor
+from coderunner.fleet.registry import Visitor
 
 PROTOCOL = "coderunner.v1"
 BEARER = "coderunner.bearer."

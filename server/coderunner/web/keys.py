@@ -11,11 +11,11 @@ from aiohttp import web
 
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
-from coderunner.sessions.catalog import LanguageCatalog
-from coderunner.sessions.registry import Registry
-from coderunner.sessions.surroundings import Surroundings
-from coderunner.sessions.warm import WarmPool
-from coderunner.sessions.workers import WorkerPool
+from coderunner.fleet.catalog import LanguageCatalog
+from coderunner.fleet.registry import Registry
+from coderunner.fleet.surroundings import Surroundings
+from coderunner.fleet.warm import WarmPool
+from coderunner.fleet.workers import WorkerPool
 from coderunner.web.wires import Wires
 
 

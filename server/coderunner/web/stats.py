@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coderunner.core.admission import QueueStats
-from coderunner.sessions.workers import WorkerStats
+from coderunner.fleet.workers import WorkerStats
 
 NEARLY_FULL = 0.8
 """Above this share of the queue's places in use, the document warns."""

@@ -35,9 +35,9 @@ from coderunner.errors import (
     RateLimited,
     UnexpectedMessage,
 )
+from coderunner.fleet.registry import Opened, Opening, Visitor
 from coderunner.logs import fields
 from coderunner.sessions.attachment import Attachment
-from coderunner.sessions.registry import Opened, Opening, Visitor
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts

@@ -13,9 +13,9 @@ from coderunner.engine.containers import OWNER_LABEL
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CannotStart, CodeRunnerError
+from coderunner.fleet.sweep import container_of, in_use, labels_of, remove_one
 from coderunner.sessions.link import SILENCE_SECONDS
 from coderunner.sessions.record import BadSeal, owner_of, record_in
-from coderunner.sessions.sweep import container_of, in_use, labels_of, remove_one
 
 LISTEN_SECONDS = SILENCE_SECONDS + flow.BEAT_SECONDS  # longer than a server takes to mend a broken link
 ASK_SECONDS = 15.0

@@ -25,11 +25,11 @@ from coderunner.engine.containers import (
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone, EngineError
+from coderunner.fleet.provision import Identity, Provisioner
+from coderunner.fleet.registry import Registry
 from coderunner.logs import fields
 from coderunner.sessions.container import AnotherVersion, Container
-from coderunner.sessions.provision import Identity, Provisioner
 from coderunner.sessions.record import BadSeal, Record, record_in
-from coderunner.sessions.registry import Registry
 
 log = logging.getLogger(__name__)
 

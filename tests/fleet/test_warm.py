@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from coderunner.sessions.warm import WarmPool
+from coderunner.fleet.warm import WarmPool
+from tests.fleet.test_registry import Provisioner, declarations
 from tests.sessions.fakes import until
-from tests.sessions.test_registry import Provisioner, declarations
 
 
 async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is():
@@ -46,7 +46,7 @@ def pool_of(provisioner: Provisioner, **fields: int) -> WarmPool:
 
 
 async def test_who_has_just_come_runs_a_program_before_the_shelf_is_filled_again(monkeypatch):
-    monkeypatch.setattr("coderunner.sessions.warm.PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("coderunner.fleet.warm.PAUSE_SECONDS", 0.2)
     provisioner = Provisioner(declarations.load(only=["python"]))
     async with pool_of(provisioner) as pool:
         await until(lambda: pool.stats()["ready"] == 1, "a container")
@@ -60,7 +60,7 @@ async def test_who_has_just_come_runs_a_program_before_the_shelf_is_filled_again
 
 
 async def test_in_a_crowd_the_shelf_is_filled_at_once(monkeypatch):
-    monkeypatch.setattr("coderunner.sessions.warm.PAUSE_SECONDS", 30.0)
+    monkeypatch.setattr("coderunner.fleet.warm.PAUSE_SECONDS", 30.0)
     provisioner = Provisioner(declarations.load(only=["python"]))
     async with pool_of(provisioner) as pool:
         await until(lambda: pool.stats()["ready"] == 1, "a container")

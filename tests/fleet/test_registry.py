@@ -12,12 +12,12 @@ from coderunner import declarations
 from coderunner.core import messages as m
 from coderunner.core.admission import Admission
 from coderunner.errors import Draining
-from coderunner.sessions.catalog import READY, LanguageCatalog, Readiness
+from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
+from coderunner.fleet.queue import AdmissionQueue
+from coderunner.fleet.registry import Registry, Visitor
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Patience
 from coderunner.sessions.programs import ProjectRules
-from coderunner.sessions.queue import AdmissionQueue
-from coderunner.sessions.registry import Registry, Visitor
 from coderunner.sessions.session import Rules
 from tests.sessions.fakes import CLIENT, Agent, Engine, until
 
@@ -70,7 +70,7 @@ def registry(slots: int = 1) -> tuple[Registry, Provisioner]:
 class TestPlace:
     async def test_a_socket_that_is_found_dead_late_takes_nothing_from_its_successor(self, monkeypatch):
         """The client comes back before the server notices that its old connection broke."""
-        monkeypatch.setattr("coderunner.sessions.opening.HOLD_SECONDS", 0.01)
+        monkeypatch.setattr("coderunner.fleet.opening.HOLD_SECONDS", 0.01)
         one, _ = registry()
         first = one.open(m.Open("python", "x" * 22), VISITOR)
         await first.done
@@ -91,7 +91,7 @@ class TestPlace:
         await one.end_all("evicted")
 
     async def test_a_place_that_nobody_comes_back_for_is_given_up(self, monkeypatch):
-        monkeypatch.setattr("coderunner.sessions.opening.HOLD_SECONDS", 0.01)
+        monkeypatch.setattr("coderunner.fleet.opening.HOLD_SECONDS", 0.01)
         one, _ = registry()
         first = one.open(m.Open("python", "x" * 22), VISITOR)
         await first.done
@@ -104,7 +104,7 @@ class TestPlace:
         await one.end_all("evicted")
 
     async def test_a_session_whose_token_nobody_got_ends(self, monkeypatch):
-        monkeypatch.setattr("coderunner.sessions.opening.HOLD_SECONDS", 0.01)
+        monkeypatch.setattr("coderunner.fleet.opening.HOLD_SECONDS", 0.01)
         one, provisioner = registry()
         told = []
         opening = one.open(OPEN, VISITOR)

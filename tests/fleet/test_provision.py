@@ -12,11 +12,11 @@ import pytest
 from coderunner import declarations
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import NameConflict, StartFailed
-from coderunner.sessions import provision
-from coderunner.sessions.catalog import READY, LanguageCatalog, Readiness
-from coderunner.sessions.provision import Identity, Provisioner
-from coderunner.sessions.uids import Uids
-from coderunner.sessions.workers import WorkerPool
+from coderunner.fleet import provision
+from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
+from coderunner.fleet.provision import Identity, Provisioner
+from coderunner.fleet.uids import Uids
+from coderunner.fleet.workers import WorkerPool
 from tests.images.conftest import server_builder
 
 INSTANCE = f"test-{secrets.token_hex(4)}"

@@ -10,8 +10,8 @@ import pytest
 
 from coderunner.engine.states import EngineInfo
 from coderunner.errors import EngineUnavailable
-from coderunner.sessions import surroundings
-from coderunner.sessions.surroundings import Surroundings
+from coderunner.fleet import surroundings
+from coderunner.fleet.surroundings import Surroundings
 
 MEMORY = 4 * 1024**3
 

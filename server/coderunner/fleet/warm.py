@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coderunner.errors import CodeRunnerError
+from coderunner.fleet import workers
+from coderunner.fleet.provision import WARM_AGE_SECONDS, Provisioner
 from coderunner.logs import fields
-from coderunner.sessions import workers
 from coderunner.sessions.container import Container
-from coderunner.sessions.provision import WARM_AGE_SECONDS, Provisioner
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)

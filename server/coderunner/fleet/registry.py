@@ -32,19 +32,19 @@ from coderunner.errors import (
     StartFailed,
     Unsupported,
 )
+from coderunner.fleet.groups import Groups, Place
+from coderunner.fleet.opening import Opened as Opened
+from coderunner.fleet.opening import Opening as Opening
+from coderunner.fleet.opening import Visitor as Visitor
+from coderunner.fleet.provision import Provisioner
+from coderunner.fleet.queue import AdmissionQueue, Slot
+from coderunner.fleet.recovery import Recovery
+from coderunner.fleet.warm import WarmPool
 from coderunner.logs import fields
 from coderunner.sessions.container import Container
-from coderunner.sessions.groups import Groups, Place
-from coderunner.sessions.opening import Opened as Opened
-from coderunner.sessions.opening import Opening as Opening
-from coderunner.sessions.opening import Visitor as Visitor
 from coderunner.sessions.programs import check_project
-from coderunner.sessions.provision import Provisioner
-from coderunner.sessions.queue import AdmissionQueue, Slot
 from coderunner.sessions.record import Record, digest, new_token, seal
-from coderunner.sessions.recovery import Recovery
 from coderunner.sessions.session import Rules, Session
-from coderunner.sessions.warm import WarmPool
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ import pytest
 
 from coderunner import declarations
 from coderunner.errors import EngineTimeout, StartFailed
-from coderunner.sessions.catalog import READY, LanguageCatalog, Readiness
-from coderunner.sessions.provision import Identity, Provisioner
-from coderunner.sessions.sweep import adopt_all, reap, sweep, warn_of_shared_ids
-from coderunner.sessions.uids import Uids
-from coderunner.sessions.workers import WorkerPool
+from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
+from coderunner.fleet.provision import Identity, Provisioner
+from coderunner.fleet.sweep import adopt_all, reap, sweep, warn_of_shared_ids
+from coderunner.fleet.uids import Uids
+from coderunner.fleet.workers import WorkerPool
 from tests.sessions.fakes import Agent, Engine
 
 IDENTITY = Identity("i", "o", "coderunner", None, lifetime_ms=1000, create_seconds=5)

@@ -37,11 +37,11 @@ from coderunner.errors import (
     NoGroup,
     TooManyGroups,
 )
+from coderunner.fleet import workers
+from coderunner.fleet.provision import Identity
+from coderunner.fleet.workers import WorkerPool
 from coderunner.logs import fields
-from coderunner.sessions import workers
 from coderunner.sessions.container import Container
-from coderunner.sessions.provision import Identity
-from coderunner.sessions.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 

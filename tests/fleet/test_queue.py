@@ -7,7 +7,7 @@ import pytest
 
 from coderunner.core.admission import Admission, Position, Ticket
 from coderunner.errors import CodeRunnerError, Draining, QueueFull, QueueTimeout, TooManySessions
-from coderunner.sessions.queue import AdmissionQueue, Slot
+from coderunner.fleet.queue import AdmissionQueue, Slot
 
 
 class Client:

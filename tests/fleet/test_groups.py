@@ -25,14 +25,14 @@ from coderunner.errors import (
     TooManyGroups,
     Unsupported,
 )
-from coderunner.sessions import groups as module
+from coderunner.fleet import groups as module
+from coderunner.fleet.groups import GroupRules, Groups, Place, network_labels, reap_networks, token_of
+from coderunner.fleet.provision import Identity
+from coderunner.fleet.registry import Registry, Visitor
+from coderunner.fleet.workers import WorkerPool
 from coderunner.sessions.container import Container
-from coderunner.sessions.groups import GroupRules, Groups, Place, network_labels, reap_networks, token_of
-from coderunner.sessions.provision import Identity
-from coderunner.sessions.registry import Registry, Visitor
-from coderunner.sessions.workers import WorkerPool
+from tests.fleet.test_registry import Provisioner, registry
 from tests.sessions.fakes import CLIENT, until
-from tests.sessions.test_registry import Provisioner, registry
 
 KEY = b"k" * 32
 IDENTITY = Identity("test", "o", "coderunner", None, 3_600_000, 5.0)

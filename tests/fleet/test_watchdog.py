@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from coderunner.errors import ContainerGone, StartFailed
-from coderunner.sessions import watchdog
-from coderunner.sessions.watchdog import LOCKS, MIB, WAITING, Strain, Watchdog
+from coderunner.fleet import watchdog
+from coderunner.fleet.watchdog import LOCKS, MIB, WAITING, Strain, Watchdog
 
 LOCK, SOCKET = LOCKS.bound, WAITING.bound
 

@@ -22,13 +22,13 @@ from coderunner.engine.containers import (
 )
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, ImageMissing, NameConflict
+from coderunner.fleet import workers
+from coderunner.fleet.uids import Uids
+from coderunner.fleet.workers import WorkerPool
 from coderunner.logs import fields
-from coderunner.sessions import workers
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import CALL_SECONDS
 from coderunner.sessions.programs import prepare_spec
-from coderunner.sessions.uids import Uids
-from coderunner.sessions.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from coderunner.errors import Draining, EngineTimeout, InternalError, QueueFull, StartFailed
-from coderunner.sessions.workers import REFILL, SWEEP, USER, WorkerPool
+from coderunner.fleet.workers import REFILL, SWEEP, USER, WorkerPool
 
 
 class Work:

@@ -1,0 +1,1 @@
+"""What provides and counts the sessions: admission, warm containers, openings, groups, adoption, sweep."""
