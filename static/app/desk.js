@@ -37,7 +37,8 @@ export class Desk extends Emitter {
     this.mirror = null;
     program.on('ended', () => this.#runAgain());
     this.#keeper = new Keeper(store, () => this.session, () => this.#record());
-    addEventListener('online', () => this.session?.hurry());
+    // Also without a network the server may be there (this machine); whether it is, it is asked at once.
+    for (const event of ['online', 'offline']) addEventListener(event, () => this.session?.hurry());
     addEventListener('pageshow', (event) => event.persisted && this.session?.hurry());
     document.addEventListener('visibilitychange', () => !document.hidden && this.session?.hurry());
   }

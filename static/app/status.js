@@ -6,6 +6,7 @@ import { saveFiles } from './save.js';
 
 const CARD_AFTER_MS = 250; // a warm start is over before anybody could read it
 const TELL_LOSS_AFTER_MS = 400;
+const TELL_SILENCE_AFTER_MS = 3000;
 const LAST_MINUTES_MS = 5 * 60_000;
 
 const roughly = (ms) => {
@@ -49,6 +50,7 @@ export class Status {
   #linkWords(session) {
     if (!session || session.phase === 'idle' || session.phase === 'over') return ['none', 'No session yet'];
     if (session.phase === 'queued') return ['busy', `Waiting: number ${session.place?.position ?? '?'} in the queue`];
+    if (session.link.silentSince) return ['busy', `No answer for ${seconds(Date.now() - session.link.silentSince)}`];
     if (session.phase === 'connecting') return ['busy', 'Connecting'];
     if (session.link.up) return ['good', session.rttMs === null ? 'Connected' : `Connected · ${Math.max(1, Math.round(session.rttMs))} ms`];
     return session.link.stopped ? ['bad', 'Not connected'] : ['busy', 'Reconnecting'];
@@ -91,7 +93,7 @@ export class Status {
     const lost = session?.phase === 'open' && !session.link.up;
     this.#downSince = lost ? (this.#downSince ?? Date.now()) : null;
     if (!lost) {
-      clearBanner('link');
+      this.#silence(session);
       return;
     }
     if (session.link.stopped) {
@@ -108,6 +110,19 @@ export class Status {
     banner('link', {
       title: 'Connection lost. Reconnecting …', detail: this.#desk.program.running ? 'Your program runs on.' : '',
       action: { label: 'Try now', act: () => session.hurry() },
+    });
+  }
+
+  /** Connected, but nothing comes: what is typed may be on its way, or go nowhere. */
+  #silence(session) {
+    const since = session?.phase === 'open' ? session.link.silentSince : null;
+    if (!since || Date.now() - since < TELL_SILENCE_AFTER_MS) {
+      clearBanner('link');
+      return;
+    }
+    banner('link', {
+      title: navigator.onLine ? 'The server does not answer.' : 'Your device is offline.',
+      detail: 'What you type is kept, and sent when it does.', action: { label: 'Connect again', act: () => session.renew() },
     });
   }
 

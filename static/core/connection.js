@@ -3,13 +3,16 @@
 import { PROTOCOL } from './codec.js';
 import { waitAfter } from './retry.js';
 
-const CONNECT_MS = 15_000;
-const PING_EVERY_MS = 15_000;
-const PONG_WITHIN_MS = 10_000;
+const CONNECT_MS = 10_000;
+const PING_EVERY_MS = 5_000; // of silence
+const ANSWER_WITHIN_MS = 1_000; // what was sent is answered by something; else it is asked for
+const SILENT_AFTER_MS = 2_000; // without an answer to a ping: it is told
+const PONG_WITHIN_MS = 8_000; // then the connection counts as lost
 const HURRY_MS = 4_000;
 
 /**
- * `handler`: onOpen(), onText(string), onBinary(ArrayBuffer), onDown({code, retryInMs}) — retryInMs null: it stops.
+ * `handler`: onOpen(), onText(string), onBinary(ArrayBuffer), onDown({code, retryInMs}) — retryInMs null: it stops;
+ * onSilent(since): a ping waits for its answer since then (of `now()`); null: something was heard again.
  * `world`: {connect(url, protocol) -> WebSocket, timers, random(), now()}.
  */
 export class Connection {
@@ -19,6 +22,10 @@ export class Connection {
   #socket = null;
   #timer = null;
   #watch = null;
+  #due = null; // when it looks next
+  #asked = null; // when the ping was sent that waits for its answer
+  #unsent = 0; // bytes that had not left this machine when it was looked
+  #silent = false;
   #attempt = 0;
   #lastError = null;
 
@@ -49,7 +56,7 @@ export class Connection {
       this.#handler.onOpen();
     });
     socket.onmessage = mine(({ data }) => {
-      this.#quiet();
+      this.#heard();
       if (typeof data === 'string') this.#handler.onText(data);
       else this.#handler.onBinary(data);
     });
@@ -70,6 +77,11 @@ export class Connection {
 
   send(data) {
     if (this.open) this.#socket.send(data);
+  }
+
+  /** Something was sent that the server answers: where nothing is heard soon, it is asked whether it is there. */
+  expectAnswer() {
+    if (this.open && this.#asked === null) this.#look(ANSWER_WITHIN_MS);
   }
 
   pong(t) {
@@ -115,23 +127,65 @@ export class Connection {
     this.#world.timers.clearTimeout(this.#watch);
     this.#timer = null;
     this.#watch = null;
+    this.#due = null;
+    this.#asked = null;
+    this.#silent = false;
     this.#socket = null;
     this.open = false;
   }
 
+  #heard() {
+    if (this.#silent) {
+      this.#silent = false;
+      this.#handler.onSilent(null);
+    }
+    this.#quiet();
+  }
+
   /** Something was heard: ping after a while of silence. */
   #quiet() {
-    this.#world.timers.clearTimeout(this.#watch);
-    this.#watch = this.#world.timers.setTimeout(() => this.#ping(PONG_WITHIN_MS), PING_EVERY_MS);
+    this.#asked = null;
+    this.#dueIn(PING_EVERY_MS, () => this.#ping(PONG_WITHIN_MS));
+  }
+
+  /** As `#quiet`, but sooner; what is typed on and on does not put it off. */
+  #look(ms) {
+    const due = this.#world.now() + ms;
+    if (this.#due !== null && this.#due <= due) return;
+    this.#dueIn(ms, () => this.#ping(PONG_WITHIN_MS));
   }
 
   #ping(within) {
     this.send(JSON.stringify({ type: 'ping', t: this.#world.now() }));
-    this.#expect(within);
+    this.#asked ??= this.#world.now();
+    this.#unsent = this.#socket.bufferedAmount ?? 0;
+    const told = Math.min(SILENT_AFTER_MS, within);
+    this.#dueIn(told, () => {
+      this.#silent = true;
+      this.#handler.onSilent(this.#asked);
+      this.#giveUpIn(within - told);
+    });
+  }
+
+  /** Gives the connection up, unless what was sent is still on its way out: a slow network is no dead one. */
+  #giveUpIn(ms) {
+    this.#dueIn(ms, () => {
+      const unsent = this.#socket.bufferedAmount ?? 0;
+      if (unsent === 0 || unsent >= this.#unsent) this.#down(1006);
+      else {
+        this.#unsent = unsent;
+        this.#giveUpIn(PONG_WITHIN_MS);
+      }
+    });
   }
 
   #expect(within) {
+    this.#dueIn(within, () => this.#down(1006));
+  }
+
+  #dueIn(ms, act) {
     this.#world.timers.clearTimeout(this.#watch);
-    this.#watch = this.#world.timers.setTimeout(() => this.#down(1006), within);
+    this.#due = this.#world.now() + ms;
+    this.#watch = this.#world.timers.setTimeout(act, ms);
   }
 }

@@ -13,9 +13,12 @@ const REFUSALS = new Set([
   'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
 ]);
 
+const ANSWERED = new Set(['run', 'shell', 'signal', 'eof', 'kill', 'take', 'extend']); // what a user waits for
+const MOST_ANEW = 3; // openings that came to nothing, one after the other
+
 /**
  * Phases: `idle`, `connecting` (no session yet), `queued`, `open`, `over`. While `open`, `up` tells whether a
- * connection is attached right now.
+ * connection is attached right now, and `silentSince` since when it does not answer.
  *
  * Events: `change` (phase, link, role, place in the queue or expiry), `channel` (a Channel that this page did not
  * start), `workspace` (a revision: the files have changed), `error` (the server's message), `notice`, `over` {reason}, `fault` (an Error: the server spoke nonsense).
@@ -30,6 +33,7 @@ export class Session extends Emitter {
   #files = [];
   #filesToCome = []; // of `open`, too large to go with it
   #limits;
+  #anew = 0;
   #found = {}; // what the record knows of channels that `attached` will name
 
   constructor(world, { client } = {}) {
@@ -55,6 +59,7 @@ export class Session extends Emitter {
       onOpen: () => this.#asked.clear(),
       onText: (text) => this.#onText(text),
       onBinary: (data) => this.#onBinary(data),
+      onSilent: (since) => this.#onSilent(since),
       onDown: (down) => this.#onDown(down),
     });
     const session = this;
@@ -63,7 +68,10 @@ export class Session extends Emitter {
       get up() { return session.link.up; },
       get control() { return session.role === 'control'; },
       send: (message) => this.#send(message),
-      sendInput: (channel, offset, payload) => this.#connection.send(encodeInput(channel, offset, payload)),
+      sendInput: (channel, offset, payload) => {
+        this.#connection.send(encodeInput(channel, offset, payload));
+        this.#connection.expectAnswer();
+      },
     };
   }
 
@@ -152,12 +160,18 @@ export class Session extends Emitter {
     this.#connection.hurry();
   }
 
+  /** Does not wait any longer for a connection that does not answer. */
+  renew() {
+    this.#connection.reset();
+  }
+
   get rttMs() {
     return this.#connection.rttMs;
   }
 
   #send(message) {
     this.#connection.send(encodeClient(message));
+    if (ANSWERED.has(message.type)) this.#connection.expectAnswer();
   }
 
   // --- hearing --------------------------------------------------------------------------------------------
@@ -325,6 +339,7 @@ export class Session extends Emitter {
     this.error = message;
     this.#connection.failed(message);
     const { code, channel: id, expected } = message;
+    if (code === 'no_session' && this.id === null && this.#anew < MOST_ANEW) return; // it is opened anew when the close comes
     const channel = id === undefined ? null : this.channels.get(id);
     if ((code === 'input_gap' || code === 'input_overflow') && channel && expected !== undefined) {
       channel.rewind(expected, { full: code === 'input_overflow' });
@@ -356,6 +371,7 @@ export class Session extends Emitter {
     this.link = { up: true, retryInMs: null, code: null, stopped: false };
     this.error = null;
     this.place = null;
+    this.#anew = 0;
     this.#connection.settled();
     this.#setPhase('open');
   }
@@ -364,8 +380,27 @@ export class Session extends Emitter {
     this.link = { up: false, retryInMs, code, stopped: retryInMs === null, at: this.#world.now() };
     if (this.phase === 'over') return;
     if (code === 1000) this.#finish('client');
+    else if (code === 4404 && this.id === null && this.#anew < MOST_ANEW) this.#openAnew();
     else if (code === 4404) this.#finish('no_session');
     else this.emit('change');
+  }
+
+  /** The page was away for longer than the server keeps what was being opened: nothing had begun, so it is asked for again. */
+  #openAnew() {
+    this.#anew += 1;
+    this.nonce = randomId(this.#world.fill);
+    this.place = null;
+    this.error = null;
+    this.link = { up: false, retryInMs: null, code: null, stopped: false };
+    this.#connection.settled();
+    this.#connection.start();
+    this.#setPhase('connecting');
+  }
+
+  #onSilent(since) {
+    if (this.phase === 'over') return;
+    this.link = { ...this.link, silentSince: since };
+    this.emit('change');
   }
 
   #setExpires({ idle_ms, total_ms }) {

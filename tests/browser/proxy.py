@@ -16,8 +16,10 @@ CHUNK = 16_384
 class CuttingProxy:
     """Passes bytes between a browser and the server.
 
-    ``cut()`` breaks all connections; ``closed`` True refuses new ones; with ``life`` (least, most) each
-    connection breaks in the middle of what the server sends, after a number of bytes drawn from there.
+    ``cut()`` breaks all connections; ``closed`` True refuses new ones; ``stalled`` True passes nothing on,
+    and tells nobody; with ``first_wish`` True all connections break behind the first message of a WebSocket,
+    and new ones are refused; with ``life`` (least, most) each connection breaks in the middle of what the
+    server sends, after a number of bytes drawn from there.
     """
 
     def __init__(self, url: str) -> None:
@@ -30,6 +32,8 @@ class CuttingProxy:
         self._lock = threading.Lock()
         self._ended = False
         self.closed = False
+        self.stalled = False
+        self.first_wish = False
         self.life: tuple[int, int] | None = None
         self._random = random.Random(1)
         self.cuts = 0
@@ -87,17 +91,25 @@ class CuttingProxy:
         pair = (near, far)
         passed = 0
         drawn = self._random.random()
+        greeted = False
         with near, far:
             while pair in self._pairs:
                 try:
-                    ready, _, _ = select.select(pair, (), (), 1)
+                    watched = () if self.stalled else pair
+                    ready, _, _ = select.select(watched, (), (), 0.05 if self.stalled else 0.2)
+                    if self.stalled:
+                        continue
                     for end in ready:
                         data = end.recv(CHUNK)
                         if not data:
                             return self._reset(pair)
                         if end is near:
                             far.sendall(data)
+                            if greeted and self.first_wish:
+                                self.closed = True
+                                return self._reset(pair)
                             continue
+                        greeted = greeted or b'"type":"hello"' in data
                         passed += len(data)
                         if self.life is not None and passed > self.life[0] + drawn * (
                             self.life[1] - self.life[0]

@@ -188,3 +188,49 @@ def test_another_client_takes_control_and_gives_it_back(tab: Tab) -> None:
     tab.type("back\n")
     tab.ended("Finished")
     assert tab.text().endswith("end back")
+
+
+def test_a_network_that_stalls_is_told_and_left(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    cut_tab.run("print('begin')\nwhile True: print('got', input())\n").sees("begin")
+    cut_tab.until("document.getElementById('link-text').textContent.startsWith('Connected')")
+    proxy.stalled = True
+    cut_tab.page.click("#program-term")
+    cut_tab.type("typed into nothing\n")
+    cut_tab.until("document.getElementById('link-text').textContent.startsWith('No answer')", seconds=4.5)
+    cut_tab.banner("The server does not answer", seconds=4)
+    cut_tab.banner("Connection lost. Reconnecting", seconds=9)
+    proxy.stalled = False
+    cut_tab.sees("got typed into nothing")
+    assert cut_tab.text().count("got typed into nothing") == 1
+    cut_tab.until("!document.querySelector('.banner')")
+
+
+def test_a_stall_without_typing_is_told_as_well(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    cut_tab.run("print('begin')\ninput()\n").sees("begin")
+    proxy.stalled = True
+    cut_tab.until("document.getElementById('link-text').textContent.startsWith('No answer')", seconds=8.5)
+    proxy.stalled = False
+    cut_tab.until("document.getElementById('link-text').textContent.startsWith('Connected')", seconds=8)
+
+
+def test_a_device_that_goes_offline_asks_at_once(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    cut_tab.run("print('begin')\ninput()\n").sees("begin")
+    cut_tab.page.wait_for_timeout(1200)  # nothing is on its way that would be asked for anyway
+    proxy.stalled = True
+    cut_tab.page.context.set_offline(True)
+    cut_tab.until("document.getElementById('link-text').textContent.startsWith('No answer')", seconds=3)
+    cut_tab.banner("Connection lost. Reconnecting", seconds=4)
+    proxy.stalled = False
+    cut_tab.page.context.set_offline(False)
+    cut_tab.until("document.getElementById('link-text').textContent.startsWith('Connected')", seconds=8)
+
+
+def test_a_long_cut_while_a_session_opens_opens_anew(cut_tab: Tab, proxy: CuttingProxy) -> None:
+    """The server keeps what it opened for ten seconds; after that the same wish means nothing any more."""
+    proxy.first_wish = True
+    cut_tab.run("print('it runs', flush=True)\ninput()\n")
+    wait_until(lambda: proxy.closed, 10, "the wish arrived, and its answer cannot")
+    cut_tab.page.wait_for_timeout(14_500)  # the time itself is the case
+    proxy.first_wish = proxy.closed = False
+    cut_tab.sees("it runs", seconds=30)
+    assert cut_tab.page.locator(".banner").count() == 0

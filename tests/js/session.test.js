@@ -426,6 +426,75 @@ test('silence is noticed by a ping, and a dead connection is replaced', () => {
   assert.ok(world.sockets.length > sockets);
 });
 
+test('what is typed and not answered is asked about, told, and sent again over another connection', () => {
+  const { server, world, tab, session } = started();
+  const channel = tab.run();
+  world.settle();
+  const first = world.socket;
+  first.deliverToServer = () => {}; // its network stalls
+  const began = world.now();
+  channel.write(pattern(3));
+  const told = [];
+  session.on('change', () => session.link.silentSince && told.push(world.now() - began));
+  world.clock.advance(1500);
+  assert.ok(first.toServer.some((data) => typeof data === 'string' && JSON.parse(data).type === 'ping'));
+  for (let typed = 0; typed < 100; typed += 1) {
+    channel.write(pattern(1)); // typing on does not put it off
+    world.clock.advance(80);
+  }
+  assert.ok(told[0] <= 3000, `told after ${told[0]} ms`);
+  world.clock.advance(1000);
+  assert.ok(world.sockets.length > 1);
+  world.settle(5000);
+  same(server.programs.get(channel.id).delivered, [...pattern(3), ...Array(100).fill([...pattern(1)]).flat()]);
+  assert.ok(!session.link.silentSince);
+});
+
+test('a network that is slow, and not dead, is not given up while bytes leave', () => {
+  const { world, tab } = started();
+  const channel = tab.run();
+  world.settle();
+  const { socket } = world;
+  socket.deliverToServer = () => {};
+  socket.bufferedAmount = 1_000_000;
+  channel.write(pattern(3));
+  for (let at = 0; at < 12; at += 1) {
+    world.clock.advance(3000);
+    socket.bufferedAmount -= 50_000;
+  }
+  assert.equal(world.sockets.length, 1);
+  world.clock.advance(20_000);
+  assert.ok(world.sockets.length > 1);
+});
+
+test('where the server has forgotten what was being opened, it is opened anew; not for ever', () => {
+  const { server, world, tab, session } = started();
+  tab.run();
+  const accept = server.on_open.bind(server);
+  const nonces = new Set();
+  const refuse = (message, socket) => {
+    nonces.add(message.nonce);
+    server.say({ type: 'error', code: 'no_session', message: 'm', retryable: false }, socket);
+    socket.toClient.push({ close: 4404 });
+  };
+  server.on_open = (message, socket) => (nonces.size ? accept(message, socket) : refuse(message, socket));
+  world.settle(2000);
+  assert.equal(session.phase, 'open');
+  assert.equal(server.programs.size, 1);
+  assert.ok(!nonces.has(session.nonce));
+  assert.deepEqual([tab.errors.length, tab.overs.length], [0, 0]);
+
+  const other = started();
+  other.server.on_open = (message, socket) => {
+    nonces.add(message.nonce);
+    other.server.say({ type: 'error', code: 'no_session', message: 'm', retryable: false }, socket);
+    socket.toClient.push({ close: 4404 });
+  };
+  other.world.settle(60_000);
+  assert.equal(other.session.phase, 'over');
+  assert.ok(other.world.sockets.length < 6);
+});
+
 test('the same nonce and the run are sent again where the connection breaks before opened', () => {
   const { server, world, tab } = started();
   tab.run();
@@ -474,7 +543,7 @@ function exchange({ seed, frames, cutAt, mode }) {
       later.splice(0, 1 + Math.floor(random() * 20)).forEach((done) => done());
     } else {
       server.flow();
-      world.clock.step(world.clock.now + 5000); // not so far that silence is noticed
+      world.clock.step(world.clock.now + (socket.readyState === 1 ? 400 : 5000)); // not so far that silence is noticed
     }
   }
   world.settle(20_000);
