@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.agent import frames, tree
+from coderunner.agent import tree
+from coderunner.wire import frames
 from tests.harness import ROOT
 
 COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from coderunner.agent import main; main.Agent().run()"

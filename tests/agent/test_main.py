@@ -8,8 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from coderunner.agent import frames
 from coderunner.agent.link import Link
+from coderunner.wire import frames
 from tests.agent.outside import Server
 from tests.harness import wait_until
 

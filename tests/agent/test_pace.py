@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coderunner.agent import flow, frames
+from coderunner.wire import flow, frames
 from tests.agent.outside import Server
 
 

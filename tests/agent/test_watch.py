@@ -10,8 +10,10 @@ import time
 
 import pytest
 
-from coderunner.agent import artifacts, files, watch
+from coderunner.agent import files, watch
+from coderunner.agent.ledger import Ledger
 from coderunner.agent.watch import Watcher
+from coderunner.wire import artifacts
 
 
 @pytest.fixture
@@ -200,7 +202,7 @@ def test_looking_through_everything_is_done_in_small_pieces(workspace):
 
 class TestLedger:
     def test_there_is_a_bound_that_is_told_once(self):
-        ledger = artifacts.Ledger()
+        ledger = Ledger()
         for number in range(artifacts.MOST + 10):
             ledger.add(1, f"{number}.png", number)
         ledger.add(1, "3.png", 99)

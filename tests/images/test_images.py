@@ -27,7 +27,7 @@ setuid = [os.path.join(where, name) for where, _, names in os.walk("/") for name
           if not where.startswith(("/proc", "/sys"))
           and os.lstat(os.path.join(where, name)).st_mode & 0o6000
           and not os.path.islink(os.path.join(where, name))]
-flags = [open(path, "rb").read(8)[4:] for path in glob.glob("/opt/coderunner/agent/__pycache__/*.pyc")]
+flags = [open(path, "rb").read(8)[4:] for path in glob.glob("/opt/coderunner/*/*/__pycache__/*.pyc")]
 print(json.dumps({
     "name": user.pw_name, "home": user.pw_dir, "shell": user.pw_shell,
     "whoami": subprocess.run(["whoami"], capture_output=True, text=True).stdout.strip(),

@@ -35,9 +35,10 @@ def test_a_language_begins_with_the_base_and_ends_with_the_agent(name: str) -> N
     assert [line for line in text.splitlines() if line.startswith("FROM ")][-1] == "FROM ${BASE}"
     assert text.endswith(recipes.EPILOGUE)
     assert recipe.arguments == {"BASE": base_recipe(declarations.FOLDER).reference}
-    agent = {path.name for path in recipes.AGENT.glob("*.py")}
-    assert {path for path in recipe.files if path.startswith(".coderunner/agent/")} == {
-        f".coderunner/agent/{module}" for module in agent
+    here = [path for name in ("agent", "wire") for path in (recipes.SOURCES / name).glob("*.py")]
+    assert {path for path in recipe.files if path.startswith(".coderunner/lib/")} == {
+        ".coderunner/lib/coderunner/__init__.py",
+        *(f".coderunner/lib/coderunner/{path.relative_to(recipes.SOURCES)}" for path in here),
     }
 
 
@@ -57,12 +58,14 @@ def test_every_input_changes_the_name(folder: Path, tmp_path: Path, monkeypatch:
         assert reference not in seen
         seen.append(reference)
 
-    agent = Path(shutil.copytree(recipes.AGENT, tmp_path / "agent"))
-    monkeypatch.setattr(recipes, "AGENT", agent)
+    for package in recipes.IN_CONTAINERS:
+        shutil.copytree(recipes.SOURCES / package, tmp_path / "sources" / package)
+    monkeypatch.setattr(recipes, "SOURCES", tmp_path / "sources")
     assert language_recipe(folder, "python").reference == seen[0]  # where it lies is no input
-    with (agent / "main.py").open("a") as module:
-        module.write("# changed\n")
-    changed()
+    for package in recipes.IN_CONTAINERS:
+        with (tmp_path / "sources" / package / "__init__.py").open("a") as module:
+            module.write("# changed\n")
+        changed()
     with (folder / "python" / "Dockerfile").open("a") as file:
         file.write("RUN true\n")
     changed()

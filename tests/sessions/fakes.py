@@ -8,8 +8,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from coderunner import agent, declarations
-from coderunner.agent import frames
+from coderunner import declarations, wire
 from coderunner.core import messages as m
 from coderunner.errors import EngineUnavailable
 from coderunner.sessions.attachment import Attachment
@@ -18,6 +17,7 @@ from coderunner.sessions.deadlines import Patience
 from coderunner.sessions.programs import ProjectRules
 from coderunner.sessions.record import Record, digest
 from coderunner.sessions.session import Rules, Session
+from coderunner.wire import frames
 
 TOKEN = "t" * 32
 CLIENT = "c" * 22
@@ -73,7 +73,7 @@ class Agent:
     """
 
     def __init__(self) -> None:
-        self.hello: Any = {"version": agent.VERSION, "sealed": None, "channels": []}
+        self.hello: Any = {"version": wire.VERSION, "sealed": None, "channels": []}
         self.behind: list[tuple[int, bytes, dict[str, int]]] = []
         self.answers: dict[str, Any] = {"prepare": {}, "seal": {}, "files": {}}
         self.has = list(range(16))  # the channels that it says it has

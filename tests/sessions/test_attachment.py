@@ -7,10 +7,10 @@ import contextlib
 import json
 from typing import Any
 
-from coderunner.agent import flow, frames
 from coderunner.core import codec
 from coderunner.core import messages as m
 from coderunner.errors import CodeRunnerError
+from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, state, until
 from tests.sessions.test_mending import told
 

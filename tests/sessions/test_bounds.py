@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from coderunner.agent import flow, frames
 from coderunner.core import messages as m
 from coderunner.errors import BadMessage, FilesBusy, NoSession
 from coderunner.sessions.holdings import CACHE_BYTES, SESSION_BYTES
 from coderunner.sessions.link import MAX_REPLY
+from coderunner.wire import flow, frames
 from tests.fleet.test_registry import VISITOR, registry
 from tests.sessions.fakes import CLIENT, Agent, World, state, until
 from tests.sessions.test_mending import told

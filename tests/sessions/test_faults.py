@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 
 from coderunner import timing
-from coderunner.agent import frames
 from coderunner.core import messages as m
 from coderunner.core.admission import Admission, Ticket
 from coderunner.errors import InternalError, QueueTimeout
@@ -26,6 +25,7 @@ from coderunner.sessions.container import Container
 from coderunner.sessions.link import AgentLink
 from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
+from coderunner.wire import frames
 from tests.fleet.test_registry import OPEN, VISITOR, registry
 from tests.sessions.fakes import CLIENT, Agent, Engine, World, state, until
 
@@ -127,7 +127,7 @@ class TestASessionSurvives:
 
     @pytest.mark.parametrize("name", ["_write", "_beat"])
     async def test_a_fault_of_the_link(self, monkeypatch, caplog, name):
-        monkeypatch.setattr("coderunner.agent.flow.BEAT_SECONDS", 0.01)
+        monkeypatch.setattr("coderunner.wire.flow.BEAT_SECONDS", 0.01)
         one, provisioner, opened, _ = await begun(monkeypatch)
         link = opened.session.container.link
         if name == "_beat":

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from coderunner.agent import frames
 from coderunner.core import messages as m
 from coderunner.errors import AgentLost
 from coderunner.sessions.container import Container
+from coderunner.wire import frames
 from tests.sessions.fakes import Agent, Engine, World, state, until
 
 HUGE = 2**53

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
-from coderunner.agent import flow, frames
 from coderunner.core import messages as m
+from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, state, until
 
 

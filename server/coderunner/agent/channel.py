@@ -12,9 +12,11 @@ import struct
 import termios
 import time
 
-from . import cpu, flow, halts, kernel, supervisor, terminal, tree
+from coderunner.wire import flow
+from coderunner.wire.journal import STDERR, STDOUT, Journal
+
+from . import cpu, halts, kernel, supervisor, terminal, tree
 from .input import Input
-from .journal import STDERR, STDOUT, Journal
 from .modes import Modes
 from .preload import PATIENCE_SECONDS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import flow
+from coderunner.wire import flow
 
 
 class Input:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 
-from . import flow, frames
+from coderunner.wire import flow, frames
 
 IN, OUT = 0, 1
 READ_SIZE = 65536

@@ -14,7 +14,9 @@ import select
 import signal
 import time
 
-from . import VERSION, frames, kernel
+from coderunner.wire import VERSION, frames
+
+from . import kernel
 from .calls import Calls
 from .companions import Companions
 from .link import IN, OUT, Link

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from . import cpu, flow, frames, tree
+from coderunner.wire import flow, frames
+
+from . import cpu, tree
 from .channel import EXITED, Channel
 
 READS = 16  # a terminal gives at most 4 KiB at a time

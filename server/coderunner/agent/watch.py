@@ -13,7 +13,9 @@ import stat
 import time
 import zlib
 
-from . import artifacts, files, folders
+from coderunner.wire import artifacts
+
+from . import files, folders
 from .inotify import CLOSE_WRITE, CREATE, FOLDER, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, Inotify
 
 PAUSE_SECONDS = 0.25  # between two looks at what the kernel says: changes are told this often at most

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 
-from . import files, frames
-from .artifacts import Ledger
+from coderunner.wire import frames
+
+from . import files
 from .channel import EXITED
+from .ledger import Ledger
 from .watch import Watcher
 
 NEWS = 32  # artifacts told at once

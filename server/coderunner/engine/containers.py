@@ -47,7 +47,7 @@ MOST_SHM_BYTES = 16 * 1024 * 1024
 
 AGENT_COMMAND = (
     "/usr/bin/python3", "-I", "-S", "-c",
-    "import sys;sys.path.insert(0,'/opt/coderunner');from agent.main import main;main()",
+    "import sys;sys.path.insert(0,'/opt/coderunner');from coderunner.agent.main import main;main()",
 )  # fmt: skip
 
 MASKED_PATHS = (

@@ -10,7 +10,8 @@ from pathlib import Path
 from coderunner.engine.origin import ORIGIN
 
 PREFIX = "coderunner"
-AGENT = Path(__file__).parent.parent / "agent"
+SOURCES = Path(__file__).parent.parent
+IN_CONTAINERS = ("agent", "wire")  # our packages that run in every container, by the same names
 NOT_IN_IMAGE = ("samples", "language.toml", "__pycache__")
 NAMED_UIDS = range(20_000, 24_096)
 """User ids that have a name in every image: enough for several servers, so that all share their images."""
@@ -20,7 +21,7 @@ NAMED_UIDS = range(20_000, 24_096)
 # workspace is a mount point.
 EPILOGUE = """
 USER root
-COPY .coderunner/agent /opt/coderunner/agent
+COPY .coderunner/lib /opt/coderunner
 COPY .coderunner/passwd .coderunner/group /tmp/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/coderunner \\
  && cat /tmp/passwd >> /etc/passwd && cat /tmp/group >> /etc/group && rm /tmp/passwd /tmp/group \\
@@ -60,9 +61,7 @@ def language_recipe(folder: Path, name: str, prefix: str = PREFIX) -> Recipe:
     """Of `<folder>/<name>`, with the agent and an entry for each of NAMED_UIDS. Raises BadRecipe."""
     files = _context(folder / name)
     files["Dockerfile"] += EPILOGUE.encode()
-    for path in sorted(AGENT.glob("*.py")):
-        files[f".coderunner/agent/{path.name}"] = path.read_bytes()
-    files |= _users(NAMED_UIDS)
+    files |= _agent() | _users(NAMED_UIDS)
     return _recipe(f"{prefix}/{name}", files, {"BASE": base_recipe(folder, prefix).reference})
 
 
@@ -75,6 +74,15 @@ def recipe_for(language: Recipe, uids: range) -> Recipe:
         return language
     files = {"Dockerfile": USERS_DOCKERFILE.encode(), **_users(others)}
     return _recipe(language.reference.partition(":")[0], files, {"BASE": language.reference})
+
+
+def _agent() -> dict[str, bytes]:
+    """The agent and what it shares with the server, below a package that has nothing else in it."""
+    files = {".coderunner/lib/coderunner/__init__.py": b""}
+    for package in IN_CONTAINERS:
+        for path in sorted((SOURCES / package).glob("*.py")):
+            files[f".coderunner/lib/coderunner/{package}/{path.name}"] = path.read_bytes()
+    return files
 
 
 def _users(uids: Iterable[int]) -> dict[str, bytes]:

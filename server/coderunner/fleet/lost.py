@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 
 from coderunner import timing
-from coderunner.agent import flow
 from coderunner.engine.containers import OWNER_LABEL
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
@@ -16,6 +15,7 @@ from coderunner.errors import CannotStart, CodeRunnerError
 from coderunner.fleet.sweep import container_of, in_use, labels_of, remove_one
 from coderunner.sessions.link import SILENCE_SECONDS
 from coderunner.sessions.record import BadSeal, owner_of, record_in
+from coderunner.wire import flow
 
 LISTEN_SECONDS = SILENCE_SECONDS + flow.BEAT_SECONDS  # longer than a server takes to mend a broken link
 ASK_SECONDS = 15.0

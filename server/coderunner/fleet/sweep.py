@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coderunner import timing
-from coderunner.agent import flow
 from coderunner.engine.containers import (
     DEADLINE_LABEL,
     INSTANCE_LABEL,
@@ -30,6 +29,7 @@ from coderunner.fleet.registry import Registry
 from coderunner.logs import fields
 from coderunner.sessions.container import AnotherVersion, Container
 from coderunner.sessions.record import BadSeal, Record, record_in
+from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coderunner import timing
-from coderunner.agent import flow
 from coderunner.core import codec
 from coderunner.core.messages import (
     Artifact,
@@ -34,6 +33,7 @@ from coderunner.core.messages import (
     Workspace,
 )
 from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
+from coderunner.wire import flow
 
 if TYPE_CHECKING:
     from coderunner.sessions.channel import Channel

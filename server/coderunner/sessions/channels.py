@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner import timing
-from coderunner.agent import flow
 from coderunner.core import messages as m
 from coderunner.core.languages import Language
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
@@ -28,6 +27,7 @@ from coderunner.sessions.pace import Paces, Standing
 from coderunner.sessions.programs import first_phase
 from coderunner.sessions.reports import AgentProtocolError, read_channels, read_fetched, read_started
 from coderunner.sessions.runs import Begun, Runs
+from coderunner.wire import flow
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
 KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container

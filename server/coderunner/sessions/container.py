@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from coderunner import agent, timing
+from coderunner import timing, wire
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
@@ -33,7 +33,7 @@ class AnotherVersion(AgentLost):
     """The agent is of another release than this server.  ``hello`` is what it said."""
 
     def __init__(self, hello: Mapping[str, Any]) -> None:
-        super().__init__(f"the agent speaks version {hello.get('version')}, not {agent.VERSION}")
+        super().__init__(f"the agent speaks version {hello.get('version')}, not {wire.VERSION}")
         self.hello = hello
 
 
@@ -99,7 +99,7 @@ class Container:
                 await self._engine.start(self.id)
             self._generation = max(self._generation + 1, time.time_ns())
             await link.attach(self._generation, have, torn=torn)
-            if link.hello.get("version") != agent.VERSION:
+            if link.hello.get("version") != wire.VERSION:
                 raise AnotherVersion(link.hello)
         except BaseException:
             await link.close()

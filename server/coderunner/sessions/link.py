@@ -18,7 +18,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from coderunner import errors, timing
-from coderunner.agent import flow, frames
 from coderunner.core.shapes import MAX_OFFSET
 from coderunner.errors import AgentLost, EngineError, FilesBusy, FilesFailed
 from coderunner.logs import fields
@@ -31,6 +30,7 @@ from coderunner.sessions.reports import (
     read_state,
 )
 from coderunner.tasks import Tasks
+from coderunner.wire import flow, frames
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coderunner.agent import artifacts
 from coderunner.core import messages as m
 from coderunner.core.capability import view_url
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.holdings import Holdings
+from coderunner.wire import artifacts
 
 MOST = 512  # of a session; the oldest are forgotten
 COST = 4096  # bytes of memory, at most, for each: its path, and its path in the address

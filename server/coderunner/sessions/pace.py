@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from coderunner.agent import flow
+from coderunner.wire import flow
 
 STEP = flow.WINDOW // 16  # what the clients may be ahead of what the agent knows of them
 SECONDS = 0.02  # and how long

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from coderunner.agent import flow
 from coderunner.core.messages import MODES, PHASES, STOPPED_BY
 from coderunner.core.shapes import MAX_OFFSET
+from coderunner.wire import flow
 
 MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps so many live ones, and so many that have ended
 MAX_SEALED = 16 * 1024

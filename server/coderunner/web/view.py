@@ -12,11 +12,11 @@ import secrets
 
 from aiohttp import web
 
-from coderunner.agent import artifacts
 from coderunner.core.project import check_path
 from coderunner.web import guard
 from coderunner.web.files import send_file
 from coderunner.web.keys import PARTS
+from coderunner.wire import artifacts
 
 # What pages may load beside what is shown by itself. Nothing here is markup: that could carry scripts.
 TYPES = artifacts.KINDS | {

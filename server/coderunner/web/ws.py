@@ -19,7 +19,6 @@ from aiohttp import web
 
 import coderunner
 from coderunner import timing
-from coderunner.agent import flow
 from coderunner.core import codec
 from coderunner.core import messages as m
 from coderunner.core.admission import Position
@@ -43,6 +42,7 @@ from coderunner.web import guard
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
 from coderunner.web.wire import Wire, wire_of
 from coderunner.web.wires import Wires
+from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from coderunner.agent import frames
 from coderunner.attack.case import Group, same
 from coderunner.attack.programs import aftermath
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer
 from coderunner.core import codec
 from coderunner.core import messages as m
+from coderunner.wire import frames
 
 GROUP = Group("imitations")
 

@@ -56,7 +56,8 @@ class Host:
         import stat
 
         import become
-        from agent import kernel, supervisor
+
+        from coderunner.agent import kernel, supervisor
 
         del sys.path[:2]
         self.array, self.ctypes, self.json, self.os, self.signal = array, ctypes, json, os, signal

@@ -1,29 +1,8 @@
-"""Files of a program that people want to see beside its output: which they are, and who made them."""
+"""What each channel has made, and what of it the server has not been told yet."""
 
 from __future__ import annotations
 
-# Ending -> what it is served as.
-KINDS = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-    ".bmp": "image/bmp",
-    ".svg": "image/svg+xml",
-    ".csv": "text/csv",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".pdf": "application/pdf",
-}
-MOST = 64  # of a channel
-MAX_PATH = 512  # bytes; what has a longer one is not announced
-
-
-def kind(path):
-    """The type that a file's name promises, or None: no artifact."""
-    dot = path.rfind(".")
-    return KINDS.get(path[dot:].lower()) if dot >= 0 else None
+from coderunner.wire.artifacts import MAX_PATH, MOST
 
 
 class Ledger:

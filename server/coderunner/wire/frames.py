@@ -22,6 +22,10 @@ import struct
 import zlib
 from collections import namedtuple
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
 MAGIC = b"\xc5CR\x01"
 HEADER = struct.Struct(">4sBBHQQII")
 CHECK = struct.Struct(">I")
@@ -56,10 +60,29 @@ RAW = struct.Struct(">I")  # length of the JSON in front of the raw bytes
 # A tear leaves at most one frame incomplete: this many bytes of nothing close it.
 PREAMBLE = bytes(MAX_PAYLOAD + HEADER_SIZE)
 
-Frame = namedtuple("Frame", "kind stream channel generation offset payload")
+if TYPE_CHECKING:
+
+    class Frame(NamedTuple):
+        kind: int
+        stream: int
+        channel: int
+        generation: int
+        offset: int
+        payload: bytes
+else:
+    Frame = namedtuple("Frame", "kind stream channel generation offset payload")
 
 
-def encode(kind, generation, payload=b"", *, channel=0, offset=0, stream=0, seed=0):
+def encode(
+    kind: int,
+    generation: int,
+    payload: bytes = b"",
+    *,
+    channel: int = 0,
+    offset: int = 0,
+    stream: int = 0,
+    seed: int = 0,
+) -> bytes:
     """One frame as bytes.  ``payload`` is at most MAX_PAYLOAD bytes."""
     head = HEADER.pack(
         MAGIC, kind, stream, channel, generation, offset, len(payload), zlib.crc32(payload, seed)
@@ -67,7 +90,9 @@ def encode(kind, generation, payload=b"", *, channel=0, offset=0, stream=0, seed
     return b"".join((head, CHECK.pack(zlib.crc32(head, seed)), payload))
 
 
-def encode_message(kind, generation, body, raw=b"", *, seed=0):
+def encode_message(
+    kind: int, generation: int, body: dict[str, Any], raw: bytes = b"", *, seed: int = 0
+) -> bytes:
     """A JSON object with raw bytes behind it, as one or more frames, in one bytes object."""
     text = json.dumps(body, separators=(",", ":")).encode()
     whole = b"".join((RAW.pack(len(text)), text, raw))
@@ -78,7 +103,7 @@ def encode_message(kind, generation, body, raw=b"", *, seed=0):
     return b"".join(parts)
 
 
-def decode_message(whole, text_limit=MAX_MESSAGE):
+def decode_message(whole: bytes | bytearray, text_limit: int = MAX_MESSAGE) -> tuple[dict[str, Any], bytes]:
     """(body, raw) of a reassembled message; ValueError for anything that is not one, or has more than
     ``text_limit`` bytes of JSON."""
     if len(whole) < RAW.size:
@@ -98,13 +123,13 @@ class Decoder:
     """Bytes in, frames out.  Holds at most one frame; ``skipped`` counts bytes that were no frame's, ``torn``
     frames whose header checked out and whose payload did not."""
 
-    def __init__(self, seed=0):
+    def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.skipped = 0
         self.torn = 0
         self._buffer = bytearray()
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> list[Frame]:
         """All frames that are complete now.  Never raises, whatever the bytes."""
         buffer = self._buffer
         buffer += data
@@ -150,17 +175,17 @@ class Assembler:
 
     ``limit``: bytes of a message, ``text_limit`` of the JSON in it."""
 
-    def __init__(self, limit=MAX_MESSAGE, text_limit=MAX_MESSAGE):
+    def __init__(self, limit: int = MAX_MESSAGE, text_limit: int = MAX_MESSAGE) -> None:
         self._limit = limit
         self._text_limit = text_limit
         self._parts = bytearray()
         self._overflow = False
 
-    def reset(self):
+    def reset(self) -> None:
         self._parts = bytearray()
         self._overflow = False
 
-    def add(self, frame):
+    def add(self, frame: Frame) -> tuple[dict[str, Any], bytes] | None:
         """(body, raw) when the message is complete, else None; ValueError for one that is no message."""
         if len(self._parts) + len(frame.payload) > self._limit:
             self._overflow = True
@@ -176,6 +201,6 @@ class Assembler:
         return decode_message(whole, self._text_limit)
 
     @property
-    def held(self):
+    def held(self) -> int:
         """Bytes of a message that is not complete."""
         return len(self._parts)

@@ -26,36 +26,36 @@ class Pace:
     small frames cost the engine more than they tell: it is gathered until ``due``, or until it fills a frame.
     Of a flood of little pieces nothing is read meanwhile, as each waking costs as much as it brings."""
 
-    def __init__(self):
-        self.due = None
+    def __init__(self) -> None:
+        self.due: float | None = None
         self._sent = 0.0
         self._rests = False
 
-    def came(self, count, now):
+    def came(self, count: int, now: float) -> None:
         """So many bytes were read."""
         if self.due is None and count and now < self._sent + FLOOD_SECONDS:
             self.due = self._sent + FLOOD_SECONDS
         self._rests = self.due is not None and count < BULK
 
-    def rests(self, now):
+    def rests(self, now: float) -> bool:
         """Whether reading waits for ``due``."""
         return self._rests and self.due is not None and now < self.due
 
-    def holds(self, count, now):
+    def holds(self, count: int, now: float) -> bool:
         """Whether so many bytes wait to be more."""
         return self.due is not None and now < self.due and count < SEND_SIZE
 
-    def sent(self, left, now):
+    def sent(self, left: int, now: float) -> None:
         """Something was; so many bytes are left, which in a flood wait for more, too."""
         flood = self.due is not None or now < self._sent + FLOOD_SECONDS
         self._sent, self.due = now, now + FLOOD_SECONDS if left and flood else None
 
-    def answers(self):
+    def answers(self) -> None:
         """There was input: what comes now is waited for."""
         self._sent, self.due = 0.0, None
 
 
-def readable_until(released, *, controlled, tty):
+def readable_until(released: int, *, controlled: bool, tty: bool) -> int | None:
     """The offset up to which the agent reads the program; None: without bound.
 
     Without a control attachment a pipe waits when the journal is full (nothing is lost), and a terminal

@@ -16,29 +16,29 @@ STDERR = 2
 class Journal:
     """Bytes from ``lo`` to ``hi``; never more than ``limit``, the oldest fall off."""
 
-    def __init__(self, limit, *, tagged, start=0):
+    def __init__(self, limit: int, *, tagged: bool, start: int = 0) -> None:
         self.limit = limit
         self.lo = start
         self._data = bytearray()
         self._tags = bytearray() if tagged else None
 
     @property
-    def hi(self):
+    def hi(self) -> int:
         return self.lo + len(self._data)
 
     @property
-    def held(self):
+    def held(self) -> int:
         """Bytes of memory, tags included."""
         return len(self._data) + (0 if self._tags is None else len(self._tags))
 
-    def append(self, stream, data):
+    def append(self, stream: int, data: bytes) -> bytes:
         """Append ``data``; the bytes that fell off for it, oldest first (b"" when none)."""
         self._data += data
         if self._tags is not None:
             self._tags += bytes((stream,)) * len(data)
         return self.evict(self.hi - self.limit)
 
-    def evict(self, lo):
+    def evict(self, lo: int) -> bytes:
         """Drop what is below ``lo``; the dropped bytes."""
         count = min(lo - self.lo, len(self._data))
         if count <= 0:
@@ -50,24 +50,24 @@ class Journal:
         self.lo += count
         return dropped
 
-    def reset(self, offset):
+    def reset(self, offset: int) -> None:
         """Hold nothing, and go on from ``offset``."""
         self._data.clear()
         if self._tags is not None:
             self._tags.clear()
         self.lo = offset
 
-    def only(self, stream, offset, end):
+    def only(self, stream: int, offset: int, end: int) -> bytes:
         """The bytes of one stream between two offsets, as far as they are held; without tags, all bytes."""
         start, stop = (min(max(0, at - self.lo), len(self._data)) for at in (offset, end))
         data = self._data[start:stop]
         if self._tags is not None:
             other = STDERR if stream == STDOUT else STDOUT
             mask = bytes.maketrans(bytes((stream, other)), b"\1\0")
-            data = itertools.compress(data, self._tags[start:stop].translate(mask))
+            return bytes(itertools.compress(data, self._tags[start:stop].translate(mask)))
         return bytes(data)
 
-    def read(self, offset, most):
+    def read(self, offset: int, most: int) -> tuple[int, bytes]:
         """(stream, bytes) from ``offset``: one stream's bytes, at most ``most``; b"" at the end.
 
         IndexError below ``lo`` or beyond ``hi``.

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coderunner.agent import frames
-from coderunner.agent.frames import Assembler, Decoder, encode, encode_message
+from coderunner.wire import frames
+from coderunner.wire.frames import Assembler, Decoder, encode, encode_message
 
 fields = st.fixed_dictionaries(
     {

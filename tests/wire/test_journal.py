@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coderunner.agent import flow
-from coderunner.agent.journal import STDERR, STDOUT, Journal
+from coderunner.wire import flow
+from coderunner.wire.journal import STDERR, STDOUT, Journal
 
 pieces = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_size=40)), max_size=30)
 
