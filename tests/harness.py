@@ -28,7 +28,7 @@ from typing import Any
 import aiohttp
 
 from coderunner.core import codec
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("python", "javascript", "c", "cpp", "bash")

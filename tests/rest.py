@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 
 @dataclass

@@ -12,8 +12,8 @@ import threading
 import pytest
 
 from coderunner import app, config
-from coderunner.core import messages as m
 from coderunner.errors import ConfigError
+from coderunner.schema import messages as m
 from tests.harness import docker, eventually, running_server, session, wait_until
 
 

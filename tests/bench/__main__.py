@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import (
     ROOT,
     Client,

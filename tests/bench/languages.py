@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coderunner import declarations
-from coderunner.core import messages as m
 from coderunner.fleet.warm import PAUSE_SECONDS
+from coderunner.schema import messages as m
 from tests.harness import Client, Server, docker, eventually, running_server, session
 
 SAID = "Hello, world!"

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from coderunner.core import codec
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 KEYS = 50
 SECONDS = 20

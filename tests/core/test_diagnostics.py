@@ -12,9 +12,9 @@ from coderunner import declarations
 from coderunner.core import diagnostics
 from coderunner.core.diagnostics import diagnose, read_patterns, workspace_path
 from coderunner.core.languages import parse_language
-from coderunner.core.messages import Diagnostic
 from coderunner.core.templates import parse_template
 from coderunner.errors import ConfigError
+from coderunner.schema.messages import Diagnostic
 
 LANGUAGES = declarations.load().languages
 

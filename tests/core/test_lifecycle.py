@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coderunner.core import codec
-from coderunner.core import messages as m
 from coderunner.core.lifecycle import (
     Ended,
     Evidence,
@@ -18,6 +17,7 @@ from coderunner.core.lifecycle import (
     qualifies_for_oom,
     read_report,
 )
+from coderunner.schema import messages as m
 
 OK = Ended(code=0)
 KILLED = Ended(signal="KILL")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coderunner.core.messages import File
 from coderunner.core.project import check_files, check_path
 from coderunner.errors import BadPath, FileTooLarge, RequestError, TooManyFiles
+from coderunner.schema.messages import File
 
 GOOD = ["main.py", "a/b/c.txt", "ä ö/ü.md", ".hidden", "..a", "a..", "...", "x" * 255, "/".join(["d"] * 32),
         "a b", "-x", "日本/語"]  # fmt: skip

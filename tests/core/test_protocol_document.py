@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+from msgspec.structs import fields
 
 from coderunner import errors
 from coderunner.core import codec
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 MESSAGES = TEXT.split("## Messages of the client")[1].split("## How a program ended")[0]
@@ -27,7 +27,7 @@ def test_each_message_has_its_row_with_its_fields(kind):
     cell = row.split("|")[2]
     listed = re.findall(r"`(\w+)(\??)`", re.sub(r"\([^)]*\)", "", cell))
     expected = [
-        (f.name.rstrip("_"), "" if f.default is MISSING and f.default_factory is MISSING else "?")
+        (f.encode_name, "" if f.required else "?")
         for f in fields(kind)
     ]
     assert listed == expected

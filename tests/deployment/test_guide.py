@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.deployment import machine as machines
 from tests.deployment.guide import Piece, inline, pieces, prints_so
 from tests.deployment.machine import NAME, Machine

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import connect, docker, eventually, running_server, session, wait_until
 from tests.web.test_groups import PYTHON_CLIENT, PYTHON_SERVER, place
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import connect, docker, eventually, running_server, session, wait_ready
 from tests.proxy import Proxy
 

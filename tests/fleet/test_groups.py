@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from coderunner.core import messages as m
 from coderunner.engine.networks import NetworkSpec, NetworkSummary
 from coderunner.errors import (
     AddressesTaken,
@@ -30,6 +29,7 @@ from coderunner.fleet.groups import GroupRules, Groups, Place, network_labels, r
 from coderunner.fleet.provision import Identity
 from coderunner.fleet.registry import Registry, Visitor
 from coderunner.fleet.workers import WorkerPool
+from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from tests.fleet.test_registry import Provisioner, registry
 from tests.sessions.fakes import CLIENT, until

@@ -9,12 +9,12 @@ import itertools
 import pytest
 
 from coderunner import declarations
-from coderunner.core import messages as m
 from coderunner.core.admission import Admission
 from coderunner.errors import Draining
 from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.registry import Registry, Visitor
+from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Patience
 from coderunner.sessions.programs import ProjectRules

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from coderunner.core.messages import File
+from coderunner.schema.messages import File
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import Channel, Client, Server, docker, session, workspace
 
 pytestmark = pytest.mark.long

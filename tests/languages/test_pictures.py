@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import Channel, Client, Server, running_server, session, workspace
 
 SECONDS = 900  # the image may have to be built

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coderunner import declarations
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import LANGUAGES as PLAIN_RUN
 from tests.harness import Client, Server, eventually, running_server, session
 from tests.languages.probes import PROBES, Probe

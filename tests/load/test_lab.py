@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import Client, Server, connect, docker, running_server, session
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]

@@ -23,7 +23,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import ROOT, Client, random_id, wait_until
 
 SHIPPED = ROOT / "nginx.conf"

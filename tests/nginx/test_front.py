@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import ROOT, eventually, wait_until
 from tests.nginx.front import (
     NAME,

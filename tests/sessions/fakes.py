@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from coderunner import declarations, wire
-from coderunner.core import messages as m
 from coderunner.errors import EngineUnavailable
+from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Patience

@@ -8,8 +8,8 @@ import json
 from typing import Any
 
 from coderunner.core import codec
-from coderunner.core import messages as m
 from coderunner.errors import CodeRunnerError
+from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, state, until
 from tests.sessions.test_mending import told

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from coderunner.core import messages as m
 from coderunner.errors import BadMessage, FilesBusy, NoSession
+from coderunner.schema import messages as m
 from coderunner.sessions.holdings import CACHE_BYTES, SESSION_BYTES
 from coderunner.sessions.link import MAX_REPLY
 from coderunner.wire import flow, frames

@@ -12,7 +12,6 @@ import pytest
 
 from coderunner import declarations
 from coderunner.config import load
-from coderunner.core import messages as m
 from coderunner.core.companions import Service
 from coderunner.core.languages import Language
 from coderunner.engine.docker import DockerEngine
@@ -23,6 +22,7 @@ from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.sweep import labels_of
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
+from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from coderunner.sessions.programs import run_spec
 from tests.harness import eventually

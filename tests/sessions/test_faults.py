@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 
 from coderunner import timing
-from coderunner.core import messages as m
 from coderunner.core.admission import Admission, Ticket
 from coderunner.errors import InternalError, QueueTimeout
 from coderunner.fleet import sweep
@@ -20,6 +19,7 @@ from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.workers import WorkerPool
+from coderunner.schema import messages as m
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import AgentLink

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from coderunner.core import messages as m
 from coderunner.errors import AgentLost
+from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from coderunner.wire import frames
 from tests.sessions.fakes import Agent, Engine, World, state, until

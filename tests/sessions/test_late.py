@@ -8,11 +8,11 @@ import time
 import pytest
 
 from coderunner import timing
-from coderunner.core import messages as m
 from coderunner.core.admission import Admission, Ticket
 from coderunner.errors import QueueTimeout
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.workers import WorkerPool
+from coderunner.schema import messages as m
 from coderunner.sessions.deadlines import Deadlines, Patience
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, state, until

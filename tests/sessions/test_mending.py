@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, state, until
 

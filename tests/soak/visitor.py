@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import Channel, Client, connect, random_id
 
 PATIENCE = 60.0

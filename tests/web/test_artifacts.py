@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import attach, running_server, session, start_server, wait_ready
 from tests.rest import Rest, ask
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import random
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import attach, connect, eventually, random_id, session
 
 COUNT = "import sys,time\nfor i in range({n}):\n    print('%07d' % i)\n    {pause}\n"

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import session
 
 SIZE = 24_000_000

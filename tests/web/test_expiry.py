@@ -6,7 +6,7 @@ import urllib.error
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import eventually, running_server, session, workspace
 
 

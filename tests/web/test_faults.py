@@ -11,7 +11,7 @@ import aiohttp.web
 import pytest
 
 from coderunner import app, config
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.session import Session

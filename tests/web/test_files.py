@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.core.test_archives import a_tar, a_zip
 from tests.harness import attach, running_server, session, start_server, wait_ready
 from tests.rest import Rest

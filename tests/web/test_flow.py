@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyte
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import attach, eventually, session, workspace
 
 ECHO = "import os,tty\ntty.setraw(0)\nos.write(1,b'!')\nwhile True: os.write(1,os.read(0,100))\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import (
     ROOT,
     Server,

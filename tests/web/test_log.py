@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from coderunner import __version__
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import Server, connect, running_server, session
 
 SECRET = "hunter2-of-the-user"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import attach, docker, eventually, session
 
 LINES = 400_000

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import session
 from tests.rest import Rest
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from coderunner.core import codec
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import connect, eventually, random_id, session
 
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import Server, eventually, running_server, session
 
 ECHO = "import os,tty\ntty.setraw(0)\nos.write(1,b'!')\nwhile True: os.write(1,os.read(0,100))\n"

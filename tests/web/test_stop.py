@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import (
     attach,
     connect,

@@ -13,7 +13,7 @@ from coderunner.attack import raw
 from coderunner.attack.bystander import Bystander
 from coderunner.attack.clients import strangers
 from coderunner.attack.stage import Stage
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import connect, eventually, session
 
 CASES = {case.name: case for case in strangers.GROUP.cases}

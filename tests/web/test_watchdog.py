@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from tests.harness import Server, running_server, session
 
 LOCKS = """

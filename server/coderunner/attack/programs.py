@@ -19,7 +19,7 @@ from typing import Any
 from coderunner.attack.case import Case
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer, Stream, Unexpected
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUPS = ("processes", "memory", "disk", "output", "terminal", "secrets", "network", "kernel")
 WALL_MS = 10_000

@@ -13,7 +13,7 @@ import aiohttp
 
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 SECONDS = 30.0
 

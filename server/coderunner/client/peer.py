@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from coderunner.core import codec
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 T = TypeVar("T")
 M = TypeVar("M", bound=m.ServerMessage)

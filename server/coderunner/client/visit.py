@@ -12,7 +12,7 @@ from typing import Any, Self
 import aiohttp
 
 from coderunner.client.peer import Peer, Unexpected
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 PROTOCOL = "coderunner.v1"
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coderunner.core.messages import SEVERITIES, Diagnostic
 from coderunner.core.project import check_path
 from coderunner.core.tables import Table
 from coderunner.core.templates import Template, parse_template
 from coderunner.errors import BadPath
+from coderunner.schema.messages import SEVERITIES, Diagnostic
 
 MAX_BYTES = 64 * 1024
 MAX_LINES = 800

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from coderunner.core.messages import Usage
-from coderunner.core.shapes import MAX_OFFSET
+from coderunner.schema.messages import Usage
+from coderunner.schema.types import MAX_OFFSET
 
 
 class Phase(StrEnum):

@@ -19,7 +19,6 @@ from typing import Any
 
 from coderunner import timing
 from coderunner.core import limits as limit_rules
-from coderunner.core import messages as m
 from coderunner.core.admission import Ticket
 from coderunner.core.capability import capability
 from coderunner.core.languages import Language
@@ -41,6 +40,7 @@ from coderunner.fleet.queue import AdmissionQueue, Slot
 from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.warm import WarmPool
 from coderunner.logs import fields
+from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from coderunner.sessions.programs import check_project
 from coderunner.sessions.record import Record, digest, new_token, seal

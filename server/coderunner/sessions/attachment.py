@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from coderunner import timing
 from coderunner.core import codec
-from coderunner.core.messages import (
+from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
+from coderunner.schema.messages import (
     Artifact,
     Attached,
     Diagnostics,
@@ -32,7 +33,6 @@ from coderunner.core.messages import (
     Stopped,
     Workspace,
 )
-from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
 from coderunner.wire import flow
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 
-from coderunner.core import messages as m
 from coderunner.errors import NotControl, Superseded, TooManyAttachments
 from coderunner.logs import fields
+from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.holdings import Holdings

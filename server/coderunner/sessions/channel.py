@@ -6,8 +6,8 @@ The agent keeps output by right; the cache here only saves a round trip, and may
 from __future__ import annotations
 
 from coderunner.core.lifecycle import Phase
-from coderunner.core.messages import ChannelView, Diagnostic, Exit, State
 from coderunner.errors import InputGap, InputOverflow
+from coderunner.schema.messages import ChannelView, Diagnostic, Exit, State
 from coderunner.wire import flow
 from coderunner.wire.journal import Journal
 

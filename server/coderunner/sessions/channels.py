@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner import timing
-from coderunner.core import messages as m
 from coderunner.core.languages import Language
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
+from coderunner.schema import messages as m
 from coderunner.sessions import endings
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.attachments import Attachments

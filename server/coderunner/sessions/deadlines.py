@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coderunner.core.messages import Expiry
+from coderunner.schema.messages import Expiry
 
 WARNING_SECONDS = 60.0
 LOOK_SECONDS = 5.0  # while nobody is attached: a queue that forms shortens the patience

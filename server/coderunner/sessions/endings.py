@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from coderunner.core import lifecycle
 from coderunner.core.lifecycle import Intent
-from coderunner.core.messages import Exit, Usage
+from coderunner.schema.messages import Exit, Usage
 from coderunner.sessions.channel import Channel
 
 

@@ -17,8 +17,8 @@ from typing import Any
 from coderunner import timing
 from coderunner.core.members import PIECE
 from coderunner.core.project import check_path
-from coderunner.core.shapes import MAX_OFFSET
 from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge
+from coderunner.schema.types import MAX_OFFSET
 from coderunner.sessions.container import Container
 from coderunner.sessions.reports import AgentProtocolError, number
 

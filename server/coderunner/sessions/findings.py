@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from coderunner.core import messages as m
 from coderunner.core.diagnostics import MAX_BYTES, MAX_ITEMS, Pattern, diagnose
 from coderunner.errors import AgentLost, CodeRunnerError
+from coderunner.schema import messages as m
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.channel import Channel
 from coderunner.wire.journal import STDERR, STDOUT

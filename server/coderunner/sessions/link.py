@@ -18,9 +18,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from coderunner import errors, timing
-from coderunner.core.shapes import MAX_OFFSET
 from coderunner.errors import AgentLost, EngineError, FilesBusy, FilesFailed
 from coderunner.logs import fields
+from coderunner.schema.types import MAX_OFFSET
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.reports import (
     AgentProtocolError,

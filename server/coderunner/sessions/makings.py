@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coderunner.core import messages as m
 from coderunner.core.capability import view_url
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath
+from coderunner.schema import messages as m
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.holdings import Holdings
 from coderunner.wire import artifacts

@@ -10,9 +10,9 @@ from coderunner.core import limits as limit_rules
 from coderunner.core.companions import SERVICE_FOLDER, Preload, Service
 from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
-from coderunner.core.messages import File, Run, Shell
 from coderunner.core.project import check_files, check_path
 from coderunner.errors import BadMessage
+from coderunner.schema.messages import File, Run, Shell
 
 WORKSPACE = "/workspace"
 BUILD = "/workspace/.build"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from coderunner.core.messages import MODES, PHASES, STOPPED_BY
-from coderunner.core.shapes import MAX_OFFSET
+from coderunner.schema.messages import MODES, PHASES, STOPPED_BY
+from coderunner.schema.types import MAX_OFFSET
 from coderunner.wire import flow
 
 MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps so many live ones, and so many that have ended

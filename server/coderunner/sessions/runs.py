@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from coderunner.core import messages as m
 from coderunner.errors import AgentLost, CodeRunnerError, FilesBusy
+from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import Answer
 

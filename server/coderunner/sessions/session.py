@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner import timing
-from coderunner.core import messages as m
 from coderunner.core.languages import Language
 from coderunner.core.limits import LimitRules, Limits
 from coderunner.errors import BadMessage, InternalError, NoSession
 from coderunner.logs import fields
+from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.channels import Channels

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import asdict
 
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.session import Session
@@ -31,7 +31,7 @@ def _channel(session: Session, channel: Channel) -> dict[str, Any]:
     artifacts = [asdict(made) for made in session.makings.of(channel.number)]
     exit_ = None
     if channel.exit is not None:
-        exit_ = asdict(channel.exit)
+        exit_ = {**asdict(channel.exit), "usage": asdict(channel.exit.usage)}
         del exit_["channel"]
     return {
         "channel": channel.number,

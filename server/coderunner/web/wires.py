@@ -20,10 +20,10 @@ from aiohttp import web
 
 from coderunner import timing
 from coderunner.core import codec
-from coderunner.core import messages as m
 from coderunner.core.networks import customer, networks
 from coderunner.core.rates import Rates
 from coderunner.logs import fields
+from coderunner.schema import messages as m
 from coderunner.web.wire import PIECE, SMALL_PIECE, Wire
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,6 @@ from aiohttp import web
 import coderunner
 from coderunner import timing
 from coderunner.core import codec
-from coderunner.core import messages as m
 from coderunner.core.admission import Position
 from coderunner.errors import (
     AccessError,
@@ -36,6 +35,7 @@ from coderunner.errors import (
 )
 from coderunner.fleet.registry import Opened, Opening, Visitor
 from coderunner.logs import fields
+from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.tasks import Tasks
 from coderunner.web import guard

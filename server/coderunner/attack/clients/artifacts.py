@@ -10,7 +10,7 @@ from coderunner.attack.case import Group
 from coderunner.attack.rest import session
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("artifacts")
 

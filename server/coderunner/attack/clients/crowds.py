@@ -11,7 +11,7 @@ from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.programs import describe
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer, Unexpected
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("crowds")
 _SERVED = "exited 0: served"

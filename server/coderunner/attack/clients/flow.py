@@ -8,7 +8,7 @@ from coderunner.attack.case import Group
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("flow")
 _SLEEP = "import time; time.sleep(60)"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer, Unexpected, random_id
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("groups")
 _REFUSED = "no_group, closed with 4404"

@@ -10,7 +10,7 @@ from coderunner.attack import raw
 from coderunner.attack.case import Case, Group
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("handshake")
 

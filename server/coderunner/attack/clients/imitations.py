@@ -7,7 +7,7 @@ from coderunner.attack.programs import aftermath
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer
 from coderunner.core import codec
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 from coderunner.wire import frames
 
 GROUP = Group("imitations")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from coderunner.attack.case import Case, Group
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("messages")
 _RUN = '{"type":"run","channel":5,"mode":"pipe"'

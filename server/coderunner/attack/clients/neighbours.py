@@ -9,7 +9,7 @@ from coderunner.attack.case import Group
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage, sessions_at_once
 from coderunner.client.peer import Unexpected
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("neighbours")
 _BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"

@@ -13,7 +13,7 @@ from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage, sessions_at_once
 from coderunner.client.peer import Peer, Unexpected, random_id
 from coderunner.core import codec
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("phases")
 _MOST_SLOTS = 24  # a server with more of them is not filled up for one case

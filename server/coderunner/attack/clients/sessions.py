@@ -8,7 +8,7 @@ from collections import Counter
 from coderunner.attack.case import Group
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer, random_id
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("sessions")
 _REFUSED = "no_session, closed with 4404"

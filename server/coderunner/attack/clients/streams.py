@@ -10,7 +10,7 @@ from coderunner.attack.case import Group, same
 from coderunner.attack.programs import aftermath, describe
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("streams")
 _FLOOD = "import os\nwhile True: os.write(1, b'0123456789abcde\\n' * 4096)"

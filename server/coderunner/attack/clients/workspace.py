@@ -18,7 +18,7 @@ from coderunner.attack.case import Group
 from coderunner.attack.programs import aftermath
 from coderunner.attack.rest import session
 from coderunner.attack.stage import Stage
-from coderunner.core import messages as m
+from coderunner.schema import messages as m
 
 GROUP = Group("workspace")
 
