@@ -1,10 +1,11 @@
 // The editor: CodeMirror with one state for each open file, so that each keeps its undo history and its place.
 import {
   Compartment, EditorState, EditorView, HighlightStyle, LanguageDescription, autocompletion, bracketMatching, closeBrackets,
-  closeBracketsKeymap, completionKeymap, crosshairCursor, defaultKeymap, drawSelection, dropCursor, foldGutter, foldKeymap, gotoLine,
+  closeBracketsKeymap, completionKeymap, crosshairCursor, cursorCharLeft, cursorCharRight, cursorLineDown, cursorLineUp, defaultKeymap,
+  drawSelection, dropCursor, foldGutter, foldKeymap, gotoLine,
   highlightActiveLine, highlightActiveLineGutter, highlightSelectionMatches, highlightSpecialChars, history, historyField, historyKeymap,
-  indentOnInput, indentUnit, indentWithTab, keymap, languages, lineNumbers, lintGutter, rectangularSelection, search, Text,
-  searchKeymap, setDiagnostics, syntaxHighlighting, tags,
+  indentLess, indentMore, indentOnInput, indentUnit, indentWithTab, insertBracket, keymap, languages, lineNumbers, lintGutter, rectangularSelection, redo, search, Text,
+  searchKeymap, setDiagnostics, syntaxHighlighting, tags, undo,
 } from '../dist/codemirror.js';
 import { digest } from '../core/digest.js';
 import { indentation } from '../core/indent.js';
@@ -65,6 +66,11 @@ function difference(before, after) {
   while (same < most - from && before[before.length - 1 - same] === after[after.length - 1 - same]) same += 1;
   return { from, to: before.length - same, insert: after.slice(from, after.length - same) };
 }
+
+/** What the key bar does besides typing a character. */
+const PRESSED = {
+  Tab: indentMore, '⇤': indentLess, '←': cursorCharLeft, '→': cursorCharRight, '↑': cursorLineUp, '↓': cursorLineDown, Undo: undo, Redo: redo,
+};
 
 /** No file is open: nothing can be typed. */
 const NOTHING = EditorState.create({ extensions: [look, EditorState.readOnly.of(true), EditorView.editable.of(false)] });
@@ -188,6 +194,19 @@ export class Editor {
 
   get view() {
     return this.#view;
+  }
+
+  /** A key of the key bar: a character as if it were typed (brackets and quotes close themselves), or one of PRESSED. */
+  press(key) {
+    if (!this.#path) return;
+    const view = this.#view;
+    const { state } = view;
+    if (PRESSED[key] && !(key === 'Tab' && state.selection.ranges.every(({ empty }) => empty))) PRESSED[key](view);
+    else {
+      const text = key === 'Tab' ? state.facet(indentUnit) : key;
+      view.dispatch(insertBracket(state, text) ?? state.update(state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true }));
+    }
+    view.focus();
   }
 
   /** Marks what compilers and tracebacks complain about. @param items of `diagnostics`, of all files */

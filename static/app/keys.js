@@ -1,4 +1,4 @@
-// Keys that a phone's keyboard lacks: a bar above it, for the terminal that is shown.
+// Keys that a phone's keyboard lacks or hides: a bar above it, for the terminal or the code that is typed into.
 import { $, el } from './dom.js';
 
 const KEYS = [
@@ -7,8 +7,21 @@ const KEYS = [
 ];
 const NAMES = { '↑': 'Up', '↓': 'Down', '←': 'Left', '→': 'Right', '^C': 'Interrupt, Ctrl C', '^D': 'End of input, Ctrl D' };
 
-/** @param screen returns the Screen that is shown, or null */
-export function setUpKeys(screen) {
+const CODE_KEYS = ['Tab', '⇤', '(', ')', '[', ']', '{', '}', '"', "'", ':', ';', '=', '←', '→', '↑', '↓', '<', '>', '_', '#', '&', '|', '\\', '/', '+', '-', '*', '!', '%', 'Undo', 'Redo'];
+const CODE_NAMES = { Tab: 'Indent', '⇤': 'Indent less', '←': 'Left', '→': 'Right', '↑': 'Up', '↓': 'Down' };
+
+function setUpCodeKeys(editor) {
+  for (const label of CODE_KEYS) {
+    const button = el('button', { type: 'button', textContent: label, attrs: { 'aria-label': CODE_NAMES[label] ?? label } });
+    button.addEventListener('pointerdown', (event) => event.preventDefault()); // the keyboard stays open
+    button.addEventListener('click', () => editor.press(label));
+    $('code-keys').append(button);
+  }
+}
+
+/** @param screen returns the Screen that is shown, or null @param editor the Editor */
+export function setUpKeys(screen, editor) {
+  setUpCodeKeys(editor);
   let armed = false;
   const control = el('button', { type: 'button', textContent: 'Ctrl', attrs: { 'aria-pressed': 'false' } });
   const arm = (on) => {

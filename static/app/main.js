@@ -171,7 +171,7 @@ const shownTerminal = () => {
   if (narrow.matches) return { program, shell }[document.body.dataset.view] ?? null;
   return document.activeElement?.closest('.shell') ? shell : program;
 };
-const pressed = setUpKeys(shownTerminal);
+const pressed = setUpKeys(shownTerminal, editor);
 for (const screen of screens) screen.filter = pressed;
 setUpStdin(program);
 

@@ -8,6 +8,7 @@ import { openAddress } from './address.js';
 import { isMac, narrow } from './dom.js';
 import { Pictures } from './pictures.js';
 import { terminalColours } from './theme.js';
+import { Touch } from './touch.js';
 
 const SCROLLBACK = 10_000;
 const MOST_SIZE = 1000; // columns or rows; what the server allows is less
@@ -64,6 +65,7 @@ export class TerminalView extends Emitter {
     this.term.onBinary((data) => this.emit('input', latin1(data)));
     this.term.attachCustomKeyEventHandler((event) => this.#keys(event));
     host.addEventListener('input', (event) => this.#sentTwice() && event.stopPropagation(), true);
+    new Touch(this.term, host, { paste: (text) => this.term.paste(text) });
     new ResizeObserver(() => this.refit()).observe(host);
     this.fit();
   }

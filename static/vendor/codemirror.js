@@ -4,13 +4,16 @@ export {
   EditorView, keymap, lineNumbers, highlightActiveLine, highlightActiveLineGutter, highlightSpecialChars,
   drawSelection, dropCursor, rectangularSelection, crosshairCursor, placeholder,
 } from '@codemirror/view';
-export { defaultKeymap, history, historyField, historyKeymap, indentWithTab, toggleTabFocusMode } from '@codemirror/commands';
+export {
+  cursorCharLeft, cursorCharRight, cursorLineDown, cursorLineUp, defaultKeymap, history, historyField, historyKeymap, indentLess,
+  indentMore, indentWithTab, redo, undo,
+} from '@codemirror/commands';
 export {
   LanguageDescription, HighlightStyle, syntaxHighlighting, bracketMatching, indentOnInput, indentUnit,
   foldGutter, foldKeymap,
 } from '@codemirror/language';
 export { languages } from '@codemirror/language-data';
 export { searchKeymap, gotoLine, highlightSelectionMatches, search } from '@codemirror/search';
-export { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+export { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, insertBracket } from '@codemirror/autocomplete';
 export { setDiagnostics, lintGutter, lintKeymap } from '@codemirror/lint';
 export { tags } from '@lezer/highlight';

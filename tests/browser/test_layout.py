@@ -62,3 +62,4 @@ def test_a_tablet_has_the_keys_while_a_terminal_is_typed_into(open_tab: Callable
     assert "typed ~" in tab.text()
     page.tap(".cm-content")
     assert page.is_hidden("#keys")
+    assert page.is_visible("#code-keys")

@@ -1,0 +1,198 @@
+// Fingers on a terminal: a drag scrolls, a long press selects, a drag after it selects more. xterm.js 6.0 knows mice
+// and wheels only. Only its public interface is used, so nothing of this breaks with a version that brings its own.
+import { el } from './dom.js';
+
+const SLOP = 8; // pixels that a finger moves before it is a drag
+const HOLD_MS = 450;
+const SLOWING = 0.967; // of the speed, each sixtieth of a second
+const SLOWEST = 0.05; // pixels a millisecond
+const EDGE = 24; // pixels at the top and the bottom, where a selection scrolls on
+const EDGE_MS = 60;
+const STILL = matchMedia('(prefers-reduced-motion: reduce)');
+
+export class Touch {
+  #term;
+  #host;
+  #finger = null; // {id, x, y, mode: 'wait' | 'scroll' | 'select', rest, speed, at, hold, anchor}
+  #gliding = null;
+  #tools;
+
+  /** @param paste called with a text that the user wants typed */
+  constructor(term, host, { paste }) {
+    this.#term = term;
+    this.#host = host;
+    const tool = (label, act) => el('button', { type: 'button', textContent: label, on: { click: act, pointerdown: (event) => event.preventDefault() } });
+    this.#tools = el('div', { className: 'touch-tools', hidden: true, attrs: { role: 'toolbar', 'aria-label': 'Selection' } },
+      tool('Copy', () => this.#copy()), tool('Paste', () => this.#paste(paste)));
+    host.parentElement.append(this.#tools);
+    const hear = (type, act) => host.addEventListener(type, act, { passive: false, capture: true });
+    hear('touchstart', (event) => this.#down(event));
+    hear('touchmove', (event) => this.#move(event));
+    hear('touchend', (event) => this.#up(event));
+    hear('touchcancel', () => this.#drop());
+    hear('contextmenu', (event) => this.#finger && event.preventDefault()); // a long press selects here
+    term.onSelectionChange(() => !this.#finger && !term.hasSelection() && this.#hideTools());
+    term.onData(() => this.#hideTools());
+  }
+
+  #down(event) {
+    cancelAnimationFrame(this.#gliding);
+    this.#drop();
+    if (event.touches.length !== 1 || event.target.closest('.scrollbar')) return; // two zoom the page; its own bar knows fingers
+    const { identifier: id, clientX: x, clientY: y } = event.touches[0];
+    this.#finger = { id, x, y, mode: 'wait', rest: 0, speed: 0, at: event.timeStamp };
+    this.#finger.hold = setTimeout(() => this.#beginSelection(), HOLD_MS);
+  }
+
+  #move(event) {
+    const finger = this.#finger;
+    const touch = finger && [...event.touches].find(({ identifier }) => identifier === finger.id);
+    if (!touch || event.touches.length !== 1) return this.#drop();
+    const { clientX: x, clientY: y } = touch;
+    if (finger.mode === 'wait') {
+      if (Math.hypot(x - finger.x, y - finger.y) < SLOP) return undefined;
+      clearTimeout(finger.hold);
+      finger.mode = 'scroll';
+      this.#hideTools();
+    }
+    event.preventDefault();
+    if (finger.mode === 'select') this.#selectTo(x, y);
+    else this.#scroll(y - finger.y, x, y);
+    const passed = Math.max(1, event.timeStamp - finger.at);
+    finger.speed = 0.6 * ((y - finger.y) / passed) + 0.4 * finger.speed;
+    Object.assign(finger, { x, y, at: event.timeStamp });
+    return undefined;
+  }
+
+  #up(event) {
+    const finger = this.#finger;
+    this.#drop();
+    if (!finger || finger.mode === 'wait') {
+      if (!this.#tools.hidden && !event.target.closest('.touch-tools')) this.#hideTools();
+      return; // a tap: the browser makes a click of it
+    }
+    event.preventDefault(); // no click: the keyboard stays as it is
+    if (finger.mode === 'select') this.#showTools(finger.x, finger.y);
+    else if (event.timeStamp - finger.at < 60 && !STILL.matches) this.#glide(finger);
+  }
+
+  #drop() {
+    if (!this.#finger) return;
+    clearTimeout(this.#finger.hold);
+    clearInterval(this.#finger.edge);
+    this.#finger = null;
+  }
+
+  // --- scrolling ----------------------------------------------------------------------------------------------
+
+  get #box() {
+    return this.#host.querySelector('.xterm-screen').getBoundingClientRect();
+  }
+
+  /** By so many pixels; what is less than a line is kept for the next. */
+  #scroll(pixels, x, y, from = this.#finger) {
+    const height = this.#box.height / this.#term.rows;
+    from.rest += pixels;
+    const lines = Math.trunc(from.rest / height);
+    if (!lines) return;
+    from.rest -= lines * height;
+    const other = this.#term.buffer.active.type === 'alternate' || this.#term.modes.mouseTrackingMode !== 'none';
+    if (!other) this.#term.scrollLines(-lines);
+    else this.#turnWheel(-lines, x, y); // the program scrolls: as by a wheel, it gets reports or arrow keys
+  }
+
+  #turnWheel(lines, clientX, clientY) {
+    const target = this.#host.querySelector('.xterm-screen');
+    for (let line = 0; line < Math.abs(lines); line += 1) {
+      target.dispatchEvent(new WheelEvent('wheel', { bubbles: true, cancelable: true, deltaMode: WheelEvent.DOM_DELTA_LINE, deltaY: Math.sign(lines), clientX, clientY }));
+    }
+  }
+
+  #glide({ speed, x, y }) {
+    const state = { rest: 0 };
+    let last = performance.now();
+    const step = (now) => {
+      const passed = now - last;
+      last = now;
+      this.#scroll(speed * passed, x, y, state);
+      speed *= SLOWING ** (passed / 16.7);
+      if (Math.abs(speed) > SLOWEST) this.#gliding = requestAnimationFrame(step);
+    };
+    this.#gliding = requestAnimationFrame(step);
+  }
+
+  // --- selecting ----------------------------------------------------------------------------------------------
+
+  /** The cell under a point: its column, and its row in the whole buffer. */
+  #cell(x, y) {
+    const box = this.#box;
+    const { cols, rows, buffer } = this.#term;
+    const column = Math.floor(((x - box.left) / box.width) * cols);
+    const row = Math.floor(((y - box.top) / box.height) * rows);
+    return { column: Math.min(cols - 1, Math.max(0, column)), row: buffer.active.viewportY + Math.min(rows - 1, Math.max(0, row)) };
+  }
+
+  #beginSelection() {
+    const finger = this.#finger;
+    finger.mode = 'select';
+    const { column, row } = this.#cell(finger.x, finger.y);
+    const line = this.#term.buffer.active.getLine(row);
+    const blank = (at) => !line || /^\s*$/.test(line.getCell(at)?.getChars() ?? '') && line.getCell(at)?.getWidth() !== 0;
+    let [from, to] = [column, column + 1];
+    if (!blank(column)) {
+      while (from > 0 && !blank(from - 1)) from -= 1;
+      while (to < this.#term.cols && !blank(to)) to += 1;
+    }
+    finger.anchor = { from: row * this.#term.cols + from, to: row * this.#term.cols + to };
+    if (blank(column)) this.#term.clearSelection();
+    else this.#term.select(from, row, to - from);
+    navigator.vibrate?.(10);
+  }
+
+  #selectTo(x, y) {
+    const { cols } = this.#term;
+    const { column, row } = this.#cell(x, y);
+    const at = row * cols + column;
+    const { anchor } = this.#finger;
+    const from = Math.min(anchor.from, at);
+    const to = Math.max(anchor.to, at + 1);
+    this.#term.select(from % cols, Math.floor(from / cols), to - from);
+    clearInterval(this.#finger.edge);
+    const box = this.#box;
+    const beyond = y < box.top + EDGE ? -1 : y > box.bottom - EDGE ? 1 : 0;
+    if (beyond) {
+      this.#finger.edge = setInterval(() => {
+        this.#term.scrollLines(beyond);
+        this.#selectTo(x, y);
+      }, EDGE_MS);
+    }
+  }
+
+  #showTools(x, y) {
+    const box = this.#host.parentElement.getBoundingClientRect();
+    this.#tools.hidden = false;
+    this.#tools.firstChild.hidden = !this.#term.hasSelection();
+    this.#tools.lastChild.hidden = !navigator.clipboard?.readText;
+    const { offsetWidth: width, offsetHeight: height } = this.#tools;
+    this.#tools.style.left = `${Math.min(box.width - width - 6, Math.max(6, x - box.left - width / 2))}px`;
+    this.#tools.style.top = `${y - box.top > height + 30 ? y - box.top - height - 24 : y - box.top + 24}px`;
+  }
+
+  #hideTools() {
+    this.#tools.hidden = true;
+  }
+
+  async #copy() {
+    const text = this.#term.getSelection();
+    if (navigator.clipboard) await navigator.clipboard.writeText(text).catch(() => document.execCommand('copy'));
+    else document.execCommand('copy');
+    this.#term.clearSelection();
+    this.#hideTools();
+  }
+
+  async #paste(paste) {
+    const text = await navigator.clipboard.readText().catch(() => ''); // the user said no
+    this.#hideTools();
+    if (text) paste(text);
+  }
+}
