@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from coderunner import declarations
-from coderunner.engine import recipes
+from coderunner.engine import images, recipes
 from coderunner.engine.recipes import BadRecipe, base_recipe, language_recipe, recipe_for
 
 LANGUAGES = sorted(declarations.load().languages)
@@ -102,3 +103,10 @@ def test_a_folder_without_a_dockerfile_is_no_language(folder: Path) -> None:
     (folder / "c" / "Dockerfile").unlink()
     with pytest.raises(BadRecipe, match="languages/c has no Dockerfile"):
         language_recipe(folder, "c")
+
+
+def test_what_begins_as_a_script_is_executable() -> None:
+    files = {"Dockerfile": b"FROM x\n", "tool": b"#!/bin/sh\n", "deep/data": b"#comment\n"}
+    with tarfile.open(fileobj=images._archive(files)) as archive:
+        modes = {one.name: one.mode for one in archive}
+    assert modes == {"Dockerfile": 0o644, "tool": 0o755, "deep/data": 0o644}

@@ -372,12 +372,13 @@ def _build(
 
 
 def _archive(files: Mapping[str, bytes]) -> io.BytesIO:
+    """A build's context. What begins as a script is executable."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, data in files.items():
             entry = tarfile.TarInfo(path)
             entry.size = len(data)
-            entry.mode = 0o644
+            entry.mode = 0o755 if data.startswith(b"#!") else 0o644
             archive.addfile(entry, io.BytesIO(data))
     buffer.seek(0)
     return buffer

@@ -85,6 +85,7 @@ def _command() -> list[str]:
         "mmdebstrap",
         "--variant=minbase",
         *excluded,
+        "--dpkgopt=force-unsafe-io",  # as the registry's image has it: what is half made is thrown away
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',
