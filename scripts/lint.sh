@@ -10,3 +10,5 @@ step "mypy"
 "$VENV/bin/mypy"
 step "import rules"
 PYTHONPATH=server "$VENV/bin/lint-imports" --no-logo 2>/dev/null || PYTHONPATH=server "$VENV/bin/lint-imports"
+step "what is made from the models"
+scripts/schema.sh --check

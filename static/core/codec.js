@@ -5,7 +5,9 @@
 //            kind 1: output, stream 1 stdout or 2 stderr; kind 2: input, stream 0
 //   text     one JSON object with a `type`
 
-export const PROTOCOL = 'coderunner.v1';
+import { SERVER } from './messages.js';
+
+export { PROTOCOL } from './messages.js';
 export const HEADER = 12;
 export const MAX_PAYLOAD = 65_536;
 export const MAX_TEXT = 4 * 1024 * 1024;
@@ -71,73 +73,59 @@ export function decodeInput(data) {
 
 // --- text: what each message of the server must have ---------------------------------------------------------
 
-const text = (value) => typeof value === 'string';
-const truth = (value) => typeof value === 'boolean';
-const natural = (value) => Number.isSafeInteger(value) && value >= 0;
-const number = (value) => typeof value === 'number' && Number.isFinite(value);
-const channel = (value) => natural(value) && value <= 0xffff;
-const oneOf = (...names) => (value) => names.includes(value);
-const nullable = (check) => (value) => value === null || check(value);
-const optional = (check) => Object.assign((value) => value === undefined || value === null || check(value), { optional: true });
-const listOf = (check) => (value) => Array.isArray(value) && value.every(check);
-const mapOf = (check) => (value) => isObject(value) && Object.values(value).every(check);
-const shape = (fields) => (value) => isObject(value) && missing(value, fields) === null;
-
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
-const missing = (value, fields) => Object.keys(fields).find((name) => !fields[name](value[name])) ?? null;
+const text = (value) => typeof value === 'string';
+const isKey = (key) => String(Number(key)) === key;
 
-const offsets = (value) => mapOf(natural)(value) && Object.keys(value).every((key) => /^\d{1,5}$/.test(key) && channel(Number(key)));
-const mode = oneOf('tty', 'pipe');
-const phase = oneOf('compiling', 'running', 'exited');
-const role = oneOf('control', 'watch');
-const REASONS = [
-  'exited', 'signaled', 'compile_failed', 'oom', 'wall_timeout', 'cpu_timeout', 'output_limit', 'killed', 'evicted',
-  'session_closed', 'engine_lost',
-];
-const expires = { idle_ms: nullable(natural), total_ms: natural };
-
-const SERVER = {
-  hello: { protocol: text, server: text, environment: text, limits: mapOf(natural), features: listOf(text), keepalive_s: number },
-  queued: { position: natural, ahead: natural, eta_ms: nullable(natural), deadline_ms: natural },
-  opened: {
-    session: text, token: text, language: text, warm: truth, expires: shape(expires),
-    isolation: shape({ runtime: text, network: text }), timings_ms: mapOf(number),
-    group: optional(text), group_token: optional(text), member: optional(text),
+/** Of each word in a table of messages.js: from what stands behind it to a check of a value. */
+const CHECKS = {
+  text: () => text,
+  truth: () => (value) => typeof value === 'boolean',
+  number: () => (value) => typeof value === 'number' && Number.isFinite(value),
+  natural: () => (value) => Number.isSafeInteger(value) && value >= 0,
+  whole: (low, high) => (value) => Number.isSafeInteger(value) && value >= low && value <= high,
+  one: (...names) => (value) => names.includes(value),
+  null: (spec) => {
+    const check = compile(spec);
+    return (value) => value === null || check(value);
   },
-  attached: {
-    session: text, role, expires: shape(expires),
-    channels: listOf(shape({
-      channel, mode, phase, from: natural, to: natural, input_offset: natural, input_eof: truth,
-      cols: nullable(natural), rows: nullable(natural),
-    })),
+  list: (spec) => {
+    const check = compile(spec);
+    return (value) => Array.isArray(value) && value.every(check);
   },
-  role: { role, input_offsets: offsets },
-  state: { channel, phase, offset: natural },
-  stopped: { channel, by: nullable(oneOf('STOP', 'TSTP', 'TTIN', 'TTOU', 'output')) },
-  in_ack: { channel, offset: natural },
-  gap: { channel, from: natural, to: natural, restore: optional(text) },
-  resized: { channel, cols: natural, rows: natural },
-  diagnostics: { channel, items: listOf(shape({ path: text, line: natural, column: natural, severity: text, message: text })) },
-  artifact: { channel, path: text, mime: text, size: natural, url: text },
-  workspace: { revision: natural },
-  exit: {
-    channel, code: nullable(natural), signal: nullable(text), reason: oneOf(...REASONS), limits_hit: listOf(oneOf('memory', 'pids', 'disk')),
-    left_behind: natural, offset: natural, shared: optional(truth),
-    usage: shape({
-      wall_ms: nullable(natural), cpu_ms: nullable(natural), memory_peak_bytes: nullable(natural), output_bytes: nullable(natural),
-    }),
+  map: (key, spec) => {
+    const check = compile(spec);
+    const named = key === 'text' ? text : ((number) => (name) => isKey(name) && number(Number(name)))(compile(key));
+    return (value) => isObject(value) && Object.entries(value).every(([name, field]) => named(name) && check(field));
   },
-  expires,
-  notice: { code: text, message: text },
-  closed: { reason: oneOf('client', 'idle_timeout', 'lifetime', 'resume_timeout', 'evicted', 'engine_lost') },
-  error: {
-    code: text, message: text, retryable: truth, channel: optional(channel), retry_after_ms: optional(natural),
-    expected: optional(natural),
-  },
-  pong: { t: number },
 };
 
-/** A message of the server, checked: an object with `type` and that type's fields, and no field unknown to us. */
+function compile(spec) {
+  if (!Array.isArray(spec) && isObject(spec)) {
+    const fields = compileFields(spec);
+    return (value) => isObject(value) && missing(value, fields) === null;
+  }
+  const [word, ...rest] = Array.isArray(spec) ? spec : [spec];
+  return CHECKS[word](...rest);
+}
+
+/** Checks by field; one whose name ends with `?` may be absent or null. */
+function compileFields(table) {
+  return Object.fromEntries(Object.entries(table).map(([name, spec]) => {
+    const check = compile(spec);
+    const optional = name.endsWith('?');
+    return [name.replace('?', ''), optional ? Object.assign((value) => value === undefined || value === null || check(value), { optional }) : check];
+  }));
+}
+
+const missing = (value, fields) => Object.keys(fields).find((name) => !fields[name](value[name])) ?? null;
+
+const MESSAGES = Object.fromEntries(Object.entries(SERVER).map(([type, table]) => [type, compileFields(table)]));
+
+/**
+ * A message of the server, checked: an object with `type` and that type's fields, and no field unknown to us.
+ * @returns {import('./messages.js').ServerMessage}
+ */
 export function decodeServer(data) {
   if (data.length > MAX_TEXT) throw new CodecError('frame_too_large', `at most ${MAX_TEXT} bytes in a text frame`);
   let value;
@@ -148,8 +136,8 @@ export function decodeServer(data) {
   }
   if (!isObject(value)) throw new CodecError('bad_json', 'a text frame is not a JSON object');
   if (!text(value.type)) throw new CodecError('bad_message', 'type is missing');
-  if (!Object.hasOwn(SERVER, value.type)) throw new CodecError('unknown_type', `the type ${value.type.slice(0, 64)} is not known`);
-  const fields = SERVER[value.type];
+  if (!Object.hasOwn(MESSAGES, value.type)) throw new CodecError('unknown_type', `the type ${value.type.slice(0, 64)} is not known`);
+  const fields = MESSAGES[value.type];
   const wrong = missing(value, fields);
   if (wrong !== null) throw new CodecError('bad_message', `${value.type}.${wrong} is missing or wrong`);
   const known = Object.entries(value).filter(([name, field]) => name === 'type' || (fields[name] && !(fields[name].optional && field === null)));
@@ -159,7 +147,10 @@ export function decodeServer(data) {
 /** How long a message is on the wire. */
 export const textBytes = (message) => new TextEncoder().encode(JSON.stringify(message)).length;
 
-/** A message to the server as text. */
+/**
+ * A message to the server as text.
+ * @param {import('./messages.js').ClientMessage} message
+ */
 export function encodeClient(message) {
   const encoded = JSON.stringify(message);
   // JavaScript counts UTF-16 units, the server bytes; three bytes a unit is the most that UTF-8 needs.

@@ -30,7 +30,7 @@ def problems(kind: Any, value: object, where: str) -> Iterator[str]:
     bare = bare_of(kind)
     origin = get_origin(bare)
     found = False
-    if isinstance(bare, type) and issubclass(bare, Struct) and isinstance(value, Mapping):
+    if is_model(bare) and isinstance(value, Mapping):
         for found_one in _in_struct(bare, value, where):
             found = True
             yield found_one
@@ -95,6 +95,11 @@ def hint(name: str, known: Collection[str], likeness: float = 0.6) -> str:
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
 
 
+def is_model(kind: Any) -> bool:
+    """Whether it is a model, and no other type."""
+    return isinstance(kind, type) and issubclass(kind, Struct)
+
+
 def bare_of(kind: Any) -> Any:
     """The type inside of `Annotated` and `| None`."""
     while True:
@@ -144,7 +149,7 @@ def words_of(kind: Any) -> str:
         return f"a list of at most {meta.max_length}" if meta.max_length else "a list"
     if get_origin(bare) is dict:
         return f"an object of at most {meta.max_length} entries" if meta.max_length else "an object"
-    if isinstance(bare, type) and issubclass(bare, Struct):
+    if is_model(bare):
         return "an object"
     return "a number"
 

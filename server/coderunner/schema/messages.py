@@ -21,6 +21,7 @@ from coderunner.schema.types import (
     HostName,
     Id,
     Line,
+    Note,
     Number,
     Offset,
     Path,
@@ -104,6 +105,10 @@ Offsets = Annotated[dict[Channel, Offset], at_most(4096)]
 
 
 class Open(Message, frozen=True, tag="open"):
+    """Asks for a new session. The same `nonce` of the same principal and client within a minute is the same
+    session. With `network: "group"` it has a private network: [groups](#groups).
+    """
+
     language: Annotated[str, text(64, least=1)]
     client: Random
     nonce: Random | None = None
@@ -117,6 +122,12 @@ class Open(Message, frozen=True, tag="open"):
 
 
 class Attach(Message, frozen=True, tag="attach"):
+    """Binds this socket to a live session. `cursors` maps channels to offsets below which everything was
+    received: output goes on from there; a channel without one is replayed from the beginning of its
+    journal. `role` may only lower what the token grants. As `control` (the default of such a token) it
+    takes the control over, and the attachment before becomes `watch`.
+    """
+
     session: Id
     token: Secret
     client: Random
@@ -125,10 +136,16 @@ class Attach(Message, frozen=True, tag="attach"):
 
 
 class Take(Message, frozen=True, tag="take"):
-    pass
+    """Makes this attachment the `control` one, if its token allows; the attachment before becomes `watch`.
+    """
 
 
 class Run(Message, frozen=True, tag="run"):
+    """Writes the files (added or replaced), compiles where the language needs it, and runs the program.
+    `stdin` is the path of a file in the workspace that is its standard input; `no_file` where there is
+    none.
+    """
+
     channel: Channel
     mode: Modes
     files: Files = ()
@@ -145,6 +162,8 @@ class Run(Message, frozen=True, tag="run"):
 
 
 class Shell(Message, frozen=True, tag="shell"):
+    """An interactive shell in the same container."""
+
     channel: Channel
     cols: Size
     rows: Size
@@ -154,6 +173,8 @@ class Shell(Message, frozen=True, tag="shell"):
 
 
 class Resize(Message, frozen=True, tag="resize"):
+    """A new size, everywhere clamped to 2–1000."""
+
     channel: Channel
     cols: Size
     rows: Size
@@ -171,35 +192,49 @@ def _clamp(message: Run | Shell | Resize, cols: int | None, rows: int | None) ->
 
 
 class Signal(Message, frozen=True, tag="signal"):
+    """To the foreground process group, at most once: a client does not repeat it after a cut."""
+
     channel: Channel
     name: Signals
 
 
 class Eof(Message, frozen=True, tag="eof"):
+    """In `pipe` mode: stdin closes behind the input below `offset`; may be repeated. On a terminal a client
+    sends byte 04 as input.
+    """
+
     channel: Channel
     offset: Offset
 
 
 class Kill(Message, frozen=True, tag="kill"):
+    """Ends the whole process tree."""
+
     channel: Channel
 
 
 class Ack(Message, frozen=True, tag="ack"):
+    """Every output byte below `offset` has been consumed; with `exit: true` the channel's `exit` as well. An
+    ack above what was sent is answered with `error ack_ahead` and ignored.
+    """
+
     channel: Channel
     offset: Offset
     exit: bool = False
 
 
 class Extend(Message, frozen=True, tag="extend"):
-    pass
+    """Moves the idle deadline; answered with `expires`."""
 
 
 class Close(Message, frozen=True, tag="close"):
-    pass
+    """Ends the session, or leaves the queue."""
 
 
 class Ping(Message, frozen=True, tag="ping"):
-    t: Number
+    """Answered with `pong`."""
+
+    t: Annotated[Number, Note("a number")]
 
 
 ClientMessage = (
@@ -256,6 +291,10 @@ class Diagnostic(Part, frozen=True):
 
 
 class Hello(Message, frozen=True, tag="hello"):
+    """The greeting. `limits` has at least `text_bytes`, `first_text_bytes`, `payload_bytes`, `window_bytes`,
+    `input_window_bytes`, `journal_bytes`, `channels`, `files`, `file_bytes`, `resume_ms`.
+    """
+
     protocol: Word
     server: Word
     environment: Word
@@ -265,26 +304,36 @@ class Hello(Message, frozen=True, tag="hello"):
 
 
 class Queued(Message, frozen=True, tag="queued"):
-    position: Count
+    """The place in the queue, again whenever the position changes. A socket lost while queued keeps its
+    place for 10 seconds, for the same `nonce`. At the deadline: `error queue_timeout`.
+    """
+
+    position: Annotated[Count, Note("1 is next")]
     ahead: Count
-    eta_ms: Count | None
+    eta_ms: Annotated[Count | None, Note("null when unknown")]
     deadline_ms: Count
 
 
 class Opened(Message, frozen=True, tag="opened"):
+    """The session is there, and this attachment controls it. The last three where it has a group."""
+
     session: Id
     token: Secret
     language: Word
-    warm: bool
+    warm: Annotated[bool, Note("a waiting container was used")]
     expires: Expiry
     isolation: Isolation
-    timings_ms: Annotated[dict[Word, Number], at_most(64)]
+    timings_ms: Annotated[dict[Word, Number], at_most(64), Note("`queue`, `provision`, …")]
     group: Id | None = None
     group_token: Secret | None = None
     member: Word | None = None
 
 
 class Attached(Message, frozen=True, tag="attached"):
+    """This socket is bound to the session. Of a channel, `from` and `to` tell the output that can still be
+    had, `input_offset` the next input byte that the server expects.
+    """
+
     session: Id
     role: Roles
     channels: Annotated[tuple[ChannelView, ...], at_most(65536)]
@@ -292,29 +341,44 @@ class Attached(Message, frozen=True, tag="attached"):
 
 
 class Role(Message, frozen=True, tag="role"):
+    """The control changed hands; sent to both, and to who takes it while nobody has it."""
+
     role: Roles
     input_offsets: Offsets
 
 
 class State(Message, frozen=True, tag="state"):
+    """`exited` is sent the moment the process tree is gone, whatever output is still on its way."""
+
     channel: Channel
     phase: Phases
-    offset: Offset
+    offset: Annotated[Offset, Note("where the phase began")]
 
 
 class Stopped(Message, frozen=True, tag="stopped"):
-    """`by`: the signal that stopped the program, `output` where its terminal holds it; None: it goes on."""
+    """The program stands still, and its limits go on: `by` is the signal that stopped it (`STOP`, `TSTP` as
+    by Ctrl-Z, `TTIN`, `TTOU`), or `output` where its terminal holds its output back (Ctrl-S); null: it
+    goes on. `signal` with `CONT` has it go on, whichever it was. Told when it lasts longer than 0.1 s,
+    and to who attaches.
+    """
 
     channel: Channel
     by: Annotated[str, one_of(STOPPED_BY)] | None
 
 
 class InAck(Message, frozen=True, tag="in_ack"):
+    """Every input byte below `offset` reached the program's terminal or pipe."""
+
     channel: Channel
     offset: Offset
 
 
 class Gap(Message, frozen=True, tag="gap"):
+    """Bytes that this attachment will never get. For a terminal `restore` holds the escape sequences of the
+    modes in force (alternate screen, cursor, mouse, paste, …): the client resets its terminal and applies
+    it, and the server has the program repaint.
+    """
+
     channel: Channel
     from_: Offset = field(name="from")
     to: Offset
@@ -322,18 +386,22 @@ class Gap(Message, frozen=True, tag="gap"):
 
 
 class Resized(Message, frozen=True, tag="resized"):
+    """Never answered with a `resize`."""
+
     channel: Channel
     cols: Cell
     rows: Cell
 
 
 class Diagnostics(Message, frozen=True, tag="diagnostics"):
+    """Problems that the compiler or the failed program named, all of the channel so far; below."""
+
     channel: Channel
     items: Annotated[tuple[Diagnostic, ...], at_most(10_000)]
 
 
 class Artifact(Message, frozen=True, tag="artifact"):
-    """`url` is relative to the page's own address."""
+    """The program has written a file to look at; again when it has changed. Below."""
 
     channel: Channel
     path: Path
@@ -343,13 +411,15 @@ class Artifact(Message, frozen=True, tag="artifact"):
 
 
 class Workspace(Message, frozen=True, tag="workspace"):
-    """Files have changed. `revision` only grows, also over a restart of the server."""
+    """Files have changed; which, `GET /files` tells. At most four a second; only the latest is kept for a
+    slow client. `revision` only grows. An attachment is told the present one.
+    """
 
     revision: Count
 
 
 class Exit(Message, frozen=True, tag="exit"):
-    """`code` or `signal` (a name without SIG, as `SEGV`), or neither where the end was not seen."""
+    """How the program ended, behind its last output byte: below."""
 
     channel: Channel
     code: Annotated[int, whole(0, 255)] | None
@@ -363,20 +433,32 @@ class Exit(Message, frozen=True, tag="exit"):
 
 
 class Expires(Message, frozen=True, tag="expires"):
+    """`idle_ms` is null while nothing counts as idle."""
+
     idle_ms: Count | None
     total_ms: Count
 
 
 class Notice(Message, frozen=True, tag="notice"):
+    """For people. Codes: `idle_warning`, `lifetime_warning`, `artifact_limit`, `evicted` (why, before
+    `closed`); others may come.
+    """
+
     code: Word
     message: Line
 
 
 class Closed(Message, frozen=True, tag="closed"):
+    """The session is over. It comes last, behind the output and the `exit` that the client still took; a
+    close frame follows.
+    """
+
     reason: Annotated[str, one_of(CLOSED_REASONS)]
 
 
 class ErrorMessage(Message, frozen=True, tag="error"):
+    """See the table of codes."""
+
     code: Word
     message: Line
     retryable: bool
@@ -397,6 +479,8 @@ class ErrorMessage(Message, frozen=True, tag="error"):
 
 
 class Pong(Message, frozen=True, tag="pong"):
+    """The `t` of the `ping`."""
+
     t: Number
 
 

@@ -16,6 +16,12 @@ MAX_FILES = 4096
 """Files that are read from one message."""
 
 
+class Note(str):
+    """What the protocol's document says of a field, in parentheses behind its name."""
+
+    __slots__ = ()
+
+
 def one_of(choices: Sequence[str]) -> Meta:
     """A text that is one of `choices`, which `check.choices_of` gives back."""
     pattern = rf"^(?:{'|'.join(choices)})\Z"

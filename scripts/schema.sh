@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Makes anew what comes from the models in server/coderunner/schema; with --check it only compares.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+PYTHONPATH=server "$VENV/bin/python" -m coderunner.schema.write "$@"

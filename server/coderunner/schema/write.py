@@ -1,0 +1,191 @@
+"""What is made from the models: `python -m coderunner.schema.write`, or with `--check` only compared.
+
+    static/core/messages.js   for the page: what each message of the server must have, and the types of all
+    docs/protocol.md          the two tables of messages
+
+A row's fields come from the model's annotations, its words from the model's docstring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields
+
+from coderunner.schema import messages as m
+from coderunner.schema.check import bare_of, choices_of, is_model, meta_of
+from coderunner.schema.types import MAX_OFFSET, Note
+
+ROOT = Path(__file__).parents[3]
+MANY_CHOICES = 9
+"""More than these do not stand in a row: a table of their own explains them."""
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Writes what differs; with `--check` names it, and ends with 1."""
+    parser = argparse.ArgumentParser(prog="python -m coderunner.schema.write", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where something differs")
+    check = parser.parse_args(arguments).check
+    stale = 0
+    for name, make in MADE.items():
+        path = root / name
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = make(old)
+        if new == old:
+            continue
+        stale += 1
+        if check:
+            print(f"{name} is not what the models say; run scripts/schema.sh", file=sys.stderr)
+        else:
+            path.write_text(new, encoding="utf-8")
+            print(f"written: {name}")
+    return int(check and stale > 0)
+
+
+# --- docs/protocol.md -----------------------------------------------------------------------------------
+
+
+def protocol_document(old: str) -> str:
+    """`old` with the rows of both tables of messages made anew."""
+    rows = {"effect": m.ClientMessage, "meaning": m.ServerMessage}
+    for column, messages in rows.items():
+        head = f"| type | fields | {column} |\n| --- | --- | --- |\n"
+        before, table = old.split(head)
+        after = table[re.match(r"(\|.*\n)*", table).end() :]  # type: ignore[union-attr]
+        old = before + head + "".join(_row(kind) for kind in get_args(messages)) + after
+    return old
+
+
+def _row(kind: type[Struct]) -> str:
+    cells = ", ".join(_cell(field) for field in fields(kind))
+    words = " ".join((kind.__doc__ or "").split())
+    return f"| `{kind.__struct_config__.tag}` | {cells}{' ' if cells else ''}| {words} |\n"
+
+
+def _cell(field: FieldInfo) -> str:
+    bare, choices = bare_of(field.type), choices_of(field.type)
+    note = next((str(one) for one in getattr(field.type, "__metadata__", ()) if isinstance(one, Note)), "")
+    if not note and 0 < len(choices) <= MANY_CHOICES:
+        note = ", ".join(f"`{choice}`" for choice in choices)
+    if not note and is_model(bare):
+        note = _names(bare)
+    if not note and get_origin(bare) is tuple and is_model(get_args(bare)[0]) and field.required:
+        note = f"each: {_names(get_args(bare)[0])}"
+    name = f"`{field.encode_name}{'' if field.required else '?'}`"
+    return f"{name} ({note})" if note else name
+
+
+def _names(kind: type[Struct]) -> str:
+    return ", ".join(f"`{field.encode_name}`" for field in fields(kind))
+
+
+# --- static/core/messages.js ----------------------------------------------------------------------------
+
+WIDTH = 118
+_HEAD = """\
+// Made from server/coderunner/schema by scripts/schema.sh; do not edit.
+// What each message of the server must have, as codec.js reads it, and the types of all messages.
+"""
+
+
+def javascript(_: str) -> str:
+    parts: dict[str, type[Struct]] = {}
+    table = [_entry(kind) for kind in get_args(m.ServerMessage)]
+    typedefs = [_typedef(kind, parts) for kind in (*get_args(m.ClientMessage), *get_args(m.ServerMessage))]
+    shared = [_typedef(kind, {}) for kind in parts.values()]
+    unions = [
+        f"/** @typedef {{{'|'.join(kind.__name__ for kind in get_args(messages))}}} {name} */\n"
+        for name, messages in (("ClientMessage", m.ClientMessage), ("ServerMessage", m.ServerMessage))
+    ]
+    constant = f"export const PROTOCOL = {_quoted(m.PROTOCOL)};\n"
+    body = "export const SERVER = {\n" + "\n".join(table) + "\n};\n"
+    return "\n".join([_HEAD, constant, body, *sorted(shared), *typedefs, *unions])
+
+
+def _entry(kind: type[Struct]) -> str:
+    members = [_member(field) for field in fields(kind)]
+    name = kind.__struct_config__.tag
+    line = f"  {name}: {{ {', '.join(members)} }},"
+    if len(line) <= WIDTH:
+        return line
+    return f"  {name}: {{\n" + "".join(f"    {member},\n" for member in members) + "  },"
+
+
+def _quoted(word: str) -> str:
+    return "'" + json.dumps(word)[1:-1] + "'"
+
+
+def _spec(kind: Any) -> str:
+    """A type as codec.js reads it: a word, a list of a word and what it is about, or an object of fields."""
+    bare, meta, choices = bare_of(kind), meta_of(kind), choices_of(kind)
+    if is_model(bare):
+        return "{ " + ", ".join(_member(field) for field in fields(bare)) + " }" if fields(bare) else "{}"
+    if choices:
+        return f"['one', {', '.join(map(_quoted, choices))}]"
+    if bare in (str, bool):
+        return {str: "'text'", bool: "'truth'"}[bare]
+    if bare is int:
+        return "'natural'" if (meta.ge, meta.le) == (0, MAX_OFFSET) else f"['whole', {meta.ge}, {meta.le}]"
+    if get_origin(bare) is tuple:
+        return f"['list', {_spec(get_args(bare)[0])}]"
+    if get_origin(bare) is dict:
+        key, value = get_args(bare)
+        return f"['map', {_spec(key)}, {_spec(value)}]"
+    return "'number'"
+
+
+def _member(field: FieldInfo) -> str:
+    spec = _spec(field.type)
+    if not field.required:
+        return f"'{field.encode_name}?': {spec}"
+    return f"{field.encode_name}: " + (f"['null', {spec}]" if _may_be_null(field.type) else spec)
+
+
+def _may_be_null(kind: Any) -> bool:
+    return type(None) in get_args(kind) or any(_may_be_null(one) for one in get_args(kind)[:1])
+
+
+def _typedef(kind: type[Struct], parts: dict[str, type[Struct]]) -> str:
+    lines = [f" * @typedef {{object}} {kind.__name__}"]
+    if isinstance(kind.__struct_config__.tag, str):
+        lines.append(f" * @property {{{_quoted(kind.__struct_config__.tag)}}} type")
+    for field in fields(kind):
+        name = field.encode_name if field.required else f"[{field.encode_name}]"
+        null = "|null" if _may_be_null(field.type) and field.required else ""
+        lines.append(f" * @property {{{_js_type(field.type, parts)}{null}}} {name}")
+    return "/**\n" + "\n".join(lines) + "\n */"
+
+
+def _js_type(kind: Any, parts: dict[str, type[Struct]]) -> str:
+    bare, choices = bare_of(kind), choices_of(kind)
+    if is_model(bare):
+        if bare.__name__ not in parts:
+            parts[bare.__name__] = bare
+            for field in fields(bare):
+                _js_type(field.type, parts)
+        return str(bare.__name__)
+    if choices:
+        return "|".join(map(_quoted, choices))
+    if get_origin(bare) is tuple:
+        inner = _js_type(get_args(bare)[0], parts)
+        return f"({inner})[]" if "|" in inner else f"{inner}[]"
+    if get_origin(bare) is dict:
+        return f"Object<string, {_js_type(get_args(bare)[1], parts)}>"
+    simple = {str: "string", bool: "boolean", bytes: "string"}
+    return simple.get(bare, "number")
+
+
+MADE: dict[str, Callable[[str], str]] = {
+    "static/core/messages.js": javascript,
+    "docs/protocol.md": protocol_document,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
