@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and a client of its protocol, for tests and benchmarks.
+"""A real server in a process of its own, and how tests and the benchmark reach it.
 
 Nothing here knows the server's inside: what a test sees, a user would.
 """
@@ -21,13 +21,16 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from coderunner.core import codec
+from coderunner.client.peer import Channel as Channel
+from coderunner.client.peer import Peer as Client
+from coderunner.client.peer import Unexpected as Unexpected
+from coderunner.client.peer import random_id as random_id
 from coderunner.schema import messages as m
 
 ROOT = Path(__file__).parent.parent
@@ -195,210 +198,6 @@ def wait_ready(server: Server, languages: tuple[str, ...]) -> None:
     wait_until(ready, START_SECONDS, f"{languages} ready")
 
 
-@dataclass
-class Channel:
-    """What a client has of a channel: output in order, checked byte by byte against its offsets."""
-
-    data: bytearray = field(default_factory=bytearray)
-    stdout: bytearray = field(default_factory=bytearray)
-    stderr: bytearray = field(default_factory=bytearray)
-    start: int = 0
-    gaps: list[m.Gap] = field(default_factory=list)
-    states: list[m.State] = field(default_factory=list)
-    exit: m.Exit | None = None
-    in_ack: int = 0
-    sent: int = 0
-
-    @property
-    def hi(self) -> int:
-        return self.start + len(self.data)
-
-    @property
-    def text(self) -> str:
-        return self.data.decode(errors="replace")
-
-
-class Client:
-    """A client that acknowledges what it receives, unless ``acks`` is False."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, client: str) -> None:
-        self.socket = socket
-        self.client = client
-        self.acks = True
-        self.channels: dict[int, Channel] = {}
-        self.messages: list[m.ServerMessage] = []
-        self.opened: m.Opened | None = None
-        self.close_code: int | None = None
-        self._news = asyncio.Event()
-        self._reader = asyncio.create_task(self._read())
-
-    # --- sending -----------------------------------------------------------------------------------------
-
-    async def send(self, message: m.ClientMessage) -> None:
-        await self.socket.send_str(codec.encode_client(message))
-
-    async def send_raw(self, text: str) -> None:
-        await self.socket.send_str(text)
-
-    async def input(
-        self, channel: int, data: bytes, *, offset: int | None = None, piece: int = 16384
-    ) -> None:
-        """Sends input as the window allows, in frames of at most ``piece`` bytes."""
-        one = self.channel(channel)
-        if offset is not None:
-            await self.socket.send_bytes(codec.encode_input(channel, offset, data))
-            return
-        view = memoryview(data)
-        while view:
-            room = one.in_ack + 65536 - one.sent
-            if room <= 0:
-                await self.wait(lambda: one.in_ack + 65536 > one.sent, 30, "room for input")
-                continue
-            part = bytes(view[: min(room, piece)])
-            await self.socket.send_bytes(codec.encode_input(channel, one.sent, part))
-            one.sent += len(part)
-            view = view[len(part) :]
-
-    # --- receiving ---------------------------------------------------------------------------------------
-
-    def channel(self, number: int) -> Channel:
-        return self.channels.setdefault(number, Channel())
-
-    async def _read(self) -> None:
-        try:
-            async for frame in self.socket:
-                if frame.type is aiohttp.WSMsgType.TEXT:
-                    await self._message(codec.decode_server_text(frame.data))
-                elif frame.type is aiohttp.WSMsgType.BINARY:
-                    await self._output(codec.decode_output(frame.data))
-                self._news.set()
-        except ConnectionError:
-            pass  # an ack that came too late
-        finally:
-            self.close_code = self.socket.close_code or 1006
-            self._news.set()
-
-    async def _message(self, message: m.ServerMessage) -> None:
-        self.messages.append(message)
-        match message:
-            case m.Opened():
-                self.opened = message
-            case m.Attached():
-                for view in message.channels:
-                    one = self.channel(view.channel)
-                    one.sent = max(one.sent, view.input_offset)
-            case m.State():
-                self.channel(message.channel).states.append(message)
-            case m.InAck():
-                self.channel(message.channel).in_ack = message.offset
-            case m.Gap():
-                one = self.channel(message.channel)
-                one.gaps.append(message)
-                assert message.from_ == one.hi, "a gap that does not begin where the output stopped"
-                one.start = message.to - len(one.data)
-            case m.Exit():
-                self.channel(message.channel).exit = message
-                if self.acks:
-                    await self.send(m.Ack(message.channel, message.offset, exit=True))
-
-    async def _output(self, frame: codec.OutputFrame) -> None:
-        one = self.channel(frame.channel)
-        assert frame.offset == one.hi, f"output at {frame.offset}, expected {one.hi}"
-        one.data += frame.payload
-        (one.stderr if frame.stream == 2 else one.stdout).extend(frame.payload)
-        if self.acks:
-            await self.send(m.Ack(frame.channel, frame.offset + len(frame.payload)))
-
-    # --- waiting -----------------------------------------------------------------------------------------
-
-    async def wait(self, condition: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
-        """Until the condition holds, looking whenever something arrives."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not (value := condition()):
-                    assert self.close_code is None, (
-                        f"closed with {self.close_code} while waiting: {what}; {self.messages[-3:]}"
-                    )
-                    self._news.clear()
-                    await self._news.wait()
-                return value
-        except TimeoutError:
-            seen = {number: one.text[-300:] for number, one in self.channels.items()}
-            raise AssertionError(f"not within {seconds} s: {what}; {self.messages[-5:]} {seen}") from None
-
-    async def until(self, channel: int, text: str, seconds: float = 15) -> Channel:
-        """Until the output of a channel has this text."""
-        one = self.channel(channel)
-        await self.wait(lambda: text in one.text, seconds, f"{text!r} in channel {channel}")
-        return one
-
-    async def ended(self, channel: int, seconds: float = 30) -> Channel:
-        one = self.channel(channel)
-        await self.wait(lambda: one.exit is not None, seconds, f"exit of channel {channel}")
-        return one
-
-    async def error(self, code: str, seconds: float = 10) -> m.ErrorMessage:
-        """The next error of this code that has not been asked for yet."""
-
-        def find() -> m.ErrorMessage | None:
-            for message in self.messages:
-                if isinstance(message, m.ErrorMessage) and message.code == code:
-                    return message
-            return None
-
-        found: m.ErrorMessage = await self.wait(find, seconds, f"error {code}")
-        self.messages.remove(found)
-        return found
-
-    async def message(self, kind: type, seconds: float = 10) -> Any:
-        found = await self.wait(
-            lambda: next((one for one in self.messages if isinstance(one, kind)), None),
-            seconds,
-            kind.__name__,
-        )
-        self.messages.remove(found)
-        return found
-
-    async def closed(self, seconds: float = 15) -> int | None:
-        """The close code, once the server has closed."""
-        try:
-            async with asyncio.timeout(seconds):
-                while self.close_code is None:
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise AssertionError(f"not closed within {seconds} s; {self.messages[-5:]}") from None
-        return self.close_code
-
-    # --- shortcuts ---------------------------------------------------------------------------------------
-
-    async def run(
-        self,
-        channel: int,
-        code: str | None = None,
-        *,
-        mode: str = "pipe",
-        entry: str = "main.py",
-        **fields: Any,
-    ) -> None:
-        files = (m.File(entry, code.encode()),) if code is not None else ()
-        await self.send(m.Run(channel, mode, files=files, entry=entry, **fields))
-
-    async def result(self, channel: int, code: str, seconds: float = 30, **fields: Any) -> Channel:
-        await self.run(channel, code, **fields)
-        return await self.ended(channel, seconds)
-
-    def drop(self) -> None:
-        """The connection breaks: no close frame."""
-        response = self.socket._response
-        if response.connection is not None and response.connection.transport is not None:
-            response.connection.transport.abort()
-
-    async def leave(self) -> None:
-        await self.socket.close()
-        await asyncio.gather(self._reader, return_exceptions=True)
-
-
 def workspace(server: Server | str, name: str, token: str) -> dict[str, bytes]:
     """The files of a live session, by their paths; looking at them touches neither terminal nor channel."""
     url = server if isinstance(server, str) else server.url
@@ -410,10 +209,6 @@ def workspace(server: Server | str, name: str, token: str) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(answer.read())) as archive:
             assert archive.testzip() is None
             return {one.filename: archive.read(one) for one in archive.infolist() if not one.is_dir()}
-
-
-def random_id() -> str:
-    return secrets.token_urlsafe(16)
 
 
 @contextlib.asynccontextmanager

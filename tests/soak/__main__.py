@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.harness import Server, eventually, running_server, start_server
+from tests.harness import Server, Unexpected, eventually, running_server, start_server
 from tests.proxy import Proxy
 from tests.soak.visitor import Balance, Visitor
 
@@ -44,7 +44,7 @@ async def visit(url: str, balance: Balance, chance: random.Random, until: float)
         for number in range(1, chance.randrange(2, 6)):
             try:
                 await chance.choice(acts)(number)
-            except AssertionError as error:
+            except (AssertionError, Unexpected) as error:
                 balance.faults.append(str(error))
                 break
         await visitor.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from coderunner.schema import messages as m
-from tests.harness import Channel, Client, connect, random_id
+from tests.harness import Channel, Client, Unexpected, connect, random_id
 
 PATIENCE = 60.0
 
@@ -71,7 +71,7 @@ class Visitor:
                         self.opened = one.opened
                         self.balance.begun += 1
                         return True
-            except (AssertionError, aiohttp.ClientError, ConnectionError, TimeoutError):
+            except (AssertionError, Unexpected, aiohttp.ClientError, ConnectionError, TimeoutError):
                 self.balance.reconnects += 1
             else:
                 self.balance.refused += 1
@@ -96,7 +96,7 @@ class Visitor:
                 async with self.attached() as one:
                     await what(one)
                     return
-            except (AssertionError, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            except (AssertionError, Unexpected, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 self.balance.reconnects += 1
                 if asyncio.get_running_loop().time() > deadline:
                     raise AssertionError(f"{name}: not done in {PATIENCE} s: {error}") from None
@@ -179,7 +179,7 @@ class Visitor:
                 async with self.attached() as one:
                     await work(one)
                 break
-            except (AssertionError, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            except (AssertionError, Unexpected, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 if "no_session" in str(error) or "4404" in str(error):
                     break  # the close arrived; only its answer did not
                 self.balance.reconnects += 1

@@ -43,15 +43,15 @@ async def _type(stage: Stage) -> None:
     async with stage.session("python") as peer:
         peer.on_output = on_output
         await peer.run(1, PROGRAM, mode="tty", limits={"wall_ms": HOUR_MS})
-        await peer.shows(1, "ready")
+        await peer.until(1, "ready")
         peer.keep = False
         print("{}", flush=True)
         left = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
         while not left.done():
-            if peer.close_code is not None or peer.stream(1).exit is not None:
-                raise Unexpected(f"closed with {peer.close_code}, ended with {peer.stream(1).exit}")
+            if peer.close_code is not None or peer.channel(1).exit is not None:
+                raise Unexpected(f"closed with {peer.close_code}, ended with {peer.channel(1).exit}")
             typed.append(time.monotonic())
-            await peer.input(1, len(typed) - 1, b"k")
+            await peer.input(1, b"k", offset=len(typed) - 1)
             await asyncio.wait({left}, timeout=INTERVAL)
 
 

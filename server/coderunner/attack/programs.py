@@ -18,7 +18,7 @@ from typing import Any
 
 from coderunner.attack.case import Case
 from coderunner.attack.stage import Stage
-from coderunner.client.peer import Peer, Stream, Unexpected
+from coderunner.client.peer import Channel, Peer, Unexpected
 from coderunner.schema import messages as m
 
 GROUPS = ("processes", "memory", "disk", "output", "terminal", "secrets", "network", "kernel")
@@ -68,7 +68,7 @@ async def attack(stage: Stage, table: Mapping[str, Any]) -> str:
     async with stage.session(language) as peer:
         await start(peer, 1, table)
         if "when" in table:
-            await peer.shows(1, table["when"])
+            await peer.until(1, table["when"])
         if "send" in table:
             how = table["send"]
             await peer.send(m.Kill(1) if how == "kill" else m.Signal(1, how))
@@ -91,7 +91,7 @@ async def start(peer: Peer, channel: int, table: Mapping[str, Any]) -> None:
         limits={"wall_ms": WALL_MS, **table.get("limits", {})},
     )
     if "input" in table:
-        await peer.input(channel, 0, table["input"].encode())
+        await peer.input(channel, table["input"].encode(), offset=0)
 
 
 async def aftermath(peer: Peer, language: str = "python", channel: int = 3) -> str:
@@ -104,7 +104,7 @@ async def aftermath(peer: Peer, language: str = "python", channel: int = 3) -> s
     return "" if stream.last_line == "alive" else f", session unusable: {describe(stream)}"
 
 
-def describe(stream: Stream, *, shows: bool = True) -> str:
+def describe(stream: Channel, *, shows: bool = True) -> str:
     """How it ended; with `shows` its last line as well."""
     end = stream.exit
     if end is None:

@@ -12,6 +12,8 @@ import aiohttp
 
 from coderunner.core import codec
 from coderunner.schema import messages as m
+from coderunner.wire.flow import INPUT_WINDOW
+from coderunner.wire.journal import STDERR
 
 T = TypeVar("T")
 M = TypeVar("M", bound=m.ServerMessage)
@@ -26,15 +28,23 @@ def random_id() -> str:
 
 
 @dataclass(slots=True)
-class Stream:
-    """A channel as the client has it. `start`: offset of the first byte of `data`."""
+class Channel:
+    """What a client has of a channel: its output in order, checked byte by byte against the offsets.
+
+    `start`: offset of the first byte of `data`. `stdout`, `stderr`: the same bytes by where they came from.
+    `sent`: offset of the next byte of input. `refused`: why the last `run` or `shell` was not begun.
+    """
 
     data: bytearray = field(default_factory=bytearray)
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
     start: int = 0
     exit: m.Exit | None = None
     states: list[m.State] = field(default_factory=list)
     gaps: list[m.Gap] = field(default_factory=list)
     in_ack: int = 0
+    sent: int = 0
+    refused: m.ErrorMessage | None = None
 
     @property
     def hi(self) -> int:
@@ -50,15 +60,24 @@ class Stream:
         return lines[-1][:160] if lines else ""
 
 
+REFUSALS = {
+    "bad_path", "files_failed", "no_file", "workspace_full", "start_failed", "channel_limit",
+    "bad_message", "bad_limit", "agent_lost", "container_gone", "not_control",
+}  # fmt: skip
+
+
 class Peer:
-    """One socket. Acknowledges what it receives unless `acks` is False; `keep` False drops what it read."""
+    """One socket. A client that acknowledges what it receives unless `acks` is False.
+
+    `keep` False: the bytes of output are counted and dropped.
+    """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, client: str | None = None) -> None:
         self.socket = socket
         self.client = client or random_id()
         self.acks = True
         self.keep = True
-        self.streams: dict[int, Stream] = {}
+        self.channels: dict[int, Channel] = {}
         self.messages: list[m.ServerMessage] = []
         self.opened: m.Opened | None = None
         self.close_code: int | None = None
@@ -71,31 +90,51 @@ class Peer:
     # --- sending -----------------------------------------------------------------------------------------
 
     async def send(self, message: m.ClientMessage) -> None:
+        if isinstance(message, m.Run | m.Shell):
+            self.channel(message.channel).refused = None
         await self.socket.send_str(codec.encode_client(message))
 
-    async def text(self, text: str) -> None:
+    async def send_raw(self, text: str) -> None:
+        """A text message of any content."""
         await self.socket.send_str(text)
 
-    async def input(self, channel: int, offset: int, data: bytes) -> None:
-        await self.socket.send_bytes(codec.encode_input(channel, offset, data))
+    async def input(
+        self, channel: int, data: bytes, *, offset: int | None = None, piece: int = 16384
+    ) -> None:
+        """Input in frames of at most `piece` bytes as the window allows; with `offset` one frame at once."""
+        if offset is not None:
+            await self.socket.send_bytes(codec.encode_input(channel, offset, data))
+            return
+        one = self.channel(channel)
+        left = memoryview(data)
+        while left:
+            room = one.in_ack + INPUT_WINDOW - one.sent
+            if room <= 0:
+                await self.wait(lambda: one.in_ack + INPUT_WINDOW > one.sent, 30, "room for input")
+                continue
+            part = bytes(left[: min(room, piece)])
+            await self.socket.send_bytes(codec.encode_input(channel, one.sent, part))
+            one.sent += len(part)
+            left = left[len(part) :]
 
     async def run(
         self,
         channel: int,
-        code: str,
+        code: str | None = None,
         *,
         entry: str = "main.py",
         mode: str = "pipe",
         beside: tuple[m.File, ...] = (),
         **fields: Any,
     ) -> None:
-        files = (m.File(entry, code.encode()), *beside)
+        """Runs `code` as the file `entry`, with the files `beside` it; None: what the workspace has."""
+        files = () if code is None else (m.File(entry, code.encode()), *beside)
         await self.send(m.Run(channel, mode, files=files, entry=entry, **fields))
 
     # --- receiving ---------------------------------------------------------------------------------------
 
-    def stream(self, channel: int) -> Stream:
-        return self.streams.setdefault(channel, Stream())
+    def channel(self, number: int) -> Channel:
+        return self.channels.setdefault(number, Channel())
 
     async def _read(self) -> None:
         try:
@@ -118,29 +157,36 @@ class Peer:
                 self.opened = message
                 if self.on_opened is not None:
                     self.on_opened(message)
+            case m.Attached():
+                for view in message.channels:
+                    one = self.channel(view.channel)
+                    one.sent = max(one.sent, view.input_offset)
+            case m.ErrorMessage(channel=int(channel), code=code) if code in REFUSALS:
+                self.channel(channel).refused = message
             case m.State():
-                self.stream(message.channel).states.append(message)
+                self.channel(message.channel).states.append(message)
             case m.InAck():
-                self.stream(message.channel).in_ack = message.offset
+                self.channel(message.channel).in_ack = message.offset
             case m.Gap():
-                stream = self.stream(message.channel)
-                stream.gaps.append(message)
-                self._expect(message.from_ == stream.hi, f"a gap from {message.from_} after {stream.hi}")
-                stream.start = message.to - len(stream.data)
+                one = self.channel(message.channel)
+                one.gaps.append(message)
+                self._expect(message.from_ == one.hi, f"a gap from {message.from_} after {one.hi}")
+                one.start = message.to - len(one.data)
             case m.Exit():
-                stream = self.stream(message.channel)
-                self._expect(message.offset == stream.hi, f"an exit at {message.offset} after {stream.hi}")
-                stream.exit = message
+                one = self.channel(message.channel)
+                self._expect(message.offset == one.hi, f"an exit at {message.offset} after {one.hi}")
+                one.exit = message
                 if self.acks:
                     await self.send(m.Ack(message.channel, message.offset, exit=True))
 
     async def _output(self, frame: codec.OutputFrame) -> None:
-        stream = self.stream(frame.channel)
-        self._expect(frame.offset == stream.hi, f"output at {frame.offset} after {stream.hi}")
+        one = self.channel(frame.channel)
+        self._expect(frame.offset == one.hi, f"output at {frame.offset} after {one.hi}")
         if self.keep:
-            stream.data += frame.payload
+            one.data += frame.payload
+            (one.stderr if frame.stream == STDERR else one.stdout).extend(frame.payload)
         else:
-            stream.start += len(frame.payload)
+            one.start += len(frame.payload)
         if self.on_output is not None:
             self.on_output(frame)
         if self.acks:
@@ -152,7 +198,7 @@ class Peer:
 
     # --- waiting -----------------------------------------------------------------------------------------
 
-    async def wait(self, condition: Callable[[], T], seconds: float, what: str) -> T:
+    async def wait(self, condition: Callable[[], T], seconds: float = 15, what: str = "condition") -> T:
         """Until the condition holds; Unexpected when time is up, the socket closed or its stream broke."""
         try:
             async with asyncio.timeout(seconds):
@@ -171,52 +217,49 @@ class Peer:
 
     def _last_words(self) -> str:
         errors = [f"{one.code}: {one.message}" for one in self.messages if isinstance(one, m.ErrorMessage)]
-        shown = [f"{number}: {stream.last_line!r}" for number, stream in self.streams.items()]
+        shown = [f"{number}: {stream.last_line!r}" for number, stream in self.channels.items()]
         return " ".join([*errors[-2:], *shown])
 
-    async def shows(self, channel: int, text: str, seconds: float = 15) -> Stream:
-        stream = self.stream(channel)
-        await self.wait(lambda: text in stream.text or stream.exit, seconds, f"{text!r}")
-        if text not in stream.text:
-            raise Unexpected(f"ended without {text!r}: {stream.exit}")
-        return stream
+    async def until(self, channel: int, text: str, seconds: float = 15) -> Channel:
+        """Until the output of a channel has this text. Raises Unexpected, also where it ended without."""
+        one = self.channel(channel)
+        await self.wait(lambda: text in one.text or one.exit, seconds, f"{text!r} in channel {channel}")
+        if text not in one.text:
+            raise Unexpected(f"channel {channel} ended without {text!r}: {one.exit}; {one.text[-300:]!r}")
+        return one
 
-    async def ended(self, channel: int, seconds: float = 20) -> Stream:
-        stream = self.stream(channel)
-        await self.wait(lambda: stream.exit or self._refusal(channel), seconds, f"exit of channel {channel}")
-        if stream.exit is None:
-            raise Unexpected(f"not run: {self._refusal(channel)}")
-        return stream
+    async def ended(self, channel: int, seconds: float = 30) -> Channel:
+        """Until a program has ended. Raises Unexpected, also where its `run` is refused."""
+        one = self.channel(channel)
+        await self.wait(lambda: one.exit or one.refused, seconds, f"exit of channel {channel}")
+        if one.exit is None and one.refused is not None:
+            raise Unexpected(f"not run: {one.refused.code} ({one.refused.message})")
+        return one
 
-    def _refusal(self, channel: int) -> str:
-        refused = {
-            "bad_path", "files_failed", "no_file", "workspace_full", "start_failed", "channel_limit",
-            "bad_message", "bad_limit", "agent_lost", "container_gone", "not_control",
-        }  # fmt: skip
-        found = [
-            one for one in self.messages
-            if isinstance(one, m.ErrorMessage) and one.channel == channel and one.code in refused
-        ]  # fmt: skip
-        return f"{found[-1].code} ({found[-1].message})" if found else ""
-
-    async def result(self, channel: int, code: str, seconds: float = 20, **fields: Any) -> Stream:
+    async def result(self, channel: int, code: str, seconds: float = 30, **fields: Any) -> Channel:
         await self.run(channel, code, **fields)
         return await self.ended(channel, seconds)
 
-    async def next(self, kind: type[M], seconds: float = 10) -> M:
-        """The next message of this kind that nobody asked for yet."""
+    async def message(
+        self, kind: type[M], seconds: float = 10, *, which: Callable[[M], bool] = lambda _: True
+    ) -> M:
+        """The next message of this kind, and of those `which` holds for, that nobody asked for yet."""
 
         def find() -> M | None:
-            return next((one for one in self.messages if isinstance(one, kind)), None)
+            return next((one for one in self.messages if isinstance(one, kind) and which(one)), None)
 
         found = await self.wait(find, seconds, kind.__name__)
         assert found is not None
         self.messages.remove(found)
         return found
 
-    async def error(self, seconds: float = 10) -> str:
-        """The code of the next error."""
-        return (await self.next(m.ErrorMessage, seconds)).code
+    async def error(self, code: str, seconds: float = 10) -> m.ErrorMessage:
+        """The next error of this code."""
+        return await self.message(m.ErrorMessage, seconds, which=lambda one: one.code == code)
+
+    async def error_code(self, seconds: float = 10) -> str:
+        """The code of the next error, whichever it is."""
+        return (await self.message(m.ErrorMessage, seconds)).code
 
     async def closed(self, seconds: float = 15) -> int:
         try:

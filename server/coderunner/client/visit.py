@@ -110,8 +110,8 @@ class Visit:
         """Another socket of a live session; with `go_on` it continues what that one has."""
         async with self.connect(f"ws/{opened.session}", client=client) as peer:
             if go_on is not None:
-                peer.streams = go_on.streams
-            cursors = {number: stream.hi for number, stream in peer.streams.items()}
+                peer.channels = go_on.channels
+            cursors = {number: stream.hi for number, stream in peer.channels.items()}
             await peer.send(m.Attach(opened.session, opened.token, peer.client, role=role, cursors=cursors))
             yield peer
 

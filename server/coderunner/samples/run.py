@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from coderunner.client.peer import Peer, Stream, Unexpected
+from coderunner.client.peer import Channel, Peer, Unexpected
 from coderunner.client.visit import Visit
 from coderunner.core import codec
 from coderunner.core.languages import Language, Sample
@@ -67,7 +67,7 @@ async def perform(visit: Visit, language: Language, sample: Sample, files: Mappi
     return Outcome(language.name, sample.name, expected, got, spent * 1000, complaint)
 
 
-async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Seen) -> Stream:
+async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Seen) -> Channel:
     def keep(frame: codec.OutputFrame) -> None:
         (seen.stdout if frame.stream == STDOUT else seen.stderr).extend(frame.payload)
 
@@ -76,7 +76,7 @@ async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Se
     parts = tuple(m.File(path, data) for path, data in files.items())
     await peer.send(m.Run(CHANNEL, "pipe", files=parts, entry=sample.entry, args=sample.args))
     if given:
-        await peer.input(CHANNEL, 0, given)
+        await peer.input(CHANNEL, given, offset=0)
     await peer.send(m.Eof(CHANNEL, len(given)))
     return await peer.ended(CHANNEL, SAMPLE_SECONDS)
 

@@ -21,10 +21,10 @@ async def _slowest(peer: Peer, until: Callable[[], object]) -> float:
     """The longest that an echo in channel 1 took until the condition held, in seconds."""
     slowest, at, loop = 0.0, 0, asyncio.get_running_loop()
     while not until():
-        began, before = loop.time(), peer.stream(1).hi
-        await peer.input(1, at, b"k")
+        began, before = loop.time(), peer.channel(1).hi
+        await peer.input(1, b"k", offset=at)
         at += 1
-        await peer.wait(lambda before=before: peer.stream(1).hi > before, 10, "echo")  # type: ignore[misc]
+        await peer.wait(lambda before=before: peer.channel(1).hi > before, 10, "echo")  # type: ignore[misc]
         slowest = max(slowest, loop.time() - began)
         await asyncio.sleep(0.01)
     return slowest
@@ -54,14 +54,14 @@ async def _watches(stage: Stage) -> str:
     )
     async with session(stage) as (peer, rest):
         await peer.run(1, hog)
-        await peer.shows(1, "hogged", 60)
+        await peer.until(1, "hogged", 60)
         # What it did until now is told first.
         before = -1
         while before != _revision(peer):
             before = _revision(peer)
             await asyncio.sleep(3)
-        await peer.input(1, 0, b"\n")
-        await peer.shows(1, "made")
+        await peer.input(1, b"\n", offset=0)
+        await peer.until(1, "made")
         await peer.wait(lambda: _revision(peer) > before, 10, "word of a change")
         told = "told within 10 s" if "d2999/new" in await rest.paths() else "not listed"
         await peer.send(m.Kill(1))
@@ -83,9 +83,9 @@ async def _storm(stage: Stage) -> str:
     )
     async with session(stage) as (peer, _):
         await peer.run(1, _ECHO, mode="tty", entry="echo.py")
-        await peer.shows(1, "!")
+        await peer.until(1, "!")
         await peer.run(2, storm)
-        slowest = await _slowest(peer, lambda: peer.stream(2).exit)
+        slowest = await _slowest(peer, lambda: peer.channel(2).exit)
         words = sum(isinstance(one, m.Workspace) for one in peer.messages)
         made = {one.path for one in peer.messages if isinstance(one, m.Artifact)}
         return (
@@ -108,9 +108,9 @@ async def _searched(stage: Stage) -> str:
     )
     async with stage.session() as neighbour, session(stage) as (peer, _):
         await neighbour.run(1, _ECHO, mode="tty")
-        await neighbour.shows(1, "!")
+        await neighbour.until(1, "!")
         await peer.run(1, code)
-        slowest = await _slowest(neighbour, lambda: peer.stream(1).exit)
+        slowest = await _slowest(neighbour, lambda: peer.channel(1).exit)
         found = [one for one in peer.messages if isinstance(one, m.Diagnostics)]
         most = max([len(one.items) for one in found], default=0)
         return (

@@ -37,7 +37,7 @@ def _add(name: str, path: str) -> Case:
     async def script(stage: Stage) -> str:
         async with stage.connect() as peer:
             await peer.send(m.Open("python", peer.client, files=(m.File(path, b"x"),)))
-            return await peer.error()
+            return await peer.error_code()
 
     return Case(
         f"name-{name}", GROUP.name, "the workspace's borders, by a file's name", ("bad_path",), script
@@ -50,11 +50,11 @@ GROUP.cases += [_add(*row) for row in _NAMES]
 @GROUP.case("name-surrogate", "the reader of names, by half a character", "bad_json")
 async def _surrogate(stage: Stage) -> str:
     async with stage.connect() as peer:
-        await peer.text(
+        await peer.send_raw(
             f'{{"type":"open","language":"python","client":"{peer.client}",'
             '"files":[{"path":"\\ud800","content":""}]}'
         )
-        return await peer.error()
+        return await peer.error_code()
 
 
 TEN_THOUSAND = tuple(m.File(f"f{number}", b"") for number in range(10_000))
@@ -64,7 +64,7 @@ TEN_THOUSAND = tuple(m.File(f"f{number}", b"") for number in range(10_000))
 async def _many(stage: Stage) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Open("python", peer.client, files=TEN_THOUSAND))
-        return await peer.error()
+        return await peer.error_code()
 
 
 @GROUP.case(
@@ -74,14 +74,14 @@ async def _many(stage: Stage) -> str:
 async def _many_of_a_run(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.send(m.Run(1, "pipe", files=TEN_THOUSAND))
-        return await peer.error()
+        return await peer.error_code()
 
 
 @GROUP.case("files-twice", "one file, by two of the same name", "bad_path")
 async def _twice(stage: Stage) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Open("python", peer.client, files=(m.File("a", b"1"), m.File("a", b"2"))))
-        return await peer.error()
+        return await peer.error_code()
 
 
 @GROUP.case("files-twice-to-the-eye", "one file, by two names that look alike", "bad_path")
@@ -89,14 +89,14 @@ async def _alike(stage: Stage) -> str:
     async with stage.connect() as peer:
         files = (m.File("caf\u00e9", b"1"), m.File("cafe\u0301", b"2"))
         await peer.send(m.Open("python", peer.client, files=files))
-        return await peer.error()
+        return await peer.error_code()
 
 
 @GROUP.case("file-as-a-folder", "a file that is a folder in another's name", "bad_path")
 async def _both(stage: Stage) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Open("python", peer.client, files=(m.File("a", b""), m.File("a/b", b""))))
-        return await peer.error()
+        return await peer.error_code()
 
 
 @GROUP.case("file-as-a-folder-later", "a file of an earlier run that is a folder in a later one", "bad_path")
@@ -104,14 +104,14 @@ async def _later(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.result(1, "open('a', 'w').close()")
         await peer.send(m.Run(2, "pipe", files=(m.File("a/b", b""),)))
-        return await peer.error() + await aftermath(peer)
+        return await peer.error_code() + await aftermath(peer)
 
 
 @GROUP.case("file-too-large", "the largest file", "file_too_large")
 async def _large(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.send(m.Run(1, "pipe", files=(m.File("a", b"x" * (3 << 20)),)))
-        return await peer.error()
+        return await peer.error_code()
 
 
 _PLANT = """
@@ -134,7 +134,7 @@ async def _links(stage: Stage) -> str:
         seen = []
         for path in ("out/x", "folder/up/tmp/x", "main2.py"):
             await peer.send(m.Run(2, "pipe", files=(m.File(path, b"stolen"),)))
-            seen.append((await peer.error()).replace("files_failed", "bad_path"))
+            seen.append((await peer.error_code()).replace("files_failed", "bad_path"))
         code = (
             "import os\n"
             "print(os.path.islink('link'), open('link').read(), len(os.listdir('/tmp')), 'elsewhere')"
@@ -157,8 +157,8 @@ async def _place(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.result(1, "import os; os.makedirs('.coderunner-incoming/x')")
         await peer.run(2, "print('ran')")
-        await peer.wait(lambda: peer.stream(2).exit or _errors(peer.messages), 10, "an answer")
-        return _errors(peer.messages) or describe(peer.stream(2))
+        await peer.wait(lambda: peer.channel(2).exit or _errors(peer.messages), 10, "an answer")
+        return _errors(peer.messages) or describe(peer.channel(2))
 
 
 @GROUP.case(
@@ -171,9 +171,9 @@ async def _full(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.result(1, fill)
         await peer.run(2, "#" * 500_000)
-        code = await peer.error()
+        code = await peer.error_code()
         await peer.send(m.Shell(4, 80, 24))
-        await peer.input(4, 0, b"rm big; exit\n")
+        await peer.input(4, b"rm big; exit\n", offset=0)
         await peer.ended(4)
         after = await peer.result(3, "print('alive')")
         return f"{code}, then {describe(after)}"
@@ -196,7 +196,7 @@ while True:
 """
     async with stage.session() as peer:
         await peer.run(1, racer, entry="racer.py")
-        await peer.wait(lambda: peer.stream(1).states, 10, "start")
+        await peer.wait(lambda: peer.channel(1).states, 10, "start")
         for number in range(10, 40):
             files = (m.File("real/x", b"stolen"), m.File("main.py", b"print('ran')"))
             await peer.send(m.Run(number, "pipe", files=files))

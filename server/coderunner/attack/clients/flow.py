@@ -20,10 +20,10 @@ async def _ahead(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.acks = False
         await peer.run(1, "while True: print('x' * 100)")
-        stream = peer.stream(1)
+        stream = peer.channel(1)
         await peer.wait(lambda: stream.hi >= 262_144, 15, "a full window")
         await peer.send(m.Ack(1, 1 << 40))
-        code = await peer.error()
+        code = await peer.error_code()
         await peer.send(m.Ack(1, 10))  # backwards, or hardly on, is no error
         await peer.send(m.Ack(1, 0))
         await asyncio.sleep(0.3)
@@ -39,7 +39,7 @@ async def _ahead(stage: Stage) -> str:
 async def _exit_ahead(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(1, "import time; time.sleep(.3); print('done')")
-        await peer.wait(lambda: peer.stream(1).states, 10, "start")
+        await peer.wait(lambda: peer.channel(1).states, 10, "start")
         await peer.send(m.Ack(1, 0, exit=True))
         return describe(await peer.ended(1)) + await aftermath(peer)
 
@@ -55,12 +55,12 @@ async def _forgotten(stage: Stage) -> str:
         for number in range(0, 120, 2):
             await peer.result(number, "print('x' * 300_000)")
             await peer.run(number + 1, "", stdin="none.txt")
-            code = await peer.error()
+            code = await peer.error_code()
             if code != "no_file":
                 return code
         assert peer.opened is not None
         async with stage.attach(peer.opened, role="watch") as look:
-            kept = len((await look.next(m.Attached)).channels)
+            kept = len((await look.message(m.Attached)).channels)
         return f"no_file, {'few' if kept <= 40 else kept} channels kept" + await aftermath(peer)
 
 
@@ -69,8 +69,8 @@ async def _flood(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(1, _SLEEP)
         for number in range(256):
-            await peer.input(1, number * 65536, b"x" * 65536)
-        code = await peer.error()
+            await peer.input(1, b"x" * 65536, offset=number * 65536)
+        code = await peer.error_code()
         await peer.send(m.Kill(1))
         return f"{code}, {describe(await peer.ended(1))}" + await aftermath(peer)
 
@@ -84,10 +84,10 @@ async def _flood_tty(stage: Stage) -> str:
     code = "import os,time,tty; tty.setraw(0); os.write(1, b'up'); time.sleep(60)"
     async with stage.session() as peer:
         await peer.run(1, code, mode="tty")
-        await peer.shows(1, "up")
+        await peer.until(1, "up")
         for number in range(64):
-            await peer.input(1, number * 65536, b"x\n" * 32768)
-        error = await peer.error()
+            await peer.input(1, b"x\n" * 32768, offset=number * 65536)
+        error = await peer.error_code()
         await peer.send(m.Kill(1))
         return f"{error}, {describe(await peer.ended(1))}" + await aftermath(peer)
 
@@ -96,11 +96,11 @@ async def _flood_tty(stage: Stage) -> str:
 async def _gap(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(1, _SLEEP)
-        await peer.wait(lambda: peer.stream(1).states, 10, "start")
-        await peer.input(1, 1 << 50, b"x")
-        error = await peer.next(m.ErrorMessage)
+        await peer.wait(lambda: peer.channel(1).states, 10, "start")
+        await peer.input(1, b"x", offset=1 << 50)
+        error = await peer.message(m.ErrorMessage)
         await peer.socket.send_bytes(b"\x02\x00\x00\x01" + b"\xff" * 8 + b"x")
-        return f"{error.code} expected {error.expected}, {await peer.error()}" + await aftermath(peer)
+        return f"{error.code} expected {error.expected}, {await peer.error_code()}" + await aftermath(peer)
 
 
 @GROUP.case("input-of-wrong-kind", "the reader of binary frames", "bad_frame x 5, no_channel")
@@ -114,9 +114,9 @@ async def _kind(stage: Stage) -> str:
             b"\xff" * 11,
         ):
             await peer.socket.send_bytes(data)
-        codes = [await peer.error() for _ in range(5)]
-        await peer.input(9, 0, b"x")
-        seen = f"bad_frame x {codes.count('bad_frame')}, {await peer.error()}"
+        codes = [await peer.error_code() for _ in range(5)]
+        await peer.input(9, b"x", offset=0)
+        seen = f"bad_frame x {codes.count('bad_frame')}, {await peer.error_code()}"
         return seen + await aftermath(peer)
 
 
@@ -128,13 +128,13 @@ async def _eof(stage: Stage) -> str:
         await peer.run(1, "import sys; print(len(sys.stdin.read()))")
         for _ in range(3):
             await peer.send(m.Eof(1, 3))
-        await peer.input(1, 0, b"abc")
-        await peer.input(1, 3, b"too late")
+        await peer.input(1, b"abc", offset=0)
+        await peer.input(1, b"too late", offset=3)
         await peer.send(m.Eof(1, 3))
         first = describe(await peer.ended(1))
         await peer.run(2, _SLEEP, mode="tty")
         await peer.send(m.Eof(2, 0))
-        return f"{first}, {await peer.error()}" + await aftermath(peer)
+        return f"{first}, {await peer.error_code()}" + await aftermath(peer)
 
 
 @GROUP.case(
@@ -148,11 +148,11 @@ async def _resize(stage: Stage) -> str:
         await peer.run(1, code, mode="tty")
         seen = []
         for number, size in enumerate((0, -5, 10**9)):
-            await peer.text(f'{{"type":"resize","channel":1,"cols":{size},"rows":{size}}}')
-            await peer.input(1, number, b"\n")
-            await peer.wait(lambda number=number: peer.stream(1).text.count("is ") > number, 10, "a size")  # type: ignore[misc]
-            await peer.wait(lambda number=number: peer.stream(1).text.count(".") > number, 10, "a size")  # type: ignore[misc]
-            seen.append(peer.stream(1).text.split("is ")[-1].split(".")[0])
+            await peer.send_raw(f'{{"type":"resize","channel":1,"cols":{size},"rows":{size}}}')
+            await peer.input(1, b"\n", offset=number)
+            await peer.wait(lambda number=number: peer.channel(1).text.count("is ") > number, 10, "a size")  # type: ignore[misc]
+            await peer.wait(lambda number=number: peer.channel(1).text.count(".") > number, 10, "a size")  # type: ignore[misc]
+            seen.append(peer.channel(1).text.split("is ")[-1].split(".")[0])
         return " ".join(seen) + " alive" + await aftermath(peer)
 
 
@@ -162,11 +162,11 @@ async def _storm(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.keep = False
         await peer.run(1, code, mode="tty")
-        await peer.wait(lambda: peer.stream(1).hi > 100_000, 15, "a flood")
+        await peer.wait(lambda: peer.channel(1).hi > 100_000, 15, "a flood")
         for number in range(1000):
             await peer.send(m.Resize(1, 20 + number % 100, 5 + number % 50))
         await peer.send(m.Ping(1))
-        await peer.next(m.Pong)
+        await peer.message(m.Pong)
         await peer.send(m.Kill(1))
         return describe(await peer.ended(1)) + await _clean(stage, peer.opened)
 
@@ -187,7 +187,7 @@ async def _signals(stage: Stage) -> str:
     )
     async with stage.session() as peer:
         await peer.run(1, code)
-        await peer.shows(1, "up")
+        await peer.until(1, "up")
         for _ in range(1000):
             await peer.send(m.Signal(1, "USR1"))
             await peer.send(m.Signal(1, "INT"))
@@ -203,11 +203,11 @@ async def _runs(stage: Stage) -> str:
         for number in range(100, 400):
             await peer.send(m.Run(number, "pipe", entry="none.py"))
         await peer.send(m.Ping(1))
-        await peer.next(m.Pong, 20)
+        await peer.message(m.Pong, 20)
 
         def answered() -> bool:
             told = {one.channel for one in peer.messages if isinstance(one, m.ErrorMessage)}
-            ended = {number for number, stream in peer.streams.items() if stream.exit}
+            ended = {number for number, stream in peer.channels.items() if stream.exit}
             return len(told | ended) == 300
 
         await peer.wait(answered, 30, "an answer to each")
@@ -223,5 +223,5 @@ async def _number(stage: Stage) -> str:
         await peer.result(1, "print('first')")
         await peer.run(1, "print('second')")
         await peer.send(m.Ping(1))
-        await peer.next(m.Pong)
-        return describe(peer.stream(1)) + await aftermath(peer)
+        await peer.message(m.Pong)
+        return describe(peer.channel(1)) + await aftermath(peer)

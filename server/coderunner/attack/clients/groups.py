@@ -43,7 +43,7 @@ async def _members(stage: Stage, count: int) -> AsyncIterator[list[Peer]]:
 async def _knock(stage: Stage, group: str | None, token: str | None) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Open("python", random_id(), network="group", group=group, group_token=token))
-        return f"{await peer.error()}, closed with {await peer.closed()}"
+        return f"{await peer.error_code()}, closed with {await peer.closed()}"
 
 
 @GROUP.case("group-token-guessed", "a group, by its id and guessed tokens", _REFUSED)
@@ -171,7 +171,7 @@ print("reached" if reached else "not reached")
         if not one or not two:
             return _NONE
         await one[0].run(1, serve)
-        address = (await one[0].shows(1, "\n")).text.strip()
+        address = (await one[0].until(1, "\n")).text.strip()
         return (await two[0].result(1, reach, args=(address,))).last_line
 
 
@@ -211,7 +211,7 @@ print("flooded" if sent else "nothing sent")
         if not peers:
             return _NONE
         await peers[0].run(1, sink)
-        await peers[0].shows(1, "up")
+        await peers[0].until(1, "up")
         await peers[1].run(1, flood)
         two = await peers[2].result(1, flood, 40)
         one = await peers[1].ended(1, 40)
@@ -224,7 +224,7 @@ async def _vanishing(stage: Stage) -> str:
         async with stage.connect() as peer:
             await peer.send(m.Open("python", random_id(), network="group"))
             await peer.send(m.Ping(1))
-            await peer.next(m.Pong)
+            await peer.message(m.Pong)
             peer.drop()
     active = (await stage.stats())["queue"]["active"]
     left = not await stage.settled(lambda queue: queue["active"] <= max(1, active - 5), 30)

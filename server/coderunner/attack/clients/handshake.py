@@ -101,7 +101,7 @@ async def _silence(stage: Stage) -> str:
             while peer.close_code is None and asyncio.get_running_loop().time() < began + 15:
                 with contextlib.suppress(ConnectionError):
                     for text in babble:
-                        await peer.text(text)
+                        await peer.send_raw(text)
                     if babble:
                         await peer.socket.ping()
                 await asyncio.wait({peer.reader}, timeout=1.0)

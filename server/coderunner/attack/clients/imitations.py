@@ -31,7 +31,7 @@ async def _verbatim(stage: Stage, data: bytes, *, mode: str = "pipe", cut: bool 
 async def _cut(stage: Stage, peer: Peer, data: bytes) -> str:
     """Leaves without a word and comes back, four times on the way."""
     assert peer.opened
-    stream = peer.stream(1)
+    stream = peer.channel(1)
     await peer.wait(lambda: stream.hi, 10, "output")
     peer.drop()
     await peer.closed()

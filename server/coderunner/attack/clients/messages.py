@@ -66,8 +66,8 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
 def _add(name: str, text: str, expected: str) -> Case:
     async def script(stage: Stage) -> str:
         async with stage.session() as peer:
-            await peer.text(text)
-            return await peer.error() + await aftermath(peer)
+            await peer.send_raw(text)
+            return await peer.error_code() + await aftermath(peer)
 
     return Case(name, GROUP.name, "the reader of messages", tuple(expected.split(" or ")), script)
 
@@ -81,11 +81,11 @@ GROUP.cases += [_add(*row) for row in _TEXTS]
 async def _early(stage: Stage) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Kill(1))
-        first = await peer.error()
-        await peer.input(1, 0, b"x")
-        second = await peer.error()
+        first = await peer.error_code()
+        await peer.input(1, b"x", offset=0)
+        second = await peer.error_code()
         await peer.send(m.Ping(1))
-        await peer.next(m.Pong)
+        await peer.message(m.Pong)
         return f"{first} {second} pong"
 
 
@@ -120,7 +120,7 @@ async def _language(stage: Stage) -> str:
         seen = []
         for name in ("klingon", "../python", "x" * 65):
             await peer.send(m.Open(name, peer.client))
-            seen.append(await peer.error())
+            seen.append(await peer.error_code())
         return " ".join(seen)
 
 
@@ -133,6 +133,6 @@ async def _wish(stage: Stage) -> str:
     async with stage.connect() as peer:
         seen = []
         for text in ('"network":"group","group":"g"', '"record":true', '"network":"host"'):
-            await peer.text(f'{{"type":"open","language":"python","client":"{peer.client}",{text}}}')
-            seen.append(await peer.error())
+            await peer.send_raw(f'{{"type":"open","language":"python","client":"{peer.client}",{text}}}')
+            seen.append(await peer.error_code())
         return " ".join(seen)

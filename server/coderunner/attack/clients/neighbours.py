@@ -20,7 +20,7 @@ async def _hog(stage: Stage, hog: str, victim: str) -> str:
     """The last line of the victim's program, run while another session hogs."""
     async with stage.session() as one, stage.session() as two:
         await one.run(1, hog + "\nprint('hogging', flush=True)\nimport time; time.sleep(60)")
-        await one.wait(lambda: "hogging" in one.stream(1).text or one.stream(1).exit, 20, "the hog")
+        await one.wait(lambda: "hogging" in one.channel(1).text or one.channel(1).exit, 20, "the hog")
         return (await two.result(1, victim)).last_line
 
 
@@ -112,8 +112,8 @@ print("all", sum(counts), flush=True)
     victim = "import os; print(len(os.openpty()))"
     async with stage.session() as one, stage.session() as two:
         await one.run(1, hog + "import time; time.sleep(60)")
-        await one.wait(lambda: "\n" in one.stream(1).text or one.stream(1).exit, 20, "the hog")
-        taken = int(one.stream(1).text.split()[1])
+        await one.wait(lambda: "\n" in one.channel(1).text or one.channel(1).exit, 20, "the hog")
+        taken = int(one.channel(1).text.split()[1])
         neighbour = (await two.result(1, victim)).last_line == "2"
         few = "32 or fewer" if taken <= 32 else str(taken)
         return f"{few}, and a neighbour has {'one' if neighbour else 'none'}"
@@ -212,7 +212,7 @@ async def _files(stage: Stage) -> str:
             1, f"for p in ('/workspace', '/tmp', '/dev/shm'): open(p + '/{mark}', 'w').write('{mark}')\n"
             "print('up', flush=True); import time; time.sleep(60)"
         )  # fmt: skip
-        await one.shows(1, "up")
+        await one.until(1, "up")
         look = f"""
 import os
 found = []
@@ -298,7 +298,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 """
     async with stage.session() as peer:
         await peer.run(1, "print('up', flush=True); import time; time.sleep(60)")
-        await peer.shows(1, "up")
+        await peer.until(1, "up")
         killer = await peer.result(2, kill)
         assert killer.exit
         if killer.exit.reason != "exited":
@@ -317,5 +317,5 @@ async def _closed(stage: Stage) -> str:
         await asyncio.sleep(0.5)
         await peer.send(m.Close())
         code = await peer.closed(20)
-        end = peer.stream(1).exit
+        end = peer.channel(1).exit
         return f"{end.reason if end else 'no end'}, closed with {code}"

@@ -28,7 +28,7 @@ async def _greeting(stage: Stage) -> str:
     await asyncio.gather(*(one() for _ in range(100)))
     async with stage.connect() as peer:
         await peer.send(m.Ping(1))
-        await peer.next(m.Pong)
+        await peer.message(m.Pong)
         return "pong"
 
 
@@ -64,10 +64,10 @@ async def _queued(stage: Stage) -> str:
             return f"{UNTRIED}the server gives {len(holders)} more sessions to one client, too few to fill it"
         async with stage.connect() as lost:
             await lost.send(m.Open("python", lost.client))
-            await lost.next(m.Queued)
+            await lost.message(m.Queued)
             async with stage.connect() as patient:
                 await patient.send(m.Open("python", patient.client))
-                second = await patient.next(m.Queued)
+                second = await patient.message(m.Queued)
                 lost.drop()
                 await lost.closed()
                 await patient.wait(lambda: _first(patient), 10, "the first place")
@@ -100,13 +100,13 @@ async def _vanish(stage: Stage, code: str, ready: Callable[[Peer], bool], **fiel
 @GROUP.case("vanish-while-running", "a program, by the loss of its client", "exited 4: whole")
 async def _running(stage: Stage) -> str:
     code = "import time; print('up', flush=True); time.sleep(.3); print('whole'); raise SystemExit(4)"
-    return await _vanish(stage, code, lambda peer: "up" in peer.stream(1).text)
+    return await _vanish(stage, code, lambda peer: "up" in peer.channel(1).text)
 
 
 @GROUP.case("vanish-while-compiling", "a compilation, by the loss of its client", "exited 4: whole")
 async def _compiling(stage: Stage) -> str:
     code = '#include <stdio.h>\nint main(void) { puts("whole"); return 4; }'
-    return await _vanish(stage, code, lambda peer: bool(peer.stream(1).states), language="c", entry="main.c")
+    return await _vanish(stage, code, lambda peer: bool(peer.channel(1).states), language="c", entry="main.c")
 
 
 @GROUP.case(
@@ -116,7 +116,7 @@ async def _compiling(stage: Stage) -> str:
 )
 async def _exited(stage: Stage) -> str:
     def ended(peer: Peer) -> bool:
-        return any(state.phase == "exited" for state in peer.stream(1).states)
+        return any(state.phase == "exited" for state in peer.channel(1).states)
 
     return await _vanish(stage, "print('whole'); raise SystemExit(4)", ended)
 
@@ -148,7 +148,7 @@ async def _close_opening(stage: Stage) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Open("python", peer.client, limits={"pids": 64}))
         await peer.send(m.Close())
-        closed = await peer.next(m.Closed)
+        closed = await peer.message(m.Closed)
         code = await peer.closed()
     if not await stage.settled(lambda queue: queue["active"] <= before, 20):
         raise Unexpected("the slot was not given back")
@@ -164,7 +164,7 @@ async def _close_twice(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.keep = False
         await peer.run(1, "while True: print('x' * 1000)")
-        await peer.wait(lambda: peer.stream(1).hi > 100_000, 15, "a flood")
+        await peer.wait(lambda: peer.channel(1).hi > 100_000, 15, "a flood")
         with contextlib.suppress(ConnectionError):
             for _ in range(20):
                 await peer.send(m.Close())

@@ -17,7 +17,7 @@ _REFUSED = "no_session, closed with 4404"
 async def _knock(stage: Stage, session: str, token: str) -> str:
     async with stage.connect(f"ws/{session}") as peer:
         await peer.send(m.Attach(session, token, random_id()))
-        return f"{await peer.error()}, closed with {await peer.closed()}"
+        return f"{await peer.error_code()}, closed with {await peer.closed()}"
 
 
 @GROUP.case("session-guessed", "a session, by a guessed id", _REFUSED)
@@ -67,7 +67,7 @@ async def _alike(stage: Stage) -> str:
         for session, token in doors:
             async with stage.connect(f"ws/{session}") as stranger:
                 await stranger.send(m.Attach(session, token, random_id()))
-                error = await stranger.next(m.ErrorMessage)
+                error = await stranger.message(m.ErrorMessage)
                 words.add((error.code, error.message, await stranger.closed()))
     return "alike" if len(words) == 1 else f"{words}"
 
@@ -77,7 +77,7 @@ async def _address(stage: Stage) -> str:
     async with stage.session() as one, stage.connect("ws/other-0000000000000000") as peer:
         assert one.opened
         await peer.send(m.Attach(one.opened.session, one.opened.token, random_id()))
-        return await peer.error()
+        return await peer.error_code()
 
 
 @GROUP.case("open-at-a-session", "a session, by `open` at its address", "bad_message")
@@ -86,7 +86,7 @@ async def _open_at(stage: Stage) -> str:
         assert one.opened
         async with stage.connect(f"ws/{one.opened.session}") as peer:
             await peer.send(m.Open("python", peer.client))
-            return await peer.error()
+            return await peer.error_code()
 
 
 @GROUP.case("nonce-replayed", "a session, by the nonce of its opening from another client", "another session")
@@ -120,19 +120,19 @@ async def _watcher(stage: Stage) -> str:
     async with stage.session() as peer:
         assert peer.opened
         await peer.run(1, "print('up'); print(input())", mode="tty")
-        await peer.shows(1, "up")
+        await peer.until(1, "up")
         async with stage.attach(peer.opened, role="watch") as watcher:
-            await watcher.shows(1, "up")
-            await watcher.input(1, 0, b"forged\n")
+            await watcher.until(1, "up")
+            await watcher.input(1, b"forged\n", offset=0)
             for message in (
                 m.Kill(1), m.Signal(1, "KILL"), m.Resize(1, 10, 10), m.Eof(1, 0), m.Close(),
                 m.Shell(2, 80, 24),
                 m.Run(3, "pipe"), m.Run(1, "pipe"),
             ):  # fmt: skip
                 await watcher.send(message)
-            codes = Counter([await watcher.error() for _ in range(9)])
-        await peer.input(1, 0, b"own\n")
-        await peer.shows(1, "own")
+            codes = Counter([await watcher.error_code() for _ in range(9)])
+        await peer.input(1, b"own\n", offset=0)
+        await peer.until(1, "own")
         text = (await peer.ended(1)).text
         unharmed = "the program unharmed" if "forged" not in text else f"saw {text!r}"
         return ", ".join(f"{code} x {count}" for code, count in codes.items()) + f", {unharmed}"
@@ -146,17 +146,17 @@ async def _fight(stage: Stage) -> str:
         assert one.opened
         await one.run(1, "while True: print('got', input())", mode="tty")
         async with stage.attach(one.opened) as two:
-            await two.next(m.Attached)
+            await two.message(m.Attached)
             for _ in range(200):
                 await asyncio.gather(one.send(m.Take()), two.send(m.Take()))
             await one.send(m.Ping(1))
             await two.send(m.Ping(2))
-            await one.next(m.Pong)
-            await two.next(m.Pong)
+            await one.message(m.Pong)
+            await two.message(m.Pong)
             roles = sorted(_role(peer) for peer in (one, two))
             holder = one if _role(one) == "control" else two
-            await holder.input(1, 0, b"last\n")
-            await holder.shows(1, "got last")
+            await holder.input(1, b"last\n", offset=0)
+            await holder.until(1, "got last")
     return "one controls, one watches" if roles == ["control", "watch"] else f"roles {roles}"
 
 
@@ -177,10 +177,10 @@ async def _superseded(stage: Stage) -> str:
                 peer = await stage.connected(f"ws/{first.opened.session}", client="same-client-same-client")
                 peers.append(peer)
                 await peer.send(m.Attach(first.opened.session, first.opened.token, peer.client))
-                await peer.next(m.Attached)
+                await peer.message(m.Attached)
             closed = [await peer.closed() for peer in peers[:-1]]
             await peers[-1].send(m.Ping(1))
-            await peers[-1].next(m.Pong)
+            await peers[-1].message(m.Pong)
             await peers[-1].send(m.Close())
             await peers[-1].closed()
             return f"{closed.count(4409)} superseded, 1 lives"

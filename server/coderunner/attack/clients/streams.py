@@ -30,7 +30,7 @@ async def _read(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.keep = False
         await peer.run(1, _FLOOD)
-        await peer.wait(lambda: peer.stream(1).hi > 8 << 20, 30, "8 MiB")
+        await peer.wait(lambda: peer.channel(1).hi > 8 << 20, 30, "8 MiB")
         return f"flowed, {await _killed(peer, 1)}"
 
 
@@ -38,7 +38,7 @@ async def _killed(peer: Peer, channel: int) -> str:
     """Kills it, and says how soon the server knew that it was gone, whatever output was still on its way."""
     began = time.monotonic()
     await peer.send(m.Kill(channel))
-    stream = peer.stream(channel)
+    stream = peer.channel(channel)
     await peer.wait(lambda: any(one.phase == "exited" for one in stream.states), 10, "the state exited")
     seconds = time.monotonic() - began
     if not peer.acks:
@@ -60,9 +60,9 @@ async def _unacked(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.acks = False
         await peer.run(1, _FLOOD)
-        await peer.wait(lambda: peer.stream(1).hi >= 262_144, 15, "a full window")
+        await peer.wait(lambda: peer.channel(1).hi >= 262_144, 15, "a full window")
         await asyncio.sleep(0.3)
-        return f"held at {peer.stream(1).hi}, {await _killed(peer, 1)}" + await aftermath(peer)
+        return f"held at {peer.channel(1).hi}, {await _killed(peer, 1)}" + await aftermath(peer)
 
 
 @GROUP.case(
@@ -74,13 +74,13 @@ async def _stalled(stage: Stage) -> str:
         assert peer.opened
         await peer.run(1, _FLOOD)
         await peer.run(2, _FLOOD, mode="tty", entry="second.py")
-        await peer.wait(lambda: peer.stream(1).hi and peer.stream(2).hi, 15, "output")
+        await peer.wait(lambda: peer.channel(1).hi and peer.channel(2).hi, 15, "output")
         peer.stall()
         for _ in range(50):
             await peer.send(m.Ping(1))
         async with stage.attach(peer.opened) as other:
             other.keep = False
-            await other.next(m.Attached)
+            await other.message(m.Attached)
             await other.send(m.Kill(1))
             await other.send(m.Kill(2))
             first, second = await other.ended(1), await other.ended(2)
@@ -102,7 +102,7 @@ async def _nobody(stage: Stage) -> str:
     async with stage.session() as peer:
         assert peer.opened
         await peer.run(1, _COUNT.format(n=400_000))
-        await peer.wait(lambda: peer.stream(1).hi, 10, "output")
+        await peer.wait(lambda: peer.channel(1).hi, 10, "output")
         peer.drop()
         await peer.closed()
         await asyncio.sleep(0.5)
@@ -120,7 +120,7 @@ async def _terminal_nobody(stage: Stage) -> str:
     async with stage.session() as peer:
         assert peer.opened
         await peer.run(1, "import tty; tty.setraw(0)\n" + _COUNT.format(n=count), mode="tty")
-        await peer.wait(lambda: peer.stream(1).hi, 10, "output")
+        await peer.wait(lambda: peer.channel(1).hi, 10, "output")
         peer.drop()
         await peer.closed()
         async with stage.attach(peer.opened, role="watch") as look:
@@ -136,7 +136,7 @@ async def _terminal_nobody(stage: Stage) -> str:
 
 
 def _over(peer: Peer) -> bool:
-    phases = [state.phase for state in peer.stream(1).states]
+    phases = [state.phase for state in peer.channel(1).states]
     phases += [view.phase for one in peer.messages if isinstance(one, m.Attached) for view in one.channels]
     return "exited" in phases
 
@@ -148,7 +148,7 @@ async def _eight(stage: Stage) -> str:
         for channel in range(1, 9):
             await peer.run(channel, _FLOOD, mode="tty" if channel % 2 else "pipe")
         await peer.wait(
-            lambda: all(peer.stream(n).hi > 300_000 for n in range(1, 9)), 30, "output of all eight"
+            lambda: all(peer.channel(n).hi > 300_000 for n in range(1, 9)), 30, "output of all eight"
         )
         for channel in range(1, 9):
             await peer.send(m.Kill(channel))
@@ -160,14 +160,14 @@ async def _eight(stage: Stage) -> str:
 async def _beside(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(2, _ECHO, mode="tty", entry="echo.py")
-        await peer.shows(2, "ready")
+        await peer.until(2, "ready")
         await peer.run(1, _FLOOD)
-        await peer.wait(lambda: peer.stream(1).hi > 1 << 20, 20, "a flood")
+        await peer.wait(lambda: peer.channel(1).hi > 1 << 20, 20, "a flood")
         late = []
         for number in range(40):
             began = time.monotonic()
-            await peer.input(2, number, b"k")
-            await peer.wait(lambda number=number: peer.stream(2).hi > 5 + number, 10, "an echo")  # type: ignore[misc]
+            await peer.input(2, b"k", offset=number)
+            await peer.wait(lambda number=number: peer.channel(2).hi > 5 + number, 10, "an echo")  # type: ignore[misc]
             late.append((time.monotonic() - began) * 1000)
         await peer.send(m.Kill(1))
         await peer.ended(1)

@@ -95,7 +95,7 @@ while True:
 """
     async with session(stage, _PLANT) as (peer, rest):
         await peer.run(4, racer, entry="racer.py")
-        await peer.shows(4, "up")
+        await peer.until(4, "up")
         read = set()
         for number in range(60):
             read.add((await rest("GET", "/files/real/secret.png")).body)
@@ -121,7 +121,7 @@ async def _stdin(stage: Stage) -> str:
         seen = []
         for path in ("link", "out/secret.png", "pipe", "folder", "nothing"):
             await peer.send(m.Run(2, "pipe", stdin=path))
-            seen.append(await peer.error())
+            seen.append(await peer.error_code())
         return " ".join(seen) + await aftermath(peer)
 
 
@@ -273,17 +273,17 @@ async def _huge(stage: Stage) -> str:
     )
     async with session(stage) as (peer, rest):
         await peer.run(1, code, mode="tty")
-        await peer.shows(1, "!", 30)
+        await peer.until(1, "!", 30)
         slowest, at, loop = 0.0, 0, asyncio.get_running_loop()
         listing = asyncio.create_task(rest.paths())
         removal = None
         while not listing.done() or removal is None or not removal.done():
             if listing.done() and removal is None:
                 removal = asyncio.create_task(rest("DELETE", "/files/many"))
-            began, before = loop.time(), peer.stream(1).hi
-            await peer.input(1, at, b"k")
+            began, before = loop.time(), peer.channel(1).hi
+            await peer.input(1, b"k", offset=at)
             at += 1
-            await peer.wait(lambda before=before: peer.stream(1).hi > before, 10, "echo")  # type: ignore[misc]
+            await peer.wait(lambda before=before: peer.channel(1).hi > before, 10, "echo")  # type: ignore[misc]
             slowest = max(slowest, loop.time() - began)
         echo = "echo goes on" if slowest < 2.0 else f"an echo took {slowest:.1f} s"
         listed = sum(path.startswith("many/") for path in listing.result())
