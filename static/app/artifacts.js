@@ -13,6 +13,7 @@ const ICONS = { page: 'globe', document: 'file', file: 'file', picture: 'file', 
 export class Artifacts {
   #items = new Map(); // path -> {path, mime, size, url, version, save()}, the newest last
   #version = 0;
+  #drawn = new Set(); // sizes in bytes of pictures that the terminal shows
 
   constructor(store) {
     $('artifacts-list').addEventListener('keydown', (event) => this.#keys(event));
@@ -29,6 +30,13 @@ export class Artifacts {
 
   clear() {
     this.#items.clear();
+    this.#drawn.clear();
+    this.#draw();
+  }
+
+  /** The terminal shows a picture of so many bytes: one that the program also saved is not shown again. */
+  drawn(bytes) {
+    this.#drawn.add(bytes);
     this.#draw();
   }
 
@@ -54,8 +62,12 @@ export class Artifacts {
     const focused = document.activeElement?.closest?.('#artifacts-list li')?.dataset.path;
     const list = this.#list;
     $('artifacts').hidden = list.length === 0;
+    $('part-files-count').textContent = String(list.length);
     $('artifacts-count').textContent = list.length === 1 ? '1 file' : `${list.length} files`;
-    for (const item of list) item.element ??= this.#card(item);
+    for (const item of list) {
+      item.element ??= this.#card(item);
+      item.element.classList.toggle('drawn', kindOf(item.mime) === 'picture' && this.#drawn.has(item.size));
+    }
     $('artifacts-list').replaceChildren(...list.map(({ element }) => element));
     if (focused) list.find(({ path }) => path === focused)?.element.querySelector('button').focus();
   }

@@ -24,5 +24,10 @@ export function icon(name) {
 }
 
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
-/** One view at a time: as in style/layout.css. */
-export const narrow = matchMedia('(max-width: 760px), (max-height: 480px) and (pointer: coarse)');
+/** One view at a time: before-paint.js says when. */
+export const narrow = {
+  get matches() {
+    return document.documentElement.classList.contains('narrow');
+  },
+  onChange: (act) => addEventListener('narrow', act),
+};

@@ -14,6 +14,7 @@ import { markNews, setUpLayout, showView } from './layout.js';
 import { linkLocations } from './links.js';
 import { fillMenu, menuOf } from './menu.js';
 import { setUpOptions } from './options.js';
+import { Parts } from './parts.js';
 import { setUpPlaces } from './places.js';
 import { Problems } from './problems.js';
 import { setUpProjects } from './projects.js';
@@ -47,6 +48,7 @@ let project = null;
 const options = setUpOptions(() => project);
 setUpViewer();
 const artifacts = new Artifacts(store);
+const parts = new Parts(() => program.view.refit());
 const problems = new Problems({ known: (path) => project.files.has(path), jump, mark: (items) => editor.diagnose(items) });
 
 function toCode() {
@@ -111,6 +113,7 @@ async function run() {
   if (narrow.matches) showView('program');
   problems.clear();
   artifacts.clear();
+  parts.choose('output');
   program.view.fit(); // the program's first size must be the right one
   desk.run();
   drawOwner();
@@ -163,6 +166,7 @@ $('clear-program').addEventListener('click', () => {
     program.clear();
     problems.clear();
     artifacts.clear();
+    parts.draw();
     $('program-empty').hidden = false;
   }
 });
@@ -194,7 +198,10 @@ program.on('ended', () => {
   const here = document.activeElement?.closest('#program-term, #stdin');
   if (here && !narrow.matches && !program.running && !program.view.term.hasSelection()) editor.focus();
 });
-program.on('diagnostics', (items) => problems.show(items));
+program.on('diagnostics', (items) => {
+  problems.show(items);
+  parts.draw();
+});
 $('shell-term').addEventListener('focusin', () => desk.push());
 shell.on('state', () => {
   if (shell.channel) $('shell-empty').hidden = true;
@@ -202,7 +209,11 @@ shell.on('state', () => {
   $('restart-shell').hidden = shell.running || !shell.channel;
 });
 for (const screen of screens) {
-  screen.on('artifact', (artifact) => artifacts.add(artifact));
+  screen.on('artifact', (artifact) => {
+    artifacts.add(artifact);
+    parts.draw();
+  });
+  screen.view.on('drawn', (bytes) => artifacts.drawn(bytes));
   screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
   screen.on('long-line', () => banner('long-line', {
     title: 'A terminal keeps at most 4,095 bytes of a line.', detail: 'A program that reads by lines does not get the rest of yours; on pipes it does.', dismiss: true,

@@ -18,11 +18,15 @@ const items = (menu) => [...menu.querySelectorAll('[role^="menuitem"]:not(:disab
 export function menuOf(button, menu, fill = () => {}) {
   button.setAttribute('aria-expanded', 'false');
   menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && fill());
+  let again = null;
   menu.addEventListener('toggle', (event) => {
     const open = event.newState === 'open';
     button.setAttribute('aria-expanded', String(open));
+    removeEventListener('resize', again);
     if (!open) return;
     place(menu, button);
+    again = () => place(menu, button); // the text grows while the menu is open
+    addEventListener('resize', again);
     (menu.querySelector('[aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input, select, textarea'))?.focus({ focusVisible: false });
   });
   arrows(menu);

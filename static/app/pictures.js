@@ -12,10 +12,12 @@ const CELL = { width: 7, height: 14 }; // the add-on's own for a terminal that i
 export class Pictures {
   #addon = new ImageAddon({ sixelSupport: false, iipSupport: false, pixelLimit: MOST_PIXELS, storageLimit: STORAGE_MB });
   #refused;
+  #drawn;
 
-  /** @param refused called with the reason where a picture is not drawn */
-  constructor(term, refused) {
+  /** @param refused called with the reason where a picture is not drawn @param drawn with the bytes of one that is */
+  constructor(term, refused, drawn) {
     this.#refused = refused;
+    this.#drawn = drawn;
     this.term = term;
     term.loadAddon(this.#addon);
     term.parser.registerOscHandler(OSC, (data) => this.#take(data));
@@ -67,6 +69,7 @@ export class Pictures {
       }
       this.#makeRoom();
       this.#addon._storage.addImage(bitmap);
+      this.#drawn(picture.bytes.length);
     } catch {
       return this.#refuse('it is broken');
     } finally {

@@ -46,6 +46,8 @@ export class Problems {
     const errors = all.filter(({ severity }) => severity === 'error').length;
     const count = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;
     $('problems-title').textContent = errors ? count(errors, 'error') : count(all.length, 'remark');
+    $('part-problems-count').textContent = String(all.length);
+    $('part-problems-count').dataset.tone = errors ? 'bad' : 'none';
     this.#mark(all);
   }
 

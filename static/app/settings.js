@@ -14,6 +14,8 @@ export function setUpSettings(store, views) {
   const draw = () => {
     const { textSize, screenReader } = store.settings;
     document.documentElement.style.setProperty('--code-size', `${textSize}px`);
+    document.documentElement.dataset.textSize = textSize;
+    dispatchEvent(new Event('resize')); // before-paint.js has the page grow with its text
     $('text-size').textContent = String(textSize);
     $('menu-reader').setAttribute('aria-checked', String(screenReader));
     set({ fontSize: terminalTextSize(textSize), screenReaderMode: screenReader });
@@ -26,7 +28,7 @@ export function setUpSettings(store, views) {
   for (const [id, by] of [['smaller', -1], ['larger', 1]]) {
     $(id).addEventListener('click', () => change({ textSize: Math.min(MOST, Math.max(LEAST, store.settings.textSize + by)) }));
   }
-  narrow.addEventListener('change', draw);
+  narrow.onChange(draw);
   draw();
   setUpTheme(store, () => set({ theme: terminalColours() }));
 }

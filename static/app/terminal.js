@@ -23,7 +23,7 @@ const QUERIES = [
 ];
 const COLOUR_QUERIES = [4, 10, 11, 12];
 
-/** Events: `input` bytes, `size` {cols, rows}, `refused` (why a picture is not drawn). `quiet()` says whether what is parsed now must not be answered. */
+/** Events: `input` bytes, `size` {cols, rows}, `refused` (why a picture is not drawn), `drawn` (bytes of one that is). `quiet()` says whether what is parsed now must not be answered. */
 export class TerminalView extends Emitter {
   #host;
   #fit = new FitAddon();
@@ -54,7 +54,7 @@ export class TerminalView extends Emitter {
     this.term.unicode.register(cells);
     this.term.unicode.activeVersion = cells.version;
     this.term.open(host);
-    this.pictures = new Pictures(this.term, (why) => this.emit('refused', why));
+    this.pictures = new Pictures(this.term, (why) => this.emit('refused', why), (bytes) => this.emit('drawn', bytes));
     this.term.textarea.setAttribute('aria-label', label);
     this.term.textarea.setAttribute('enterkeyhint', 'enter');
     for (const query of QUERIES) this.term.parser.registerCsiHandler(query, () => quiet());

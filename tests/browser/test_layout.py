@@ -63,3 +63,101 @@ def test_a_tablet_has_the_keys_while_a_terminal_is_typed_into(open_tab: Callable
     page.tap(".cm-content")
     assert page.is_hidden("#keys")
     assert page.is_visible("#code-keys")
+
+
+ALL_AT_ONCE = (
+    "open('table.csv', 'w').write('a,b\\n1,2\\n')\n"
+    "for number in range(40): print('line', number)\nprint(nope)\n"
+)
+
+
+def test_a_low_pane_shows_its_parts_as_tabs_with_counts(open_tab: Callable[..., Tab]) -> None:
+    """An error, a file and the shell at 768 pixels: what the program said has the room."""
+    tab = open_tab(viewport={"width": 768, "height": 700}).language("Python")
+    page = tab.page
+    tab.shell()
+    tab.run(ALL_AT_ONCE)
+    tab.ended("Ended with exit code 1")
+    page.wait_for_selector("#program-parts", state="visible")
+    page.wait_for_selector("#part-files", state="visible")
+    assert tab.get("coderunner.screens.program.view.term.rows") >= 10
+    assert tab.get(CUT_OFF) == []
+    tabs = page.locator("#program-parts [role=tab]")
+    assert " ".join(tabs.all_inner_texts()).split() == ["Output", "Problems", "1", "Files", "1"]
+    assert page.is_hidden("#problems-list")
+    assert page.is_hidden("#artifacts-list")
+    parts = page.locator("#program-parts").bounding_box()
+    clear = page.locator("#clear-program").bounding_box()
+    assert parts
+    assert clear
+    assert tab.get("document.getElementById('program-parts').scrollWidth") <= parts["width"] + 1
+    assert parts["x"] + parts["width"] <= clear["x"]
+    page.click("#part-problems")
+    assert page.is_visible("#problems-list .problem-row")
+    assert page.is_hidden("#program-term")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#artifacts-list .card")
+    assert tab.get("document.activeElement.id") == "part-files"
+    page.keyboard.press("Home")
+    assert page.is_visible("#program-term")
+    page.click("#part-problems")
+    tab.run()
+    assert page.is_visible("#program-term"), "a run shows its output"
+    tab.ended("Ended with exit code 1")
+    page.click("#close-shell")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_selector("#program-parts", state="hidden")
+    assert page.is_visible("#problems-list .problem-row")
+    assert page.is_visible("#artifacts-list .card")
+
+
+SMALL = """() => [...document.querySelectorAll('body *')].filter((one) => one.checkVisibility({ visibilityProperty: true })
+    && !one.closest('.aside, .term, .xterm, [aria-hidden]') && one.getBoundingClientRect().left >= 0
+    && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+    .map((one) => [parseFloat(getComputedStyle(one).fontSize), one.tagName, one.id || one.className, one.textContent.trim().slice(0, 20)])
+    .filter(([size]) => size < 16).map(String)"""  # noqa: E501
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_all_grows_with_the_code(open_tab: Callable[..., Tab], width: int, height: int) -> None:
+    tab = open_tab(viewport={"width": width, "height": height}).language("Python")
+    page = tab.page
+    before = page.locator("#run").bounding_box()
+    page.click("#more")
+    for _ in range(14):
+        page.click("#larger")
+    menu = page.locator("#more-menu").bounding_box()
+    assert menu
+    assert menu["x"] + menu["width"] <= width
+    page.keyboard.press("Escape")
+    after = page.locator("#run").bounding_box()
+    assert before
+    assert after
+    assert after["height"] >= 1.5 * before["height"]
+    tab.run(ALL_AT_ONCE)
+    tab.ended("Ended with exit code 1")
+    assert tab.get(SMALL) == []
+    assert tab.get(CUT_OFF) == []
+    assert tab.get("document.documentElement.scrollWidth") <= width
+    for opener in ("#language", "#options", "#more"):
+        page.click(opener)
+        box = page.locator(f"{opener}-menu").bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert tab.get(SMALL) == []
+        page.keyboard.press("Escape")
+    tab.reload()
+    again = page.locator("#run").bounding_box()
+    assert again
+    assert again["height"] == after["height"]
+
+
+def test_a_phone_with_large_text_is_whole(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(viewport={"width": 390, "height": 760}, **TOUCH).language("Python")
+    tab.page.tap("#more")
+    for _ in range(14):
+        tab.page.tap("#larger")
+    tab.page.keyboard.press("Escape")
+    assert tab.get(CUT_OFF) == []
+    assert tab.get("document.documentElement.scrollWidth") == 390

@@ -85,3 +85,18 @@ def test_hostile_pictures_do_not_hang_the_page(tab: Tab) -> None:
     assert longest < 5000, f"the page stood still for {longest:.0f} ms"
     tab.run(PICTURE + "show(png(50, 50))\n").ended("Finished")
     tab.until(RED)
+
+
+def test_a_picture_that_is_saved_as_well_is_shown_once(tab: Tab) -> None:
+    tab.run(
+        PICTURE + "data = png(120, 60)\nshow(data)\nopen('red.png', 'wb').write(data)\n"
+        "open('other.png', 'wb').write(png(99, 50))\nprint('below')\n"
+    )
+    tab.ended("Finished")
+    assert tab.until(RED) == 120 * 60
+    page = tab.page
+    page.wait_for_selector("#artifacts-list [data-path='red.png'].drawn")
+    assert page.is_hidden("#artifacts-list [data-path='red.png'] img"), "the terminal shows it"
+    page.wait_for_selector("#artifacts-list [data-path='other.png'] img", state="visible")
+    page.click("#artifacts-list [data-path='red.png'] .card")
+    page.wait_for_selector("#viewer-body img")

@@ -1,0 +1,79 @@
+// The parts of the program's pane: its output, what compilers say, what it wrote. Where the pane is too low for all of
+// them, they are tabs with counts.
+import { $ } from './dom.js';
+
+const ROOM = 26; // rem: with less, one part at a time
+const PARTS = { output: 'program-screen', problems: 'problems', files: 'artifacts' };
+
+export class Parts {
+  #pane = $('program');
+  #low = false;
+  #chosen = 'output';
+
+  /** @param shown called when the output is shown again */
+  constructor(shown) {
+    this.#shown = shown;
+    const list = $('program-parts');
+    for (const name of Object.keys(PARTS)) $(`part-${name}`).addEventListener('click', () => this.choose(name));
+    list.addEventListener('keydown', (event) => this.#keys(event));
+    new ResizeObserver(([{ contentRect }]) => {
+      const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+      this.#low = contentRect.height > 0 ? contentRect.height < ROOM * rem : this.#low;
+      this.draw();
+    }).observe(this.#pane);
+  }
+
+  #shown;
+
+  choose(name) {
+    this.#chosen = name;
+    this.draw();
+    if (name === 'output') this.#shown();
+  }
+
+  /** Whether a part is hidden behind another one. */
+  hides(name) {
+    return this.#tabs && this.#chosen !== name;
+  }
+
+  get #there() {
+    return Object.keys(PARTS).filter((name) => name === 'output' || !$(PARTS[name]).hidden);
+  }
+
+  get #tabs() {
+    return this.#low && this.#there.length > 1;
+  }
+
+  draw() {
+    const there = this.#there;
+    if (!there.includes(this.#chosen)) this.#chosen = 'output';
+    const tabs = this.#tabs;
+    $('program-parts').hidden = !tabs;
+    if (tabs) this.#pane.dataset.part = this.#chosen;
+    else delete this.#pane.dataset.part;
+    for (const [name, id] of Object.entries(PARTS)) {
+      const tab = $(`part-${name}`);
+      tab.hidden = !there.includes(name);
+      tab.setAttribute('aria-selected', String(name === this.#chosen));
+      tab.tabIndex = name === this.#chosen ? 0 : -1;
+      if (tabs) {
+        $(id).setAttribute('role', 'tabpanel');
+        $(id).setAttribute('aria-labelledby', `part-${name}`);
+      } else {
+        $(id).removeAttribute('role');
+        if (name === 'problems') $(id).setAttribute('aria-labelledby', 'problems-title');
+        else $(id).removeAttribute('aria-labelledby');
+      }
+    }
+  }
+
+  #keys(event) {
+    const there = this.#there;
+    const at = there.indexOf(this.#chosen);
+    const go = { ArrowRight: there[(at + 1) % there.length], ArrowLeft: there.at(at - 1), Home: there[0], End: there.at(-1) }[event.key];
+    if (!go) return;
+    event.preventDefault();
+    this.choose(go);
+    $(`part-${go}`).focus();
+  }
+}
