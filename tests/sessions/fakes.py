@@ -11,6 +11,7 @@ from typing import Any
 from coderunner import declarations, wire
 from coderunner.errors import EngineUnavailable
 from coderunner.schema import messages as m
+from coderunner.schema.reports import Hello, read
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Patience
@@ -32,6 +33,11 @@ def state(channel: int = 1, **changes: Any) -> dict[str, Any]:
         "occupied": True, "stopped": None,
         **changes,
     }  # fmt: skip
+
+
+def hello(states: list[dict[str, Any]]) -> Hello:
+    """The greeting of an agent with these channels, as it is read."""
+    return read(Hello, {"version": wire.VERSION, "channels": states}, "hello")
 
 
 class Stream:

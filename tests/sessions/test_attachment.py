@@ -11,7 +11,7 @@ from coderunner.core import codec
 from coderunner.errors import CodeRunnerError
 from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
-from tests.sessions.fakes import Agent, World, state, until
+from tests.sessions.fakes import Agent, World, hello, state, until
 from tests.sessions.test_mending import told
 
 OTHER = "o" * 22
@@ -59,7 +59,7 @@ def dies(world: World, end: int) -> None:
 class TestTheEnd:
     async def test_closed_comes_last_behind_output_and_exit(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         dies(world, 4)
         output(world, b"last")
@@ -73,7 +73,7 @@ class TestTheEnd:
 
     async def test_a_client_whose_window_is_full_gets_the_rest(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         reader = Reader(control)
         dies(world, flow.WINDOW + 9)
@@ -90,7 +90,7 @@ class TestTheEnd:
     async def test_a_client_that_takes_nothing_is_not_waited_for_without_end(self, monkeypatch):
         monkeypatch.setattr("coderunner.sessions.attachment.FLUSH_SECONDS", 0.05)
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         reader = Reader(world.control())
         dies(world, flow.WINDOW + 9)
         output(world, bytes(flow.WINDOW))
@@ -101,7 +101,7 @@ class TestTheEnd:
 
     async def test_a_stopping_server_tells_no_gap_of_what_the_agent_keeps(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1, to=9, sent=9)]})
+        world.session.on_attached(hello([state(1, to=9, sent=9)]))
         reader = Reader(world.control())
         await until(lambda: world.agent.ops("fetch"), "a fetch")
         world.session.suspend()
@@ -112,7 +112,7 @@ class TestTheEnd:
 
     async def test_an_engine_that_is_gone_is_told_with_a_gap(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1, to=9, sent=9)]})
+        world.session.on_attached(hello([state(1, to=9, sent=9)]))
         reader = Reader(world.control())
         await until(lambda: world.agent.ops("fetch"), "a fetch")
         world.container.condemn("for this test")
@@ -126,7 +126,7 @@ class TestAgentOutOfReach:
     async def test_messages_pass_while_output_has_to_wait(self):
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1, to=9, sent=9)]})
+        world.session.on_attached(hello([state(1, to=9, sent=9)]))
         control = world.control()
         reader = Reader(control)
         await until(lambda: one.ops("fetch"), "a fetch")
@@ -147,7 +147,7 @@ class TestAgentOutOfReach:
 class TestControl:
     async def test_a_superseded_attachment_takes_nothing_any_more(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         old = world.control()
         new = world.control()  # the same client
         for message in (m.Take(), m.Close(), m.Kill(1)):
@@ -163,7 +163,7 @@ class TestControl:
 
     async def test_who_takes_the_control_knows_what_input_was_taken(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.session.input(control, 1, 0, bytes(flow.INPUT_WINDOW))
         world.agent.say(frames.IN_ACK, channel=1, offset=flow.INPUT_WINDOW)
@@ -177,7 +177,7 @@ class TestControl:
 
     async def test_who_takes_the_control_that_nobody_has_is_told(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.session.input(control, 1, 0, b"abc")
         watcher = world.session.attach(OTHER, "watch", "control", {})

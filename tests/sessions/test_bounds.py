@@ -12,11 +12,12 @@ import pytest
 
 from coderunner.errors import BadMessage, FilesBusy, NoSession
 from coderunner.schema import messages as m
+from coderunner.schema.reports import ArtifactNews
 from coderunner.sessions.holdings import CACHE_BYTES, SESSION_BYTES
 from coderunner.sessions.link import MAX_REPLY
 from coderunner.wire import flow, frames
 from tests.fleet.test_registry import VISITOR, registry
-from tests.sessions.fakes import CLIENT, Agent, World, state, until
+from tests.sessions.fakes import CLIENT, Agent, World, hello, state, until
 from tests.sessions.test_mending import told
 
 MIB = 1024 * 1024
@@ -82,7 +83,7 @@ class TestChannels:
         """An error, too, tells which channels there are; and after a break the greeting does."""
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [ended(number, 5) for number in range(1, 6)]})
+        world.session.on_attached(hello([ended(number, 5) for number in range(1, 6)]))
         control = world.control()
         await until(lambda: all(one.exit for one in world.session.channels.values()), "their ends")
         if reply == "error":
@@ -99,7 +100,7 @@ class TestChannels:
     async def test_an_agent_that_denies_a_live_channel_is_not_believed(self):
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         one.answers["run"] = {"error": {"code": "no_file", "message": "none"}, "channels": []}
         world.run(world.control(), 2)
         await until(lambda: world.ended == ["engine_lost"], "the session's end")
@@ -107,7 +108,7 @@ class TestChannels:
     async def test_an_exit_cannot_be_acknowledged_before_it_was(self):
         """Else the agent would forget a program whose end nobody has heard of."""
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         world.session.handle(world.control(), m.Ack(1, 0, exit=True))
         assert not world.session.channels[1].exit_acked
         await world.close()
@@ -115,7 +116,7 @@ class TestChannels:
     async def test_input_of_programs_that_have_ended_is_not_kept(self):
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.session.input(control, 1, 0, bytes(1000))
         one.say_state(ended(1, 0))
@@ -155,7 +156,7 @@ class TestToTheAgent:
     async def test_an_agent_that_reads_nothing_of_many_commands(self, monkeypatch):
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1, mode="tty")]})
+        world.session.on_attached(hello([state(1, mode="tty")]))
         control = world.control()
         monkeypatch.setattr(type(one.stream), "write_now", lambda *_: False)
         world.container.holdings.limit = MIB
@@ -170,7 +171,7 @@ class TestToTheAgent:
 
     async def test_a_kill_repeated_has_one_waiter(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         before = len(asyncio.all_tasks())
         for _ in range(1000):
@@ -206,7 +207,7 @@ class TestFromTheAgent:
 
     async def test_artifacts_with_the_longest_names(self):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(n) for n in range(1, 9)]})
+        world.session.on_attached(hello([state(n) for n in range(1, 9)]))
         world.control()
         with measured(6 * MIB):
             for number in range(3000):
@@ -222,7 +223,7 @@ class TestFromTheAgent:
         one = Agent()
         one.hello = {**one.hello, "more": ["x" * 1000] * 40, "version": one.hello["version"]}
         world = await World(one).begin()
-        assert "more" not in world.container.link.hello
+        assert not hasattr(world.container.link.hello, "more")
         await world.close()
 
 
@@ -230,7 +231,7 @@ class TestToTheClients:
     async def test_a_crowd_that_reads_nothing(self):
         """Together they hold no more than the session may; who is slowest goes first."""
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         with measured(SESSION_BYTES + 4 * MIB):
             for number in range(127):
                 world.session.attach(f"{number:022}", "watch", "control", dict.fromkeys(range(4096), 5))
@@ -254,10 +255,10 @@ class TestSessionsThatAreOver:
             opened = await one.open(wish, VISITOR).done
             session = opened.session
             attachment = session.attach(CLIENT, "control", "control", {})
-            session.on_attached({"channels": [state(n) for n in range(8)]})
+            session.on_attached(hello([state(n) for n in range(8)]))
             for channel in range(8):
                 session.on_output(channel, 1, 0, bytes(flow.WINDOW))
-                session.on_artifact(channel, (f"{channel}.png", 5))
+                session.on_artifact(channel, ArtifactNews(f"{channel}.png", 5))
                 session.input(attachment, channel, 0, bytes(1000))
             assert session.container.holdings.held > 2 * MIB
             ended = session.end("client")

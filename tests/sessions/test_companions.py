@@ -6,7 +6,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -23,6 +22,7 @@ from coderunner.fleet.sweep import labels_of
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
+from coderunner.schema.reports import ChannelState, Hello
 from coderunner.sessions.container import Container
 from coderunner.sessions.programs import run_spec
 from tests.harness import eventually
@@ -60,19 +60,19 @@ class Heard:
 
     def __init__(self, container: Container) -> None:
         self.output: dict[int, bytes] = {}
-        self.states: dict[int, dict[str, Any]] = {}
+        self.states: dict[int, ChannelState] = {}
         container.listen(self)
 
-    def on_attached(self, hello: dict[str, Any]) -> None:
-        self.known = [state["channel"] for state in hello["channels"]]
+    def on_attached(self, hello: Hello) -> None:
+        self.known = [state.channel for state in hello.channels]
 
     def on_in_ack(self, channel: int, offset: int) -> None: ...
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
         self.output[channel] = self.output.get(channel, b"") + data
 
-    def on_state(self, state: dict[str, Any]) -> None:
-        self.states[state["channel"]] = state
+    def on_state(self, state: ChannelState) -> None:
+        self.states[state.channel] = state
 
     def have(self) -> dict[int, int]:
         return {}
@@ -101,9 +101,9 @@ class Place:
         spec["run"] = ["python3", "-c", code]
         await container.link.call("run", channel=channel, spec=spec, controlled=True)
         state = await eventually(
-            lambda: (one := heard.states.get(channel)) and one["end"] is not None and one, 20, "its end"
+            lambda: (one := heard.states.get(channel)) and one.end is not None and one, 20, "its end"
         )
-        return heard.output.get(channel, b"").decode(), state["evidence"]["main"]
+        return heard.output.get(channel, b"").decode(), state.evidence["main"]
 
 
 @asynccontextmanager

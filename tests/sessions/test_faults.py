@@ -27,7 +27,7 @@ from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 from coderunner.wire import frames
 from tests.fleet.test_registry import OPEN, VISITOR, registry
-from tests.sessions.fakes import CLIENT, Agent, Engine, World, state, until
+from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, state, until
 
 
 class Bug(LookupError):
@@ -104,7 +104,7 @@ class TestASessionSurvives:
     async def test_a_fault_at_what_the_agent_tells(self, monkeypatch, caplog, kind, name, act):
         one, provisioner, opened, attachment = await begun(monkeypatch)
         agent = provisioner.agents[0]
-        opened.session.on_attached({"channels": [state(1)]})
+        opened.session.on_attached(hello([state(1)]))
         agent.hello["channels"] = [state(1, to=1)]
         once(monkeypatch, kind, name)
         act(agent)
@@ -173,7 +173,7 @@ class TestASessionSurvives:
     @pytest.mark.parametrize("what", ["run", "kill"])
     async def test_a_fault_at_what_a_client_asked(self, monkeypatch, caplog, what):
         one, provisioner, opened, attachment = await begun(monkeypatch)
-        opened.session.on_attached({"channels": [state(2)]})
+        opened.session.on_attached(hello([state(2)]))
         agent = provisioner.agents[0]
         agent.hello["channels"] = [state(2)]
         agent.answers["run"] = lambda body: {"state": state(body["channel"])}
@@ -328,14 +328,14 @@ class TestOthers:
 
     async def test_the_agents_fault_is_never_ours_nor_ours_the_agents(self, caplog):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         world.agent.say_state({**state(1), "phase": "asleep"})
         await until(lambda: world.ended == ["engine_lost"], "the session's end")
         assert world.faults == 0
         assert faults(caplog) == []
 
     async def test_a_fault_in_the_greeting_is_no_silence(self, monkeypatch):
-        monkeypatch.setattr("coderunner.sessions.link.read_hello", raises)
+        monkeypatch.setattr("coderunner.schema.reports.read_hello", raises)
         container = Container(Engine(Agent()), "container-0", session="s", language="python", uid=1)
         with pytest.raises(RuntimeError, match="a fault of this server"):
             await container.connect(start=True)

@@ -11,7 +11,7 @@ from coderunner.errors import AgentLost
 from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from coderunner.wire import frames
-from tests.sessions.fakes import Agent, Engine, World, state, until
+from tests.sessions.fakes import Agent, Engine, World, hello, state, until
 
 HUGE = 2**53
 BAD_STATES = [
@@ -78,7 +78,7 @@ class TestFrames:
     @pytest.mark.parametrize("bad", BAD_STATES)
     async def test_a_bad_state_ends_its_session_at_once(self, clean, bad):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         world.agent.say_state(bad)
         await until(lambda: world.ended == ["engine_lost"], "the session's end")
         assert world.agent.attaches == 1
@@ -97,7 +97,7 @@ class TestFrames:
     )
     async def test_a_bad_frame_ends_its_session_at_once(self, clean, kind, payload, fields):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         world.agent.say(kind, payload, **fields)
         await until(lambda: world.ended == ["engine_lost"], "the session's end")
         assert world.agent.attaches == 1
@@ -108,7 +108,7 @@ class TestFrames:
         world.agent.say(frames.OUTPUT, b"x", channel=65535, stream=200)
         world.agent.say(frames.IN_ACK, channel=9, offset=2**64 - 1)
         world.agent.say_state(state(8))
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.agent.say(frames.OUTPUT, b"seen", channel=1, stream=1)
         await until(lambda: world.session.channels[1].cache.hi == 4, "what came behind it")
@@ -118,7 +118,7 @@ class TestFrames:
 
     async def test_input_that_nobody_sent_is_not_acknowledged(self, clean):
         world = await World(Agent()).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.session.input(control, 1, 0, b"abc")
         world.agent.say(frames.IN_ACK, channel=1, offset=2**64 - 1)
@@ -170,7 +170,7 @@ class TestReplies:
     async def test_a_bad_answer_to_fetch_ends_its_session(self, clean, answer):
         world = await World(Agent()).begin()
         world.agent.answers["fetch"] = answer
-        world.session.on_attached({"channels": [state(1, to=9, sent=9)]})
+        world.session.on_attached(hello([state(1, to=9, sent=9)]))
         control = world.control()
         frames_out = []
 

@@ -15,7 +15,7 @@ from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
 from coderunner.sessions.deadlines import Deadlines, Patience
 from coderunner.wire import flow, frames
-from tests.sessions.fakes import Agent, World, state, until
+from tests.sessions.fakes import Agent, World, hello, state, until
 
 
 def stand_still(seconds: float) -> None:
@@ -33,7 +33,7 @@ def quick(monkeypatch):
 
 async def world_with(*states: dict) -> World:
     world = await World(Agent()).begin()
-    world.session.on_attached({"channels": list(states)})
+    world.session.on_attached(hello(list(states)))
     return world
 
 

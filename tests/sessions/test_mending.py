@@ -7,7 +7,7 @@ import json
 
 from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
-from tests.sessions.fakes import Agent, World, state, until
+from tests.sessions.fakes import Agent, World, hello, state, until
 
 
 def told(attachment, kind: type) -> list:
@@ -24,7 +24,7 @@ class TestBehindTheGreeting:
     async def test_an_end_told_right_behind_the_greeting_is_heard(self):
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         one.hello = {**one.hello, "channels": [state(1)]}
         ended = state(1, phase="exited", end=0, evidence={"main": {"code": 4}})
         one.behind = [(frames.STATE, json.dumps(ended).encode(), {})]
@@ -36,7 +36,7 @@ class TestBehindTheGreeting:
     async def test_input_acknowledged_right_behind_the_greeting_is_heard(self):
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         world.session.input(world.control(), 1, 0, b"abc")
         one.hello = {**one.hello, "channels": [state(1)]}
         one.behind = [(frames.IN_ACK, b"", {"channel": 1, "offset": 3})]
@@ -50,7 +50,7 @@ class TestRepeated:
         """Its window is full: without the word it would wait for ever."""
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.session.input(control, 1, 0, bytes(flow.INPUT_WINDOW))
         taken = flow.INPUT_WINDOW
@@ -63,7 +63,7 @@ class TestRepeated:
     async def test_commands_given_meanwhile_reach_the_agent(self):
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1), state(2, mode="tty"), state(3)]})
+        world.session.on_attached(hello([state(1), state(2, mode="tty"), state(3)]))
         control = world.control()
         world.engine.away = True
         one.stream.cut()
@@ -88,7 +88,7 @@ class TestRepeated:
         monkeypatch.setattr("coderunner.sessions.channels.KILL_SECONDS", -0.9)
         one = Agent()
         world = await World(one).begin()
-        world.session.on_attached({"channels": [state(1)]})
+        world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.engine.away = True
         one.stream.cut()

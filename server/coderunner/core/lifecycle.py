@@ -7,12 +7,13 @@ signal of its own) never passes for something that was done to it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from coderunner.schema import reports
+from coderunner.schema.check import as_far_as_right
 from coderunner.schema.messages import Usage
 from coderunner.schema.types import MAX_OFFSET
 
@@ -141,54 +142,40 @@ class Report:
     left_behind: int
 
 
-_SIGNAL = re.compile(r"[A-Z][A-Z0-9+-]{1,15}")
-
-
-def read_report(raw: Any, *, intent: Intent | None = None, others: bool = False) -> Report:
+def read_report(raw: object, *, intent: Intent | None = None, others: bool = False) -> Report:
     """Reads an agent's evidence; never fails. What is missing or malformed in it counts as not known.
 
     `intent` is the server's own record and goes before the agent's; `others`: see Evidence.
-    The report: {"compile": end|null, "main": end|null, "intent", "oom_kills", "fork_refusals", "disk_full",
-    "supervisor_lost"}; an end: {"code", "signal", "left_behind", "wall_ms", "cpu_ms", "memory_peak_bytes"}.
     """
-    report = raw if isinstance(raw, Mapping) else {}
-    ends = [part for part in (report.get("compile"), report.get("main")) if isinstance(part, Mapping)]
-    said = report.get("intent")
-    if intent is None and isinstance(said, str) and said in set(Intent):
-        intent = Intent(said)
+    report = as_far_as_right(reports.Evidence, raw)
+    ends = [end for end in (report.compile, report.main) if end is not None]
+    if intent is None and report.intent is not None and report.intent in set(Intent):
+        intent = Intent(report.intent)
     evidence = Evidence(
-        compile=_end(report.get("compile")),
-        main=_end(report.get("main")),
+        compile=_end(report.compile),
+        main=_end(report.main),
         intent=intent,
-        oom_kills=_count(report.get("oom_kills")) or 0,
-        fork_refusals=_count(report.get("fork_refusals")) or 0,
-        disk_full=report.get("disk_full") is True,
+        oom_kills=report.oom_kills,
+        fork_refusals=report.fork_refusals,
+        disk_full=report.disk_full,
         others=others,
-        supervisor_lost=report.get("supervisor_lost") is True,
+        supervisor_lost=report.supervisor_lost,
     )
     usage = Usage(
-        wall_ms=_together(ends, "wall_ms", sum),
-        cpu_ms=_together(ends, "cpu_ms", sum),
-        memory_peak_bytes=_together(ends, "memory_peak_bytes", max),
+        wall_ms=_together((end.wall_ms for end in ends), sum),
+        cpu_ms=_together((end.cpu_ms for end in ends), sum),
+        memory_peak_bytes=_together((end.memory_peak_bytes for end in ends), max),
         output_bytes=None,
     )
-    return Report(evidence, usage, _together(ends, "left_behind", sum) or 0)
+    return Report(evidence, usage, _together((end.left_behind for end in ends), sum) or 0)
 
 
-def _end(raw: Any) -> Ended | None:
-    if not isinstance(raw, Mapping):
+def _end(said: reports.End | None) -> Ended | None:
+    if said is None:
         return None
-    code, signal = raw.get("code"), raw.get("signal")
-    if isinstance(signal, str) and _SIGNAL.fullmatch(signal):
-        return Ended(signal=signal)
-    return Ended(code=code) if type(code) is int and 0 <= code <= 255 else Ended()
+    return Ended(code=said.code if said.signal is None else None, signal=said.signal)
 
 
-def _count(raw: Any) -> int | None:
-    return min(raw, MAX_OFFSET) if type(raw) is int and raw >= 0 else None
-
-
-def _together(ends: list[Mapping[Any, Any]], name: str, combine: Any) -> int | None:
-    counts = [_count(end.get(name)) for end in ends]
+def _together(counts: Iterable[int | None], combine: Callable[[list[int]], int]) -> int | None:
     known = [count for count in counts if count is not None]
     return min(combine(known), MAX_OFFSET) if known else None

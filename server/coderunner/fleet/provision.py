@@ -21,11 +21,19 @@ from coderunner.engine.containers import (
     ContainerSpec,
 )
 from coderunner.engine.docker import DockerEngine
-from coderunner.errors import CodeRunnerError, EngineError, EngineTimeout, ImageMissing, NameConflict
+from coderunner.errors import (
+    AgentLost,
+    CodeRunnerError,
+    EngineError,
+    EngineTimeout,
+    ImageMissing,
+    NameConflict,
+)
 from coderunner.fleet import workers
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.logs import fields
+from coderunner.schema import reports
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import CALL_SECONDS
 from coderunner.sessions.programs import prepare_spec
@@ -231,6 +239,10 @@ async def _prepare(container: Container, language: Language, *, patient: bool) -
         return
     seconds = CALL_SECONDS + preparation_seconds(language)
     reply, _ = await container.call("prepare", seconds=seconds, patient=patient, **preparation)
-    if reply.get("preload"):
-        why = str(reply["preload"])[:1000]
+    try:
+        prepared = reports.read(reports.Prepared, reply, "the answer to 'prepare'")
+    except reports.AgentProtocolError as error:
+        raise AgentLost(str(error)) from None
+    if prepared.preload:
+        why = prepared.preload[:1000]
         log.warning("programs start plainly", extra=fields(session=container.session, why=why))

@@ -6,6 +6,7 @@ again, field by field: each problem gets its path and what would be right. Nothi
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import types
 from collections.abc import Collection, Iterator, Mapping
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, ValidationError
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 
 
 def problems(kind: Any, value: object, where: str) -> Iterator[str]:
@@ -159,3 +161,18 @@ def problems_in_json(kind: type[Struct], data: bytes, where: str) -> Iterator[st
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     raw = msgspec.json.decode(data, type=dict[str, Raw])
     return problems(kind, {name: msgspec.json.decode(raw[name]) for name in raw if name in known}, where)
+
+
+def as_far_as_right(kind: type[S], value: object) -> S:
+    """A model of whose fields each may be absent: what is wrong in `value` counts as absent, and all is if it
+    is no object. Never raises."""
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        item = value.get(field.encode_name) if isinstance(value, Mapping) else None
+        inner = bare_of(field.type)
+        if is_model(inner) and isinstance(item, Mapping):
+            given[field.name] = as_far_as_right(inner, item)
+        elif item is not None:
+            with contextlib.suppress(ValidationError, RecursionError):
+                given[field.name] = msgspec.convert(item, field.type)
+    return kind(**given)

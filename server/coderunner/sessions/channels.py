@@ -6,7 +6,7 @@ stream: every command is absolute, or names something that the agent does only o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from coderunner import timing
 from coderunner.core.languages import Language
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
 from coderunner.schema import messages as m
+from coderunner.schema import reports
+from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
 from coderunner.sessions import endings
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.attachments import Attachments
@@ -25,7 +27,6 @@ from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import problem
 from coderunner.sessions.pace import Paces, Standing
 from coderunner.sessions.programs import first_phase
-from coderunner.sessions.reports import AgentProtocolError, read_channels, read_fetched, read_started
 from coderunner.sessions.runs import Begun, Runs
 from coderunner.wire import flow
 
@@ -227,15 +228,17 @@ class Channels:
             channel.asked = False
         if reply is None:
             return
-        refused = problem(reply)
         try:
-            self._keep_only(read_channels(reply) | {channel.number})
-            state = read_started(reply, channel.number) if refused is None else None
+            started = reports.read(reports.Started, reply, "the answer to 'run'")
+            if started.error is None and (started.state is None or started.state.channel != channel.number):
+                raise AgentProtocolError("the answer to 'run' is of another channel")
+            self._keep_only({*started.channels, channel.number})
         except AgentProtocolError as fault:
             self._container.condemn(f"the agent broke its protocol: {fault}")
             return
-        if state is None:
-            self._refuse(channel, refused or AgentLost())
+        state = started.state
+        if started.error is not None or state is None:
+            self._refuse(channel, problem(started.error) if started.error is not None else AgentLost())
             return
         self.on_state(state)
         if again:
@@ -267,42 +270,42 @@ class Channels:
         if self.attachments.control is not None:
             self.attachments.control.post(m.InAck(channel.number, channel.in_acked))
 
-    def on_state(self, state: dict[str, Any]) -> None:
-        """A channel's whole state, as `reports.read_state` passed it."""
-        channel = self.all.get(state["channel"])
+    def on_state(self, state: ChannelState) -> None:
+        """A channel's whole state."""
+        channel = self.all.get(state.channel)
         if channel is None:
             return
-        channel.take_oldest(state["from"])
+        channel.take_oldest(state.from_)
         self._caches.changed(channel)
-        channel.input_eof = channel.input_eof or state["input_eof"]
-        channel.run_offset = state["run_offset"]
-        if channel.occupied != state["occupied"]:
-            channel.occupied = state["occupied"]
+        channel.input_eof = channel.input_eof or state.input_eof
+        channel.run_offset = state.run_offset
+        if channel.occupied != state.occupied:
+            channel.occupied = state.occupied
             self._touch()
-        phases = [(state["phase"], state["phase_offset"])]
-        if channel.phase == "compiling" and state["phase"] == "exited" and state["run_offset"] is not None:
+        phases = [(state.phase, state.phase_offset)]
+        if channel.phase == "compiling" and state.phase == "exited" and state.run_offset is not None:
             # A program as short as that began and ended between two reports.
-            phases.insert(0, ("running", state["run_offset"]))
+            phases.insert(0, ("running", state.run_offset))
         for phase, offset in phases:
             told = channel.advance(phase, offset)
             if told is None:
                 continue
             self.attachments.tell(told)
-            wall = channel.wall_ms or min(state["wall_ms"], self._lifetime_ms)
+            wall = channel.wall_ms or min(state.wall_ms, self._lifetime_ms)
             channel.wall_deadline = timing.now() + wall / 1000 + GRACE_SECONDS
             self._touch()
-        if channel.stopped != state["stopped"]:
-            channel.stopped = state["stopped"]
+        if channel.stopped != state.stopped:
+            channel.stopped = state.stopped
             self.attachments.tell(m.Stopped(channel.number, channel.stopped))
-        if state["phase"] == "exited":
+        if state.phase == "exited":
             channel.wall_deadline = None
-            if state["end"] is not None and channel.exit is None:
-                self._finish(channel, state["end"], state["evidence"] or {})
+            if state.end is not None and channel.exit is None:
+                self._finish(channel, state.end, state.evidence or {})
         self._findings.look(channel)
         self._changed()
         self.attachments.wake()
 
-    def _finish(self, channel: Channel, end: int, evidence: dict[str, Any]) -> None:
+    def _finish(self, channel: Channel, end: int, evidence: Mapping[str, object]) -> None:
         channel.end = end
         others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
         channel.exit = endings.exit_message(channel, evidence, others=bool(others))
@@ -310,37 +313,37 @@ class Channels:
             self._tell_in_ack(channel)
         self.attachments.wake()
 
-    def on_attached(self, hello: dict[str, Any]) -> None:
+    def on_attached(self, hello: Hello) -> None:
         """The agent is reachable again, or for the first time by this server.
 
         Raises AgentProtocolError where it has forgotten what it cannot forget."""
-        self._keep_only({state["channel"] for state in hello["channels"]})
-        for state in hello["channels"]:
-            number = state["channel"]
+        self._keep_only({state.channel for state in hello.channels})
+        for state in hello.channels:
+            number = state.channel
             channel = self.all.get(number)
             if channel is None:
-                channel = self.all[number] = Channel(number, state["mode"], start=state["sent"])
-                channel.restore_input(state["input_offset"], state["in_acked"])
-                channel.released = state["released"]
-                channel.adopted, channel.kind, channel.entry = True, state["kind"], self._entry
-                channel.cols, channel.rows = state["cols"], state["rows"]
+                channel = self.all[number] = Channel(number, state.mode, start=state.sent)
+                channel.restore_input(state.input_offset, state.in_acked)
+                channel.released = state.released
+                channel.adopted, channel.kind, channel.entry = True, state.kind, self._entry
+                channel.cols, channel.rows = state.cols, state.rows
             self.on_state(state)
             self._paces[number].again()
             self._repeat(channel, state)
         self.release_all()
         self.attachments.wake()
 
-    def _repeat(self, channel: Channel, state: dict[str, Any]) -> None:
+    def _repeat(self, channel: Channel, state: ChannelState) -> None:
         """What may have been lost with a broken stream: the agent's word on input, and our commands."""
         number = channel.number
-        self.on_in_ack(number, state["in_acked"])
+        self.on_in_ack(number, state.in_acked)
         at, data = channel.unacked_input()
-        taken = max(at, state["input_offset"])
+        taken = max(at, state.input_offset)
         if taken < channel.input_offset:
             self._container.link.send_input(number, taken, data[taken - at :])
         if channel.eof_at is not None and not channel.input_eof:
             self._call("eof", channel=number, offset=channel.eof_at)
-        if (channel.cols, channel.rows) != (state["cols"], state["rows"]):
+        if (channel.cols, channel.rows) != (state.cols, state.rows):
             self._call("resize", channel=number, cols=channel.cols, rows=channel.rows)
         if channel.intent is not None and channel.live:
             self._call("kill", channel=number, intent=channel.intent)
@@ -379,11 +382,12 @@ class Channels:
         number = channel.number
         reply, data = await self._container.link.call("fetch", channel=number, offset=offset, most=most)
         try:
-            begin, stream, restore = read_fetched(reply)
+            fetched = reports.read(reports.Fetched, reply, "the answer to 'fetch'")
         except AgentProtocolError as error:
             self._container.condemn(f"the agent broke its protocol: {error}")
             raise AgentLost(str(error)) from None
-        return Fetched(max(offset, begin), stream, data[:most], restore)
+        restore = fetched.restore and fetched.restore[:MAX_RESTORE]
+        return Fetched(max(offset, fetched.from_), 2 if fetched.stream == 2 else 1, data[:most], restore)
 
     def repaint(self, channel: Channel) -> None:
         if channel.mode == "tty" and channel.live:

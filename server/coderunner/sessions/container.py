@@ -13,13 +13,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from coderunner import timing, wire
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
+from coderunner.schema.reports import AgentProtocolError, ArtifactNews, ChannelState, Hello
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import CALL_SECONDS, AgentLink, Listener, Reply
-from coderunner.sessions.reports import AgentProtocolError
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,8 @@ RETRY_SECONDS = 0.2
 class AnotherVersion(AgentLost):
     """The agent is of another release than this server.  ``hello`` is what it said."""
 
-    def __init__(self, hello: Mapping[str, Any]) -> None:
-        super().__init__(f"the agent speaks version {hello.get('version')}, not {wire.VERSION}")
+    def __init__(self, hello: Hello) -> None:
+        super().__init__(f"the agent speaks version {hello.version}, not {wire.VERSION}")
         self.hello = hello
 
 
@@ -56,7 +58,7 @@ class Pulse:
 class Tenant(Listener, Protocol):
     """The session that a container has."""
 
-    def on_attached(self, hello: dict[str, Any]) -> None: ...
+    def on_attached(self, hello: Hello) -> None: ...
     def have(self) -> Mapping[int, int]: ...
 
 
@@ -99,7 +101,7 @@ class Container:
                 await self._engine.start(self.id)
             self._generation = max(self._generation + 1, time.time_ns())
             await link.attach(self._generation, have, torn=torn)
-            if link.hello.get("version") != wire.VERSION:
+            if link.hello.version != wire.VERSION:
                 raise AnotherVersion(link.hello)
         except BaseException:
             await link.close()
@@ -121,7 +123,7 @@ class Container:
         except AgentProtocolError as error:
             self.condemn(f"the agent broke its protocol: {error}")
             return
-        hello["channels"] = []  # told, and not to be kept
+        self.link.hello = replace(hello, channels=())  # told, and not to be kept
         self.link.listen(self)
 
     async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
@@ -153,7 +155,7 @@ class Container:
         if self._tenant is not None:
             self._tenant.on_in_ack(channel, offset)
 
-    def on_state(self, state: dict[str, Any]) -> None:
+    def on_state(self, state: ChannelState) -> None:
         if self._tenant is not None:
             self._tenant.on_state(state)
         self.changed.fire()
@@ -162,7 +164,7 @@ class Container:
         if self._tenant is not None:
             self._tenant.on_workspace(revision)
 
-    def on_artifact(self, channel: int, news: tuple[str, int] | None) -> None:
+    def on_artifact(self, channel: int, news: ArtifactNews) -> None:
         if self._tenant is not None:
             self._tenant.on_artifact(channel, news)
 

@@ -10,19 +10,22 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from coderunner import timing
 from coderunner.core.members import PIECE
 from coderunner.core.project import check_path
 from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge
-from coderunner.schema.types import MAX_OFFSET
+from coderunner.schema import reports
+from coderunner.schema.reports import AgentProtocolError
 from coderunner.sessions.container import Container
-from coderunner.sessions.reports import AgentProtocolError, number
+from coderunner.sessions.link import Reply
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_ENTRIES = 8192  # what a workspace has inodes for
 LIST_PIECE = 256  # entries that the agent looks at in one call
@@ -99,23 +102,21 @@ class Files:
         cursor: str | None = None
         for _ in range(MAX_PIECES):
             reply, _ = await self._again("list", after=cursor, most=LIST_PIECE)
-            found = _entries(reply)[: MAX_ENTRIES + 1 - count]
+            listed = _read(reports.Listed, reply, "list")
+            found = _entries(listed)[: MAX_ENTRIES + 1 - count]
             count += len(found)
-            cursor = reply.get("next")
+            cursor = listed.next
             full = count > MAX_ENTRIES
             yield found[:-1] if full else found, full
-            if full or type(cursor) is not str:
+            if full or cursor is None:
                 return
         yield [], True
 
     async def read(self, path: str, offset: int = 0, most: int = PIECE) -> Piece:
         """Raises NoFile."""
         reply, data = await self._again("read", path=check_path(path), offset=offset, most=min(most, PIECE))
-        try:
-            size, mtime = number(reply, "size", 0, MAX_OFFSET), number(reply, "mtime_ns", -(2**63), 2**63)
-        except AgentProtocolError as error:
-            raise FilesFailed(f"the agent broke its protocol: {error}") from None
-        return Piece(data[:most], size, mtime)
+        told = _read(reports.FileRead, reply, "read")
+        return Piece(data[:most], told.size, told.mtime_ns)
 
     async def pieces(self, path: str, begin: Piece, offset: int, end: int) -> AsyncIterator[bytes]:
         """What lies from ``offset`` (where ``begin`` was read) to ``end``; less where the file has shrunk."""
@@ -163,9 +164,9 @@ class Files:
         count = 0
         for _ in range(MAX_REMOVALS):
             reply, _ = await self._call("remove", path=check_path(path), most=REMOVE_PIECE)
-            removed = reply.get("removed")
-            count += removed if type(removed) is int and 0 <= removed <= REMOVE_PIECE + 1 else 0
-            if not reply.get("more"):
+            told = _read(reports.Removed, reply, "remove")
+            count += min(told.removed, REMOVE_PIECE + 1)
+            if not told.more:
                 return count
         raise FilesFailed(f"{path!a} fills up again while it is being deleted; stop the program that writes")
 
@@ -175,12 +176,12 @@ class Files:
 
     # --- the agent ---------------------------------------------------------------------------------------
 
-    async def _call(self, op: str, raw: bytes = b"", **body: Any) -> tuple[dict[str, Any], bytes]:
+    async def _call(self, op: str, raw: bytes = b"", **body: Any) -> Reply:
         async with self._calls:
             await self._linked()
             return await self._container.link.call(op, raw, **body)
 
-    async def _again(self, op: str, **body: Any) -> tuple[dict[str, Any], bytes]:
+    async def _again(self, op: str, **body: Any) -> Reply:
         """What changes nothing is asked again when the stream broke beneath it."""
         link = self._container.link
         try:
@@ -205,18 +206,19 @@ class Files:
         return self._container.gone.done() or self._container.fault.done()
 
 
-def _entries(reply: dict[str, Any]) -> list[Entry]:
+def _read(kind: type[T], reply: Mapping[str, object], op: str) -> T:
+    """Raises FilesFailed where the answer is none."""
+    try:
+        return reports.read(kind, reply, f"the answer to '{op}'")
+    except AgentProtocolError as error:
+        raise FilesFailed(f"the agent broke its protocol: {error}") from None
+
+
+def _entries(listed: reports.Listed) -> list[Entry]:
+    """Without those that are malformed, or have a name that no other machine could take."""
     found = []
-    listed = reply.get("files")
-    for one in listed if isinstance(listed, list) else ():
-        with contextlib.suppress(BadPath, AgentProtocolError, KeyError, TypeError):
-            found.append(
-                Entry(
-                    path=check_path(str(one["path"])),
-                    size=number(one, "size", 0, MAX_OFFSET),
-                    mtime_ms=number(one, "mtime_ms", -MAX_OFFSET, MAX_OFFSET),
-                    folder=one["folder"] is True,
-                    executable=one["executable"] is True,
-                )
-            )
+    for one in listed.files:
+        with contextlib.suppress(BadPath, AgentProtocolError):
+            file = reports.read(reports.FileFound, one, "a file")
+            found.append(Entry(check_path(file.path), file.size, file.mtime_ms, file.folder, file.executable))
     return found

@@ -20,15 +20,10 @@ from typing import Any, Protocol
 from coderunner import errors, timing
 from coderunner.errors import AgentLost, EngineError, FilesBusy, FilesFailed
 from coderunner.logs import fields
+from coderunner.schema import reports
+from coderunner.schema.reports import AgentProtocolError, ArtifactNews, ChannelState, Fault, Hello
 from coderunner.schema.types import MAX_OFFSET
 from coderunner.sessions.holdings import Holdings
-from coderunner.sessions.reports import (
-    AgentProtocolError,
-    read_artifact,
-    read_hello,
-    read_json,
-    read_state,
-)
 from coderunner.tasks import Tasks
 from coderunner.wire import flow, frames
 
@@ -47,7 +42,7 @@ MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
 MAX_TEARS = 1  # frames in one attach whose header checks out and whose payload does not
 
 
-Reply = tuple[dict[str, Any], bytes]
+Reply = tuple[Mapping[str, object], bytes]  # to be read as one of schema.reports
 Answer = Coroutine[Any, Any, Reply]  # a reply, and the raw bytes with it
 
 
@@ -69,9 +64,9 @@ class Listener(Protocol):
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None: ...
     def on_in_ack(self, channel: int, offset: int) -> None: ...
-    def on_state(self, state: dict[str, Any]) -> None: ...
+    def on_state(self, state: ChannelState) -> None: ...
     def on_workspace(self, revision: int) -> None: ...
-    def on_artifact(self, channel: int, news: tuple[str, int] | None) -> None: ...
+    def on_artifact(self, channel: int, news: ArtifactNews) -> None: ...
 
 
 Told = Callable[[Listener], None]
@@ -86,7 +81,7 @@ class AgentLink:
     """
 
     def __init__(self, stream: ByteStream, holdings: Holdings) -> None:
-        self.hello: dict[str, Any] = {}
+        self.hello = Hello(version=0)
         self.broken = False
         self._listener: Listener | None = None
         self._early: list[Told] = []
@@ -104,7 +99,7 @@ class AgentLink:
         holdings.count("incoming", lambda: self._assembler.held + self._early_bytes)
         self._writable = asyncio.Event()
         self._greeted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
+        self._calls: dict[int, asyncio.Future[Reply]] = {}
         self._ids = itertools.count(secrets.randbits(40))
         self._writing = False
         self._heard = 0.0
@@ -175,9 +170,9 @@ class AgentLink:
     async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
         """As ``ask``; raises the error that the agent names, too."""
         reply, data = await self.ask(op, raw, seconds=seconds, **body)
-        error = problem(reply)
-        if error is not None:
-            raise error
+        fault = reports.read(reports.Reply, reply, op).error
+        if fault is not None:
+            raise problem(fault)
         return reply, data
 
     def ask(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Answer:
@@ -207,9 +202,11 @@ class AgentLink:
             raise AgentLost(f"the agent did not answer '{op}' in {seconds:g} s") from None
         finally:
             self._calls.pop(number, None)
-        if not isinstance(reply.get("error"), dict | None):
-            self._break(AgentProtocolError(f"the answer to '{op}' is an error that is none"))
-            raise AgentLost(self.closed.result())
+        try:
+            reports.read(reports.Reply, reply, f"the answer to '{op}'")
+        except AgentProtocolError as error:
+            self._break(error)
+            raise AgentLost(self.closed.result()) from None
         return reply, data
 
     def _frame(self, kind: int, payload: bytes = b"", *, channel: int = 0, offset: int = 0) -> None:
@@ -298,7 +295,7 @@ class AgentLink:
             return None
         elif frame.kind == frames.HELLO:
             if not self._greeted.done():
-                self.hello = read_hello(frame.payload)
+                self.hello = reports.read_hello(frame.payload)
                 self._greeted.set_result(0)
         elif frame.kind == frames.REPLY:
             self._take_reply(frame)
@@ -372,12 +369,12 @@ def _workspace(frame: frames.Frame) -> Told:
 
 
 def _artifact(frame: frames.Frame) -> Told:
-    news = read_artifact(read_json(frame.payload))
+    news = reports.read_artifact(frame.payload)
     return lambda listener: listener.on_artifact(frame.channel, news)
 
 
 def _state(frame: frames.Frame) -> Told:
-    state = read_state(read_json(frame.payload))
+    state = reports.read_state(frame.payload)
     return lambda listener: listener.on_state(state)
 
 
@@ -390,12 +387,9 @@ _DECODERS: dict[int, Callable[[frames.Frame], Told]] = {
 }
 
 
-def problem(reply: dict[str, Any]) -> errors.CodeRunnerError | None:
-    """The error that an answer is, None where it is none."""
-    said = reply.get("error")
-    if not said:
-        return None
-    return _BY_CODE.get(str(said.get("code")), FilesFailed)(str(said.get("message"))[:1000])
+def problem(fault: Fault) -> errors.CodeRunnerError:
+    """The error that an answer tells of."""
+    return _BY_CODE.get(fault.code, FilesFailed)(fault.message[:1000])
 
 
 # The errors that are an agent's to name.

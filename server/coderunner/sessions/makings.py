@@ -8,6 +8,7 @@ from coderunner.core.capability import view_url
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath
 from coderunner.schema import messages as m
+from coderunner.schema.reports import ArtifactNews
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.holdings import Holdings
 from coderunner.wire import artifacts
@@ -33,15 +34,15 @@ class Makings:
     def of(self, channel: int) -> list[m.Artifact]:
         return [one for one in self if one.channel == channel]
 
-    def add(self, channel: int, news: tuple[str, int] | None) -> None:
+    def add(self, channel: int, news: ArtifactNews) -> None:
         """The agent's word; what it has told before is told again when it changed."""
-        if news is None:
+        if news.more:
             if channel not in self._full and len(self._full) < MOST:
                 self._full.add(channel)
                 text = f"program {channel} makes more files than are shown; all are in the workspace"
                 self._attachments.tell(m.Notice("artifact_limit", text))
             return
-        name, size = news
+        name = news.path
         if len(name) > artifacts.MAX_PATH:
             return  # no honest agent tells of it
         kind = artifacts.kind(name)
@@ -51,7 +52,7 @@ class Makings:
             return  # a name that no other machine could take
         if kind is None or ((channel, path) not in self._all and len(self.of(channel)) >= artifacts.MOST):
             return
-        made = m.Artifact(channel, path, kind, size, view_url(self._session, self._leave, path))
+        made = m.Artifact(channel, path, kind, news.size, view_url(self._session, self._leave, path))
         self._all.pop((channel, path), None)
         self._all[channel, path] = made
         while len(self._all) > MOST:

@@ -10,13 +10,12 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import orjson
 
 from coderunner.core.limits import Limits
+from coderunner.schema.reports import Hello
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,8 @@ def unseal(text: str, key: bytes, container: str) -> Record:
         raise ValueError(f"its record is of another release: {error}") from None
 
 
-def record_in(hello: Mapping[str, Any], key: bytes, container: str) -> Record:
+def record_in(hello: Hello, key: bytes, container: str) -> Record:
     """What an agent's greeting brought.  Raises LookupError where it never had a tenant, and as `unseal`."""
-    sealed = hello.get("sealed")
-    if not isinstance(sealed, str):
+    if hello.sealed is None:
         raise LookupError
-    return unseal(sealed, key, container)
+    return unseal(hello.sealed, key, container)

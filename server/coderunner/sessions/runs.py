@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from coderunner.errors import AgentLost, CodeRunnerError, FilesBusy
@@ -12,7 +12,7 @@ from coderunner.sessions.link import Answer
 
 RUN_SECONDS = 30.0
 
-Begun = Coroutine[Any, Any, tuple[dict[str, Any] | None, bool]]
+Begun = Coroutine[Any, Any, tuple[Mapping[str, object] | None, bool]]
 
 
 class Runs:
@@ -53,7 +53,7 @@ class Runs:
 
     async def _answer(
         self, ask: Callable[[], Answer], answer: Answer, size: int
-    ) -> tuple[dict[str, Any] | None, bool]:
+    ) -> tuple[Mapping[str, object] | None, bool]:
         first = self._container.link
         try:
             while True:

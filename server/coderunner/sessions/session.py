@@ -21,6 +21,7 @@ from coderunner.core.limits import LimitRules, Limits
 from coderunner.errors import BadMessage, InternalError, NoSession
 from coderunner.logs import fields
 from coderunner.schema import messages as m
+from coderunner.schema.reports import ArtifactNews, ChannelState, Hello
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.channels import Channels
@@ -217,7 +218,7 @@ class Session:
     def on_in_ack(self, channel: int, offset: int) -> None:
         self.programs.on_in_ack(channel, offset)
 
-    def on_state(self, state: dict[str, Any]) -> None:
+    def on_state(self, state: ChannelState) -> None:
         self.programs.on_state(state)
 
     def on_workspace(self, revision: int) -> None:
@@ -225,11 +226,11 @@ class Session:
             self.revision = revision
             self._attachments.tell(m.Workspace(revision))
 
-    def on_artifact(self, channel: int, news: tuple[str, int] | None) -> None:
+    def on_artifact(self, channel: int, news: ArtifactNews) -> None:
         if channel in self.channels:
             self.makings.add(channel, news)
 
-    def on_attached(self, hello: dict[str, Any]) -> None:
+    def on_attached(self, hello: Hello) -> None:
         self.programs.on_attached(hello)
 
     def have(self) -> dict[int, int]:
