@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import coderunner
-from coderunner import app, config, declarations, logs
+from coderunner import app, config, declarations, logs, turns
 from coderunner.config import Settings
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
@@ -151,7 +151,8 @@ def _serve(arguments: argparse.Namespace) -> int:
             print(f"\n  CodeRunner is at {url}\n  Stop it with Ctrl-C.\n", flush=True)
 
     try:
-        how = asyncio.run(app.serve(settings, announce))
+        with asyncio.Runner(loop_factory=turns.Loop) as runner:
+            how = runner.run(app.serve(settings, announce))
     except CodeRunnerError:
         raise
     except Exception:

@@ -107,6 +107,10 @@ class Tasks:
                 task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
+    def leave(self) -> None:
+        """The owner is gone: it is told of no failure any more, and not kept by this."""
+        self._on_fault = lambda _: None
+
     async def finish(self, seconds: float | None = None) -> None:
         """Returns when they have ended by themselves, or after so many seconds."""
         if self._all:

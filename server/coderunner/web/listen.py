@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from coderunner import turns
 from coderunner.config.values import UNIX
 from coderunner.errors import CannotStart
 from coderunner.web.keys import WIRES
@@ -20,7 +21,7 @@ from coderunner.web.wires import Runner
 
 BACKLOG = 1024
 SHUTDOWN_SECONDS = 0.5  # for requests that are being answered when the server stops
-AT_ONCE = 16  # connections that are taken before others have their turn
+AT_ONCE = 4  # connections that are taken before others have their turn
 KEEPALIVE_SECONDS = 75.0  # above the minute for which nginx keeps a connection
 LINGERING_SECONDS = 5.0  # for the rest of a body that was refused, so that its sender reads why
 MAX_HEADERS = 64
@@ -127,11 +128,13 @@ async def listening(
         stack.callback(http_log.removeFilter, faults)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        stack.callback(app[WIRES].leftovers.close)
         with _told(host, _port(sockets)):
             if host.startswith(UNIX):
                 _refuse_taken(Path(host.removeprefix(UNIX)))
             for one in sockets:
                 await web.SockSite(runner, one, backlog=AT_ONCE).start()
+                turns.second(one.fileno())
                 one.listen(BACKLOG)  # asyncio takes `backlog` connections in a row; more may wait
             if host.startswith(UNIX):
                 stack.callback(_place(sockets[0], Path(host.removeprefix(UNIX))).unlink, missing_ok=True)

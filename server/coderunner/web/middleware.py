@@ -34,7 +34,15 @@ class ClientFaults(logging.Filter):
         if not isinstance(error, HttpProcessingError) or error.code >= 500:
             return True
         log.info("request refused", extra=fields(status=error.code, why=type(error).__name__))
+        release(error)
         return False
+
+
+def release(error: BaseException | None) -> None:
+    """Whoever keeps it keeps no frames with it: what a crowd of requests had would wait for the garbage
+    collector, which then stops the loop for all."""
+    if error is not None:
+        error.__traceback__ = error.__context__ = None
 
 
 BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
@@ -56,10 +64,15 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     except Exception as error:
         if BEGUN in request:
             return _broken_off(request, error)
-        if isinstance(error, web.HTTPException) and error.status >= 400:
-            wires.charge(address, REFUSED)
-        raise
+        if not isinstance(error, web.HTTPException):
+            raise
+        release(error)
+        # An exception that is the answer refers to the request, and that to the exception.
+        response = web.Response(
+            status=error.status, reason=error.reason, text=error.text, headers=error.headers
+        )
     finally:
+        request.pop(BEGUN, None)  # they refer to each other
         if wire is not None:
             wire.done()
     if response.status >= 400:

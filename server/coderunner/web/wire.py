@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from coderunner import turns
 from coderunner.core.framing import Framing
 from coderunner.errors import CodeRunnerError, FrameTooLarge, RateLimited, TooSlow
 
@@ -35,6 +36,7 @@ SLOWEST = 16 * 1024  # bytes a second
 OVERHEAD = 256  # bytes that a message takes beside its own
 UNTAKEN = 320  # messages that may wait without a session: what may come behind `open`, and then some
 GOODBYE_SECONDS = 5.0  # to take an error and a close
+_CLOSE = 0x88  # a frame of its own that closes
 
 
 class State(Enum):
@@ -61,7 +63,9 @@ class Wire(asyncio.BufferedProtocol):
         self._unread = 0  # bytes of complete messages that nobody has taken yet
         self._began = 0.0  # when the unfinished message began
         self._fail: Callable[[CodeRunnerError], None] | None = None
-        self._deaf = False
+        self.deaf = False  # nothing is read any more
+        self._told = False  # why it ends; the peer may have to read that yet
+        self._fd = -1
         self._session: str | None = None
 
     # --- asyncio's side ----------------------------------------------------------------------------------
@@ -72,6 +76,8 @@ class Wire(asyncio.BufferedProtocol):
         one = transport.get_extra_info("socket")
         if one is not None and one.family in (socket.AF_INET, socket.AF_INET6):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+        self._fd = one.fileno() if one is not None else -1
+        turns.second(self._fd)
         self.due = self._wires.now() + HEAD_SECONDS
         if not self._wires.admit(self):
             transport.abort()
@@ -81,6 +87,9 @@ class Wire(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._wires.forget(self)
+        turns.first(self._fd)
+        if self._told and error is None:
+            self._wires.leftovers.take(self._fd)
         if self._handler is not None:
             self._handler.connection_lost(error)
         # Nothing of it waits for the garbage collector, which may come late.
@@ -91,14 +100,14 @@ class Wire(asyncio.BufferedProtocol):
         return self._wires.small if self.stranger else self._wires.buffer
 
     def buffer_updated(self, size: int) -> None:
-        if self._handler is None or self._deaf:
+        if self._handler is None or self.deaf:
             return
         data = bytes(self._wires.buffer[:size])
         if self.state is State.FRAMES:
             self._frames(data)
         elif self.state is not State.BUSY:
             self._head(size)
-        if not self._deaf:
+        if not self.deaf:
             self._handler.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -177,12 +186,20 @@ class Wire(asyncio.BufferedProtocol):
 
     def _refuse(self, error: CodeRunnerError) -> None:
         """The peer is told; what else it sends stays where it is."""
-        self._deaf = True
+        self.deaf = True
         self.due = self._wires.now() + GOODBYE_SECONDS
         assert self.transport is not None
         self.transport.pause_reading()
         if self._fail is not None:
             self._fail(error)
+
+    def part(self, code: int) -> None:
+        """The error is written: a close with this code goes out, and for the peer's nobody waits, as it
+        would come behind what is not read."""
+        if self.transport is not None and not self.over:
+            self._told = True
+            self.transport.write(struct.pack(">BBH", _CLOSE, 2, code))
+            self.transport.close()
 
     @property
     def stranger(self) -> bool:
@@ -210,13 +227,14 @@ class Wire(asyncio.BufferedProtocol):
         """It has a session, which has bounds of its own: texts of so many bytes may come."""
         self.kept = 0
         self._session = session
+        turns.first(self._fd)
         self._framing.text = text
         self._wires.settle(self, session)
 
     def late(self, now: float) -> None:
         """Its deadline has passed."""
         assert self.transport is not None
-        if self._deaf:
+        if self.deaf:
             self.cut("did not go")
         elif self.state is State.FRAMES:
             if not self.transport.is_reading():  # the rest may be there, and we are those who wait
@@ -241,7 +259,8 @@ class Wire(asyncio.BufferedProtocol):
         return False
 
     def cut(self, why: str) -> None:
-        self._deaf = True
+        self.deaf = True
+        self._told = False
         self._wires.note(why)
         if self.transport is not None:
             self.transport.abort()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import logging
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from coderunner.core.networks import customer, networks
 from coderunner.core.rates import Rates
 from coderunner.logs import fields
 from coderunner.schema import messages as m
+from coderunner.web.leftovers import Leftovers
 from coderunner.web.wire import PIECE, SMALL_PIECE, Wire
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,7 @@ class Wires:
         self._ended = 0  # since memory was given back
         self._given_back = 0.0
         self._reading = asyncio.Lock()
+        self.leftovers = Leftovers()
 
     def make(self, handler: Callable[[], Any]) -> Wire:
         return Wire(self, handler)
@@ -221,7 +224,12 @@ class Wires:
 def _give_back() -> None:
     """What a crowd of connections has held lies scattered: the C library keeps it until it is told not to."""
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+        _c_library().malloc_trim(0)
+
+
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 class Runner(web.AppRunner):

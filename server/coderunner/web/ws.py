@@ -40,6 +40,7 @@ from coderunner.sessions.attachment import Attachment
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
+from coderunner.web.middleware import release
 from coderunner.web.wire import Wire, wire_of
 from coderunner.web.wires import Wires
 from coderunner.wire import flow
@@ -60,13 +61,20 @@ PING = 8  # frames: it makes us answer
 FRAMES_A_TURN = 64  # then others have theirs, even where more frames wait
 
 
+class _Socket(web.WebSocketResponse):
+    async def write_eof(self) -> None:  # type: ignore[override]  # as aiohttp has it
+        """aiohttp's last word about it."""
+        await super().write_eof()
+        release(self.exception())
+
+
 async def websocket(request: web.Request) -> web.StreamResponse:
     """GET /ws and GET /ws/{session}."""
     parts = request.app[PARTS]
     protocols = guard.offered(request)
     if guard.PROTOCOL not in protocols:
         raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {guard.PROTOCOL}\n")
-    socket = web.WebSocketResponse(
+    socket = _Socket(
         protocols=(guard.PROTOCOL,),
         max_msg_size=codec.MAX_TEXT + 1,
         autoping=False,
@@ -210,6 +218,7 @@ class Connection:
                 writer.cancel()
                 self.abort()
             await self._tasks.stop()
+            self._tasks.leave()
             self._reader = self._writer = None  # with all that their frames hold
             self.gone.set_result(None)
 
@@ -486,6 +495,9 @@ class Connection:
                 await asyncio.wait({self._reader})
             if self._wire.over:
                 return  # nobody is there to be told
+            if self._wire.deaf:
+                self._wire.part(code)
+                return
             async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):

@@ -1,0 +1,143 @@
+"""Who is heard first in a turn of the event loop.
+
+asyncio takes all sockets that are ready in one turn, and a crowd of them makes it long for everybody. Here
+the sockets of a crowd are in an epoll of their own, of which a turn takes few: in the order in which they
+became ready, behind all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import selectors
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+FEW = 2  # sockets of the crowd in a turn; what each sets off takes up to two milliseconds
+
+
+class _Map(Mapping[Any, selectors.SelectorKey]):
+    """What is registered, by descriptors or by what has them."""
+
+    def __init__(
+        self, second: Mapping[int, selectors.SelectorKey], first: Mapping[Any, selectors.SelectorKey]
+    ) -> None:
+        self._second = second
+        self._first = first
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._second.get(_number(fileobj)) or self._first[fileobj]
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._second
+        yield from self._first
+
+    def __len__(self) -> int:
+        return len(self._second) + len(self._first)
+
+
+class _Lanes(selectors.BaseSelector):
+    """A selector of two: `crowd` has the descriptors that belong to the second."""
+
+    def __init__(self) -> None:
+        self.crowd: set[int] = set()
+        self._first = selectors.EpollSelector()
+        self._second = select.epoll()
+        self._keys: dict[int, selectors.SelectorKey] = {}  # of the second
+        self._first.register(self._second.fileno(), selectors.EVENT_READ)
+        self._map = _Map(self._keys, self._first.get_map())
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        fd = _number(fileobj)
+        if fd not in self.crowd:
+            return self._first.register(fileobj, events, data)
+        if fd in self._keys:
+            raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
+        self._second.register(fd, _mask(events))
+        key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        fd = _number(fileobj)
+        if fd not in self._keys:
+            return self._first.unregister(fileobj)
+        with contextlib.suppress(OSError):  # closed already, as with the other
+            self._second.unregister(fd)
+        return self._keys.pop(fd)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        fd = _number(fileobj)
+        if fd not in self._keys:
+            return self._first.modify(fileobj, events, data)
+        self._second.modify(fd, _mask(events))
+        key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
+        return key
+
+    def move(self, fd: int) -> None:
+        """To where it belongs now."""
+        known = self._keys.get(fd) if fd not in self.crowd else self._first.get_map().get(fd)
+        if known is not None:
+            self.unregister(fd)
+            self.register(known.fileobj, known.events, known.data)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        crowd = self._second.fileno()
+        ready = self._first.select(timeout)
+        found = [one for one in ready if one[0].fd != crowd]
+        if len(found) == len(ready):
+            return found
+        for fd, event in self._second.poll(0, FEW):
+            key = self._keys.get(fd)
+            if key is not None:
+                read = selectors.EVENT_READ if event & ~select.EPOLLOUT else 0
+                write = selectors.EVENT_WRITE if event & ~select.EPOLLIN else 0
+                found.append((key, (read | write) & key.events))
+        return found
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._map
+
+    def close(self) -> None:
+        self._first.close()
+        self._second.close()
+
+
+def _number(fileobj: Any) -> int:
+    return fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+
+
+def _mask(events: int) -> int:
+    read = select.EPOLLIN if events & selectors.EVENT_READ else 0
+    return read | (select.EPOLLOUT if events & selectors.EVENT_WRITE else 0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """asyncio's loop, in which a crowd comes second."""
+
+    def __init__(self) -> None:
+        self._lanes = _Lanes()
+        super().__init__(self._lanes)
+
+    def second(self, fd: int) -> None:
+        """The socket with this descriptor is one of the crowd, until `first` is called for it, which has to
+        be before it is closed."""
+        self._lanes.crowd.add(fd)
+        self._lanes.move(fd)
+
+    def first(self, fd: int) -> None:
+        self._lanes.crowd.discard(fd)
+        self._lanes.move(fd)
+
+
+def second(fd: int) -> None:
+    """As `Loop.second`, in the running loop; where that is another one, all are equal."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, Loop):
+        loop.second(fd)
+
+
+def first(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, Loop):
+        loop.first(fd)
