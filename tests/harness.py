@@ -259,7 +259,7 @@ async def attach(
     async with connect(url, f"ws/{opened.session}", client=client) as one:
         if channels is not None:
             one.channels = channels
-            cursors = {number: channel.hi for number, channel in channels.items()}
+            cursors = {number: channel.end for number, channel in channels.items()}
         elif cursors:
             for number, offset in cursors.items():
                 one.channel(number).start = offset

@@ -40,10 +40,10 @@ from coderunner.instance import holder_of, instance
 from coderunner.logs import fields
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
-from coderunner.sessions.deadlines import Patience
-from coderunner.sessions.programs import ProjectRules
+from coderunner.sessions.deadlines import ResumeTimeouts
 from coderunner.sessions.record import owner_of
 from coderunner.sessions.session import Rules
+from coderunner.sessions.specs import ProjectRules
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import SOCKETS, Parts
@@ -202,7 +202,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             Rules(
                 limits=rules,
                 project=ProjectRules(settings.max_files_per_session, settings.max_file_size),
-                patience=Patience(settings.session_resume_min / 1000, settings.session_resume_max / 1000),
+                resume=ResumeTimeouts(settings.session_resume_min / 1000, settings.session_resume_max / 1000),
             ),
             key=key,
             queue_timeout=settings.queue_timeout / 1000,

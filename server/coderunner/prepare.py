@@ -169,7 +169,7 @@ class Preparation:
     async def _proven(self, name: str, image: str) -> bool:
         session = f"{self.settings.instance_name}-canary-{name}-{secrets.token_hex(4)}"
         async with self._proofs:
-            uid = self.provisioner.uids.take(session)
+            uid = self.provisioner.uids.acquire(session)
             try:
                 spec = _of_canary(self.provisioner.spec(name, session, uid, image))
                 verdict = await canary.run_canary(
@@ -179,7 +179,7 @@ class Preparation:
                     cache_dir=Path(self.settings.state_dir) / "canary",
                 )
             finally:
-                self.provisioner.uids.give(uid, session)
+                self.provisioner.uids.release(uid, session)
         if verdict.ok:
             log.info("containers hold what they promise", extra=fields(language=name))
             return True

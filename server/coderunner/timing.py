@@ -18,7 +18,7 @@ TOLERANCE = 0.02  # what a timer may be late on a loop that is well
 LONG_STALL = 0.5  # behind one as long as this, much is to be read:
 RECOVERY = 0.25  # the clock goes on standing still for so many seconds
 LOOK = 0.05  # after which a late look is repeated
-MOST_LATE_LOOKS = 20  # a loop that is never on time: in the end a deadline is one all the same
+MAX_LATE_LOOKS = 20  # a loop that is never on time: in the end a deadline is one all the same
 
 
 class Clock:
@@ -92,7 +92,7 @@ class Timer:
             self._look_after(left)
             return
         late = asyncio.get_running_loop().time() - self._expected
-        if late > TOLERANCE and self._late_looks < MOST_LATE_LOOKS:
+        if late > TOLERANCE and self._late_looks < MAX_LATE_LOOKS:
             self._late_looks += 1
             self._look_after(LOOK)
             return

@@ -119,7 +119,7 @@ def test_a_run_that_suits_it_is_forked_there(place, mode):
         {"env": {"FIXED": "2"}},
         {"env": {"FIX_MORE": "1"}},
         {"run": [*RUN, "more"]},
-        {"args": ["x" * preload.MOST_SPEC]},
+        {"args": ["x" * preload.MAX_SPEC]},
         {"compile": ["true"]},
     ],
     ids=["another entry", "a fixed name", "a new fixed name", "another command", "too long", "compiled"],

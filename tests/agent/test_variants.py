@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from coderunner.agent import supervisor
-from coderunner.sessions.programs import first_phase
+from coderunner.sessions.specs import first_phase
 
 PLAIN = {"compile": ["plainc"], "run": ["plain"]}
 VARIANTS = [

@@ -203,17 +203,17 @@ def test_looking_through_everything_is_done_in_small_pieces(workspace):
 class TestLedger:
     def test_there_is_a_bound_that_is_told_once(self):
         ledger = Ledger()
-        for number in range(artifacts.MOST + 10):
+        for number in range(artifacts.MAX_PER_CHANNEL + 10):
             ledger.add(1, f"{number}.png", number)
         ledger.add(1, "3.png", 99)
         told = ledger.next(1000)
-        assert len(told) == artifacts.MOST + 1
+        assert len(told) == artifacts.MAX_PER_CHANNEL + 1
         assert (1, {"more": True}) in told
         assert told[-1] == (1, {"path": "3.png", "size": 99})
         assert not ledger
         ledger.repeat()
         assert len(ledger.next(32)) == 32
-        assert len(ledger.next(1000)) == artifacts.MOST + 1 - 32
+        assert len(ledger.next(1000)) == artifacts.MAX_PER_CHANNEL + 1 - 32
         ledger.repeat()
         ledger.forget(1)
         assert ledger.next(1000) == []

@@ -111,7 +111,7 @@ class Bench:
         channel = client.channel(number)
         began = time.perf_counter()
         await client.run(number, code, mode=mode, env=env or {})
-        await client.wait(lambda: channel.hi and end in channel.data)
+        await client.wait(lambda: channel.end and end in channel.data)
         took = (time.perf_counter() - began) * 1000
         await client.ended(number)
         return took
@@ -129,7 +129,7 @@ class Bench:
         await self.client.run(number, FLOOD, mode=mode)
         channel = await self.client.ended(number, 60)
         took = time.perf_counter() - began
-        assert channel.hi >= FLOOD_BYTES
+        assert channel.end >= FLOOD_BYTES
         channel.data.clear()
         return FLOOD_BYTES / 1e6 / took
 
@@ -230,7 +230,7 @@ async def blink(server: Server, folder: Path) -> float:
     await asyncio.to_thread(wait_ready, server, LANGUAGES)
     async with session(server, keep=True) as client:
         await client.run(1, code)
-        await client.wait(lambda: client.channel(1).hi > 1000)
+        await client.wait(lambda: client.channel(1).end > 1000)
         stopping = asyncio.create_task(asyncio.to_thread(server.stop, signal.SIGTERM))
         await client.closed(20)
         began = time.perf_counter()
@@ -240,8 +240,8 @@ async def blink(server: Server, folder: Path) -> float:
     again = await asyncio.to_thread(start_server, settings, folder / "again.log")
     server.process = again.process
     async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
-        before = back.channel(1).hi
-        await back.wait(lambda: back.channel(1).hi > before)
+        before = back.channel(1).end
+        await back.wait(lambda: back.channel(1).end > before)
         took = (time.perf_counter() - began) * 1000
         await back.send(m.Close())
         await back.closed()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coderunner.core.groups import MOST_MEMBERS, RESERVED, choose_name, free_subnets, subnets_of
+from coderunner.core.groups import MAX_MEMBERS, RESERVED, choose_name, free_subnets, subnets_of
 from coderunner.errors import MemberTaken
 
 POOL = IPv4Network("10.213.0.0/24")
@@ -49,7 +49,7 @@ def test_addresses_are_of_the_pool_and_nobody_else_s(taken, first):
     assert len(set(found)) == len(found)
     for subnet in found:
         assert subnet.subnet_of(POOL)
-        assert subnet.num_addresses >= MOST_MEMBERS + 3
+        assert subnet.num_addresses >= MAX_MEMBERS + 3
         assert not any(subnet.overlaps(other) for other in taken)
     free = [one for one in POOL.subnets(new_prefix=28) if not any(one.overlaps(other) for other in taken)]
     assert set(found) == set(free)

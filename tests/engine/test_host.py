@@ -42,7 +42,7 @@ def test_locks_are_counted_by_user(kernel: Host, tmp_path: Path) -> None:
 def test_of_too_many_locks_only_some_are_read(
     kernel: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "MOST_LINES", 10)
+    monkeypatch.setattr(host, "MAX_LINES", 10)
     put(tmp_path / "proc/locks", "".join(lock(number, 7) for number in range(100)))
     assert kernel.locks(worth=5) == {20001: 10}
 
@@ -66,7 +66,7 @@ def test_bytes_in_sockets_are_added_up(kernel: Host, tmp_path: Path, monkeypatch
     assert kernel.waiting_bytes(7) == 0x1000 + 0x120 + 65544
     put(net / "sockstat", "sockets: used 16\n")
     assert kernel.waiting_bytes(7) == 0
-    monkeypatch.setattr(host, "MOST_SOCKETS", 3)  # more than are read: the rest as much on average
+    monkeypatch.setattr(host, "MAX_SOCKETS", 3)  # more than are read: the rest as much on average
     put(net / "sockstat", "sockets: used 60\n")
     assert kernel.waiting_bytes(7) == (0x1000 + 0x120 + 65544) * 20
 

@@ -45,7 +45,7 @@ class TestAttachStream:
             await client.run(1, code)
             await client.run(2, "import sys\nprint(len(sys.stdin.read()))", entry="two.py")
             for goal in (200, 700, 1500):
-                await client.wait(lambda goal=goal: client.channel(1).hi > goal * 7, 20)
+                await client.wait(lambda goal=goal: client.channel(1).end > goal * 7, 20)
                 assert proxy.cut(is_attach)
                 await client.input(2, b"x" * 1000)
             await client.send(m.Eof(2, 3000))
@@ -59,7 +59,7 @@ class TestAttachStream:
         async with session(server) as client:
             await client.run(1, "for i in range(400_000): print('%07d' % i)")
             for goal in (100_000, 1_000_000, 2_000_000):
-                await client.wait(lambda goal=goal: client.channel(1).hi > goal, 20)
+                await client.wait(lambda goal=goal: client.channel(1).end > goal, 20)
                 proxy.cut(is_attach)
             channel = await client.ended(1)
             assert bytes(channel.data) == b"".join(b"%07d\n" % i for i in range(400_000))

@@ -27,7 +27,7 @@ from coderunner.errors import (
 from coderunner.fleet import groups as module
 from coderunner.fleet.groups import GroupRules, Groups, Place, network_labels, reap_networks, token_of
 from coderunner.fleet.provision import Identity
-from coderunner.fleet.registry import Registry, Visitor
+from coderunner.fleet.registry import Caller, Registry
 from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
@@ -36,7 +36,7 @@ from tests.sessions.fakes import CLIENT, until
 
 KEY = b"k" * 32
 IDENTITY = Identity("test", "o", "coderunner", None, 3_600_000, 5.0)
-VISITOR = Visitor("127.0.0.1")
+CALLER = Caller("127.0.0.1")
 WISH = m.Open("python", CLIENT, network="group")
 
 
@@ -132,7 +132,7 @@ class World:
         return {"NetworkSettings": {"Networks": {spec.name: {"IPAddress": str(spec.subnet[2])}}}}
 
     async def open(self, wish: m.Open = WISH) -> Any:
-        return await self.registry.open(wish, VISITOR).done
+        return await self.registry.open(wish, CALLER).done
 
     def nothing_left(self) -> None:
         assert self.networks.made == {}
@@ -239,7 +239,7 @@ async def test_a_container_that_is_not_where_it_should_be_is_not_used(world):
 @pytest.mark.parametrize("call", ["create", "connect"])
 async def test_a_client_that_gives_up_meanwhile_leaves_nothing(world, call):
     world.networks.slow[call] = asyncio.Event()
-    opening = world.registry.open(WISH, VISITOR)
+    opening = world.registry.open(WISH, CALLER)
     await until(lambda: call in world.networks.begun, call)
     opening.claim(print)
     opening.leave(print, hold=False)
@@ -317,17 +317,17 @@ async def test_another_server_that_is_quicker_takes_an_address_and_no_group(worl
 async def test_a_wish_is_judged_before_anybody_waits(world):
     opened = await world.open()
     with pytest.raises(NoGroup):
-        world.registry.open(m.Open("python", CLIENT, network="group", group="g", group_token="t"), VISITOR)
+        world.registry.open(m.Open("python", CLIENT, network="group", group="g", group_token="t"), CALLER)
     with pytest.raises(MemberTaken):
-        world.registry.open(join(opened, member="python-1"), VISITOR)
+        world.registry.open(join(opened, member="python-1"), CALLER)
     with pytest.raises(BadMessage):
-        world.registry.open(m.Open("python", CLIENT, member="x"), VISITOR)
+        world.registry.open(m.Open("python", CLIENT, member="x"), CALLER)
     world.provisioner.identity = Identity("test", "o", "coderunner", "runsc", 1, 5.0)
     with pytest.raises(Unsupported, match="runsc"):
-        world.registry.open(WISH, VISITOR)
+        world.registry.open(WISH, CALLER)
     world.registry.groups = None
     with pytest.raises(Unsupported):
-        world.registry.open(WISH, VISITOR)
+        world.registry.open(WISH, CALLER)
     world.registry.groups = world.groups
     await opened.session.end("client")
     world.nothing_left()

@@ -223,7 +223,7 @@ async def test_a_crowd_in_disorder_is_answered_to_the_last(seed):
     held: list[Slot] = []
     clients: list[Client] = []
 
-    def take(client: Client) -> None:
+    def acquire(client: Client) -> None:
         if not client.task.cancelled() and client.task.exception() is None:
             held.append(client.task.result())
 
@@ -231,7 +231,7 @@ async def test_a_crowd_in_disorder_is_answered_to_the_last(seed):
         match chance.randrange(5):
             case 0 | 1:
                 client = Client(queue, str(step), chance.choice("abcd"), chance.choice([0.0, 0.01, 30]))
-                client.task.add_done_callback(lambda _, client=client: take(client))
+                client.task.add_done_callback(lambda _, client=client: acquire(client))
                 clients.append(client)
             case 2 if held:
                 held.pop(chance.randrange(len(held))).release(failed=chance.random() < 0.3)

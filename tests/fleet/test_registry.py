@@ -13,17 +13,17 @@ from coderunner.core.admission import Admission
 from coderunner.errors import Draining
 from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
 from coderunner.fleet.queue import AdmissionQueue
-from coderunner.fleet.registry import Registry, Visitor
+from coderunner.fleet.registry import Caller, Registry
 from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
-from coderunner.sessions.deadlines import Patience
-from coderunner.sessions.programs import ProjectRules
+from coderunner.sessions.deadlines import ResumeTimeouts
 from coderunner.sessions.session import Rules
+from coderunner.sessions.specs import ProjectRules
 from tests.sessions.fakes import CLIENT, Agent, Engine, until
 
 NONCE = "n" * 22
 OPEN = m.Open("python", CLIENT, nonce=NONCE)
-VISITOR = Visitor("127.0.0.1")
+CALLER = Caller("127.0.0.1")
 
 
 class Provisioner:
@@ -55,14 +55,14 @@ class Provisioner:
 
 
 class NoWarmth:
-    def take(self, language: str) -> None:
+    def acquire(self, language: str) -> None:
         return None
 
 
 def registry(slots: int = 1) -> tuple[Registry, Provisioner]:
     declared = declarations.load(only=["python"])
     provisioner = Provisioner(declared)
-    rules = Rules(declared.rules, ProjectRules(16, 65536), Patience(60, 900))
+    rules = Rules(declared.rules, ProjectRules(16, 65536), ResumeTimeouts(60, 900))
     queue = AdmissionQueue(Admission(slots, 8))
     return Registry(provisioner, NoWarmth(), queue, rules, key=b"k", queue_timeout=60), provisioner
 
@@ -72,14 +72,14 @@ class TestPlace:
         """The client comes back before the server notices that its old connection broke."""
         monkeypatch.setattr("coderunner.fleet.opening.HOLD_SECONDS", 0.01)
         one, _ = registry()
-        first = one.open(m.Open("python", "x" * 22), VISITOR)
+        first = one.open(m.Open("python", "x" * 22), CALLER)
         await first.done
         old, new = [], []
-        opening = one.open(OPEN, VISITOR)
+        opening = one.open(OPEN, CALLER)
         old_socket, new_socket = old.append, new.append
         opening.claim(old_socket)
         await until(lambda: old, "the place in the queue")
-        assert one.open(OPEN, VISITOR) is opening
+        assert one.open(OPEN, CALLER) is opening
         opening.claim(new_socket)
         opening.leave(old_socket, hold=True)
         later = asyncio.get_running_loop().create_future()
@@ -93,10 +93,10 @@ class TestPlace:
     async def test_a_place_that_nobody_comes_back_for_is_given_up(self, monkeypatch):
         monkeypatch.setattr("coderunner.fleet.opening.HOLD_SECONDS", 0.01)
         one, _ = registry()
-        first = one.open(m.Open("python", "x" * 22), VISITOR)
+        first = one.open(m.Open("python", "x" * 22), CALLER)
         await first.done
         told = []
-        opening = one.open(OPEN, VISITOR)
+        opening = one.open(OPEN, CALLER)
         opening.claim(told.append)
         opening.leave(told.append, hold=True)
         await until(lambda: opening.done.cancelled(), "the place given up")
@@ -107,7 +107,7 @@ class TestPlace:
         monkeypatch.setattr("coderunner.fleet.opening.HOLD_SECONDS", 0.01)
         one, provisioner = registry()
         told = []
-        opening = one.open(OPEN, VISITOR)
+        opening = one.open(OPEN, CALLER)
         opening.claim(told.append)
         await opening.done
         opening.leave(told.append, hold=True)
@@ -120,7 +120,7 @@ class TestStopping:
     async def test_an_opening_on_its_way_leaves_no_container(self, how):
         one, provisioner = registry()
         provisioner.answers_seal = False
-        opening = one.open(OPEN, VISITOR)
+        opening = one.open(OPEN, CALLER)
         await until(lambda: provisioner.agents and provisioner.agents[0].ops("seal"), "the sealing")
         await (one.suspend() if how == "suspend" else one.end_all("evicted"))
         with contextlib.suppress(asyncio.CancelledError):
@@ -132,7 +132,7 @@ class TestStopping:
 
     async def test_who_comes_back_too_early_is_not_told_that_the_session_is_over(self):
         one, provisioner = registry()
-        opened = await one.open(OPEN, VISITOR).done
+        opened = await one.open(OPEN, CALLER).done
         await one.suspend()
         with pytest.raises(Draining):
             one.find(opened.session.id, opened.token)

@@ -20,15 +20,15 @@ IDENTITY = Identity("i", "o", "coderunner", None, lifetime_ms=1000, create_secon
 
 def test_an_id_is_given_back_by_its_owner_only():
     uids = Uids(100, 1)
-    assert uids.take("one") == 100
-    uids.give(100, "another")
+    assert uids.acquire("one") == 100
+    uids.release(100, "another")
     with pytest.raises(StartFailed):
-        uids.take("two")
-    uids.give(100, "one")
-    assert uids.take("two") == 100
-    uids.give(100, "one")  # again: it is not the owner any more
+        uids.acquire("two")
+    uids.release(100, "one")
+    assert uids.acquire("two") == 100
+    uids.release(100, "one")  # again: it is not the owner any more
     with pytest.raises(StartFailed):
-        uids.take("three")
+        uids.acquire("three")
 
 
 def test_what_is_claimed_is_not_given_twice():
@@ -36,7 +36,7 @@ def test_what_is_claimed_is_not_given_twice():
     assert uids.claim(100, "adopted")
     assert not uids.claim(100, "another")
     assert not uids.claim(99, "outside")
-    assert uids.take("new") == 101
+    assert uids.acquire("new") == 101
 
 
 class Slow(Engine):

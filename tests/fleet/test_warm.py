@@ -28,8 +28,8 @@ async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is(
         await until(lambda: pool.stats()["ready"] == 1, "a container")
         provisioner.agents[0].stream.cut()
         provisioner.engine.away = True
-        await until(lambda: pool._shelves["python"].ready[0].link.closed.done(), "its link broken")
-        assert pool.take("python") is None
+        await until(lambda: pool._pools["python"].ready[0].link.closed.done(), "its link broken")
+        assert pool.acquire("python") is None
         await begun.wait()
         asyncio.get_running_loop().call_soon(go.set)
     assert "c-0" in provisioner.removed
@@ -45,27 +45,27 @@ def pool_of(provisioner: Provisioner, **fields: int) -> WarmPool:
     return WarmPool(provisioner, **{"floor": 1, "most": 4, **fields}, memory_available=lambda: 1.0)
 
 
-async def test_who_has_just_come_runs_a_program_before_the_shelf_is_filled_again(monkeypatch):
+async def test_who_has_just_come_runs_a_program_before_the_pool_is_filled_again(monkeypatch):
     monkeypatch.setattr("coderunner.fleet.warm.PAUSE_SECONDS", 0.2)
     provisioner = Provisioner(declarations.load(only=["python"]))
     async with pool_of(provisioner) as pool:
         await until(lambda: pool.stats()["ready"] == 1, "a container")
         loop = asyncio.get_running_loop()
         taken = loop.time()
-        container = pool.take("python")
+        container = pool.acquire("python")
         assert container is not None
         await until(lambda: len(provisioner.agents) > 1, "another")
         assert loop.time() - taken >= 0.2
         await provisioner.remove(container)
 
 
-async def test_in_a_crowd_the_shelf_is_filled_at_once(monkeypatch):
+async def test_in_a_crowd_the_pool_is_filled_at_once(monkeypatch):
     monkeypatch.setattr("coderunner.fleet.warm.PAUSE_SECONDS", 30.0)
     provisioner = Provisioner(declarations.load(only=["python"]))
     async with pool_of(provisioner) as pool:
         await until(lambda: pool.stats()["ready"] == 1, "a container")
-        container = pool.take("python")
+        container = pool.acquire("python")
         assert container is not None
-        assert pool.take("python") is None
+        assert pool.acquire("python") is None
         await until(lambda: pool.stats()["ready"] == 3, "a container for each who came, and the floor's")
         await provisioner.remove(container)

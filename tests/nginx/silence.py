@@ -60,13 +60,13 @@ class Silence:
             await client.input(1, b"one\n")
             channel = await client.until(1, "heard one")
             said = (0, 0)
-            while said != (said := (len(client.messages), channel.hi)):  # acknowledgements, and the like
+            while said != (said := (len(client.messages), channel.end)):  # acknowledgements, and the like
                 await self._nothing(SETTLED_SECONDS)
             self.begun.set_result(None)
             messages, output, since = *said, self._loop.time()
             await self._nothing(SECONDS)
             seconds = self._loop.time() - since
-            meanwhile = len(client.messages) - messages + channel.hi - output
+            meanwhile = len(client.messages) - messages + channel.end - output
             await client.input(1, b"two\n")
             await client.until(1, "heard two")
             return Heard(seconds, meanwhile, "heard two" in channel.text)

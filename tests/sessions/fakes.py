@@ -14,10 +14,10 @@ from coderunner.schema import messages as m
 from coderunner.schema.reports import Hello, read
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.container import Container
-from coderunner.sessions.deadlines import Patience
-from coderunner.sessions.programs import ProjectRules
+from coderunner.sessions.deadlines import ResumeTimeouts
 from coderunner.sessions.record import Record, digest
 from coderunner.sessions.session import Rules, Session
+from coderunner.sessions.specs import ProjectRules
 from coderunner.wire import frames
 
 TOKEN = "t" * 32
@@ -196,7 +196,7 @@ class World:
             session="s-1", language="python", limits=limits, token_digest=digest(TOKEN), client=CLIENT,
             nonce=None, principal=None, address="127.0.0.1", opened=now, expires=now + 3600,
         )  # fmt: skip
-        rules = Rules(declared.rules, ProjectRules(16, 65536), Patience(60, 900))
+        rules = Rules(declared.rules, ProjectRules(16, 65536), ResumeTimeouts(60, 900))
         self.session = Session(
             self.container, declared.languages["python"], record, rules,
             wanted=lambda: False, on_end=self._on_end, on_fault=self._on_fault,

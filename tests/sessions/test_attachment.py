@@ -63,7 +63,7 @@ class TestTheEnd:
         control = world.control()
         dies(world, 4)
         output(world, b"last")
-        await until(lambda: world.session.channels[1].cache.hi == 4, "the output")
+        await until(lambda: world.session.channels[1].cache.end == 4, "the output")
         ended = world.session.end("lifetime")
         reader = Reader(control)
         await asyncio.gather(ended, reader.done)

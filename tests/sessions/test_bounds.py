@@ -16,7 +16,7 @@ from coderunner.schema.reports import ArtifactNews
 from coderunner.sessions.holdings import CACHE_BYTES, SESSION_BYTES
 from coderunner.sessions.link import MAX_REPLY
 from coderunner.wire import flow, frames
-from tests.fleet.test_registry import VISITOR, registry
+from tests.fleet.test_registry import CALLER, registry
 from tests.sessions.fakes import CLIENT, Agent, World, hello, state, until
 from tests.sessions.test_mending import told
 
@@ -66,9 +66,9 @@ class TestChannels:
                 while control._messages:
                     await control.next()
                 assert world.container.holdings.held < SESSION_BYTES
-                assert world.session.programs._caches.total <= CACHE_BYTES
+                assert world.session.channels._caches.total <= CACHE_BYTES
         assert len(world.session.channels) <= 40
-        assert len(world.session.programs._paces._all) <= 41
+        assert len(world.session.channels._paces._all) <= 41
         await world.close()
 
     async def test_more_channels_than_there_may_be_end_the_session(self):
@@ -237,7 +237,7 @@ class TestToTheClients:
                 world.session.attach(f"{number:022}", "watch", "control", dict.fromkeys(range(4096), 5))
             control = world.control()
             for _ in range(900):
-                world.session._attachments.tell(m.Notice("x", "y" * 1000))
+                world.session._attachments.broadcast(m.Notice("x", "y" * 1000))
                 while control._messages:
                     await control.next()
             assert world.container.holdings.held <= SESSION_BYTES
@@ -252,7 +252,7 @@ class TestSessionsThatAreOver:
         one, provisioner = registry(slots=4)
         for number in range(3):
             wish = m.Open("python", CLIENT, nonce=f"{number:022}")
-            opened = await one.open(wish, VISITOR).done
+            opened = await one.open(wish, CALLER).done
             session = opened.session
             attachment = session.attach(CLIENT, "control", "control", {})
             session.on_attached(hello([state(n) for n in range(8)]))
@@ -266,7 +266,7 @@ class TestSessionsThatAreOver:
             await ended
             assert session.container.holdings.held == 0
             with pytest.raises(NoSession):
-                one.open(wish, VISITOR)
+                one.open(wish, CALLER)
         assert one._openings == {}
         assert provisioner.removed == ["c-0", "c-1", "c-2"]
         await one.end_all("evicted")

@@ -24,7 +24,7 @@ from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
 from coderunner.schema.reports import ChannelState, Hello
 from coderunner.sessions.container import Container
-from coderunner.sessions.programs import run_spec
+from coderunner.sessions.specs import run_spec
 from tests.harness import eventually
 
 pytestmark = pytest.mark.timeout(900)  # an image may have to be built

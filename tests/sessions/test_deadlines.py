@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coderunner.sessions.deadlines import WARNING_SECONDS, Deadlines, Patience
+from coderunner.sessions.deadlines import WARNING_SECONDS, Deadlines, ResumeTimeouts
 
 
 def made(**fields):
-    values = {"lifetime": 1000.0, "idle": 300.0, "patience": Patience(wanted=60, unwanted=900), **fields}
+    values = {"lifetime": 1000.0, "idle": 300.0, "resume": ResumeTimeouts(wanted=60, unwanted=900), **fields}
     return Deadlines(0.0, **values)
 
 

@@ -26,7 +26,7 @@ from coderunner.sessions.link import AgentLink
 from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 from coderunner.wire import frames
-from tests.fleet.test_registry import OPEN, VISITOR, registry
+from tests.fleet.test_registry import CALLER, OPEN, registry
 from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, state, until
 
 
@@ -82,7 +82,7 @@ async def begun(monkeypatch: pytest.MonkeyPatch):
     """(registry, provisioner, its opened session, an attachment)"""
     monkeypatch.setattr("coderunner.fleet.recovery.PAUSE_SECONDS", 0.01)
     one, provisioner = registry()
-    opened = await one.open(OPEN, VISITOR).done
+    opened = await one.open(OPEN, CALLER).done
     attachment = opened.session.attach(CLIENT, "control", "control", {})
     return one, provisioner, opened, attachment
 
@@ -119,7 +119,7 @@ class TestASessionSurvives:
         assert 1 in anew.channels
         again = anew.attach(CLIENT, "control", "control", {})
         output(agent)
-        await until(lambda: anew.channels[1].cache.hi == 2 or anew.channels[1].cache.hi == 1, "output")
+        await until(lambda: anew.channels[1].cache.end == 2 or anew.channels[1].cache.end == 1, "output")
         assert again.close_code is None
         await one.end_all("evicted")
         assert provisioner.removed == ["c-0"]
@@ -201,7 +201,7 @@ class TestASessionSurvives:
         monkeypatch.setattr(provisioner.engine, "attach", slowly)
         provisioner.engine.away = False
         opened.session._failed()
-        for ask in (lambda: one.find(opened.session.id, opened.token), lambda: one.open(OPEN, VISITOR)):
+        for ask in (lambda: one.find(opened.session.id, opened.token), lambda: one.open(OPEN, CALLER)):
             with pytest.raises(InternalError) as told:
                 ask()
             assert told.value.retryable
@@ -209,7 +209,7 @@ class TestASessionSurvives:
         attach.set()
         anew = await recovered(one, opened.session)
         # The nonce of its opening means the session that there is now.
-        again = await one.open(OPEN, VISITOR).done
+        again = await one.open(OPEN, CALLER).done
         assert again.session is anew
         await one.end_all("evicted")
 
@@ -321,7 +321,7 @@ class TestOthers:
         one, provisioner = registry()
         monkeypatch.setattr(type(one), "_register", raises)
         with pytest.raises(Bug):
-            await one.open(OPEN, VISITOR).done
+            await one.open(OPEN, CALLER).done
         assert faults(caplog)[0] == {"owner": "registry", "task": "opening"}
         assert provisioner.removed == ["c-0"]
         assert one.queue.stats().active == 0
@@ -380,8 +380,8 @@ class TestPools:
         provisioner.create = lambda language, *, priority: create(language)
         async with WarmPool(provisioner, floor=1, most=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: pool.waiting == 1, "a container")
-            pool._shelves["python"].ready[0]._failed(Bug())
-            assert pool.take("python") is None
+            pool._pools["python"].ready[0]._failed(Bug())
+            assert pool.acquire("python") is None
         assert "c-0" in provisioner.removed
 
     async def test_a_fault_of_a_worker_answers_its_caller_and_costs_no_worker(self, monkeypatch, caplog):

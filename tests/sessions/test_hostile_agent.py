@@ -111,7 +111,7 @@ class TestFrames:
         world.session.on_attached(hello([state(1)]))
         control = world.control()
         world.agent.say(frames.OUTPUT, b"seen", channel=1, stream=1)
-        await until(lambda: world.session.channels[1].cache.hi == 4, "what came behind it")
+        await until(lambda: world.session.channels[1].cache.end == 4, "what came behind it")
         assert list(world.session.channels) == [1]
         assert control.close_code is None
         await world.close()

@@ -13,7 +13,7 @@ from coderunner.errors import QueueTimeout
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
-from coderunner.sessions.deadlines import Deadlines, Patience
+from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, hello, state, until
 
@@ -122,7 +122,7 @@ async def test_a_session_whose_clients_key_waits_unread(monkeypatch):
     world = await world_with()
     control = world.control()
     session = world.session
-    session._deadlines = Deadlines(timing.now(), lifetime=60, idle=0.3, patience=Patience(60, 60))
+    session._deadlines = Deadlines(timing.now(), lifetime=60, idle=0.3, resume=ResumeTimeouts(60, 60))
     session._deadlines.attach()
     session._look_at_time()
     await asyncio.sleep(0.1)
@@ -136,11 +136,11 @@ async def test_a_session_whose_clients_key_waits_unread(monkeypatch):
 async def test_a_shell_in_which_nothing_runs_is_no_live_program():
     world = await world_with(state(1, kind="shell", mode="tty"))
     session = world.session
-    assert session.programs.busy
-    session._deadlines = Deadlines(timing.now() - 50, lifetime=90, idle=0.3, patience=Patience(60, 60))
+    assert session.channels.busy
+    session._deadlines = Deadlines(timing.now() - 50, lifetime=90, idle=0.3, resume=ResumeTimeouts(60, 60))
     session._deadlines.attach()
     world.agent.say_state(state(1, kind="shell", mode="tty", occupied=False))
-    await until(lambda: not session.programs.busy, "the word of it")
+    await until(lambda: not session.channels.busy, "the word of it")
     assert session.expiry().idle_ms > 0  # what ran in it ended now
     await until(lambda: world.ended == ["idle_timeout"], "the end")
 

@@ -83,7 +83,7 @@ class Visitor:
         assert self.opened is not None
         async with connect(self.url, f"ws/{self.opened.session}", client=self.client) as one:
             one.channels = self.channels
-            cursors = {number: channel.hi for number, channel in self.channels.items()}
+            cursors = {number: channel.end for number, channel in self.channels.items()}
             await one.send(m.Attach(self.opened.session, self.opened.token, self.client, cursors=cursors))
             await one.wait(lambda: any(isinstance(x, m.Attached) for x in one.messages), 20, "attached")
             yield one

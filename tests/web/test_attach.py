@@ -20,7 +20,7 @@ class TestResume:
     async def test_output_made_while_away_is_there(self, server):
         async with session(server, keep=True) as client:
             await client.run(1, COUNT.format(n=2000, pause="time.sleep(.0002)"))
-            await client.wait(lambda: client.channel(1).hi > 1000)
+            await client.wait(lambda: client.channel(1).end > 1000)
             client.drop()
             await client.closed()
         async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
@@ -34,15 +34,15 @@ class TestResume:
         chance = random.Random(5)
         async with session(server, keep=True) as client:
             await client.run(1, COUNT.format(n=200_000, pause="pass"))
-            await client.wait(lambda: client.channel(1).hi)
+            await client.wait(lambda: client.channel(1).end)
             client.drop()
             await client.closed()
         channels, opened = client.channels, client.opened
         cuts = 0
         while channels[1].exit is None:
             async with attach(server, opened, client=client.client, channels=channels) as back:
-                goal = channels[1].hi + chance.randrange(1, 120_000)
-                await back.wait(lambda goal=goal: channels[1].hi >= goal or channels[1].exit, 20)
+                goal = channels[1].end + chance.randrange(1, 120_000)
+                await back.wait(lambda goal=goal: channels[1].end >= goal or channels[1].exit, 20)
                 back.drop()
                 await back.closed()
                 cuts += 1
@@ -88,13 +88,13 @@ class TestResume:
             client.acks = False
             await client.run(1, COUNT.format(n=400_000, pause="pass"), mode="pipe")
             await client.run(2, COUNT.format(n=400_000, pause="pass") + "open('done','w')", mode="tty")
-            await client.wait(lambda: client.channel(1).hi and client.channel(2).hi)
+            await client.wait(lambda: client.channel(1).end and client.channel(2).end)
             client.drop()
             await client.closed()
         async with attach(server, client.opened, role="watch") as look:
             await look.ended(2, 30)
         for channel in client.channels.values():
-            del channel.data[channel.hi :]
+            del channel.data[channel.end :]
         async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
             pipe, tty = await back.ended(1, 40), await back.ended(2, 40)
             assert bytes(pipe.data) == numbers(400_000)
@@ -170,9 +170,9 @@ class TestRoles:
             await client.run(1, COUNT.format(n=300_000, pause="pass"))
             channel = await client.ended(1)
             assert bytes(channel.data) == numbers(300_000)
-            assert watcher.channel(1).hi <= 256 * 1024
+            assert watcher.channel(1).end <= 256 * 1024
             watcher.acks = True
-            await watcher.send(m.Ack(1, watcher.channel(1).hi))
+            await watcher.send(m.Ack(1, watcher.channel(1).end))
             seen = await watcher.ended(1)
             (gap,) = seen.gaps
             assert bytes(seen.data[gap.from_ :]) == numbers(300_000)[gap.to :]

@@ -75,9 +75,9 @@ async def test_the_last_lines_of_a_flood_count_for_a_client_that_reads_slowly(se
         client.acks = False
         await client.run(1, code)
         channel = client.channel(1)
-        await client.wait(lambda: channel.hi == 256 * 1024, 15, "a full window")
+        await client.wait(lambda: channel.end == 256 * 1024, 15, "a full window")
         client.acks = True
-        await client.send(m.Ack(1, channel.hi))
+        await client.send(m.Ack(1, channel.end))
         await client.ended(1)
         assert problems(client) == [("main.py", 3, "error")]
         assert before_the_end(client, 1)

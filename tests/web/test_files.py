@@ -229,9 +229,9 @@ async def test_a_thousand_files_are_listed_and_deleted_beside_a_keystroke(server
         async def slowest() -> float:
             worst, loop = 0.0, asyncio.get_running_loop()
             while not work.done():
-                before, began = client.channel(1).hi, loop.time()
+                before, began = client.channel(1).end, loop.time()
                 await client.input(1, b"k")
-                await client.wait(lambda before=before: client.channel(1).hi > before)
+                await client.wait(lambda before=before: client.channel(1).end > before)
                 worst = max(worst, loop.time() - began)
             return worst
 

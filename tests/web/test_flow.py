@@ -26,10 +26,10 @@ def resident(pid: int) -> int:
 async def echo_times(client, channel: int, count: int) -> list[float]:
     times = []
     for _ in range(count):
-        before = client.channel(channel).hi
+        before = client.channel(channel).end
         began = time.perf_counter()
         await client.input(channel, b"k")
-        await client.wait(lambda before=before: client.channel(channel).hi > before)
+        await client.wait(lambda before=before: client.channel(channel).end > before)
         times.append((time.perf_counter() - began) * 1000)
     return times
 
@@ -44,20 +44,20 @@ async def test_a_client_that_reads_nothing_costs_no_memory_and_no_time_of_others
         deaf.acks = False
         await deaf.run(1, "while True: print('x' * 1000)", limits={"wall_ms": 60_000})
         await flood.run(1, "yes", entry="main.sh", mode="tty")
-        await deaf.wait(lambda: deaf.channel(1).hi == 256 * 1024)
-        await flood.wait(lambda: flood.channel(1).hi > 5_000_000, 30)
+        await deaf.wait(lambda: deaf.channel(1).end == 256 * 1024)
+        await flood.wait(lambda: flood.channel(1).end > 5_000_000, 30)
         busy = sorted(await echo_times(bystander, 1, 100))
         assert resident(server.process.pid) - before < 16 * 1024 * 1024
         # Not a benchmark: a bound that only a blocked loop would miss.
         assert busy[50] < 200 + 50 * calm
-        assert deaf.channel(1).hi == 256 * 1024
+        assert deaf.channel(1).end == 256 * 1024
         for client in (deaf, flood):
             client.acks = True
             began = time.monotonic()
             await client.send(m.Kill(1))
             await client.wait(lambda client=client: client.channel(1).states[-1].phase == "exited", 5)
             assert time.monotonic() - began < 3
-        await deaf.send(m.Ack(1, deaf.channel(1).hi))
+        await deaf.send(m.Ack(1, deaf.channel(1).end))
         assert (await deaf.ended(1)).exit.reason == "killed"
         assert (await flood.ended(1)).exit.reason == "killed"
 
@@ -66,11 +66,11 @@ async def test_a_socket_that_is_not_read_at_all_stops_the_program_not_the_server
     async with session(server, keep=True) as client:
         transport = client.socket._response.connection.transport
         await client.run(1, "import os\nn = 0\nwhile True:\n    n += os.write(1, b'x' * 65536)\n")
-        await client.wait(lambda: client.channel(1).hi)
+        await client.wait(lambda: client.channel(1).end)
         transport.pause_reading()
         async with attach(server, client.opened, role="watch") as watcher:
             # The controller's window is full: the program waits, and so does what the watcher sees.
-            await watcher.wait(lambda: watcher.channel(1).hi >= client.channel(1).hi, 20)
+            await watcher.wait(lambda: watcher.channel(1).end >= client.channel(1).end, 20)
             await watcher.send(m.Take())
             await watcher.message(m.Role)
             await watcher.send(m.Kill(1))
@@ -107,7 +107,7 @@ class Screen:
 async def test_a_full_screen_program_is_right_again_after_an_overflow(server):
     async with session(server, "bash", keep=True) as client:
         await client.send(m.Shell(1, 80, 24))
-        await client.wait(lambda: client.channel(1).hi)
+        await client.wait(lambda: client.channel(1).end)
         await client.input(1, b"seq -f %070g 500 > numbers; vim -n numbers\n")
         await client.until(1, "numbers")
         await client.wait(lambda: b"\x1b[?1049h" in client.channel(1).data, 10, "vim's screen")

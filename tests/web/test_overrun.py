@@ -17,7 +17,7 @@ async def test_a_terminal_that_overran_its_journal_goes_on_behind_the_gap(server
         client.acks = False
         client.drop()
         await client.closed()
-    first = client.channels[1].hi
+    first = client.channels[1].end
     name = f"coderunner-{client.opened.session}"
     await eventually(lambda: "main.py" not in docker("top", name), 60, "the end of the program")
     async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
@@ -26,6 +26,6 @@ async def test_a_terminal_that_overran_its_journal_goes_on_behind_the_gap(server
         assert channel.exit.offset == len(whole)
         for gap in channel.gaps:
             assert first <= gap.from_ < gap.to <= len(whole) - (1 << 20)
-        assert channel.hi == len(whole)
+        assert channel.end == len(whole)
         await back.send(m.Close())
         await back.closed()

@@ -51,11 +51,11 @@ class TestOutput:
             client.acks = False
             await client.run(1, code)
             channel = client.channel(1)
-            await client.wait(lambda: channel.hi == 256 * 1024, 15, "a full window")
+            await client.wait(lambda: channel.end == 256 * 1024, 15, "a full window")
             client.acks = True
-            await client.send(m.Ack(1, channel.hi))
+            await client.send(m.Ack(1, channel.end))
             await client.ended(1)
-            assert channel.hi == 100_000 * 10 + 5
+            assert channel.end == 100_000 * 10 + 5
 
 
 class TestInput:
@@ -136,7 +136,7 @@ class TestControl:
     async def test_ctrl_c_acts_under_a_flood(self, server):
         async with session(server, "bash") as client:
             await client.run(1, "yes", mode="tty", entry="main.sh")
-            await client.wait(lambda: client.channel(1).hi > 1_000_000, 20, "a flood")
+            await client.wait(lambda: client.channel(1).end > 1_000_000, 20, "a flood")
             await client.send(m.Signal(1, "INT"))
             channel = await client.ended(1, 5)
             assert channel.exit.signal == "INT" or channel.exit.code == 130
@@ -191,7 +191,7 @@ class TestControl:
         async with session(server) as client:
             await client.run(1, "open('made','w').write('by the program')\ninput()", mode="tty")
             await client.send(m.Shell(2, 80, 24))
-            await client.wait(lambda: client.channel(2).hi, 10, "a prompt")
+            await client.wait(lambda: client.channel(2).end, 10, "a prompt")
             await client.input(2, b'until test -f made; do :; done; cat made; echo " $((6*7))"\n')
             await client.until(2, "by the program 42")
             await client.input(2, b"exit 3\n")

@@ -72,7 +72,7 @@ class TestWhatAPhaseLeaves:
         )
         async with session(server, "c") as client:
             await client.send(m.Run(1, mode, files=files, entry="main.c", cols=80, rows=24))
-            await client.wait(lambda: client.channel(1).hi > 1_000_000, 20, "a megabyte")
+            await client.wait(lambda: client.channel(1).end > 1_000_000, 20, "a megabyte")
             await client.input(1, b"typed\n")
             channel = await client.ended(1)
             running = next(state for state in channel.states if state.phase == "running")

@@ -20,26 +20,26 @@ def test_what_is_kept_is_the_end_of_all_in_order(many, limit, most):
         fallen += journal.append(stream, data)
         whole += data
         tags += bytes((stream,)) * len(data)
-        assert journal.hi == len(whole)
-        assert journal.hi - journal.lo <= limit
-        assert journal.lo == max(0, len(whole) - limit)
-    assert fallen == whole[: journal.lo]
-    at, seen = journal.lo, b""
-    while at < journal.hi:
+        assert journal.end == len(whole)
+        assert journal.end - journal.start <= limit
+        assert journal.start == max(0, len(whole) - limit)
+    assert fallen == whole[: journal.start]
+    at, seen = journal.start, b""
+    while at < journal.end:
         stream, data = journal.read(at, most)
         assert 0 < len(data) <= most
         assert set(tags[at : at + len(data)]) == {stream}
         seen += data
         at += len(data)
-    assert seen == whole[journal.lo :]
-    assert journal.read(journal.hi, most)[1] == b""
+    assert seen == whole[journal.start :]
+    assert journal.read(journal.end, most)[1] == b""
 
 
 @given(st.binary(max_size=50), st.integers(-5, 60))
 def test_outside_of_it_is_an_index_error(data, offset):
     journal = Journal(20, tagged=False)
     journal.append(STDOUT, data)
-    if journal.lo <= offset <= journal.hi:
+    if journal.start <= offset <= journal.end:
         journal.read(offset, 10)
     else:
         with pytest.raises(IndexError):
@@ -51,7 +51,7 @@ def test_a_reset_goes_on_elsewhere():
     journal.append(STDERR, b"abc")
     journal.reset(1000)
     journal.append(STDOUT, b"x")
-    assert (journal.lo, journal.hi) == (1000, 1001)
+    assert (journal.start, journal.end) == (1000, 1001)
     assert journal.read(1000, 5) == (STDOUT, b"x")
 
 

@@ -92,11 +92,11 @@ class Calls:
     def _op_fetch(self, body, raw):
         """Output from the journal that the server holds no more; ``from`` is where it begins."""
         channel = self._programs.of(body)
-        begin = max(body["offset"], channel.journal.lo)
-        reply = {"from": begin, "lo": channel.journal.lo}
+        begin = max(body["offset"], channel.journal.start)
+        reply = {"from": begin, "lo": channel.journal.start}
         if begin > body["offset"] and channel.tty:
             reply["restore"] = channel.modes.restore()
-        stream, data = channel.journal.read(min(begin, channel.journal.hi), body["most"])
+        stream, data = channel.journal.read(min(begin, channel.journal.end), body["most"])
         reply["stream"] = stream
         return reply, data
 

@@ -164,7 +164,7 @@ class Channel(Input):
     def room(self):
         """How many bytes may be read from the program now."""
         bound = flow.readable_until(self.released, controlled=self.controlled, tty=self.tty)
-        most = flow.READ_SIZE if bound is None else bound - self.journal.hi
+        most = flow.READ_SIZE if bound is None else bound - self.journal.end
         return max(0, min(most, flow.READ_SIZE))
 
     def wants_output(self):
@@ -195,7 +195,7 @@ class Channel(Input):
         return True
 
     def _record(self, stream, data):
-        left = self.limits["output_bytes"] - self.journal.hi
+        left = self.limits["output_bytes"] - self.journal.end
         if len(data) > left:
             data = data[: max(0, left)]
             self.stop("output_limit")
@@ -204,7 +204,7 @@ class Channel(Input):
             if self.tty and fallen:
                 self.modes.feed(fallen)
             # What fell off cannot be sent any more; the server asks for it and is told of the gap.
-            self.sent = max(self.sent, self.journal.lo)
+            self.sent = max(self.sent, self.journal.start)
 
     def _close_output(self, descriptor):
         if self.tty:
@@ -224,11 +224,11 @@ class Channel(Input):
             # What the server may still be sent has fallen off: it learns where the journal begins, and
             # each of its answers to that (new credit) brings it the news at most once.
             self.lead_told = self.changed = True
-        upto = min(self.credit, self.journal.hi)
+        upto = min(self.credit, self.journal.end)
         if self.sent >= upto:
             self.pace.due = None
             return None
-        more = upto == self.journal.hi and self.phase != EXITED and self._pending is None
+        more = upto == self.journal.end and self.phase != EXITED and self._pending is None
         if more and self.pace.holds(upto - self.sent, now):
             return None
         stream, data = self.journal.read(self.sent, min(flow.SEND_SIZE, upto - self.sent))
@@ -352,7 +352,7 @@ class Channel(Input):
             "supervisor_lost": bool(record.get("supervisor_lost")),
         }
         self.halts.over()
-        self.phase, self.phase_offset = EXITED, self.journal.hi
+        self.phase, self.phase_offset = EXITED, self.journal.end
         self.changed = True
 
     def _look_at_disk(self):
@@ -392,13 +392,13 @@ class Channel(Input):
         else:
             self.evidence["compile"] = record
             self._phase_began = time.monotonic()
-            self.run_offset = self.journal.hi
+            self.run_offset = self.journal.end
             if self.tty:
                 self.resize(self.cols, self.rows)  # the compiler may have set another
             os.write(self.go, b"g")
 
     def _finish(self):
-        self.end = self.journal.hi
+        self.end = self.journal.end
         self.changed = True
         self._close_input()
         for number in {self.out, self.err, self.report, self.go} - {-1}:
@@ -424,7 +424,7 @@ class Channel(Input):
             self.stop("wall_timeout")
             return now + 0.02
         moments = [deadline, self._tick_cpu(now)]
-        self.changed = self.halts.tell(now) or self.changed
+        self.changed = self.halts.update(now) or self.changed
         if self.halts.due is not None:
             moments.append(self.halts.due)
         if self.spec.get("kind") == "shell":
@@ -449,7 +449,7 @@ class Channel(Input):
         if now < self._occupied_check:
             return self._occupied_check
         self._occupied_check = now + SHELL_SECONDS
-        moved = self.journal.hi, self.input_offset
+        moved = self.journal.end, self.input_offset
         if moved != self._looked_at:
             self._looked_at, self._looks = moved, 2
         if (self._looks or self.occupied) and self.main_pid is not None:
@@ -471,8 +471,8 @@ class Channel(Input):
             "phase": self.phase,
             "phase_offset": self.phase_offset,
             "run_offset": self.run_offset,
-            "from": self.journal.lo,
-            "to": self.journal.hi,
+            "from": self.journal.start,
+            "to": self.journal.end,
             "sent": self.sent,
             "released": self.released,
             "in_acked": self.in_acked,

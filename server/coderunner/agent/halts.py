@@ -59,7 +59,7 @@ class Halts:
     def due(self):
         return self._due
 
-    def tell(self, now):
+    def update(self, now):
         """Whether ``told`` has changed."""
         if self._due is None or now < self._due:
             return False

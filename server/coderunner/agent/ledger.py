@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coderunner.wire.artifacts import MAX_PATH, MOST
+from coderunner.wire.artifacts import MAX_PATH, MAX_PER_CHANNEL
 
 
 class Ledger:
@@ -17,7 +17,7 @@ class Ledger:
         if len(path.encode("utf-8", "replace")) > MAX_PATH:
             return
         made = self._made.setdefault(channel, {})
-        if path not in made and len(made) >= MOST:
+        if path not in made and len(made) >= MAX_PER_CHANNEL:
             if channel not in self._full:
                 self._full.add(channel)
                 self._news[channel, None] = None

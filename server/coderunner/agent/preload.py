@@ -20,7 +20,7 @@ import socket
 
 from .service import Service
 
-MOST_SPEC = 65536  # bytes; more goes plainly
+MAX_SPEC = 65536  # bytes; more goes plainly
 PATIENCE_SECONDS = 1.0  # for its answer; then it counts as broken
 READY = b"ready"
 _SOCKET = 3
@@ -97,7 +97,7 @@ class Preload(Service):
         if not self.suits(spec):
             return False
         data = json.dumps({"number": number, "spec": spec}).encode()
-        if len(data) > MOST_SPEC:
+        if len(data) > MAX_SPEC:
             return False
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
         try:

@@ -76,12 +76,12 @@ class Programs:
         """Ended channels hold a bounded amount; what the client has in full goes first.  ``forget`` is
         called with the number of each that went.  Raises CallError where too much has to stay."""
         ended = [channel for channel in self.channels.values() if channel.end is not None]
-        held = sum(channel.journal.hi - channel.journal.lo for channel in ended)
+        held = sum(channel.journal.end - channel.journal.start for channel in ended)
         for channel in list(ended):  # in the order in which they began
             if held <= flow.EXITED_JOURNALS - flow.JOURNAL and len(ended) < MAX_ENDED:
                 return
             if channel.exit_acked and channel.released >= channel.end:
-                held -= channel.journal.hi - channel.journal.lo
+                held -= channel.journal.end - channel.journal.start
                 ended.remove(channel)
                 self._forgotten.add(channel.number)
                 del self.channels[channel.number]
@@ -103,11 +103,11 @@ class Programs:
     # --- output ------------------------------------------------------------------------------------
 
     def read_output(self, channel, descriptor):
-        before = channel.journal.hi
+        before = channel.journal.end
         for _ in range(READS):
             if not channel.read_output(descriptor):
                 break
-        channel.pace.came(channel.journal.hi - before, time.monotonic())
+        channel.pace.came(channel.journal.end - before, time.monotonic())
 
     def fill(self, link):
         numbers = sorted(self.channels)
@@ -149,13 +149,13 @@ class Programs:
         channel.lead_told = False
         channel.controlled = bool(flags & frames.CONTROLLED)
         channel.exit_acked = bool(flags & frames.EXIT_ACKED)
-        channel.released = max(channel.released, min(frame.offset, channel.journal.hi))
+        channel.released = max(channel.released, min(frame.offset, channel.journal.end))
 
     def attached(self, have):
         """The server says anew who is there, goes on from what it has, and fetches what is older."""
         for channel in self.channels.values():
-            offset = have.get(str(channel.number), channel.journal.hi)
-            channel.sent = max(channel.journal.lo, min(offset, channel.journal.hi))
+            offset = have.get(str(channel.number), channel.journal.end)
+            channel.sent = max(channel.journal.start, min(offset, channel.journal.end))
             channel.controlled = False
             channel.credit = 0
             channel.lead_told = True  # by the HELLO that follows

@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.01  # between two looks for its `ready` path
 LOG_BYTES = 128 * 1024  # the file never has more; half of it goes when it is full
 LOG_SECONDS = 0.01  # between two reads of what it says: a flood of it costs the agent little
 TAIL_BYTES = 2000  # of its last words, for the message that it did not become ready
-FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # before it is started again; doubled each time
+FIRST_DELAY, MAX_DELAY = 0.1, 30.0  # before it is started again; doubled each time
 SOUND_SECONDS = 10.0  # one that lived so long has earned a quick start
 
 
@@ -145,7 +145,7 @@ class Service:
 
     def _wait(self, now):
         self._start_at = now + self._delay
-        self._delay = min(2 * self._delay, LONGEST_DELAY)
+        self._delay = min(2 * self._delay, MAX_DELAY)
 
     # --- what it says ------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from coderunner.attack.case import Case
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
 
-LONGEST_SECONDS = 50.0
+MAX_SECONDS = 50.0
 SETTLE_SECONDS = 5.0
 SHORTEST_SECONDS = 0.12  # so that there are echoes to measure
 _WIDTHS = (34, 44, 56)
@@ -41,12 +41,12 @@ async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Re
     before = await _active(url, bearer)
     began = time.monotonic()
     try:
-        async with asyncio.timeout(LONGEST_SECONDS), Stage(url, bearer) as stage:
+        async with asyncio.timeout(MAX_SECONDS), Stage(url, bearer) as stage:
             seen = await case.script(stage)
     except Unexpected as error:
         seen = str(error)
     except TimeoutError:
-        seen = f"no end in {LONGEST_SECONDS:g} s"
+        seen = f"no end in {MAX_SECONDS:g} s"
     except (OSError, aiohttp.ClientError) as error:
         seen = f"connection failed: {error!r}"
     if time.monotonic() - began < SHORTEST_SECONDS:

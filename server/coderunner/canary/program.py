@@ -11,7 +11,7 @@ from typing import Any
 from coderunner.engine.containers import (
     HOST_NAME,
     MASKED_PATHS,
-    MOST_TERMINALS,
+    MAX_TERMINALS,
     NAMESERVERS,
     READONLY_PATHS,
     SYSCTLS,
@@ -60,7 +60,7 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "tmp_bytes": limits.tmp_bytes,
         "tmp_inodes": TMP_INODES,
         "shm_bytes": shm_bytes(limits),
-        "terminals": MOST_TERMINALS if spec.runtime in USUAL_RUNTIMES else None,
+        "terminals": MAX_TERMINALS if spec.runtime in USUAL_RUNTIMES else None,
         "sysctls": SYSCTLS if spec.runtime in USUAL_RUNTIMES else {},
         "nameservers": NAMESERVERS,
         "masked_paths": MASKED_PATHS,

@@ -47,7 +47,7 @@ class Channel:
     refused: m.ErrorMessage | None = None
 
     @property
-    def hi(self) -> int:
+    def end(self) -> int:
         return self.start + len(self.data)
 
     @property
@@ -170,18 +170,18 @@ class Peer:
             case m.Gap():
                 one = self.channel(message.channel)
                 one.gaps.append(message)
-                self._expect(message.from_ == one.hi, f"a gap from {message.from_} after {one.hi}")
+                self._expect(message.from_ == one.end, f"a gap from {message.from_} after {one.end}")
                 one.start = message.to - len(one.data)
             case m.Exit():
                 one = self.channel(message.channel)
-                self._expect(message.offset == one.hi, f"an exit at {message.offset} after {one.hi}")
+                self._expect(message.offset == one.end, f"an exit at {message.offset} after {one.end}")
                 one.exit = message
                 if self.acks:
                     await self.send(m.Ack(message.channel, message.offset, exit=True))
 
     async def _output(self, frame: codec.OutputFrame) -> None:
         one = self.channel(frame.channel)
-        self._expect(frame.offset == one.hi, f"output at {frame.offset} after {one.hi}")
+        self._expect(frame.offset == one.end, f"output at {frame.offset} after {one.end}")
         if self.keep:
             one.data += frame.payload
             (one.stderr if frame.stream == STDERR else one.stdout).extend(frame.payload)

@@ -14,6 +14,6 @@ def capability(key: bytes, session: str) -> str:
     return base64.urlsafe_b64encode(mac[:24]).decode()
 
 
-def view_url(session: str, leave: str, path: str) -> str:
+def view_url(session: str, capability: str, path: str) -> str:
     """Relative to the page, wherever that is mounted."""
-    return f"view/{session}/{leave}/{quote(path)}"
+    return f"view/{session}/{capability}/{quote(path)}"

@@ -10,7 +10,7 @@ from coderunner.core.tables import Table
 
 SERVICE_FOLDER = "/workspace/.service"
 START_MS = 10_000
-MOST_START_MS = 60_000
+MAX_START_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +69,4 @@ def _ready(table: Table) -> str:
 
 
 def _start_ms(table: Table) -> int:
-    return table.number("start_ms", 100, MOST_START_MS, START_MS) or START_MS
+    return table.number("start_ms", 100, MAX_START_MS, START_MS) or START_MS

@@ -22,7 +22,7 @@ MAX_LINE = 400
 MAX_ITEMS = 100
 MAX_MESSAGE = 300
 MAX_PATTERNS = 16
-MOST_WITHIN = 200
+MAX_WITHIN = 200
 WORKSPACE = "/workspace/"
 _OURS = (".build/", ".tmp/", ".service/")
 _ESCAPES = re.compile(
@@ -69,7 +69,7 @@ def _pattern(table: Table) -> Pattern:
     severity = table.text("severity", "error")
     if severity not in SEVERITIES:
         table.problem("severity", f"must be one of {', '.join(SEVERITIES)}")
-    return Pattern(tuple(templates), table.number("within", 1, MOST_WITHIN, 20) or 20, severity)
+    return Pattern(tuple(templates), table.number("within", 1, MAX_WITHIN, 20) or 20, severity)
 
 
 def diagnose(

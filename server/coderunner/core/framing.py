@@ -7,7 +7,7 @@ tell. This counts along (RFC 6455, 5.2).
 from __future__ import annotations
 
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
-_LONGEST_HEAD = 14
+_MAX_HEAD = 14
 
 
 class Framing:
@@ -40,7 +40,7 @@ class Framing:
         at, end = 0, len(data)
         while at < end:
             if not self._left:
-                head = self._head + data[at : at + _LONGEST_HEAD - len(self._head)]
+                head = self._head + data[at : at + _MAX_HEAD - len(self._head)]
                 length = self._begin(head)
                 if length < 0:
                     self.too_large = True

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from coderunner.errors import MemberTaken
 
 SUBNET_PREFIX = 28
-MOST_MEMBERS = 13  # of 16 addresses the first names the network, the second the gateway, the last all
+MAX_MEMBERS = 13  # of 16 addresses the first names the network, the second the gateway, the last all
 
 # Every container's own file of hosts has these, so they would mean another place in each.
 RESERVED = frozenset(

@@ -6,11 +6,11 @@ from collections import OrderedDict
 
 from coderunner.core.networks import networks
 
-MOST = 8192
+MAX_ADDRESSES = 8192
 """Buckets that are kept; of more, the one that was not used for the longest time is forgotten."""
 
 
-LONGEST = 2.0
+MAX_WAIT_SECONDS = 2.0
 """Seconds of credit at most: nobody waits longer for what others of their address took."""
 
 
@@ -31,10 +31,10 @@ class Rates:
         for key, allowance in networks(address):
             rate, burst = self._rate * allowance, self._burst * allowance
             tokens, at = self._buckets.pop(key, (burst, now))
-            tokens = max(min(burst, tokens + (now - at) * rate) - cost, -rate * LONGEST)
+            tokens = max(min(burst, tokens + (now - at) * rate) - cost, -rate * MAX_WAIT_SECONDS)
             self._buckets[key] = (tokens, now)
             wait = max(wait, -tokens / rate)
-        while len(self._buckets) > MOST:
+        while len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         return wait
 

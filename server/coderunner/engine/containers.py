@@ -33,7 +33,7 @@ ROLE_LABEL = "coderunner.role"  # of containers that never have a tenant: what t
 DEADLINE_LABEL = "coderunner.deadline"  # unix seconds after which nobody needs it
 
 TMP_INODES = 1024
-MOST_TERMINALS = 32
+MAX_TERMINALS = 32
 VOLUME_LABELS = ("type", "coderunner.instance")
 SYSCTLS = {
     "net.ipv4.tcp_rmem": "4096 131072 262144",
@@ -43,7 +43,7 @@ SYSCTLS = {
 if Path("/proc/sys/net/ipv6").exists():
     SYSCTLS["net.ipv6.conf.lo.disable_ipv6"] = "0"
 USUAL_RUNTIMES = (None, "runc", "crun")  # others have terminals and networks that are not the kernel's
-MOST_SHM_BYTES = 16 * 1024 * 1024
+MAX_SHM_BYTES = 16 * 1024 * 1024
 
 AGENT_COMMAND = (
     "/usr/bin/python3", "-I", "-S", "-c",
@@ -115,7 +115,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
 def shm_bytes(limits: Limits) -> int:
     """Shared memory is a file system in memory beside those of the limits, which fill half of it at most."""
-    return min(MOST_SHM_BYTES, limits.memory_bytes // 16)
+    return min(MAX_SHM_BYTES, limits.memory_bytes // 16)
 
 
 def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
 def _terminals(spec: ContainerSpec) -> list[dict[str, Any]] | None:
     if spec.runtime not in USUAL_RUNTIMES:
         return None
-    options = f"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={MOST_TERMINALS}"
+    options = f"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={MAX_TERMINALS}"
     driver = {"Name": "local", "Options": {"type": "devpts", "device": "devpts", "o": options}}
     labels = {name: spec.labels[name] for name in VOLUME_LABELS if name in spec.labels}
     volume = {"NoCopy": True, "Labels": labels, "DriverConfig": driver}

@@ -9,7 +9,7 @@ import contextlib
 import platform
 from pathlib import Path
 
-from coderunner.engine.containers import MOST_TERMINALS
+from coderunner.engine.containers import MAX_TERMINALS
 from coderunner.engine.states import EngineInfo
 
 FILTER_BYTES = 64 * 1024  # of a container's own filter of system calls, compiled; generously
@@ -61,11 +61,11 @@ def is_here(info: EngineInfo) -> bool:
 
 def _terminals(containers: int, settings: Path) -> list[str]:
     most, reserved = _number(settings / "kernel/pty/max"), _number(settings / "kernel/pty/reserve")
-    needed = containers * MOST_TERMINALS + SPARE_TERMINALS + (reserved or 0)
+    needed = containers * MAX_TERMINALS + SPARE_TERMINALS + (reserved or 0)
     if most is None or most >= needed:
         return []
     return [
-        f"kernel.pty.max is {most}: {containers} sessions with {MOST_TERMINALS} pseudo-terminals each can "
+        f"kernel.pty.max is {most}: {containers} sessions with {MAX_TERMINALS} pseudo-terminals each can "
         f"take all of the machine. Mend it: sysctl -w kernel.pty.max={needed} ({GUIDE})"
     ]
 

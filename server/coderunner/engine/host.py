@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Of `/proc/locks`: the kernel's time grows with the square of what is read, and others' locks wait for it.
-MOST_LINES = 10_000
-MOST_SOCKETS = 4096
+MAX_LINES = 10_000
+MAX_SOCKETS = 4096
 FEW_SOCKETS = 16  # what these may hold is not worth a look
 READ_BYTES = 1 << 16
 
@@ -29,10 +29,10 @@ class Host:
     def locks(self, worth: int) -> Counter[int]:
         """File locks by user id; empty where there are fewer than `worth` of them in all.
 
-        Of more than MOST_LINES only so many are counted, the newest of each processor first.
+        Of more than MAX_LINES only so many are counted, the newest of each processor first.
         """
         owners: Counter[int] = Counter()
-        for line in self._lines(self._proc / "locks", MOST_LINES):
+        for line in self._lines(self._proc / "locks", MAX_LINES):
             words = line.replace("-> ", "").split()
             if len(words) > 4 and words[4].isdigit():
                 owners[int(words[4])] += 1
@@ -59,18 +59,18 @@ class Host:
             return 0
         total = seen = 0
         for name in ("udp", "udp6", "tcp", "tcp6"):
-            for line in self._lines(net / name, MOST_SOCKETS):
+            for line in self._lines(net / name, MAX_SOCKETS):
                 words = line.split()
                 if len(words) > 4 and ":" in words[4]:
                     seen += 1
                     total += sum(int(part, 16) for part in words[4].split(":"))
-        for line in self._lines(net / "netlink", MOST_SOCKETS):
+        for line in self._lines(net / "netlink", MAX_SOCKETS):
             words = line.split()
             if len(words) > 5 and words[4].isdigit():
                 seen += 1
                 total += int(words[4]) + int(words[5])
         # Where the lists were cut off, the rest is taken to hold as much.
-        return total * max(1, int(used[1]) // max(seen, 1)) if seen >= MOST_SOCKETS else total
+        return total * max(1, int(used[1]) // max(seen, 1)) if seen >= MAX_SOCKETS else total
 
     def kernel_seconds(self) -> float | None:
         """Processor time of all threads of the kernel since they began; None where they do not show."""

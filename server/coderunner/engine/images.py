@@ -101,7 +101,7 @@ class ImageBuilder:
         async with self._each[name]:
             if await self.built(name) is None:
                 async with self._one:
-                    await in_thread(lambda stop, tell: self._build_base(base, stop, tell), say)
+                    await in_thread(lambda stop, report: self._build_base(base, stop, report), say)
                 await in_thread(partial(self._build_language, base, language), say)
                 if recipe != language:
                     await in_thread(partial(self._build_language, base, recipe), say)
@@ -140,7 +140,7 @@ class ImageBuilder:
         base = self.base()
         wanted = {name: (self.language(name), self.final(name)) for name in names}
         async with self._one:
-            return await in_thread(lambda stop, tell: self._renew(base, wanted, stop, tell), say)
+            return await in_thread(lambda stop, report: self._renew(base, wanted, stop, report), say)
 
     async def histories(self, names: Iterable[str]) -> dict[str, list[Step]]:
         """The steps of each language's image, the oldest first. Raises ImageMissing where there is none."""
@@ -210,32 +210,32 @@ class ImageBuilder:
             if client is not None:
                 client.close()
 
-    def _build_base(self, base: Recipe, stop: Stop, tell: Say) -> None:
+    def _build_base(self, base: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _id(client, base.reference) is None:
-                self._ensure_origin(client, stop, tell)
-                _build(client, base, {}, stop, tell)
+                self._ensure_origin(client, stop, report)
+                _build(client, base, {}, stop, report)
 
-    def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, tell: Say) -> None:
+    def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _current(client, recipe, base):
                 return  # another server built it meanwhile
-            _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, tell)
+            _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, report)
 
-    def _renew(self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, tell: Say
+    def _renew(self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, report: Say
     ) -> list[str]:
         renewed = []
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _id(client, base.reference) is None:
                 return []  # nothing is here that could be old
             try:
-                lists = renewal.security_lists(client, base.reference, tell)
+                lists = renewal.security_lists(client, base.reference, report)
             except renewal.NoLists as error:
-                tell(f"Debian's package lists cannot be had, so nothing is renewed: {error}")
+                report(f"Debian's package lists cannot be had, so nothing is renewed: {error}")
                 return []
             if moved := renewal.upgradable(client, base.reference, lists):
-                tell(f"{base.reference}: security updates of {', '.join(moved)}")
-                _build(client, base, {}, stop, tell, anew=True)
+                report(f"{base.reference}: security updates of {', '.join(moved)}")
+                _build(client, base, {}, stop, report, anew=True)
                 renewed.append("base")
             for name, (recipe, final) in wanted.items():
                 if stop.is_set() or _id(client, recipe.reference) is None:
@@ -244,30 +244,30 @@ class ImageBuilder:
                     moved = renewal.upgradable(client, recipe.reference, lists)
                     if not moved:
                         continue
-                    tell(f"{recipe.reference}: security updates of {', '.join(moved)}")
+                    report(f"{recipe.reference}: security updates of {', '.join(moved)}")
                 label = {BASE_LABEL: _id(client, base.reference) or ""}
-                _build(client, recipe, label, stop, tell, anew=True)
+                _build(client, recipe, label, stop, report, anew=True)
                 if final != recipe and _id(client, final.reference) is not None:
-                    _build(client, final, label, stop, tell)
+                    _build(client, final, label, stop, report)
                 renewed.append(name)
         return renewed
 
-    def _ensure_origin(self, client: docker.APIClient, stop: Stop, tell: Say) -> None:
+    def _ensure_origin(self, client: docker.APIClient, stop: Stop, report: Say) -> None:
         """From a registry where one can be reached, else from Debian's packages."""
         if _id(client, ORIGIN) is not None:
             return
-        tell(f"looking for {ORIGIN} in a registry")
+        report(f"looking for {ORIGIN} in a registry")
         try:
             with self._client(PULL_SILENCE_SECONDS, stop) as puller:
                 for step in puller.pull(*ORIGIN.split(":"), stream=True, decode=True):
                     if "error" in step:
-                        tell(f"no registry has it for us: {str(step['error'])[:160]}")
+                        report(f"no registry has it for us: {str(step['error'])[:160]}")
         except (BuildFailed, EngineUnavailable) as error:
-            tell(f"no registry can be reached: {error.message[:160]}")
+            report(f"no registry can be reached: {error.message[:160]}")
         if _id(client, ORIGIN) is not None:
             return
         try:
-            with bootstrapped(stop, tell) as archive:
+            with bootstrapped(stop, report) as archive:
                 client.import_image_from_file(str(archive), *ORIGIN.split(":"))
         except OriginFailed as error:
             raise BuildFailed(str(error)) from None
@@ -336,12 +336,12 @@ def _build(
     recipe: Recipe,
     labels: Mapping[str, str],
     stop: Stop,
-    tell: Say,
+    report: Say,
     *,
     anew: bool = False,
 ) -> None:
     """`anew`: nothing is taken from earlier builds."""
-    tell(f"building {recipe.reference}")
+    report(f"building {recipe.reference}")
     began = time.monotonic()
     lines: list[str] = []
     steps: Iterable[dict[str, Any]] = client.build(
@@ -361,14 +361,14 @@ def _build(
         if text:
             lines = [*lines, *text.splitlines()][-TAIL:]
             if text.startswith("Step "):
-                tell(text.splitlines()[0][:LINE])
+                report(text.splitlines()[0][:LINE])
         if "error" in step:
             raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
         if time.monotonic() - began > BUILD_SECONDS:
             raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")
     if stop.is_set() or _id(client, recipe.reference) is None:
         raise BuildFailed(f"the build of {recipe.reference} was broken off")
-    tell(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
+    report(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
 
 
 def _archive(files: Mapping[str, bytes]) -> io.BytesIO:

@@ -1,4 +1,4 @@
-"""An opening: the work between a wish and its session, owned by the registry, not by a socket."""
+"""An opening: the work between a request and its session, owned by the registry, not by a socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOLD_SECONDS = 10.0  # a lost socket keeps its place in the queue, and its fresh
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class Caller:
     """Who asks: ``principal`` is None for the unauthenticated."""
 
     address: str
@@ -34,34 +34,34 @@ class Opened:
 
 @dataclass(slots=True, eq=False)
 class Opening:
-    """``done`` is the session, or the error to answer with.  ``tell`` gets each queue position."""
+    """``done`` is the session, or the error to answer with.  ``notify`` gets each queue position."""
 
     done: asyncio.Task[Opened] = field(init=False)
     position: Position | None = None
-    tell: Callable[[Position], None] | None = None
+    notify: Callable[[Position], None] | None = None
     abandoned: timing.Timer | None = None
     delivered: bool = False
     keys: list[Any] = field(default_factory=list)
 
     def on_position(self, position: Position) -> None:
         self.position = position
-        if self.tell is not None:
-            self.tell(position)
+        if self.notify is not None:
+            self.notify(position)
 
-    def claim(self, tell: Callable[[Position], None]) -> None:
+    def claim(self, notify: Callable[[Position], None]) -> None:
         """A socket waits for it."""
         if self.abandoned is not None:
             self.abandoned.cancel()
             self.abandoned = None
-        self.tell = tell
+        self.notify = notify
         if self.position is not None and not self.done.done():
-            tell(self.position)
+            notify(self.position)
 
-    def leave(self, tell: Callable[[Position], None], *, hold: bool) -> None:
-        """The socket that claimed it with ``tell`` is gone; unless another claims it, so is the wish."""
-        if self.tell != tell:
+    def leave(self, notify: Callable[[Position], None], *, hold: bool) -> None:
+        """The socket that claimed it with ``notify`` is gone; unless another claims it, so is the request."""
+        if self.notify != notify:
             return  # another has it already
-        self.tell = None
+        self.notify = None
         if hold:
             self.abandoned = timing.Timer(HOLD_SECONDS, self._give_up)
         else:

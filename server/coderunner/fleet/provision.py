@@ -36,7 +36,7 @@ from coderunner.logs import fields
 from coderunner.schema import reports
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import CALL_SECONDS
-from coderunner.sessions.programs import prepare_spec
+from coderunner.sessions.specs import prepare_spec
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class Provisioner:
 
     async def _create(self, language: str, *, patient: bool) -> Container:
         session = f"{self.identity.instance}-{secrets.token_hex(8)}"
-        uid = self.uids.take(session)
+        uid = self.uids.acquire(session)
         container_id = None
         try:
             spec = self.spec(language, session, uid)
@@ -189,7 +189,7 @@ class Provisioner:
             return container
         except BaseException:
             if container_id is None:
-                self.uids.give(uid, session)
+                self.uids.release(uid, session)
             elif not self._leaving:
                 await asyncio.shield(self._erase(container_id, uid, session))
             raise
@@ -220,7 +220,7 @@ class Provisioner:
         except EngineError as error:
             log.warning("container not removed", extra=fields(container=container_id[:12], why=error.message))
         else:
-            self.uids.give(uid, session)
+            self.uids.release(uid, session)
         finally:
             self.known.discard(container_id)  # from now on the sweep's
 

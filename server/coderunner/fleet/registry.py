@@ -1,4 +1,4 @@
-"""All live sessions of this server, and the way into one: from a wish to an opened session.
+"""All live sessions of this server, and the way into one: from a request to an opened session.
 
 An opening is the work between the two: waiting for a slot, getting a container, sealing the record.  It
 has an owner (the registry), not a socket: a client whose socket is lost on the way finds it again by its
@@ -32,9 +32,9 @@ from coderunner.errors import (
     Unsupported,
 )
 from coderunner.fleet.groups import Groups, Place
+from coderunner.fleet.opening import Caller as Caller
 from coderunner.fleet.opening import Opened as Opened
 from coderunner.fleet.opening import Opening as Opening
-from coderunner.fleet.opening import Visitor as Visitor
 from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.queue import AdmissionQueue, Slot
 from coderunner.fleet.recovery import Recovery
@@ -42,9 +42,9 @@ from coderunner.fleet.warm import WarmPool
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
-from coderunner.sessions.programs import check_project
 from coderunner.sessions.record import Record, digest, new_token, seal
 from coderunner.sessions.session import Rules, Session
+from coderunner.sessions.specs import check_project
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -116,16 +116,16 @@ class Registry:
 
     # --- opening ---------------------------------------------------------------------------------------
 
-    def open(self, wish: m.Open, visitor: Visitor) -> Opening:
+    def open(self, request: m.Open, caller: Caller) -> Opening:
         """Begins to open a session, or finds the opening of the same nonce.
 
-        Raises at once what is wrong with the wish itself.
+        Raises at once what is wrong with the request itself.
         """
         if self.draining:
             raise Draining(retry_after_ms=2000)
         if self.absent is not None:
             raise self.absent
-        nonce = (visitor.principal, wish.client, wish.nonce) if wish.nonce else None
+        nonce = (caller.principal, request.client, request.nonce) if request.nonce else None
         known = self._openings.get(nonce) if nonce else None
         if known is not None and not known.done.cancelled():
             self._recovery.check(known.session)
@@ -137,8 +137,8 @@ class Registry:
         if adopted is not None and not adopted.over:
             work = self._reopen(adopted)
         else:
-            language, limits = self._check(wish)
-            work = self._open(opening, wish, visitor, language, limits)
+            language, limits = self._check(request)
+            work = self._open(opening, request, caller, language, limits)
         opening.done = self._tasks.start(work, "opening")
         if nonce:
             self._openings[nonce] = opening
@@ -155,56 +155,56 @@ class Registry:
             else:
                 asyncio.get_running_loop().call_later(NONCE_SECONDS, self._openings.pop, key, None)
 
-    def _check(self, wish: m.Open) -> tuple[Language, Limits]:
+    def _check(self, request: m.Open) -> tuple[Language, Limits]:
         catalog = self._provisioner.catalog
-        language = catalog.language(wish.language)
-        catalog.image(wish.language)
-        self._check_network(wish, language)
-        if wish.record:
+        language = catalog.language(request.language)
+        catalog.image(request.language)
+        self._check_network(request, language)
+        if request.record:
             raise Unsupported("recording is not offered by this server; leave `record` out")
-        check_project(wish.files, self._rules.project)
-        usual = catalog.limits(wish.language)
-        limits = self._rules.limits.wish(usual, wish.limits, limit_rules.OPEN_WISHES)
+        check_project(request.files, self._rules.project)
+        usual = catalog.limits(request.language)
+        limits = self._rules.limits.wish(usual, request.limits, limit_rules.OPEN_WISHES)
         return language, limits
 
-    def _check_network(self, wish: m.Open, language: Language) -> None:
-        if wish.network != "group":
-            if wish.group or wish.group_token or wish.member:
+    def _check_network(self, request: m.Open, language: Language) -> None:
+        if request.network != "group":
+            if request.group or request.group_token or request.member:
                 raise BadMessage('group, group_token and member go with network: "group"')
             return
-        if (wish.group is None) != (wish.group_token is None):
+        if (request.group is None) != (request.group_token is None):
             raise BadMessage("group and group_token go together; a new group is made where both are left out")
         if self.groups is None:
             raise Unsupported("groups are not offered by this server; leave `network` out")
         runtime = language.runtime or self._provisioner.identity.runtime
         if runtime not in GROUP_RUNTIMES:
             raise Unsupported(f"{language.name} runs in {runtime}, whose containers cannot join a network")
-        self.groups.check(wish.group, wish.group_token, wish.member, language.name)
+        self.groups.check(request.group, request.group_token, request.member, language.name)
 
     async def _open(
-        self, opening: Opening, wish: m.Open, visitor: Visitor, language: Language, limits: Limits
+        self, opening: Opening, request: m.Open, caller: Caller, language: Language, limits: Limits
     ) -> Opened:
         loop = asyncio.get_running_loop()
         began = loop.time()
         ticket = Ticket(
             id=f"{next(self._tickets)}",
-            address=visitor.address,
-            principal=visitor.principal,
+            address=caller.address,
+            principal=caller.principal,
             language=language.name,
             deadline=timing.now() + self._queue_timeout,
-            priority=visitor.priority,
+            priority=caller.priority,
         )
         slot = await self.queue.acquire(ticket, opening.on_position)
         admitted = loop.time()
         try:
-            async with self._place(wish, language) as place:
+            async with self._place(request, language) as place:
                 container, warm = await self._container(language, limits)
                 ready = loop.time()
                 try:
                     if self.groups is not None and place is not None:
                         await self.groups.join(place, container)
                     joined = loop.time()
-                    opened = await self._begin(container, wish, visitor, language, limits, place)
+                    opened = await self._begin(container, request, caller, language, limits, place)
                 except BaseException:
                     await asyncio.shield(self._provisioner.remove(container))
                     raise
@@ -224,10 +224,10 @@ class Registry:
         log.info("session opened", extra=fields(**_whose(opened.session.record), warm=warm, **waited))
         return opened
 
-    def _place(self, wish: m.Open, language: Language) -> AbstractAsyncContextManager[Place | None]:
-        if self.groups is None or wish.network != "group":
+    def _place(self, request: m.Open, language: Language) -> AbstractAsyncContextManager[Place | None]:
+        if self.groups is None or request.network != "group":
             return contextlib.nullcontext()
-        return self.groups.place(wish.group, wish.group_token, wish.member, language.name)
+        return self.groups.place(request.group, request.group_token, request.member, language.name)
 
     async def _reopen(self, session: Session) -> Opened:
         """An adopted session whose client may never have been told its token: a new one."""
@@ -239,7 +239,7 @@ class Registry:
         return Opened(session, token, warm=False, timings_ms={})
 
     async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
-        container = self._warm.take(language.name)
+        container = self._warm.acquire(language.name)
         warm = container is not None
         if container is None:
             container = await self._provisioner.create(language.name)
@@ -257,8 +257,8 @@ class Registry:
     async def _begin(
         self,
         container: Container,
-        wish: m.Open,
-        visitor: Visitor,
+        request: m.Open,
+        caller: Caller,
         language: Language,
         limits: Limits,
         place: Place | None,
@@ -270,21 +270,21 @@ class Registry:
             language=language.name,
             limits=limits,
             token_digest=digest(token),
-            client=wish.client,
-            nonce=wish.nonce,
-            principal=visitor.principal,
-            address=visitor.address,
+            client=request.client,
+            nonce=request.nonce,
+            principal=caller.principal,
+            address=caller.address,
             opened=now,
             expires=now + limits.lifetime_ms / 1000,
             group=place.group if place is not None else None,
             member=place.member if place is not None else None,
         )
         await container.call("seal", record=seal(record, self._key, container.id))
-        if wish.files:
+        if request.files:
             await container.call(
                 "files",
-                b"".join(file.content for file in wish.files),
-                files=[[file.path, len(file.content)] for file in wish.files],
+                b"".join(file.content for file in request.files),
+                files=[[file.path, len(file.content)] for file in request.files],
             )
         if container.gone.done():
             raise StartFailed(f"the container ended: {container.gone.result()}")
@@ -300,7 +300,7 @@ class Registry:
             wanted=lambda: self.queue.wanted,
             on_end=self._ended,
             on_fault=self._recovery.failed,
-            leave=capability(self._key, container.session),
+            capability=capability(self._key, container.session),
         )
         self.sessions[session.id] = session
         return session

@@ -247,7 +247,7 @@ async def remove_all(
     removed = 0
     for summary, why in found:
         if await remove_one(engine, summary, why):
-            provisioner.uids.give(uid_of(summary), session_of(summary))
+            provisioner.uids.release(uid_of(summary), session_of(summary))
             removed += 1
     return removed
 

@@ -21,7 +21,7 @@ class Uids:
         self._owners: dict[int, str] = {}
         self.all = range(base, base + count)
 
-    def take(self, owner: str) -> int:
+    def acquire(self, owner: str) -> int:
         """Raises StartFailed when none is left."""
         for uid in self._free:
             self.claim(uid, owner)
@@ -35,7 +35,7 @@ class Uids:
         self._owners[uid] = owner
         return True
 
-    def give(self, uid: int, owner: str) -> None:
+    def release(self, uid: int, owner: str) -> None:
         if self._owners.get(uid) == owner:
             del self._owners[uid]
             self._free[uid] = None

@@ -1,7 +1,7 @@
 """Containers made ahead of time, so that nobody waits for one.
 
 Sized by demand: as many as were taken in the last half minute, between a language's floor and ceiling,
-and fewer where the machine is short of memory.  Refilled behind users' own work.  An empty shelf means a
+and fewer where the machine is short of memory.  Refilled behind users' own work.  An empty pool means a
 slower start, never a failure.
 """
 
@@ -32,7 +32,7 @@ MEMORY_SHORT = 0.10  # below this share of available memory nothing is made ahea
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _LanguagePool:
     floor: int
     ceiling: int
     ready: deque[Container] = field(default_factory=deque)
@@ -63,7 +63,7 @@ class WarmPool:
         self._floor = floor
         self._most = most
         self._memory_available = memory_available
-        self._shelves: dict[str, _Shelf] = {}
+        self._pools: dict[str, _LanguagePool] = {}
         self._wake = asyncio.Event()
         self._making = Tasks("warm pool")
         self._removing = Tasks("warm pool")
@@ -75,44 +75,44 @@ class WarmPool:
     async def __aexit__(self, *_: object) -> None:
         """Nothing is made any more; what waits is removed (it has no tenant), or left to the next server."""
         await self._making.stop()
-        waiting = [container for shelf in self._shelves.values() for container in shelf.ready]
-        self._shelves.clear()
+        waiting = [container for pool in self._pools.values() for container in pool.ready]
+        self._pools.clear()
         await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
         await self._removing.finish()
 
-    def take(self, language: str) -> Container | None:
+    def acquire(self, language: str) -> Container | None:
         """A ready container, now the caller's; None when there is none."""
-        shelf = self._shelf(language)
-        shelf.taken.append(asyncio.get_running_loop().time())
+        pool = self._pool(language)
+        pool.taken.append(asyncio.get_running_loop().time())
         self._wake.set()
-        while shelf.ready:
-            container = shelf.ready.popleft()
+        while pool.ready:
+            container = pool.ready.popleft()
             if container.usable:
-                shelf.hits += 1
-                log.debug("warm container taken", extra=fields(language=language, left=len(shelf.ready)))
+                pool.hits += 1
+                log.debug("warm container taken", extra=fields(language=language, left=len(pool.ready)))
                 return container
             self._discard(container)
-        shelf.misses += 1
-        log.debug("no container waits", extra=fields(language=language, starting=shelf.starting))
+        pool.misses += 1
+        log.debug("no container waits", extra=fields(language=language, starting=pool.starting))
         return None
 
     @property
     def waiting(self) -> int:
         """How many are ready now, of all languages."""
-        return sum(len(shelf.ready) for shelf in self._shelves.values())
+        return sum(len(pool.ready) for pool in self._pools.values())
 
     def wake(self) -> None:
         """A language has become ready."""
         self._wake.set()
 
-    def _shelf(self, language: str) -> _Shelf:
-        shelf = self._shelves.get(language)
-        if shelf is None:
+    def _pool(self, language: str) -> _LanguagePool:
+        pool = self._pools.get(language)
+        if pool is None:
             warm = self._provisioner.catalog.language(language).warm
             floor = self._floor if warm.floor is None else warm.floor
             ceiling = self._most if warm.ceiling is None else warm.ceiling
-            shelf = self._shelves[language] = _Shelf(min(floor, self._most), min(ceiling, self._most))
-        return shelf
+            pool = self._pools[language] = _LanguagePool(min(floor, self._most), min(ceiling, self._most))
+        return pool
 
     async def _keep(self) -> None:
         while True:
@@ -123,57 +123,57 @@ class WarmPool:
                     await self._wake.wait()
 
     def _adjust(self) -> float:
-        """Seconds until a shelf that is short is due."""
+        """Seconds until a pool that is short is due."""
         again = LOOK_SECONDS
         now = asyncio.get_running_loop().time()
         targets = self._targets(now)
         for language, target in targets.items():
-            self._retire(self._shelf(language), target, now)
+            self._retire(self._pool(language), target, now)
         for language, target in targets.items():
-            shelf = self._shelf(language)
-            short = target - len(shelf.ready) - shelf.starting
-            wait = max(shelf.retry_at - now, shelf.pause(now))
+            pool = self._pool(language)
+            short = target - len(pool.ready) - pool.starting
+            wait = max(pool.retry_at - now, pool.pause(now))
             if short > 0 and wait > 0:
                 again = min(again, wait + 0.001)
                 continue
             for _ in range(short):
-                shelf.starting += 1
-                self._making.start(self._make(language, shelf), "warm-container")
+                pool.starting += 1
+                self._making.start(self._make(language, pool), "warm-container")
         return again
 
     def _targets(self, now: float) -> dict[str, int]:
         """Where there is less room than languages, those that are asked for come first."""
-        shelves = {name: self._shelf(name) for name in self._provisioner.catalog.ready()}
+        pools = {name: self._pool(name) for name in self._provisioner.catalog.ready()}
         left = 0 if self._memory_available() < MEMORY_SHORT else self._most
         targets = {}
-        for name in sorted(shelves, key=lambda one: (-len(shelves[one].taken), one)):
-            targets[name] = min(shelves[name].target(now), left)
+        for name in sorted(pools, key=lambda one: (-len(pools[one].taken), one)):
+            targets[name] = min(pools[name].target(now), left)
             left -= targets[name]
         return targets
 
-    def _retire(self, shelf: _Shelf, target: int, now: float) -> None:
+    def _retire(self, pool: _LanguagePool, target: int, now: float) -> None:
         keep: deque[Container] = deque()
-        for container in shelf.ready:
+        for container in pool.ready:
             old = now - container.born > WARM_AGE_SECONDS
             if old or container.gone.done() or container.fault.done() or len(keep) >= target:
                 self._discard(container)
             else:
                 keep.append(container)
-        shelf.ready = keep
+        pool.ready = keep
 
-    async def _make(self, language: str, shelf: _Shelf) -> None:
+    async def _make(self, language: str, pool: _LanguagePool) -> None:
         try:
             container = await self._provisioner.create(language, priority=workers.REFILL)
         except CodeRunnerError as error:
-            shelf.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
+            pool.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             log.warning("no warm container", extra=fields(language=language, why=error.message))
         except Exception:
-            shelf.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
+            pool.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             raise
         else:
-            shelf.ready.append(container)
+            pool.ready.append(container)
         finally:
-            shelf.starting -= 1
+            pool.starting -= 1
             self._wake.set()
 
     def _discard(self, container: Container) -> None:
@@ -184,13 +184,13 @@ class WarmPool:
         targets = self._targets(asyncio.get_running_loop().time())
         languages = {
             name: {
-                "ready": len(shelf.ready),
-                "starting": shelf.starting,
+                "ready": len(pool.ready),
+                "starting": pool.starting,
                 "target": targets.get(name, 0),
-                "hits": shelf.hits,
-                "misses": shelf.misses,
+                "hits": pool.hits,
+                "misses": pool.misses,
             }
-            for name, shelf in sorted(self._shelves.items())
+            for name, pool in sorted(self._pools.items())
         }
         return {
             "ready": sum(one["ready"] for one in languages.values()),

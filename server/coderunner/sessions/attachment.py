@@ -147,7 +147,7 @@ class Attachment:
         """A cursor for a channel that the client has not named begins with its first byte."""
         found = self._cursors.get(channel.number)
         if found is None:
-            start = min(self._given.pop(channel.number, 0), max(channel.cache.hi, channel.end or 0))
+            start = min(self._given.pop(channel.number, 0), max(channel.cache.end, channel.end or 0))
             found = self._cursors[channel.number] = Cursor(start, start)
         return found
 
@@ -182,7 +182,7 @@ class Attachment:
 
     def _took_all(self) -> bool:
         """Whether every program's end has been sent; nothing comes behind that."""
-        return all(self.cursor(channel).exit_sent for channel in self.session.programs.all.values())
+        return all(self.cursor(channel).exit_sent for channel in self.session.channels.values())
 
     async def _pause(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
@@ -191,16 +191,16 @@ class Attachment:
 
     async def _next_output(self) -> str | bytes | None:
         """Round robin between channels: one that floods does not starve another's echo."""
-        channels = list(self.session.programs.all.values())
+        channels = list(self.session.channels.values())
         self._turn += 1
         self._stalled = False
         for step in range(len(channels)):
             channel = channels[(self._turn + step) % len(channels)]
             cursor = self.cursor(channel)
-            upto = min(channel.cache.hi, cursor.acked + flow.WINDOW)
+            upto = min(channel.cache.end, cursor.acked + flow.WINDOW)
             # Frames begin small: over a line that breaks every few kilobytes, whole ones still get through.
             most = min(flow.SEND_SIZE, FIRST_FRAME + self._sent)
-            if cursor.sent < channel.cache.lo and cursor.room() > 0:
+            if cursor.sent < channel.cache.start and cursor.room() > 0:
                 frame = await self._fetch(channel, cursor)  # waits for the agent, and for nothing longer
                 if frame is not None:
                     return frame
@@ -218,21 +218,21 @@ class Attachment:
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """What the server holds no more, from the agent; what that holds no more is a gap."""
         at = cursor.sent
-        if not self.session.programs.reachable:
+        if not self.session.channels.reachable:
             return self._unreachable(channel, cursor)
         most = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
         try:
-            found = await self.session.programs.fetch(channel, at, most)
+            found = await self.session.channels.fetch(channel, at, most)
         except NoChannel:
-            return self._gap(channel, cursor, channel.cache.lo, None)
+            return self._gap(channel, cursor, channel.cache.start, None)
         except (AgentLost, EngineError):
             return self._unreachable(channel, cursor)
         if found.begin > at:
             channel.oldest = max(channel.oldest, found.begin)
-            self.session.programs.repaint(channel)
+            self.session.channels.repaint(channel)
             return self._gap(channel, cursor, found.begin, found.restore)
         if not found.data:
-            return self._gap(channel, cursor, channel.cache.lo, None)
+            return self._gap(channel, cursor, channel.cache.start, None)
         cursor.sent += len(found.data)
         self._sent += len(found.data)
         return codec.encode_output(channel.number, found.stream, at, found.data)
@@ -240,7 +240,7 @@ class Attachment:
     def _unreachable(self, channel: Channel, cursor: Cursor) -> str | None:
         """A gap only where the session is over: otherwise the agent keeps it, for us or the next server."""
         if self._last is not None:
-            return self._gap(channel, cursor, channel.cache.lo, None)
+            return self._gap(channel, cursor, channel.cache.start, None)
         self._stalled = True
         return None
 
@@ -248,7 +248,7 @@ class Attachment:
         gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
         cursor.sent = to
         cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window
-        self.session.programs.release(channel)
+        self.session.channels.release(channel)
         return codec.encode_server(gap)
 
 

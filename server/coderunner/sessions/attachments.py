@@ -14,7 +14,7 @@ from coderunner.sessions.holdings import Holdings
 
 log = logging.getLogger(__name__)
 
-MOST = 128  # a class that watches; each costs memory, and the owner of a token could open thousands
+MAX_ATTACHMENTS = 128  # a class that watches; each costs memory, and a token's owner could open thousands
 COST = 16 * 1024  # bytes of memory, at most, for each, beside the messages that wait for it
 
 
@@ -40,8 +40,10 @@ class Attachments:
     def add(self, attachment: Attachment) -> None:
         """As control it takes the control, where all is full in place of the one that has watched longest.
         Raises TooManyAttachments."""
-        if len(self._all) >= MOST:
-            full = TooManyAttachments(f"{MOST} are attached to this session already", retry_after_ms=5000)
+        if len(self._all) >= MAX_ATTACHMENTS:
+            full = TooManyAttachments(
+                f"{MAX_ATTACHMENTS} are attached to this session already", retry_after_ms=5000
+            )
             if attachment.role != "control":
                 raise full
             oldest = next(one for one in self._all if one is not self.control)
@@ -91,7 +93,7 @@ class Attachments:
         if attachment is not self.control:
             raise NotControl("this attachment only watches; send `take` to take the control")
 
-    def tell(self, message: m.ServerMessage) -> None:
+    def broadcast(self, message: m.ServerMessage) -> None:
         for attachment in self._all:
             attachment.post(message)
         self.relieve()

@@ -31,7 +31,7 @@ class Caches:
             if size <= 0:
                 return
             size -= self._sizes.get(channel.number, 0)
-            channel.cache.reset(channel.cache.hi)
+            channel.cache.reset(channel.cache.end)
             self._count(channel)
 
     def empty(self) -> None:

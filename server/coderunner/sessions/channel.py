@@ -64,7 +64,7 @@ class Channel:
 
     def take_output(self, stream: int, offset: int, data: bytes) -> bool:
         """Output from the agent; False when all of it was known."""
-        known = self.cache.hi - offset
+        known = self.cache.end - offset
         if known < 0:
             # The agent's journal ran over before it could be sent: cursors below fetch, and get a gap.
             self.cache.reset(offset)
@@ -77,7 +77,7 @@ class Channel:
     def take_oldest(self, offset: int) -> None:
         """Where the agent's journal begins.  Beyond our cache, there is no output to wait for before it."""
         self.oldest = max(self.oldest, offset)
-        if self.oldest > self.cache.hi:
+        if self.oldest > self.cache.end:
             self.cache.reset(self.oldest)
 
     def advance(self, phase: str, offset: int) -> State | None:
@@ -162,8 +162,8 @@ class Channel:
             channel=self.number,
             mode=self.mode,
             phase=self.phase,
-            from_=min(self.oldest, self.cache.lo),
-            to=self.cache.hi,
+            from_=min(self.oldest, self.cache.start),
+            to=self.cache.end,
             input_offset=self.input_offset,
             input_eof=self.input_eof,
             cols=self.cols,

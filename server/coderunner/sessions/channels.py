@@ -6,7 +6,7 @@ stream: every command is absolute, or names something that the agent does only o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,12 @@ from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.caches import Caches
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
-from coderunner.sessions.findings import Findings
+from coderunner.sessions.diagnostics import DiagnosticsFinder
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import problem
 from coderunner.sessions.pace import Paces, Standing
-from coderunner.sessions.programs import first_phase
 from coderunner.sessions.runs import Begun, Runs
+from coderunner.sessions.specs import first_phase
 from coderunner.wire import flow
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
@@ -66,7 +66,7 @@ class Channels:
         self._runs = Runs(container)
         self._count(container.holdings)
         self._entry = language.entry
-        self._findings = Findings(language.diagnostics, self.attachments, self.fetch, task)
+        self._diagnostics = DiagnosticsFinder(language.diagnostics, self.attachments, self.fetch, task)
         self._lifetime_ms = lifetime_ms
         self._touch = touch
         self._changed = changed
@@ -79,6 +79,19 @@ class Channels:
         if channel is None:
             raise NoChannel(f"the session has no channel {number}", channel=number)
         return channel
+
+    def __contains__(self, number: object) -> bool:
+        return number in self.all
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers, in the order in which the channels began."""
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def values(self) -> Collection[Channel]:
+        return self.all.values()
 
     @property
     def busy(self) -> bool:
@@ -154,7 +167,7 @@ class Channels:
         channel = self[message.channel]
         channel.cols, channel.rows = message.cols, message.rows
         self._call("resize", channel=message.channel, cols=message.cols, rows=message.rows)
-        self.attachments.tell(m.Resized(message.channel, message.cols, message.rows))
+        self.attachments.broadcast(m.Resized(message.channel, message.cols, message.rows))
 
     def signal(self, message: m.Signal) -> None:
         self._call("signal", channel=self[message.channel].number, name=message.name)
@@ -249,7 +262,7 @@ class Channels:
     def _refuse(self, channel: Channel, error: CodeRunnerError) -> None:
         self._drop(channel.number)
         error.channel = channel.number
-        self.attachments.tell(m.ErrorMessage.of(error))
+        self.attachments.broadcast(m.ErrorMessage.of(error))
 
     # --- what the agent tells ----------------------------------------------------------------------------
 
@@ -258,7 +271,7 @@ class Channels:
         if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
             self._caches.changed(channel)
             if channel.end is not None or (channel.run_offset and not channel.looked_at):
-                self._findings.look(channel)
+                self._diagnostics.look(channel)
             self.attachments.wake()
 
     def on_in_ack(self, number: int, offset: int) -> None:
@@ -290,18 +303,18 @@ class Channels:
             told = channel.advance(phase, offset)
             if told is None:
                 continue
-            self.attachments.tell(told)
+            self.attachments.broadcast(told)
             wall = channel.wall_ms or min(state.wall_ms, self._lifetime_ms)
             channel.wall_deadline = timing.now() + wall / 1000 + GRACE_SECONDS
             self._touch()
         if channel.stopped != state.stopped:
             channel.stopped = state.stopped
-            self.attachments.tell(m.Stopped(channel.number, channel.stopped))
+            self.attachments.broadcast(m.Stopped(channel.number, channel.stopped))
         if state.phase == "exited":
             channel.wall_deadline = None
             if state.end is not None and channel.exit is None:
                 self._finish(channel, state.end, state.evidence or {})
-        self._findings.look(channel)
+        self._diagnostics.look(channel)
         self._changed()
         self.attachments.wake()
 
@@ -362,7 +375,7 @@ class Channels:
             controlled=control is not None,
             exit_acked=channel.exit_acked,
         )
-        self._paces[channel.number].tell(standing)
+        self._paces[channel.number].update(standing)
 
     def release_all(self) -> None:
         for channel in self.all.values():
@@ -399,7 +412,7 @@ class Channels:
         return not self._container.link.closed.done()
 
     def have(self) -> dict[int, int]:
-        return {number: channel.cache.hi for number, channel in self.all.items()}
+        return {number: channel.cache.end for number, channel in self.all.items()}
 
     # --- time, and the end -------------------------------------------------------------------------------
 
@@ -438,5 +451,5 @@ class Channels:
         """The container goes: what has not ended yet has no better end than that."""
         for channel in self.all.values():
             if channel.exit is None:
-                channel.end = channel.cache.hi
+                channel.end = channel.cache.end
                 channel.exit = endings.lost(channel)

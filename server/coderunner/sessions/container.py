@@ -39,7 +39,7 @@ class AnotherVersion(AgentLost):
         self.hello = hello
 
 
-class Pulse:
+class Broadcast:
     """An event that happens again and again; ``wait`` returns at the next time."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Pulse:
             self._next.set_result(None)
 
 
-class Tenant(Listener, Protocol):
+class AgentEvents(Listener, Protocol):
     """The session that a container has."""
 
     def on_attached(self, hello: Hello) -> None: ...
@@ -72,12 +72,12 @@ class Container:
         self.uid = uid
         self.born = asyncio.get_running_loop().time()
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.changed = Pulse()
+        self.changed = Broadcast()
         self.holdings = Holdings()
         self.link: AgentLink  # from `connect` on
         self._linked = False
         self._engine = engine
-        self._tenant: Tenant | None = None
+        self._events: AgentEvents | None = None
         self._generation = 0
         # Done where this server failed at keeping the link: the container lives, and is to be adopted anew.
         self.fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -111,15 +111,15 @@ class Container:
             raise
         self.link, self._linked = link, True
 
-    def listen(self, tenant: Tenant) -> None:
-        """The tenant is told what the agent holds, and from then on all that it says."""
-        self._tenant = tenant
-        self._introduce(tenant)
+    def listen(self, events: AgentEvents) -> None:
+        """``events`` is told what the agent holds, and from then on all that it says."""
+        self._events = events
+        self._introduce(events)
 
-    def _introduce(self, tenant: Tenant) -> None:
+    def _introduce(self, events: AgentEvents) -> None:
         hello = self.link.hello
         try:
-            tenant.on_attached(hello)
+            events.on_attached(hello)
         except AgentProtocolError as error:
             self.condemn(f"the agent broke its protocol: {error}")
             return
@@ -148,25 +148,25 @@ class Container:
     # --- what the link tells ---------------------------------------------------------------------------
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
-        if self._tenant is not None:
-            self._tenant.on_output(channel, stream, offset, data)
+        if self._events is not None:
+            self._events.on_output(channel, stream, offset, data)
 
     def on_in_ack(self, channel: int, offset: int) -> None:
-        if self._tenant is not None:
-            self._tenant.on_in_ack(channel, offset)
+        if self._events is not None:
+            self._events.on_in_ack(channel, offset)
 
     def on_state(self, state: ChannelState) -> None:
-        if self._tenant is not None:
-            self._tenant.on_state(state)
+        if self._events is not None:
+            self._events.on_state(state)
         self.changed.fire()
 
     def on_workspace(self, revision: int) -> None:
-        if self._tenant is not None:
-            self._tenant.on_workspace(revision)
+        if self._events is not None:
+            self._events.on_workspace(revision)
 
     def on_artifact(self, channel: int, news: ArtifactNews) -> None:
-        if self._tenant is not None:
-            self._tenant.on_artifact(channel, news)
+        if self._events is not None:
+            self._events.on_artifact(channel, news)
 
     # --- keeping ---------------------------------------------------------------------------------------
 
@@ -193,10 +193,10 @@ class Container:
                 if not state.running:
                     self._lose(f"the container has ended (code {state.exit_code}, oom {state.oom_killed})")
                     return
-                have = self._tenant.have() if self._tenant is not None else {}
+                have = self._events.have() if self._events is not None else {}
                 await self._attach(have, torn=True)
-                if self._tenant is not None:
-                    self._introduce(self._tenant)
+                if self._events is not None:
+                    self._introduce(self._events)
                 self.changed.fire()
                 seconds = round(timing.now() - began, 2)
                 log.info("attach stream mended", extra=fields(session=self.session, seconds=seconds))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from coderunner.schema.messages import Expiry
 
 WARNING_SECONDS = 60.0
-LOOK_SECONDS = 5.0  # while nobody is attached: a queue that forms shortens the patience
+LOOK_SECONDS = 5.0  # while nobody is attached: a queue that forms shortens the time for coming back
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ResumeTimeouts:
     """Seconds that a session without an attachment is kept: while others want its slot, and otherwise."""
 
     wanted: float
@@ -24,10 +24,10 @@ class Deadlines:
     All moments are of one monotonic clock, in seconds: a wall clock that jumps ends nobody's session.
     """
 
-    def __init__(self, now: float, *, lifetime: float, idle: float, patience: Patience) -> None:
+    def __init__(self, now: float, *, lifetime: float, idle: float, resume: ResumeTimeouts) -> None:
         self._over_at = now + lifetime
         self._idle = idle
-        self._patience = patience
+        self._resume = resume
         self._active = now
         self._detached: float | None = now
         self._warned: set[str] = set()
@@ -51,8 +51,8 @@ class Deadlines:
         if not busy:
             found.append((self._active + self._idle, "idle_timeout"))
         if self._detached is not None:
-            patience = self._patience.wanted if wanted else self._patience.unwanted
-            found.append((self._detached + patience, "resume_timeout"))
+            resume = self._resume.wanted if wanted else self._resume.unwanted
+            found.append((self._detached + resume, "resume_timeout"))
         return found
 
     def due(self, now: float, *, busy: bool, wanted: bool) -> str | None:

@@ -18,7 +18,7 @@ def exit_message(channel: Channel, evidence: Any, *, others: bool) -> Exit:
     report = lifecycle.read_report(evidence, intent=intent, others=others)
     verdict = lifecycle.judge(report.evidence)
     channel.unexplained_kill = lifecycle.qualifies_for_oom(report.evidence)
-    end = channel.end if channel.end is not None else channel.cache.hi
+    end = channel.end if channel.end is not None else channel.cache.end
     return Exit(
         channel=channel.number,
         code=report.evidence.last.code,
@@ -34,7 +34,7 @@ def exit_message(channel: Channel, evidence: Any, *, others: bool) -> Exit:
 
 def lost(channel: Channel) -> Exit:
     """The container is gone and nobody saw the end, or it was ours (a wall limit that the agent missed)."""
-    end = channel.end if channel.end is not None else channel.cache.hi
+    end = channel.end if channel.end is not None else channel.cache.end
     return Exit(
         channel=channel.number,
         code=None,

@@ -34,7 +34,7 @@ class Pace:
         self._next: Standing | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def tell(self, standing: Standing) -> None:
+    def update(self, standing: Standing) -> None:
         told = self._told
         self._next = standing
         if told is None or standing[2:] != told[2:] or self._ahead(standing, told) >= STEP:

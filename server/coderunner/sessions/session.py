@@ -22,15 +22,14 @@ from coderunner.errors import BadMessage, InternalError, NoSession
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.reports import ArtifactNews, ChannelState, Hello
+from coderunner.sessions.artifacts import Artifacts
 from coderunner.sessions.attachment import Attachment
-from coderunner.sessions.channel import Channel
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
-from coderunner.sessions.deadlines import Deadlines, Patience
+from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
-from coderunner.sessions.makings import Makings
-from coderunner.sessions.programs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.record import Record, digest
+from coderunner.sessions.specs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -42,13 +41,13 @@ class Rules:
 
     limits: LimitRules
     project: ProjectRules
-    patience: Patience
+    resume: ResumeTimeouts
 
 
 class Session:
     """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason.
     ``on_fault`` is called where this server failed at one of its tasks; it is to ``drop`` or ``end`` it.
-    ``leave`` is part of the addresses of its files that need no token."""
+    ``capability`` is part of the addresses of its files that need no token."""
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class Session:
         wanted: Callable[[], bool],
         on_end: Callable[[Session, str], Awaitable[None]],
         on_fault: Callable[[Session], None],
-        leave: str = "",
+        capability: str = "",
     ) -> None:
         self.id = container.session
         self.container = container
@@ -71,19 +70,19 @@ class Session:
         self._tasks = Tasks("session", lambda _: self._failed(), session=self.id)
         self._endings = Tasks("session's end", session=self.id)
         self._on_fault = on_fault
-        self.programs = Channels(
+        self.channels = Channels(
             container,
             language,
             lifetime_ms=record.limits.lifetime_ms,
             touch=self._touch,
             changed=self._look_at_time,
             task=self._tasks.start,
-            forgotten=lambda number: self.makings.forget(number),
+            forgotten=lambda number: self.artifacts.forget(number),
         )
-        self._attachments = self.programs.attachments
+        self._attachments = self.channels.attachments
         self.files = Files(container)
-        self.leave = leave
-        self.makings = Makings(self.id, leave, self._attachments, container.holdings)
+        self.capability = capability
+        self.artifacts = Artifacts(self.id, capability, self._attachments, container.holdings)
         self.revision = 0  # of the workspace
         self._rules = rules
         self._wanted = wanted
@@ -92,17 +91,13 @@ class Session:
             self._now(),
             lifetime=record.expires - time.time(),
             idle=record.limits.idle_ms / 1000,
-            patience=rules.patience,
+            resume=rules.resume,
         )
         self._changed = asyncio.Event()  # a deadline may have moved
         self._ended: asyncio.Task[None] | None = None
         container.listen(self)
         self._tasks.start(self._keep_time(), "session-time")
         self._tasks.start(self._watch_container(), "session-container")
-
-    @property
-    def channels(self) -> Mapping[int, Channel]:
-        return self.programs.all
 
     # --- attachments -----------------------------------------------------------------------------------
 
@@ -124,7 +119,7 @@ class Session:
         self._attachments.add(attachment)
         log.debug("attached", extra=fields(session=self.id, role=role, attachments=len(self._attachments)))
         self._deadlines.attach()
-        self.programs.release_all()
+        self.channels.release_all()
         self._look_at_time()
         return attachment
 
@@ -137,7 +132,7 @@ class Session:
                 attachment.post(m.Stopped(channel.number, channel.stopped))
             if channel.diagnostics:
                 attachment.post(m.Diagnostics(channel.number, channel.diagnostics))
-        for made in self.makings:
+        for made in self.artifacts:
             attachment.post(made)
 
     def detach(self, attachment: Attachment) -> None:
@@ -151,7 +146,7 @@ class Session:
     def _left(self) -> None:
         if not self._attachments:
             self._deadlines.detach(self._now())
-        self.programs.release_all()
+        self.channels.release_all()
         self._look_at_time()
 
     def allows(self, token: str) -> str | None:
@@ -168,13 +163,13 @@ class Session:
             return  # superseded, and its socket is about to close
         match message:
             case m.Ack():
-                self.programs.ack(attachment, message)
+                self.channels.ack(attachment, message)
             case m.Ping():
                 attachment.post(m.Pong(message.t))
             case m.Take():
                 if self._attachments.control is not attachment:
                     self._attachments.give_control(attachment)
-                    self.programs.release_all()
+                    self.channels.release_all()
             case m.Extend():
                 self._touch()
                 attachment.post(self._expires())
@@ -190,51 +185,51 @@ class Session:
             case m.Run():
                 spec = run_spec(message, self.language, self.limits, self._rules.limits)
                 check_project(message.files, self._rules.project)
-                self.programs.run(attachment, message.channel, spec, message.files)
+                self.channels.run(attachment, message.channel, spec, message.files)
             case m.Shell():
                 spec = shell_spec(message, self.language, self.limits)
-                self.programs.run(attachment, message.channel, spec, ())
+                self.channels.run(attachment, message.channel, spec, ())
             case m.Resize():
-                self.programs.resize(message)
+                self.channels.resize(message)
             case m.Signal():
-                self.programs.signal(message)
+                self.channels.signal(message)
             case m.Eof():
-                self.programs.eof(message)
+                self.channels.eof(message)
             case m.Kill():
-                self.programs.kill(self.programs[message.channel], "killed")
+                self.channels.kill(self.channels[message.channel], "killed")
             case m.Close():
                 self.end("client")
 
     def input(self, attachment: Attachment, channel: int, offset: int, data: bytes) -> None:
         self._attachments.require_control(attachment)
         self._touch()
-        self.programs.input(channel, offset, data)
+        self.channels.input(channel, offset, data)
 
     # --- what the agent tells ----------------------------------------------------------------------------
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
-        self.programs.on_output(channel, stream, offset, data)
+        self.channels.on_output(channel, stream, offset, data)
 
     def on_in_ack(self, channel: int, offset: int) -> None:
-        self.programs.on_in_ack(channel, offset)
+        self.channels.on_in_ack(channel, offset)
 
     def on_state(self, state: ChannelState) -> None:
-        self.programs.on_state(state)
+        self.channels.on_state(state)
 
     def on_workspace(self, revision: int) -> None:
         if revision > self.revision:
             self.revision = revision
-            self._attachments.tell(m.Workspace(revision))
+            self._attachments.broadcast(m.Workspace(revision))
 
     def on_artifact(self, channel: int, news: ArtifactNews) -> None:
         if channel in self.channels:
-            self.makings.add(channel, news)
+            self.artifacts.add(channel, news)
 
     def on_attached(self, hello: Hello) -> None:
-        self.programs.on_attached(hello)
+        self.channels.on_attached(hello)
 
     def have(self) -> dict[int, int]:
-        return self.programs.have()
+        return self.channels.have()
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -249,7 +244,7 @@ class Session:
         self._changed.set()
 
     def expiry(self) -> m.Expiry:
-        return self._deadlines.expiry(self._now(), busy=self.programs.busy)
+        return self._deadlines.expiry(self._now(), busy=self.channels.busy)
 
     def _expires(self) -> m.Expires:
         expiry = self.expiry()
@@ -258,16 +253,16 @@ class Session:
     async def _keep_time(self) -> None:
         while not self.over:
             self._changed.clear()
-            if self._due() is not None or self.programs.overdue(self._now()):
+            if self._due() is not None or self.channels.overdue(self._now()):
                 await timing.settle()  # its client may have typed, its program ended: it was not read yet
             reason = self._due()
             if reason is not None:
                 self.end(reason)
                 return
-            now, busy, wanted = self._now(), self.programs.busy, self._wanted()
+            now, busy, wanted = self._now(), self.channels.busy, self._wanted()
             for why, left in self._deadlines.warn(now, busy=busy):
                 self._warn(why, left)
-            walls = self.programs.hold_wall_limits(now)
+            walls = self.channels.hold_wall_limits(now)
             if walls is None:
                 return
             wait = min(walls, self._deadlines.next_look(now, busy=busy, wanted=wanted))
@@ -278,13 +273,14 @@ class Session:
                 continue
 
     def _due(self) -> str | None:
-        return self._deadlines.due(self._now(), busy=self.programs.busy, wanted=self._wanted())
+        return self._deadlines.due(self._now(), busy=self.channels.busy, wanted=self._wanted())
 
     def _warn(self, why: str, left: float) -> None:
         kind = why.removesuffix("_timeout")
         hint = "press a key or extend it" if kind == "idle" else "save what you want to keep"
-        self._attachments.tell(m.Notice(f"{kind}_warning", f"the session ends in {round(left)} s; {hint}"))
-        self._attachments.tell(self._expires())
+        text = f"the session ends in {round(left)} s; {hint}"
+        self._attachments.broadcast(m.Notice(f"{kind}_warning", text))
+        self._attachments.broadcast(self._expires())
 
     # --- the end -----------------------------------------------------------------------------------------
 
@@ -316,7 +312,7 @@ class Session:
 
     def evict(self, why: str) -> asyncio.Task[None]:
         """Ends it because of what it does to others; `why` is told to those who are attached."""
-        self._attachments.tell(m.Notice("evicted", f"the server ends this session: {why}"))
+        self._attachments.broadcast(m.Notice("evicted", f"the server ends this session: {why}"))
         return self.end("evicted")
 
     def end(self, reason: str) -> asyncio.Task[None]:
@@ -331,8 +327,8 @@ class Session:
         self.container.link.cast("seal", record=None)
         try:
             if reason != "engine_lost":
-                await self.programs.end_programs("evicted" if reason == "evicted" else "session_closed")
-            self.programs.lose()
+                await self.channels.end_programs("evicted" if reason == "evicted" else "session_closed")
+            self.channels.lose()
             for attachment in self._attachments:
                 attachment.end(1000, last=m.Closed(reason))
         except Exception:
@@ -345,8 +341,8 @@ class Session:
     def _empty(self) -> None:
         """Once nobody reads the rest, nothing is held for it, whoever still refers to it."""
         if self.over and not self._attachments:
-            self.programs.empty()
-            self.makings.empty()
+            self.channels.empty()
+            self.artifacts.empty()
 
     def suspend(self) -> None:
         """The server stops; the container and its programs live on for the next one."""
@@ -357,4 +353,4 @@ class Session:
 
     def _stop_working(self) -> None:
         self._tasks.cancel()
-        self.programs.close()
+        self.channels.close()

@@ -15,7 +15,7 @@ from aiohttp import web
 from coderunner.config import Settings
 from coderunner.core.networks import customer
 from coderunner.errors import Unauthenticated
-from coderunner.fleet.registry import Visitor
+from coderunner.fleet.registry import Caller
 
 PROTOCOL = "coderunner.v1"
 BEARER = "coderunner.bearer."
@@ -138,14 +138,14 @@ def offered(request: web.BaseRequest) -> list[str]:
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
-def visitor(settings: Settings, request: web.BaseRequest, protocols: list[str]) -> Visitor:
+def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -> Caller:
     """Raises Unauthenticated for a credential that is not one of ours."""
     address = address_of(settings, request)
     credential = _credential(request, protocols)
     if credential is None:
-        return Visitor(address)
+        return Caller(address)
     if settings.admin_key and hmac.compare_digest(credential, settings.admin_key.encode()):
-        return Visitor(address, ADMIN)
+        return Caller(address, ADMIN)
     raise Unauthenticated("the credential is not known here; leave it out, or ask for a new one")
 
 

@@ -92,10 +92,10 @@ def _refuse_taken(path: Path) -> None:
     """Raises OSError where a server listens at this path, or where it is no socket."""
     if path.exists() and not path.is_socket():
         raise OSError(errno.EEXIST, "it is there, and is no socket")
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as visitor:
-        visitor.settimeout(1)
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as caller:
+        caller.settimeout(1)
         try:
-            visitor.connect(str(path))
+            caller.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             return
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -39,7 +39,7 @@ def application(parts: Parts, wires: Wires) -> web.Application:
     app[WIRES] = wires
     app[_STARTED] = time.monotonic()
     offered = parts.catalog.languages
-    # A new visitor begins with the first that is ready.
+    # A new caller begins with the first that is ready.
     order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
     app.add_routes(

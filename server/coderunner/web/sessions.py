@@ -22,13 +22,13 @@ async def session(request: web.Request) -> web.Response:
             "language": one.language.name,
             "revision": one.revision,
             "expires": asdict(one.expiry()),
-            "channels": [_channel(one, channel) for _, channel in sorted(one.channels.items())],
+            "channels": [_channel(one, one.channels[number]) for number in sorted(one.channels)],
         }
     )
 
 
 def _channel(session: Session, channel: Channel) -> dict[str, Any]:
-    artifacts = [asdict(made) for made in session.makings.of(channel.number)]
+    artifacts = [asdict(made) for made in session.artifacts.of(channel.number)]
     exit_ = None
     if channel.exit is not None:
         exit_ = {**asdict(channel.exit), "usage": asdict(channel.exit.usage)}

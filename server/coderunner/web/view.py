@@ -50,12 +50,12 @@ PAGES = ("text/html", "image/svg+xml")
 
 async def view(request: web.Request) -> web.StreamResponse:
     """GET /view/{session}/{capability}/{path}."""
-    leave = request.match_info["capability"]
-    session = request.app[PARTS].registry.look(request.match_info["session"], leave)
+    capability = request.match_info["capability"]
+    session = request.app[PARTS].registry.look(request.match_info["session"], capability)
     path = check_path(request.match_info["path"])
     dot = path.rfind(".")
     kind = TYPES.get(path[dot:].lower()) if dot >= 0 else None
-    place = guard.place(request.app[PARTS].settings, request, f"/view/{session.id}/{leave}/")
+    place = guard.place(request.app[PARTS].settings, request, f"/view/{session.id}/{capability}/")
     if kind in PAGES and request.headers.get("Sec-Fetch-Dest") == "document":
         return _framed(path, place)
     headers = {

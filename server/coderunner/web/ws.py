@@ -33,7 +33,7 @@ from coderunner.errors import (
     RateLimited,
     UnexpectedMessage,
 )
-from coderunner.fleet.registry import Opened, Opening, Visitor
+from coderunner.fleet.registry import Caller, Opened, Opening
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
@@ -243,7 +243,7 @@ class Connection:
             self.abort()  # nobody is there to tell it
 
     async def _read(self, protocols: list[str]) -> None:
-        visitor = guard.visitor(self._parts.settings, self._request, protocols)
+        caller = guard.caller(self._parts.settings, self._request, protocols)
         turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
             if next(turns) == 0:
@@ -254,7 +254,7 @@ class Connection:
             match frame.type:
                 case aiohttp.WSMsgType.TEXT:
                     await self._spend(_effort(frame.data))
-                    await self._take_text(frame.data, visitor)
+                    await self._take_text(frame.data, caller)
                 case aiohttp.WSMsgType.BINARY:
                     await self._spend(1)
                     self._take(functools.partial(self._binary, frame.data))
@@ -280,7 +280,7 @@ class Connection:
         if self._tokens < 0:
             raise RateLimited("too much at once; send fewer and shorter messages", retry_after_ms=5000)
 
-    async def _take_text(self, data: bytes, visitor: Visitor) -> None:
+    async def _take_text(self, data: bytes, caller: Caller) -> None:
         try:
             message = await self._wires.read_text(data)
         except BadJson as error:
@@ -292,7 +292,7 @@ class Connection:
                 raise
             self._post(m.ErrorMessage.of(error))
         else:
-            self._take(lambda: self._text(message, len(data), visitor))
+            self._take(lambda: self._text(message, len(data), caller))
 
     def _take(self, act: Callable[[], None]) -> None:
         """Every error that leaves the connection alive is answered here."""
@@ -317,7 +317,7 @@ class Connection:
         else:
             raise UnexpectedMessage("send `open` or `attach` first")
 
-    def _text(self, message: m.ClientMessage, size: int, visitor: Visitor) -> None:
+    def _text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
         if self._attachment is not None:
             self._attachment.session.handle(self._attachment, message)
         elif isinstance(message, m.Ping):
@@ -325,7 +325,7 @@ class Connection:
         elif self._opening is not None:
             self._while_opening(message, size)
         elif isinstance(message, m.Open):
-            self._open(message, size, visitor)
+            self._open(message, size, caller)
         elif isinstance(message, m.Attach):
             self._attach(message)
         else:
@@ -354,12 +354,12 @@ class Connection:
 
     # --- opening and attaching ---------------------------------------------------------------------------
 
-    def _open(self, message: m.Open, size: int, visitor: Visitor) -> None:
+    def _open(self, message: m.Open, size: int, caller: Caller) -> None:
         self._expect_first()
         if self._session_id is not None:
             raise BadMessage("`open` belongs to /ws; this address is for `attach`")
         self._waiting_bytes = 0
-        opening = self._parts.registry.open(message, visitor)
+        opening = self._parts.registry.open(message, caller)
         self._hold_text(size)
         self._opening = opening
         self._expect_nothing()

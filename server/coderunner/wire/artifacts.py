@@ -16,7 +16,7 @@ KINDS = {
     ".htm": "text/html",
     ".pdf": "application/pdf",
 }
-MOST = 64  # of a channel
+MAX_PER_CHANNEL = 64  # of a channel
 MAX_PATH = 512  # bytes; what has a longer one is not announced
 
 

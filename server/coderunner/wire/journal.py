@@ -14,17 +14,17 @@ STDERR = 2
 
 
 class Journal:
-    """Bytes from ``lo`` to ``hi``; never more than ``limit``, the oldest fall off."""
+    """Bytes from ``start`` to ``end``; never more than ``limit``, the oldest fall off."""
 
     def __init__(self, limit: int, *, tagged: bool, start: int = 0) -> None:
         self.limit = limit
-        self.lo = start
+        self.start = start
         self._data = bytearray()
         self._tags = bytearray() if tagged else None
 
     @property
-    def hi(self) -> int:
-        return self.lo + len(self._data)
+    def end(self) -> int:
+        return self.start + len(self._data)
 
     @property
     def held(self) -> int:
@@ -36,18 +36,18 @@ class Journal:
         self._data += data
         if self._tags is not None:
             self._tags += bytes((stream,)) * len(data)
-        return self.evict(self.hi - self.limit)
+        return self.evict(self.end - self.limit)
 
-    def evict(self, lo: int) -> bytes:
-        """Drop what is below ``lo``; the dropped bytes."""
-        count = min(lo - self.lo, len(self._data))
+    def evict(self, offset: int) -> bytes:
+        """Drop what is below ``start``; the dropped bytes."""
+        count = min(offset - self.start, len(self._data))
         if count <= 0:
             return b""
         dropped = bytes(self._data[:count])
         del self._data[:count]
         if self._tags is not None:
             del self._tags[:count]
-        self.lo += count
+        self.start += count
         return dropped
 
     def reset(self, offset: int) -> None:
@@ -55,11 +55,11 @@ class Journal:
         self._data.clear()
         if self._tags is not None:
             self._tags.clear()
-        self.lo = offset
+        self.start = offset
 
     def only(self, stream: int, offset: int, end: int) -> bytes:
         """The bytes of one stream between two offsets, as far as they are held; without tags, all bytes."""
-        start, stop = (min(max(0, at - self.lo), len(self._data)) for at in (offset, end))
+        start, stop = (min(max(0, at - self.start), len(self._data)) for at in (offset, end))
         data = self._data[start:stop]
         if self._tags is not None:
             other = STDERR if stream == STDOUT else STDOUT
@@ -70,11 +70,11 @@ class Journal:
     def read(self, offset: int, most: int) -> tuple[int, bytes]:
         """(stream, bytes) from ``offset``: one stream's bytes, at most ``most``; b"" at the end.
 
-        IndexError below ``lo`` or beyond ``hi``.
+        IndexError below ``start`` or beyond ``end``.
         """
-        if not self.lo <= offset <= self.hi:
-            raise IndexError(f"offset {offset} is not in the journal ({self.lo} to {self.hi})")
-        start = offset - self.lo
+        if not self.start <= offset <= self.end:
+            raise IndexError(f"offset {offset} is not in the journal ({self.start} to {self.end})")
+        start = offset - self.start
         end = min(start + most, len(self._data))
         if start >= end:
             return STDOUT, b""

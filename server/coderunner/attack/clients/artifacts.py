@@ -21,10 +21,10 @@ async def _slowest(peer: Peer, until: Callable[[], object]) -> float:
     """The longest that an echo in channel 1 took until the condition held, in seconds."""
     slowest, at, loop = 0.0, 0, asyncio.get_running_loop()
     while not until():
-        began, before = loop.time(), peer.channel(1).hi
+        began, before = loop.time(), peer.channel(1).end
         await peer.input(1, b"k", offset=at)
         at += 1
-        await peer.wait(lambda before=before: peer.channel(1).hi > before, 10, "echo")  # type: ignore[misc]
+        await peer.wait(lambda before=before: peer.channel(1).end > before, 10, "echo")  # type: ignore[misc]
         slowest = max(slowest, loop.time() - began)
         await asyncio.sleep(0.01)
     return slowest

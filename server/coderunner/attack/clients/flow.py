@@ -21,16 +21,16 @@ async def _ahead(stage: Stage) -> str:
         peer.acks = False
         await peer.run(1, "while True: print('x' * 100)")
         stream = peer.channel(1)
-        await peer.wait(lambda: stream.hi >= 262_144, 15, "a full window")
+        await peer.wait(lambda: stream.end >= 262_144, 15, "a full window")
         await peer.send(m.Ack(1, 1 << 40))
         code = await peer.error_code()
         await peer.send(m.Ack(1, 10))  # backwards, or hardly on, is no error
         await peer.send(m.Ack(1, 0))
         await asyncio.sleep(0.3)
-        held = stream.hi - 10
+        held = stream.end - 10
         peer.acks = True
         await peer.send(m.Kill(1))
-        await peer.send(m.Ack(1, stream.hi))
+        await peer.send(m.Ack(1, stream.end))
         await peer.ended(1)
         return f"{code}, held at {held}" + await aftermath(peer)
 
@@ -162,7 +162,7 @@ async def _storm(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.keep = False
         await peer.run(1, code, mode="tty")
-        await peer.wait(lambda: peer.channel(1).hi > 100_000, 15, "a flood")
+        await peer.wait(lambda: peer.channel(1).end > 100_000, 15, "a flood")
         for number in range(1000):
             await peer.send(m.Resize(1, 20 + number % 100, 5 + number % 50))
         await peer.send(m.Ping(1))

@@ -32,12 +32,12 @@ async def _cut(stage: Stage, peer: Peer, data: bytes) -> str:
     """Leaves without a word and comes back, four times on the way."""
     assert peer.opened
     stream = peer.channel(1)
-    await peer.wait(lambda: stream.hi, 10, "output")
+    await peer.wait(lambda: stream.end, 10, "output")
     peer.drop()
     await peer.closed()
     for goal in (len(data) // 5, len(data) // 2, len(data) * 4 // 5):
         async with stage.attach(peer.opened, client=peer.client, go_on=peer) as other:
-            await other.wait(lambda goal=goal: stream.hi >= goal, 20, "output")  # type: ignore[misc]
+            await other.wait(lambda goal=goal: stream.end >= goal, 20, "output")  # type: ignore[misc]
             other.drop()
             await other.closed()
     async with stage.attach(peer.opened, client=peer.client, go_on=peer) as other:

@@ -16,7 +16,7 @@ from coderunner.core import codec
 from coderunner.schema import messages as m
 
 GROUP = Group("phases")
-_MOST_SLOTS = 24  # a server with more of them is not filled up for one case
+_MAX_SLOTS = 24  # a server with more of them is not filled up for one case
 
 
 @GROUP.case("vanish-before-the-greeting", "the server, by 100 connections that are gone at once", "pong")
@@ -56,7 +56,7 @@ async def _opening(stage: Stage) -> str:
 )
 async def _queued(stage: Stage) -> str:
     queue = (await stage.stats())["queue"]
-    if queue["maxConcurrent"] > _MOST_SLOTS:
+    if queue["maxConcurrent"] > _MAX_SLOTS:
         return f"{UNTRIED}the server has {queue['maxConcurrent']} slots, too many to fill"
     async with contextlib.AsyncExitStack() as stack:
         holders = await sessions_at_once(stage, stack, queue["maxConcurrent"] - queue["active"])
@@ -164,7 +164,7 @@ async def _close_twice(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.keep = False
         await peer.run(1, "while True: print('x' * 1000)")
-        await peer.wait(lambda: peer.channel(1).hi > 100_000, 15, "a flood")
+        await peer.wait(lambda: peer.channel(1).end > 100_000, 15, "a flood")
         with contextlib.suppress(ConnectionError):
             for _ in range(20):
                 await peer.send(m.Close())

@@ -30,7 +30,7 @@ async def _read(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.keep = False
         await peer.run(1, _FLOOD)
-        await peer.wait(lambda: peer.channel(1).hi > 8 << 20, 30, "8 MiB")
+        await peer.wait(lambda: peer.channel(1).end > 8 << 20, 30, "8 MiB")
         return f"flowed, {await _killed(peer, 1)}"
 
 
@@ -43,7 +43,7 @@ async def _killed(peer: Peer, channel: int) -> str:
     seconds = time.monotonic() - began
     if not peer.acks:
         peer.acks = True
-        await peer.send(m.Ack(channel, stream.hi))
+        await peer.send(m.Ack(channel, stream.end))
     await peer.ended(channel)
     assert stream.exit
     return f"{stream.exit.reason} {stream.exit.signal} " + (
@@ -60,9 +60,9 @@ async def _unacked(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.acks = False
         await peer.run(1, _FLOOD)
-        await peer.wait(lambda: peer.channel(1).hi >= 262_144, 15, "a full window")
+        await peer.wait(lambda: peer.channel(1).end >= 262_144, 15, "a full window")
         await asyncio.sleep(0.3)
-        return f"held at {peer.channel(1).hi}, {await _killed(peer, 1)}" + await aftermath(peer)
+        return f"held at {peer.channel(1).end}, {await _killed(peer, 1)}" + await aftermath(peer)
 
 
 @GROUP.case(
@@ -74,7 +74,7 @@ async def _stalled(stage: Stage) -> str:
         assert peer.opened
         await peer.run(1, _FLOOD)
         await peer.run(2, _FLOOD, mode="tty", entry="second.py")
-        await peer.wait(lambda: peer.channel(1).hi and peer.channel(2).hi, 15, "output")
+        await peer.wait(lambda: peer.channel(1).end and peer.channel(2).end, 15, "output")
         peer.stall()
         for _ in range(50):
             await peer.send(m.Ping(1))
@@ -102,7 +102,7 @@ async def _nobody(stage: Stage) -> str:
     async with stage.session() as peer:
         assert peer.opened
         await peer.run(1, _COUNT.format(n=400_000))
-        await peer.wait(lambda: peer.channel(1).hi, 10, "output")
+        await peer.wait(lambda: peer.channel(1).end, 10, "output")
         peer.drop()
         await peer.closed()
         await asyncio.sleep(0.5)
@@ -120,7 +120,7 @@ async def _terminal_nobody(stage: Stage) -> str:
     async with stage.session() as peer:
         assert peer.opened
         await peer.run(1, "import tty; tty.setraw(0)\n" + _COUNT.format(n=count), mode="tty")
-        await peer.wait(lambda: peer.channel(1).hi, 10, "output")
+        await peer.wait(lambda: peer.channel(1).end, 10, "output")
         peer.drop()
         await peer.closed()
         async with stage.attach(peer.opened, role="watch") as look:
@@ -148,7 +148,7 @@ async def _eight(stage: Stage) -> str:
         for channel in range(1, 9):
             await peer.run(channel, _FLOOD, mode="tty" if channel % 2 else "pipe")
         await peer.wait(
-            lambda: all(peer.channel(n).hi > 300_000 for n in range(1, 9)), 30, "output of all eight"
+            lambda: all(peer.channel(n).end > 300_000 for n in range(1, 9)), 30, "output of all eight"
         )
         for channel in range(1, 9):
             await peer.send(m.Kill(channel))
@@ -162,12 +162,12 @@ async def _beside(stage: Stage) -> str:
         await peer.run(2, _ECHO, mode="tty", entry="echo.py")
         await peer.until(2, "ready")
         await peer.run(1, _FLOOD)
-        await peer.wait(lambda: peer.channel(1).hi > 1 << 20, 20, "a flood")
+        await peer.wait(lambda: peer.channel(1).end > 1 << 20, 20, "a flood")
         late = []
         for number in range(40):
             began = time.monotonic()
             await peer.input(2, b"k", offset=number)
-            await peer.wait(lambda number=number: peer.channel(2).hi > 5 + number, 10, "an echo")  # type: ignore[misc]
+            await peer.wait(lambda number=number: peer.channel(2).end > 5 + number, 10, "an echo")  # type: ignore[misc]
             late.append((time.monotonic() - began) * 1000)
         await peer.send(m.Kill(1))
         await peer.ended(1)

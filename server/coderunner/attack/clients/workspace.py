@@ -280,10 +280,10 @@ async def _huge(stage: Stage) -> str:
         while not listing.done() or removal is None or not removal.done():
             if listing.done() and removal is None:
                 removal = asyncio.create_task(rest("DELETE", "/files/many"))
-            began, before = loop.time(), peer.channel(1).hi
+            began, before = loop.time(), peer.channel(1).end
             await peer.input(1, b"k", offset=at)
             at += 1
-            await peer.wait(lambda before=before: peer.channel(1).hi > before, 10, "echo")  # type: ignore[misc]
+            await peer.wait(lambda before=before: peer.channel(1).end > before, 10, "echo")  # type: ignore[misc]
             slowest = max(slowest, loop.time() - began)
         echo = "echo goes on" if slowest < 2.0 else f"an echo took {slowest:.1f} s"
         listed = sum(path.startswith("many/") for path in listing.result())

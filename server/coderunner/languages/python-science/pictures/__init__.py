@@ -10,8 +10,8 @@ import os
 import sys
 
 FOLDER = "/workspace/.pictures"
-MOST_BYTES = 3_000_000  # of a picture in the terminal, which keeps what it is sent; the file is whole
-MOST_PIXELS = 4_000_000
+MAX_BYTES = 3_000_000  # of a picture in the terminal, which keeps what it is sent; the file is whole
+MAX_PIXELS = 4_000_000
 
 _numbers = itertools.count(1)
 
@@ -51,13 +51,13 @@ def _fitting(picture):
 
     with Image.open(io.BytesIO(picture)) as image:
         pixels = image.width * image.height
-        if len(picture) <= MOST_BYTES and pixels <= MOST_PIXELS:
+        if len(picture) <= MAX_BYTES and pixels <= MAX_PIXELS:
             return picture
-        scale = min(1.0, (MOST_PIXELS / pixels) ** 0.5)
+        scale = min(1.0, (MAX_PIXELS / pixels) ** 0.5)
         small = image.convert("RGBA").resize((int(image.width * scale) or 1, int(image.height * scale) or 1))
     out = io.BytesIO()
     small.save(out, "PNG")
-    if out.tell() > MOST_BYTES:
+    if out.tell() > MAX_BYTES:
         out = io.BytesIO()
         small.convert("RGB").save(out, "JPEG", quality=80)
     return out.getvalue()

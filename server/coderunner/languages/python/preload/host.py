@@ -12,7 +12,7 @@ import sys
 
 _PLAIN = frozenset(sys.modules)  # what every Python has imported when its program begins
 _ROOM = 4096  # bytes for a program's command line, where `ps` looks
-_MOST_FILES = 1000  # a workspace with more of them is not looked through
+_MAX_FILES = 1000  # a workspace with more of them is not looked through
 _SOCKET = 3
 _PR_SET_MM, _PR_SET_MM_MAP = 35, 14
 _MAP = ("start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack", "arg_start",
@@ -146,7 +146,7 @@ class Host:
         for _, folders, files in self.os.walk(spec["workspace"]):
             folders[:] = [name for name in folders if not name.startswith(".")]
             count += len(folders) + len(files)
-            if count > _MOST_FILES:
+            if count > _MAX_FILES:
                 return True
             if not self.plain_with.isdisjoint(files):
                 return True

@@ -20,7 +20,7 @@ _FAILED = ("exited", "signaled")  # by itself; what we ended has no problem to s
 Fetch = Callable[[Channel, int, int], Awaitable[Any]]
 
 
-class Findings:
+class DiagnosticsFinder:
     """``fetch``: a piece of a channel's output from its agent; ``task``: takes work that the session owns."""
 
     def __init__(
@@ -40,10 +40,10 @@ class Findings:
         if not self._patterns or channel.kind != "run":
             return
         compiled = _compiled_until(channel)
-        if compiled is not None and "compile" not in channel.looked_at and channel.cache.hi >= compiled:
+        if compiled is not None and "compile" not in channel.looked_at and channel.cache.end >= compiled:
             self._examine(channel, "compile", 0, compiled)
         end, exit_ = channel.end, channel.exit
-        if end is None or exit_ is None or "run" in channel.looked_at or channel.cache.hi < end:
+        if end is None or exit_ is None or "run" in channel.looked_at or channel.cache.end < end:
             return
         if exit_.reason in _FAILED and exit_.code != 0:
             self._examine(channel, "run", channel.run_offset or 0, end)
@@ -54,9 +54,9 @@ class Findings:
             start = max(start, end - MAX_BYTES)
         else:
             end = min(end, start + MAX_BYTES)
-        if channel.cache.lo > start:
+        if channel.cache.start > start:
             # The server before has seen it, or it was given up for room: the agent has it.
-            self._task(self._recall(channel, phase, start, end), "session-findings")
+            self._task(self._recall(channel, phase, start, end), "session-diagnostics")
             return
         streams = [channel.cache.only(stream, start, end) for stream in _streams(channel, phase)]
         self._tell(channel, phase, streams)
@@ -83,7 +83,7 @@ class Findings:
         fresh = [item for item in dict.fromkeys(items) if item not in channel.diagnostics]
         if fresh:
             channel.diagnostics = (*channel.diagnostics, *fresh)[:MAX_ITEMS]
-            self._attachments.tell(m.Diagnostics(channel.number, channel.diagnostics))
+            self._attachments.broadcast(m.Diagnostics(channel.number, channel.diagnostics))
 
 
 def _compiled_until(channel: Channel) -> int | None:

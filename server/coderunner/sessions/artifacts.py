@@ -13,16 +13,16 @@ from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.holdings import Holdings
 from coderunner.wire import artifacts
 
-MOST = 512  # of a session; the oldest are forgotten
+MAX_ARTIFACTS = 512  # of a session; the oldest are forgotten
 COST = 4096  # bytes of memory, at most, for each: its path, and its path in the address
 
 
-class Makings:
-    """``leave``: what makes the address of a file one that needs no token."""
+class Artifacts:
+    """``capability``: what makes the address of a file one that needs no token."""
 
-    def __init__(self, session: str, leave: str, attachments: Attachments, holdings: Holdings) -> None:
+    def __init__(self, session: str, capability: str, attachments: Attachments, holdings: Holdings) -> None:
         self._session = session
-        self._leave = leave
+        self._capability = capability
         self._attachments = attachments
         self._all: dict[tuple[int, str], m.Artifact] = {}
         self._full: set[int] = set()
@@ -37,10 +37,10 @@ class Makings:
     def add(self, channel: int, news: ArtifactNews) -> None:
         """The agent's word; what it has told before is told again when it changed."""
         if news.more:
-            if channel not in self._full and len(self._full) < MOST:
+            if channel not in self._full and len(self._full) < MAX_ARTIFACTS:
                 self._full.add(channel)
                 text = f"program {channel} makes more files than are shown; all are in the workspace"
-                self._attachments.tell(m.Notice("artifact_limit", text))
+                self._attachments.broadcast(m.Notice("artifact_limit", text))
             return
         name = news.path
         if len(name) > artifacts.MAX_PATH:
@@ -50,14 +50,15 @@ class Makings:
             path = check_path(name)
         except BadPath:
             return  # a name that no other machine could take
-        if kind is None or ((channel, path) not in self._all and len(self.of(channel)) >= artifacts.MOST):
+        full = len(self.of(channel)) >= artifacts.MAX_PER_CHANNEL
+        if kind is None or (full and (channel, path) not in self._all):
             return
-        made = m.Artifact(channel, path, kind, news.size, view_url(self._session, self._leave, path))
+        made = m.Artifact(channel, path, kind, news.size, view_url(self._session, self._capability, path))
         self._all.pop((channel, path), None)
         self._all[channel, path] = made
-        while len(self._all) > MOST:
+        while len(self._all) > MAX_ARTIFACTS:
             del self._all[next(iter(self._all))]
-        self._attachments.tell(made)
+        self._attachments.broadcast(made)
 
     def empty(self) -> None:
         self._all.clear()
