@@ -8,8 +8,14 @@ export function el(name, { on = {}, attrs = {}, ...properties } = {}, ...childre
   Object.assign(element, properties);
   for (const [attribute, value] of Object.entries(attrs)) element.setAttribute(attribute, value);
   for (const [type, listener] of Object.entries(on)) element.addEventListener(type, listener);
+  if (properties.className?.includes('icon-button') && attrs['aria-label']) element.title ||= attrs['aria-label'];
   element.append(...children.filter((child) => child !== null));
   return element;
+}
+
+/** An icon says what it does also to those who see it. */
+export function nameIcons() {
+  for (const button of document.querySelectorAll('.icon-button[aria-label]')) button.title ||= button.ariaLabel;
 }
 
 const SVG = 'http://www.w3.org/2000/svg';

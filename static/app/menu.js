@@ -12,6 +12,13 @@ function place(menu, anchor) {
   menu.style.top = `${below + height > innerHeight - 8 ? Math.max(8, at.top - height - GAP) : below}px`;
 }
 
+/** Which of `all` begins with a letter that is typed, from the one behind `at` on. */
+export function byLetter(all, at, { key, ctrlKey, metaKey, altKey }) {
+  if (key.length !== 1 || key === ' ' || ctrlKey || metaKey || altKey) return undefined;
+  const letter = key.toLowerCase();
+  return [...all.slice(at + 1), ...all.slice(0, at + 1)].find((one) => (one.ariaLabel ?? one.textContent).trim().toLowerCase().startsWith(letter));
+}
+
 const items = (menu) => [...menu.querySelectorAll('[role^="menuitem"]:not(:disabled)')];
 
 /** Makes a popover a menu of `button`. `fill` draws it anew each time it opens. */
@@ -19,6 +26,7 @@ export function menuOf(button, menu, fill = () => {}) {
   button.setAttribute('aria-expanded', 'false');
   menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && fill());
   let again = null;
+  let last = false; // it was opened by ArrowUp: the last item comes first
   menu.addEventListener('toggle', (event) => {
     const open = event.newState === 'open';
     button.setAttribute('aria-expanded', String(open));
@@ -27,7 +35,15 @@ export function menuOf(button, menu, fill = () => {}) {
     place(menu, button);
     again = () => place(menu, button); // the text grows while the menu is open
     addEventListener('resize', again);
-    (menu.querySelector('[aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input, select, textarea'))?.focus({ focusVisible: false });
+    const end = last ? items(menu).at(-1) : null;
+    last = false;
+    (end ?? menu.querySelector('input:not([type="radio"])') ?? menu.querySelector('[role="menuitemradio"][aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input, select, textarea'))?.focus({ focusVisible: false });
+  });
+  button.addEventListener('keydown', (event) => {
+    if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
+    event.preventDefault();
+    menu.showPopover();
+    last = event.key === 'ArrowUp';
   });
   arrows(menu);
 }
@@ -38,7 +54,8 @@ function arrows(menu) {
   menu.addEventListener('keydown', (event) => {
     const list = items(menu);
     const at = list.indexOf(document.activeElement);
-    const go = { ArrowDown: list[(at + 1) % list.length], ArrowUp: list.at(at <= 0 ? -1 : at - 1), Home: list[0], End: list.at(-1) }[event.key];
+    const go = { ArrowDown: list[(at + 1) % list.length], ArrowUp: list.at(at <= 0 ? -1 : at - 1), Home: list[0], End: list.at(-1) }[event.key] ?? byLetter(list, at, event);
+    if (event.key === 'Tab' && menu.matches('[role="menu"]')) menu.hidePopover(); // and the focus goes on from its button
     if (!go || event.target.matches('input, select, textarea')) return;
     event.preventDefault();
     go.focus();

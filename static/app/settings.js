@@ -1,4 +1,5 @@
 // What the user sets for good: size of text, theme, a screen reader's mode.
+import { announce } from './announce.js';
 import { $, narrow } from './dom.js';
 import { terminalTextSize } from './terminal.js';
 import { setUpTheme, terminalColours } from './theme.js';
@@ -26,7 +27,10 @@ export function setUpSettings(store, views) {
   };
   $('menu-reader').addEventListener('click', () => change({ screenReader: !store.settings.screenReader }));
   for (const [id, by] of [['smaller', -1], ['larger', 1]]) {
-    $(id).addEventListener('click', () => change({ textSize: Math.min(MOST, Math.max(LEAST, store.settings.textSize + by)) }));
+    $(id).addEventListener('click', () => {
+      change({ textSize: Math.min(MOST, Math.max(LEAST, store.settings.textSize + by)) });
+      announce(`Text size ${store.settings.textSize}`);
+    });
   }
   narrow.onChange(draw);
   draw();

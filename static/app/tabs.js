@@ -5,20 +5,24 @@ import { $, el, icon } from './dom.js';
 export function drawTabs(project, choose) {
   const { open } = project;
   const keys = (event, path) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (step) {
-      project.show(open[(open.indexOf(path) + step + open.length) % open.length]);
+    const at = open.indexOf(path);
+    const go = { ArrowRight: (at + 1) % open.length, ArrowLeft: (at - 1 + open.length) % open.length, Home: 0, End: open.length - 1 }[event.key];
+    if (go !== undefined) {
+      event.preventDefault();
+      project.show(open[go]);
       $('tabs').querySelector('[aria-selected="true"]')?.focus();
     } else if (event.key === 'Delete') {
       project.hide(path);
     }
   };
-  $('tabs').replaceChildren(...open.map((path) => {
+  // The buttons that close are beside the tabs, not tabs: the list owns those alone.
+  const list = el('div', { attrs: { role: 'tablist', 'aria-label': 'Open files', 'aria-owns': open.map((_, at) => `tab-${at}`).join(' ') } });
+  $('tabs').replaceChildren(...(open.length ? [list] : []), ...open.map((path, at) => {
     const active = path === project.active;
     const name = path.split('/').at(-1);
     const twin = open.some((other) => other !== path && other.endsWith(`/${name}`));
     const guest = project.guests.has(path);
-    const button = el('button', { type: 'button', textContent: twin ? path : name, title: guest ? `${path}, made by a program` : path, attrs: { role: 'tab', 'aria-selected': active, tabindex: active ? 0 : -1 } });
+    const button = el('button', { type: 'button', textContent: twin ? path : name, title: guest ? `${path}, made by a program` : path, id: `tab-${at}`, attrs: { role: 'tab', 'aria-selected': active, 'aria-controls': 'editor', tabindex: active ? 0 : -1 } });
     button.addEventListener('click', () => choose(path));
     button.addEventListener('keydown', (event) => keys(event, path));
     const close = el('button', { className: 'icon-button', type: 'button', attrs: { 'aria-label': `Close ${path}` } }, icon('close'));
@@ -28,6 +32,7 @@ export function drawTabs(project, choose) {
     if (active) tab.dataset.active = '';
     return tab;
   }));
+  $('editor').setAttribute('aria-labelledby', `tab-${Math.max(0, open.indexOf(project.active))}`);
   reveal($('tabs'), $('tabs').querySelector('[data-active]'));
 }
 

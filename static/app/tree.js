@@ -2,6 +2,7 @@
 import { size } from '../core/ending.js';
 import { rows } from '../core/tree.js';
 import { $, el, icon } from './dom.js';
+import { byLetter } from './menu.js';
 
 const MOST_ROWS = 1000;
 
@@ -93,7 +94,7 @@ export class Tree {
     if (!row) return;
     const all = this.#rows;
     const at = all.indexOf(element);
-    const go = { ArrowDown: all[at + 1], ArrowUp: all[at - 1], Home: all[0], End: all.at(-1) }[event.key];
+    const go = { ArrowDown: all[at + 1], ArrowUp: all[at - 1], Home: all[0], End: all.at(-1) }[event.key] ?? byLetter(all, at, event);
     if (go) go.focus();
     else if (event.key === 'ArrowRight' && row.folder && !row.open) this.#turn(row, true);
     else if (event.key === 'ArrowLeft' && row.folder && row.open) this.#turn(row, false);
