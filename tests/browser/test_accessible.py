@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.browser.tab import Tab
 
 AXE = Path(__file__).parent.parent.parent / "node_modules/axe-core/axe.min.js"
 # What stands in a terminal is the program's, and xterm.js keeps its contrast itself.
-CHECK = """() => axe.run({ exclude: ['.xterm-rows', '.xterm-decoration-container'] }, { resultTypes: ['violations'] })
+CHECK = """() => axe.run({ exclude: ['.xterm-rows', '.xterm-decoration-container'] })
     .then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) =>
         `${id}: ${html.slice(0, 160)} ${failureSummary.slice(0, 200)}`)))"""
 
@@ -74,7 +75,10 @@ def test_axe_finds_nothing_on_a_phone(open_tab: Callable[..., Tab]) -> None:
 
 def test_menus_by_keyboard(tab: Tab) -> None:
     page = tab.page
-    focused = "document.activeElement.textContent.trim()"
+
+    def focused(name: str) -> None:
+        tab.until(f"document.activeElement.textContent.trim() === {json.dumps(name)}", seconds=5)
+
     for opener in ("#more", "#samples", "#project", "#transfer"):
         menu = page.locator(f"{opener}-menu")
         names = menu.locator("[role^=menuitem]:visible:not(:disabled)")
@@ -84,30 +88,32 @@ def test_menus_by_keyboard(tab: Tab) -> None:
         if opener == "#project":
             menu.get_by_role("menuitemradio").first.wait_for()
         all_names = [name.strip() for name in names.all_text_contents()]
-        assert tab.get(focused) in all_names
+        tab.until(f"{json.dumps(all_names)}.includes(document.activeElement.textContent.trim())")
         page.keyboard.press("End")
-        assert tab.get(focused) == all_names[-1]
+        focused(all_names[-1])
         page.keyboard.press("ArrowDown")
-        assert tab.get(focused) == all_names[0], "around"
+        focused(all_names[0])
         page.keyboard.press("Escape")
         assert tab.get("document.activeElement.id") == opener[1:]
         page.keyboard.press("ArrowUp")
         menu.wait_for(state="visible")
-        assert tab.get(focused) == all_names[-1]
+        focused(all_names[-1])
         page.keyboard.press("Tab")
         menu.wait_for(state="hidden")
     page.focus("#more")
     page.keyboard.press("ArrowDown")
+    tab.until("document.activeElement.closest('#more-menu') !== null")
     page.keyboard.press("e")
-    assert tab.get(focused) == "End the session"
+    focused("End the session")
     page.keyboard.press("Escape")
     page.focus("#language")
     page.keyboard.press("ArrowDown")
-    assert tab.get("document.activeElement.id") == "language-filter"
+    tab.until("document.activeElement.id === 'language-filter'", seconds=5)
 
 
 def test_every_button_has_a_name_that_is_seen(tab: Tab) -> None:
-    nameless = """[...document.querySelectorAll('button')].filter((one) => one.checkVisibility({ visibilityProperty: true }))
+    nameless = """[...document.querySelectorAll('button')]
+        .filter((one) => one.checkVisibility({ visibilityProperty: true }))
         .filter((one) => !one.innerText.trim() && !one.title).map((one) => one.outerHTML)"""
     assert tab.get(nameless) == []
 
@@ -127,7 +133,8 @@ def test_tabs_have_panels(tab: Tab) -> None:
 def test_states_are_seen_in_forced_colours(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(forced_colors="active").language("Python")
     tab.get("coderunner.desk.project.create('other.py', 'other = 1\\n')")
-    drawn = """(selector) => { const { outlineStyle, outlineWidth } = getComputedStyle(document.querySelector(selector));
+    drawn = """(selector) => {
+        const { outlineStyle, outlineWidth } = getComputedStyle(document.querySelector(selector));
         return outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1; }"""
     for chosen, other in (
         (".tab[data-active]", ".tab:not([data-active])"),
