@@ -1,13 +1,19 @@
-// Bundles the web client's libraries once, into static/dist/. Our own modules are served as they are.
+// Bundles the web client into static/dist/.
 //
 //     node scripts/bundle.mjs
+//
+// dist/        the libraries, for our own modules as they are in static/: what a page in development loads
+// dist/page/   all of the page in few files, whose names carry a hash of their content, with copies in gzip and Brotli;
+//              index.html names them, and sources.txt is the digest of what they were made from
 //
 // Three places in the libraries make styles in a way that a strict content security policy forbids; they are
 // replaced here by what static/vendor/style-element.js offers. A version of a library in which such a place
 // cannot be found stops the build: a page whose styles are blocked must not be served.
 import { build } from 'esbuild';
+import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -67,25 +73,103 @@ async function licences(metafile) {
   return parts.join(`\n${'-'.repeat(72)}\n\n`);
 }
 
+/** In the page's bundle, our modules take the libraries from their sources: what is not used is left out. */
+const fromSources = {
+  name: 'from-sources',
+  setup(bundle) {
+    bundle.onResolve({ filter: /\/dist\/\w+\.js$/ }, ({ path: file }) => ({ path: path.join(root, 'static/vendor', path.basename(file)) }));
+  },
+};
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: 'esm',
+  target: ['es2022', 'chrome123', 'firefox125', 'safari17.5'],
+  minify: true,
+  legalComments: 'none',
+  metafile: true,
+  logLevel: 'warning',
+};
+
+/** What the page is made from, as the server counts it too (server/coderunner/web/page.py). */
+async function sources() {
+  const names = (await Promise.all(['app', 'core', 'style', 'vendor'].map(async (folder) =>
+    (await readdir(path.join(root, 'static', folder), { recursive: true })).map((name) => `${folder}/${name}`)))).flat();
+  const hash = createHash('sha256');
+  for (const name of [...names.filter((one) => /\.(js|css)$/.test(one)), 'index.html'].sort()) {
+    hash.update(`${name}\0`);
+    hash.update(await readFile(path.join(root, 'static', name)));
+  }
+  return hash.digest('hex');
+}
+
+/** Files that a bundle loads before it begins: those it imports, and those that these import. */
+function loaded(outputs, name, found = new Set()) {
+  for (const { path: file, kind } of outputs[name].imports) {
+    if (kind !== 'import-statement' || found.has(file)) continue;
+    found.add(file);
+    loaded(outputs, file, found);
+  }
+  return found;
+}
+
+/** index.html with the bundle's files in the place of the sources. */
+function bundledIndex(html, outputs) {
+  const of = (entry) => Object.keys(outputs).find((name) => outputs[name].entryPoint === entry);
+  const [app, style, first] = ['static/app/main.js', 'static/style/all.css', 'static/app/before-paint.js'].map(of);
+  const links = [...loaded(outputs, app)].map((name) => `<link rel="modulepreload" href="${name}">`);
+  const changes = [
+    [/<link rel="modulepreload"[^>]*>\n/g, ''],
+    [/<link rel="stylesheet"[^>]*>\n/g, ''],
+    ['<script src="static/app/before-paint.js"></script>', `<script src="${first}"></script>\n<link rel="stylesheet" href="${style}">`],
+    ['<script type="module" src="static/app/main.js"></script>', [...links, `<script type="module" src="${app}"></script>`].join('\n')],
+  ];
+  for (const [find, by] of changes) {
+    const changed = html.replace(find, by);
+    if (changed === html) throw new Error(`index.html has no ${find}`);
+    html = changed;
+  }
+  return html;
+}
+
+async function compress(folder) {
+  for (const name of await readdir(folder)) {
+    const bytes = await readFile(path.join(folder, name));
+    if (bytes.length < 512) continue;
+    const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } };
+    await writeFile(path.join(folder, `${name}.br`), brotliCompressSync(bytes, brotli));
+    await writeFile(path.join(folder, `${name}.gz`), gzipSync(bytes, { level: 9 }));
+  }
+}
+
+async function buildPage() {
+  const digest = await sources(); // before it is read for the bundle: what changes meanwhile makes another digest
+  const folder = path.join(out, 'page');
+  const options = { ...common, outdir: folder, plugins: [contentPolicy, fromSources], entryNames: '[name]-[hash]', chunkNames: 'chunk-[hash]' };
+  const modules = await build({ ...options, entryPoints: ['static/app/main.js'], splitting: true });
+  const plain = await build({ ...options, entryPoints: ['static/app/before-paint.js'], format: 'iife' });
+  const styles = await build({ ...options, entryPoints: ['static/style/all.css'] });
+  const outputs = { ...modules.metafile.outputs, ...plain.metafile.outputs, ...styles.metafile.outputs };
+  await writeFile(path.join(folder, 'index.html'), bundledIndex(await readFile(path.join(root, 'static/index.html'), 'utf8'), outputs));
+  await compress(folder);
+  await writeFile(path.join(folder, 'sources.txt'), digest);
+  return Object.values(outputs).reduce((sum, file) => sum + file.bytes, 0);
+}
+
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 const { metafile } = await build({
-  absWorkingDir: root,
+  ...common,
   entryPoints: ['static/vendor/codemirror.js', 'static/vendor/idb.js', 'static/vendor/xterm.js', 'static/vendor/zip.js'],
   outdir: out,
-  bundle: true,
   splitting: true,
-  format: 'esm',
-  target: ['es2022'],
-  minify: true,
-  legalComments: 'none',
   chunkNames: 'chunk-[hash]',
-  metafile: true,
   plugins: [contentPolicy],
-  logLevel: 'warning',
 });
+const page = await buildPage();
 for (const patch of patches) if (!patch.done) throw new Error(`${patch.file} was not part of the bundle`);
 await copyFile(path.join(root, 'node_modules/@xterm/xterm/css/xterm.css'), path.join(out, 'xterm.css'));
 await writeFile(path.join(out, 'LICENSES.txt'), await licences(metafile));
 const bytes = Object.values(metafile.outputs).reduce((sum, file) => sum + file.bytes, 0);
-console.log(`static/dist: ${Object.keys(metafile.outputs).length} files, ${Math.round(bytes / 1024)} KiB`);
+console.log(`static/dist: libraries ${Math.round(bytes / 1024)} KiB, page ${Math.round(page / 1024)} KiB`);

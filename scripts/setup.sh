@@ -50,19 +50,24 @@ make_venv() {
 }
 
 make_bundle() {
-  local stamp=static/dist/.made wanted
-  wanted=$(digest package.json package-lock.json scripts/bundle.mjs static/vendor/*.js)
-  if stamped "$stamp" "$wanted" && { [ "$LOCK" = requirements.lock ] || [ -d node_modules ]; }; then
+  local stamp=static/dist/.made wanted libraries
+  libraries=$(digest package.json package-lock.json)
+  wanted=$(digest package.json package-lock.json scripts/bundle.mjs static/index.html static/{app,core,style,vendor}/*)
+  if stamped "$stamp" "$wanted" && { [ "$LOCK" = requirements.lock ] || stamped node_modules/.made "$libraries"; }; then
     return
   fi
   find_node
-  step "installing the web client's libraries"
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >.run/npm.log 2>&1 || {
-    tail -n 12 .run/npm.log >&2
-    die "npm could not install what package-lock.json names. The first start needs a package registry in reach;" \
-      "for a machine without one see docs/air-gapped.md."
-  }
-  step "bundling the web client's libraries"
+  if ! stamped node_modules/.made "$libraries"; then
+    step "installing the web client's libraries"
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >.run/npm.log 2>&1 || {
+      tail -n 12 .run/npm.log >&2
+      die "npm could not install what package-lock.json names. The first start needs a package registry in reach;" \
+        "for a machine without one see docs/air-gapped.md."
+    }
+    printf '%s' "$libraries" >node_modules/.made
+  fi
+  stamped "$stamp" "$wanted" && return
+  step "bundling the web client"
   npm run --silent build
   printf '%s' "$wanted" >"$stamp"
 }

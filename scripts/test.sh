@@ -7,7 +7,7 @@ set -euo pipefail
 # Seconds, and nothing outside of .venv. Where only such paths are given, nothing is prepared either.
 UNIT=(tests/core tests/config tests/docs tests/engine/test_sizes.py tests/images/test_declared.py
   tests/images/test_origin.py tests/images/test_recipes.py tests/sessions/test_deadlines.py tests/fleet/test_queue.py
-  tests/fleet/test_uids.py tests/fleet/test_warm.py tests/fleet/test_workers.py tests/web/test_guard.py)
+  tests/fleet/test_uids.py tests/fleet/test_warm.py tests/fleet/test_workers.py tests/web/test_guard.py tests/web/test_page.py)
 
 # only_unit ARGUMENT...: true if there are paths among them, and all lie in UNIT.
 only_unit() {

@@ -129,12 +129,14 @@ class Front:
         return before
 
     @contextlib.asynccontextmanager
-    async def http(self, address: str = "127.0.0.1") -> AsyncIterator[aiohttp.ClientSession]:
+    async def http(
+        self, address: str = "127.0.0.1", *, unpack: bool = True
+    ) -> AsyncIterator[aiohttp.ClientSession]:
         """An HTTP client that knows the test's name and certificate, and comes from this address."""
         connector = aiohttp.TCPConnector(
             ssl=self.tls(), resolver=_Loopback(), local_addr=(address, 0), use_dns_cache=False, limit=0
         )
-        async with aiohttp.ClientSession(connector=connector) as session:
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=unpack) as session:
             yield session
 
     @contextlib.asynccontextmanager

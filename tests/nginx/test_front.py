@@ -158,11 +158,15 @@ class TestHttp:
                     assert len(answer.headers.getall("Cache-Control", [])) <= 1
 
     async def test_what_is_bundled_is_kept_and_the_rest_is_asked_for_again(self, front):
-        chunk = next((ROOT / "static/dist").glob("chunk-*.js")).name
+        main = next((ROOT / "static/dist/page").glob("main-*.js")).name
+        async with front.http(unpack=False) as http:
+            for encoding in ("br", "gzip"):
+                headers = {"Accept-Encoding": encoding}
+                async with http.head(front.url + f"static/dist/page/{main}", headers=headers) as answer:
+                    assert "immutable" in answer.headers["Cache-Control"]
+                    assert answer.headers["Content-Encoding"] == encoding
         async with front.http() as http:
-            async with http.get(front.url + f"static/dist/{chunk}") as answer:
-                assert "immutable" in answer.headers["Cache-Control"]
-            async with http.get(front.url + "static/dist/chunk-AAAAAAAA.js") as answer:
+            async with http.get(front.url + "static/dist/page/main-AAAAAAAA.js") as answer:
                 assert answer.status == 404
                 assert "immutable" not in answer.headers["Cache-Control"]
             async with http.get(front.url + "static/core/codec.js") as answer:

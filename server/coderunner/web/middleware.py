@@ -13,6 +13,7 @@ from coderunner.errors import CodeRunnerError
 from coderunner.logs import fields
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, WIRES
+from coderunner.web.page import FOR_EVER, HASHED
 from coderunner.web.wire import wire_of
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,8 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
     if isinstance(request, web.Request):
         request[BEGUN] = response
     if request.path.startswith("/static/"):
-        response.headers["Cache-Control"] = "no-cache"
+        kept = response.status in (200, 206, 304) and HASHED.match(request.path)
+        response.headers["Cache-Control"] = FOR_EVER if kept else "no-cache"
 
 
 BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}

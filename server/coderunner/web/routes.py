@@ -13,6 +13,7 @@ from coderunner.core.languages import Language
 from coderunner.web import files
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
 from coderunner.web.middleware import add_headers, guard_requests
+from coderunner.web.page import WebClient, document_reply, smaller_json
 from coderunner.web.replies import json_reply
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
@@ -20,14 +21,8 @@ from coderunner.web.view import view
 from coderunner.web.wires import Wires
 from coderunner.web.ws import websocket
 
-# The page's libraries bring their styles as constructed sheets, so that not even styles need an exception.
-# Frames are pages that programs wrote: each comes with a policy of its own that takes its origin away.
-POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
-    "font-src 'self'; style-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'self'"
-)
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
+_CLIENT: web.AppKey[WebClient] = web.AppKey("client", WebClient)
 _DOCUMENTS: web.AppKey[dict[str, Any]] = web.AppKey("documents", dict)
 
 
@@ -38,6 +33,7 @@ def application(parts: Parts, wires: Wires) -> web.Application:
     app[SOCKETS] = set()
     app[WIRES] = wires
     app[_STARTED] = time.monotonic()
+    app[_CLIENT] = WebClient(parts.static, watched=not parts.settings.production)
     offered = parts.catalog.languages
     # A new caller begins with the first that is ready.
     order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
@@ -69,11 +65,7 @@ def application(parts: Parts, wires: Wires) -> web.Application:
 
 async def page(request: web.Request) -> web.Response:
     """The web client."""
-    text = (request.app[PARTS].static / "index.html").read_text("utf-8")
-    response = web.Response(text=text, content_type="text/html")
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return document_reply(request, request.app[_CLIENT])
 
 
 async def health(request: web.Request) -> web.Response:
@@ -120,7 +112,7 @@ async def languages(request: web.Request) -> web.Response:
     for name, document in request.app[_DOCUMENTS].items():
         state = parts.catalog.state(name)
         rows.append({**document, "status": state.status, "message": state.message})
-    return json_reply({"languages": rows, "limits": {"file_bytes": parts.settings.max_file_size}})
+    return smaller_json(request, {"languages": rows, "limits": {"file_bytes": parts.settings.max_file_size}})
 
 
 def _document(parts: Parts, language: Language) -> dict[str, Any]:
