@@ -23,6 +23,7 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
 from coderunner.errors import EngineUnavailable, ImageMissing, StartFailed
 from tests.engine.conftest import MakeSpec
+from tests.harness import eventually
 
 Host = dict[str, Any]
 PROMISES = 34
@@ -224,15 +225,16 @@ async def test_a_canary_that_hangs_is_no_verdict(
     assert await engine.list(labels) == []
 
 
+async def running(engine: DockerEngine, labels: dict[str, str]) -> bool:
+    return any(one.running for one in await engine.list(labels))
+
+
 async def test_cancelled_it_leaves_nothing(
     engine: DockerEngine, make_spec: MakeSpec, labels: dict[str, str]
 ) -> None:
     spec = make_spec("import signal; signal.pause()")
     task = asyncio.create_task(attack(engine, create_body(spec), spec.name))
-    async with asyncio.timeout(20):
-        async for event in engine.events(labels):
-            if event.action == "start":
-                break
+    await eventually(lambda: running(engine, labels), 20, "a running container")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

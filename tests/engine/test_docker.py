@@ -12,6 +12,7 @@ from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import ContainerGone, ImageMissing, NameConflict, StartFailed
 from tests.engine.conftest import MakeSpec
+from tests.harness import docker as docker_command
 
 SLEEP = "import signal; signal.pause()"
 
@@ -22,7 +23,7 @@ async def test_the_engine_says_what_it_is(engine: DockerEngine, sdk: docker.Dock
     assert info.id == sdk.info()["ID"]
     assert info.version == sdk.version()["Version"]
     assert info.cgroup_version in (1, 2)
-    assert info.default_runtime in info.runtimes
+    assert info.default_runtime in sdk.info()["Runtimes"]
     assert info.cpus >= 1
     assert info.memory_bytes > 2**28
 
@@ -55,7 +56,6 @@ async def test_a_life_from_create_to_remove(
     assert await engine.wait(container, 10) == 3
     state = await engine.inspect(container)
     assert (state.status, state.running, state.exit_code, state.oom_killed) == ("exited", False, 3, False)
-    assert await engine.kill(container) is False
     await stream.close()
     await engine.remove(container)
     await engine.remove(container)
@@ -65,7 +65,7 @@ async def test_a_life_from_create_to_remove(
 async def test_a_kill_reaches_a_running_container(engine: DockerEngine, make_spec: MakeSpec) -> None:
     container = await engine.create(make_spec(SLEEP))
     await engine.start(container)
-    assert await engine.kill(container) is True
+    docker_command("kill", container)
     assert await engine.wait(container, 10) == 137
 
 
@@ -128,7 +128,6 @@ async def test_what_is_gone_is_gone(engine: DockerEngine, make_spec: MakeSpec) -
             await call(container)
     with pytest.raises(ContainerGone):
         await engine.update(container, pids=10)
-    assert await engine.kill(container) is False
 
 
 async def test_a_list_has_only_what_carries_all_labels(engine: DockerEngine, make_spec: MakeSpec) -> None:
@@ -138,39 +137,6 @@ async def test_a_list_has_only_what_carries_all_labels(engine: DockerEngine, mak
     await engine.create(replace(other, labels={**other.labels, "coderunner.session": "b"}))
     found = await engine.list({**spec.labels, "coderunner.session": "a"})
     assert [row.id for row in found] == [mine]
-
-
-async def test_events_of_ones_own_containers(
-    engine: DockerEngine, make_spec: MakeSpec, labels: dict[str, str]
-) -> None:
-    seen: list[tuple[str, str]] = []
-    listening = asyncio.Event()
-
-    async def listen() -> None:
-        stream = engine.events(labels)
-        first = asyncio.ensure_future(anext(stream))
-        listening.set()
-        event = await first
-        while True:
-            seen.append((event.action, event.id))
-            if event.action == "destroy":
-                await stream.aclose()
-                return
-            event = await anext(stream)
-
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        group.create_task(listen())
-        await listening.wait()
-        await engine.ping()
-        container = ""
-        while not seen:  # the stream begins somewhere in here
-            container = await engine.create(make_spec("raise SystemExit(4)"))
-            await engine.ping()
-        await engine.start(container)
-        await engine.wait(container, 10)
-        await engine.remove(container)
-    actions = [action for action, id_ in seen if id_ == container]
-    assert [each for each in actions if each in ("start", "die", "destroy")] == ["start", "die", "destroy"]
 
 
 async def test_limits_change_in_place(engine: DockerEngine, make_spec: MakeSpec) -> None:

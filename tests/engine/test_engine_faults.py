@@ -31,11 +31,6 @@ from tests.engine.fake import Answer, FakeEngine, Request, always, never
 CALL_S = 0.3
 
 
-async def first_event(engine: DockerEngine) -> None:
-    async for _event in engine.events({}):
-        return
-
-
 NETWORK = NetworkSpec(name="n", bridge="0" * 12, subnet=IPv4Network("10.9.0.0/28"))
 CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "info": lambda engine: engine.info(),
@@ -44,13 +39,11 @@ CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "create": lambda engine: engine.create_from({"Image": "x"}, "name"),
     "attach": lambda engine: engine.attach("c"),
     "start": lambda engine: engine.start("c"),
-    "kill": lambda engine: engine.kill("c"),
     "wait": lambda engine: engine.wait("c", CALL_S),
     "remove": lambda engine: engine.remove("c"),
     "inspect": lambda engine: engine.inspect("c"),
     "list": lambda engine: engine.list({"a": "b"}),
     "update": lambda engine: engine.update("c", pids=3),
-    "events": first_event,
     "network create": lambda engine: engine.networks.create(NETWORK),
     "network connect": lambda engine: engine.networks.connect("n", "c", ("alice",)),
     "network disconnect": lambda engine: engine.networks.disconnect("none", "c"),
@@ -213,23 +206,8 @@ async def test_an_engine_that_comes_back_serves_the_same_adapter(tmp_path: Path)
                 await engine.list({})
 
 
-async def test_the_end_of_the_event_stream_is_told(tmp_path: Path) -> None:
-    async def answer(request: Request) -> None:
-        event = b'{"Action":"die","Actor":{"ID":"c","Attributes":{"exitCode":"3"}},"timeNano":7}\n'
-        await request.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + event[:20])
-        await request.raw(event[20:])
-
-    async with fake(tmp_path, answer) as (_server, engine):
-        events = engine.events({"a": "b"})
-        event = await anext(events)
-        assert (event.action, event.id, event.attributes, event.time_ns) == ("die", "c", {"exitCode": "3"}, 7)
-        with pytest.raises(EngineUnavailable):
-            await anext(events)
-
-
-async def test_a_kill_or_removal_of_what_is_gone_is_no_error(tmp_path: Path) -> None:
+async def test_a_removal_of_what_is_gone_is_no_error(tmp_path: Path) -> None:
     async with fake(tmp_path, always(404, {"message": "No such container: c"})) as (_server, engine):
-        assert await engine.kill("c") is False
         await engine.remove("c")
 
 

@@ -19,11 +19,11 @@ import pytest
 
 from coderunner.canary.program import command
 from coderunner.canary.run import _listen as listen_to_canary
-from coderunner.engine import door
+from coderunner.engine import firewall
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.door import Helper, bound_connections, clear_door, shut_door
 from coderunner.engine.effective import compare
+from coderunner.engine.firewall import Helper, bound_connection_table, install_host_rules, remove_host_rules
 from coderunner.engine.networks import (
     NETWORK_TYPE,
     NetworkSpec,
@@ -180,7 +180,7 @@ async def test_nothing_of_the_host_is_reached(
     begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
 ) -> None:
     """By no address, broadcast and multicast included, and by no way of sending."""
-    await shut_door(engine, Helper(image, f"{labels['coderunner.instance']}-door", labels, 20))
+    await install_host_rules(engine, Helper(image, f"{labels['coderunner.instance']}-host", labels, 20))
     network, spec = await make_network()
     with listening() as host:
         gateway, last = str(spec.subnet[1]), str(spec.subnet[-1])
@@ -293,7 +293,7 @@ async def test_a_member_fills_no_table_of_connections(
     one, other = await begin(SPRAY), await begin("input()")
     for number, (program, name) in enumerate(((one, "own"), (other, "other"))):
         helper = Helper(image, f"{labels['coderunner.instance']}-member-{number}", labels, 20)
-        await bound_connections(engine, program.container, helper)
+        await bound_connection_table(engine, program.container, helper)
         await program.move(network, name)
     await one.go()
     said = (await one.until(b" end")).decode()
@@ -327,7 +327,7 @@ async def test_the_engines_name_server_keeps_no_connections(
     one, other = await begin(KNOCK), await begin("input()")
     for number, (program, name) in enumerate(((one, "own"), (other, "other"))):
         helper = Helper(image, f"{labels['coderunner.instance']}-names-{number}", labels, 20)
-        await bound_connections(engine, program.container, helper)
+        await bound_connection_table(engine, program.container, helper)
         await program.move(network, name)
     await one.go()
     said = (await one.until(b" end")).decode()
@@ -384,15 +384,15 @@ async def test_the_rules_go_as_they_came(engine: DockerEngine, make_spec: MakeSp
     async def apply(*words: str) -> None:
         spec = make_spec()
         helper = Helper(spec.image, spec.name, spec.labels, 20)
-        await door._run(engine, helper, f"container:{program.container}", words)
+        await firewall._run(engine, helper, f"container:{program.container}", words)
 
     assert tables() == 0
-    await apply("no-door")  # where there are none
+    await apply("no-host")  # where there are none
     assert tables() == 0
     for _ in range(2):
-        await apply("door", "crg")
+        await apply("host", "crg")
         assert tables() == 2  # one of IP, one of ARP
-    await apply("no-door")
+    await apply("no-host")
     assert tables() == 0
 
 
@@ -404,11 +404,11 @@ async def test_the_rules_stay_while_anybody_has_a_group(
     async def run(_engine: Any, _helper: Any, _network: str, words: tuple[str, ...]) -> None:
         ran.append(words)
 
-    monkeypatch.setattr(door, "_run", run)
+    monkeypatch.setattr(firewall, "_run", run)
     spec = make_spec()
     helper = Helper(spec.image, spec.name, spec.labels, 20)
     await make_network()
-    assert not await clear_door(engine, helper)
+    assert not await remove_host_rules(engine, helper)
     assert ran == []
     looks = [[], ["made meanwhile"], [], []]
 
@@ -416,16 +416,16 @@ async def test_the_rules_stay_while_anybody_has_a_group(
         return looks.pop(0)
 
     monkeypatch.setattr(engine.networks, "list", look)
-    assert not await clear_door(engine, helper)
-    assert ran == [("no-door",), ("door", "crg")]
-    assert await clear_door(engine, helper)
+    assert not await remove_host_rules(engine, helper)
+    assert ran == [("no-host",), ("host", "crg")]
+    assert await remove_host_rules(engine, helper)
     monkeypatch.undo()
 
 
 async def test_a_door_that_cannot_be_shut_says_why(
     engine: DockerEngine, image: str, labels: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coderunner.engine.door._program", lambda: "import sys; sys.exit('no such rule')")
+    monkeypatch.setattr("coderunner.engine.firewall._program", lambda: "import sys; sys.exit('no such rule')")
     with pytest.raises(NetworkFailed, match="no such rule"):
-        await shut_door(engine, Helper(image, f"{labels['coderunner.instance']}-door", labels, 20))
+        await install_host_rules(engine, Helper(image, f"{labels['coderunner.instance']}-host", labels, 20))
     assert await engine.list(labels) == []

@@ -112,19 +112,19 @@ class World:
             await remove(container)
 
         self.provisioner.remove = removed
-        monkeypatch.setattr(module, "shut_door", self.shut_door)
-        monkeypatch.setattr(module, "bound_connections", self.bound_connections)
+        monkeypatch.setattr(module, "install_host_rules", self.install_host_rules)
+        monkeypatch.setattr(module, "bound_connection_table", self.bound_connection_table)
         usual = {"groups": 4, "members": 3, "pool": IPv4Network("10.9.0.0/24")}
         self.groups = self.registry.groups = Groups(
             engine, pool, IDENTITY, GroupRules(**{**usual, **rules}), key=KEY, image=lambda: "image"
         )
 
-    async def shut_door(self, *_: Any) -> None:
+    async def install_host_rules(self, *_: Any) -> None:
         self.doors += 1
         if self.door_fails is not None:
             raise self.door_fails
 
-    async def bound_connections(self, *_: Any) -> None:
+    async def bound_connection_table(self, *_: Any) -> None:
         await self.networks._call("bound")
 
     async def inspect_raw(self, container: str) -> dict[str, Any]:
@@ -198,10 +198,10 @@ async def test_a_group_whose_last_session_is_over_takes_nobody(world):
     world.nothing_left()
 
 
-@pytest.mark.parametrize("call", ["list", "create", "bound", "disconnect", "connect", "door"])
+@pytest.mark.parametrize("call", ["list", "create", "bound", "disconnect", "connect", "host"])
 @pytest.mark.parametrize("error", [EngineUnavailable("away"), NetworkFailed("no")])
 async def test_a_step_that_fails_leaves_nothing(world, call, error):
-    if call == "door":
+    if call == "host":
         world.door_fails = error
     else:
         world.networks.fails[call] = error

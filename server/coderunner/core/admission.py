@@ -158,11 +158,6 @@ class Admission:
             self.cancel(ticket.id)
         return late
 
-    def resize(self, slots: int, now: float) -> list[Ticket]:
-        """Another number of slots; answers who has got one now. Fewer slots end no live session."""
-        self._slots = slots
-        return self._grant(now)
-
     def drain(self) -> list[Ticket]:
         """From now on nobody is let in; takes out, and answers, all waiters. Live tickets stay."""
         self._draining = True
@@ -172,12 +167,6 @@ class Admission:
         return waiters
 
     # --- looking --------------------------------------------------------------------------------------
-
-    def is_live(self, ticket_id: str) -> bool:
-        return ticket_id in self._live
-
-    def is_waiting(self, ticket_id: str) -> bool:
-        return ticket_id in self._waiting
 
     def order(self) -> Iterator[Ticket]:
         """The waiters in the order in which they will get slots, if nobody comes or leaves."""

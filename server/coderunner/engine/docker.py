@@ -25,7 +25,6 @@ from coderunner.engine.networks import Networks
 from coderunner.engine.states import (
     ContainerState,
     ContainerSummary,
-    EngineEvent,
     EngineInfo,
     ImageInfo,
 )
@@ -118,24 +117,6 @@ class DockerEngine:
         except ImageMissing:
             return None
 
-    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
-        """What happens to containers with these labels, from now on, without an end of its own.
-
-        Raises EngineUnavailable when the engine closes the stream. What happened between two streams is not
-        told: list the containers after each beginning.
-        """
-        filters = {"type": ["container"], "label": _label_filter(labels)}
-        async with self._call("events"):
-            response = await self._docker._do_query("events", "GET", params={"filters": json.dumps(filters)})
-        try:
-            with translated("events"):
-                async for line in response.content:
-                    if line.strip():
-                        yield EngineEvent.parse(json.loads(line))
-        finally:
-            response.close()
-        raise EngineUnavailable("events: the engine closed the stream")
-
     # --- containers ---------------------------------------------------------------------------------
 
     async def create(self, spec: ContainerSpec) -> str:
@@ -160,15 +141,6 @@ class DockerEngine:
         """Raises ContainerGone, StartFailed with the engine's reason."""
         async with self._call("start", refused=StartFailed):
             await self._docker.containers.container(container).start()
-
-    async def kill(self, container: str, signal: str = "KILL") -> bool:
-        """Sends PID 1 a signal. False where the container had ended before or is gone."""
-        try:
-            async with self._call("kill"):
-                await self._docker.containers.container(container).kill(signal=signal)
-        except ContainerGone:
-            return False
-        return True
 
     async def pause(self, container: str) -> None:
         """Stops all its processes where they are. Raises ContainerGone, StartFailed where it is refused."""

@@ -1,7 +1,7 @@
 """A group's network on the engine: made, joined, left, removed.
 
-It is an internal bridge without an address of the host.  That alone is no isolation (see `seal.py`); the
-bridge's name begins with `BRIDGE_PREFIX`, by which the host's door knows what to drop.
+It is an internal bridge without an address of the host.  That alone is no isolation (see `netfilter.py`); the
+bridge's name begins with `BRIDGE_PREFIX`, by which the host's rules know what to drop.
 """
 
 from __future__ import annotations

@@ -15,15 +15,12 @@ class EngineInfo:
     version: str
     api_version: str
     kernel: str
-    architecture: str
     operating_system: str
     cgroup_version: int
     cpus: int
     memory_bytes: int
-    runtimes: tuple[str, ...]
     default_runtime: str
     security: tuple[str, ...]
-    swap_limit: bool
     live_restore: bool
 
     @classmethod
@@ -33,15 +30,12 @@ class EngineInfo:
             version=str(version.get("Version", "")),
             api_version=api_version.removeprefix("v"),
             kernel=str(info.get("KernelVersion", "")),
-            architecture=str(info.get("Architecture", "")),
             operating_system=str(info.get("OperatingSystem", "")),
             cgroup_version=int(info.get("CgroupVersion") or 1),
             cpus=int(info.get("NCPU", 0)),
             memory_bytes=int(info.get("MemTotal", 0)),
-            runtimes=tuple(sorted(info.get("Runtimes") or ())),
             default_runtime=str(info.get("DefaultRuntime", "")),
             security=tuple(info.get("SecurityOptions") or ()),
-            swap_limit=bool(info.get("SwapLimit")),
             live_restore=bool(info.get("LiveRestoreEnabled")),
         )
 
@@ -133,24 +127,4 @@ class ContainerSummary:
             labels=dict(row.get("Labels") or {}),
             image=row["Image"],
             created=int(row["Created"]),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class EngineEvent:
-    """`action` as the engine names it (create, start, die, oom, destroy, …); `time_ns` by its clock."""
-
-    action: str
-    id: str
-    attributes: Mapping[str, str]
-    time_ns: int
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> EngineEvent:
-        actor = document.get("Actor") or {}
-        return cls(
-            action=str(document.get("Action", "")),
-            id=str(actor.get("ID", "")),
-            attributes=dict(actor.get("Attributes") or {}),
-            time_ns=int(document.get("timeNano", 0)),
         )

@@ -26,7 +26,7 @@ from ipaddress import IPv4Network
 from coderunner.core.groups import choose_name, free_subnets
 from coderunner.engine.containers import DEADLINE_LABEL, INSTANCE_LABEL, ROLE_LABEL, SESSION_TYPE
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.door import Helper, bound_connections, clear_door, shut_door
+from coderunner.engine.firewall import Helper, bound_connection_table, install_host_rules, remove_host_rules
 from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, NetworkSummary, joined
 from coderunner.errors import (
     AddressesTaken,
@@ -242,7 +242,7 @@ class Groups:
                 await asyncio.shield(self._engine.networks.remove(network))
                 raise
             group.network = network
-        await bound_connections(self._engine, container.id, self._helper("member"))
+        await bound_connection_table(self._engine, container.id, self._helper("member"))
         await self._engine.networks.disconnect("none", container.id)
         await self._engine.networks.connect(group.network, container.id, (place.member,))
         found = joined(await self._engine.inspect_raw(container.id))
@@ -279,7 +279,7 @@ class Groups:
             now = asyncio.get_running_loop().time()
             if now - self._door_shut < (0 if anew else DOOR_SECONDS):
                 return
-            await shut_door(self._engine, self._helper("door"))
+            await install_host_rules(self._engine, self._helper("host"))
             self._door_shut = now
 
     def _helper(self, kind: str) -> Helper:
@@ -340,7 +340,7 @@ class Groups:
         Raises CodeRunnerError.
         """
         if self._door_shut > 0 and self._image() is not None:
-            await clear_door(self._engine, self._helper("door"))
+            await remove_host_rules(self._engine, self._helper("host"))
 
 
 async def end_networks(engine: DockerEngine, identity: Identity, image: str | None) -> int:
@@ -354,7 +354,7 @@ async def end_networks(engine: DockerEngine, identity: Identity, image: str | No
         await engine.networks.remove(network.id)
         log.info("network removed", extra=fields(network=network.name))
     if image is not None:
-        await clear_door(engine, helper(identity, image, "door"))
+        await remove_host_rules(engine, helper(identity, image, "host"))
     return len(ours)
 
 

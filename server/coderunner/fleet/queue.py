@@ -101,9 +101,6 @@ class AdmissionQueue:
         self._admission.adopt(ticket, self._clock())
         return Slot(self, ticket)
 
-    def resize(self, slots: int) -> None:
-        self._settle(self._admission.resize(slots, self._clock()))
-
     def drain(self) -> None:
         """All waiters, and all who ask from now on, get Draining. Live sessions keep their slots."""
         for ticket in self._admission.drain():

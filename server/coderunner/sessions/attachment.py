@@ -12,9 +12,9 @@ import contextlib
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from coderunner import timing
 from coderunner.core import codec
@@ -33,11 +33,8 @@ from coderunner.schema.messages import (
     Stopped,
     Workspace,
 )
+from coderunner.sessions.channel import Channel
 from coderunner.wire import flow
-
-if TYPE_CHECKING:
-    from coderunner.sessions.channel import Channel
-    from coderunner.sessions.session import Session
 
 MESSAGE_LIMIT = 1024
 MESSAGE_BYTES = 512 * 1024  # of memory, for all messages that wait for one client
@@ -61,17 +58,46 @@ class Cursor:
         return self.acked + flow.WINDOW - self.sent
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Output from the agent's journal. ``begin``: the offset of ``data``, at or behind the one asked for.
+    ``restore``: what sets a terminal to the modes in force there, where output before it is gone."""
+
+    begin: int
+    stream: int
+    data: bytes
+    restore: str | None
+
+
+class OutputSource(Protocol):
+    """What an attachment reads from: a session's channels. ``reachable``: whether their agent is, now."""
+
+    @property
+    def reachable(self) -> bool: ...
+    def __contains__(self, number: object) -> bool: ...
+    def values(self) -> Collection[Channel]: ...
+
+    async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
+        """What the cache does not have, at most so many bytes. Raises NoChannel, AgentLost, EngineError."""
+
+    def release(self, channel: Channel) -> None:
+        """A client's cursor has moved."""
+
+    def repaint(self, channel: Channel) -> None:
+        """A client lost part of a terminal's output."""
+
+
 class Attachment:
     """``role`` is `control` or `watch`; ``close_code`` is None until its end."""
 
-    def __init__(self, session: Session, client: str, role: str, cursors: Mapping[int, int]) -> None:
-        self.session = session
+    def __init__(self, source: OutputSource, client: str, role: str, cursors: Mapping[int, int]) -> None:
+        self._source = source
         self.client = client
         self.role = role
         self.granted = role  # the greatest role that its token allows
         self.close_code: int | None = None
         self._cursors: dict[int, Cursor] = {}
-        self._given = {number: at for number, at in cursors.items() if number in session.channels}
+        self._given = {number: at for number, at in cursors.items() if number in source}
         self._messages: OrderedDict[Hashable, ServerMessage] = OrderedDict()
         self.waiting = 0  # bytes of memory that the messages take
         self._numbers = itertools.count()
@@ -182,7 +208,7 @@ class Attachment:
 
     def _took_all(self) -> bool:
         """Whether every program's end has been sent; nothing comes behind that."""
-        return all(self.cursor(channel).exit_sent for channel in self.session.channels.values())
+        return all(self.cursor(channel).exit_sent for channel in self._source.values())
 
     async def _pause(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
@@ -191,7 +217,7 @@ class Attachment:
 
     async def _next_output(self) -> str | bytes | None:
         """Round robin between channels: one that floods does not starve another's echo."""
-        channels = list(self.session.channels.values())
+        channels = list(self._source.values())
         self._turn += 1
         self._stalled = False
         for step in range(len(channels)):
@@ -218,18 +244,18 @@ class Attachment:
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """What the server holds no more, from the agent; what that holds no more is a gap."""
         at = cursor.sent
-        if not self.session.channels.reachable:
+        if not self._source.reachable:
             return self._unreachable(channel, cursor)
         most = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
         try:
-            found = await self.session.channels.fetch(channel, at, most)
+            found = await self._source.fetch(channel, at, most)
         except NoChannel:
             return self._gap(channel, cursor, channel.cache.start, None)
         except (AgentLost, EngineError):
             return self._unreachable(channel, cursor)
         if found.begin > at:
             channel.oldest = max(channel.oldest, found.begin)
-            self.session.channels.repaint(channel)
+            self._source.repaint(channel)
             return self._gap(channel, cursor, found.begin, found.restore)
         if not found.data:
             return self._gap(channel, cursor, channel.cache.start, None)
@@ -248,7 +274,7 @@ class Attachment:
         gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
         cursor.sent = to
         cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window
-        self.session.channels.release(channel)
+        self._source.release(channel)
         return codec.encode_server(gap)
 
 

@@ -7,7 +7,6 @@ stream: every command is absolute, or names something that the agent does only o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from coderunner import timing
@@ -17,7 +16,7 @@ from coderunner.schema import messages as m
 from coderunner.schema import reports
 from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
 from coderunner.sessions import endings
-from coderunner.sessions.attachment import Attachment
+from coderunner.sessions.attachment import Attachment, Fetched
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.caches import Caches
 from coderunner.sessions.channel import Channel
@@ -33,14 +32,6 @@ from coderunner.wire import flow
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
 KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
 DIAGNOSTIC_COST = 1024  # bytes of memory, at most, for each
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    begin: int
-    stream: int
-    data: bytes
-    restore: str | None
 
 
 class Channels:
@@ -284,6 +275,10 @@ class Channels:
             self.attachments.control.post(m.InAck(channel.number, channel.in_acked))
 
     def on_state(self, state: ChannelState) -> None:
+        self._take_state(state)
+        self._container.changed.fire()
+
+    def _take_state(self, state: ChannelState) -> None:
         """A channel's whole state."""
         channel = self.all.get(state.channel)
         if channel is None:

@@ -19,7 +19,7 @@ from coderunner import timing, wire
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
-from coderunner.schema.reports import AgentProtocolError, ArtifactNews, ChannelState, Hello
+from coderunner.schema.reports import AgentProtocolError, Hello
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import CALL_SECONDS, AgentLink, Listener, Reply
 from coderunner.tasks import Tasks
@@ -124,7 +124,7 @@ class Container:
             self.condemn(f"the agent broke its protocol: {error}")
             return
         self.link.hello = replace(hello, channels=())  # told, and not to be kept
-        self.link.listen(self)
+        self.link.listen(events)
 
     async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
         """As `AgentLink.call`, for what may be done twice: it is asked again where the stream broke.
@@ -144,29 +144,6 @@ class Container:
             if self.gone.done() or self.fault.done():
                 raise AgentLost(self.gone.result() if self.gone.done() else "")
             await self.changed.wait()
-
-    # --- what the link tells ---------------------------------------------------------------------------
-
-    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
-        if self._events is not None:
-            self._events.on_output(channel, stream, offset, data)
-
-    def on_in_ack(self, channel: int, offset: int) -> None:
-        if self._events is not None:
-            self._events.on_in_ack(channel, offset)
-
-    def on_state(self, state: ChannelState) -> None:
-        if self._events is not None:
-            self._events.on_state(state)
-        self.changed.fire()
-
-    def on_workspace(self, revision: int) -> None:
-        if self._events is not None:
-            self._events.on_workspace(revision)
-
-    def on_artifact(self, channel: int, news: ArtifactNews) -> None:
-        if self._events is not None:
-            self._events.on_artifact(channel, news)
 
     # --- keeping ---------------------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ class Session:
             raise NoSession()
         for _ in self._attachments.supersede(client):
             self._left()
-        attachment = Attachment(self, client, role, cursors)
+        attachment = Attachment(self.channels, client, role, cursors)
         attachment.granted = granted
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
@@ -207,14 +207,25 @@ class Session:
 
     # --- what the agent tells ----------------------------------------------------------------------------
 
-    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
-        self.channels.on_output(channel, stream, offset, data)
+    # As `AgentEvents`. Of channels it tells them, with nobody in between.
 
-    def on_in_ack(self, channel: int, offset: int) -> None:
-        self.channels.on_in_ack(channel, offset)
+    @property
+    def on_output(self) -> Callable[[int, int, int, bytes], None]:
+        return self.channels.on_output
 
-    def on_state(self, state: ChannelState) -> None:
-        self.channels.on_state(state)
+    @property
+    def on_in_ack(self) -> Callable[[int, int], None]:
+        return self.channels.on_in_ack
+
+    @property
+    def on_state(self) -> Callable[[ChannelState], None]:
+        return self.channels.on_state
+
+    def on_attached(self, hello: Hello) -> None:
+        self.channels.on_attached(hello)
+
+    def have(self) -> dict[int, int]:
+        return self.channels.have()
 
     def on_workspace(self, revision: int) -> None:
         if revision > self.revision:
@@ -224,12 +235,6 @@ class Session:
     def on_artifact(self, channel: int, news: ArtifactNews) -> None:
         if channel in self.channels:
             self.artifacts.add(channel, news)
-
-    def on_attached(self, hello: Hello) -> None:
-        self.channels.on_attached(hello)
-
-    def have(self) -> dict[int, int]:
-        return self.channels.have()
 
     # --- time --------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from coderunner.fleet.registry import Caller, Opened, Opening
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
+from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
@@ -161,6 +162,7 @@ class Connection:
         wire.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self._fail)
         self._session_id = session_id
         self._attachment: Attachment | None = None
+        self._session: Session | None = None
         self._opening: Opening | None = None
         self._hold = False
         self._pipelined: list[m.Run | m.Shell | codec.InputFrame | m.Eof | m.Ack] = []
@@ -305,8 +307,8 @@ class Connection:
 
     def _binary(self, data: bytes) -> None:
         frame = codec.decode_input(data)
-        if self._attachment is not None:
-            self._attachment.session.input(self._attachment, frame.channel, frame.offset, frame.payload)
+        if self._session is not None and self._attachment is not None:
+            self._session.input(self._attachment, frame.channel, frame.offset, frame.payload)
         elif self._opening is not None and self._pipelined:
             self._pipelined_bytes += len(frame.payload)
             if self._pipelined_bytes > flow.INPUT_WINDOW:
@@ -318,8 +320,8 @@ class Connection:
             raise UnexpectedMessage("send `open` or `attach` first")
 
     def _text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
-        if self._attachment is not None:
-            self._attachment.session.handle(self._attachment, message)
+        if self._session is not None and self._attachment is not None:
+            self._session.handle(self._attachment, message)
         elif isinstance(message, m.Ping):
             self._post(m.Pong(message.t))
         elif self._opening is not None:
@@ -418,7 +420,7 @@ class Connection:
                 member=session.record.member,
             )
         )
-        self._bind(attachment)
+        self._bind(session, attachment)
         for item in self._pipelined:
             try:
                 if isinstance(item, codec.InputFrame):
@@ -436,19 +438,20 @@ class Connection:
         role = message.role or granted
         if granted == "watch":
             role = "watch"
-        self._bind(session.attach(message.client, role, granted, message.cursors))
+        self._bind(session, session.attach(message.client, role, granted, message.cursors))
 
-    def _bind(self, attachment: Attachment) -> None:
+    def _bind(self, session: Session, attachment: Attachment) -> None:
+        self._session = session
         self._opening = None
         self._expect_nothing()
         self._attachment = attachment
-        self._wire.settle(attachment.session.id, codec.MAX_TEXT)
+        self._wire.settle(session.id, codec.MAX_TEXT)
         self._wake.set()
 
     def _lost(self, *, leave: bool = False) -> None:
         """The socket only detaches; while queued it keeps its place for a moment."""
-        if self._attachment is not None:
-            self._attachment.session.detach(self._attachment)
+        if self._session is not None and self._attachment is not None:
+            self._session.detach(self._attachment)
         if self._opening is not None:
             self._opening.leave(self._on_position, hold=self._hold and not leave)
             self._opening = None

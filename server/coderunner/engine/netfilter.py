@@ -1,10 +1,10 @@
 """Run as a program in a container, on a network that is not its own: rules of the kernel for groups.
 
-`door PREFIX`, on the host's network.  The host takes nothing that comes from a group.  An internal bridge
+`host PREFIX`, on the host's network.  The host takes nothing that comes from a group.  An internal bridge
 without an address of the host is not enough: a datagram to a broadcast or multicast address, or one bound to
 the interface and sent without a route, still arrives at the host's sockets.  So one rule for each family (IP,
-and ARP) drops, at the host's door, what enters by a group's bridge.  Members talk on: what passes from port
-to port of a bridge never comes to this door.  A third rule keeps their traffic out of the host's table of
+and ARP) drops what enters the host by a group's bridge.  Members talk on: what passes from port
+to port of a bridge never passes these rules.  A third rule keeps their traffic out of the host's table of
 connections, which a member could otherwise fill for everybody.
 
 `member`, on a member's network.  It has such a table of its own, for the engine's answers about names, and
@@ -12,7 +12,7 @@ no limit counts that memory: 67 MB were filled in seconds.  Only what goes to an
 server is kept in it, and of that no more than a program needs.  The name server is the engine itself, which
 keeps a descriptor for each TCP connection to it: it is asked by datagrams alone.
 
-`no-door`, on the host's network, when no group is left: the table goes.
+`no-host`, on the host's network, when no group is left: the table goes.
 
 Standard library only, and no `nft` program: the few messages are spelled out (linux/netfilter/nf_tables.h).
 All of them are one transaction; doing it again replaces the table with the same.  Exits 0 when it holds.
@@ -111,7 +111,7 @@ def fresh_table(family: int) -> list[Request]:
     return [make, (DELETE_TABLE, 0, family, table), make]  # the first, so that there is one to delete
 
 
-def door(prefix: bytes) -> list[Request]:
+def host_rules(prefix: bytes) -> list[Request]:
     found: list[Request] = []
     for family in (INET, ARP):
         found += fresh_table(family)
@@ -167,9 +167,9 @@ def bound_member() -> None:
 
 if __name__ == "__main__":
     try:
-        if sys.argv[1] == "door":
-            apply(door(sys.argv[2].encode()))
-        elif sys.argv[1] == "no-door":
+        if sys.argv[1] == "host":
+            apply(host_rules(sys.argv[2].encode()))
+        elif sys.argv[1] == "no-host":
             apply(no_door())
         else:
             bound_member()

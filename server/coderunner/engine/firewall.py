@@ -24,10 +24,10 @@ MEMORY_BYTES = 64 * 1024 * 1024
 
 @cache
 def _program() -> str:
-    return (files("coderunner.engine") / "seal.py").read_text("utf-8")
+    return (files("coderunner.engine") / "netfilter.py").read_text("utf-8")
 
 
-def seal_body(
+def helper_body(
     image: str, labels: Mapping[str, str], network: str, arguments: tuple[str, ...]
 ) -> dict[str, Any]:
     """The JSON object of the create request; `image` is any that has `/usr/bin/python3`."""
@@ -67,36 +67,36 @@ class Helper:
     seconds: float
 
 
-async def shut_door(engine: DockerEngine, helper: Helper) -> None:
+async def install_host_rules(engine: DockerEngine, helper: Helper) -> None:
     """Nothing of any group enters the host any more.
 
     Raises NetworkFailed with the kernel's reason, EngineError.
     """
-    await _run(engine, helper, "host", ("door", BRIDGE_PREFIX))
+    await _run(engine, helper, "host", ("host", BRIDGE_PREFIX))
 
 
-async def clear_door(engine: DockerEngine, helper: Helper) -> bool:
+async def remove_host_rules(engine: DockerEngine, helper: Helper) -> bool:
     """Takes the host's rules away where the engine has no group any more, of any server; whether it did.
 
-    A server that makes a group in this moment makes its network first and shuts the door then: one of the two
-    looks below sees it, or it sets the rules after us.  Raises as `shut_door`.
+    A server that makes a group in this moment makes its network first and sets the rules then: one of the two
+    looks below sees it, or it sets the rules after us.  Raises as `install_host_rules`.
     """
     if await engine.networks.list({"type": NETWORK_TYPE}):
         return False
-    await _run(engine, helper, "host", ("no-door",))
+    await _run(engine, helper, "host", ("no-host",))
     if await engine.networks.list({"type": NETWORK_TYPE}):
-        await shut_door(engine, helper)
+        await install_host_rules(engine, helper)
         return False
     return True
 
 
-async def bound_connections(engine: DockerEngine, container: str, helper: Helper) -> None:
-    """The running container's own table of connections stays small.  Raises as `shut_door`."""
+async def bound_connection_table(engine: DockerEngine, container: str, helper: Helper) -> None:
+    """The running container's own table of connections stays small.  Raises as `install_host_rules`."""
     await _run(engine, helper, f"container:{container}", ("member",))
 
 
 async def _run(engine: DockerEngine, helper: Helper, network: str, arguments: tuple[str, ...]) -> None:
-    body = seal_body(helper.image, helper.labels, network, arguments)
+    body = helper_body(helper.image, helper.labels, network, arguments)
     try:
         container = await engine.create_from(body, helper.name)
         stream = await engine.attach(container)
