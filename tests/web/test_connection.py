@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from multidict import CIMultiDict
 
 from coderunner import config
-from coderunner.web import ws
+from coderunner.schema import messages as m
+from coderunner.web import connection
 from coderunner.web.wire import Wire
 from coderunner.web.wires import Wires
 
@@ -49,13 +50,14 @@ async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
     def fail(message):
         raise TypeError("not to be written")
 
-    monkeypatch.setattr(ws.codec, "encode_server", fail)
+    monkeypatch.setattr(connection.codec, "encode_server", fail)
     parts = SimpleNamespace(settings=config.load({}))
     transport = Transport()
     request = SimpleNamespace(transport=transport, headers=CIMultiDict())
     wires = Wires(lambda address: False)
     wire = Wire(wires, lambda: None)
-    connection = ws.Connection(parts, Socket(transport), request, None, wires, wire)
+    one = connection.Connection(parts, Socket(transport), request, None, wires, wire)
+    hello = m.Hello(protocol="x", server="x", environment="x", limits={}, features=(), keepalive_s=1)
     async with asyncio.timeout(5):
-        await connection.serve([])
+        await one.serve([], hello)
     assert transport.gone.is_set()

@@ -15,7 +15,7 @@ from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.session import Session
-from coderunner.web import ws
+from coderunner.web import connection
 from tests.harness import attach, docker, eventually, session
 
 COUNT = "i=0; while read -r word; do i=$((i+1)); echo $i $word; done"
@@ -112,8 +112,8 @@ async def serving(tmp_path: Path):
 
 
 AT = {
-    "reading a text": (ws.Connection, "_text", 1011),
-    "reading bytes": (ws.Connection, "_binary", 1011),
+    "reading a text": (connection.Connection, "_text", 1011),
+    "reading bytes": (connection.Connection, "_binary", 1011),
     "writing": (Attachment, "next", 1006),  # nobody is there to tell it
     "keeping it alive": (aiohttp.web.WebSocketResponse, "ping", 1011),
 }
@@ -124,7 +124,7 @@ async def test_a_fault_at_a_connection_ends_that_connection_alone(serving, monke
     server, registry = serving
     kind, name, code = AT[what]
     if name == "ping":
-        monkeypatch.setattr(ws, "KEEPALIVE_SECONDS", 0.2)
+        monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 0.2)
     async with session(server.url, "bash", keep=True) as client:
         await client.run(1, COUNT, entry="main.sh")
         await client.input(1, b"one\n")

@@ -1,0 +1,362 @@
+"""One WebSocket: its reader, its writer and its keepalive.
+
+The reader never waits for the program or for the writer, so a Ctrl-C, an ack or a kill is never stuck behind
+input or output; what a client may queue up that way is bounded by its attachment and by a rate.  What the
+frames mean is the `Handshake`'s to say at first, and then the `Attached` connection's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import logging
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from coderunner import timing
+from coderunner.core import codec
+from coderunner.errors import AccessError, BadJson, CodeRunnerError, InternalError
+from coderunner.fleet.registry import Caller
+from coderunner.logs import fields
+from coderunner.schema import messages as m
+from coderunner.sessions.attachment import Attachment
+from coderunner.sessions.session import Session
+from coderunner.tasks import Tasks
+from coderunner.web import guard
+from coderunner.web.attached import Attached
+from coderunner.web.handshake import Handshake
+from coderunner.web.keys import Parts
+from coderunner.web.wire import Wire
+from coderunner.web.wires import Wires
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_SECONDS = 20.0
+MISSED_PONGS = 2
+CLOSE_SECONDS = 5.0
+TEXT_A_FRAME = 4096  # a long text counts as several frames,
+VALUES_A_FRAME = 50  # and so does one of many lists and objects, which take longest to read
+PING_COST = 8  # frames: a ping makes us answer
+FRAMES_A_TURN = 64  # then others have theirs, even where more frames wait
+
+
+class State(Enum):
+    """Where a connection is.
+
+    HANDSHAKE: `open` or `attach` has to come.  OPENING: a session is being made.  ATTACHED: it has one.
+    CLOSING: its close code is settled; what is queued is still sent.  CLOSED: nothing more is sent.
+    """
+
+    HANDSHAKE, OPENING, ATTACHED, CLOSING, CLOSED = range(5)
+
+
+_NEXT = {
+    State.HANDSHAKE: {State.OPENING, State.ATTACHED, State.CLOSING, State.CLOSED},
+    State.OPENING: {State.HANDSHAKE, State.ATTACHED, State.CLOSING, State.CLOSED},
+    State.ATTACHED: {State.CLOSING, State.CLOSED},
+    State.CLOSING: {State.CLOSED},
+    State.CLOSED: set(),
+}
+
+
+class Connection:
+    """One socket, from its greeting to its close.
+
+    ``session_id``: of the address, None for `open`.  ``gone`` is done when nothing of it runs any more.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        session_id: str | None,
+        wires: Wires,
+        wire: Wire,
+    ) -> None:
+        self._parts = parts
+        self._socket = socket
+        self._request = request
+        self._wires = wires
+        self._wire = wire
+        self._address = guard.address_of(parts.settings, request)
+        wire.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self.fail)
+        self.state = State.HANDSHAKE
+        self._handshake: Handshake | None = Handshake(parts, self, session_id)
+        self._attached: Attached | None = None
+        self._close_code: int | None = None
+        self._unanswered = 0  # pings
+        self._refusal: CodeRunnerError | None = None
+        self._tasks = Tasks(
+            "connection",
+            lambda _: self._faulted(),
+            expected=(CodeRunnerError, ConnectionResetError),
+            address=self._address,
+        )
+        self._writer: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def serve(self, protocols: list[str], hello: m.Hello) -> None:
+        """Until it is closed, by whomever.  ``protocols``: what the client offered, its credential too."""
+        writer = self._writer = self.start(self._write(), "ws-write")
+        self.start(self._keep_alive(), "ws-keepalive")
+        self.post(hello)
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            if self._handshake is not None:
+                self._handshake.expect_first()
+            self._reader = self.start(self._read(protocols), "ws-read")
+            await self._reader
+        except asyncio.CancelledError:
+            if self.state is not State.CLOSED:
+                raise
+        except ConnectionResetError:
+            writer.cancel()
+        except CodeRunnerError as error:
+            self.fail(error)
+        except Exception:
+            self.fail(InternalError())  # logged with its owner
+        finally:
+            self._lost()
+            for task in self._tasks:
+                if task is not writer:
+                    task.cancel()
+            if self._socket.closed and self.state is not State.CLOSED:
+                writer.cancel()
+            # A writer with a close to send gets a moment for it; a peer that reads nothing does not get more.
+            done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
+            if not done:
+                writer.cancel()
+                self.abort()
+            await self._tasks.stop()
+            # Nothing of it waits for the garbage collector: not what frames hold, nor a circle of owners.
+            self._tasks.leave()
+            self._reader = self._writer = self._handshake = None
+            self._move(State.CLOSED)
+            self.gone.set_result(None)
+
+    def refuse(self, error: CodeRunnerError) -> None:
+        """Before it is served: it will be told nothing else."""
+        self._refusal = error
+
+    def shut(self, code: int) -> None:
+        """The server goes away.  Who has a session is told by that."""
+        if self._handshake is not None and self.state in (State.HANDSHAKE, State.OPENING):
+            self._handshake.shut(code)
+
+    def _move(self, state: State) -> None:
+        """The next state.  A step that there is not is a fault of this server."""
+        if state is not self.state:
+            if state not in _NEXT[self.state]:
+                raise RuntimeError(f"a connection cannot go from {self.state.name} to {state.name}")
+            self.state = state
+
+    # --- in ----------------------------------------------------------------------------------------------
+
+    def _faulted(self) -> None:
+        """This server failed at one of its tasks: it ends, and its client comes back to its session."""
+        self.fail(InternalError())
+        if self._writer is None or self._writer.done():
+            self.abort()  # nobody is there to tell it
+
+    async def _read(self, protocols: list[str]) -> None:
+        caller = guard.caller(self._parts.settings, self._request, protocols)
+        turns = itertools.cycle(range(FRAMES_A_TURN))
+        while self._close_code is None:
+            if next(turns) == 0:
+                await asyncio.sleep(0)
+            frame = await self._socket.receive()
+            self._unanswered = 0
+            self._wire.taken()
+            match frame.type:
+                case aiohttp.WSMsgType.TEXT:
+                    await self._spend(_effort(frame.data))
+                    await self._take_text(frame.data, caller)
+                case aiohttp.WSMsgType.BINARY:
+                    await self._spend(1)
+                    self._take(functools.partial(self._binary, frame.data))
+                case aiohttp.WSMsgType.PING:
+                    await self._spend(PING_COST)
+                    await self._socket.pong(frame.data)
+                case aiohttp.WSMsgType.PONG:
+                    await self._spend(1)
+                case _:
+                    return
+
+    async def _spend(self, cost: int) -> None:
+        """Bounds what one socket can make the server do; raises RateLimited."""
+        if self._attached is not None:
+            self._attached.spend(cost)
+            return
+        await self._wires.pace(self._address, cost)
+        if self._wire.over:  # meanwhile; what it had sent is of no use any more
+            raise ConnectionResetError
+
+    async def _take_text(self, data: bytes, caller: Caller) -> None:
+        try:
+            message = await self._wires.read_text(data)
+        except BadJson as error:
+            self.post(m.ErrorMessage.of(error))
+            if not _is_text(data):
+                self.close(1007)  # as RFC 6455 wants it
+        except CodeRunnerError as error:
+            if error.close is not None:
+                raise
+            self.post(m.ErrorMessage.of(error))
+        else:
+            self._take(lambda: self._text(message, len(data), caller))
+
+    def _take(self, act: Callable[[], None]) -> None:
+        """Every error that leaves the connection alive is answered here."""
+        try:
+            act()
+        except CodeRunnerError as error:
+            if error.close is not None:
+                raise
+            self.post(m.ErrorMessage.of(error))
+
+    def _binary(self, data: bytes) -> None:
+        frame = codec.decode_input(data)
+        source = self._attached or self._handshake
+        if source is not None:
+            source.input(frame)
+
+    def _text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
+        if self._attached is not None:
+            self._attached.text(message)
+        elif self._handshake is not None:
+            self._handshake.text(message, size, caller)
+
+    # --- what the handshake says -------------------------------------------------------------------------
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs work that ends with the connection; its unexpected failure ends the connection."""
+        return self._tasks.start(work, name)
+
+    def keep(self, size: int) -> None:
+        """So many bytes of text are held until there is a session."""
+        self._wire.keep(size)
+
+    def opening(self, under_way: bool) -> bool:
+        """A session is being made, or is not made after all.  False: the connection closes already."""
+        if self.state not in (State.HANDSHAKE, State.OPENING):
+            return False
+        self._move(State.OPENING if under_way else State.HANDSHAKE)
+        return True
+
+    def attached(self, session: Session, attachment: Attachment) -> None:
+        """The handshake is over: it is this attachment now."""
+        self._move(State.ATTACHED)
+        self._attached = Attached(session, attachment)
+        self._wire.settle(session.id, codec.MAX_TEXT)
+
+    # --- out ---------------------------------------------------------------------------------------------
+
+    def post(self, message: m.ServerMessage) -> None:
+        """Queues a message for the client."""
+        source = self._attached or self._handshake
+        if source is not None:
+            source.post(message)
+
+    def fail(self, error: CodeRunnerError) -> None:
+        """An error, and the close that follows it, where it says so."""
+        if self._close_code is not None:
+            return
+        if isinstance(error, AccessError):
+            about = guard.request_id(self._parts.settings, self._request)
+            log.info("connection refused", extra=fields(code=error.code, address=self._address, **about))
+        self.post(m.ErrorMessage.of(error))
+        if error.close is not None:
+            self.close(error.close)
+
+    def close(self, code: int) -> None:
+        """Closes once what is queued has been sent; the first code counts."""
+        if self._close_code is not None or self.state is State.CLOSED:
+            return
+        self._close_code = code
+        self._move(State.CLOSING)
+        if self._attached is not None:
+            self._attached.end(code)
+        elif self._handshake is not None:
+            self._handshake.end()
+
+    def _lost(self) -> None:
+        """The socket is gone, or about to be."""
+        if self._handshake is not None:
+            self._handshake.lost()
+        if self._attached is not None:
+            self._attached.lost()
+
+    async def _write(self) -> None:
+        try:
+            code = await self._pump()
+            # While somebody reads, aiohttp drops the connection behind the close frame, and its code may
+            # be lost; only when nobody does, it waits for the peer's own close.
+            self._move(State.CLOSED)
+            if self._reader is not None:
+                self._reader.cancel()
+                await asyncio.wait({self._reader})
+            if self._wire.over:
+                return  # nobody is there to be told
+            async with timing.within(CLOSE_SECONDS):
+                await self._socket.close(code=code)
+        except (ConnectionError, TimeoutError, RuntimeError):
+            self.abort()  # the peer is gone, or reads nothing
+
+    async def _pump(self) -> int:
+        """Sends what there is, until there is no more; the code to close with."""
+        assert self._handshake is not None
+        while (frame := await self._handshake.next()) is not None:
+            await self._send(frame)
+        if self._attached is None:
+            return self._close_code or 1000
+        while (frame := await self._attached.next()) is not None:
+            await self._send(frame)
+        return self._attached.close_code
+
+    async def _send(self, frame: str | bytes) -> None:
+        if isinstance(frame, str):
+            await self._socket.send_str(frame)
+        else:
+            await self._socket.send_bytes(frame)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await timing.sleep(KEEPALIVE_SECONDS)
+            if self._unanswered >= MISSED_PONGS:
+                seconds = KEEPALIVE_SECONDS * MISSED_PONGS
+                log.info("connection silent", extra=fields(seconds=seconds, address=self._address))
+                self.abort()
+                return
+            self._unanswered += 1
+            try:
+                async with timing.within(KEEPALIVE_SECONDS):
+                    await self._socket.ping()
+            except (ConnectionError, TimeoutError, RuntimeError):
+                self.abort()
+                return
+
+    def abort(self) -> None:
+        """Ends the connection below, without a close frame."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+
+def _effort(text: bytes) -> int:
+    """What a text costs, in frames."""
+    return 1 + len(text) // TEXT_A_FRAME + (text.count(b"[") + text.count(b"{")) // VALUES_A_FRAME
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
