@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import importlib
 import logging
 import os
 import platform
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -21,7 +23,6 @@ from coderunner import __version__, declarations, timing
 from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.images import ImageBuilder
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CodeRunnerError, EngineError, EngineUnavailable
 from coderunner.fleet import workers
@@ -50,6 +51,9 @@ from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
 from coderunner.web.routes import application
 from coderunner.web.wires import Wires
+
+if TYPE_CHECKING:
+    from coderunner.engine.images import ImageBuilder
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +234,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         stack.push_async_callback(_close_sockets, app, settings, stopped)
         await stack.enter_async_context(warm)
         catalog.on_ready = lambda _name: warm.wake()
-        builder = ImageBuilder(settings.docker_host, declared.folder, uids.all)
+        builder = await _builder(settings, declared.folder, uids)
 
         def refuse(reason: str) -> None:
             readiness.blocked = f"a promised bound of the containers does not hold: {reason}"
@@ -269,6 +273,15 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                     await groups.sweep()
                     await groups.clear()
                     await builder.forget_use(holder)
+
+
+async def _builder(settings: Settings, folder: Path, uids: Uids) -> ImageBuilder:
+    """The engine's SDK takes as long to load as all of ours: not before clients can connect, and not while
+    they wait for the loop."""
+    images = await asyncio.to_thread(importlib.import_module, "coderunner.engine.images")
+    gc.freeze()
+    made: ImageBuilder = images.ImageBuilder(settings.docker_host, folder, uids.all)
+    return made
 
 
 def _tell_settings(settings: Settings, languages: int) -> None:

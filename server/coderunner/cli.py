@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import coderunner
 from coderunner import app, config, declarations, logs, turns
 from coderunner.config import Settings
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
 from coderunner.fleet.groups import end_networks, reap_networks
 from coderunner.fleet.lost import remove_lost
@@ -24,6 +24,9 @@ from coderunner.fleet.provision import Identity
 from coderunner.fleet.sweep import end_all, reap
 from coderunner.instance import holder_of, key_of, lives
 from coderunner.sessions.record import owner_of
+
+if TYPE_CHECKING:
+    from coderunner.engine.images import ImageBuilder
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +245,8 @@ async def _prune(
 
 
 def _builder(settings: Settings, folder: Path) -> ImageBuilder:
+    from coderunner.engine.images import ImageBuilder  # not while the server starts: its clients wait
+
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
     return ImageBuilder(settings.docker_host, folder, uids)
 

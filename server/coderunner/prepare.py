@@ -14,16 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coderunner.canary import run as canary
 from coderunner.config import Settings
 from coderunner.engine.containers import DEADLINE_LABEL, ROLE_LABEL, ContainerSpec, settings_digest
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.images import ImageBuilder
 from coderunner.errors import CodeRunnerError, EngineUnavailable
 from coderunner.fleet.catalog import BUILDING, FAILED, READY, LanguageCatalog, Readiness
 from coderunner.fleet.provision import Provisioner
 from coderunner.logs import fields
+
+if TYPE_CHECKING:
+    from coderunner.engine.images import ImageBuilder
 
 log = logging.getLogger(__name__)
 

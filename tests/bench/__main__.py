@@ -224,28 +224,44 @@ async def typist(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
 
 
-async def blink(server: Server, folder: Path) -> float:
-    """Milliseconds for which a deploy (SIGTERM, the next server) takes the output of a live program away."""
-    code = "import time\nwhile True:\n    print(time.monotonic(), flush=True)\n    time.sleep(.002)"
+async def blink(server: Server, folder: Path, count: int) -> float:
+    """Milliseconds for which a deploy (SIGTERM while the pool fills, the next server) takes the output of
+    live programs away, of the last of so many sessions."""
+    code = "import time\nwhile True:\n    print(time.monotonic(), flush=True)\n    time.sleep(.02)"
     await asyncio.to_thread(wait_ready, server, LANGUAGES)
-    async with session(server, keep=True) as client:
-        await client.run(1, code)
-        await client.wait(lambda: client.channel(1).end > 1000)
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(session(server, keep=True)) for _ in range(count)]
+        for client in clients:
+            await client.run(1, code)
+            await client.wait(lambda one=client: one.channel(1).end > 100)
         stopping = asyncio.create_task(asyncio.to_thread(server.stop, signal.SIGTERM))
-        await client.closed(20)
+        await clients[0].closed(20)
         began = time.perf_counter()
         await stopping
+        await asyncio.gather(*(client.closed(20) for client in clients))
     port = server.url.rsplit(":", 1)[1].strip("/")
     settings = {**server.environment, "PORT": port}
     again = await asyncio.to_thread(start_server, settings, folder / "again.log")
     server.process = again.process
+    return max(await asyncio.gather(*(_seen_again(server, client) for client in clients))) - began * 1000
+
+
+async def _seen_again(server: Server, client: Client) -> float:
+    """When there is new output, in milliseconds."""
     async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
         before = back.channel(1).end
         await back.wait(lambda: back.channel(1).end > before)
-        took = (time.perf_counter() - began) * 1000
+        at = time.perf_counter() * 1000
         await back.send(m.Close())
         await back.closed()
-    return took
+    return at
+
+
+def deploy(server: Server, folder: Path, count: int, rounds: int) -> Row:
+    title = f"a deploy: the last of {count} live sessions without its server"
+    row = Row(title, lambda: blink(server, folder, count), target=1000)
+    row.values = [asyncio.run(row.measure()) for _ in range(min(5, rounds))]
+    return row
 
 
 def memory(server: Server, language: str) -> float:
@@ -262,12 +278,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    settings = {"LANGUAGES": ",".join(LANGUAGES), "WARM_FLOOR": "2", "LOG_LEVEL": "info"}
+    settings = {
+        "LANGUAGES": ",".join(LANGUAGES),
+        "WARM_FLOOR": "2",
+        "LOG_LEVEL": "info",
+        "SESSIONS_PER_ADDRESS": "20",
+    }
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         with running_server(Path(folder), ready=LANGUAGES, **settings) as server:
             waiting = {language: memory(server, language) for language in LANGUAGES}
             rows = asyncio.run(measure(server, arguments.rounds))
-            blinks = [asyncio.run(blink(server, Path(folder))) for _ in range(min(5, arguments.rounds))]
+            deploys = [deploy(server, Path(folder), count, arguments.rounds) for count in (1, 10)]
     reference = statistics.median(next(row for row in rows if row.title == DOCKER_RUN).values)
     version = docker("version", "-f", "{{.Server.Version}}").strip()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
@@ -276,8 +297,8 @@ def main() -> None:
     print(f"{'':<58}{'median':>10}{'min':>10}{'max':>10}  {'unit':<5}{'target':>6}  {'ratio':>9}")
     for row in rows:
         print(row.line(reference if row.unit == "ms" else None))
-    deploy = Row("a deploy: a live session without its server", blink, values=blinks)
-    print(deploy.line(None))
+    for one in deploys:
+        print(one.line(None))
     for (language, amount), target in zip(waiting.items(), ("< 12", ""), strict=True):
         title = f"memory of a waiting container, {language}"
         print(f"{title:<58}{amount:>10.2f}{'':>20}  {'MiB':<5}{target:>6}")
