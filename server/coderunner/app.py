@@ -207,6 +207,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 limits=rules,
                 project=ProjectRules(settings.max_files_per_session, settings.max_file_size),
                 resume=ResumeTimeouts(settings.session_resume_min / 1000, settings.session_resume_max / 1000),
+                view_seconds=settings.view_ttl / 1000,
             ),
             key=key,
             queue_timeout=settings.queue_timeout / 1000,

@@ -1,21 +1,29 @@
 // What a program wrote and can be looked at, in a strip under its output: the newest first.
 import { size } from '../core/ending.js';
+import { Kept } from '../core/kept.js';
 import { announce } from './announce.js';
+import { world } from './browser.js';
 import { $, el, icon } from './dom.js';
 import { saveUrl } from './save.js';
 import { drawTable } from './table.js';
-import { kindOf, view } from './viewer.js';
+import { kindOf, shownUrl, view } from './viewer.js';
 
 const MOST_SHOWN = 60;
 const PREVIEW = { rows: 4, columns: 3 };
+const leaf = (url) => url.replace(/^(view\/[^/]*\/)[^/]*/, '$1'); // without what is another each time it is told
 const ICONS = { page: 'globe', document: 'file', file: 'file', picture: 'file', table: 'file' };
 
 export class Artifacts {
-  #items = new Map(); // path -> {path, mime, size, url, version, save()}, the newest last
+  #items = new Map(); // path -> {path, mime, size, told, url, version, frame(), save()}, the newest last
   #version = 0;
   #drawn = new Set(); // sizes in bytes of pictures that the terminal shows
+  #kept = new Kept(world.timers, () => {
+    const told = [...this.#items.values()].map((item) => item.told);
+    return [...new Set([shownUrl(), ...told.reverse()].filter(Boolean))];
+  });
 
   constructor(store) {
+    document.addEventListener('visibilitychange', () => !document.hidden && this.#kept.soon());
     $('artifacts-list').addEventListener('keydown', (event) => this.#keys(event));
     const open = (on) => {
       $('artifacts-list').hidden = !on;
@@ -26,6 +34,11 @@ export class Artifacts {
       store.set({ artifactsOpen: !store.settings.artifactsOpen });
       open(store.settings.artifactsOpen);
     });
+  }
+
+  /** @param remote the Remote of the session that makes them @param ms() how long an address is good that is not kept */
+  from(remote, ms) {
+    this.#kept.from(remote, ms);
   }
 
   clear() {
@@ -42,16 +55,29 @@ export class Artifacts {
 
   /** @param artifact the message; one of a path that is known takes its place */
   add({ path, mime, size: bytes, url }) {
-    const target = new URL(url, document.baseURI);
-    if (target.origin !== location.origin) return;
+    if (new URL(url, document.baseURI).origin !== location.origin) return;
     this.#version += 1;
-    target.searchParams.set('v', this.#version); // the same address has another content now
     const known = this.#items.get(path);
+    const same = known && leaf(known.told) === leaf(url);
+    const told = same ? known.told : url; // one that is open in a tab goes on
+    const target = new URL(told, document.baseURI);
+    target.searchParams.set('v', this.#version); // the same address has another content now
+    const href = target.href;
     this.#items.delete(path);
-    this.#items.set(path, { path, mime, size: bytes, url: target.href, version: this.#version, element: null, save: () => saveUrl(target.href, path) });
+    this.#items.set(path, { path, mime, size: bytes, told, url: href, version: this.#version, element: null, frame: () => this.#framed(told, href), save: () => saveUrl(href, path) });
     if (this.#items.size > MOST_SHOWN) this.#items.delete(this.#items.keys().next().value);
+    if (same) this.#kept.soon(); // told again, perhaps by a server that began anew
+    else this.#kept.later();
     this.#draw();
     if (!known) announce(`A file was made: ${path}`);
+  }
+
+  /** The address with which a frame asks for a page. */
+  async #framed(told, href) {
+    const { word } = await this.#kept.now(told);
+    const target = new URL(href);
+    target.searchParams.set('framed', word);
+    return target.href;
   }
 
   get #list() {

@@ -1,8 +1,10 @@
 // The page: puts its parts together.
+import { Remote } from '../core/remote.js';
 import { announce } from './announce.js';
 import { Artifacts } from './artifacts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
+import { world } from './browser.js';
 import { Desk } from './desk.js';
 import { $, nameIcons, narrow } from './dom.js';
 import { Editor } from './editor.js';
@@ -38,6 +40,7 @@ const program = new Screen($('program-term'), $('outcome'), { label: 'Program', 
 const shell = new Screen($('shell-term'), $('shell-outcome'), { label: 'Terminal', ...look });
 const screens = [program, shell];
 const desk = new Desk({ store, program, shell });
+desk.on('mirror', () => artifacts.from(new Remote(world, desk.session), () => desk.session.hello?.limits.view_ms)); // a Remote of its own: it waits behind no upload
 new Status(desk);
 const editor = new Editor($('editor'), { onCursor: (at) => { $('cursor-text').textContent = at ? `Line ${at.line}, column ${at.column}` : ''; } });
 const files = new Files(desk, () => languages.limits, {

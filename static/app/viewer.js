@@ -13,12 +13,14 @@ const KINDS = [
 export const kindOf = (mime) => KINDS.find(([pattern]) => pattern.test(mime))?.[1] ?? 'file';
 
 /** Its content as an element. What a program wrote is text, a picture, or runs without an origin of ours. */
-function content({ path, mime, url }) {
+function content({ path, mime, url, frame: address }) {
   const kind = kindOf(mime);
   if (kind === 'picture') return el('img', { src: url, alt: path });
   if (kind === 'page') {
     const frame = el('iframe', { title: path, attrs: { sandbox: 'allow-scripts', referrerpolicy: 'no-referrer' } });
-    frame.src = url;
+    address().then((src) => { frame.src = src; }, (error) => {
+      frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: `It cannot be shown: ${error.message}` })));
+    });
     return frame;
   }
   if (kind === 'table') {
@@ -69,7 +71,10 @@ export function setUpViewer() {
   });
 }
 
-/** @param items {path, mime, size, url, save()}[] @param done called when it is closed */
+/** The address of the artifact that is shown, as it was told; null where none is. */
+export const shownUrl = () => shown?.items[shown.at].told ?? null;
+
+/** @param items {path, mime, size, url, frame() -> Promise of a page's address, save()}[] @param done called when it is closed */
 export function view(items, at = 0, done = null) {
   shown = { items, at, done };
   draw();

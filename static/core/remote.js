@@ -69,6 +69,11 @@ export class Remote {
     await this.#ask('POST', `files/${encoded(path)}`, { body: JSON.stringify({ folder: true }) });
   }
 
+  /** Keeps addresses of artifacts, as they were told, for another `ms`. @returns {Promise<{kept: boolean[], ms: number, word?: string}>} `word`, where `frame` is wanted: lets a frame ask for a page, once */
+  async keep(urls, frame = false) {
+    return (await this.#ask('POST', 'views', { body: JSON.stringify({ urls, frame }) })).json();
+  }
+
   /** The whole workspace. @returns {Promise<Response>} */
   archive(format = 'zip') {
     return this.#ask('GET', `archive?format=${format}`, { within: ARCHIVE_WITHIN_MS });

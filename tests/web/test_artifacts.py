@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 import urllib.request
-
-import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import attach, running_server, session, start_server, wait_ready
@@ -22,6 +22,10 @@ MAKE = (
 
 async def off(call, *words, **more):
     return await asyncio.to_thread(call, *words, **more)
+
+
+def framed(url: str) -> urllib.request.Request:
+    return urllib.request.Request(url, headers={"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate"})
 
 
 def made(client) -> dict[str, m.Artifact]:
@@ -126,7 +130,7 @@ class TestArtifacts:
                 await client.wait(lambda: made(client))
                 before, revision = made(client), revisions(client)[-1]
                 async with attach(server, client.opened, role="watch") as page:
-                    await page.wait(lambda: made(page) == before)
+                    await page.wait(lambda: set(made(page)) == set(before))
                 opened = client.opened
             server.process.kill()
             server.process.wait()
@@ -134,7 +138,7 @@ class TestArtifacts:
             server.process, server.url = again.process, again.url
             wait_ready(server, ("python",))
             async with attach(server, opened) as page:
-                await page.wait(lambda: made(page) == before)
+                await page.wait(lambda: set(made(page)) == set(before))
                 await page.wait(lambda: revisions(page) and revisions(page)[-1] >= revision)
                 assert (await off(ask, server.url + before["plot.png"].url)).body == PNG
                 await page.send(m.Close())
@@ -147,20 +151,21 @@ class TestView:
         async with session(server) as client:
             await client.result(1, code)
             url = server.url + made(client)["out/page.html"].url
-            page = await off(ask, url)
+            page = await off(ask, framed(url))
             assert (page.status, page.body) == (200, b"<p>hi")
             assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-            for answer in (page, await off(ask, server.url + made(client)["x.svg"].url)):
+            own = [url.removeprefix("http://").removesuffix("page.html")]  # its folder
+            image = await off(ask, framed(server.url + made(client)["x.svg"].url))
+            for answer, wanted in ((page, own), (image, [])):
                 rules = dict(
                     rule.strip().partition(" ")[::2]
                     for rule in answer.headers["Content-Security-Policy"].split(";")
                 )
                 assert rules["sandbox"] == "allow-scripts"
                 assert rules["default-src"] == "'none'"
-                own = url.removeprefix("http://").removesuffix("out/page.html")
                 for name in ("script-src", "connect-src", "img-src", "style-src"):
                     addresses = [word for word in rules[name].split() if "/" in word or "." in word]
-                    assert addresses == [own], name
+                    assert addresses == wanted, name
                     assert "'self'" not in rules[name]
                     assert "*" not in rules[name]
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -169,16 +174,100 @@ class TestView:
             script = await off(ask, url.replace("page.html", "a.js"))
             assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
 
-    @pytest.mark.parametrize("name", ["a.xml", "a.xhtml", "a", "a.py", "a.htm.bin", "a.mhtml"])
-    async def test_what_is_unknown_is_a_download(self, server, name):
+    async def test_a_page_loads_what_lies_beside_it_and_is_for_pages(self, server):
+        beside = ("a.js", "deep/a.json", "a.xml", "a.htm.bin", "photo.PNG")
+        others = ("a.py", "a", "a.xhtml", "a.mhtml", "a.sh")
+        others += (".secret.json", ".git/config.txt", "deep/.env.json")
+        code = MAKE + f"for one in {beside + others}: make('out/' + one, b'<script>1</script>')\n"
+        code += "make('above.json', b'1'); make('outer/a.json', b'1'); make('out/page.html', b'1')"
         async with session(server) as client:
+            await client.result(1, code)
+            url = server.url + made(client)["out/page.html"].url
+            for name in beside:
+                answer = await off(ask, url.replace("page.html", name))
+                assert (answer.status, answer.body) == (200, b"<script>1</script>"), name
+                assert "sandbox" in answer.headers["Content-Security-Policy"]
+                if name.endswith((".xml", ".bin")):
+                    assert answer.headers["Content-Type"] == "application/octet-stream"
+                    assert answer.headers["Content-Disposition"] == "attachment"
+            for name in others:
+                assert (await off(ask, url.replace("page.html", name))).code == "404 no_session", name
+            for name in ("above.json", "outer/a.json", "out"):
+                assert (await off(ask, url.replace("out/page.html", name))).status == 404, name
+
+    async def test_what_is_no_page_opens_itself_alone(self, server):
+        code = MAKE + "for one in ('x.png', 'x.svg', 'x.csv', 'x.pdf', 'y.png'): make(one, b'1')"
+        async with session(server) as client:
+            await client.result(1, code)
+            urls = {path: one.url for path, one in made(client).items()}
+            for path, url in urls.items():
+                for other in {*urls, "main.py"} - {path}:
+                    answer = await off(ask, server.url + url.rpartition("/")[0] + "/" + other)
+                    assert answer.code == "404 no_session", (path, other)
+
+    async def test_at_the_top_of_a_tab_a_page_is_always_in_a_frame(self, server):
+        async with session(server) as client:
+            await client.result(1, MAKE + "make('x.html', b'RAW'); make('x.svg', b'RAW')")
             rest = Rest(server.url, client.opened)
-            await off(rest, "PUT", f"/files/{name}", b"<script>1</script>")
-            await client.result(1, MAKE + "make('x.png', b'1')")
-            answer = await off(ask, server.url + made(client)["x.png"].url.replace("x.png", name))
-            assert answer.headers["Content-Type"] == "application/octet-stream"
-            assert answer.headers["Content-Disposition"] == "attachment"
-            assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+            kept = await off(rest, "POST", "/views", document={"urls": [], "frame": True})
+            word = kept.document["word"]
+            for path in ("x.html", "x.svg"):
+                url = server.url + made(client)[path].url
+                navigates = "text/html,application/xhtml+xml,*/*;q=0.8"
+                for query, headers in (
+                    ("", {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"}),
+                    ("", {"Sec-Fetch-Dest": "document"}), ("", {"Sec-Fetch-Dest": "frame,iframe"}),
+                    ("", {"Accept": navigates}), ("", {}), ("?framed", {"Accept": navigates}),
+                    ("?framed=x", {"Accept": navigates}),
+                    (f"?framed={word}", {"Sec-Fetch-Dest": "document", "Accept": navigates}),
+                ):  # fmt: skip
+                    answer = await off(ask, urllib.request.Request(url + query, headers=headers))
+                    assert b"RAW" not in answer.body, (query, headers)
+                    assert b'<iframe title="' + path.encode() + b'" sandbox="allow-scripts"' in answer.body
+                    assert "frame-src " in answer.headers["Content-Security-Policy"]
+                # Its own frame gets it: by what a browser says, or by the word, once.
+                inner = url + re.search(rb'src="([^"]*)"', answer.body)[1].decode()
+                request = urllib.request.Request(inner, headers={"Accept": navigates})
+                first, second = await off(ask, request), await off(ask, request)
+                assert first.body == b"RAW"
+                assert first.headers["Content-Security-Policy"].startswith("sandbox allow-scripts;")
+                assert b"RAW" not in second.body
+                assert (await off(ask, framed(url))).body == b"RAW"
+                # So does what reads it, or shows it as an image.
+                for headers in ({"Accept": "image/avif,image/webp,*/*"}, {"Accept": "*/*"},
+                                {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors"}):  # fmt: skip
+                    request = urllib.request.Request(url, headers=headers)
+                    assert (await off(ask, request)).body == b"RAW"
+
+    async def test_an_address_ends_unless_it_is_kept(self, tmp_path):
+        with running_server(tmp_path, LANGUAGES="python", VIEW_TTL="2000") as server:
+            async with session(server) as client:
+                await client.result(1, MAKE + "make('x.png', b'1'); make('y.png', b'1')")
+                assert (await client.message(m.Hello)).limits["view_ms"] == 2000
+                kept, left = (made(client)[path].url for path in ("x.png", "y.png"))
+                rest = Rest(server.url, client.opened)
+                until = time.monotonic() + 6
+                while (await off(ask, server.url + left)).status == 200:
+                    assert time.monotonic() < until
+                    assert (await off(rest, "POST", "/views", document={"urls": [kept]})).document == {
+                        "kept": [True], "ms": 2000
+                    }  # fmt: skip
+                    await asyncio.sleep(0.1)
+                assert (await off(ask, server.url + left)).code == "404 no_session"
+                assert (await off(ask, server.url + kept)).status == 200
+                # Who comes now gets one that is good; who has the token can have the old one be so again.
+                async with attach(server, client.opened, role="watch") as page:
+                    await page.wait(lambda: len(made(page)) == 2)
+                    assert (await off(ask, server.url + made(page)["y.png"].url)).status == 200
+                forged = kept.replace("/view", "").replace("x.png", "y.png")
+                answer = await off(rest, "POST", "/views", document={"urls": [left, forged, "x"]})
+                assert answer.document["kept"] == [True, False, False]
+                assert (await off(ask, server.url + left)).status == 200
+                for urls in (None, "x", [1], ["x"] * 65, {}):
+                    answer = await off(rest, "POST", "/views", document={"urls": urls})
+                    assert answer.code == "400 bad_message"
+                rest.token = "guessed"
+                assert (await off(rest, "POST", "/views", document={"urls": []})).code == "404 no_session"
 
     async def test_behind_a_proxy_the_policy_names_the_path_it_is_mounted_below(self, tmp_path):
         with running_server(tmp_path, TRUSTED_PROXIES="127.0.0.1", LANGUAGES="python") as server:
@@ -189,6 +278,7 @@ class TestView:
                     (f"/code/{url}", "/code/view/"), ("/a b;script-src */" + url, None), ("//", None)
                 ):  # fmt: skip
                     request = urllib.request.Request(server.url + url, headers={"X-Original-URI": header})
+                    request.add_header("Sec-Fetch-Dest", "iframe")
                     policy = (await off(ask, request)).headers["Content-Security-Policy"]
                     host = server.url.removeprefix("http://").rstrip("/")
                     assert f" {host}{wanted or '/view/'}" in policy

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import urllib.parse
 
 from coderunner import __version__
 from coderunner.schema import messages as m
 from tests.harness import Server, connect, running_server, session
+from tests.rest import Rest
 
 SECRET = "hunter2-of-the-user"
 
@@ -107,3 +110,61 @@ def test_who_came_from_where_and_for_how_long(tmp_path):
         assert 0 <= ended["seconds"] < 60
         [line] = said(server, "connection refused")
         assert (line["code"], line["address"]) == ("no_session", "127.0.0.1")
+
+
+def test_an_address_that_opens_a_file_stands_in_no_line(tmp_path):
+    """Whatever goes wrong with it: the leave in it, as it is or in another writing, is in no line of any level."""
+    settings = {"LANGUAGES": "python", "WARM_MAX": "1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
+    with running_server(tmp_path, ready=("python",), **settings) as server:
+
+        async def ask() -> tuple[str, list[int]]:
+            async with session(server) as client:
+                await client.result(1, "open('x.png', 'wb').write(b'1' * 100)")
+                await client.wait(lambda: any(isinstance(one, m.Artifact) for one in client.messages))
+                [url] = [one.url for one in client.messages if isinstance(one, m.Artifact)]
+                rest = Rest(server.url, client.opened)
+                seen = [await asyncio.to_thread(ask_raw, server.url, *one) for one in attempts(url)]
+                await asyncio.to_thread(rest, "POST", "/views", document={"urls": [url, url + "x"]})
+            seen.append(await asyncio.to_thread(ask_raw, server.url, "GET", url, {}))
+            return url.split("/")[2], seen
+
+        leave, seen = asyncio.run(ask())
+        server.stop()
+        assert 200 in seen, "the address was good"
+        assert {404, 405, 400} <= set(seen), seen
+        assert 500 not in seen
+        text = server.log.read_text()
+        assert said(server, "request refused")
+        assert leave not in text
+        assert "".join(f"%{ord(one):02x}" for one in leave) not in text
+        assert "Traceback" not in text
+
+
+def attempts(url: str) -> list[tuple[str, str, dict[str, str]]]:
+    """Requests that succeed and that go wrong in all ways."""
+    view, name, leave, path = url.split("/")
+    encoded = "".join(f"%{ord(one):02x}" for one in leave)
+    return [
+        ("GET", url, {}), ("HEAD", url, {}), ("POST", url, {}), ("PUT", url, {}), ("OPTIONS", url, {}),
+        ("GET", f"{view}/{name}/{encoded}/{path}", {}), ("GET", f"vi%65w/{name}/{leave}/{path}", {}),
+        ("GET", f"/{url}", {}), ("GET", f"{url}/", {}), ("GET", f"{view}/{name}/{leave}", {}),
+        ("GET", f"{view}/{name}/{leave}/../x", {}), ("GET", f"{view}/{name}/{leave}/%2e%2e/x.png", {}),
+        ("GET", f"{view}/{name}/{leave}/%00", {}), ("GET", f"{view}/{name}/{leave}/{'x' * 3000}", {}),
+        ("GET", f"{view}/x{name}/{leave}/{path}", {}), ("GET", f"{view}//{leave}/{path}", {}),
+        ("GET", f"x/{url}", {}), ("GET", f"static/{url}", {}), ("GET", f"ws/{leave}", {}),
+        ("GET", f"{url}?{leave}", {}), ("GET", url, {"Referer": f"http://x/{url}", "Range": "bytes=500-"}),
+        ("GET", url, {"Content-Encoding": "gzip"}), ("GET", url, {"Host": "elsewhere"}),
+        ("GET", url, {"Expect": leave}), ("GET", url, {"Content-Length": leave}),
+        ("GET", url, {"Transfer-Encoding": leave}), (leave, url, {}), ("GET", f"{url}\x7f", {}),
+    ]  # fmt: skip
+
+
+def ask_raw(base: str, method: str, path: str, headers: dict[str, str]) -> int:
+    """The status, without a library that mends anything first."""
+    parts = urllib.parse.urlsplit(base)
+    lines = {"Host": parts.netloc, "Connection": "close", **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    with socket.create_connection((parts.hostname, parts.port), 10) as connection:
+        connection.sendall(f"{method} /{path} HTTP/1.1\r\n{head}\r\n".encode())
+        answer = connection.makefile("rb").readline()
+    return int(answer.split()[1])

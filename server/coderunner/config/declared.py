@@ -167,6 +167,10 @@ SETTINGS: tuple[Setting, ...] = (
         "How long a session waits for a lost client while nobody wants its slot.", "ms",
     ),
     Setting(
+        "VIEW_TTL", values.milliseconds(1000, DAY_MS), "300000",
+        "How long an address opens a file that a program made; while the page shows it, it is kept.", "ms",
+    ),
+    Setting(
         "CLEANUP_INTERVAL", values.milliseconds(1000, DAY_MS), "60000",
         "How often containers of this instance that nobody owns are looked for and removed.", "ms",
     ),

@@ -41,6 +41,7 @@ class Settings:
     session_idle_timeout: int
     session_resume_min: int
     session_resume_max: int
+    view_ttl: int
     cleanup_interval: int
     watchdog_interval: int
     max_file_size: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import itertools
 import logging
 import time
@@ -20,7 +19,7 @@ from typing import Any
 from coderunner import timing
 from coderunner.core import limits as limit_rules
 from coderunner.core.admission import Ticket
-from coderunner.core.capability import capability
+from coderunner.core.capability import Capability, read
 from coderunner.core.languages import Language
 from coderunner.core.limits import Limits
 from coderunner.errors import (
@@ -101,15 +100,16 @@ class Registry:
             raise NoSession()
         return session, role
 
-    def look(self, session_id: str, leave: str) -> Session:
-        """The session whose files an address may show.  NoSession for whatever does not fit."""
+    def look(self, session_id: str, text: str, path: str) -> tuple[Session, Capability]:
+        """The session whose file of this path an address may show, and what else.  NoSession, always the
+        same, for whatever does not fit."""
         if self.absent is not None:
             raise self.absent
         session = self.sessions.get(session_id)
-        right = capability(self._key, session_id)
-        if not hmac.compare_digest(right.encode(), leave.encode()) or session is None or session.over:
+        capability = read(self._key, session_id, text, path)
+        if capability is None or session is None or session.over or not session.views.good(text, capability):
             raise NoSession()
-        return session
+        return session, capability
 
     def group_token(self, group: str | None) -> str | None:
         return self.groups.token(group) if self.groups is not None and group is not None else None
@@ -300,7 +300,7 @@ class Registry:
             wanted=lambda: self.queue.wanted,
             on_end=self._ended,
             on_fault=self._recovery.failed,
-            capability=capability(self._key, container.session),
+            key=self._key,
         )
         self.sessions[session.id] = session
         return session

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coderunner.core.capability import view_url
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath
 from coderunner.schema import messages as m
 from coderunner.schema.reports import ArtifactNews
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.holdings import Holdings
+from coderunner.sessions.views import Views
 from coderunner.wire import artifacts
 
 MAX_ARTIFACTS = 512  # of a session; the oldest are forgotten
-COST = 4096  # bytes of memory, at most, for each: its path, and its path in the address
+COST = 4096  # bytes of memory, at most, for each
 
 
 class Artifacts:
-    """``capability``: what makes the address of a file one that needs no token."""
+    """``views`` gives the addresses: a new one for each who is told."""
 
-    def __init__(self, session: str, capability: str, attachments: Attachments, holdings: Holdings) -> None:
-        self._session = session
-        self._capability = capability
+    def __init__(self, views: Views, attachments: Attachments, holdings: Holdings) -> None:
+        self._views = views
         self._attachments = attachments
-        self._all: dict[tuple[int, str], m.Artifact] = {}
+        self._all: dict[tuple[int, str], tuple[str, int]] = {}  # type and size, by channel and path
         self._full: set[int] = set()
         holdings.count("artifacts", lambda: COST * len(self._all))
 
     def __iter__(self) -> Iterator[m.Artifact]:
-        return iter(self._all.values())
+        for (channel, path), (kind, size) in list(self._all.items()):
+            yield self._artifact(channel, path, kind, size)
 
     def of(self, channel: int) -> list[m.Artifact]:
         return [one for one in self if one.channel == channel]
+
+    def _count(self, channel: int) -> int:
+        return sum(number == channel for number, _ in self._all)
+
+    def _artifact(self, channel: int, path: str, kind: str, size: int) -> m.Artifact:
+        return m.Artifact(channel, path, kind, size, self._views.url(path, kind))
 
     def add(self, channel: int, news: ArtifactNews) -> None:
         """The agent's word; what it has told before is told again when it changed."""
@@ -50,15 +56,14 @@ class Artifacts:
             path = check_path(name)
         except BadPath:
             return  # a name that no other machine could take
-        full = len(self.of(channel)) >= artifacts.MAX_PER_CHANNEL
+        full = self._count(channel) >= artifacts.MAX_PER_CHANNEL
         if kind is None or (full and (channel, path) not in self._all):
             return
-        made = m.Artifact(channel, path, kind, news.size, view_url(self._session, self._capability, path))
         self._all.pop((channel, path), None)
-        self._all[channel, path] = made
+        self._all[channel, path] = kind, news.size
         while len(self._all) > MAX_ARTIFACTS:
             del self._all[next(iter(self._all))]
-        self._attachments.broadcast(made)
+        self._attachments.broadcast(self._artifact(channel, path, kind, news.size))
 
     def empty(self) -> None:
         self._all.clear()

@@ -30,6 +30,7 @@ from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
 from coderunner.sessions.record import Record, digest
 from coderunner.sessions.specs import ProjectRules, check_project, run_spec, shell_spec
+from coderunner.sessions.views import SECONDS, Views
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,13 @@ class Rules:
     limits: LimitRules
     project: ProjectRules
     resume: ResumeTimeouts
+    view_seconds: float = SECONDS  # how long an address of a file is good that needs no token
 
 
 class Session:
     """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason.
     ``on_fault`` is called where this server failed at one of its tasks; it is to ``drop`` or ``end`` it.
-    ``capability`` is part of the addresses of its files that need no token."""
+    ``key``: the instance's secret, for addresses of its files that need no token."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Session:
         wanted: Callable[[], bool],
         on_end: Callable[[Session, str], Awaitable[None]],
         on_fault: Callable[[Session], None],
-        capability: str = "",
+        key: bytes = b"",
     ) -> None:
         self.id = container.session
         self.container = container
@@ -81,8 +83,8 @@ class Session:
         )
         self._attachments = self.channels.attachments
         self.files = Files(container)
-        self.capability = capability
-        self.artifacts = Artifacts(self.id, capability, self._attachments, container.holdings)
+        self.views = Views(key, self.id, container.holdings, rules.view_seconds)
+        self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
         self.revision = 0  # of the workspace
         self._rules = rules
         self._wanted = wanted
@@ -348,6 +350,7 @@ class Session:
         if self.over and not self._attachments:
             self.channels.empty()
             self.artifacts.empty()
+            self.views.empty()
 
     def suspend(self) -> None:
         """The server stops; the container and its programs live on for the next one."""

@@ -159,7 +159,7 @@ async def write(request: web.Request) -> web.Response:
 async def rename(request: web.Request) -> web.Response:
     """`{"path": "new/name"}`: moves a file or a folder; never over something that is there."""
     session, path = session_of(request, control=True), _path(request)
-    to = (await _document(request)).get("path")
+    to = (await document_of(request)).get("path")
     if type(to) is not str:
         raise BadMessage("path is missing: where it is to be moved")
     async with session.files.request():
@@ -178,14 +178,14 @@ async def remove(request: web.Request) -> web.Response:
 async def make_folder(request: web.Request) -> web.Response:
     """`{"folder": true}`: with those above it; one that is there already is fine."""
     session, path = session_of(request, control=True), _path(request)
-    if (await _document(request)).get("folder") is not True:
+    if (await document_of(request)).get("folder") is not True:
         raise BadMessage('what to make is missing: {"folder": true}')
     async with session.files.request():
         await session.files.make_folder(path)
     return json_reply({"path": path}, 201)
 
 
-async def _document(request: web.Request) -> dict[str, Any]:
+async def document_of(request: web.Request) -> dict[str, Any]:
     try:
         async with timing.within(BODY_SECONDS):
             document = orjson.loads(await request.read())

@@ -17,7 +17,7 @@ from coderunner.web.page import WebClient, document_reply, smaller_json
 from coderunner.web.replies import json_reply
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
-from coderunner.web.view import view
+from coderunner.web.view import keep, view
 from coderunner.web.wires import Wires
 from coderunner.web.ws import websocket
 
@@ -49,6 +49,7 @@ def application(parts: Parts, wires: Wires) -> web.Application:
             web.get("/api/languages", languages),
             web.get("/view/{session}/{capability}/{path:.+}", view),
             web.get("/api/sessions/{session}", session),
+            web.post("/api/sessions/{session}/views", keep),
             web.get("/api/sessions/{session}/files", files.listing),
             web.get("/api/sessions/{session}/files/{path:.+}", files.read),
             web.put("/api/sessions/{session}/files/{path:.+}", files.write),

@@ -77,6 +77,7 @@ def hello(parts: Parts) -> m.Hello:
             "file_bytes": settings.max_file_size,
             "archive_bytes": settings.max_archive_size,
             "resume_ms": settings.session_resume_min,
+            "view_ms": settings.view_ttl,
         },
         features=("tty", "pipe", "shell", "watch", "resume", *(("groups",) if settings.max_groups else ())),
         keepalive_s=int(KEEPALIVE_SECONDS),

@@ -1,0 +1,72 @@
+// The addresses of what is shown: each ends some minutes after it was told, unless it is kept.
+
+const SHARE = 3; // of the time for which one is good: so two requests may be lost
+const AGAIN_MS = 2000;
+const MOST = 64; // in one request
+
+export class Kept {
+  #timers;
+  #urls;
+  #remote = null;
+  #ms = () => null;
+  #timer = null;
+
+  /** @param timers {setTimeout, clearTimeout} @param urls() those that are in use, the most important first */
+  constructor(timers, urls) {
+    this.#timers = timers;
+    this.#urls = urls;
+  }
+
+  /** @param remote {keep(urls, frame)} @param ms() how long an address is good, once it is known */
+  from(remote, ms) {
+    this.#remote = remote;
+    this.#ms = ms;
+    this.#stop();
+    this.later();
+  }
+
+  /** There is one more, told just now. */
+  later() {
+    if (this.#timer === null) this.#set(this.#ms() / SHARE);
+  }
+
+  /** Perhaps they have ended: the page slept, or the server is another. */
+  soon() {
+    this.#set(0);
+  }
+
+  /** One is about to be used. @returns what the server answers, with a word for a frame */
+  async now(url) {
+    const answer = await this.#remote.keep([url], true);
+    if (!answer.kept[0]) throw new Error('its address is not known any more.');
+    return answer;
+  }
+
+  #set(delay) {
+    if (!this.#remote || !this.#ms()) return;
+    this.#stop();
+    this.#timer = this.#timers.setTimeout(() => {
+      this.#timer = null;
+      this.#keep();
+    }, delay);
+  }
+
+  #stop() {
+    if (this.#timer !== null) this.#timers.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  async #keep() {
+    const urls = this.#urls().slice(0, MOST);
+    if (urls.length === 0) return; // the next one begins it
+    const remote = this.#remote;
+    let delay = this.#ms() / SHARE;
+    try {
+      await remote.keep(urls);
+    } catch (error) {
+      if (!error.retryable) return; // the session is over
+      delay = Math.min(delay, AGAIN_MS);
+    }
+    if (remote === this.#remote && this.#timer === null) this.#set(delay);
+  }
+}
