@@ -24,6 +24,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         MAX_CONCURRENT_SESSIONS="12",
         SESSIONS_PER_ADDRESS="0",
         WARM_MAX="8",
+        VIEW_TTL="4000",
         LOG_LEVEL="info",
     ) as one:
         yield one

@@ -16,6 +16,7 @@ from tests.harness import Server
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP code.test 127.0.0.1",  # a name that a browser does not trust without TLS
 )  # fmt: skip
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
+from playwright.sync_api import FrameLocator, Page
 
 from tests.browser.tab import Tab
 from tests.browser.test_pictures import PICTURE
+from tests.harness import Server, running_server
 
 CARDS = "#artifacts-list .card-name"
 LOADED = "[...document.querySelectorAll('#artifacts-list img')].every((one) => one.naturalWidth > 0)"
@@ -153,6 +157,97 @@ def test_a_page_of_a_program_in_a_tab_of_its_own_carries_nothing_away(tab: Tab) 
             assert "/view/" in other.url
         finally:
             other.close()
+    tab.page.click("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
+
+
+LIVES = """<!doctype html><p id="last"></p><p id="worst">200</p><p id="for">0</p><script>
+const show = (id, text) => { document.getElementById(id).textContent = text; };
+setInterval(() => fetch('data.json').then(({ status }) => status, () => 'none').then((status) => {
+  show('last', status);
+  if (status !== 200) show('worst', status);
+  show('for', Math.floor(performance.now()));
+}), 100);
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Its addresses are good for two seconds; it has a name that a browser trusts with less."""
+    folder = tmp_path_factory.mktemp("forgetful")
+    with running_server(folder, LANGUAGES="python", VIEW_TTL="2000", ALLOWED_HOSTS="code.test") as server:
+        yield server
+
+
+def _lived(frame: FrameLocator, seconds: float) -> str:
+    """The worst answer that a page got which has lived this long."""
+    for _ in range(300):
+        if int(frame.locator("#for").inner_text(timeout=10_000)) > seconds * 1000:
+            return frame.locator("#worst").inner_text()
+        frame.owner.page.wait_for_timeout(100)
+    raise AssertionError("it does not live")
+
+
+def _opened(page: Page, url: str) -> FrameLocator:
+    page.goto(url)
+    return page.frame_locator("iframe")
+
+
+def test_what_is_shown_goes_on_for_longer_than_its_address_and_ends_with_it(
+    open_tab: Callable[..., Tab], forgetful: Server
+) -> None:
+    """In the page and in a tab of its own; no longer than the page lists it."""
+    tab = open_tab(forgetful.url).language("Python")
+    tab.allowed += ["Failed to load resource"]
+    tab.code(
+        f"open('data.json', 'w').write('1')\nopen('lives.html', 'w').write({LIVES!r})\ninput('> ')\n"
+    ).run().sees("> ")
+    tab.page.wait_for_selector("#artifacts-list .card")
+    tab.page.wait_for_timeout(2500)  # an address that nobody keeps is over by now
+    tab.page.click("#artifacts-list .card")
+    shown = tab.page.frame_locator("#viewer iframe")
+    assert _lived(shown, 5) == "200"
+    other = tab.page.context.new_page()
+    try:
+        href = tab.page.get_attribute("#viewer-open", "href")
+        outside = _opened(other, urllib.parse.urljoin(tab.page.url, href))
+        assert _lived(outside, 5) == "200"
+        assert _lived(shown, 8) == "200"
+        tab.page.keyboard.press("Escape")
+        tab.page.click("#program-term")
+        tab.type("\n")
+        tab.ended("Finished")
+        assert _lived(outside, 8) == "200"
+        tab.run("print('next')\n")
+        tab.ended("Finished")  # nothing is listed any more
+        outside.locator("#last:has-text('none')").wait_for(timeout=15_000)
+    finally:
+        other.close()
+
+
+def test_where_a_browser_does_not_say_what_it_loads_for_a_page_is_in_a_frame(
+    open_tab: Callable[..., Tab], forgetful: Server
+) -> None:
+    tab = open_tab(forgetful.url).language("Python")
+    tab.allowed += ["Failed to load resource"]
+    tab.code(
+        f"open('data.json', 'w').write('1')\nopen('lives.html', 'w').write({LIVES!r})\ninput('> ')\n"
+    ).run().sees("> ")
+    tab.page.click("#artifacts-list .card")
+    url = urllib.parse.urljoin(tab.page.url, tab.page.get_attribute("#viewer-open", "href"))
+    tab.page.keyboard.press("Escape")
+    other = tab.page.context.new_page()
+    try:
+        sent: list[dict[str, str]] = []
+        other.on("request", lambda request: sent.append(request.all_headers()))
+        for query in ("", "&framed=guessed"):
+            frame = _opened(other, url.replace("127.0.0.1", "code.test") + query)
+            assert _lived(frame, 1) == "200"
+            assert other.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+        assert not any("sec-fetch-dest" in headers for headers in sent)
+    finally:
+        other.close()
     tab.page.click("#program-term")
     tab.type("\n")
     tab.ended("Finished")

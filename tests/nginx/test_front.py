@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from coderunner.schema import messages as m
 from tests.harness import ROOT, eventually, wait_until
@@ -263,12 +264,26 @@ async def test_nobody_else_reads_what_opens_an_artifact(front):
     async with front.http("127.7.255.1") as http:
         async with http.get(front.url + "view/some-session/SECRETLEAVE/a.html?x=1") as answer:
             assert answer.status == 404
+        for path in (
+            "vi%65w/s/SECRETLEAVE/x", "view/s/%53ECRETLEAVE/x", "/view//s///SECRETLEAVE/x",
+            "x/../view/s/SECRETLEAVE/x",
+        ):  # fmt: skip
+            async with http.get(URL(front.url + path, encoded=True)) as answer:
+                assert answer.status == 404
+        # What is refused stands in the error log, with the whole address; not these.
+        for path in ("api/health", "view/s/SECRETLEAVE/large.html"):
+            async with http.put(front.url + path, data=b"x" * 70_000) as answer:
+                assert answer.status == 413
+        await http.get(front.plain + "/view/s/SECRETLEAVE/plain.html", allow_redirects=False)
         await http.get(front.url + "api/health", headers={"Referer": front.url + "view/s/SECRETLEAVE/b.html"})
-    log = front.folder / "coderunner.log"
+    log, errors = front.folder / "coderunner.log", front.folder / "error.log"
     await eventually(lambda: "b.html" in log.read_text(), 5, "the log")
     text = log.read_text()
-    assert "SECRETLEAVE" not in text
+    assert "too large body" in errors.read_text()
+    for one in front.folder.glob("*.log"):
+        assert "ECRETLEAVE" not in one.read_text(), one
     assert "view/some-session/***/a.html" in text
+    assert "/view/s/***/plain.html" in text
 
 
 async def test_a_request_has_one_name_in_both_logs(front, production):

@@ -113,7 +113,7 @@ def test_who_came_from_where_and_for_how_long(tmp_path):
 
 
 def test_an_address_that_opens_a_file_stands_in_no_line(tmp_path):
-    """Whatever goes wrong with it: the leave in it, as it is or in another writing, is in no line of any level."""
+    """Whatever goes wrong with it: the leave in it, as it is or in another writing, is in no line."""
     settings = {"LANGUAGES": "python", "WARM_MAX": "1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
     with running_server(tmp_path, ready=("python",), **settings) as server:
 

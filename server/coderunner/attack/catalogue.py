@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from coderunner.attack import programs
 from coderunner.attack.case import Case
 from coderunner.attack.clients import (
+    addresses,
     artifacts,
     crowds,
     files,
@@ -31,6 +32,7 @@ MODULES = (
     messages,
     files,
     workspace,
+    addresses,
     artifacts,
     sessions,
     flow,

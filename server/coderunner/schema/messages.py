@@ -292,7 +292,7 @@ class Diagnostic(Part, frozen=True):
 
 class Hello(Message, frozen=True, tag="hello"):
     """The greeting. `limits` has at least `text_bytes`, `first_text_bytes`, `payload_bytes`, `window_bytes`,
-    `input_window_bytes`, `journal_bytes`, `channels`, `files`, `file_bytes`, `resume_ms`.
+    `input_window_bytes`, `journal_bytes`, `channels`, `files`, `file_bytes`, `resume_ms`, `view_ms`.
     """
 
     protocol: Word

@@ -72,6 +72,8 @@ async def view(request: web.Request) -> web.StreamResponse:
     place = guard.place(request.app[PARTS].settings, request, f"/view/{session.id}/{text}/")
     own = place + quote(capability.folder) if place and capability.folder is not None else ""
     if kind in PAGES and _at_the_top(request, session.views):
+        async with session.files.request():
+            await session.files.read(path, 0, 1)  # what is not there is no frame either
         return _framed(path, own or (place and place + quote(path)), session.views.word())
     headers = {
         "Content-Type": kind or "application/octet-stream",

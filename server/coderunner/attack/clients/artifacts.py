@@ -1,9 +1,8 @@
-"""What programs make and print for others to see: word of changes, artifacts, their addresses, problems."""
+"""What programs make and print for others to see: word of changes, artifacts, problems."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 
 from coderunner.attack.case import Group
@@ -117,70 +116,3 @@ async def _searched(stage: Stage) -> str:
             f"{'at most 100' if most <= 100 else most} problems, "
             f"{'echo beside it goes on' if slowest < 1.0 else f'an echo took {slowest:.1f} s'}"
         )
-
-
-# --- addresses ------------------------------------------------------------------------------------------
-
-_PAGE = (
-    "open('x.html', 'w').write('<script>fetch(\"/api/queue-stats\")</script>')\n"
-    "open('x.svg', 'w').write('<svg/>')"
-)
-
-
-async def _made(peer: Peer) -> dict[str, m.Artifact]:
-    def found() -> dict[str, m.Artifact]:
-        return {one.path: one for one in peer.messages if isinstance(one, m.Artifact)}
-
-    await peer.wait(lambda: len(found()) == 2, 10, "artifacts")
-    return found()
-
-
-@GROUP.case(
-    "addresses-guessed", "a session's files, by a capability that is guessed", "404 only, all alike"
-)  # fmt: skip
-async def _guessed(stage: Stage) -> str:
-    async with session(stage, _PAGE) as (peer, rest), session(stage, _PAGE) as (other, _):
-        _, name, leave, path = (await _made(peer))["x.html"].url.split("/")
-        theirs = (await _made(other))["x.html"].url.split("/")[2]
-        token, rest.token = rest.token, ""
-        answers = set()
-        for parts in (
-            (name, theirs, path), (name, secrets.token_urlsafe(24), path), (name, token, path),
-            (name, "", path), (name, leave[:-1], path), (name, leave + "A", path),
-            (name, leave.swapcase(), path),
-            ("x-" + name, leave, path), (name[:-1] + "x", leave, path), (name, theirs, "../" + path),
-        ):  # fmt: skip
-            answer = await rest.ask("GET", "view/" + "/".join(parts))
-            if answer.status != 404:
-                return f"{answer.status} for {parts}"
-            if answer.headers["Content-Type"].startswith("application/json"):
-                answers.add(answer.body)
-        return "404 only, all alike" if len(answers) == 1 else f"told apart: {answers}"
-
-
-@GROUP.case(
-    "pages-of-a-program", "the page and its tokens, by HTML and SVG that a program writes",
-    "no origin, no foreign source, no sniffing",
-)  # fmt: skip
-async def _pages(stage: Stage) -> str:
-    async with session(stage, _PAGE) as (peer, rest):
-        for made in (await _made(peer)).values():
-            answer = await rest.ask("GET", made.url)
-            rules = dict(
-                rule.strip().partition(" ")[::2]
-                for rule in answer.headers["Content-Security-Policy"].split(";")
-            )
-            if rules.get("sandbox") != "allow-scripts":
-                return f"{made.path} has an origin: {rules}"
-            own = rest.url.split("://")[1] + "/".join(made.url.split("/")[:3]) + "/"
-            sources = {
-                word for name, words in rules.items() if name != "frame-ancestors" for word in words.split()
-            }
-            foreign = sources - {
-                own, "'none'", "'unsafe-inline'", "'unsafe-eval'", "data:", "blob:", "allow-scripts"
-            }  # fmt: skip
-            if rules.get("default-src") != "'none'" or foreign:
-                return f"{made.path} may load {foreign}"
-            if answer.headers["X-Content-Type-Options"] != "nosniff":
-                return f"{made.path} is sniffed"
-        return "no origin, no foreign source, no sniffing"
