@@ -66,6 +66,10 @@ def test_bytes_in_sockets_are_added_up(kernel: Host, tmp_path: Path, monkeypatch
     assert kernel.waiting_bytes(7) == 0x1000 + 0x120 + 65544
     put(net / "sockstat", "sockets: used 16\n")
     assert kernel.waiting_bytes(7) == 0
+    put(net / "sockstat", "sockets: used 40\n")
+    put(net / "tcp", row.format(0, 10).replace(" 07 ", " 0A "))  # ten wait to be accepted
+    assert kernel.waiting_bytes(7) == 0x1000 + 10 * 3072 + 65544
+    put(net / "tcp", row.format(0x20, 0x100))
     monkeypatch.setattr(host, "MAX_SOCKETS", 3)  # more than are read: the rest as much on average
     put(net / "sockstat", "sockets: used 60\n")
     assert kernel.waiting_bytes(7) == (0x1000 + 0x120 + 65544) * 20

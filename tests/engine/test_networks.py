@@ -23,7 +23,7 @@ from coderunner.engine import firewall
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
-from coderunner.engine.firewall import Helper, bound_connection_table, install_host_rules, remove_host_rules
+from coderunner.engine.firewall import Helper, bound_member, install_host_rules, remove_host_rules
 from coderunner.engine.networks import (
     NETWORK_TYPE,
     NetworkSpec,
@@ -289,16 +289,53 @@ async def test_a_member_fills_no_table_of_connections(
     begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
 ) -> None:
     """50,000 pairs of ports would be twice as many entries in its own, which no limit counts."""
-    network, _ = await make_network()
+    network, spec = await make_network()
     one, other = await begin(SPRAY), await begin("input()")
     for number, (program, name) in enumerate(((one, "own"), (other, "other"))):
         helper = Helper(image, f"{labels['coderunner.instance']}-member-{number}", labels, 20)
-        await bound_connection_table(engine, program.container, helper)
+        await bound_member(engine, program.container, spec.subnet, helper)
         await program.move(network, name)
     await one.go()
     said = (await one.until(b" end")).decode()
     assert "names: 10.229." in said
     assert int(said.split("entries: ")[1].split()[0]) < 20_000
+
+
+CROWD = """
+import socket
+plugs = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(40)]
+for plug in plugs:  # each holds what waits for its neighbours' answers
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+    plug.setblocking(False)
+for number in range(4000):
+    try: plugs[number % 40].sendto(b"x", (f"11.0.{number >> 8}.{number & 255}", 9))
+    except OSError: pass
+print("other:", socket.gethostbyname("other"), "end", flush=True)
+input()
+"""
+
+
+def neighbours() -> int:
+    """Entries of the kernel's one table, of all its networks."""
+    with open("/proc/net/stat/arp_cache") as file:
+        return int(file.read().splitlines()[1].split()[0], 16)
+
+
+async def test_a_member_fills_no_table_of_neighbours(
+    begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
+) -> None:
+    """It has a thousand places for the whole machine: without one, the host reaches nobody new."""
+    network, spec = await make_network()
+    one, other = await begin(CROWD), await begin("input()")
+    for number, (program, name) in enumerate(((one, "own"), (other, "other"))):
+        helper = Helper(image, f"{labels['coderunner.instance']}-crowd-{number}", labels, 20)
+        await bound_member(engine, program.container, spec.subnet, helper)
+        await program.move(network, name)
+    before = neighbours()
+    await one.go()
+    assert "other: 10.229." in (await one.until(b" end")).decode()
+    assert neighbours() - before < 200
 
 
 KNOCK = """
@@ -323,11 +360,11 @@ async def test_the_engines_name_server_keeps_no_connections(
     begin: Begin, make_network: MakeNetwork, engine: DockerEngine, image: str, labels: dict[str, str]
 ) -> None:
     """Each would be a descriptor of the engine's, as many as a member has of its own."""
-    network, _ = await make_network()
+    network, spec = await make_network()
     one, other = await begin(KNOCK), await begin("input()")
     for number, (program, name) in enumerate(((one, "own"), (other, "other"))):
         helper = Helper(image, f"{labels['coderunner.instance']}-names-{number}", labels, 20)
-        await bound_connection_table(engine, program.container, helper)
+        await bound_member(engine, program.container, spec.subnet, helper)
         await program.move(network, name)
     await one.go()
     said = (await one.until(b" end")).decode()

@@ -113,7 +113,7 @@ class World:
 
         self.provisioner.remove = removed
         monkeypatch.setattr(module, "install_host_rules", self.install_host_rules)
-        monkeypatch.setattr(module, "bound_connection_table", self.bound_connection_table)
+        monkeypatch.setattr(module, "bound_member", self.bound_member)
         usual = {"groups": 4, "members": 3, "pool": IPv4Network("10.9.0.0/24")}
         self.groups = self.registry.groups = Groups(
             engine, pool, IDENTITY, GroupRules(**{**usual, **rules}), key=KEY, image=lambda: "image"
@@ -124,7 +124,7 @@ class World:
         if self.door_fails is not None:
             raise self.door_fails
 
-    async def bound_connection_table(self, *_: Any) -> None:
+    async def bound_member(self, *_: Any) -> None:
         await self.networks._call("bound")
 
     async def inspect_raw(self, container: str) -> dict[str, Any]:

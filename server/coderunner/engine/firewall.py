@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from ipaddress import IPv4Network
 from typing import Any
 
 from coderunner import timing
@@ -90,9 +91,12 @@ async def remove_host_rules(engine: DockerEngine, helper: Helper) -> bool:
     return True
 
 
-async def bound_connection_table(engine: DockerEngine, container: str, helper: Helper) -> None:
-    """The running container's own table of connections stays small.  Raises as `install_host_rules`."""
-    await _run(engine, helper, f"container:{container}", ("member",))
+async def bound_member(engine: DockerEngine, container: str, subnet: IPv4Network, helper: Helper) -> None:
+    """The running container sends to the group's `subnet` alone, and its table of connections stays small.
+
+    Raises as `install_host_rules`.
+    """
+    await _run(engine, helper, f"container:{container}", ("member", str(subnet)))
 
 
 async def _run(engine: DockerEngine, helper: Helper, network: str, arguments: tuple[str, ...]) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 MAX_LINES = 10_000
 MAX_SOCKETS = 4096
 FEW_SOCKETS = 16  # what these may hold is not worth a look
+LISTENING = "0A"
+UNACCEPTED_BYTES = 3072  # of a connection that waits to be accepted: its socket, which nobody owns yet
 READ_BYTES = 1 << 16
 
 
@@ -52,7 +54,10 @@ class Host:
         return None
 
     def waiting_bytes(self, pid: int) -> int:
-        """What waits in the sockets of this process's network, in bytes: charged to nobody."""
+        """What waits in the sockets of this process's network, in bytes: charged to nobody.
+
+        Connections that were not accepted yet count as what they take themselves.
+        """
         net = self._proc / str(pid) / "net"
         used = re.search(r"^sockets: used (\d+)", self._text(net / "sockstat"), re.M)
         if used is None or int(used[1]) <= FEW_SOCKETS:
@@ -63,7 +68,10 @@ class Host:
                 words = line.split()
                 if len(words) > 4 and ":" in words[4]:
                     seen += 1
-                    total += sum(int(part, 16) for part in words[4].split(":"))
+                    sent, received = (int(part, 16) for part in words[4].split(":"))
+                    # Of a listening socket the kernel tells how many wait, whatever became of them since.
+                    listens = words[3] == LISTENING and name.startswith("tcp")
+                    total += received * UNACCEPTED_BYTES if listens else sent + received
         for line in self._lines(net / "netlink", MAX_SOCKETS):
             words = line.split()
             if len(words) > 5 and words[4].isdigit():

@@ -7,10 +7,12 @@ and ARP) drops what enters the host by a group's bridge.  Members talk on: what 
 to port of a bridge never passes these rules.  A third rule keeps their traffic out of the host's table of
 connections, which a member could otherwise fill for everybody.
 
-`member`, on a member's network.  It has such a table of its own, for the engine's answers about names, and
-no limit counts that memory: 67 MB were filled in seconds.  Only what goes to and from the engine's name
-server is kept in it, and of that no more than a program needs.  The name server is the engine itself, which
-keeps a descriptor for each TCP connection to it: it is asked by datagrams alone.
+`member SUBNET`, on a member's network.  It sends to the group's addresses and to nobody else: the kernel has
+one table of neighbours for all its networks, of a thousand entries, and each address that is asked for takes
+one, so that a member could leave the host without any.  It has a table of connections of its own, for the
+engine's answers about names, and no limit counts that memory: 67 MB were filled in seconds.  Only what goes
+to and from the engine's name server is kept in it, and of that no more than a program needs.  The name server
+is the engine itself, which keeps a descriptor for each TCP connection to it: it is asked by datagrams alone.
 
 `no-host`, on the host's network, when no group is left: the table goes.
 
@@ -19,6 +21,7 @@ All of them are one transaction; doing it again replaces the table with the same
 """
 
 import errno
+import ipaddress
 import socket
 import struct
 import sys
@@ -36,10 +39,12 @@ INET, ARP = 1, 3
 PRE_ROUTING, LOCAL_OUT = 0, 3
 HOOK_INPUT = {INET: 1, ARP: 0}
 PRIORITY = -400  # before everybody else's rules, and before connections are tracked (-200)
-IIFNAME, EQUAL, DROP, ACCEPT = 6, 0, 0, 1
+IIFNAME, OIFNAME, EQUAL, UNEQUAL, DROP, ACCEPT = 6, 7, 0, 1, 0, 1
 NETWORK_HEADER, SOURCE, DESTINATION = 1, 12, 16
 NAME_SERVER = bytes((127, 0, 0, 11))
 NAMES_A_SECOND = 500
+LOOPBACK = b"lo\0"
+EVERYBODY = bytes((255, 255, 255, 255))
 TRANSPORT, TCP, RESET = 16, 6, 1
 VERDICT_REGISTER, REGISTER = 0, 1
 
@@ -80,6 +85,26 @@ def has_address(offset: int, address: bytes) -> bytes:
     return expression(b"payload", number(1, REGISTER), place) + expression(
         b"cmp", number(1, REGISTER), number(2, EQUAL), attribute(NESTED | 3, attribute(1, address))
     )
+
+
+def elsewhere(subnet: ipaddress.IPv4Network) -> bytes:
+    """What leaves by another interface than the loopback, and neither for the subnet nor for everybody."""
+
+    def compare(value: bytes) -> bytes:
+        data = attribute(NESTED | 3, attribute(1, value))
+        return expression(b"cmp", number(1, REGISTER), number(2, UNEQUAL), data)
+
+    load = expression(
+        b"payload", number(1, REGISTER), number(2, NETWORK_HEADER), number(3, DESTINATION), number(4, 4)
+    )
+    mask = expression(
+        b"bitwise",
+        number(1, REGISTER), number(2, REGISTER), number(3, 4),
+        attribute(NESTED | 4, attribute(1, subnet.netmask.packed)),
+        attribute(NESTED | 5, attribute(1, bytes(4))),
+    )  # fmt: skip
+    leaves = expression(b"meta", number(1, REGISTER), number(2, OIFNAME)) + compare(LOOPBACK)
+    return leaves + load + compare(EVERYBODY) + mask + compare(subnet.network_address.packed)
 
 
 def below(rate: int) -> bytes:
@@ -124,15 +149,15 @@ def no_door() -> list[Request]:
     return [request for family in (INET, ARP) for request in fresh_table(family)[:2]]
 
 
-def member(refusal: bytes) -> list[Request]:
-    """`refusal`: what becomes of a TCP connection to the name server."""
+def member(subnet: ipaddress.IPv4Network, refusal: bytes) -> list[Request]:
+    """`subnet`: the group's; `refusal`: what becomes of a TCP connection to the name server."""
     enough = below(NAMES_A_SECOND) + verdict(ACCEPT)
     names = [has_address(place, NAME_SERVER) + enough for place in (DESTINATION, SOURCE)]
     untracked = expression(b"notrack")
     connections = over_tcp() + has_address(DESTINATION, NAME_SERVER) + refusal
     return [
         *fresh_table(INET),
-        *chain(INET, b"output", LOCAL_OUT, connections, *names, untracked),
+        *chain(INET, b"output", LOCAL_OUT, elsewhere(subnet) + verdict(DROP), connections, *names, untracked),
         *chain(INET, b"prerouting", PRE_ROUTING, untracked),  # what came by way of the above has its mark
     ]
 
@@ -158,11 +183,11 @@ def apply(asked: list[Request]) -> None:
                 answer = answer[(size + 3) & ~3 :]
 
 
-def bound_member() -> None:
+def bound_member(subnet: ipaddress.IPv4Network) -> None:
     try:
-        apply(member(expression(b"reject", number(1, RESET))))
+        apply(member(subnet, expression(b"reject", number(1, RESET))))
     except FileNotFoundError:  # a kernel without that expression: the connection waits for nothing instead
-        apply(member(verdict(DROP)))
+        apply(member(subnet, verdict(DROP)))
 
 
 if __name__ == "__main__":
@@ -172,6 +197,6 @@ if __name__ == "__main__":
         elif sys.argv[1] == "no-host":
             apply(no_door())
         else:
-            bound_member()
+            bound_member(ipaddress.IPv4Network(sys.argv[2]))
     except OSError as error:
         sys.exit(f"rules for groups cannot be set: {error}")

@@ -26,7 +26,7 @@ from ipaddress import IPv4Network
 from coderunner.core.groups import choose_name, free_subnets
 from coderunner.engine.containers import DEADLINE_LABEL, INSTANCE_LABEL, ROLE_LABEL, SESSION_TYPE
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.firewall import Helper, bound_connection_table, install_host_rules, remove_host_rules
+from coderunner.engine.firewall import Helper, bound_member, install_host_rules, remove_host_rules
 from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, NetworkSummary, joined
 from coderunner.errors import (
     AddressesTaken,
@@ -242,13 +242,21 @@ class Groups:
                 await asyncio.shield(self._engine.networks.remove(network))
                 raise
             group.network = network
-        await bound_connection_table(self._engine, container.id, self._helper("member"))
+        subnet = await self._subnet(group)
+        await bound_member(self._engine, container.id, subnet, self._helper("member"))
         await self._engine.networks.disconnect("none", container.id)
         await self._engine.networks.connect(group.network, container.id, (place.member,))
         found = joined(await self._engine.inspect_raw(container.id))
         addresses = [ipaddress.ip_address(address) for address in found.values() if address]
         if list(found) != [self._name(group)] or not all(one in self._rules.pool for one in addresses):
             raise NetworkFailed(f"the container should have one network, and has {found}")
+
+    async def _subnet(self, group: _Group) -> IPv4Network:
+        """The engine's word: the server before us may have made the network.  Raises EngineError."""
+        for row in await self._ours():
+            if row.id == group.network and row.subnets:
+                return row.subnets[0]
+        raise NetworkFailed("the group's network is gone")
 
     def _name(self, group: _Group) -> str:
         return f"{self._identity.prefix}-{group.id}"

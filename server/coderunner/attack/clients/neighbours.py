@@ -146,6 +146,21 @@ for _ in range(300):
         while True: writer.send(bytes(65536))
     except BlockingIOError: held += [listener, writer, reader]
 """,
+    "unaccepted": """
+import socket, struct
+held, gone = [], struct.pack("ii", 1, 0)
+for number in range(400):
+    listener = socket.create_server((f"127.0.{number >> 8}.{number % 256 or 1}", 0), backlog=65535)
+    listener.settimeout(0.2)
+    held.append(listener)
+    for _ in range(128):
+        plug = socket.socket()
+        plug.settimeout(0.2)
+        try: plug.connect(listener.getsockname())
+        except OSError: break
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, gone)
+        plug.close()
+""",
     "answers": """
 import socket, struct
 held = []

@@ -65,11 +65,11 @@ SYSTEM_CALLS: tuple[tuple[str, int | None, int | None, tuple[int, ...]], ...] = 
 NUMBERS = {
     "x86_64": {
         "socket": 41, "clone": 56, "clone3": 435, "setsockopt": 54, "fcntl": 72, "prctl": 157, "seccomp": 317,
-        "fsync": 74, "fdatasync": 75, "syncfs": 306,
+        "fsync": 74, "fdatasync": 75, "syncfs": 306, "ioctl": 16,
     },
     "aarch64": {
         "socket": 198, "clone": 220, "clone3": 435, "setsockopt": 208, "fcntl": 25, "prctl": 167,
-        "seccomp": 277, "fsync": 82, "fdatasync": 83, "syncfs": 267,
+        "seccomp": 277, "fsync": 82, "fdatasync": 83, "syncfs": 267, "ioctl": 29,
     },
 }  # fmt: skip
 # family, type and protocol of sockets that nobody needs to run a program
@@ -77,8 +77,13 @@ SOCKETS = (
     ("AF_VSOCK", 40, 1, 0), ("AF_ALG", 38, 5, 0), ("AF_PACKET", 17, 3, 0), ("AF_XDP", 44, 3, 0),
     ("AF_KEY", 15, 3, 2), ("AF_BLUETOOTH", 31, 3, 1), ("AF_CAN", 29, 3, 1), ("AF_TIPC", 30, 1, 0),
     ("AF_RDS", 21, 5, 0), ("AF_NETLINK of kernel events", 16, 3, 15), ("raw IPv4", 2, 3, 1),
-    ("raw IPv6", 10, 3, 58),
+    ("raw IPv6", 10, 3, 58), ("DCCP", 2, 6, 33), ("L2TP", 10, 2, 115), ("UDP-Lite", 2, 2, 136),
+    ("a packet socket of no protocol", 2, 5, 0),
 )  # fmt: skip
+NOT_SUPPORTED = (("SCTP", 2, 1, 132), ("MPTCP", 10, 1, 262))  # as on a kernel without
+IPV6, FLOW_LABELS = 41, 32
+# TIOCSETD, SIOCGIFBR, SIOCSIFBR, SIOCGIFVLAN, SIOCSIFVLAN
+LOADING = (0x5423, 0x8940, 0x8941, 0x8982, 0x8983)
 # the cloud's metadata, the engine's usual gateway, private networks, the world
 DESTINATIONS = (
     ("169.254.169.254", 80), ("172.17.0.1", 22), ("10.0.0.1", 80), ("192.168.0.1", 80), ("1.1.1.1", 53),
@@ -123,13 +128,22 @@ def _(want: dict[str, Any]) -> None:
     expect(result == -errno.ENOSYS, f"clone3: {result}, promised {-errno.ENOSYS}")
 
 
-@probe("sockets", "no socket but of the families UNIX, IPv4, IPv6 and NETLINK_ROUTE, and no raw one")
+@probe("sockets", "no socket but UNIX, TCP, UDP, echo and NETLINK_ROUTE, and none that the kernel looks for")
 def _(want: dict[str, Any]) -> str:
     number = number_of("socket")
     seen = {name: system_call(number, *arguments) for name, *arguments in SOCKETS}
     passed = {name: code(result) for name, result in seen.items() if result != -errno.EPERM}
     expect(not passed, f"not refused by the filter: {passed}")
-    return f"{len(seen)} refused"
+    for name, *arguments in NOT_SUPPORTED:
+        result = system_call(number, *arguments)
+        expect(result == -errno.EPROTONOSUPPORT, f"{name}: {code(result)}, promised EPROTONOSUPPORT")
+    # Of a descriptor that is none: the kernel would answer EBADF.
+    result = system_call(number_of("setsockopt"), -1, IPV6, FLOW_LABELS, 0, 0)
+    expect(result == -errno.EPERM, f"labels of flows: {code(result)}, promised EPERM")
+    for request in LOADING:
+        result = system_call(number_of("ioctl"), -1, request, 0)
+        expect(result == -errno.EPERM, f"ioctl {request:#x}: {code(result)}, promised EPERM")
+    return f"{len(seen) + len(NOT_SUPPORTED)} refused"
 
 
 @probe("foreign_calls", "system calls of the 32-bit and x32 kinds, which no filter rule covers, are refused")
