@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coderunner.core.languages import Language, parse_language, sample_files
+from coderunner.core.languages import parse_language
 from coderunner.core.limits import LimitRules, parse_rules
 from coderunner.errors import ConfigError
+from coderunner.schema.languages import Language, sample_files
 
 FOLDER = Path(__file__).parent / "languages"
 

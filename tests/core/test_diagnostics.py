@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from coderunner import declarations
 from coderunner.core import diagnostics
-from coderunner.core.diagnostics import diagnose, read_patterns, workspace_path
+from coderunner.core.diagnostics import diagnose, workspace_path
 from coderunner.core.languages import parse_language
-from coderunner.core.templates import parse_template
 from coderunner.errors import ConfigError
+from coderunner.schema import check
+from coderunner.schema.languages import Pattern
 from coderunner.schema.messages import Diagnostic
+from coderunner.schema.templates import parse_template
+from coderunner.schema.toml import in_toml
 
 LANGUAGES = declarations.load().languages
 
@@ -254,13 +257,13 @@ def test_templates_that_mean_nothing_are_refused(text):
 
 
 def test_problems_of_a_declaration_are_all_named():
-    problems: list[str] = []
-    read_patterns(
+    found = check.problems(
+        tuple[Pattern, ...],
         [{"lines": ["{path}"]}, {"lines": ["{line}: {message}"], "within": 0}, {"lines": [], "x": 1},
          {"lines": ["{a}"]}, {"lines": ["{line} {message}"], "severity": "bad"}],
-        "l", problems,
+        ("diagnostics",),
     )  # fmt: skip
-    text = "\n".join(problems)
+    text = "\n".join(in_toml(problem, "l") for problem in found)
     for word in ("1: lines must have {line}", "2: within", "3: x is not known", "3: lines must be",
                  "4: lines cannot", "5: severity"):  # fmt: skip
         assert word in text

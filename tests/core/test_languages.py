@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from coderunner import declarations
-from coderunner.core.companions import Preload, Service
-from coderunner.core.languages import Variant, Warm, parse_language, sample_files
+from coderunner.core.languages import parse_language
 from coderunner.errors import ConfigError
+from coderunner.schema.languages import Preload, Service, Variant, Warm, sample_files
 
 WHOLE = """
 name = "demo"

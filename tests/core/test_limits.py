@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from coderunner import declarations
-from coderunner.core.limits import NAMES, OPEN_WISHES, RUN_WISHES, Limits, parse_rules, resolve
+from coderunner.core.limits import NAMES, OPEN_WISHES, RUN_WISHES, parse_rules, resolve
 from coderunner.errors import BadLimit, ConfigError
+from coderunner.schema.limits import Limits
 
 TEXT = (declarations.FOLDER / "limits.toml").read_text()
 RULES = parse_rules(TEXT)

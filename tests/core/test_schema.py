@@ -34,7 +34,7 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def wrong(**document: object) -> list[str]:
-    return list(check.problems(Outer, document, "file"))
+    return [one.sentence("file") for one in check.problems(Outer, document)]
 
 
 def test_all_problems_are_named_at_once_each_with_its_path():
@@ -79,7 +79,7 @@ def test_what_is_right_has_no_problem():
         ({"type": "run", "channel": 1, "mode": "pty"}, "run.mode must be one of tty, pipe"),
         ({"type": "run", "channel": 1, "mode": "tty", "args": ["a", "b\0"]}, r"run.args\[1\] must be a text"),
         ({"type": "run", "channel": 1, "mode": "tty", "env": {"A": 1}}, "run.env.A must be a text"),
-        ({"type": "run", "channel": 1, "mode": "tty", "env": {"A-": ""}}, "a name in run.env must be"),
+        ({"type": "run", "channel": 1, "mode": "tty", "env": {"A-": ""}}, "run.env has the name 'A-'"),
         ({"type": "run", "channel": 1, "mode": "tty", "files": [{"path": "a"}]},
          r"run.files\[0\] must have either content or content_base64"),
         ({"type": "run", "channel": 1, "mode": "tty", "files": [{"path": "a", "content_base64": "A"}]},

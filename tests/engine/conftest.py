@@ -17,10 +17,11 @@ import pytest
 
 import coderunner
 from coderunner.config import load
-from coderunner.core.limits import Limits, parse_rules
+from coderunner.core.limits import parse_rules
 from coderunner.engine.containers import SESSION_TYPE, ContainerSpec
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
+from coderunner.schema.limits import Limits
 
 MakeSpec = Callable[..., ContainerSpec]
 BUILD_S = 900

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import msgspec
 import pytest
 
-from coderunner.core.limits import Limits
 from coderunner.engine.containers import (
     SETTINGS,
     ContainerSpec,
@@ -25,6 +25,7 @@ from coderunner.engine.containers import (
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
 from coderunner.engine.filter import blocks, seccomp_profile
+from coderunner.schema.limits import Limits
 from tests.engine.conftest import MakeSpec
 
 REFUSED = """
@@ -84,7 +85,7 @@ def test_a_program_finds_its_environment(spec: ContainerSpec) -> None:
 
 def test_files_in_memory_leave_room_for_programs(limits: Limits) -> None:
     for memory in (32 * 2**20, limits.memory_bytes, 2**33):
-        assert shm_bytes(replace(limits, memory_bytes=memory)) <= memory // 16
+        assert shm_bytes(msgspec.structs.replace(limits, memory_bytes=memory)) <= memory // 16
 
 
 def test_the_digest_is_of_the_kind_and_not_of_the_one(spec: ContainerSpec, limits: Limits) -> None:
@@ -93,7 +94,7 @@ def test_the_digest_is_of_the_kind_and_not_of_the_one(spec: ContainerSpec, limit
     for other in (
         replace(spec, runtime="runsc"),
         replace(spec, image="j"),
-        replace(spec, limits=replace(limits, pids=3)),
+        replace(spec, limits=msgspec.structs.replace(limits, pids=3)),
         replace(spec, env={}),
     ):
         assert settings_digest(other) != settings_digest(spec)

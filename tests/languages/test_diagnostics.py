@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from coderunner import declarations
-from coderunner.core.languages import Language, Sample
 from coderunner.schema import messages as m
+from coderunner.schema.languages import Language, Sample
 from tests.harness import Server, session
 
 DECLARED = declarations.load()

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from coderunner import cli, declarations
@@ -37,7 +38,7 @@ def test_every_sample_does_what_it_says(
 
 async def outcome(server: Server, language: Any, name: str, **other: Any) -> run.Outcome:
     """Of a sample of this name, declared otherwise."""
-    sample = replace(next(one for one in language.samples if one.name == name), **other)
+    sample = msgspec.structs.replace(next(one for one in language.samples if one.name == name), **other)
     async with Visit(server.url) as visit:
         return await run.perform(visit, language, sample, DECLARED.samples(language)[name])
 
@@ -75,7 +76,8 @@ async def test_a_programs_own_words_are_part_of_the_complaint(server: Server) ->
 def test_one_that_differs_is_exit_code_1(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = replace(BASH, samples=tuple(replace(one, expect_code=99) for one in BASH.samples[:1]))
+    sample = msgspec.structs.replace(BASH.samples[0], expect_code=99)
+    wrong = msgspec.structs.replace(BASH, samples=(sample,))
     changed = replace(DECLARED, languages={**DECLARED.languages, "bash": wrong})
     monkeypatch.setattr(declarations, "load", lambda **_: changed)
     assert command("test", "bash", "--url", server.url) == 1

@@ -11,11 +11,12 @@ from typing import Any
 from coderunner import declarations, wire
 from coderunner.errors import EngineUnavailable
 from coderunner.schema import messages as m
+from coderunner.schema.record import Record
 from coderunner.schema.reports import Hello, read
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import ResumeTimeouts
-from coderunner.sessions.record import Record, digest
+from coderunner.sessions.record import digest
 from coderunner.sessions.session import Rules, Session
 from coderunner.sessions.specs import ProjectRules
 from coderunner.wire import frames

@@ -5,14 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from coderunner import declarations
 from coderunner.config import load
-from coderunner.core.companions import Service
-from coderunner.core.languages import Language
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.errors import StartFailed
@@ -22,6 +20,7 @@ from coderunner.fleet.sweep import labels_of
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
+from coderunner.schema.languages import Language, Service
 from coderunner.schema.reports import ChannelState, Hello
 from coderunner.sessions.container import Container
 from coderunner.sessions.specs import run_spec

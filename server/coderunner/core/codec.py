@@ -18,7 +18,7 @@ import orjson
 
 from coderunner.errors import BadFrame, BadJson, BadMessage, FrameTooLarge, ProtocolError, UnknownType
 from coderunner.schema import messages as m
-from coderunner.schema.check import problems_in_json
+from coderunner.schema.check import Problem, problems_in_json
 from coderunner.schema.types import MAX_OFFSET
 
 MAX_PAYLOAD = 64 * 1024
@@ -131,10 +131,10 @@ def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> ProtocolError:
     if name not in kinds:
         return UnknownType(f"the type {name[:64]!a} is not known")
     try:
-        wrong = next(problems_in_json(kinds[name], data, name), f"{name} names a field twice")
+        wrong = next(problems_in_json(kinds[name], data), Problem((), "names a field twice"))
     except (ValueError, RecursionError):
         return no_json
-    return BadMessage(wrong)
+    return BadMessage(wrong.sentence(name))
 
 
 def encode_client(message: m.ClientMessage) -> str:

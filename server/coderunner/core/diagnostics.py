@@ -7,69 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from coderunner.core.project import check_path
-from coderunner.core.tables import Table
-from coderunner.core.templates import Template, parse_template
 from coderunner.errors import BadPath
-from coderunner.schema.messages import SEVERITIES, Diagnostic
+from coderunner.schema.languages import Pattern
+from coderunner.schema.messages import Diagnostic
 
 MAX_BYTES = 64 * 1024
 MAX_LINES = 800
 MAX_LINE = 400
 MAX_ITEMS = 100
 MAX_MESSAGE = 300
-MAX_PATTERNS = 16
-MAX_WITHIN = 200
 WORKSPACE = "/workspace/"
 _OURS = (".build/", ".tmp/", ".service/")
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\-_=>])"
 )
 _BREAKS = re.compile(r"\r?\n|\r")
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """One line, or two with at most `within` others between them. Of the two, one has the place and the other
-    the message: of several places before a message the last counts, of several behind one the first."""
-
-    lines: tuple[Template, ...]
-    within: int
-    severity: str
-
-
-def read_patterns(value: Any, where: str, problems: list[str]) -> tuple[Pattern, ...]:
-    """The tables under `[[diagnostics]]`; what is wrong with them goes into `problems`."""
-    if not isinstance(value, list) or len(value) > MAX_PATTERNS:
-        problems.append(f"{where}: diagnostics must be at most {MAX_PATTERNS} tables under [[diagnostics]]")
-        return ()
-    return tuple(
-        _pattern(Table(item, f"{where} [[diagnostics]] {number}", problems))
-        for number, item in enumerate(value, start=1)
-    )
-
-
-def _pattern(table: Table) -> Pattern:
-    table.only({"lines", "within", "severity"})
-    templates = []
-    for text in table.texts("lines", None):
-        try:
-            templates.append(parse_template(text))
-        except ValueError as error:
-            table.problem("lines", f"cannot be read: {error}")
-    if "lines" in table.table and not 1 <= len(templates) <= 2:
-        table.problem("lines", "must be one line or two")
-    names = [name for template in templates for name in template.names]
-    for name in ("line", "message"):
-        if names.count(name) != 1 and templates:
-            table.problem("lines", f"must have {{{name}}} once")
-    severity = table.text("severity", "error")
-    if severity not in SEVERITIES:
-        table.problem("severity", f"must be one of {', '.join(SEVERITIES)}")
-    return Pattern(tuple(templates), table.number("within", 1, MAX_WITHIN, 20) or 20, severity)
 
 
 def diagnose(

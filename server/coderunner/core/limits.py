@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from coderunner.errors import BadLimit, ConfigError
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from coderunner.errors import BadLimit
+from coderunner.schema.limits import Limits, LimitsFile
+from coderunner.schema.toml import read_toml
 
 RUN_WISHES = frozenset({"wall_ms", "cpu_ms", "output_bytes"})
 """What `run.limits` may name."""
@@ -17,26 +20,7 @@ OPEN_WISHES = frozenset({"idle_ms", "lifetime_ms", "memory_bytes", "pids"})
 """What `open.limits` may name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Times in milliseconds, sizes in bytes. All are positive: nothing is unlimited."""
-
-    wall_ms: int
-    cpu_ms: int
-    output_bytes: int
-    memory_bytes: int
-    cpus: float
-    pids: int
-    nofile: int
-    file_bytes: int
-    workspace_bytes: int
-    inodes: int
-    tmp_bytes: int
-    idle_ms: int
-    lifetime_ms: int
-
-
-NAMES = tuple(each.name for each in fields(Limits))
+NAMES = tuple(Limits.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,48 +48,13 @@ class LimitRules:
 
 def parse_rules(text: str) -> LimitRules:
     """Reads `limits.toml`. Raises ConfigError with all problems."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"limits.toml: {error}"]) from None
-    problems: list[str] = []
-    defaults = check_table(document.get("defaults", {}), "limits.toml [defaults]", problems)
-    ceilings = check_table(document.get("ceilings", {}), "limits.toml [ceilings]", problems)
-    floors = check_table(document.get("floors", {}), "limits.toml [floors]", problems)
-    for name in NAMES:
-        if name not in defaults:
-            problems.append(f"limits.toml [defaults]: {name} is missing")
-    for table, entries in (("ceilings", ceilings), ("floors", floors)):
-        for name in sorted(entries.keys() - RUN_WISHES - OPEN_WISHES):
-            problems.append(f"limits.toml [{table}]: {name} cannot be wished for; remove it")
-    if problems:
-        raise ConfigError(problems)
-    return LimitRules(Limits(**defaults), ceilings, floors)
+    file = read_toml(LimitsFile, text, "limits.toml")
+    return LimitRules(file.defaults, given(file.ceilings), given(file.floors))
 
 
-def check_table(table: Any, where: str, problems: list[str]) -> dict[str, Any]:
-    """The good entries of a table of limits; the bad ones go to `problems`."""
-    if not isinstance(table, dict):
-        problems.append(f"{where}: must be a table")
-        return {}
-    good: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in NAMES:
-            problems.append(f"{where}: {name} is no limit; the limits are {', '.join(NAMES)}")
-        elif not _fits(name, value):
-            kind = "number" if name == "cpus" else "whole number"
-            problems.append(f"{where}: {name} must be a positive {kind}")
-        else:
-            good[name] = float(value) if name == "cpus" else value
-    return good
-
-
-def _fits(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    if name == "cpus":
-        return math.isfinite(value) and 0 < value <= 1024
-    return isinstance(value, int) and 0 < value < 2**53
+def given(limits: Struct) -> dict[str, Any]:
+    """Those that are set, by name."""
+    return {name: value for name, value in asdict(limits).items() if value is not None}
 
 
 def resolve(

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coderunner.core.limits import Limits
 from coderunner.engine.filter import seccomp_profile
+from coderunner.schema.limits import Limits
 
 WORKSPACE = "/workspace"
 HOME = WORKSPACE

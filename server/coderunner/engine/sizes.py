@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from coderunner.core.languages import Language
+from coderunner.schema.languages import Language
 
 
 @dataclass(frozen=True, slots=True)

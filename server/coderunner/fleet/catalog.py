@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner.core import limits as limit_rules
-from coderunner.core.languages import Language
-from coderunner.core.limits import Limits
 from coderunner.errors import LanguageFailed, LanguageNotReady, UnknownLanguage
+from coderunner.schema.languages import Language
+from coderunner.schema.limits import Limits
 
 PENDING, BUILDING, READY, FAILED = "pending", "building", "ready", "failed"
 MESSAGE = 200  # characters of a failure that a warning repeats

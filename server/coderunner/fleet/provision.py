@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from coderunner.core.languages import Language
-from coderunner.core.limits import Limits
 from coderunner.engine.containers import (
     DEADLINE_LABEL,
     INSTANCE_LABEL,
@@ -34,6 +32,8 @@ from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.logs import fields
 from coderunner.schema import reports
+from coderunner.schema.languages import Language
+from coderunner.schema.limits import Limits
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import CALL_SECONDS
 from coderunner.sessions.specs import prepare_spec

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from coderunner import timing
-from coderunner.core.languages import Language
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import CodeRunnerError, InternalError
 from coderunner.logs import fields
+from coderunner.schema.languages import Language
+from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
-from coderunner.sessions.record import BadSeal, Record, record_in
+from coderunner.sessions.record import BadSeal, record_in
 from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 

@@ -13,15 +13,14 @@ import itertools
 import logging
 import time
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from coderunner import timing
 from coderunner.core import limits as limit_rules
 from coderunner.core.admission import Ticket
 from coderunner.core.capability import Capability, read
-from coderunner.core.languages import Language
-from coderunner.core.limits import Limits
 from coderunner.errors import (
     BadMessage,
     CodeRunnerError,
@@ -40,8 +39,11 @@ from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.warm import WarmPool
 from coderunner.logs import fields
 from coderunner.schema import messages as m
+from coderunner.schema.languages import Language
+from coderunner.schema.limits import Limits
+from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
-from coderunner.sessions.record import Record, digest, new_token, seal
+from coderunner.sessions.record import digest, new_token, seal
 from coderunner.sessions.session import Rules, Session
 from coderunner.sessions.specs import check_project
 from coderunner.tasks import Tasks

@@ -27,8 +27,9 @@ from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone, Engin
 from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.registry import Registry
 from coderunner.logs import fields
+from coderunner.schema.record import Record
 from coderunner.sessions.container import AnotherVersion, Container
-from coderunner.sessions.record import BadSeal, Record, record_in
+from coderunner.sessions.record import BadSeal, record_in
 from coderunner.wire import flow
 
 log = logging.getLogger(__name__)

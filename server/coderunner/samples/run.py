@@ -13,9 +13,9 @@ import aiohttp
 from coderunner.client.peer import Channel, Peer, Unexpected
 from coderunner.client.visit import Visit
 from coderunner.core import codec
-from coderunner.core.languages import Language, Sample
 from coderunner.declarations import Declarations
 from coderunner.schema import messages as m
+from coderunner.schema.languages import Language, Sample
 
 SAMPLE_SECONDS = 90.0
 OPEN_SECONDS = 120.0

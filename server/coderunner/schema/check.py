@@ -10,79 +10,115 @@ import contextlib
 import difflib
 import types
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Raw, Struct, ValidationError
 
+Path = tuple[str | int, ...]
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
 
 
-def problems(kind: Any, value: object, where: str) -> Iterator[str]:
-    """Sentences about all that is wrong with `value` as a `kind`; none where it is right.
+class Problem(NamedTuple):
+    """Where in the document (names of fields, indices of lists), and the words behind: `must be ...`."""
 
-    `value` is parsed JSON or TOML. `where` begins each path, as in `run.files[2].path must be ...`.
-    """
+    path: Path
+    words: str
+
+    def sentence(self, where: str) -> str:
+        """As `run.files[2].path must be ...`, where `where` is `run`."""
+        for part in self.path:
+            where += f"[{part}]" if isinstance(part, int) else f".{part[:64]}"
+        return f"{where.removeprefix('.')} {self.words}"
+
+
+class Problems(ValueError):
+    """For a model's `__post_init__`: fields that do not fit each other, as pairs of a field and words."""
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        super().__init__("; ".join(" ".join(problem) for problem in problems))
+        self.problems = problems
+
+
+def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
+    """All that is wrong with `value`, parsed JSON or TOML, as a `kind`; nothing where it is right."""
     try:
         msgspec.convert(value, kind, str_keys=True)
         return
     except (ValidationError, RecursionError) as error:
         first = error
     bare = bare_of(kind)
-    origin = get_origin(bare)
-    found = False
+    inside: Iterator[Problem] = iter(())
     if is_model(bare) and isinstance(value, Mapping):
-        for found_one in _in_struct(bare, value, where):
-            found = True
-            yield found_one
-        if not found:  # the fields are right, and do not fit each other
-            yield f"{where} {_own_words(first)}"
-        return
-    if origin is tuple and isinstance(value, list | tuple):
-        (inner, _) = get_args(bare)
-        for index, item in enumerate(value if _fits_in_number(kind, value) else ()):
-            for found_one in problems(inner, item, f"{where}[{index}]"):
-                found = True
-                yield found_one
-    elif origin is dict and isinstance(value, Mapping):
-        key, inner = get_args(bare)
-        for name, item in value.items() if _fits_in_number(kind, value) else ():
-            for found_one in _in_entry(key, inner, name, item, where):
-                found = True
-                yield found_one
-    if not found:
-        yield f"{where} must be {words_of(kind)}"
+        inside = _in_struct(bare, value, path)
+        default = [Problem(path, str(first))]
+    else:
+        default = [Problem(path, f"must be {words_of(kind)}")]
+        if get_origin(bare) is tuple and isinstance(value, list | tuple) and _fits_in_number(kind, value):
+            inside = _in_list(get_args(bare)[0], value, path)
+        elif get_origin(bare) is dict and isinstance(value, Mapping) and _fits_in_number(kind, value):
+            inside = _in_table(kind, value, path)
+    found = next(inside, None)
+    if found is None:
+        yield from default
+    else:
+        yield found
+        yield from inside
 
 
-def _in_struct(kind: type[Struct], value: Mapping[Any, Any], where: str) -> Iterator[str]:
+def _in_list(kind: Any, value: Collection[Any], path: Path) -> Iterator[Problem]:
+    for index, item in enumerate(value):
+        yield from problems(kind, item, (*path, index))
+
+
+def _in_struct(kind: type[Struct], value: Mapping[Any, Any], path: Path) -> Iterator[Problem]:
     fields = msgspec.structs.fields(kind)
+    sound = True
     for field in fields:
-        path = f"{where}.{field.encode_name}" if where else field.encode_name
-        if field.encode_name in value:
-            yield from problems(field.type, value[field.encode_name], path)
+        name = field.encode_name
+        found = []
+        if name in value:
+            found = list(problems(field.type, value[name], (*path, name)))
         elif field.required:
-            yield f"{path} is missing"
+            found = [Problem((*path, name), "is missing")]
+        sound = sound and not found
+        yield from found
+    if sound:  # then they have to fit each other
+        try:
+            names = {field.encode_name for field in fields} | {kind.__struct_config__.tag_field}
+            msgspec.convert({name: value[name] for name in value if name in names}, kind, str_keys=True)
+        except ValidationError as error:
+            yield from _own_problems(error, path)
     if kind.__struct_config__.forbid_unknown_fields:
         known = [field.encode_name for field in fields]
+        words = getattr(kind, "unknown_words", "is not known")
         for name in value:
             if name not in known and name != kind.__struct_config__.tag_field:
-                path = f"{where}.{name}" if where else str(name)
-                yield f"{path} is not known; {hint(str(name), known)}"
+                yield Problem((*path, str(name)), f"{words}; {hint(str(name), known)}")
 
 
-def _in_entry(key: Any, inner: Any, name: object, item: object, where: str) -> Iterator[str]:
-    try:
-        msgspec.convert({name: None}, dict[key, None], str_keys=True)
-    except ValidationError:
-        yield f"a name in {where} must be {words_of(key)}"
-        return
-    yield from problems(inner, item, f"{where}.{str(name)[:64]}")
+def _in_table(kind: Any, value: Mapping[Any, Any], path: Path) -> Iterator[Problem]:
+    key, inner = get_args(bare_of(kind))
+    own_words = (meta_of(kind).extra or {}).get("entry")
+    for name, item in value.items():
+        if own_words is not None and any(problems(types.GenericAlias(dict, (key, inner)), {name: item})):
+            yield Problem(path, own_words.format(name=str(name)[:64]))
+            continue
+        try:
+            msgspec.convert({name: None}, types.GenericAlias(dict, (key, None)), str_keys=True)
+        except ValidationError:
+            yield Problem(path, f"has the name {str(name)[:64]!a}, which must be {words_of(key)}")
+            continue
+        yield from problems(inner, item, (*path, str(name)))
 
 
-def _own_words(error: Exception) -> str:
-    """Of a ValueError that a model's `__post_init__` raised: its words, without msgspec's path."""
-    return str(error.__cause__ or error).split(" - at `")[0]
+def _own_problems(error: Exception, path: Path) -> list[Problem]:
+    """What a model's `__post_init__` raised: the fields are right, and do not fit each other."""
+    cause = error.__cause__
+    if isinstance(cause, Problems):
+        return [Problem((*path, name) if name else path, words) for name, words in cause.problems]
+    return [Problem(path, str(cause or error).split(" - at `")[0])]
 
 
 def _fits_in_number(kind: Any, value: Collection[object]) -> bool:
@@ -156,11 +192,11 @@ def words_of(kind: Any) -> str:
     return "a number"
 
 
-def problems_in_json(kind: type[Struct], data: bytes, where: str) -> Iterator[str]:
+def problems_in_json(kind: type[Struct], data: bytes) -> Iterator[Problem]:
     """As `problems`, of the text of an object. What is in no field of `kind` is not built."""
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     raw = msgspec.json.decode(data, type=dict[str, Raw])
-    return problems(kind, {name: msgspec.json.decode(raw[name]) for name in raw if name in known}, where)
+    return problems(kind, {name: msgspec.json.decode(raw[name]) for name in raw if name in known})
 
 
 def as_far_as_right(kind: type[S], value: object) -> S:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from typing import Any
 
 from coderunner import timing
-from coderunner.core.languages import Language
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
 from coderunner.schema import messages as m
 from coderunner.schema import reports
+from coderunner.schema.languages import Language
 from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
 from coderunner.sessions import endings
 from coderunner.sessions.attachment import Attachment, Fetched

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from coderunner.core.diagnostics import MAX_BYTES, MAX_ITEMS, Pattern, diagnose
+from coderunner.core.diagnostics import MAX_BYTES, MAX_ITEMS, diagnose
 from coderunner.errors import AgentLost, CodeRunnerError
 from coderunner.schema import messages as m
+from coderunner.schema.languages import Pattern
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.channel import Channel
 from coderunner.wire.journal import STDERR, STDOUT

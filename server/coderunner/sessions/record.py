@@ -1,4 +1,4 @@
-"""What is known of a session only when it opens: kept by its agent, so that a restarted server finds it.
+"""The record of a session, as its agent keeps it: sealed.
 
 The record is sealed with the instance's key and bound to the container's id.  A program cannot read it
 (the agent's memory is hidden), and could not forge or move one if it did.  The token itself is not in it.
@@ -10,34 +10,13 @@ import base64
 import hashlib
 import hmac
 import secrets
-from dataclasses import asdict, dataclass
 
+import msgspec
 import orjson
 
-from coderunner.core.limits import Limits
+from coderunner.schema import record as schema
+from coderunner.schema.record import Record
 from coderunner.schema.reports import Hello
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """``opened`` and ``expires``: seconds since the epoch.  ``token_digest``: of the control token.
-
-    ``group`` and ``member``: where it has a group, and its name there.
-    ``nonce``: of the `open`, so that its repetition finds the session after a restart as well.
-    """
-
-    session: str
-    language: str
-    limits: Limits
-    token_digest: str
-    client: str
-    nonce: str | None
-    principal: str | None
-    address: str
-    opened: float
-    expires: float
-    group: str | None = None
-    member: str | None = None
 
 
 def new_token() -> str:
@@ -61,7 +40,7 @@ def owner_of(key: bytes) -> str:
 
 def seal(record: Record, key: bytes, container: str) -> str:
     """Text for the agent to keep."""
-    body = orjson.dumps(asdict(record))
+    body = orjson.dumps(msgspec.to_builtins(record))
     return _mac(key, container, body) + "." + base64.b64encode(body).decode()
 
 
@@ -79,10 +58,8 @@ def unseal(text: str, key: bytes, container: str) -> Record:
     if not hmac.compare_digest(mac.encode(), _mac(key, container, body).encode()):
         raise BadSeal("its record was sealed with another key")
     try:
-        fields = orjson.loads(body)
-        fields["limits"] = Limits(**fields["limits"])
-        return Record(**fields)
-    except (ValueError, TypeError, KeyError) as error:
+        return schema.read(body)
+    except ValueError as error:
         raise ValueError(f"its record is of another release: {error}") from None
 
 

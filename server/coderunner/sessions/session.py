@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from coderunner import timing
-from coderunner.core.languages import Language
-from coderunner.core.limits import LimitRules, Limits
+from coderunner.core.limits import LimitRules
 from coderunner.errors import BadMessage, InternalError, NoSession
 from coderunner.logs import fields
 from coderunner.schema import messages as m
+from coderunner.schema.languages import Language
+from coderunner.schema.limits import Limits
+from coderunner.schema.record import Record
 from coderunner.schema.reports import ArtifactNews, ChannelState, Hello
 from coderunner.sessions.artifacts import Artifacts
 from coderunner.sessions.attachment import Attachment
@@ -28,7 +30,7 @@ from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
-from coderunner.sessions.record import Record, digest
+from coderunner.sessions.record import digest
 from coderunner.sessions.specs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.views import SECONDS, Views
 from coderunner.tasks import Tasks

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from coderunner.core import limits as limit_rules
-from coderunner.core.companions import SERVICE_FOLDER, Preload, Service
-from coderunner.core.languages import Language
-from coderunner.core.limits import LimitRules, Limits
+from coderunner.core.limits import LimitRules
 from coderunner.core.project import check_files, check_path
 from coderunner.errors import BadMessage
+from coderunner.schema.languages import SERVICE_FOLDER, Language, Preload, Service
+from coderunner.schema.limits import Limits
 from coderunner.schema.messages import File, Run, Shell
 
 WORKSPACE = "/workspace"

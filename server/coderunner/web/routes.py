@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 import coderunner
-from coderunner.core.languages import Language
+from coderunner.schema.languages import Language
 from coderunner.web import files
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
 from coderunner.web.middleware import add_headers, guard_requests

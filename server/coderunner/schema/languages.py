@@ -1,0 +1,292 @@
+"""`language.toml`: what a language is, what stands ready beside its programs, and what its tools print.
+
+In `compile` and `run`, which the agent expands in the container:
+
+    {entry}    the file to begin with
+    {build}    the folder for what compiling makes (/workspace/.build)
+    {args}     a whole element: the arguments of the run, each its own element
+    {sources}  a whole element: the workspace's files that match `sources`, sorted
+
+A `[[variants]]` table has commands of its own for projects in which the file `when` is found.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
+
+from coderunner.errors import BadPath
+from coderunner.schema.check import Problems
+from coderunner.schema.limits import SomeLimits
+from coderunner.schema.messages import SEVERITIES
+from coderunner.schema.paths import check_path
+from coderunner.schema.templates import Template, parse_template
+from coderunner.schema.types import one_of, whole
+
+SERVICE_FOLDER = "/workspace/.service"
+START_MS = 10_000
+MAX_START_MS = 60_000
+MAX_PATTERNS = 16
+MAX_WITHIN = 200
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_EXTENSION = re.compile(r"\.[A-Za-z0-9_+-]+")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_WHOLE = {"args", "sources"}
+_PART = {"entry", "build"}
+
+Texts = Annotated[tuple[str, ...], Meta(description="a list of texts")]
+StartMs = Annotated[int, whole(100, MAX_START_MS)]
+Env = Annotated[
+    dict[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")],
+        Annotated[str, Meta(pattern=r"^[^\0]*\Z")],
+    ],
+    Meta(description="a table", extra={"entry": 'has a bad entry {name!r}; write NAME = "text"'}),
+]
+
+Found = Iterator[tuple[str, str]]
+"""A field and what is wrong with it."""
+
+
+class _Declared(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table whose fields have to make sense beside their types: `_wrong` yields what does not."""
+
+    def __post_init__(self) -> None:
+        found = list(self._wrong())
+        if found:
+            raise Problems(*found)
+
+    def _wrong(self) -> Found:
+        return iter(())
+
+
+def _bad_path(key: str, path: str) -> Found:
+    try:
+        check_path(path)
+    except BadPath as error:
+        yield key, str(error)
+
+
+def _bad_name(name: str) -> Found:
+    if not _NAME.fullmatch(name):
+        yield "name", "must be small letters, digits, _ and -, beginning with a letter"
+
+
+def _bad_argv(key: str, argv: tuple[str, ...] | None) -> Found:
+    if argv is None:
+        return
+    if not argv:
+        yield key, "must name a program"
+    for item in argv:
+        if not item or "\0" in item:
+            yield key, "has an empty element or a NUL"
+        for placeholder in _PLACEHOLDER.findall(item):
+            if placeholder in _WHOLE and item != f"{{{placeholder}}}":
+                yield key, f"must have {{{placeholder}}} as an element of its own"
+            elif placeholder not in _WHOLE | _PART:
+                yield key, f"has an unknown placeholder {{{placeholder}}}"
+
+
+def _bad_command(command: tuple[str, ...]) -> Found:
+    if not command:
+        yield "command", "must name a program"
+    if any("\0" in word for word in command):
+        yield "command", "has a NUL"
+
+
+def _twice(what: str, names: list[str], more: str = "") -> Found:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield "", f"two {what} {name}{more}"
+
+
+class Warm(_Declared, frozen=True):
+    """How many waiting containers: at least `floor`, at most `ceiling`. None: the server's setting."""
+
+    floor: Annotated[int, whole(0, 1000)] | None = None
+    ceiling: Annotated[int, whole(0, 1000)] | None = None
+
+    def _wrong(self) -> Found:
+        if self.floor is not None and self.ceiling is not None and self.floor > self.ceiling:
+            yield "floor", "is above the ceiling"
+
+
+class Variant(_Declared, frozen=True):
+    """The commands of a project that has the file `when` in its workspace, in place of the plain ones."""
+
+    when: str
+    compile: Texts | None = None
+    run: Texts = ()
+
+    def _wrong(self) -> Found:
+        yield from _bad_path("when", self.when)
+        yield from _bad_argv("compile", self.compile)
+        if self.run:
+            yield from _bad_argv("run", self.run)
+        else:
+            yield "run", "is missing, or names no program"
+
+
+class Service(_Declared, frozen=True):
+    """A program that lives as long as its session.  `ready`: a path that exists once it can be used."""
+
+    command: Texts
+    ready: str
+    env: Env = {}
+    start_ms: StartMs = START_MS
+
+    def _wrong(self) -> Found:
+        yield from _bad_command(self.command)
+        inside = self.ready.startswith(SERVICE_FOLDER + "/") and posixpath.normpath(self.ready) == self.ready
+        if not inside or "\0" in self.ready:
+            yield "ready", f"must be a path below {SERVICE_FOLDER}/"
+
+
+class Preload(_Declared, frozen=True):
+    """A process from which programs are forked instead of executed, in the same way for who looks at them.
+
+    `entries`: patterns of the entry files that it can run. `fixed`: patterns of names in the environment that
+    it has read when it began; a run that has another value there is executed.
+    """
+
+    command: Texts
+    entries: Texts
+    fixed: Texts = ()
+    env: Env = {}
+    start_ms: StartMs = START_MS
+
+    def _wrong(self) -> Found:
+        yield from _bad_command(self.command)
+        if not self.entries:
+            yield "entries", "must name at least one pattern, like *.py"
+
+
+if TYPE_CHECKING:
+    Lines = tuple[Template, ...]
+    Overrides = Mapping[str, Any]
+else:  # as they stand in the file; `__post_init__` makes the others of them
+    Lines = Texts
+    Overrides = SomeLimits
+
+
+class Pattern(_Declared, frozen=True):
+    """One line, or two with at most `within` others between them. Of the two, one has the place and the other
+    the message: of several places before a message the last counts, of several behind one the first."""
+
+    lines: Lines
+    within: Annotated[int, whole(1, MAX_WITHIN)] = 20
+    severity: Annotated[str, one_of(SEVERITIES)] = "error"
+
+    def __post_init__(self) -> None:
+        templates = []
+        problems = []
+        for text in self.lines:
+            try:
+                templates.append(text if isinstance(text, Template) else parse_template(text))
+            except ValueError as error:
+                problems.append(("lines", f"cannot be read: {error}"))
+        if not 1 <= len(self.lines) <= 2:
+            problems.append(("lines", "must be one line or two"))
+        names = [name for template in templates for name in template.names]
+        for name in ("line", "message"):
+            if names.count(name) != 1 and templates:
+                problems.append(("lines", f"must have {{{name}}} once"))
+        if problems:
+            raise Problems(*problems)
+        force_setattr(self, "lines", tuple(templates))
+
+
+class Sample(_Declared, frozen=True):
+    """A program that shows the language and tests its image. Its files lie under `samples/<name>/`.
+
+    Of one that exits, `expect_code` is 0 where nothing else is said; None: any."""
+
+    name: str
+    title: str
+    entry: str
+    files: Texts
+    args: Texts = ()
+    stdin: str = ""
+    expect_stdout: str | None = None
+    expect_code: Annotated[int, whole(0, 255)] | None = None
+    expect_reason: str = "exited"
+
+    def _wrong(self) -> Found:
+        yield from _bad_name(self.name)
+        for path in (self.entry, *self.files):
+            yield from _bad_path("entry" if path is self.entry else "files", path)
+        if self.entry not in self.files:
+            yield "entry", "must be one of the files"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.expect_code is None and self.expect_reason == "exited":
+            force_setattr(self, "expect_code", 0)
+
+
+class Language(_Declared, frozen=True, kw_only=True):
+    """A language as declared. `limits` holds only what it overrides."""
+
+    name: str
+    title: str
+    version: str = ""
+    editor: str
+    entry: str
+    extensions: Texts
+    sources: Texts = ()
+    indent: Annotated[int, whole(1, 16)] = 4
+    runtime: str | None = None
+    compile: Texts | None = None
+    run: Texts
+    variants: Annotated[tuple[Variant, ...], Meta(description="tables under [[variants]]")] = ()
+    shell: Texts
+    env: Env = {}
+    limits: Overrides = SomeLimits()  # type: ignore[assignment]
+    warm: Warm = Warm()
+    preload: Preload | None = None
+    service: Service | None = None
+    diagnostics: Annotated[
+        tuple[Pattern, ...],
+        Meta(
+            max_length=MAX_PATTERNS, description=f"at most {MAX_PATTERNS} tables under [[diagnostics]]"
+        ),
+    ] = ()
+    samples: Annotated[tuple[Sample, ...], Meta(description="tables under [[samples]]")] = ()
+
+    def _wrong(self) -> Found:
+        yield from _bad_name(self.name)
+        yield from _bad_path("entry", self.entry)
+        if not self.extensions:
+            yield "extensions", "must name at least one"
+        for extension in self.extensions:
+            if not _EXTENSION.fullmatch(extension):
+                yield "extensions", f"cannot hold {extension!r}; write them like .py"
+        for key, argv in (("compile", self.compile), ("run", self.run), ("shell", self.shell)):
+            yield from _bad_argv(key, argv)
+        files = [variant.when for variant in self.variants]
+        yield from _twice("variants are for", files, "; the second would never be taken")
+        yield from _twice("samples are named", [sample.name for sample in self.samples])
+        if any("{sources}" in argv for argv in self._commands()) and not self.sources:
+            yield "sources", "must name patterns, as {sources} is used"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.limits, Struct):
+            limits = msgspec.structs.asdict(self.limits)
+            given = {name: value for name, value in limits.items() if value is not None}
+            force_setattr(self, "limits", given)
+
+    def _commands(self) -> list[tuple[str, ...]]:
+        plain = [self.compile or (), self.run]
+        return plain + [argv for each in self.variants for argv in (each.compile or (), each.run)]
+
+
+def sample_files(sample: Sample, read: Callable[[str], bytes]) -> dict[str, bytes]:
+    """The sample's files by path. `read` takes a path below the language's folder."""
+    return {path: read(f"samples/{sample.name}/{path}") for path in sample.files}

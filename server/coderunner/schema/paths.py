@@ -1,0 +1,44 @@
+"""Which paths a workspace takes."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from coderunner.errors import BadPath
+
+MAX_PATH_BYTES = 1024
+MAX_COMPONENT_BYTES = 255
+MAX_DEPTH = 32
+
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that reorder the text around them: with them a name shows as another one."""
+
+
+def check_path(path: str) -> str:
+    """Answers the path as it is if it is a plain relative one. Raises BadPath, which says what to do."""
+    shown = ascii(path if len(path) <= 60 else path[:57] + "...")
+    if not path:
+        raise BadPath("a path is empty; give the file a name")
+    for character in path:
+        category = unicodedata.category(character)
+        if character in _BIDI or category in ("Cc", "Cs", "Zl", "Zp"):
+            raise BadPath(
+                f"the path {shown} holds the character U+{ord(character):04X}; remove control characters,"
+                " text-direction marks and broken characters"
+            )
+    if path.startswith("/"):
+        raise BadPath(f"the path {shown} is absolute; leave the leading / away")
+    if "\\" in path:
+        raise BadPath(f"the path {shown} holds a backslash; separate folders with /")
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise BadPath(f"the path {shown} is too long; use at most {MAX_PATH_BYTES} bytes")
+    components = path.split("/")
+    if len(components) > MAX_DEPTH:
+        raise BadPath(f"the path {shown} is too deep; use at most {MAX_DEPTH} levels")
+    for component in components:
+        if component in ("", ".", ".."):
+            what = f"the component {component!r}" if component else "an empty component"
+            raise BadPath(f"the path {shown} has {what}; write it without")
+        if len(component.encode()) > MAX_COMPONENT_BYTES:
+            raise BadPath(f"a name in {shown} is too long; use at most {MAX_COMPONENT_BYTES} bytes a name")
+    return path
