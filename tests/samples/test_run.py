@@ -38,6 +38,8 @@ def test_every_sample_does_what_it_says(
 
 async def outcome(server: Server, language: Any, name: str, **other: Any) -> run.Outcome:
     """Of a sample of this name, declared otherwise."""
+    if "entry" in other:  # declared, and not sent
+        other["files"] = (other["entry"],)
     sample = msgspec.structs.replace(next(one for one in language.samples if one.name == name), **other)
     async with Visit(server.url) as visit:
         return await run.perform(visit, language, sample, DECLARED.samples(language)[name])
