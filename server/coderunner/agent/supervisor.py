@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import fnmatch
 import json
 import os
 import signal
@@ -19,21 +18,29 @@ import struct
 import termios
 import time
 
-from . import kernel, owner, terminal, tree
+from . import kernel, owner, sources, terminal, tree
 
 NICE = 10  # programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
 OOM_SCORE = 500  # programs go before the agent when memory is out
 _RESET = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-def expand(argv, spec):
-    """Replace {entry}, {args}, {sources} and {build} in a command of a language's declaration."""
+def expand(argv, spec, say):
+    """Replace {entry}, {args}, {sources} and {build} in a command of a language's declaration.
+
+    ``say``: called with a line for the user where sources are left out.  Raises sources.NoProgram.
+    """
     out = []
     for word in argv:
         if word == "{args}":
             out += spec["args"]
         elif word == "{sources}":
-            out += sources(spec["workspace"], spec["sources"])
+            found, left = sources.program(
+                spec["workspace"], spec["entry"], spec["sources"], spec["main"], spec["extensions"]
+            )
+            if left:
+                say(f"Not part of {spec['entry']}'s program, so left out: {sources.named(left)}")
+            out += found
         else:
             out.append(word.replace("{entry}", spec["entry"]).replace("{build}", spec["build"]))
     return out
@@ -45,17 +52,6 @@ def chosen(spec):
         if os.path.isfile(os.path.join(spec["workspace"], variant["when"])):
             return {**spec, "compile": variant["compile"], "run": variant["run"]}
     return spec
-
-
-def sources(workspace, patterns):
-    """Files of the workspace whose name matches a pattern, sorted; hidden folders are not looked into."""
-    found = []
-    for folder, folders, names in os.walk(workspace):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-                found.append(os.path.relpath(os.path.join(folder, name), workspace))
-    return sorted(found)
 
 
 def supervise(spec, stdio, report, go, source=-1, become=None):
@@ -114,8 +110,14 @@ def _run(spec, stdio, report, go, source, become):
         if not spec[phase]:
             continue
         streams.restore()
-        argv = expand(spec[phase], spec)
-        if phase == "compile":
+        try:
+            argv = expand(spec[phase], spec, lambda line: _tell(stdio, line))
+        except sources.NoProgram as problem:
+            _tell(stdio, str(problem))
+            argv = []
+        if not argv:
+            record = _record(phase, time.monotonic(), code=1)
+        elif phase == "compile":
             record = _phase(phase, argv, spec, stdio, report, tty, stdio[0], None)
         else:
             given = source if source >= 0 else stdio[0]
@@ -125,6 +127,11 @@ def _run(spec, stdio, report, go, source, become):
         _say(report, record)
         if not os.read(go, 1) or last:
             return
+
+
+def _tell(stdio, line):
+    """A line of ours, where the user looks for what compilers say."""
+    os.write(stdio[2], f"{line}\n".encode("utf-8", "surrogateescape"))
 
 
 def _phase(phase, argv, spec, stdio, report, tty, given, become):

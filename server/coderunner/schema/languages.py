@@ -5,7 +5,8 @@ In `compile` and `run`, which the agent expands in the container:
     {entry}    the file to begin with
     {build}    the folder for what compiling makes (/workspace/.build)
     {args}     a whole element: the arguments of the run, each its own element
-    {sources}  a whole element: the workspace's files that match `sources`, sorted
+    {sources}  a whole element: the workspace's files that match `sources`, sorted; where the language
+               says with `main` what a main function looks like, the entry's program (agent/sources.py)
 
 A `[[variants]]` table has commands of its own for projects in which the file `when` is found.
 """
@@ -240,6 +241,7 @@ class Language(_Declared, frozen=True, kw_only=True):
     entry: str
     extensions: Texts
     sources: Texts = ()
+    main: str = ""
     indent: Annotated[int, whole(1, 16)] = 4
     runtime: str | None = None
     compile: Texts | None = None
@@ -274,6 +276,10 @@ class Language(_Declared, frozen=True, kw_only=True):
         yield from _twice("samples are named", [sample.name for sample in self.samples])
         if any("{sources}" in argv for argv in self._commands()) and not self.sources:
             yield "sources", "must name patterns, as {sources} is used"
+        try:  # here, so that a mistake is found when the languages are read and not when one is used
+            re.compile(self.main, re.M)
+        except re.error as error:
+            yield "main", f"is no regular expression: {error}"
 
     def __post_init__(self) -> None:
         super().__post_init__()

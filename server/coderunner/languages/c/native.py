@@ -1,0 +1,45 @@
+"""What the sources of a C or C++ program ask of the compiler and the linker, beside what each program gets.
+
+The run's environment may name more: CFLAGS (or CXXFLAGS), LDLIBS, and SANITIZE (`address`, `undefined` or
+`address,undefined`). Beside that, a library is linked where a source includes its header, and OpenMP where a source
+has its pragmas.
+"""
+
+import re
+
+MAX_READ = 1 << 20  # bytes of a source that are looked at
+LIBRARIES = (
+    (r"(?:n?curses|panel|menu|form)\w*\.h", "-lpanel -lmenu -lform -lncursesw -ltinfo"),
+    (r"readline/\w+\.h", "-lreadline"),
+    (r"gmpxx\.h", "-lgmpxx -lgmp"),
+    (r"gmp\.h", "-lgmp"),
+    (r"zlib\.h", "-lz"),
+    (r"openssl/\w+\.h", "-lssl -lcrypto"),
+    (r"curl/\w+\.h", "-lcurl"),
+)
+SANITIZERS = {"address", "undefined"}
+
+
+def read(path):
+    """The beginning of a source as Latin-1; empty where it cannot be read."""
+    try:
+        with open(path, encoding="latin-1") as file:
+            return file.read(MAX_READ)
+    except OSError:
+        return ""
+
+
+def wanted(texts, environment, variable):
+    """(flags for the compiler, libraries for the linker). `variable`: CFLAGS or CXXFLAGS. Raises ValueError."""
+    flags = environment.get(variable, "").split()
+    if sanitize := environment.get("SANITIZE", ""):
+        if not SANITIZERS.issuperset(sanitize.split(",")):
+            raise ValueError(f"SANITIZE is {sanitize!r}; write address, undefined, or address,undefined")
+        flags += [f"-fsanitize={sanitize}", "-g", "-fno-omit-frame-pointer"]
+    if any(re.search(r"^[ \t]*#[ \t]*pragma[ \t]+omp\b", text, re.M) for text in texts):
+        flags.append("-fopenmp")
+    libraries = ["-lm"]
+    for header, names in LIBRARIES:
+        if any(re.search(rf'^[ \t]*#[ \t]*include[ \t]*[<"]{header}', text, re.M) for text in texts):
+            libraries += [name for name in names.split() if name not in libraries]
+    return flags, libraries + environment.get("LDLIBS", "").split()
