@@ -1,8 +1,8 @@
 """What the sources of a C or C++ program ask of the compiler and the linker, beside what each program gets.
 
 The run's environment may name more: CFLAGS (or CXXFLAGS), LDLIBS, and SANITIZE (`address`, `undefined` or
-`address,undefined`). Beside that, a library is linked where a source includes its header, and OpenMP where a source
-has its pragmas.
+`address,undefined`). Beside that, a library is linked where a source includes its header, and OpenMP where a
+source has its pragmas.
 """
 
 import re
@@ -30,7 +30,10 @@ def read(path):
 
 
 def wanted(texts, environment, variable):
-    """(flags for the compiler, libraries for the linker). `variable`: CFLAGS or CXXFLAGS. Raises ValueError."""
+    """(flags for the compiler, libraries for the linker). `variable`: CFLAGS or CXXFLAGS.
+
+    Raises ValueError where SANITIZE names something else.
+    """
     flags = environment.get(variable, "").split()
     if sanitize := environment.get("SANITIZE", ""):
         if not SANITIZERS.issuperset(sanitize.split(",")):
