@@ -212,6 +212,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             key=key,
             queue_timeout=settings.queue_timeout / 1000,
             groups=groups if settings.max_groups else None,
+            budget=settings.buffer_memory,
         )
         readiness = _Readiness(engine, catalog, provisioner, warm)
         readiness.registry = registry
@@ -250,6 +251,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         tasks.keep(preparation.all, "images")
         tasks.keep(lambda: _sweep(settings, engine, registry, provisioner, pool, groups), "sweep")
         tasks.keep(surroundings.look, "surroundings")
+        tasks.keep(registry.budget.watch, "budget")
         if settings.watchdog_interval:
             tasks.keep(watchdog.run, "watchdog")
         if settings.reload == "on":

@@ -180,6 +180,12 @@ SETTINGS: tuple[Setting, ...] = (
         " counts; who takes too much is ended. 0: never.", "ms",
     ),
     Setting(
+        "BUFFER_MEMORY", values.size(32 * 1024**2, 64 * 1024**3), "384m",
+        "What all sessions together may make the server hold: output, input, files under way, messages for"
+        " clients. Each alone may 24m. Where it is used up, who holds most is ended. MemoryMax of the unit"
+        " must be 400m above one and a half times this.", "bytes, or with k, m or g",
+    ),
+    Setting(
         "MAX_FILE_SIZE", values.size(1024, 4 * 1024**2), "1m",
         "Largest file of a project.", "bytes, or with k, m",
     ),

@@ -44,6 +44,7 @@ class Settings:
     view_ttl: int
     cleanup_interval: int
     watchdog_interval: int
+    buffer_memory: int
     max_file_size: int
     max_archive_size: int
     max_files_per_session: int

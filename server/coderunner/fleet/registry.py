@@ -29,6 +29,7 @@ from coderunner.errors import (
     StartFailed,
     Unsupported,
 )
+from coderunner.fleet.budget import BUDGET, Budget
 from coderunner.fleet.groups import Groups, Place
 from coderunner.fleet.opening import Caller as Caller
 from coderunner.fleet.opening import Opened as Opened
@@ -55,7 +56,7 @@ NONCE_SECONDS = 60.0  # a nonce means the same session this long
 
 
 class Registry:
-    """``key``: the instance's secret, for records."""
+    """``key``: the instance's secret, for records.  ``budget``: bytes that all sessions may make it hold."""
 
     def __init__(
         self,
@@ -67,8 +68,10 @@ class Registry:
         key: bytes,
         queue_timeout: float,
         groups: Groups | None = None,
+        budget: int = BUDGET,
     ) -> None:
         self.sessions: dict[str, Session] = {}
+        self.budget = Budget(budget, lambda: self.sessions)
         self.queue = queue
         self.groups = groups  # None: none are offered
         self._provisioner = provisioner
@@ -305,6 +308,7 @@ class Registry:
             key=self._key,
         )
         self.sessions[session.id] = session
+        self.budget.include(session)
         return session
 
     def _recovered(self, container: Container, language: Language, record: Record) -> Session:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.holdings import CACHE_BYTES
 
 
 class Caches:
-    """``total``: bytes held by all of them."""
+    """``total``: bytes held by all of them.  ``grew`` is told each time how many more."""
 
-    def __init__(self, channels: Mapping[int, Channel]) -> None:
+    def __init__(self, channels: Mapping[int, Channel], grew: Callable[[int], None]) -> None:
         self.total = 0
+        self._grew = grew
         self._channels = channels
         self._sizes: dict[int, int] = {}
 
     def changed(self, channel: Channel) -> None:
         """Its cache has grown, or was given up."""
+        before = self.total
         self._count(channel)
+        if self.total > before:
+            self._grew(self.total - before)
         if self.total > CACHE_BYTES:
             self.spare(self.total - CACHE_BYTES)
 

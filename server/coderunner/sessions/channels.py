@@ -22,7 +22,7 @@ from coderunner.sessions.caches import Caches
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 from coderunner.sessions.diagnostics import DiagnosticsFinder
-from coderunner.sessions.holdings import Holdings
+from coderunner.sessions.holdings import CACHES, Holdings
 from coderunner.sessions.link import problem
 from coderunner.sessions.pace import Paces, Standing
 from coderunner.sessions.runs import Begun, Runs
@@ -53,7 +53,7 @@ class Channels:
         self.all: dict[int, Channel] = {}
         self.attachments = Attachments(self.all, container.holdings)
         self._container = container
-        self._caches = Caches(self.all)
+        self._caches = Caches(self.all, container.holdings.cache)
         self._runs = Runs(container)
         self._count(container.holdings)
         self._entry = language.entry
@@ -91,7 +91,7 @@ class Channels:
 
     def _count(self, holdings: Holdings) -> None:
         holdings.spare = self._caches.spare
-        holdings.count("caches", lambda: self._caches.total)
+        holdings.count(CACHES, lambda: self._caches.total)
         holdings.count("input", lambda: sum(channel.input_held for channel in self.all.values()))
         holdings.count(
             "diagnostics",
