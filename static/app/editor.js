@@ -72,6 +72,9 @@ const PRESSED = {
   Tab: indentMore, '⇤': indentLess, '←': cursorCharLeft, '→': cursorCharRight, '↑': cursorLineUp, '↓': cursorLineDown, Undo: undo, Redo: redo,
 };
 
+/** Characters: in a longer text no grammar is followed, as each key would have it read what lies before the cursor. */
+export const MOST_COLOURED = 300_000;
+
 /** No file is open: nothing can be typed. */
 const NOTHING = EditorState.create({ extensions: [look, EditorState.readOnly.of(true), EditorView.editable.of(false)] });
 
@@ -249,7 +252,8 @@ export class Editor {
   }
 
   async #colour(path) {
-    const support = await grammar(path, this.#project.language).catch(() => []); // its part of the page did not load
+    const large = this.#view.state.doc.length > MOST_COLOURED;
+    const support = large ? [] : await grammar(path, this.#project.language).catch(() => []); // its part of the page did not load
     if (this.#path === path) this.#view.dispatch({ effects: this.#syntax.reconfigure(support) });
   }
 

@@ -3,6 +3,7 @@ import { digest } from '../core/digest.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { $, narrow } from './dom.js';
+import { MOST_COLOURED } from './editor.js';
 import { showView } from './layout.js';
 import { fillMenu, menuOf } from './menu.js';
 
@@ -35,7 +36,8 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
 
   function follow(project) {
     project.on('taken', (path) => project === current() && editor.replace(path));
-    project.on('saved', (paths) => keepHistories(project, paths));
+    // Of a large text it would hold the next key up: its undo lives as long as the page.
+    project.on('saved', (paths) => keepHistories(project, paths.filter((path) => project.text(path).length <= MOST_COLOURED)));
     project.on('split', ({ path, copy }) => {
       editor.renamed(path, copy);
       banner(`split-${path}`, { title: `“${path}” was changed in another tab as well.`, detail: `What you wrote here is “${copy}” now.`, dismiss: true });

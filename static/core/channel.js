@@ -156,6 +156,7 @@ export class Channel extends Emitter {
 
   enter(phase) {
     this.begun = true;
+    if (this.request?.files) this.request = { ...this.request, files: undefined }; // it is not asked again
     if (!this.live || phase === this.phase) return;
     const asked = this.phase === 'asked';
     this.phase = phase;
@@ -170,6 +171,7 @@ export class Channel extends Emitter {
     }
     this.exit = message;
     this.phase = 'ended';
+    this.input.drop(); // nobody takes what waits
     this.emit('exit', message);
   }
 
@@ -222,6 +224,7 @@ export class Channel extends Emitter {
   lose(error = null) {
     if (!this.live) return;
     this.phase = 'lost';
+    if (this.request?.files) this.request = { ...this.request, files: undefined };
     this.emit('lost', error);
   }
 

@@ -71,6 +71,12 @@ export class Input {
     this.end = offset;
   }
 
+  /** The program is gone, and what it did not take with it. */
+  drop() {
+    this.#chunks = [];
+    this.acked = this.sent = this.end;
+  }
+
   /** What a page that goes away leaves to the next one. */
   unacked() {
     return { offset: this.acked, bytes: this.#slice(this.acked, this.end) };

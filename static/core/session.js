@@ -219,6 +219,7 @@ export class Session extends Emitter {
       Object.assign(this, { id: message.session, token: message.token, opened: message, role: 'control' });
       this.#setExpires(message.expires);
       this.#goUp();
+      this.#files = []; // they are there, or go with the first run
       for (const channel of this.channels.values()) {
         this.#ask(channel);
         channel.rewind(channel.input.acked);

@@ -496,6 +496,23 @@ test('where the server has forgotten what was being opened, it is opened anew; n
   assert.ok(other.world.sockets.length < 6);
 });
 
+test('files of runs are let go of once the server has them', () => {
+  const { world, tab, session } = started();
+  const content = 'x'.repeat(10_000);
+  for (let run = 0; run < 24; run += 1) {
+    tab.run({ files: [{ path: 'main.py', content: content + run }] });
+    world.settle();
+  }
+  assert.equal(session.channels.size, 24);
+  const seen = new Set();
+  const held = (value) => {
+    if (typeof value !== 'object' || value === null || seen.has(value)) return 0;
+    seen.add(value);
+    return Object.values(value).reduce((sum, one) => sum + (typeof one === 'string' ? one.length : held(one)), 0);
+  };
+  assert.ok([...session.channels.values()].reduce((sum, channel) => sum + held(channel.request), 0) < 5000);
+});
+
 test('the same nonce and the run are sent again where the connection breaks before opened', () => {
   const { server, world, tab } = started();
   tab.run();
