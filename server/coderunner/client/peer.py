@@ -275,13 +275,14 @@ class Peer:
 
     def drop(self) -> None:
         """The connection breaks: no close frame."""
-        connection = self.socket._response.connection
+        # aiohttp has no public way to a client connection's transport.
+        connection = self.socket._response.connection  # noqa: SLF001
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
 
     def stall(self) -> None:
         """Reads nothing any more, not even from the kernel."""
-        connection = self.socket._response.connection
+        connection = self.socket._response.connection  # noqa: SLF001
         if connection is not None and connection.transport is not None:
             connection.transport.pause_reading()
 

@@ -22,6 +22,7 @@ from coderunner.engine.attach import Address, AttachStream, open_attach
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.faults import translated
 from coderunner.engine.networks import Networks
+from coderunner.engine.plain import PlainCalls
 from coderunner.engine.states import (
     ContainerState,
     ContainerSummary,
@@ -62,12 +63,15 @@ class DockerEngine:
     within the time of a call); what else a method raises stands with it.
     """
 
-    def __init__(self, docker: aiodocker.Docker, address: Address, call_timeout_s: float) -> None:
+    def __init__(
+        self, docker: aiodocker.Docker, plain: PlainCalls, address: Address, call_timeout_s: float
+    ) -> None:
         self._docker = docker
+        self._plain = plain
         self._address = address
         self._call_timeout_s = call_timeout_s
         self._version_known = False
-        self.networks = Networks(docker, self._call)
+        self.networks = Networks(plain, self._call)
 
     @classmethod
     @asynccontextmanager
@@ -94,7 +98,8 @@ class DockerEngine:
         )
         async with session:
             docker = aiodocker.Docker(url=url, connector=connector, session=session)
-            yield cls(docker, address, call_timeout_s)
+            plain = PlainCalls(session, url, lambda: docker.api_version)
+            yield cls(docker, plain, address, call_timeout_s)
 
     # --- the engine itself --------------------------------------------------------------------------
 
@@ -106,8 +111,8 @@ class DockerEngine:
 
     async def ping(self) -> None:
         """Returns when the engine answers."""
-        async with self._call("ping"), self._docker._query("_ping", versioned_api=False) as response:
-            await response.read()
+        async with self._call("ping"):
+            await self._plain.ask("GET", "_ping", versioned=False)
 
     async def image(self, reference: str) -> ImageInfo | None:
         """The image of this reference or id; None where there is none."""
@@ -189,8 +194,8 @@ class DockerEngine:
         """All containers with these labels, running or not."""
         filters = json.dumps({"label": _label_filter(labels)})
         async with self._call("list"):
-            rows = await self._docker._query_json("containers/json", params={"all": 1, "filters": filters})
-        return [ContainerSummary.parse(row) for row in rows]
+            rows = await self._plain.ask("GET", "containers/json", params={"all": "1", "filters": filters})
+            return [ContainerSummary.parse(row) for row in rows]
 
     async def prune_volumes(self, labels: Mapping[str, str]) -> int:
         """Removes the unnamed volumes with these labels that no container has; how many.
@@ -200,15 +205,12 @@ class DockerEngine:
         # Not the engine's own prune: that leaves volumes with options alone.
         filters = json.dumps({"label": _label_filter(labels), "dangling": ["true"]})
         async with self._call("volume list"):
-            answer = await self._docker._query_json("volumes", params={"filters": filters})
+            answer = await self._plain.ask("GET", "volumes", params={"filters": filters})
         removed = 0
         for volume in answer.get("Volumes") or ():
             with contextlib.suppress(EngineError):  # a container has it after all, or another removed it
-                async with (
-                    self._call("volume remove"),
-                    self._docker._query(f"volumes/{volume['Name']}", "DELETE") as response,
-                ):
-                    await response.read()
+                async with self._call("volume remove"):
+                    await self._plain.ask("DELETE", f"volumes/{volume['Name']}")
                 removed += 1
         return removed
 
@@ -225,7 +227,7 @@ class DockerEngine:
         if pids is not None:
             body["PidsLimit"] = pids
         async with self._call("update", refused=StartFailed):
-            await self._docker._query_json(f"containers/{container}/update", "POST", data=body)
+            await self._plain.ask("POST", f"containers/{container}/update", body=body)
 
     # --- one call -----------------------------------------------------------------------------------
 
@@ -269,7 +271,7 @@ class DockerEngine:
 
     async def _agree_on_version(self) -> None:
         """The lowest API version from ours up that the engine speaks: then a newer engine does the same."""
-        version = await self._docker._query_json("version", versioned_api=False)
+        version = await self._plain.ask("GET", "version", versioned=False)
         newest = _api(version["ApiVersion"])
         chosen = max(OLDEST_API, _api(version.get("MinAPIVersion", "1.0")))
         if newest < chosen:

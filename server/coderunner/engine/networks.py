@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import aiodocker
 from aiodocker.exceptions import DockerError
 
+from coderunner.engine.plain import PlainCalls
 from coderunner.errors import AddressesTaken, EngineError, NetworkBusy, NetworkFailed, NetworkGone
 
 NETWORK_TYPE = "coderunner"
@@ -103,8 +103,8 @@ Call = Callable[..., AbstractAsyncContextManager[None]]
 class Networks:
     """The networks of one engine.  Methods raise as those of `DockerEngine`, whose `call` it is given."""
 
-    def __init__(self, docker: aiodocker.Docker, call: Call) -> None:
-        self._docker = docker
+    def __init__(self, plain: PlainCalls, call: Call) -> None:
+        self._plain = plain
         self._call = call
 
     async def create(self, spec: NetworkSpec) -> str:
@@ -114,7 +114,7 @@ class Networks:
         """
         body = network_body(spec)
         async with self._network_call("network create"):
-            answer = await self._docker._query_json("networks/create", "POST", data=body)
+            answer = await self._plain.ask("POST", "networks/create", body=body)
             network = str(answer["Id"])
         try:
             document = await self.inspect_raw(network)
@@ -133,41 +133,34 @@ class Networks:
         """
         body = {"Container": container, "EndpointConfig": {"Aliases": list(names)}}
         async with self._network_call("network connect"):
-            await self._post(f"networks/{network}/connect", body)
+            await self._plain.ask("POST", f"networks/{network}/connect", body=body)
 
     async def disconnect(self, network: str, container: str) -> None:
         """Raises as `connect`.  The name of a network will do."""
         async with self._network_call("network disconnect"):
-            await self._post(f"networks/{network}/disconnect", {"Container": container, "Force": False})
+            body = {"Container": container, "Force": False}
+            await self._plain.ask("POST", f"networks/{network}/disconnect", body=body)
 
     async def remove(self, network: str) -> None:
         """Returns when it is gone, also when it was gone before.  Raises NetworkBusy: it has members."""
         try:
-            async with (
-                self._network_call("network remove"),
-                self._docker._query(f"networks/{network}", "DELETE") as response,
-            ):
-                await response.read()
+            async with self._network_call("network remove"):
+                await self._plain.ask("DELETE", f"networks/{network}")
         except NetworkGone:
             pass
 
     async def inspect_raw(self, network: str) -> dict[str, Any]:
         """The engine's whole document.  Raises NetworkGone."""
         async with self._network_call("network inspect"):
-            document: dict[str, Any] = await self._docker._query_json(f"networks/{network}")
+            document: dict[str, Any] = await self._plain.ask("GET", f"networks/{network}")
         return document
 
     async def list(self, labels: Mapping[str, str] | None = None) -> list[NetworkSummary]:
         """All networks with these labels; without any, all that the engine has."""
         filters = {"label": [f"{name}={value}" for name, value in (labels or {}).items()]}
         async with self._call("network list"):
-            rows = await self._docker._query_json("networks", params={"filters": json.dumps(filters)})
+            rows = await self._plain.ask("GET", "networks", params={"filters": json.dumps(filters)})
             return [NetworkSummary.parse(row) for row in rows]
-
-    async def _post(self, path: str, body: Mapping[str, Any]) -> None:
-        headers, text = {"content-type": "application/json"}, json.dumps(body)
-        async with self._docker._query(path, "POST", data=text, headers=headers) as response:
-            await response.read()  # it is empty
 
     @asynccontextmanager
     async def _network_call(self, what: str) -> AsyncIterator[None]:

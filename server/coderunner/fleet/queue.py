@@ -28,16 +28,16 @@ OnPosition = Callable[[Position], None]
 class Slot:
     """The right to one live session. Release it once; more often does nothing."""
 
-    def __init__(self, queue: AdmissionQueue, ticket: Ticket) -> None:
-        self._queue = queue
+    def __init__(self, ticket: Ticket, give_back: Callable[[Ticket, bool | None], None]) -> None:
         self.ticket = ticket
+        self._give_back = give_back
         self._released = False
 
     def release(self, *, failed: bool = False) -> None:
         """`failed`: the session ended by a fault of the server, not by its program or its client."""
         if not self._released:
             self._released = True
-            self._queue._release(self.ticket, failed)
+            self._give_back(self.ticket, failed)
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +82,7 @@ class AdmissionQueue:
 
     async def _wait(self, ticket: Ticket, on_position: OnPosition, began: float) -> Slot:
         if self._admission.ask(ticket, began):
-            return Slot(self, ticket)
+            return Slot(ticket, self._release)
         log.debug("waits for a slot", extra=self._told(ticket, began, {}))
         future = asyncio.get_running_loop().create_future()
         self._waiters[ticket.id] = _Waiter(future, on_position)
@@ -94,12 +94,12 @@ class AdmissionQueue:
                 future.exception()  # looked at, so that the loop does not report it as overlooked
             self._abandon(ticket)
             raise
-        return Slot(self, ticket)
+        return Slot(ticket, self._release)
 
     def adopt(self, ticket: Ticket) -> Slot:
         """A slot for a session that lives already; it may exceed the number of slots."""
         self._admission.adopt(ticket, self._clock())
-        return Slot(self, ticket)
+        return Slot(ticket, self._release)
 
     def drain(self) -> None:
         """All waiters, and all who ask from now on, get Draining. Live sessions keep their slots."""
