@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coderunner import cli
-from coderunner.config.declared import SETTINGS
+from coderunner.schema.settings import SETTINGS
 from tests.harness import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/**/*.md")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from coderunner.config.declared import SETTINGS, Setting
+from coderunner.schema.settings import SETTINGS, Setting
 
 
 def example_text() -> str:
@@ -15,9 +15,9 @@ def example_text() -> str:
         "# python -m coderunner settings --example",
     ]
     for setting in SETTINGS:
-        note = setting.help + (f" [{setting.unit}]" if setting.unit else "")
+        note = setting.help + (f" [{setting.doc.unit}]" if setting.doc.unit else "")
         lines += ["", *(f"# {line}" for line in textwrap.wrap(note, 96))]
-        if setting.required_in_production:
+        if setting.doc.required_in_production:
             lines.append("# CHANGE THIS")
         lines.append(f"{setting.name}={_production_value(setting)}")
     return "\n".join(lines) + "\n"
@@ -26,19 +26,19 @@ def example_text() -> str:
 def _production_value(setting: Setting) -> str:
     if setting.name == "APP_ENV":
         return "production"
-    return setting.example or setting.default_for("production")
+    return setting.doc.example or setting.default_for("production")
 
 
 def settings_table() -> str:
     """A Markdown table of all settings."""
     lines = ["| setting | default | in production | unit | meaning |", "| --- | --- | --- | --- | --- |"]
     for setting in SETTINGS:
-        default = f"`{setting.default}`" if setting.default else ""
-        if setting.required_in_production:
+        default = f"`{setting.doc.default}`" if setting.doc.default else ""
+        if setting.doc.required_in_production:
             production = "required"
-        elif setting.production_default is not None:
-            production = f"`{setting.production_default}`"
+        elif setting.doc.production_default is not None:
+            production = f"`{setting.doc.production_default}`"
         else:
             production = ""
-        lines.append(f"| `{setting.name}` | {default} | {production} | {setting.unit} | {setting.help} |")
+        lines.append(f"| `{setting.name}` | {default} | {production} | {setting.doc.unit} | {setting.help} |")
     return "\n".join(lines) + "\n"

@@ -9,11 +9,10 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
-from coderunner.config.declared import EXAMPLE_ADMIN_KEY, SETTINGS, Setting
 from coderunner.config.envfile import Given, nearest, parse
-from coderunner.config.settings import Settings
-from coderunner.config.values import UNIX
 from coderunner.errors import ConfigError
+from coderunner.schema.forms import UNIX
+from coderunner.schema.settings import EXAMPLE_ADMIN_KEY, SETTINGS, Setting, Settings
 
 ENV_FILE = ".env"
 KNOWN = {setting.name: setting for setting in SETTINGS}
@@ -84,7 +83,7 @@ def _value(setting: Setting, given: Given | None, app_env: str, problems: list[s
     try:
         return setting.parse(text)
     except ValueError as problem:
-        shown = "this value" if setting.secret else f"{text[:80]!r}"
+        shown = "this value" if setting.doc.secret else f"{text[:80]!r}"
         problems.append(f"{where}: {setting.name} cannot be {shown}; write {problem}")
         return None
 
@@ -110,7 +109,7 @@ class _Together:
     def mode(self) -> None:
         """What development forbids, and production requires."""
         values = self._values
-        meant = [one.name for one in SETTINGS if one.required_in_production and self._is_set(one.name)]
+        meant = [one.name for one in SETTINGS if one.doc.required_in_production and self._is_set(one.name)]
         if "APP_ENV" not in self._given and meant:
             self._problem("APP_ENV", f"is not set, but {' and '.join(meant)}; write APP_ENV=production, or"
                           " APP_ENV=development")
@@ -121,7 +120,7 @@ class _Together:
                               " HOST=127.0.0.1, or set APP_ENV=production")
         if values["APP_ENV"] == "production":
             for setting in SETTINGS:
-                if setting.required_in_production and not self._is_set(setting.name):
+                if setting.doc.required_in_production and not self._is_set(setting.name):
                     self._problem(setting.name, f"is required in production; {_advice(setting)}")
             key = values["ADMIN_KEY"]
             if key is not None and (len(key) < 32 or len(set(key)) < 8):
@@ -176,6 +175,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _advice(setting: Setting) -> str:
-    if setting.secret:
+    if setting.doc.secret:
         return f"write {setting.name}= and the output of: openssl rand -hex 32"
-    return f"write for example {setting.name}={setting.example}"
+    return f"write for example {setting.name}={setting.doc.example}"

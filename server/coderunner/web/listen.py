@@ -13,8 +13,8 @@ from pathlib import Path
 from aiohttp import web
 
 from coderunner import turns
-from coderunner.config.values import UNIX
 from coderunner.errors import CannotStart
+from coderunner.schema.forms import UNIX
 from coderunner.web.keys import WIRES
 from coderunner.web.middleware import ClientFaults
 from coderunner.web.wires import Runner

@@ -1,0 +1,264 @@
+"""How settings are written as text: forms that a number or a text has in `.env`, and the words about them.
+
+The models' bounds are msgspec's to judge; a form makes a value of the text, or says what to write.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+from urllib.parse import urlsplit
+
+import msgspec
+
+from coderunner.schema.check import bare_of, choices_of, meta_of, words_of
+
+_BYTES = re.compile(r"([0-9]+)\s*([kmg]?)i?b?", re.IGNORECASE)
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+_PRIVATE_IPV6 = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # all of IPv4
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
+_MILLISECONDS = {
+    "ms": 1, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000,
+}  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`parse` takes the stripped, non-empty text, and raises ValueError; `words` tells of a type with this
+    form and of a text what to write instead, where `parse` does not know the bounds."""
+
+    parse: Callable[[str], Any]
+    words: Callable[[Any, str], str] | None = None
+
+
+def read(kind: Any, text: str) -> Any:
+    """A field's value from the text of a setting.  Raises ValueError, whose text completes "write ..."."""
+    bare = bare_of(kind)
+    if is_list(bare):
+        return items(get_args(bare)[0], text)
+    own = (one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Form))
+    form = next(own, None) or _PLAIN[bare]
+    try:
+        return msgspec.convert(form.parse(text), kind)
+    except ValueError as problem:
+        raise ValueError(form.words(kind, text) if form.words is not None else str(problem)) from None
+
+
+def is_list(bare: Any) -> bool:
+    """Whether a setting of this type is a list, separated by commas."""
+    return get_origin(bare) is tuple and get_args(bare)[-1] is ...
+
+
+def items(kind: Any, text: str) -> tuple[Any, ...]:
+    """A list, separated by commas; what stands in it twice is in it once."""
+    found = tuple(dict.fromkeys(read(kind, part.strip()) for part in text.split(",") if part.strip()))
+    if not found:
+        raise ValueError("what belongs between the commas, or nothing at all")
+    return found
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ValueError
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return float(text)
+
+
+def size(text: str) -> int:
+    """Bytes: a plain number, or with k, m or g (powers of 1024)."""
+    match = _BYTES.fullmatch(text)
+    if match is None or len(match[1]) > 15:
+        raise ValueError
+    return int(match[1]) << 10 * " kmg".index(match[2].lower() or " ")
+
+
+def _size_words(kind: Any, _: str) -> str:
+    low, high = (show_size(int(bound or 0)) for bound in (meta_of(kind).ge, meta_of(kind).le))
+    return f"a size from {low} to {high}, in bytes or with k, m or g"
+
+
+def _duration_words(kind: Any, text: str) -> str:
+    """A duration with a unit is refused with its number of milliseconds."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([a-z]+)", text.lower())
+    unit = match and _MILLISECONDS.get(match[2])
+    hint = f" ({text} is {round(float(match[1]) * unit)})" if match and unit else ""
+    return f"milliseconds, {words_of(kind)}{hint}"
+
+
+def _disk_rate(text: str) -> tuple[str, int]:
+    """(device, bytes a second) from a text such as `/dev/sda:50m`."""
+    device, colon, amount = text.rpartition(":")
+    if not colon or re.fullmatch(r"/dev/[A-Za-z0-9_/-]{1,60}", device) is None:
+        raise ValueError
+    return device, size(amount)
+
+
+def _disk_words(kind: Any, text: str) -> str:
+    try:
+        _disk_rate(text)
+    except ValueError:
+        return "a disk and bytes a second, for example /dev/sda:50m"
+    return _size_words(get_args(bare_of(kind))[1], text)
+
+
+def _choice_words(kind: Any, _: str) -> str:
+    choices = choices_of(kind)
+    return f"one of: {', '.join(choices)}" if choices else words_of(kind)
+
+
+def _number_words(kind: Any, _: str) -> str:
+    return f"a number from {meta_of(kind).ge:g} to {meta_of(kind).le:g}"
+
+
+def show_size(value: int) -> str:
+    """The shortest exact form: 268435456 -> `256m`."""
+    for suffix, unit in (("g", 1024**3), ("m", 1024**2), ("k", 1024)):
+        if value and value % unit == 0:
+            return f"{value // unit}{suffix}"
+    return str(value)
+
+
+def folder(text: str) -> str:
+    """A path as it is: nothing in it is expanded."""
+    if not text.isprintable() or not text.strip() or text.startswith("~") or "$" in text:
+        raise ValueError("a path in printable characters; ~ and $NAME stay as they are")
+    return text
+
+
+def secret(text: str) -> str:
+    """What an HTTP header can carry."""
+    if not re.fullmatch(r"[!-~]+", text) or re.search(r"\$[({]|`|^\$\w+$", text):
+        raise ValueError("ASCII letters, digits and signs without spaces; $(command) stays as it is")
+    return text
+
+
+def name(text: str) -> str:
+    """A part of container, network and label names."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", text):
+        raise ValueError("up to 32 of the characters a-z, 0-9, _ and -, beginning with a letter or digit")
+    return text
+
+
+UNIX = "unix:"
+
+
+def listener(text: str) -> str:
+    """As `host`, or `unix:` and the absolute path of a socket."""
+    if text.startswith(UNIX):
+        if text.startswith(f"{UNIX}/") and not text.endswith("/"):
+            return text
+        raise ValueError("the socket's absolute path, for example unix:/run/coderunner/http.sock")
+    try:
+        return host(text)
+    except ValueError as problem:
+        raise ValueError(f"{problem}; or a socket's path like unix:/run/coderunner/http.sock") from None
+
+
+def host(text: str) -> str:
+    """A host name or an IP address, without a port."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        # Digits and dots alone are an address with a slip in it, and no name.
+        if _HOST.fullmatch(text) and len(text) <= 253 and not re.fullmatch(r"[0-9.]+", text):
+            return text.lower()
+    raise ValueError("a host name or an IP address, without a port, for example 127.0.0.1")
+
+
+def host_port(text: str) -> str:
+    """What a Host header may say: a host name or address, and maybe a port."""
+    match = re.fullmatch(r"(\[[^]]*\]|[^]:[]+)(?::([0-9]{1,5}))?", text)
+    try:
+        host(match[1] if match else "")
+        if match and int(match[2] or 1) > 65535:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            "host names as in the address bar, for example coderunner.example.com or [2001:db8::1]"
+        ) from None
+    return text.lower()
+
+
+def origin(text: str) -> str:
+    """What an Origin header may say: scheme, host, maybe port, nothing else."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("origins like https://example.com, without a path or a slash at the end")
+    host_port(parts.netloc)
+    return text.lower()
+
+
+def proxy(text: str) -> str:
+    """An IP address or a network in CIDR form, and not one that lets anybody say who he is."""
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError as error:
+        hint = f" ({error})" if "host bits" in str(error) else ""
+        raise ValueError(f"IP addresses or networks, for example 127.0.0.1,10.0.0.0/8{hint}") from None
+    if _too_wide(found):
+        raise ValueError(f"the addresses of your own proxies: {found} lets anybody claim any address")
+    return str(found)
+
+
+def _too_wide(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    if network.version == 4:
+        return network.prefixlen < 8
+    private = any(network.subnet_of(one) for one in _PRIVATE_IPV6)
+    mapped = network.overlaps(_MAPPED) and network.prefixlen < 96 + 8
+    return mapped or (network.prefixlen < 16 and not private)
+
+
+def address_pool(text: str) -> str:
+    """A range of private IPv4 addresses in CIDR form."""
+    problem = ValueError("a private IPv4 network of 16 addresses or more, for example 10.213.0.0/16")
+    try:
+        pool = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise problem from None
+    if not any(pool.subnet_of(ipaddress.IPv4Network(one)) for one in _PRIVATE) or pool.prefixlen > 28:
+        raise problem
+    return str(pool)
+
+
+def engine(text: str) -> str:
+    """Where the container engine listens."""
+    if re.fullmatch(r"unix:///\S+", text):
+        return text
+    problem = ValueError("an address like unix:///var/run/docker.sock or tcp://127.0.0.1:2375, with the port")
+    match = re.fullmatch(r"(?:tcp|https?)://([^\s/@?#]+):([0-9]{1,5})/?", text)
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise problem
+    try:
+        host(match[1])
+    except ValueError:
+        raise problem from None
+    return text
+
+_PLAIN = {
+    int: Form(_integer, lambda kind, _: words_of(kind)),
+    float: Form(_number, _number_words),
+    str: Form(str.lower, _choice_words),
+}
+SIZE = Form(size, _size_words)
+DURATION = Form(_integer, _duration_words)
+DISK_RATE = Form(_disk_rate, _disk_words)
+NAME = Form(name)
+FOLDER = Form(folder)
+SECRET = Form(secret)
+LISTENER = Form(listener)
+HOST_PORT = Form(host_port)
+ORIGIN = Form(origin)
+PROXY = Form(proxy)
+ADDRESS_POOL = Form(address_pool)
+ENGINE = Form(engine)
