@@ -10,21 +10,31 @@ import time
 from . import files, folders, workspace
 from .programs import CallError
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .companions import Companions
+    from .link import Link
+    from .programs import Programs
+    from .workspace import Workspace
+
 LATER = object()  # answered when what it began is done
 
 
 class Calls:
     """``sealed``: the server's record of this session, returned to whoever attaches."""
 
-    def __init__(self, link, programs, files_of, companions):
-        self.sealed = None
+    def __init__(self, link: Link, programs: Programs, files_of: Workspace, companions: Companions) -> None:
+        self.sealed: Any = None
         self._link = link
         self._programs = programs
         self._workspace = files_of
         self._companions = companions
 
-    def take(self, body, raw):
-        reply, data = {}, b""
+    def take(self, body: dict[str, Any], raw: bytes) -> None:
+        reply: dict[str, Any] = {}
+        data = b""
         try:
             answer = getattr(self, "_op_" + str(body.get("op")))(body, raw)
             if answer is LATER:
@@ -46,10 +56,10 @@ class Calls:
 
     # --- the session -------------------------------------------------------------------------------
 
-    def _op_seal(self, body, raw):
+    def _op_seal(self, body: dict[str, Any], raw: bytes) -> None:
         self.sealed = body["record"]
 
-    def _op_prepare(self, body, raw):
+    def _op_prepare(self, body: dict[str, Any], raw: bytes) -> object:
         """Before the user comes.  Answered when both are ready, or have not become so in their time."""
         self._companions.prepare(
             body["id"], body.get("service"), body.get("preload"), time.monotonic(),
@@ -59,7 +69,7 @@ class Calls:
 
     # --- programs ----------------------------------------------------------------------------------
 
-    def _op_run(self, body, raw):
+    def _op_run(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         number = body["channel"]
         if number in self._programs.channels:
             return {"state": self._programs.channels[number].state(), "existed": True}, b""
@@ -73,23 +83,23 @@ class Calls:
         self._workspace.began(number)
         return {"state": channel.state(), "existed": False}, b""
 
-    def _op_resize(self, body, raw):
+    def _op_resize(self, body: dict[str, Any], raw: bytes) -> None:
         self._programs.of(body).resize(body["cols"], body["rows"])
 
-    def _op_repaint(self, body, raw):
+    def _op_repaint(self, body: dict[str, Any], raw: bytes) -> None:
         self._programs.of(body).repaint()
 
-    def _op_signal(self, body, raw):
+    def _op_signal(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         # At most once: the server sends it once, and does not repeat it after a break.
         return {"delivered": self._programs.of(body).signal(body["name"])}, b""
 
-    def _op_eof(self, body, raw):
+    def _op_eof(self, body: dict[str, Any], raw: bytes) -> None:
         self._programs.of(body).accept_eof(body["offset"])
 
-    def _op_kill(self, body, raw):
+    def _op_kill(self, body: dict[str, Any], raw: bytes) -> None:
         self._programs.of(body).stop(body["intent"])
 
-    def _op_fetch(self, body, raw):
+    def _op_fetch(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         """Output from the journal that the server holds no more; ``from`` is where it begins."""
         channel = self._programs.of(body)
         begin = max(body["offset"], channel.journal.start)
@@ -102,29 +112,29 @@ class Calls:
 
     # --- files -------------------------------------------------------------------------------------
 
-    def _op_files(self, body, raw):
+    def _op_files(self, body: dict[str, Any], raw: bytes) -> None:
         self._workspace.put(body["files"], raw)
 
-    def _op_read(self, body, raw):
+    def _op_read(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         data, status = files.read(body["path"], body["offset"], body["most"])
         return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}, data
 
-    def _op_list(self, body, raw):
+    def _op_list(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         entries, cursor = folders.listing(body.get("after"), body["most"])
         return {"files": entries, "next": cursor}, b""
 
-    def _op_put(self, body, raw):
+    def _op_put(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         return {"size": self._workspace.put_piece(body, raw)}, b""
 
-    def _op_drop(self, body, raw):
+    def _op_drop(self, body: dict[str, Any], raw: bytes) -> None:
         self._workspace.drop(body["upload"])
 
-    def _op_rename(self, body, raw):
+    def _op_rename(self, body: dict[str, Any], raw: bytes) -> None:
         self._workspace.rename(body["path"], body["to"])
 
-    def _op_remove(self, body, raw):
+    def _op_remove(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         count, more = folders.remove(body["path"], body["most"])
         return {"removed": count, "more": more}, b""
 
-    def _op_folder(self, body, raw):
+    def _op_folder(self, body: dict[str, Any], raw: bytes) -> None:
         files.make_folder(body["path"])

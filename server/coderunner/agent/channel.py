@@ -15,20 +15,34 @@ import time
 from coderunner.wire import flow
 from coderunner.wire.journal import STDERR, STDOUT, Journal
 
-from . import cpu, halts, kernel, supervisor, terminal, tree
-from .input import Input
+from . import cpu, halts, kernel, supervisor, tree
 from .modes import Modes
-from .preload import PATIENCE_SECONDS
+from .start import Start
+
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .preload import Preload
 
 SHELL_SECONDS = 2.0  # between two looks at what runs in a shell
 COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
 
 
-class Channel(Input):
+class Channel(Start):
     """Knows nothing of frames.  The agent's loop calls ``read_*``/``write_input`` when descriptors are
     ready, and takes what changed from ``changed`` (state) and ``in_acked`` (input offset)."""
 
-    def __init__(self, number, spec, now, source=-1, preload=None, count_unseen=lambda: None):
+    def __init__(
+        self,
+        number: int,
+        spec: dict[str, Any],
+        now: float,
+        source: int = -1,
+        preload: Preload | None = None,
+        count_unseen: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
         self.number = number
         # The container's own environment is every program's; the language and the run add to it.
@@ -48,17 +62,17 @@ class Channel(Input):
         self.phase = COMPILING if spec["compile"] else RUNNING
         self.phase_offset = 0
         # Where the program's output begins, behind the compiler's.
-        self.run_offset = None if self.phase == COMPILING else 0
-        self.end = None  # offset of the end of output, once drained
-        self.evidence = {}
-        self.intent = None  # why we killed it, recorded before we did
-        self.main_pid = None
+        self.run_offset: int | None = None if self.phase == COMPILING else 0
+        self.end: int | None = None  # offset of the end of output, once drained
+        self.evidence: dict[str, Any] = {}
+        self.intent: str | None = None  # why we killed it, recorded before we did
+        self.main_pid: int | None = None
         self.halts = halts.Halts()
         self._packets = False  # reads of the terminal begin with a byte of news
-        self._early_signals = []
+        self._early_signals: list[str] = []
         self.changed = True
-        self._pending = None  # a phase that ended and is being drained: its record
-        self._kill_until = None
+        self._pending: dict[str, Any] | None = None  # a phase that ended and is being drained: its record
+        self._kill_until: float | None = None
         self._phase_began = now
         self._count_unseen = count_unseen  # brings `unseen_cpu` up to date
         self.unseen_cpu = 0.0  # seconds that no process shows (cpu.Unseen)
@@ -70,107 +84,30 @@ class Channel(Input):
         self._reports = bytearray()
         self.occupied = True  # a shell in which something runs; of a run, always
         self._occupied_check = now
-        self._looked_at, self._looks = None, 0
-        self.supervisor = None
-        self.answer_due = None  # when the preload has made its supervisor, or is broken
-        self._offered = None  # what the supervisor is to have, as long as the preload has not answered
+        self._looked_at: tuple[int, int] | None = None
+        self._looks = 0
+        self.supervisor: int | None = None
+        self.answer_due: float | None = None  # when the preload has made its supervisor, or is broken
+        # What the supervisor is to have, as long as the preload has not answered.
+        self._offered: tuple[tuple[int, int, int], int] | None = None
         self.out = self.err = self.inp = -1
         self.report = self.go = -1
         self._start(source, preload)
         if source >= 0 and not self.tty:
             self._close_input()
 
-    # --- start -------------------------------------------------------------------------------------
-
-    def _start(self, source, preload):
-        """``source``: the file that is the program's standard input, or -1; it is closed here."""
-        opened = [] if source < 0 else [source]
-        try:
-            if self.tty:
-                master, slave = os.openpty()
-                opened += [master, slave]
-                fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", self.rows, self.cols, 0, 0))
-                terminal.take_utf8(slave)
-                self._packets = halts.watch(master)
-                ours, theirs = (master, -1, master), (slave, slave, slave)
-            else:
-                stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
-                opened += [*stdin, *stdout, *stderr]
-                ours, theirs = (stdout[0], stderr[0], stdin[1]), (stdin[0], stdout[1], stderr[1])
-            self._supervise(theirs, source, preload)
-        except OSError:
-            for number in opened:
-                os.close(number)
-            raise
-        self.out, self.err, self.inp = ours
-        for number in (self.out, self.err, self.inp):
-            if number >= 0:
-                os.set_blocking(number, False)
-
-    def _supervise(self, theirs, source, preload=None):
-        """Make a supervisor, or have ``preload`` make it; what is its is closed where that is done with."""
-        report = go = ()
-        try:
-            report, go = os.pipe(), os.pipe()
-            given = (*theirs, report[1], go[0]) if source < 0 else (*theirs, report[1], go[0], source)
-            asked = preload is not None and preload.ask(self.number, self.spec, given)
-            pid = None if asked else os.fork()
-        except OSError:
-            for number in (*report, *go):
-                os.close(number)
-            raise
-        if pid == 0:
-            supervisor.supervise(self.spec, theirs, report[1], go[0], source)
-        self.supervisor = pid
-        self.report, self.go = report[0], go[1]
-        os.set_blocking(self.report, False)
-        for number in (report[1], go[0]):
-            os.close(number)
-        if asked:
-            # Kept until it is certain that they have arrived: it may have to be done plainly after all.
-            self._offered, self.answer_due = (theirs, source), time.monotonic() + PATIENCE_SECONDS
-        else:
-            for number in {*theirs, source} - {-1}:
-                os.close(number)
-
-    def preloaded(self, pid):
-        """The preload's answer: the supervisor that it made, None where there is none."""
-        if self._offered is None:
-            return
-        (theirs, source), self._offered, self.answer_due = self._offered, None, None
-        try:
-            if pid is not None:
-                os.kill(pid, 0)
-                os.write(self.go, b"b")
-                self.supervisor = pid
-        except OSError:  # it was killed on the spot
-            self.supervisor = None
-        if self.supervisor is not None:
-            for number in {*theirs, source} - {-1}:
-                os.close(number)
-            return
-        os.close(self.report)
-        os.close(self.go)  # were there one all the same, it would end before it began
-        try:
-            self._supervise(theirs, source)
-        except OSError:
-            self.report, self.go = os.pipe()  # nothing will come
-            for number in {*theirs, source} - {-1}:
-                os.close(number)
-            self.supervisor_died()
-
     # --- output ------------------------------------------------------------------------------------
 
-    def room(self):
+    def room(self) -> int:
         """How many bytes may be read from the program now."""
         bound = flow.readable_until(self.released, controlled=self.controlled, tty=self.tty)
         most = flow.READ_SIZE if bound is None else bound - self.journal.end
         return max(0, min(most, flow.READ_SIZE))
 
-    def wants_output(self):
+    def wants_output(self) -> bool:
         return self.out >= 0 and self.end is None and self.room() > 0
 
-    def read_output(self, descriptor):
+    def read_output(self, descriptor: int) -> bool:
         """Read what is there, once; True when there was something."""
         room = self.room()
         if not room:
@@ -194,7 +131,7 @@ class Channel(Input):
         self._record(STDERR if descriptor == self.err else STDOUT, data)
         return True
 
-    def _record(self, stream, data):
+    def _record(self, stream: int, data: bytes) -> None:
         left = self.limits["output_bytes"] - self.journal.end
         if len(data) > left:
             data = data[: max(0, left)]
@@ -206,7 +143,7 @@ class Channel(Input):
             # What fell off cannot be sent any more; the server asks for it and is told of the gap.
             self.sent = max(self.sent, self.journal.start)
 
-    def _close_output(self, descriptor):
+    def _close_output(self, descriptor: int) -> None:
         if self.tty:
             return  # kept open: the supervisor holds the other side until it has been drained
         os.close(descriptor)
@@ -215,10 +152,10 @@ class Channel(Input):
         else:
             self.err = -1
 
-    def output_descriptors(self):
+    def output_descriptors(self) -> list[int]:
         return [number for number in (self.out, self.err) if number >= 0]
 
-    def next_output(self, now):
+    def next_output(self, now: float) -> tuple[int, int, bytes] | None:
         """(stream, offset, bytes) that may be sent now, or None."""
         if self.sent > self.credit and not self.lead_told:
             # What the server may still be sent has fallen off: it learns where the journal begins, and
@@ -239,19 +176,19 @@ class Channel(Input):
 
     # --- control -----------------------------------------------------------------------------------
 
-    def resize(self, cols, rows):
+    def resize(self, cols: int, rows: int) -> None:
         self.cols, self.rows = cols, rows
         if self.tty and self.out >= 0:
             fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
         self.changed = True
 
-    def repaint(self):
+    def repaint(self) -> None:
         """Two changes of size: a full-screen program that sees the same size again paints nothing."""
         if self.tty and self.out >= 0:
             for rows in (max(1, self.rows - 1), self.rows):
                 fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, self.cols, 0, 0))
 
-    def signal(self, name):
+    def signal(self, name: str) -> bool:
         """Send to the foreground process group; whether there was one."""
         if self.phase == EXITED or self._pending is not None:
             return False
@@ -275,14 +212,15 @@ class Channel(Input):
             return False
         return True
 
-    def _go_on(self):
+    def _go_on(self) -> None:
         """Whatever holds it, also where it is not in the foreground, and where its terminal holds output."""
         with contextlib.suppress(OSError):
             if self.tty:
                 self.halts.let_go(self.out)
-            os.killpg(self.main_pid, signal.SIGCONT)
+            if self.main_pid is not None:
+                os.killpg(self.main_pid, signal.SIGCONT)
 
-    def stop(self, intent):
+    def stop(self, intent: str) -> None:
         """Kill the whole tree.  The first intent stays; the end is confirmed by the supervisor's report."""
         if self.phase == EXITED:
             return
@@ -291,7 +229,7 @@ class Channel(Input):
             self._kill_until = time.monotonic() + 1.0
         self._kill()
 
-    def _kill(self):
+    def _kill(self) -> None:
         if self.supervisor is None:
             return
         tree.send(self.supervisor, signal.SIGCONT)  # a program may have stopped its own supervisor
@@ -299,7 +237,7 @@ class Channel(Input):
 
     # --- supervisor's reports ----------------------------------------------------------------------
 
-    def read_reports(self):
+    def read_reports(self) -> None:
         try:
             data = os.read(self.report, 65536)
         except BlockingIOError:
@@ -314,7 +252,7 @@ class Channel(Input):
             self._reports = rest
             self._take(json.loads(line))
 
-    def _take(self, message):
+    def _take(self, message: dict[str, Any]) -> None:
         now = time.monotonic()
         if message["event"] == "began":
             self.main_pid = message["pid"]
@@ -324,7 +262,7 @@ class Channel(Input):
             self._phase_began = self._cpu_check = now
             if message["phase"] == "run":
                 # Not where the journal ends now: its first output may have been read before this report.
-                self.phase, self.phase_offset = RUNNING, self.run_offset
+                self.phase, self.phase_offset = RUNNING, self.run_offset or 0
             self.changed = True
         elif message["event"] == "stopped":
             if self._kill_until is None:  # what is to die is stopped first
@@ -336,7 +274,7 @@ class Channel(Input):
             if message["last"]:
                 self._exited(message)
 
-    def _exited(self, record):
+    def _exited(self, record: dict[str, Any]) -> None:
         """The tree is gone: said at once, whatever output is still on its way."""
         self._count_unseen()
         record["cpu_ms"] += round(self.unseen_cpu * 1000)
@@ -355,10 +293,10 @@ class Channel(Input):
         self.phase, self.phase_offset = EXITED, self.journal.end
         self.changed = True
 
-    def _look_at_disk(self):
+    def _look_at_disk(self) -> bool:
         return kernel.full(self.spec["workspace"]) or kernel.full("/tmp")
 
-    def supervisor_died(self, used=lambda: 0.0):
+    def supervisor_died(self, used: Callable[[], float] = lambda: 0.0) -> None:
         """Reaped by PID 1.  Without an 'ended' before, a program killed its supervisor: what it ran has
         become ours, and nobody can say any more how it ended.  ``used()``: seconds of CPU time of it all."""
         self.supervisor = None
@@ -377,7 +315,7 @@ class Channel(Input):
 
     # --- the loop's turn ---------------------------------------------------------------------------
 
-    def settle(self):
+    def settle(self) -> None:
         """When a phase has ended and its output is read to the end: let the next begin, or finish."""
         if self._pending is None or self.end is not None:
             return
@@ -397,7 +335,7 @@ class Channel(Input):
                 self.resize(self.cols, self.rows)  # the compiler may have set another
             os.write(self.go, b"g")
 
-    def _finish(self):
+    def _finish(self) -> None:
         self.end = self.journal.end
         self.changed = True
         self._close_input()
@@ -406,7 +344,7 @@ class Channel(Input):
         self.out = self.err = self.report = self.go = -1
         self.write_input()
 
-    def tick(self, now):
+    def tick(self, now: float) -> float | None:
         """Limits in time; the moment at which to look again, or None."""
         if self.phase == EXITED or self._pending is not None:
             return None
@@ -423,7 +361,7 @@ class Channel(Input):
         if now >= deadline:
             self.stop("wall_timeout")
             return now + 0.02
-        moments = [deadline, self._tick_cpu(now)]
+        moments: list[float] = [deadline, self._tick_cpu(now)]
         self.changed = self.halts.update(now) or self.changed
         if self.halts.due is not None:
             moments.append(self.halts.due)
@@ -431,7 +369,7 @@ class Channel(Input):
             moments.append(self._tick_shell(now))
         return min(moments if self._disk_full else [*moments, self._disk_check])
 
-    def _tick_cpu(self, now):
+    def _tick_cpu(self, now: float) -> float:
         """A tree cannot use up what is left of its CPU time sooner than all CPUs together can give it,
         so a program that sleeps costs no look at /proc."""
         if now >= self._cpu_check and self.supervisor is not None:
@@ -443,7 +381,7 @@ class Channel(Input):
             self._cpu_check = now + max(0.05, left / self.limits["cpus"])
         return self._cpu_check
 
-    def _tick_shell(self, now):
+    def _tick_shell(self, now: float) -> float:
         """A shell at its prompt is no live program.  What runs in it began with input or output, or a moment
         behind that: without these nothing new is looked for."""
         if now < self._occupied_check:
@@ -460,7 +398,7 @@ class Channel(Input):
             self.occupied = occupied
         return self._occupied_check
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """The whole state, absolute, as JSON."""
         return {
             "channel": self.number,

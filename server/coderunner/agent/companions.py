@@ -5,20 +5,35 @@ from __future__ import annotations
 from .preload import Preload
 from .service import Service
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .channel import Channel
+
 
 class Companions:
     """``reply(id, answer)`` is called when what ``prepare`` asked for is ready, or is not in its time."""
 
-    def __init__(self, reply):
-        self.preload = None
-        self._service = None
+    def __init__(self, reply: Callable[[Any, dict[str, Any]], None]) -> None:
+        self.preload: Preload | None = None
+        self._service: Service | None = None
         self._reply = reply
-        self._waiting = []  # (id of a call, whether it waits for the preload, too)
+        self._waiting: list[tuple[Any, bool]] = []  # (id of a call, whether it waits for the preload, too)
 
-    def _all(self):
+    def _all(self) -> list[Service]:
         return [one for one in (self._service, self.preload) if one is not None]
 
-    def prepare(self, number, service, preload, now, *, patient=True):
+    def prepare(
+        self,
+        number: Any,
+        service: dict[str, Any] | None,
+        preload: dict[str, Any] | None,
+        now: float,
+        *,
+        patient: bool = True,
+    ) -> None:
         """Begin what has not begun; each is started once, however often this is asked.
 
         Who is not ``patient`` has a user waiting: programs start plainly until the preload is there.
@@ -29,16 +44,16 @@ class Companions:
             self.preload = Preload(preload, now)
         self._waiting.append((number, patient))
 
-    def forget_calls(self):
+    def forget_calls(self) -> None:
         """Their server is gone."""
         self._waiting.clear()
 
-    def pids(self):
+    def pids(self) -> list[int | None]:
         return [one.pid for one in self._all()]
 
     # --- the loop's turn ---------------------------------------------------------------------------
 
-    def tend(self, channels, now):
+    def tend(self, channels: list[Channel], now: float) -> list[float]:
         """Start, look, and settle what waits; moments at which to do it again."""
         moments = [one.tick(now) for one in self._all()]
         moments += [one.log_due for one in self._all() if one.out >= 0 and one.log_due > now]
@@ -47,15 +62,15 @@ class Companions:
         for channel in channels:
             if channel.answer_due is None:
                 continue
-            if now >= channel.answer_due:
+            if self.preload is not None and now >= channel.answer_due:
                 self.preload.fail()
-            if not self.preload.usable:
+            if self.preload is None or not self.preload.usable:
                 channel.preloaded(None)
             else:
                 moments.append(channel.answer_due)
         return [when for when in moments if when is not None]
 
-    def _answer(self, now):
+    def _answer(self, now: float) -> bool:
         """Who has waited long enough; whether anybody has.
 
         A service is needed; without its preload a language is only slower, which is told.
@@ -74,14 +89,15 @@ class Companions:
                 self._reply(number, {"preload": self.preload.problem(now) if self.preload else None})
         return bool(done)
 
-    def descriptors(self, now):
+    def descriptors(self, now: float) -> dict[int, Any]:
         """{descriptor to be read: its owner, whose next one may have the same number}"""
         wanted = {one.out: one.pid for one in self._all() if one.wants_log(now)}
-        if self.preload is not None and self.preload.ear() is not None:
-            wanted[self.preload.ear()] = self.preload.pid
+        ear = self.preload.ear() if self.preload is not None else None
+        if self.preload is not None and ear is not None:
+            wanted[ear] = self.preload.pid
         return wanted
 
-    def read(self, descriptor, channels):
+    def read(self, descriptor: int, channels: dict[int, Channel]) -> bool:
         """Whether this descriptor is of one of them; ``channels`` by their numbers."""
         for one in self._all():
             if descriptor == one.out:
@@ -94,7 +110,7 @@ class Companions:
                 channels[number].preloaded(pid)
         return True
 
-    def reaped(self, pid, now):
+    def reaped(self, pid: int, now: float) -> None:
         for one in self._all():
             if one.pid == pid:
                 one.died(now)

@@ -13,6 +13,11 @@ import stat
 
 from . import kernel, owner
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
 WORKSPACE = "/workspace"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".coderunner-incoming"
@@ -24,28 +29,28 @@ MAX_UPLOADS = 16
 class FilesError(Exception):
     """A file could not be read or written.  ``code`` is a wire code, the text says what to do."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-def hidden(name):
+def hidden(name: str) -> bool:
     return name in _HIDDEN or name.startswith(_TEMPORARY)
 
 
-def temporary():
+def temporary() -> str:
     """A name that no program can have planted something under."""
     return f"{_TEMPORARY}-{os.urandom(8).hex()}"
 
 
-def _parts(path):
+def _parts(path: str) -> list[str]:
     parts = path.split("/")
     if not path or any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise FilesError("bad_path", f"{path!r} is not a path inside the workspace")
     return parts
 
 
-def explain(error, path):
+def explain(error: OSError, path: str) -> FilesError:
     number = error.errno
     if number in (errno.ENOSPC, errno.EDQUOT):
         return FilesError("workspace_full", f"no room in the workspace for {path!r}; delete something first")
@@ -65,7 +70,7 @@ def explain(error, path):
 
 
 @contextlib.contextmanager
-def folder_of(path, *, change=False, make=False):
+def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterator[tuple[int, str]]:
     """(descriptor of the folder that holds ``path``, last name); an OSError inside becomes a FilesError.
 
     ``change``: something in it is to be changed; ``make``: and the folders on the way are made.
@@ -102,16 +107,16 @@ class Upload:
     led when it began.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
         self.size = 0
-        self._temporary = temporary()
+        self._temporary = temporary()  # "" once the file has its name
         self._folder = self._target = -1
         with folder_of(path, make=True) as (folder, self._name):
             self._target = os.open(self._temporary, _NEW, 0o644, dir_fd=folder)
             self._folder = os.dup(folder)
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         view = memoryview(data)
         try:
             while view:
@@ -120,7 +125,7 @@ class Upload:
             raise explain(error, self.path) from None
         self.size += len(data)
 
-    def finish(self, *, executable=False):
+    def finish(self, *, executable: bool = False) -> os.stat_result:
         """The file as it is now; (its modification time in nanoseconds, size)."""
         try:
             # A program's own permissions (an executable script) outlive an edit.
@@ -131,14 +136,14 @@ class Upload:
                     mode |= stat.S_IMODE(old.st_mode) & 0o777 | 0o600
             os.fchmod(self._target, mode)
             os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            self._temporary = None
+            self._temporary = ""
             return os.fstat(self._target)
         except OSError as error:
             raise explain(error, self.path) from None
         finally:
             self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Without ``finish``, as if it had never begun."""
         if self._folder >= 0 and self._temporary:
             with contextlib.suppress(OSError):
@@ -152,10 +157,12 @@ class Upload:
 class Uploads:
     """Those that are under way, by the number that the server gave them."""
 
-    def __init__(self):
-        self._open = {}
+    def __init__(self) -> None:
+        self._open: dict[Any, Upload] = {}
 
-    def put(self, number, path, offset, data, *, last, executable):
+    def put(
+        self, number: Any, path: str, offset: int, data: bytes, *, last: bool, executable: bool
+    ) -> os.stat_result | None:
         """A piece; the status of the finished file, else None."""
         upload = self._open.get(number)
         if upload is None:
@@ -178,17 +185,17 @@ class Uploads:
                 self.drop(number)
         return None
 
-    def drop(self, number):
+    def drop(self, number: Any) -> None:
         upload = self._open.pop(number, None)
         if upload is not None:
             upload.close()
 
-    def clear(self):
+    def clear(self) -> None:
         for number in list(self._open):
             self.drop(number)
 
 
-def write(path, data):
+def write(path: str, data: bytes) -> os.stat_result:
     """Write a whole file, atomically: a reader sees the old or the new one.  Its status."""
     upload = Upload(path)
     try:
@@ -198,7 +205,7 @@ def write(path, data):
         upload.close()
 
 
-def opened(path):
+def opened(path: str) -> tuple[int, os.stat_result]:
     """(descriptor, status) of a regular file, to be read."""
     with folder_of(path) as (folder, name):
         source = owner.read(name, folder)
@@ -210,13 +217,13 @@ def opened(path):
         raise FilesError("bad_path", f"{path!r} {what}")
 
 
-def mend(path):
+def mend(path: str) -> None:
     """A program of this user can read this file, if it is there."""
     with contextlib.suppress(FilesError), folder_of(path, change=True) as (folder, name):
         os.close(owner.read(name, folder, keep=False))
 
 
-def read(path, offset, most):
+def read(path: str, offset: int, most: int) -> tuple[bytes, os.stat_result]:
     """(bytes, status of the file)."""
     source, status = opened(path)
     try:
@@ -227,7 +234,7 @@ def read(path, offset, most):
         os.close(source)
 
 
-def make_folder(path):
+def make_folder(path: str) -> None:
     """With those above it; one that is there is fine."""
     with folder_of(path, make=True) as (folder, name):
         try:
@@ -237,7 +244,7 @@ def make_folder(path):
                 raise
 
 
-def rename(path, to):
+def rename(path: str, to: str) -> os.stat_result:
     """Never over something that is there; a link is renamed, not followed.  The status of what was moved."""
     with folder_of(path, change=True) as (folder, name):
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)

@@ -10,11 +10,15 @@ import stat
 
 from . import files, owner
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
 LISTING_BYTES = 65536  # of the paths in one piece
 MAX_DEPTH = 32  # what a path may have (core/project.py); what lies deeper is not listed
 
 
-def listing(after, most):
+def listing(after: str | None, most: int) -> tuple[list[dict[str, Any]], str | None]:
     """([entry], cursor): what comes behind the path ``after`` (None: from the beginning), sorted name by
     name, a folder before what is in it.
 
@@ -22,9 +26,10 @@ def listing(after, most):
     ``after`` of the next call, None at the end; a piece ends, too, when its paths have LISTING_BYTES.
     Nothing is kept between calls: a tree that changes meanwhile costs no more than its own changes.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     looked, last, size = 0, after, 0
-    levels = []  # (what owner.enter gave, names still to look at with the next one last, path with a slash)
+    # (what owner.enter gave, names still to look at with the next one last, path with a slash)
+    levels: list[Any] = []
     try:
         _descend(levels, [] if after is None else after.split("/"))
         while levels:
@@ -53,12 +58,12 @@ def listing(after, most):
             _leave(level)
 
 
-def _leave(level):
+def _leave(level: Any) -> None:
     owner.restore(*level[0])
     os.close(level[0][0])
 
 
-def _descend(levels, parts):
+def _descend(levels: list[Any], parts: list[str]) -> None:
     """To where the last call stopped, as far as that is still there."""
     entered, prefix = owner.enter(files.WORKSPACE, owner.LOOK), ""
     for part in parts[:MAX_DEPTH]:
@@ -74,13 +79,13 @@ def _descend(levels, parts):
         _leave((entered,))
 
 
-def _enter(levels, entered, prefix, after):
+def _enter(levels: list[Any], entered: owner.Entered, prefix: str, after: str) -> None:
     levels.append((entered, [], prefix))  # its descriptor is closed with the others from here on
     names = sorted(os.listdir(entered[0]))
     levels[-1] = (entered, names[bisect.bisect_right(names, after) :][::-1], prefix)
 
 
-def _take(found, path, status):
+def _take(found: list[dict[str, Any]], path: str, status: os.stat_result) -> bool:
     """Whether it is something that has a name that can be told."""
     folder = stat.S_ISDIR(status.st_mode)
     if not folder and not stat.S_ISREG(status.st_mode):
@@ -101,7 +106,7 @@ def _take(found, path, status):
     return True
 
 
-def remove(path, most):
+def remove(path: str, most: int) -> tuple[int, bool]:
     """(how many were removed, whether there is more): the file, or the folder with all in it; at most
     ``most`` in one call.  A link goes, what it leads to stays."""
     with files.folder_of(path, change=True) as (folder, name):
@@ -119,10 +124,10 @@ def remove(path, most):
         return count, True
 
 
-def _empty(top, most):
+def _empty(top: int, most: int) -> int:
     """Removes at most ``most`` below ``top``; how many."""
     count = 0
-    levels = [(os.dup(top), os.listdir(top), None)]
+    levels: list[Any] = [(os.dup(top), os.listdir(top), None)]
     try:
         while levels and count < most:
             folder, names, own = levels[-1]
@@ -153,7 +158,7 @@ def _empty(top, most):
             os.close(level[0])
 
 
-def _rmdir(name, folder):
+def _rmdir(name: str, folder: int) -> int:
     try:
         os.rmdir(name, dir_fd=folder)
     except OSError as error:

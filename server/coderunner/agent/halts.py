@@ -14,7 +14,7 @@ _PACKET_STOP, _PACKET_START = 4, 8  # TIOCPKT_STOP, TIOCPKT_START
 _TIOCGPTPEER = 0x5441  # the module has no name for it
 
 
-def watch(master):
+def watch(master: int) -> bool:
     """Have every read of a terminal's master begin with a byte of news; False where it cannot."""
     try:
         fcntl.ioctl(master, termios.TIOCPKT, b"\1\0\0\0")
@@ -26,47 +26,47 @@ def watch(master):
 class Halts:
     """``told``: the signal's name, OUTPUT or None, as the server is to know it."""
 
-    def __init__(self):
-        self.told = None
-        self._signal = None
+    def __init__(self) -> None:
+        self.told: str | None = None
+        self._signal: str | None = None
         self._held = False
-        self._due = None  # when to tell
+        self._due: float | None = None  # when to tell
 
-    def by_signal(self, name, now):
+    def by_signal(self, name: str | None, now: float) -> None:
         """``name`` of the signal that stopped the program, None when it goes on."""
         self._signal = name
         self._differs(now)
 
-    def news(self, status, now):
+    def news(self, status: int, now: float) -> None:
         """The first byte of a read."""
         if status & (_PACKET_STOP | _PACKET_START):
             self._held = bool(status & _PACKET_STOP)
             self._differs(now)
 
-    def over(self):
+    def over(self) -> None:
         self.told, self._signal, self._held, self._due = None, None, False, None
 
-    def _now(self):
+    def _now(self) -> str | None:
         return self._signal or (OUTPUT if self._held else None)
 
-    def _differs(self, now):
+    def _differs(self, now: float) -> None:
         if self._now() == self.told:
             self._due = None
         elif self._due is None:
             self._due = now + TELL_SECONDS
 
     @property
-    def due(self):
+    def due(self) -> float | None:
         return self._due
 
-    def update(self, now):
+    def update(self, now: float) -> bool:
         """Whether ``told`` has changed."""
         if self._due is None or now < self._due:
             return False
         self.told, self._due = self._now(), None
         return True
 
-    def let_go(self, master):
+    def let_go(self, master: int) -> None:
         """The terminal lets its output through again, if it holds it."""
         if not self._held:
             return

@@ -20,7 +20,7 @@ READ_SIZE = 65536
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result):
+def _checked(result: int) -> int:
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
@@ -29,17 +29,17 @@ def _checked(result):
 class Inotify:
     """OSError where the user has as many of them, or of watches, as the kernel gives."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
-    def add(self, path):
+    def add(self, path: str) -> int:
         """The watch's number; the same one for a folder that is watched already."""
         return _checked(_libc.inotify_add_watch(self.descriptor, os.fsencode(path), _WANTED))
 
-    def remove(self, watch):
+    def remove(self, watch: int) -> None:
         _libc.inotify_rm_watch(self.descriptor, watch)
 
-    def read(self):
+    def read(self) -> list[tuple[int, int, str]]:
         """[(watch, mask, name)] of what waits, in order; the last is an OVERFLOW where there was more than is
         read at once: the rest is dropped, as the kernel does it when its own queue is full."""
         try:
@@ -57,7 +57,7 @@ class Inotify:
             found.append((-1, OVERFLOW, ""))
         return found
 
-    def _drop(self):
+    def _drop(self) -> bool:
         """Whether there was something to drop."""
         waiting = bytearray(4)
         dropped = False

@@ -12,15 +12,20 @@ class Input:
     """The half of a channel that is its input.  The other half has ``inp`` and ``out`` (descriptors, the same
     one for a terminal, or -1), ``tty`` and ``changed``."""
 
-    def __init__(self):
+    inp: int
+    out: int
+    tty: bool
+    changed: bool
+
+    def __init__(self) -> None:
         self.input_offset = 0  # accepted from the server
         self.in_acked = 0  # written to the program
-        self.eof_at = None
+        self.eof_at: int | None = None
         self.input_closed = False
-        self.in_ack_due = None  # the moment at which to acknowledge input at the latest
+        self.in_ack_due: float | None = None  # the moment at which to acknowledge input at the latest
         self._input = bytearray()
 
-    def accept_input(self, offset, data):
+    def accept_input(self, offset: int, data: bytes) -> None:
         """Take input that begins at ``offset``; what we have already is trimmed, what would leave a
         hole is refused (the server sends from ``input_offset`` again)."""
         skip = self.input_offset - offset
@@ -31,14 +36,14 @@ class Input:
         self.input_offset += len(data)
         self.write_input()
 
-    def accept_eof(self, offset):
+    def accept_eof(self, offset: int) -> None:
         self.eof_at = offset
         self.write_input()
 
-    def wants_input(self):
+    def wants_input(self) -> bool:
         return bool(self._input) and self.inp >= 0
 
-    def write_input(self):
+    def write_input(self) -> None:
         while self._input and self.inp >= 0:
             try:
                 # Small pieces: a terminal takes what fits, and says how much that was.
@@ -57,11 +62,11 @@ class Input:
         if self.eof_at is not None and not self._input and self.in_acked >= self.eof_at and not self.tty:
             self._close_input()
 
-    def _owe_in_ack(self):
+    def _owe_in_ack(self) -> None:
         if self.in_ack_due is None:
             self.in_ack_due = time.monotonic() + flow.IN_ACK_SECONDS
 
-    def _close_input(self):
+    def _close_input(self) -> None:
         self.input_closed = True
         if self.inp >= 0 and self.inp != self.out:
             os.close(self.inp)

@@ -12,33 +12,33 @@ _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _prctl(option, value):
+def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def hide_memory():
+def hide_memory() -> None:
     """Programs of the same user can no longer read this process's memory, environment or descriptors."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
-def show_memory():
+def show_memory() -> None:
     """The opposite, as it is after an exec."""
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
-def adopt_orphans():
+def adopt_orphans() -> None:
     """This process becomes the parent of every orphan among its descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def rename(folder, name, target, new):
+def rename(folder: int, name: str, target: int, new: str) -> None:
     """Raises FileExistsError where ``new`` is there, without a moment between the look and the deed."""
     if _libc.renameat2(folder, os.fsencode(name), target, os.fsencode(new), _RENAME_NOREPLACE) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _counter(paths, key):
+def _counter(paths: tuple[str, ...], key: str) -> int | None:
     for path in paths:
         try:
             with open(path) as file:
@@ -51,17 +51,17 @@ def _counter(paths, key):
     return None
 
 
-def oom_kills():
+def oom_kills() -> int | None:
     """How often the kernel killed for memory in this container; None where it does not say."""
     return _counter(("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill")
 
 
-def fork_refusals():
+def fork_refusals() -> int | None:
     """How often the container's limit of processes refused a fork; None where the kernel does not say."""
     return _counter(("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"), "max")
 
 
-def cpu_seconds():
+def cpu_seconds() -> float | None:
     """What all processes that ever were in this container have used; None where the kernel does not say."""
     with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpuacct/cpuacct.usage") as file:
         return int(file.read()) / 1e9
@@ -69,7 +69,7 @@ def cpu_seconds():
     return None if used is None else used / 1e6
 
 
-def full(path):
+def full(path: str) -> bool:
     """Whether the file system at ``path`` has no byte or no inode left."""
     try:
         status = os.statvfs(path)

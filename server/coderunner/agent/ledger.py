@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from coderunner.wire.artifacts import MAX_PATH, MAX_PER_CHANNEL
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Ledger:
     """What each channel has made, and what of it the server has not been told yet."""
 
-    def __init__(self):
-        self._made = {}  # channel -> {path: size}
-        self._full = set()
-        self._news = {}  # (channel, path or None for "there are more") in order
+    def __init__(self) -> None:
+        self._made: dict[int, dict[str, int]] = {}  # channel -> {path: size}
+        self._full: set[int] = set()
+        # (channel, path or None for "there are more") in order
+        self._news: dict[tuple[int, str | None], None] = {}
 
-    def add(self, channel, path, size):
+    def add(self, channel: int, path: str, size: int) -> None:
         if len(path.encode("utf-8", "replace")) > MAX_PATH:
             return
         made = self._made.setdefault(channel, {})
@@ -26,21 +31,21 @@ class Ledger:
         self._news.pop((channel, path), None)
         self._news[channel, path] = None
 
-    def repeat(self):
+    def repeat(self) -> None:
         """Everything is news to a server that attaches."""
         self._news = {(channel, path): None for channel, made in self._made.items() for path in made}
         self._news.update({(channel, None): None for channel in self._full})
 
-    def forget(self, channel):
+    def forget(self, channel: int) -> None:
         self._made.pop(channel, None)
         self._full.discard(channel)
         self._news = {key: None for key in self._news if key[0] != channel}
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         """Whether there is news."""
         return bool(self._news)
 
-    def next(self, most):
+    def next(self, most: int) -> list[tuple[int, dict[str, Any]]]:
         """[(channel, {path, size} or {more})], at most so many."""
         found = []
         for channel, path in list(self._news)[:most]:

@@ -13,6 +13,11 @@ import time
 
 from coderunner.wire import flow, frames
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 IN, OUT = 0, 1
 READ_SIZE = 65536
 DEAF_SECONDS = 1.0
@@ -23,7 +28,7 @@ class Link:
     """``hello()`` is what a server that attaches is told first; ``detached`` is called when it is gone.
     ``out`` holds what standard output has not taken: the frames of one turn, never more."""
 
-    def __init__(self, hello, detached):
+    def __init__(self, hello: Callable[[], dict[str, Any]], detached: Callable[[], None]) -> None:
         self.generation = 0
         self.attached = False
         self.out = bytearray()
@@ -33,14 +38,14 @@ class Link:
         self._seed = 0
         self._decoder = frames.Decoder()
         self._assembler = frames.Assembler()
-        self._replies = []
+        self._replies: list[bytes] = []
         self._heard = time.monotonic()
         self._beat_due = False
-        self._deaf_until = None  # an end of file is for ever ready to be read: look again later
+        self._deaf_until: float | None = None  # an end of file is for ever ready to be read: look again later
 
     # --- from the server ---------------------------------------------------------------------------
 
-    def read(self):
+    def read(self) -> list[frames.Frame]:
         """The frames that have come, of whichever server."""
         try:
             data = os.read(IN, READ_SIZE)
@@ -53,13 +58,13 @@ class Link:
             return []
         return self._decoder.feed(data)
 
-    def hears(self, now):
+    def hears(self, now: float) -> bool:
         """Whether there may be something to read."""
         if self._deaf_until is not None and now >= self._deaf_until:
             self._deaf_until = None
         return self._deaf_until is None
 
-    def accepts(self, frame):
+    def accepts(self, frame: frames.Frame) -> bool:
         """Whether it is of the server in force, not of one that was replaced, or that we gave up."""
         if frame.generation != self.generation or not self.attached:
             return False
@@ -68,16 +73,16 @@ class Link:
             self._beat_due = True
         return True
 
-    def message(self, frame):
+    def message(self, frame: frames.Frame) -> tuple[dict[str, Any], bytes] | None:
         """(body, raw) when a call is complete, else None."""
         try:
             return self._assembler.add(frame)
         except ValueError:
             return None
 
-    def attach(self, frame):
+    def attach(self, frame: frames.Frame) -> dict[str, Any] | None:
         """Its greeting, or None: the generation is not above the one in force."""
-        greeting = json.loads(frame.payload)
+        greeting: dict[str, Any] = json.loads(frame.payload)
         if frame.generation <= self.generation:
             # The clock of a restarted server may have gone back: say which generation to exceed.
             self.out += frames.encode(
@@ -93,19 +98,19 @@ class Link:
         self._heard = time.monotonic()
         return greeting
 
-    def detach(self):
+    def detach(self) -> None:
         self.attached = False
         self.out.clear()
         self._replies.clear()
         self._detached()
 
-    def late(self, seconds):
+    def late(self, seconds: float) -> None:
         """We were so much later than we meant to be: stopped, or without a processor.  The server was not
         silent in that time; what it said waits to be read."""
         if seconds > LATE_SECONDS:
             self._heard = min(time.monotonic(), self._heard + seconds)
 
-    def tick(self, now):
+    def tick(self, now: float) -> list[float]:
         """Moments at which to look again."""
         if self.attached and now - self._heard > flow.SILENCE_SECONDS:
             self.detach()
@@ -114,20 +119,20 @@ class Link:
 
     # --- to the server -----------------------------------------------------------------------------
 
-    def say(self, kind, payload=b"", **fields):
+    def say(self, kind: int, payload: bytes = b"", **fields: int) -> None:
         self.out += frames.encode(kind, self.generation, payload, seed=self._seed, **fields)
 
-    def say_json(self, kind, value, **fields):
+    def say_json(self, kind: int, value: Any, **fields: int) -> None:
         self.say(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
 
-    def reply(self, number, reply, data=b""):
+    def reply(self, number: Any, reply: dict[str, Any], data: bytes = b"") -> None:
         self._replies.append(
             frames.encode_message(
                 frames.REPLY, self.generation, {**reply, "id": number}, data, seed=self._seed
             )
         )
 
-    def write(self, fill):
+    def write(self, fill: Callable[[], None]) -> None:
         """Fill and write until nothing is left or standard output takes no more."""
         while self.attached or self.out:
             if not self.out:
@@ -146,7 +151,7 @@ class Link:
                 return
             del self.out[:count]
 
-    def _fill(self):
+    def _fill(self) -> None:
         if self._hello_due:
             self._hello_due = False
             self.say_json(frames.HELLO, self._hello())

@@ -23,24 +23,30 @@ from .link import IN, OUT, Link
 from .programs import Programs
 from .workspace import Workspace
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .channel import Channel
+
 _FOREVER = 1e9
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
 class Agent:
-    def __init__(self):
+    def __init__(self) -> None:
         self.link = Link(self._hello, self._detached)
         self.programs = Programs()
         self.workspace = Workspace(self.programs)
         self.companions = Companions(self.link.reply)
         self.calls = Calls(self.link, self.programs, self.workspace, self.companions)
-        self._watched = {}
+        self._watched: dict[int, tuple[int, Any]] = {}
         self._epoll = select.epoll()
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def run(self):
+    def run(self) -> None:
         os.set_blocking(IN, False)
         os.set_blocking(OUT, False)
         self._register()
@@ -56,18 +62,19 @@ class Agent:
             self.link.write(self._fill)
             self._register()
 
-    def _timeout(self):
+    def _timeout(self) -> float:
         now = time.monotonic()
         moments = self.link.tick(now)
         moments += self.programs.tick(now, attached=self.link.attached)
         moments += self.companions.tend(self.programs.live(), now)
-        if self.workspace.tick() is not None:
-            moments.append(self.workspace.tick())
+        look = self.workspace.tick()
+        if look is not None:
+            moments.append(look)
         if not moments:
             return -1
         return max(0.0, min(moments) - now)
 
-    def _settle(self):
+    def _settle(self) -> None:
         for channel in self.programs.live():
             self.workspace.settle(channel)
             channel.settle()
@@ -75,7 +82,7 @@ class Agent:
 
     # --- what is ready -----------------------------------------------------------------------------
 
-    def _ready(self, descriptor, events):
+    def _ready(self, descriptor: int, events: int) -> None:
         if descriptor == IN:
             for frame in self.link.read():
                 self._take(frame)
@@ -89,7 +96,7 @@ class Agent:
             if channel is not None:
                 self._use(channel, descriptor, events)
 
-    def _use(self, channel, descriptor, events):
+    def _use(self, channel: Channel, descriptor: int, events: int) -> None:
         if descriptor == channel.report:
             channel.read_reports()
             return
@@ -99,11 +106,11 @@ class Agent:
         if events & (select.EPOLLIN | _CLOSED) and descriptor in (channel.out, channel.err):
             self.programs.read_output(channel, descriptor)
 
-    def _drain_wake(self):
+    def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 4096)
 
-    def _reap(self):
+    def _reap(self) -> None:
         """PID 1 inherits what has no other parent, and waits for it."""
         while True:
             try:
@@ -117,7 +124,7 @@ class Agent:
 
     # --- the server --------------------------------------------------------------------------------
 
-    def _take(self, frame):
+    def _take(self, frame: frames.Frame) -> None:
         if frame.kind == frames.ATTACH:
             self._attach(frame)
             return
@@ -133,7 +140,7 @@ class Agent:
             if message:
                 self.calls.take(*message)
 
-    def _attach(self, frame):
+    def _attach(self, frame: frames.Frame) -> None:
         greeting = self.link.attach(frame)
         if greeting is None:
             return
@@ -141,15 +148,15 @@ class Agent:
         self.workspace.attached()
         self.programs.attached(greeting["have"])
 
-    def _detached(self):
+    def _detached(self) -> None:
         self.companions.forget_calls()
         self.programs.detached()
 
-    def _fill(self):
+    def _fill(self) -> None:
         if self.workspace.fill(self.link):
             self.programs.fill(self.link)
 
-    def _hello(self):
+    def _hello(self) -> dict[str, Any]:
         return {
             "version": VERSION,
             "pid": os.getpid(),
@@ -161,10 +168,10 @@ class Agent:
 
     # --- what to wait for --------------------------------------------------------------------------
 
-    def _wanted(self):
+    def _wanted(self) -> dict[int, tuple[int, Any]]:
         """{descriptor: (events, its owner)} of exactly what can be used now."""
         now = time.monotonic()
-        wanted = {self._wake: (select.EPOLLIN, None)}
+        wanted: dict[int, tuple[int, Any]] = {self._wake: (select.EPOLLIN, None)}
         if self.link.hears(now):
             wanted[IN] = (select.EPOLLIN, None)
         if self.link.out:
@@ -185,7 +192,7 @@ class Agent:
                 wanted[channel.inp] = (events, channel)
         return wanted
 
-    def _register(self):
+    def _register(self) -> None:
         wanted = self._wanted()
         for descriptor in [number for number in self._watched if number not in wanted]:
             del self._watched[descriptor]
@@ -197,14 +204,14 @@ class Agent:
                 self._watched[descriptor] = interest
                 self._watch(descriptor, interest[0])
 
-    def _watch(self, descriptor, events):
+    def _watch(self, descriptor: int, events: int) -> None:
         try:
             self._epoll.modify(descriptor, events)
         except FileNotFoundError:
             self._epoll.register(descriptor, events)
 
 
-def main():
+def main() -> None:
     os.umask(0o022)
     # The kernel spares PID 1 every signal that has no handler; Python's own for SIGINT would be one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

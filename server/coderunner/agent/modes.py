@@ -36,12 +36,12 @@ _LONGEST = 48
 class Modes:
     """Feed it bytes in order; ``restore()`` brings a terminal that was reset to the same modes."""
 
-    def __init__(self):
-        self._set = {}
+    def __init__(self) -> None:
+        self._set: dict[int, bool] = {}
         self._keypad = False
         self._tail = b""
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> None:
         data = self._tail + data
         end = 0
         for found in _SEQUENCE.finditer(data):
@@ -60,7 +60,7 @@ class Modes:
         cut = data.rfind(b"\x1b", max(end, len(data) - _LONGEST))
         self._tail = data[cut:] if cut >= 0 else b""
 
-    def restore(self):
+    def restore(self) -> str:
         """Escape sequences as text (ASCII)."""
         parts = ["\x1b="] if self._keypad else []
         # The alternate screen first: the others then apply to the screen that is shown.

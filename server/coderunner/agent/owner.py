@@ -14,8 +14,12 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LOOK, CHANGE = 0o500, 0o700  # what is needed of a folder
 READ = 0o400  # and of a file
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Entered = tuple[int, int | None]
 
-def enter(name, needed, folder=None):
+
+def enter(name: str, needed: int, folder: int | None = None) -> Entered:
     """A folder, below the descriptor ``folder``, opened with ``needed``: (descriptor, permissions before).
 
     They are what ``restore`` takes; None where nothing had to be widened.
@@ -34,7 +38,7 @@ def enter(name, needed, folder=None):
     return inner, stat.S_IMODE(mode)
 
 
-def read(name, folder, *, keep=True):
+def read(name: str, folder: int, *, keep: bool = True) -> int:
     """A descriptor of a file in ``folder``, which ``keep``s the permissions that it had."""
     try:
         return os.open(name, FILE, dir_fd=folder)
@@ -45,12 +49,12 @@ def read(name, folder, *, keep=True):
         return source
 
 
-def restore(descriptor, before):
+def restore(descriptor: int, before: int | None) -> None:
     if before is not None:
         os.fchmod(descriptor, before)
 
 
-def mend(path):
+def mend(path: str) -> None:
     """Make this folder if it is not there, and its owner's to use."""
     os.makedirs(path, exist_ok=True)
     mode = os.stat(path).st_mode
@@ -58,7 +62,7 @@ def mend(path):
         os.chmod(path, stat.S_IMODE(mode) | CHANGE)
 
 
-def _widened(name, flags, needed, folder):
+def _widened(name: str, flags: int, needed: int, folder: int | None) -> Entered:
     # A look at the thing itself needs no permission, and follows no link.
     thing = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:

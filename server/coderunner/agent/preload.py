@@ -20,6 +20,10 @@ import socket
 
 from .service import Service
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
 MAX_SPEC = 65536  # bytes; more goes plainly
 PATIENCE_SECONDS = 1.0  # for its answer; then it counts as broken
 READY = b"ready"
@@ -35,18 +39,18 @@ class Preload(Service):
     NICE = 0  # supervisors are its forks, and stay where the agent's are
     SPARE = True  # so are they spared when memory is out
 
-    def __init__(self, spec, now):
+    def __init__(self, spec: dict[str, Any], now: float) -> None:
         super().__init__(spec, now)
         self.usable = False
-        self.socket = None
+        self.socket: socket.socket | None = None
 
-    def _is_ready(self):
+    def _is_ready(self) -> bool:
         return self.usable
 
-    def _tidy(self):
+    def _tidy(self) -> None:
         self._hang_up()
 
-    def _fork(self, out):
+    def _fork(self, out: int) -> int:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -63,23 +67,23 @@ class Preload(Service):
         self.socket = ours
         return pid
 
-    def died(self, now):
+    def died(self, now: float) -> None:
         self._hang_up()
         super().died(now)
 
-    def _hang_up(self):
+    def _hang_up(self) -> None:
         self.usable = False
         if self.socket is not None:
             self.socket.close()
         self.socket = None
 
-    def ear(self):
+    def ear(self) -> int | None:
         """The descriptor on which it answers, or None."""
         return self.socket.fileno() if self.socket is not None else None
 
     # --- programs ----------------------------------------------------------------------------------
 
-    def suits(self, spec):
+    def suits(self, spec: dict[str, Any]) -> bool:
         """Whether a run of this would be the same from here."""
         if not self.usable or spec["compile"] or spec["run"] != self.spec["run"]:
             return False
@@ -92,9 +96,9 @@ class Preload(Service):
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.spec["fixed"])
         )
 
-    def ask(self, number, spec, descriptors):
+    def ask(self, number: int, spec: dict[str, Any], descriptors: tuple[int, ...]) -> bool:
         """Have it make a supervisor; False where it does not even hear."""
-        if not self.suits(spec):
+        if self.socket is None or not self.suits(spec):
             return False
         data = json.dumps({"number": number, "spec": spec}).encode()
         if len(data) > MAX_SPEC:
@@ -106,9 +110,9 @@ class Preload(Service):
             return False
         return True
 
-    def answers(self):
+    def answers(self) -> list[tuple[int, int | None]]:
         """What it has said: a list of (number, pid or None)."""
-        found = []
+        found: list[tuple[int, int | None]] = []
         while self.socket is not None:
             try:
                 data = self.socket.recv(4096)
@@ -124,7 +128,7 @@ class Preload(Service):
                 found += self._answer(data)
         return found
 
-    def _answer(self, data):
+    def _answer(self, data: bytes) -> list[tuple[int, int | None]]:
         try:
             answer = json.loads(data)
             number, pid = answer["number"], answer["pid"]
@@ -135,7 +139,7 @@ class Preload(Service):
         self.fail()  # a program has taken its place
         return []
 
-    def fail(self):
+    def fail(self) -> None:
         """It has not answered in its time, or nonsense: away with it, and another one."""
         self._hang_up()
         if self.pid is not None:

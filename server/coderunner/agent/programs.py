@@ -10,6 +10,14 @@ from coderunner.wire import flow, frames
 from . import cpu, tree
 from .channel import EXITED, Channel
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .link import Link
+    from .preload import Preload
+
 READS = 16  # a terminal gives at most 4 KiB at a time
 MAX_ENDED = 32  # ended channels that are kept, however little they hold
 
@@ -17,35 +25,41 @@ MAX_ENDED = 32  # ended channels that are kept, however little they hold
 class CallError(Exception):
     """``code`` is a wire code."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
+def _with_orphans(used: float, spare: list[int]) -> Callable[[], float]:
+    """Looks at the orphans only where that is asked for."""
+    return lambda: used + cpu.of_orphans(spare)
+
+
 class Programs:
-    def __init__(self):
-        self.channels = {}
+    def __init__(self) -> None:
+        self.channels: dict[int, Channel] = {}
         self._unseen = cpu.Unseen()
-        self._forgotten = set()  # their numbers stay used, also for a server that knows nothing of them
+        # Their numbers stay used, also for a server that knows nothing of them.
+        self._forgotten: set[int] = set()
         self._turn = 0
 
-    def live(self):
+    def live(self) -> list[Channel]:
         return [channel for channel in self.channels.values() if channel.end is None]
 
-    def runs(self, ended=None):
+    def runs(self, ended: int | None = None) -> list[int]:
         """Numbers of the programs (no shells) that run, in the order of their start; ``ended`` counts."""
         return [
             number for number, channel in self.channels.items()
             if channel.spec.get("kind") == "run" and (channel.phase != EXITED or number == ended)
         ]  # fmt: skip
 
-    def of(self, body):
+    def of(self, body: dict[str, Any]) -> Channel:
         channel = self.channels.get(body["channel"])
         if channel is None:
             raise CallError("no_channel", f"there is no channel {body['channel']}")
         return channel
 
-    def owner(self, descriptor):
+    def owner(self, descriptor: int) -> Channel | None:
         for channel in self.channels.values():
             if descriptor in (channel.out, channel.err, channel.inp, channel.report):
                 return channel
@@ -53,14 +67,14 @@ class Programs:
 
     # --- begin and end -----------------------------------------------------------------------------
 
-    def check(self, number):
+    def check(self, number: int) -> None:
         """Raises CallError where no channel of this number can begin now."""
         if number in self._forgotten:
             raise CallError("channel_used", f"channel {number} was used and is gone; take another number")
         if len(self.live()) >= flow.MAX_CHANNELS:
             raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
 
-    def begin(self, body, source, preload):
+    def begin(self, body: dict[str, Any], source: int, preload: Preload | None) -> Channel:
         number = body["channel"]
         self._count_unseen()  # what is not this one's
         channel = Channel(number, body["spec"], time.monotonic(), source, preload, self._count_unseen)
@@ -69,10 +83,10 @@ class Programs:
         self.channels[number] = channel
         return channel
 
-    def _count_unseen(self):
+    def _count_unseen(self) -> None:
         self._unseen.share([channel for channel in self.channels.values() if channel.phase != EXITED])
 
-    def make_room(self, forget):
+    def make_room(self, forget: Callable[[int], None]) -> None:
         """Ended channels hold a bounded amount; what the client has in full goes first.  ``forget`` is
         called with the number of each that went.  Raises CallError where too much has to stay."""
         ended = [channel for channel in self.channels.values() if channel.end is not None]
@@ -80,7 +94,7 @@ class Programs:
         for channel in list(ended):  # in the order in which they began
             if held <= flow.EXITED_JOURNALS - flow.JOURNAL and len(ended) < MAX_ENDED:
                 return
-            if channel.exit_acked and channel.released >= channel.end:
+            if channel.exit_acked and channel.end is not None and channel.released >= channel.end:
                 held -= channel.journal.end - channel.journal.start
                 ended.remove(channel)
                 self._forgotten.add(channel.number)
@@ -89,27 +103,27 @@ class Programs:
         if held > flow.EXITED_JOURNALS - flow.JOURNAL or len(ended) >= MAX_ENDED:
             raise CallError("channels_busy", "ended channels wait for their output to be read; read it first")
 
-    def reaped(self, pid, used, companions):
+    def reaped(self, pid: int, used: float, companions: list[int | None]) -> None:
         """``used``: seconds of CPU time, with what it waited for.  ``companions``: pids of our children
         that are nobody's program."""
         for channel in self.channels.values():
             if channel.supervisor == pid:
-                others = [one.supervisor for one in self.live() if one.supervisor not in (None, pid)]
-                spare = [*others, *companions]
-                channel.supervisor_died(lambda spare=spare: used + cpu.of_orphans(spare))
+                others = [one.supervisor for one in self.live() if one is not channel]
+                spare = [one for one in (*others, *companions) if one is not None]
+                channel.supervisor_died(_with_orphans(used, spare))
                 if channel.evidence.get("supervisor_lost"):
                     tree.kill(os.getpid(), spare=spare)
 
     # --- output ------------------------------------------------------------------------------------
 
-    def read_output(self, channel, descriptor):
+    def read_output(self, channel: Channel, descriptor: int) -> None:
         before = channel.journal.end
         for _ in range(READS):
             if not channel.read_output(descriptor):
                 break
         channel.pace.came(channel.journal.end - before, time.monotonic())
 
-    def fill(self, link):
+    def fill(self, link: Link) -> None:
         numbers = sorted(self.channels)
         now = time.monotonic()
         # Round robin between channels: one that floods does not starve another's echo.
@@ -128,7 +142,7 @@ class Programs:
                 link.say(frames.IN_ACK, channel=channel.number, offset=channel.in_acked)
         self._turn += 1
 
-    def tick(self, now, *, attached):
+    def tick(self, now: float, *, attached: bool) -> list[float]:
         """Moments at which to look again."""
         moments = [when for channel in self.live() if (when := channel.tick(now)) is not None]
         if attached:
@@ -138,12 +152,12 @@ class Programs:
 
     # --- the server --------------------------------------------------------------------------------
 
-    def take_input(self, channel, frame):
+    def take_input(self, channel: Channel, frame: frames.Frame) -> None:
         channel.pace.answers()
         channel.accept_input(frame.offset, frame.payload)
 
     @staticmethod
-    def take_flow(channel, frame):
+    def take_flow(channel: Channel, frame: frames.Frame) -> None:
         credit, flags = frames.FLOW_BODY.unpack(frame.payload)
         channel.credit = credit
         channel.lead_told = False
@@ -151,7 +165,7 @@ class Programs:
         channel.exit_acked = bool(flags & frames.EXIT_ACKED)
         channel.released = max(channel.released, min(frame.offset, channel.journal.end))
 
-    def attached(self, have):
+    def attached(self, have: dict[str, int]) -> None:
         """The server says anew who is there, goes on from what it has, and fetches what is older."""
         for channel in self.channels.values():
             offset = have.get(str(channel.number), channel.journal.end)
@@ -162,6 +176,6 @@ class Programs:
             channel.changed = False
             channel.in_ack_due = None
 
-    def detached(self):
+    def detached(self) -> None:
         for channel in self.channels.values():
             channel.controlled = False

@@ -14,6 +14,10 @@ import time
 
 from . import supervisor
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 LOOK_SECONDS = 0.01  # between two looks for its `ready` path
 LOG_BYTES = 128 * 1024  # the file never has more; half of it goes when it is full
 LOG_SECONDS = 0.01  # between two reads of what it says: a flood of it costs the agent little
@@ -31,9 +35,9 @@ class Service:
     NICE = 5  # behind the agent, before programs: what they wait for goes first
     SPARE = False  # the kernel takes it before the agent when memory is out
 
-    def __init__(self, spec, now):
+    def __init__(self, spec: dict[str, Any], now: float) -> None:
         self.spec = {**spec, "env": {**os.environ, **spec["env"]}}
-        self.pid = None
+        self.pid: int | None = None
         self.out = -1  # what it says
         self.ready = False
         self.log_due = now
@@ -45,7 +49,7 @@ class Service:
         self._log = -1
         self._tail = b""
 
-    def problem(self, now):
+    def problem(self, now: float) -> str | None:
         """What to say of one that should be ready and is not; None as long as there is hope."""
         if self.ready or now < self._deadline:
             return None
@@ -53,7 +57,7 @@ class Service:
         seconds = self.spec["start_ms"] / 1000
         return f"the {self.NAME} was not ready within {seconds:g} s; it said: {said or 'nothing'}"
 
-    def tick(self, now):
+    def tick(self, now: float) -> float | None:
         """Start it where it is due; the moment at which to look again, or None."""
         if self.pid is None:
             if now < self._start_at:
@@ -67,16 +71,16 @@ class Service:
             self.ready = self._is_ready()
         return now + LOOK_SECONDS if self._hoped_for(now) or not self._marked else None
 
-    def _is_ready(self):
+    def _is_ready(self) -> bool:
         return os.path.exists(self.spec["ready"])
 
-    def _hoped_for(self, now):
+    def _hoped_for(self, now: float) -> bool:
         return not self.ready and now < self._deadline
 
     # --- start and end -----------------------------------------------------------------------------
 
-    def _start(self, now):
-        opened = ()
+    def _start(self, now: float) -> None:
+        opened: tuple[int, ...] = ()
         try:
             self._prepare()
             opened = os.pipe()
@@ -92,13 +96,13 @@ class Service:
         os.set_blocking(self.out, False)
         self._began, self._marked = now, self.SPARE
 
-    def _fork(self, out):
+    def _fork(self, out: int) -> int:
         pid = os.fork()
         if pid == 0:
             self._become({0: os.open("/dev/null", os.O_RDWR), 1: out, 2: out})
         return pid
 
-    def _prepare(self):
+    def _prepare(self) -> None:
         folder = self.spec["folder"]
         os.makedirs(folder, exist_ok=True)
         self._tidy()
@@ -108,12 +112,12 @@ class Service:
                 os.unlink(path)
             self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
-    def _tidy(self):
+    def _tidy(self) -> None:
         """Away with what one that died left."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.spec["ready"])
 
-    def _become(self, descriptors):
+    def _become(self, descriptors: dict[int, int]) -> NoReturn:
         """In the child: turn into the service, with these {its number: ours}.  Never returns."""
         try:
             supervisor.leave({*descriptors.values()})
@@ -131,10 +135,11 @@ class Service:
         finally:
             os._exit(127)
 
-    def died(self, now):
+    def died(self, now: float) -> None:
         """Reaped by PID 1.  What it left in its group goes, too: it would be in its successor's way."""
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if self.pid is not None:
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
         self.pid = None
         while self.out >= 0 and self._read():
             pass
@@ -143,20 +148,20 @@ class Service:
             self._delay = FIRST_DELAY
         self._wait(now)
 
-    def _wait(self, now):
+    def _wait(self, now: float) -> None:
         self._start_at = now + self._delay
         self._delay = min(2 * self._delay, MAX_DELAY)
 
     # --- what it says ------------------------------------------------------------------------------
 
-    def wants_log(self, now):
+    def wants_log(self, now: float) -> bool:
         return self.out >= 0 and now >= self.log_due
 
-    def read_log(self):
+    def read_log(self) -> None:
         self.log_due = time.monotonic() + LOG_SECONDS
         self._read()
 
-    def _read(self):
+    def _read(self) -> bool:
         try:
             data = os.read(self.out, 16384)
         except BlockingIOError:
@@ -167,12 +172,12 @@ class Service:
         self._record(data)
         return True
 
-    def _close(self):
+    def _close(self) -> None:
         if self.out >= 0:
             os.close(self.out)
         self.out = -1
 
-    def _record(self, data):
+    def _record(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._log < 0:
             return

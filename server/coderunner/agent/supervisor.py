@@ -20,12 +20,22 @@ import time
 
 from . import kernel, owner, sources, terminal, tree
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    import resource
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
 NICE = 10  # programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
 OOM_SCORE = 500  # programs go before the agent when memory is out
+if TYPE_CHECKING:
+    # Called with the command and the spec: turns this process into the program, or returns.
+    Become = Callable[[list[str], dict[str, Any]], None]
+
 _RESET = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-def expand(argv, spec, say):
+def expand(argv: list[str], spec: dict[str, Any], say: Callable[[str], None]) -> list[str]:
     """Replace {entry}, {args}, {sources} and {build} in a command of a language's declaration.
 
     ``say``: called with a line for the user where sources are left out.  Raises sources.NoProgram.
@@ -46,7 +56,7 @@ def expand(argv, spec, say):
     return out
 
 
-def chosen(spec):
+def chosen(spec: dict[str, Any]) -> dict[str, Any]:
     """``spec`` with the commands of the first of its variants whose file is in the workspace."""
     for variant in spec.get("variants", ()):
         if os.path.isfile(os.path.join(spec["workspace"], variant["when"])):
@@ -54,7 +64,14 @@ def chosen(spec):
     return spec
 
 
-def supervise(spec, stdio, report, go, source=-1, become=None):
+def supervise(
+    spec: dict[str, Any],
+    stdio: tuple[int, int, int],
+    report: int,
+    go: int,
+    source: int = -1,
+    become: Become | None = None,
+) -> NoReturn:
     """The supervisor's whole life; never returns.
 
     ``stdio``: (stdin, stdout, stderr) descriptors for the programs, the terminal three times in tty mode.
@@ -72,7 +89,7 @@ def supervise(spec, stdio, report, go, source=-1, become=None):
         os._exit(status)
 
 
-def _settle(stdio, report, go, source):
+def _settle(stdio: tuple[int, int, int], report: int, go: int, source: int) -> None:
     for number in _RESET:  # a program may signal it with any; the end of its tree is still to be told
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -83,7 +100,7 @@ def _settle(stdio, report, go, source):
         fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
 
 
-def leave(keep):
+def leave(keep: set[int]) -> None:
     """In a fork of the agent: nothing of the agent's is left open but ``keep``, and no signal held back."""
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -98,12 +115,19 @@ def leave(keep):
         os.dup2(null, number)
 
 
-def default_signals():
+def default_signals() -> None:
     for number in _RESET:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _run(spec, stdio, report, go, source, become):
+def _run(
+    spec: dict[str, Any],
+    stdio: tuple[int, int, int],
+    report: int,
+    go: int,
+    source: int,
+    become: Become | None,
+) -> None:
     tty = os.isatty(stdio[0])
     streams = terminal.Streams({*stdio, source} - {-1}, stdio[0] if tty else -1)
     for phase in ("compile", "run"):
@@ -129,12 +153,21 @@ def _run(spec, stdio, report, go, source, become):
             return
 
 
-def _tell(stdio, line):
+def _tell(stdio: tuple[int, int, int], line: str) -> None:
     """A line of ours, where the user looks for what compilers say."""
     os.write(stdio[2], f"{line}\n".encode("utf-8", "surrogateescape"))
 
 
-def _phase(phase, argv, spec, stdio, report, tty, given, become):
+def _phase(
+    phase: str,
+    argv: list[str],
+    spec: dict[str, Any],
+    stdio: tuple[int, int, int],
+    report: int,
+    tty: bool,
+    given: int,
+    become: Become | None,
+) -> dict[str, Any]:
     began = time.monotonic()
     pid, problem = _spawn(argv, spec, stdio, tty, given, become)
     if problem:
@@ -163,14 +196,14 @@ def _phase(phase, argv, spec, stdio, report, tty, given, become):
     if tty:
         # The next phase's group becomes the foreground one anew; until then nobody gets the signals.
         os.tcsetpgrp(stdio[0], os.getpgrp())
-    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-    code = None if number else os.WEXITSTATUS(status)
-    record = _record(phase, began, code=code, number=number, left=left, usage=usage)
+    killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    code = None if killed_by else os.WEXITSTATUS(status)
+    record = _record(phase, began, code=code, number=killed_by, left=left, usage=usage)
     record["wall_ms"] = round((main_ended - began) * 1000)
     return record
 
 
-def _why(number, folder):
+def _why(number: int, folder: str) -> str:
     """What the system says, and where it is one of our folders, what to do."""
     said = os.strerror(number)
     if not folder:
@@ -182,7 +215,7 @@ def _why(number, folder):
     return f"{said}; programs need this folder"
 
 
-def _reap(usage):
+def _reap(usage: _Usage) -> bool:
     """Wait for what was killed, for a moment; False when no child is left."""
     deadline = time.monotonic() + 0.05
     while True:
@@ -199,16 +232,24 @@ def _reap(usage):
 
 
 class _Usage:
-    def __init__(self):
+    def __init__(self) -> None:
         self.cpu = 0.0
         self.resident = 0
 
-    def add(self, resources):
+    def add(self, resources: resource.struct_rusage) -> None:
         self.cpu += resources.ru_utime + resources.ru_stime
         self.resident = max(self.resident, resources.ru_maxrss * 1024)
 
 
-def _record(phase, began, *, code=None, number=None, left=0, usage=None):
+def _record(
+    phase: str,
+    began: float,
+    *,
+    code: int | None = None,
+    number: int | None = None,
+    left: int = 0,
+    usage: _Usage | None = None,
+) -> dict[str, Any]:
     return {
         "event": "ended",
         "phase": phase,
@@ -221,7 +262,7 @@ def _record(phase, began, *, code=None, number=None, left=0, usage=None):
     }
 
 
-def _name(number):
+def _name(number: int) -> str:
     """The signal's name without SIG, as the wire has it; real-time ones have none of their own."""
     try:
         return signal.Signals(number).name[3:]
@@ -229,7 +270,14 @@ def _name(number):
         return f"RT{number}"
 
 
-def _spawn(argv, spec, stdio, tty, given, become):
+def _spawn(
+    argv: list[str],
+    spec: dict[str, Any],
+    stdio: tuple[int, int, int],
+    tty: bool,
+    given: int,
+    become: Become | None,
+) -> tuple[int, tuple[int, str] | None]:
     """(pid, None), or (0, (errno, folder)) when the command could not be executed; the folder of ours that
     was in the way, or ""."""
     ready, failed = os.pipe()  # closed by the exec (or by what comes instead), or carries the problem
@@ -238,7 +286,7 @@ def _spawn(argv, spec, stdio, tty, given, become):
     except OSError as error:
         os.close(ready)
         os.close(failed)
-        return 0, (error.errno, "")
+        return 0, (error.errno or errno.EIO, "")
     if pid == 0:
         _become(argv, spec, stdio, tty, given, failed, become)
     os.close(failed)
@@ -253,7 +301,7 @@ def _spawn(argv, spec, stdio, tty, given, become):
     return pid, None
 
 
-def mark(pid):
+def mark(pid: int) -> bool:
     """The kernel takes this process before the agent; False where it has ended, or not executed yet."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "w") as file:
@@ -263,7 +311,7 @@ def mark(pid):
     return True
 
 
-def _group(pid, group, stdio, tty):
+def _group(pid: int, group: int, stdio: tuple[int, int, int], tty: bool) -> None:
     """Both parent and child do this, so that neither runs ahead of it."""
     try:
         os.setpgid(pid, group)
@@ -273,7 +321,15 @@ def _group(pid, group, stdio, tty):
         pass  # the child has executed already, and had done it itself before
 
 
-def _become(argv, spec, stdio, tty, given, failed, become):
+def _become(
+    argv: list[str],
+    spec: dict[str, Any],
+    stdio: tuple[int, int, int],
+    tty: bool,
+    given: int,
+    failed: int,
+    become: Become | None,
+) -> NoReturn:
     """In the child: turn into the program.  Never returns."""
     folder = ""
     try:
@@ -297,5 +353,5 @@ def _become(argv, spec, stdio, tty, given, failed, become):
         os._exit(127)
 
 
-def _say(report, message):
+def _say(report: int, message: dict[str, Any]) -> None:
     os.write(report, json.dumps(message).encode() + b"\n")

@@ -30,34 +30,34 @@ class Watcher:
     """``revision`` grows with each change that was noticed.  The agent's loop calls ``read`` when
     ``descriptor`` is ready and ``wants`` says so, and ``tick``; ``take`` gives the files that were made."""
 
-    def __init__(self, now):
+    def __init__(self, now: float) -> None:
         self.revision = 0
-        self._inotify = None
-        self._folders = {}  # watch -> path, with a slash behind
-        self._watches = {}  # the other way round
+        self._inotify: Inotify | None = None
+        self._folders: dict[int, str] = {}  # watch -> path, with a slash behind
+        self._watches: dict[str, int] = {}  # the other way round
         self._whole = True  # every folder has a watch
         self._resume = now  # when the kernel's word is wanted again
-        self._cursor = None  # of a scan that is under way
+        self._cursor: str | None = None  # of a scan that is under way
         self._scanning = False
         self._wanted = False  # a scan, as soon as may be
         self._rested = now
         self._spent = 0.0
         self._sum = 0
-        self._last_sum = None
-        self._seen = {}  # path -> signature, of files that may be artifacts
-        self._made = {}  # path -> size, of those that changed since they were taken
+        self._last_sum: int | None = None
+        self._seen: dict[str, tuple[int, int, int]] = {}  # path -> signature, of files that may be artifacts
+        self._made: dict[str, int] = {}  # path -> size, of those that changed since they were taken
         self._open()
 
     @property
-    def descriptor(self):
+    def descriptor(self) -> int:
         return self._inotify.descriptor if self._inotify else -1
 
     @property
-    def looking(self):
+    def looking(self) -> bool:
         """Whether something may still be found of what happened before."""
         return self._scanning or self._wanted
 
-    def _open(self):
+    def _open(self) -> None:
         try:
             self._inotify = Inotify()
             self._watch("")
@@ -66,10 +66,10 @@ class Watcher:
 
     # --- the loop's turn ---------------------------------------------------------------------------
 
-    def wants(self, now):
+    def wants(self, now: float) -> bool:
         return self._inotify is not None and now >= self._resume
 
-    def tick(self, now, *, attached):
+    def tick(self, now: float, *, attached: bool) -> float | None:
         """Look through a piece where that is due; the moment of the next one, or None."""
         if not self.looking and not self._whole and attached and now >= self._rested + SLOW_SECONDS:
             self._wanted = True
@@ -87,21 +87,21 @@ class Watcher:
         return min(moments, default=None)
 
     @property
-    def made(self):
+    def made(self) -> bool:
         """Whether ``take`` would give something."""
         return bool(self._made)
 
-    def take(self):
+    def take(self) -> dict[str, int]:
         """{path: size} of files that may be artifacts and have changed."""
         made, self._made = self._made, {}
         return made
 
-    def own(self, path, status):
+    def own(self, path: str, status: os.stat_result) -> None:
         """We wrote it: no program did."""
         if artifacts.kind(path):
             self._remember(path, _signature(status))
 
-    def read(self, now):
+    def read(self, now: float) -> None:
         """What the kernel says, up to now."""
         if self._inotify is None:
             return
@@ -110,7 +110,9 @@ class Watcher:
             if mask & OVERFLOW:
                 changed = self._wanted = True
             elif mask & IGNORED:
-                self._watches.pop(self._folders.pop(watch, None), None)
+                gone = self._folders.pop(watch, None)
+                if gone is not None:
+                    self._watches.pop(gone, None)
             elif watch in self._folders and not files.hidden(name):
                 changed = True
                 path = self._folders[watch] + name
@@ -121,7 +123,7 @@ class Watcher:
         self.revision += changed
         self._resume = now + PAUSE_SECONDS
 
-    def _folder(self, path, mask):
+    def _folder(self, path: str, mask: int) -> None:
         if mask & MOVED_FROM:
             self._unwatch(path)
         elif mask & (CREATE | MOVED_TO):
@@ -130,7 +132,7 @@ class Watcher:
 
     # --- watches -----------------------------------------------------------------------------------
 
-    def _watch(self, path):
+    def _watch(self, path: str) -> None:
         """``path`` ends with a slash, or is empty."""
         if self._inotify is None or path in self._watches or path.count("/") > folders.MAX_DEPTH:
             return
@@ -143,26 +145,29 @@ class Watcher:
             # Gone meanwhile, or there are no more of them.
             self._whole = self._whole and error.errno != errno.ENOSPC
             return
-        self._watches.pop(self._folders.get(watch), None)
+        before = self._folders.get(watch)
+        if before is not None:
+            self._watches.pop(before, None)
         self._folders[watch] = path
         self._watches[path] = watch
 
-    def _unwatch(self, path):
+    def _unwatch(self, path: str) -> None:
         for known in [one for one in self._watches if one.startswith(path)]:
             watch = self._watches.pop(known)
             self._folders.pop(watch, None)
-            self._inotify.remove(watch)
+            if self._inotify is not None:
+                self._inotify.remove(watch)
 
     # --- looking through everything ----------------------------------------------------------------
 
-    def _begin(self):
+    def _begin(self) -> None:
         self._wanted, self._scanning = False, True
         self._cursor, self._sum, self._spent = None, 0, 0.0
         self._whole = True
         if self._inotify is None:
             self._open()
 
-    def _scan(self, now):
+    def _scan(self, now: float) -> None:
         began = time.thread_time()
         try:
             entries, self._cursor = folders.listing(self._cursor, SCAN_PIECE)
@@ -185,7 +190,7 @@ class Watcher:
 
     # --- files that may be artifacts ---------------------------------------------------------------
 
-    def _look(self, path):
+    def _look(self, path: str) -> None:
         try:
             with files.folder_of(path) as (folder, name):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -201,12 +206,12 @@ class Watcher:
             while len(self._made) > MAX_SEEN:
                 del self._made[next(iter(self._made))]
 
-    def _remember(self, path, signature):
+    def _remember(self, path: str, signature: tuple[int, int, int]) -> None:
         self._seen.pop(path, None)
         self._seen[path] = signature
         while len(self._seen) > MAX_SEEN:
             del self._seen[next(iter(self._seen))]
 
 
-def _signature(status):
+def _signature(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns

@@ -12,38 +12,46 @@ from .channel import EXITED
 from .ledger import Ledger
 from .watch import Watcher
 
+TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .channel import Channel
+    from .link import Link
+    from .programs import Programs
+
 NEWS = 32  # artifacts told at once
 
 
 class Workspace:
-    def __init__(self, programs):
+    def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._uploads = files.Uploads()
         self._watcher = Watcher(time.monotonic())
         self._ledger = Ledger()
         self._told = 0  # the revision that the server knows
-        self._due = None  # when to look again
-        self._ended = None  # the channel that gets what is found of the time before its end
-        self._unlooked = set()  # live channels whose end nobody has looked at the workspace for
+        self._due: float | None = None  # when to look again
+        self._ended: int | None = None  # the channel that gets what is found of the time before its end
+        self._unlooked: set[int] = set()  # live channels whose end nobody has looked at the workspace for
 
     # --- what changes ------------------------------------------------------------------------------
 
     @property
-    def descriptor(self):
+    def descriptor(self) -> int:
         """Readable when something has changed; -1 where the kernel does not tell."""
         return self._watcher.descriptor
 
-    def wants(self, now):
+    def wants(self, now: float) -> bool:
         return self._watcher.wants(now)
 
-    def read(self):
+    def read(self) -> None:
         self._watcher.read(time.monotonic())
 
-    def tick(self):
+    def tick(self) -> float | None:
         """The moment at which to look again, or None."""
         return self._due
 
-    def settle(self, channel):
+    def settle(self, channel: Channel) -> None:
         """What a program made last is its own, and told before its end."""
         if channel.phase == EXITED and channel.number in self._unlooked:
             self._unlooked.discard(channel.number)
@@ -51,13 +59,13 @@ class Workspace:
             self.read()
             self._give()
 
-    def look_around(self, *, attached):
+    def look_around(self, *, attached: bool) -> None:
         self._due = self._watcher.tick(time.monotonic(), attached=attached)
         self._give()
         if not self._watcher.looking:
             self._ended = None
 
-    def _give(self):
+    def _give(self) -> None:
         """What was made, to the program that ran then; of several to the one that began last."""
         if not self._watcher.made:
             return
@@ -68,25 +76,25 @@ class Workspace:
 
     # --- programs ----------------------------------------------------------------------------------
 
-    def before(self):
+    def before(self) -> None:
         """What happened until now is not the next program's doing."""
         self.read()
         self._give()
 
-    def began(self, number):
+    def began(self, number: int) -> None:
         self._unlooked.add(number)
 
-    def forget(self, number):
+    def forget(self, number: int) -> None:
         self._ledger.forget(number)
 
     # --- the server --------------------------------------------------------------------------------
 
-    def attached(self):
+    def attached(self) -> None:
         self._uploads.clear()  # the server before does not go on with them
         self._told = 0
         self._ledger.repeat()
 
-    def fill(self, link):
+    def fill(self, link: Link) -> bool:
         """False when there is more to tell first: a program's end comes behind all that it made."""
         if self._told != self._watcher.revision:
             self._told = self._watcher.revision
@@ -97,14 +105,14 @@ class Workspace:
 
     # --- files in and out --------------------------------------------------------------------------
 
-    def put(self, entries, raw):
+    def put(self, entries: Any, raw: bytes) -> None:
         """``entries``: (path, size) of the files that stand in ``raw`` one behind the other."""
         start = 0
         for path, size in entries:
             self._watcher.own(path, files.write(path, raw[start : start + size]))
             start += size
 
-    def put_piece(self, body, raw):
+    def put_piece(self, body: dict[str, Any], raw: bytes) -> int | None:
         """A piece of a file; nothing of it shows before the last.  The file's size then, else None."""
         status = self._uploads.put(
             body["upload"],
@@ -118,14 +126,14 @@ class Workspace:
             self._watcher.own(body["path"], status)
         return status.st_size if status else None
 
-    def drop(self, upload):
+    def drop(self, upload: Any) -> None:
         self._uploads.drop(upload)
 
-    def rename(self, path, to):
+    def rename(self, path: str, to: str) -> None:
         self._watcher.own(to, files.rename(path, to))
 
 
-def standard_input(spec):
+def standard_input(spec: dict[str, Any]) -> int:
     """A descriptor of the file that is the program's standard input; -1 without one."""
     if not spec.get("stdin"):
         return -1
