@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from coderunner import __version__, declarations, timing
+from coderunner import __version__, declarations
 from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
@@ -30,6 +30,7 @@ from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.groups import GroupRules, Groups
 from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.queue import AdmissionQueue
+from coderunner.fleet.readiness import Readiness
 from coderunner.fleet.registry import Registry
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
@@ -60,7 +61,6 @@ log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parent
 STATIC = PACKAGE.parent.parent / "static"
 ENGINE_RETRY_SECONDS = 2.0
-ENGINE_ASKED_SECONDS = 1.0
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as a shell tells it
 HURRY_SECONDS = 0.2  # for what is given up when the next server is waited for
 SUSPEND_SECONDS = 0.5  # for the last frames of clients, who lose nothing without them: they resume
@@ -90,49 +90,6 @@ class Server:
     parts: Parts
     stop: Callable[[str], None]
     stopped: asyncio.Future[str]
-
-
-class _Readiness:
-    """Why no session could start now."""
-
-    def __init__(
-        self, engine: DockerEngine, catalog: LanguageCatalog, provisioner: Provisioner, warm: WarmPool
-    ) -> None:
-        self._engine = engine
-        self._catalog = catalog
-        self._provisioner = provisioner
-        self._warm = warm
-        self.blocked: str | None = "the server is starting"
-        self.registry: Registry | None = None
-        self._asking = asyncio.Lock()
-        self._asked = -ENGINE_ASKED_SECONDS
-        self._silent: str | None = None  # what came of asking the engine
-
-    async def _engine_silent(self) -> str | None:
-        """The engine is asked once a second, whoever asks us how often."""
-        async with self._asking:
-            if timing.now() - self._asked >= ENGINE_ASKED_SECONDS:
-                try:
-                    await self._engine.ping()
-                    self._silent = None
-                except EngineError as error:
-                    self._silent = error.message
-                self._asked = timing.now()
-            return self._silent
-
-    async def __call__(self) -> list[str]:
-        reasons = [self.blocked] if self.blocked else []
-        silent = await self._engine_silent()
-        if silent is not None:
-            reasons.append(f"the container engine does not answer: {silent}")
-        if not self._catalog.ready():
-            reasons.append("no language is ready yet")
-        trouble = self._provisioner.trouble()
-        if trouble and not self._warm.waiting:
-            reasons.append(f"no container can be started: {trouble}")
-        if self.registry is not None and self.registry.draining:
-            reasons.append("the server is stopping")
-        return reasons
 
 
 @contextlib.asynccontextmanager
@@ -214,7 +171,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             groups=groups if settings.max_groups else None,
             budget=settings.buffer_memory,
         )
-        readiness = _Readiness(engine, catalog, provisioner, warm)
+        readiness = Readiness(engine, catalog, provisioner, warm)
         readiness.registry = registry
         watchdog = Watchdog(engine, lambda: registry.sessions, settings.watchdog_interval / 1000)
         surroundings = Surroundings(
@@ -340,7 +297,7 @@ class _Arrival:
     provisioner: Provisioner
     groups: Groups
     key: bytes
-    readiness: _Readiness
+    readiness: Readiness
     tasks: Tasks
     stop: Callable[[str], None]
     refused: list[tuple[ContainerSummary, str]] = field(default_factory=list)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 from pathlib import Path
 
 import aiohttp.web
 import pytest
 
-from coderunner import app, config
+from coderunner import app, config, tasks
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import EngineUnavailable
+from coderunner.fleet.surroundings import Surroundings
+from coderunner.fleet.watchdog import Watchdog
+from coderunner.prepare import Preparation
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.session import Session
 from coderunner.web import connection
+from coderunner.web.wires import Wires
 from tests.harness import attach, docker, eventually, session
 
 COUNT = "i=0; while read -r word; do i=$((i+1)); echo $i $word; done"
@@ -145,3 +152,66 @@ async def test_a_fault_at_a_connection_ends_that_connection_alone(serving, monke
         assert back.channel(1).text == "1 one\n2 two\n"
         await back.send(m.Close())
         assert await back.closed() == 1000
+
+
+# A job of the server's own -> what of it fails, once.
+JOBS = {
+    "engine-info": (DockerEngine, "info"),
+    "wires": (Wires, "watch"),
+    "images": (Preparation, "all"),
+    "sweep": (app, "warn_of_shared_ids"),
+    "surroundings": (Surroundings, "look"),
+    "watchdog": (Watchdog, "run"),
+    "remove": (app, "remove_all"),
+    "adopt": (app, "adopt_all"),
+}
+
+
+async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypatch, caplog):
+    """It is told with its owner, the job begins again, no client notices, and all is given back."""
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(app, "ENGINE_RETRY_SECONDS", 0.1)
+    for kind, name in JOBS.values():
+        once(monkeypatch, kind, name)
+    adopt, asked = app.adopt_all, []
+
+    async def adopts(*given: object) -> object:
+        asked.append(True)
+        if len(asked) == 1:  # so that adopting is a job beside the others
+            raise EngineUnavailable("away, for a test")
+        return await adopt(*given)
+
+    monkeypatch.setattr(app, "adopt_all", adopts)
+    instance = f"test-{secrets.token_hex(4)}"
+    settings = config.load(
+        {
+            "PORT": "0",
+            "STATE_DIR": str(tmp_path),
+            "INSTANCE_NAME": instance,
+            "LANGUAGES": "bash",
+            "WARM_MAX": "1",
+            "RELOAD": "off",
+            "WATCHDOG_INTERVAL": "1000",
+        }
+    )
+
+    def told() -> set[str]:
+        found = [getattr(one, "fields", {}) for one in caplog.records if one.levelname == "ERROR"]
+        return {one["task"] for one in found if one.get("owner") == "server"}
+
+    async with app.serving(settings) as server:
+        await eventually(lambda: told() == set(JOBS), 60, "a line for each job")
+        await eventually(server.parts.catalog.ready, 120, "a language")
+
+        async def ready() -> bool:
+            return not await server.parts.ready()
+
+        await eventually(ready, 60, "readiness")
+        async with session(server.url, "bash") as client:
+            assert (await client.result(1, "echo here", entry="main.sh")).text == "here\n"
+        registry = server.parts.registry
+        await eventually(lambda: registry.queue.stats().active == 0, 10, "the slot given back")
+    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={instance}") == ""
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+    await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before, 10, "the descriptors given back")
