@@ -39,6 +39,7 @@ FAILED, WRONG_SETTINGS, BROKEN_BOUND, TRY_AGAIN = 1, 2, 3, os.EX_TEMPFAIL
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. ``argv`` without the program's name; the exit code."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

@@ -54,6 +54,7 @@ class TextFormatter(logging.Formatter):
     """`12:30:01.123 INFO    coderunner.sessions  Worker 1 initialized  size=4`, then a traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """A line for people."""
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
         line = f"{clock} {record.levelname:<7} {record.name}  {_one_line(record.getMessage())}"
         pairs = " ".join(f"{name}={_one_line(str(value))}" for name, value in _fields_of(record).items())
@@ -68,6 +69,7 @@ class JsonFormatter(logging.Formatter):
     """One object a line: `ts`, `level`, `logger`, `msg`, the fields, and `exc` for an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """A line of JSON."""
         document: dict[str, Any] = {
             "ts": _moment(record),
             "level": record.levelname.lower(),
@@ -94,6 +96,7 @@ class JournalFormatter(logging.Formatter):
         self._inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
+        """A line with the priority that systemd's journal reads."""
         number = priority(record.levelno)
         return "\n".join(f"<{number}>{line}" for line in self._inner.format(record).split("\n"))
 

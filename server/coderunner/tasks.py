@@ -51,6 +51,7 @@ class Tasks:
         return iter(list(self._all))
 
     def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Runs work as a task of this owner. ``name``: for the log."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._all.add(task)
         task.add_done_callback(self._done)

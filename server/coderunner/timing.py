@@ -99,6 +99,7 @@ class Timer:
         self._callback()
 
     def cancel(self) -> None:
+        """It does not go off any more."""
         self._handle.cancel()
 
 

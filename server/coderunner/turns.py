@@ -126,6 +126,7 @@ class Loop(asyncio.SelectorEventLoop):
         self._lanes.move(fd)
 
     def first(self, fd: int) -> None:
+        """This descriptor comes first in a turn from now on."""
         self._lanes.crowd.discard(fd)
         self._lanes.move(fd)
 
@@ -138,6 +139,7 @@ def second(fd: int) -> None:
 
 
 def first(fd: int) -> None:
+    """As `Loop.first`, for the loop that runs; on another loop nothing."""
     loop = asyncio.get_running_loop()
     if isinstance(loop, Loop):
         loop.first(fd)

@@ -33,6 +33,7 @@ class Calls:
         self._companions = companions
 
     def take(self, body: dict[str, Any], raw: bytes) -> None:
+        """Carries out one call of the server, and answers it. ``raw``: the bytes behind its JSON."""
         reply: dict[str, Any] = {}
         data = b""
         try:

@@ -105,6 +105,7 @@ class Channel(Start):
         return max(0, min(most, flow.READ_SIZE))
 
     def wants_output(self) -> bool:
+        """Whether to wait for output of the program: there may be some, and there is room for it."""
         return self.out >= 0 and self.end is None and self.room() > 0
 
     def read_output(self, descriptor: int) -> bool:
@@ -153,6 +154,7 @@ class Channel(Start):
             self.err = -1
 
     def output_descriptors(self) -> list[int]:
+        """Those from which output can still come."""
         return [number for number in (self.out, self.err) if number >= 0]
 
     def next_output(self, now: float) -> tuple[int, int, bytes] | None:
@@ -177,6 +179,7 @@ class Channel(Start):
     # --- control -----------------------------------------------------------------------------------
 
     def resize(self, cols: int, rows: int) -> None:
+        """Sets the terminal's size, in cells; the program gets a SIGWINCH."""
         self.cols, self.rows = cols, rows
         if self.tty and self.out >= 0:
             fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
@@ -238,6 +241,7 @@ class Channel(Start):
     # --- supervisor's reports ----------------------------------------------------------------------
 
     def read_reports(self) -> None:
+        """What the supervisor has said since: JSON lines, as many as are complete."""
         try:
             data = os.read(self.report, 65536)
         except BlockingIOError:

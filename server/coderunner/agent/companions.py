@@ -49,6 +49,7 @@ class Companions:
         self._waiting.clear()
 
     def pids(self) -> list[int | None]:
+        """Process ids of those that run."""
         return [one.pid for one in self._all()]
 
     # --- the loop's turn ---------------------------------------------------------------------------
@@ -111,6 +112,7 @@ class Companions:
         return True
 
     def reaped(self, pid: int, now: float) -> None:
+        """A child of ours has ended; ``pid`` may be anybody's."""
         for one in self._all():
             if one.pid == pid:
                 one.died(now)

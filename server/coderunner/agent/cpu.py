@@ -46,6 +46,7 @@ class Unseen:
         self._known = self._look(0) if os.getpid() == 1 else None
 
     def share(self, channels: list[Channel]) -> None:
+        """Counts what no process shows since the last time to ``channels``, in equal parts."""
         if self._known is None:
             return
         seen = self._look(_TRUNCATED)

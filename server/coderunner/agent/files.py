@@ -35,6 +35,7 @@ class FilesError(Exception):
 
 
 def hidden(name: str) -> bool:
+    """Whether a name at the top of the workspace is ours, and no part of the project."""
     return name in _HIDDEN or name.startswith(_TEMPORARY)
 
 
@@ -51,6 +52,7 @@ def _parts(path: str) -> list[str]:
 
 
 def explain(error: OSError, path: str) -> FilesError:
+    """The error to answer with for a system error at ``path``."""
     number = error.errno
     if number in (errno.ENOSPC, errno.EDQUOT):
         return FilesError("workspace_full", f"no room in the workspace for {path!r}; delete something first")
@@ -117,6 +119,7 @@ class Upload:
             self._folder = os.dup(folder)
 
     def write(self, data: bytes) -> None:
+        """Appends to the file. Raises FilesError."""
         view = memoryview(data)
         try:
             while view:
@@ -186,11 +189,13 @@ class Uploads:
         return None
 
     def drop(self, number: Any) -> None:
+        """Gives an upload up, if there is one of this number."""
         upload = self._open.pop(number, None)
         if upload is not None:
             upload.close()
 
     def clear(self) -> None:
+        """Gives all of them up: their server is gone."""
         for number in list(self._open):
             self.drop(number)
 

@@ -44,6 +44,7 @@ class Halts:
             self._differs(now)
 
     def over(self) -> None:
+        """The program has ended: nothing holds it any more."""
         self.told, self._signal, self._held, self._due = None, None, False, None
 
     def _now(self) -> str | None:
@@ -57,6 +58,7 @@ class Halts:
 
     @property
     def due(self) -> float | None:
+        """The moment at which ``update`` has something to tell, or None."""
         return self._due
 
     def update(self, now: float) -> bool:

@@ -37,6 +37,7 @@ class Inotify:
         return _checked(_libc.inotify_add_watch(self.descriptor, os.fsencode(path), _WANTED))
 
     def remove(self, watch: int) -> None:
+        """Ends a watch."""
         _libc.inotify_rm_watch(self.descriptor, watch)
 
     def read(self) -> list[tuple[int, int, str]]:

@@ -37,13 +37,16 @@ class Input:
         self.write_input()
 
     def accept_eof(self, offset: int) -> None:
+        """The input ends at ``offset``; on a pipe it is closed once it is written up to there."""
         self.eof_at = offset
         self.write_input()
 
     def wants_input(self) -> bool:
+        """Whether to wait until the program takes more."""
         return bool(self._input) and self.inp >= 0
 
     def write_input(self) -> None:
+        """Writes what the program takes now, without waiting."""
         while self._input and self.inp >= 0:
             try:
                 # Small pieces: a terminal takes what fits, and says how much that was.

@@ -19,6 +19,8 @@ class Ledger:
         self._news: dict[tuple[int, str | None], None] = {}
 
     def add(self, channel: int, path: str, size: int) -> None:
+        """A program of ``channel`` has made a file. Beyond MAX_PER_CHANNEL it is only told that there are
+        more."""
         if len(path.encode("utf-8", "replace")) > MAX_PATH:
             return
         made = self._made.setdefault(channel, {})
@@ -37,6 +39,7 @@ class Ledger:
         self._news.update({(channel, None): None for channel in self._full})
 
     def forget(self, channel: int) -> None:
+        """The channel is gone for good."""
         self._made.pop(channel, None)
         self._full.discard(channel)
         self._news = {key: None for key in self._news if key[0] != channel}

@@ -99,6 +99,7 @@ class Link:
         return greeting
 
     def detach(self) -> None:
+        """The server is gone: nothing is written to it any more."""
         self.attached = False
         self.out.clear()
         self._replies.clear()
@@ -120,12 +121,15 @@ class Link:
     # --- to the server -----------------------------------------------------------------------------
 
     def say(self, kind: int, payload: bytes = b"", **fields: int) -> None:
+        """Appends a frame to ``out``; ``fields`` are those of ``frames.encode``."""
         self.out += frames.encode(kind, self.generation, payload, seed=self._seed, **fields)
 
     def say_json(self, kind: int, value: Any, **fields: int) -> None:
+        """As ``say``, with JSON as its payload."""
         self.say(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
 
     def reply(self, number: Any, reply: dict[str, Any], data: bytes = b"") -> None:
+        """Answers the call ``number`` with JSON and the bytes behind it."""
         self._replies.append(
             frames.encode_message(
                 frames.REPLY, self.generation, {**reply, "id": number}, data, seed=self._seed

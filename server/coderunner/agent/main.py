@@ -34,6 +34,8 @@ _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
 class Agent:
+    """The loop and its parts. ``run`` never returns."""
+
     def __init__(self) -> None:
         self.link = Link(self._hello, self._detached)
         self.programs = Programs()
@@ -47,6 +49,7 @@ class Agent:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self) -> None:
+        """Reads and writes what is ready, does what is due, sleeps until the next; for ever."""
         os.set_blocking(IN, False)
         os.set_blocking(OUT, False)
         self._register()
@@ -212,6 +215,7 @@ class Agent:
 
 
 def main() -> None:
+    """The whole of PID 1; never returns."""
     os.umask(0o022)
     # The kernel spares PID 1 every signal that has no handler; Python's own for SIGINT would be one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -42,6 +42,7 @@ class Modes:
         self._tail = b""
 
     def feed(self, data: bytes) -> None:
+        """Bytes of the terminal's output that nobody can be sent any more, in order."""
         data = self._tail + data
         end = 0
         for found in _SEQUENCE.finditer(data):

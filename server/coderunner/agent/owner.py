@@ -50,6 +50,7 @@ def read(name: str, folder: int, *, keep: bool = True) -> int:
 
 
 def restore(descriptor: int, before: int | None) -> None:
+    """Gives a folder or file back the permissions that ``enter`` returned; None: they were not changed."""
     if before is not None:
         os.fchmod(descriptor, before)
 

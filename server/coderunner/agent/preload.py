@@ -68,6 +68,7 @@ class Preload(Service):
         return pid
 
     def died(self, now: float) -> None:
+        """Reaped by PID 1; it is started again as a service is."""
         self._hang_up()
         super().died(now)
 

@@ -36,6 +36,8 @@ def _with_orphans(used: float, spare: list[int]) -> Callable[[], float]:
 
 
 class Programs:
+    """All channels of the session; of those that are gone, their numbers."""
+
     def __init__(self) -> None:
         self.channels: dict[int, Channel] = {}
         self._unseen = cpu.Unseen()
@@ -44,6 +46,7 @@ class Programs:
         self._turn = 0
 
     def live(self) -> list[Channel]:
+        """Channels whose output is not at its end yet."""
         return [channel for channel in self.channels.values() if channel.end is None]
 
     def runs(self, ended: int | None = None) -> list[int]:
@@ -54,12 +57,14 @@ class Programs:
         ]  # fmt: skip
 
     def of(self, body: dict[str, Any]) -> Channel:
+        """The channel that a call names. Raises CallError."""
         channel = self.channels.get(body["channel"])
         if channel is None:
             raise CallError("no_channel", f"there is no channel {body['channel']}")
         return channel
 
     def owner(self, descriptor: int) -> Channel | None:
+        """The channel that has this descriptor, None where there is none (any more)."""
         for channel in self.channels.values():
             if descriptor in (channel.out, channel.err, channel.inp, channel.report):
                 return channel
@@ -75,6 +80,7 @@ class Programs:
             raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
 
     def begin(self, body: dict[str, Any], source: int, preload: Preload | None) -> Channel:
+        """Starts a program as the call says. Raises OSError."""
         number = body["channel"]
         self._count_unseen()  # what is not this one's
         channel = Channel(number, body["spec"], time.monotonic(), source, preload, self._count_unseen)
@@ -117,6 +123,7 @@ class Programs:
     # --- output ------------------------------------------------------------------------------------
 
     def read_output(self, channel: Channel, descriptor: int) -> None:
+        """Reads what the program has printed, a bounded number of times."""
         before = channel.journal.end
         for _ in range(READS):
             if not channel.read_output(descriptor):
@@ -124,6 +131,7 @@ class Programs:
         channel.pace.came(channel.journal.end - before, time.monotonic())
 
     def fill(self, link: Link) -> None:
+        """Says what is due of each channel: its state, one piece of output, acknowledged input."""
         numbers = sorted(self.channels)
         now = time.monotonic()
         # Round robin between channels: one that floods does not starve another's echo.
@@ -153,11 +161,13 @@ class Programs:
     # --- the server --------------------------------------------------------------------------------
 
     def take_input(self, channel: Channel, frame: frames.Frame) -> None:
+        """An INPUT frame."""
         channel.pace.answers()
         channel.accept_input(frame.offset, frame.payload)
 
     @staticmethod
     def take_flow(channel: Channel, frame: frames.Frame) -> None:
+        """A FLOW frame: how far the clients are, and how much may be sent."""
         credit, flags = frames.FLOW_BODY.unpack(frame.payload)
         channel.credit = credit
         channel.lead_told = False
@@ -177,5 +187,6 @@ class Programs:
             channel.in_ack_due = None
 
     def detached(self) -> None:
+        """Nobody controls anything while no server is there."""
         for channel in self.channels.values():
             channel.controlled = False

@@ -155,9 +155,11 @@ class Service:
     # --- what it says ------------------------------------------------------------------------------
 
     def wants_log(self, now: float) -> bool:
+        """Whether to read what it says now."""
         return self.out >= 0 and now >= self.log_due
 
     def read_log(self) -> None:
+        """Takes what it has said into its log, once."""
         self.log_due = time.monotonic() + LOG_SECONDS
         self._read()
 

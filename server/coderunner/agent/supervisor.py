@@ -116,6 +116,7 @@ def leave(keep: set[int]) -> None:
 
 
 def default_signals() -> None:
+    """Signals as a new program expects them: each with its default."""
     for number in _RESET:
         signal.signal(number, signal.SIG_DFL)
 

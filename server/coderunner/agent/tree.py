@@ -21,6 +21,7 @@ class Process(namedtuple("Process", "parent alive own waited")):
 
     @property
     def cpu(self) -> float:
+        """Seconds of CPU time, with what it has waited for."""
         total: float = self.own + self.waited
         return total
 

@@ -50,6 +50,7 @@ class Watcher:
 
     @property
     def descriptor(self) -> int:
+        """The kernel's descriptor; -1 where it gives none."""
         return self._inotify.descriptor if self._inotify else -1
 
     @property
@@ -67,6 +68,7 @@ class Watcher:
     # --- the loop's turn ---------------------------------------------------------------------------
 
     def wants(self, now: float) -> bool:
+        """Whether ``read`` is due, so that changes are told at most every PAUSE_SECONDS."""
         return self._inotify is not None and now >= self._resume
 
     def tick(self, now: float, *, attached: bool) -> float | None:

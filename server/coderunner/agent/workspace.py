@@ -24,6 +24,8 @@ NEWS = 32  # artifacts told at once
 
 
 class Workspace:
+    """Uploads, the watcher of changes, and the ledger of what programs made."""
+
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._uploads = files.Uploads()
@@ -42,9 +44,11 @@ class Workspace:
         return self._watcher.descriptor
 
     def wants(self, now: float) -> bool:
+        """Whether ``read`` is due."""
         return self._watcher.wants(now)
 
     def read(self) -> None:
+        """Takes in what the kernel says of changes."""
         self._watcher.read(time.monotonic())
 
     def tick(self) -> float | None:
@@ -60,6 +64,7 @@ class Workspace:
             self._give()
 
     def look_around(self, *, attached: bool) -> None:
+        """Looks through a piece of the workspace where that is due. ``attached``: a server is there."""
         self._due = self._watcher.tick(time.monotonic(), attached=attached)
         self._give()
         if not self._watcher.looking:
@@ -82,14 +87,17 @@ class Workspace:
         self._give()
 
     def began(self, number: int) -> None:
+        """A program has begun: what is made until its end is looked at then."""
         self._unlooked.add(number)
 
     def forget(self, number: int) -> None:
+        """The channel is gone for good."""
         self._ledger.forget(number)
 
     # --- the server --------------------------------------------------------------------------------
 
     def attached(self) -> None:
+        """A server has attached: it is told everything anew, and knows of no upload."""
         self._uploads.clear()  # the server before does not go on with them
         self._told = 0
         self._ledger.repeat()
@@ -127,9 +135,11 @@ class Workspace:
         return status.st_size if status else None
 
     def drop(self, upload: Any) -> None:
+        """Gives an upload up."""
         self._uploads.drop(upload)
 
     def rename(self, path: str, to: str) -> None:
+        """Moves a file or folder. Raises FilesError."""
         self._watcher.own(to, files.rename(path, to))
 
 

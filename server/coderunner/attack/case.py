@@ -25,6 +25,7 @@ class Case:
     script: Script
 
     def holds(self, seen: str) -> bool:
+        """Whether what was seen is what must come of it."""
         return seen in self.expected or seen.startswith(UNTRIED)
 
 
@@ -36,6 +37,7 @@ class Group:
         self.cases: list[Case] = []
 
     def case(self, name: str, attacks: str, *expected: str) -> Callable[[Script], Script]:
+        """A decorator: its function is a case. ``expected``: what may be seen."""
         def add(script: Script) -> Script:
             self.add(name, attacks, script, *expected)
             return script
@@ -43,8 +45,10 @@ class Group:
         return add
 
     def add(self, name: str, attacks: str, script: Script, *expected: str) -> None:
+        """As ``case``, for cases that are made in a loop."""
         self.cases.append(Case(name, self.name, attacks, expected, script))
 
 
 def same(got: bytes | bytearray, sent: bytes) -> str:
+    """Describes whether bytes came back as they were sent."""
     return "every byte as it was" if bytes(got) == sent else f"{len(got)} bytes of {len(sent)}, or others"

@@ -32,6 +32,7 @@ ALIVE = {
 
 
 def load() -> Iterator[Case]:
+    """The cases of `programs/*.toml`."""
     for group in GROUPS:
         text = (files("coderunner.attack") / "programs" / f"{group}.toml").read_text("utf-8")
         document = tomllib.loads(text)
@@ -64,6 +65,7 @@ def _call(caller: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]
 
 
 async def attack(stage: Stage, table: Mapping[str, Any]) -> str:
+    """Runs a hostile program as its table says; what was seen of it."""
     language = table.get("language", "python")
     async with stage.session(language) as peer:
         await start(peer, 1, table)
@@ -80,6 +82,7 @@ async def attack(stage: Stage, table: Mapping[str, Any]) -> str:
 
 
 async def start(peer: Peer, channel: int, table: Mapping[str, Any]) -> None:
+    """Sends the program's `run`, or opens a shell, as its table says."""
     language = table.get("language", "python")
     await peer.run(
         channel,

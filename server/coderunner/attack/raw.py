@@ -114,6 +114,7 @@ class Raw:
                     pass
 
     def close(self) -> None:
+        """Hangs up at once."""
         self._writer.transport.abort()
 
 

@@ -20,12 +20,15 @@ SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """An HTTP answer, read to its end."""
+
     status: int
     headers: Any
     body: bytes
 
     @property
     def document(self) -> Any:
+        """The body as JSON. Raises ValueError."""
         return json.loads(self.body)
 
     @property
@@ -44,15 +47,18 @@ class Rest:
         self.token = opened.token
 
     async def __call__(self, method: str, path: str = "", body: Any = None) -> Answer:
+        """A request of the session: ``path`` is what comes behind its address. Raises as `ask`."""
         return await self.ask(method, f"api/sessions/{self.session}{path}", body)
 
     async def ask(self, method: str, path: str, body: Any = None) -> Answer:
+        """A request of any path of the server. Raises TimeoutError after SECONDS, and aiohttp's errors."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         async with asyncio.timeout(SECONDS):
             async with self.http.request(method, self.url + path, data=body, headers=headers) as answer:
                 return Answer(answer.status, answer.headers, await answer.read())
 
     async def paths(self) -> list[str]:
+        """The paths of the session's files."""
         return [one["path"] for one in (await self("GET", "/files")).document["files"]]
 
 

@@ -33,6 +33,7 @@ class Result:
 
     @property
     def holds(self) -> bool:
+        """Whether the case holds, and the bystander's keys were echoed meanwhile."""
         return self.case.holds(self.seen) and self.echo is not None
 
 
@@ -69,6 +70,7 @@ async def _settle(url: str, bearer: str, before: int) -> None:
 
 
 def row(result: Result) -> str:
+    """The line of the table for a result."""
     expected = " or ".join(result.case.expected)
     mark = "  " if result.holds else "! "
     cells = [
@@ -79,6 +81,7 @@ def row(result: Result) -> str:
 
 
 def heading() -> str:
+    """The table's first line."""
     names = ("case", "expected", "seen")
     return (
         "  "

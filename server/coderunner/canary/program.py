@@ -41,6 +41,7 @@ def sources() -> str:
 
 
 def program_digest() -> str:
+    """Of all that runs inside: another program proves anew."""
     return hashlib.sha256((LOADER + sources()).encode()).hexdigest()
 
 
@@ -69,4 +70,5 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def command(spec: ContainerSpec) -> tuple[str, ...]:
+    """The command of a container that proves what ``spec`` promises."""
     return ("/usr/bin/python3", "-I", "-S", "-c", LOADER, sources(), json.dumps(expectation(spec)))

@@ -53,6 +53,7 @@ class VerdictCache:
         self._directory = directory
 
     def find(self, key: str) -> Verdict | None:
+        """What was found before for the same facts; None where nothing was, or it cannot be read."""
         try:
             document = json.loads(self._path(key).read_text("utf-8"))
             findings = {name: Finding(**fields) for name, fields in document["probes"].items()}

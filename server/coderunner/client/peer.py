@@ -24,6 +24,7 @@ class Unexpected(Exception):
 
 
 def random_id() -> str:
+    """An id for a client, a nonce: 128 bits."""
     return secrets.token_urlsafe(16)
 
 
@@ -48,14 +49,17 @@ class Channel:
 
     @property
     def end(self) -> int:
+        """Offset behind the last byte that has come."""
         return self.start + len(self.data)
 
     @property
     def text(self) -> str:
+        """The output as text."""
         return self.data.decode(errors="replace")
 
     @property
     def last_line(self) -> str:
+        """The output's last line, shortened, for messages."""
         lines = self.text.replace("\r", "").strip().splitlines()
         return lines[-1][:160] if lines else ""
 
@@ -90,6 +94,7 @@ class Peer:
     # --- sending -----------------------------------------------------------------------------------------
 
     async def send(self, message: m.ClientMessage) -> None:
+        """Sends a message."""
         if isinstance(message, m.Run | m.Shell):
             self.channel(message.channel).refused = None
         await self.socket.send_str(codec.encode_client(message))
@@ -134,6 +139,7 @@ class Peer:
     # --- receiving ---------------------------------------------------------------------------------------
 
     def channel(self, number: int) -> Channel:
+        """The channel of this number, also before anything came of it."""
         return self.channels.setdefault(number, Channel())
 
     async def _read(self) -> None:
@@ -237,6 +243,7 @@ class Peer:
         return one
 
     async def result(self, channel: int, code: str, seconds: float = 30, **fields: Any) -> Channel:
+        """`run` and `ended`."""
         await self.run(channel, code, **fields)
         return await self.ended(channel, seconds)
 
@@ -262,6 +269,7 @@ class Peer:
         return (await self.message(m.ErrorMessage, seconds)).code
 
     async def closed(self, seconds: float = 15) -> int:
+        """The close code, once the server has closed; 1006 where the connection broke. Raises Unexpected."""
         try:
             async with asyncio.timeout(seconds):
                 while self.close_code is None:
@@ -287,6 +295,7 @@ class Peer:
             connection.transport.pause_reading()
 
     async def leave(self) -> None:
+        """Closes the connection."""
         try:
             async with asyncio.timeout(2):
                 await self.socket.close()

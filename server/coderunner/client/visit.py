@@ -42,6 +42,7 @@ class Visit:
 
     @property
     def headers(self) -> dict[str, str]:
+        """What each request carries."""
         return {"Authorization": f"Bearer {self.bearer}"} if self.bearer else {}
 
     async def connected(self, path: str = "ws", *, client: str | None = None, **fields: Any) -> Peer:
@@ -56,6 +57,7 @@ class Visit:
 
     @contextlib.asynccontextmanager
     async def connect(self, path: str = "ws", **fields: Any) -> AsyncIterator[Peer]:
+        """As `connected`; the socket is left at the end."""
         peer = await self.connected(path, **fields)
         try:
             yield peer
@@ -133,6 +135,7 @@ class Visit:
         return found
 
     async def stats(self) -> dict[str, Any]:
+        """The server's figures. Raises as `document`."""
         return await self.document("api/queue-stats")
 
     # --- leaving nothing ---------------------------------------------------------------------------------
@@ -141,6 +144,7 @@ class Visit:
         self._live[opened.session] = opened.token
 
     def forget(self, peer: Peer) -> None:
+        """The session is over: nothing has to be ended."""
         if peer.opened is not None:
             self._live.pop(peer.opened.session, None)
 

@@ -192,9 +192,11 @@ class Admission:
         }
 
     def next_deadline(self) -> float | None:
+        """The moment at which the next waiter gives up; None where nobody waits."""
         return min((ticket.deadline for ticket in self._waiting.values()), default=None)
 
     def stats(self) -> QueueStats:
+        """The figures of now."""
         ended = self._completed + self._failed
         return QueueStats(
             slots=self._slots,

@@ -228,8 +228,10 @@ def _open_frame(data: bytes, kind: int, streams: tuple[int, ...]) -> tuple[int, 
 
 
 def encode_input(channel: int, offset: int, payload: bytes) -> bytes:
+    """A binary frame of a client. ``offset``: of the first byte of ``payload`` in the channel's input."""
     return _HEADER.pack(_KIND_INPUT, 0, channel, offset) + payload
 
 
 def encode_output(channel: int, stream: int, offset: int, payload: bytes) -> bytes:
+    """A binary frame of the server. ``stream``: 1 standard output, 2 standard error."""
     return _HEADER.pack(_KIND_OUTPUT, stream, channel, offset) + payload

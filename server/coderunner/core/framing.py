@@ -33,6 +33,7 @@ class Framing:
 
     @property
     def unfinished(self) -> bool:
+        """Whether the peer owes the rest of a message."""
         return bool(self._head) or self._left > 0 or self._message is not None
 
     def feed(self, data: bytes) -> bool:

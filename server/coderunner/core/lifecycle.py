@@ -19,6 +19,8 @@ from coderunner.schema.types import MAX_OFFSET
 
 
 class Phase(StrEnum):
+    """What a channel does; it only moves forward."""
+
     COMPILING = "compiling"
     RUNNING = "running"
     EXITED = "exited"
@@ -30,6 +32,8 @@ class Phase(StrEnum):
 
 
 class ExitReason(StrEnum):
+    """Why a program is over, as the wire names it."""
+
     EXITED = "exited"
     SIGNALED = "signaled"
     COMPILE_FAILED = "compile_failed"
@@ -63,6 +67,7 @@ class Ended:
 
     @property
     def seen(self) -> bool:
+        """Whether its supervisor saw it end."""
         return self.code is not None or self.signal is not None
 
 

@@ -12,10 +12,14 @@ from coderunner.schema.paths import check_path as check_path
 
 
 class ProjectFile(Protocol):
+    """A file that a client sends."""
+
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Below the workspace, with slashes."""
     @property
-    def content(self) -> bytes: ...
+    def content(self) -> bytes:
+        """All of its bytes."""
 
 
 def check_files(files: Iterable[ProjectFile], *, max_files: int, max_file_bytes: int) -> None:

@@ -184,6 +184,7 @@ class Gunzip:
         return not self._ended
 
     def read(self, size: int) -> bytes:
+        """At most ``size`` unpacked bytes. Raises BadArchive."""
         found = bytearray()
         while len(found) < size and not self._ended:
             if self._unpacker.eof and not self._another():

@@ -83,6 +83,7 @@ class ImageBuilder:
         return recipe_for(self.language(name), self._uids)
 
     def reference(self, name: str) -> str:
+        """The name of the language's image, whether it is there or not."""
         return self.final(name).reference
 
     def references(self, names: Iterable[str]) -> set[str]:
@@ -108,6 +109,7 @@ class ImageBuilder:
         return recipe.reference
 
     async def exists(self, name: str) -> bool:
+        """Whether the language's image is here, on a base that is the one of now."""
         return await self.built(name) is not None
 
     async def present(self, names: Iterable[str]) -> set[str]:
@@ -166,6 +168,7 @@ class ImageBuilder:
         await in_thread(work, _silent)
 
     async def forget_use(self, holder: str) -> None:
+        """The note of what this server uses goes: its images may be removed. Raises EngineUnavailable."""
         def work(stop: Stop, _tell: Say) -> None:
             with self._client(CALL_SECONDS, stop) as client:
                 uses.forget(client, holder)

@@ -50,20 +50,24 @@ VERDICT_REGISTER, REGISTER = 0, 1
 
 
 def attribute(kind: int, *values: bytes) -> bytes:
+    """A netlink attribute: its length, its kind, its values, padded to four bytes."""
     body = b"".join(values)
     return struct.pack("=HH", 4 + len(body), kind) + body + bytes(-len(body) % 4)
 
 
 def number(kind: int, value: int) -> bytes:
+    """An attribute that is a 32-bit number."""
     return attribute(kind, struct.pack(">i", value))
 
 
 def message(kind: int, flags: int, family: int, resource: int, body: bytes, sequence: int) -> bytes:
+    """A netlink message of the nf_tables subsystem."""
     whole = struct.pack(">BBH", family, 0, resource) + body
     return struct.pack("=IHHII", 16 + len(whole), kind, REQUEST | flags, sequence, 0) + whole
 
 
 def expression(name: bytes, *values: bytes) -> bytes:
+    """One step of a rule."""
     return attribute(NESTED | 1, attribute(1, name + b"\0"), attribute(NESTED | 2, *values))
 
 
@@ -75,6 +79,7 @@ def came_from(prefix: bytes) -> bytes:
 
 
 def verdict(code: int) -> bytes:
+    """The step that ends a rule: DROP or ACCEPT."""
     value = attribute(NESTED | 2, attribute(NESTED | 2, number(1, code)))
     return expression(b"immediate", number(1, VERDICT_REGISTER), value)
 
@@ -114,12 +119,14 @@ def below(rate: int) -> bytes:
 
 
 def over_tcp() -> bytes:
+    """The steps that only TCP passes."""
     return expression(b"meta", number(1, REGISTER), number(2, TRANSPORT)) + expression(
         b"cmp", number(1, REGISTER), number(2, EQUAL), attribute(NESTED | 3, attribute(1, bytes((TCP,))))
     )
 
 
 def chain(family: int, name: bytes, hook: int, *rules: bytes) -> list[Request]:
+    """The messages that make a chain at a hook of the kernel."""
     where = attribute(NESTED | 4, number(1, hook), number(2, PRIORITY))
     table, named = attribute(1, TABLE + b"\0"), name + b"\0"
     body = table + attribute(3, named) + where + attribute(7, b"filter\0")
@@ -131,12 +138,14 @@ def chain(family: int, name: bytes, hook: int, *rules: bytes) -> list[Request]:
 
 
 def fresh_table(family: int) -> list[Request]:
+    """The messages that replace our table by an empty one."""
     table = attribute(1, TABLE + b"\0")
     make = (NEW_TABLE, CREATE, family, table)
     return [make, (DELETE_TABLE, 0, family, table), make]  # the first, so that there is one to delete
 
 
 def host_rules(prefix: bytes) -> list[Request]:
+    """All messages for the host. ``prefix``: what the bridges' names begin with."""
     found: list[Request] = []
     for family in (INET, ARP):
         found += fresh_table(family)
@@ -184,6 +193,7 @@ def apply(asked: list[Request]) -> None:
 
 
 def bound_member(subnet: ipaddress.IPv4Network) -> None:
+    """Sets the rules of a member, in the words that this kernel has."""
     try:
         apply(member(subnet, expression(b"reject", number(1, RESET))))
     except FileNotFoundError:  # a kernel without that expression: the connection waits for nothing instead

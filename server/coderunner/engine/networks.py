@@ -48,6 +48,7 @@ class NetworkSummary:
 
     @classmethod
     def parse(cls, row: Mapping[str, Any]) -> NetworkSummary:
+        """From a row of the engine's list."""
         configs = (row.get("IPAM") or {}).get("Config") or ()
         texts = (config["Subnet"] for config in configs if config.get("Subnet"))
         found = (ipaddress.ip_network(text, strict=False) for text in texts)

@@ -25,6 +25,7 @@ class EngineInfo:
 
     @classmethod
     def parse(cls, version: Mapping[str, Any], info: Mapping[str, Any], api_version: str) -> EngineInfo:
+        """From the engine's answers to `/version` and `/info`."""
         return cls(
             id=str(info.get("ID", "")),
             version=str(version.get("Version", "")),
@@ -51,6 +52,7 @@ class ImageInfo:
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> ImageInfo:
+        """From the engine's answer to an inspect."""
         config = document.get("Config") or {}
         return cls(
             id=document["Id"],
@@ -83,6 +85,7 @@ class ContainerState:
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> ContainerState:
+        """From the engine's answer to an inspect."""
         state = document["State"]
         ended = not state["Running"] and state["Status"] in ("exited", "dead")
         return cls(
@@ -117,6 +120,7 @@ class ContainerSummary:
 
     @classmethod
     def parse(cls, row: Mapping[str, Any]) -> ContainerSummary:
+        """From a row of the engine's list."""
         status = row["State"]
         return cls(
             id=row["Id"],

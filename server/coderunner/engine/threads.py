@@ -25,9 +25,11 @@ class Stop(threading.Event):
         self._answer: requests.Response | None = None
 
     def follow(self, answer: requests.Response, *_: Any, **__: Any) -> None:
+        """An answer that is being read: it is closed where the work is stopped."""
         self._answer = answer
 
     def set(self) -> None:
+        """Stops the work, also where it waits for the engine."""
         super().set()
         if self._answer is not None:
             with suppress(OSError, ValueError, RuntimeError):  # it has ended

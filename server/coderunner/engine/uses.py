@@ -30,6 +30,7 @@ def note(client: docker.APIClient, holder: str, instance: str, references: Colle
 
 
 def forget(client: docker.APIClient, holder: str) -> None:
+    """Removes the note of a server, if there is one."""
     with contextlib.suppress(docker.errors.NotFound):
         client.remove_volume(_name(holder))
 

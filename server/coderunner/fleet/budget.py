@@ -32,10 +32,12 @@ class Budget:
         self._most = 0  # bytes that may be held now: as counted last, and what was added since
 
     def include(self, session: Session) -> None:
+        """What a session wants to hold is asked for here, too."""
         session.container.holdings.shared = partial(self.allows, session)
 
     @property
     def held(self) -> int:
+        """Bytes that all live sessions hold."""
         return sum(one.container.holdings.held for one in self._live())
 
     def allows(self, session: Session, more: int) -> bool:
@@ -55,6 +57,7 @@ class Budget:
         return True
 
     def look(self) -> None:
+        """Frees what is over the bound: caches first, then who holds most is ended."""
         self._most = self.held
         if self._most > self.limit:
             self._spare()
@@ -65,6 +68,7 @@ class Budget:
             self._evict(greatest)
 
     async def watch(self) -> None:
+        """Looks every LOOK_SECONDS, for ever."""
         while True:
             await timing.sleep(LOOK_SECONDS)
             self.look()

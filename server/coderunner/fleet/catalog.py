@@ -39,6 +39,7 @@ class LanguageCatalog:
         self._states = {name: Readiness() for name in languages}
 
     def language(self, name: str) -> Language:
+        """Raises UnknownLanguage."""
         found = self.languages.get(name)
         if found is None:
             known = ", ".join(sorted(self.languages))
@@ -46,9 +47,11 @@ class LanguageCatalog:
         return found
 
     def limits(self, name: str) -> Limits:
+        """The limits of a session in this language that asks for none. Raises UnknownLanguage."""
         return limit_rules.resolve(self._defaults, self.language(name).limits)
 
     def image(self, name: str) -> str:
+        """The image to start from. Raises UnknownLanguage, LanguageNotReady, LanguageFailed."""
         state = self.state(name)
         if state.image is not None:
             return state.image
@@ -66,10 +69,12 @@ class LanguageCatalog:
             self.on_asked(name)
 
     def state(self, name: str) -> Readiness:
+        """How far it is. Raises UnknownLanguage."""
         self.language(name)
         return self._states[name]
 
     def set_state(self, name: str, state: Readiness) -> None:
+        """It has become this; `on_ready` is told of a language that can be used now."""
         self._states[name] = state
         if state.image is not None:
             self.asked.discard(name)
@@ -108,4 +113,5 @@ class LanguageCatalog:
         return [name for name, state in self._states.items() if state.status == FAILED]
 
     def ready(self) -> list[str]:
+        """The languages that can be used now."""
         return [name for name, state in self._states.items() if state.image is not None]

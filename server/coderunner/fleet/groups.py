@@ -104,6 +104,7 @@ def helper(identity: Identity, image: str, kind: str) -> Helper:
 
 
 def network_labels(instance: str) -> dict[str, str]:
+    """The labels of this instance's networks."""
     return {"type": NETWORK_TYPE, INSTANCE_LABEL: instance}
 
 
@@ -172,6 +173,7 @@ class Groups:
         return one, name
 
     def token(self, group: str) -> str:
+        """What lets somebody join the group."""
         return token_of(group, self._key)
 
     @contextlib.asynccontextmanager

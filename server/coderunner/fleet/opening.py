@@ -26,6 +26,8 @@ class Caller:
 
 @dataclass(slots=True)
 class Opened:
+    """What came of an opening. ``warm``: its container had waited. ``timings_ms``: what took how long."""
+
     session: Session
     token: str
     warm: bool
@@ -44,6 +46,7 @@ class Opening:
     keys: list[Any] = field(default_factory=list)
 
     def on_position(self, position: Position) -> None:
+        """The place in the queue has changed."""
         self.position = position
         if self.notify is not None:
             self.notify(position)

@@ -64,7 +64,8 @@ class Catalog(Protocol):
         """The engine has no such image any more."""
         ...
 
-    def ready(self) -> list[str]: ...
+    def ready(self) -> list[str]:
+        """The languages that can be used now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class Provisioner:
         await self._remove(container)
 
     def spec(self, language: str, session: str, uid: int, image: str | None = None) -> ContainerSpec:
+        """What a container of this language is made of."""
         declared = self.catalog.language(language)
         limits = self.catalog.limits(language)
         deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000

@@ -108,6 +108,7 @@ class AdmissionQueue:
         self._after_change()
 
     def stats(self) -> QueueStats:
+        """The figures of now."""
         return self._admission.stats()
 
     @property

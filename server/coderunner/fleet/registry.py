@@ -117,6 +117,7 @@ class Registry:
         return session, capability
 
     def group_token(self, group: str | None) -> str | None:
+        """What lets somebody join the group; None without a group."""
         return self.groups.token(group) if self.groups is not None and group is not None else None
 
     # --- opening ---------------------------------------------------------------------------------------

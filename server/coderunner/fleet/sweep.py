@@ -43,6 +43,7 @@ NAMED = 5  # containers that a message lists
 
 
 def labels_of(instance: str) -> dict[str, str]:
+    """The labels of this instance's containers."""
     return {"type": SESSION_TYPE, INSTANCE_LABEL: instance}
 
 
@@ -129,10 +130,12 @@ async def in_use(engine: DockerEngine, summary: ContainerSummary, seconds: float
 
 
 def session_of(summary: ContainerSummary) -> str:
+    """The id of the session for which it was made; "" where no label says so."""
     return summary.labels.get("coderunner.session", "")
 
 
 def uid_of(summary: ContainerSummary) -> int:
+    """The user id of its programs; 0 where no label says so."""
     text = summary.labels.get("coderunner.uid", "")
     return int(text) if text.isdecimal() else -1
 
@@ -217,6 +220,7 @@ async def _taken(
 
 
 def container_of(engine: DockerEngine, summary: ContainerSummary) -> Container:
+    """A handle of a container that is there; `connect` greets its agent."""
     return Container(
         engine,
         summary.id,

@@ -36,6 +36,7 @@ class Uids:
         return True
 
     def release(self, uid: int, owner: str) -> None:
+        """The id is free again, where it is this owner's."""
         if self._owners.get(uid) == owner:
             del self._owners[uid]
             self._free[uid] = None

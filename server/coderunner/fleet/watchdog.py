@@ -93,6 +93,7 @@ class Watchdog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="watchdog")
 
     async def run(self) -> None:
+        """Looks at all containers every interval, for ever."""
         try:
             while True:
                 await asyncio.sleep(self._interval)

@@ -141,6 +141,7 @@ class WorkerPool:
             raise
 
     def stats(self) -> WorkerStats:
+        """The figures of now."""
         ended = self._completed + self._failed
         return WorkerStats(
             total=self.size,

@@ -171,10 +171,12 @@ async def _not_ready(visit: Visit, name: str) -> str:
 
 
 def heading() -> str:
+    """The table's first line."""
     return "  " + _cells(("language", "sample", "expected", "seen")) + "      ms"
 
 
 def row(outcome: Outcome) -> str:
+    """The line of the table for an outcome."""
     cells = (outcome.language, outcome.sample, outcome.expected, outcome.seen)
     return ("! " if outcome.complaint else "  ") + _cells(cells) + f"{outcome.milliseconds:8.0f}"
 

@@ -253,6 +253,8 @@ class Expiry(Part, frozen=True):
 
 
 class Isolation(Part, frozen=True):
+    """What a session's programs are separated by."""
+
     runtime: Word
     network: Word
 
@@ -468,6 +470,7 @@ class ErrorMessage(Message, frozen=True, tag="error"):
 
     @classmethod
     def of(cls, error: CodeRunnerError) -> ErrorMessage:
+        """The message that tells a client of an error."""
         return cls(
             code=error.code,
             message=error.message,

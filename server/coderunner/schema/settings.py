@@ -464,6 +464,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def production(self) -> bool:
+        """Whether strangers can reach it."""
         return self.app_env == "production"
 
     def __repr__(self) -> str:
@@ -482,18 +483,22 @@ class Setting:
 
     @property
     def name(self) -> str:
+        """As it is written in `.env`."""
         return self.field.upper()
 
     @property
     def help(self) -> str:
+        """What it does, for the documents."""
         return self.doc.help
 
     @property
     def default(self) -> str:
+        """The default as it would be written."""
         return self.doc.default
 
     @property
     def is_list(self) -> bool:
+        """Whether it is several values with commas between them."""
         return forms.is_list(bare_of(self.kind))
 
     def parse(self, text: str) -> Any:
@@ -501,6 +506,7 @@ class Setting:
         return forms.read(self.kind, text)
 
     def default_for(self, app_env: str) -> str:
+        """The default as it would be written, for a mode."""
         if app_env == "production" and self.doc.production_default is not None:
             return self.doc.production_default
         return self.doc.default

@@ -40,6 +40,7 @@ class Template:
 
     @property
     def names(self) -> frozenset[str]:
+        """The names between braces."""
         return frozenset(name for name, _ in self.parts)
 
     def match(self, line: str) -> dict[str, str] | None:

@@ -96,6 +96,7 @@ _HEAD = """\
 
 
 def javascript(_: str) -> str:
+    """The text of `static/core/messages.js`."""
     parts: dict[str, type[Struct]] = {}
     table = [_entry(kind) for kind in get_args(m.ServerMessage)]
     typedefs = [_typedef(kind, parts) for kind in (*get_args(m.ClientMessage), *get_args(m.ServerMessage))]

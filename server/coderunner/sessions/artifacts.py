@@ -32,6 +32,7 @@ class Artifacts:
             yield self._artifact(channel, path, kind, size)
 
     def of(self, channel: int) -> list[m.Artifact]:
+        """Those of one channel, oldest first."""
         return [one for one in self if one.channel == channel]
 
     def _count(self, channel: int) -> int:
@@ -66,9 +67,11 @@ class Artifacts:
         self._attachments.broadcast(self._artifact(channel, path, kind, news.size))
 
     def empty(self) -> None:
+        """The session is over."""
         self._all.clear()
 
     def forget(self, channel: int) -> None:
+        """The channel is gone for good."""
         for key in [one for one in self._all if one[0] == channel]:
             del self._all[key]
         self._full.discard(channel)

@@ -55,6 +55,7 @@ class Cursor:
     exit_sent: bool = False
 
     def room(self) -> int:
+        """Bytes that may be sent before the client acknowledges more."""
         return self.acked + flow.WINDOW - self.sent
 
 
@@ -73,9 +74,11 @@ class OutputSource(Protocol):
     """What an attachment reads from: a session's channels. ``reachable``: whether their agent is, now."""
 
     @property
-    def reachable(self) -> bool: ...
+    def reachable(self) -> bool:
+        """Whether the agent can be asked now."""
     def __contains__(self, number: object) -> bool: ...
-    def values(self) -> Collection[Channel]: ...
+    def values(self) -> Collection[Channel]:
+        """All channels, in the order in which they began."""
 
     async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
         """What the cache does not have, at most so many bytes. Raises NoChannel, AgentLost, EngineError."""
@@ -141,6 +144,7 @@ class Attachment:
         self._given.pop(number, None)
 
     def wake(self) -> None:
+        """There may be something to send."""
         self._wake.set()
 
     def end(self, code: int, *, flush: bool = True, last: ServerMessage | None = None) -> None:
@@ -158,6 +162,7 @@ class Attachment:
     # --- what the client tells -------------------------------------------------------------------------
 
     def ack(self, channel: Channel, offset: int) -> None:
+        """The client has consumed output up to ``offset``. Raises AckAhead."""
         cursor = self.cursor(channel)
         if offset > cursor.sent:
             raise AckAhead(

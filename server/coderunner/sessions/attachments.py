@@ -90,10 +90,12 @@ class Attachments:
             attachment.post(m.InAck(channel.number, channel.in_acked))
 
     def require_control(self, attachment: Attachment) -> None:
+        """Raises NotControl where it only watches."""
         if attachment is not self.control:
             raise NotControl("this attachment only watches; send `take` to take the control")
 
     def broadcast(self, message: m.ServerMessage) -> None:
+        """To all of them."""
         for attachment in self._all:
             attachment.post(message)
         self.relieve()

@@ -27,6 +27,7 @@ class Caches:
             self.spare(self.total - CACHE_BYTES)
 
     def forget(self, number: int) -> None:
+        """The channel is gone."""
         self.total -= self._sizes.pop(number, 0)
 
     def spare(self, size: int) -> None:
@@ -39,6 +40,7 @@ class Caches:
             self._count(channel)
 
     def empty(self) -> None:
+        """Gives all of them up."""
         self.spare(self.total)
 
     def _count(self, channel: Channel) -> None:

@@ -53,6 +53,7 @@ class Channel:
 
     @property
     def live(self) -> bool:
+        """Whether its program runs, as far as is known."""
         return self.exit is None and self.phase != "exited"
 
     @property
@@ -117,6 +118,7 @@ class Channel:
 
     @property
     def input_held(self) -> int:
+        """Bytes of input that the program has not taken yet."""
         return len(self._unacked)
 
     def drop_input(self) -> bool:
@@ -158,6 +160,7 @@ class Channel:
     # --- views -------------------------------------------------------------------------------------
 
     def view(self) -> ChannelView:
+        """The channel as `attached` tells of it."""
         return ChannelView(
             channel=self.number,
             mode=self.mode,

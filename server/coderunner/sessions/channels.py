@@ -82,6 +82,7 @@ class Channels:
         return len(self.all)
 
     def values(self) -> Collection[Channel]:
+        """All of them, in the order in which they began."""
         return self.all.values()
 
     @property
@@ -99,6 +100,7 @@ class Channels:
         )
 
     def close(self) -> None:
+        """Nothing is sent later than now."""
         self._paces.close()
 
     def empty(self) -> None:
@@ -133,6 +135,7 @@ class Channels:
     # --- what a client asks ------------------------------------------------------------------------------
 
     def input(self, number: int, offset: int, data: bytes) -> None:
+        """A client's input. Raises NoChannel, InputGap, InputOverflow."""
         channel = self[number]
         end = offset + len(data)
         at = channel.input_offset
@@ -146,6 +149,7 @@ class Channels:
             raise overflow
 
     def ack(self, attachment: Attachment, message: m.Ack) -> None:
+        """A client has consumed output, and perhaps the end. Raises NoChannel, AckAhead."""
         channel = self[message.channel]
         attachment.ack(channel, message.offset)
         if attachment is self.attachments.control:
@@ -155,15 +159,18 @@ class Channels:
         self.release(channel)
 
     def resize(self, message: m.Resize) -> None:
+        """Another size of the terminal, for all who look at it. Raises NoChannel."""
         channel = self[message.channel]
         channel.cols, channel.rows = message.cols, message.rows
         self._call("resize", channel=message.channel, cols=message.cols, rows=message.rows)
         self.attachments.broadcast(m.Resized(message.channel, message.cols, message.rows))
 
     def signal(self, message: m.Signal) -> None:
+        """To the program in the foreground, at most once. Raises NoChannel."""
         self._call("signal", channel=self[message.channel].number, name=message.name)
 
     def eof(self, message: m.Eof) -> None:
+        """The input ends. Raises NoChannel, BadMessage."""
         channel = self[message.channel]
         if channel.mode == "tty":
             raise BadMessage("a terminal has no end of file; send byte 04 as input", channel=message.channel)
@@ -206,6 +213,7 @@ class Channels:
     def run(
         self, attachment: Attachment, number: int, spec: dict[str, Any], files: tuple[m.File, ...]
     ) -> None:
+        """Begins a program; what comes of it is told to all. Raises ChannelLimit, FilesBusy."""
         known = self.all.get(number)
         if known is not None:  # repeated after a cut: starts nothing
             attachment.post(m.State(number, known.phase, known.phase_offset))
@@ -258,6 +266,7 @@ class Channels:
     # --- what the agent tells ----------------------------------------------------------------------------
 
     def on_output(self, number: int, stream: int, offset: int, data: bytes) -> None:
+        """Output from the agent: into the cache, and whoever is attached is woken."""
         channel = self.all.get(number)
         if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
             self._caches.changed(channel)
@@ -266,6 +275,7 @@ class Channels:
             self.attachments.wake()
 
     def on_in_ack(self, number: int, offset: int) -> None:
+        """The program has taken its input up to ``offset``."""
         channel = self.all.get(number)
         if channel is not None and channel.take_in_ack(offset):
             self._tell_in_ack(channel)
@@ -275,6 +285,7 @@ class Channels:
             self.attachments.control.post(m.InAck(channel.number, channel.in_acked))
 
     def on_state(self, state: ChannelState) -> None:
+        """A channel's whole state, as the agent tells it."""
         self._take_state(state)
         self._container.changed.fire()
 
@@ -373,6 +384,7 @@ class Channels:
         self._paces[channel.number].update(standing)
 
     def release_all(self) -> None:
+        """As `release`, of each channel: who is attached has changed."""
         for channel in self.all.values():
             self.release(channel)
 
@@ -398,6 +410,7 @@ class Channels:
         return Fetched(max(offset, fetched.from_), 2 if fetched.stream == 2 else 1, data[:most], restore)
 
     def repaint(self, channel: Channel) -> None:
+        """The program is asked to paint its screen anew."""
         if channel.mode == "tty" and channel.live:
             self._call("repaint", channel=channel.number)
 
@@ -407,6 +420,7 @@ class Channels:
         return not self._container.link.closed.done()
 
     def have(self) -> dict[int, int]:
+        """Offsets up to which this server has the output of each channel."""
         return {number: channel.cache.end for number, channel in self.all.items()}
 
     # --- time, and the end -------------------------------------------------------------------------------

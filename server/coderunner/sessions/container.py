@@ -46,11 +46,13 @@ class Broadcast:
         self._next: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
+        """Until the next `fire`."""
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._next)
 
     def fire(self) -> None:
+        """Wakes all who wait now."""
         if self._next is not None and not self._next.done():
             self._next.set_result(None)
 
@@ -58,8 +60,10 @@ class Broadcast:
 class AgentEvents(Listener, Protocol):
     """The session that a container has."""
 
-    def on_attached(self, hello: Hello) -> None: ...
-    def have(self) -> Mapping[int, int]: ...
+    def on_attached(self, hello: Hello) -> None:
+        """A server's stream to the agent is there, for the first time or again. Raises AgentProtocolError."""
+    def have(self) -> Mapping[int, int]:
+        """Offsets up to which the output of each channel is here."""
 
 
 class Container:

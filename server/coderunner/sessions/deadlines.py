@@ -43,6 +43,7 @@ class Deadlines:
         self._warned.clear()
 
     def detach(self, now: float) -> None:
+        """The last attachment has gone."""
         self._detached = now
 
     def _all(self, *, busy: bool, wanted: bool) -> list[tuple[float, str]]:
@@ -78,5 +79,6 @@ class Deadlines:
         return min(wait, LOOK_SECONDS) if self._detached is not None else wait
 
     def expiry(self, now: float, *, busy: bool) -> Expiry:
+        """What is left, in milliseconds, as clients are told."""
         idle = None if busy else max(0, round((self._active + self._idle - now) * 1000))
         return Expiry(idle_ms=idle, total_ms=max(0, round((self._over_at - now) * 1000)))

@@ -30,6 +30,7 @@ class Holdings:
 
     @property
     def held(self) -> int:
+        """Bytes, of all that is counted."""
         return sum(size() for size in self._sizes.values())
 
     def allows(self, more: int) -> bool:
@@ -47,6 +48,7 @@ class Holdings:
 
     @property
     def cached(self) -> int:
+        """Bytes of output that the agent keeps as well."""
         size = self._sizes.get(CACHES)
         return size() if size is not None else 0
 

@@ -51,10 +51,14 @@ class ByteStream(Protocol):
 
     stderr_tail: bytes
 
-    async def read(self) -> bytes: ...
-    async def write(self, data: bytes) -> None: ...
-    def write_now(self, data: bytes) -> bool: ...
-    async def close(self) -> None: ...
+    async def read(self) -> bytes:
+        """The next bytes; b"" at the end. Raises EngineError."""
+    async def write(self, data: bytes) -> None:
+        """Returns when the stream has taken them. Raises EngineError."""
+    def write_now(self, data: bytes) -> bool:
+        """False where it would have to wait; then nothing was written."""
+    async def close(self) -> None:
+        """Ends it, once."""
 
 
 class Listener(Protocol):
@@ -62,11 +66,16 @@ class Listener(Protocol):
 
     May raise AgentProtocolError for what does not fit what the agent has said before."""
 
-    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None: ...
-    def on_in_ack(self, channel: int, offset: int) -> None: ...
-    def on_state(self, state: ChannelState) -> None: ...
-    def on_workspace(self, revision: int) -> None: ...
-    def on_artifact(self, channel: int, news: ArtifactNews) -> None: ...
+    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
+        """``offset``: of the first byte of ``data``. ``stream``: 1 standard output, 2 standard error."""
+    def on_in_ack(self, channel: int, offset: int) -> None:
+        """The program has taken its input up to ``offset``."""
+    def on_state(self, state: ChannelState) -> None:
+        """A channel's whole state."""
+    def on_workspace(self, revision: int) -> None:
+        """Files have changed; each change has a higher revision."""
+    def on_artifact(self, channel: int, news: ArtifactNews) -> None:
+        """A program has made a file that people may want to see."""
 
 
 Told = Callable[[Listener], None]
@@ -152,6 +161,7 @@ class AgentLink:
     # --- to the agent ------------------------------------------------------------------------------
 
     def send_input(self, channel: int, offset: int, data: bytes) -> None:
+        """Input for a program, in frames; ``offset``: of its first byte."""
         for start in range(0, len(data), frames.MAX_PAYLOAD):
             piece = data[start : start + frames.MAX_PAYLOAD]
             self._frame(frames.INPUT, piece, channel=channel, offset=offset + start)
@@ -159,6 +169,7 @@ class AgentLink:
     def send_flow(
         self, channel: int, *, released: int, credit: int, controlled: bool, exit_acked: bool
     ) -> None:
+        """How far the clients are. ``credit``: the agent sends output below this offset."""
         flags = frames.CONTROLLED * controlled | frames.EXIT_ACKED * exit_acked
         body = frames.FLOW_BODY.pack(credit, flags)
         self._frame(frames.FLOW, body, channel=channel, offset=released)

@@ -35,6 +35,7 @@ class Pace:
         self._timer: asyncio.TimerHandle | None = None
 
     def update(self, standing: Standing) -> None:
+        """The clients are here now; it is sent at once, or within SECONDS."""
         told = self._told
         self._next = standing
         if told is None or standing[2:] != told[2:] or self._ahead(standing, told) >= STEP:
@@ -47,6 +48,7 @@ class Pace:
         self._told = None
 
     def close(self) -> None:
+        """Nothing is sent later than now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -76,10 +78,12 @@ class Paces:
         return found
 
     def forget(self, number: int) -> None:
+        """The channel is gone."""
         pace = self._all.pop(number, None)
         if pace is not None:
             pace.close()
 
     def close(self) -> None:
+        """Nothing is sent later than now."""
         for pace in self._all.values():
             pace.close()

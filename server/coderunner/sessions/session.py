@@ -205,6 +205,7 @@ class Session:
                 self.end("client")
 
     def input(self, attachment: Attachment, channel: int, offset: int, data: bytes) -> None:
+        """A client's input. Raises NotControl, and as `Channels.input`."""
         self._attachments.require_control(attachment)
         self._touch()
         self.channels.input(channel, offset, data)
@@ -215,28 +216,35 @@ class Session:
 
     @property
     def on_output(self) -> Callable[[int, int, int, bytes], None]:
+        """`Channels.on_output`."""
         return self.channels.on_output
 
     @property
     def on_in_ack(self) -> Callable[[int, int], None]:
+        """`Channels.on_in_ack`."""
         return self.channels.on_in_ack
 
     @property
     def on_state(self) -> Callable[[ChannelState], None]:
+        """`Channels.on_state`."""
         return self.channels.on_state
 
     def on_attached(self, hello: Hello) -> None:
+        """`Channels.on_attached`."""
         self.channels.on_attached(hello)
 
     def have(self) -> dict[int, int]:
+        """`Channels.have`."""
         return self.channels.have()
 
     def on_workspace(self, revision: int) -> None:
+        """Files have changed: told to all, once for each revision."""
         if revision > self.revision:
             self.revision = revision
             self._attachments.broadcast(m.Workspace(revision))
 
     def on_artifact(self, channel: int, news: ArtifactNews) -> None:
+        """A program has made a file that people may want to see."""
         if channel in self.channels:
             self.artifacts.add(channel, news)
 
@@ -253,6 +261,7 @@ class Session:
         self._changed.set()
 
     def expiry(self) -> m.Expiry:
+        """How long it may still last, as clients are told."""
         return self._deadlines.expiry(self._now(), busy=self.channels.busy)
 
     def _expires(self) -> m.Expires:

@@ -85,6 +85,7 @@ def _check_words(message: Run) -> None:
 
 def shell_spec(message: Shell, language: Language, limits: Limits) -> dict[str, Any]:
     # A shell lives as long as its session does; what is run in it is bounded by the container.
+    """What the agent is to start for a `shell`."""
     unhurried = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
     return _spec(message, language, unhurried)
 

@@ -81,5 +81,6 @@ class Views:
         return self._words.pop(word, 0.0) > self._now()
 
     def empty(self) -> None:
+        """The session is over: no address leads to it any more."""
         self._kept.clear()
         self._words.clear()

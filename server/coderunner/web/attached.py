@@ -47,6 +47,7 @@ class Attached:
         self._session.input(self._attachment, frame.channel, frame.offset, frame.payload)
 
     def post(self, message: m.ServerMessage) -> None:
+        """Queues a message behind what waits already."""
         self._attachment.post(message)
 
     async def next(self) -> str | bytes | None:

@@ -186,6 +186,7 @@ async def make_folder(request: web.Request) -> web.Response:
 
 
 async def document_of(request: web.Request) -> dict[str, Any]:
+    """The JSON object in a request's body. Raises BadMessage, TooSlow."""
     try:
         async with timing.within(BODY_SECONDS):
             document = orjson.loads(await request.read())

@@ -18,6 +18,8 @@ FEW, LOOK_SECONDS = 8, 0.01  # are looked at in a turn: to close one frees megab
 
 
 class Leftovers:
+    """Sockets that are kept open for some seconds, so that their peers can read the last answer."""
+
     def __init__(self) -> None:
         self._all: OrderedDict[socket.socket, float] = OrderedDict()  # until when
         self._timer: asyncio.TimerHandle | None = None
@@ -62,6 +64,7 @@ class Leftovers:
             return True
 
     def close(self) -> None:
+        """Closes all of them at once."""
         for one in self._all:
             one.close()
         self._all.clear()

@@ -31,6 +31,7 @@ class ClientFaults(logging.Filter):
     """A request that is no HTTP is its sender's fault: one line of it, not a traceback as if it were ours."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """False for what a client did, which is no fault of this server."""
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, HttpProcessingError) or error.code >= 500:
             return True

@@ -9,6 +9,7 @@ from aiohttp import web
 
 
 def json_reply(document: Any, status: int = 200) -> web.Response:
+    """An answer with JSON as its body."""
     return web.Response(
         body=orjson.dumps(document),
         status=status,

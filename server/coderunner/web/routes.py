@@ -27,6 +27,7 @@ _DOCUMENTS: web.AppKey[dict[str, Any]] = web.AppKey("documents", dict)
 
 
 def application(parts: Parts, wires: Wires) -> web.Application:
+    """The table of routes, with the guard in front of all of them."""
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts

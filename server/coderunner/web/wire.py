@@ -71,6 +71,7 @@ class Wire(asyncio.BufferedProtocol):
     # --- asyncio's side ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio: it is there."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         one = transport.get_extra_info("socket")
@@ -86,6 +87,7 @@ class Wire(asyncio.BufferedProtocol):
         self._handler.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Called by asyncio: it is gone."""
         self._wires.forget(self)
         turns.first(self._fd)
         if self._told and error is None:
@@ -100,6 +102,7 @@ class Wire(asyncio.BufferedProtocol):
         return self._wires.small if self.stranger else self._wires.buffer
 
     def buffer_updated(self, size: int) -> None:
+        """Called by asyncio: so many bytes were read."""
         if self._handler is None or self.deaf:
             return
         data = bytes(self._wires.buffer[:size])
@@ -111,15 +114,18 @@ class Wire(asyncio.BufferedProtocol):
             self._handler.data_received(data)
 
     def eof_received(self) -> bool | None:
+        """Called by asyncio: the peer sends no more."""
         if self._handler is not None:
             self._handler.eof_received()
         return None
 
     def pause_writing(self) -> None:
+        """Called by asyncio: the peer takes less than is sent."""
         if self._handler is not None:
             self._handler.pause_writing()
 
     def resume_writing(self) -> None:
+        """Called by asyncio: the peer takes what is sent again."""
         if self._handler is not None:
             self._handler.resume_writing()
 
@@ -208,12 +214,14 @@ class Wire(asyncio.BufferedProtocol):
 
     @property
     def over(self) -> bool:
+        """Whether the connection is gone, or about to be."""
         return self.transport is None or self.transport.is_closing()
 
     # --- bounds ------------------------------------------------------------------------------------------
 
     @property
     def held(self) -> int:
+        """Bytes that it makes this server hold, in here."""
         if self.state is State.FRAMES:
             return self._framing.partial + self._unread + self.kept
         return self._received
@@ -259,6 +267,7 @@ class Wire(asyncio.BufferedProtocol):
         return False
 
     def cut(self, why: str) -> None:
+        """Ends it at once, and notes why."""
         self.deaf = True
         self._told = False
         self._wires.note(why)

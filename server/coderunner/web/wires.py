@@ -67,12 +67,14 @@ class Ledger:
         return wire in self._counted
 
     def add(self, wire: Wire, keys: Iterable[str]) -> None:
+        """Counts a connection under these keys, with nothing held yet."""
         self._counted[wire] = 0
         self._keys[wire] = tuple(keys)
         for key in self._keys[wire]:
             self.under.setdefault(key, {})[wire] = None
 
     def remove(self, wire: Wire) -> None:
+        """It is not counted any more; one that is not there is fine."""
         self._total -= self._counted.pop(wire, 0)
         for key in self._keys.pop(wire, ()):
             del self.under[key][wire]
@@ -112,10 +114,12 @@ class Wires:
         self.leftovers = Leftovers()
 
     def make(self, handler: Callable[[], Any]) -> Wire:
+        """The protocol of a new connection; ``handler`` makes aiohttp's own."""
         return Wire(self, handler)
 
     @staticmethod
     def now() -> float:
+        """Seconds of the clock that all deadlines here are of."""
         return timing.now()
 
     # --- coming and going --------------------------------------------------------------------------------
@@ -158,10 +162,12 @@ class Wires:
         return False
 
     def settle(self, wire: Wire, session: str) -> None:
+        """It has a session, and is counted for that from now on."""
         self._strangers.remove(wire)
         self._members.add(wire, (session,))
 
     def forget(self, wire: Wire) -> None:
+        """The connection is gone."""
         self._ended += wire in self._all
         self._all.discard(wire)
         self._strangers.remove(wire)
@@ -204,6 +210,7 @@ class Wires:
     # --- time --------------------------------------------------------------------------------------------
 
     def note(self, why: str) -> None:
+        """Counts one that was cut, for the log's line of this second."""
         self._cut[why] += 1
 
     async def watch(self) -> None:
@@ -241,5 +248,6 @@ class Runner(web.AppRunner):
 
     @property
     def server(self) -> Any:
+        """aiohttp's name for what makes a connection's protocol."""
         made = super().server
         return None if made is None else lambda: self._wires.make(made)

@@ -63,6 +63,8 @@ PREAMBLE = bytes(MAX_PAYLOAD + HEADER_SIZE)
 if TYPE_CHECKING:
 
     class Frame(NamedTuple):
+        """One frame as it came."""
+
         kind: int
         stream: int
         channel: int
@@ -182,6 +184,7 @@ class Assembler:
         self._overflow = False
 
     def reset(self) -> None:
+        """Drops what is incomplete."""
         self._parts = bytearray()
         self._overflow = False
 

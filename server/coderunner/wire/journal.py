@@ -24,6 +24,7 @@ class Journal:
 
     @property
     def end(self) -> int:
+        """Offset behind the last byte."""
         return self.start + len(self._data)
 
     @property

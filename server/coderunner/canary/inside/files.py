@@ -140,6 +140,7 @@ def _(want: dict[str, Any]) -> None:
 
 
 def expect_bytes(taken: int, bound: int) -> None:
+    """Raises Broken where more was taken than promised."""
     expect(taken < bound + resource.getpagesize(), f"took {taken} bytes, promised {bound}")
 
 

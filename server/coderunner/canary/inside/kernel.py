@@ -202,6 +202,7 @@ def _unreachable(family: int, kind: int, address: str, port: int) -> None:
 
 
 def number_of(name: str) -> int:
+    """The number of a system call on this machine. Raises Untried where it is not known."""
     numbers = NUMBERS.get(platform.machine())
     if numbers is None:
         raise Untried(f"no system call numbers for {platform.machine()}")
@@ -209,4 +210,5 @@ def number_of(name: str) -> int:
 
 
 def code(result: int) -> str:
+    """What came of a system call: the errno's name, or what it gave."""
     return errno.errorcode.get(-result, str(result)) if result < 0 else f"gave {result}"

@@ -10,11 +10,13 @@ from coderunner.canary.inside.tools import PROBES, Broken, Untried
 
 
 def say(message: dict[str, Any]) -> None:
+    """One line of JSON for the server."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 def main(want: dict[str, Any]) -> None:
+    """Runs all probes, each in its own process; ``want``: what the server promises."""
     for name, promise, function in PROBES:
         outcome, detail = "held", ""
         try:

@@ -32,6 +32,7 @@ PROBES: list[tuple[str, str, Probe]] = []
 
 
 def probe(name: str, promise: str) -> Callable[[Probe], Probe]:
+    """A decorator: its function is a probe of the promise."""
     def add(function: Probe) -> Probe:
         PROBES.append((name, promise, function))
         return function
@@ -40,11 +41,13 @@ def probe(name: str, promise: str) -> Callable[[Probe], Probe]:
 
 
 def expect(holds: bool, seen: object) -> None:
+    """Raises Broken with what was seen where the promise does not hold."""
     if not holds:
         raise Broken(str(seen))
 
 
 def refused(what: str, action: Callable[[], object]) -> str:
+    """That an action is refused, and in which words. Raises Broken where it is not."""
     try:
         action()
     except (OSError, ValueError) as error:
@@ -80,21 +83,25 @@ def _speak_and_leave(writer: int, action: Callable[[], object]) -> NoReturn:
 
 
 def first_to_die() -> None:
+    """The kernel ends this process before all others when memory is out."""
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
 
 def status_fields(pid: int | str = "self") -> dict[str, str]:
+    """The lines of /proc/PID/status by their names."""
     with open(f"/proc/{pid}/status") as file:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
 
 
 def create(path: str) -> None:
+    """Makes an empty file, or opens it. Raises OSError."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
 @contextlib.contextmanager
 def scratch(path: str) -> Iterator[str]:
+    """A folder that is removed with all in it at the end."""
     os.mkdir(path)
     try:
         yield path
@@ -105,6 +112,7 @@ def scratch(path: str) -> Iterator[str]:
 
 
 def expect_limit(kind: int, value: int, what: str) -> None:
+    """Raises Broken where a resource limit is not the promised one."""
     have = resource.getrlimit(kind)
     expect(have == (value, value), f"{what}: limits {have}, promised {value}")
     refused(f"raising the {what}", lambda: resource.setrlimit(kind, (value, value + 1)))
