@@ -38,7 +38,7 @@ from coderunner.fleet.uids import Uids
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.watchdog import Watchdog
 from coderunner.fleet.workers import WorkerPool
-from coderunner.instance import holder_of, instance
+from coderunner.instance import holder_of, instance, shown
 from coderunner.logs import fields
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
@@ -112,6 +112,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
 
     async with contextlib.AsyncExitStack() as stack:
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
+        stack.enter_context(shown(settings.instance_name, owner_of(key)))
         sockets = stack.enter_context(bound(settings.host, settings.port))
         _tell_settings(settings, len(declared.languages))
         engine = await stack.enter_async_context(

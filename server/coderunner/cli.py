@@ -22,7 +22,7 @@ from coderunner.fleet.groups import end_networks, reap_networks
 from coderunner.fleet.lost import remove_lost
 from coderunner.fleet.provision import Identity
 from coderunner.fleet.sweep import end_all, reap
-from coderunner.instance import holder_of, key_of, lives
+from coderunner.instance import holder_of, key_of, lives, owners_alive
 from coderunner.sessions.record import owner_of
 
 if TYPE_CHECKING:
@@ -264,7 +264,8 @@ def _reap(arguments: argparse.Namespace) -> int:
                 await _end_all(engine, settings)
                 return
             if arguments.lost_key:
-                lost = await remove_lost(engine, name, key_of(Path(settings.state_dir), name))
+                key = key_of(Path(settings.state_dir), name)
+                lost = await remove_lost(engine, name, key, owners_alive(name))
             over = await reap(engine, instance=None if arguments.every_instance else name, now=time.time())
             networks = await reap_networks(engine, name, older_than=REAP_NETWORK_SECONDS, now=time.time())
             print(f"{name}: {over + lost} containers removed, {networks} networks removed")

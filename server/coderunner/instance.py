@@ -7,12 +7,14 @@ import fcntl
 import hashlib
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from coderunner.errors import CannotStart
 
 KEY_BYTES = 32
+_SIGN = "coderunner/"  # how the names of the sockets begin by which a server shows that it lives
 
 
 @contextlib.contextmanager
@@ -63,6 +65,29 @@ def lives(state_dir: Path, name: str) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+@contextlib.contextmanager
+def shown(name: str, owner: str) -> Iterator[None]:
+    """While this lasts, every process of the machine can see that a server of this name lives, whatever it
+    does at the moment and whatever `STATE_DIR` it has; it ends with the process. `owner`: of its containers.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sign:
+        with contextlib.suppress(OSError):  # somebody has taken the name: then it is there
+            sign.bind(f"\0{_SIGN}{name}/{owner}/{os.getpid()}")
+        yield
+
+
+def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
+    """The owners of the servers of this name that live on this machine. One elsewhere, or in a container of
+    its own, is not among them."""
+    try:
+        lines = table.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return set()
+    begin = f"@{_SIGN}{name}/"
+    names = [line.split(" ", 7)[-1] for line in lines]
+    return {one[len(begin) :].partition("/")[0] for one in names if one.startswith(begin)}
 
 
 def key_of(state_dir: Path, name: str) -> bytes | None:

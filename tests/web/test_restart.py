@@ -178,6 +178,24 @@ async def test_a_server_of_the_same_name_elsewhere_touches_nothing(tmp_path, por
             assert bytes((await client.ended(1)).data) == numbers(400)
 
 
+async def test_what_a_server_has_that_stands_still_is_not_lost(tmp_path):
+    """It answers nobody for as long as it is stopped, and it lives."""
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with session(server) as client:
+            theirs = set(server.containers())
+            other = {**server.environment, "STATE_DIR": str(tmp_path / "other")}
+            second = Server("", server.instance, server.process, other, server.log)
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                done = coderunner(second, "reap", "--lost-key")
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            assert done.returncode != 0, done.stdout
+            assert "a server that runs has" in done.stdout
+            assert theirs <= set(server.containers())
+            assert (await client.result(1, "print('there')")).text == "there\n"
+
+
 async def test_the_sweep_leaves_what_another_key_made(tmp_path):
     """Also where the other server began later, and with nothing."""
     with running_server(tmp_path, **SWEPT) as server:

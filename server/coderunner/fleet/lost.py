@@ -6,6 +6,7 @@ Only a person can say that a key is lost.  What a living server has is spared al
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from coderunner import timing
 from coderunner.engine.containers import OWNER_LABEL
@@ -21,17 +22,22 @@ LISTEN_SECONDS = SILENCE_SECONDS + flow.BEAT_SECONDS  # longer than a server tak
 ASK_SECONDS = 15.0
 
 
-async def remove_lost(engine: DockerEngine, instance: str, key: bytes | None) -> int:
+async def remove_lost(
+    engine: DockerEngine, instance: str, key: bytes | None, alive: Collection[str] = ()
+) -> int:
     """Removes the containers of this name that this key did not make; how many.  Takes some seconds.
 
-    `key`: the instance's, None where it has none.  Raises EngineError, and CannotStart where a server that
-    lives has some of them: then none is touched.
+    `key`: the instance's, None where it has none.  `alive`: the owners whose servers are known to live; of
+    others the agents are listened to.  Raises EngineError, and CannotStart where a server that lives has some
+    of them: then none is touched.
     """
     owner = owner_of(key) if key is not None else None
     listed = await engine.list(labels_of(instance))
     found = [summary for summary in listed if summary.labels.get(OWNER_LABEL, "") != owner]
-    heard = await asyncio.gather(*(in_use(engine, summary, LISTEN_SECONDS) for summary in found))
-    used = [summary.name for summary, beats in zip(found, heard, strict=True) if beats]
+    used = [summary.name for summary in found if _of_one_alive(summary, alive)]
+    if not used:
+        heard = await asyncio.gather(*(in_use(engine, summary, LISTEN_SECONDS) for summary in found))
+        used = [summary.name for summary, beats in zip(found, heard, strict=True) if beats]
     if used:
         raise CannotStart(
             f"a server that runs has {len(used)} of the containers of INSTANCE_NAME {instance!r}"
@@ -41,6 +47,12 @@ async def remove_lost(engine: DockerEngine, instance: str, key: bytes | None) ->
     ours = await asyncio.gather(*(_sealed_with(engine, summary, key) for summary in found))
     lost = [summary for summary, own in zip(found, ours, strict=True) if not own]
     return sum([await remove_one(engine, summary, "its key is lost") for summary in lost])
+
+
+def _of_one_alive(summary: ContainerSummary, alive: Collection[str]) -> bool:
+    """A container of a release that gave no fingerprint may be any one's."""
+    owner = summary.labels.get(OWNER_LABEL)
+    return owner in alive if owner is not None else bool(alive)
 
 
 async def _sealed_with(engine: DockerEngine, summary: ContainerSummary, key: bytes | None) -> bool:
