@@ -8,11 +8,13 @@ import os
 import secrets
 import subprocess
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from coderunner import app, config
-from coderunner.errors import ConfigError
+from coderunner.errors import ConfigError, EngineError, EngineUnavailable
 from coderunner.schema import messages as m
 from tests.harness import docker, eventually, running_server, session, wait_until
 
@@ -110,3 +112,35 @@ def test_a_waiting_container_is_light(server):
         return None
 
     assert wait_until(megabytes, 20, "a container's memory") < 12
+
+
+class CountedEngine:
+    """``error``: what it answers a ping with."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+        self.error: EngineError | None = None
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await asyncio.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+
+
+async def test_readiness_asks_the_engine_at_most_once_a_second():
+    engine = CountedEngine()
+    calm = SimpleNamespace(ready=lambda: ["python"], trouble=lambda: None, waiting=1)
+    readiness = app._Readiness(engine, calm, calm, calm)  # type: ignore[arg-type]
+    readiness.blocked = None
+    assert await asyncio.gather(*(readiness() for _ in range(1000))) == [[]] * 1000
+    assert engine.pings == 1
+    engine.error = EngineUnavailable("away")
+    began, asked = time.monotonic(), 1000
+    while time.monotonic() - began < 2.2 or not (await readiness()):
+        await asyncio.gather(*(readiness() for _ in range(50)))
+        asked += 50
+        assert time.monotonic() - began < 5
+    assert asked > 1100
+    assert engine.pings <= 1 + (time.monotonic() - began) / app.ENGINE_ASKED_SECONDS + 1
+    assert "away" in (await readiness())[0]

@@ -50,6 +50,7 @@ def release(error: BaseException | None) -> None:
 BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
 """The answer to a request, as soon as its first byte may be out."""
 _VIEW = re.compile(r"^(/view/[^/]*/)[^/]*")
+LONGEST_STATIC = 200  # characters of an address of the page's own files
 REFUSED = 10.0  # requests: what one that is refused counts as
 
 
@@ -105,8 +106,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     host = request.headers.get("Host", "")
     if not guard.host_allowed(settings, host) and not guard.from_here(request, host):
         raise web.HTTPMisdirectedRequest(text="this server is not known under that name: see ALLOWED_HOSTS\n")
-    if request.path.startswith("/static/") and "/." in request.path:
-        raise web.HTTPNotFound  # what tools note for themselves
+    if request.path.startswith("/static/") and ("/." in request.path or len(request.path) > LONGEST_STATIC):
+        raise web.HTTPNotFound  # what tools note for themselves; what no file system takes as a name
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         # Unpacking what anybody sends is work without a bound.
         raise web.HTTPUnsupportedMediaType(text="send the body as it is, without Content-Encoding\n")

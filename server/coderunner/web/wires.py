@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from coderunner import timing
 from coderunner.core import codec
@@ -251,3 +252,18 @@ class Runner(web.AppRunner):
         """aiohttp's name for what makes a connection's protocol."""
         made = super().server
         return None if made is None else lambda: self._wires.make(made)
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        made.request_factory = functools.partial(_without_wishes, made.request_factory)
+        return made
+
+
+def _without_wishes(make: Callable[..., Any], message: Any, *rest: Any) -> Any:
+    """A request without an `Expect` that is unknown, which may be ignored: aiohttp's refusal of one repeats
+    it, and fails where it is no text."""
+    if message.headers.get("Expect", "100-continue").lower() != "100-continue":
+        headers = message.headers.copy()
+        del headers["Expect"]
+        message = message._replace(headers=CIMultiDictProxy(headers))
+    return make(message, *rest)

@@ -36,7 +36,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         compress=False,
         decode_text=False,  # done with the rest of reading it
     )
-    if not socket.can_prepare(request).ok:
+    if not _in_ascii(request) or not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
     wires, wire = request.app[WIRES], wire_of(request)
     welcome = wire is None or wires.meet(wire, guard.address_of(parts.settings, request))
@@ -56,6 +56,12 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     finally:
         sockets.discard(connection)
     return socket
+
+
+def _in_ascii(request: web.Request) -> bool:
+    """Of what asks for a WebSocket: aiohttp fails at anything else, instead of refusing it."""
+    names = ("Connection", "Upgrade", *(name for name in request.headers if name.lower().startswith("sec-")))
+    return all(value.isascii() for name in names for value in request.headers.getall(name, ()))
 
 
 def hello(parts: Parts) -> m.Hello:
