@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from functools import cache
@@ -115,6 +116,34 @@ def test_every_part_is_on_the_map() -> None:
             continue
         name = part.name + ("/" if part.is_dir() else "")
         assert re.search(rf"^\s+{re.escape(name)}\s", text, re.M), f"{name} is not in docs/architecture.md"
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def defined(path: Path) -> set[str]:
+    """The functions and methods of a module, as `Class.method`."""
+    if path.suffix == ".js":
+        text = path.read_text()
+        return set(re.findall(r"(?:function |const |^  (?:async )?)(#?\w+)(?= ?=? ?\()", text, re.M))
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, FUNCTIONS)}
+        elif isinstance(node, FUNCTIONS):
+            found.add(node.name)
+    return found
+
+
+def test_the_ways_through_the_code_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    ways = text[text.index("## Three ways") : text.index("## One journal")]
+    named = re.findall(r"`([\w/]+\.(?:py|js))`: ((?:`[#\w.]+`(?:,\s+)?)+)", ways)
+    assert len(named) > 25
+    for file, names in named:
+        path = ROOT / file if file.startswith("static/") else ROOT / "server/coderunner" / file
+        for name in re.findall(r"`([#\w.]+)`", names):
+            assert name in defined(path), f"{file} has no {name}"
 
 
 def test_the_units_name_what_exists() -> None:
