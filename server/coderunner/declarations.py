@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from coderunner.core.languages import parse_language
 from coderunner.core.limits import LimitRules, parse_rules
 from coderunner.errors import ConfigError
-from coderunner.schema.languages import Language, sample_files
+from coderunner.schema.languages import Demand, Language, sample_files
+from coderunner.schema.toml import read_toml
 
 FOLDER = Path(__file__).parent / "languages"
 
@@ -75,12 +75,12 @@ def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
 
 def _demand(folder: Path, languages: Mapping[str, Language], problems: list[str]) -> list[str]:
     try:
-        order = tomllib.loads((folder / "demand.toml").read_text(encoding="utf-8"))["order"]
+        order = read_toml(Demand, (folder / "demand.toml").read_text(encoding="utf-8"), "demand.toml").order
         return [name for name in order if name in languages] + [n for n in languages if n not in order]
     except FileNotFoundError:
         return list(languages)
-    except (ValueError, KeyError, TypeError) as error:
-        problems.append(f"demand.toml: write order = [names of languages] ({error})")
+    except ConfigError as error:
+        problems += error.problems
         return []
 
 

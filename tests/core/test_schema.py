@@ -14,6 +14,7 @@ from coderunner.core.codec import decode_client_text, decode_server_text
 from coderunner.errors import BadMessage
 from coderunner.schema import check
 from coderunner.schema import messages as m
+from coderunner.schema.rest import MakeFolder, MoveFile
 from coderunner.schema.types import at_most, one_of, text, whole
 
 
@@ -116,3 +117,30 @@ def test_a_file_is_bytes_whichever_way_it_came():
     as_base64 = decode_client_text(run % '"content_base64":"w6k="')
     assert as_text == as_base64
     assert as_text.files == (m.File("a", "é".encode()),)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"path": "a"}', None),
+        (b'{"path": "a", "more": [1]}', None),
+        (b"{}", "path is missing"),
+        (b'{"path": 5}', "path must be a text: where it is to be moved"),
+        (b"[]", ""),
+        (b"", ""),
+        (b"\xff", ""),
+        (b"[" * 5000, ""),
+    ],
+)
+def test_bodies_of_requests(body, words):
+    if words is None:
+        assert check.read_json(MoveFile, body) == MoveFile("a")
+        return
+    with pytest.raises(ValueError, match=f"^{words}$") as caught:
+        check.read_json(MoveFile, body)
+    assert isinstance(caught.value, check.NotJson) is (not words)
+
+
+def test_a_body_that_asks_for_nothing_is_told_what_it_may():
+    with pytest.raises(ValueError, match=r'^the body must say what to make: \{"folder": true\}$'):
+        check.read_json(MakeFolder, b'{"folder": false}')

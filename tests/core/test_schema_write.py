@@ -22,6 +22,7 @@ def test_all_is_as_the_models_say():
         ("static/core/messages.js", "pong: { t: 'number' }", "pong: { t: 'text' }"),
         ("static/core/messages.js", "@property {boolean} retryable", "@property {number} retryable"),
         ("docs/protocol.md", "| `kill` | `channel` |", "| `kill` | `channel`, `how` |"),
+        ("server/coderunner/wire/words.py", '"tty", "pipe"', '"pipe", "tty"'),
         ("docs/protocol.md", "Never answered with a `resize`.", "Answered with a `resize`."),
     ],
 )

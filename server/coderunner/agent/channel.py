@@ -12,7 +12,7 @@ import struct
 import termios
 import time
 
-from coderunner.wire import flow
+from coderunner.wire import flow, words
 from coderunner.wire.journal import STDERR, STDOUT, Journal
 
 from . import cpu, halts, kernel, supervisor, tree
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .preload import Preload
 
 SHELL_SECONDS = 2.0  # between two looks at what runs in a shell
-COMPILING, RUNNING, EXITED = "compiling", "running", "exited"
+COMPILING, RUNNING, EXITED = words.PHASES
+TTY, PIPE = words.MODES
 
 
 class Channel(Start):
@@ -47,7 +48,7 @@ class Channel(Start):
         self.number = number
         # The container's own environment is every program's; the language and the run add to it.
         self.spec = {**supervisor.chosen(spec), "env": {**os.environ, **spec["env"]}}
-        self.tty = spec["mode"] == "tty"
+        self.tty = spec["mode"] == TTY
         self.cols, self.rows = spec["cols"], spec["rows"]
         self.limits = spec["limits"]
         self.journal = Journal(flow.JOURNAL, tagged=not self.tty)

@@ -6,10 +6,12 @@ import fcntl
 import os
 import termios
 
+from coderunner.wire import words
+
 from . import terminal
 
 TELL_SECONDS = 0.1  # what is shorter is not told, and nothing oftener than that
-OUTPUT = "output"
+OUTPUT = words.STOPPED_BY[-1]
 _PACKET_STOP, _PACKET_START = 4, 8  # TIOCPKT_STOP, TIOCPKT_START
 _TIOCGPTPEER = 0x5441  # the module has no name for it
 

@@ -30,7 +30,7 @@ class Problem(NamedTuple):
         """As `run.files[2].path must be ...`, where `where` is `run`."""
         for part in self.path:
             where += f"[{part}]" if isinstance(part, int) else f".{part[:64]}"
-        return f"{where.removeprefix('.')} {self.words}"
+        return f"{where.removeprefix('.')} {self.words}".lstrip()
 
 
 class Problems(ValueError):
@@ -212,3 +212,21 @@ def as_far_as_right(kind: type[S], value: object) -> S:
             with contextlib.suppress(ValidationError, RecursionError):
                 given[field.name] = msgspec.convert(item, field.type)
     return kind(**given)
+
+
+class NotJson(ValueError):
+    """The text is no JSON object."""
+
+
+def read_json(kind: type[S], data: bytes) -> S:
+    """The text of an object as a `kind`.  Raises NotJson, or ValueError with all that is wrong in it."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        pass
+    try:
+        wrong = problems_in_json(kind, data)
+        found = [problem.sentence("" if problem.path else "the body") for problem in wrong]
+    except (ValueError, RecursionError):
+        raise NotJson from None
+    raise ValueError("; ".join(found) or "a field stands there twice")

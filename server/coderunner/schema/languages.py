@@ -293,6 +293,12 @@ class Language(_Declared, frozen=True, kw_only=True):
         return plain + [argv for each in self.variants for argv in (each.compile or (), each.run)]
 
 
+class Demand(Struct, frozen=True, forbid_unknown_fields=True):
+    """`demand.toml`: in which order languages are made ready."""
+
+    order: Annotated[tuple[str, ...], Meta(description="a list of names of languages")]
+
+
 def sample_files(sample: Sample, read: Callable[[str], bytes]) -> dict[str, bytes]:
     """The sample's files by path. `read` takes a path below the language's folder."""
     return {path: read(f"samples/{sample.name}/{path}") for path in sample.files}

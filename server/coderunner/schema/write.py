@@ -2,6 +2,7 @@
 
     static/core/messages.js   for the page: what each message of the server must have, and the types of all
     docs/protocol.md          the two tables of messages
+    wire/words.py             for the agent: the words that it says and is told
 
 A row's fields come from the model's annotations, its words from the model's docstring.
 """
@@ -183,9 +184,27 @@ def _js_type(kind: Any, parts: dict[str, type[Struct]]) -> str:
     return simple.get(bare, "number")
 
 
+# --- what the agent needs -------------------------------------------------------------------------------
+
+
+def agents_words(_: str) -> str:
+    """The agent runs where there is no msgspec: it has the schema's words as plain constants."""
+    names = ("MODES", "PHASES", "STOPPED_BY")
+    lines = [f"{name} = {_python(getattr(m, name))}\n" for name in names]
+    return (
+        '"""Words of the protocol, for the agent. Made by scripts/schema.sh from coderunner/schema."""\n\n'
+        + "".join(lines)
+    )
+
+
+def _python(words: tuple[str, ...]) -> str:
+    return "(" + ", ".join(json.dumps(word) for word in words) + ")"
+
+
 MADE: dict[str, Callable[[str], str]] = {
     "static/core/messages.js": javascript,
     "docs/protocol.md": protocol_document,
+    "server/coderunner/wire/words.py": agents_words,
 }
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from coderunner import timing
 from coderunner.core.archives import Bounds
 from coderunner.core.project import check_path
 from coderunner.errors import BadMessage, FileTooLarge, NotAllowed, TooSlow
+from coderunner.schema.check import NotJson, S, read_json
+from coderunner.schema.rest import MakeFolder, MoveFile
 from coderunner.sessions import packing
 from coderunner.sessions.session import Session
 from coderunner.web import guard
@@ -159,9 +161,7 @@ async def write(request: web.Request) -> web.Response:
 async def rename(request: web.Request) -> web.Response:
     """`{"path": "new/name"}`: moves a file or a folder; never over something that is there."""
     session, path = session_of(request, control=True), _path(request)
-    to = (await document_of(request)).get("path")
-    if type(to) is not str:
-        raise BadMessage("path is missing: where it is to be moved")
+    to = (await body_of(request, MoveFile)).path
     async with session.files.request():
         await session.files.rename(path, check_path(to))
     return json_reply({"path": to})
@@ -178,25 +178,25 @@ async def remove(request: web.Request) -> web.Response:
 async def make_folder(request: web.Request) -> web.Response:
     """`{"folder": true}`: with those above it; one that is there already is fine."""
     session, path = session_of(request, control=True), _path(request)
-    if (await document_of(request)).get("folder") is not True:
-        raise BadMessage('what to make is missing: {"folder": true}')
+    await body_of(request, MakeFolder)
     async with session.files.request():
         await session.files.make_folder(path)
     return json_reply({"path": path}, 201)
 
 
-async def document_of(request: web.Request) -> dict[str, Any]:
-    """The JSON object in a request's body. Raises BadMessage, TooSlow."""
+async def body_of(request: web.Request, kind: type[S]) -> S:
+    """The body, JSON, as one of `schema.rest`.  Raises BadMessage with what is wrong, TooSlow."""
     try:
         async with timing.within(BODY_SECONDS):
-            document = orjson.loads(await request.read())
+            text = await request.read()
     except TimeoutError:
         raise TooSlow("the body did not come in time; send it again, faster") from None
-    except orjson.JSONDecodeError:
+    try:
+        return read_json(kind, text)
+    except NotJson:
         raise BadMessage("the body must be a JSON object") from None
-    if not isinstance(document, dict):
-        raise BadMessage("the body must be a JSON object")
-    return document
+    except ValueError as error:
+        raise BadMessage(str(error)) from None
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:

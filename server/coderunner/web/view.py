@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import html
 import secrets
-from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
 from coderunner.core.capability import Capability
 from coderunner.core.project import check_path
-from coderunner.errors import BadMessage, NoSession
+from coderunner.errors import NoSession
+from coderunner.schema.rest import KeepViews
 from coderunner.sessions.views import Views
 from coderunner.web import guard
-from coderunner.web.files import document_of, send_file, session_of
+from coderunner.web.files import body_of, send_file, session_of
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply
 from coderunner.wire import artifacts
@@ -55,7 +55,6 @@ _DATA = (
 )  # fmt: skip
 """What pages fetch as well. At the top of a tab it is a download."""
 
-MOST_URLS = 64  # in one request to keep them
 OURS = "'self'"
 PAGES = ("text/html", "image/svg+xml")
 """What can hold scripts: shown in a frame, never at the top."""
@@ -96,12 +95,9 @@ async def keep(request: web.Request) -> web.Response:
     """POST /api/sessions/{session}/views: keeps the addresses that are in use, each as it was told.  `frame`:
     the answer has a word with which a frame may ask for a page."""
     views = session_of(request).views
-    document = await document_of(request)
-    urls: Any = document.get("urls")
-    if not isinstance(urls, list) or len(urls) > MOST_URLS or not all(type(one) is str for one in urls):
-        raise BadMessage(f"urls must be a list of at most {MOST_URLS} addresses")
-    kept = [views.keep(one) for one in urls]
-    word = {"word": views.word()} if document.get("frame") is True else {}
+    wanted = await body_of(request, KeepViews)
+    kept = [views.keep(one) for one in wanted.urls]
+    word = {"word": views.word()} if wanted.frame else {}
     return json_reply({"kept": kept, "ms": int(views.seconds * 1000), **word})
 
 

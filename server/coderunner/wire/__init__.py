@@ -1,8 +1,8 @@
 """What the server and the agent in a container count with together.
 
 Frames between the two (``frames``), the numbers and rules of flow control (``flow``), the record of a
-channel's output (``journal``) and which files are artifacts (``artifacts``).  Python's standard library
-only, any Python from 3.9 on: it is copied into every container beside the agent.
+channel's output (``journal``), which files are artifacts (``artifacts``), words (``words``). Python's
+standard library only, any Python from 3.9 on: it is copied into every container beside the agent.
 """
 
 # Grows when a server of this version could not talk to an agent of the version before.
