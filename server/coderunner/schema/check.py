@@ -43,6 +43,9 @@ class Problems(ValueError):
 
 def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
     """All that is wrong with `value`, parsed JSON or TOML, as a `kind`; nothing where it is right."""
+    if isinstance(value, list | Mapping) and not _fits_in_number(kind, value):
+        yield Problem(path, f"must be {words_of(kind)}")  # at once: msgspec builds all of it before it counts
+        return
     try:
         msgspec.convert(value, kind, str_keys=True)
         return
@@ -55,9 +58,9 @@ def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
         default = [Problem(path, str(first))]
     else:
         default = [Problem(path, f"must be {words_of(kind)}")]
-        if get_origin(bare) is tuple and isinstance(value, list | tuple) and _fits_in_number(kind, value):
+        if get_origin(bare) is tuple and isinstance(value, list | tuple):
             inside = _in_list(get_args(bare)[0], value, path)
-        elif get_origin(bare) is dict and isinstance(value, Mapping) and _fits_in_number(kind, value):
+        elif get_origin(bare) is dict and isinstance(value, Mapping):
             inside = _in_table(kind, value, path)
     found = next(inside, None)
     if found is None:
@@ -77,13 +80,13 @@ def _in_struct(kind: type[Struct], value: Mapping[Any, Any], path: Path) -> Iter
     sound = True
     for field in fields:
         name = field.encode_name
-        found = []
         if name in value:
-            found = list(problems(field.type, value[name], (*path, name)))
+            for found in problems(field.type, value[name], (*path, name)):
+                sound = False
+                yield found
         elif field.required:
-            found = [Problem((*path, name), "is missing")]
-        sound = sound and not found
-        yield from found
+            sound = False
+            yield Problem((*path, name), "is missing")
     if sound:  # then they have to fit each other
         try:
             names = {field.encode_name for field in fields} | {kind.__struct_config__.tag_field}
@@ -193,10 +196,11 @@ def words_of(kind: Any) -> str:
 
 
 def problems_in_json(kind: type[Struct], data: bytes) -> Iterator[Problem]:
-    """As `problems`, of the text of an object. What is in no field of `kind` is not built."""
+    """As `problems`, of the text of an object that msgspec has refused. What is in no field of `kind` is not
+    built."""
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     raw = msgspec.json.decode(data, type=dict[str, Raw])
-    return problems(kind, {name: msgspec.json.decode(raw[name]) for name in raw if name in known})
+    return _in_struct(kind, {name: msgspec.json.decode(raw[name]) for name in raw if name in known}, ())
 
 
 def as_far_as_right(kind: type[S], value: object) -> S:

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import force_setattr
 
 from coderunner.errors import CodeRunnerError
+from coderunner.schema.check import Problems
 from coderunner.schema.types import (
     MAX_FILES,
     Cell,
@@ -97,7 +98,7 @@ class File(Part, frozen=True):
 
 
 Files = Annotated[tuple[File, ...], at_most(MAX_FILES)]
-WantedLimits = Annotated[dict[Word, Positive], at_most(16)]
+WantedLimits = Annotated[dict[Annotated[str, Meta(max_length=256)], Positive], at_most(16)]
 Offsets = Annotated[dict[Channel, Offset], at_most(4096)]
 
 
@@ -150,14 +151,19 @@ class Run(Message, frozen=True, tag="run"):
     mode: Modes
     files: Files = ()
     entry: Path | None = None
-    args: Annotated[tuple[Annotated[str, text(65536)], ...], at_most(1024)] = ()
-    env: Annotated[dict[EnvName, Annotated[str, text(32768)]], at_most(256)] = {}
+    # Without a pattern: msgspec would search each of far too many before it counts them.
+    args: Annotated[tuple[Annotated[str, Meta(max_length=65536)], ...], at_most(1024)] = ()
+    env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
     cols: Size | None = None
     rows: Size | None = None
     limits: WantedLimits = {}
     stdin: Annotated[str, text(1024, least=1)] | None = None
 
     def __post_init__(self) -> None:
+        held = [f"args[{index}]" for index, word in enumerate(self.args) if "\0" in word]
+        held += [f"env.{name}" for name, word in self.env.items() if "\0" in word]
+        if held:
+            raise Problems(*((name, "must not hold a NUL") for name in held))
         _clamp(self, self.cols, self.rows)
 
 
