@@ -7,8 +7,8 @@
 //              index.html names them, and sources.txt is the digest of what they were made from
 //
 // Three places in the libraries make styles in a way that a strict content security policy forbids; they are
-// replaced here by what static/vendor/style-element.js offers. A version of a library in which such a place
-// cannot be found stops the build: a page whose styles are blocked must not be served.
+// replaced here by what static/vendor/style-element.js offers. Two more would let output hold the page. A version of
+// a library in which such a place cannot be found stops the build: a page that is blocked must not be served.
 import { build } from 'esbuild';
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -27,6 +27,11 @@ const patches = [
     replace: [
       { find: /([\w.]+)\.createElement\("style"\)/g, by: '__styleElement($1)', times: 3 },
       { find: /(\w)\.setAttribute\("style",`\$\{\1\.getAttribute\("style"\)\|\|""\}\$\{(\w)\};`\)/g, by: '__addStyle($1,$2)', times: 1 },
+      // The width of a cell's text is measured, which lays out the page, and kept. By its first character alone: of
+      // marks there is no end, and each other sequence of them was measured anew. And also where it is none: a mark
+      // that stands alone was measured again in each cell, at each drawing.
+      { find: /get\((\w),(\w),(\w)\)\{let (\w)=0;if\(!\2&&!\3&&\1\.length===1&&/g, by: 'get($1,$2,$3){if($1.length>1)$1=String.fromCodePoint($1.codePointAt(0));let $4=0;if(!$2&&!$3&&$1.length===1&&', times: 1 },
+      { find: /(\w)>0&&this\._holey\.set\((\w),\1\)/g, by: '($1>0||this._container.getClientRects().length)&&this._holey.set($2,$1)', times: 1 },
     ],
   },
   {

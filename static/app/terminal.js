@@ -1,6 +1,6 @@
 // An xterm.js terminal in a box: fits itself, follows the theme, takes bytes, gives bytes.
 import { FitAddon, Terminal, WebLinksAddon } from '../dist/xterm.js';
-import { latin1, utf8 } from '../core/bytes.js';
+import { joinBytes, latin1, utf8 } from '../core/bytes.js';
 import { cells } from '../core/cells.js';
 import { Emitter } from '../core/events.js';
 import { OutputLimiter } from '../core/limiter.js';
@@ -29,6 +29,7 @@ export class TerminalView extends Emitter {
   #fit = new FitAddon();
   #frame = null;
   #limiter = new OutputLimiter(() => this.size);
+  #typed = []; // bytes that are told together, when the terminal has done what it is at
 
   constructor(host, { textSize, screenReader, label, quiet }) {
     super();
@@ -61,13 +62,24 @@ export class TerminalView extends Emitter {
     for (const id of COLOUR_QUERIES) this.term.parser.registerOscHandler(id, (data) => quiet() && data.includes('?'));
     this.term.parser.registerDcsHandler({ intermediates: '$', final: 'q' }, () => quiet());
     this.term.parser.registerDcsHandler({ intermediates: '+', final: 'q' }, () => quiet());
-    this.term.onData((data) => this.emit('input', utf8(data)));
-    this.term.onBinary((data) => this.emit('input', latin1(data)));
+    this.term.onData((data) => this.#given(utf8(data)));
+    this.term.onBinary((data) => this.#given(latin1(data)));
     this.term.attachCustomKeyEventHandler((event) => this.#keys(event));
     host.addEventListener('input', (event) => this.#sentTwice() && event.stopPropagation(), true);
     new Touch(this.term, host, { paste: (text) => this.term.paste(text) });
     new ResizeObserver(() => this.refit()).observe(host);
     this.fit();
+  }
+
+  /** What is typed, and what the terminal answers: of a flood of questions, all answers of one turn are one. */
+  #given(bytes) {
+    this.#typed.push(bytes);
+    if (this.#typed.length > 1) return;
+    queueMicrotask(() => {
+      const all = this.#typed;
+      this.#typed = [];
+      this.emit('input', all.length > 1 ? joinBytes(all) : all[0]);
+    });
   }
 
   get size() {

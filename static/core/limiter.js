@@ -19,7 +19,8 @@ const [RUN, LINKED_RUN] = [32_768, 64]; // bytes of text that are looked at toge
 
 // Costs in millionths of a second, roughly: what xterm.js took on a slow machine for a screen of 120 by 50.
 const PIECE = 4000;
-const COST = { byte: 0.05, linked: 20, sequence: 0.5, line: 2.5, cell: 0.01, column: 0.2 };
+// `mark`: of a byte that may be part of a character that is put to the one before it.
+const COST = { byte: 0.05, mark: 1.5, linked: 20, sequence: 0.5, line: 2.5, cell: 0.01, column: 0.2 };
 
 /** By final byte, for sequences without a prefix: what bounds the numbers, and what each unit costs. */
 const REPEATED = new Map(Object.entries({
@@ -107,12 +108,17 @@ export class OutputLimiter {
   // Each of the following returns where to go on, or -1 - at where what begins at `at` waits for more.
 
   #text(data, at, out) {
+    const linked = this.#linked !== null;
+    const most = Math.min(data.length, at + (linked ? LINKED_RUN : RUN));
     let end = at;
-    while (end < data.length && data[end] !== ESC && data[end] !== C1) end += 1;
-    end = Math.min(end, at + (this.#linked === null ? RUN : LINKED_RUN));
+    let cost = 0;
+    while (end < most && data[end] !== ESC && data[end] !== C1 && cost <= PIECE) {
+      cost += linked ? COST.linked : data[end] < 0x80 ? COST.byte : COST.mark;
+      end += 1;
+    }
     while (end < data.length && end > at + 1 && (data[end] & 0xc0) === 0x80) end -= 1; // not within a character
     if (end > at) {
-      out.spend((end - at) * (this.#linked === null ? COST.byte : COST.linked), end);
+      out.spend(cost, end);
       if (this.#linked !== null) this.#link(end - at, data, end, out);
       return end;
     }

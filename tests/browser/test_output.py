@@ -21,6 +21,8 @@ HOSTILE = {
     "numbers": r"for final in [*'STLMZI@PX', ' @', ' A']: out('x\x1b[999999999' + final)",
     "repeats": r"out(('x\x1b[999999999b' + 'e' + '\u0301' * 40 + '\x1b[999999999b') * 500)",
     "marks": r"out('e' + '\u0301' * 500_000); out('\n' + '\U0001f469\u200d' * 50_000)",
+    "stray marks": r"out('\u0301' * 300_000); out(''.join('a' + chr(0x300 + i % 97) + chr(0x300 + i % 89) for i in range(60_000)))",
+    "questions": r"out('\x1b[6n\x1b[c\x1b[5n\x1b]4;1;?\x07' * 50_000)",
     "resets": r"out('\x1bc\x1b#8\x1b[?1049h\x1b[?1049l' * 4000)",
     "strings": r"out('\x1b]4;' + '0;?;' * 200_000 + '\x07'); out('\x1bP' + 'x' * 500_000 + '\x1b\\')",
     "links": r"out('\x1b]8;id=1;http://a.example/\x07' + 'x\n' * 60_000 + '\x1b]8;;\x07')",
