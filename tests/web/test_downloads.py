@@ -48,13 +48,14 @@ PATHS = {
     "tar": "api/sessions/{one}/archive?format=tar",
     "tar.gz": "api/sessions/{one}/archive?format=tar.gz",
 }  # fmt: skip
-RARE = ("shrinks", "becomes a folder", "becomes a link")
+RARE = ("is another", "shrinks", "becomes a folder", "becomes a link")
 HEADERS = {"range": "Range: bytes=5-\r\n", "view": "Sec-Fetch-Dest: iframe\r\n"}
 CHANGES = {
     "vanishes": "os.remove('big.html')",
     "shrinks": "os.truncate('big.html', 1000)",
     "grows": "open('big.html', 'ab').write(bytes(1000000))",
     "becomes a folder": "os.remove('big.html'); os.mkdir('big.html')",
+    "is another": "open('new', 'wb').truncate(24_000_000); os.replace('new', 'big.html')",
     "becomes a link": "os.remove('big.html'); os.symlink('/etc/passwd', 'big.html')",
 }
 
@@ -92,6 +93,10 @@ async def test_a_download_breaks_off_and_tells_nothing_else(server, what, how):
                 assert not got.endswith(b"0\r\n\r\n"), "an archive that lacks something ends as if it did not"
         if how != "ends":
             assert (await client.result(3, "print('there')")).text == "there\n"
+
+
+async def test_no_part_of_another_file_is_told_behind_the_first(server):
+    await test_a_download_breaks_off_and_tells_nothing_else(server, "file", "is another")
 
 
 @pytest.mark.parametrize("what", PATHS)

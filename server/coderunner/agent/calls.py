@@ -118,7 +118,7 @@ class Calls:
 
     def _op_read(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         data, status = files.read(body["path"], body["offset"], body["most"])
-        return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}, data
+        return {"size": status.st_size, "inode": status.st_ino}, data
 
     def _op_list(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         entries, cursor = folders.listing(body.get("after"), body["most"])

@@ -145,7 +145,7 @@ class FileRead(Struct, frozen=True):
     """The answer to `read`."""
 
     size: Offset
-    mtime_ns: Annotated[int, whole(-(2**63), 2**63 - 1)]
+    inode: Annotated[int, whole(0, 2**63 - 1)] = 0
 
 
 class Removed(Struct, frozen=True):

@@ -53,11 +53,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``size``, ``mtime_ns``: of the whole file at this moment."""
+    """``size``: of the whole file at this moment; ``inode``: which file it was, whatever its name."""
 
     data: bytes
     size: int
-    mtime_ns: int
+    inode: int
 
 
 class Files:
@@ -116,10 +116,13 @@ class Files:
         """Raises NoFile."""
         reply, data = await self._again("read", path=check_path(path), offset=offset, most=min(most, PIECE))
         told = _read(reports.FileRead, reply, "read")
-        return Piece(data[:most], told.size, told.mtime_ns)
+        return Piece(data[:most], told.size, told.inode)
 
     async def pieces(self, path: str, begin: Piece, offset: int, end: int) -> AsyncIterator[bytes]:
-        """What lies from ``offset`` (where ``begin`` was read) to ``end``; less where the file has shrunk."""
+        """What lies from ``offset`` (where ``begin`` was read) to ``end``.
+
+        Less where the file has shrunk, or another has its name: of two, no half is told behind the other's.
+        """
         piece = begin
         while offset < end and piece.data:
             data = piece.data[: end - offset]
@@ -127,6 +130,8 @@ class Files:
             yield data
             if offset < end:
                 piece = await self.read(path, offset, end - offset)
+                if piece.inode != begin.inode:
+                    return
 
     # --- changing ----------------------------------------------------------------------------------------
 
