@@ -17,7 +17,7 @@ bench: ## measure, and print a table
 soak: ## a long time of use and of faults, with a balance at its end
 	@scripts/soak.sh
 
-lint: ## ruff, mypy, import rules
+lint: ## ruff, mypy, import rules; eslint, unused exports and types of the page
 	@scripts/lint.sh
 
 images: ## build the languages' images, and those anew that have security updates

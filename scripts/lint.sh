@@ -12,3 +12,6 @@ step "import rules"
 PYTHONPATH=server "$VENV/bin/lint-imports" --no-logo 2>/dev/null || PYTHONPATH=server "$VENV/bin/lint-imports"
 step "what is made from the models"
 scripts/schema.sh --check
+find_node
+step "the page: eslint, exports that nobody imports, types"
+npm run --silent lint

@@ -51,15 +51,18 @@ make_venv() {
 
 make_bundle() {
   local stamp=static/dist/.made wanted libraries
-  libraries=$(digest package.json package-lock.json)
+  # Those that build the page, and with --dev those that look at it.
+  libraries="$(digest package.json package-lock.json) ${1:-}"
   wanted=$(digest package.json package-lock.json scripts/bundle.mjs static/index.html static/{app,core,style,vendor}/*)
   if stamped "$stamp" "$wanted" && { [ "$LOCK" = requirements.lock ] || stamped node_modules/.made "$libraries"; }; then
     return
   fi
   find_node
-  if ! stamped node_modules/.made "$libraries"; then
+  if ! stamped node_modules/.made "$libraries" && ! stamped node_modules/.made "${libraries% *} --dev"; then
     step "installing the web client's libraries"
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >.run/npm.log 2>&1 || {
+    local extent=--omit=dev
+    [ "${1:-}" != --dev ] || extent=--include=dev
+    npm ci "$extent" --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >.run/npm.log 2>&1 || {
       tail -n 12 .run/npm.log >&2
       die "npm could not install what package-lock.json names. The first start needs a package registry in reach;" \
         "for a machine without one see docs/air-gapped.md."
@@ -77,4 +80,4 @@ mkdir -p .run
 exec 9>.run/setup.lock
 flock 9
 make_venv
-make_bundle
+make_bundle "${1:-}"

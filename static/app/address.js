@@ -5,7 +5,7 @@ const SCHEMES = new Set(['http:', 'https:']);
 const plain = (text) => text.trim().replace(/^https?:\/\//i, '').replace(/\/$/, '').toLowerCase();
 
 /** Whether the text of a link says, without another word, where it leads. */
-export function tells(url, text) {
+function tells(url, text) {
   return url.username === '' && url.password === '' && plain(text) === plain(url.href);
 }
 

@@ -3,7 +3,7 @@ import { size } from '../core/ending.js';
 import { Kept } from '../core/kept.js';
 import { announce } from './announce.js';
 import { world } from './browser.js';
-import { $, el, icon } from './dom.js';
+import { $, el, focusedIn, icon } from './dom.js';
 import { saveUrl } from './save.js';
 import { drawTable } from './table.js';
 import { kindOf, shownUrl, view } from './viewer.js';
@@ -61,7 +61,7 @@ export class Artifacts {
     const same = known && leaf(known.told) === leaf(url);
     const told = same ? known.told : url; // one that is open in a tab goes on
     const target = new URL(told, document.baseURI);
-    target.searchParams.set('v', this.#version); // the same address has another content now
+    target.searchParams.set('v', String(this.#version)); // the same address has another content now
     const href = target.href;
     this.#items.delete(path);
     this.#items.set(path, { path, mime, size: bytes, told, url: href, version: this.#version, element: null, frame: () => this.#framed(told, href), save: () => saveUrl(href, path) });
@@ -85,7 +85,7 @@ export class Artifacts {
   }
 
   #draw() {
-    const focused = document.activeElement?.closest?.('#artifacts-list li')?.dataset.path;
+    const focused = focusedIn('#artifacts-list li')?.dataset.path;
     const list = this.#list;
     $('artifacts').hidden = list.length === 0;
     $('part-files-count').textContent = String(list.length);

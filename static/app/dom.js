@@ -1,8 +1,12 @@
 // Small words for the DOM.
 
+/** @param {string} id of index.html: that it is there, a test says @returns {any} */
 export const $ = (id) => document.getElementById(id);
 
-/** An element with properties, `data-`/`aria-` attributes and children. */
+/**
+ * An element with properties, `data-`/`aria-` attributes and children.
+ * @param {string} name @param {any} [properties] with `on` (listeners) and `attrs` @param {...any} children @returns {any}
+ */
 export function el(name, { on = {}, attrs = {}, ...properties } = {}, ...children) {
   const element = document.createElement(name);
   Object.assign(element, properties);
@@ -15,8 +19,17 @@ export function el(name, { on = {}, attrs = {}, ...properties } = {}, ...childre
 
 /** An icon says what it does also to those who see it. */
 export function nameIcons() {
-  for (const button of document.querySelectorAll('.icon-button[aria-label]')) button.title ||= button.ariaLabel;
+  for (const button of all('.icon-button[aria-label]')) button.title ||= button.ariaLabel;
 }
+
+/** @param {string} selector @returns {any} the first element that matches */
+export const first = (selector) => document.querySelector(selector);
+
+/** @param {string} selector @returns {any[]} */
+export const all = (selector) => [...document.querySelectorAll(selector)];
+
+/** @param {string} selector @returns {any} what holds the focus, or is around it, and matches */
+export const focusedIn = (selector) => document.activeElement?.closest?.(selector) ?? null;
 
 const SVG = 'http://www.w3.org/2000/svg';
 

@@ -7,6 +7,7 @@ import {
   indentLess, indentMore, indentOnInput, indentUnit, indentWithTab, insertBracket, keymap, languages, lineNumbers, lintGutter, rectangularSelection, redo, search, Text,
   searchKeymap, setDiagnostics, syntaxHighlighting, tags, undo,
 } from '../dist/codemirror.js';
+import { first } from './dom.js';
 import { digest } from '../core/digest.js';
 import { indentation } from '../core/indent.js';
 
@@ -192,7 +193,7 @@ export class Editor {
 
   focus() {
     if (this.#path) this.#view.focus();
-    else document.querySelector('#no-file button')?.focus();
+    else first('#no-file button')?.focus();
   }
 
   get view() {

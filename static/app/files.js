@@ -1,5 +1,4 @@
 // The files: what the user does with their own and with what programs made.
-import { textOf } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { MOST_TEXT } from '../core/mirror.js';
 import { pathProblem } from '../core/path.js';

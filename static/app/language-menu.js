@@ -1,5 +1,5 @@
 // The menu of languages: those that are ready first, found by typing.
-import { $, el } from './dom.js';
+import { $, el, focusedIn } from './dom.js';
 import { TONES } from './languages.js';
 import { menuItem, menuOf } from './menu.js';
 
@@ -8,7 +8,7 @@ const GROUPS = [['Ready', ['ready']], ['Being prepared', ['building', 'pending']
 const byTitle = (a, b) => a.title.localeCompare(b.title, 'en', { sensitivity: 'base' });
 
 /** How well what was typed names a language: 0 best, null not at all. Its file names' endings count as well. */
-export function rank({ title, name, extensions = [] }, typed) {
+function rank({ title, name, extensions = [] }, typed) {
   const word = typed.trim().toLowerCase();
   const names = [title.toLowerCase(), name.toLowerCase()];
   if (!word || names.includes(word)) return 0;
@@ -23,7 +23,7 @@ export function setUpLanguageMenu(languages, { current, choose }) {
   const items = () => [...list.querySelectorAll('[role="menuitemradio"]')];
 
   function draw() {
-    const focused = document.activeElement?.closest('#language-list [data-language]')?.dataset.language;
+    const focused = focusedIn('#language-list [data-language]')?.dataset.language;
     const found = languages.list.map((language) => ({ language, at: rank(language, filter.value) })).filter(({ at }) => at !== null);
     found.sort((a, b) => a.at - b.at || byTitle(a.language, b.language));
     const groups = [];

@@ -1,5 +1,5 @@
 // Widths and heights that the user drags, views of a narrow screen, and the focus that goes with them.
-import { $, narrow } from './dom.js';
+import { $, all, first, narrow } from './dom.js';
 
 const HANDLES = [
   { id: 'handle-tree', name: 'tree', property: '--tree-width', axis: 'x', of: () => $('tree').closest('.files'), sign: 1, least: 130, most: 420, relative: false },
@@ -68,7 +68,7 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
 export function showView(view) {
   document.body.dataset.view = view;
   if (view === 'shell') document.body.dataset.shell = 'open';
-  for (const button of document.querySelectorAll('.views button')) {
+  for (const button of all('.views button')) {
     const current = button.dataset.view === view;
     button.setAttribute('aria-current', String(current));
     if (current) delete button.dataset.news;
@@ -77,5 +77,5 @@ export function showView(view) {
 
 /** A dot on a view that is not shown and has something new. */
 export function markNews(view) {
-  if (narrow.matches && document.body.dataset.view !== view) document.querySelector(`.views [data-view="${view}"]`).dataset.news = '';
+  if (narrow.matches && document.body.dataset.view !== view) first(`.views [data-view="${view}"]`).dataset.news = '';
 }

@@ -135,7 +135,7 @@ async function mayBegin() {
 
 /** Whose program the panes show, where it is not this project's. */
 function drawOwner() {
-  for (const [screen, id] of [[program, 'program-of'], [shell, 'shell-of']]) {
+  for (const [screen, id] of /** @type {[Screen, string][]} */ ([[program, 'program-of'], [shell, 'shell-of']])) {
     const name = screen.channel && desk.owner && desk.owner.id !== project?.id ? desk.owner.name : '';
     $(id).textContent = name && `of ${name}`;
     $(id).hidden = !name;
@@ -291,4 +291,4 @@ languages.wanted = () => project?.language.name;
 languages.poll();
 
 /** For tests and the curious: the session, the screens, and what a terminal shows as text. */
-window.coderunner = { desk, editor, languages, screens: { program, shell }, text: (name) => ({ program, shell })[name].view.text() };
+/** @type {any} */ (window).coderunner = { desk, editor, languages, screens: { program, shell }, text: (name) => ({ program, shell })[name].view.text() };

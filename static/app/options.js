@@ -9,7 +9,7 @@ const ENV_HINT = 'A line each; # begins a remark.';
 
 /**
  * @param project returns the project whose options these are
- * @returns {{draw(): void, whole(): boolean}} `whole`: false where something that was typed cannot be used; it is shown
+ * @returns {{draw(): void, reset(): void, whole(): boolean}} `whole`: false where something that was typed cannot be used; it is shown
  */
 export function setUpOptions(project) {
   menuOf($('options'), $('options-menu'));

@@ -2,6 +2,7 @@
 // decoders are not used, as they are WebAssembly, which the page's policy forbids: the browser's own decode them.
 import { MOST_PIXELS, drawnSize, measure, parsePicture } from '../core/picture.js';
 import { ImageAddon } from '../dist/xterm.js';
+import { storageOf } from './inside.js';
 
 const OSC = 1337;
 const MOST_KEPT = 500; // pictures of a terminal, scrolled away ones included
@@ -11,6 +12,7 @@ const CELL = { width: 7, height: 14 }; // the add-on's own for a terminal that i
 
 export class Pictures {
   #addon = new ImageAddon({ sixelSupport: false, iipSupport: false, pixelLimit: MOST_PIXELS, storageLimit: STORAGE_MB });
+  #storage = storageOf(this.#addon);
   #refused;
   #drawn;
 
@@ -29,13 +31,14 @@ export class Pictures {
   }
 
   get #kept() {
-    return this.#addon._storage._images;
+    return this.#storage.kept;
   }
 
   get #screen() {
-    const css = this.#addon._renderer.dimensions?.css;
-    const cell = css?.cell.width > 0 ? css.cell : CELL;
-    return { cell, width: cell.width * this.term.cols, height: cell.height * this.term.rows };
+    const { cols, rows, element } = this.term;
+    const box = element?.querySelector('.xterm-screen')?.getBoundingClientRect();
+    const cell = box?.width > 0 ? { width: box.width / cols, height: box.height / rows } : CELL;
+    return { cell, width: cell.width * cols, height: cell.height * rows };
   }
 
   /** True, at once or later: what follows in the output waits until the picture is there. */
@@ -64,11 +67,11 @@ export class Pictures {
     try {
       const bitmap = await Promise.race([decoding, late]);
       if (!bitmap) {
-        decoding.then((late) => late.close());
+        decoding.then((tooLate) => tooLate.close());
         return this.#refuse('it takes too long to draw');
       }
       this.#makeRoom();
-      this.#addon._storage.addImage(bitmap);
+      this.#storage.add(bitmap);
       this.#drawn(picture.bytes.length);
     } catch {
       return this.#refuse('it is broken');
@@ -83,7 +86,7 @@ export class Pictures {
     while (this.#kept.size >= MOST_KEPT) {
       const [id, { marker }] = this.#kept.entries().next().value;
       marker?.dispose();
-      this.#addon._storage._delImg(id);
+      this.#storage.drop(id);
     }
   }
 }

@@ -1,11 +1,11 @@
 // The parts of the page: which are shown, and going from one to the next with the keyboard.
-import { $, narrow } from './dom.js';
+import { $, all, narrow } from './dom.js';
 import { showView } from './layout.js';
 
 /** @returns {(by: number) => void} goes to the next (1) or previous (-1) part */
 export function setUpPlaces({ editor, program, shell }) {
   const screens = [program, shell];
-  for (const button of document.querySelectorAll('.views button')) {
+  for (const button of all('.views button')) {
     button.addEventListener('click', () => {
       showView(button.dataset.view);
       for (const screen of screens) screen.view.refit();

@@ -11,7 +11,7 @@ const MOST_NAME = 60;
 
 const nameProblem = (name) => (!name ? 'A project needs a name.' : name.length > MOST_NAME ? 'The name is too long.' : null);
 
-/** @param shown called with the project that is shown from now on @param begun after a new one @returns {language(name), sample(sample), again()} */
+/** @param shown called with the project that is shown from now on @param begun after a new one @returns what the menus begin: language(name), sample(sample), again() */
 export function setUpProjects({ shelf, editor, desk, languages, current, shown, begun }) {
   let turn = 0; // the last wish of the user counts
 

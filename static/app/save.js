@@ -25,7 +25,7 @@ export const saveUrl = (url, name) => save(fetch(url, { cache: 'no-store' }).the
 /** The project's files, as they are in the page. */
 export function saveProject(project) {
   const files = project.list().map(({ path, content }) => ({ path, bytes: typeof content === 'string' ? utf8(content) : content }));
-  return save(import('../dist/zip.js').then((lib) => zip(lib, files)).then((bytes) => new Blob([bytes], { type: 'application/zip' })), `${project.name.replace(/[\\/:*?"<>|]+/g, ' ').trim() || project.language.name}.zip`);
+  return save(import('../dist/zip.js').then((lib) => zip(lib, files)).then((bytes) => new Blob([/** @type {any} */ (bytes)], { type: 'application/zip' })), `${project.name.replace(/[\\/:*?"<>|]+/g, ' ').trim() || project.language.name}.zip`);
 }
 
 /** All files of a session, also those that programs made: before the session and they are gone. @param remote its Remote */

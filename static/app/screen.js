@@ -52,6 +52,7 @@ export class Screen extends Emitter {
   #parsed = 0; // where the chunk that is being parsed begins
   #stderr = false;
 
+  /** @param {HTMLElement} host @param {HTMLElement} outcome @param {any} options `label` and those of TerminalView */
   constructor(host, outcome, { label, ...options }) {
     super();
     this.label = label;

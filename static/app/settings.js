@@ -26,7 +26,7 @@ export function setUpSettings(store, views) {
     draw();
   };
   $('menu-reader').addEventListener('click', () => change({ screenReader: !store.settings.screenReader }));
-  for (const [id, by] of [['smaller', -1], ['larger', 1]]) {
+  for (const [id, by] of /** @type {[string, number][]} */ ([['smaller', -1], ['larger', 1]])) {
     $(id).addEventListener('click', () => {
       change({ textSize: Math.min(MOST, Math.max(LEAST, store.settings.textSize + by)) });
       announce(`Text size ${store.settings.textSize}`);

@@ -110,6 +110,7 @@ export class Shelf extends Emitter {
     return this.#project !== null;
   }
 
+  /** @param {any} language @param {any} wanted id, name, and the records of one that is not kept */
   async #show(language, { id, name, records }) {
     if (this.#project?.id === id) return this.#project;
     await this.#project?.close();

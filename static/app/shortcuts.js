@@ -5,7 +5,7 @@ const mod = isMac ? '⌘' : 'Ctrl';
 
 const inTerminal = ({ target }) => Boolean(target.closest?.('.term')); // there the key is the program's
 
-/** @param act {run, stop, save, problem(by), editor, program, shell, next, previous, help} */
+/** @param {any} act run, stop, save, problem(by), shell, next, previous, help */
 export function setUpShortcuts(act) {
   const shortcuts = [
     { keys: `${mod} Enter`, does: 'Run the program (a running one is stopped first)', act: act.run, is: (e, m) => m && e.key === 'Enter' },

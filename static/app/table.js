@@ -28,7 +28,7 @@ async function beginning(url) {
 
 /** @param most rows and columns, where fewer than all are wanted */
 export async function drawTable(url, most = { rows: Infinity, columns: Infinity }) {
-  const { rows, more } = parseTable(...await beginning(url).then(({ text, whole }) => [text, { whole }]));
+  const { rows, more } = await beginning(url).then(({ text, whole }) => parseTable(text, { whole }));
   const cells = (row, kind) => row.slice(0, most.columns).map((text) => el(kind, { textContent: text }));
   const [head = [], ...body] = rows.slice(0, most.rows);
   const numeric = (at) => body.length > 0 && body.every((row) => /^\s*(-?[\d.,]+([eE][+-]?\d+)?)?\s*$/.test(row[at] ?? ''));

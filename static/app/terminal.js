@@ -6,6 +6,7 @@ import { Emitter } from '../core/events.js';
 import { OutputLimiter } from '../core/limiter.js';
 import { openAddress } from './address.js';
 import { isMac, narrow } from './dom.js';
+import { sendsComposition } from './inside.js';
 import { Pictures } from './pictures.js';
 import { terminalColours } from './theme.js';
 import { Touch } from './touch.js';
@@ -27,7 +28,7 @@ const COLOUR_QUERIES = [4, 10, 11, 12];
 export class TerminalView extends Emitter {
   #host;
   #fit = new FitAddon();
-  #frame = null;
+  #waiting = false; // for the next frame, to fit
   #limiter = new OutputLimiter(() => this.size);
   #typed = []; // bytes that are told together, when the terminal has done what it is at
 
@@ -52,7 +53,7 @@ export class TerminalView extends Emitter {
     });
     this.term.loadAddon(this.#fit);
     this.term.loadAddon(new WebLinksAddon((_event, uri) => openAddress(uri, uri)));
-    this.term.unicode.register(cells);
+    this.term.unicode.register(/** @type {any} */ (cells));
     this.term.unicode.activeVersion = cells.version;
     this.term.open(host);
     this.pictures = new Pictures(this.term, (why) => this.emit('refused', why), (bytes) => this.emit('drawn', bytes));
@@ -91,8 +92,10 @@ export class TerminalView extends Emitter {
   }
 
   refit() {
-    this.#frame ??= requestAnimationFrame(() => {
-      this.#frame = null;
+    if (this.#waiting) return;
+    this.#waiting = true;
+    requestAnimationFrame(() => {
+      this.#waiting = false;
       this.fit();
     });
   }
@@ -169,7 +172,7 @@ export class TerminalView extends Emitter {
   /** xterm.js sends a composed word a moment after its end, with all that its text area has by then: what a quick
    * keyboard inserts within that moment goes with it, and must not be sent by itself as well. */
   #sentTwice() {
-    return this.term._core._compositionHelper._isSendingComposition;
+    return sendsComposition(this.term);
   }
 
   #keys(event) {

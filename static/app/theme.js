@@ -17,7 +17,7 @@ const ANSI = {
   },
 };
 
-export const isDark = () => {
+const isDark = () => {
   const { theme } = document.documentElement.dataset;
   return theme ? theme === 'dark' : system.matches;
 };

@@ -1,7 +1,7 @@
 // The tree of files: the user's own, and below them what programs made.
 import { size } from '../core/ending.js';
 import { rows } from '../core/tree.js';
-import { $, el, icon } from './dom.js';
+import { $, el, focusedIn, icon } from './dom.js';
 import { byLetter } from './menu.js';
 
 const MOST_ROWS = 1000;
@@ -19,10 +19,10 @@ export class Tree {
     $('tree').addEventListener('keydown', (event) => this.#keys(event));
   }
 
-  /** @param state {own: paths, made: entries, complete, active, entry, conflicts} */
+  /** @param {any} state own (paths), made (entries), complete, active, entry, conflicts */
   draw(state) {
     this.#drawn = state;
-    const focused = document.activeElement?.closest?.('#tree li');
+    const focused = focusedIn('#tree li');
     const again = focused && [focused.dataset.path ?? focused.dataset.folder, focused.classList.contains('made')];
     this.#shown.clear();
     const own = rows(state.own.map((path) => ({ path })), (path) => !this.#closed.has(path)).map((row) => ({ ...row, made: false }));
@@ -67,10 +67,10 @@ export class Tree {
     element.addEventListener('dblclick', () => !folder && this.#on.rename(row));
     element.addEventListener('contextmenu', (event) => {
       event.preventDefault();
-      const open = () => this.#on.menu(row, element);
+      const openMenu = () => this.#on.menu(row, element);
       // While the button is down, its release would close the menu as a click beside it.
-      if (event.buttons) addEventListener('pointerup', () => setTimeout(open), { once: true });
-      else open();
+      if (event.buttons) addEventListener('pointerup', () => setTimeout(openMenu), { once: true });
+      else openMenu();
     });
     this.#shown.set(element, row);
     return element;

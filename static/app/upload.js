@@ -111,13 +111,13 @@ export class Upload {
       event.preventDefault();
       event.stopPropagation();
       if (document.querySelector('dialog[open]')) return;
-      const folder = event.target.closest?.('[data-folder]')?.dataset.folder;
+      const folder = /** @type {any} */ (event.target).closest?.('[data-folder]')?.dataset.folder;
       const found = await dropped(event.dataTransfer).catch((error) => say('What was dropped could not be read.', error.message));
       if (found) await this.take(found.map(({ path, file }) => ({ path: folder ? `${folder}/${path}` : path, file })));
     }, { capture: true });
   }
 
-  /** @param files {path, file}[] */
+  /** @param {{path: string, file: File}[]} files */
   async take(files) {
     try {
       const all = await unpacked(files);

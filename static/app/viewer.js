@@ -5,6 +5,7 @@ import { drawTable } from './table.js';
 
 let shown = null; // {items, at, done}
 
+/** @type {[RegExp, string][]} */
 const KINDS = [
   [/^image\//, 'picture'], [/^text\/(csv|tab-separated-values)\b/, 'table'], [/^text\/html\b/, 'page'], [/^application\/pdf\b/, 'document'],
 ];
@@ -74,7 +75,7 @@ export function setUpViewer() {
 /** The address of the artifact that is shown, as it was told; null where none is. */
 export const shownUrl = () => shown?.items[shown.at].told ?? null;
 
-/** @param items {path, mime, size, url, frame() -> Promise of a page's address, save()}[] @param done called when it is closed */
+/** @param {any[]} items path, mime, size, url, frame() (a promise of a page's address), save() @param done called when it is closed */
 export function view(items, at = 0, done = null) {
   shown = { items, at, done };
   draw();

@@ -5,7 +5,7 @@ import { WIDE, ZERO } from './widths.js';
 export const MOST_MARKS = 30; // in one cell: what Unicode calls a stream-safe text (UAX #15) has no more
 
 const table = new Uint8Array(0x110000 / 4).fill(0b01010101); // two bits for each code point
-for (const [ranges, width] of [[ZERO, 0], [WIDE, 2]]) {
+for (const [ranges, width] of /** @type {[string, number][]} */ ([[ZERO, 0], [WIDE, 2]])) {
   const words = ranges.split(' ').map((word) => Number.parseInt(word, 36));
   for (let word = 0, at = 0; word < words.length; word += 2) {
     at += words[word];
@@ -13,7 +13,7 @@ for (const [ranges, width] of [[ZERO, 0], [WIDE, 2]]) {
   }
 }
 
-/** @returns {0 | 1 | 2} the cells that a code point takes by itself */
+/** @public tests/browser asks it of all code points @param {number} point @returns {number} the cells that it takes by itself: 0, 1 or 2 */
 export const widthOf = (point) => (point < 0x7f ? 1 : (table[point >> 2] >> ((point & 3) * 2)) & 3);
 
 // What xterm.js keeps of a character for the next one: state (how many marks so far), width, whether it is joined.

@@ -7,8 +7,8 @@
 import { Emitter } from './events.js';
 import { Input } from './input.js';
 
-export const ACK_EVERY = 32 * 1024;
-export const ACK_WITHIN_MS = 50;
+const ACK_EVERY = 32 * 1024;
+const ACK_WITHIN_MS = 50;
 
 /**
  * Events: `output` {payload, offset, stream}, `gap` {from, to, restore}, `phase`, `exit` (the message),
@@ -19,7 +19,11 @@ export class Channel extends Emitter {
   #timer = null;
   #acked = 0;
 
-  /** @param request the `run` or `shell` message that began it; null where it was found on attaching */
+  /**
+   * @param {any} port
+   * @param {{id: number, kind: string, mode: string, request?: any, received?: number, quietUntil?: number}} begun
+   *   `request` is the `run` or `shell` message that began it; null where it was found on attaching
+   */
   constructor(port, { id, kind, mode, request = null, received = 0, quietUntil = 0 }) {
     super();
     this.#port = port;
@@ -197,7 +201,7 @@ export class Channel extends Emitter {
     if (this.exitAcked) this.#ack(true);
   }
 
-  /** A channel that was found on attaching. `unacked` {offset, bytes, eof} is what an earlier page had written. */
+  /** A channel that was found on attaching. @param {any} view @param {any} unacked what an earlier page had written: its offset, bytes, and whether it ended */
   adopt(view, unacked = null) {
     this.replayUntil = view.to;
     this.size = view.cols ? { cols: view.cols, rows: view.rows } : null;

@@ -11,8 +11,8 @@ export { PROTOCOL } from './messages.js';
 export const HEADER = 12;
 export const MAX_PAYLOAD = 65_536;
 export const MAX_TEXT = 4 * 1024 * 1024;
-export const STDOUT = 1;
-export const STDERR = 2;
+const STDOUT = 1;
+const STDERR = 2;
 
 const OUTPUT = 1;
 const INPUT = 2;
@@ -141,7 +141,7 @@ export function decodeServer(data) {
   const wrong = missing(value, fields);
   if (wrong !== null) throw new CodecError('bad_message', `${value.type}.${wrong} is missing or wrong`);
   const known = Object.entries(value).filter(([name, field]) => name === 'type' || (fields[name] && !(fields[name].optional && field === null)));
-  return Object.fromEntries(known);
+  return /** @type {any} */ (Object.fromEntries(known));
 }
 
 /** How long a message is on the wire. */

@@ -19,7 +19,7 @@ export class Connection {
   #world;
   #target;
   #handler;
-  #socket = null;
+  /** @type {any} */ #socket = null;
   #timer = null;
   #watch = null;
   #due = null; // when it looks next

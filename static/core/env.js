@@ -6,7 +6,7 @@ const MOST_CHARACTERS = 32_768;
 
 /** @returns {{env: Object<string, string>, problem: string | null}} `problem` names the line that is wrong */
 export function parseEnv(text) {
-  const env = {};
+  /** @type {Record<string, string>} */ const env = {};
   let number = 0;
   for (const line of text.split(/\r?\n/)) {
     number += 1;

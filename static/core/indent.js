@@ -1,5 +1,6 @@
 // How a file is indented: as its text is; else as `.editorconfig` or its name says; else as its language is.
 
+/** @type {[RegExp, string][]} */
 const BY_NAME = [[/(^|\/)(GNU)?[Mm]akefile(\.|$)|\.(mk|mak|go)$/, '\t']];
 const MOST_LINES = 2000;
 

@@ -1,9 +1,9 @@
 // What goes to a program: bytes are kept until the server says that they reached it (`in_ack`), so that after a
 // lost connection they can be sent again. At most WINDOW bytes are on the way beyond that; the rest waits here.
 
-export const WINDOW = 65_536;
-export const FRAME = 16_384;
-export const MOST_KEPT = 32 * 1024 * 1024;
+const WINDOW = 65_536;
+const FRAME = 16_384;
+const MOST_KEPT = 32 * 1024 * 1024;
 
 /** Input of one channel. `send(offset, payload)` puts a frame on the wire. */
 export class Input {

@@ -5,19 +5,19 @@ const AGAIN_MS = 2000;
 const MOST = 64; // in one request
 
 export class Kept {
-  #timers;
+  /** @type {any} */ #timers;
   #urls;
-  #remote = null;
-  #ms = () => null;
+  /** @type {any} */ #remote = null;
+  /** @type {any} */ #ms = () => null;
   #timer = null;
 
-  /** @param timers {setTimeout, clearTimeout} @param urls() those that are in use, the most important first */
+  /** @param timers with setTimeout and clearTimeout @param urls returns those that are in use, the most important first */
   constructor(timers, urls) {
     this.#timers = timers;
     this.#urls = urls;
   }
 
-  /** @param remote {keep(urls, frame)} @param ms() how long an address is good, once it is known */
+  /** @param remote with keep(urls, frame) @param ms returns how long an address is good, once it is known */
   from(remote, ms) {
     this.#remote = remote;
     this.#ms = ms;

@@ -104,7 +104,7 @@ export class Library extends Emitter {
 
   /**
    * Writes all at once, but what another page changed since.
-   * @param changes {name, value, base}[]; value null: it goes; base: the version that the writer knows, null for none
+   * @param {{name: string, value: any, base: number | null}[]} changes value null: it goes; base: the version that the writer knows, null for none
    * @returns {Promise<{versions: Map<string, number | null>, conflicts: Map<string, {value, version} | undefined>}>}
    */
   async write(id, changes) {

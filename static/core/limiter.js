@@ -23,12 +23,12 @@ const PIECE = 4000;
 const COST = { byte: 0.05, mark: 1.5, linked: 20, sequence: 0.5, line: 2.5, cell: 0.01, column: 0.2 };
 
 /** By final byte, for sequences without a prefix: what bounds the numbers, and what each unit costs. */
-const REPEATED = new Map(Object.entries({
+const REPEATED = new Map(Object.entries(/** @type {Record<string, [string, number]>} */ ({
   'S': ['rows', COST.line], 'T': ['rows', COST.line], 'L': ['rows', COST.line], 'M': ['rows', COST.line],
   '@': ['cols', COST.column], 'P': ['cols', COST.column], 'X': ['cols', COST.column], 'Z': ['cols', COST.column],
   'I': ['cols', COST.column], 'b': ['cols', 4], ' @': ['cols', COST.column], ' A': ['cols', COST.column],
   '\'}': ['cols', COST.column], '\'~': ['cols', COST.column],
-}));
+})));
 const SCREENS = new Set([3, 47, 1047, 1049]); // modes that change the whole screen
 
 const isC1 = (byte) => byte >= 0x80 && byte <= 0x9f;
@@ -77,11 +77,11 @@ export class OutputLimiter {
   #size;
   #held = EMPTY; // the beginning of a sequence whose end has not come yet
   #state = 'text'; // text, string, or ignore: a control sequence that is too long
-  #osc = null; // of a string: its number as far as it has come, null where it is no OSC
+  /** @type {any} */ #osc = null; // of a string: its number as far as it has come, null where it is no OSC
   #numbered = false;
   #length = 0;
   #given = false; // the string is too long: what comes of it is dropped
-  #linked = null; // bytes since a link began; null: there is none
+  /** @type {any} */ #linked = null; // bytes since a link began; null: there is none
 
   /** @param size returns {cols, rows} of the terminal */
   constructor(size) {

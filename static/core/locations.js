@@ -1,7 +1,7 @@
 // Places in files that a program's output names: `main.py:3`, `File "main.py", line 3`, `main.ts(3,7)`,
 // `in main.php on line 3`. Only files that are known count, so nothing else becomes a link.
 
-export const ROOT = '/workspace/';
+const ROOT = '/workspace/';
 const MOST_TEXT = 4096;
 
 // What follows a file's name. The first group is the line, the second the column.

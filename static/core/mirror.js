@@ -30,12 +30,12 @@ const stampOf = ({ size, mtime_ms }) => `${size}.${mtime_ms}`;
 export class Mirror extends Emitter {
   #remote;
   #timers;
-  #project = null;
+  /** @type {any} */ #project = null;
   #stop = [];
   #base = new Map(); // path -> {digest, stamp, writing}: what the workspace has from us, as far as is known
   #guests = new Map(); // path -> stamp of the version that is open
   #outbox;
-  #refreshing = null;
+  /** @type {any} */ #refreshing = null;
   #stale = false;
   #resting = false;
   #epoch = 0; // grows with each write of ours: what was read before it says nothing

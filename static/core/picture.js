@@ -81,7 +81,8 @@ function gif(view) {
 /**
  * The size to draw a picture in, in pixels. `auto` keeps its own, made smaller where it does not fit the screen;
  * what was asked for is never wider than the screen.
- * @param natural {width, height} of the picture @param screen {width, height, cell: {width, height}} of the terminal
+ * @param {any} asked width, height and ratio, as the sequence has them @param {{width: number, height: number}} natural of the picture
+ * @param {any} screen of the terminal: width, height, and those of a cell
  */
 export function drawnSize({ width, height, ratio }, natural, screen) {
   const length = (text, total, cell) => {
@@ -90,7 +91,7 @@ export function drawnSize({ width, height, ratio }, natural, screen) {
     if (text.endsWith('%')) return (value * total) / 100;
     return text.endsWith('px') ? value : value * cell;
   };
-  let [w, h] = [length(width, screen.width, screen.cell.width), length(height, screen.height, screen.cell.height)];
+  /** @type {any[]} */ let [w, h] = [length(width, screen.width, screen.cell.width), length(height, screen.height, screen.cell.height)];
   const most = { width: screen.width, height: screen.height * SCREENS_HIGH };
   if (w === null && h === null) {
     [w, h] = [natural.width, natural.height];

@@ -50,16 +50,22 @@ export function copyName(path, taken) {
  * `unsaved` (an Error, or null where it is well again).
  */
 export class Project extends Emitter {
-  #library;
-  #timers;
+  /** @type {any} */ #library;
+  /** @type {any} */ #timers;
   #timer = null;
-  #saving = null;
+  /** @type {any} */ #saving = null;
   #versions = new Map(); // record -> the version that is known here
   #dirty = new Set(); // records
   #writing = []; // records that are on their way
   guests = new Map();
+  id = '';
+  /** @type {Map<string, {digest: string, json: string}>} */ histories = new Map(); // what could be undone, by path
+  name = '';
+  entry = '';
+  /** @type {string | null} */ stdin = null;
+  /** @type {any} */ language = null;
 
-  /** @param library null: nothing is kept @param records name -> {value, version} @param view {open, active} of this page */
+  /** @param {any} parts `library` null: nothing is kept; `records`: name to value and version; `view`: open and active of this page */
   constructor({ library, language, id, name, records, view = null, timers = globalThis }) {
     super();
     this.#library = library;

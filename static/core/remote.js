@@ -23,7 +23,7 @@ export class Remote {
   #last = Promise.resolve();
   #over = new AbortController();
 
-  /** @param world {fetch, api(path) -> URL} @param session {id, token} */
+  /** @param {any} world with fetch and api(path) @param {any} session with id and token */
   constructor({ fetch, api }, session) {
     this.#fetch = fetch;
     this.#url = api;
@@ -85,6 +85,7 @@ export class Remote {
     return mine;
   }
 
+  /** @param {string} method @param {string} path @param {any} options @returns {Promise<any>} */
   async #request(method, path, { body, headers = {}, within = WITHIN_MS, empty = null }) {
     const { id, token } = this.#session;
     let answer;

@@ -10,7 +10,7 @@ const MOST_MS = 15_000;
  * Milliseconds before try `attempt` (from 0): the first few soon, then it grows; with jitter, so that a crowd does
  * not come back at once.
  */
-export function backoff(attempt, random) {
+function backoff(attempt, random) {
   const ceiling = Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(Math.max(0, attempt + 1 - SOON), 16));
   return Math.round(ceiling / 2 + (random() * ceiling) / 2);
 }

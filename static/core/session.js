@@ -36,11 +36,13 @@ export class Session extends Emitter {
   #anew = 0;
   #found = {}; // what the record knows of channels that `attached` will name
 
+  /** @param {any} world @param {{client?: string}} options */
   constructor(world, { client } = {}) {
     super();
     this.#world = world;
     this.client = client ?? randomId(world.fill);
     this.phase = 'idle';
+    /** @type {{up: boolean, retryInMs: number | null, code: number | null, stopped: boolean, silentSince?: number | null, at?: number}} */
     this.link = { up: false, retryInMs: null, code: null, stopped: false };
     this.role = 'control';
     this.hello = null;

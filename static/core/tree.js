@@ -3,7 +3,7 @@
 const inOrder = new Intl.Collator('en', { numeric: true, sensitivity: 'variant' }).compare;
 
 /**
- * @param entries {path, folder?, …} @param opened whether the content of a folder (its path) is shown
+ * @param entries with path and perhaps folder @param opened whether the content of a folder (its path) is shown
  * @returns {{path, name, level, folder: boolean, open: boolean, entry: object | null}[]} level from 1
  */
 export function rows(entries, opened) {

@@ -29,7 +29,7 @@ function decoder(language) {
   };
 }
 
-/** @param lib zip.js, as static/vendor/zip.js has it @param files {path, bytes}[] @returns {Promise<Uint8Array>} */
+/** @param lib zip.js, as static/vendor/zip.js has it @param {{path: string, bytes: Uint8Array<ArrayBuffer>}[]} files @returns {Promise<Uint8Array>} */
 export async function zip(lib, files) {
   const writer = new lib.ZipWriter(new lib.Uint8ArrayWriter(), { useWebWorkers: false, useUnicodeFileNames: true });
   for (const { path, bytes } of files) await writer.add(path, new lib.Uint8ArrayReader(bytes));

@@ -45,7 +45,7 @@ export class Clock {
 }
 
 /** A WebSocket whose other end is `server`: {accept(socket, url)}. Frames wait in flight until they are delivered. */
-export class FakeSocket {
+class FakeSocket {
   binaryType = 'blob';
   readyState = 0;
   toServer = [];

@@ -1,0 +1,30 @@
+// The page's code and its markup name the same elements.
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { test } from 'node:test';
+
+const read = (path) => readFileSync(new URL(`../../static/${path}`, import.meta.url), 'utf8');
+
+test('every element that the code asks for by its name is in the markup, once', () => {
+  const ids = [...read('index.html').matchAll(/\bid="([^"]+)"/g)].map(([, id]) => id);
+  assert.equal(new Set(ids).size, ids.length);
+  const asked = readdirSync(new URL('../../static/app/', import.meta.url)).filter((name) => name.endsWith('.js'))
+    .flatMap((name) => [...read(`app/${name}`).matchAll(/\$\('([\w-]+)'\)/g)].map(([, id]) => `${name}: ${id}`));
+  assert.ok(asked.length > 100);
+  assert.deepEqual(asked.filter((one) => !ids.includes(one.split(': ')[1])), []);
+});
+
+test('icons that are used are drawn', () => {
+  const drawn = new Set([...read('index.html').matchAll(/<symbol id="i-([\w-]+)"/g)].map(([, name]) => name));
+  const used = [...read('index.html').matchAll(/href="#i-([\w-]+)"/g)].map(([, name]) => name);
+  for (const name of readdirSync(new URL('../../static/app/', import.meta.url)).filter((one) => one.endsWith('.js'))) {
+    used.push(...[...read(`app/${name}`).matchAll(/\bicon\('([\w-]+)'\)/g)].map(([, icon]) => icon));
+  }
+  assert.deepEqual(used.filter((name) => !drawn.has(name)), []);
+});
+
+test('private fields of libraries are used in one place', () => {
+  const wrong = readdirSync(new URL('../../static/app/', import.meta.url)).filter((name) => name.endsWith('.js') && name !== 'inside.js')
+    .filter((name) => /[\w)\]]\._[a-z]/.test(read(`app/${name}`)));
+  assert.deepEqual(wrong, []);
+});
