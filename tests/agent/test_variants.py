@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
+from coderunner import declarations
 from coderunner.agent import supervisor
-from coderunner.sessions.specs import first_phase
+from coderunner.schema.calls import ProgramVariant
+from coderunner.schema.messages import Shell
+from coderunner.sessions.specs import shell_spec
 
 PLAIN = {"compile": ["plainc"], "run": ["plain"]}
 VARIANTS = [
@@ -39,6 +44,9 @@ def test_a_spec_of_an_older_server_is_plain(tmp_path: Path) -> None:
 
 
 def test_a_run_that_may_compile_is_compiling_until_the_agent_says_otherwise() -> None:
-    assert first_phase({"compile": [], "variants": []}) == "running"
-    assert first_phase({"compile": [], "variants": VARIANTS}) == "compiling"
-    assert first_phase({"compile": ["plainc"], "variants": []}) == "compiling"
+    limits = declarations.load(only=["bash"]).rules.defaults
+    plain = shell_spec(Shell(1, 80, 24), declarations.load(only=["bash"]).languages["bash"], limits)
+    variants = tuple(msgspec.convert(one, ProgramVariant) for one in VARIANTS)
+    assert plain.first_phase == "running"
+    assert msgspec.structs.replace(plain, variants=variants).first_phase == "compiling"
+    assert msgspec.structs.replace(plain, compile=("plainc",)).first_phase == "compiling"

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -97,8 +98,8 @@ class Place:
         language = self.provisioner.catalog.language("bash")
         rules = declarations.load(only=["bash"]).rules
         spec = run_spec(m.Run(channel, "pipe"), language, rules.defaults, rules)
-        spec["run"] = ["python3", "-c", code]
-        await container.link.call("run", channel=channel, spec=spec, controlled=True)
+        spec = replace(spec, run=("python3", "-c", code))
+        await container.link.call("run", channel=channel, spec=msgspec.to_builtins(spec), controlled=True)
         state = await eventually(
             lambda: (one := heard.states.get(channel)) and one.end is not None and one, 20, "its end"
         )

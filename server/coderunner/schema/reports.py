@@ -21,6 +21,7 @@ MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps so many live ones, and s
 MAX_SEALED = 16 * 1024
 MAX_RESTORE = 4096
 
+Kinds = Annotated[str, one_of(("run", "shell"))]
 TerminalSize = Annotated[int, whole(1, 65535)]
 Signed = Annotated[int, whole(-MAX_OFFSET, MAX_OFFSET)]
 
@@ -37,7 +38,7 @@ class ChannelState(Struct, frozen=True, kw_only=True):
 
     channel: Channel
     mode: Modes
-    kind: Annotated[str, one_of(("run", "shell"))]
+    kind: Kinds
     occupied: bool
     phase: Phases
     phase_offset: Offset

@@ -13,6 +13,7 @@ from coderunner import timing
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
 from coderunner.schema import messages as m
 from coderunner.schema import reports
+from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
 from coderunner.sessions import endings
@@ -26,7 +27,6 @@ from coderunner.sessions.holdings import CACHES, Holdings
 from coderunner.sessions.link import problem
 from coderunner.sessions.pace import Paces, Standing
 from coderunner.sessions.runs import Begun, Runs
-from coderunner.sessions.specs import first_phase
 from coderunner.wire import flow
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
@@ -211,7 +211,7 @@ class Channels:
     # --- running -----------------------------------------------------------------------------------------
 
     def run(
-        self, attachment: Attachment, number: int, spec: dict[str, Any], files: tuple[m.File, ...]
+        self, attachment: Attachment, number: int, spec: ProgramSpec, files: tuple[m.File, ...]
     ) -> None:
         """Begins a program; what comes of it is told to all. Raises ChannelLimit, FilesBusy."""
         known = self.all.get(number)
@@ -220,11 +220,11 @@ class Channels:
             return
         if sum(channel.live for channel in self.all.values()) >= flow.MAX_CHANNELS:
             raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
-        channel = Channel(number, spec["mode"])
-        channel.kind, channel.entry = spec["kind"], spec["entry"]
-        channel.cols, channel.rows = spec["cols"], spec["rows"]
-        channel.phase = first_phase(spec)
-        channel.wall_ms = spec["limits"]["wall_ms"]
+        channel = Channel(number, spec.mode)
+        channel.kind, channel.entry = spec.kind, spec.entry
+        channel.cols, channel.rows = spec.cols, spec.rows
+        channel.phase = spec.first_phase
+        channel.wall_ms = spec.limits.wall_ms
         begun = self._runs.ask(number, spec, files)
         self.all[number] = channel
         channel.asked = True

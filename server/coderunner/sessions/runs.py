@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import msgspec
+
 from coderunner.errors import AgentLost, CodeRunnerError, FilesBusy
 from coderunner.schema import messages as m
+from coderunner.schema.calls import ProgramSpec
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import Answer
 
@@ -23,7 +26,7 @@ class Runs:
         self._container = container
         container.holdings.count("runs", lambda: self.held)
 
-    def ask(self, number: int, spec: dict[str, Any], files: tuple[m.File, ...]) -> Begun:
+    def ask(self, number: int, spec: ProgramSpec, files: tuple[m.File, ...]) -> Begun:
         """Sent before this returns: input that follows on the socket must not overtake it.
 
         Awaited (it must be): (the agent's answer, whether it was asked again), the answer None where the
@@ -31,6 +34,7 @@ class Runs:
         """
         content = b"".join(file.content for file in files)
         sizes = [[file.path, len(file.content)] for file in files]
+        told = msgspec.to_builtins(spec)
         if content and not self._container.holdings.allows(len(content)):
             raise FilesBusy(
                 "the session sends too much at once; wait for what is under way",
@@ -40,7 +44,7 @@ class Runs:
 
         def ask() -> Answer:
             return self._container.link.ask(
-                "run", content, seconds=RUN_SECONDS, channel=number, spec=spec, files=sizes, controlled=True
+                "run", content, seconds=RUN_SECONDS, channel=number, spec=told, files=sizes, controlled=True
             )
 
         self.held += len(content)

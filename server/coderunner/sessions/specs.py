@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from coderunner.core import limits as limit_rules
 from coderunner.core.limits import LimitRules
 from coderunner.core.project import check_files, check_path
 from coderunner.errors import BadMessage
+from coderunner.schema.calls import ProgramLimits, ProgramSpec, ProgramVariant
 from coderunner.schema.languages import SERVICE_FOLDER, Language, Preload, Service
 from coderunner.schema.limits import Limits
 from coderunner.schema.messages import File, Run, Shell
@@ -53,24 +53,24 @@ def _companion(language: Language, declared: Service | Preload) -> dict[str, Any
     }
 
 
-def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> dict[str, Any]:
+def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> ProgramSpec:
     """Raises BadPath, BadLimit, BadMessage."""
     _check_words(message)
     spec = _spec(message, language, rules.wish(limits, message.limits, limit_rules.RUN_WISHES))
-    return spec | {
-        "kind": "run",
-        "mode": message.mode,
-        "entry": check_path(message.entry or language.entry),
-        "args": list(message.args),
-        "compile": list(language.compile or ()),
-        "run": list(language.run),
-        "variants": [
-            {"when": variant.when, "compile": list(variant.compile or ()), "run": list(variant.run)}
-            for variant in language.variants
-        ],
-        "stdin": check_path(message.stdin) if message.stdin is not None else None,
-        "env": dict(language.env) | dict(message.env),
-    }
+    return replace(
+        spec,
+        kind="run",
+        mode=message.mode,
+        entry=check_path(message.entry or language.entry),
+        args=message.args,
+        compile=language.compile or (),
+        run=language.run,
+        variants=tuple(
+            ProgramVariant(variant.when, variant.compile or (), variant.run) for variant in language.variants
+        ),
+        stdin=check_path(message.stdin) if message.stdin is not None else None,
+        env={**language.env, **message.env},
+    )
 
 
 def _check_words(message: Run) -> None:
@@ -83,43 +83,29 @@ def _check_words(message: Run) -> None:
         )
 
 
-def shell_spec(message: Shell, language: Language, limits: Limits) -> dict[str, Any]:
+def shell_spec(message: Shell, language: Language, limits: Limits) -> ProgramSpec:
+    """The language's shell; never refused."""
     # A shell lives as long as its session does; what is run in it is bounded by the container.
-    """What the agent is to start for a `shell`."""
     unhurried = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
     return _spec(message, language, unhurried)
 
 
-def _spec(message: Run | Shell, language: Language, limits: Limits) -> dict[str, Any]:
-    return {
-        "kind": "shell",
-        "mode": "tty",
-        "cols": message.cols or COLS,
-        "rows": message.rows or ROWS,
-        "workspace": WORKSPACE,
-        "build": BUILD,
-        "entry": language.entry,
-        "args": [],
-        "sources": list(language.sources),
-        "main": language.main,
-        "extensions": list(language.extensions),
-        "variants": [],
-        "compile": [],
-        "run": list(language.shell),
-        "env": dict(language.env),
-        "limits": {
-            "wall_ms": limits.wall_ms,
-            "cpu_ms": limits.cpu_ms,
-            "output_bytes": limits.output_bytes,
-            "cpus": limits.cpus,
-        },
-    }
-
-
-def first_phase(spec: Mapping[str, Any]) -> str:
-    """What a run begins with, as far as is known here: the variant is chosen in the container."""
-    compiles = spec["compile"] or any(variant["compile"] for variant in spec["variants"])
-    return "compiling" if compiles else "running"
+def _spec(message: Run | Shell, language: Language, limits: Limits) -> ProgramSpec:
+    return ProgramSpec(
+        kind="shell",
+        mode="tty",
+        cols=message.cols or COLS,
+        rows=message.rows or ROWS,
+        workspace=WORKSPACE,
+        build=BUILD,
+        entry=language.entry,
+        sources=language.sources,
+        main=language.main,
+        extensions=language.extensions,
+        run=language.shell,
+        env=language.env,
+        limits=ProgramLimits(limits.wall_ms, limits.cpu_ms, limits.output_bytes, limits.cpus),
+    )
 
 
 def check_project(files: tuple[File, ...], rules: ProjectRules) -> None:

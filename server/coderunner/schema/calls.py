@@ -1,0 +1,55 @@
+"""What an agent is told to start."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from coderunner.schema.limits import Processors, Whole
+from coderunner.schema.messages import Modes
+from coderunner.schema.reports import Kinds
+
+
+class ProgramLimits(Struct, frozen=True):
+    """What the agent itself enforces: milliseconds, bytes of output, processors."""
+
+    wall_ms: Whole
+    cpu_ms: Whole
+    output_bytes: Whole
+    cpus: Processors
+
+
+class ProgramVariant(Struct, frozen=True):
+    """The commands where the file `when` is in the workspace."""
+
+    when: str
+    compile: tuple[str, ...]
+    run: tuple[str, ...]
+
+
+class ProgramSpec(Struct, frozen=True, kw_only=True):
+    """A `run` or a `shell`, with all that its language says of it. Commands are as declared: the agent
+    expands them, and chooses among the variants. `stdin`: a file of the workspace."""
+
+    kind: Kinds
+    mode: Modes
+    cols: int
+    rows: int
+    workspace: str
+    build: str
+    entry: str
+    args: tuple[str, ...] = ()
+    sources: tuple[str, ...]
+    main: str
+    extensions: tuple[str, ...]
+    variants: tuple[ProgramVariant, ...] = ()
+    compile: tuple[str, ...] = ()
+    run: tuple[str, ...]
+    stdin: str | None = None
+    env: dict[str, str]
+    limits: ProgramLimits
+
+    @property
+    def first_phase(self) -> str:
+        """What it begins with, as far as is known here: the variant is chosen in the container."""
+        compiles = self.compile or any(variant.compile for variant in self.variants)
+        return "compiling" if compiles else "running"
