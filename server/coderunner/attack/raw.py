@@ -53,6 +53,7 @@ class Raw:
             self._writer.write(data)
             async with asyncio.timeout(20):
                 await self._writer.drain()
+        await asyncio.sleep(0)  # with TLS, drain of what is over returns at once, without a turn for others
 
     async def status(self, seconds: float = 10) -> int:
         """The status of the next HTTP answer; 0 when the server hung up without one."""

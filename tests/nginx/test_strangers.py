@@ -1,0 +1,68 @@
+"""A hundred hostile strangers of each kind, through nginx: a typist types on, and a newcomer from another
+network gets a session."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+
+import pytest
+
+from coderunner.attack.bystander import Bystander, Echo
+from coderunner.attack.clients import strangers
+from coderunner.attack.stage import Stage
+from tests.harness import running_server
+from tests.nginx.front import NAME, running_nginx
+
+pytestmark = pytest.mark.long
+CASES = {case.name: case for case in strangers.GROUP.cases}
+ECHO_MS, TIMES_CALM = 20.0, 3.0
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """An nginx, and a server that gives each address some sessions."""
+    folder = tmp_path_factory.mktemp("crowded")
+    with running_server(
+        folder, APP_ENV="production", ADMIN_KEY=secrets.token_hex(32), ALLOWED_HOSTS=f"{NAME},127.0.0.1",
+        TRUSTED_PROXIES="127.0.0.1", SESSIONS_PER_ADDRESS="3", LANGUAGES="python", WARM_MAX="2", CANARY="off",
+    ) as server:  # fmt: skip
+        upstream = server.url.removeprefix("http://").rstrip("/")
+        with running_nginx(folder, upstream) as front:
+            yield front
+
+
+async def _beside(url: str, script) -> tuple[str, Echo]:
+    with Bystander(url) as bystander:
+        await asyncio.sleep(1)  # the shelf is filled again
+        began = time.monotonic()
+        async with Stage(url) as stage:
+            seen = await script(stage)
+        echo = await bystander.between(began, time.monotonic())
+    assert echo is not None, "the bystander's echo stopped"
+    return seen, echo
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_through_nginx(crowded, name, monkeypatch):
+    port = crowded.url.rsplit(":", 1)[1].strip("/")
+    url = f"https://127.0.0.1:{port}/"
+    monkeypatch.setenv("SSL_CERT_FILE", str(crowded.folder / "cert.pem"))
+
+    async def neighbour(_: object) -> str:
+        """The attackers' own newcomer may be refused with them; this one comes from elsewhere."""
+        async with crowded.session(address=f"127.8.0.{1 + secrets.randbelow(250)}") as client:
+            shown = (await client.result(1, "print('served')")).text.strip()
+        return f"exited 0: {shown}"
+
+    async def calm(_: Stage) -> str:
+        await asyncio.sleep(strangers.SECONDS)
+        return await neighbour(_)
+
+    monkeypatch.setattr(strangers, "served", neighbour)
+    _, quiet = await _beside(url, calm)
+    seen, echo = await _beside(url, CASES[name].script)
+    print(f"\n{name}: p99 {echo.p99:.1f} ms, calm {quiet.p99:.1f}")
+    assert seen in CASES[name].expected
+    assert echo.p99 < max(ECHO_MS, TIMES_CALM * quiet.p99)
