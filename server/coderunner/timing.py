@@ -1,6 +1,6 @@
 """Deadlines for others, on a clock that stands still while this server's own event loop does.
 
-A timer that comes due on a loop that was blocked says nothing of whoever it waits for: their bytes may be in
+A timer that comes due on a loop that was blocked says nothing of the peer: its bytes may be in
 a socket's buffer, unread.  So time in which the loop was late is measured and not counted against anybody,
 and a deadline that came due is judged only by a look that was itself on time: what had been waiting was read
 before it.  Use these wherever a deadline ends, refuses or condemns something; `asyncio.sleep` is for pauses.

@@ -1,4 +1,4 @@
-"""Who is heard first in a turn of the event loop.
+"""Fairness of the event loop: a crowd's sockets are handled after all others.
 
 asyncio takes all sockets that are ready in one turn, and a crowd of them makes it long for everybody. Here
 the sockets of a crowd are in an epoll of their own, of which a turn takes few: in the order in which they

@@ -7,11 +7,11 @@ import contextlib
 
 import pytest
 
-from coderunner.config import declared
 from coderunner.errors import FilesBusy
 from coderunner.fleet.budget import BUDGET
 from coderunner.fleet.registry import Registry
 from coderunner.schema import messages as m
+from coderunner.schema.settings import SETTINGS
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.holdings import CACHE_BYTES
 from coderunner.sessions.session import Session
@@ -144,7 +144,7 @@ def test_the_unit_gives_the_server_what_the_bounds_add_up_to():
     unit.read(ROOT / "deploy/coderunner.service")
     most = unit["Service"]["MemoryMax"]
     assert most.endswith("G")
-    setting = next(one for one in declared.SETTINGS if one.name == "BUFFER_MEMORY")
+    setting = next(one for one in SETTINGS if one.name == "BUFFER_MEMORY")
     assert setting.parse(setting.default) == BUDGET
     assert float(most[:-1]) * 1024 * MIB >= BUDGET * 3 / 2 + 400 * MIB
     assert CACHE_BYTES * 50 < BUDGET

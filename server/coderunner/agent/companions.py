@@ -1,4 +1,4 @@
-"""What lives beside the programs of a session, as the loop has it: its language's service and preload."""
+"""The language's service and preload, as the event loop drives them."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ class Companions:
     def descriptors(self, now: float) -> dict[int, Any]:
         """{descriptor to be read: its owner, whose next one may have the same number}"""
         wanted = {one.out: one.pid for one in self._all() if one.wants_log(now)}
-        ear = self.preload.ear() if self.preload is not None else None
-        if self.preload is not None and ear is not None:
-            wanted[ear] = self.preload.pid
+        answers = self.preload.descriptor() if self.preload is not None else None
+        if self.preload is not None and answers is not None:
+            wanted[answers] = self.preload.pid
         return wanted
 
     def read(self, descriptor: int, channels: dict[int, Channel]) -> bool:
@@ -104,7 +104,7 @@ class Companions:
             if descriptor == one.out:
                 one.read_log()
                 return True
-        if self.preload is None or descriptor != self.preload.ear():
+        if self.preload is None or descriptor != self.preload.descriptor():
             return False
         for number, pid in self.preload.answers():
             if number in channels:

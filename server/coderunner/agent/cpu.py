@@ -1,4 +1,4 @@
-"""What programs have used of the processor: by their processes, and by the container's own account.
+"""CPU time of programs: from their processes, and from the container's own account.
 
 A child that its parent waits for is in the parent's figures, an orphan in the supervisor's.  Of a child whose
 parent ignores SIGCHLD the kernel keeps nothing but the container's total: what no process shows is shared out

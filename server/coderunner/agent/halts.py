@@ -1,4 +1,4 @@
-"""What makes a program stand still: a signal that stopped it, or a terminal that holds its output."""
+"""Why a program stands still: a signal stopped it, or its terminal holds back output."""
 
 from __future__ import annotations
 

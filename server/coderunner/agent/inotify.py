@@ -1,4 +1,4 @@
-"""The kernel's word on changed folders: a thin coat over inotify, which Python's library lacks."""
+"""Changed folders by the kernel's inotify, which Python's library lacks."""
 
 from __future__ import annotations
 

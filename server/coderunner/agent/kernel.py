@@ -1,4 +1,4 @@
-"""What the kernel itself says: the container's own counters, and the process attributes we ask for."""
+"""Counters of the container's control group, and process attributes set by prctl."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def adopt_orphans() -> None:
 
 
 def rename(folder: int, name: str, target: int, new: str) -> None:
-    """Raises FileExistsError where ``new`` is there, without a moment between the look and the deed."""
+    """Renames atomically, never over something that is there. Raises FileExistsError, OSError."""
     if _libc.renameat2(folder, os.fsencode(name), target, os.fsencode(new), _RENAME_NOREPLACE) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 

@@ -39,7 +39,7 @@ class Ledger:
         self._news.update({(channel, None): None for channel in self._full})
 
     def forget(self, channel: int) -> None:
-        """The channel is gone for good."""
+        """The channel is removed."""
         self._made.pop(channel, None)
         self._full.discard(channel)
         self._news = {key: None for key in self._news if key[0] != channel}

@@ -1,4 +1,4 @@
-"""What an owner may always do: whatever permissions a program took away, the agent is the same user.
+"""Access as the owner: opens files and folders whatever permissions a program took away.
 
 Permissions are widened for good where something is written, and for the moment of reading where it is only
 read: who learns about permissions finds them as they were.

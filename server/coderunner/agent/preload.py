@@ -78,7 +78,7 @@ class Preload(Service):
             self.socket.close()
         self.socket = None
 
-    def ear(self) -> int | None:
+    def descriptor(self) -> int | None:
         """The descriptor on which it answers, or None."""
         return self.socket.fileno() if self.socket is not None else None
 
@@ -98,7 +98,7 @@ class Preload(Service):
         )
 
     def ask(self, number: int, spec: dict[str, Any], descriptors: tuple[int, ...]) -> bool:
-        """Have it make a supervisor; False where it does not even hear."""
+        """Have it make a supervisor; False where the run does not suit it, or it cannot be asked."""
         if self.socket is None or not self.suits(spec):
             return False
         data = json.dumps({"number": number, "spec": spec}).encode()
@@ -122,7 +122,7 @@ class Preload(Service):
             except OSError:
                 data = b""
             if not data:
-                self._hang_up()  # it ends, or has closed its ear
+                self._hang_up()  # it ends, or has closed its socket
             elif data == READY:
                 self.usable = True
             else:
@@ -141,7 +141,7 @@ class Preload(Service):
         return []
 
     def fail(self) -> None:
-        """It has not answered in its time, or nonsense: away with it, and another one."""
+        """It has not answered in time, or invalidly: kill it; it is started again."""
         self._hang_up()
         if self.pid is not None:
             os.kill(self.pid, signal.SIGKILL)

@@ -50,7 +50,7 @@ class Service:
         self._tail = b""
 
     def problem(self, now: float) -> str | None:
-        """What to say of one that should be ready and is not; None as long as there is hope."""
+        """The message for one that was not ready in time; None before its deadline, and once it is ready."""
         if self.ready or now < self._deadline:
             return None
         said = self._tail.decode("utf-8", "replace").strip()
@@ -113,7 +113,7 @@ class Service:
             self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     def _tidy(self) -> None:
-        """Away with what one that died left."""
+        """Removes what one that died left."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.spec["ready"])
 

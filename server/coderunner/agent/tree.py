@@ -1,4 +1,4 @@
-"""Process trees by /proc: whom a program left, and an end to all of them."""
+"""Process trees by /proc: find them, and kill them."""
 
 from __future__ import annotations
 

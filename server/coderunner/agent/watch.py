@@ -1,4 +1,4 @@
-"""What changes in the workspace: by the kernel's word, and by looking where that does not suffice.
+"""Watches the workspace for changes: by inotify, and by looking through it where that does not suffice.
 
 Every folder has a watch, up to a bound.  A program can use up the user's watches, or change more than the
 kernel keeps: then all is looked through, in pieces of a few milliseconds, at a channel's end, and now and

@@ -91,7 +91,7 @@ class Workspace:
         self._unlooked.add(number)
 
     def forget(self, number: int) -> None:
-        """The channel is gone for good."""
+        """The channel is removed."""
         self._ledger.forget(number)
 
     # --- the server --------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def read(path: Path) -> str:
             [f"{path}: cannot be read ({error.strerror}); let the user who runs this read it"]
         ) from None
     if len(content) > MAX_BYTES:
-        raise ConfigError([f"{path}: is larger than {MAX_BYTES // 1024} KiB; this is no file of settings"])
+        raise ConfigError([f"{path}: is larger than {MAX_BYTES // 1024} KiB; this is not a settings file"])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

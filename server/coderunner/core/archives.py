@@ -29,7 +29,7 @@ class Bounds:
 
     @property
     def members(self) -> int:
-        """Folders and what is left out count as well, so that nobody's patience is bought with them."""
+        """Folders and what is left out count as well, so that they cost no unbounded time."""
         return 4 * self.max_files + 64
 
 

@@ -1,4 +1,4 @@
-"""A capability: leave to look at something of a session by an address alone, where no header is sent.
+"""Capabilities: addresses that open files of one session where no header is sent.
 
 It is for one file, or, for a page, for what is in its own folder and below, which the page may load. It says
 when it was given, so that it ends by itself, and nobody keeps a list: any server of the instance can read it.

@@ -24,7 +24,7 @@ def choose_name(wish: str | None, language: str, taken: Collection[str]) -> str:
     """A member's host name: as wished, else the language's with a number.  Raises MemberTaken."""
     if wish is not None:
         if wish in RESERVED:
-            raise MemberTaken(f"{wish} means another place in every container; choose another name")
+            raise MemberTaken(f"{wish} is reserved in every container; choose another name")
         if wish in taken:
             raise MemberTaken(f"the group has a member {wish} already; choose another name")
         return wish

@@ -75,7 +75,7 @@ def resolve(
     limits = replace(defaults, **language)
     for name, wish in (wishes or {}).items():
         if name not in allowed:
-            raise BadLimit(f"{name} cannot be wished for here; possible are {', '.join(sorted(allowed))}")
+            raise BadLimit(f"{name} cannot be set here; possible are {', '.join(sorted(allowed))}")
         if isinstance(wish, bool) or not isinstance(wish, int) or wish <= 0:
             raise BadLimit(f"{name} must be a positive whole number")
         ceiling = max(getattr(limits, name), (ceilings or {}).get(name, 0))

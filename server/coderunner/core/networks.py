@@ -1,4 +1,4 @@
-"""Whose address it is: the networks that are counted together, from the narrowest to the widest.
+"""The networks that an address is counted under, from the narrowest to the widest.
 
 An IPv4 address is one customer's. Of IPv6 a customer has a /64, a /56 or a /48, and who is counted by the
 narrowest alone comes in again from the next.

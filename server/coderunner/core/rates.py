@@ -1,4 +1,4 @@
-"""How often somebody may do something: a bucket of tokens for each network, narrow and wide."""
+"""Rate limits: a token bucket for each network, narrow and wide."""
 
 from __future__ import annotations
 

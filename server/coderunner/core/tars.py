@@ -71,7 +71,7 @@ def _nothing_behind(read: Read) -> None:
     """Two archives in a row look like one, and the second would be lost without a word."""
     while more := read(PIECE):
         if more.strip(b"\0"):
-            raise BadArchive("there is more behind the end of the tar; send two archives one after the other")
+            raise BadArchive("there is data behind the end of the tar; send two archives one after the other")
 
 
 class _Content:
@@ -110,13 +110,13 @@ def _number(field: bytes) -> int:
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        raise BadArchive("the tar is damaged: a number is none")
+        raise BadArchive("the tar is damaged: invalid number in a header")
     return int(digits, 8)
 
 
 def _decimal(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 18:
-        raise BadArchive("the tar is damaged: a number is none")
+        raise BadArchive("the tar is damaged: invalid number in a header")
     return int(digits)
 
 

@@ -151,7 +151,7 @@ def _content(file: BinaryIO, entry: _Entry) -> Iterator[bytes]:
         check = zlib.crc32(data, check)
         yield data
     if size != entry.size or check != entry.crc:
-        raise BadArchive(f"the zip is damaged: {entry.name[:60]!a} is not what its checksum says")
+        raise BadArchive(f"the zip is damaged: {entry.name[:60]!a} does not match its checksum")
 
 
 def _unpacked(file: BinaryIO, entry: _Entry, place: int) -> Iterator[bytes]:

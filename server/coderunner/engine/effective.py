@@ -1,6 +1,6 @@
-"""What the engine really made of a request: the settings' table against its own account.
+"""Compares what the engine made of a container with the table of settings.
 
-The engine ignores keys that it does not know and drops what its kernel cannot do, both in silence. What it
+The engine ignores keys that it does not know and drops what its kernel cannot do, both silently. What it
 cannot say itself (whether a bound holds) is the canary's to find out.
 """
 

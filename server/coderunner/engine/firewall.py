@@ -1,4 +1,4 @@
-"""Rules of the kernel for groups, set by a program of ours in a container that ends at once.
+"""Firewall rules for groups, set by a program of ours in a container that ends at once.
 
 The server itself has no rights on these networks, and need not be on the engine's machine; the engine can
 start a program that has them.  It gets this one capability, no file to write, and no word from a user.
@@ -116,7 +116,7 @@ async def _run(engine: DockerEngine, helper: Helper, network: str, arguments: tu
             await stream.close()
         if code != 0:
             words = stream.stderr_tail.decode("utf-8", "replace").strip()
-            raise NetworkFailed(f"groups cannot be had: {words or f'the program ended with {code}'}")
+            raise NetworkFailed(f"groups are not available: {words or f'the program ended with {code}'}")
     finally:
         with contextlib.suppress(EngineError):  # its labels leave it to the sweep
             await engine.remove(helper.name)

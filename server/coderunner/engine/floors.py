@@ -1,4 +1,4 @@
-"""What the host's kernel must be set to, so that what no container bounds is bounded for all together.
+"""Checks of the host's kernel settings that bound what no container's setting bounds.
 
 The values are those of this machine: where the engine runs on another kernel, nothing is said of it.
 """
@@ -13,7 +13,7 @@ from coderunner.engine.containers import MAX_TERMINALS
 from coderunner.engine.states import EngineInfo
 
 FILTER_BYTES = 64 * 1024  # of a container's own filter of system calls, compiled; generously
-SPARE_TERMINALS = 64  # for whoever else uses the machine
+SPARE_TERMINALS = 64  # for other users of the machine
 SOCKET_SHARE = (
     1 / 8
 )  # of the memory that the buffers of all sockets may take; the kernel's own default is 1/4

@@ -1,4 +1,4 @@
-"""What the kernel of this machine tells of sessions beyond their own accounts: bounded reads of `/proc`.
+"""Figures of the kernel about sessions beyond their own accounts: bounded reads of `/proc`.
 
 All of it can be read without rights, where `/proc` shows other users' processes (no `hidepid`).  The methods
 block for some milliseconds at most and raise nothing: what cannot be read counts as nothing, or None.

@@ -370,7 +370,7 @@ def _build(
         if time.monotonic() - began > BUILD_SECONDS:
             raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")
     if stop.is_set() or _id(client, recipe.reference) is None:
-        raise BuildFailed(f"the build of {recipe.reference} was broken off")
+        raise BuildFailed(f"the build of {recipe.reference} was cancelled")
     report(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
 
 

@@ -60,7 +60,7 @@ def bootstrapped(
             raise OriginFailed(
                 f"mmdebstrap could not make {ORIGIN}. It must run as root, reach a mirror of Debian's"
                 f" packages and know its keys (`apt-get install debian-archive-keyring`); or {_INSTEAD}."
-                f" Its last words:\n{said}"
+                f" Its output:\n{said}"
             )
         yield archive
 

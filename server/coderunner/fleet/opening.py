@@ -36,7 +36,7 @@ class Opened:
 
 @dataclass(slots=True, eq=False)
 class Opening:
-    """``done`` is the session, or the error to answer with.  ``notify`` gets each queue position."""
+    """``done``: the session, or the error to answer with.  ``notify`` gets each queue position."""
 
     done: asyncio.Task[Opened] = field(init=False)
     position: Position | None = None

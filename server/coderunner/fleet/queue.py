@@ -1,4 +1,4 @@
-"""The waiting room: `core.admission` decides, this only waits and tells.
+"""The admission queue: `core.admission` decides, this waits and reports positions.
 
 Everything runs on one loop, and each change of the decisions is followed, without a pause in between, by
 answers to all whom it concerns. So at every moment the statistics are what the waiters were told.

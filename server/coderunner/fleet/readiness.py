@@ -35,7 +35,7 @@ class Readiness:
         self._silent: str | None = None  # what came of asking the engine
 
     async def _engine_silent(self) -> str | None:
-        """The engine is asked once a second, whoever asks us how often."""
+        """The engine is asked at most once a second, however often we are asked."""
         async with self._asking:
             if timing.now() - self._asked >= ENGINE_ASKED_SECONDS:
                 try:

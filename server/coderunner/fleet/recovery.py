@@ -1,4 +1,4 @@
-"""A fault of this server's ends nobody's session: it is dropped from memory, and adopted anew.
+"""Recovery from faults of this server: a session is dropped from memory, and adopted anew.
 
 Its clients get 1011 and come back; its container, its programs and its token are as they were.  Where this
 server fails at the same session again and again, that ends it, and says why.

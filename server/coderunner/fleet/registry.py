@@ -179,7 +179,7 @@ class Registry:
                 raise BadMessage('group, group_token and member go with network: "group"')
             return
         if (request.group is None) != (request.group_token is None):
-            raise BadMessage("group and group_token go together; a new group is made where both are left out")
+            raise BadMessage("group and group_token belong together; leave both out to make a new group")
         if self.groups is None:
             raise Unsupported("groups are not offered by this server; leave `network` out")
         runtime = language.runtime or self._provisioner.identity.runtime

@@ -1,4 +1,4 @@
-"""What the server knows of the machine that its containers share, and what of it is not as it should be."""
+"""Checks of the machine that the containers share, and the warnings that come of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose containers are these?  Adoption when the server begins, and the sweep while it runs.
+"""Adoption of containers when the server starts, and their sweep while it runs.
 
 Labels say it: the instance's name, and a fingerprint of its key.  What is this server's own and alive, with
 a record that it sealed itself, is adopted; what is its own and dead, without a tenant or forgotten is

@@ -1,4 +1,4 @@
-"""What a session's programs have made that people want to see: images, tables, pages, by their channel."""
+"""Artifacts of a session's programs: images, tables and pages, by their channel."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Artifacts:
         self._all.clear()
 
     def forget(self, channel: int) -> None:
-        """The channel is gone for good."""
+        """The channel is removed."""
         for key in [one for one in self._all if one[0] == channel]:
             del self._all[key]
         self._full.discard(channel)

@@ -139,7 +139,7 @@ class Attachment:
         self.end(_GOING_AWAY, flush=False)
 
     def forget(self, number: int) -> None:
-        """A channel is gone for good; numbers are not used again."""
+        """A channel is removed; numbers are not used again."""
         self._cursors.pop(number, None)
         self._given.pop(number, None)
 

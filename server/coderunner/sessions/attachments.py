@@ -1,4 +1,4 @@
-"""Who is attached to a session: any number who watch, and at most one who has the control."""
+"""Who is attached to a session: any number of watchers, and at most one in control."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coderunner.sessions.holdings import Holdings
 
 log = logging.getLogger(__name__)
 
-MAX_ATTACHMENTS = 128  # a class that watches; each costs memory, and a token's owner could open thousands
+MAX_ATTACHMENTS = 128  # a class that watches; each costs memory, and a token's holder could open thousands
 COST = 16 * 1024  # bytes of memory, at most, for each, beside the messages that wait for it
 
 
@@ -75,7 +75,7 @@ class Attachments:
     def give_control(self, attachment: Attachment) -> None:
         """To one that may have it; the one before watches on, and both learn how far the input is."""
         if attachment.granted != "control":
-            raise NotControl("this token only allows to watch")
+            raise NotControl("this token only allows watching")
         before, self.control = self.control, attachment
         offsets = {number: channel.input_offset for number, channel in self._channels.items()}
         taken = before is not None and before is not attachment
@@ -111,7 +111,7 @@ class Attachments:
             log.warning("a client that reads nothing was cut off", extra=fields(**self._holdings.table()))
 
     def forget(self, number: int) -> None:
-        """A channel is gone for good."""
+        """A channel is removed."""
         for attachment in self._all:
             attachment.forget(number)
 

@@ -1,4 +1,4 @@
-"""A channel as the server has it: a cache of the agent's journal, the input's books, the end.
+"""A channel as the server has it: a cache of the agent's journal, input accounting, the exit.
 
 The agent keeps output by right; the cache here only saves a round trip, and may be lost at any time.
 """

@@ -37,7 +37,7 @@ DIAGNOSTIC_COST = 1024  # bytes of memory, at most, for each
 class Channels:
     """``all``: by number.  ``touch`` is called when a program's doings count as activity, ``changed`` when
     a deadline may have moved, ``task`` with work that the session owns, ``forgotten`` with a channel's number
-    that is gone for good."""
+    that is removed."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""When time ends a session: pure arithmetic, the moment is an argument."""
+"""A session's deadlines: pure arithmetic, the moment is an argument."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ class AgentLink:
                     if told is not None:
                         self._tell(told, len(frame.payload))
                 if self._decoder.torn > MAX_TEARS:
-                    raise AgentProtocolError("frames that do not check out")
+                    raise AgentProtocolError("frames with wrong checksums")
             if self._stream.stderr_tail:
                 reason += ": " + self._stream.stderr_tail.decode("utf-8", "replace")
         except EngineError as error:
@@ -299,7 +299,7 @@ class AgentLink:
         Raises AgentProtocolError, for nothing but the agent's own faults."""
         if frame.kind == frames.REFUSED:
             if frame.offset > MAX_GENERATION:
-                raise AgentProtocolError("no generation may be so high")
+                raise AgentProtocolError("generation out of range")
             if not self._greeted.done():
                 self._greeted.set_result(max(1, frame.offset))
         elif frame.generation != self._generation:
@@ -322,12 +322,12 @@ class AgentLink:
         try:
             message = self._assembler.add(frame)
         except (ValueError, RecursionError) as error:
-            raise AgentProtocolError(f"an answer that is none: {error}") from None
+            raise AgentProtocolError(f"invalid answer: {error}") from None
         if message is None:
             return
         number = message[0].get("id")
         if type(number) is not int:
-            raise AgentProtocolError("an answer to no call")
+            raise AgentProtocolError("an answer without the number of a call")
         waiting = self._calls.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
@@ -339,7 +339,7 @@ class AgentLink:
             self._early.append(told)
             self._early_bytes += EARLY_COST + 8 * size
             if self._early_bytes > EARLY_BYTES:
-                raise AgentProtocolError("too much said while nobody listens")
+                raise AgentProtocolError("too many reports before the session listens")
 
     def _failed(self, error: BaseException) -> None:
         self.fault = error
@@ -365,7 +365,7 @@ class AgentLink:
 
 def _output(frame: frames.Frame) -> Told:
     if frame.offset > MAX_OFFSET - len(frame.payload):
-        raise AgentProtocolError("output beyond all offsets")
+        raise AgentProtocolError("output offset out of range")
     return lambda listener: listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
 
 
@@ -375,7 +375,7 @@ def _in_ack(frame: frames.Frame) -> Told:
 
 def _workspace(frame: frames.Frame) -> Told:
     if frame.offset > MAX_OFFSET:
-        raise AgentProtocolError("a revision beyond all numbers")
+        raise AgentProtocolError("revision out of range")
     return lambda listener: listener.on_workspace(frame.offset)
 
 

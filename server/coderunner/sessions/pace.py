@@ -1,4 +1,4 @@
-"""How far the clients are, as the agent is told: at once where it may wait for that, else in a moment.
+"""Reports of the clients' progress to the agent: at once where it may wait for them, else in a moment.
 
 Every keystroke's echo is acknowledged by its client.  Passed on one by one, these acknowledgements stand in
 the way of the next keystroke; an agent whose window is nearly empty does not need them.

@@ -178,7 +178,7 @@ class Session:
                 self._touch()
                 attachment.post(self._expires())
             case m.Open() | m.Attach():
-                raise BadMessage("this connection has its session already")
+                raise BadMessage("this connection has a session already")
             case _:
                 self._attachments.require_control(attachment)
                 self._touch()
@@ -357,7 +357,7 @@ class Session:
             await self._on_end(self, reason)
 
     def _empty(self) -> None:
-        """Once nobody reads the rest, nothing is held for it, whoever still refers to it."""
+        """Drops all output once nobody reads it: whatever still refers to the session holds nothing large."""
         if self.over and not self._attachments:
             self.channels.empty()
             self.artifacts.empty()

@@ -37,7 +37,7 @@ def session_of(request: web.Request, *, control: bool = False) -> Session:
     name, token = request.match_info["session"], guard.bearer(request)
     session, role = request.app[PARTS].registry.find(name, token)
     if control and role != "control":
-        raise NotAllowed("this token only allows to look")
+        raise NotAllowed("this token only allows reading")
     return session
 
 

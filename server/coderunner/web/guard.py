@@ -1,4 +1,4 @@
-"""Who is at the other end, and may that page talk to us."""
+"""Authentication, allowed hosts and origins, and client addresses of requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the handlers find in the application, typed."""
+"""Typed keys of the application's parts, for the handlers."""
 
 from __future__ import annotations
 

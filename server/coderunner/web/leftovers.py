@@ -1,4 +1,4 @@
-"""Connections that were told why they end, while their peers read it.
+"""Lingering close: sockets that are kept until their peers have read the last answer.
 
 What a peer had still sent lies unread; closed at once, the kernel would answer that with a reset, which takes
 from the peer what it has not read yet. So each is kept for some seconds as nothing but a socket.

@@ -1,4 +1,4 @@
-"""What holds for every request: the host it names, the page it comes from, headers of every answer."""
+"""Checks and headers of every request: the host it names, its origin, its request id."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ClientFaults(logging.Filter):
 
 
 def release(error: BaseException | None) -> None:
-    """Whoever keeps it keeps no frames with it: what a crowd of requests had would wait for the garbage
+    """Drops the frames of an exception: what a crowd of requests had would wait for the garbage
     collector, which then stops the loop for all."""
     if error is not None:
         error.__traceback__ = error.__context__ = None

@@ -1,4 +1,4 @@
-"""What every answer in JSON has in common."""
+"""JSON answers."""
 
 from __future__ import annotations
 

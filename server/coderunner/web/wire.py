@@ -1,4 +1,4 @@
-"""What stands between a socket and aiohttp: how much a connection may hold, and for how long.
+"""Limits of one connection between its socket and aiohttp: how much it may hold, and for how long.
 
 aiohttp waits for ever for the rest of a request's head or of a WebSocket's message, and keeps what it has of
 it. So every byte passes here first, in pieces of 16 KiB.

@@ -1,4 +1,4 @@
-"""All connections: how many, how often and how much, by the networks that they come from.
+"""Limits of all connections: how many, how often and how much, by the networks that they come from.
 
 Who has a session is counted by that instead. What goes beyond a bound is taken from whoever has most of it,
 so that a crowd of connections costs itself, and no newcomer.
@@ -215,7 +215,7 @@ class Wires:
         self._cut[why] += 1
 
     async def watch(self) -> None:
-        """Ends what is late, and tells once a second what was cut, whoever makes how many."""
+        """Ends what is late; logs once a second what was cut, whatever the number."""
         while True:
             await timing.sleep(1.0)
             now = timing.now()
