@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-import urllib.request
 
+from coderunner.client.rest import Rest, ask
 from coderunner.schema import messages as m
 from tests.harness import attach, running_server, session, start_server, wait_ready
-from tests.rest import Rest, ask
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 MAKE = (
@@ -20,12 +19,7 @@ MAKE = (
 )
 
 
-async def off(call, *words, **more):
-    return await asyncio.to_thread(call, *words, **more)
-
-
-def framed(url: str) -> urllib.request.Request:
-    return urllib.request.Request(url, headers={"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate"})
+FRAMED = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate"}
 
 
 def made(client) -> dict[str, m.Artifact]:
@@ -47,7 +41,7 @@ class TestWorkspace:
                 before = revisions(client)[-1]
                 await client.input(1, f"new{number}\n".encode())
                 await client.wait(lambda before=before: revisions(client)[-1] > before, 2)
-                assert f"new{number}" in await off(rest.paths)
+                assert f"new{number}" in await rest.paths()
             assert revisions(client) == sorted(set(revisions(client)))
 
     async def test_a_flood_of_changes_is_a_few_messages(self, server):
@@ -63,11 +57,11 @@ class TestWorkspace:
     async def test_a_change_by_another_client_is_told(self, server):
         async with session(server) as client:
             rest = Rest(server.url, client.opened)
-            await off(rest, "PUT", "/files/a", b"1")
+            await rest("PUT", "/files/a", b"1")
             await client.wait(lambda: revisions(client), 2)
             async with attach(server, client.opened, role="watch") as other:
                 assert (await other.message(m.Workspace)).revision == revisions(client)[-1]
-                await off(rest, "DELETE", "/files/a")
+                await rest("DELETE", "/files/a")
                 await other.wait(lambda: revisions(other), 2)
 
 
@@ -82,9 +76,9 @@ class TestArtifacts:
             assert set(made(client)) == {"plot.png", "a/ü b.csv"}
             plot = made(client)["plot.png"]
             assert (plot.channel, plot.mime, plot.size) == (1, "image/png", len(PNG))
-            shown = await off(ask, server.url + plot.url)
+            shown = await ask(server.url + plot.url)
             assert (shown.status, shown.body, shown.headers["Content-Type"]) == (200, PNG, "image/png")
-            table = await off(ask, server.url + made(client)["a/ü b.csv"].url)
+            table = await ask(server.url + made(client)["a/ü b.csv"].url)
             assert (table.body, table.headers["Content-Type"]) == (b"x,y", "text/csv; charset=utf-8")
 
     async def test_one_that_changes_is_told_again_while_the_program_runs(self, server):
@@ -109,7 +103,7 @@ class TestArtifacts:
             await client.send(m.Run(2, "pipe", files=(m.File("main.sh", b"read x; echo 2 > mine.png"),
                                                       m.File("given.png", b"3"))))  # fmt: skip
             await client.wait(lambda: client.channel(2).states)
-            await off(rest, "PUT", "/files/put.png", b"4")
+            await rest("PUT", "/files/put.png", b"4")
             await client.wait(lambda: revisions(client))
             await client.input(2, b"\n")
             await client.ended(2)
@@ -140,7 +134,7 @@ class TestArtifacts:
             async with attach(server, opened) as page:
                 await page.wait(lambda: set(made(page)) == set(before))
                 await page.wait(lambda: revisions(page) and revisions(page)[-1] >= revision)
-                assert (await off(ask, server.url + before["plot.png"].url)).body == PNG
+                assert (await ask(server.url + before["plot.png"].url)).body == PNG
                 await page.send(m.Close())
                 await page.closed()
 
@@ -151,11 +145,11 @@ class TestView:
         async with session(server) as client:
             await client.result(1, code)
             url = server.url + made(client)["out/page.html"].url
-            page = await off(ask, framed(url))
+            page = await ask(url, headers=FRAMED)
             assert (page.status, page.body) == (200, b"<p>hi")
             assert page.headers["Content-Type"] == "text/html; charset=utf-8"
             own = [url.removeprefix("http://").removesuffix("page.html")]  # its folder
-            image = await off(ask, framed(server.url + made(client)["x.svg"].url))
+            image = await ask(server.url + made(client)["x.svg"].url, headers=FRAMED)
             for answer, wanted in ((page, own), (image, [])):
                 rules = dict(
                     rule.strip().partition(" ")[::2]
@@ -171,7 +165,7 @@ class TestView:
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
                 assert answer.headers["Cache-Control"] == "no-store"
                 assert answer.headers["Referrer-Policy"] == "no-referrer"
-            script = await off(ask, url.replace("page.html", "a.js"))
+            script = await ask(url.replace("page.html", "a.js"))
             assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
 
     async def test_a_page_loads_what_lies_beside_it_and_is_for_pages(self, server):
@@ -184,16 +178,16 @@ class TestView:
             await client.result(1, code)
             url = server.url + made(client)["out/page.html"].url
             for name in beside:
-                answer = await off(ask, url.replace("page.html", name))
+                answer = await ask(url.replace("page.html", name))
                 assert (answer.status, answer.body) == (200, b"<script>1</script>"), name
                 assert "sandbox" in answer.headers["Content-Security-Policy"]
                 if name.endswith((".xml", ".bin")):
                     assert answer.headers["Content-Type"] == "application/octet-stream"
                     assert answer.headers["Content-Disposition"] == "attachment"
             for name in others:
-                assert (await off(ask, url.replace("page.html", name))).code == "404 no_session", name
+                assert (await ask(url.replace("page.html", name))).code == "404 no_session", name
             for name in ("above.json", "outer/a.json", "out"):
-                assert (await off(ask, url.replace("out/page.html", name))).status == 404, name
+                assert (await ask(url.replace("out/page.html", name))).status == 404, name
 
     async def test_what_is_no_page_opens_itself_alone(self, server):
         code = MAKE + "for one in ('x.png', 'x.svg', 'x.csv', 'x.pdf', 'y.png'): make(one, b'1')"
@@ -202,14 +196,14 @@ class TestView:
             urls = {path: one.url for path, one in made(client).items()}
             for path, url in urls.items():
                 for other in {*urls, "main.py"} - {path}:
-                    answer = await off(ask, server.url + url.rpartition("/")[0] + "/" + other)
+                    answer = await ask(server.url + url.rpartition("/")[0] + "/" + other)
                     assert answer.code == "404 no_session", (path, other)
 
     async def test_at_the_top_of_a_tab_a_page_is_always_in_a_frame(self, server):
         async with session(server) as client:
             await client.result(1, MAKE + "make('x.html', b'RAW'); make('x.svg', b'RAW')")
             rest = Rest(server.url, client.opened)
-            kept = await off(rest, "POST", "/views", document={"urls": [], "frame": True})
+            kept = await rest("POST", "/views", document={"urls": [], "frame": True})
             word = kept.document["word"]
             for path in ("x.html", "x.svg"):
                 url = server.url + made(client)[path].url
@@ -221,23 +215,21 @@ class TestView:
                     ("?framed=x", {"Accept": navigates}),
                     (f"?framed={word}", {"Sec-Fetch-Dest": "document", "Accept": navigates}),
                 ):  # fmt: skip
-                    answer = await off(ask, urllib.request.Request(url + query, headers=headers))
+                    answer = await ask(url + query, headers=headers)
                     assert b"RAW" not in answer.body, (query, headers)
                     assert b'<iframe title="' + path.encode() + b'" sandbox="allow-scripts"' in answer.body
                     assert "frame-src " in answer.headers["Content-Security-Policy"]
                 # Its own frame gets it: by what a browser says, or by the word, once.
                 inner = url + re.search(rb'src="([^"]*)"', answer.body)[1].decode()
-                request = urllib.request.Request(inner, headers={"Accept": navigates})
-                first, second = await off(ask, request), await off(ask, request)
+                first, second = [await ask(inner, headers={"Accept": navigates}) for _ in range(2)]
                 assert first.body == b"RAW"
                 assert first.headers["Content-Security-Policy"].startswith("sandbox allow-scripts;")
                 assert b"RAW" not in second.body
-                assert (await off(ask, framed(url))).body == b"RAW"
+                assert (await ask(url, headers=FRAMED)).body == b"RAW"
                 # So does what reads it, or shows it as an image.
                 for headers in ({"Accept": "image/avif,image/webp,*/*"}, {"Accept": "*/*"},
                                 {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors"}):  # fmt: skip
-                    request = urllib.request.Request(url, headers=headers)
-                    assert (await off(ask, request)).body == b"RAW"
+                    assert (await ask(url, headers=headers)).body == b"RAW"
 
     async def test_an_address_ends_unless_it_is_kept(self, tmp_path):
         with running_server(tmp_path, LANGUAGES="python", VIEW_TTL="2000") as server:
@@ -247,27 +239,27 @@ class TestView:
                 kept, left = (made(client)[path].url for path in ("x.png", "y.png"))
                 rest = Rest(server.url, client.opened)
                 until = time.monotonic() + 6
-                while (await off(ask, server.url + left)).status == 200:
+                while (await ask(server.url + left)).status == 200:
                     assert time.monotonic() < until
-                    assert (await off(rest, "POST", "/views", document={"urls": [kept]})).document == {
+                    assert (await rest("POST", "/views", document={"urls": [kept]})).document == {
                         "kept": [True], "ms": 2000
                     }  # fmt: skip
                     await asyncio.sleep(0.1)
-                assert (await off(ask, server.url + left)).code == "404 no_session"
-                assert (await off(ask, server.url + kept)).status == 200
+                assert (await ask(server.url + left)).code == "404 no_session"
+                assert (await ask(server.url + kept)).status == 200
                 # Who comes now gets one that is good; who has the token can have the old one be so again.
                 async with attach(server, client.opened, role="watch") as page:
                     await page.wait(lambda: len(made(page)) == 2)
-                    assert (await off(ask, server.url + made(page)["y.png"].url)).status == 200
+                    assert (await ask(server.url + made(page)["y.png"].url)).status == 200
                 forged = kept.replace("/view", "").replace("x.png", "y.png")
-                answer = await off(rest, "POST", "/views", document={"urls": [left, forged, "x"]})
+                answer = await rest("POST", "/views", document={"urls": [left, forged, "x"]})
                 assert answer.document["kept"] == [True, False, False]
-                assert (await off(ask, server.url + left)).status == 200
+                assert (await ask(server.url + left)).status == 200
                 for urls in (None, "x", [1], ["x"] * 65, {}):
-                    answer = await off(rest, "POST", "/views", document={"urls": urls})
+                    answer = await rest("POST", "/views", document={"urls": urls})
                     assert answer.code == "400 bad_message"
                 rest.token = "guessed"
-                assert (await off(rest, "POST", "/views", document={"urls": []})).code == "404 no_session"
+                assert (await rest("POST", "/views", document={"urls": []})).code == "404 no_session"
 
     async def test_behind_a_proxy_the_policy_names_the_path_it_is_mounted_below(self, tmp_path):
         with running_server(tmp_path, TRUSTED_PROXIES="127.0.0.1", LANGUAGES="python") as server:
@@ -277,9 +269,8 @@ class TestView:
                 for header, wanted in (
                     (f"/code/{url}", "/code/view/"), ("/a b;script-src */" + url, None), ("//", None)
                 ):  # fmt: skip
-                    request = urllib.request.Request(server.url + url, headers={"X-Original-URI": header})
-                    request.add_header("Sec-Fetch-Dest", "iframe")
-                    policy = (await off(ask, request)).headers["Content-Security-Policy"]
+                    headers = {"X-Original-URI": header, "Sec-Fetch-Dest": "iframe"}
+                    policy = (await ask(server.url + url, headers=headers)).headers["Content-Security-Policy"]
                     host = server.url.removeprefix("http://").rstrip("/")
                     assert f" {host}{wanted or '/view/'}" in policy
                     assert "*" not in policy
@@ -296,17 +287,17 @@ class TestView:
                 (view, name, leave + "x", path), (view, name, leave[:-1], path),
                 (view, name, client.opened.token, path), (view, name, theirs, "nothing.png"),
             ):  # fmt: skip
-                answer = await off(ask, server.url + "/".join(parts))
+                answer = await ask(server.url + "/".join(parts))
                 answers.add((answer.status, answer.body))
             assert len(answers) == 1
             assert next(iter(answers))[0] == 404
             ended = server.url + "/".join((view, name, leave, path))
-            assert (await off(ask, ended)).status == 200
-        assert (await off(ask, ended)).code == "404 no_session"
+            assert (await ask(ended)).status == 200
+        assert (await ask(ended)).code == "404 no_session"
 
     async def test_a_link_that_a_program_puts_in_its_place_is_not_followed(self, server):
         async with session(server) as client:
             await client.result(1, MAKE + "make('x.png', b'1')")
             url = server.url + made(client)["x.png"].url
             await client.result(2, "import os; os.unlink('x.png'); os.symlink('/etc/passwd', 'x.png')")
-            assert (await off(ask, url)).code == "400 bad_path"
+            assert (await ask(url)).code == "400 bad_path"

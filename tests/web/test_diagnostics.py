@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
+from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
 from tests.harness import attach, running_server, session, start_server, wait_ready
-from tests.rest import Rest
 
 
 def problems(client) -> list[tuple[str, int, str]]:
@@ -90,7 +88,7 @@ async def test_a_session_is_told_over_http(server):
         await client.result(7, code)
         await client.send(m.Shell(9, 80, 24))
         await client.wait(lambda: client.channel(9).states)
-        told = (await asyncio.to_thread(rest, "GET")).document
+        told = (await rest("GET")).document
         assert (told["session"], told["language"]) == (client.opened.session, "python")
         assert told["expires"]["total_ms"] > 0
         assert told["revision"] > 0
@@ -105,7 +103,7 @@ async def test_a_session_is_told_over_http(server):
         assert (made["path"], made["mime"], made["size"]) == ("a.png", "image/png", 1)
         assert (shell["kind"], shell["phase"], shell["exit"]) == ("shell", "running", None)
         rest.token = "x" * 32
-        assert (await asyncio.to_thread(rest, "GET")).code == "404 no_session"
+        assert (await rest("GET")).code == "404 no_session"
 
 
 async def test_a_new_page_is_told_also_after_a_restart_of_the_server(tmp_path):

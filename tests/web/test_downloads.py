@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
 from tests.harness import session
-from tests.rest import Rest
 
 SIZE = 24_000_000
 WRITE = f"import random; open('big.html', 'wb').write(random.Random(1).randbytes({SIZE}))"
@@ -110,7 +110,7 @@ async def test_a_file_that_grows_meanwhile_is_had_as_it_was(server, what):
                 assert got == DATA[5 if what == "range" else 0 :][1000:]
                 return
         # Of an archive the bytes are framed: once more, through a library that takes that apart.
-        answer = await asyncio.to_thread(Rest(server.url, client.opened), "GET", f"/archive?format={what}")
+        answer = await Rest(server.url, client.opened)("GET", f"/archive?format={what}")
         with archive_of(what, answer.body) as file:
             assert file.read() == DATA + bytes(1_000_000)
 

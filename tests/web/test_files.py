@@ -9,27 +9,22 @@ import zipfile
 
 import pytest
 
+from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
 from tests.core.test_archives import a_tar, a_zip
 from tests.harness import attach, running_server, session, start_server, wait_ready
-from tests.rest import Rest
 
 BIG = bytes(range(256)) * 3000  # several pieces
-
-
-async def off(call, *words, **more):
-    """A blocking request, beside the loop that the client's socket needs."""
-    return await asyncio.to_thread(call, *words, **more)
 
 
 async def test_what_is_written_is_read_listed_and_run(server):
     async with session(server) as client:
         rest = Rest(server.url, client.opened)
-        assert (await off(rest, "PUT", "/files/main.py", b"print(open('data/in').read())")).code == "200"
-        assert (await off(rest, "PUT", "/files/data/in", BIG)).document["size"] == len(BIG)
-        assert (await off(rest, "PUT", "/files/data/in", b"fresh")).code == "200"
-        assert (await off(rest, "GET", "/files/data/in")).body == b"fresh"
-        listed = (await off(rest, "GET", "/files")).document
+        assert (await rest("PUT", "/files/main.py", b"print(open('data/in').read())")).code == "200"
+        assert (await rest("PUT", "/files/data/in", BIG)).document["size"] == len(BIG)
+        assert (await rest("PUT", "/files/data/in", b"fresh")).code == "200"
+        assert (await rest("GET", "/files/data/in")).body == b"fresh"
+        listed = (await rest("GET", "/files")).document
         assert [(one["path"], one["size"], one["folder"]) for one in listed["files"]] == [
             ("data", 0, True), ("data/in", 5, False), ("main.py", 29, False),
         ]  # fmt: skip
@@ -41,8 +36,8 @@ async def test_what_is_written_is_read_listed_and_run(server):
 async def test_parts_of_a_file(server):
     async with session(server) as client:
         rest = Rest(server.url, client.opened)
-        await off(rest, "PUT", "/files/big", BIG)
-        whole = await off(rest, "GET", "/files/big")
+        await rest("PUT", "/files/big", BIG)
+        whole = await rest("GET", "/files/big")
         assert whole.body == BIG
         assert whole.headers["X-Content-Type-Options"] == "nosniff"
         assert whole.headers["Cache-Control"] == "no-store"
@@ -50,39 +45,39 @@ async def test_parts_of_a_file(server):
             ("bytes=0-0", 0, 1), ("bytes=59990-180010", 59990, 180011), ("bytes=700000-", 700000, len(BIG)),
             ("bytes=-10", len(BIG) - 10, len(BIG)),
         ):  # fmt: skip
-            part = await off(rest, "GET", "/files/big", Range=wish)
+            part = await rest("GET", "/files/big", Range=wish)
             assert (part.status, part.body) == (206, BIG[begin:end])
             assert part.headers["Content-Range"] == f"bytes {begin}-{end - 1}/{len(BIG)}"
-        assert (await off(rest, "GET", "/files/big", Range="bytes=9000000-")).status == 416
-        head = await off(rest, "HEAD", "/files/big")
+        assert (await rest("GET", "/files/big", Range="bytes=9000000-")).status == 416
+        head = await rest("HEAD", "/files/big")
         assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(BIG)), b"")
 
 
 async def test_renaming_deleting_and_folders(server):
     async with session(server) as client:
         rest = Rest(server.url, client.opened)
-        await off(rest, "PUT", "/files/a/b/c", b"1")
-        await off(rest, "PUT", "/files/d", b"2")
-        assert (await off(rest, "PATCH", "/files/a/b", document={"path": "x/y"})).code == "200"
-        assert (await off(rest, "PATCH", "/files/d", document={"path": "x/y/c"})).code == "409 file_exists"
-        assert (await off(rest, "PATCH", "/files/x", document={"path": "x/y/z"})).code == "400 bad_path"
-        assert (await off(rest, "POST", "/files/new/folder", document={"folder": True})).code == "201"
-        assert await off(rest.paths) == ["a", "d", "new", "new/folder", "x", "x/y", "x/y/c"]
-        assert (await off(rest, "DELETE", "/files/x")).document == {"removed": 3}
-        assert (await off(rest, "DELETE", "/files/x")).code == "404 no_file"
-        assert (await off(rest, "GET", "/files/a")).code == "400 bad_path"
-        assert (await off(rest, "GET", "/files/nothing")).code == "404 no_file"
-        assert await off(rest.paths) == ["a", "d", "new", "new/folder"]
+        await rest("PUT", "/files/a/b/c", b"1")
+        await rest("PUT", "/files/d", b"2")
+        assert (await rest("PATCH", "/files/a/b", document={"path": "x/y"})).code == "200"
+        assert (await rest("PATCH", "/files/d", document={"path": "x/y/c"})).code == "409 file_exists"
+        assert (await rest("PATCH", "/files/x", document={"path": "x/y/z"})).code == "400 bad_path"
+        assert (await rest("POST", "/files/new/folder", document={"folder": True})).code == "201"
+        assert await rest.paths() == ["a", "d", "new", "new/folder", "x", "x/y", "x/y/c"]
+        assert (await rest("DELETE", "/files/x")).document == {"removed": 3}
+        assert (await rest("DELETE", "/files/x")).code == "404 no_file"
+        assert (await rest("GET", "/files/a")).code == "400 bad_path"
+        assert (await rest("GET", "/files/nothing")).code == "404 no_file"
+        assert await rest.paths() == ["a", "d", "new", "new/folder"]
 
 
 async def test_a_wrong_session_or_token_is_always_the_same(server):
     async with session(server) as client:
         rest = Rest(server.url, client.opened)
-        await off(rest, "PUT", "/files/a", b"mine")
+        await rest("PUT", "/files/a", b"mine")
         stranger = Rest(server.url, client.opened)
         stranger.token = "x" * 32
         nowhere = Rest(server.url, client.opened)
-        nowhere.base = nowhere.base[:-3] + "abc"
+        nowhere.session = nowhere.session[:-3] + "abc"
         nothing = Rest(server.url, client.opened)
         nothing.token = ""
         answers = set()
@@ -92,39 +87,39 @@ async def test_a_wrong_session_or_token_is_always_the_same(server):
                 ("PUT", "/files/a", b"theirs"), ("DELETE", "/files/a", None), ("GET", "/archive", None),
                 ("PATCH", "/files/a", b"{}"), ("POST", "/files/a", b"{}"), ("PUT", "/archive", b"no zip"),
             ):  # fmt: skip
-                answer = await off(asker, method, path, body)
+                answer = await asker(method, path, body)
                 answers.add((answer.status, answer.body))
         assert len(answers) == 1
         assert next(iter(answers))[0] == 404
-        assert (await off(rest, "GET", "/files/a")).body == b"mine"
+        assert (await rest("GET", "/files/a")).body == b"mine"
 
 
 async def test_bounds_and_bad_requests_are_told(server):
     async with session(server) as client:
         rest = Rest(server.url, client.opened)
-        assert (await off(rest, "PUT", "/files/big", bytes(1 << 20))).code == "200"
-        assert (await off(rest, "PUT", "/files/big", bytes((1 << 20) + 1))).code == "413 file_too_large"
-        assert (await off(rest, "PUT", "/files/..%2Fx", b"")).code == "400 bad_path"
-        assert (await off(rest, "PUT", "/files/a%00b", b"")).code == "400 bad_path"
-        assert (await off(rest, "PATCH", "/files/big", b"[]")).code == "400 bad_message"
-        assert (await off(rest, "PATCH", "/files/big", b"{")).code == "400 bad_message"
-        assert (await off(rest, "PATCH", "/files/big", document={"path": "../x"})).code == "400 bad_path"
-        assert (await off(rest, "POST", "/files/f", document={})).code == "400 bad_message"
-        assert (await off(rest, "GET", "/archive?format=rar")).code == "400 bad_message"
-        assert (await off(rest, "PUT", "/archive?into=../x", a_zip())).code == "400 bad_path"
-        assert await off(rest.paths) == ["big"]
+        assert (await rest("PUT", "/files/big", bytes(1 << 20))).code == "200"
+        assert (await rest("PUT", "/files/big", bytes((1 << 20) + 1))).code == "413 file_too_large"
+        assert (await rest("PUT", "/files/..%2Fx", b"")).code == "400 bad_path"
+        assert (await rest("PUT", "/files/a%00b", b"")).code == "400 bad_path"
+        assert (await rest("PATCH", "/files/big", b"[]")).code == "400 bad_message"
+        assert (await rest("PATCH", "/files/big", b"{")).code == "400 bad_message"
+        assert (await rest("PATCH", "/files/big", document={"path": "../x"})).code == "400 bad_path"
+        assert (await rest("POST", "/files/f", document={})).code == "400 bad_message"
+        assert (await rest("GET", "/archive?format=rar")).code == "400 bad_message"
+        assert (await rest("PUT", "/archive?into=../x", a_zip())).code == "400 bad_path"
+        assert await rest.paths() == ["big"]
 
 
 async def test_a_full_workspace_is_told_and_keeps_the_old_file(server):
     fill = "f=open('fill','wb',0)\ntry:\n  while True: f.write(bytes(65536))\nexcept OSError: print('full')"
     async with session(server) as client:
         rest = Rest(server.url, client.opened)
-        await off(rest, "PUT", "/files/kept", b"old")
+        await rest("PUT", "/files/kept", b"old")
         assert (await client.result(1, fill)).text == "full\n"
-        assert (await off(rest, "PUT", "/files/kept", bytes(500_000))).code == "507 workspace_full"
-        assert (await off(rest, "GET", "/files/kept")).body == b"old"
-        assert (await off(rest, "DELETE", "/files/fill")).code == "200"
-        assert (await off(rest, "PUT", "/files/kept", bytes(500_000))).code == "200"
+        assert (await rest("PUT", "/files/kept", bytes(500_000))).code == "507 workspace_full"
+        assert (await rest("GET", "/files/kept")).body == b"old"
+        assert (await rest("DELETE", "/files/fill")).code == "200"
+        assert (await rest("PUT", "/files/kept", bytes(500_000))).code == "200"
 
 
 class TestArchives:
@@ -139,7 +134,7 @@ class TestArchives:
         async with session(server) as client:
             rest = Rest(server.url, client.opened)
             await client.result(1, code)
-            answer = await off(rest, "GET", f"/archive?format={kind}")
+            answer = await rest("GET", f"/archive?format={kind}")
             assert f'filename="python-project.{kind}"' in answer.headers["Content-Disposition"]
             if kind == "zip":
                 with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
@@ -151,11 +146,11 @@ class TestArchives:
             assert names == ["a", "a/b", "a/b/ü.bin", "empty", "main.py", "none", "run.sh"]
         async with session(server) as client:
             rest = Rest(server.url, client.opened)
-            done = (await off(rest, "PUT", "/archive?into=sub", answer.body)).document
+            done = (await rest("PUT", "/archive?into=sub", answer.body)).document
             assert done["written"] == ["sub/a/b/ü.bin", "sub/empty", "sub/main.py", "sub/run.sh"]
             assert done["left_out"] == []
-            assert await off(rest.paths) == ["sub", *(f"sub/{name}" for name in names)]
-            assert (await off(rest, "GET", "/files/sub/a/b/ü.bin")).body == bytes(range(256)) * 900
+            assert await rest.paths() == ["sub", *(f"sub/{name}" for name in names)]
+            assert (await rest("GET", "/files/sub/a/b/ü.bin")).body == bytes(range(256)) * 900
             ran = await client.result(1, "import subprocess; subprocess.run(['sub/run.sh'])")
             assert ran.text == "ran\n"
 
@@ -174,8 +169,8 @@ class TestArchives:
                 (a_zip({"good": b"1"})[:-30], "400 bad_archive"),
                 (bytes(17 << 20), "413 file_too_large"),
             ):
-                assert (await off(rest, "PUT", "/archive", body)).code == code
-            assert await off(rest.paths) == []
+                assert (await rest("PUT", "/archive", body)).code == code
+            assert await rest.paths() == []
 
     async def test_what_was_written_is_told_when_the_room_ends(self, server):
         files = {f"f{number:02}": bytes([number]) * (1 << 20) for number in range(12)}
@@ -183,13 +178,13 @@ class TestArchives:
         async with session(server) as client:
             rest = Rest(server.url, client.opened)
             await client.result(1, fill)
-            answer = await off(rest, "PUT", "/archive", a_tar(files))
+            answer = await rest("PUT", "/archive", a_tar(files))
             assert answer.code == "507 workspace_full"
             written = answer.document["written"]
             assert 3 < len(written) < 8
-            assert await off(rest.paths) == sorted([*written, "fill", "main.py"])
+            assert await rest.paths() == sorted([*written, "fill", "main.py"])
             for name in written:
-                assert (await off(rest, "GET", f"/files/{name}")).body == files[name]
+                assert (await rest("GET", f"/files/{name}")).body == files[name]
 
 
 async def test_files_go_on_while_programs_flood_and_after_a_restart(tmp_path):
@@ -198,8 +193,8 @@ async def test_files_go_on_while_programs_flood_and_after_a_restart(tmp_path):
             rest = Rest(server.url, client.opened)
             await client.run(1, "import os\nprint('up', flush=True)\nwhile True: os.write(1, bytes(4096))")
             await client.until(1, "up")
-            await off(rest, "PUT", "/files/a", BIG)
-            assert (await off(rest, "GET", "/files/a")).body == BIG
+            await rest("PUT", "/files/a", BIG)
+            assert (await rest("GET", "/files/a")).body == BIG
             opened = client.opened
         server.process.kill()
         server.process.wait()
@@ -207,9 +202,9 @@ async def test_files_go_on_while_programs_flood_and_after_a_restart(tmp_path):
         server.process, server.url = again.process, again.url
         wait_ready(server, ("python",))
         rest = Rest(server.url, opened)
-        assert (await off(rest, "GET", "/files/a")).body == BIG
-        assert (await off(rest, "DELETE", "/files/a")).code == "200"
-        assert await off(rest.paths) == ["main.py"]
+        assert (await rest("GET", "/files/a")).body == BIG
+        assert (await rest("DELETE", "/files/a")).code == "200"
+        assert await rest.paths() == ["main.py"]
         async with attach(server, opened) as client:
             await client.message(m.Attached)
             await client.send(m.Close())
@@ -235,10 +230,10 @@ async def test_a_thousand_files_are_listed_and_deleted_beside_a_keystroke(server
                 worst = max(worst, loop.time() - began)
             return worst
 
-        work = asyncio.create_task(off(rest, "GET", "/files"))
+        work = asyncio.create_task(rest("GET", "/files"))
         assert await slowest() < 1.0  # no benchmark: one call for all of them would hold the agent for longer
         assert len((await work).document["files"]) == 4002
-        work = asyncio.create_task(off(rest, "DELETE", "/files/many"))
+        work = asyncio.create_task(rest("DELETE", "/files/many"))
         assert await slowest() < 1.0
         assert (await work).document == {"removed": 4001}
 

@@ -8,9 +8,9 @@ import socket
 import urllib.parse
 
 from coderunner import __version__
+from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
 from tests.harness import Server, connect, running_server, session
-from tests.rest import Rest
 
 SECRET = "hunter2-of-the-user"
 
@@ -124,7 +124,7 @@ def test_an_address_that_opens_a_file_stands_in_no_line(tmp_path):
                 [url] = [one.url for one in client.messages if isinstance(one, m.Artifact)]
                 rest = Rest(server.url, client.opened)
                 seen = [await asyncio.to_thread(ask_raw, server.url, *one) for one in attempts(url)]
-                await asyncio.to_thread(rest, "POST", "/views", document={"urls": [url, url + "x"]})
+                await rest("POST", "/views", document={"urls": [url, url + "x"]})
             seen.append(await asyncio.to_thread(ask_raw, server.url, "GET", url, {}))
             return url.split("/")[2], seen
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
+from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
 from tests.harness import session
-from tests.rest import Rest
 
 LOCKED = {
     "the workspace without any": "os.chmod('/workspace', 0)",
@@ -25,7 +23,7 @@ MAKE += "os.makedirs('sub', exist_ok=True)\nopen('sub/made', 'w').write('made')\
 
 
 async def rest(server, client, *words):
-    return await asyncio.to_thread(Rest(server.url, client.opened), *words)
+    return await Rest(server.url, client.opened)(*words)
 
 
 @pytest.mark.parametrize("what", LOCKED)

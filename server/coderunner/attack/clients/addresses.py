@@ -13,6 +13,7 @@ from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.rest import Rest, session
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer
+from coderunner.client.rest import ask
 from coderunner.schema import messages as m
 
 GROUP = Group("addresses")
@@ -139,7 +140,7 @@ async def _outlived(stage: Stage) -> str:
             return "opens for longer than it should"
         token, rest.token = rest.token, "guessed"
         for path in (f"/views?url={url}", "/views"):
-            if (await rest("POST", path, f'{{"urls": ["{url}"]}}')).code != "no_session":
+            if (await rest("POST", path, f'{{"urls": ["{url}"]}}')).error != "no_session":
                 return "kept without the token"
         if (await rest.ask("GET", url + "?framed=x")).status != 404:
             return "opens again"
@@ -183,7 +184,7 @@ async def _pages(stage: Stage) -> str:
                 for headers in (
                     {"Accept": "text/html,*/*;q=0.8"}, {"Accept": "text/html", "Sec-Fetch-Dest": "document"}
                 ):  # fmt: skip
-                    async with rest.http.get(rest.url + made.url + query, headers=headers) as top:
-                        if b'sandbox="allow-scripts"' not in await top.read():
-                            return f"{made.path}{query} is at the top"
+                    top = await ask(rest.url + made.url + query, headers=headers, http=rest.http)
+                    if b'sandbox="allow-scripts"' not in top.body:
+                        return f"{made.path}{query} is at the top"
         return "no origin, no foreign source, no sniffing, never at the top"

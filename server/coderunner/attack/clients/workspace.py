@@ -63,15 +63,15 @@ async def _links(stage: Stage) -> str:
         seen = set()
         for path in ("out/secret.png", "folder/up/tmp/secret.png", "folder/up/etc/passwd", "out/new"):
             seen |= {
-                (await rest("GET", f"/files/{path}")).code,
-                (await rest("PUT", f"/files/{path}", b"stolen")).code,
-                (await rest("DELETE", f"/files/{path}")).code,
-                (await rest("POST", f"/files/{path}", b'{"folder": true}')).code,
-                (await rest("PATCH", f"/files/{path}", b'{"path": "got"}')).code,
-                (await rest("PATCH", "/files/mine", json.dumps({"path": path}).encode())).code,
-                (await rest("PUT", f"/archive?into={path}", _zip({"x": b"stolen"}))).code,
+                (await rest("GET", f"/files/{path}")).error,
+                (await rest("PUT", f"/files/{path}", b"stolen")).error,
+                (await rest("DELETE", f"/files/{path}")).error,
+                (await rest("POST", f"/files/{path}", b'{"folder": true}')).error,
+                (await rest("PATCH", f"/files/{path}", b'{"path": "got"}')).error,
+                (await rest("PATCH", "/files/mine", json.dumps({"path": path}).encode())).error,
+                (await rest("PUT", f"/archive?into={path}", _zip({"x": b"stolen"}))).error,
             }
-        seen |= {(await rest("GET", f"/files/{name}")).code for name in ("link", "pipe", "out")}
+        seen |= {(await rest("GET", f"/files/{name}")).error for name in ("link", "pipe", "out")}
         # An archive's error comes with what was written before: nothing.
         await rest("DELETE", "/files/out")  # the link goes, not what it leads to
         stream = await peer.result(2, _LOOK)
@@ -171,7 +171,7 @@ _FILE = tarfile.REGTYPE
 async def _bombs(stage: Stage) -> str:
     async with session(stage) as (peer, rest):
         seen = [
-            (await rest("PUT", "/archive", body)).code
+            (await rest("PUT", "/archive", body)).error
             for body in (
                 _overlapping(),
                 _endless(),
@@ -192,7 +192,7 @@ async def _bombs(stage: Stage) -> str:
 async def _escapes(stage: Stage) -> str:
     async with session(stage) as (peer, rest):
         seen = [
-            (await rest("PUT", "/archive", body)).code
+            (await rest("PUT", "/archive", body)).error
             for body in (
                 _tar(("good", _FILE, b"1", ""), ("../x", _FILE, b"1", "")),
                 _tar(("/tmp/x", _FILE, b"1", "")),
@@ -226,7 +226,7 @@ async def _bodies(stage: Stage) -> str:
         seen = []
         for path in ("/files/x", "/archive"):
             try:
-                seen.append((await rest("PUT", path, endless())).code)
+                seen.append((await rest("PUT", path, endless())).error)
             except (aiohttp.ClientError, ConnectionError):
                 seen.append("file_too_large")  # cut off, which is as good
         return " ".join(seen) + await aftermath(peer)

@@ -1,0 +1,108 @@
+"""Requests with a session's token, beside its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from coderunner.schema import messages as m
+
+SECONDS = 30.0
+_AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"  # of an address; all else but letters and digits is quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        """The body as JSON. Raises ValueError."""
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """An error's code, or the status."""
+        return str(self.document["error"]["code"]) if self.status >= 400 else str(self.status)
+
+    @property
+    def code(self) -> str:
+        """The status, and the error's code where it is one."""
+        return f"{self.status} {self.error}" if self.status >= 400 else str(self.status)
+
+
+async def ask(
+    url: str,
+    *,
+    method: str = "GET",
+    body: Any = None,
+    headers: dict[str, str] | None = None,
+    http: aiohttp.ClientSession | None = None,
+) -> Answer:
+    """A request of an address as it is, with `..` and what is quoted in it. Redirects are followed.
+
+    Raises TimeoutError after SECONDS, and aiohttp's errors.
+    """
+    async with asyncio.timeout(SECONDS), _client(http) as client:
+        request = client.request(
+            method,
+            URL(quote(url, safe=_AS_IT_IS), encoded=True),
+            data=body,
+            headers=headers,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent") if http is None else (),
+        )
+        async with request as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+
+@contextlib.asynccontextmanager
+async def _client(http: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.ClientSession]:
+    if http is not None:
+        yield http
+        return
+    async with aiohttp.ClientSession(auto_decompress=False) as own:
+        yield own
+
+
+class Rest:
+    """Requests of a session. `url` ends with a slash; `http` is shared by them, or each has its own."""
+
+    def __init__(self, url: str, opened: m.Opened, http: aiohttp.ClientSession | None = None) -> None:
+        self.url = url
+        self.session = opened.session
+        self.token = opened.token
+        self.http = http
+
+    async def __call__(
+        self, method: str, path: str = "", body: Any = None, *, document: Any = None, **headers: str
+    ) -> Answer:
+        """A request of the session. `path`: what comes behind its address. `document`: a body of JSON.
+
+        Raises as `ask`.
+        """
+        if document is not None:
+            body = json.dumps(document).encode()
+        target = f"api/sessions/{self.session}" + quote(path, safe="/?=&%")
+        return await self.ask(method, target, body, **headers)
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """A request of any path of the server, with the session's token. Raises as `ask`."""
+        if self.token:
+            headers = {"Authorization": f"Bearer {self.token}", **headers}
+        return await ask(self.url + path, method=method, body=body, headers=headers, http=self.http)
+
+    async def paths(self) -> list[str]:
+        """The paths of the session's files."""
+        return [one["path"] for one in (await self("GET", "/files")).document["files"]]
