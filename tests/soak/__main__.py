@@ -50,15 +50,17 @@ async def visit(url: str, balance: Balance, chance: random.Random, until: float)
         await visitor.close()
 
 
-async def disturb(server: Server, folder: Path, proxy: Proxy, chance: random.Random, until: float) -> int:
-    """Cuts, deaths and deploys; how many restarts."""
-    restarts = 0
+async def disturb(
+    server: Server, folder: Path, proxy: Proxy, chance: random.Random, until: float
+) -> tuple[int, int]:
+    """Cuts, deaths and deploys; how many restarts, and connections that were cut beside the proxy's own."""
+    restarts = cuts = 0
     while (left := until - time.monotonic()) > 0:
         try:
             async with asyncio.timeout(min(left, chance.uniform(6, 12))):
                 while True:
                     await asyncio.sleep(chance.uniform(0.1, 1.0))
-                    proxy.cut()
+                    cuts += proxy.cut()
         except TimeoutError:
             pass
         if until - time.monotonic() < 4:
@@ -70,19 +72,21 @@ async def disturb(server: Server, folder: Path, proxy: Proxy, chance: random.Ran
         again = await asyncio.to_thread(start_server, settings, folder / f"again{restarts}.log")
         server.process = again.process
         restarts += 1
-    return restarts
+    return restarts, cuts
 
 
-async def soak(server: Server, folder: Path, proxy: Proxy, seconds: float, seed: int) -> tuple[Balance, int]:
+async def soak(
+    server: Server, folder: Path, proxy: Proxy, seconds: float, seed: int
+) -> tuple[Balance, int, int]:
     balance = Balance()
     chance = random.Random(seed)
     until = time.monotonic() + seconds
     url = f"http://127.0.0.1:{proxy.listen}/"
     visitors = [visit(url, balance, random.Random(seed + n), until) for n in range(VISITORS)]
-    restarts, *_ = await asyncio.gather(disturb(server, folder, proxy, chance, until), *visitors)
+    (restarts, cuts), *_ = await asyncio.gather(disturb(server, folder, proxy, chance, until), *visitors)
     proxy.cut_after = None
     await eventually(lambda: server.stats()["queue"]["active"] == 0, 60, "no live session")
-    return balance, restarts
+    return balance, restarts, cuts
 
 
 async def settle(server: Server) -> None:
@@ -119,10 +123,10 @@ def main() -> int:
             before = (descriptors(server), resident(server))
             with Proxy(port, seed=arguments.seed) as proxy:
                 proxy.cut_after = (2_000, 2_000_000)
-                balance, restarts = asyncio.run(
+                balance, restarts, cuts = asyncio.run(
                     soak(server, folder, proxy, arguments.seconds, arguments.seed)
                 )
-                cuts = proxy.cuts
+                cuts += proxy.cuts
             asyncio.run(settle(server))
             after = (descriptors(server), resident(server))
     show(balance, restarts, cuts, before, after)
@@ -132,6 +136,8 @@ def main() -> int:
         balance.faults.append(f"memory: {before[1]:.0f} MiB before, {after[1]:.0f} after")
     if balance.begun != balance.ended or balance.programs != balance.exits:
         balance.faults.append("not everything that began has ended")
+    if balance.lost > cuts + VISITORS * restarts:
+        balance.faults.append("the server cut connections that nobody else did")
     for fault in balance.faults:
         print(f"FAULT {fault}")
     print(f"{balance.exits} passed, {len(balance.faults)} failed")
@@ -146,7 +152,8 @@ def show(balance: Balance, restarts: int, cuts: int, before: tuple, after: tuple
         ("  received + told as gaps", f"{balance.received:,} + {balance.gaps:,}"),
         ("bytes typed", f"{balance.typed:,}"),
         ("endings", ", ".join(f"{name} {count}" for name, count in sorted(balance.reasons.items()))),
-        ("connections cut in mid-stream / reconnects", f"{cuts} / {balance.reconnects}"),
+        ("connections cut / lost while attached", f"{cuts} / {balance.lost}"),
+        ("tries to connect that failed", str(balance.tries)),
         ("restarts of the server", str(restarts)),
         ("server's descriptors, before / after", f"{before[0]} / {after[0]}"),
         ("server's memory in MiB, before / after", f"{before[1]:.0f} / {after[1]:.0f}"),

@@ -29,7 +29,8 @@ class Balance:
     received: int = 0
     gaps: int = 0
     typed: int = 0
-    reconnects: int = 0
+    lost: int = 0  # connections that were attached
+    tries: int = 0  # to connect, that failed: the server was away, or the connection was cut too early
     refused: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -72,7 +73,7 @@ class Visitor:
                         self.balance.begun += 1
                         return True
             except (AssertionError, Unexpected, aiohttp.ClientError, ConnectionError, TimeoutError):
-                self.balance.reconnects += 1
+                self.balance.tries += 1
             else:
                 self.balance.refused += 1
             await asyncio.sleep(self.chance.uniform(0.05, 0.3))
@@ -92,12 +93,15 @@ class Visitor:
         """Repeats ``await what(client)`` over new connections until it returns."""
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
+            attached = False
             try:
                 async with self.attached() as one:
+                    attached = True
                     await what(one)
                     return
             except (AssertionError, Unexpected, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-                self.balance.reconnects += 1
+                self.balance.lost += attached
+                self.balance.tries += not attached
                 if asyncio.get_running_loop().time() > deadline:
                     raise AssertionError(f"{name}: not done in {PATIENCE} s: {error}") from None
                 await asyncio.sleep(self.chance.uniform(0.0, 0.05))
@@ -182,7 +186,7 @@ class Visitor:
             except (AssertionError, Unexpected, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 if "no_session" in str(error) or "4404" in str(error):
                     break  # the close arrived; only its answer did not
-                self.balance.reconnects += 1
+                self.balance.tries += 1
                 await asyncio.sleep(0.05)
         self.balance.ended += 1
 
