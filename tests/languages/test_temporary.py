@@ -1,10 +1,13 @@
-"""A script in what a language takes for its folder of temporary files runs, wherever there is such a notion.
+"""What is in a language's own folder of temporary files can be run, or loaded: scripts, and native libraries,
+which packages take out of themselves to load them (as Java's of SQLite does).
 
 And what all images have in common: locales, and no link that leads nowhere.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -14,9 +17,33 @@ from pathlib import Path
 import pytest
 
 from coderunner import declarations
+from coderunner.schema import messages as m
 from tests.harness import ROOT, Server, docker, session
+from tests.rest import Rest
 
 PROGRAMS = tomllib.loads((Path(__file__).parent / "temporary.toml").read_text("utf-8"))
+
+NATIVE = tomllib.loads((Path(__file__).parent / "native.toml").read_text("utf-8"))
+
+# For all of them, without any one's headers: what they call has C's conventions and may leave its arguments
+# alone. What is returned says that all is well: 0, to Node.js the exports, to Java a version of JNI.
+LIBRARY = """
+long write(int, const void *, unsigned long);
+static void say(void) { if (write(1, "it runs\\n", 8) < 0) return; }
+int coderunner_answer(void) { say(); return 0; }
+int JNI_OnLoad(void *machine, void *reserved) { (void)machine; (void)reserved; say(); return 0x10008; }
+int Java_Main_answer(void *env, void *self) { (void)env; (void)self; return 42; }
+int luaopen_native(void *state) { (void)state; say(); return 0; }
+int Native_Init(void *interpreter) { (void)interpreter; say(); return 0; }
+void install(void) { say(); }
+void *napi_register_module_v1(void *env, void *exports) { (void)env; say(); return exports; }
+"""
+BUILD = f'''
+#include <stdio.h>
+#include <stdlib.h>
+int main(void) {{ FILE *file = fopen("native.c", "w"); fputs({json.dumps(LIBRARY)}, file); fclose(file);
+  return system("gcc -shared -fPIC -O2 -o native.so native.c"); }}
+'''
 
 NAMES = """
 de_DE.UTF-8 de_DE.utf8 en_US.UTF-8 en_GB.UTF-8 fr_FR.UTF-8 es_ES.UTF-8 it_IT.UTF-8 pt_BR.UTF-8 tr_TR.UTF-8
@@ -39,6 +66,30 @@ async def test_a_temporary_script_runs(everything: Server, name: str) -> None:
     program = PROGRAMS[name]
     async with session(everything, name) as client:
         channel = await client.result(1, program["code"], 90, entry=program["entry"])
+        assert channel.stdout == b"it runs\n", channel.text
+
+
+@pytest.fixture(scope="module")
+def library(everything: Server) -> bytes:
+    """Made by the C of the server itself."""
+
+    async def made() -> bytes:
+        async with session(everything, "c") as client:
+            channel = await client.result(1, BUILD, 90, entry="main.c")
+            assert channel.exit.code == 0, channel.text
+            answer = await asyncio.to_thread(Rest(everything.url, client.opened), "GET", "/files/native.so")
+            return answer.body
+
+    return asyncio.run(made())
+
+
+@pytest.mark.parametrize("name", NATIVE)
+async def test_a_temporary_native_library_is_loaded(everything: Server, library: bytes, name: str) -> None:
+    program = NATIVE[name]
+    files = (m.File("native.so", library), m.File(program["entry"], program["code"].lstrip().encode()))
+    async with session(everything, name) as client:
+        await client.send(m.Run(1, "pipe", entry=program["entry"], files=files))
+        channel = await client.ended(1, 90)
         assert channel.stdout == b"it runs\n", channel.text
 
 
