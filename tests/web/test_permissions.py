@@ -63,13 +63,31 @@ async def test_a_compiler_that_locks_the_workspace(server):
         assert (await client.ended(1)).text.endswith("ran\n")
 
 
-async def test_what_is_in_the_way_is_named(server):
+async def test_what_is_in_the_way_of_a_folder_is_put_beside(server):
+    """Without the folder neither a program nor a shell starts, with which one could remove what is there."""
+    spoil = (
+        "import os, shutil\nfor name in ('.tmp', '.build'): shutil.rmtree(name, ignore_errors=True)\n"
+        "open('.tmp', 'w').write('mine')\nos.symlink('/nowhere', '.build')"
+    )
     async with session(server) as client:
-        await client.result(1, "import shutil\nshutil.rmtree('.tmp')\nopen('.tmp', 'w')")
+        assert (await client.result(1, spoil)).exit.code == 0
+        for number, mode in ((2, "pipe"), (3, "tty")):
+            await client.send(m.Run(number, mode))
+            assert (await client.ended(number)).exit.code == 0
+        await client.send(m.Shell(4, 80, 24))
+        await client.until(4, "$")
+        look = "import os; print(open('.tmp~').read(), os.path.isdir('.tmp'), os.path.isdir('.build'))"
+        assert (await client.result(5, look)).text == "mine True True\n"
+
+
+async def test_what_cannot_be_put_beside_is_named(server):
+    async with session(server) as client:
+        spoil = "import os, shutil\nshutil.rmtree('.tmp')\nopen('.tmp', 'w')\nos.mkdir('.tmp~')"
+        await client.result(1, spoil)
         for number, mode in ((2, "pipe"), (3, "tty")):
             await client.send(m.Run(number, mode))
             channel = await client.ended(number)
             assert channel.exit.code == 126
             end = "\r\n" if mode == "tty" else "\n"
-            why = "File exists; programs need this folder: remove or rename what is there"
-            assert channel.text == f"/workspace/.tmp: {why}{end}"
+            assert channel.text.startswith("/workspace/.tmp: ")
+            assert channel.text.endswith(f"; programs need this folder{end}")

@@ -13,6 +13,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LOOK, CHANGE = 0o500, 0o700  # what is needed of a folder
 READ = 0o400  # and of a file
+OURS = (".build", ".tmp")  # folders of the workspace that every program needs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +57,18 @@ def restore(descriptor: int, before: int | None) -> None:
 
 
 def mend(path: str) -> None:
-    """Make this folder if it is not there, and its owner's to use."""
-    os.makedirs(path, exist_ok=True)
+    """Make this folder if it is not there, and its owner's to use.
+
+    A file or a link to nowhere in its place is kept under a name beside: were it only told, its owner could
+    not remove it, for a shell needs the folder as well, and lists of the workspace leave it out.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError:
+        if os.path.basename(path) not in OURS:  # a program may be told of any other
+            raise
+        os.rename(path, f"{path}~")
+        os.makedirs(path, exist_ok=True)
     mode = os.stat(path).st_mode
     if mode & CHANGE != CHANGE:
         os.chmod(path, stat.S_IMODE(mode) | CHANGE)
