@@ -37,7 +37,7 @@ export function menuOf(button, menu, fill = () => {}) {
     addEventListener('resize', again);
     const end = last ? items(menu).at(-1) : null;
     last = false;
-    (end ?? menu.querySelector('input:not([type="radio"])') ?? menu.querySelector('[role="menuitemradio"][aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input, select, textarea'))?.focus({ focusVisible: false });
+    (end ?? menu.querySelector('[role="menuitemradio"][aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input, select, textarea'))?.focus({ focusVisible: false });
   });
   button.addEventListener('keydown', (event) => {
     if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
@@ -54,7 +54,7 @@ function arrows(menu) {
   menu.addEventListener('keydown', (event) => {
     const list = items(menu);
     const at = list.indexOf(document.activeElement);
-    const go = { ArrowDown: list[(at + 1) % list.length], ArrowUp: list.at(at <= 0 ? -1 : at - 1), Home: list[0], End: list.at(-1) }[event.key] ?? byLetter(list, at, event);
+    const go = { ArrowDown: list[(at + 1) % list.length], ArrowUp: list.at(at <= 0 ? -1 : at - 1), Home: list[0], End: list.at(-1) }[event.key] ?? (menu.matches('[role="menu"]') ? byLetter(list, at, event) : undefined); // else its field takes letters
     if (event.key === 'Tab' && menu.matches('[role="menu"]')) menu.hidePopover(); // and the focus goes on from its button
     if (!go || event.target.matches('input, select, textarea')) return;
     event.preventDefault();
