@@ -38,6 +38,7 @@ class Group:
 
     def case(self, name: str, attacks: str, *expected: str) -> Callable[[Script], Script]:
         """A decorator: its function is a case. ``expected``: what may be seen."""
+
         def add(script: Script) -> Script:
             self.add(name, attacks, script, *expected)
             return script

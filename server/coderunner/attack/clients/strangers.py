@@ -135,9 +135,7 @@ async def _unfinished(stage: Stage) -> str:
         return f"{await _gone(connections, 40)}, then {during}"
 
 
-@GROUP.case(
-    "unfinished-heads", "sockets, by 100 requests whose head never ends", f"all ended, then {SERVED}"
-)
+@GROUP.case("unfinished-heads", "sockets, by 100 requests whose head never ends", f"all ended, then {SERVED}")
 async def _heads(stage: Stage) -> str:
     part = http(stage, "GET", "api/health", {})[:-2] + b"X-Filler: " + b"x" * 4000
     async with held(stage, part, socket=False) as connections:
@@ -218,3 +216,35 @@ async def _refused(stage: Stage) -> str:
 
     await crowd(act, SECONDS)
     return await served(stage)
+
+
+async def _without_end(stage: Stage, first: bytes, again: bytes, *, socket: bool) -> str:
+    """A hundred that begin so, and go on so until they are cut."""
+
+    async def act() -> str:
+        made = raw.websocket(stage.url) if socket else raw.connect(stage.url)
+        async with made as one:
+            await one.send(first)
+            while not one.over:
+                await one.send(again)
+            return "closed"
+
+    await crowd(act, SECONDS)
+    return await served(stage)
+
+
+@GROUP.case("empty-fragments", "the loop, by 100 messages of pieces of nothing", SERVED)
+async def _fragments(stage: Stage) -> str:
+    first = raw.frame(raw.TEXT, b"x", fin=False)
+    return await _without_end(stage, first, raw.frame(raw.CONTINUATION, fin=False) * 2000, socket=True)
+
+
+@GROUP.case("pipelined-requests", "the loop, by 100 that ask on and wait for no answer", SERVED)
+async def _pipelined(stage: Stage) -> str:
+    return await _without_end(stage, b"", http(stage, "GET", "api/health", {}) * 200, socket=False)
+
+
+@GROUP.case("chunk-extensions", "the loop, by 100 bodies of which each byte has 8 KB of words", SERVED)
+async def _extensions(stage: Stage) -> str:
+    head = http(stage, "PUT", "api/sessions/x/files/y", {"Transfer-Encoding": "chunked"})
+    return await _without_end(stage, head, b"1;" + b"e" * 8000 + b"\r\nx\r\n", socket=False)
