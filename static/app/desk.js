@@ -179,10 +179,16 @@ export class Desk extends Emitter {
     if (this.session?.phase === 'open' && this.session.link.up && this.session.role === 'control') this.mirror.push();
   }
 
-  openShell() {
+  /** @param wish `{repl: true, entry}` for the language's own prompt, which takes the place of what is open */
+  openShell(wish = {}) {
     this.push();
-    if (this.shell.running) return;
-    this.#start(this.shell, (session) => session.shell(this.shell.view.size), this.project.list());
+    if (this.shell.running) {
+      if (!wish.repl) return;
+      this.shell.channel.on('exit', () => this.openShell(wish));
+      this.shell.channel.kill();
+      return;
+    }
+    this.#start(this.shell, (session) => session.shell({ ...this.shell.view.size, ...wish }), this.project.list());
   }
 
   /** @param files what a new session is to have before anything has run in it */

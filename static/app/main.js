@@ -94,6 +94,7 @@ function drawLanguages() {
   $('language-name').textContent = language.title;
   $('language-dot').dataset.tone = TONES[language.status] ?? 'none';
   $('language-text').textContent = language.version?.startsWith(language.title) ? language.version : `${language.title} ${language.version ?? ''}`;
+  for (const id of ['open-repl', 'start-repl']) $(id).hidden = !language.repl;
   const ready = language.status === 'ready';
   $('run').disabled = !ready && !program.running;
   $('run').title = ready ? '' : `${language.title} is not ready yet`;
@@ -142,22 +143,21 @@ function drawOwner() {
   }
 }
 
-async function openShell() {
+async function openShell(wish = {}) {
   if (!shell.running && !(await mayBegin())) return;
   document.body.dataset.shell = 'open';
   if (narrow.matches) showView('shell');
   $('shell-empty').hidden = true;
   shell.view.fit(); // the shell's first size must be the right one
-  if (project) desk.openShell();
+  if (project) desk.openShell(wish);
   shell.view.focus();
 }
 
 $('run').addEventListener('click', run);
 $('stop').addEventListener('click', (event) => event.detail < 2 && desk.stop()); // not by the second click of two on Run
 $('leave').addEventListener('click', () => desk.leave());
-$('open-shell').addEventListener('click', openShell);
-$('start-shell').addEventListener('click', openShell);
-$('restart-shell').addEventListener('click', openShell);
+for (const id of ['open-shell', 'start-shell', 'restart-shell']) $(id).addEventListener('click', () => openShell());
+for (const id of ['open-repl', 'start-repl']) $(id).addEventListener('click', () => openShell({ repl: true, entry: project?.entry }));
 $('close-shell').addEventListener('click', () => {
   document.body.dataset.shell = 'closed';
   shell.channel?.kill();

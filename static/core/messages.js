@@ -158,6 +158,8 @@ export const SERVER = {
  * @property {number} channel
  * @property {number} cols
  * @property {number} rows
+ * @property {boolean} [repl]
+ * @property {string} [entry]
  */
 /**
  * @typedef {object} Resize

@@ -102,8 +102,9 @@ export class Session extends Emitter {
     return this.#start('run', request.mode, request);
   }
 
-  shell({ cols, rows }) {
-    return this.#start('shell', 'tty', { cols, rows });
+  /** @param request `shell` without type and channel: {cols, rows, repl, entry} */
+  shell(request) {
+    return this.#start('shell', 'tty', request);
   }
 
   #start(kind, mode, request) {

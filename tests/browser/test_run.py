@@ -136,6 +136,15 @@ def test_the_first_size_and_later_ones_are_right(tab: Tab) -> None:
     tab.ended("Finished")
 
 
+def test_the_languages_prompt_takes_the_terminals_place(tab: Tab) -> None:
+    tab.run("def area(r):\n    return 3 * r * r\n").ended("Finished")
+    tab.shell()
+    tab.page.click("#open-repl")
+    tab.sees(">>> ", "shell")
+    tab.page.click("#shell-term")
+    tab.type("area(37)\n").sees("4107", "shell")
+
+
 def test_a_terminal_beside_the_program(tab: Tab) -> None:
     tab.run("print('waiting')\nprint('got', input())\n").sees("waiting")
     tab.shell().type("ls; echo pid of it: $(pgrep -f main.py | wc -l) $((6 * 7))\n").sees("42\n", "shell")

@@ -5,7 +5,7 @@ import pytest
 from coderunner import declarations
 from coderunner.core.languages import parse_language
 from coderunner.errors import ConfigError
-from coderunner.schema.languages import Preload, Service, Variant, Warm, sample_files
+from coderunner.schema.languages import Preload, Repl, Service, Variant, Warm, sample_files
 
 WHOLE = """
 name = "demo"
@@ -44,6 +44,12 @@ env = {B = "2"}
 command = ["demohost"]
 entries = ["*.demo"]
 fixed = ["DEMO*"]
+[repl]
+command = ["demo", "-i"]
+load = ["demo", "-i", "{entry}"]
+prompt = "demo> "
+ask = "6*7"
+answer = "42"
 [[samples]]
 name = "hello"
 title = "Hello"
@@ -77,6 +83,7 @@ def test_the_whole():
     assert language.preload == Preload(("demohost",), ("*.demo",), ("DEMO*",), {}, 10_000)
     ready = "/workspace/.service/demod.sock"
     assert language.service == Service(("demod", "--listen={}"), ready, {"B": "2"}, 3000)
+    assert language.repl == Repl(("demo", "-i"), "demo> ", "6*7", "42", ("demo", "-i", "{entry}"))
     assert (language.indent, language.runtime, language.env) == (2, "runsc", {"A": "1"})
     [sample] = language.samples
     assert (sample.args, sample.stdin, sample.expect_stdout, sample.expect_code) == (("a",), "b", "c", 3)
@@ -93,6 +100,7 @@ def test_the_least():
     assert language.compile is None
     assert language.preload is None
     assert language.service is None
+    assert language.repl is None
     assert language.runtime is None
     assert (language.samples, language.warm, language.limits) == ((), Warm(), {})
     assert language.variants == ()
@@ -141,6 +149,11 @@ def test_the_least():
         ('command = ["demohost"]', "", "[preload]: command is missing"),
         ('fixed = ["DEMO*"]', "fixed = 1", "[preload]: fixed must be a list"),
         ('fixed = ["DEMO*"]', 'ready = "/x"', "[preload]: ready is not known"),
+        ('command = ["demo", "-i"]', "command = []", "[repl]: command must name a program"),
+        ('load = ["demo", "-i", "{entry}"]', 'load = ["{file}"]', "[repl]: load has an unknown placeholder"),
+        ('prompt = "demo> "', "", "[repl]: prompt is missing"),
+        ('ask = "6*7"', 'ask = ""', "[repl]: ask is empty"),
+        ('answer = "42"', 'answer = "7"', "[repl]: answer must not stand in ask"),
         ("start_ms = 3000", "restart = true", "restart is not known"),
         ('name = "hello"', 'name = "../hello"', "small letters"),
         ('files = ["main.demo", "lib/x.demo"]', 'files = ["lib/x.demo"]', "must be one of the files"),

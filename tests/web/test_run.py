@@ -199,6 +199,26 @@ class TestControl:
             await client.input(1, b"\n")
             await client.ended(1)
 
+    async def test_the_languages_prompt_has_the_program_loaded(self, server):
+        async with session(server) as client:
+            await client.run(1, "def area(r): return 3 * r * r", entry="shapes.py")
+            await client.ended(1)
+            await client.send(m.Shell(2, 80, 24, repl=True, entry="shapes.py"))
+            await client.until(2, ">>> ")
+            await client.input(2, b"area(37)\n")
+            await client.until(2, "4107")
+            await client.send(m.Shell(3, 80, 24, repl=True, entry="absent.py"))
+            await client.until(3, ">>> ")
+            await client.send(m.Shell(4, 80, 24, repl=True, entry="../x"))
+            assert (await client.error("bad_path")).channel == 4
+
+    async def test_a_language_without_a_prompt_of_its_own_says_so(self, server):
+        async with session(server, "c") as client:
+            await client.send(m.Shell(1, 80, 24, repl=True))
+            assert "send shell without repl" in (await client.error("bad_message")).message
+            await client.send(m.Shell(2, 80, 24))
+            await client.wait(lambda: client.channel(2).end, 10, "a prompt")
+
     async def test_a_repeated_run_starts_nothing(self, server):
         async with session(server) as client:
             await client.run(1, "print('once')\nimport time\ntime.sleep(.2)")

@@ -15,7 +15,7 @@ from coderunner.client.visit import Visit
 from coderunner.core import codec
 from coderunner.declarations import Declarations
 from coderunner.schema import messages as m
-from coderunner.schema.languages import Language, Sample
+from coderunner.schema.languages import Language, Repl, Sample
 
 SAMPLE_SECONDS = 90.0
 OPEN_SECONDS = 120.0
@@ -23,6 +23,7 @@ READY_SECONDS = 1800.0  # a server that has just started builds its images first
 LOOK_SECONDS = 1.0
 CHANNEL = 1
 STDOUT = 1
+REPL = "repl"
 _WIDTHS = (14, 16, 42, 42)
 _TAIL = 2000
 
@@ -79,6 +80,26 @@ async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Se
         await peer.input(CHANNEL, given, offset=0)
     await peer.send(m.Eof(CHANNEL, len(given)))
     return await peer.ended(CHANNEL, SAMPLE_SECONDS)
+
+
+async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[str, bytes]) -> Outcome:
+    """Opens the language's own prompt beside these files, and asks what is declared of it."""
+    began, seen = time.monotonic(), repl.answer
+    parts = tuple(m.File(path, data) for path, data in files.items())
+    try:
+        async with visit.session(language.name, patience=OPEN_SECONDS, files=parts) as peer:
+            began = time.monotonic()
+            await peer.send(m.Shell(CHANNEL, 80, 24, repl=True))
+            told = await peer.until(CHANNEL, repl.prompt, SAMPLE_SECONDS)
+            before = len(told.text)  # a greeting may have the answer by chance
+            await peer.input(CHANNEL, repl.ask.encode() + b"\r")
+            await peer.wait(lambda: repl.answer in told.text[before:], SAMPLE_SECONDS, "answer")
+    except (Unexpected, OSError, aiohttp.ClientError) as error:
+        seen = str(error) or type(error).__name__
+    complaint = (
+        "" if seen == repl.answer else f"{language.name}/{REPL}: {repl.ask}: {repl.answer} expected, {seen}"
+    )
+    return Outcome(language.name, REPL, repl.answer, seen, (time.monotonic() - began) * 1000, complaint)
 
 
 def _expectation(sample: Sample) -> str:
@@ -144,6 +165,13 @@ async def outcomes(visit: Visit, declared: Declarations, names: Sequence[str]) -
         files = declared.samples(language)
         for sample in language.samples:
             yield await perform(visit, language, sample, files[sample.name])
+        if language.repl is not None:
+            yield await converse(visit, language, language.repl, _first(language, files))
+
+
+def _first(language: Language, files: Mapping[str, Mapping[str, bytes]]) -> Mapping[str, bytes]:
+    """The files of the first sample that begins with the file that a new project does."""
+    return next((files[sample.name] for sample in language.samples if sample.entry == language.entry), {})
 
 
 async def _offered(visit: Visit) -> dict[str, tuple[str, str]]:

@@ -134,6 +134,28 @@ class Variant(_Declared, frozen=True):
             yield "run", "is missing, or names no program"
 
 
+class Repl(_Declared, frozen=True):
+    """The language's own prompt. `load`: the command where the program's first file is in the workspace,
+    which it loads; without it, `command` is for both.
+
+    It is tested by what is declared of it: behind `prompt`, the line `ask` is answered by `answer`."""
+
+    command: Texts
+    prompt: str
+    ask: str
+    answer: str
+    load: Texts | None = None
+
+    def _wrong(self) -> Found:
+        for key in ("prompt", "ask", "answer"):
+            if not getattr(self, key):
+                yield key, "is empty"
+        if self.answer and self.answer in self.ask:
+            yield "answer", "must not stand in ask, which the terminal shows as it is typed"
+        yield from _bad_argv("command", self.command)
+        yield from _bad_argv("load", self.load)
+
+
 class Service(_Declared, frozen=True):
     """A program that lives as long as its session.  `ready`: a path that exists once it can be used."""
 
@@ -248,6 +270,7 @@ class Language(_Declared, frozen=True, kw_only=True):
     run: Texts
     variants: Annotated[tuple[Variant, ...], Meta(description="tables under [[variants]]")] = ()
     shell: Texts
+    repl: Repl | None = None
     env: Env = {}
     limits: Overrides = SomeLimits()  # type: ignore[assignment]
     warm: Warm = Warm()
@@ -255,9 +278,7 @@ class Language(_Declared, frozen=True, kw_only=True):
     service: Service | None = None
     diagnostics: Annotated[
         tuple[Pattern, ...],
-        Meta(
-            max_length=MAX_PATTERNS, description=f"at most {MAX_PATTERNS} tables under [[diagnostics]]"
-        ),
+        Meta(max_length=MAX_PATTERNS, description=f"at most {MAX_PATTERNS} tables under [[diagnostics]]"),
     ] = ()
     samples: Annotated[tuple[Sample, ...], Meta(description="tables under [[samples]]")] = ()
 

@@ -137,8 +137,7 @@ class Attach(Message, frozen=True, tag="attach"):
 
 
 class Take(Message, frozen=True, tag="take"):
-    """Makes this attachment the `control` one, if its token allows; the attachment before becomes `watch`.
-    """
+    """Makes this attachment the `control` one, if its token allows; the attachment before becomes `watch`."""
 
 
 class Run(Message, frozen=True, tag="run"):
@@ -168,11 +167,15 @@ class Run(Message, frozen=True, tag="run"):
 
 
 class Shell(Message, frozen=True, tag="shell"):
-    """An interactive shell in the same container."""
+    """An interactive shell in the same container; with `repl: true` the language's own prompt, which loads
+    the file `entry` where it is there and the language can. `GET /api/languages` tells which have one.
+    """
 
     channel: Channel
     cols: Size
     rows: Size
+    repl: bool = False
+    entry: Path | None = None
 
     def __post_init__(self) -> None:
         _clamp(self, self.cols, self.rows)

@@ -84,10 +84,20 @@ def _check_words(message: Run) -> None:
 
 
 def shell_spec(message: Shell, language: Language, limits: Limits) -> ProgramSpec:
-    """The language's shell; never refused."""
+    """Raises BadPath, and BadMessage where the language has no prompt of its own that was asked for."""
     # A shell lives as long as its session does; what is run in it is bounded by the container.
     unhurried = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
-    return _spec(message, language, unhurried)
+    spec = _spec(message, language, unhurried)
+    if not message.repl:
+        return spec
+    repl = language.repl
+    if repl is None:
+        raise BadMessage(
+            f"{language.name} has no prompt of its own; send shell without repl", channel=message.channel
+        )
+    entry = check_path(message.entry or language.entry)
+    loading = (ProgramVariant(entry, (), repl.load),) if repl.load else ()
+    return replace(spec, entry=entry, run=repl.command, variants=loading)
 
 
 def _spec(message: Run | Shell, language: Language, limits: Limits) -> ProgramSpec:

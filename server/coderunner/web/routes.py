@@ -140,5 +140,6 @@ def _document(parts: Parts, language: Language) -> dict[str, Any]:
         "editor": language.editor,
         "extensions": list(language.extensions),
         "indent": language.indent,
+        "repl": language.repl is not None,
         "samples": samples,
     }

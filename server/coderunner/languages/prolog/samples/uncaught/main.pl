@@ -1,0 +1,2 @@
+:- format("before~n").
+:- X is foo + 1, writeln(X).

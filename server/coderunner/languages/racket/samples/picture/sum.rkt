@@ -1,0 +1,5 @@
+#lang htdp/asl
+
+(provide sum)
+
+(define (sum a b) (+ a b))
