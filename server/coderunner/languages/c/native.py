@@ -16,6 +16,7 @@ LIBRARIES = (
     (r"zlib\.h", "-lz"),
     (r"openssl/\w+\.h", "-lssl -lcrypto"),
     (r"curl/\w+\.h", "-lcurl"),
+    (r"catch2/\w+\.hpp", "-lCatch2Main -lCatch2"),
 )
 SANITIZERS = {"address", "undefined"}
 

@@ -1,0 +1,3 @@
+#include "sum.hpp"
+
+int sum(int a, int b) { return a + b; }

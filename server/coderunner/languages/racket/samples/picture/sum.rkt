@@ -1,5 +1,0 @@
-#lang htdp/asl
-
-(provide sum)
-
-(define (sum a b) (+ a b))
