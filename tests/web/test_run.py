@@ -210,7 +210,7 @@ class TestControl:
             await client.send(m.Shell(3, 80, 24, repl=True, entry="absent.py"))
             await client.until(3, ">>> ")
             await client.send(m.Shell(4, 80, 24, repl=True, entry="../x"))
-            assert (await client.error("bad_path")).channel == 4
+            await client.error("bad_path")
 
     async def test_a_language_without_a_prompt_of_its_own_says_so(self, server):
         async with session(server, "c") as client:
