@@ -16,7 +16,7 @@ from coderunner.schema import reports
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
-from coderunner.sessions import endings
+from coderunner.sessions import endings, walls
 from coderunner.sessions.attachment import Attachment, Fetched
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.caches import Caches
@@ -425,22 +425,9 @@ class Channels:
 
     # --- time, and the end -------------------------------------------------------------------------------
 
-    def overdue(self, now: float) -> bool:
-        """Whether a program has outlived its wall limit."""
-        return any(one.wall_deadline is not None and now >= one.wall_deadline for one in self.all.values())
-
     def hold_wall_limits(self, now: float) -> float | None:
-        """Seconds until the next one is due; None when one is overdue: then the container is condemned."""
-        wait = float("inf")
-        for channel in self.all.values():
-            if channel.wall_deadline is None:
-                continue
-            if now >= channel.wall_deadline:
-                channel.intent = channel.intent or "wall_timeout"
-                self._container.condemn("held a program beyond its wall limit")
-                return None
-            wait = min(wait, channel.wall_deadline - now)
-        return wait
+        """As `walls.hold`, for all of them."""
+        return walls.hold(self.all.values(), now, self._container.condemn)
 
     async def end_programs(self, intent: str) -> None:
         """So that programs get a true ending, not a vanished container."""

@@ -111,7 +111,7 @@ class Container:
             await link.close()
             if link.fault is not None:
                 # No agent's silence, and not to be taken for it.
-                raise RuntimeError("internal error while attaching to an agent") from link.fault
+                raise RuntimeError("a fault of this server while attaching to an agent") from link.fault
             raise
         self.link, self._linked = link, True
 

@@ -24,6 +24,7 @@ from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 from coderunner.schema.record import Record
 from coderunner.schema.reports import ArtifactNews, ChannelState, Hello
+from coderunner.sessions import walls
 from coderunner.sessions.artifacts import Artifacts
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
@@ -271,7 +272,7 @@ class Session:
     async def _keep_time(self) -> None:
         while not self.over:
             self._changed.clear()
-            if self._due() is not None or self.channels.overdue(self._now()):
+            if self._due() is not None or walls.overdue(self.channels.values(), self._now()):
                 await timing.settle()  # its client may have typed, its program ended: it was not read yet
             reason = self._due()
             if reason is not None:
@@ -280,10 +281,10 @@ class Session:
             now, busy, wanted = self._now(), self.channels.busy, self._wanted()
             for why, left in self._deadlines.warn(now, busy=busy):
                 self._warn(why, left)
-            walls = self.channels.hold_wall_limits(now)
-            if walls is None:
+            due_in = self.channels.hold_wall_limits(now)
+            if due_in is None:
                 return
-            wait = min(walls, self._deadlines.next_look(now, busy=busy, wanted=wanted))
+            wait = min(due_in, self._deadlines.next_look(now, busy=busy, wanted=wanted))
             try:
                 async with timing.within(wait):
                     await self._changed.wait()
