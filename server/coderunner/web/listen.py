@@ -91,7 +91,7 @@ def _unix(stack: contextlib.ExitStack, path: Path) -> socket.socket:
 def _refuse_taken(path: Path) -> None:
     """Raises OSError where a server listens at this path, or where it is no socket."""
     if path.exists() and not path.is_socket():
-        raise OSError(errno.EEXIST, "it exists, and is not a socket")
+        raise OSError(errno.EEXIST, "it exists, and is no socket")
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as caller:
         caller.settimeout(1)
         try:
