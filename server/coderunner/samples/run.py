@@ -24,6 +24,7 @@ LOOK_SECONDS = 1.0
 CHANNEL = 1
 STDOUT = 1
 REPL = "repl"
+WHERE = "\x1b[6n"
 _WIDTHS = (14, 16, 42, 42)
 _TAIL = 2000
 
@@ -90,16 +91,33 @@ async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[
         async with visit.session(language.name, patience=OPEN_SECONDS, files=parts) as peer:
             began = time.monotonic()
             await peer.send(m.Shell(CHANNEL, 80, 24, repl=True))
-            told = await peer.until(CHANNEL, repl.prompt, SAMPLE_SECONDS)
-            before = len(told.text)  # a greeting may have the answer by chance
+            await _told_in_terminal(peer, repl.prompt, 0)
+            before = len(peer.channel(CHANNEL).text)  # a greeting may have the answer by chance
             await peer.input(CHANNEL, repl.ask.encode() + b"\r")
-            await peer.wait(lambda: repl.answer in told.text[before:], SAMPLE_SECONDS, "answer")
+            await _told_in_terminal(peer, repl.answer, before)
     except (Unexpected, OSError, aiohttp.ClientError) as error:
         seen = str(error) or type(error).__name__
     complaint = (
         "" if seen == repl.answer else f"{language.name}/{REPL}: {repl.ask}: {repl.answer} expected, {seen}"
     )
     return Outcome(language.name, REPL, repl.answer, seen, (time.monotonic() - began) * 1000, complaint)
+
+
+async def _told_in_terminal(peer: Peer, text: str, start: int) -> None:
+    """Until this text comes; as a terminal does, it tells a line editor where the cursor is."""
+    told = peer.channel(CHANNEL)
+    answered = told.text[:start].count(WHERE)
+
+    def news() -> bool:
+        return text in told.text[start:] or told.text.count(WHERE) > answered or told.exit is not None
+
+    while text not in told.text[start:]:
+        await peer.wait(news, SAMPLE_SECONDS, repr(text))
+        if told.exit is not None and text not in told.text[start:]:
+            raise Unexpected(f"ended without {text!r}: {told.text[-300:]!r}")
+        while answered < told.text.count(WHERE):
+            answered += 1
+            await peer.input(CHANNEL, b"\x1b[1;2R")
 
 
 def _expectation(sample: Sample) -> str:
