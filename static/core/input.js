@@ -2,7 +2,7 @@
 // lost connection they can be sent again. At most WINDOW bytes are on the way beyond that; the rest waits here.
 
 const WINDOW = 65_536;
-const FRAME = 16_384;
+export const FRAME = 16_384;
 const MOST_KEPT = 32 * 1024 * 1024;
 
 /** Input of one channel. `send(offset, payload)` puts a frame on the wire. */
