@@ -1,7 +1,7 @@
 // What goes to a program: bytes are kept until the server says that they reached it (`in_ack`), so that after a
 // lost connection they can be sent again. At most WINDOW bytes are on the way beyond that; the rest waits here.
 
-const WINDOW = 65_536;
+export const WINDOW = 65_536;
 export const FRAME = 16_384;
 const MOST_KEPT = 32 * 1024 * 1024;
 
