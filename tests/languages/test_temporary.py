@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from coderunner import declarations
+from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
 from tests.harness import ROOT, Server, docker, session
-from tests.rest import Rest
 
 PROGRAMS = tomllib.loads((Path(__file__).parent / "temporary.toml").read_text("utf-8"))
 
@@ -77,7 +77,7 @@ def library(everything: Server) -> bytes:
         async with session(everything, "c") as client:
             channel = await client.result(1, BUILD, 90, entry="main.c")
             assert channel.exit.code == 0, channel.text
-            answer = await asyncio.to_thread(Rest(everything.url, client.opened), "GET", "/files/native.so")
+            answer = await Rest(everything.url, client.opened)("GET", "/files/native.so")
             return answer.body
 
     return asyncio.run(made())
