@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import coderunner
 from coderunner import app, config, declarations, logs, turns
 from coderunner.config import Settings
+from coderunner.config.envfile import nearest
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
@@ -61,8 +62,16 @@ def _say(*lines: str) -> None:
         print(before + line, file=sys.stderr)
 
 
+class Parser(argparse.ArgumentParser):
+    """Of a command and of those below it: an option is meant only where it is written out, as some end
+    sessions or remove images of other servers."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(allow_abbrev=False, **fields)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="coderunner", description=coderunner.__doc__)
+    parser = Parser(prog="coderunner", description=coderunner.__doc__)
     parser.add_argument("--version", action="version", version=f"coderunner {coderunner.__version__}")
     parser.add_argument(
         "--env-file", type=Path, help="the file with settings (default: .env, where there is one)"
@@ -142,6 +151,17 @@ def _env_file(arguments: argparse.Namespace) -> Path | None:
     return arguments.env_file or (usual if os.path.lexists(usual) else None)
 
 
+def _named(arguments: argparse.Namespace) -> list[str]:
+    """The languages of the command line.  Raises CodeRunnerError for one that there is not."""
+    known = declarations.names()
+    for name in arguments.names:
+        if name not in known:
+            near = nearest(name, known, 0.5)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+            raise CodeRunnerError(f"there is no language {name}; {hint}")
+    return list(arguments.names)
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
     logs.setup(
@@ -199,7 +219,7 @@ def _checked(settings: Settings, file: Path | None) -> str:
 
 def _images(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
-    declared = declarations.load(only=arguments.names or settings.languages)
+    declared = declarations.load(only=_named(arguments) or settings.languages)
     builder = _builder(settings, declared.folder)
 
     def say(line: str) -> None:
@@ -322,7 +342,7 @@ def _language_table(arguments: argparse.Namespace) -> int:
 
 
 def _test_languages(arguments: argparse.Namespace) -> int:
-    declared = declarations.load(only=arguments.names)
+    declared = declarations.load(only=_named(arguments))
     from coderunner.samples import run as samples
 
     return samples.main(_server(arguments), arguments.bearer, declared, arguments.names)

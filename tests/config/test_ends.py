@@ -121,3 +121,26 @@ def test_the_unit_restarts_after_all_that_a_restart_may_mend():
     [never] = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.M)
     assert never.split() == [str(cli.WRONG_SETTINGS), str(cli.BROKEN_BOUND)]
     assert re.search(r"^Restart=always$", unit, re.M)
+
+
+@pytest.mark.parametrize(
+    "words", ["reap --al", "reap --lost", "images prune --every", "settings --che", "--env-fil x serve"]
+)
+def test_an_option_that_is_not_written_out_does_nothing(tmp_path, words):
+    code, said = coderunner(tmp_path, *words.split())
+    assert code == 2
+    assert "coderunner: error: " in said or "coderunner settings: error: " in said
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_attack_of_no_such_name_is_said(tmp_path):
+    code, said = coderunner(tmp_path, "attack", "no-such-case")
+    assert code != 0
+    assert "no case is named no-such-case; see coderunner attack --list" in one_line(said)
+
+
+@pytest.mark.parametrize("words", ["images list", "images build", "languages test"])
+def test_a_language_of_no_such_name_is_not_blamed_on_the_settings(tmp_path, words):
+    code, said = coderunner(tmp_path, *words.split(), "pyhton")
+    assert code == 1
+    assert one_line(said) == "coderunner: there is no language pyhton; did you mean python?"

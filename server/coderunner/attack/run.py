@@ -15,6 +15,7 @@ from coderunner.attack.bystander import Bystander, Echo
 from coderunner.attack.case import Case
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
+from coderunner.errors import CodeRunnerError
 
 MAX_SECONDS = 50.0
 SETTLE_SECONDS = 5.0
@@ -118,12 +119,15 @@ def summary(results: Sequence[Result]) -> Iterable[str]:
 
 
 def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) -> int:
-    """The command; 0 when every case held."""
+    """The command; 0 when every case held.  Raises CodeRunnerError for a name that no case has."""
+    for name in names:
+        if not catalogue.cases([name]):
+            raise CodeRunnerError(f"no case is named {name}; see coderunner attack --list")
     chosen = catalogue.cases(names)
-    if listing or not chosen:
+    if listing:
         for case in chosen:
             print(f"{case.group:<12} {case.name:<36} {case.attacks}")
-        return 0 if chosen else 2
+        return 0
     try:
         with Bystander(url, bearer) as bystander:
             results = asyncio.run(_all(chosen, url, bearer, bystander))
