@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import msgspec
 import pytest
 
 from coderunner.canary import CanaryUnfinished, Finding, Verdict, run, run_canary
@@ -149,7 +150,7 @@ async def test_a_verdict_that_cannot_be_kept_is_one_all_the_same(
 
 async def test_smaller_limits_hold_as_well(engine: DockerEngine, make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec()
-    small = replace(
+    small = msgspec.structs.replace(
         spec.limits, memory_bytes=100_000_000, workspace_bytes=20_000_001, tmp_bytes=5_000_000, inodes=500,
         pids=40, nofile=256, file_bytes=3_000_000, cpus=0.5,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import msgspec
 
 from coderunner import declarations
 from coderunner.engine.sizes import Share, Step, markdown, shares, total
@@ -34,7 +34,7 @@ def test_the_total_counts_each_layer_once():
 
 def test_the_table():
     declared = declarations.load(only=HISTORIES).languages
-    declared = {**declared, "c": replace(declared["c"], version="C99")}
+    declared = {**declared, "c": msgspec.structs.replace(declared["c"], version="C99")}
     text = markdown(declared, HISTORIES)
     assert "| C | `c` | C99 | 151 MB | 1 MB | C++ |\n" in text
     assert "| Bash | `bash` | 5.2 | 100 MB | 0 MB | all |\n" in text

@@ -64,4 +64,6 @@ def builder(folder: Path, sdk: docker.DockerClient) -> Iterator[ImageBuilder]:
 
 def references(sdk: docker.DockerClient, prefix: str) -> set[str]:
     """The names of all images under this prefix."""
-    return {tag for image in sdk.images.list() for tag in image.tags if tag.startswith(f"{prefix}/")}
+    # Of the list alone: another's image may be gone before one could ask for it.
+    tags = {tag for image in sdk.api.images() for tag in image["RepoTags"] or ()}
+    return {tag for tag in tags if tag.startswith(f"{prefix}/")}

@@ -13,6 +13,7 @@ import pytest
 from coderunner import declarations
 from coderunner.engine.containers import AGENT_COMMAND
 from coderunner.engine.images import LABEL, BuildFailed, ImageBuilder
+from coderunner.engine.recipes import IN_CONTAINERS
 from coderunner.errors import EngineUnavailable
 from tests.harness import LANGUAGES, eventually
 from tests.images.conftest import BUILD_SECONDS, UIDS, references, server_builder, write_toy
@@ -66,14 +67,15 @@ async def test_built_once(builder: ImageBuilder, sdk: docker.DockerClient) -> No
 async def test_what_is_in_it(builder: ImageBuilder, sdk: docker.DockerClient) -> None:
     reference = await builder.ensure("toy", lambda _line: None)
     seen = json.loads(run(sdk, reference, "python3", "-c", LOOK_INSIDE, uid=UIDS[-1]))
-    modules = len(list((Path(declarations.__file__).parent / "agent").glob("*.py")))
+    package = Path(declarations.__file__).parent
+    modules = sum(len(list((package / name).glob("*.py"))) for name in IN_CONTAINERS)
     assert seen == {
         "name": "coder", "home": "/workspace", "shell": "/bin/bash", "whoami": "coder",
         "setuid": [], "unchecked": True, "modules": modules, "tools": [True] * 6,
         "encoding": "utf-8", "leftovers": [],
     }  # fmt: skip
     imports = AGENT_COMMAND[-1].replace("main()", "print(main.__module__)")
-    assert run(sdk, reference, *AGENT_COMMAND[:-1], imports) == "agent.main\n"
+    assert run(sdk, reference, *AGENT_COMMAND[:-1], imports) == "coderunner.agent.main\n"
 
 
 async def test_a_failed_build_has_its_last_lines(folder: Path, builder: ImageBuilder) -> None:

@@ -45,7 +45,7 @@ def test_the_page_runs_a_program_over_http2_below_a_prefix(page: Page, prefixed:
     page.wait_for_function("document.querySelector('#program').innerText.trim() !== ''", timeout=20_000)
     loaded = dict(page.evaluate(LOADED))
     assert prefixed.url in loaded
-    assert any("/static/app/" in url for url in loaded)
+    assert any("/static/dist/page/" in url for url in loaded)
     assert set(loaded.values()) == {"h2"}, loaded
     assert all(url.startswith(prefixed.url) for url in loaded)
     assert sockets[0] == prefixed.url.replace("https:", "wss:") + "ws"

@@ -1,5 +1,5 @@
 program Main;
-{$mode delphi}
+{$mode delphi}{$warnings off}{$hints off}{$notes off}
 uses
   Generics.Collections, SysUtils;
 var
