@@ -44,3 +44,24 @@ def test_the_address_that_counts(peer, forwarded, expected):
 )
 def test_an_origin_that_is_none_is_refused(origin):
     assert not guard.origin_allowed(SETTINGS, origin, "127.0.0.1:1")
+
+
+def from_here(peer: str, host: str, **headers: str) -> bool:
+    transport = SimpleNamespace(get_extra_info={"peername": (peer, 1)}.get)
+    return guard.from_here(SimpleNamespace(transport=transport, headers=CIMultiDict(headers)), host)
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "127.0.0.1:3000", "127.0.0.2:3000", "127.255.0.9", "[::1]:3"])
+def test_any_name_of_loopback_is_this_machine(host):
+    assert from_here("127.0.0.1", host)
+    assert guard.host_allowed(SETTINGS, host), "in development"
+    assert not from_here("203.0.113.9", host), "another machine that claims it"
+    assert not from_here("127.0.0.1", host, Forwarded="for=203.0.113.9"), "a proxy for another machine"
+
+
+@pytest.mark.parametrize(
+    "host", ["127.1", "2130706433", "127.0.0.1.example", "localhost.example", "10.0.0.1", ""]
+)
+def test_what_a_name_server_could_answer_is_no_name_of_loopback(host):
+    assert not from_here("127.0.0.1", host)
+    assert not guard.host_allowed(SETTINGS, host)

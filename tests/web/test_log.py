@@ -7,6 +7,8 @@ import json
 import socket
 import urllib.parse
 
+import msgspec
+
 from coderunner import __version__
 from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
@@ -88,13 +90,15 @@ async def refused(server: Server) -> None:
 
 
 def test_who_came_from_where_and_for_how_long(tmp_path):
-    key = "k" * 40
+    key, request = "k" * 40, "0123456789abcdef" * 2
     settings = {"LANGUAGES": "bash", "WARM_MAX": "1", "LOG_FORMAT": "json", "ADMIN_KEY": key}
-    with running_server(tmp_path, ready=("bash",), **settings) as server:
+    with running_server(tmp_path, ready=("bash",), TRUSTED_PROXIES="127.0.0.1", **settings) as server:
 
         async def visit() -> None:
-            async with session(server, "bash", headers={"Authorization": f"Bearer {key}"}):
-                pass
+            proxied = {"Authorization": f"Bearer {key}", "X-Request-ID": request}
+            async with session(server, "bash", headers=proxied) as client:
+                nobodys = Rest(server.url, msgspec.structs.replace(client.opened, session="nobody"))
+                assert (await nobodys("GET", "/files/x")).status == 404
             await refused(server)
 
         asyncio.run(visit())
@@ -103,12 +107,15 @@ def test_who_came_from_where_and_for_how_long(tmp_path):
         for line in (opened, ended):
             assert (line["address"], line["principal"], line["language"]) == ("127.0.0.1", "admin", "bash")
         assert opened["session"] == ended["session"]
+        assert opened["request"] == request, "the line of the proxy about the same request can be found"
         assert opened["warm"] in (True, False)
         assert opened["queue_ms"] >= 0
         assert opened["provision_ms"] >= 0
         assert ended["reason"] == "client"
         assert 0 <= ended["seconds"] < 60
         [line] = said(server, "connection refused")
+        assert (line["code"], line["address"]) == ("no_session", "127.0.0.1")
+        [line] = said(server, "request refused")
         assert (line["code"], line["address"]) == ("no_session", "127.0.0.1")
 
 

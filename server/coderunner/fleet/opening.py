@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,12 @@ HOLD_SECONDS = 10.0  # a lost socket keeps its place in the queue, and its fresh
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: ``principal`` is None for the unauthenticated."""
+    """Who asks: ``principal`` is None for the unauthenticated. ``about``: of the request, for the log."""
 
     address: str
     principal: str | None = None
     priority: int = admission.INTERACTIVE
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

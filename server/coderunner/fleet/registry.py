@@ -227,7 +227,8 @@ class Registry:
         if place is not None:
             opened.timings_ms["group"] = round((joined - ready) * 1000, 2)
         waited = {f"{name}_ms": round(ms) for name, ms in opened.timings_ms.items()}
-        log.info("session opened", extra=fields(**_whose(opened.session.record), warm=warm, **waited))
+        told = {**_whose(opened.session.record), **caller.about}
+        log.info("session opened", extra=fields(**told, warm=warm, **waited))
         return opened
 
     def _place(self, request: m.Open, language: Language) -> AbstractAsyncContextManager[Place | None]:

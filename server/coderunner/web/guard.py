@@ -19,7 +19,6 @@ from coderunner.fleet.registry import Caller
 
 PROTOCOL = "coderunner.v1"
 BEARER = "coderunner.bearer."
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ADMIN = "admin"
 
 
@@ -35,10 +34,17 @@ def host_name(header: str) -> str:
 def host_allowed(settings: Settings, header: str) -> bool:
     """Against DNS rebinding: a page of another name must not reach a server on loopback."""
     name = host_name(header)
-    allowed = {host_name(one) for one in settings.allowed_hosts}
-    if not settings.production:
-        allowed.update(_LOOPBACK)
-    return name in allowed
+    if not settings.production and _is_loopback(name):
+        return True
+    return name in {host_name(one) for one in settings.allowed_hosts}
+
+
+def _is_loopback(name: str) -> bool:
+    """A name that no name server can give to another machine: `localhost`, or an address as it is."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "Forwarded", "X-Original-URI", "Via")
@@ -46,12 +52,9 @@ _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "Forwarded", 
 
 def from_here(request: web.BaseRequest, header: str) -> bool:
     """Somebody on this machine who names it so, and no proxy that passes on what another wrote."""
-    if host_name(header) not in _LOOPBACK or any(name in request.headers for name in _FORWARDED):
+    if not _is_loopback(host_name(header)) or any(name in request.headers for name in _FORWARDED):
         return False
-    try:
-        return ipaddress.ip_address(_peer(request)).is_loopback
-    except ValueError:
-        return False
+    return _is_loopback(_peer(request))
 
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
@@ -62,6 +65,11 @@ def request_id(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
     found = request.headers.get("X-Request-ID", "")
     known = _REQUEST_ID.fullmatch(found) is not None and trusted(settings, _peer(request))
     return {"request": found} if known else {}
+
+
+def about(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
+    """For a line of the log about a request: who asked, and what a proxy of ours calls it."""
+    return {"address": address_of(settings, request), **request_id(settings, request)}
 
 
 def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
@@ -141,11 +149,12 @@ def offered(request: web.BaseRequest) -> list[str]:
 def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -> Caller:
     """Raises Unauthenticated for a credential that is not one of ours."""
     address = address_of(settings, request)
+    about = request_id(settings, request)
     credential = _credential(request, protocols)
     if credential is None:
-        return Caller(address)
+        return Caller(address, about=about)
     if settings.admin_key and hmac.compare_digest(credential, settings.admin_key.encode()):
-        return Caller(address, ADMIN)
+        return Caller(address, ADMIN, about=about)
     raise Unauthenticated("the credential is not known here; leave it out, or ask for a new one")
 
 

@@ -94,7 +94,7 @@ def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
     why = error.code if isinstance(error, CodeRunnerError) else type(error).__name__
     if not isinstance(error, CodeRunnerError | ConnectionError | TimeoutError):
         log.error("an answer failed", exc_info=error, extra=fields(path=shown(request)))
-    about = guard.request_id(request.app[PARTS].settings, request)
+    about = guard.about(request.app[PARTS].settings, request)
     log.info("answer broken off", extra=fields(path=shown(request), why=why, **about))
     if request.transport is not None:
         request.transport.abort()
@@ -145,7 +145,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except CodeRunnerError as error:
         if BEGUN in request:
             raise
-        about = guard.request_id(request.app[PARTS].settings, request)
+        about = guard.about(request.app[PARTS].settings, request)
         log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
         told = {"code": error.code, "message": error.message, "retryable": error.retryable}
         document = {"error": told, **error.details}
