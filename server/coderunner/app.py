@@ -413,12 +413,15 @@ def _interrupt(server: Server) -> None:
 async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
     """Runs until a signal or a reload; how it was stopped.
 
-    SIGTERM leaves the containers to the next server (a deploy); SIGINT, a developer's Ctrl-C, ends them; a
-    second one while the engine takes its time leaves the rest to the next server.
+    SIGTERM leaves the containers to the next server (a deploy), as does SIGHUP, where it is not ignored
+    (nohup); SIGINT, a developer's Ctrl-C, ends them; a second one while the engine takes its time leaves the
+    rest to the next server.
     """
     loop = asyncio.get_running_loop()
     async with serving(settings) as server:
         loop.add_signal_handler(signal.SIGTERM, server.stop, SUSPEND)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, server.stop, SUSPEND)
         loop.add_signal_handler(signal.SIGINT, _interrupt, server)
         # What is there now stays: to look it through again and again would stop the loop each time.
         gc.collect()

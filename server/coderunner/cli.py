@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CodeRunnerError as error:
         _say(f"coderunner: {error.message}")
         return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
+    except KeyboardInterrupt:
+        return app.INTERRUPTED
 
 
 def _say(*lines: str) -> None:

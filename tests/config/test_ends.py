@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -144,3 +145,21 @@ def test_a_language_of_no_such_name_is_not_blamed_on_the_settings(tmp_path, word
     code, said = coderunner(tmp_path, *words.split(), "pyhton")
     assert code == 1
     assert one_line(said) == "coderunner: there is no language pyhton; did you mean python?"
+
+
+def test_ctrl_c_at_a_command_is_no_fault(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(SECONDS)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        environment = {name: value for name, value in os.environ.items() if name not in NAMES}
+        with subprocess.Popen(
+            [sys.executable, "-m", "coderunner", "languages", "test", "--url", url],
+            env=environment | {"PYTHONPATH": str(ROOT / "server")}, cwd=tmp_path,
+            stderr=subprocess.PIPE, text=True,
+        ) as command:  # fmt: skip
+            connection, _ = silent.accept()
+            command.send_signal(signal.SIGINT)
+            with connection:
+                said = command.communicate(timeout=SECONDS)[1]
+    assert command.returncode == 130
+    assert said == ""
