@@ -15,6 +15,7 @@ import pytest
 
 from coderunner import app, config
 from coderunner.errors import ConfigError, EngineError, EngineUnavailable
+from coderunner.fleet.readiness import ENGINE_ASKED_SECONDS, Readiness
 from coderunner.schema import messages as m
 from tests.harness import docker, eventually, running_server, session, wait_until
 
@@ -131,7 +132,7 @@ class CountedEngine:
 async def test_readiness_asks_the_engine_at_most_once_a_second():
     engine = CountedEngine()
     calm = SimpleNamespace(ready=lambda: ["python"], trouble=lambda: None, waiting=1)
-    readiness = app._Readiness(engine, calm, calm, calm)  # type: ignore[arg-type]
+    readiness = Readiness(engine, calm, calm, calm)  # type: ignore[arg-type]
     readiness.blocked = None
     assert await asyncio.gather(*(readiness() for _ in range(1000))) == [[]] * 1000
     assert engine.pings == 1
@@ -142,5 +143,5 @@ async def test_readiness_asks_the_engine_at_most_once_a_second():
         asked += 50
         assert time.monotonic() - began < 5
     assert asked > 1100
-    assert engine.pings <= 1 + (time.monotonic() - began) / app.ENGINE_ASKED_SECONDS + 1
+    assert engine.pings <= 1 + (time.monotonic() - began) / ENGINE_ASKED_SECONDS + 1
     assert "away" in (await readiness())[0]

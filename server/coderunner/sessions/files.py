@@ -69,6 +69,7 @@ class Files:
         self._requests = asyncio.Semaphore(MAX_REQUESTS)
         self._archives = asyncio.Semaphore(MAX_ARCHIVES)
         self._waiting = 0
+        self._over = False
         self._uploads = itertools.count(1)
 
     @contextlib.asynccontextmanager
@@ -206,9 +207,15 @@ class Files:
         if self._ended:
             raise AgentLost("the session's container is gone")
 
+    def end(self) -> None:
+        """The session is over, though its container may have to wait for its end: nothing more is told of its
+        files, and what is under way breaks off at its next piece."""
+        self._over = True
+        self._container.changed.fire()
+
     @property
     def _ended(self) -> bool:
-        return self._container.gone.done() or self._container.fault.done()
+        return self._over or self._container.gone.done() or self._container.fault.done()
 
 
 def _read(kind: type[T], reply: Mapping[str, object], op: str) -> T:

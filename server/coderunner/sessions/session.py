@@ -373,4 +373,5 @@ class Session:
 
     def _stop_working(self) -> None:
         self._tasks.cancel()
+        self.files.end()
         self.channels.close()
