@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 import time
 
 import pytest
@@ -66,3 +67,22 @@ async def test_through_nginx(crowded, name, monkeypatch):
     print(f"\n{name}: p99 {echo.p99:.1f} ms, calm {quiet.p99:.1f}")
     assert seen in CASES[name].expected
     assert echo.p99 < max(ECHO_MS, TIMES_CALM * quiet.p99)
+
+
+async def _ended_after(host: str, port: int, tls: ssl.SSLContext | None) -> float:
+    """Seconds until a request that never comes to its end is ended."""
+    reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=NAME if tls else None)
+    began = time.monotonic()
+    writer.write(b"GET / HTTP/1.1\r\nHost: ")
+    await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    return time.monotonic() - began
+
+
+async def test_half_a_header_is_ended_at_both_ports(tmp_path):
+    with running_nginx(tmp_path, "127.0.0.1:9") as front:
+        tls, plain = (int(url.rstrip("/").rsplit(":", 1)[1]) for url in (front.url, front.plain))
+        lasted = await asyncio.gather(
+            _ended_after("127.0.0.1", tls, front.tls()), _ended_after("127.0.0.1", plain, None)
+        )
+    assert max(lasted) < 15
