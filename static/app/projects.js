@@ -89,8 +89,11 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
     shelf.list(current().language).then((all) => {
       if (!menu.matches(':popover-open')) return;
       const rows = all.map(({ id, name }) => ({ label: name, checked: id === current().id, act: () => id !== current().id && choose(id) }));
+      // Somebody may have gone on in the menu meanwhile, or begun at its end: the focus stays where it is then.
+      const at = [...menu.children].indexOf(document.activeElement);
       fillMenu(menu, [...rows, ...commands]);
-      menu.querySelector('[aria-checked="true"]')?.focus({ focusVisible: false });
+      const item = at > 0 ? menu.children[rows.length + at] : menu.querySelector('[aria-checked="true"]');
+      item?.focus({ focusVisible: false });
     });
   });
 
