@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from coderunner import declarations
 from tests.harness import Server, running_server
 
 
@@ -15,7 +16,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = {
         "LANGUAGES": "", "WARM_MAX": "4", "SESSIONS_PER_ADDRESS": "0", "LOG_LEVEL": "info", "CANARY": "on"
     }  # fmt: skip
-    with running_server(folder, ready=("sqlite", "postgresql"), **settings) as one:
+    with running_server(folder, ready=tuple(declarations.load().languages), **settings) as one:
         yield one
 
 
