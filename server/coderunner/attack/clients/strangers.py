@@ -233,7 +233,7 @@ async def _without_end(stage: Stage, first: bytes, again: bytes, *, socket: bool
     return await served(stage)
 
 
-@GROUP.case("empty-fragments", "the loop, by 100 messages of pieces of nothing", SERVED)
+@GROUP.case("messages-of-empty-pieces", "the loop, by 100 messages of pieces of nothing", SERVED)
 async def _fragments(stage: Stage) -> str:
     first = raw.frame(raw.TEXT, b"x", fin=False)
     return await _without_end(stage, first, raw.frame(raw.CONTINUATION, fin=False) * 2000, socket=True)
