@@ -93,7 +93,7 @@ def test_no_server_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_unknown_language_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("test", "nothing", "--url", "http://127.0.0.1:9/") == 2
+    assert command("test", "nothing", "--url", "http://127.0.0.1:9/") == 1
     assert "there is no language nothing" in capsys.readouterr().err
 
 
