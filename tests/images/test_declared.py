@@ -71,3 +71,11 @@ def test_no_module_decides_by_a_languages_name() -> None:
 def test_no_script_names_a_language(path: Path) -> None:
     text = re.sub(r"^\s*(//|\*|/\*).*", "", path.read_text("utf-8"), flags=re.M)
     assert not re.findall(rf"""(?:===?|case|\[)\s*['"`](?:{"|".join(UNMISTAKABLE)})['"`]""", text)
+
+
+@pytest.mark.parametrize("name", ["native.py", "fast-ld"])
+def test_what_several_images_have_is_one(name: str) -> None:
+    """An image is built from its own folder alone, so such a file lies in each; all of them are the same."""
+    copies = [path.read_bytes() for path in sorted(DECLARED.folder.glob(f"*/{name}"))]
+    assert len(copies) > 1
+    assert len(set(copies)) == 1
