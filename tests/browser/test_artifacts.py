@@ -265,8 +265,9 @@ def test_artifacts_on_a_phone(open_tab: Callable[..., Tab]) -> None:
     page.tap("#toggle-artifacts")
     tab.until(f"coderunner.screens.program.view.size.rows > {rows}")
     page.set_viewport_size({"width": 390, "height": 400})  # its keyboard is open
-    assert page.is_hidden("#artifacts")
+    page.wait_for_selector("#artifacts", state="hidden")
     page.set_viewport_size({"width": 390, "height": 760})
+    page.wait_for_selector("#artifacts")
     page.tap("#toggle-artifacts")
     page.tap("#artifacts-list .card")
     box = page.locator("#viewer").bounding_box()
