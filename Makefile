@@ -1,6 +1,6 @@
 # Everything here is a script in scripts/, which can be run without make.
 
-.PHONY: run test test-unit bench soak lint images prune-images lock stop-engine clean help
+.PHONY: run test test-unit bench soak lint images prune-images lock stop-engine package clean help
 
 run: ## install what is missing, build the images, serve
 	@scripts/run.sh
@@ -31,6 +31,9 @@ lock: ## write the lock files anew, with the newest versions
 
 stop-engine: ## stop the container engine that `make run` started
 	@scripts/engine.sh stop
+
+package: ## a wheel that carries all of it, in dist/: `pip install dist/*.whl`, then `coderunner serve`
+	@scripts/package.sh
 
 clean: ## remove what was installed into this folder
 	rm -rf .venv .node node_modules static/dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -49,6 +49,14 @@ make_venv() {
   printf '%s' "$wanted" >"$stamp"
 }
 
+# As of an installed package, whose command it is: `.venv/bin/coderunner`.
+make_command() {
+  local command=$VENV/bin/coderunner
+  [ ! -x "$command" ] || return 0
+  printf '#!%s\nimport sys\n\nfrom coderunner.__main__ import main\n\nsys.exit(main())\n' "$VENV/bin/python" >"$command"
+  chmod 755 "$command"
+}
+
 make_bundle() {
   local stamp=static/dist/.made wanted libraries
   # Those that build the page, and with --dev those that look at it.
@@ -80,4 +88,5 @@ mkdir -p .run
 exec 9>.run/setup.lock
 flock 9
 make_venv
+make_command
 make_bundle "${1:-}"

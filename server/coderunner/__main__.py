@@ -1,4 +1,4 @@
-"""`python -m coderunner`."""
+"""`python -m coderunner`, and the command `coderunner`."""
 
 import gc
 import sys
@@ -10,4 +10,6 @@ from coderunner.cli import main  # noqa: E402
 
 gc.freeze()
 gc.enable()
-sys.exit(main())
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -40,6 +40,7 @@ from coderunner.fleet.watchdog import Watchdog
 from coderunner.fleet.workers import WorkerPool
 from coderunner.instance import holder_of, instance, shown
 from coderunner.logs import fields
+from coderunner.places import PACKAGE, STATIC
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
 from coderunner.sessions.deadlines import ResumeTimeouts
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PACKAGE = Path(__file__).parent
-STATIC = PACKAGE.parent.parent / "static"
 ENGINE_RETRY_SECONDS = 2.0
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as a shell tells it
 HURRY_SECONDS = 0.2  # for what is given up when the next server is waited for

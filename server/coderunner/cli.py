@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import coderunner
-from coderunner import app, config, declarations, logs, turns
+from coderunner import app, config, declarations, logs, places, turns
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
 from coderunner.engine import sizes
@@ -99,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
         "--every-instance", action="store_true", help="prune: also what other servers say that they use"
     )
     images.set_defaults(run=_images)
+
+    carried = commands.add_parser("files", help="nginx.conf, the units and others: where they are")
+    carried.add_argument("name", nargs="?", default="", metavar="NAME", help="print this one")
+    carried.set_defaults(run=_files)
 
     reaper = commands.add_parser(
         "reap", help="remove what is over: containers past their deadline, networks without members"
@@ -247,6 +251,18 @@ def _images(arguments: argparse.Namespace) -> int:
             print(f"renewed: {', '.join(renewed) or 'nothing'}")
 
     asyncio.run(work())
+    return 0
+
+
+def _files(arguments: argparse.Namespace) -> int:
+    found = places.files()
+    if not arguments.name:
+        for name, path in found.items():
+            print(f"{name:<32}  {path}")
+    elif arguments.name in found:
+        sys.stdout.write(found[arguments.name].read_text("utf-8"))
+    else:
+        raise CodeRunnerError(f"there is no file {arguments.name}; there are {', '.join(found)}")
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.app import STATIC
+from coderunner.places import STATIC
 from coderunner.web.page import HASHED, WebClient, _takes
 
 

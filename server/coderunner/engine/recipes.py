@@ -12,7 +12,8 @@ from coderunner.engine.origin import ORIGIN
 PREFIX = "coderunner"
 SOURCES = Path(__file__).parent.parent
 IN_CONTAINERS = ("agent", "wire")  # our packages that run in every container, by the same names
-NOT_IN_IMAGE = ("samples", "language.toml", "__pycache__")
+NOT_IN_IMAGE = ("samples", "language.toml")
+COMPILED = "__pycache__"  # an installer makes it beside every module, at any depth
 NAMED_UIDS = range(20_000, 24_096)
 """User ids that have a name in every image: enough for several servers, so that all share their images."""
 
@@ -99,7 +100,9 @@ def _context(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] not in NOT_IN_IMAGE
+        if path.is_file()
+        and path.relative_to(folder).parts[0] not in NOT_IN_IMAGE
+        and COMPILED not in path.relative_to(folder).parts
     }
 
 
