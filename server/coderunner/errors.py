@@ -230,7 +230,7 @@ class FilesBusy(RequestError):
 
 
 class BadLimit(RequestError):
-    """A wish in `limits` is unknown, not positive, or above its ceiling."""
+    """An entry of `limits` is unknown here, not positive, below its floor or above its ceiling."""
 
     code = "bad_limit"
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
 from coderunner import declarations
-from coderunner.core.limits import NAMES, OPEN_WISHES, RUN_WISHES, parse_rules, resolve
+from coderunner.core.limits import NAMES, parse_rules, resolve
 from coderunner.errors import BadLimit, ConfigError
-from coderunner.schema.limits import Limits
+from coderunner.schema.limits import OPEN_LIMITS, RUN_LIMITS, Limits, OpenLimits, RunLimits
 
 TEXT = (declarations.FOLDER / "limits.toml").read_text()
 RULES = parse_rules(TEXT)
@@ -28,22 +28,22 @@ def test_files_in_memory_stay_under_half_of_it():
     assert 2 * (RULES.defaults.workspace_bytes + RULES.defaults.tmp_bytes) <= RULES.defaults.memory_bytes
 
 
-def test_ceilings_are_for_wishes_only_and_not_below_the_defaults():
-    assert set(RULES.ceilings) == RUN_WISHES | OPEN_WISHES
+def test_ceilings_are_of_what_can_be_requested_and_not_below_the_defaults():
+    assert set(RULES.ceilings) == {*RUN_LIMITS, *OPEN_LIMITS}
     for name, ceiling in RULES.ceilings.items():
         assert ceiling >= getattr(RULES.defaults, name)
 
 
-def test_without_language_and_wishes_the_defaults_hold():
+def test_without_language_and_requests_the_defaults_hold():
     assert resolve(RULES.defaults, {}) == RULES.defaults
 
 
-def test_a_language_goes_before_the_defaults_and_a_wish_before_both():
+def test_a_language_goes_before_the_defaults_and_a_request_before_both():
     limits = resolve(RULES.defaults, {"pids": 200, "wall_ms": 5}, {"wall_ms": 4}, RULES.ceilings)
     assert limits == replace(RULES.defaults, pids=200, wall_ms=4)
 
 
-def test_a_wish_reaches_its_ceiling_and_no_further():
+def test_a_request_reaches_its_ceiling_and_no_further():
     ceiling = RULES.ceilings["wall_ms"]
     assert resolve(RULES.defaults, {}, {"wall_ms": ceiling}, RULES.ceilings).wall_ms == ceiling
     with pytest.raises(BadLimit, match=f"wall_ms may be at most {ceiling}"):
@@ -55,11 +55,11 @@ def test_a_language_above_the_ceiling_lifts_it():
     assert limits.pids == 1000
 
 
-def test_a_wish_reaches_its_floor_and_no_further():
+def test_a_request_reaches_its_floor_and_no_further():
     floor = RULES.floors["pids"]
-    assert RULES.wish(RULES.defaults, {"pids": floor}, OPEN_WISHES).pids == floor
+    assert RULES.with_requested(RULES.defaults, {"pids": floor}, OpenLimits).pids == floor
     with pytest.raises(BadLimit, match=f"pids must be at least {floor}"):
-        RULES.wish(RULES.defaults, {"pids": floor - 1}, OPEN_WISHES)
+        RULES.with_requested(RULES.defaults, {"pids": floor - 1}, OpenLimits)
 
 
 def test_floors_lie_below_the_defaults():
@@ -67,13 +67,13 @@ def test_floors_lie_below_the_defaults():
         assert floor <= getattr(RULES.defaults, name)
 
 
-def test_no_wish_outlives_the_servers_own_setting():
+def test_no_request_outlives_the_servers_own_setting():
     rules = RULES.under(memory_bytes=2**28, cpus=0.5, lifetime_ms=600_000, idle_ms=60_000)
     assert (rules.defaults.lifetime_ms, rules.defaults.idle_ms, rules.defaults.cpus) == (600_000, 60_000, 0.5)
     for name in ("lifetime_ms", "idle_ms"):
-        assert getattr(rules.wish(rules.defaults, {name: 600_000}, OPEN_WISHES), name) == 600_000
+        assert getattr(rules.with_requested(rules.defaults, {name: 600_000}, OpenLimits), name) == 600_000
         with pytest.raises(BadLimit):
-            rules.wish(rules.defaults, {name: 600_001}, OPEN_WISHES)
+            rules.with_requested(rules.defaults, {name: 600_001}, OpenLimits)
 
 
 @pytest.mark.parametrize("mib", [32, 64, 100, 256, 1024])
@@ -85,32 +85,32 @@ def test_what_is_kept_in_memory_fits_in_half_of_it(mib):
 
 
 @pytest.mark.parametrize("name", ["cpus", "nofile", "unknown", ""])
-def test_what_cannot_be_wished_for(name):
+def test_what_cannot_be_requested(name):
     with pytest.raises(BadLimit):
         resolve(RULES.defaults, {}, {name: 1}, RULES.ceilings)
 
 
-def test_a_run_cannot_wish_for_the_session():
+def test_a_run_cannot_request_limits_of_the_session():
     with pytest.raises(BadLimit, match="cpu_ms, output_bytes, wall_ms"):
-        resolve(RULES.defaults, {}, {"memory_bytes": 1}, RULES.ceilings, allowed=RUN_WISHES)
+        resolve(RULES.defaults, {}, {"memory_bytes": 1}, RULES.ceilings, kind=RunLimits)
 
 
-@pytest.mark.parametrize("wish", [0, -1, True, 1.5, "1", None, float("nan")])
-def test_bad_values(wish):
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "1", None, float("nan")])
+def test_bad_values(value):
     with pytest.raises(BadLimit):
-        resolve(RULES.defaults, {}, {"wall_ms": wish}, RULES.ceilings)
+        resolve(RULES.defaults, {}, {"wall_ms": value}, RULES.ceilings)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(RUN_WISHES | OPEN_WISHES)), st.integers(-5, 2**40)))
-def test_nothing_exceeds_its_ceiling(wishes):
+@given(st.dictionaries(st.sampled_from(sorted(RUN_LIMITS + OPEN_LIMITS)), st.integers(-5, 2**40)))
+def test_nothing_exceeds_its_ceiling(requested):
     try:
-        limits = resolve(RULES.defaults, {}, wishes, RULES.ceilings)
+        limits = resolve(RULES.defaults, {}, requested, RULES.ceilings)
     except BadLimit:
         return
     for name, ceiling in RULES.ceilings.items():
         assert 0 < getattr(limits, name) <= ceiling
-    untouched = {f.name for f in fields(Limits)} - set(wishes)
-    if "memory_bytes" in wishes:
+    untouched = {f.name for f in fields(Limits)} - set(requested)
+    if "memory_bytes" in requested:
         untouched -= {"workspace_bytes", "tmp_bytes"}
     assert all(getattr(limits, name) == getattr(RULES.defaults, name) for name in untouched)
 
@@ -124,8 +124,8 @@ def test_nothing_exceeds_its_ceiling(wishes):
         ("cpus = 1.0", "cpus = nan", "cpus must be a positive number"),
         ("inodes = 8192", "inode = 8192", "inode is no limit"),
         ("inodes = 8192", "", "inodes is missing"),
-        ("[ceilings]", "[ceilings]\nnofile = 5", "nofile cannot be wished for"),
-        ("[floors]", "[floors]\nnofile = 5", "nofile cannot be wished for"),
+        ("[ceilings]", "[ceilings]\nnofile = 5", "nofile cannot be requested"),
+        ("[floors]", "[floors]\nnofile = 5", "nofile cannot be requested"),
         ("[defaults]", "[defaults", "limits.toml"),
         ("[defaults]", "[[defaults]]", "must be a table"),
     ],

@@ -27,7 +27,7 @@ _RECENT = 32
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A wish for a slot. `deadline` is the moment at which waiting ends."""
+    """A request for a slot. `deadline` is the moment at which waiting ends."""
 
     id: str
     address: str

@@ -20,14 +20,14 @@ RESERVED = frozenset(
 )  # fmt: skip
 
 
-def choose_name(wish: str | None, language: str, taken: Collection[str]) -> str:
-    """A member's host name: as wished, else the language's with a number.  Raises MemberTaken."""
-    if wish is not None:
-        if wish in RESERVED:
-            raise MemberTaken(f"{wish} is reserved in every container; choose another name")
-        if wish in taken:
-            raise MemberTaken(f"the group has a member {wish} already; choose another name")
-        return wish
+def choose_name(requested: str | None, language: str, taken: Collection[str]) -> str:
+    """A member's host name: as requested, else the language's with a number.  Raises MemberTaken."""
+    if requested is not None:
+        if requested in RESERVED:
+            raise MemberTaken(f"{requested} is reserved in every container; choose another name")
+        if requested in taken:
+            raise MemberTaken(f"the group has a member {requested} already; choose another name")
+        return requested
     stem = re.sub(r"[^a-z0-9]+", "-", language.lower()).strip("-")
     stem = stem if stem[:1].isalpha() else "member"
     return next(name for number in range(1, len(taken) + 2) if (name := f"{stem}-{number}") not in taken)

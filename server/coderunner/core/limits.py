@@ -1,4 +1,4 @@
-"""What a session and a program may use: defaults as data, a language's own, a client's wishes, ceilings."""
+"""What a session and a program may use: defaults as data, a language's own, a client's requests, ceilings."""
 
 from __future__ import annotations
 
@@ -6,33 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
 from coderunner.errors import BadLimit
-from coderunner.schema.limits import Limits, LimitsFile
+from coderunner.schema.check import problems
+from coderunner.schema.limits import Limits, LimitsFile, RequestedLimits
 from coderunner.schema.toml import read_toml
-
-RUN_WISHES = frozenset({"wall_ms", "cpu_ms", "output_bytes"})
-"""What `run.limits` may name."""
-
-OPEN_WISHES = frozenset({"idle_ms", "lifetime_ms", "memory_bytes", "pids"})
-"""What `open.limits` may name."""
-
 
 NAMES = tuple(Limits.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """`limits.toml`: the defaults, and between what a client's wishes may lie."""
+    """`limits.toml`: the defaults, and the bounds of what a client may request."""
 
     defaults: Limits
     ceilings: Mapping[str, int]
     floors: Mapping[str, int] = field(default_factory=dict)
 
     def under(self, *, memory_bytes: int, cpus: float, lifetime_ms: int, idle_ms: int) -> LimitRules:
-        """With what the server's settings say. No wish makes a session outlive `lifetime_ms`."""
+        """With what the server's settings say. No request makes a session outlive `lifetime_ms`."""
         ceilings = {**self.ceilings, "lifetime_ms": lifetime_ms}
         for name in ("idle_ms", "wall_ms"):
             ceilings[name] = min(ceilings.get(name, 0), lifetime_ms)
@@ -41,9 +35,12 @@ class LimitRules:
         )
         return LimitRules(defaults, ceilings, self.floors)
 
-    def wish(self, base: Limits, wishes: Mapping[str, int], allowed: frozenset[str]) -> Limits:
-        """`base` with the client's wishes. Raises BadLimit as `resolve`, and for a wish below its floor."""
-        return resolve(base, {}, wishes, self.ceilings, self.floors, allowed=allowed)
+    def with_requested(self, base: Limits, requested: Mapping[str, int], kind: type[Struct]) -> Limits:
+        """`base` with what a client requested; `kind` is `RunLimits` or `OpenLimits`.
+
+        Raises BadLimit as `resolve` does.
+        """
+        return resolve(base, {}, requested, self.ceilings, self.floors, kind=kind)
 
 
 def parse_rules(text: str) -> LimitRules:
@@ -54,37 +51,36 @@ def parse_rules(text: str) -> LimitRules:
 
 def given(limits: Struct) -> dict[str, Any]:
     """Those that are set, by name."""
-    return {name: value for name, value in asdict(limits).items() if value is not None}
+    return {name: value for name, value in asdict(limits).items() if value is not UNSET}
 
 
 def resolve(
     defaults: Limits,
     language: Mapping[str, Any],
-    wishes: Mapping[str, int] | None = None,
+    requested: Mapping[str, int] | None = None,
     ceilings: Mapping[str, int] | None = None,
     floors: Mapping[str, int] | None = None,
     *,
-    allowed: frozenset[str] = RUN_WISHES | OPEN_WISHES,
+    kind: type[Struct] = RequestedLimits,
 ) -> Limits:
-    """The limits in force: the defaults, then the language's own, then the client's wishes.
+    """The limits in force: the defaults, then the language's own, then what the client requested.
 
-    A wish may go down to the floor, and up to the ceiling or what is in force without it, whichever is
-    greater. Raises BadLimit for a wish that is not `allowed` here, or lies outside of that. The file systems
-    in memory are made to fit in half of the memory.
+    A request may go down to the floor, and up to the ceiling or what is in force without it, whichever is
+    greater. Raises BadLimit for one that is not in the model `kind`, is no positive whole number, or lies
+    outside of these bounds. The file systems in memory are made to fit in half of the memory.
     """
     limits = replace(defaults, **language)
-    for name, wish in (wishes or {}).items():
-        if name not in allowed:
-            raise BadLimit(f"{name} cannot be set here; possible are {', '.join(sorted(allowed))}")
-        if isinstance(wish, bool) or not isinstance(wish, int) or wish <= 0:
-            raise BadLimit(f"{name} must be a positive whole number")
+    wrong = [problem.sentence("") for problem in problems(kind, requested or {})]
+    if wrong:
+        raise BadLimit("; ".join(wrong))
+    for name, value in (requested or {}).items():
         ceiling = max(getattr(limits, name), (ceilings or {}).get(name, 0))
-        if wish > ceiling:
+        if value > ceiling:
             raise BadLimit(f"{name} may be at most {ceiling}")
         floor = min(getattr(limits, name), (floors or {}).get(name, 1))
-        if wish < floor:
+        if value < floor:
             raise BadLimit(f"{name} must be at least {floor}")
-        limits = replace(limits, **{name: wish})
+        limits = replace(limits, **{name: value})
     return _fitting(limits)
 
 

@@ -57,7 +57,7 @@ class Catalog(Protocol):
         ...
 
     def limits(self, name: str) -> Limits:
-        """What a container of this language gets when nobody wishes otherwise."""
+        """What a container of this language gets where the client requests nothing else."""
         ...
 
     def lose(self, name: str) -> None:

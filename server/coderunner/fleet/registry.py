@@ -18,7 +18,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from coderunner import timing
-from coderunner.core import limits as limit_rules
 from coderunner.core.admission import Ticket
 from coderunner.core.capability import Capability, read
 from coderunner.errors import (
@@ -41,7 +40,7 @@ from coderunner.fleet.warm import WarmPool
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language
-from coderunner.schema.limits import Limits
+from coderunner.schema.limits import Limits, OpenLimits
 from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
 from coderunner.sessions.record import digest, new_token, seal
@@ -170,7 +169,7 @@ class Registry:
             raise Unsupported("recording is not offered by this server; leave `record` out")
         check_project(request.files, self._rules.project)
         usual = catalog.limits(request.language)
-        limits = self._rules.limits.wish(usual, request.limits, limit_rules.OPEN_WISHES)
+        limits = self._rules.limits.with_requested(usual, request.limits, OpenLimits)
         return language, limits
 
     def _check_network(self, request: m.Open, language: Language) -> None:

@@ -306,7 +306,7 @@ class Language(_Declared, frozen=True, kw_only=True):
         super().__post_init__()
         if isinstance(self.limits, Struct):
             limits = msgspec.structs.asdict(self.limits)
-            given = {name: value for name, value in limits.items() if value is not None}
+            given = {name: value for name, value in limits.items() if value is not msgspec.UNSET}
             force_setattr(self, "limits", given)
 
     def _commands(self) -> list[tuple[str, ...]]:

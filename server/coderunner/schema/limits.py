@@ -1,4 +1,4 @@
-"""What a session and a program may use: the limits, and those of them that a client may wish for."""
+"""What a session and a program may use: the limits, and those of them that a client may request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Annotated, ClassVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from coderunner.schema.types import MAX_OFFSET
 
@@ -34,15 +34,19 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lifetime_ms: Whole
 
 
-WISHES = ("wall_ms", "cpu_ms", "output_bytes", "idle_ms", "lifetime_ms", "memory_bytes", "pids")
-"""The limits that a client may wish for."""
+RUN_LIMITS = ("wall_ms", "cpu_ms", "output_bytes")
+"""What `run.limits` may name."""
+OPEN_LIMITS = ("idle_ms", "lifetime_ms", "memory_bytes", "pids")
+"""What `open.limits` may name."""
 
 
 def _some(name: str, names: Collection[str], unknown_words: str) -> type[Struct]:
-    """A model of some of the limits, none of which has to be there."""
+    """A model of the limits in `names`, each of which may be absent. `unknown_words` complete the sentence
+    "<name> ..." for any other name."""
+    chosen = [one for one in msgspec.structs.fields(Limits) if one.name in names]
     return msgspec.defstruct(
         name,
-        [(one.name, one.type | None, None) for one in msgspec.structs.fields(Limits) if one.name in names],
+        [(one.name, one.type | UnsetType, UNSET) for one in chosen],
         namespace={"unknown_words": unknown_words},
         frozen=True,
         forbid_unknown_fields=True,
@@ -51,12 +55,15 @@ def _some(name: str, names: Collection[str], unknown_words: str) -> type[Struct]
 
 SomeLimits = _some("SomeLimits", Limits.__struct_fields__, "is no limit")
 """What a language's `[limits]` overrides."""
-WishedLimits = _some("WishedLimits", WISHES, "cannot be wished for")
+RequestedLimits = _some("RequestedLimits", RUN_LIMITS + OPEN_LIMITS, "cannot be requested")
+"""What a client may request, in `run` or in `open`; the ceilings and floors are of these."""
+RunLimits = _some("RunLimits", RUN_LIMITS, "cannot be requested for a program")
+OpenLimits = _some("OpenLimits", OPEN_LIMITS, "cannot be requested for a session")
 
 
 class LimitsFile(Struct, frozen=True, forbid_unknown_fields=True):
     """`limits.toml`."""
 
     defaults: Limits
-    ceilings: WishedLimits = WishedLimits()  # type: ignore[valid-type]
-    floors: WishedLimits = WishedLimits()  # type: ignore[valid-type]
+    ceilings: RequestedLimits = RequestedLimits()  # type: ignore[valid-type]
+    floors: RequestedLimits = RequestedLimits()  # type: ignore[valid-type]

@@ -7,13 +7,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from coderunner.core import limits as limit_rules
 from coderunner.core.limits import LimitRules
 from coderunner.core.project import check_files, check_path
 from coderunner.errors import BadMessage
 from coderunner.schema.calls import ProgramLimits, ProgramSpec, ProgramVariant
 from coderunner.schema.languages import SERVICE_FOLDER, Language, Preload, Service
-from coderunner.schema.limits import Limits
+from coderunner.schema.limits import Limits, RunLimits
 from coderunner.schema.messages import File, Run, Shell
 
 WORKSPACE = "/workspace"
@@ -56,7 +55,7 @@ def _companion(language: Language, declared: Service | Preload) -> dict[str, Any
 def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> ProgramSpec:
     """Raises BadPath, BadLimit, BadMessage."""
     _check_words(message)
-    spec = _spec(message, language, rules.wish(limits, message.limits, limit_rules.RUN_WISHES))
+    spec = _spec(message, language, rules.with_requested(limits, message.limits, RunLimits))
     return replace(
         spec,
         kind="run",

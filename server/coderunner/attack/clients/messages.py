@@ -40,10 +40,10 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
     ("mode-unknown", '{"type":"run","channel":5,"mode":"root"}', "bad_message"),
     ("signal-by-number", '{"type":"signal","channel":5,"name":"9"}', "bad_message"),
     ("signal-that-stops", '{"type":"signal","channel":5,"name":"STOP"}', "bad_message"),
-    ("wish-unknown", _RUN + ',"limits":{"luck":1}}', "bad_limit"),
-    ("wish-above-the-ceiling", _RUN + ',"limits":{"wall_ms":999999999999}}', "bad_limit"),
-    ("wish-of-zero", _RUN + ',"limits":{"wall_ms":0}}', "bad_message"),
-    ("wish-of-memory-in-a-run", _RUN + ',"limits":{"memory_bytes":536870912}}', "bad_limit"),
+    ("limit-unknown", _RUN + ',"limits":{"luck":1}}', "bad_limit"),
+    ("limit-above-the-ceiling", _RUN + ',"limits":{"wall_ms":999999999999}}', "bad_limit"),
+    ("limit-of-zero", _RUN + ',"limits":{"wall_ms":0}}', "bad_message"),
+    ("limit-of-memory-in-a-run", _RUN + ',"limits":{"memory_bytes":536870912}}', "bad_limit"),
     ("environment-name-broken", _RUN + ',"env":{"A=B":"x"}}', "bad_message"),
     ("environment-with-nul", _RUN + ',"env":{"A":"x\\u0000y"}}', "bad_message"),
     ("environment-too-many", _RUN + ',"env":{' + ",".join(f'"E{n}":""' for n in range(300)) + "}}",
@@ -125,11 +125,11 @@ async def _language(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "wish-for-the-host",
+    "host-as-a-member",
     "what is no group, what is not offered (recording), the host's network",
     "bad_message unsupported bad_message",
 )
-async def _wish(stage: Stage) -> str:
+async def _host(stage: Stage) -> str:
     async with stage.connect() as peer:
         seen = []
         for text in ('"network":"group","group":"g"', '"record":true', '"network":"host"'):
