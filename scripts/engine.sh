@@ -26,7 +26,8 @@ find_engine() {
     die "DOCKER_HOST is $configured, but no engine answers there (or this user may not use it)." \
       "Start that engine, or remove the setting to use the one of this machine."
   fi
-  for place in /var/run/docker.sock /run/docker.sock "${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock"; do
+  for place in /var/run/docker.sock /run/docker.sock "${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock" \
+    "${HOME:-/nonexistent}/.docker/run/docker.sock"; do
     [ -S "$place" ] || continue
     local result=0
     answers "unix://$place" || result=$?
@@ -56,7 +57,9 @@ install_engine() {
     mkdir -p /etc/docker
     printf '{\n  "live-restore": true\n}\n' >/etc/docker/daemon.json
   fi
-  apt_install "the container engine" docker.io iptables ca-certificates mmdebstrap
+  # Without apparmor, which is only recommended, the engine lets containers run unconfined.
+  apt_install "the container engine" docker.io iptables ca-certificates mmdebstrap apparmor
+  have docker || apt_install "the engine's command" docker-cli # a package of its own from Debian 13 on
 }
 
 # A killed engine leaves the files that name its processes; where those are dead but not reaped, the next one
@@ -109,7 +112,8 @@ ensure_engine() {
     have dockerd && die "The container engine is installed but does not run. As root, run:" \
       "    systemctl start docker" "(without systemd: dockerd --live-restore), then try again."
     die "No container engine answers here. As root, run" \
-      "    apt-get install --no-install-recommends docker.io iptables ca-certificates mmdebstrap" \
+      "    apt-get install --no-install-recommends docker.io iptables ca-certificates mmdebstrap apparmor" \
+      "    command -v docker || apt-get install --no-install-recommends docker-cli" \
       "    usermod -aG docker $(id -un)" \
       "and log in again; or run this command once as root, which does the same; or set DOCKER_HOST."
   fi

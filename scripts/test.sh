@@ -28,7 +28,10 @@ ensure_tools() {
   have chromium || have google-chrome || missing+=(chromium)
   PATH=$PATH:/usr/sbin have nginx || missing+=(nginx)
   have openssl || missing+=(openssl)
-  have docker || missing+=(docker.io)
+  if ! have docker; then
+    # Its own package from Debian 13 on.
+    if apt-cache show docker-cli >/dev/null 2>&1; then missing+=(docker-cli); else missing+=(docker.io); fi
+  fi
   have git || missing+=(git)
   PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap)
   # The browser tests' driver is a program that a bare Debian lacks a library for.

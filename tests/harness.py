@@ -31,9 +31,13 @@ from coderunner.client.peer import Channel as Channel
 from coderunner.client.peer import Peer as Client
 from coderunner.client.peer import Unexpected as Unexpected
 from coderunner.client.peer import random_id as random_id
+from coderunner.engine.docker import usual_socket
 from coderunner.schema import messages as m
 
 ROOT = Path(__file__).parent.parent
+ENGINE = os.environ.get("DOCKER_HOST") or usual_socket()
+"""The engine's address, for tests that do without a server or stand between it and the engine."""
+ENGINE_SOCKET = ENGINE.removeprefix("unix://")
 LANGUAGES = ("python", "javascript", "c", "cpp", "bash")
 """Those of the plain run, whose images scripts/test.sh builds; the long suites have all."""
 START_SECONDS = 300  # the first start builds images

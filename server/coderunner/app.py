@@ -24,7 +24,7 @@ from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
-from coderunner.errors import CodeRunnerError, EngineError, EngineUnavailable
+from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable, UnsupportedEngine
 from coderunner.fleet import workers
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.groups import GroupRules, Groups
@@ -196,7 +196,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         builder = await _builder(settings, declared.folder, uids)
 
         def refuse(reason: str) -> None:
-            readiness.blocked = f"a promised bound of the containers does not hold: {reason}"
+            readiness.blocked = reason
             stop(REFUSED)
 
         holder = holder_of(Path(settings.state_dir), settings.instance_name)
@@ -331,10 +331,10 @@ class _Arrival:
                 await self._adopt()
             except EngineError:
                 continue
-            except AnothersContainers as error:
+            except CannotStart as error:  # containers of another's, or an engine of another kind
                 log.critical("stopping", extra=fields(why=error.message))
                 self.readiness.blocked = error.message
-                self.stop(ANOTHERS)
+                self.stop(REFUSED if isinstance(error, UnsupportedEngine) else ANOTHERS)
                 return
             self.registry.absent = self.readiness.blocked = None
             self.clear()

@@ -18,7 +18,7 @@ from coderunner.config import Settings
 from coderunner.config.envfile import nearest
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
-from coderunner.errors import CannotStart, CodeRunnerError, ConfigError
+from coderunner.errors import CannotStart, CodeRunnerError, ConfigError, UnsupportedEngine
 from coderunner.fleet.groups import end_networks, reap_networks
 from coderunner.fleet.lost import remove_lost
 from coderunner.fleet.provision import Identity
@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG_SETTINGS
     except CodeRunnerError as error:
         _say(f"coderunner: {error.message}")
+        if isinstance(error, UnsupportedEngine):
+            return BROKEN_BOUND
         return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
     except KeyboardInterrupt:
         return app.INTERRUPTED

@@ -459,6 +459,13 @@ class CannotStart(CodeRunnerError):
     retryable = True
 
 
+class UnsupportedEngine(CannotStart):
+    """The container engine is of a kind on which sessions cannot have what they are promised."""
+
+    code = "unsupported_engine"
+    retryable = False
+
+
 class InternalError(CodeRunnerError):
     """A fault of the server; it was logged."""
 

@@ -189,7 +189,8 @@ class Preparation:
         for failure in verdict.failures:
             log.critical("a promised bound does not hold", extra=fields(language=name, bound=failure))
         self.catalog.set_state(name, Readiness(FAILED, "its containers do not hold what they promise"))
-        self.refuse(f"{name}: {'; '.join(verdict.failures)}")
+        broken = f"{name}: {'; '.join(verdict.failures)}"
+        self.refuse(f"a promised bound of the containers does not hold: {broken}")
         return False
 
 

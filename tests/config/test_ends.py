@@ -5,6 +5,7 @@ No engine is needed: where none answers, the server listens all the same.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ import pytest
 from coderunner import app, cli, logs
 from coderunner.config import SETTINGS
 from coderunner.instance import instance
+from tests.engine.fake import FakeEngine, never
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30
@@ -115,6 +117,16 @@ def test_containers_that_do_not_hold_what_they_promise(tmp_path, monkeypatch):
     monkeypatch.setattr(logs, "setup", lambda *_, **__: None)  # the other tests' logging stays as it is
     monkeypatch.chdir(tmp_path)
     assert cli.main(["serve"]) == 3
+
+
+async def test_podman_is_refused_at_once(tmp_path):
+    engine = FakeEngine(tmp_path / "podman.sock", never)
+    engine.kind = "Podman Engine"
+    async with engine.running():
+        code, said = await asyncio.to_thread(coderunner, tmp_path, DOCKER_HOST=engine.host)
+    assert code == cli.BROKEN_BOUND
+    assert one_line(said).startswith("coderunner: Podman is not supported: ")
+    assert len(said.splitlines()[-1]) < 300
 
 
 def test_the_unit_restarts_after_all_that_a_restart_may_mend():

@@ -22,6 +22,7 @@ from coderunner.engine.containers import SESSION_TYPE, ContainerSpec
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.schema.limits import Limits
+from tests.harness import ENGINE
 
 MakeSpec = Callable[..., ContainerSpec]
 BUILD_S = 900
@@ -48,7 +49,7 @@ def image(sdk: docker.DockerClient) -> str:
     """The base of all languages by its id: Python, and Debian's setuid programs still in it."""
     settings = load({})  # the users of the server's own images, so that nothing is built for tests alone
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
-    builder = ImageBuilder(None, Path(coderunner.__file__).parent / "languages", uids)
+    builder = ImageBuilder(ENGINE, Path(coderunner.__file__).parent / "languages", uids)
     with ThreadPoolExecutor(1) as thread:  # not in this one, which has the tests' event loop
         thread.submit(asyncio.run, builder.ensure("bash", print)).result()
     return str(sdk.images.get(builder.base().reference).id)
@@ -61,7 +62,7 @@ def limits() -> Limits:
 
 @pytest.fixture
 async def engine() -> AsyncIterator[DockerEngine]:
-    async with DockerEngine.connect(None, 20) as engine:
+    async with DockerEngine.connect(ENGINE, 20) as engine:
         yield engine
 
 

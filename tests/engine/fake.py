@@ -43,6 +43,7 @@ class FakeEngine:
         self.socket = socket
         self.answer = answer
         self.newest, self.oldest = "1.41", "1.12"
+        self.kind = "Engine"
         self.requests: list[Request] = []
         self.connections = 0
         self.idle = asyncio.Event()
@@ -68,7 +69,12 @@ class FakeEngine:
             for task in list(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self.socket.unlink()
+            self.socket.unlink(missing_ok=True)  # from Python 3.13 on the server has removed it
+
+    def _version(self) -> dict[str, object]:
+        parts = [{"Name": self.kind, "Version": "0.test"}]
+        said = {"Version": "0.test", "ApiVersion": self.newest, "MinAPIVersion": self.oldest}
+        return {**said, "Components": parts}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -78,9 +84,7 @@ class FakeEngine:
             request = Request(head, reader, writer)
             self.requests.append(request)
             if request.path.startswith("/version") and not request.version:
-                await request.reply(
-                    200, {"Version": "0.test", "ApiVersion": self.newest, "MinAPIVersion": self.oldest}
-                )
+                await request.reply(200, self._version())
             else:
                 await self.answer(request)
         except (OSError, asyncio.IncompleteReadError):

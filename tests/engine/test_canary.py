@@ -83,7 +83,7 @@ REMOVALS: dict[str, tuple[str, Callable[[Host], None], set[str]]] = {
     "the host's processes": ("PidMode", put(PidMode="host"), {"pid_namespace", "pid_1"}),
     "nothing masked": ("MaskedPaths", put(MaskedPaths=[]), {"masked"}),
     "the kernel's settings open": ("ReadonlyPaths", put(ReadonlyPaths=[]), {"read_only"}),
-    "privileged": ("Privileged", put(Privileged=True), {"devices", "read_only", "seccomp"}),
+    "privileged": ("Privileged", put(Privileged=True), {"devices", "read_only"}),
 }  # fmt: skip
 
 

@@ -224,6 +224,19 @@ def test_what_image_and_engine_add_is_no_difference(spec: ContainerSpec) -> None
     assert compare(create_body(spec), document) == []
 
 
+def test_a_mark_of_the_engines_on_a_volume_is_no_difference(spec: ContainerSpec) -> None:
+    """Docker Engine 28.5 labels those without a name; other labels, and other options, are not its own."""
+    document = as_inspected(create_body(spec))
+    [mount] = document["HostConfig"]["Mounts"]
+    mount["VolumeOptions"]["Labels"]["com.docker.volume.anonymous"] = ""
+    assert compare(create_body(spec), document) == []
+    mount["VolumeOptions"]["Labels"]["of-somebody"] = ""
+    assert [text.split(":")[0] for text in compare(create_body(spec), document)] == ["HostConfig.Mounts"]
+    del mount["VolumeOptions"]["Labels"]["of-somebody"]
+    mount["VolumeOptions"]["DriverConfig"]["Options"]["o"] = "max=4096"
+    assert [text.split(":")[0] for text in compare(create_body(spec), document)] == ["HostConfig.Mounts"]
+
+
 async def test_the_real_engine_makes_what_is_asked(engine: DockerEngine, make_spec: MakeSpec) -> None:
     spec = make_spec()
     container = await engine.create(spec)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import docker
 import pytest
 
 from coderunner.engine.containers import create_body
-from coderunner.engine.docker import DockerEngine
+from coderunner.engine.docker import DockerEngine, usual_socket
 from coderunner.errors import ContainerGone, ImageMissing, NameConflict, StartFailed
 from tests.engine.conftest import MakeSpec
 from tests.harness import docker as docker_command
@@ -26,6 +29,23 @@ async def test_the_engine_says_what_it_is(engine: DockerEngine, sdk: docker.Dock
     assert info.default_runtime in sdk.info()["Runtimes"]
     assert info.cpus >= 1
     assert info.memory_bytes > 2**28
+
+
+def test_the_socket_is_the_first_that_may_be_used(tmp_path: Path) -> None:
+    """The machine's, a rootless engine's, Docker Desktop's."""
+    home = tmp_path / "home"
+    places = [
+        tmp_path / "var/run/docker.sock",
+        tmp_path / "run/docker.sock",
+        tmp_path / f"run/user/{os.getuid()}/docker.sock",
+        home / ".docker/run/docker.sock",
+    ]
+    assert usual_socket(tmp_path, home) == f"unix://{places[0]}"
+    for place in reversed(places):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(place))
+        assert usual_socket(tmp_path, home) == f"unix://{place}"
 
 
 async def test_images_by_reference_and_by_id(engine: DockerEngine, image: str) -> None:

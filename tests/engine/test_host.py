@@ -39,6 +39,16 @@ def test_locks_are_counted_by_user(kernel: Host, tmp_path: Path) -> None:
     assert kernel.locks(worth=7) == {}
 
 
+def test_a_user_that_the_engine_maps_is_known_by_the_containers_number(kernel: Host, tmp_path: Path) -> None:
+    put(tmp_path / "proc/9/status", STATUS.format(uid=120002))
+    put(tmp_path / "proc/9/uid_map", "         0     100000      65536\n")
+    put(tmp_path / "proc/8/uid_map", "         0          0 4294967295\n")
+    put(tmp_path / "proc/locks", lock(1, 8) + lock(2, 9))
+    assert kernel.locks(worth=1) == {20001: 1, 20002: 1}
+    put(tmp_path / "proc/9/status", STATUS.format(uid=20002))  # one that is not among the mapped
+    assert kernel.uid(9) == 20002
+
+
 def test_of_too_many_locks_only_some_are_read(
     kernel: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

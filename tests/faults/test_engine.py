@@ -9,10 +9,8 @@ import signal
 import pytest
 
 from coderunner.schema import messages as m
-from tests.harness import connect, docker, eventually, running_server, session, wait_ready
+from tests.harness import ENGINE_SOCKET, connect, docker, eventually, running_server, session, wait_ready
 from tests.proxy import Proxy
-
-SOCKET = "/var/run/docker.sock"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +18,7 @@ def harmed(tmp_path_factory):
     """(server, proxy between it and its engine)"""
     folder = tmp_path_factory.mktemp("harmed")
     with (
-        Proxy(SOCKET, str(folder / "engine.sock")) as proxy,
+        Proxy(ENGINE_SOCKET, str(folder / "engine.sock")) as proxy,
         running_server(
             folder,
             DOCKER_HOST=f"unix://{folder / 'engine.sock'}",

@@ -17,6 +17,7 @@ from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
 from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
+from tests.harness import ENGINE
 from tests.images.conftest import server_builder
 
 INSTANCE = f"test-{secrets.token_hex(4)}"
@@ -27,7 +28,7 @@ async def provisioner() -> AsyncIterator[Provisioner]:
     declared = declarations.load(only=["bash"])
     catalog = LanguageCatalog(declared.languages, declared.rules.defaults)
     catalog.set_state("bash", Readiness(READY, "", await server_builder().ensure("bash", lambda _line: None)))
-    async with DockerEngine.connect(None, 10) as engine, WorkerPool(2) as pool:
+    async with DockerEngine.connect(ENGINE, 10) as engine, WorkerPool(2) as pool:
         identity = Identity(INSTANCE, "o", "coderunner", None, lifetime_ms=60_000, create_seconds=30)
         yield Provisioner(engine, pool, catalog, Uids(20_000, 4), identity)
         for left in await engine.list({"coderunner.instance": INSTANCE}):

@@ -12,6 +12,7 @@ import pytest
 from coderunner.config import load
 from coderunner.declarations import FOLDER
 from coderunner.engine.images import ImageBuilder
+from tests.harness import ENGINE
 
 BUILD_SECONDS = 600
 UIDS = range(24_094, 24_096)  # the last that have a name in every image
@@ -29,7 +30,7 @@ def server_builder() -> ImageBuilder:
     """The one that the server has by default."""
     settings = load({})
     base, count = settings.session_uid_base, settings.session_uid_count
-    return ImageBuilder(None, FOLDER, range(base, base + count))
+    return ImageBuilder(ENGINE, FOLDER, range(base, base + count))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def write_toy(folder: Path, *lines: str) -> None:
 @pytest.fixture
 def builder(folder: Path, sdk: docker.DockerClient) -> Iterator[ImageBuilder]:
     prefix = f"coderunner-test-{secrets.token_hex(4)}"
-    yield ImageBuilder(None, folder, UIDS, prefix)
+    yield ImageBuilder(ENGINE, folder, UIDS, prefix)
     for reference in references(sdk, prefix):
         sdk.images.remove(reference, force=True)
 

@@ -15,7 +15,7 @@ from coderunner.engine.containers import AGENT_COMMAND
 from coderunner.engine.images import LABEL, BuildFailed, ImageBuilder
 from coderunner.engine.recipes import IN_CONTAINERS
 from coderunner.errors import EngineUnavailable
-from tests.harness import LANGUAGES, eventually
+from tests.harness import ENGINE, LANGUAGES, eventually
 from tests.images.conftest import BUILD_SECONDS, UIDS, references, server_builder, write_toy
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
@@ -92,7 +92,7 @@ async def test_a_failed_build_has_its_last_lines(folder: Path, builder: ImageBui
 
 async def test_two_servers_at_once(folder: Path, builder: ImageBuilder, sdk: docker.DockerClient) -> None:
     prefix = builder.base().reference.partition("/")[0]
-    other = ImageBuilder(None, folder, UIDS, prefix)
+    other = ImageBuilder(ENGINE, folder, UIDS, prefix)
     both = await asyncio.gather(*(one.ensure("toy", lambda _line: None) for one in (builder, other)))
     assert both[0] == both[1]
     assert references(sdk, prefix) == {both[0], builder.base().reference}
@@ -142,7 +142,7 @@ async def test_users_beyond_the_usual_range_are_a_layer_upon_the_image(
     prefix = builder.base().reference.partition("/")[0]
     usual = await builder.ensure("toy", lambda _line: None)
     uids = range(300_000, 300_002)
-    other = ImageBuilder(None, folder, uids, prefix)
+    other = ImageBuilder(ENGINE, folder, uids, prefix)
     assert await other.present(["toy"]) == set()
     said: list[str] = []
     reference = await other.ensure("toy", said.append)

@@ -25,7 +25,7 @@ from coderunner.schema.languages import Language, Service
 from coderunner.schema.reports import ChannelState, Hello
 from coderunner.sessions.container import Container
 from coderunner.sessions.specs import run_spec
-from tests.harness import eventually
+from tests.harness import ENGINE, eventually
 
 pytestmark = pytest.mark.timeout(900)  # an image may have to be built
 
@@ -110,13 +110,13 @@ class Place:
 async def place(declare: Callable[[Language], Language]) -> AsyncIterator[Place]:
     settings, declared = load({}), declarations.load(only=["bash"])
     base, count = settings.session_uid_base, settings.session_uid_count
-    builder = ImageBuilder(None, declared.folder, range(base, base + count))
+    builder = ImageBuilder(ENGINE, declared.folder, range(base, base + count))
     image = await builder.ensure("bash", lambda _line: None)
     languages = {"bash": declare(declared.languages["bash"])}
     catalog = LanguageCatalog(languages, declared.rules.defaults)
     catalog.set_state("bash", Readiness(READY, "", image))
     identity = Identity(f"test-{secrets.token_hex(4)}", "o", "coderunner", None, 60_000, 30.0)
-    async with DockerEngine.connect(None, 10.0) as engine, WorkerPool(2) as pool:
+    async with DockerEngine.connect(ENGINE, 10.0) as engine, WorkerPool(2) as pool:
         yield Place(engine, Provisioner(engine, pool, catalog, Uids(base + count - 4, 4), identity))
         assert await engine.list(labels_of(identity.instance)) == []
 

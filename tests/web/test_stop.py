@@ -9,6 +9,7 @@ import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import (
+    ENGINE_SOCKET,
     attach,
     connect,
     docker,
@@ -59,7 +60,7 @@ async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
     path = str(tmp_path / "engine.sock")
     settings = {**SETTINGS, "WARM_MAX": "4", "WARM_FLOOR": "4", "MAX_CONCURRENT_SESSIONS": "8"}
     with (
-        Proxy("/var/run/docker.sock", path) as proxy,
+        Proxy(ENGINE_SOCKET, path) as proxy,
         running_server(tmp_path, DOCKER_HOST=f"unix://{path}", **settings) as server,
     ):
         async with session(server, keep=True) as client, session(server, keep=True) as leaver:
@@ -98,7 +99,7 @@ async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
 async def test_a_second_ctrl_c_leaves_at_once(tmp_path):
     path = str(tmp_path / "engine.sock")
     with (
-        Proxy("/var/run/docker.sock", path) as proxy,
+        Proxy(ENGINE_SOCKET, path) as proxy,
         running_server(tmp_path, DOCKER_HOST=f"unix://{path}", **SETTINGS) as server,
     ):
         async with session(server, keep=True) as client:

@@ -23,9 +23,9 @@ def networks(address: str) -> tuple[tuple[str, int], ...]:
         found = ipaddress.ip_address(address.partition("/")[0])
     except ValueError:
         return ((address, 1),)
-    if found.version == 6 and found.ipv4_mapped:
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
         found = found.ipv4_mapped
-    if found.version == 4:
+    if isinstance(found, ipaddress.IPv4Address):
         return ((str(found), 1),)
     return tuple(
         (str(ipaddress.ip_network((found, length), strict=False)), allowance)

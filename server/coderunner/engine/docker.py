@@ -21,6 +21,7 @@ from coderunner import timing
 from coderunner.engine.attach import Address, AttachStream, open_attach
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.faults import translated
+from coderunner.engine.kinds import refuse_podman
 from coderunner.engine.networks import Networks
 from coderunner.engine.plain import PlainCalls
 from coderunner.engine.states import (
@@ -46,14 +47,28 @@ CONNECT_TIMEOUT_S = 5.0
 MAX_EVENT = 1024 * 1024
 
 
-def usual_socket() -> str:
-    """The first engine socket that exists on this machine, else the place where one belongs."""
-    places = (
-        Path("/var/run/docker.sock"),
-        Path("/run/docker.sock"),
-        Path(f"/run/user/{os.getuid()}/docker.sock"),
-    )
-    return "unix://" + str(next((place for place in places if place.is_socket()), places[0]))
+def usual_socket(root: Path = Path("/"), home: Path | None = None) -> str:
+    """The first engine socket that this user may use, else the first that exists, else where one belongs.
+
+    The machine's engine goes before a rootless one of this user's, and that before Docker Desktop's.
+    """
+    places = [
+        root / "var/run/docker.sock",
+        root / "run/docker.sock",
+        root / f"run/user/{os.getuid()}/docker.sock",
+    ]
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        places.append((home or Path.home()) / ".docker/run/docker.sock")
+    there = [place for place in places if _is_socket(place)]
+    usable = [place for place in there if os.access(place, os.R_OK | os.W_OK)]
+    return "unix://" + str([*usable, *there, places[0]][0])
+
+
+def _is_socket(place: Path) -> bool:
+    try:
+        return place.is_socket()
+    except OSError:  # below a folder of somebody else's
+        return False
 
 
 class DockerEngine:
@@ -272,6 +287,7 @@ class DockerEngine:
     async def _agree_on_version(self) -> None:
         """The lowest API version from ours up that the engine speaks: then a newer engine does the same."""
         version = await self._plain.ask("GET", "version", versioned=False)
+        refuse_podman(version)
         newest = _api(version["ApiVersion"])
         chosen = max(OLDEST_API, _api(version.get("MinAPIVersion", "1.0")))
         if newest < chosen:

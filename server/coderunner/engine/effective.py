@@ -11,6 +11,7 @@ from typing import Any
 
 from coderunner.engine.containers import SETTINGS
 
+ENGINES_OWN = "com.docker.volume."
 _MERGED = frozenset({"Env", "Labels", "HostConfig.Ulimits"})
 """Where the image or the engine's own configuration adds to what was asked: ours must be among it."""
 
@@ -26,7 +27,23 @@ def compare(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
 
 
 def _made(document: Mapping[str, Any], key: str) -> Any:
-    return _look_up(document, key if key.startswith("HostConfig.") else f"Config.{key}")
+    made = _look_up(document, key if key.startswith("HostConfig.") else f"Config.{key}")
+    return _without_marks(made) if key == "HostConfig.Mounts" else made
+
+
+def _without_marks(mounts: Any) -> Any:
+    """Mounts without the labels of the engine's own: from 28.5 on it marks the volumes that have no name."""
+    if not isinstance(mounts, list):
+        return mounts
+    return [_unmarked(mount) if isinstance(mount, Mapping) else mount for mount in mounts]
+
+
+def _unmarked(mount: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = mount.get("VolumeOptions")
+    if not isinstance(options, Mapping) or not isinstance(options.get("Labels"), Mapping):
+        return mount
+    labels = {name: value for name, value in options["Labels"].items() if not name.startswith(ENGINES_OWN)}
+    return {**mount, "VolumeOptions": {**options, "Labels": labels}}
 
 
 def _look_up(document: Mapping[str, Any], key: str) -> Any:

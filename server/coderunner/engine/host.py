@@ -47,11 +47,21 @@ class Host:
         return users
 
     def uid(self, pid: int) -> int | None:
-        """The user of a process; None where there is none, or it does not show."""
+        """The user of a process, as its container knows it; None where there is none, or it does not show.
+
+        Where the engine maps users (userns-remap), it has another number on the host.
+        """
         for line in self._lines(self._proc / str(pid) / "status", 20):
             if line.startswith("Uid:"):
-                return int(line.split()[1])
+                return self._inside(pid, int(line.split()[1]))
         return None
+
+    def _inside(self, pid: int, uid: int) -> int:
+        for line in self._lines(self._proc / str(pid) / "uid_map", 340):
+            inside, outside, count = (int(word) for word in line.split())
+            if outside <= uid < outside + count:
+                return inside + uid - outside
+        return uid
 
     def waiting_bytes(self, pid: int) -> int:
         """What waits in the sockets of this process's network, in bytes: charged to nobody.

@@ -212,7 +212,7 @@ def proxy(text: str) -> str:
 
 
 def _too_wide(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    if network.version == 4:
+    if isinstance(network, ipaddress.IPv4Network):
         return network.prefixlen < 8
     private = any(network.subnet_of(one) for one in _PRIVATE_IPV6)
     mapped = network.overlaps(_MAPPED) and network.prefixlen < 96 + 8

@@ -117,8 +117,10 @@ async def _neighbours(stage: Stage) -> str:
 _SCAN = """
 import errno, selectors, socket, struct
 own = socket.gethostbyname("member-0")
-gateway = socket.inet_ntoa(struct.pack("!I", struct.unpack("!I", socket.inet_aton(own))[0] & ~15 | 1))
-hosts = [gateway, "172.17.0.1", "172.18.0.1", "192.168.0.1", "192.168.1.1", "10.0.0.1", "192.0.2.1",
+base = struct.unpack("!I", socket.inet_aton(own))[0] & ~15
+# The host's place is the first or, where the engine keeps none for it, nobody's: then the first is ours.
+near = {socket.inet_ntoa(struct.pack("!I", base | number)) for number in (1, 2, 14)} - {own}
+hosts = [*near, "172.17.0.1", "172.18.0.1", "192.168.0.1", "192.168.1.1", "10.0.0.1", "192.0.2.1",
          "192.168.65.2", "169.254.169.254", "100.100.100.200", "1.1.1.1", "8.8.8.8"]
 ports = [22, 53, 80, 111, 443, 631, 2375, 2376, 3000, 3306, 5432, 6379, 8080, 9090]
 device = next(name for _, name in socket.if_nameindex() if name != "lo")
