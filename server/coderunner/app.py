@@ -61,21 +61,28 @@ log = logging.getLogger(__name__)
 
 ENGINE_RETRY_SECONDS = 2.0
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as a shell tells it
+OVERCOMMIT = 4  # what all sessions may use, to the machine's memory: few use what they may at one time
 HURRY_SECONDS = 0.2  # for what is given up when the next server is waited for
 SUSPEND_SECONDS = 0.5  # for the last frames of clients, who lose nothing without them: they resume
 SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
 LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # sessions live on
 
 
-def memory_available() -> float:
-    """The share of this machine's memory that is free; 1.0 where the kernel does not say."""
+def _machine_memory() -> tuple[int, int]:
+    """Bytes of this machine's memory, and of what is free of it; 0 where the kernel does not say."""
     sizes = {}
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             name, _, rest = line.partition(":")
-            sizes[name] = int(rest.split()[0])
+            sizes[name] = int(rest.split()[0]) * 1024
     total = sizes.get("MemTotal", 0)
-    return sizes.get("MemAvailable", total) / total if total else 1.0
+    return total, sizes.get("MemAvailable", total)
+
+
+def memory_available() -> float:
+    """The share of this machine's memory that is free; 1.0 where the kernel does not say."""
+    total, free = _machine_memory()
+    return free / total if total else 1.0
 
 
 @dataclass(slots=True)
@@ -146,6 +153,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 settings.max_queue_size,
                 settings.sessions_per_address,
                 settings.sessions_per_principal,
+                memory=settings.session_memory or _machine_memory()[0] * OVERCOMMIT,
             )
         )
         groups = Groups(

@@ -86,7 +86,8 @@ class Server:
         spec = {
             "mode": mode, "cols": 80, "rows": 24, "workspace": folder, "build": folder, "entry": "",
             "args": [], "sources": [], "compile": [], "run": list(command), "env": {"TMPDIR": folder},
-            "limits": {"wall_ms": 10_000, "cpu_ms": 10_000, "output_bytes": 1 << 20, "cpus": 1},
+            "limits": {"wall_ms": 10_000, "cpu_ms": 10_000, "output_bytes": 1 << 20, "cpus": 1,
+                       "memory_bytes": 1 << 40},
         }  # fmt: skip
         return self.call("run", channel=channel, spec=spec, controlled=True)
 

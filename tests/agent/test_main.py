@@ -83,7 +83,8 @@ def test_a_shell_says_whether_something_runs_in_it(agent, tmp_path):
     spec = {
         "mode": "tty", "kind": "shell", "cols": 80, "rows": 24, "workspace": folder, "build": folder,
         "entry": "", "args": [], "sources": [], "compile": [], "run": ["sh", "-i"], "env": {"TMPDIR": folder},
-        "limits": {"wall_ms": 60_000, "cpu_ms": 60_000, "output_bytes": 1 << 20, "cpus": 1},
+        "limits": {"wall_ms": 60_000, "cpu_ms": 60_000, "output_bytes": 1 << 20, "cpus": 1,
+                       "memory_bytes": 1 << 40},
     }  # fmt: skip
     assert server.call("run", channel=1, spec=spec, controlled=True)["state"]["occupied"]
 

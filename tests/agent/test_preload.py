@@ -81,7 +81,8 @@ class Place:
         spec = {
             "mode": mode, "cols": 80, "rows": 24, "workspace": str(self.folder), "build": str(self.folder),
             "entry": "a.demo", "args": ["x"], "sources": [], "compile": [], "run": RUN, "env": env,
-            "limits": {"wall_ms": 10_000, "cpu_ms": 10_000, "output_bytes": 1 << 20, "cpus": 1}, **changes,
+            "limits": {"wall_ms": 10_000, "cpu_ms": 10_000, "output_bytes": 1 << 20, "cpus": 1,
+                       "memory_bytes": 1 << 40}, **changes,
         }  # fmt: skip
         self.number += 1
         self.server.call("run", channel=self.number, spec=spec, controlled=True)

@@ -13,9 +13,9 @@ from coderunner.errors import Draining, QueueFull, TooManySessions
 
 def ticket(
     id: str, address: str = "a", *, principal: str | None = None, language: str = "x", deadline: float = 1e9,
-    priority: int = INTERACTIVE,
+    priority: int = INTERACTIVE, memory: int = 0,
 ) -> Ticket:  # fmt: skip
-    return Ticket(id, address, principal, language, deadline, priority)
+    return Ticket(id, address, principal, language, deadline, priority, memory)
 
 
 def ids(tickets) -> list[str]:
@@ -169,6 +169,56 @@ class TestStories:
         assert caught.value.retry_after_ms == 5000
 
 
+class TestMemory:
+    """Slots are plenty here: what the containers may use together is not."""
+
+    def test_who_does_not_fit_waits_for_memory(self):
+        admission = Admission(50, 50, memory=1000)
+        assert admission.ask(ticket("a", memory=600), 0)
+        assert not admission.ask(ticket("b", "b", memory=600), 0)
+        assert admission.grant(0) == []
+        assert (admission.stats().memory, admission.stats().memory_limit) == (600, 1000)
+        assert ids(admission.release("a", 1)) == ["b"]
+
+    def test_small_ones_do_not_pass_a_large_one_for_ever(self):
+        admission = Admission(50, 50, memory=1000)
+        assert admission.ask(ticket("a", memory=600), 0)
+        assert not admission.ask(ticket("large", "b", memory=600), 0)
+        assert not admission.ask(ticket("small", "c", memory=100), 0)
+        assert admission.grant(0) == []
+        assert ids(admission.release("a", 1)) == ["large", "small"]
+
+    def test_when_the_large_one_gives_up_the_small_one_goes_on(self):
+        admission = Admission(50, 50, memory=1000)
+        assert admission.ask(ticket("a", memory=600), 0)
+        assert not admission.ask(ticket("large", "b", memory=600), 0)
+        assert not admission.ask(ticket("small", "c", memory=100), 0)
+        assert admission.cancel("large")
+        assert ids(admission.grant(0)) == ["small"]
+
+    def test_what_is_larger_than_all_memory_comes_in_alone(self):
+        admission = Admission(50, 50, memory=1000)
+        assert admission.ask(ticket("huge", memory=5000), 0)
+        assert not admission.ask(ticket("b", "b", memory=1), 0)
+        assert ids(admission.release("huge", 1)) == ["b"]
+
+    def test_fifty_small_sessions_fit_where_thirty_large_ones_do(self):
+        """50 of the usual 256 MiB on a machine of 4 GiB, with the bound that is made from it."""
+        admission = Admission(50, 50, memory=4 * 4 * 2**30)
+        assert all(admission.ask(ticket(f"{n}", f"{n}", memory=2**28), 0) for n in range(50))
+        admission = Admission(50, 50, memory=4 * 4 * 2**30)
+        got = [admission.ask(ticket(f"{n}", f"{n}", memory=2**29), 0) for n in range(50)]
+        assert got.count(True) == 32
+
+    def test_an_adopted_session_counts_and_may_exceed_it(self):
+        admission = Admission(5, 5, memory=1000)
+        for name in "ab":
+            admission.adopt(ticket(name, memory=700), 0)
+        assert admission.stats().memory == 1400
+        assert not admission.ask(ticket("c", memory=1), 0)
+        assert admission.release("a", 1)
+
+
 class AdmissionMachine(RuleBasedStateMachine):
     """Against a model that only keeps sets, and that knows which answer each ticket got."""
 
@@ -179,7 +229,8 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.slots = 2
         self.max_queue = 6
         self.cap = 5
-        self.admission = Admission(self.slots, self.max_queue, per_address=self.cap)
+        self.memory = 10
+        self.admission = Admission(self.slots, self.max_queue, per_address=self.cap, memory=self.memory)
         self.live: dict[str, Ticket] = {}
         self.waiting: dict[str, Ticket] = {}
         self.ended = 0
@@ -192,18 +243,36 @@ class AdmissionMachine(RuleBasedStateMachine):
         if granted:
             assert len(self.live) <= self.slots
 
-    def expected(self, count: int) -> list[str]:
-        order = [t for t in self.admission.order() if t.deadline > self.now]
-        return ids(order[:count])
+    def fits(self, one, live) -> bool:
+        used = sum(t.memory for t in live)
+        return len(live) < self.slots and (not live or used + one.memory <= self.memory)
+
+    def expected(self, gone: str = "") -> list[str]:
+        """Who gets a slot now, where the session ``gone`` has just ended."""
+        live = [t for name, t in self.live.items() if name != gone]
+        got = []
+        for one in self.admission.order():
+            if one.deadline > self.now:
+                if not self.fits(one, live):
+                    break
+                live.append(one)
+                got.append(one)
+        return ids(got)
+
+    def grant(self) -> None:
+        expected = self.expected()
+        granted = self.admission.grant(self.now)
+        assert ids(granted) == expected
+        self.take(granted)
 
     @rule(
         address=st.sampled_from("abc"), priority=st.sampled_from([0, 1, 2]), patience=st.integers(1, 20),
-        language=st.sampled_from(["x", "y"]),
+        language=st.sampled_from(["x", "y"]), memory=st.sampled_from([0, 3, 8, 12]),
     )  # fmt: skip
-    def ask(self, address, priority, patience, language) -> None:
+    def ask(self, address, priority, patience, language, memory) -> None:
         self.number += 1
         one = ticket(str(self.number), address, language=language, deadline=self.now + patience,
-                     priority=priority)  # fmt: skip
+                     priority=priority, memory=memory)  # fmt: skip
         everyone = [*self.live.values(), *self.waiting.values()]
         try:
             got = self.admission.ask(one, self.now)
@@ -213,19 +282,19 @@ class AdmissionMachine(RuleBasedStateMachine):
             assert sum(t.address == address for t in everyone) >= self.cap
         except QueueFull:
             assert len(self.waiting) >= self.max_queue
-            assert len(self.live) >= self.slots
+            assert self.waiting or not self.fits(one, self.live.values())
         else:
             assert not self.draining
             assert sum(t.address == address for t in everyone) < self.cap
-            assert got == (len(self.live) < self.slots)
+            assert got == (not self.waiting and self.fits(one, self.live.values()))
             (self.live if got else self.waiting)[one.id] = one
+            self.grant()
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), failed=st.sampled_from([False, True, None]))
     def release(self, data, failed) -> None:
         one = data.draw(st.sampled_from(sorted(self.live)))
-        free = self.slots - (len(self.live) - 1)
-        expected = self.expected(max(0, free))
+        expected = self.expected(one)
         granted = self.admission.release(one, self.now, failed=failed)
         del self.live[one]
         self.ended += failed is not None
@@ -241,6 +310,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert not self.admission.cancel(one)
         del self.waiting[one]
         assert set(ids(self.admission.order())) == set(before) - {one}
+        self.grant()
 
     @rule(seconds=st.integers(1, 8))
     def time_passes(self, seconds) -> None:
@@ -249,12 +319,13 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert set(ids(late)) == {t.id for t in self.waiting.values() if t.deadline <= self.now}
         for one in late:
             del self.waiting[one.id]
+        self.grant()
 
     @rule()
     def adopt(self) -> None:
         if len(self.live) < 8:
             self.number += 1
-            one = ticket(str(self.number), "adopted")
+            one = ticket(str(self.number), "adopted", memory=3)
             self.admission.adopt(one, self.now)
             self.live[one.id] = one
 
@@ -269,6 +340,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     def statistics_are_true(self) -> None:
         stats = self.admission.stats()
         assert (stats.active, stats.queued, stats.slots) == (len(self.live), len(self.waiting), self.slots)
+        assert stats.memory == sum(t.memory for t in self.live.values())
         assert stats.completed + stats.failed == self.ended
         assert sum(stats.queued_by_language.values()) == len(self.waiting)
         for language, count in stats.queued_by_language.items():
@@ -276,8 +348,9 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert set(ids(self.admission.order())) == set(self.waiting)
 
     @invariant()
-    def nobody_waits_beside_a_free_slot(self) -> None:
-        assert not self.waiting or len(self.live) >= self.slots
+    def nobody_waits_who_could_have_a_slot(self) -> None:
+        first = next(self.admission.order(), None)
+        assert first is None or not self.fits(first, self.live.values())
 
     @invariant()
     def positions_are_true(self) -> None:

@@ -213,3 +213,9 @@ def test_any_report_is_read_and_judged(raw):
                      verdict.limits_hit, report.left_behind, report.usage, 0, verdict.shared)  # fmt: skip
     assert codec.decode_server_text(codec.encode_server(message)) == message
     assert json.loads(codec.encode_server(message))["reason"] in m.REASONS
+
+
+def test_thrashing_is_told_as_memory_and_ends_nothing_by_itself():
+    evidence = {"main": {"code": 0, "signal": None}, "thrashed": True}
+    verdict = judge(read_report(evidence).evidence)
+    assert (verdict.reason, verdict.limits_hit) == (ExitReason.EXITED, ("memory",))

@@ -258,6 +258,33 @@ class TestEndings:
                 assert getattr(end, name) == value, end
 
     @pytest.mark.parametrize(
+        ("code", "expected"),
+        [
+            (
+                "int main() { std::vector<char> x(320 << 20, 1); pause(); }",
+                {"reason": "oom", "signal": "KILL", "limits_hit": ("memory",)},
+            ),
+            (
+                "int main() { if (!fork()) { std::vector<char> x(320 << 20, 1); pause(); } wait(0); }",
+                {"reason": "exited", "code": 0, "limits_hit": ("memory",)},
+            ),
+            (
+                # what several processes share is counted once
+                "int main() { std::vector<char> x(180 << 20, 1); for (int i = 0; i < 4; i++) if (!fork())"
+                " { sleep(1); return x[9] - 1; } while (wait(0) > 0); }",
+                {"reason": "exited", "code": 0, "limits_hit": ()},
+            ),
+        ],
+    )
+    async def test_a_program_has_its_own_share_of_what_its_compiler_may_use(self, server, code, expected):
+        """Its container has 512 MiB, for the compiler."""
+        text = f"#include <sys/wait.h>\n#include <unistd.h>\n#include <vector>\n{code}\n"
+        async with session(server, "cpp") as client:
+            end = (await client.result(1, text, entry="main.cpp")).exit
+            for name, value in expected.items():
+                assert getattr(end, name) == value, end
+
+    @pytest.mark.parametrize(
         ("code", "limits", "reason"),
         [
             ("import time; time.sleep(60)", {"wall_ms": 400}, "wall_timeout"),

@@ -10,7 +10,7 @@ from coderunner.web.stats import queue_stats
 
 QUEUE = QueueStats(
     slots=50, active=3, queued=0, max_queue=200, completed=7, failed=1, average_task_ms=1234.56,
-    queued_by_language={}, draining=False,
+    queued_by_language={}, draining=False, memory=3 * 2**28, memory_limit=2**34,
 )  # fmt: skip
 WORKERS = WorkerStats(total=4, active=1, idle=3, queued=0, completed=9, failed=2, average_task_ms=20.04)
 
@@ -27,6 +27,7 @@ def test_the_whole_document():
         "queue": {
             "queued": 0, "active": 3, "maxConcurrent": 50, "completedTasks": 7, "failedTasks": 1,
             "averageTaskTime": 1234.6, "maxQueueSize": 200, "queuedByLanguage": {}, "queueUtilization": 0.0,
+            "memoryBytes": 3 * 2**28, "maxMemoryBytes": 2**34,
         },
         "warnings": [],
         "workerPool": {

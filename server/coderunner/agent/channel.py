@@ -15,7 +15,7 @@ import time
 from coderunner.wire import flow, words
 from coderunner.wire.journal import STDERR, STDOUT, Journal
 
-from . import cpu, halts, kernel, supervisor, tree
+from . import cpu, halts, kernel, memory, supervisor, tree
 from .modes import Modes
 from .start import Start
 
@@ -80,6 +80,7 @@ class Channel(Start):
         self._cpu_check = now
         self._oom_before = kernel.oom_kills()
         self._refusals_before = kernel.fork_refusals()
+        self._memory = memory.Memory(self.limits["memory_bytes"], now)
         self._disk_full = False
         self._disk_check = now + 1.0
         self._reports = bytearray()
@@ -289,7 +290,8 @@ class Channel(Start):
             "compile": compiled,
             "main": record if record["phase"] == "run" else None,
             "intent": self.intent,
-            "oom_kills": None if oom is None else oom - (self._oom_before or 0),
+            "oom_kills": (0 if oom is None else oom - (self._oom_before or 0)) + self._memory.kills,
+            "thrashed": self._memory.thrashed,
             "fork_refusals": None if refusals is None else refusals - (self._refusals_before or 0),
             "disk_full": self._disk_full or self._look_at_disk(),
             "supervisor_lost": bool(record.get("supervisor_lost")),
@@ -366,7 +368,8 @@ class Channel(Start):
         if now >= deadline:
             self.stop("wall_timeout")
             return now + 0.02
-        moments: list[float] = [deadline, self._tick_cpu(now)]
+        memory_look = self._memory.tick(now, self.supervisor, running=self.phase == RUNNING)
+        moments: list[float] = [deadline, self._tick_cpu(now), memory_look]
         self.changed = self.halts.update(now) or self.changed
         if self.halts.due is not None:
             moments.append(self.halts.due)

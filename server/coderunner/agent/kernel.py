@@ -61,6 +61,31 @@ def fork_refusals() -> int | None:
     return _counter(("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"), "max")
 
 
+def _number(paths: tuple[str, ...]) -> int | None:
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            return int(file.read())
+    return None
+
+
+def memory_limit() -> int | None:
+    """Bytes of memory that this container may have; None where the kernel does not say."""
+    return _number(("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def memory_used() -> int | None:
+    """Bytes that it has, with pages of files that could be given back; None as above."""
+    return _number(("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes"))
+
+
+def memory_account() -> dict[str, int]:
+    """The kernel's account of this container's memory, by the kernel's names; empty where it keeps none."""
+    for path in ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat"):
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            return {name: int(value) for name, value in (line.split() for line in file)}
+    return {}
+
+
 def cpu_seconds() -> float | None:
     """What all processes that ever were in this container have used; None where the kernel does not say."""
     with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpuacct/cpuacct.usage") as file:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Process(namedtuple("Process", "parent alive own waited")):
@@ -67,6 +68,28 @@ def descendants(root: int, *, spare: Iterable[int] = ()) -> list[int]:
     """Those of ``below`` that live."""
     table = processes()
     return [pid for pid in below(root, table, spare=spare) if table[pid].alive]
+
+
+def sizes(root: int) -> dict[int, int]:
+    """Bytes that each living descendant of ``root`` has in memory without its files'; what several share is
+    divided among them, where the kernel says."""
+    return {pid: _size(pid) for pid in descendants(root)}
+
+
+def _size(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            for line in file:
+                if line.startswith("Pss_Anon:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass  # it hides its memory, or is gone
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            _, resident, shared = file.read().split()[:3]
+            return (int(resident) - int(shared)) * PAGE
+    except (OSError, ValueError):
+        return 0
 
 
 def kill(root: int, *, spare: Iterable[int] = ()) -> int:

@@ -52,7 +52,7 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "uid": spec.uid,
         "host_name": HOST_NAME,
         "pids": limits.pids,
-        "memory_bytes": limits.memory_bytes,
+        "memory_bytes": limits.container_bytes,
         "cpus": limits.cpus,
         "nofile": limits.nofile,
         "file_bytes": limits.file_bytes,

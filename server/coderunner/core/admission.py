@@ -4,8 +4,12 @@ Slots bound the live sessions. Who finds none waits in a queue of bounded size: 
 within one priority the clients take turns (round robin), so that one who asks for fifty does not hold up one
 who asks for one; a client's own tickets go in the order of asking. Times are seconds of one monotonic clock.
 
-Invariants: a ticket is live, waiting, or gone, and only one of these; no one waits while a slot is free
-(unless draining); live tickets exceed the slots only by adoption or after the slots were lowered.
+What all live tickets may use of the machine's memory is bounded, too. Who is next and does not fit waits, and
+nobody passes it, or one who asks for much would wait for ever; who finds nobody live always fits.
+
+Invariants: a ticket is live, waiting, or gone, and only one of these; no one waits while a slot is free and
+the next one fits (unless draining); live tickets exceed the bounds only by adoption or after these were
+lowered.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ _RECENT = 32
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A request for a slot. `deadline` is the moment at which waiting ends."""
+    """A request for a slot. `deadline` is the moment at which waiting ends, `memory` what its container may
+    use, in bytes."""
 
     id: str
     address: str
@@ -35,6 +40,7 @@ class Ticket:
     language: str
     deadline: float
     priority: int = INTERACTIVE
+    memory: int = 0
 
     @property
     def client(self) -> tuple[str, str]:
@@ -54,7 +60,8 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """A snapshot. `average_task_ms` is of all ended sessions, completed and failed; 0 when there are none."""
+    """A snapshot. `average_task_ms` is of all ended sessions, completed and failed; 0 when there are none.
+    `memory`: bytes that the live ones may use, of `memory_limit` (0: there is none)."""
 
     slots: int
     active: int
@@ -65,14 +72,21 @@ class QueueStats:
     average_task_ms: float
     queued_by_language: dict[str, int]
     draining: bool
+    memory: int
+    memory_limit: int
 
 
 class Admission:
-    """`per_address` and `per_principal` cap live and waiting tickets together; 0 is unlimited. Of IPv6 a /56
-    may have twice, and a /48 four times, what an address has."""
+    """`memory` bounds what all live tickets may use, in bytes; 0 is unlimited. `per_address` and
+    `per_principal` cap live and waiting tickets together; 0 is unlimited. Of IPv6 a /56 may have twice, and
+    a /48 four times, what an address has."""
 
-    def __init__(self, slots: int, max_queue: int, per_address: int = 0, per_principal: int = 0) -> None:
+    def __init__(
+        self, slots: int, max_queue: int, per_address: int = 0, per_principal: int = 0, *, memory: int = 0
+    ) -> None:
         self._slots = slots
+        self._memory_limit = memory
+        self._memory = 0
         self._max_queue = max_queue
         self._per_address = per_address
         self._per_principal = per_principal
@@ -91,7 +105,7 @@ class Admission:
     # --- asking and leaving ---------------------------------------------------------------------------
 
     def ask(self, ticket: Ticket, now: float) -> bool:
-        """True: the ticket has a slot. False: it waits.
+        """True: the ticket has a slot. False: it waits, behind which `grant` is to be called.
 
         Raises Draining, TooManySessions or QueueFull; then the ticket is neither.
         """
@@ -100,9 +114,9 @@ class Admission:
         if self._draining:
             raise Draining()
         self._check_caps(ticket)
-        if len(self._live) < self._slots:
+        if not self._waiting and self._fits(ticket):
             self._count(ticket, +1)
-            self._live[ticket.id] = (ticket, now)
+            self._enter(ticket, now)
             return True
         if len(self._waiting) >= self._max_queue:
             raise QueueFull(retry_after_ms=self._retry_after_ms())
@@ -117,7 +131,7 @@ class Admission:
         if ticket.id in self._live or ticket.id in self._waiting:
             raise ValueError(f"the ticket {ticket.id} is here already")
         self._count(ticket, +1)
-        self._live[ticket.id] = (ticket, now)
+        self._enter(ticket, now)
 
     def release(self, ticket_id: str, now: float, *, failed: bool | None = False) -> list[Ticket]:
         """The slot is free again; answers who has got one now. A ticket that is not live changes nothing.
@@ -128,16 +142,30 @@ class Admission:
         if entry is None:
             return []
         ticket, began = entry
+        self._memory -= ticket.memory
         self._count(ticket, -1)
         if failed is not None:
             self._completed += not failed
             self._failed += failed
             self._total_s += max(0.0, now - began)
             self._recent.append(max(0.0, now - began))
-        return self._grant(now)
+        return self.grant(now)
+
+    def grant(self, now: float) -> list[Ticket]:
+        """Hands free slots to those who are next. Waiters past their deadline are left for `expire`."""
+        granted: list[Ticket] = []
+        for ticket in list(self.order()) if self._waiting and len(self._live) < self._slots else ():
+            if ticket.deadline <= now:
+                continue
+            if not self._fits(ticket):
+                break
+            self._take_turn(ticket)
+            self._enter(ticket, now)
+            granted.append(ticket)
+        return granted
 
     def cancel(self, ticket_id: str) -> bool:
-        """Leaves the queue. False where the ticket does not wait."""
+        """Leaves the queue, behind which `grant` is to be called. False where the ticket does not wait."""
         ticket = self._waiting.pop(ticket_id, None)
         if ticket is None:
             return False
@@ -208,22 +236,19 @@ class Admission:
             average_task_ms=self._total_s * 1000 / ended if ended else 0.0,
             queued_by_language=dict(Counter(ticket.language for ticket in self._waiting.values())),
             draining=self._draining,
+            memory=self._memory,
+            memory_limit=self._memory_limit,
         )
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _grant(self, now: float) -> list[Ticket]:
-        """Hands free slots to those who are next. Waiters past their deadline are left for `expire`."""
-        granted: list[Ticket] = []
-        for ticket in list(self.order()) if self._waiting and len(self._live) < self._slots else ():
-            if len(self._live) >= self._slots:
-                break
-            if ticket.deadline <= now:
-                continue
-            self._take_turn(ticket)
-            self._live[ticket.id] = (ticket, now)
-            granted.append(ticket)
-        return granted
+    def _fits(self, ticket: Ticket) -> bool:
+        room = not self._memory_limit or not self._live or self._memory + ticket.memory <= self._memory_limit
+        return room and len(self._live) < self._slots
+
+    def _enter(self, ticket: Ticket, now: float) -> None:
+        self._memory += ticket.memory
+        self._live[ticket.id] = (ticket, now)
 
     def _take_turn(self, ticket: Ticket) -> None:
         """Out of the queue, and the client to the end of its line; the ticket stays counted."""

@@ -79,6 +79,7 @@ class Evidence:
     `intent`: why we sent SIGKILL, None where we sent none. The agent stops the whole tree before it kills, so
     a first process that was alive then always ends by SIGKILL.
     `oom_kills`, `fork_refusals`: how far the kernel's counts rose in the channel's time, 0 where it has none.
+    `thrashed`: for want of memory the container read its programs' files again and again.
     `others`: another channel may as well be the one that the kernel's count of oom kills means.
     `supervisor_lost`: a program killed the process that watched over it.
     """
@@ -89,6 +90,7 @@ class Evidence:
     oom_kills: int = 0
     fork_refusals: int = 0
     disk_full: bool = False
+    thrashed: bool = False
     others: bool = False
     supervisor_lost: bool = False
 
@@ -116,7 +118,11 @@ def qualifies_for_oom(evidence: Evidence) -> bool:
 def judge(evidence: Evidence) -> Verdict:
     """The channel's `exit.reason`, `limits_hit` and `shared`."""
     memory = evidence.oom_kills > 0
-    hits = (("memory", memory), ("pids", evidence.fork_refusals > 0), ("disk", evidence.disk_full))
+    hits = (
+        ("memory", memory or evidence.thrashed),
+        ("pids", evidence.fork_refusals > 0),
+        ("disk", evidence.disk_full),
+    )
     return Verdict(_reason(evidence), tuple(name for name, hit in hits if hit), memory and evidence.others)
 
 
@@ -163,6 +169,7 @@ def read_report(raw: object, *, intent: Intent | None = None, others: bool = Fal
         oom_kills=report.oom_kills,
         fork_refusals=report.fork_refusals,
         disk_full=report.disk_full,
+        thrashed=report.thrashed,
         others=others,
         supervisor_lost=report.supervisor_lost,
     )

@@ -294,12 +294,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "HostConfig.Memory",
-        lambda s: s.limits.memory_bytes,
-        "programs, tmpfs and shared memory together",
+        lambda s: s.limits.container_bytes,
+        "programs, tmpfs and shared memory together, or a compiler, where that needs more: a program is then "
+        "held to its share by the agent",
     ),
     Setting(
         "HostConfig.MemorySwap",
-        lambda s: s.limits.memory_bytes,
+        lambda s: s.limits.container_bytes,
         "equal to the memory: none of it is swap; the default allows twice as much",
     ),
     Setting(

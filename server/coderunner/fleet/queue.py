@@ -148,6 +148,8 @@ class AdmissionQueue:
         now = self._clock()
         for ticket in self._admission.expire(now):
             self._answer(ticket, QueueTimeout(retry_after_ms=5000))
+        for ticket in self._admission.grant(now):  # one who left, or goes before, may have kept others out
+            self._answer(ticket, None)
         self._set_timer()
         positions = self._admission.positions(now) if self._waiters else {}
         for ticket_id, position in positions.items():

@@ -198,6 +198,7 @@ class Registry:
             language=language.name,
             deadline=timing.now() + self._queue_timeout,
             priority=caller.priority,
+            memory=limits.container_bytes,
         )
         slot = await self.queue.acquire(ticket, opening.on_position)
         admitted = loop.time()
@@ -250,10 +251,10 @@ class Registry:
         if container is None:
             container = await self._provisioner.create(language.name)
         usual = self._provisioner.catalog.limits(language.name)
-        if (limits.memory_bytes, limits.pids) != (usual.memory_bytes, usual.pids):
+        if (limits.container_bytes, limits.pids) != (usual.container_bytes, usual.pids):
             try:
                 await self._provisioner.engine.update(
-                    container.id, memory_bytes=limits.memory_bytes, pids=limits.pids
+                    container.id, memory_bytes=limits.container_bytes, pids=limits.pids
                 )
             except BaseException:
                 await asyncio.shield(self._provisioner.remove(container))
@@ -334,6 +335,7 @@ class Registry:
             principal=record.principal,
             language=record.language,
             deadline=now,
+            memory=record.limits.container_bytes,
         )
         slot = self.queue.adopt(ticket)
         try:

@@ -10,12 +10,14 @@ from coderunner.schema.reports import Kinds
 
 
 class ProgramLimits(Struct, frozen=True):
-    """What the agent itself enforces: milliseconds, bytes of output, processors."""
+    """What the agent itself enforces: milliseconds, bytes of output, processors, and the program's share of
+    the container's memory."""
 
     wall_ms: Whole
     cpu_ms: Whole
     output_bytes: Whole
     cpus: Processors
+    memory_bytes: Whole
 
 
 class ProgramVariant(Struct, frozen=True):

@@ -32,6 +32,13 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tmp_bytes: Whole
     idle_ms: Whole
     lifetime_ms: Whole
+    compile_memory_bytes: Whole | None = None
+    """What compilers may use; None: as much as programs."""
+
+    @property
+    def container_bytes(self) -> int:
+        """The memory of the session's container: for its programs and for its compilers."""
+        return max(self.memory_bytes, self.compile_memory_bytes or 0)
 
 
 RUN_LIMITS = ("wall_ms", "cpu_ms", "output_bytes")

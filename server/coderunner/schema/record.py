@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from coderunner.schema.limits import Limits
 
-VERSION = 2
+VERSION = 3
 """Raise it with every change of the fields, teach `read` the version before, and add a record of the new one
 to `tests/fleet/records`: a server that is updated finds the sessions of the one before."""
 
@@ -43,5 +43,5 @@ def read(text: bytes) -> Record:
     version = msgspec.json.decode(text, type=_Version).version
     if not 1 <= version <= VERSION:
         raise ValueError(f"its record is of version {version}, and this server reads 1 to {VERSION}")
-    # Version 1 has the same fields, without its number.
+    # Version 1 has no number; 3 has a limit more, which is not there for what began before.
     return msgspec.structs.replace(msgspec.json.decode(text, type=Record), version=VERSION)

@@ -176,6 +176,7 @@ class Evidence(Struct, frozen=True):
     oom_kills: Annotated[int, Meta(ge=0)] = 0
     fork_refusals: Annotated[int, Meta(ge=0)] = 0
     disk_full: bool = False
+    thrashed: bool = False
     supervisor_lost: bool = False
 
 

@@ -183,6 +183,17 @@ class Settings(Struct, frozen=True, kw_only=True):
             " usual sockets.",
         ),
     ]
+    session_memory: Annotated[
+        int | None,
+        forms.SIZE,
+        Doc(
+            "",
+            "What the containers of all live sessions may use together, each counted with its limit; who"
+            " does not fit waits in the queue. Empty: four times the machine's memory, as few use what"
+            " they may.",
+            unit="bytes, or with k, m, g",
+        ),
+    ]
     docker_memory: Annotated[
         int,
         whole(32 * 1024**2, 1024**4), forms.SIZE,

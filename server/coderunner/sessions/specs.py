@@ -84,8 +84,13 @@ def _check_words(message: Run) -> None:
 
 def shell_spec(message: Shell, language: Language, limits: Limits) -> ProgramSpec:
     """Raises BadPath, and BadMessage where the language has no prompt of its own that was asked for."""
-    # A shell lives as long as its session does; what is run in it is bounded by the container.
-    unhurried = replace(limits, wall_ms=limits.lifetime_ms, cpu_ms=limits.lifetime_ms)
+    # A shell lives as long as its session; what is run in it, compilers as well, is bounded by the container.
+    unhurried = replace(
+        limits,
+        wall_ms=limits.lifetime_ms,
+        cpu_ms=limits.lifetime_ms,
+        memory_bytes=limits.container_bytes,
+    )
     spec = _spec(message, language, unhurried)
     if not message.repl:
         return spec
@@ -113,7 +118,9 @@ def _spec(message: Run | Shell, language: Language, limits: Limits) -> ProgramSp
         extensions=language.extensions,
         run=language.shell,
         env=language.env,
-        limits=ProgramLimits(limits.wall_ms, limits.cpu_ms, limits.output_bytes, limits.cpus),
+        limits=ProgramLimits(
+            limits.wall_ms, limits.cpu_ms, limits.output_bytes, limits.cpus, limits.memory_bytes
+        ),
     )
 
 

@@ -38,6 +38,8 @@ def queue_stats(
             "maxQueueSize": queue.max_queue,
             "queuedByLanguage": dict(sorted(queue.queued_by_language.items())),
             "queueUtilization": round(_utilization(queue), 4),
+            "memoryBytes": queue.memory,
+            "maxMemoryBytes": queue.memory_limit,
         },
         "warnings": found,
         "workerPool": {
@@ -65,6 +67,9 @@ def _warnings(queue: QueueStats, workers: WorkerStats) -> list[str]:
         found.append(f"The queue is nearly full: {queue.queued} of {queue.max_queue} places are taken.")
     if queue.active >= queue.slots:
         found.append(f"All {queue.slots} slots are taken ({queue.active} live sessions).")
+    elif queue.queued and not queue.draining:
+        mib = queue.memory // 2**20
+        found.append(f"Who is next waits for memory: live sessions may use {mib} MiB (SESSION_MEMORY).")
     if workers.idle == 0 and workers.queued > workers.total:
         found.append(f"All {workers.total} workers are busy, and {workers.queued} tasks wait for one.")
     return found
