@@ -220,7 +220,18 @@ class World:
         self.session.handle(attachment, m.Run(channel, mode, entry="main.py"))
 
     async def close(self) -> None:
-        await self.session.end("client")
+        """Ends the session; the agent ends at once what still runs, as a real one does."""
+        live = [channel for channel in self.session.channels.values() if channel.live]
+        ended = self.session.end("client")
+        if not self.container.link.closed.done():
+            for one in live:
+                self.agent.say_state(
+                    state(
+                        one.number, mode=one.mode, kind=one.kind, phase="exited", to=one.cache.end, end=one.cache.end,
+                        input_offset=one.input_offset, in_acked=one.input_offset, evidence={"main": {"code": 0}},
+                    )
+                )  # fmt: skip
+        await ended
 
 
 async def until(condition: Any, what: str, seconds: float = 5.0) -> None:
