@@ -79,6 +79,18 @@ class Tab:
                 )
             self.page.wait_for_timeout(20)
 
+    def shows(self, expression: str, wanted: Any, *, why: str = "", seconds: float = SECONDS) -> Any:
+        """Until a JavaScript expression has this value, or one for which ``wanted`` is true; the value.
+
+        What an action changes, the page may change in its next frame: so this, and no look at once.
+        """
+        fits = wanted if callable(wanted) else lambda now: now == wanted
+        deadline = time.monotonic() + seconds
+        while not fits(value := self.get(expression)):
+            assert time.monotonic() < deadline, f"{why or expression}: not within {seconds} s, but {value!r}"
+            self.page.wait_for_timeout(20)
+        return value
+
     # --- what a user does --------------------------------------------------------------------------------
 
     def language(self, title: str) -> Tab:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.tab import Tab
 
@@ -94,7 +95,7 @@ def test_menus_by_keyboard(tab: Tab) -> None:
         page.keyboard.press("ArrowDown")
         focused(all_names[0])
         page.keyboard.press("Escape")
-        assert tab.get("document.activeElement.id") == opener[1:]
+        tab.shows("document.activeElement.id", opener[1:])
         page.keyboard.press("ArrowUp")
         menu.wait_for(state="visible")
         focused(all_names[-1])
@@ -116,19 +117,20 @@ def test_every_button_has_a_name_that_is_seen(tab: Tab) -> None:
     nameless = """[...document.querySelectorAll('button')]
         .filter((one) => one.checkVisibility({ visibilityProperty: true }))
         .filter((one) => !one.innerText.trim() && !one.title).map((one) => one.outerHTML)"""
-    assert tab.get(nameless) == []
+    tab.shows(nameless, [])
 
 
 def test_tabs_have_panels(tab: Tab) -> None:
     tab.get("coderunner.desk.project.create('other.py', 'other = 1\\n')")
     tabs = tab.page.get_by_role("tab")
-    assert tabs.all_text_contents()[:2] == ["main.py", "other.py"]
+    for number, name in enumerate(("main.py", "other.py")):
+        expect(tabs.nth(number)).to_have_text(name)
     panel = tab.page.get_by_role("tabpanel", name="other.py")
-    assert panel.locator(".cm-content").count() == 1
+    expect(panel.locator(".cm-content")).to_have_count(1)
     tabs.nth(1).focus()
     tab.page.keyboard.press("Home")
-    assert tab.page.get_by_role("tabpanel", name="main.py").count() == 1
-    assert tab.get("document.activeElement.textContent") == "main.py"
+    expect(tab.page.get_by_role("tabpanel", name="main.py")).to_have_count(1)
+    tab.shows("document.activeElement.textContent", "main.py")
 
 
 def test_states_are_seen_in_forced_colours(open_tab: Callable[..., Tab]) -> None:
@@ -141,13 +143,13 @@ def test_states_are_seen_in_forced_colours(open_tab: Callable[..., Tab]) -> None
         (".tab[data-active]", ".tab:not([data-active])"),
         ("#tree [aria-selected=true]", "#tree [aria-selected=false]"),
     ):
-        assert tab.get(drawn, chosen), chosen
-        assert not tab.get(drawn, other), other
-    colour = "(selector) => getComputedStyle(document.querySelector(selector)).backgroundColor"
+        tab.shows(f"({drawn})({chosen!r})", True)
+        tab.shows(f"({drawn})({other!r})", False)
+    colour = "getComputedStyle(document.querySelector('#outcome .dot')).backgroundColor"
     tab.page.click("#tree li[data-path='main.py']")
     tab.run("print(nope)\n")
     tab.ended("Ended with exit code 1")
-    bad = tab.get(colour, "#outcome .dot")
+    bad = tab.get(colour)
     tab.run("print('fine')\n")
     tab.ended("Finished")
-    assert tab.get(colour, "#outcome .dot") != bad
+    tab.shows(colour, lambda now: now != bad)

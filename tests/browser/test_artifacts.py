@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FrameLocator, Page
+from playwright.sync_api import FrameLocator, Page, expect
 
 from tests.browser.tab import Tab
 from tests.browser.test_pictures import PICTURE
@@ -31,7 +31,7 @@ def test_what_a_program_wrote_is_shown_and_saved(tab: Tab) -> None:
     ).sees("1> ")
     for number, wanted in enumerate((["plot.png"], ["drawing.svg", "plot.png"]), 1):
         tab.until(f"document.querySelectorAll({CARDS!r}).length === {number}")
-        assert page.locator(CARDS).all_inner_texts() == wanted, "the newest first"
+        expect(page.locator(CARDS), "the newest first").to_have_text(wanted, use_inner_text=True)
         tab.until(LOADED)
         page.click("#program-term")
         tab.type("\n").sees(f"{number + 1}> ")
@@ -53,19 +53,19 @@ def test_what_a_program_wrote_is_shown_and_saved(tab: Tab) -> None:
     page.focus("#artifacts-list [data-path='table.csv'] .card")
     page.keyboard.press("Enter")
     page.wait_for_selector("#viewer table")
-    assert page.locator("#viewer tbody tr").count() == 199
-    assert page.inner_text("#viewer-body .hint").startswith("The first 200 rows.")
-    assert page.locator("#viewer th").all_inner_texts() == ["name", "count"]
+    expect(page.locator("#viewer tbody tr")).to_have_count(199)
+    expect(page.locator("#viewer-body .hint")).to_contain_text("The first 200 rows.")
+    expect(page.locator("#viewer th")).to_have_text(["name", "count"], use_inner_text=True)
     page.keyboard.press("ArrowRight")
     tab.until("document.querySelector('#viewer img')?.naturalWidth > 0")
     page.keyboard.press("Escape")
-    assert tab.get("document.activeElement.closest('#artifacts-list') !== null")
+    tab.until("document.activeElement.closest('#artifacts-list') !== null")
     page.click("#program-term")
     tab.type("\n")
     tab.ended("Finished")
-    assert page.is_visible("#artifacts")
+    expect(page.locator("#artifacts")).to_be_visible()
     tab.run("print('next')\n")
-    assert page.is_hidden("#artifacts")
+    expect(page.locator("#artifacts")).to_be_hidden()
 
 
 EVIL = """<body></body><script>
@@ -98,9 +98,9 @@ def test_a_page_of_a_program_has_no_origin_and_reaches_nothing(tab: Tab) -> None
     tab.code(f"open('evil.html', 'w').write({EVIL!r})\ninput('> ')\n").run().sees("> ")
     page = tab.page
     page.wait_for_selector("#artifacts-list .card")
-    assert page.locator("iframe").count() == 0, "nothing of it runs before the user opens it"
+    expect(page.locator("iframe"), "nothing of it runs before the user opens it").to_have_count(0)
     page.click("#artifacts-list .card")
-    assert page.get_attribute("#viewer iframe", "sandbox") == "allow-scripts"
+    expect(page.locator("#viewer iframe")).to_have_attribute("sandbox", "allow-scripts")
     frame = page.frame_locator("#viewer iframe")
     frame.locator("body:has-text('fetch')").wait_for(timeout=10_000)
     told = frame.locator("body").evaluate("(body) => JSON.parse(body.textContent)")
@@ -145,7 +145,7 @@ def test_a_page_of_a_program_in_a_tab_of_its_own_carries_nothing_away(tab: Tab) 
         other = tab.page.context.new_page()
         try:
             other.goto(urllib.parse.urljoin(tab.page.url, url))
-            assert other.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+            expect(other.locator("iframe")).to_have_attribute("sandbox", "allow-scripts")
             other.frame_locator("iframe").locator("body:has-text('tried')").wait_for(timeout=10_000)
             elsewhere.settimeout(5)
             with contextlib.suppress(TimeoutError):
@@ -244,7 +244,7 @@ def test_where_a_browser_does_not_say_what_it_loads_for_a_page_is_in_a_frame(
         for query in ("", "&framed=guessed"):
             frame = _opened(other, url.replace("127.0.0.1", "code.test") + query)
             assert _lived(frame, 1) == "200"
-            assert other.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+            expect(other.locator("iframe")).to_have_attribute("sandbox", "allow-scripts")
         assert not any("sec-fetch-dest" in headers for headers in sent)
     finally:
         other.close()
@@ -260,7 +260,7 @@ def test_artifacts_on_a_phone(open_tab: Callable[..., Tab]) -> None:
         PICTURE + "for n in range(9): open(f'picture-{n}.png', 'wb').write(png(40, 30))\ninput('> ')\n"
     ).sees("> ")
     tab.until(f"document.querySelectorAll({CARDS!r}).length === 9")
-    assert tab.get("document.documentElement.scrollWidth") == 390
+    tab.shows("document.documentElement.scrollWidth", 390)
     rows = tab.get("coderunner.screens.program.view.size.rows")
     page.tap("#toggle-artifacts")
     tab.until(f"coderunner.screens.program.view.size.rows > {rows}")

@@ -6,6 +6,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from playwright.sync_api import expect
+
 from tests.browser.tab import Tab
 from tests.harness import running_server
 
@@ -19,7 +21,7 @@ def test_what_a_program_made_can_be_saved_before_the_session_ends(
         tab.ended("Finished")
         button = tab.page.locator("[data-key=expiry] button")
         button.wait_for()
-        assert "ends in" in tab.page.inner_text("[data-key=expiry]")
+        expect(tab.page.locator("[data-key=expiry]")).to_contain_text("ends in", use_inner_text=True)
         with tab.page.expect_download() as waiting:
             button.click()
         with zipfile.ZipFile(waiting.value.path()) as archive:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from playwright.sync_api import expect
+
 from tests.browser.tab import Tab
 
 IN_EDITOR = "document.activeElement.closest('.code') !== null"
@@ -16,7 +18,7 @@ def test_after_a_run_typing_goes_into_the_code(tab: Tab) -> None:
     tab.until(IN_EDITOR)
     page.keyboard.press("Control+End")
     tab.type("# typed")
-    assert tab.get("coderunner.editor.view.state.doc.toString()").endswith("# typed")
+    tab.shows("coderunner.editor.view.state.doc.toString()", lambda now: now.endswith("# typed"))
 
 
 def test_a_splitter_takes_no_focus_from_who_types(tab: Tab) -> None:
@@ -28,14 +30,14 @@ def test_a_splitter_takes_no_focus_from_who_types(tab: Tab) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] - 60, box["y"] + 200)
     page.mouse.up()
-    assert tab.get(IN_EDITOR)
-    assert tab.get("document.getElementById('handle-right').getAttribute('aria-valuenow')")
+    tab.until(IN_EDITOR)
+    tab.until("document.getElementById('handle-right').getAttribute('aria-valuenow')")
 
 
 def test_the_first_tab_key_begins_at_the_beginning(tab: Tab) -> None:
     tab.reload()
     tab.page.keyboard.press("Tab")
-    assert tab.get("document.activeElement.className") == "skip"
+    tab.shows("document.activeElement.className", "skip")
 
 
 def test_a_paste_into_the_terminal_of_a_program_on_pipes_comes_once(tab: Tab) -> None:
@@ -63,7 +65,7 @@ def test_a_program_that_asks_the_terminal_takes_no_focus(tab: Tab) -> None:
     page.click(".cm-content")
     tab.sees("asked")
     page.wait_for_timeout(100)
-    assert tab.get(IN_EDITOR)
-    assert page.input_value("#stdin-text") == ""
+    tab.until(IN_EDITOR)
+    expect(page.locator("#stdin-text")).to_have_value("")
     page.click("#stdin-eof")
     tab.ended("Finished")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.tab import Tab
 
@@ -20,18 +22,18 @@ def test_the_bar_is_whole_at_every_width(tab: Tab) -> None:
     tab.get(LONG)
     for width in (761, 780, 800, 830, 855, 900, 901, 1000, 1280):
         tab.page.set_viewport_size({"width": width, "height": 700})
-        assert tab.get(CUT_OFF) == [], width
-        assert tab.get("document.documentElement.scrollWidth") <= width
+        tab.shows(CUT_OFF, [], why=f"{width} pixels")
+        tab.until(f"document.documentElement.scrollWidth <= {width}")
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (390, 760), (667, 375), (844, 390)])
 def test_a_phone_either_way_round(open_tab: Callable[..., Tab], width: int, height: int) -> None:
     tab = open_tab(viewport={"width": width, "height": height}, **TOUCH).language("Python")
     page = tab.page
-    assert tab.get(CUT_OFF) == []
-    assert tab.get("document.documentElement.scrollWidth") == width
+    tab.shows(CUT_OFF, [])
+    tab.shows("document.documentElement.scrollWidth", width)
     name = "document.getElementById('language-name')"
-    assert tab.get(f"{name}.scrollWidth <= {name}.clientWidth + 1"), "the language is named in full"
+    tab.until(f"{name}.scrollWidth <= {name}.clientWidth + 1")
     close = page.locator("#tabs .icon-button").first.bounding_box()
     assert close
     assert close["width"] >= 38
@@ -43,7 +45,7 @@ def test_a_phone_either_way_round(open_tab: Callable[..., Tab], width: int, heig
     assert abs(room["y"] + room["height"] - views["y"]) < 2, "the code has all the room"
     tab.run("print('typed', input())\n")
     tab.until("coderunner.screens.program.channel?.phase === 'running'")
-    assert page.is_visible("#keys")
+    expect(page.locator("#keys")).to_be_visible()
     page.tap("#keys >> text='|'")
     page.keyboard.press("Enter")
     tab.ended("Finished")
@@ -53,7 +55,7 @@ def test_a_phone_either_way_round(open_tab: Callable[..., Tab], width: int, heig
 def test_a_tablet_has_the_keys_while_a_terminal_is_typed_into(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(viewport={"width": 1180, "height": 820}, **TOUCH).language("Python")
     page = tab.page
-    assert page.is_hidden("#keys")
+    expect(page.locator("#keys")).to_be_hidden()
     tab.run("print('typed', input())\n")
     tab.until("coderunner.screens.program.channel?.phase === 'running'")
     page.tap("#keys >> text='~'")
@@ -61,8 +63,8 @@ def test_a_tablet_has_the_keys_while_a_terminal_is_typed_into(open_tab: Callable
     tab.ended("Finished")
     assert "typed ~" in tab.text()
     page.tap(".cm-content")
-    assert page.is_hidden("#keys")
-    assert page.is_visible("#code-keys")
+    expect(page.locator("#keys")).to_be_hidden()
+    expect(page.locator("#code-keys")).to_be_visible()
 
 
 ALL_AT_ONCE = (
@@ -80,35 +82,35 @@ def test_a_low_pane_shows_its_parts_as_tabs_with_counts(open_tab: Callable[..., 
     tab.ended("Ended with exit code 1")
     page.wait_for_selector("#program-parts", state="visible")
     page.wait_for_selector("#part-files", state="visible")
-    assert tab.get("coderunner.screens.program.view.term.rows") >= 10
-    assert tab.get(CUT_OFF) == []
+    tab.shows("coderunner.screens.program.view.term.rows", lambda now: now >= 10)
+    tab.shows(CUT_OFF, [])
     tabs = page.locator("#program-parts [role=tab]")
-    assert " ".join(tabs.all_inner_texts()).split() == ["Output", "Problems", "1", "Files", "1"]
-    assert page.is_hidden("#problems-list")
-    assert page.is_hidden("#artifacts-list")
+    expect(tabs).to_have_text([re.compile(one) for one in (r"^Output$", r"^Problems\s*1$", r"^Files\s*1$")])
+    expect(page.locator("#problems-list")).to_be_hidden()
+    expect(page.locator("#artifacts-list")).to_be_hidden()
     parts = page.locator("#program-parts").bounding_box()
     clear = page.locator("#clear-program").bounding_box()
     assert parts
     assert clear
-    assert tab.get("document.getElementById('program-parts').scrollWidth") <= parts["width"] + 1
+    tab.shows("document.getElementById('program-parts').scrollWidth", lambda now: now <= parts["width"] + 1)
     assert parts["x"] + parts["width"] <= clear["x"]
     page.click("#part-problems")
-    assert page.is_visible("#problems-list .problem-row")
-    assert page.is_hidden("#program-term")
+    expect(page.locator("#problems-list .problem-row")).to_be_visible()
+    expect(page.locator("#program-term")).to_be_hidden()
     page.keyboard.press("ArrowRight")
-    assert page.is_visible("#artifacts-list .card")
-    assert tab.get("document.activeElement.id") == "part-files"
+    expect(page.locator("#artifacts-list .card")).to_be_visible()
+    tab.shows("document.activeElement.id", "part-files")
     page.keyboard.press("Home")
-    assert page.is_visible("#program-term")
+    expect(page.locator("#program-term")).to_be_visible()
     page.click("#part-problems")
     tab.run()
-    assert page.is_visible("#program-term"), "a run shows its output"
+    expect(page.locator("#program-term"), "a run shows its output").to_be_visible()
     tab.ended("Ended with exit code 1")
     page.click("#close-shell")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.wait_for_selector("#program-parts", state="hidden")
-    assert page.is_visible("#problems-list .problem-row")
-    assert page.is_visible("#artifacts-list .card")
+    expect(page.locator("#problems-list .problem-row")).to_be_visible()
+    expect(page.locator("#artifacts-list .card")).to_be_visible()
 
 
 SMALL = """() => [...document.querySelectorAll('body *')].filter((one) => one.checkVisibility({ visibilityProperty: true })
@@ -136,16 +138,16 @@ def test_all_grows_with_the_code(open_tab: Callable[..., Tab], width: int, heigh
     assert after["height"] >= 1.5 * before["height"]
     tab.run(ALL_AT_ONCE)
     tab.ended("Ended with exit code 1")
-    assert tab.get(SMALL) == []
-    assert tab.get(CUT_OFF) == []
-    assert tab.get("document.documentElement.scrollWidth") <= width
+    tab.shows(SMALL, [])
+    tab.shows(CUT_OFF, [])
+    tab.shows("document.documentElement.scrollWidth", lambda now: now <= width)
     for opener in ("#language", "#options", "#more"):
         page.click(opener)
         box = page.locator(f"{opener}-menu").bounding_box()
         assert box
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
-        assert tab.get(SMALL) == []
+        tab.shows(SMALL, [])
         page.keyboard.press("Escape")
     tab.reload()
     again = page.locator("#run").bounding_box()
@@ -159,5 +161,5 @@ def test_a_phone_with_large_text_is_whole(open_tab: Callable[..., Tab]) -> None:
     for _ in range(14):
         tab.page.tap("#larger")
     tab.page.keyboard.press("Escape")
-    assert tab.get(CUT_OFF) == []
-    assert tab.get("document.documentElement.scrollWidth") == 390
+    tab.shows(CUT_OFF, [])
+    tab.shows("document.documentElement.scrollWidth", 390)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Route, expect
 
 from tests.browser.tab import Tab
 from tests.harness import Server
@@ -22,19 +23,19 @@ def test_arguments_environment_and_entry(tab: Tab) -> None:
     page.click("#options")
     page.fill("#args", "one 'two words'")
     page.fill("#env", "WORD=a b\nSUM")
-    assert page.inner_text("#env-hint") == "Line 2: NAME=value is expected."
+    expect(page.locator("#env-hint")).to_have_text("Line 2: NAME=value is expected.", use_inner_text=True)
     page.fill("#env", "WORD=a b\n# kept\nSUM=1=1")
     page.keyboard.press("Escape")
-    assert page.get_attribute("#options", "title") == 'one "two words" · 2 variables'
+    expect(page.locator("#options")).to_have_attribute("title", 'one "two words" · 2 variables')
     tab.run()
     tab.ended("Finished")
     assert tab.text() == "['one', 'two words'] a b 1=1"
     tab.reload()
     page.click("#options")
-    assert page.input_value("#env") == "WORD=a b\n# kept\nSUM=1=1"
+    expect(page.locator("#env")).to_have_value("WORD=a b\n# kept\nSUM=1=1")
     page.select_option("#entry-file", "other.py")
     page.keyboard.press("Escape")
-    assert page.inner_text("#tree li[data-path='other.py'] .entry") == "run"
+    expect(page.locator("#tree li[data-path='other.py'] .entry")).to_have_text("run", use_inner_text=True)
     tab.run()
     tab.ended("Finished")
     assert tab.text() == "other"
@@ -65,9 +66,9 @@ def test_one_of_many_languages_is_found_by_typing(
     tab.page.route("**/api/languages", answer)
     page = tab.open().page
     page.click("#language")
-    assert page.locator("#language-list [role=menuitemradio]").count() == 35
-    titles = page.locator("#language-list .group-title").all_inner_texts()
-    assert titles == ["Ready", "Being prepared", "Not available"]
+    expect(page.locator("#language-list [role=menuitemradio]")).to_have_count(35)
+    titles = page.locator("#language-list .group-title")
+    expect(titles).to_have_text(["Ready", "Being prepared", "Not available"], use_inner_text=True)
     box = page.locator("#language-menu").bounding_box()
     assert box
     assert box["x"] >= 0
@@ -76,17 +77,18 @@ def test_one_of_many_languages_is_found_by_typing(
     assert size
     assert box["x"] + box["width"] <= size["width"]
     assert box["y"] + box["height"] <= size["height"]
-    assert page.evaluate("document.activeElement.getAttribute('aria-checked')") == "true"
+    tab.shows("document.activeElement.getAttribute('aria-checked')", "true")
     page.keyboard.type("oth")  # from an item, letters go to the field
-    assert page.input_value("#language-filter") == "oth"
-    assert page.locator("#language-list [role=menuitemradio]").count() == 30
+    expect(page.locator("#language-filter")).to_have_value("oth")
+    expect(page.locator("#language-list [role=menuitemradio]")).to_have_count(30)
     page.fill("#language-filter", ".o29")
-    assert page.locator("#language-list [role=menuitemradio]").all_inner_texts()[0].startswith("Other 29")
+    first = page.locator("#language-list [role=menuitemradio]").first
+    expect(first).to_have_text(re.compile("^Other 29"), use_inner_text=True)
     page.fill("#language-filter", "nothing like it")
-    assert page.is_visible("#language-none")
+    expect(page.locator("#language-none")).to_be_visible()
     page.fill("#language-filter", "other")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert page.is_hidden("#language-menu")
+    expect(page.locator("#language-menu")).to_be_hidden()
     tab.until("document.getElementById('language-name').textContent === 'Other 12'")

@@ -6,6 +6,7 @@ import itertools
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.tab import Tab
 
@@ -41,7 +42,7 @@ def test_no_output_holds_the_page(tab: Tab, name: str) -> None:
     )
     tab.ended("Finished", seconds=60)
     tab.sees("over")
-    assert tab.get("longest") < HELD_MS
+    tab.shows("longest", lambda now: now < HELD_MS)
     tab.get("() => { longest = 0; }")
     tab.run("print('still here')\n").sees("still here")
 
@@ -65,13 +66,13 @@ def test_a_link_that_says_something_else_is_asked_about(tab: Tab) -> None:
 
     click(0)
     page.wait_for_selector("#ask-dialog[open]")
-    assert page.inner_text("#ask-title") == "Open evil.example?"
-    assert "https://evil.example/x" in page.inner_text("#ask-text")
+    expect(page.locator("#ask-title")).to_have_text("Open evil.example?", use_inner_text=True)
+    expect(page.locator("#ask-text")).to_contain_text("https://evil.example/x", use_inner_text=True)
     page.click("#ask-cancel")
     assert len(page.context.pages) == 1
     click(2)
     page.wait_for_selector("#ask-dialog[open]")
-    assert page.inner_text("#ask-title") == "Open evil.example?"
+    expect(page.locator("#ask-title")).to_have_text("Open evil.example?", use_inner_text=True)
     with page.context.expect_page() as opened:
         page.click("#ask-ok")
     opened.value.close()
@@ -173,14 +174,14 @@ def test_a_program_that_stands_still_is_told_and_goes_on(tab: Tab) -> None:
     tab.banner("holds its output back")
     tab.page.locator(".banner").get_by_role("button", name="Stop", exact=True).click()
     tab.ended("Stopped")
-    assert tab.page.locator(".banner", has_text="holds").count() == 0
+    expect(tab.page.locator(".banner", has_text="holds")).to_have_count(0)
 
 
 def test_a_line_that_a_terminal_cuts_is_told_and_pipes_are_offered(tab: Tab) -> None:
     tab.run("print('ready'); print(len(input()))").sees("ready")
     tab.get("(text) => coderunner.screens.program.view.term.paste(text)", "x" * 4000 + "\r")
     tab.ended("Finished")
-    assert tab.page.locator(".banner").count() == 0
+    expect(tab.page.locator(".banner")).to_have_count(0)
     tab.run("print('ready'); print(len(input()))").sees("ready")
     tab.get("(text) => coderunner.screens.program.view.term.paste(text)", "ä" * 2100 + "\r")
     tab.banner("at most 4,095 bytes")

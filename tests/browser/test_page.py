@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Route, expect
 
 from tests.browser.tab import Tab
 from tests.harness import Server, running_server
@@ -41,7 +41,7 @@ def test_the_policy_is_strict_and_nothing_breaks_it(server: Server, tab: Tab) ->
 def test_styles_reach_editor_and_terminal(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(color_scheme="dark").language("Python").code("import os\n")
     tab.until("document.querySelector('.cm-line span') !== null")
-    assert tab.get("getComputedStyle(document.querySelector('.cm-line span')).color") == "rgb(209, 154, 240)"
+    tab.shows("getComputedStyle(document.querySelector('.cm-line span')).color", "rgb(209, 154, 240)")
     tab.run("print('\\x1b[32mgreen')\n")
     tab.ended("Finished")
     assert (
@@ -53,14 +53,14 @@ def test_styles_reach_editor_and_terminal(open_tab: Callable[..., Tab]) -> None:
 def test_dark_and_light(open_tab: Callable[..., Tab]) -> None:
     surface = "getComputedStyle(document.querySelector('.bar')).backgroundColor"
     tab = open_tab(color_scheme="dark")
-    assert tab.get(surface) == "rgb(23, 26, 32)"
+    tab.shows(surface, "rgb(23, 26, 32)")
     tab.page.emulate_media(color_scheme="light")
-    assert tab.get(surface) == "rgb(255, 255, 255)"
+    tab.shows(surface, "rgb(255, 255, 255)")
     tab.page.click("#theme")
-    assert tab.get(surface) == "rgb(23, 26, 32)"
+    tab.shows(surface, "rgb(23, 26, 32)")
     tab.reload()
-    assert tab.get(surface) == "rgb(23, 26, 32)"
-    assert tab.get("coderunner.screens.program.view.term.options.theme.background") == "#171a20"
+    tab.shows(surface, "rgb(23, 26, 32)")
+    tab.shows("coderunner.screens.program.view.term.options.theme.background", "#171a20")
 
 
 def test_files_and_folders(tab: Tab) -> None:
@@ -72,7 +72,7 @@ def test_files_and_folders(tab: Tab) -> None:
 
     page.click("#new-file")
     ask("../up.py")
-    assert page.inner_text("#ask-problem")
+    expect(page.locator("#ask-problem")).not_to_be_empty()
     ask("tools/words.py")
     page.click(".cm-content")
     tab.type("LIST = ['a', 'b']")
@@ -84,25 +84,22 @@ def test_files_and_folders(tab: Tab) -> None:
     page.focus("#tree li[data-path='tools/words.py']")
     page.keyboard.press("F2")
     ask("tools/names.py")
-    assert page.locator(f"{OWN}.folder").inner_text() == "tools"
+    expect(page.locator(f"{OWN}.folder")).to_have_text("tools", use_inner_text=True)
     tab.run()
     tab.ended("Ended with exit code 1")
     assert "No module named 'tools.words'" in tab.text(), (
         "the renamed file must not be found under its old name"
     )
     tab.reload()
-    assert [one.inner_text() for one in page.locator(f"{OWN} .name").all()] == [
-        "tools",
-        "names.py",
-        "main.py",
-    ]
+    names = page.locator(f"{OWN} .name")
+    expect(names).to_have_text(["tools", "names.py", "main.py"], use_inner_text=True)
     page.click("#tree li[data-path='tools/names.py']")
-    assert "LIST" in page.inner_text(".cm-content")
+    expect(page.locator(".cm-content")).to_contain_text("LIST", use_inner_text=True)
     page.focus("#tree li[data-path='tools/names.py']")
     page.keyboard.press("Delete")
     page.click("#ask-ok")
-    assert [one.inner_text() for one in page.locator(f"{OWN} .name").all()] == ["main.py"]
-    assert page.locator("#tabs [role=tab]").all_inner_texts() == ["main.py"]
+    expect(names).to_have_text(["main.py"], use_inner_text=True)
+    expect(page.locator("#tabs [role=tab]")).to_have_text(["main.py"], use_inner_text=True)
 
 
 def test_each_language_keeps_its_project(tab: Tab) -> None:
@@ -134,7 +131,7 @@ def test_keyboard_alone(tab: Tab) -> None:
     page.keyboard.press("Control+`")
     tab.sees("$ ", "shell").type("echo in shell\n").sees("in shell\n", "shell")
     page.keyboard.press("Control+`")
-    assert tab.get("document.activeElement.closest('.code') !== null")
+    tab.until("document.activeElement.closest('.code') !== null")
     seen = []
     for _ in range(5):
         page.keyboard.press("F6")
@@ -183,13 +180,13 @@ PHONE = {
 def test_on_a_phone(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(**PHONE).language("Python")
     page = tab.page
-    assert tab.get("document.documentElement.scrollWidth") == 390, "nothing sticks out"
+    tab.shows("document.documentElement.scrollWidth", 390, why="nothing sticks out")
     tab.get("document.querySelector('#language-name').textContent = 'A language of a long name (science)'")
-    assert tab.get("document.querySelector('#run').getBoundingClientRect().right") <= 390
+    tab.shows("document.querySelector('#run').getBoundingClientRect().right", lambda now: now <= 390)
     page.tap(".views [data-view=files]")
-    assert page.is_visible("#tree")
+    expect(page.locator("#tree")).to_be_visible()
     page.tap("#tree li[data-path='main.py']")
-    assert page.is_visible(".cm-content")
+    expect(page.locator(".cm-content")).to_be_visible()
     tab.code(
         "import os\nprint('columns', os.get_terminal_size().columns)\n"
         "print('said', repr(input('> ')))\nwhile True: pass\n"
@@ -198,7 +195,7 @@ def test_on_a_phone(open_tab: Callable[..., Tab]) -> None:
     columns = tab.get("coderunner.screens.program.view.size.cols")
     tab.sees(f"columns {columns}\n").sees("> ")
     assert 30 < columns < 60
-    assert page.is_hidden(".cm-content")
+    expect(page.locator(".cm-content")).to_be_hidden()
     # What a phone's keyboard does: it composes a word, then commits it.
     page.tap("#program-term")
     cdp = page.context.new_cdp_session(page)
@@ -261,10 +258,10 @@ def test_languages_that_are_not_ready_are_told(server: Server, open_tab: Callabl
 
     tab.page.route("**/api/languages", answer)
     tab.open().language("Python").banner("Python is being prepared")
-    assert tab.page.is_disabled("#run")
+    expect(tab.page.locator("#run")).to_be_disabled()
     state["status"] = "ready"
     tab.page.wait_for_selector("#run:not([disabled])")
-    assert tab.page.locator(".banner").count() == 0
+    expect(tab.page.locator(".banner")).to_have_count(0)
 
 
 def test_a_bad_request_is_told_in_words(tab: Tab) -> None:

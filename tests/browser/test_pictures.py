@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from playwright.sync_api import expect
+
 from tests.browser.tab import Tab
 
 PICTURE = """import base64, struct, zlib
@@ -39,7 +41,7 @@ def test_a_picture_is_drawn_where_the_program_is(tab: Tab) -> None:
     assert tab.until(RED) == 120 * 60, "the replayed output draws it again"
     tab.run("print('next')\n").sees("next")
     tab.ended("Finished")
-    assert tab.get(RED) == 0
+    tab.shows(RED, 0)
 
 
 def test_a_large_picture_fits_the_terminal(open_tab: Callable[..., Tab]) -> None:
@@ -62,7 +64,7 @@ def test_what_is_refused_is_told_and_the_rest_goes_on(tab: Tab) -> None:
         tab.ended("Finished")
         tab.banner("A picture is not shown").banner(why)
         tab.page.click(".banner[data-key=picture] .icon-button")
-    assert tab.get(RED) == 0
+    tab.shows(RED, 0)
 
 
 def test_hostile_pictures_do_not_hang_the_page(tab: Tab) -> None:
@@ -80,7 +82,7 @@ def test_hostile_pictures_do_not_hang_the_page(tab: Tab) -> None:
     )
     tab.ended("Finished", seconds=60)
     tab.sees("after all")
-    assert tab.get("coderunner.screens.program.view.pictures.count") <= 500
+    tab.shows("coderunner.screens.program.view.pictures.count", lambda now: now <= 500)
     longest = tab.get("window.longest")
     assert longest < 5000, f"the page stood still for {longest:.0f} ms"
     tab.run(PICTURE + "show(png(50, 50))\n").ended("Finished")
@@ -96,7 +98,7 @@ def test_a_picture_that_is_saved_as_well_is_shown_once(tab: Tab) -> None:
     assert tab.until(RED) == 120 * 60
     page = tab.page
     page.wait_for_selector("#artifacts-list [data-path='red.png'].drawn")
-    assert page.is_hidden("#artifacts-list [data-path='red.png'] img"), "the terminal shows it"
+    expect(page.locator("#artifacts-list [data-path='red.png'] img"), "the terminal shows it").to_be_hidden()
     page.wait_for_selector("#artifacts-list [data-path='other.png'] img", state="visible")
     page.click("#artifacts-list [data-path='red.png'] .card")
     page.wait_for_selector("#viewer-body img")

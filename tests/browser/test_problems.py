@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from playwright.sync_api import expect
+
 from tests.browser.tab import Tab
 
 CURSOR = """(({ doc, selection }) => { const { number, from } = doc.lineAt(selection.main.head);
@@ -30,20 +32,26 @@ def test_problems_are_marked_listed_and_jumped_to(tab: Tab) -> None:
     page.click("#tree li[data-path='main.py']")
     tab.run().sees("begun")
     tell(tab)
-    assert page.inner_text("#problems-title") == "1 error"
+    expect(page.locator("#problems-title")).to_have_text("1 error", use_inner_text=True)
     rows = page.locator("#problems .problem-row")
-    assert rows.all_inner_texts() == [
-        "lib/words.py:2:5\nNameError: nope", "main.py:1:1\ncalled <b>here</b>",
-        "/usr/lib/python3.11/ast.py:9:1\nnot ours",
-    ]  # fmt: skip
-    assert page.locator("#problems button").count() == 2, "a file that is not in the project cannot be opened"
-    assert page.locator(".cm-lintRange-warning").inner_text() == "from lib.words import say"
+    expect(rows).to_have_text(
+        [
+            "lib/words.py:2:5\nNameError: nope",
+            "main.py:1:1\ncalled <b>here</b>",
+            "/usr/lib/python3.11/ast.py:9:1\nnot ours",
+        ],
+        use_inner_text=True,
+    )
+    links = page.locator("#problems button")
+    expect(links, "a file that is not in the project cannot be opened").to_have_count(2)
+    called = page.locator(".cm-lintRange-warning")
+    expect(called).to_have_text("from lib.words import say", use_inner_text=True)
     rows.nth(0).click()
-    assert tab.get("coderunner.desk.project.active") == "lib/words.py"
-    assert tab.get(CURSOR) == [2, 5]
-    assert tab.get("document.activeElement.closest('.cm-content') !== null")
-    assert page.locator(".cm-lintRange-error").inner_text() == "input()"
-    assert page.locator(".cm-lint-marker-error").count() == 1
+    tab.shows("coderunner.desk.project.active", "lib/words.py")
+    tab.shows(CURSOR, [2, 5])
+    tab.until("document.activeElement.closest('.cm-content') !== null")
+    expect(page.locator(".cm-lintRange-error")).to_have_text("input()", use_inner_text=True)
+    expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
     # With the keyboard: F6 comes by, the arrows choose.
     for _ in range(6):
         page.keyboard.press("F6")
@@ -51,15 +59,15 @@ def test_problems_are_marked_listed_and_jumped_to(tab: Tab) -> None:
             break
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert tab.get("coderunner.desk.project.active") == "main.py"
-    assert tab.get(CURSOR) == [1, 1]
+    tab.shows("coderunner.desk.project.active", "main.py")
+    tab.shows(CURSOR, [1, 1])
     page.click("#program-term")
     tab.type("\n")
     tab.ended("Finished")
-    assert page.is_visible("#problems")
+    expect(page.locator("#problems")).to_be_visible()
     tab.run()
-    assert page.is_hidden("#problems"), "the next run begins without the last one's"
-    assert page.locator(".cm-lintRange").count() == 0
+    expect(page.locator("#problems"), "the next run begins without the last one's").to_be_hidden()
+    expect(page.locator(".cm-lintRange")).to_have_count(0)
 
 
 def test_a_traceback_is_a_problem(tab: Tab) -> None:
@@ -70,19 +78,19 @@ def test_a_traceback_is_a_problem(tab: Tab) -> None:
     tab.ended("Ended with exit code 1")
     page.wait_for_selector("#problems")
     row = page.locator("#problems button", has_text="lib/words.py:2")
-    assert "NameError: name 'nope' is not defined" in row.inner_text()
+    expect(row).to_contain_text("NameError: name 'nope' is not defined")
     row.click()
-    assert tab.get("coderunner.desk.project.active") == "lib/words.py"
-    assert tab.get(CURSOR)[0] == 2
-    assert page.locator(".cm-lint-marker-error").count() == 1
+    tab.shows("coderunner.desk.project.active", "lib/words.py")
+    tab.shows(CURSOR, lambda now: now[0] == 2)
+    expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
     tab.reload()
     tab.ended("Ended with exit code 1")
     page.wait_for_selector("#problems button")  # told again to a page that attaches
     tab.code("def say():\n    print('mended')\n").run()
     tab.ended("Finished")
     assert tab.text().endswith("mended")
-    assert page.is_hidden("#problems")
-    assert page.locator(".cm-lint-marker").count() == 0
+    expect(page.locator("#problems")).to_be_hidden()
+    expect(page.locator(".cm-lint-marker")).to_have_count(0)
 
 
 def test_compile_errors_and_warnings_are_problems(open_tab: Callable[..., Tab]) -> None:
@@ -93,7 +101,7 @@ def test_compile_errors_and_warnings_are_problems(open_tab: Callable[..., Tab]) 
     text = tab.page.locator("#problems button", has_text="main.c:3:").inner_text()
     assert "expected expression" in text
     tab.page.click("#problems button:has-text('main.c:3:')")
-    assert tab.get(CURSOR) == [3, 15]
+    tab.shows(CURSOR, [3, 15])
 
 
 def test_places_in_the_output_are_links(tab: Tab) -> None:
@@ -115,7 +123,7 @@ def test_places_in_the_output_are_links(tab: Tab) -> None:
     page.wait_for_selector("#program .xterm-cursor-pointer")
     page.mouse.click(*point)
     tab.until("coderunner.desk.project.active === 'lib/words.py'")
-    assert tab.get(CURSOR)[0] == 2
+    tab.shows(CURSOR, lambda now: now[0] == 2)
 
 
 def test_problems_on_a_phone(open_tab: Callable[..., Tab]) -> None:
@@ -123,7 +131,7 @@ def test_problems_on_a_phone(open_tab: Callable[..., Tab]) -> None:
     two_files(tab, words="def say():\n    input()\n")
     tab.run().sees("begun")
     tell(tab)
-    assert tab.get("document.documentElement.scrollWidth") == 390
+    tab.shows("document.documentElement.scrollWidth", 390)
     tab.page.tap("#problems button")
-    assert tab.page.is_visible(".cm-content")
-    assert tab.get(CURSOR) == [2, 5]
+    expect(tab.page.locator(".cm-content")).to_be_visible()
+    tab.shows(CURSOR, [2, 5])

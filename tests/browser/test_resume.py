@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from playwright.sync_api import expect
+
 from tests.browser.proxy import CuttingProxy
 from tests.browser.tab import Tab
 from tests.harness import Server, wait_until, workspace
@@ -25,15 +27,15 @@ def assert_lines(text: str, count: int) -> None:
 def test_a_reload_in_mid_run(tab: Tab) -> None:
     tab.run(COUNT.format(count=600, burst=3, pause=0.01, padding=0)).sees("line 100\n")
     tab.reload()
-    assert tab.get("coderunner.screens.program.running")
+    tab.until("coderunner.screens.program.running")
     tab.sees("line 300\n").reload().sees("done?")
     tab.page.click("#program-term")
     tab.type("yes\n")
     tab.ended("Finished")
     assert_lines(tab.text(), 600)
     assert tab.text().endswith("done? yes\nanswer: yes")
-    assert tab.page.input_value("#args") == ""
-    assert "range(600)" in tab.page.inner_text(".cm-content")
+    expect(tab.page.locator("#args")).to_have_value("")
+    expect(tab.page.locator(".cm-content")).to_contain_text("range(600)", use_inner_text=True)
 
 
 def test_an_ended_program_is_there_after_a_reload(tab: Tab) -> None:
@@ -152,8 +154,8 @@ def test_a_second_tab_has_its_own_session_and_a_later_one_goes_on(
 ) -> None:
     tab.run("print('first tab')\nprint('end', input())\n").sees("first tab")
     other = open_tab(beside=tab)
-    assert other.get("coderunner.desk.session") is None
-    assert tab.get("coderunner.desk.session.link.up")
+    other.shows("coderunner.desk.session", None)
+    tab.until("coderunner.desk.session.link.up")
     tab.page.close()
     other.page.close()
     third = open_tab(beside=tab)
@@ -233,4 +235,4 @@ def test_a_long_cut_while_a_session_opens_opens_anew(cut_tab: Tab, proxy: Cuttin
     cut_tab.page.wait_for_timeout(14_500)  # the time itself is the case
     proxy.first_wish = proxy.closed = False
     cut_tab.sees("it runs", seconds=30)
-    assert cut_tab.page.locator(".banner").count() == 0
+    expect(cut_tab.page.locator(".banner")).to_have_count(0)

@@ -7,6 +7,8 @@ import re
 import time
 from collections.abc import Callable
 
+from playwright.sync_api import expect
+
 from tests.browser.tab import Tab
 
 COUNT_FOREVER = (
@@ -52,7 +54,7 @@ def test_ctrl_c_with_a_selection_copies(tab: Tab) -> None:
     tab.get("coderunner.screens.program.view.term.select(0, 0, 7)")
     tab.page.keyboard.press("Control+c")
     tab.until("navigator.clipboard.readText().then((text) => text === 'take me')")
-    assert tab.get("coderunner.screens.program.running")
+    tab.until("coderunner.screens.program.running")
     tab.type("\n")
     tab.ended("Finished")
 
@@ -61,10 +63,10 @@ def test_the_stop_button(tab: Tab) -> None:
     tab.run(
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('go')\nwhile True: pass\n"
     ).sees("go")
-    assert tab.page.is_hidden("#run")
+    expect(tab.page.locator("#run")).to_be_hidden()
     tab.page.click("#stop")
     tab.ended("Stopped")
-    assert tab.page.is_visible("#run")
+    expect(tab.page.locator("#run")).to_be_visible()
 
 
 def test_running_again_stops_the_first(tab: Tab) -> None:

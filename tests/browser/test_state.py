@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from playwright.sync_api import expect
+
 from tests.browser.tab import Tab
 
 SAVED = "!coderunner.desk.project.unsaved"
@@ -27,15 +29,15 @@ def test_no_file_open_is_a_state_of_its_own(tab: Tab) -> None:
     page = tab.page
     tab.code("print('kept')\n")
     page.click("#tabs [aria-label='Close main.py']")
-    assert page.is_visible("#no-file")
-    assert page.is_hidden(".cm-content")
+    expect(page.locator("#no-file")).to_be_visible()
+    expect(page.locator(".cm-content")).to_be_hidden()
     page.mouse.click(640, 400)
     tab.type("lost?")
     tab.run()
     tab.ended("Finished")
     assert tab.text() == "kept"
     tab.reload()
-    assert page.is_visible("#no-file")
+    expect(page.locator("#no-file")).to_be_visible()
     page.click("#tree li[data-path='main.py']")
     assert content(tab) == "print('kept')\n"
     page.click(".cm-content")
@@ -78,8 +80,8 @@ def test_tabs_see_each_other_and_overwrite_nothing(open_tab: Callable[..., Tab],
     old.page.close()
     new.reload()
     shows(new, "newest\n")
-    assert new.get("coderunner.desk.project.args.join()") == "one,two"
-    assert new.page.locator(".banner").count() == 0
+    new.shows("coderunner.desk.project.args.join()", "one,two")
+    expect(new.page.locator(".banner")).to_have_count(0)
 
 
 def test_both_versions_of_a_true_conflict_are_kept(open_tab: Callable[..., Tab], tab: Tab) -> None:
@@ -135,7 +137,7 @@ def test_a_sample_takes_the_place_of_nothing(tab: Tab) -> None:
     page.click("#project")
     page.wait_for_selector("#project-menu [role=menuitemradio] >> nth=1")
     rows = page.locator("#project-menu [role=menuitemradio]")
-    assert rows.count() == 2
+    expect(rows).to_have_count(2)
     rows.nth(1).click()
     shows(tab, "mine\n")
 
@@ -152,9 +154,9 @@ def test_several_named_projects(tab: Tab) -> None:
     tab.ended("Finished")
     session = tab.get("coderunner.desk.session.id")
     tab.reload()
-    assert page.inner_text("#project-name") == "Homework"
+    expect(page.locator("#project-name")).to_have_text("Homework", use_inner_text=True)
     tab.until("coderunner.desk.session?.phase === 'open'")
-    assert tab.get("coderunner.desk.session.id") == session
+    tab.shows("coderunner.desk.session.id", session)
     page.click("#project")
     page.wait_for_selector("#project-menu [role=menuitemradio] >> nth=1")
     page.get_by_role("menuitem", name="Delete…").click()
@@ -167,14 +169,14 @@ def test_a_running_program_is_not_ended_without_a_word(tab: Tab) -> None:
     tab.run("open('made.txt', 'w').write('x')\nprint('busy')\ninput()\n").sees("busy")
     page.wait_for_selector("#tree li.made")
     tab.language("Bash")
-    assert page.is_visible("#program-of")
+    expect(page.locator("#program-of")).to_be_visible()
     page.click(".cm-content")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#ask-dialog[open]")
-    assert page.inner_text("#ask-title") == "End what runs?"
+    expect(page.locator("#ask-title")).to_have_text("End what runs?", use_inner_text=True)
     page.click("#ask-cancel")
     tab.language("Python")
-    assert page.is_hidden("#program-of")
+    expect(page.locator("#program-of")).to_be_hidden()
     page.click("#program-term")
     tab.type("\n")
     tab.ended("Finished")
@@ -182,7 +184,7 @@ def test_a_running_program_is_not_ended_without_a_word(tab: Tab) -> None:
     page.get_by_role("menuitem", name="End the session").click()
     page.wait_for_selector("#ask-dialog[open]")
     page.click("#ask-cancel")
-    assert tab.get("coderunner.desk.session.phase") == "open"
+    tab.shows("coderunner.desk.session.phase", "open")
 
 
 def test_a_store_that_keeps_nothing_is_told_and_asked_about(open_tab: Callable[..., Tab]) -> None:
@@ -214,10 +216,10 @@ def test_a_project_of_before_the_library_is_taken_over(open_tab: Callable[..., T
     tab.page.add_init_script(f"if (!sessionStorage.seen) {kept}; sessionStorage.seen = '1';")
     tab.open().language("Python")
     shows(tab, "print(42)")
-    assert tab.get("[coderunner.desk.project.args, coderunner.desk.project.mode]") == [["x"], "pipe"]
+    tab.shows("[coderunner.desk.project.args, coderunner.desk.project.mode]", [["x"], "pipe"])
     tab.reload()
     shows(tab, "print(42)")
-    assert tab.get("localStorage.getItem('coderunner:project:python')") is None
+    tab.shows("localStorage.getItem('coderunner:project:python')", None)
 
 
 def test_an_unclosed_quote_is_told_and_nothing_runs(tab: Tab) -> None:
@@ -227,9 +229,9 @@ def test_an_unclosed_quote_is_told_and_nothing_runs(tab: Tab) -> None:
     page.fill("#args", "one 'two")
     page.keyboard.press("Escape")
     tab.run()
-    assert page.is_visible("#options-menu")
-    assert page.inner_text("#args-hint") == "A quote is not closed."
-    assert tab.get("coderunner.screens.program.channel") is None
+    expect(page.locator("#options-menu")).to_be_visible()
+    expect(page.locator("#args-hint")).to_have_text("A quote is not closed.", use_inner_text=True)
+    tab.shows("coderunner.screens.program.channel", None)
     page.fill("#args", "one 'two'")
     page.keyboard.press("Enter")
     tab.run()

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.tab import Tab
 
@@ -70,7 +71,7 @@ def test_a_finger_scrolls_the_output(phone: Tab) -> None:
     height = phone.get("document.querySelector('#program-term .xterm-screen').clientHeight")
     line = height / phone.get("coderunner.screens.program.view.term.rows")
     assert abs((bottom - scrolled) - 300 / line) <= 2, "as far as the finger went"
-    assert phone.get("document.activeElement.tagName") == "TEXTAREA", "the keyboard stays as it was"
+    phone.shows("document.activeElement.tagName", "TEXTAREA", why="the keyboard stays as it was")
     swing(phone, finger, (200, 200), (200, 450), line)
     swing(phone, finger, (200, 600), (200, 100), line)
 
@@ -97,12 +98,12 @@ def test_a_finger_selects_and_copies(phone: Tab) -> None:
     finger = Finger(phone)
     finger.drag(at, at, hold_ms=700)
     selected = "coderunner.screens.program.view.term.getSelection()"
-    assert phone.get(selected) == "word-here"
+    phone.shows(selected, "word-here")
     finger.drag(at, (box["x"] + 7.5 * cell, at[1] + line), hold_ms=700)
-    assert phone.get(selected) == "word-here last\nthe next"
+    phone.shows(selected, "word-here last\nthe next")
     phone.page.tap(".touch-tools >> text=Copy")
     phone.until("!document.querySelector('.touch-tools:not([hidden])')")
-    assert phone.get("navigator.clipboard.readText()") == "word-here last\nthe next"
+    phone.shows("navigator.clipboard.readText()", "word-here last\nthe next")
 
 
 def test_a_finger_drags_the_scrollbar(phone: Tab) -> None:
@@ -116,7 +117,7 @@ def test_a_finger_drags_the_scrollbar(phone: Tab) -> None:
     at = (bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
     before = phone.get(TOP)
     finger.drag(at, (at[0], at[1] - 200))
-    assert phone.get(TOP) < before - 50
+    phone.shows(TOP, lambda now: now < before - 50)
 
 
 def test_a_finger_pastes(phone: Tab) -> None:
@@ -134,7 +135,7 @@ def test_the_code_has_the_keys_that_a_phone_hides(
     tab = open_tab(viewport={"width": width, "height": height}, has_touch=True, is_mobile=True)
     tab.language("Python").code("")
     page = tab.page
-    assert page.is_hidden("#code-keys"), "nothing is typed yet"
+    expect(page.locator("#code-keys"), "nothing is typed yet").to_be_hidden()
     page.tap(".cm-content")
     page.wait_for_selector("#code-keys", state="visible")
 
@@ -154,13 +155,13 @@ def test_the_code_has_the_keys_that_a_phone_hides(
     tab.type("0")
     press("Right")
     text = "coderunner.editor.view.state.doc.toString()"
-    assert tab.get(text) == 'if True:\n    print("a"+["b"][0])'
+    tab.shows(text, 'if True:\n    print("a"+["b"][0])')
     press("Indent")
-    assert tab.get(text).endswith("[0]    )"), "at the cursor"
+    tab.shows(text, lambda now: now.endswith("[0]    )"), why="at the cursor")
     press("Undo", "Undo", "Redo")
     page.keyboard.press("Control+a")
     press("Indent")
-    assert tab.get(text).startswith("    if True:\n        print"), "the lines that are selected"
+    tab.shows(text, lambda now: now.startswith("    if True:\n        print"), why="the selected lines")
     press("Indent less")
-    assert tab.get("document.activeElement.className").startswith("cm-content"), "the keyboard stays open"
-    assert tab.get("document.documentElement.scrollWidth") == width
+    tab.until("document.activeElement.className.startsWith('cm-content')")  # the keyboard stays open
+    tab.shows("document.documentElement.scrollWidth", width)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.tab import Tab
 
@@ -54,7 +54,7 @@ def test_what_a_program_writes_is_in_the_tree_at_once(tab: Tab) -> None:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     tab.until("document.querySelector('.cm-content').innerText.trim() === 'first'")
-    assert page.locator("#tabs .made").inner_text() == "log.txt"
+    expect(page.locator("#tabs .made")).to_have_text("log.txt", use_inner_text=True)
     page.click("#program-term")
     tab.type("\n")
     tab.ended("Finished")
@@ -62,7 +62,7 @@ def test_what_a_program_writes_is_in_the_tree_at_once(tab: Tab) -> None:
     # What is no text is told, and can be saved.
     page.click(f"{MADE}[data-path='data.bin']")
     page.wait_for_selector("#viewer[open]")
-    assert "no text" in page.inner_text("#viewer-body")
+    expect(page.locator("#viewer-body")).to_contain_text("no text", use_inner_text=True)
     with page.expect_download() as download:
         page.click("#viewer-save")
     assert Path(download.value.path()).read_bytes() == bytes(range(256))
@@ -129,7 +129,7 @@ def test_nothing_is_overwritten_silently(tab: Tab) -> None:
     tab.type("\n")
     tab.ended("Finished")
     tab.banner("was changed by a program and by you.")
-    assert page.locator("#tree li[data-path='data.txt'] .clash").count() == 1
+    expect(page.locator("#tree li[data-path='data.txt'] .clash")).to_have_count(1)
     page.click("#tree li[data-path='main.py']")
     tab.run("print(open('data.txt').read())\n")
     tab.ended("Finished")
@@ -138,7 +138,7 @@ def test_nothing_is_overwritten_silently(tab: Tab) -> None:
     tab.run()
     tab.ended("Finished")
     assert tab.text() == "mine 2"
-    assert page.locator(".clash").count() == 0
+    expect(page.locator(".clash")).to_have_count(0)
 
 
 def test_a_shell_finds_what_was_edited(tab: Tab) -> None:
@@ -160,7 +160,7 @@ def test_a_reload_keeps_what_is_known_of_the_workspace(tab: Tab) -> None:
     tab.page.wait_for_selector(f"{MADE}[data-path='made.txt']")
     tab.page.click(f"{MADE}[data-path='made.txt']")
     tab.until("document.querySelector('.cm-content').innerText === 'kept'")
-    assert tab.page.locator(".banner").count() == 0
+    expect(tab.page.locator(".banner")).to_have_count(0)
 
 
 def archive(files: dict[str, bytes]) -> bytes:
@@ -185,7 +185,7 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     give(page, ("words.txt", b"three\n"))
     page.wait_for_selector("#ask-dialog[open]")
     page.click("#ask-cancel")
-    assert tab.get("coderunner.desk.project.files.get('words.txt')") == "one two\n"
+    tab.shows("coderunner.desk.project.files.get('words.txt')", "one two\n")
     give(page, ("evil.zip", archive({"pack/a.py": b"A = 1\n", "../up": b"no"})))
     page.click("#ask-ok")
     tab.banner("cannot be taken.")
@@ -234,7 +234,7 @@ def test_files_are_dropped(tab: Tab) -> None:
                 { dataTransfer: transfer, bubbles: true, cancelable: true, composed: true }));
         } }""")
     tab.page.wait_for_selector(f"{OWN}[data-path='note.txt']")
-    assert tab.page.inner_text(".cm-content") == "dropped"
+    expect(tab.page.locator(".cm-content")).to_have_text("dropped", use_inner_text=True)
 
 
 def downloaded(tab: Tab, words: str) -> dict[str, bytes]:
@@ -268,7 +268,7 @@ def test_standard_input_is_a_file(tab: Tab) -> None:
     page.click("#options")
     page.select_option("#stdin-file", "in.txt")
     page.keyboard.press("Escape")
-    assert page.inner_text("#options-summary") == "< in.txt"
+    expect(page.locator("#options-summary")).to_have_text("< in.txt", use_inner_text=True)
     tab.run()
     tab.ended("Finished")
     assert tab.text() == "['first', 'second'] True"
@@ -285,7 +285,7 @@ def test_the_workspace_on_a_phone(open_tab: Callable[..., Tab], options: dict[st
     page = tab.page
     page.tap(".views [data-view=files]")
     page.wait_for_selector(MADE)
-    assert tab.get("document.documentElement.scrollWidth") == 390
+    tab.shows("document.documentElement.scrollWidth", 390)
     page.tap(f"{MADE} .name")
     tab.until("document.querySelector('.cm-content').innerText === 'text'")
-    assert page.is_visible(".cm-content")
+    expect(page.locator(".cm-content")).to_be_visible()
