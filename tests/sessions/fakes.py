@@ -225,12 +225,10 @@ class World:
         ended = self.session.end("client")
         if not self.container.link.closed.done():
             for one in live:
-                self.agent.say_state(
-                    state(
-                        one.number, mode=one.mode, kind=one.kind, phase="exited", to=one.cache.end, end=one.cache.end,
-                        input_offset=one.input_offset, in_acked=one.input_offset, evidence={"main": {"code": 0}},
-                    )
-                )  # fmt: skip
+                taken = {"input_offset": one.input_offset, "in_acked": one.input_offset}
+                said = one.cache.end
+                over = {"phase": "exited", "to": said, "end": said, "evidence": {"main": {"code": 0}}}
+                self.agent.say_state(state(one.number, mode=one.mode, kind=one.kind, **taken, **over))
         await ended
 
 
