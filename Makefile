@@ -1,6 +1,6 @@
 # Everything here is a script in scripts/, which can be run without make.
 
-.PHONY: run test test-unit bench soak lint images prune-images lock stop-engine package clean help
+.PHONY: run test test-unit check coverage audit bench soak lint images prune-images lock stop-engine package clean help
 
 run: ## install what is missing, build the images, serve
 	@scripts/run.sh
@@ -10,6 +10,15 @@ test: ## all tests: pure logic, real engine, real nginx, real browser
 
 test-unit: ## tests of pure logic, in seconds: no engine, no browser, no image
 	@scripts/test.sh --unit
+
+check: ## in a minute: lint, types, tests of pure logic, documents
+	@scripts/check.sh
+
+coverage: ## all tests, and which of the server's lines and branches they reach
+	@COVERAGE=1 scripts/test.sh && scripts/coverage.sh
+
+audit: ## known weaknesses of what is installed
+	@scripts/audit.sh
 
 bench: ## measure, and print a table
 	@scripts/bench.sh

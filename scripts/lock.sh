@@ -14,4 +14,5 @@ compile() {
 compile --output-file requirements.lock pyproject.toml
 compile --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 compile --output-file requirements-node.lock scripts/requirements-node.in
-say "written: requirements.lock, requirements-dev.lock, requirements-node.lock"
+compile --output-file requirements-audit.lock scripts/requirements-audit.in
+say "written: requirements.lock, requirements-dev.lock, requirements-node.lock, requirements-audit.lock"

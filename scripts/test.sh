@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # All tests, with what they need: `make test`, or scripts/test.sh PYTEST-ARGUMENTS...
 # Those of pure logic alone, which need no engine, no browser and no image: `make test-unit`, or scripts/test.sh --unit.
+# With COVERAGE=1, which of the server's lines and branches they reach, and its gate (scripts/coverage.sh).
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 
-# Seconds, and nothing outside of .venv. Where only such paths are given, nothing is prepared either.
-UNIT=(tests/core tests/config tests/docs tests/engine/test_sizes.py tests/images/test_declared.py
-  tests/images/test_origin.py tests/images/test_recipes.py tests/sessions/test_deadlines.py tests/fleet/test_queue.py
-  tests/fleet/test_uids.py tests/fleet/test_warm.py tests/fleet/test_workers.py tests/web/test_guard.py tests/web/test_page.py)
+# Nothing outside of .venv, and nothing shared: they run beside each other. Where only such paths are given, nothing is
+# prepared either. Those that measure time (marked `timed`) are alone all the same.
+UNIT=(tests/agent tests/config tests/core tests/docs tests/fleet tests/sessions tests/wire tests/engine/test_sizes.py
+  tests/images/test_declared.py tests/images/test_origin.py tests/images/test_recipes.py tests/test_instance.py
+  tests/test_prepare.py tests/test_timing.py tests/test_turns.py tests/web/test_guard.py tests/web/test_page.py)
+BESIDE=4 # most of what they do is to wait
 
 # only_unit ARGUMENT...: true if there are paths among them, and all lie in UNIT.
 only_unit() {
@@ -39,23 +42,42 @@ ensure_tools() {
   [ ${#missing[@]} = 0 ] || DO_NOT_START=1 apt_install "what the tests drive" "${missing[@]}"
 }
 
+tests() { "$VENV/bin/python" "${MEASURED[@]}" -m pytest "$@"; }
+
+# unit PYTEST-ARGUMENTS...: the tests of pure logic. One that wants an engine all the same finds none.
+unit() {
+  local code=0
+  step "pytest: pure logic, $BESIDE beside each other"
+  DOCKER_HOST=unix:///nowhere tests -n "$BESIDE" --dist worksteal -m "not long and not timed" "${UNIT[@]}" "$@" || code=$?
+  step "pytest: pure logic that measures time"
+  DOCKER_HOST=unix:///nowhere tests -m "timed and not long" "${UNIT[@]}" "$@" || code=$?
+  return "$code"
+}
+
 scripts/setup.sh --dev
+MEASURED=()
+if [ -n "${COVERAGE:-}" ]; then
+  # Each process of the server writes into .run/coverage; scripts/coverage.sh puts it together.
+  MEASURED=(-m coverage run)
+  mkdir -p .run/coverage
+fi
 if [ "${1:-}" = --unit ]; then
   shift
-  set -- "${UNIT[@]}" "$@"
+  unit "$@"
+  exit
 fi
 if only_unit "$@"; then
-  # A test that wants an engine all the same finds none.
   DOCKER_HOST=unix:///nowhere exec "$VENV/bin/python" -m pytest "$@"
 fi
 ensure_engine
 ensure_origin
 ensure_tools
 find_node
+checks=
 if [ $# = 0 ]; then
-  scripts/lint.sh
-  step "the web client's own tests"
-  npm test --silent
+  step "lint, and the web client's own tests, beside what follows"
+  (scripts/lint.sh && npm test --silent) >.run/checks.log 2>&1 &
+  checks=$!
 fi
 step "the languages' images"
 # Made before the tests, whose time is bounded; with the settings that the tests' servers have.
@@ -66,6 +88,19 @@ case " $* " in
   *) read -ra names <<<"$(PYTHONPATH=server:. "$VENV/bin/python" -c 'from tests.harness import LANGUAGES as names; print(*names)')" ;;
 esac
 LANGUAGES="" "$VENV/bin/python" -m coderunner --env-file /dev/null images build "${names[@]}"
-step "pytest"
 export PATH=$PATH:/usr/sbin
-exec "$VENV/bin/python" -m pytest "$@"
+if [ $# != 0 ]; then
+  step "pytest"
+  tests "$@"
+  exit
+fi
+if ! wait "$checks"; then
+  cat .run/checks.log
+  die "What can be said without running it is not right: see above."
+fi
+# All of it is run, whatever fails: who mends it wants to know.
+code=0
+unit || code=$?
+step "pytest: real engine, real nginx, real browser"
+tests tests "${UNIT[@]/#/--ignore=}" || code=$?
+exit "$code"

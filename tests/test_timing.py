@@ -9,6 +9,8 @@ import pytest
 
 from coderunner import timing
 
+pytestmark = pytest.mark.timed
+
 
 def stand_still(seconds: float) -> None:
     """Blocks the loop, as a long piece of work of ours would."""

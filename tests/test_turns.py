@@ -12,6 +12,8 @@ import pytest
 
 from coderunner.turns import FEW, Loop
 
+pytestmark = pytest.mark.timed
+
 CROWD = 40
 
 

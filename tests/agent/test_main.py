@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from coderunner.agent.link import Link
 from coderunner.wire import frames
 from tests.agent.outside import Server
@@ -32,6 +34,7 @@ def hear(process: subprocess.Popen) -> list[frames.Frame]:
     return frames.Decoder(7).feed(os.read(process.stdout.fileno(), 65536))
 
 
+@pytest.mark.timed
 def test_an_input_without_a_writer_costs_no_time_and_is_heard_again(agent):
     process, fifo = agent
     greet(fifo, 1)

@@ -184,6 +184,7 @@ def test_a_user_without_watches_left_is_looked_after(workspace, monkeypatch):
     os.close(clock.watcher.descriptor)
 
 
+@pytest.mark.timed
 def test_looking_through_everything_is_done_in_small_pieces(workspace):
     for number in range(4000):
         (workspace / f"f{number:04}").touch()

@@ -17,6 +17,8 @@ from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, hello, state, until
 
+pytestmark = pytest.mark.timed
+
 
 def stand_still(seconds: float) -> None:
     time.sleep(seconds)
