@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     carried.add_argument("name", nargs="?", default="", metavar="NAME", help="print this one")
     carried.set_defaults(run=_files)
 
+    proxy = commands.add_parser(
+        "engine-proxy", help="a socket that passes on to the engine only a server's own calls"
+    )
+    proxy.add_argument("socket", type=Path, metavar="SOCKET", help="where it listens")
+    proxy.set_defaults(run=_engine_proxy)
+
     reaper = commands.add_parser(
         "reap", help="remove what is over: containers past their deadline, networks without members"
     )
@@ -265,6 +271,15 @@ def _files(arguments: argparse.Namespace) -> int:
         sys.stdout.write(found[arguments.name].read_text("utf-8"))
     else:
         raise CodeRunnerError(f"there is no file {arguments.name}; there are {', '.join(found)}")
+    return 0
+
+
+def _engine_proxy(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    logs.setup(settings.log_level, settings.log_format)  # type: ignore[arg-type]
+    from coderunner.gate import run as gate
+
+    asyncio.run(gate.run(settings, arguments.socket))
     return 0
 
 

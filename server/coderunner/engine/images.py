@@ -348,7 +348,7 @@ def _build(
     began = time.monotonic()
     lines: list[str] = []
     steps: Iterable[dict[str, Any]] = client.build(
-        fileobj=_archive(recipe.files),
+        fileobj=archive_of(recipe.files),
         custom_context=True,
         tag=recipe.reference,
         buildargs=dict(recipe.arguments),
@@ -374,7 +374,7 @@ def _build(
     report(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
 
 
-def _archive(files: Mapping[str, bytes]) -> io.BytesIO:
+def archive_of(files: Mapping[str, bytes]) -> io.BytesIO:
     """A build's context. What begins as a script is executable."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

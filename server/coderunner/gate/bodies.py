@@ -1,0 +1,247 @@
+"""Bodies of create calls, made anew from our own tables: what was sent must be equal to one of these."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import IPv4Network
+from typing import Any
+
+from coderunner import declarations
+from coderunner.canary.program import command as canary_command
+from coderunner.config import Settings
+from coderunner.core.limits import LimitRules, resolve
+from coderunner.engine.containers import (
+    DEADLINE_LABEL,
+    INSTANCE_LABEL,
+    OWNER_LABEL,
+    ROLE_LABEL,
+    SESSION_TYPE,
+    ContainerSpec,
+    create_body,
+)
+from coderunner.engine.firewall import helper_body
+from coderunner.engine.networks import BRIDGE_DIGITS, BRIDGE_PREFIX, NETWORK_TYPE, NetworkSpec, network_body
+from coderunner.engine.recipes import Recipe, base_recipe, language_recipe, recipe_for
+from coderunner.schema.languages import Language
+
+CANARY = "canary"
+MAX_LABEL = 256
+LABELS = frozenset(
+    {"type", INSTANCE_LABEL, OWNER_LABEL, ROLE_LABEL, DEADLINE_LABEL, "coderunner.session",
+     "coderunner.language", "coderunner.uid", "coderunner.group"}
+)  # fmt: skip
+_USER = re.compile(r"([0-9]{1,7}):\1")
+_BRIDGE = re.compile(rf"{BRIDGE_PREFIX}[0-9a-zA-Z]{{{BRIDGE_DIGITS}}}")
+
+
+class Refused(Exception):
+    """Not one of the calls that a server makes; the text says what of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What this instance's server may make. `images` by reference: the language; `recipes` by reference."""
+
+    settings: Settings
+    languages: Mapping[str, Language]
+    rules: LimitRules
+    images: Mapping[str, str]
+    recipes: Mapping[str, Recipe]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Tables:
+        """From the same settings and languages as the server's. Raises ConfigError, BadRecipe."""
+        declared = declarations.load(only=settings.languages)
+        rules = declared.rules.under(
+            memory_bytes=settings.docker_memory,
+            cpus=settings.docker_cpus,
+            lifetime_ms=settings.session_ttl,
+            idle_ms=settings.session_idle_timeout,
+        )
+        uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
+        recipes, images = [base_recipe(declared.folder)], {}
+        for name in declared.languages:
+            recipe = language_recipe(declared.folder, name)
+            final = recipe_for(recipe, uids)
+            recipes += [recipe, final]
+            images[final.reference] = name
+        by_reference = {recipe.reference: recipe for recipe in recipes}
+        return cls(settings, declared.languages, rules, images, by_reference)
+
+    # --- containers ------------------------------------------------------------------------------------
+
+    def container(self, sent: Mapping[str, Any], name: str, ours: Callable[[str], str]) -> dict[str, Any]:
+        """The body of a session's container, a canary's or a helper's. Raises Refused.
+
+        `ours` gives the full id of a container of this instance, for a helper that joins its network.
+        """
+        labels = self.labels(sent.get("Labels"), SESSION_TYPE)
+        if not name.startswith(f"{self.settings.network_prefix}-{self.settings.instance_name}-"):
+            raise Refused("the container's name is not one of this instance's")
+        if sent.get("Image") not in self.images:
+            raise Refused("the image is none of the languages'")
+        role = labels.get(ROLE_LABEL)
+        if role in (None, CANARY):
+            return _same(sent, self._session(sent, name, labels))
+        return _same(sent, self._helper(sent, labels, ours))
+
+    def _session(self, sent: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+        settings, language = self.settings, self.languages[self.images[sent["Image"]]]
+        user = _USER.fullmatch(str(sent.get("User")))
+        first = settings.session_uid_base
+        if user is None or not first <= int(user[1]) < first + settings.session_uid_count:
+            raise Refused("the user is none of SESSION_UID_BASE and the following")
+        spec = ContainerSpec(
+            image=sent["Image"],
+            name=name,
+            uid=int(user[1]),
+            limits=resolve(self.rules.defaults, language.limits),
+            labels=labels,
+            runtime=language.runtime or settings.docker_runtime,
+            disk_read=settings.disk_read_limit,
+        )
+        if labels.get(ROLE_LABEL) == CANARY:
+            spec = replace(spec, command=canary_command(spec))
+        return create_body(spec)
+
+    def _helper(
+        self, sent: Mapping[str, Any], labels: Mapping[str, str], ours: Callable[[str], str]
+    ) -> dict[str, Any]:
+        host = sent.get("HostConfig")
+        network, words = str(host.get("NetworkMode") if isinstance(host, Mapping) else ""), sent.get("Cmd")
+        arguments = tuple(str(word) for word in words[5:]) if isinstance(words, list) else ()
+        make = partial(helper_body, sent["Image"], labels)
+        if network == "host" and arguments in (("host", BRIDGE_PREFIX), ("no-host",)):
+            return make(network, arguments)
+        if network.startswith("container:") and len(arguments) == 2 and arguments[0] == "member":
+            self._subnet(arguments[1])
+            member = ours(network.partition(":")[2])
+            if not member:
+                raise Refused("the network joined is of a container that is not this instance's")
+            return make(network, arguments)
+        raise Refused("the helper's network or its arguments are none of the server's")
+
+    def update(self, sent: Mapping[str, Any]) -> dict[str, int]:
+        """New limits of a container, below the ceilings. Raises Refused."""
+        memory, pids = sent.get("Memory"), sent.get("PidsLimit")
+        most = self.rules.ceilings
+        made: dict[str, int] = {}
+        if memory is not None:
+            made |= {"Memory": _whole(memory, self._most("memory_bytes", most))}
+            made["MemorySwap"] = made["Memory"]
+        if pids is not None:
+            made["PidsLimit"] = _whole(pids, self._most("pids", most))
+        return _same(sent, made)
+
+    def _most(self, name: str, ceilings: Mapping[str, int]) -> int:
+        limits = [resolve(self.rules.defaults, one.limits) for one in self.languages.values()]
+        return max(ceilings.get(name, 0), *(int(getattr(one, name)) for one in limits))
+
+    def labels(self, sent: Any, kind: str) -> dict[str, str]:
+        """Labels of what is made: of this instance, of this type, and no others. Raises Refused."""
+        if not isinstance(sent, Mapping) or not all(
+            name in LABELS and isinstance(value, str) and len(value) <= MAX_LABEL
+            for name, value in sent.items()
+        ):
+            raise Refused("its labels are none of the server's")
+        if sent.get("type") != kind or sent.get(INSTANCE_LABEL) != self.settings.instance_name:
+            raise Refused("its labels say that it is not of this instance")
+        return dict(sent)
+
+    # --- networks --------------------------------------------------------------------------------------
+
+    def network(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of a group's network. Raises Refused."""
+        labels, name = self.labels(sent.get("Labels"), NETWORK_TYPE), str(sent.get("Name"))
+        if not name.startswith(f"{self.settings.network_prefix}-"):
+            raise Refused("the network's name is not one of this instance's")
+        try:
+            subnet = sent["IPAM"]["Config"][0]["Subnet"]
+            bridge = sent["Options"]["com.docker.network.bridge.name"]
+        except (KeyError, TypeError, IndexError):
+            raise Refused("the network has no subnet, or no bridge") from None
+        if not isinstance(bridge, str) or not _BRIDGE.fullmatch(bridge):
+            raise Refused("the network's bridge is none of the server's")
+        spec = NetworkSpec(
+            name=name, bridge=bridge.removeprefix(BRIDGE_PREFIX), subnet=self._subnet(subnet), labels=labels
+        )
+        return _same(sent, network_body(spec))
+
+    def _subnet(self, text: Any) -> IPv4Network:
+        try:
+            subnet = IPv4Network(str(text))
+        except ValueError:
+            raise Refused("the subnet is none") from None
+        if not subnet.subnet_of(IPv4Network(self.settings.group_address_pool)):
+            raise Refused("the subnet is not in GROUP_ADDRESS_POOL")
+        return subnet
+
+    # --- images ----------------------------------------------------------------------------------------
+
+    def build(self, tag: str, arguments: str, context: bytes) -> Recipe:
+        """The recipe that a build's tag names, where context and arguments are its own. Raises Refused."""
+        recipe = self.recipes.get(tag)
+        if recipe is None:
+            raise Refused("the image to build is none of the languages'")
+        if read_object(arguments.encode()) != dict(recipe.arguments):
+            raise Refused("the build's arguments are not the recipe's")
+        if _files(context) != dict(recipe.files):
+            raise Refused("the build's files are not the recipe's")
+        return recipe
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """A JSON object in which no name stands twice: the engine would take the last, or another spelling of it.
+    Raises Refused."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len({name.lower() for name in made}) != len(pairs):
+            raise Refused("a name stands twice in the body")
+        return made
+
+    try:
+        found = json.loads(data, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        raise Refused("the body is no JSON") from None
+    if not isinstance(found, dict):
+        raise Refused("the body is no JSON object")
+    return found
+
+
+def _same(sent: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """What we made, where it is what was sent. Raises Refused with the keys that differ."""
+    if sent == made:
+        return made
+    wrong = sorted(key for key in sent.keys() | made.keys() if sent.get(key) != made.get(key))
+    one, other = sent.get("HostConfig"), made.get("HostConfig")
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = one.keys() | other.keys()
+        wrong += sorted(f"HostConfig.{key}" for key in keys if one.get(key) != other.get(key))
+    raise Refused(f"not as the table of settings has it: {', '.join(wrong)[:300]}")
+
+
+def _whole(value: Any, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+        raise Refused("the limit is none, or above its ceiling")
+    return value
+
+
+def _files(context: bytes) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(context), mode="r:") as archive:
+            for entry in archive:
+                data = archive.extractfile(entry) if entry.isreg() else None
+                if data is None or entry.name in found:
+                    raise Refused("the build's files are not plain, or one is there twice")
+                found[entry.name] = data.read()
+    except tarfile.TarError:
+        raise Refused("the build's files are no archive") from None
+    return found

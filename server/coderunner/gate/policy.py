@@ -1,0 +1,370 @@
+"""Which calls of the engine's API pass: those of RULES, each with what is looked at. No others do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from coderunner.engine.containers import INSTANCE_LABEL, SESSION_TYPE
+from coderunner.engine.images import BASE_LABEL, BUILT_LABEL, LABEL, archive_of
+from coderunner.engine.networks import NETWORK_TYPE
+from coderunner.engine.origin import ORIGIN
+from coderunner.engine.recipes import PREFIX
+from coderunner.engine.uses import IMAGES_LABEL, USES
+from coderunner.gate.bodies import Refused, Tables, read_object
+
+Ask = Callable[[str], Awaitable[tuple[int, Any]]]
+"""GET of a path of the engine's own: (status, document)."""
+
+MAX_ALIASES = 8
+_PATH = re.compile(r"(/v1\.[0-9]{1,3})?(/[A-Za-z0-9_.:/-]{1,300})")
+_NAME = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,200})"
+_IMAGE = r"([a-z0-9][A-Za-z0-9_.:/-]{0,200})"
+_ATTACH = {"stream": "1", "stdin": "1", "stdout": "1", "stderr": "1", "logs": "0", "detachKeys": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it came. `body` None: it was not read yet, as it may be large."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What is sent to the engine instead. `body` None: the client's is passed on as it comes.
+
+    `stream`: the connection becomes the container's streams. `keep`: of each row of the answer only these.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = b""
+    kind: str = ""
+    stream: bool = False
+    keep: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The request's target."""
+        return self.path + (f"?{urlencode(self.query)}" if self.query else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`pattern` of the path without the version; `looked` says for people what is looked at, `handle` is the
+    name of what looks at it."""
+
+    method: str
+    pattern: str
+    looked: str
+    handle: str
+    streams: bool = False  # its body may be large, and is passed on unread
+
+
+def parse(target: str) -> tuple[str, str, dict[str, str]]:
+    """(version, path, query) of a request's target. Raises Refused."""
+    path, _, query = target.partition("?")
+    found = _PATH.fullmatch(path)
+    if found is None or "//" in path or "/../" in path + "/" or "/./" in path + "/":
+        raise Refused("the path is none of the engine's API in its plain form")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=32)
+    except ValueError:
+        raise Refused("the query cannot be read") from None
+    if len({name.lower() for name, _ in pairs}) != len(pairs):
+        raise Refused("a name stands twice in the query")
+    return found[1] or "", found[2], dict(pairs)
+
+
+class Policy:
+    """Judges calls. `ask` looks things up in the engine that stands behind."""
+
+    def __init__(self, tables: Tables, ask: Ask) -> None:
+        self._tables = tables
+        self._ask = ask
+
+    def find(self, method: str, path: str) -> tuple[Rule, tuple[str, ...]]:
+        """The rule for a call, and what its pattern found. Raises Refused."""
+        for rule in RULES:
+            found = re.fullmatch(rule.pattern, path)
+            if rule.method == method and found is not None:
+                return rule, found.groups()
+        raise Refused("no such call is one of a server's")
+
+    async def judge(self, call: Call) -> Permit:
+        """What to send instead. Raises Refused."""
+        rule, groups = self.find(call.method, call.path)
+        permit: Permit = await getattr(self, f"_{rule.handle}")(call, groups)
+        return permit
+
+    # --- plain ------------------------------------------------------------------------------------------
+
+    async def _plain(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        return Permit(call.method, call.path)
+
+    # --- images -----------------------------------------------------------------------------------------
+
+    async def _look_at_image(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        if groups[0] != ORIGIN:
+            _our_image(groups[0])
+        return Permit(call.method, call.path)
+
+    async def _list_images(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query, "filters", "all", "only_ids")
+        return Permit(call.method, call.path, {"filters": _filters(call, LABEL)})
+
+    async def _remove_image(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query, "force", "noprune")
+        _our_image(groups[0])
+        return Permit(call.method, call.path)
+
+    async def _prune_images(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query, "filters")
+        return Permit(call.method, call.path, {"filters": _filters(call, LABEL)})
+
+    async def _fetch_origin(self, call: Call, _: tuple[str, ...]) -> Permit:
+        name, tag = ORIGIN.split(":")
+        query = {key: value for key, value in call.query.items() if value}
+        if query == {"fromImage": name, "tag": tag}:
+            return Permit(call.method, call.path, query)
+        if query == {"fromSrc": "-", "repo": name, "tag": tag}:
+            if (await self._ask(f"/images/{ORIGIN}/json"))[0] != 404:
+                raise Refused(f"{ORIGIN} is here, and others may use it")
+            return Permit(call.method, call.path, query, None, kind="application/x-tar")
+        raise Refused(f"no image but {ORIGIN} is fetched")
+
+    async def _build(self, call: Call, _: tuple[str, ...]) -> Permit:
+        query = {key: value for key, value in call.query.items() if value not in ("", "False", "0", "None")}
+        _only(query, "t", "nocache", "rm", "forcerm", "buildargs", "labels")
+        recipe = self._tables.build(query.get("t", ""), query.get("buildargs", "{}"), call.body or b"")
+        labels = read_object(query.get("labels", "{}").encode())
+        if labels.get("type") != LABEL or not labels.keys() <= {"type", BUILT_LABEL, BASE_LABEL}:
+            raise Refused("the image's labels are none of the server's")
+        if not all(isinstance(value, str) for value in labels.values()):
+            raise Refused("the image's labels are no texts")
+        sent = {"t": recipe.reference, "rm": "1", "forcerm": "1", "labels": json.dumps(labels)}
+        sent["buildargs"] = json.dumps(dict(recipe.arguments))
+        if "nocache" in query:
+            sent["nocache"] = "1"
+        return Permit("POST", "/build", sent, archive_of(recipe.files).getvalue(), kind="application/tar")
+
+    # --- containers -------------------------------------------------------------------------------------
+
+    async def _list_containers(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query, "all", "filters")
+        query = {"all": call.query.get("all", "0"), "filters": _filters(call, SESSION_TYPE)}
+        return Permit(call.method, call.path, query)
+
+    async def _create(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query, "name")
+        sent, name = read_object(call.body or b""), call.query.get("name", "")
+        joined = ""
+        host = sent.get("HostConfig")
+        network = host.get("NetworkMode") if isinstance(host, dict) else ""
+        if isinstance(network, str) and network.startswith("container:"):
+            joined = await self._container(network.partition(":")[2])
+        body = self._tables.container(sent, name, lambda _name: joined)
+        if joined:
+            body["HostConfig"]["NetworkMode"] = f"container:{joined}"
+        return _json("/containers/create", body, {"name": name})
+
+    async def _container(self, name: str) -> str:
+        """The full id of a container of this instance; "" where there is none. Raises Refused."""
+        if not re.fullmatch(_NAME, name):
+            raise Refused("no such name is a container's")
+        return await self._ours(f"/containers/{name}/json", ("Config",), SESSION_TYPE, "the container")
+
+    async def _network(self, name: str) -> str:
+        return await self._ours(f"/networks/{name}", (), NETWORK_TYPE, "the network")
+
+    async def _ours(self, path: str, way: tuple[str, ...], kind: str, what: str) -> str:
+        status, document = await self._ask(path)
+        if status == 404:
+            return ""
+        labels = document
+        for key in (*way, "Labels"):
+            labels = (labels or {}).get(key)
+        labels = labels or {}
+        instance = self._tables.settings.instance_name
+        if status != 200 or labels.get("type") != kind or labels.get(INSTANCE_LABEL) != instance:
+            raise Refused(f"{what} is not of this instance")
+        return str(document["Id"])
+
+    async def _use(self, call: Call, groups: tuple[str, ...], **more: Any) -> Permit:
+        name, rest = groups[0], "".join(groups[1:])
+        # By its full id: a name may be another's by the time the engine has read it.
+        full = await self._container(name) or name
+        return replace(Permit(call.method, f"/containers/{full}{rest}"), **more)
+
+    async def _act(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        return await self._use(call, groups)
+
+    async def _wait(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query, "condition")
+        return await self._use(call, groups, query=dict(call.query))
+
+    async def _attach(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        if dict(call.query) != _ATTACH:
+            raise Refused("a container's streams are taken in one way only")
+        return await self._use(call, groups, query=dict(call.query), stream=True)
+
+    async def _update(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        body = self._tables.update(read_object(call.body or b""))
+        return await self._use(call, groups, body=json.dumps(body).encode(), kind="application/json")
+
+    async def _remove(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query, "force", "v", "link")
+        if call.query.get("link", "").lower() in ("1", "true"):
+            raise Refused("no server removes a link")
+        return await self._use(call, groups, query={"force": "1", "v": "1"})
+
+    # --- volumes ----------------------------------------------------------------------------------------
+
+    async def _list_volumes(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query, "filters")
+        return Permit(call.method, call.path, {"filters": _filters(call, USES, SESSION_TYPE)})
+
+    async def _make_volume(self, call: Call, _: tuple[str, ...]) -> Permit:
+        sent = {key: value for key, value in read_object(call.body or b"").items() if value}
+        labels = sent.get("Labels")
+        if not isinstance(labels, dict) or labels.keys() != {"type", INSTANCE_LABEL, IMAGES_LABEL}:
+            raise Refused("the volume's labels are none of the server's")
+        if not all(isinstance(value, str) for value in labels.values()) or labels["type"] != USES:
+            raise Refused("the volume's labels are none of the server's")
+        name = sent.get("Name")
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name) or not name.startswith(f"{USES}-"):
+            raise Refused("the volume's name is none of the server's")
+        body = {"Name": name, "Driver": "local", "Labels": labels}
+        if sent.keys() - body.keys() or sent.get("Driver", "local") != "local":
+            raise Refused("a volume is made without options")
+        return _json("/volumes/create", body)
+
+    async def _one_volume(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        status, document = await self._ask(f"/volumes/{groups[0]}")
+        labels = (document or {}).get("Labels") or {}
+        if status == 200 and labels.get("type") not in (USES, SESSION_TYPE):
+            raise Refused("the volume is not the server's")
+        instance = self._tables.settings.instance_name
+        if status == 200 and call.method == "DELETE" and labels.get(INSTANCE_LABEL) != instance:
+            raise Refused("the volume is not of this instance")
+        return Permit(call.method, call.path)
+
+    # --- networks ---------------------------------------------------------------------------------------
+
+    async def _list_networks(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query, "filters")
+        keep = ("Id", "Name", "Labels", "IPAM", "Created")  # of others, so that no address is taken twice
+        return Permit(call.method, call.path, dict(call.query), keep=keep)
+
+    async def _make_network(self, call: Call, _: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        return _json("/networks/create", self._tables.network(read_object(call.body or b"")))
+
+    async def _one_network(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        return Permit(call.method, f"/networks/{await self._network(groups[0]) or groups[0]}")
+
+    async def _join(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        sent = read_object(call.body or b"")
+        container = await self._container(str(sent.get("Container")))
+        body: dict[str, Any] = {"Container": container or str(sent.get("Container"))}
+        if groups[1] == "disconnect":
+            body["Force"] = False
+        else:
+            names = (sent.get("EndpointConfig") or {}).get("Aliases")
+            if not isinstance(names, list) or len(names) > MAX_ALIASES:
+                raise Refused("the member's names are none")
+            body["EndpointConfig"] = {"Aliases": [_alias(name) for name in names]}
+        if {**sent, "Container": body["Container"]} != body:
+            raise Refused("a network is joined with names, and nothing else")
+        network = groups[0]
+        if (network, groups[1]) != ("none", "disconnect"):  # the engine's own, in which each container begins
+            network = await self._network(network) or network
+        return _json(f"/networks/{network}/{groups[1]}", body)
+
+
+def _json(path: str, body: Mapping[str, Any], query: Mapping[str, str] | None = None) -> Permit:
+    return Permit("POST", path, query or {}, json.dumps(body).encode(), kind="application/json")
+
+
+def _only(query: Mapping[str, str], *names: str) -> None:
+    unknown = sorted(query.keys() - set(names))
+    if unknown:
+        raise Refused(f"the query has {', '.join(unknown)[:100]}")
+
+
+def _our_image(reference: str) -> None:
+    if not re.fullmatch(rf"{PREFIX}/[a-z0-9_-]+:[0-9a-f]+", reference):
+        raise Refused("the image is not CodeRunner's")
+
+
+def _filters(call: Call, *kinds: str) -> str:
+    """The filters as they came, among which must be one for a label `type` of ours. Raises Refused."""
+    filters = read_object(call.query.get("filters", "{}").encode())
+    labels = filters.get("label")
+    wanted = [labels] if isinstance(labels, str) else labels
+    if isinstance(wanted, dict):
+        wanted = [name for name, on in wanted.items() if on is True]
+    if not isinstance(wanted, list) or not any(f"type={kind}" in wanted for kind in kinds):
+        raise Refused(f"only what has the label type={' or '.join(kinds)} is looked at")
+    return json.dumps(filters)
+
+
+def _alias(name: Any) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,62}", name):
+        raise Refused("the member's names are none")
+    return name
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("GET", "/(?:_ping|version|info)", "nothing", "plain"),
+    Rule("GET", f"/images/{_IMAGE}/(?:json|history)", "CodeRunner's own, or the one they start from",
+         "look_at_image"),
+    Rule("GET", "/images/json", "the label", "list_images"),
+    Rule("DELETE", f"/images/{_IMAGE}", "CodeRunner's own", "remove_image"),
+    Rule("POST", "/images/prune", "the label", "prune_images"),
+    Rule("POST", "/images/create", "the image the others start from; brought along only where there is none",
+         "fetch_origin", streams=True),
+    Rule("POST", "/build", "tag, arguments and every file: a language's, as installed here", "build"),
+    Rule("GET", "/containers/json", "the label", "list_containers"),
+    Rule("POST", "/containers/create", "the whole body, made anew from the table of settings", "create"),
+    Rule("GET", f"/containers/{_NAME}(/json)", "of this instance", "act"),
+    Rule("POST", f"/containers/{_NAME}(/(?:start|pause|unpause))", "of this instance", "act"),
+    Rule("POST", f"/containers/{_NAME}(/wait)", "of this instance", "wait"),
+    Rule("POST", f"/containers/{_NAME}(/attach)", "of this instance", "attach"),
+    Rule("POST", f"/containers/{_NAME}(/update)", "of this instance; limits below their ceilings", "update"),
+    Rule("DELETE", f"/containers/{_NAME}", "of this instance", "remove"),
+    Rule("GET", "/volumes", "the label", "list_volumes"),
+    Rule("POST", "/volumes/create", "a note of images in use: name and labels, no options", "make_volume"),
+    Rule("GET", f"/volumes/{_NAME}", "the label", "one_volume"),
+    Rule("DELETE", f"/volumes/{_NAME}", "the label", "one_volume"),
+    Rule("GET", "/networks", "of others only names and addresses are told", "list_networks"),
+    Rule("POST", "/networks/create", "the whole body, made anew", "make_network"),
+    Rule("GET", f"/networks/{_NAME}", "of this instance", "one_network"),
+    Rule("DELETE", f"/networks/{_NAME}", "of this instance", "one_network"),
+    Rule("POST", f"/networks/{_NAME}/(connect|disconnect)", "both of this instance; names alone", "join"),
+)  # fmt: skip
+
+
+def table() -> str:
+    """RULES as the table of docs/engine-proxy.md."""
+    lines = ["| call | what is looked at |", "| --- | --- |"]
+    for rule in RULES:
+        path = rule.pattern.replace(_NAME, "NAME").replace(_IMAGE, "IMAGE").replace("(?:", "(")
+        lines.append(f"| `{rule.method} {path.replace('|', ' or ')}` | {rule.looked} |")
+    return "\n".join(lines) + "\n"

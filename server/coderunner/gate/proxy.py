@@ -1,0 +1,283 @@
+"""The proxy itself: one request a connection, judged whole, then sent to the engine as we write it.
+
+Not by an HTTP library's proxying: what the engine gets is nothing of the client's but what the policy made,
+so that no two readings of one request can differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from coderunner.engine.attach import Address
+from coderunner.errors import CannotStart
+from coderunner.gate.bodies import Refused, Tables
+from coderunner.gate.policy import Call, Permit, Policy, parse
+from coderunner.logs import fields
+
+log = logging.getLogger(__name__)
+
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 60.0
+ASK_SECONDS = 20.0
+IDLE_SECONDS = 3600.0  # of an answer that goes on: a build's, a wait's
+MAX_HEAD = 64 * 1024  # a query may have a recipe's arguments in it
+MAX_BODY = 16 * 1024 * 1024
+MAX_ORIGIN = 2 * 1024**3
+MAX_ANSWER = 16 * 1024 * 1024
+PIECE = 64 * 1024
+CONNECTIONS = 1024
+
+
+class Broken(Exception):
+    """The client's request is none, or it went away."""
+
+
+class EngineGate:
+    """`address`: the engine's."""
+
+    def __init__(self, tables: Tables, address: Address) -> None:
+        self._address = address
+        self._policy = Policy(tables, self.ask)
+        self._open = 0
+
+    @asynccontextmanager
+    async def listening(self, path: Path) -> AsyncIterator[None]:
+        """At this socket, which the folder's group may use, too. Raises CannotStart."""
+        try:
+            _make_room(path)
+            server = await asyncio.start_unix_server(self.serve, str(path), limit=MAX_HEAD)
+            _open_to_group(path)
+        except OSError as error:
+            raise CannotStart(f"{path} cannot be listened at ({error.strerror or error})") from None
+        try:
+            yield
+        finally:
+            server.close()
+            _make_room(path)
+
+    async def ask(self, path: str) -> tuple[int, Any]:
+        """GET of the engine's: (status, document). Raises OSError, ValueError, TimeoutError."""
+        async with asyncio.timeout(ASK_SECONDS):
+            reader, writer = await self._address.open()
+            try:
+                writer.write(_request(Permit("GET", path), 0))
+                status, length = _status(await reader.readuntil(b"\r\n\r\n"))
+                data = await _answer(reader, length)
+            finally:
+                writer.transport.abort()
+        return status, json.loads(data) if data.strip() else None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, to its end."""
+        self._open += 1
+        try:
+            if self._open > CONNECTIONS:
+                raise Broken("too many connections")
+            await self._one(reader, writer)
+        except Refused as refusal:
+            await _reply(writer, 403, f"engine-proxy: refused: {refusal}")
+        except Broken as error:
+            await _reply(writer, 400, f"engine-proxy: {error}")
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            why = str(error) or type(error).__name__
+            await _reply(writer, 502, f"engine-proxy: the engine does not answer: {why}")
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        method, target, headers = await _head(reader)
+        try:
+            version, path, query = parse(target)
+            rule, _ = self._policy.find(method, path)
+            if rule.streams:
+                body, length = None, _length(headers, MAX_ORIGIN)
+            else:
+                body = await _body(reader, headers)
+                length = len(body)
+            permit = await self._policy.judge(Call(method, path, query, body))
+        except Refused as refusal:
+            log.warning("refused", extra=fields(method=method, target=target[:200], why=str(refusal)))
+            raise
+        if permit.body is not None:
+            length = len(permit.body)
+        upstream, down = await self._address.open()
+        try:
+            down.write(_request(permit, length, version))
+            down.write(permit.body or b"")
+            if permit.body is None:
+                await _copy_exactly(reader, down, length)
+            await down.drain()
+            if permit.keep:
+                await _kept(upstream, writer, permit.keep)
+            else:
+                await _both(reader, writer, upstream, down, permit.stream)
+        finally:
+            down.transport.abort()
+
+
+def _make_room(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _open_to_group(path: Path) -> None:
+    os.chown(path, -1, path.parent.stat().st_gid)
+    path.chmod(0o660)
+
+
+# --- reading a client's request ----------------------------------------------------------------------------
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]:
+    try:
+        async with asyncio.timeout(HEAD_SECONDS):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
+    except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, UnicodeDecodeError):
+        raise Broken("the request's head is none") from None
+    first, *lines = head[:-4].split("\r\n")
+    words = first.split(" ")
+    if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
+        raise Broken("the request's first line is none")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        twice = name in headers and name.startswith(("content", "transfer"))
+        if not colon or not name or name != name.strip() or twice:
+            raise Broken("a header is none, or stands twice")
+        headers[name] = value.strip()
+    return words[0], words[1], headers
+
+
+def _length(headers: dict[str, str], most: int) -> int:
+    if "transfer-encoding" in headers:
+        raise Broken("a body is taken with its length only")
+    text = headers.get("content-length", "0")
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > most:
+        raise Broken(f"a body has at most {most} bytes")
+    return int(text)
+
+
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    async with asyncio.timeout(BODY_SECONDS):
+        if headers.get("transfer-encoding", "").lower() == "chunked" and "content-length" not in headers:
+            return await _chunks(reader)
+        return await reader.readexactly(_length(headers, MAX_BODY))
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while True:
+        line = (await reader.readuntil(b"\r\n"))[:-2]
+        try:
+            size = int(line.decode("ascii"), 16) if line.isalnum() else -1
+        except ValueError:
+            size = -1
+        if not 0 <= size <= MAX_BODY - len(body):
+            raise Broken(f"a body has at most {MAX_BODY} bytes, in plain chunks")
+        data = await reader.readexactly(size + 2)
+        if data[size:] != b"\r\n":
+            raise Broken("a chunk is none")
+        if size == 0:
+            return body
+        body += data[:size]
+
+
+# --- speaking with the engine ------------------------------------------------------------------------------
+
+
+def _request(permit: Permit, length: int, version: str = "") -> bytes:
+    lines = [f"{permit.method} {version}{permit.target} HTTP/1.1", "Host: docker"]
+    lines.append(f"Content-Length: {length}")
+    lines += ["Connection: Upgrade", "Upgrade: tcp"] if permit.stream else ["Connection: close"]
+    if permit.kind:
+        lines.append(f"Content-Type: {permit.kind}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def _status(head: bytes) -> tuple[int, int | None]:
+    """The status, and the length where one is told."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    found = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.strip() for name, _, value in found}
+    if headers.get("transfer-encoding", "") == "chunked":
+        return int(first.split(" ")[1]), -1
+    return int(first.split(" ")[1]), int(headers["content-length"]) if "content-length" in headers else None
+
+
+async def _answer(reader: asyncio.StreamReader, length: int | None) -> bytes:
+    if length == -1:
+        return await _chunks(reader)
+    if length is not None:
+        if length > MAX_ANSWER:
+            raise ValueError("the engine's answer is too long")
+        return await reader.readexactly(length)
+    return await reader.read(MAX_ANSWER)
+
+
+async def _kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keep: tuple[str, ...]) -> None:
+    """The rows of the answer with these fields alone."""
+    async with asyncio.timeout(ASK_SECONDS):
+        status, length = _status(await reader.readuntil(b"\r\n\r\n"))
+        rows = json.loads(await _answer(reader, length))
+    if isinstance(rows, list):
+        rows = [{name: row.get(name) for name in keep} for row in rows]
+    await _send(writer, status, rows)
+
+
+async def _copy_exactly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int) -> None:
+    while length:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await reader.read(min(length, PIECE))
+            if not data:
+                raise Broken("the body broke off")
+            length -= len(data)
+            writer.write(data)
+            await writer.drain()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None) -> None:
+    """To the end; without a writer what comes is dropped: who is answered has nothing more to say."""
+    while data := await reader.read(PIECE):
+        if writer is not None:
+            writer.write(data)
+            await writer.drain()
+
+
+async def _both(
+    client: asyncio.StreamReader,
+    back: asyncio.StreamWriter,
+    engine: asyncio.StreamReader,
+    down: asyncio.StreamWriter,
+    stream: bool,
+) -> None:
+    """Until either side has ended: a client that leaves ends its call, as it does without us."""
+    copies = (_copy(client, down if stream else None), _copy(engine, back))
+    ways = [asyncio.create_task(copy) for copy in copies]
+    try:
+        async with asyncio.timeout(None if stream else IDLE_SECONDS):
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _reply(writer: asyncio.StreamWriter, status: int, message: str) -> None:
+    await _send(writer, status, {"message": message})
+
+
+async def _send(writer: asyncio.StreamWriter, status: int, document: Any) -> None:
+    data = json.dumps(document).encode()
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+    with contextlib.suppress(OSError):
+        writer.write(f"{head}Connection: close\r\n\r\n".encode() + data)
+        await writer.drain()
