@@ -6,9 +6,7 @@
 // dist/page/   all of the page in few files, whose names carry a hash of their content, with copies in gzip and Brotli;
 //              index.html names them, and sources.txt is the digest of what they were made from
 //
-// Three places in the libraries make styles in a way that a strict content security policy forbids; they are
-// replaced here by what static/vendor/style-element.js offers. Two more would let output hold the page. A version of
-// a library in which such a place cannot be found stops the build: a page that is blocked must not be served.
+// The libraries are bundled as they are published: nothing in them is replaced.
 import { build } from 'esbuild';
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -18,47 +16,6 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const out = path.join(root, 'static/dist');
-const shim = path.join(root, 'static/vendor/style-element.js');
-
-const patches = [
-  {
-    file: /@xterm[/\\]xterm[/\\]lib[/\\]xterm\.mjs$/,
-    prelude: `import { styleElement as __styleElement, addStyle as __addStyle } from ${JSON.stringify(shim)};\n`,
-    replace: [
-      { find: /([\w.]+)\.createElement\("style"\)/g, by: '__styleElement($1)', times: 3 },
-      { find: /(\w)\.setAttribute\("style",`\$\{\1\.getAttribute\("style"\)\|\|""\}\$\{(\w)\};`\)/g, by: '__addStyle($1,$2)', times: 1 },
-      // The width of a cell's text is measured, which lays out the page, and kept. By its first character alone: of
-      // marks there is no end, and each other sequence of them was measured anew. And also where it is none: a mark
-      // that stands alone was measured again in each cell, at each drawing.
-      { find: /get\((\w),(\w),(\w)\)\{let (\w)=0;if\(!\2&&!\3&&\1\.length===1&&/g, by: 'get($1,$2,$3){if($1.length>1)$1=String.fromCodePoint($1.codePointAt(0));let $4=0;if(!$2&&!$3&&$1.length===1&&', times: 1 },
-      { find: /(\w)>0&&this\._holey\.set\((\w),\1\)/g, by: '($1>0||this._container.getClientRects().length)&&this._holey.set($2,$1)', times: 1 },
-    ],
-  },
-  {
-    // style-mod uses constructed sheets in shadow roots only; a document can have them as well.
-    file: /style-mod[/\\]src[/\\]style-mod\.js$/,
-    prelude: '',
-    replace: [{ find: /!root\.head && root\.adoptedStyleSheets/g, by: 'root.adoptedStyleSheets', times: 1 }],
-  },
-];
-
-const contentPolicy = {
-  name: 'content-security-policy',
-  setup(bundle) {
-    for (const patch of patches) {
-      bundle.onLoad({ filter: patch.file }, async ({ path: file }) => {
-        let source = await readFile(file, 'utf8');
-        for (const { find, by, times } of patch.replace) {
-          const found = source.match(find)?.length ?? 0;
-          if (found !== times) throw new Error(`${file}: ${find} found ${found} times, not ${times}; see scripts/bundle.mjs`);
-          source = source.replace(find, by);
-        }
-        patch.done = true;
-        return { contents: patch.prelude + source, loader: 'js' };
-      });
-    }
-  },
-};
 
 /** The licences of all packages whose code is in the bundle, as one text. */
 async function licences(metafile) {
@@ -151,7 +108,7 @@ async function compress(folder) {
 async function buildPage() {
   const digest = await sources(); // before it is read for the bundle: what changes meanwhile makes another digest
   const folder = path.join(out, 'page');
-  const options = { ...common, outdir: folder, plugins: [contentPolicy, fromSources], entryNames: '[name]-[hash]', chunkNames: 'chunk-[hash]' };
+  const options = { ...common, outdir: folder, plugins: [fromSources], entryNames: '[name]-[hash]', chunkNames: 'chunk-[hash]' };
   const modules = await build({ ...options, entryPoints: ['static/app/main.js'], splitting: true });
   const plain = await build({ ...options, entryPoints: ['static/app/before-paint.js'], format: 'iife' });
   const styles = await build({ ...options, entryPoints: ['static/style/all.css'] });
@@ -170,12 +127,10 @@ const { metafile } = await build({
   outdir: out,
   splitting: true,
   chunkNames: 'chunk-[hash]',
-  plugins: [contentPolicy],
 });
 // For the type checker: our modules see what the libraries declare, not what became of them here.
 for (const name of ['codemirror', 'idb', 'xterm', 'zip']) await writeFile(path.join(out, `${name}.d.ts`), `export * from '../vendor/${name}.js';\n`);
 const page = await buildPage();
-for (const patch of patches) if (!patch.done) throw new Error(`${patch.file} was not part of the bundle`);
 await copyFile(path.join(root, 'node_modules/@xterm/xterm/css/xterm.css'), path.join(out, 'xterm.css'));
 await writeFile(path.join(out, 'LICENSES.txt'), await licences(metafile));
 const bytes = Object.values(metafile.outputs).reduce((sum, file) => sum + file.bytes, 0);

@@ -1,18 +1,13 @@
-// What the page needs of its libraries and they do not offer: the only place where their private fields are used. Their
-// versions are pinned to the digit (package.json); the tests named here fail where a later one has other fields. The
-// replacements in their sources, for the content security policy, are in scripts/bundle.mjs alone.
+// What the page needs of a library and it does not offer: the only place where private fields are used. The library's
+// version is pinned to the digit (package.json). Its replacements in the DOM, for the content security policy, are in
+// policy.js.
 
 /**
- * xterm.js 6.0: whether a composed word is about to be sent. There is no event of it.
- * Looked at by tests/browser/test_page.py (a keyboard quicker than the terminal).
- * @param {any} term @returns {boolean}
- */
-export const sendsComposition = (term) => term._core._compositionHelper._isSendingComposition;
-
-/**
- * @xterm/addon-image 0.9: pictures are put into the lines by its own decoders only, which are WebAssembly; the policy
- * forbids that, so the browser decodes, and what it made is handed to the add-on's storage.
- * Looked at by tests/browser/test_pictures.py.
+ * @xterm/addon-image 0.9 puts pictures into the lines by its own decoders only. They are WebAssembly, which the policy
+ * forbids ('wasm-unsafe-eval'), so the browser decodes, and what it made is handed to the add-on's storage. The add-on
+ * offers no way to add a picture that is decoded (https://github.com/xtermjs/xterm.js/tree/master/addons/addon-image);
+ * tests/js/inside.test.js fails where a version of it has other public members, tests/browser/test_pictures.py where it
+ * has other private ones.
  * @param {any} addon
  */
 export const storageOf = (addon) => ({

@@ -1,4 +1,5 @@
 // The page: puts its parts together.
+import './policy.js'; // before any library makes a style
 import { Remote } from '../core/remote.js';
 import { announce } from './announce.js';
 import { Artifacts } from './artifacts.js';

@@ -79,6 +79,7 @@ export class Screen extends Emitter {
     this.#began = Date.now();
     channel.shown = true;
     if (channel.size && channel.request === null) this.view.hold(channel.size);
+    this.view.begin();
     this.view.write(RESET, () => this.view.set({ convertEol: channel.mode === 'pipe' }));
     this.#stop = [
       channel.on('output', (output) => this.#draw(output)),

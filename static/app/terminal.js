@@ -6,7 +6,8 @@ import { Emitter } from '../core/events.js';
 import { OutputLimiter } from '../core/limiter.js';
 import { openAddress } from './address.js';
 import { isMac, narrow } from './dom.js';
-import { sendsComposition } from './inside.js';
+import { Flood } from './flood.js';
+import { boundMeasuring } from './measure.js';
 import { Pictures } from './pictures.js';
 import { terminalColours } from './theme.js';
 import { Touch } from './touch.js';
@@ -30,7 +31,9 @@ export class TerminalView extends Emitter {
   #fit = new FitAddon();
   #waiting = false; // for the next frame, to fit
   #limiter = new OutputLimiter(() => this.size);
+  #flood;
   #typed = []; // bytes that are told together, when the terminal has done what it is at
+  #composed = false; // a word was composed, and is about to be sent
 
   constructor(host, { textSize, screenReader, label, quiet }) {
     super();
@@ -56,6 +59,8 @@ export class TerminalView extends Emitter {
     this.term.unicode.register(/** @type {any} */ (cells));
     this.term.unicode.activeVersion = cells.version;
     this.term.open(host);
+    boundMeasuring(this.term);
+    this.#flood = new Flood(this.term, () => this.#limiter.atRest);
     this.pictures = new Pictures(this.term, (why) => this.emit('refused', why), (bytes) => this.emit('drawn', bytes));
     this.term.textarea.setAttribute('aria-label', label);
     this.term.textarea.setAttribute('enterkeyhint', 'enter');
@@ -66,7 +71,7 @@ export class TerminalView extends Emitter {
     this.term.onData((data) => this.#given(utf8(data)));
     this.term.onBinary((data) => this.#given(latin1(data)));
     this.term.attachCustomKeyEventHandler((event) => this.#keys(event));
-    host.addEventListener('input', (event) => this.#sentTwice() && event.stopPropagation(), true);
+    this.#watchComposition(host);
     new Touch(this.term, host, { paste: (text) => this.term.paste(text) });
     new ResizeObserver(() => this.refit()).observe(host);
     this.fit();
@@ -126,12 +131,19 @@ export class TerminalView extends Emitter {
     return this.term.buffer.active.type === 'alternate';
   }
 
+  /** Another program is shown. */
+  begin() {
+    this.#flood.reset();
+  }
+
   /** @param data bytes of a program, or a text of ours @param done called when all of it is drawn */
   write(data, done) {
-    const pieces = this.#limiter.take(typeof data === 'string' ? utf8(data) : data);
+    const bytes = typeof data === 'string' ? utf8(data) : data;
+    const pieces = this.#limiter.take(bytes);
     const last = pieces.pop() ?? '';
     for (const piece of pieces) this.term.write(piece);
     this.term.write(last, done);
+    this.#flood.wrote(bytes.length);
   }
 
   /** A key of the key bar: `sequence` for the normal and for the application cursor mode. */
@@ -171,8 +183,15 @@ export class TerminalView extends Emitter {
 
   /** xterm.js sends a composed word a moment after its end, with all that its text area has by then: what a quick
    * keyboard inserts within that moment goes with it, and must not be sent by itself as well. */
-  #sentTwice() {
-    return sendsComposition(this.term);
+  #watchComposition(host) {
+    host.addEventListener('compositionend', () => {
+      this.#composed = true;
+      setTimeout(() => { this.#composed = false; }); // behind the library's own, which sends
+    });
+    host.addEventListener('keydown', ({ key }) => {
+      if (!['Process', 'Unidentified', 'CapsLock', 'Shift', 'Control', 'Alt'].includes(key)) this.#composed = false; // it is sent at once
+    }, true);
+    host.addEventListener('input', (event) => this.#composed && event.stopPropagation(), true);
   }
 
   #keys(event) {

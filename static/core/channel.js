@@ -7,7 +7,7 @@
 import { Emitter } from './events.js';
 import { Input } from './input.js';
 
-const ACK_EVERY = 32 * 1024;
+const ACK_EVERY = 64 * 1024; // bytes; the program may be 256 KiB ahead of what is acked
 const ACK_WITHIN_MS = 50;
 
 /**

@@ -22,6 +22,8 @@ const PIECE = 4000;
 // `mark`: of a byte that may be part of a character that is put to the one before it.
 const COST = { byte: 0.05, mark: 1.5, linked: 20, sequence: 0.5, line: 2.5, cell: 0.01, column: 0.2 };
 
+const MOST_MARKS = PIECE / COST.mark; // in one run
+
 /** By final byte, for sequences without a prefix: what bounds the numbers, and what each unit costs. */
 const REPEATED = new Map(Object.entries(/** @type {Record<string, [string, number]>} */ ({
   'S': ['rows', COST.line], 'T': ['rows', COST.line], 'L': ['rows', COST.line], 'M': ['rows', COST.line],
@@ -88,6 +90,11 @@ export class OutputLimiter {
     this.#size = size;
   }
 
+  /** Whether what was taken ends outside of any sequence. */
+  get atRest() {
+    return this.#state === 'text' && this.#held.length === 0;
+  }
+
   /** @param bytes the next ones of the program's output @returns {Uint8Array[]} what the terminal is to get, in pieces */
   take(bytes) {
     const data = this.#held.length ? joinBytes([this.#held, bytes]) : bytes;
@@ -111,11 +118,13 @@ export class OutputLimiter {
     const linked = this.#linked !== null;
     const most = Math.min(data.length, at + (linked ? LINKED_RUN : RUN));
     let end = at;
-    let cost = 0;
-    while (end < most && data[end] !== ESC && data[end] !== C1 && cost <= PIECE) {
-      cost += linked ? COST.linked : data[end] < 0x80 ? COST.byte : COST.mark;
+    let marks = 0;
+    for (let byte = data[end]; end < most && byte !== ESC && byte !== C1; byte = data[end]) {
+      marks += byte >> 7;
       end += 1;
+      if (marks > MOST_MARKS) break;
     }
+    const cost = linked ? COST.linked * (end - at) : COST.byte * (end - at - marks) + COST.mark * marks;
     while (end < data.length && end > at + 1 && (data[end] & 0xc0) === 0x80) end -= 1; // not within a character
     if (end > at) {
       out.spend(cost, end);

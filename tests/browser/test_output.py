@@ -28,6 +28,7 @@ HOSTILE = {
     "resets": r"out('\x1bc\x1b#8\x1b[?1049h\x1b[?1049l' * 4000)",
     "strings": r"out('\x1b]4;' + '0;?;' * 200_000 + '\x07'); out('\x1bP' + 'x' * 500_000 + '\x1b\\')",
     "links": r"out('\x1b]8;id=1;http://a.example/\x07' + 'x\n' * 60_000 + '\x1b]8;;\x07')",
+    "new characters": r"out(''.join(chr(i) for i in range(0xa0, 0x110000) if chr(i).isprintable()))",
     "broken": r"out('\x7f\x1b[5\x7f' * 60_000)",
 }  # fmt: skip
 
@@ -189,3 +190,74 @@ def test_a_line_that_a_terminal_cuts_is_told_and_pipes_are_offered(tab: Tab) -> 
     tab.until("!document.querySelector('.banner')")
     tab.page.keyboard.press("Control+c")
     tab.until("coderunner.desk.project.mode === 'pipe'")
+
+
+FLOOD = """async (bytes) => {
+    const { Channel } = await import('/static/core/channel.js');
+    const { decodeOutput, encodeOutput } = await import('/static/core/codec.js');
+    const { program } = coderunner.screens;
+    const { view: { term } } = program;
+    const chunk = new TextEncoder().encode(('x'.repeat(99) + '\\r\\n').repeat(320));
+    const clock = async (act) => {
+        const began = performance.now();
+        await act();
+        return performance.now() - began;
+    };
+
+    // The library by itself, in the same page and at the same size.
+    const host = document.createElement('div');
+    document.body.append(host);
+    const alone = new term.constructor({ ...term.options, cols: term.cols, rows: term.rows });
+    alone.open(host);
+    const byItself = () => clock(async () => {
+        let last;
+        for (let at = 0; at < bytes; at += chunk.length) {
+            last = new Promise((done) => alone.write(chunk, done));
+            if (at % (8 * chunk.length) === 0) await last;
+        }
+        await last;
+    });
+
+    // All that the page does with a frame, as fast as its acks allow: 256 KiB ahead.
+    const timers = { setTimeout: (...all) => setTimeout(...all), clearTimeout: (one) => clearTimeout(one) };
+    const port = { up: true, control: true, send() {}, sendInput() {}, timers };
+    let id = 100;
+    let drawn = 0;
+    term.onRender(() => { drawn += 1; });
+    const inPage = () => clock(() => new Promise((done) => {
+        const channel = new Channel(port, { id: id += 1, kind: 'run', mode: 'tty' });
+        channel.enter('running');
+        program.show(channel, { role: 'control', phase: 'open' });
+        let sent = 0;
+        const more = () => {
+            for (; sent < bytes && sent < channel.consumed + 256 * 1024; sent += chunk.length) {
+                const frame = encodeOutput(channel.id, 1, sent, chunk);
+                setTimeout(() => channel.take(decodeOutput(frame)));
+            }
+            if (channel.consumed >= bytes) done();
+        };
+        const { consume } = channel;
+        channel.consume = (offset) => { consume.call(channel, offset); more(); };
+        more();
+    }));
+
+    const times = [[], []];
+    let seconds = 0;
+    for (let round = 0; round < 4; round += 1) {
+        times[0].push(await byItself());
+        const before = drawn;
+        times[1].push(await inPage());
+        if (round === 0) { drawn = before; continue; }
+        seconds += times[1].at(-1) / 1000;
+    }
+    alone.dispose();
+    host.remove();
+    return { alone: Math.min(...times[0]), page: Math.min(...times[1]), drawn: drawn / seconds };
+}"""
+
+
+def test_a_flood_costs_the_page_little_more_than_the_library_alone(tab: Tab) -> None:
+    tab.run("print(1)\n").ended("Finished")
+    took = tab.get(FLOOD, 5_000_000)
+    assert took["page"] < 1.5 * took["alone"] + 20, took
+    assert took["drawn"] < 35, took  # a second: a flood is not drawn in each frame of the browser

@@ -1,0 +1,1 @@
+export {computePosition,flip,shift} from '@floating-ui/dom'
