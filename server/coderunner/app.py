@@ -23,6 +23,7 @@ from coderunner import __version__, declarations
 from coderunner.config import Settings
 from coderunner.core.admission import Admission
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.sockets import AgentSockets
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable, UnsupportedEngine
 from coderunner.fleet import workers
@@ -126,6 +127,9 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         )
         pool = await stack.enter_async_context(WorkerPool(settings.worker_threads))
         uids = Uids(settings.session_uid_base, settings.session_uid_count)
+        agents = AgentSockets(
+            Path(settings.state_dir) / "sockets", settings.instance_name, settings.agent_stream
+        )
         provisioner = Provisioner(
             engine,
             pool,
@@ -140,6 +144,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 create_seconds=settings.docker_timeout / 1000,
                 disk_read=settings.disk_read_limit,
             ),
+            agents,
         )
         warm = WarmPool(
             provisioner,
@@ -188,7 +193,9 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             watchdog.warnings,
             logging.WARNING if settings.production else logging.DEBUG,
         )
-        parts = Parts(settings, registry, catalog, declared, warm, pool, readiness, STATIC, surroundings)
+        parts = Parts(
+            settings, registry, catalog, declared, warm, pool, readiness, STATIC, surroundings, agents
+        )
         tasks = await stack.enter_async_context(Tasks("server"))
         tasks.keep(lambda: _tell_engine(engine), "engine-info")
         arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coderunner.canary import run as canary
+from coderunner.canary.verdict import Verdict
 from coderunner.config import Settings
 from coderunner.engine.containers import DEADLINE_LABEL, ROLE_LABEL, ContainerSpec, settings_digest
 from coderunner.engine.docker import DockerEngine
-from coderunner.errors import CodeRunnerError, EngineUnavailable
+from coderunner.engine.sockets import AgentSocket
+from coderunner.errors import AgentLost, CodeRunnerError, EngineUnavailable, StartFailed
 from coderunner.fleet.catalog import BUILDING, FAILED, READY, LanguageCatalog, Readiness
 from coderunner.fleet.provision import Provisioner
 from coderunner.logs import fields
@@ -174,15 +176,9 @@ class Preparation:
         async with self._proofs:
             uid = self.provisioner.uids.acquire(session)
             try:
-                spec = _of_canary(self.provisioner.spec(name, session, uid, image))
-                verdict = await canary.run_canary(
-                    self.engine,
-                    spec,
-                    settings_digest=settings_digest(spec),
-                    cache_dir=Path(self.settings.state_dir) / "canary",
-                )
+                verdict = await self._judged(name, session, uid, image)
             finally:
-                self.provisioner.uids.release(uid, session)
+                self.provisioner.forget(uid, session)
         if verdict.ok:
             log.info("containers hold what they promise", extra=fields(language=name))
             return True
@@ -192,6 +188,31 @@ class Preparation:
         broken = f"{name}: {'; '.join(verdict.failures)}"
         self.refuse(f"a promised bound of the containers does not hold: {broken}")
         return False
+
+
+    async def _judged(self, name: str, session: str, uid: int, image: str) -> Verdict:
+        """With a socket as sessions have; where no container had one yet, that may be what is refused."""
+        sockets = self.provisioner.sockets
+        doubtful = sockets is not None and sockets.doubtful
+        try:
+            return await self._attacked(name, session, uid, image, self.provisioner.socket(name, session))
+        except (StartFailed, AgentLost) as error:
+            if sockets is None or not doubtful or isinstance(error, canary.CanaryUnfinished):
+                raise
+            verdict = await self._attacked(name, session, uid, image, None)
+            sockets.give_up(error.message)
+            return verdict
+
+    async def _attacked(
+        self, name: str, session: str, uid: int, image: str, socket: AgentSocket | None
+    ) -> Verdict:
+        spec = _of_canary(self.provisioner.spec(name, session, uid, image, socket))
+        return await canary.run_canary(
+            self.engine,
+            spec,
+            settings_digest=settings_digest(spec),
+            cache_dir=Path(self.settings.state_dir) / "canary",
+        )
 
 
 def _of_canary(spec: ContainerSpec) -> ContainerSpec:

@@ -90,7 +90,7 @@ async def test_one_that_cannot_be_removed_does_not_keep_the_sweep_from_the_other
         engine.removed.append(name)
 
     engine.remove = remove
-    provisioner = SimpleNamespace(known=set(), uids=Uids(100, 1), identity=IDENTITY)
+    provisioner = SimpleNamespace(known=set(), uids=Uids(100, 1), identity=IDENTITY, sockets=None)
     assert await sweep(engine, provisioner, older_than=0) == 1
     assert await reap(engine, instance=None, now=100.0) == 1
     assert engine.removed == ["other", "other"]
@@ -99,7 +99,7 @@ async def test_one_that_cannot_be_removed_does_not_keep_the_sweep_from_the_other
 async def test_a_second_look_adopts_nothing_that_is_this_servers_own_already():
     engine = Slow()
     engine.made = [container("mine")]
-    provisioner = SimpleNamespace(known={"mine"}, uids=Uids(100, 1), identity=IDENTITY)
+    provisioner = SimpleNamespace(known={"mine"}, uids=Uids(100, 1), identity=IDENTITY, sockets=None)
     adoption = await adopt_all(engine, None, provisioner, b"key")
     assert (adoption.adopted, adoption.refused) == (0, [])
 
@@ -115,7 +115,7 @@ async def test_a_server_that_shares_our_ids_is_named_once(caplog):
 
     engine = Slow()
     engine.made = [of("i", 100), of("beside", 99), of("among", 101), of("among", 100)]
-    provisioner = SimpleNamespace(uids=Uids(100, 2), identity=IDENTITY)
+    provisioner = SimpleNamespace(uids=Uids(100, 2), identity=IDENTITY, sockets=None)
     told: set[str] = set()
     for _ in range(2):
         await warn_of_shared_ids(engine, provisioner, told)

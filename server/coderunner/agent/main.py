@@ -1,7 +1,7 @@
 """The agent's event loop: what is ready is read and written, what is due is done, and then it sleeps.
 
-One thread, one epoll.  Nothing here waits: standard output may be full for ever (nobody attached, or an
-engine that stands still) and programs still run, limits still hold.  Output is taken from the journals
+One thread, one epoll.  Nothing here waits: the stream to the server may be full for ever (nobody reads it, or
+an engine that stands still) and programs still run, limits still hold.  Output is taken from the journals
 only when it can be written, so there is no queue of it; what is queued are replies, one for each call.
 """
 
@@ -14,13 +14,14 @@ import select
 import signal
 import time
 
-from coderunner.wire import VERSION, frames
+from coderunner.wire import SOCKET_FOLDER, VERSION, frames
 
 from . import kernel
 from .calls import Calls
 from .companions import Companions
-from .link import IN, OUT, Link
+from .link import Link
 from .programs import Programs
+from .stream import IN, OUT
 from .workspace import Workspace
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
@@ -28,16 +29,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .channel import Channel
+    from .stream import Stream
 
 _FOREVER = 1e9
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
 class Agent:
-    """The loop and its parts. ``run`` never returns."""
+    """The loop and its parts. ``run`` never returns.  ``folder``: of the server's socket, if there is one."""
 
-    def __init__(self) -> None:
-        self.link = Link(self._hello, self._detached)
+    def __init__(self, folder: str | None = None) -> None:
+        self.link = Link(self._hello, self._detached, folder)
         self.programs = Programs()
         self.workspace = Workspace(self.programs)
         self.companions = Companions(self.link.reply)
@@ -50,8 +52,8 @@ class Agent:
 
     def run(self) -> None:
         """Reads and writes what is ready, does what is due, sleeps until the next; for ever."""
-        os.set_blocking(IN, False)
-        os.set_blocking(OUT, False)
+        for descriptor in (IN, OUT):
+            os.set_blocking(descriptor, False)
         self._register()
         due = None
         while True:
@@ -68,7 +70,7 @@ class Agent:
     def _timeout(self) -> float:
         now = time.monotonic()
         moments = self.link.tick(now)
-        moments += self.programs.tick(now, attached=self.link.attached)
+        moments += self.programs.tick(now, told=self.link.takes)
         moments += self.companions.tend(self.programs.live(), now)
         look = self.workspace.tick()
         if look is not None:
@@ -86,9 +88,10 @@ class Agent:
     # --- what is ready -----------------------------------------------------------------------------
 
     def _ready(self, descriptor: int, events: int) -> None:
-        if descriptor == IN:
-            for frame in self.link.read():
-                self._take(frame)
+        stream = self.link.of(descriptor)
+        if stream is not None:
+            for frame in self.link.read(stream):
+                self._take(frame, stream)
         elif descriptor == self._wake:
             self._drain_wake()
             self._reap()
@@ -127,9 +130,9 @@ class Agent:
 
     # --- the server --------------------------------------------------------------------------------
 
-    def _take(self, frame: frames.Frame) -> None:
+    def _take(self, frame: frames.Frame, stream: Stream) -> None:
         if frame.kind == frames.ATTACH:
-            self._attach(frame)
+            self._attach(frame, stream)
             return
         if not self.link.accepts(frame):
             return
@@ -143,8 +146,8 @@ class Agent:
             if message:
                 self.calls.take(*message)
 
-    def _attach(self, frame: frames.Frame) -> None:
-        greeting = self.link.attach(frame)
+    def _attach(self, frame: frames.Frame, stream: Stream) -> None:
+        greeting = self.link.attach(frame, stream)
         if greeting is None:
             return
         self.companions.forget_calls()
@@ -175,10 +178,11 @@ class Agent:
         """{descriptor: (events, its owner)} of exactly what can be used now."""
         now = time.monotonic()
         wanted: dict[int, tuple[int, Any]] = {self._wake: (select.EPOLLIN, None)}
-        if self.link.hears(now):
-            wanted[IN] = (select.EPOLLIN, None)
-        if self.link.out:
-            wanted[OUT] = (select.EPOLLOUT, None)
+        for stream in self.link.streams():
+            if stream.is_socket or self.link.hears(now):
+                wanted[stream.inp] = (select.EPOLLIN, stream)
+            if stream.pending:
+                wanted[stream.out] = (wanted.get(stream.out, (0, None))[0] | select.EPOLLOUT, stream)
         if self.workspace.wants(now):
             wanted[self.workspace.descriptor] = (select.EPOLLIN, None)
         for descriptor, owner in self.companions.descriptors(now).items():
@@ -223,4 +227,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # forked supervisors share what is there now
     gc.disable()  # no cycles are made; a collection would only copy shared pages
-    Agent().run()
+    agent = Agent(SOCKET_FOLDER if os.path.isdir(SOCKET_FOLDER) else None)
+    try:
+        agent.run()
+    except BaseException as error:
+        agent.link.last_words(error)
+        raise

@@ -150,10 +150,10 @@ class Programs:
                 link.say(frames.IN_ACK, channel=channel.number, offset=channel.in_acked)
         self._turn += 1
 
-    def tick(self, now: float, *, attached: bool) -> list[float]:
-        """Moments at which to look again."""
+    def tick(self, now: float, *, told: bool) -> list[float]:
+        """Moments at which to look again; ``told``: the server can be told what is due then."""
         moments = [when for channel in self.live() if (when := channel.tick(now)) is not None]
-        if attached:
+        if told:
             moments += [one.in_ack_due for one in self.channels.values() if one.in_ack_due is not None]
             moments += [one.pace.due for one in self.channels.values() if one.pace.due is not None]
         return moments

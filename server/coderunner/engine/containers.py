@@ -16,6 +16,7 @@ from typing import Any
 
 from coderunner.engine.filter import seccomp_profile
 from coderunner.schema.limits import Limits
+from coderunner.wire import SOCKET_FOLDER
 
 WORKSPACE = "/workspace"
 HOME = WORKSPACE
@@ -31,6 +32,7 @@ INSTANCE_LABEL = "coderunner.instance"
 OWNER_LABEL = "coderunner.owner"
 ROLE_LABEL = "coderunner.role"  # of containers that never have a tenant: what they are for
 DEADLINE_LABEL = "coderunner.deadline"  # unix seconds after which nobody needs it
+SOCKET_LABEL = "coderunner.socket"  # the folder of its agent's socket on the server's machine
 
 TMP_INODES = 1024
 MAX_TERMINALS = 32
@@ -77,6 +79,7 @@ class ContainerSpec:
     """One container to make. `uid` is unique among live sessions; `runtime` None is the engine's own.
 
     `disk_read`: a disk of the host, and how many bytes a second are read from it; None is without bound.
+    `socket`: the folder of the agent's socket, on the server's machine; None where it has none.
     """
 
     image: str
@@ -87,6 +90,7 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     runtime: str | None = None
     disk_read: tuple[str, int] | None = None
+    socket: str | None = None
     command: tuple[str, ...] = AGENT_COMMAND
 
 
@@ -130,9 +134,21 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
     }
 
 
-def _terminals(spec: ContainerSpec) -> list[dict[str, Any]] | None:
+def _mounts(spec: ContainerSpec) -> list[dict[str, Any]] | None:
+    """None where there are none."""
+    return [*_terminals(spec), *_socket(spec)] or None
+
+
+def _socket(spec: ContainerSpec) -> list[dict[str, Any]]:
+    if spec.socket is None:
+        return []
+    # In this form, unlike in that of `Binds`, the engine makes no folder that is missing.
+    return [{"Type": "bind", "Source": spec.socket, "Target": SOCKET_FOLDER, "ReadOnly": True}]
+
+
+def _terminals(spec: ContainerSpec) -> list[dict[str, Any]]:
     if spec.runtime not in USUAL_RUNTIMES:
-        return None
+        return []
     options = f"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={MAX_TERMINALS}"
     driver = {"Name": "local", "Options": {"type": "devpts", "device": "devpts", "o": options}}
     labels = {name: spec.labels[name] for name in VOLUME_LABELS if name in spec.labels}
@@ -248,9 +264,10 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "HostConfig.Mounts",
-        _terminals,
+        _mounts,
         "a /dev/pts with a bound of its own, by an unnamed volume, as the engine's own mount of it has none: "
-        "five processes took all 3,072 pseudo-terminals of the machine",
+        "five processes took all 3,072 pseudo-terminals of the machine; and a folder with nothing in it but "
+        "the socket to which the agent connects",
     ),
     Setting(
         "HostConfig.Sysctls",
@@ -363,7 +380,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HostConfig.Binds",
         lambda s: [],
-        "nothing of the host is mounted",
+        "nothing of the host is mounted but what `Mounts` names, which has to be there",
     ),
     Setting(
         "HostConfig.Devices",
@@ -402,5 +419,5 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
 
 def settings_digest(spec: ContainerSpec) -> str:
     """A digest over all that makes this container differ from another kind; not its name, user or labels."""
-    kind = replace(spec, name="", uid=0, labels={})
+    kind = replace(spec, name="", uid=0, labels={}, socket=spec.socket and "socket")
     return hashlib.sha256(json.dumps(create_body(kind), sort_keys=True).encode()).hexdigest()

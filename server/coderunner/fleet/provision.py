@@ -16,9 +16,12 @@ from coderunner.engine.containers import (
     INSTANCE_LABEL,
     OWNER_LABEL,
     SESSION_TYPE,
+    SOCKET_LABEL,
+    USUAL_RUNTIMES,
     ContainerSpec,
 )
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.sockets import AgentSocket, AgentSockets
 from coderunner.errors import (
     AgentLost,
     CodeRunnerError,
@@ -26,6 +29,7 @@ from coderunner.errors import (
     EngineTimeout,
     ImageMissing,
     NameConflict,
+    StartFailed,
 )
 from coderunner.fleet import workers
 from coderunner.fleet.uids import Uids
@@ -100,9 +104,16 @@ class Provisioner:
     """Containers with a ready agent, and their removal, by the worker pool."""
 
     def __init__(
-        self, engine: DockerEngine, pool: WorkerPool, catalog: Catalog, uids: Uids, identity: Identity
+        self,
+        engine: DockerEngine,
+        pool: WorkerPool,
+        catalog: Catalog,
+        uids: Uids,
+        identity: Identity,
+        sockets: AgentSockets | None = None,
     ) -> None:
         self.engine = engine
+        self.sockets = sockets
         self.catalog = catalog
         self.uids = uids
         self.identity = identity
@@ -141,8 +152,23 @@ class Provisioner:
     async def _orphaned(self, container: Container) -> None:
         await self._remove(container)
 
-    def spec(self, language: str, session: str, uid: int, image: str | None = None) -> ContainerSpec:
+    def socket(self, language: str, session: str) -> AgentSocket | None:
+        """One for a container of this language, where it can have one. Raises AgentLost."""
+        runtime = self.catalog.language(language).runtime or self.identity.runtime
+        if self.sockets is None or not self.sockets.usable or runtime not in USUAL_RUNTIMES:
+            return None
+        return self.sockets.make(session)
+
+    def spec(
+        self,
+        language: str,
+        session: str,
+        uid: int,
+        image: str | None = None,
+        socket: AgentSocket | None = None,
+    ) -> ContainerSpec:
         """What a container of this language is made of."""
+        folder = {} if socket is None else {SOCKET_LABEL: str(socket.folder)}
         declared = self.catalog.language(language)
         limits = self.catalog.limits(language)
         deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000
@@ -157,25 +183,41 @@ class Provisioner:
                 "coderunner.language": language,
                 "coderunner.uid": str(uid),
                 DEADLINE_LABEL: str(int(deadline)),
+                **folder,
             },
             limits=limits,
             runtime=declared.runtime or self.identity.runtime,
             disk_read=self.identity.disk_read,
+            socket=folder.get(SOCKET_LABEL),
         )
 
     async def _create_named(self, language: str, *, patient: bool) -> Container:
         """Another server's container, or a leftover, may have the name by chance."""
         for _ in range(NAMES - 1):
             with contextlib.suppress(NameConflict):
-                return await self._create(language, patient=patient)
-        return await self._create(language, patient=patient)
+                return await self._create_as_can_be(language, patient=patient)
+        return await self._create_as_can_be(language, patient=patient)
 
-    async def _create(self, language: str, *, patient: bool) -> Container:
+    async def _create_as_can_be(self, language: str, *, patient: bool) -> Container:
+        """Where no container had a socket yet, that may be what the engine refuses."""
+        doubtful = self.sockets is not None and self.sockets.doubtful
+        try:
+            return await self._create(language, patient=patient)
+        except (StartFailed, AgentLost) as error:
+            if self.sockets is None or not doubtful:
+                raise
+            container = await self._create(language, patient=patient, plain=True)
+            self.sockets.give_up(error.message)
+            return container
+
+    async def _create(self, language: str, *, patient: bool, plain: bool = False) -> Container:
+        """``plain``: without a socket."""
         session = f"{self.identity.instance}-{secrets.token_hex(8)}"
         uid = self.uids.acquire(session)
         container_id = None
         try:
-            spec = self.spec(language, session, uid)
+            socket = None if plain else self.socket(language, session)
+            spec = self.spec(language, session, uid, socket=socket)
             try:
                 container_id = await self.engine.create(spec)
             except ImageMissing:
@@ -185,13 +227,15 @@ class Provisioner:
                 container_id = spec.name  # the engine may make it all the same
                 raise
             self.known.add(container_id)
-            container = Container(self.engine, container_id, session=session, language=language, uid=uid)
+            container = Container(
+                self.engine, container_id, session=session, language=language, uid=uid, socket=socket
+            )
             await container.connect(start=True)
             await _prepare(container, self.catalog.language(language), patient=patient)
             return container
         except BaseException:
             if container_id is None:
-                self.uids.release(uid, session)
+                self.forget(uid, session)
             elif not self._leaving:
                 await asyncio.shield(self._erase(container_id, uid, session))
             raise
@@ -222,9 +266,15 @@ class Provisioner:
         except EngineError as error:
             log.warning("container not removed", extra=fields(container=container_id[:12], why=error.message))
         else:
-            self.uids.release(uid, session)
+            self.forget(uid, session)
         finally:
             self.known.discard(container_id)  # from now on the sweep's
+
+    def forget(self, uid: int, session: str) -> None:
+        """The container of this session is gone, or was never made."""
+        self.uids.release(uid, session)
+        if self.sockets is not None:
+            self.sockets.remove(session)
 
 
 def preparation_seconds(language: Language) -> float:

@@ -115,7 +115,9 @@ class Recovery:
 
     async def _adopt(self, session: Session) -> None:
         old = session.container
-        container = Container(self._engine, old.id, session=old.session, language=old.language, uid=old.uid)
+        container = Container(
+            self._engine, old.id, session=old.session, language=old.language, uid=old.uid, socket=old.socket
+        )
         try:
             record = await self._record(container)
             self._register(container, session.language, record)

@@ -8,6 +8,7 @@ removed; what is another's is never touched, also where that one has our name by
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -20,8 +21,10 @@ from coderunner.engine.containers import (
     OWNER_LABEL,
     ROLE_LABEL,
     SESSION_TYPE,
+    SOCKET_LABEL,
 )
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.sockets import AgentSocket, remove_folder
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CannotStart, CodeRunnerError, ContainerGone, EngineError
 from coderunner.fleet.provision import Identity, Provisioner
@@ -81,8 +84,9 @@ async def adopt_all(
 
     async def one(summary: ContainerSummary) -> str | BadSeal | None:
         provisioner.uids.claim(uid_of(summary), session_of(summary))
+        socket = _listening(provisioner, summary)
         async with limit:
-            return await _adopt(engine, registry, provisioner, key, summary)
+            return await _adopt(engine, registry, provisioner, key, summary, socket)
 
     listed = await engine.list(labels_of(identity.instance))
     anothers = [summary for summary in listed if identity.another(summary.labels)]
@@ -146,6 +150,7 @@ async def _adopt(
     provisioner: Provisioner,
     key: bytes,
     summary: ContainerSummary,
+    socket: AgentSocket | None = None,
 ) -> str | BadSeal | None:
     """None: it is a session again.  Else why not; BadSeal where it is another's, as far as one can tell."""
     if not summary.running:
@@ -161,7 +166,7 @@ async def _adopt(
     faults = 0
     while True:
         try:
-            return await _adopt_running(engine, registry, provisioner, key, summary)
+            return await _adopt_running(engine, registry, provisioner, key, summary, socket)
         except Exception:
             # A fault of this server's is no reason to end somebody's session; thrice, it is one to say so.
             log.exception("adopting failed: a fault of this server", extra=fields(container=summary.name))
@@ -177,8 +182,9 @@ async def _adopt_running(
     provisioner: Provisioner,
     key: bytes,
     summary: ContainerSummary,
+    socket: AgentSocket | None,
 ) -> str | BadSeal | None:
-    container = container_of(engine, summary)
+    container = container_of(engine, summary, socket)
     try:
         async with timing.within(ADOPT_SECONDS):
             await container.connect(start=False)
@@ -219,7 +225,20 @@ async def _taken(
     return None
 
 
-def container_of(engine: DockerEngine, summary: ContainerSummary) -> Container:
+def _listening(provisioner: Provisioner, summary: ContainerSummary) -> AgentSocket | None:
+    """Where its agent connects.  At once, while others are adopted: it tries five times a second."""
+    if provisioner.sockets is None or SOCKET_LABEL not in summary.labels or not summary.running:
+        return None
+    socket = provisioner.sockets.find(session_of(summary))
+    if socket is not None:
+        with contextlib.suppress(OSError):  # told when it is needed
+            socket.listen()
+    return socket
+
+
+def container_of(
+    engine: DockerEngine, summary: ContainerSummary, socket: AgentSocket | None = None
+) -> Container:
     """A handle of a container that is there; `connect` greets its agent."""
     return Container(
         engine,
@@ -227,6 +246,7 @@ def container_of(engine: DockerEngine, summary: ContainerSummary) -> Container:
         session=session_of(summary),
         language=summary.labels.get("coderunner.language", ""),
         uid=uid_of(summary),
+        socket=socket,
     )
 
 
@@ -271,6 +291,8 @@ async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) 
     except EngineError as error:
         log.warning("container not removed", extra=fields(**what, error=error.message))
         return False
+    if SOCKET_LABEL in summary.labels:
+        remove_folder(summary.labels[SOCKET_LABEL])
     log.info("container removed", extra=fields(**what))
     return True
 
@@ -299,6 +321,8 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     ]
     removed = await remove_all(engine, provisioner, lost)
     await engine.prune_volumes(labels_of(provisioner.identity.instance))
+    if provisioner.sockets is not None:
+        provisioner.sockets.keep(older_than, {session_of(summary) for summary in listed})
     return removed
 
 

@@ -108,7 +108,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         forms.FOLDER,
         Doc(
             ".run",
-            "Folder for the lock, the sealing key and cached verdicts.",
+            "Folder for the lock, the sealing key, cached verdicts and the agents' sockets.",
             production_default="/var/lib/coderunner",
         ),
     ]
@@ -192,6 +192,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             " does not fit waits in the queue. Empty: four times the machine's memory, as few use what"
             " they may.",
             unit="bytes, or with k, m, g",
+        ),
+    ]
+    agent_stream: Annotated[
+        str,
+        one_of(("auto", "socket", "attach")),
+        Doc(
+            "auto",
+            "How the server talks with the agents in the containers. socket: each connects to a Unix socket"
+            " below STATE_DIR, which is mounted into its container. attach: over the engine, which is"
+            " slower. auto: socket where the first containers show that it works.",
         ),
     ]
     docker_memory: Annotated[

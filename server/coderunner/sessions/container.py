@@ -1,8 +1,7 @@
 """A container and the link to its agent: kept up while the container lives, made anew when it breaks.
 
 ``gone`` is done, with the reason, when the container cannot be used any more: it ended, it was removed,
-its agent is silent, or we condemned it.  Until then a broken attach stream is mended out of the session's
-sight.
+its agent is silent, or we condemned it.  Until then a broken stream is mended out of the session's sight.
 """
 
 from __future__ import annotations
@@ -17,11 +16,19 @@ from msgspec.structs import replace
 
 from coderunner import timing, wire
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.sockets import AgentSocket, NobodyCame
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
 from coderunner.schema.reports import AgentProtocolError, Hello
 from coderunner.sessions.holdings import Holdings
-from coderunner.sessions.link import CALL_SECONDS, AgentLink, Listener, Reply
+from coderunner.sessions.link import (
+    ATTACH_SECONDS,
+    CALL_SECONDS,
+    AgentLink,
+    ByteStream,
+    Listener,
+    Reply,
+)
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -67,9 +74,21 @@ class AgentEvents(Listener, Protocol):
 
 
 class Container:
-    """Made by ``start`` or ``adopt``; ``close`` ends the link, ``DockerEngine.remove`` the container."""
+    """``connect`` makes the link, ``close`` ends it, ``DockerEngine.remove`` ends the container.
 
-    def __init__(self, engine: DockerEngine, container_id: str, *, session: str, language: str, uid: int):
+    ``socket``: to which its agent connects; where there is none, or the agent does not come, the engine's
+    attach stream leads to it."""
+
+    def __init__(
+        self,
+        engine: DockerEngine,
+        container_id: str,
+        *,
+        session: str,
+        language: str,
+        uid: int,
+        socket: AgentSocket | None = None,
+    ) -> None:
         self.id = container_id
         self.session = session
         self.language = language
@@ -79,6 +98,7 @@ class Container:
         self.changed = Broadcast()
         self.holdings = Holdings()
         self.link: AgentLink  # from `connect` on
+        self.socket = socket
         self._linked = False
         self._engine = engine
         self._events: AgentEvents | None = None
@@ -98,11 +118,56 @@ class Container:
         self._tasks.start(self._keep(), "container-link")
 
     async def _attach(self, have: Mapping[int, int], *, start: bool = False, torn: bool) -> None:
-        stream = await self._engine.attach(self.id)
-        link = AgentLink(stream, self.holdings)
+        absent = ""  # why there is no agent at the socket
+        direct: ByteStream | None = None
+        stream: ByteStream | None = None
+        socket = self._listening()
         try:
             if start:
+                # Before the start, or what the agent says at once is lost, on standard error, too.
+                stream = await self._engine.attach(self.id)
                 await self._engine.start(self.id)
+            if socket is not None:
+                try:
+                    direct = await self._direct(socket)
+                except NobodyCame as error:
+                    absent = str(error)
+            if direct is not None and stream is not None:
+                await stream.close()
+            stream = direct or stream or await self._engine.attach(self.id)
+        except BaseException:
+            if stream is not None:
+                await stream.close()
+            raise
+        finally:
+            if socket is not None:
+                socket.close()
+        await self._greet(stream, have, torn=torn and direct is None)
+        if absent and socket is not None:
+            log.warning("the agent did not connect", extra=fields(session=self.session, why=absent))
+            socket.failed(absent)
+
+    def _listening(self) -> AgentSocket | None:
+        """The socket to which the agent can connect now, where it has one that can be used."""
+        if self.socket is None or not self.socket.usable:
+            return None
+        try:
+            self.socket.listen()
+        except OSError as error:
+            log.warning("no socket for the agent", extra=fields(session=self.session, why=str(error)))
+            return None
+        return self.socket
+
+    async def _direct(self, socket: AgentSocket) -> ByteStream:
+        """Raises NobodyCame, EngineError."""
+        state = await self._engine.inspect(self.id)
+        if not state.running:
+            raise NobodyCame("the container does not run")
+        return await socket.accept(state.pid, ATTACH_SECONDS)
+
+    async def _greet(self, stream: ByteStream, have: Mapping[int, int], *, torn: bool) -> None:
+        link = AgentLink(stream, self.holdings)
+        try:
             self._generation = max(self._generation + 1, time.time_ns())
             await link.attach(self._generation, have, torn=torn)
             if link.hello.version != wire.VERSION:
@@ -156,7 +221,7 @@ class Container:
             reason = await asyncio.shield(self.link.closed)
             if self.gone.done():
                 return
-            log.info("attach stream lost", extra=fields(session=self.session, why=reason))
+            log.info("agent's stream lost", extra=fields(session=self.session, why=reason))
             await self.link.close()
             if self.link.fault is not None:
                 self._failed(self.link.fault)
@@ -180,7 +245,7 @@ class Container:
                     self._introduce(self._events)
                 self.changed.fire()
                 seconds = round(timing.now() - began, 2)
-                log.info("attach stream mended", extra=fields(session=self.session, seconds=seconds))
+                log.info("agent's stream mended", extra=fields(session=self.session, seconds=seconds))
                 return
             except ContainerGone:
                 self._lose("the container was removed")

@@ -1,9 +1,9 @@
-"""The server's end of one agent: frames over the container's attach stream.
+"""The server's end of one agent: frames over a socket or the container's attach stream.
 
-The stream is always drained, whatever the clients do (a stalled reader wedges the container, kill and
-remove included: moby issue 41827).  That is safe because the agent sends output only within the credit
-that it was given.  Every byte from it is hostile input: what does not check out is dropped or ends the
-link, never the server.
+The stream is always drained, whatever the clients do (a stalled reader of an attach stream wedges the
+container, kill and remove included: moby issue 41827).  That is safe because the agent sends output only
+within the credit that it was given.  Every byte from it is hostile input: what does not check out is dropped
+or ends the link, never the server.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ SILENCE_SECONDS = 10.0
 LATE_SECONDS = 1.0  # what a beat may take to arrive
 EARLY_BYTES = 4 * 1024 * 1024  # what an agent may say of its channels before anybody listens
 EARLY_COST = 512  # of each such word, beside eight times its length
+MAX_LAST_WORDS = 4096
 MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
 MAX_TEARS = 1  # frames in one attach whose header checks out and whose payload does not
 
@@ -47,7 +48,7 @@ Answer = Coroutine[Any, Any, Reply]  # a reply, and the raw bytes with it
 
 
 class ByteStream(Protocol):
-    """An attach stream of the engine.  ``stderr_tail``: the last that the agent said beside its frames."""
+    """A stream to an agent.  ``stderr_tail``: the last that the agent said beside its frames."""
 
     stderr_tail: bytes
 
@@ -155,7 +156,7 @@ class AgentLink:
         waiting: set[asyncio.Future[Any]] = {self._greeted, self.closed}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not self._greeted.done():
-            raise AgentLost(f"the attach stream ended: {self.closed.result()}")
+            raise AgentLost(f"the stream ended: {self.closed.result()}")
         return self._greeted.result()
 
     # --- to the agent ------------------------------------------------------------------------------
@@ -310,6 +311,8 @@ class AgentLink:
                 self._greeted.set_result(0)
         elif frame.kind == frames.REPLY:
             self._take_reply(frame)
+        elif frame.kind == frames.LAST_WORDS:
+            self._stream.stderr_tail = frame.payload[-MAX_LAST_WORDS:]
         elif self._listener is None and frame.kind == frames.OUTPUT:
             pass  # none is due before a credit
         elif self._listener is None and frame.kind == frames.WORKSPACE:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
+from coderunner.engine.sockets import AgentSockets
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.registry import Registry
 from coderunner.fleet.surroundings import Surroundings
@@ -25,7 +26,7 @@ class Parts:
 
     ``ready`` answers the reasons why no session could start now (none: one could).
     ``declared`` has the samples; ``static`` is the folder of the web client.  ``surroundings`` knows the
-    machine.
+    machine, ``agents`` how they are reached.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class Parts:
     ready: Callable[[], Awaitable[list[str]]]
     static: Path
     surroundings: Surroundings
+    agents: AgentSockets
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

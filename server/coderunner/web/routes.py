@@ -84,8 +84,11 @@ async def ready(request: web.Request) -> web.Response:
         "ready": not reasons,
         "reasons": reasons,
         "languages": parts.catalog.summary(),
-        "warnings": [*parts.surroundings.warnings(), *parts.catalog.warnings()],
+        "warnings": [
+            *parts.surroundings.warnings(), *parts.agents.warnings(), *parts.catalog.warnings()
+        ],
         "confinement": parts.surroundings.confinement,
+        "agent_stream": parts.agents.kind,
     }
     return json_reply(document, 503 if reasons else 200)
 

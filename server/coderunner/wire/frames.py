@@ -48,6 +48,7 @@ STATE = 19  # json: a channel's whole state, absolute
 REPLY = 20  # message: {"id", ...} and raw bytes
 WORKSPACE = 22  # offset = revision: files have changed
 ARTIFACT = 23  # channel; json: {path, size} of a file that its program made, or {more: true}
+LAST_WORDS = 24  # text: why the agent ends, by a fault of its own
 REFUSED = 21  # the attach's generation is not above `offset`, the one in force
 
 FLOW_BODY = struct.Struct(">QB")  # credit (send output below this offset), flags

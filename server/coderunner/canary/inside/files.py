@@ -24,7 +24,7 @@ from coderunner.canary.inside.tools import (
 
 RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8  # statvfs flags of Linux
 
-READ_ONLY = ("/", "/etc", "/usr", "/opt", "/var/tmp", "/sys")
+READ_ONLY = ("/", "/etc", "/usr", "/opt", "/var/tmp", "/sys", "/run/coderunner")
 # Mounts that are writable by their flags; of /proc, /dev and /sys/fs/cgroup (on cgroup v1 a tmpfs that holds
 # the read-only groups) an unprivileged user can write nothing that matters, which `UNWRITABLE` tries.
 WRITABLE_MOUNTS = frozenset(
@@ -32,6 +32,7 @@ WRITABLE_MOUNTS = frozenset(
 )
 UNWRITABLE = (
     "/canary", "/etc/canary", "/usr/local/bin/canary", "/opt/canary", "/var/tmp/canary", "/run/lock/canary",
+    "/run/coderunner/canary", "/run/coderunner/agent.sock",
     "/dev/canary", "/sys/fs/cgroup/canary", "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/pids/pids.max",
     "/etc/passwd", "/etc/hosts", "/etc/resolv.conf",
