@@ -19,7 +19,7 @@ from tests.harness import ROOT, wait_until
 
 COMMAND = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from coderunner.agent import main; main.Agent(sys.argv[2]).run()"
+    "from coderunner.agent import main; main.SOCKET_FOLDER = sys.argv[2]; main.main()"
 )
 
 
@@ -131,7 +131,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def spec(folder: Path, code: str, mode: str = "tty") -> dict[str, object]:
     return {
         "mode": mode, "cols": 80, "rows": 24, "workspace": str(folder), "build": str(folder), "entry": "",
-        "args": [], "sources": [], "compile": [], "run": [sys.executable, "-c", code], "env": {"TMPDIR": str(folder)},
+        "args": [], "sources": [], "compile": [], "run": [sys.executable, "-c", code],
+        "env": {"TMPDIR": str(folder)},
         "limits": {"wall_ms": 60_000, "cpu_ms": 60_000, "output_bytes": 1 << 30, "cpus": 1},
     }  # fmt: skip
 
@@ -153,6 +154,13 @@ def test_the_highest_generation_wins_wherever_it_attached(place):
     direct.say(frames.ATTACH, json.dumps({"seed": 7, "have": {}}).encode())
     assert direct.hear(frames.REFUSED).offset == 3
     standard.beat()
+
+
+def test_who_listens_on_the_standard_streams_hears_that_a_server_is_there(place):
+    direct = place.come()
+    direct.attach(1)
+    direct.beat()
+    assert place.standard().hear(frames.BEAT).generation == 1
 
 
 def test_an_end_of_the_socket_is_no_detach(place, tmp_path):
@@ -226,6 +234,15 @@ def test_a_server_behind_a_full_stream_is_replaced(place, tmp_path):
     standard = place.standard()
     standard.attach(2)
     standard.beat()
+
+
+def test_a_fault_of_its_own_is_told_before_the_end(place, tmp_path):
+    direct = place.come()
+    direct.attach(1)
+    direct.call("run", channel=1, spec=spec(tmp_path, "input()"), controlled=True)
+    direct.say(frames.FLOW, b"no body of a FLOW frame", channel=1)
+    assert b"struct.error" in direct.hear(frames.LAST_WORDS).payload
+    assert place.process.wait(5) == 1
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -22,6 +22,7 @@ from coderunner.canary.verdict import VerdictCache, verdict_of
 from coderunner.engine.containers import create_body, settings_digest
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
+from coderunner.engine.sockets import AgentSockets
 from coderunner.errors import EngineUnavailable, ImageMissing, StartFailed
 from tests.engine.conftest import MakeSpec
 from tests.harness import eventually
@@ -112,6 +113,35 @@ async def test_root_is_named(engine: DockerEngine, make_spec: MakeSpec) -> None:
     spec = replace(spec, command=command(spec))
     _document, findings = await attack(engine, {**create_body(spec), "User": "0:0"}, spec.name)
     assert "user" in broken(findings)
+
+
+async def test_a_container_with_a_socket_is_as_hard(
+    engine: DockerEngine, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    one = AgentSockets(tmp_path, "i", "socket").make("i-1")
+    one.listen()
+    spec = make_spec(socket=str(one.folder))
+    digest = settings_digest(spec)
+    assert digest == settings_digest(replace(spec, socket="/elsewhere")) != settings_digest(make_spec())
+    verdict = await run_canary(engine, spec, settings_digest=digest, cache_dir=tmp_path / "verdicts")
+    assert verdict.failures == []
+    assert [file.name for file in one.folder.iterdir()] == ["agent.sock"]
+    spec = replace(spec, name=spec.name + "-writable", command=command(spec))
+    asked, sent = create_body(spec), create_body(spec)
+    sent["HostConfig"]["Mounts"][1]["ReadOnly"] = False
+    document, findings = await attack(engine, sent, spec.name)
+    assert broken(findings) == {"read_only"}
+    assert any("HostConfig.Mounts" in text for text in compare(asked, document))
+    one.close()
+
+
+async def test_a_folder_that_is_not_there_is_refused_and_not_made(
+    engine: DockerEngine, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(socket=str(tmp_path / "missing"))
+    with pytest.raises(StartFailed, match="bind source path does not exist"):
+        await engine.create(spec)
+    assert not (tmp_path / "missing").exists()
 
 
 def tear(directory: Path) -> None:

@@ -46,15 +46,15 @@ def connect(one: AgentSocket) -> socket.socket:
 async def test_the_agent_is_let_in_and_nobody_else(made: AgentSockets) -> None:
     one = made.make("i-1")
     one.listen()
-    stranger = subprocess.Popen(
-        [sys.executable, "-c", KNOCK, str(one.folder / SOCKET_NAME)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    stranger = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KNOCK, str(one.folder / SOCKET_NAME),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         # The agent is this process: the stranger came first, or comes while it is waited for.
         accepted = asyncio.create_task(one.accept(os.getpid(), 5))
-        said = asyncio.create_task(asyncio.to_thread(stranger.communicate, b"\n", 20))
-        assert (await said)[0] in (b"b''\n", b"")  # an end at once, or a broken pipe
+        said, _ = await asyncio.wait_for(stranger.communicate(b"\n"), 20)
+        assert said in (b"b''\n", b"")  # an end at once, or a broken pipe
         agent = connect(one)
         stream = await accepted
         agent.sendall(b"hello")
@@ -65,8 +65,6 @@ async def test_the_agent_is_let_in_and_nobody_else(made: AgentSockets) -> None:
         assert await stream.read() == b""
         await stream.close()
     finally:
-        stranger.kill()
-        stranger.wait()
         one.close()
     assert made.kind == "socket"
 

@@ -9,14 +9,45 @@ import signal
 import pytest
 
 from coderunner.schema import messages as m
-from tests.harness import ENGINE_SOCKET, connect, docker, eventually, running_server, session, wait_ready
+from tests.harness import (
+    ENGINE_SOCKET,
+    ROOT,
+    connect,
+    docker,
+    eventually,
+    running_server,
+    session,
+    wait_ready,
+)
 from tests.proxy import Proxy
 
 
-@pytest.fixture(scope="module")
-def harmed(tmp_path_factory):
+# In the server: SIGUSR1 cuts all its sockets to agents, which nothing stands between.
+SCISSORS = """
+import signal, weakref
+from coderunner.engine import sockets
+
+streams = weakref.WeakSet()
+begin = sockets.DirectStream.__init__
+
+def noted(self, reader, writer, seconds):
+    begin(self, reader, writer, seconds)
+    streams.add(self)
+
+def cut(*_):
+    for one in list(streams):
+        one._writer.transport.abort()
+
+sockets.DirectStream.__init__ = noted
+signal.signal(signal.SIGUSR1, cut)
+"""
+
+
+@pytest.fixture(scope="module", params=["socket", "attach"])
+def harmed(tmp_path_factory, request):
     """(server, proxy between it and its engine)"""
     folder = tmp_path_factory.mktemp("harmed")
+    (folder / "sitecustomize.py").write_text(SCISSORS)
     with (
         Proxy(ENGINE_SOCKET, str(folder / "engine.sock")) as proxy,
         running_server(
@@ -26,6 +57,8 @@ def harmed(tmp_path_factory):
             DOCKER_TIMEOUT="6000",
             LANGUAGES="python",
             WARM_MAX="1",
+            AGENT_STREAM=request.param,
+            PYTHONPATH=f"{folder}:{ROOT / 'server'}",
         ) as server,
     ):
         yield server, proxy
@@ -35,7 +68,15 @@ def is_attach(request: bytes) -> bool:
     return b"/attach" in request
 
 
-class TestAttachStream:
+def cut(server, proxy) -> bool:
+    """The streams to the agents, and nothing else; whether there were any."""
+    if server.environment["AGENT_STREAM"] == "attach":
+        return bool(proxy.cut(is_attach))
+    server.process.send_signal(signal.SIGUSR1)
+    return True
+
+
+class TestStream:
     async def test_a_cut_alone_is_mended_out_of_sight(self, harmed):
         server, proxy = harmed
         code = "import time\nfor i in range(3000):\n    print('%06d' % i, flush=True)\n    time.sleep(.001)"
@@ -44,7 +85,7 @@ class TestAttachStream:
             await client.run(2, "import sys\nprint(len(sys.stdin.read()))", entry="two.py")
             for goal in (200, 700, 1500):
                 await client.wait(lambda goal=goal: client.channel(1).end > goal * 7, 20)
-                assert proxy.cut(is_attach)
+                assert cut(server, proxy)
                 await client.input(2, b"x" * 1000)
             await client.send(m.Eof(2, 3000))
             assert (await client.ended(2)).text == "3000\n"
@@ -58,7 +99,7 @@ class TestAttachStream:
             await client.run(1, "for i in range(400_000): print('%07d' % i)")
             for goal in (100_000, 1_000_000, 2_000_000):
                 await client.wait(lambda goal=goal: client.channel(1).end > goal, 20)
-                proxy.cut(is_attach)
+                cut(server, proxy)
             channel = await client.ended(1)
             assert bytes(channel.data) == b"".join(b"%07d\n" % i for i in range(400_000))
 
@@ -83,6 +124,7 @@ class TestAttachStream:
         await eventually(lambda: server.stats()["queue"]["active"] == 0, 10, "nobody")
         proxy.refuse = True
         proxy.cut()
+        cut(server, proxy)  # else what waits warm is served, as it needs no engine
         try:
             async with connect(server.url) as client:
                 await client.send(m.Open("python", client.client))
@@ -110,7 +152,7 @@ class TestCalls:
     async def test_a_call_that_never_answers_is_an_error_in_time(self, harmed, call):
         server, proxy = harmed
         proxy.hold = lambda request: call in request.split(b"\r\n")[0]
-        proxy.cut(is_attach)  # what waits warm is gone as well, and cannot be attached to anew
+        cut(server, proxy)  # what waits warm is gone as well, and cannot be attached to anew
         try:
             async with connect(server.url) as client:
                 await client.send(m.Open("python", client.client, limits={"pids": 64}))

@@ -45,6 +45,19 @@ class TestBehindTheGreeting:
         await world.close()
 
 
+class TestLastWords:
+    async def test_why_an_agent_ended_is_in_the_log(self, caplog):
+        caplog.set_level("INFO")
+        one = Agent()
+        world = await World(one).begin()
+        one._give(one._frame(frames.LAST_WORDS, b"Traceback: a fault"))
+        one.stream.cut()
+        await mended(world)
+        lines = [record.fields["why"] for record in caplog.records if "stream lost" in record.message]
+        assert lines == ["end of stream: Traceback: a fault"]
+        await world.close()
+
+
 class TestRepeated:
     async def test_control_is_told_of_input_that_was_taken_meanwhile(self):
         """Its window is full: without the word it would wait for ever."""

@@ -279,8 +279,12 @@ async def test_what_is_not_adopted_is_removed_and_told(tmp_path):
         docker("kill", dead)
         server.process = again(server, tmp_path).process
         await eventually(lambda: not set(old) & set(server.containers()), 20, "the old containers removed")
-        log = server.log.with_name("again.log").read_text()
-        said = [line for line in log.splitlines() if "container removed" in line]
+        log = server.log.with_name("again.log")
+
+        def lines() -> list[str]:
+            return [line for line in log.read_text().splitlines() if "container removed" in line]
+
+        said = await eventually(lambda: len(lines()) >= len(old) and lines(), 20, "a line for each")
         [line] = [line for line in said if client.opened.session in line]
         assert f"container={dead[:12]}" in line
         assert "why=it does not run: exited" in line

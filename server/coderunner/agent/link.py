@@ -225,6 +225,9 @@ class Link:
         if self._beat_due:
             self._beat_due = False
             self.say(frames.BEAT)
+            if stream.is_socket and not self.standard.pending:
+                # So that another server of this name, which listens before it touches anything, knows of this.
+                self.standard.pending += frames.encode(frames.BEAT, self.generation, seed=self._seed)
 
     def last_words(self, error: BaseException) -> None:
         """Why we end, to a server on a socket; one on the standard streams reads it on standard error."""
