@@ -133,7 +133,8 @@ def spec(folder: Path, code: str, mode: str = "tty") -> dict[str, object]:
         "mode": mode, "cols": 80, "rows": 24, "workspace": str(folder), "build": str(folder), "entry": "",
         "args": [], "sources": [], "compile": [], "run": [sys.executable, "-c", code],
         "env": {"TMPDIR": str(folder)},
-        "limits": {"wall_ms": 60_000, "cpu_ms": 60_000, "output_bytes": 1 << 30, "cpus": 1},
+        "limits": {"wall_ms": 60_000, "cpu_ms": 60_000, "output_bytes": 1 << 30, "cpus": 1,
+                   "memory_bytes": 1 << 40},
     }  # fmt: skip
 
 

@@ -21,7 +21,6 @@ from tests.harness import (
 )
 from tests.proxy import Proxy
 
-
 # In the server: SIGUSR1 cuts all its sockets to agents, which nothing stands between.
 SCISSORS = """
 import signal, weakref

@@ -226,7 +226,7 @@ class Link:
             self._beat_due = False
             self.say(frames.BEAT)
             if stream.is_socket and not self.standard.pending:
-                # So that another server of this name, which listens before it touches anything, knows of this.
+                # Another server of this name, which listens before it touches anything, hears of this one.
                 self.standard.pending += frames.encode(frames.BEAT, self.generation, seed=self._seed)
 
     def last_words(self, error: BaseException) -> None:
