@@ -14,6 +14,7 @@ from coderunner.engine.images import BuildFailed
 from coderunner.errors import EngineUnavailable, LanguageNotReady
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.prepare import Preparation
+from coderunner.schema.answers import LanguagesReady
 from tests.sessions.fakes import until
 
 NAMES = ("awk", "bash", "c", "cpp", "lua", "python")
@@ -84,7 +85,7 @@ async def test_what_is_here_is_ready_at_once_and_waits_for_no_build():
         await until(lambda name=name: name in builder.begun, name)
         builder.finish(name)
     await asyncio.wait_for(task, 5)
-    assert catalog.summary() == {"ready": 6, "of": 6, "missing": [], "failed": []}
+    assert catalog.summary() == LanguagesReady(6, 6, (), ())
 
 
 async def test_two_are_built_at_a_time_in_the_order_of_demand():
@@ -125,7 +126,7 @@ async def test_what_somebody_asks_for_comes_next():
     await until(lambda: len(builder.begun) == 2, "two builds")
     with pytest.raises(LanguageNotReady):
         catalog.image("awk")  # as an `open` does
-    assert catalog.summary() == {"ready": 2, "of": 6, "missing": ["awk"], "failed": []}
+    assert catalog.summary() == LanguagesReady(2, 6, ("awk",), ())
     assert catalog.warnings() == ["awk is asked for and not ready yet"]
     builder.finish("python")
     await until(lambda: len(builder.begun) == 3, "another")
@@ -144,7 +145,7 @@ async def test_what_failed_is_told_and_tried_again(caplog):
     task = asyncio.create_task(one.all())
     await until(lambda: builder.begun, "the build")
     builder.finish("lua")
-    await until(lambda: catalog.summary()["failed"] == ["lua"], "the failure")
+    await until(lambda: catalog.summary().failed == ("lua",), "the failure")
     assert catalog.warnings() == ["lua failed and cannot be used: no room"]
     await until(lambda: len(builder.begun) == 2, "another attempt")
     assert caplog.messages[-1] == "5 of 6 languages are ready; failed: lua"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 
 class CodeRunnerError(Exception):
@@ -40,7 +40,6 @@ class CodeRunnerError(Exception):
         self.channel = channel
         self.retry_after_ms = retry_after_ms
         self.expected = expected
-        self.details: dict[str, Any] = {}  # what else an answer over HTTP tells
         super().__init__(self.message)
 
 

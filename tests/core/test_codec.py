@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from coderunner.core import codec
 from coderunner.errors import BadFrame, BadJson, BadMessage, FrameTooLarge, ProtocolError, UnknownType
 from coderunner.schema import messages as m
+from coderunner.schema.answers import FileMoved
 from coderunner.schema.types import MAX_FILES
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -261,3 +262,7 @@ def test_a_lone_surrogate_from_outside_does_not_break_the_encoder():
 def test_an_error_becomes_a_message():
     error = BadMessage("no", channel=3, expected=7, retry_after_ms=9)
     assert m.ErrorMessage.of(error) == m.ErrorMessage("bad_message", "no", False, 3, 9, 7)
+
+
+def test_an_answer_with_a_broken_character_goes_out_all_the_same():
+    assert codec.encode_answer(FileMoved("x\udc80")) == b'{"path":"x?"}'

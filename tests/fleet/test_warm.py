@@ -25,7 +25,7 @@ async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is(
     provisioner.create, provisioner.remove = made, slowly
     pool = WarmPool(provisioner, floor=1, most=1, memory_available=lambda: 1.0)
     async with pool:
-        await until(lambda: pool.stats()["ready"] == 1, "a container")
+        await until(lambda: pool.stats().ready == 1, "a container")
         provisioner.agents[0].stream.cut()
         provisioner.engine.away = True
         await until(lambda: pool._pools["python"].ready[0].link.closed.done(), "its link broken")
@@ -49,7 +49,7 @@ async def test_who_has_just_come_runs_a_program_before_the_pool_is_filled_again(
     monkeypatch.setattr("coderunner.fleet.warm.PAUSE_SECONDS", 0.2)
     provisioner = Provisioner(declarations.load(only=["python"]))
     async with pool_of(provisioner) as pool:
-        await until(lambda: pool.stats()["ready"] == 1, "a container")
+        await until(lambda: pool.stats().ready == 1, "a container")
         loop = asyncio.get_running_loop()
         taken = loop.time()
         container = pool.acquire("python")
@@ -63,9 +63,9 @@ async def test_in_a_crowd_the_pool_is_filled_at_once(monkeypatch):
     monkeypatch.setattr("coderunner.fleet.warm.PAUSE_SECONDS", 30.0)
     provisioner = Provisioner(declarations.load(only=["python"]))
     async with pool_of(provisioner) as pool:
-        await until(lambda: pool.stats()["ready"] == 1, "a container")
+        await until(lambda: pool.stats().ready == 1, "a container")
         container = pool.acquire("python")
         assert container is not None
         assert pool.acquire("python") is None
-        await until(lambda: pool.stats()["ready"] == 3, "a container for each who came, and the floor's")
+        await until(lambda: pool.stats().ready == 3, "a container for each who came, and the floor's")
         await provisioner.remove(container)

@@ -360,7 +360,7 @@ class TestPools:
                 pool.wake()
                 await asyncio.sleep(0)
             assert len(asked) == 1
-            assert pool.stats()["starting"] == 0
+            assert pool.stats().starting == 0
         assert faults(caplog) == [{"owner": "warm pool", "task": "warm-container"}]
 
     async def test_a_fault_at_adjusting_it_does_not_end_it(self, monkeypatch, caplog):

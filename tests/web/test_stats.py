@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from coderunner.core.admission import QueueStats
+from coderunner.core.codec import encode_answer
 from coderunner.fleet.workers import WorkerStats
+from coderunner.schema.answers import WarmLanguage, WarmPoolBlock
 from coderunner.web.stats import queue_stats
 
 QUEUE = QueueStats(
@@ -14,13 +17,16 @@ QUEUE = QueueStats(
 )  # fmt: skip
 WORKERS = WorkerStats(total=4, active=1, idle=3, queued=0, completed=9, failed=2, average_task_ms=20.04)
 
+WARM = WarmPoolBlock(2, 1, 5, {"x": WarmLanguage(2, 1, 3, 4, 5)})
+
 
 def build(queue=QUEUE, workers=WORKERS, **options):
-    options = {"timestamp": "2024-01-01T00:00:00Z", "warm_pool": {"ready": 2}, **options}
-    return queue_stats(queue=queue, workers=workers, **options)
+    options = {"timestamp": "2024-01-01T00:00:00Z", "warm_pool": WARM, **options}
+    return json.loads(encode_answer(queue_stats(queue=queue, workers=workers, **options)))
 
 
 def test_the_whole_document():
+    language = {"ready": 2, "starting": 1, "target": 3, "hits": 4, "misses": 5}
     assert build() == {
         "status": "ok",
         "timestamp": "2024-01-01T00:00:00Z",
@@ -34,7 +40,7 @@ def test_the_whole_document():
             "totalWorkers": 4, "activeWorkers": 1, "idleWorkers": 3, "queuedTasks": 0, "completedTasks": 9,
             "failedTasks": 2, "averageTaskTime": 20.0,
         },
-        "warmPool": {"ready": 2},
+        "warmPool": {"ready": 2, "starting": 1, "max": 5, "languages": {"x": language}},
     }  # fmt: skip
 
 

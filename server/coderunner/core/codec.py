@@ -144,12 +144,17 @@ def encode_client(message: m.ClientMessage) -> str:
         document.pop("network", None)  # msgspec leaves out only what is the default object itself
     if isinstance(message, m.Open | m.Run) and message.files:
         document["files"] = [_file(file) for file in message.files]
-    return _dumped(document)
+    return _dumped(document).decode()
 
 
 def encode_server(message: m.ServerMessage) -> str:
     """The text of a message. A lone surrogate in it goes out as "?"."""
-    return _dumped(msgspec.to_builtins(message, str_keys=True))
+    return _dumped(msgspec.to_builtins(message, str_keys=True)).decode()
+
+
+def encode_answer(document: msgspec.Struct) -> bytes:
+    """The JSON of a model of `schema.answers`. A lone surrogate in it goes out as "?"."""
+    return _dumped(msgspec.to_builtins(document, str_keys=True))
 
 
 def _file(file: m.File) -> dict[str, str]:
@@ -160,12 +165,12 @@ def _file(file: m.File) -> dict[str, str]:
         return {"path": file.path, "content_base64": encoded}
 
 
-def _dumped(document: Any) -> str:
+def _dumped(document: Any) -> bytes:
     try:
-        return orjson.dumps(document).decode()
+        return orjson.dumps(document)
     except TypeError:
         # A lone surrogate, in words that came from outside: the message goes out, the character as "?".
-        return orjson.dumps(_encodable(document)).decode()
+        return orjson.dumps(_encodable(document))
 
 
 def _encodable(value: Any) -> Any:

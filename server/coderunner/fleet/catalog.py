@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from coderunner.core import limits as limit_rules
 from coderunner.errors import LanguageFailed, LanguageNotReady, UnknownLanguage
+from coderunner.schema.answers import LanguagesReady
 from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 
@@ -89,14 +89,14 @@ class LanguageCatalog:
         if self.on_lost is not None:
             self.on_lost(name)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> LanguagesReady:
         """How many of how many are ready; which are asked for and missing, and which have failed."""
-        return {
-            "ready": len(self.ready()),
-            "of": len(self.languages),
-            "missing": sorted(self.asked),
-            "failed": self._failed(),
-        }
+        return LanguagesReady(
+            ready=len(self.ready()),
+            of=len(self.languages),
+            missing=tuple(sorted(self.asked)),
+            failed=tuple(self._failed()),
+        )
 
     def warnings(self) -> list[str]:
         """Of each language that failed, or that somebody waits for."""

@@ -13,12 +13,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from coderunner.errors import CodeRunnerError
 from coderunner.fleet import workers
 from coderunner.fleet.provision import WARM_AGE_SECONDS, Provisioner
 from coderunner.logs import fields
+from coderunner.schema.answers import WarmLanguage, WarmPoolBlock
 from coderunner.sessions.container import Container
 from coderunner.tasks import Tasks
 
@@ -179,22 +179,22 @@ class WarmPool:
     def _discard(self, container: Container) -> None:
         self._removing.start(self._provisioner.remove(container), "warm-container-removal")
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> WarmPoolBlock:
         """The `warmPool` block of the queue statistics."""
         targets = self._targets(asyncio.get_running_loop().time())
         languages = {
-            name: {
-                "ready": len(pool.ready),
-                "starting": pool.starting,
-                "target": targets.get(name, 0),
-                "hits": pool.hits,
-                "misses": pool.misses,
-            }
+            name: WarmLanguage(
+                ready=len(pool.ready),
+                starting=pool.starting,
+                target=targets.get(name, 0),
+                hits=pool.hits,
+                misses=pool.misses,
+            )
             for name, pool in sorted(self._pools.items())
         }
-        return {
-            "ready": sum(one["ready"] for one in languages.values()),
-            "starting": sum(one["starting"] for one in languages.values()),
-            "max": self._most,
-            "languages": languages,
-        }
+        return WarmPoolBlock(
+            ready=sum(one.ready for one in languages.values()),
+            starting=sum(one.starting for one in languages.values()),
+            max=self._most,
+            languages=languages,
+        )

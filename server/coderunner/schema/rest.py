@@ -1,4 +1,4 @@
-"""Bodies of requests over HTTP."""
+"""What requests over HTTP say: their bodies, which are JSON, and the parameters of their queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from coderunner.schema.types import one_of
+
 MAX_URLS = 64
+ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
+"""The kinds of archive that a workspace is packed as, with their media types."""
+
+# --- bodies -----------------------------------------------------------------------------------------------
 
 
 class MoveFile(Struct, frozen=True):
@@ -32,3 +38,30 @@ class KeepViews(Struct, frozen=True):
         tuple[str, ...], Meta(max_length=MAX_URLS, description=f"a list of at most {MAX_URLS} addresses")
     ]
     frame: bool = False
+
+
+# --- queries ----------------------------------------------------------------------------------------------
+
+
+class LanguagesQuery(Struct, frozen=True):
+    """`GET /api/languages`. `want`: the language that the client looks at; it is built next."""
+
+    want: str = ""
+
+
+class DownloadQuery(Struct, frozen=True):
+    """`GET .../archive`: as what the workspace is packed."""
+
+    format: Annotated[str, one_of(tuple(ARCHIVES))] = "zip"
+
+
+class UploadQuery(Struct, frozen=True):
+    """`PUT .../archive`. `into`: the folder into which it is unpacked; empty: the workspace itself."""
+
+    into: str = ""
+
+
+class ViewQuery(Struct, frozen=True):
+    """`GET /view/...`. `framed`: the word that lets a frame ask for a page; empty: no frame asks."""
+
+    framed: str = ""

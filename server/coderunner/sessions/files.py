@@ -14,11 +14,14 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec import convert
+
 from coderunner import timing
 from coderunner.core.members import PIECE
 from coderunner.core.project import check_path
 from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge
 from coderunner.schema import reports
+from coderunner.schema.answers import FileEntry
 from coderunner.schema.reports import AgentProtocolError
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import Reply
@@ -38,17 +41,6 @@ MAX_REQUESTS = 16
 MAX_WAITING = 128  # a page may show as many pictures at once
 WAIT_SECONDS = 20.0
 MEND_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or folder; ``path`` is a plain one, as `check_path` passes it."""
-
-    path: str
-    size: int
-    mtime_ms: int
-    folder: bool
-    executable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,7 @@ class Files:
 
     # --- looking -----------------------------------------------------------------------------------------
 
-    async def listing(self) -> AsyncIterator[tuple[list[Entry], bool]]:
+    async def listing(self) -> AsyncIterator[tuple[list[FileEntry], bool]]:
         """(entries, whether there are more that are not told), a piece at a time: nobody holds all of them.
         Sorted name by name, a folder before what is in it.
 
@@ -226,11 +218,12 @@ def _read(kind: type[T], reply: Mapping[str, object], op: str) -> T:
         raise FilesFailed(f"the agent broke its protocol: {error}") from None
 
 
-def _entries(listed: reports.Listed) -> list[Entry]:
+def _entries(listed: reports.Listed) -> list[FileEntry]:
     """Without those that are malformed, or have a name that no other machine could take."""
     found = []
     for one in listed.files:
         with contextlib.suppress(BadPath, AgentProtocolError):
             file = reports.read(reports.FileFound, one, "a file")
-            found.append(Entry(check_path(file.path), file.size, file.mtime_ms, file.folder, file.executable))
+            check_path(file.path)
+            found.append(convert(file, FileEntry, from_attributes=True))
     return found

@@ -18,9 +18,9 @@ from typing import IO, BinaryIO, cast
 from coderunner.core.archives import Bounds, Contents, examine, members
 from coderunner.core.members import Member
 from coderunner.errors import BadArchive, BadPath, CodeRunnerError, FilesFailed, NoFile
-from coderunner.sessions.files import Entry, Files, Piece
+from coderunner.schema.answers import FileEntry
+from coderunner.sessions.files import Files, Piece
 
-FORMATS = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
 _GONE = (BadPath, FilesFailed, NoFile)  # what a file may have become since it was listed
 MAX_NAMES = 2 * 1024 * 1024  # characters: a zip has all of them at its end, until then in memory
 _EARLIEST, _LATEST = 315_619_200_000, 4_000_000_000_000  # a zip knows the years 1980 to 2107
@@ -40,7 +40,7 @@ class Unpacked:
 
 
 async def pack(files: Files, kind: str) -> AsyncIterator[bytes]:
-    """The workspace's files as an archive of a kind of ``FORMATS``, in pieces.  Raises AgentLost.
+    """The workspace's files as an archive of a kind of `rest.ARCHIVES`, in pieces.  Raises AgentLost.
 
     Links, pipes and devices are not in it, nor what has a name that another machine could not take.
     """
@@ -55,7 +55,7 @@ async def pack(files: Files, kind: str) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _entries(files: Files) -> AsyncIterator[Entry]:
+async def _entries(files: Files) -> AsyncIterator[FileEntry]:
     async for entries, _ in files.listing():
         for entry in entries:
             yield entry
@@ -80,7 +80,7 @@ class _Sink:
         return data
 
 
-async def _zip(files: Files, entries: AsyncIterator[Entry]) -> AsyncIterator[bytes]:
+async def _zip(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator[bytes]:
     sink, names = _Sink(), 0
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
         async for entry in entries:
@@ -113,7 +113,7 @@ def _moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:
     return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
 
 
-async def _tar(files: Files, entries: AsyncIterator[Entry]) -> AsyncIterator[bytes]:
+async def _tar(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator[bytes]:
     async for entry in entries:
         information = tarfile.TarInfo(entry.path)
         information.mtime = max(0, entry.mtime_ms // 1000)
@@ -142,14 +142,14 @@ async def _gzip(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield packer.flush()
 
 
-async def _begin(files: Files, entry: Entry) -> Piece | None:
+async def _begin(files: Files, entry: FileEntry) -> Piece | None:
     try:
         return await files.read(entry.path)
     except _GONE:
         return None
 
 
-async def _content(files: Files, entry: Entry, begin: Piece) -> AsyncIterator[bytes]:
+async def _content(files: Files, entry: FileEntry, begin: Piece) -> AsyncIterator[bytes]:
     """As many bytes as the file had at its beginning.  FilesFailed where it is gone or has shrunk meanwhile:
     an archive that breaks off is asked for again, one with a part of a file is believed."""
     left = begin.size

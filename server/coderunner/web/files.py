@@ -5,24 +5,24 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote
 
-import orjson
 from aiohttp import web
 
 from coderunner import timing
 from coderunner.core.archives import Bounds
+from coderunner.core.codec import encode_answer
 from coderunner.core.project import check_path
 from coderunner.errors import BadMessage, FileTooLarge, NotAllowed, TooSlow
+from coderunner.schema.answers import ArchiveUnpacked, FileMoved, FilesRemoved, FileWritten, FolderMade
 from coderunner.schema.check import NotJson, S, read_json
-from coderunner.schema.rest import MakeFolder, MoveFile
+from coderunner.schema.rest import ARCHIVES, DownloadQuery, MakeFolder, MoveFile, UploadQuery
 from coderunner.sessions import packing
 from coderunner.sessions.session import Session
 from coderunner.web import guard
 from coderunner.web.keys import PARTS
-from coderunner.web.replies import json_reply
+from coderunner.web.replies import error_reply, json_reply, query_of
 
 BODY_SECONDS = 30.0  # in which at least some of a body must come
 WRITE_SECONDS = 60.0  # in which a client must take a piece of an answer
@@ -62,7 +62,7 @@ async def listing(request: web.Request) -> web.StreamResponse:
                 await response.prepare(request)
                 await _send(response, b'{"files":[')
             if entries:
-                told = b",".join(orjson.dumps(asdict(entry)) for entry in entries)
+                told = b",".join(encode_answer(entry) for entry in entries)
                 await _send(response, b"," + told if begun else told)
                 begun = True
         await _send(response, b'],"complete":true}' if complete else b'],"complete":false}')
@@ -155,7 +155,7 @@ async def write(request: web.Request) -> web.Response:
         raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {most}")
     async with session.files.request():
         size = await session.files.write(path, _body(request), most=most)
-    return json_reply({"path": path, "size": size})
+    return json_reply(FileWritten(path, size))
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -164,7 +164,7 @@ async def rename(request: web.Request) -> web.Response:
     to = (await body_of(request, MoveFile)).path
     async with session.files.request():
         await session.files.rename(path, check_path(to))
-    return json_reply({"path": to})
+    return json_reply(FileMoved(to))
 
 
 async def remove(request: web.Request) -> web.Response:
@@ -172,7 +172,7 @@ async def remove(request: web.Request) -> web.Response:
     session, path = session_of(request, control=True), _path(request)
     async with session.files.request():
         count = await session.files.remove(path)
-    return json_reply({"removed": count})
+    return json_reply(FilesRemoved(count))
 
 
 async def make_folder(request: web.Request) -> web.Response:
@@ -181,7 +181,7 @@ async def make_folder(request: web.Request) -> web.Response:
     await body_of(request, MakeFolder)
     async with session.files.request():
         await session.files.make_folder(path)
-    return json_reply({"path": path}, 201)
+    return json_reply(FolderMade(path), 201)
 
 
 async def body_of(request: web.Request, kind: type[S]) -> S:
@@ -219,13 +219,11 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
 async def download(request: web.Request) -> web.StreamResponse:
     """The whole workspace as an archive: `format` is zip, tar or tar.gz."""
     session = session_of(request)
-    kind = request.query.get("format", "zip")
-    if kind not in packing.FORMATS:
-        raise BadMessage(f"format must be one of {', '.join(packing.FORMATS)}")
+    kind = query_of(request, DownloadQuery).format
     name = f"{session.language.name}-project.{kind}"
     response = web.StreamResponse(
         headers={
-            "Content-Type": packing.FORMATS[kind],
+            "Content-Type": ARCHIVES[kind],
             "Content-Disposition": f'attachment; filename="{name}"',
             "Cache-Control": "no-store",
         }
@@ -242,7 +240,7 @@ async def upload(request: web.Request) -> web.Response:
     """Unpacks a zip, a tar or a gzipped tar into the workspace, below `into` where that is given."""
     session = session_of(request, control=True)
     settings = request.app[PARTS].settings
-    into = request.query.get("into", "").strip("/")
+    into = query_of(request, UploadQuery).into.strip("/")
     if into:
         check_path(into)
     bounds = Bounds(settings.max_files_per_session, settings.max_file_size, session.limits.workspace_bytes)
@@ -250,14 +248,11 @@ async def upload(request: web.Request) -> web.Response:
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
             await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]
             done = await packing.unpack(session.files, archive, bounds, into)  # type: ignore[arg-type]
-    document: dict[str, Any] = {
-        "written": done.written, "folders": done.folders, "left_out": done.left_out
-    }  # fmt: skip
+    unpacked = ArchiveUnpacked(tuple(done.written), tuple(done.folders), tuple(done.left_out))
     if done.error is not None:
         done.error.message += f"; {len(done.written)} files of the archive were written before"
-        done.error.details = document
-        raise done.error
-    return json_reply(document)
+        return error_reply(request, done.error, unpacked)
+    return json_reply(unpacked)
 
 
 async def _spool(request: web.Request, archive: BinaryIO, most: int) -> None:

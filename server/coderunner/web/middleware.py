@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,6 +13,7 @@ from coderunner.logs import fields
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, WIRES
 from coderunner.web.page import FOR_EVER, HASHED
+from coderunner.web.replies import error_reply, shown
 from coderunner.web.wire import wire_of
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,6 @@ def release(error: BaseException | None) -> None:
 
 BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
 """The answer to a request, as soon as its first byte may be out."""
-_VIEW = re.compile(r"^(/view/[^/]*/)[^/]*")
 LONGEST_STATIC = 200  # characters of an address of the page's own files
 REFUSED = 10.0  # requests: what one that is refused counts as
 
@@ -81,11 +80,6 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     if response.status >= 400:
         wires.charge(address, REFUSED)
     return response
-
-
-def shown(request: web.BaseRequest) -> str:
-    """The path for a log, without what makes an address of `/view/` the leave to look."""
-    return _VIEW.sub(r"\1***", request.path)
 
 
 def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
@@ -130,14 +124,6 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
         response.headers["Cache-Control"] = FOR_EVER if kept else "no-cache"
 
 
-BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
-BY_CODE = {
-    "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
-    "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
-    "workspace_full": 507,
-}  # fmt: skip
-
-
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     """An error of ours as JSON, as the WebSocket would tell it, with the status that belongs to its close."""
     try:
@@ -145,11 +131,4 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except CodeRunnerError as error:
         if BEGUN in request:
             raise
-        about = guard.about(request.app[PARTS].settings, request)
-        log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
-        told = {"code": error.code, "message": error.message, "retryable": error.retryable}
-        document = {"error": told, **error.details}
-        usual = 400 if error.close is None else BY_CLOSE.get(error.close, 500)
-        status = BY_CODE.get(error.code, usual)
-        headers = {"Retry-After": str(max(1, error.retry_after_ms // 1000))} if error.retry_after_ms else {}
-        return web.json_response(document, status=status, headers=headers)
+        return error_reply(request, error)

@@ -15,9 +15,10 @@ import logging
 import re
 from pathlib import Path
 
-import orjson
 from aiohttp import web
+from msgspec import Struct
 
+from coderunner.core.codec import encode_answer
 from coderunner.logs import fields
 
 log = logging.getLogger(__name__)
@@ -116,9 +117,9 @@ def _takes(accepted: str, encoding: str) -> bool:
     return False
 
 
-def smaller_json(request: web.Request, document: object) -> web.Response:
+def smaller_json(request: web.Request, document: Struct) -> web.Response:
     """A long answer that many ask for: packed once, as long as it is the same."""
-    body = orjson.dumps(document)
+    body = encode_answer(document)
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= LEAST_SMALLER and _takes(request.headers.get("Accept-Encoding", ""), "gzip"):
         body = _packed(body)

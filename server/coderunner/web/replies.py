@@ -1,18 +1,71 @@
-"""JSON answers."""
+"""Answers with JSON as their body, made from the models in `schema.answers`; queries, read by models."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import re
 
-import orjson
 from aiohttp import web
+from msgspec import Struct, convert
+from msgspec.structs import fields as fields_of
+
+from coderunner.core.codec import encode_answer
+from coderunner.errors import BadMessage, CodeRunnerError
+from coderunner.logs import fields
+from coderunner.schema.answers import ArchiveUnpacked, ErrorAnswer
+from coderunner.schema.check import S, problems
+from coderunner.web import guard
+from coderunner.web.keys import PARTS
+
+log = logging.getLogger(__name__)
+
+STATUS_BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
+STATUS_BY_CODE = {
+    "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
+    "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
+    "workspace_full": 507,
+}  # fmt: skip
+_VIEW = re.compile(r"^(/view/[^/]*/)[^/]*")
 
 
-def json_reply(document: Any, status: int = 200) -> web.Response:
-    """An answer with JSON as its body."""
+def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """An answer with a model of `schema.answers` as JSON, which no cache keeps."""
     return web.Response(
-        body=orjson.dumps(document),
+        body=encode_answer(document),
         status=status,
         content_type="application/json",
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def error_reply(
+    request: web.Request, error: CodeRunnerError, unpacked: ArchiveUnpacked | None = None
+) -> web.Response:
+    """The answer to a request that failed, with the status that belongs to the error; it is logged, too.
+
+    `unpacked`: what an archive left in the workspace before the error.
+    """
+    about = guard.about(request.app[PARTS].settings, request)
+    log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
+    usual = 400 if error.close is None else STATUS_BY_CLOSE.get(error.close, 500)
+    status = STATUS_BY_CODE.get(error.code, usual)
+    headers = {"Retry-After": str(max(1, error.retry_after_ms // 1000))} if error.retry_after_ms else {}
+    return json_reply(ErrorAnswer.of(error, unpacked), status, headers)
+
+
+def query_of(request: web.Request, kind: type[S]) -> S:
+    """The query's parameters as one of `schema.rest`; names that the model does not have are not looked at.
+
+    Of a parameter that is given twice, the first counts. Raises BadMessage with what is wrong.
+    """
+    names = [field.encode_name for field in fields_of(kind)]
+    given = {name: request.query[name] for name in names if name in request.query}
+    wrong = [problem.sentence("") for problem in problems(kind, given)]
+    if wrong:
+        raise BadMessage("; ".join(wrong))
+    return convert(given, kind)
+
+
+def shown(request: web.BaseRequest) -> str:
+    """The path for a log, without the part of a `/view/` address that lets who knows it read the files."""
+    return _VIEW.sub(r"\1***", request.path)

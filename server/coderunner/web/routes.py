@@ -1,20 +1,50 @@
-"""Every address of the server, in one table, and the small handlers behind them."""
+"""Every address of the server, in one table (`OPERATIONS`), and the small handlers behind them."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
+from msgspec import Struct
+from msgspec.structs import replace
 
 import coderunner
+from coderunner.schema.answers import (
+    ArchiveUnpacked,
+    FileLimits,
+    FileList,
+    FileMoved,
+    FilesRemoved,
+    FileWritten,
+    FolderMade,
+    Health,
+    Languages,
+    LanguageView,
+    QueueStatistics,
+    Ready,
+    SampleFile,
+    SampleView,
+    SessionView,
+    ViewsKept,
+)
 from coderunner.schema.languages import Language
+from coderunner.schema.rest import (
+    DownloadQuery,
+    KeepViews,
+    LanguagesQuery,
+    MakeFolder,
+    MoveFile,
+    UploadQuery,
+    ViewQuery,
+)
 from coderunner.web import files
 from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
 from coderunner.web.middleware import add_headers, guard_requests
 from coderunner.web.page import WebClient, document_reply, smaller_json
-from coderunner.web.replies import json_reply
+from coderunner.web.replies import json_reply, query_of
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
 from coderunner.web.view import keep, view
@@ -23,7 +53,29 @@ from coderunner.web.ws import websocket
 
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
 _CLIENT: web.AppKey[WebClient] = web.AppKey("client", WebClient)
-_DOCUMENTS: web.AppKey[dict[str, Any]] = web.AppKey("documents", dict)
+_DOCUMENTS: web.AppKey[dict[str, LanguageView]] = web.AppKey("documents", dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one address, and the models of what it takes and answers.
+
+    `answer` is None where it is no JSON; `query` and `body` where nothing of them is read, or where the body
+    is not JSON.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    answer: type[Struct] | None = None
+    query: type[Struct] | None = None
+    body: type[Struct] | None = None
+
+    def route(self) -> web.RouteDef:
+        """As aiohttp takes it; a GET answers HEAD as well."""
+        if self.method == "GET":
+            return web.get(self.path, self.handler)
+        return web.route(self.method, self.path, self.handler)
 
 
 def application(parts: Parts, wires: Wires) -> web.Application:
@@ -39,29 +91,8 @@ def application(parts: Parts, wires: Wires) -> web.Application:
     # A new caller begins with the first that is ready.
     order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
-    app.add_routes(
-        [
-            web.get("/", page),
-            web.get("/ws", websocket),
-            web.get("/ws/{session}", websocket),
-            web.get("/api/health", health),
-            web.get("/api/ready", ready),
-            web.get("/api/queue-stats", stats),
-            web.get("/api/languages", languages),
-            web.get("/view/{session}/{capability}/{path:.+}", view),
-            web.get("/api/sessions/{session}", session),
-            web.post("/api/sessions/{session}/views", keep),
-            web.get("/api/sessions/{session}/files", files.listing),
-            web.get("/api/sessions/{session}/files/{path:.+}", files.read),
-            web.put("/api/sessions/{session}/files/{path:.+}", files.write),
-            web.patch("/api/sessions/{session}/files/{path:.+}", files.rename),
-            web.post("/api/sessions/{session}/files/{path:.+}", files.make_folder),
-            web.delete("/api/sessions/{session}/files/{path:.+}", files.remove),
-            web.get("/api/sessions/{session}/archive", files.download),
-            web.put("/api/sessions/{session}/archive", files.upload),
-            web.static("/static", parts.static, append_version=False),
-        ]
-    )
+    app.add_routes([operation.route() for operation in OPERATIONS])
+    app.add_routes([web.static("/static", parts.static, append_version=False)])
     return app
 
 
@@ -73,23 +104,23 @@ async def page(request: web.Request) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """The server is alive; says nothing of the engine."""
     uptime = time.monotonic() - request.app[_STARTED]
-    return json_reply({"status": "ok", "version": coderunner.__version__, "uptime_s": round(uptime, 1)})
+    return json_reply(Health("ok", coderunner.__version__, round(uptime, 1)))
 
 
 async def ready(request: web.Request) -> web.Response:
     """Could a session start now?  If not: 503 and the reasons."""
     parts = request.app[PARTS]
     reasons = await parts.ready()
-    document = {
-        "ready": not reasons,
-        "reasons": reasons,
-        "languages": parts.catalog.summary(),
-        "warnings": [
+    document = Ready(
+        ready=not reasons,
+        reasons=tuple(reasons),
+        languages=parts.catalog.summary(),
+        warnings=(
             *parts.surroundings.warnings(), *parts.agents.warnings(), *parts.catalog.warnings()
-        ],
-        "confinement": parts.surroundings.confinement,
-        "agent_stream": parts.agents.kind,
-    }
+        ),
+        confinement=parts.surroundings.confinement,
+        agent_stream=parts.agents.kind,
+    )
     return json_reply(document, 503 if reasons else 200)
 
 
@@ -110,39 +141,66 @@ async def languages(request: web.Request) -> web.Response:
     """Languages, whether each is ready, and its sample programs.  ``want`` in the query: the one that the
     client looks at; where it is not ready, it is built next."""
     parts = request.app[PARTS]
-    wanted = request.query.get("want", "")
+    wanted = query_of(request, LanguagesQuery).want
     if wanted in parts.catalog.languages:
         parts.catalog.ask(wanted)
     rows = []
     for name, document in request.app[_DOCUMENTS].items():
         state = parts.catalog.state(name)
-        rows.append({**document, "status": state.status, "message": state.message})
-    return smaller_json(request, {"languages": rows, "limits": {"file_bytes": parts.settings.max_file_size}})
+        rows.append(replace(document, status=state.status, message=state.message))
+    return smaller_json(request, Languages(tuple(rows), FileLimits(parts.settings.max_file_size)))
 
 
-def _document(parts: Parts, language: Language) -> dict[str, Any]:
+def _document(parts: Parts, language: Language) -> LanguageView:
+    """What does not change while the server runs."""
     contents = parts.declared.samples(language)
-    samples = []
-    for sample in language.samples:
-        files = [{"path": path, "content": data.decode()} for path, data in contents[sample.name].items()]
-        samples.append(
-            {
-                "name": sample.name,
-                "title": sample.title,
-                "entry": sample.entry,
-                "args": list(sample.args),
-                "stdin": sample.stdin,
-                "files": files,
-            }
+    samples = tuple(
+        SampleView(
+            name=sample.name,
+            title=sample.title,
+            entry=sample.entry,
+            args=sample.args,
+            stdin=sample.stdin,
+            files=tuple(SampleFile(path, data.decode()) for path, data in contents[sample.name].items()),
         )
-    return {
-        "name": language.name,
-        "title": language.title,
-        "version": language.version,
-        "entry": language.entry,
-        "editor": language.editor,
-        "extensions": list(language.extensions),
-        "indent": language.indent,
-        "repl": language.repl is not None,
-        "samples": samples,
-    }
+        for sample in language.samples
+    )
+    return LanguageView(
+        name=language.name,
+        title=language.title,
+        version=language.version,
+        entry=language.entry,
+        editor=language.editor,
+        extensions=language.extensions,
+        indent=language.indent,
+        repl=language.repl is not None,
+        samples=samples,
+    )
+
+
+_SESSION = "/api/sessions/{session}"
+_FILE = _SESSION + "/files/{path:.+}"
+_ARCHIVE = _SESSION + "/archive"
+
+OPERATIONS = (
+    Operation("GET", "/", page),
+    Operation("GET", "/ws", websocket),
+    Operation("GET", "/ws/{session}", websocket),
+    Operation("GET", "/api/health", health, Health),
+    Operation("GET", "/api/ready", ready, Ready),
+    Operation("GET", "/api/queue-stats", stats, QueueStatistics),
+    Operation("GET", "/api/languages", languages, Languages, query=LanguagesQuery),
+    Operation("GET", "/view/{session}/{capability}/{path:.+}", view, query=ViewQuery),
+    Operation("GET", _SESSION, session, SessionView),
+    Operation("POST", _SESSION + "/views", keep, ViewsKept, body=KeepViews),
+    Operation("GET", _SESSION + "/files", files.listing, FileList),
+    Operation("GET", _FILE, files.read),
+    Operation("PUT", _FILE, files.write, FileWritten),
+    Operation("PATCH", _FILE, files.rename, FileMoved, body=MoveFile),
+    Operation("POST", _FILE, files.make_folder, FolderMade, body=MakeFolder),
+    Operation("DELETE", _FILE, files.remove, FilesRemoved),
+    Operation("GET", _ARCHIVE, files.download, query=DownloadQuery),
+    Operation("PUT", _ARCHIVE, files.upload, ArchiveUnpacked, query=UploadQuery),
+)
+"""Every address of the server but the page's own files. A request that fails is answered with `ErrorAnswer`,
+except by the page, the WebSocket and the refusals of `middleware.py`, which answer with text."""

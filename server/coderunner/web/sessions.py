@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
-from msgspec.structs import asdict
+from msgspec import convert
 
+from coderunner.schema.answers import ArtifactView, ExitView, ProgramView, SessionView
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.session import Session
 from coderunner.web.files import session_of
@@ -17,28 +16,24 @@ async def session(request: web.Request) -> web.Response:
     """GET /api/sessions/{session}."""
     one = session_of(request)
     return json_reply(
-        {
-            "session": one.id,
-            "language": one.language.name,
-            "revision": one.revision,
-            "expires": asdict(one.expiry()),
-            "channels": [_channel(one, one.channels[number]) for number in sorted(one.channels)],
-        }
+        SessionView(
+            session=one.id,
+            language=one.language.name,
+            revision=one.revision,
+            expires=one.expiry(),
+            channels=tuple(_program(one, one.channels[number]) for number in sorted(one.channels)),
+        )
     )
 
 
-def _channel(session: Session, channel: Channel) -> dict[str, Any]:
-    artifacts = [asdict(made) for made in session.artifacts.of(channel.number)]
-    exit_ = None
-    if channel.exit is not None:
-        exit_ = {**asdict(channel.exit), "usage": asdict(channel.exit.usage)}
-        del exit_["channel"]
-    return {
-        "channel": channel.number,
-        "kind": channel.kind,
-        "mode": channel.mode,
-        "phase": channel.phase,
-        "exit": exit_,
-        "diagnostics": [asdict(item) for item in channel.diagnostics],
-        "artifacts": [{name: made[name] for name in made if name != "channel"} for made in artifacts],
-    }
+def _program(session: Session, channel: Channel) -> ProgramView:
+    made = session.artifacts.of(channel.number)
+    return ProgramView(
+        channel=channel.number,
+        kind=channel.kind,
+        mode=channel.mode,
+        phase=channel.phase,
+        exit=convert(channel.exit, ExitView | None, from_attributes=True),
+        diagnostics=channel.diagnostics,
+        artifacts=tuple(convert(one, ArtifactView, from_attributes=True) for one in made),
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from coderunner.core.admission import QueueStats
 from coderunner.fleet.workers import WorkerStats
+from coderunner.schema.answers import QueueBlock, QueueStatistics, WarmPoolBlock, WorkersBlock
 
 NEARLY_FULL = 0.8
 """Above this share of the queue's places in use, the document warns."""
@@ -17,42 +17,42 @@ def queue_stats(
     timestamp: str,
     queue: QueueStats,
     workers: WorkerStats,
-    warm_pool: Mapping[str, Any],
+    warm_pool: WarmPoolBlock,
     warnings: Iterable[str] = (),
-) -> dict[str, Any]:
-    """`status` is `ok`, `degraded` (there are warnings) or `draining`. Times are milliseconds.
+) -> QueueStatistics:
+    """`status` is `ok`, `degraded` (there are warnings) or `draining`.
 
-    `warm_pool` is passed through; `warnings` of other parts come before those found here.
+    `warnings` of other parts come before those found here.
     """
-    found = [*warnings, *_warnings(queue, workers)]
-    return {
-        "status": "draining" if queue.draining else "degraded" if found else "ok",
-        "timestamp": timestamp,
-        "queue": {
-            "queued": queue.queued,
-            "active": queue.active,
-            "maxConcurrent": queue.slots,
-            "completedTasks": queue.completed,
-            "failedTasks": queue.failed,
-            "averageTaskTime": round(queue.average_task_ms, 1),
-            "maxQueueSize": queue.max_queue,
-            "queuedByLanguage": dict(sorted(queue.queued_by_language.items())),
-            "queueUtilization": round(_utilization(queue), 4),
-            "memoryBytes": queue.memory,
-            "maxMemoryBytes": queue.memory_limit,
-        },
-        "warnings": found,
-        "workerPool": {
-            "totalWorkers": workers.total,
-            "activeWorkers": workers.active,
-            "idleWorkers": workers.idle,
-            "queuedTasks": workers.queued,
-            "completedTasks": workers.completed,
-            "failedTasks": workers.failed,
-            "averageTaskTime": round(workers.average_task_ms, 1),
-        },
-        "warmPool": dict(warm_pool),
-    }
+    found = (*warnings, *_warnings(queue, workers))
+    return QueueStatistics(
+        status="draining" if queue.draining else "degraded" if found else "ok",
+        timestamp=timestamp,
+        queue=QueueBlock(
+            queued=queue.queued,
+            active=queue.active,
+            max_concurrent=queue.slots,
+            completed_tasks=queue.completed,
+            failed_tasks=queue.failed,
+            average_task_time=round(queue.average_task_ms, 1),
+            max_queue_size=queue.max_queue,
+            queued_by_language=dict(sorted(queue.queued_by_language.items())),
+            queue_utilization=round(_utilization(queue), 4),
+            memory_bytes=queue.memory,
+            max_memory_bytes=queue.memory_limit,
+        ),
+        warnings=found,
+        worker_pool=WorkersBlock(
+            total_workers=workers.total,
+            active_workers=workers.active,
+            idle_workers=workers.idle,
+            queued_tasks=workers.queued,
+            completed_tasks=workers.completed,
+            failed_tasks=workers.failed,
+            average_task_time=round(workers.average_task_ms, 1),
+        ),
+        warm_pool=warm_pool,
+    )
 
 
 def _utilization(queue: QueueStats) -> float:

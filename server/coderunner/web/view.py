@@ -12,16 +12,18 @@ import secrets
 from urllib.parse import quote
 
 from aiohttp import web
+from msgspec import UNSET
 
 from coderunner.core.capability import Capability
 from coderunner.core.project import check_path
 from coderunner.errors import NoSession
-from coderunner.schema.rest import KeepViews
+from coderunner.schema.answers import ViewsKept
+from coderunner.schema.rest import KeepViews, ViewQuery
 from coderunner.sessions.views import Views
 from coderunner.web import guard
 from coderunner.web.files import body_of, send_file, session_of
 from coderunner.web.keys import PARTS
-from coderunner.web.replies import json_reply
+from coderunner.web.replies import json_reply, query_of
 from coderunner.wire import artifacts
 
 # What pages may load beside what is shown by itself. Nothing here is markup: that could carry scripts.
@@ -96,9 +98,9 @@ async def keep(request: web.Request) -> web.Response:
     the answer has a word with which a frame may ask for a page."""
     views = session_of(request).views
     wanted = await body_of(request, KeepViews)
-    kept = [views.keep(one) for one in wanted.urls]
-    word = {"word": views.word()} if wanted.frame else {}
-    return json_reply({"kept": kept, "ms": int(views.seconds * 1000), **word})
+    kept = tuple(views.keep(one) for one in wanted.urls)
+    word = views.word() if wanted.frame else UNSET
+    return json_reply(ViewsKept(kept, int(views.seconds * 1000), word))
 
 
 def _kind(capability: Capability, path: str) -> str | None:
@@ -122,7 +124,7 @@ def _at_the_top(request: web.Request, views: Views) -> bool:
     # asks with a word, which is used up before what it loads can read it.
     if "text/html" not in request.headers.get("Accept", "text/html"):
         return False
-    return not views.take(request.query.get("framed", ""))
+    return not views.take(query_of(request, ViewQuery).framed)
 
 
 def _framed(path: str, place: str, word: str) -> web.Response:

@@ -1,0 +1,77 @@
+"""Every JSON answer over HTTP is what its model says: no field more, none less, none of another type."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from coderunner.client.rest import Answer, Rest, ask
+from coderunner.core.codec import encode_answer
+from coderunner.schema import messages as m
+from coderunner.schema.answers import ErrorAnswer
+from coderunner.web.routes import OPERATIONS
+from tests.core.test_archives import a_zip
+from tests.harness import session
+
+ANSWERED = {(one.method, one.path) for one in OPERATIONS if one.answer is not None}
+
+
+def as_declared(method: str, path: str, answer: Answer) -> None:
+    """Decoded by the model of its route and encoded again, it is the same document."""
+    model = next(one.answer for one in OPERATIONS if (one.method, one.path) == (method, path))
+    if answer.status >= 400 and path != "/api/ready":
+        model = ErrorAnswer
+    assert model is not None
+    read = msgspec.json.decode(answer.body, type=model)
+    assert json.loads(encode_answer(read)) == answer.document, (method, path)
+
+
+async def test_every_route_answers_as_its_model_says(server):
+    seen = set()
+    async with session(server) as client:
+        rest = Rest(server.url, client.opened)
+        code = "print(open('nothing'))"
+        await client.send(m.Run(1, "pipe", (m.File("main.py", code.encode()),)))
+        await client.ended(1)
+        one, file, archive = "/api/sessions/{session}", "/api/sessions/{session}/files/{path:.+}", "/archive"
+        calls = [
+            ("GET", one, "", {}),
+            ("POST", one + "/views", "/views", {"document": {"urls": ["/view/x/y/z"], "frame": True}}),
+            ("POST", one + "/views", "/views", {"document": {"urls": []}}),
+            ("PUT", file, "/files/made", {"body": b"x"}),
+            ("GET", one + "/files", "/files", {}),
+            ("PATCH", file, "/files/made", {"document": {"path": "moved"}}),
+            ("PATCH", file, "/files/none", {"document": {"path": "moved"}}),
+            ("POST", file, "/files/folder", {"document": {"folder": True}}),
+            ("DELETE", file, "/files/folder", {}),
+            ("PUT", one + archive, archive, {"body": a_zip({"in/it": b"1"})}),
+            ("PUT", one + archive, archive, {"body": b"PK\x03\x04 broken"}),
+        ]
+        for method, path, behind, rest_of_it in calls:
+            as_declared(method, path, await rest(method, behind, **rest_of_it))
+            seen.add((method, path))
+    for path in ("/api/health", "/api/ready", "/api/queue-stats", "/api/languages"):
+        as_declared("GET", path, await ask(server.url + path[1:]))
+        seen.add(("GET", path))
+    assert seen == ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/archive?format=rar", "format must be one of zip, tar, tar.gz"),
+        ("/archive?format=", "format must be one of"),
+    ],
+)
+async def test_a_wrong_query_is_refused_with_what_is_right(server, path, words):
+    async with session(server) as client:
+        answer = await Rest(server.url, client.opened)("GET", path)
+        assert answer.code == "400 bad_message"
+        assert words in answer.document["error"]["message"]
+
+
+async def test_what_no_model_names_in_a_query_is_not_looked_at(server):
+    answer = await ask(server.url + "api/languages?want=none&more=1&want=2")
+    assert answer.status == 200
