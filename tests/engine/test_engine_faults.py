@@ -32,6 +32,7 @@ CALL_S = 0.3
 
 
 NETWORK = NetworkSpec(name="n", bridge="0" * 12, subnet=IPv4Network("10.9.0.0/28"))
+NO_SUBNET = {"Id": "n", "Name": "n", "Created": "2026-01-01", "IPAM": {"Config": [{"Subnet": "x"}]}}
 CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "info": lambda engine: engine.info(),
     "ping": lambda engine: engine.ping(),
@@ -42,6 +43,7 @@ CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "wait": lambda engine: engine.wait("c", CALL_S),
     "remove": lambda engine: engine.remove("c"),
     "inspect": lambda engine: engine.inspect("c"),
+    "networks": lambda engine: engine.networks_of("c"),
     "list": lambda engine: engine.list({"a": "b"}),
     "update": lambda engine: engine.update("c", pids=3),
     "network create": lambda engine: engine.networks.create(NETWORK),
@@ -104,6 +106,31 @@ async def test_an_engine_in_trouble_never_raises_a_foreign_error(tmp_path: Path,
     async with fake(tmp_path, always(500, {"message": "disk full: no space left"})) as (_server, engine):
         with pytest.raises(EngineError, match="disk full"):
             await call(engine)
+
+
+@pytest.mark.parametrize(
+    ("call", "document"),
+    [
+        ("info", {"SecurityOptions": 5}),
+        ("info", {"CgroupVersion": "two"}),
+        ("image", {"RepoTags": []}),
+        ("image", {"Id": "x", "Config": {"Labels": {"a": 1}}}),
+        ("create", {}),
+        ("wait", {"StatusCode": "none"}),
+        ("inspect", {"Id": "c", "State": {"Running": "yes"}}),
+        ("inspect", []),
+        ("networks", {"NetworkSettings": {"Networks": {"bridge": []}}}),
+        ("list", [{"Id": "c"}]),
+        ("list", {"Id": "c"}),
+        ("network create", {"Warning": ""}),
+        ("network list", [{"Id": "n", "Name": "n", "Created": "yesterday"}]),
+        ("network list", [NO_SUBNET]),
+    ],
+)  # fmt: skip
+async def test_an_answer_of_another_shape_is_no_engines(tmp_path: Path, call: str, document: object) -> None:
+    async with fake(tmp_path, always(200, document)) as (_server, engine):
+        with pytest.raises(EngineUnavailable, match="not an engine's"):
+            await CALLS[call](engine)
 
 
 async def test_a_version_call_that_never_answers_is_a_timeout(tmp_path: Path) -> None:

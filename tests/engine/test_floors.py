@@ -9,6 +9,7 @@ import pytest
 from coderunner.engine import floors
 from coderunner.engine.floors import FILTER_BYTES
 from coderunner.engine.states import EngineInfo
+from coderunner.schema.engine import EngineFacts, EngineVersion
 
 GIB = 1024**3
 GOOD = {
@@ -63,7 +64,7 @@ def test_the_file_of_the_guide_is_enough_for_the_usual_server(tmp_path: Path) ->
 
 
 def info(*security: str) -> EngineInfo:
-    return EngineInfo.parse({}, {"SecurityOptions": list(security)}, "v1.41")
+    return EngineInfo.of(EngineVersion(), EngineFacts(security_options=security), "v1.41")
 
 
 def test_confinement_is_what_the_engine_says(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ from coderunner.engine.networks import (
     NetworkSpec,
     NetworkSummary,
     differences,
-    joined,
     network_body,
 )
 from coderunner.errors import (
@@ -147,7 +146,7 @@ async def test_a_running_container_is_moved_and_finds_the_others_by_name(
     await server.move(network, "alice")
     await client.move(network, "bob")
     for one in (server, client):
-        found = joined(await engine.inspect_raw(one.container))
+        found = await engine.networks_of(one.container)
         assert list(found) == [spec.name]
         assert found[spec.name].startswith(str(spec.subnet.network_address).rsplit(".", 1)[0])
     await server.go()
@@ -224,7 +223,7 @@ async def test_groups_do_not_reach_each_other(
     await server.move(other, "alice")
     await server.go()
     await server.until(b"listening")
-    address = joined(await engine.inspect_raw(server.container))[spec.name]
+    address = (await engine.networks_of(server.container))[spec.name]
     prober = await begin(REACH + NAMES.replace("sys.argv[1:]", "['alice']"), "5000", address)
     await prober.move(one, "bob")
     await prober.go()

@@ -104,7 +104,7 @@ class World:
         self.provisioner.identity = IDENTITY
         engine: Any = self.provisioner.engine
         engine.networks = self.networks
-        engine.inspect_raw = self.inspect_raw
+        engine.networks_of = self.networks_of
         remove = self.provisioner.remove
 
         async def removed(container: Container) -> None:
@@ -127,9 +127,9 @@ class World:
     async def bound_member(self, *_: Any) -> None:
         await self.networks._call("bound")
 
-    async def inspect_raw(self, container: str) -> dict[str, Any]:
+    async def networks_of(self, container: str) -> dict[str, str]:
         spec = self.networks.made[self.networks.members[container]]
-        return {"NetworkSettings": {"Networks": {spec.name: {"IPAddress": str(spec.subnet[2])}}}}
+        return {spec.name: str(spec.subnet[2])}
 
     async def open(self, wish: m.Open = WISH) -> Any:
         return await self.registry.open(wish, CALLER).done
@@ -227,10 +227,10 @@ async def test_one_who_cannot_join_leaves_the_others_alone(world):
 
 
 async def test_a_container_that_is_not_where_it_should_be_is_not_used(world):
-    async def elsewhere(container: str) -> dict[str, Any]:
-        return {"NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}}
+    async def elsewhere(container: str) -> dict[str, str]:
+        return {"bridge": "172.17.0.2"}
 
-    world.provisioner.engine.inspect_raw = elsewhere
+    world.provisioner.engine.networks_of = elsewhere
     with pytest.raises(NetworkFailed, match=r"172\.17\.0\.2"):
         await world.open()
     world.nothing_left()

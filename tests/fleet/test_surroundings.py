@@ -7,11 +7,13 @@ import platform
 from typing import Any
 
 import pytest
+from msgspec import convert
 
 from coderunner.engine.states import EngineInfo
 from coderunner.errors import EngineUnavailable
 from coderunner.fleet import surroundings
 from coderunner.fleet.surroundings import Surroundings
+from coderunner.schema.engine import EngineFacts, EngineVersion
 
 MEMORY = 4 * 1024**3
 
@@ -27,7 +29,7 @@ class Engine:
         if self.absent:
             self.absent -= 1
             raise EngineUnavailable()
-        return EngineInfo.parse({}, self.facts, "v1.41")
+        return EngineInfo.of(EngineVersion(), convert(self.facts, EngineFacts), "v1.41")
 
 
 def around(engine: Engine, watched: list[str] | None = None, level: int = logging.WARNING) -> Surroundings:

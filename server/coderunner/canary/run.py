@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from coderunner import timing
 from coderunner.canary.program import command, program_digest
-from coderunner.canary.verdict import ERROR, Finding, Verdict, VerdictCache, verdict_of
+from coderunner.canary.verdict import Verdict, VerdictCache, verdict_of
 from coderunner.engine.attach import AttachStream
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
 from coderunner.errors import EngineError, ImageMissing, NameConflict, StartFailed
 from coderunner.logs import fields
+from coderunner.schema.canary import ERROR, Finding, ReportLine
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +109,16 @@ async def _listen(stream: AttachStream) -> dict[str, Finding]:
         raise CanaryUnfinished(f"canary: not done within {TIME_S:g} s, after {_last(report)}") from None
     for line in report.splitlines():
         try:
-            message = json.loads(line)
-            if message.get("done") == len(findings) > 0:
-                return findings
-            findings[message["probe"]] = Finding(message["promise"], message["outcome"], message["detail"])
-        except (ValueError, KeyError, AttributeError):
+            told = msgspec.json.decode(line, type=ReportLine)
+        except ValueError:
             break
+        if told.done is not None:
+            if told.done == len(findings) > 0:
+                return findings
+            break
+        if not told.probe:
+            break
+        findings[told.probe] = Finding(told.promise, told.outcome, told.detail)
     words = stream.stderr_tail.decode("utf-8", "replace").strip()
     raise CanaryUnfinished(
         f"canary: it ended early, after {_last(report)}; {words or 'it said nothing more'}"

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-HELD, BROKEN, UNTRIED, ERROR = "held", "broken", "untried", "error"
+import msgspec
+
+from coderunner.schema.canary import BROKEN, Finding, KeptVerdict
+
 KEPT = 100  # verdicts in the cache; one for each image, engine and set of settings that was in use
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one probe saw. `outcome` is `held`, `broken`, `untried` or `error`."""
-
-    promise: str
-    outcome: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +48,10 @@ class VerdictCache:
     def find(self, key: str) -> Verdict | None:
         """What was found before for the same facts; None where nothing was, or it cannot be read."""
         try:
-            document = json.loads(self._path(key).read_text("utf-8"))
-            findings = {name: Finding(**fields) for name, fields in document["probes"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            kept = msgspec.json.decode(self._path(key).read_bytes(), type=KeptVerdict)
+        except (OSError, ValueError):
             return None
-        return Verdict(True, [], findings, cached=True)
+        return Verdict(True, [], kept.probes, cached=True)
 
     def keep(self, key: str, verdict: Verdict) -> None:
         """Raises OSError."""
@@ -68,8 +60,8 @@ class VerdictCache:
         self._directory.mkdir(parents=True, exist_ok=True)
         path = self._path(key)
         draft = path.with_suffix(".new")
-        document = {"probes": {name: asdict(finding) for name, finding in verdict.probes.items()}}
-        draft.write_text(json.dumps(document, indent=1), "utf-8")
+        text = msgspec.json.encode(KeptVerdict(dict(verdict.probes)))
+        draft.write_bytes(msgspec.json.format(text, indent=1))
         os.replace(draft, path)
         files = sorted(self._directory.glob("canary-*.json"), key=lambda file: file.stat().st_mtime)
         for file in files[:-KEPT]:

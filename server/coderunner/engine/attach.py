@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import ssl
 import struct
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import msgspec
+
 from coderunner import timing
 from coderunner.errors import AgentLost, ContainerGone, EngineTimeout, EngineUnavailable
+from coderunner.schema.engine import Refusal
 
 STDERR_TAIL = 4096
 READ_BUFFER = 256 * 1024  # bytes read ahead at most; a frame of the engine holds at most 32 KiB
@@ -179,6 +181,6 @@ async def _body(reader: asyncio.StreamReader, most: int) -> bytes:
 
 def _words(body: bytes) -> str:
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+        return msgspec.json.decode(body, type=Refusal).message
+    except ValueError:
         return body.decode("utf-8", "replace").strip()

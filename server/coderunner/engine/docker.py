@@ -16,6 +16,7 @@ from typing import Any
 import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
+from msgspec import convert
 
 from coderunner import timing
 from coderunner.engine.attach import Address, AttachStream, open_attach
@@ -39,6 +40,16 @@ from coderunner.errors import (
     StartFailed,
 )
 from coderunner.logs import fields, outcome
+from coderunner.schema.engine import (
+    ContainerDocument,
+    ContainerNetworks,
+    ContainerRow,
+    Ended,
+    EngineFacts,
+    EngineVersion,
+    ImageDocument,
+    VolumeList,
+)
 
 log = logging.getLogger(__name__)
 
@@ -122,18 +133,20 @@ class DockerEngine:
         """Which engine this is and what it can do."""
         async with self._call("info"):
             version, info = await asyncio.gather(self._docker.version(), self._docker.system.info())
-        return EngineInfo.parse(version, info, self._docker.api_version)
+            facts = convert(version, EngineVersion), convert(info, EngineFacts)
+            return EngineInfo.of(*facts, self._docker.api_version)
 
     async def ping(self) -> None:
         """Returns when the engine answers."""
         async with self._call("ping"):
-            await self._plain.ask("GET", "_ping", versioned=False)
+            await self._plain.ask("GET", "_ping", object, versioned=False)
 
     async def image(self, reference: str) -> ImageInfo | None:
         """The image of this reference or id; None where there is none."""
         try:
             async with self._call("image inspect"):
-                return ImageInfo.parse(await self._docker.images.inspect(reference))
+                document = await self._docker.images.inspect(reference)
+                return ImageInfo.of(convert(document, ImageDocument))
         except ImageMissing:
             return None
 
@@ -180,7 +193,7 @@ class DockerEngine:
         """Waits for the end of a container that was started; its exit code. Raises ContainerGone."""
         async with self._call("wait", within_s):
             answer = await self._docker.containers.container(container).wait(condition="not-running")
-        return int(answer["StatusCode"])
+            return convert(answer, Ended).status_code
 
     async def remove(self, container: str) -> None:
         """Kills and removes; returns when it is gone, also when it was gone before."""
@@ -198,7 +211,20 @@ class DockerEngine:
 
     async def inspect(self, container: str) -> ContainerState:
         """Raises ContainerGone."""
-        return ContainerState.parse(await self.inspect_raw(container))
+        async with self._call("inspect"):
+            document = await self._docker.containers.container(container).show()
+            return ContainerState.of(convert(document, ContainerDocument))
+
+    async def networks_of(self, container: str) -> dict[str, str]:
+        """The names of its networks, each with its address there, empty where it has none.
+
+        Raises ContainerGone.
+        """
+        async with self._call("inspect"):
+            document = await self._docker.containers.container(container).show()
+            settings = convert(document, ContainerNetworks).network_settings
+        joined = (settings and settings.networks) or {}
+        return {name: one.ipv6_address or one.ip_address for name, one in joined.items()}
 
     async def inspect_raw(self, container: str) -> dict[str, Any]:
         """The engine's whole document, for the read-back of what it made. Raises ContainerGone."""
@@ -209,8 +235,9 @@ class DockerEngine:
         """All containers with these labels, running or not."""
         filters = json.dumps({"label": _label_filter(labels)})
         async with self._call("list"):
-            rows = await self._plain.ask("GET", "containers/json", params={"all": "1", "filters": filters})
-            return [ContainerSummary.parse(row) for row in rows]
+            params = {"all": "1", "filters": filters}
+            rows = await self._plain.ask("GET", "containers/json", tuple[ContainerRow, ...], params=params)
+            return [ContainerSummary.of(row) for row in rows]
 
     async def prune_volumes(self, labels: Mapping[str, str]) -> int:
         """Removes the unnamed volumes with these labels that no container has; how many.
@@ -220,12 +247,12 @@ class DockerEngine:
         # Not the engine's own prune: that leaves volumes with options alone.
         filters = json.dumps({"label": _label_filter(labels), "dangling": ["true"]})
         async with self._call("volume list"):
-            answer = await self._plain.ask("GET", "volumes", params={"filters": filters})
+            answer = await self._plain.ask("GET", "volumes", VolumeList, params={"filters": filters})
         removed = 0
-        for volume in answer.get("Volumes") or ():
+        for volume in answer.volumes or ():
             with contextlib.suppress(EngineError):  # a container has it after all, or another removed it
                 async with self._call("volume remove"):
-                    await self._plain.ask("DELETE", f"volumes/{volume['Name']}")
+                    await self._plain.ask("DELETE", f"volumes/{volume.name}", object)
                 removed += 1
         return removed
 
@@ -242,7 +269,7 @@ class DockerEngine:
         if pids is not None:
             body["PidsLimit"] = pids
         async with self._call("update", refused=StartFailed):
-            await self._plain.ask("POST", f"containers/{container}/update", body=body)
+            await self._plain.ask("POST", f"containers/{container}/update", object, body=body)
 
     # --- one call -----------------------------------------------------------------------------------
 
@@ -286,14 +313,14 @@ class DockerEngine:
 
     async def _agree_on_version(self) -> None:
         """The lowest API version from ours up that the engine speaks: then a newer engine does the same."""
-        version = await self._plain.ask("GET", "version", versioned=False)
+        version = await self._plain.ask("GET", "version", EngineVersion, versioned=False)
         refuse_podman(version)
-        newest = _api(version["ApiVersion"])
-        chosen = max(OLDEST_API, _api(version.get("MinAPIVersion", "1.0")))
+        newest = _api(version.api_version)
+        chosen = max(OLDEST_API, _api(version.min_api_version))
         if newest < chosen:
             raise EngineUnavailable(
-                f"the engine at {self._address} is {version.get('Version', 'too old')}"
-                f" (API {version['ApiVersion']}); Docker Engine 20.10 (API 1.41) or newer is needed"
+                f"the engine at {self._address} is {version.version or 'too old'}"
+                f" (API {version.api_version}); Docker Engine 20.10 (API 1.41) or newer is needed"
             )
         self._docker.api_version = f"v{chosen[0]}.{chosen[1]}"
         self._version_known = True

@@ -21,11 +21,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import docker
 import docker.errors
 import requests.exceptions
+from msgspec import convert
 
 from coderunner.engine import renewal, uses
 from coderunner.engine.docker import usual_socket
@@ -34,6 +34,7 @@ from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, la
 from coderunner.engine.sizes import Step
 from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable, ImageMissing
+from coderunner.schema.engine import BuildStep, ImageDocument, ImageRow, ImageStep
 
 LABEL = "coderunner-image"
 BASE_LABEL = "coderunner.base"  # the id of the image it was made on, which is a hash of its content
@@ -263,7 +264,7 @@ class ImageBuilder:
         try:
             with self._client(PULL_SILENCE_SECONDS, stop) as puller:
                 for step in puller.pull(*ORIGIN.split(":"), stream=True, decode=True):
-                    if "error" in step:
+                    if step.error is not None:
                         report(f"no registry has it for us: {str(step['error'])[:160]}")
         except (BuildFailed, EngineUnavailable) as error:
             report(f"no registry can be reached: {error.message[:160]}")
@@ -281,8 +282,8 @@ class ImageBuilder:
             for holder, images in uses.all_of(client).items():
                 if holder not in besides:
                     keep = keep | images
-            for image in client.images(filters={"label": f"type={LABEL}"}):
-                for tag in image.get("RepoTags") or []:
+            for image in convert(client.images(filters={"label": f"type={LABEL}"}), list[ImageRow]):
+                for tag in image.repo_tags or ():
                     if tag.startswith(f"{self._prefix}/") and tag not in keep:
                         with suppress(docker.errors.APIError):  # in use, or gone by now
                             client.remove_image(tag)
@@ -299,14 +300,15 @@ def _silent(_line: str) -> None:
 def _id(client: docker.APIClient, reference: str) -> str | None:
     """A hash of the image's content; None where there is no such image."""
     try:
-        return str(client.inspect_image(reference)["Id"])
+        return convert(client.inspect_image(reference), ImageDocument).id
     except docker.errors.ImageNotFound:
         return None
 
 
 def _labels(client: docker.APIClient, reference: str) -> dict[str, str]:
     try:
-        return client.inspect_image(reference)["Config"]["Labels"] or {}
+        config = convert(client.inspect_image(reference), ImageDocument).config
+        return (config and config.labels) or {}
     except docker.errors.ImageNotFound:
         return {}
 
@@ -320,10 +322,10 @@ def _current(client: docker.APIClient, recipe: Recipe, base: Recipe) -> bool:
 
 def _history(client: docker.APIClient, reference: str) -> list[Step]:
     try:
-        steps = client.history(reference)
+        steps = convert(client.history(reference), list[ImageStep])
     except docker.errors.ImageNotFound:
         raise ImageMissing(f"{reference} is not here; build it with: coderunner images build") from None
-    return [Step(one["CreatedBy"], one["Created"], one["Size"]) for one in reversed(steps)]
+    return [Step(one.created_by, one.created, one.size) for one in reversed(steps)]
 
 
 @contextmanager
@@ -347,7 +349,7 @@ def _build(
     report(f"building {recipe.reference}")
     began = time.monotonic()
     lines: list[str] = []
-    steps: Iterable[dict[str, Any]] = client.build(
+    steps: Iterable[object] = client.build(
         fileobj=archive_of(recipe.files),
         custom_context=True,
         tag=recipe.reference,
@@ -359,13 +361,14 @@ def _build(
         decode=True,
         use_config_proxy=True,
     )
-    for step in steps:
-        text = str(step.get("stream") or step.get("error") or "").strip()
+    for told in steps:
+        step = convert(told, BuildStep)
+        text = (step.stream or step.error or "").strip()
         if text:
             lines = [*lines, *text.splitlines()][-TAIL:]
             if text.startswith("Step "):
                 report(text.splitlines()[0][:LINE])
-        if "error" in step:
+        if step.error is not None:
             raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
         if time.monotonic() - began > BUILD_SECONDS:
             raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")

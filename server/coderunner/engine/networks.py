@@ -18,6 +18,7 @@ from aiodocker.exceptions import DockerError
 
 from coderunner.engine.plain import PlainCalls
 from coderunner.errors import AddressesTaken, EngineError, NetworkBusy, NetworkFailed, NetworkGone
+from coderunner.schema.engine import Created, NetworkRow
 
 NETWORK_TYPE = "coderunner"
 BRIDGE_PREFIX = "crg"
@@ -47,17 +48,16 @@ class NetworkSummary:
     created: float
 
     @classmethod
-    def parse(cls, row: Mapping[str, Any]) -> NetworkSummary:
-        """From a row of the engine's list."""
-        configs = (row.get("IPAM") or {}).get("Config") or ()
-        texts = (config["Subnet"] for config in configs if config.get("Subnet"))
-        found = (ipaddress.ip_network(text, strict=False) for text in texts)
+    def of(cls, row: NetworkRow) -> NetworkSummary:
+        """From a row of the engine's list. Raises ValueError."""
+        ranges = (row.ipam and row.ipam.config) or ()
+        found = (ipaddress.ip_network(one.subnet, strict=False) for one in ranges if one.subnet)
         return cls(
-            id=row["Id"],
-            name=row["Name"],
-            labels=dict(row.get("Labels") or {}),
+            id=row.id,
+            name=row.name,
+            labels=row.labels or {},
             subnets=tuple(subnet for subnet in found if isinstance(subnet, Subnet)),
-            created=datetime.fromisoformat(row["Created"]).timestamp(),
+            created=datetime.fromisoformat(row.created).timestamp(),
         )
 
 
@@ -115,8 +115,7 @@ class Networks:
         """
         body = network_body(spec)
         async with self._network_call("network create"):
-            answer = await self._plain.ask("POST", "networks/create", body=body)
-            network = str(answer["Id"])
+            network = (await self._plain.ask("POST", "networks/create", Created, body=body)).id
         try:
             document = await self.inspect_raw(network)
             found = differences(body, document)
@@ -134,34 +133,34 @@ class Networks:
         """
         body = {"Container": container, "EndpointConfig": {"Aliases": list(names)}}
         async with self._network_call("network connect"):
-            await self._plain.ask("POST", f"networks/{network}/connect", body=body)
+            await self._plain.ask("POST", f"networks/{network}/connect", object, body=body)
 
     async def disconnect(self, network: str, container: str) -> None:
         """Raises as `connect`.  The name of a network will do."""
         async with self._network_call("network disconnect"):
             body = {"Container": container, "Force": False}
-            await self._plain.ask("POST", f"networks/{network}/disconnect", body=body)
+            await self._plain.ask("POST", f"networks/{network}/disconnect", object, body=body)
 
     async def remove(self, network: str) -> None:
         """Returns when it is gone, also when it was gone before.  Raises NetworkBusy: it has members."""
         try:
             async with self._network_call("network remove"):
-                await self._plain.ask("DELETE", f"networks/{network}")
+                await self._plain.ask("DELETE", f"networks/{network}", object)
         except NetworkGone:
             pass
 
     async def inspect_raw(self, network: str) -> dict[str, Any]:
-        """The engine's whole document.  Raises NetworkGone."""
+        """The engine's whole document, for the comparison with what was asked.  Raises NetworkGone."""
         async with self._network_call("network inspect"):
-            document: dict[str, Any] = await self._plain.ask("GET", f"networks/{network}")
-        return document
+            return await self._plain.ask("GET", f"networks/{network}", dict[str, Any])
 
     async def list(self, labels: Mapping[str, str] | None = None) -> list[NetworkSummary]:
         """All networks with these labels; without any, all that the engine has."""
         filters = {"label": [f"{name}={value}" for name, value in (labels or {}).items()]}
         async with self._call("network list"):
-            rows = await self._plain.ask("GET", "networks", params={"filters": json.dumps(filters)})
-            return [NetworkSummary.parse(row) for row in rows]
+            params = {"filters": json.dumps(filters)}
+            rows = await self._plain.ask("GET", "networks", tuple[NetworkRow, ...], params=params)
+            return [NetworkSummary.of(row) for row in rows]
 
     @asynccontextmanager
     async def _network_call(self, what: str) -> AsyncIterator[None]:
@@ -184,12 +183,3 @@ def _refusal(error: DockerError) -> type[EngineError] | None:
     if "overlap" in words:
         return AddressesTaken
     return None
-
-
-def joined(document: Mapping[str, Any]) -> dict[str, str]:
-    """From a container's inspect document: the names of its networks, each with its address there."""
-    networks = (document.get("NetworkSettings") or {}).get("Networks") or {}
-    return {
-        name: str(one.get("GlobalIPv6Address") or one.get("IPAddress") or "")
-        for name, one in networks.items()
-    }

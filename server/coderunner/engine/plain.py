@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+import msgspec
 import orjson
 from aiodocker.exceptions import DockerError
 
 from coderunner.engine.faults import NO_ENGINE
+from coderunner.schema.engine import Refusal
+
+T = TypeVar("T")
 
 
 class PlainCalls:
@@ -27,15 +31,17 @@ class PlainCalls:
         self,
         method: str,
         path: str,
+        kind: type[T],
         *,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         versioned: bool = True,
-    ) -> Any:
-        """The answer's JSON; None where there is none.
+    ) -> T:
+        """The answer's JSON as a `kind`, one of `schema.engine`; `object` for an answer that is not needed.
 
         Raises DockerError with the engine's words, as aiodocker's own calls do (of status NO_ENGINE where
-        nobody answers), what aiohttp raises where the answer breaks off, ValueError for one that is no JSON.
+        nobody answers), what aiohttp raises where the answer breaks off, and
+        ValueError for one that is no `kind`.
         """
         base = f"{self._url}/{self._version()}" if versioned else self._url
         data = orjson.dumps(body) if body is not None else None
@@ -52,6 +58,8 @@ class PlainCalls:
             answer = await response.read()
         is_json = response.content_type == "application/json"
         if response.status >= 400:
-            message = orjson.loads(answer)["message"] if is_json else answer.decode("utf-8", "replace")
-            raise DockerError(response.status, message)
-        return orjson.loads(answer) if is_json else None
+            words = answer.decode("utf-8", "replace")
+            raise DockerError(
+                response.status, msgspec.json.decode(answer, type=Refusal).message if is_json else words
+            )
+        return msgspec.json.decode(answer if is_json else b"null", type=kind)

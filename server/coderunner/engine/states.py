@@ -1,10 +1,17 @@
-"""What the engine says of itself, its images and its containers, as values."""
+"""What the engine says of itself, its images and its containers, as values made from `schema.engine`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from coderunner.schema.engine import (
+    ContainerDocument,
+    ContainerRow,
+    EngineFacts,
+    EngineVersion,
+    ImageDocument,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +31,20 @@ class EngineInfo:
     live_restore: bool
 
     @classmethod
-    def parse(cls, version: Mapping[str, Any], info: Mapping[str, Any], api_version: str) -> EngineInfo:
-        """From the engine's answers to `/version` and `/info`."""
+    def of(cls, version: EngineVersion, info: EngineFacts, api_version: str) -> EngineInfo:
+        """From the engine's answers to `/version` and `/info`. Raises ValueError."""
         return cls(
-            id=str(info.get("ID", "")),
-            version=str(version.get("Version", "")),
+            id=info.id,
+            version=version.version,
             api_version=api_version.removeprefix("v"),
-            kernel=str(info.get("KernelVersion", "")),
-            operating_system=str(info.get("OperatingSystem", "")),
-            cgroup_version=int(info.get("CgroupVersion") or 1),
-            cpus=int(info.get("NCPU", 0)),
-            memory_bytes=int(info.get("MemTotal", 0)),
-            default_runtime=str(info.get("DefaultRuntime", "")),
-            security=tuple(info.get("SecurityOptions") or ()),
-            live_restore=bool(info.get("LiveRestoreEnabled")),
+            kernel=info.kernel_version,
+            operating_system=info.operating_system,
+            cgroup_version=int(info.cgroup_version or 1),
+            cpus=info.ncpu,
+            memory_bytes=info.mem_total,
+            default_runtime=info.default_runtime,
+            security=info.security_options or (),
+            live_restore=info.live_restore_enabled,
         )
 
 
@@ -51,14 +58,13 @@ class ImageInfo:
     size: int
 
     @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> ImageInfo:
+    def of(cls, document: ImageDocument) -> ImageInfo:
         """From the engine's answer to an inspect."""
-        config = document.get("Config") or {}
         return cls(
-            id=document["Id"],
-            tags=tuple(document.get("RepoTags") or ()),
-            labels=dict(config.get("Labels") or {}),
-            size=int(document.get("Size", 0)),
+            id=document.id,
+            tags=document.repo_tags or (),
+            labels=(document.config and document.config.labels) or {},
+            size=document.size,
         )
 
 
@@ -84,24 +90,24 @@ class ContainerState:
     finished_at: str
 
     @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> ContainerState:
+    def of(cls, document: ContainerDocument) -> ContainerState:
         """From the engine's answer to an inspect."""
-        state = document["State"]
-        ended = not state["Running"] and state["Status"] in ("exited", "dead")
+        state = document.state
+        ended = not state.running and state.status in ("exited", "dead")
         return cls(
-            id=document["Id"],
-            name=document["Name"].removeprefix("/"),
-            status=state["Status"],
-            running=state["Running"],
-            paused=state["Paused"],
-            exit_code=state["ExitCode"] if ended else None,
-            oom_killed=state["OOMKilled"],
-            error=state.get("Error", ""),
-            pid=state["Pid"],
-            labels=dict(document["Config"].get("Labels") or {}),
-            image=document["Config"]["Image"],
-            started_at=state["StartedAt"],
-            finished_at=state["FinishedAt"],
+            id=document.id,
+            name=document.name.removeprefix("/"),
+            status=state.status,
+            running=state.running,
+            paused=state.paused,
+            exit_code=state.exit_code if ended else None,
+            oom_killed=state.oom_killed,
+            error=state.error,
+            pid=state.pid,
+            labels=document.config.labels or {},
+            image=document.config.image,
+            started_at=state.started_at,
+            finished_at=state.finished_at,
         )
 
 
@@ -119,16 +125,15 @@ class ContainerSummary:
     created: int
 
     @classmethod
-    def parse(cls, row: Mapping[str, Any]) -> ContainerSummary:
+    def of(cls, row: ContainerRow) -> ContainerSummary:
         """From a row of the engine's list."""
-        status = row["State"]
         return cls(
-            id=row["Id"],
-            name=(row.get("Names") or ["/"])[0].removeprefix("/"),
-            status=status,
-            running=status in ("running", "paused"),
-            paused=status == "paused",
-            labels=dict(row.get("Labels") or {}),
-            image=row["Image"],
-            created=int(row["Created"]),
+            id=row.id,
+            name=(row.names or ("/",))[0].removeprefix("/"),
+            status=row.state,
+            running=row.state in ("running", "paused"),
+            paused=row.state == "paused",
+            labels=row.labels or {},
+            image=row.image,
+            created=row.created,
         )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from typing import Any
 
 import docker
 import docker.errors
+from msgspec import convert
 
 from coderunner.engine.containers import INSTANCE_LABEL
+from coderunner.schema.engine import Volume, VolumeList
 
 USES = "coderunner-uses"
 IMAGES_LABEL = "coderunner.images"
@@ -23,7 +24,7 @@ def note(client: docker.APIClient, holder: str, instance: str, references: Colle
     """`holder` (a name that no other has) uses these images, and no others any more."""
     labels = {"type": USES, INSTANCE_LABEL: instance, IMAGES_LABEL: ",".join(sorted(references))}
     with contextlib.suppress(docker.errors.NotFound):
-        if client.inspect_volume(_name(holder))["Labels"] == labels:
+        if convert(client.inspect_volume(_name(holder)), Volume).labels == labels:
             return
         client.remove_volume(_name(holder))
     client.create_volume(_name(holder), driver="local", labels=labels)
@@ -37,10 +38,10 @@ def forget(client: docker.APIClient, holder: str) -> None:
 
 def all_of(client: docker.APIClient) -> dict[str, set[str]]:
     """The images that each holder uses."""
-    answer: dict[str, Any] = client.volumes(filters={"label": f"type={USES}"})
+    answer = convert(client.volumes(filters={"label": f"type={USES}"}), VolumeList)
     return {
-        one["Name"].removeprefix(f"{USES}-"): set((one["Labels"] or {}).get(IMAGES_LABEL, "").split(","))
-        for one in answer["Volumes"] or ()
+        one.name.removeprefix(f"{USES}-"): set((one.labels or {}).get(IMAGES_LABEL, "").split(","))
+        for one in answer.volumes or ()
     }
 
 

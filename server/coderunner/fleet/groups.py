@@ -27,7 +27,7 @@ from coderunner.core.groups import choose_name, free_subnets
 from coderunner.engine.containers import DEADLINE_LABEL, INSTANCE_LABEL, ROLE_LABEL, SESSION_TYPE
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.firewall import Helper, bound_member, install_host_rules, remove_host_rules
-from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, NetworkSummary, joined
+from coderunner.engine.networks import BRIDGE_DIGITS, NETWORK_TYPE, NetworkSpec, NetworkSummary
 from coderunner.errors import (
     AddressesTaken,
     CodeRunnerError,
@@ -248,7 +248,7 @@ class Groups:
         await bound_member(self._engine, container.id, subnet, self._helper("member"))
         await self._engine.networks.disconnect("none", container.id)
         await self._engine.networks.connect(group.network, container.id, (place.member,))
-        found = joined(await self._engine.inspect_raw(container.id))
+        found = await self._engine.networks_of(container.id)
         addresses = [ipaddress.ip_address(address) for address in found.values() if address]
         if list(found) != [self._name(group)] or not all(one in self._rules.pool for one in addresses):
             raise NetworkFailed(f"the container should have one network, and has {found}")

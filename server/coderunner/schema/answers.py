@@ -53,8 +53,8 @@ class Ready(Struct, frozen=True):
 class QueueBlock(Struct, frozen=True, rename="camel"):
     """Sessions: `active` hold one of the slots, `queued` wait for one. `queue_utilization` is from 0 to 1.
 
-    `memory_bytes`: what the limits of all live sessions add up to; `max_memory_bytes`: to what they may, null
-    where nothing bounds it.
+    `memory_bytes`: what the limits of all live sessions add up to; `max_memory_bytes`: to what they may (0:
+    nothing bounds it).
     """
 
     queued: int
@@ -67,7 +67,7 @@ class QueueBlock(Struct, frozen=True, rename="camel"):
     queued_by_language: dict[str, int]
     queue_utilization: float
     memory_bytes: int
-    max_memory_bytes: int | None
+    max_memory_bytes: int
 
 
 class WorkersBlock(Struct, frozen=True, rename="camel"):

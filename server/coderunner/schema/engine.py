@@ -1,0 +1,193 @@
+"""What the container engine answers: of its documents, the fields that this server reads.
+
+The rest of a document is neither built nor looked at. The names on the wire are the engine's. Where it may
+answer null instead of an empty list or object, the field allows None.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+Labels = dict[str, str]
+Id = Annotated[str, Meta(min_length=1)]
+
+
+class Component(Struct, frozen=True, rename="pascal"):
+    """One of the programs that an engine is made of."""
+
+    name: str = ""
+
+
+class EngineVersion(Struct, frozen=True, rename="pascal"):
+    """`GET /version`. API versions are as `1.41`."""
+
+    version: str = ""
+    api_version: str = ""
+    min_api_version: str = field(name="MinAPIVersion", default="1.0")
+    components: tuple[Component, ...] | None = None
+
+
+class EngineFacts(Struct, frozen=True, rename="pascal"):
+    """`GET /info`. `mem_total` in bytes, of the host; `ncpu` its processors."""
+
+    id: str = field(name="ID", default="")
+    kernel_version: str = ""
+    operating_system: str = ""
+    cgroup_version: str = "1"
+    ncpu: int = field(name="NCPU", default=0)
+    mem_total: int = 0
+    default_runtime: str = ""
+    security_options: tuple[str, ...] | None = None
+    live_restore_enabled: bool = False
+
+
+class Refusal(Struct, frozen=True):
+    """The body of an answer that says no."""
+
+    message: str
+
+
+class Created(Struct, frozen=True, rename="pascal"):
+    """What was made: a container or a network."""
+
+    id: Id
+
+
+class ImageConfig(Struct, frozen=True, rename="pascal"):
+    """What an image says of the containers made from it."""
+
+    labels: Labels | None = None
+
+
+class ImageDocument(Struct, frozen=True, rename="pascal"):
+    """`GET /images/{name}/json`. `size` in bytes."""
+
+    id: Id
+    repo_tags: tuple[str, ...] | None = None
+    config: ImageConfig | None = None
+    size: int = 0
+
+
+class ImageRow(Struct, frozen=True, rename="pascal"):
+    """A row of `GET /images/json`."""
+
+    id: Id
+    repo_tags: tuple[str, ...] | None = None
+
+
+class ImageStep(Struct, frozen=True, rename="pascal"):
+    """A row of `GET /images/{name}/history`. `created` in seconds since 1970, `size` in bytes."""
+
+    created_by: str
+    created: int
+    size: int
+
+
+class RunState(Struct, frozen=True, rename="pascal"):
+    """How far a container is. Times are ISO 8601; those of what has not happened are in the year 1."""
+
+    status: str
+    running: bool
+    paused: bool
+    exit_code: int
+    pid: int
+    started_at: str
+    finished_at: str
+    oom_killed: bool = field(name="OOMKilled")
+    error: str = ""
+
+
+class ContainerConfig(Struct, frozen=True, rename="pascal"):
+    """What a container was made with. `image`: by the name that was asked for."""
+
+    image: str
+    labels: Labels | None = None
+
+
+class ContainerDocument(Struct, frozen=True, rename="pascal"):
+    """`GET /containers/{id}/json`. `name` begins with a slash."""
+
+    id: Id
+    name: str
+    state: RunState
+    config: ContainerConfig
+
+
+class Endpoint(Struct, frozen=True, rename="pascal"):
+    """A container's place in a network; an address is empty where it has none."""
+
+    ip_address: str = field(name="IPAddress", default="")
+    ipv6_address: str = field(name="GlobalIPv6Address", default="")
+
+
+class NetworkSettings(Struct, frozen=True, rename="pascal"):
+    """A container's networks, by their names."""
+
+    networks: dict[str, Endpoint] | None = None
+
+
+class ContainerNetworks(Struct, frozen=True, rename="pascal"):
+    """`GET /containers/{id}/json`, of which only the networks are wanted."""
+
+    network_settings: NetworkSettings | None = None
+
+
+class ContainerRow(Struct, frozen=True, rename="pascal"):
+    """A row of `GET /containers/json`. `state` is one word, `created` seconds since 1970."""
+
+    id: Id
+    state: str
+    image: str
+    created: int
+    names: tuple[str, ...] | None = None
+    labels: Labels | None = None
+
+
+class Ended(Struct, frozen=True, rename="pascal"):
+    """`POST /containers/{id}/wait`: with which code it ended."""
+
+    status_code: int
+
+
+class Volume(Struct, frozen=True, rename="pascal"):
+    """A volume, in a list or by itself."""
+
+    name: Id
+    labels: Labels | None = None
+
+
+class VolumeList(Struct, frozen=True, rename="pascal"):
+    """`GET /volumes`."""
+
+    volumes: tuple[Volume, ...] | None = None
+
+
+class AddressRange(Struct, frozen=True, rename="pascal"):
+    """`subnet` in CIDR form; empty where the network has none."""
+
+    subnet: str = ""
+
+
+class AddressManagement(Struct, frozen=True, rename="pascal"):
+    """Which addresses a network has."""
+
+    config: tuple[AddressRange, ...] | None = None
+
+
+class NetworkRow(Struct, frozen=True, rename="pascal"):
+    """A row of `GET /networks`. `created` in ISO 8601."""
+
+    id: Id
+    name: str
+    created: str
+    labels: Labels | None = None
+    ipam: AddressManagement | None = field(name="IPAM", default=None)
+
+
+class BuildStep(Struct, frozen=True):
+    """A line of `POST /build`: words of the build, or why it failed."""
+
+    stream: str | None = None
+    error: str | None = None
