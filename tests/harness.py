@@ -227,7 +227,7 @@ async def connect(
             try:
                 yield one
             finally:
-                await one.leave()
+                await one.disconnect()
 
 
 @contextlib.asynccontextmanager

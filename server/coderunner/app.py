@@ -53,7 +53,7 @@ from coderunner.web import guard
 from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
 from coderunner.web.routes import application
-from coderunner.web.wires import Wires
+from coderunner.web.tcp_limits import TcpConnections
 
 if TYPE_CHECKING:
     from coderunner.engine.images import ImageBuilder
@@ -200,9 +200,9 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         tasks.keep(lambda: _tell_engine(engine), "engine-info")
         arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)
         await arrival.begin()
-        wires = Wires(functools.partial(guard.trusted, settings))
-        tasks.keep(wires.watch, "wires")
-        app = application(parts, wires)
+        connections = TcpConnections(functools.partial(guard.trusted, settings))
+        tasks.keep(connections.watch, "tcp-connections")
+        app = application(parts, connections)
         url = await stack.enter_async_context(listening(app, sockets, settings.host))
         arrival.clear()
         stack.push_async_callback(_close_sockets, app, settings, stopped)

@@ -108,7 +108,7 @@ class Tasks:
                 task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
-    def leave(self) -> None:
+    def ignore_faults(self) -> None:
         """The owner is gone: it is told of no failure any more, and not kept by this."""
         self._on_fault = lambda _: None
 

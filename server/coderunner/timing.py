@@ -122,7 +122,7 @@ async def within(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
             timer.cancel()
 
 
-async def settle() -> None:
+async def catch_up() -> None:
     """Before somebody is judged: returns when what was waiting to be read has been read."""
     await sleep(LOOK)
 

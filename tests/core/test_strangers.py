@@ -81,10 +81,10 @@ def test_sessions_are_counted_by_wider_networks_too():
 def test_credit_is_short():
     rates = Rates(10.0, 10.0)
     for _ in range(1000):
-        wait = rates.take("192.0.2.1", 0.0)
+        wait = rates.charge("192.0.2.1", 0.0)
     assert wait == MAX_WAIT_SECONDS
-    assert rates.take("192.0.2.2", 0.0) <= 0
-    assert rates.take("192.0.2.1", 100.0) <= 0
+    assert rates.charge("192.0.2.2", 0.0) <= 0
+    assert rates.charge("192.0.2.1", 100.0) <= 0
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ async def test_a_client_that_gives_up_meanwhile_leaves_nothing(world, call):
     opening = world.registry.open(WISH, CALLER)
     await until(lambda: call in world.networks.begun, call)
     opening.claim(print)
-    opening.leave(print, hold=False)
+    opening.abandon(print, hold=False)
     await asyncio.wait([opening.done])
     assert opening.done.cancelled()
     world.networks.slow[call].set()

@@ -81,7 +81,7 @@ class TestPlace:
         await until(lambda: old, "the place in the queue")
         assert one.open(OPEN, CALLER) is opening
         opening.claim(new_socket)
-        opening.leave(old_socket, hold=True)
+        opening.abandon(old_socket, hold=True)
         later = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.03, later.set_result, None)
         await later
@@ -98,7 +98,7 @@ class TestPlace:
         told = []
         opening = one.open(OPEN, CALLER)
         opening.claim(told.append)
-        opening.leave(told.append, hold=True)
+        opening.abandon(told.append, hold=True)
         await until(lambda: opening.done.cancelled(), "the place given up")
         assert one.queue.stats().queued == 0
         await one.end_all("evicted")
@@ -110,7 +110,7 @@ class TestPlace:
         opening = one.open(OPEN, CALLER)
         opening.claim(told.append)
         await opening.done
-        opening.leave(told.append, hold=True)
+        opening.abandon(told.append, hold=True)
         await until(lambda: provisioner.removed == ["c-0"], "the container removed")
         assert one.queue.stats().active == 0
 

@@ -151,7 +151,7 @@ class Front:
             try:
                 yield one
             finally:
-                await one.leave()
+                await one.disconnect()
 
     @contextlib.asynccontextmanager
     async def session(self, *, address: str, **fields: object) -> AsyncIterator[Client]:

@@ -8,7 +8,7 @@ import pytest
 
 from coderunner.core.capability import read
 from coderunner.sessions.holdings import Holdings
-from coderunner.sessions.views import COST, MOST, MOST_WORDS, WORD_SECONDS, Views
+from coderunner.sessions.views import COST, MAX_ADDRESSES, MAX_WORDS, WORD_SECONDS, Views
 
 KEY = b"k" * 32
 
@@ -94,22 +94,22 @@ def test_what_is_from_the_future_is_not_good(views: Views, now: Now) -> None:
 
 
 def test_what_is_kept_has_a_bound_and_is_counted(views: Views, now: Now, holdings: Holdings) -> None:
-    urls = [views.url(f"{n}.png", "image/png") for n in range(MOST + 10)]
+    urls = [views.url(f"{n}.png", "image/png") for n in range(MAX_ADDRESSES + 10)]
     now.at += 400
     for url in urls:
         assert views.keep(url)
-    for _ in range(MOST_WORDS + 10):
+    for _ in range(MAX_WORDS + 10):
         views.word()
-    assert holdings.held == COST * (MOST + MOST_WORDS)
-    assert [opens(views, url) for url in urls] == [False] * 10 + [True] * MOST
+    assert holdings.held == COST * (MAX_ADDRESSES + MAX_WORDS)
+    assert [opens(views, url) for url in urls] == [False] * 10 + [True] * MAX_ADDRESSES
     views.empty()
     assert holdings.held == 0
 
 
 def test_a_word_is_good_once_and_not_for_long(views: Views, now: Now) -> None:
     word, late = views.word(), views.word()
-    assert views.take(word)
-    assert not views.take(word)
+    assert views.use_word(word)
+    assert not views.use_word(word)
     now.at += WORD_SECONDS + 1
-    assert not views.take(late)
-    assert not views.take("")
+    assert not views.use_word(late)
+    assert not views.use_word("")

@@ -10,8 +10,8 @@ from multidict import CIMultiDict
 from coderunner import config
 from coderunner.schema import messages as m
 from coderunner.web import connection
-from coderunner.web.wire import Wire
-from coderunner.web.wires import Wires
+from coderunner.web.tcp import TcpConnection
+from coderunner.web.tcp_limits import TcpConnections
 
 
 class Transport:
@@ -54,9 +54,9 @@ async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
     parts = SimpleNamespace(settings=config.load({}))
     transport = Transport()
     request = SimpleNamespace(transport=transport, headers=CIMultiDict())
-    wires = Wires(lambda address: False)
-    wire = Wire(wires, lambda: None)
-    one = connection.Connection(parts, Socket(transport), request, None, wires, wire)
+    connections = TcpConnections(lambda address: False)
+    tcp = TcpConnection(connections, lambda: None)
+    one = connection.Connection(parts, Socket(transport), request, None, connections, tcp)
     hello = m.Hello(protocol="x", server="x", environment="x", limits={}, features=(), keepalive_s=1)
     async with asyncio.timeout(5):
         await one.serve([], hello)

@@ -22,7 +22,7 @@ from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.session import Session
 from coderunner.web import connection
-from coderunner.web.wires import Wires
+from coderunner.web.tcp_limits import TcpConnections
 from tests.harness import attach, docker, eventually, session
 
 COUNT = "i=0; while read -r word; do i=$((i+1)); echo $i $word; done"
@@ -157,7 +157,7 @@ async def test_a_fault_at_a_connection_ends_that_connection_alone(serving, monke
 # A job of the server's own -> what of it fails, once.
 JOBS = {
     "engine-info": (DockerEngine, "info"),
-    "wires": (Wires, "watch"),
+    "tcp-connections": (TcpConnections, "watch"),
     "images": (Preparation, "all"),
     "sweep": (app, "warn_of_shared_ids"),
     "surroundings": (Surroundings, "look"),

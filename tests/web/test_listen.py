@@ -11,9 +11,9 @@ from aiohttp import web
 from coderunner import config
 from coderunner.errors import CannotStart, ConfigError
 from coderunner.web.guard import address_of
-from coderunner.web.keys import WIRES
+from coderunner.web.keys import TCP_CONNECTIONS
 from coderunner.web.listen import bound, listening
-from coderunner.web.wires import Wires
+from coderunner.web.tcp_limits import TcpConnections
 
 SETTINGS = config.load(
     {"APP_ENV": "production", "ADMIN_KEY": "0123456789abcdef" * 2, "ALLOWED_HOSTS": "a.example"}
@@ -25,7 +25,7 @@ def application() -> web.Application:
         return web.Response(text=address_of(SETTINGS, request))
 
     app = web.Application()
-    app[WIRES] = Wires(lambda address: False)
+    app[TCP_CONNECTIONS] = TcpConnections(lambda address: False)
     app.add_routes([web.get("/", who)])
     return app
 

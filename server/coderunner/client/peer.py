@@ -294,7 +294,7 @@ class Peer:
         if connection is not None and connection.transport is not None:
             connection.transport.pause_reading()
 
-    async def leave(self) -> None:
+    async def disconnect(self) -> None:
         """Closes the connection."""
         try:
             async with asyncio.timeout(2):

@@ -62,7 +62,7 @@ class Visit:
         try:
             yield peer
         finally:
-            await peer.leave()
+            await peer.disconnect()
 
     @contextlib.asynccontextmanager
     async def session(

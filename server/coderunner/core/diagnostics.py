@@ -38,7 +38,7 @@ def diagnose(
         return ()
     search = _Search(patterns, entry)
     for number, line in enumerate(_lines(text, tail=tail)):
-        search.take(number, line)
+        search.add_line(number, line)
     return search.items()
 
 
@@ -59,7 +59,7 @@ class _Search:
     def items(self) -> tuple[Diagnostic, ...]:
         return tuple(self._found.values())
 
-    def take(self, number: int, line: str) -> None:
+    def add_line(self, number: int, line: str) -> None:
         for index, pattern in enumerate(self._patterns):
             if len(self._found) >= MAX_ITEMS:
                 return

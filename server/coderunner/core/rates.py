@@ -22,7 +22,7 @@ class Rates:
         self._burst = burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, address: str, now: float, cost: float = 1.0) -> float:
+    def charge(self, address: str, now: float, cost: float = 1.0) -> float:
         """Takes `cost` tokens, on credit where there are none; answers the seconds until they are paid back.
 
         `now`: seconds of a monotonic clock.
@@ -45,5 +45,5 @@ class Rates:
             tokens, at = self._buckets.get(key, (burst, now))
             if min(burst, tokens + (now - at) * self._rate * allowance) < cost:
                 return False
-        self.take(address, now, cost)
+        self.charge(address, now, cost)
         return True

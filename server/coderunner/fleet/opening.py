@@ -61,7 +61,7 @@ class Opening:
         if self.position is not None and not self.done.done():
             notify(self.position)
 
-    def leave(self, notify: Callable[[Position], None], *, hold: bool) -> None:
+    def abandon(self, notify: Callable[[Position], None], *, hold: bool) -> None:
         """The socket that claimed it with ``notify`` is gone; unless another claims it, so is the request."""
         if self.notify != notify:
             return  # another has it already

@@ -287,7 +287,7 @@ class AgentLink:
                 # We stood still, and the agent takes us for gone: it hears nothing before another attach.
                 self._end("this server was silent itself")
             if self._silent():
-                await timing.settle()
+                await timing.catch_up()
             if self._silent():
                 self._end(f"silent for {SILENCE_SECONDS:g} s")
 

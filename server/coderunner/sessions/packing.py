@@ -74,7 +74,7 @@ class _Sink:
     def flush(self) -> None:
         pass
 
-    def take(self) -> bytes:
+    def drain(self) -> bytes:
         data = bytes(self._data)
         self._data.clear()
         return data
@@ -101,8 +101,8 @@ async def _zip(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator
             with whole.open(information, "w", force_zip64=True) as member:
                 async for data in _content(files, entry, begin):
                     member.write(data)
-                    yield sink.take()
-    yield sink.take()
+                    yield sink.drain()
+    yield sink.drain()
 
 
 def _moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:

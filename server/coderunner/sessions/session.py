@@ -273,7 +273,7 @@ class Session:
         while not self.over:
             self._changed.clear()
             if self._due() is not None or walls.overdue(self.channels.values(), self._now()):
-                await timing.settle()  # its client may have typed, its program ended: it was not read yet
+                await timing.catch_up()  # its client may have typed, its program ended: it was not read yet
             reason = self._due()
             if reason is not None:
                 self.end(reason)

@@ -16,9 +16,9 @@ from coderunner.core.capability import Capability, grant, read, view_url
 from coderunner.sessions.holdings import Holdings
 
 SECONDS = 300.0
-MOST = 1024  # addresses that are kept
+MAX_ADDRESSES = 1024  # addresses that are kept
 COST = 256  # bytes of memory, at most, for each, and for each word
-MOST_WORDS = 64
+MAX_WORDS = 64
 WORD_SECONDS = 30.0  # from the page of ours to the frame in it
 _URL = re.compile(r"view/([^/]+)/([^/]+)/([^?#]+)")
 
@@ -64,7 +64,7 @@ class Views:
             return False
         self._kept.pop(text, None)
         self._kept[text] = self._now() + self.seconds
-        while len(self._kept) > MOST:
+        while len(self._kept) > MAX_ADDRESSES:
             del self._kept[next(iter(self._kept))]
         return True
 
@@ -72,11 +72,11 @@ class Views:
         """With which a frame of ours asks for a page, once."""
         word = secrets.token_urlsafe(16)
         self._words[word] = self._now() + WORD_SECONDS
-        while len(self._words) > MOST_WORDS:
+        while len(self._words) > MAX_WORDS:
             del self._words[next(iter(self._words))]
         return word
 
-    def take(self, word: str) -> bool:
+    def use_word(self, word: str) -> bool:
         """Whether this word was given a moment ago, and not used yet."""
         return self._words.pop(word, 0.0) > self._now()
 

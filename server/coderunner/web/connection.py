@@ -31,8 +31,8 @@ from coderunner.web import guard
 from coderunner.web.attached import Attached
 from coderunner.web.handshake import Handshake
 from coderunner.web.keys import Parts
-from coderunner.web.wire import Wire
-from coderunner.web.wires import Wires
+from coderunner.web.tcp import TcpConnection
+from coderunner.web.tcp_limits import TcpConnections
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +76,16 @@ class Connection:
         socket: web.WebSocketResponse,
         request: web.Request,
         session_id: str | None,
-        wires: Wires,
-        wire: Wire,
+        connections: TcpConnections,
+        tcp: TcpConnection,
     ) -> None:
         self._parts = parts
         self._socket = socket
         self._request = request
-        self._wires = wires
-        self._wire = wire
+        self._connections = connections
+        self._tcp = tcp
         self._address = guard.address_of(parts.settings, request)
-        wire.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self.fail)
+        tcp.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self.fail)
         self.state = State.HANDSHAKE
         self._handshake: Handshake | None = Handshake(parts, self, session_id)
         self._attached: Attached | None = None
@@ -137,7 +137,7 @@ class Connection:
                 self.abort()
             await self._tasks.stop()
             # Nothing of it waits for the garbage collector: not what frames hold, nor a circle of owners.
-            self._tasks.leave()
+            self._tasks.ignore_faults()
             self._reader = self._writer = self._handshake = None
             self._move(State.CLOSED)
             self.gone.set_result(None)
@@ -174,7 +174,7 @@ class Connection:
                 await asyncio.sleep(0)
             frame = await self._socket.receive()
             self._unanswered = 0
-            self._wire.taken()
+            self._tcp.taken()
             match frame.type:
                 case aiohttp.WSMsgType.TEXT:
                     await self._spend(_effort(frame.data))
@@ -195,13 +195,13 @@ class Connection:
         if self._attached is not None:
             self._attached.spend(cost)
             return
-        await self._wires.pace(self._address, cost)
-        if self._wire.over:  # meanwhile; what it had sent is of no use any more
+        await self._connections.pace(self._address, cost)
+        if self._tcp.over:  # meanwhile; what it had sent is of no use any more
             raise ConnectionResetError
 
     async def _take_text(self, data: bytes, caller: Caller) -> None:
         try:
-            message = await self._wires.read_text(data)
+            message = await self._connections.read_text(data)
         except BadJson as error:
             self.post(m.ErrorMessage.of(error))
             if not _is_text(data):
@@ -242,7 +242,7 @@ class Connection:
 
     def keep(self, size: int) -> None:
         """So many bytes of text are held until there is a session."""
-        self._wire.keep(size)
+        self._tcp.keep(size)
 
     def opening(self, under_way: bool) -> bool:
         """A session is being made, or is not made after all.  False: the connection closes already."""
@@ -255,7 +255,7 @@ class Connection:
         """The handshake is over: it is this attachment now."""
         self._move(State.ATTACHED)
         self._attached = Attached(session, attachment)
-        self._wire.settle(session.id, codec.MAX_TEXT)
+        self._tcp.admit_session(session.id, codec.MAX_TEXT)
 
     # --- out ---------------------------------------------------------------------------------------------
 
@@ -303,7 +303,7 @@ class Connection:
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
-            if self._wire.over:
+            if self._tcp.over:
                 return  # nobody is there to be told
             async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)

@@ -256,5 +256,5 @@ class Handshake:
 
     def _give_up(self, *, hold: bool) -> None:
         if self._opening is not None:
-            self._opening.leave(self._on_position, hold=hold)
+            self._opening.abandon(self._on_position, hold=hold)
             self._opening = None

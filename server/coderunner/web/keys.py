@@ -17,7 +17,7 @@ from coderunner.fleet.registry import Registry
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.workers import WorkerPool
-from coderunner.web.wires import Wires
+from coderunner.web.tcp_limits import TcpConnections
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +42,5 @@ class Parts:
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
-WIRES: web.AppKey[Wires] = web.AppKey("wires", Wires)
+TCP_CONNECTIONS: web.AppKey[TcpConnections] = web.AppKey("tcp_connections", TcpConnections)
 SOCKETS: web.AppKey[set[Any]] = web.AppKey("sockets", set)

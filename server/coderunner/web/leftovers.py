@@ -12,7 +12,7 @@ import itertools
 import socket
 from collections import OrderedDict
 
-MOST = 1024
+MAX_LEFTOVERS = 1024
 SECONDS = 5.0
 FEW, LOOK_SECONDS = 8, 0.01  # are looked at in a turn: to close one frees megabytes of the kernel's
 
@@ -27,13 +27,13 @@ class Leftovers:
     def __len__(self) -> int:
         return len(self._all)
 
-    def take(self, fd: int) -> None:
+    def keep(self, fd: int) -> None:
         """The descriptor of a connection to which all has been written; it may be closed afterwards."""
         with contextlib.suppress(OSError):
             one = socket.socket(fileno=socket.dup(fd))
             one.shutdown(socket.SHUT_WR)
             self._all[one] = asyncio.get_running_loop().time() + SECONDS
-        if len(self._all) > MOST:
+        if len(self._all) > MAX_LEFTOVERS:
             self._all.popitem(last=False)[0].close()
         if self._timer is None:
             self._look_later()

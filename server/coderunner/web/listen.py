@@ -15,9 +15,9 @@ from aiohttp import web
 from coderunner import turns
 from coderunner.errors import CannotStart
 from coderunner.schema.forms import UNIX
-from coderunner.web.keys import WIRES
+from coderunner.web.keys import TCP_CONNECTIONS
 from coderunner.web.middleware import ClientFaults
-from coderunner.web.wires import Runner
+from coderunner.web.tcp_limits import Runner
 
 BACKLOG = 1024
 SHUTDOWN_SECONDS = 0.5  # for requests that are being answered when the server stops
@@ -113,7 +113,7 @@ async def listening(
     faults = ClientFaults()
     runner = Runner(
         app,
-        app[WIRES],
+        app[TCP_CONNECTIONS],
         access_log=None,
         logger=http_log,
         handle_signals=False,
@@ -128,7 +128,7 @@ async def listening(
         stack.callback(http_log.removeFilter, faults)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        stack.callback(app[WIRES].leftovers.close)
+        stack.callback(app[TCP_CONNECTIONS].leftovers.close)
         with _told(host, _port(sockets)):
             if host.startswith(UNIX):
                 _refuse_taken(Path(host.removeprefix(UNIX)))

@@ -11,10 +11,10 @@ from aiohttp.typedefs import Handler
 from coderunner.errors import CodeRunnerError
 from coderunner.logs import fields
 from coderunner.web import guard
-from coderunner.web.keys import PARTS, WIRES
+from coderunner.web.keys import PARTS, TCP_CONNECTIONS
 from coderunner.web.page import FOR_EVER, HASHED
 from coderunner.web.replies import error_reply, shown
-from coderunner.web.wire import wire_of
+from coderunner.web.tcp import tcp_of
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,12 @@ REFUSED = 10.0  # requests: what one that is refused counts as
 @web.middleware
 async def guard_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost: who asks too often waits, and no answer is begun twice."""
-    wire, wires = wire_of(request), request.app[WIRES]
-    if wire is not None:
-        wire.begin()
+    tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
+    if tcp is not None:
+        tcp.begin()
     address = guard.address_of(request.app[PARTS].settings, request)
     try:
-        await wires.pace(address)
+        await connections.pace(address)
         response = await _guarded(request, handler)
     except Exception as error:
         if BEGUN in request:
@@ -75,10 +75,10 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
         )
     finally:
         request.pop(BEGUN, None)  # they refer to each other
-        if wire is not None:
-            wire.done()
+        if tcp is not None:
+            tcp.done()
     if response.status >= 400:
-        wires.charge(address, REFUSED)
+        connections.charge(address, REFUSED)
     return response
 
 

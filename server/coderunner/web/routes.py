@@ -41,14 +41,14 @@ from coderunner.schema.rest import (
     ViewQuery,
 )
 from coderunner.web import files
-from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
+from coderunner.web.keys import PARTS, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.middleware import add_headers, guard_requests
 from coderunner.web.page import WebClient, document_reply, smaller_json
 from coderunner.web.replies import json_reply, query_of
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
+from coderunner.web.tcp_limits import TcpConnections
 from coderunner.web.view import keep, view
-from coderunner.web.wires import Wires
 from coderunner.web.ws import websocket
 
 _STARTED: web.AppKey[float] = web.AppKey("started", float)
@@ -78,13 +78,13 @@ class Operation:
         return web.route(self.method, self.path, self.handler)
 
 
-def application(parts: Parts, wires: Wires) -> web.Application:
+def application(parts: Parts, connections: TcpConnections) -> web.Application:
     """The table of routes, with the guard in front of all of them."""
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
     app[SOCKETS] = set()
-    app[WIRES] = wires
+    app[TCP_CONNECTIONS] = connections
     app[_STARTED] = time.monotonic()
     app[_CLIENT] = WebClient(parts.static, watched=not parts.settings.production)
     offered = parts.catalog.languages

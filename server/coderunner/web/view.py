@@ -1,6 +1,6 @@
 """Files of a session for what cannot send a header: images of the page, frames, and what those load.
 
-The address itself is the leave to look: at one file, or at a page and what lies beside it. What a program
+The address itself is the capability to read: one file, or a page and what lies beside it. What a program
 wrote is shown in no origin of ours: a page or an image that can hold scripts comes with a policy that takes
 its origin away and lets it load nothing but what its own address opens.
 """
@@ -124,7 +124,7 @@ def _at_the_top(request: web.Request, views: Views) -> bool:
     # asks with a word, which is used up before what it loads can read it.
     if "text/html" not in request.headers.get("Accept", "text/html"):
         return False
-    return not views.take(query_of(request, ViewQuery).framed)
+    return not views.use_word(query_of(request, ViewQuery).framed)
 
 
 def _framed(path: str, place: str, word: str) -> web.Response:

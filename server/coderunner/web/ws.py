@@ -10,9 +10,9 @@ from coderunner.errors import RateLimited
 from coderunner.schema import messages as m
 from coderunner.web import guard
 from coderunner.web.connection import KEEPALIVE_SECONDS, Connection
-from coderunner.web.keys import PARTS, SOCKETS, WIRES, Parts
+from coderunner.web.keys import PARTS, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.middleware import release
-from coderunner.web.wire import wire_of
+from coderunner.web.tcp import tcp_of
 from coderunner.wire import flow
 
 
@@ -38,15 +38,15 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     )
     if not _in_ascii(request) or not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
-    wires, wire = request.app[WIRES], wire_of(request)
-    welcome = wire is None or wires.meet(wire, guard.address_of(parts.settings, request))
+    connections, tcp = request.app[TCP_CONNECTIONS], tcp_of(request)
+    welcome = tcp is None or connections.meet(tcp, guard.address_of(parts.settings, request))
     try:
         await socket.prepare(request)
     except ConnectionError:
         return web.Response()  # gone already, and nobody to tell: not a fault to be logged
-    if wire is None:
+    if tcp is None:
         return socket
-    connection = Connection(parts, socket, request, request.match_info.get("session"), wires, wire)
+    connection = Connection(parts, socket, request, request.match_info.get("session"), connections, tcp)
     if not welcome:
         connection.refuse(RateLimited("this address connects too often", retry_after_ms=5000))
     sockets = request.app[SOCKETS]

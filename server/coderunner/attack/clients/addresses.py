@@ -46,9 +46,9 @@ async def _status(stage: Stage, path: str) -> int:
         return await one.status()
 
 
-def _changed(leave: str, at: int, by: int = 1) -> str:
+def _changed(key: str, at: int, by: int = 1) -> str:
     """With another byte at this place."""
-    data = bytearray(base64.urlsafe_b64decode(leave))
+    data = bytearray(base64.urlsafe_b64decode(key))
     data[at] = (data[at] + by) % 256
     return base64.urlsafe_b64encode(data).decode()
 
@@ -59,15 +59,15 @@ def _changed(leave: str, at: int, by: int = 1) -> str:
 )  # fmt: skip
 async def _guessed(stage: Stage) -> str:
     async with session(stage, _FILES) as (peer, rest), session(stage, _FILES) as (other, _):
-        _, name, leave, path = (await _made(peer))["x.svg"].url.split("/")
+        _, name, key, path = (await _made(peer))["x.svg"].url.split("/")
         theirs = (await _made(other))["x.svg"].url.split("/")[2]
         token, rest.token = rest.token, ""
-        forged = [_changed(leave, at, by) for at in (0, 1, 5, 6, 29) for by in (1, 128)]
-        tried = [theirs, secrets.token_urlsafe(30), token, "", leave[:-1], leave + "A", leave.swapcase()]
+        forged = [_changed(key, at, by) for at in (0, 1, 5, 6, 29) for by in (1, 128)]
+        tried = [theirs, secrets.token_urlsafe(30), token, "", key[:-1], key + "A", key.swapcase()]
         answers = set()
         for parts in (
             *((name, one, path) for one in tried + forged),
-            ("x-" + name, leave, path), (name[:-1] + "x", leave, path), (name, theirs, "../" + path),
+            ("x-" + name, key, path), (name[:-1] + "x", key, path), (name, theirs, "../" + path),
         ):  # fmt: skip
             answer = await rest.ask("GET", "view/" + "/".join(parts))
             if answer.status != 404:

@@ -106,7 +106,7 @@ async def _opens(stage: Stage) -> str:
             with contextlib.suppress(ConnectionError):
                 await peer.send(m.Close())
     finally:
-        await asyncio.gather(*(peer.leave() for peer in peers))
+        await asyncio.gather(*(peer.disconnect() for peer in peers))
     await stage.settled(lambda queue: queue["active"] <= before["active"], 30)
     return f"{answered} answered, then {await served(stage)}"
 

@@ -186,4 +186,4 @@ async def _superseded(stage: Stage) -> str:
             await peers[-1].closed()
             return f"{closed.count(4409)} superseded, 1 lives"
         finally:
-            await asyncio.gather(*(peer.leave() for peer in peers))
+            await asyncio.gather(*(peer.disconnect() for peer in peers))

@@ -27,7 +27,7 @@ from coderunner.core.rates import Rates
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.web.leftovers import Leftovers
-from coderunner.web.wire import PIECE, SMALL_PIECE, Wire
+from coderunner.web.tcp import PIECE, SMALL_PIECE, TcpConnection
 
 log = logging.getLogger(__name__)
 
@@ -57,45 +57,45 @@ class Ledger:
     def __init__(self, most: int) -> None:
         self._most = most
         self._total = 0
-        self._counted: dict[Wire, int] = {}
-        self._keys: dict[Wire, tuple[str, ...]] = {}
-        self.under: dict[str, dict[Wire, None]] = {}  # in the order in which they came
+        self._counted: dict[TcpConnection, int] = {}
+        self._keys: dict[TcpConnection, tuple[str, ...]] = {}
+        self.under: dict[str, dict[TcpConnection, None]] = {}  # in the order in which they came
 
     def __len__(self) -> int:
         return len(self._counted)
 
-    def __contains__(self, wire: Wire) -> bool:
-        return wire in self._counted
+    def __contains__(self, tcp: TcpConnection) -> bool:
+        return tcp in self._counted
 
-    def add(self, wire: Wire, keys: Iterable[str]) -> None:
+    def add(self, tcp: TcpConnection, keys: Iterable[str]) -> None:
         """Counts a connection under these keys, with nothing held yet."""
-        self._counted[wire] = 0
-        self._keys[wire] = tuple(keys)
-        for key in self._keys[wire]:
-            self.under.setdefault(key, {})[wire] = None
+        self._counted[tcp] = 0
+        self._keys[tcp] = tuple(keys)
+        for key in self._keys[tcp]:
+            self.under.setdefault(key, {})[tcp] = None
 
-    def remove(self, wire: Wire) -> None:
+    def remove(self, tcp: TcpConnection) -> None:
         """It is not counted any more; one that is not there is fine."""
-        self._total -= self._counted.pop(wire, 0)
-        for key in self._keys.pop(wire, ()):
-            del self.under[key][wire]
+        self._total -= self._counted.pop(tcp, 0)
+        for key in self._keys.pop(tcp, ()):
+            del self.under[key][tcp]
             if not self.under[key]:
                 del self.under[key]
 
-    def count(self, wire: Wire) -> None:
+    def count(self, tcp: TcpConnection) -> None:
         """What it holds has changed. Beyond the bound the largest holder under the key that holds most is
         cut, and so on, until a quarter is free again."""
-        held = wire.held
-        self._total += held - self._counted[wire]
-        self._counted[wire] = held
+        held = tcp.held
+        self._total += held - self._counted[tcp]
+        self._counted[tcp] = held
         if self._total <= self._most:
             return
         while self._total > self._most * 3 // 4:
-            among = max(self.under.values(), key=lambda wires: sum(self._counted[one] for one in wires))
+            among = max(self.under.values(), key=lambda held: sum(self._counted[one] for one in held))
             max(among, key=lambda one: self._counted[one]).cut("too many bytes held")
 
 
-class Wires:
+class TcpConnections:
     """`trusted` says whether an address is a proxy's, which is counted for nobody."""
 
     def __init__(self, trusted: Callable[[str], bool], bounds: Bounds = Bounds()) -> None:
@@ -105,7 +105,7 @@ class Wires:
         self._bounds = bounds
         self._opened = Rates(bounds.opened, bounds.burst)
         self._asked = Rates(bounds.asked, bounds.asked_burst)
-        self._all: set[Wire] = set()
+        self._all: set[TcpConnection] = set()
         self._strangers = Ledger(bounds.held)
         self._members = Ledger(MEMBERS_HELD)
         self._cut: Counter[str] = Counter()
@@ -114,9 +114,9 @@ class Wires:
         self._reading = asyncio.Lock()
         self.leftovers = Leftovers()
 
-    def make(self, handler: Callable[[], Any]) -> Wire:
+    def make(self, handler: Callable[[], Any]) -> TcpConnection:
         """The protocol of a new connection; ``handler`` makes aiohttp's own."""
-        return Wire(self, handler)
+        return TcpConnection(self, handler)
 
     @staticmethod
     def now() -> float:
@@ -125,36 +125,36 @@ class Wires:
 
     # --- coming and going --------------------------------------------------------------------------------
 
-    def admit(self, wire: Wire) -> bool:
+    def admit(self, tcp: TcpConnection) -> bool:
         """A new connection; False where its address makes too many."""
-        assert wire.transport is not None
-        peer = wire.transport.get_extra_info("peername")
+        assert tcp.transport is not None
+        peer = tcp.transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
-        if address and not self._trusted(address) and not self.meet(wire, address):
+        if address and not self._trusted(address) and not self.meet(tcp, address):
             return False
-        self._all.add(wire)
+        self._all.add(tcp)
         return True
 
-    def meet(self, wire: Wire, address: str) -> bool:
+    def meet(self, tcp: TcpConnection, address: str) -> bool:
         """Somebody wants to stay, without a session yet; False where that address comes too often."""
-        if wire.address is not None:
+        if tcp.address is not None:
             return True
-        wire.address = customer(address)
+        tcp.address = customer(address)
         if not self._opened.allows(address, self.now()):
             self.note("opened too often")
             return False
-        self._strangers.add(wire, (key for key, _ in networks(wire.address)))
-        for key, allowance in networks(wire.address):
+        self._strangers.add(tcp, (key for key, _ in networks(tcp.address)))
+        for key, allowance in networks(tcp.address):
             among = self._strangers.under[key]
-            if len(among) > self._bounds.connections * allowance and not self._make_room(among, wire):
+            if len(among) > self._bounds.connections * allowance and not self._make_room(among, tcp):
                 return False
         if len(self._strangers) > self._bounds.in_all:
-            return self._make_room(max(self._strangers.under.values(), key=len), wire)
+            return self._make_room(max(self._strangers.under.values(), key=len), tcp)
         return True
 
-    def _make_room(self, among: dict[Wire, None], new: Wire) -> bool:
+    def _make_room(self, among: dict[TcpConnection, None], new: TcpConnection) -> bool:
         """The oldest for which nobody works has to go; False: none can, and the new one must not stay."""
-        oldest = next((wire for wire in among if wire.idle and wire is not new), None)
+        oldest = next((tcp for tcp in among if tcp.idle and tcp is not new), None)
         if oldest is not None:
             oldest.cut("too many connections")
             return True
@@ -162,35 +162,35 @@ class Wires:
         self._strangers.remove(new)
         return False
 
-    def settle(self, wire: Wire, session: str) -> None:
+    def move_to_session(self, tcp: TcpConnection, session: str) -> None:
         """It has a session, and is counted for that from now on."""
-        self._strangers.remove(wire)
-        self._members.add(wire, (session,))
+        self._strangers.remove(tcp)
+        self._members.add(tcp, (session,))
 
-    def forget(self, wire: Wire) -> None:
+    def forget(self, tcp: TcpConnection) -> None:
         """The connection is gone."""
-        self._ended += wire in self._all
-        self._all.discard(wire)
-        self._strangers.remove(wire)
-        self._members.remove(wire)
+        self._ended += tcp in self._all
+        self._all.discard(tcp)
+        self._strangers.remove(tcp)
+        self._members.remove(tcp)
 
-    def count(self, wire: Wire) -> None:
+    def count(self, tcp: TcpConnection) -> None:
         """The bytes that a connection holds have changed."""
         for ledger in (self._strangers, self._members):
-            if wire in ledger:
-                ledger.count(wire)
+            if tcp in ledger:
+                ledger.count(tcp)
 
     # --- work --------------------------------------------------------------------------------------------
 
     async def pace(self, address: str, cost: float = 1.0) -> None:
         """Who asks too often without a session waits: nobody is refused for what a neighbour does."""
-        wait = self._asked.take(address, self.now(), cost)
+        wait = self._asked.charge(address, self.now(), cost)
         if wait > 0:
             await asyncio.sleep(wait)
 
     def charge(self, address: str, cost: float) -> None:
         """What was asked cost more than it seemed, or was refused: the next has to wait for it."""
-        self._asked.take(address, self.now(), cost)
+        self._asked.charge(address, self.now(), cost)
 
     async def read_text(self, data: bytes) -> m.ClientMessage:
         """Raises as `codec.decode_client_text`. Long texts are read one after the other, in steps."""
@@ -219,8 +219,8 @@ class Wires:
         while True:
             await timing.sleep(1.0)
             now = timing.now()
-            for wire in [one for one in self._all if one.due is not None and one.due < now]:
-                wire.late(now)
+            for tcp in [one for one in self._all if one.due is not None and one.due < now]:
+                tcp.late(now)
             if self._cut:
                 log.info("connections cut", extra=fields(why=dict(self._cut)))
                 self._cut.clear()
@@ -241,17 +241,17 @@ def _c_library() -> ctypes.CDLL:
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner, whose connections all pass the wires."""
+    """aiohttp's runner, whose connections all pass `TcpConnections`."""
 
-    def __init__(self, app: web.Application, wires: Wires, **options: Any) -> None:
+    def __init__(self, app: web.Application, connections: TcpConnections, **options: Any) -> None:
         super().__init__(app, **options)
-        self._wires = wires
+        self._connections = connections
 
     @property
     def server(self) -> Any:
         """aiohttp's name for what makes a connection's protocol."""
         made = super().server
-        return None if made is None else lambda: self._wires.make(made)
+        return None if made is None else lambda: self._connections.make(made)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

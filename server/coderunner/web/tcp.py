@@ -23,7 +23,7 @@ from coderunner.core.framing import Framing
 from coderunner.errors import CodeRunnerError, FrameTooLarge, RateLimited, TooSlow
 
 if TYPE_CHECKING:
-    from coderunner.web.wires import Wires
+    from coderunner.web.tcp_limits import TcpConnections
 
 PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # what is read at a time
 HEAD_BYTES = 32 * 1024  # of a request, before its handler begins
@@ -46,11 +46,11 @@ class State(Enum):
     HEAD, BUSY, DONE, FRAMES = range(4)
 
 
-class Wire(asyncio.BufferedProtocol):
+class TcpConnection(asyncio.BufferedProtocol):
     """One connection. `address` is whom it is counted for; None: a proxy's, until a request says more."""
 
-    def __init__(self, wires: Wires, make: Callable[[], Any]) -> None:
-        self._wires = wires
+    def __init__(self, connections: TcpConnections, make: Callable[[], Any]) -> None:
+        self._connections = connections
         self._make = make
         self._handler: Any = None
         self.transport: asyncio.Transport | None = None
@@ -79,8 +79,8 @@ class Wire(asyncio.BufferedProtocol):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         self._fd = one.fileno() if one is not None else -1
         turns.second(self._fd)
-        self.due = self._wires.now() + HEAD_SECONDS
-        if not self._wires.admit(self):
+        self.due = self._connections.now() + HEAD_SECONDS
+        if not self._connections.admit(self):
             transport.abort()
             return
         self._handler = self._make()
@@ -88,10 +88,10 @@ class Wire(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by asyncio: it is gone."""
-        self._wires.forget(self)
+        self._connections.forget(self)
         turns.first(self._fd)
         if self._told and error is None:
-            self._wires.leftovers.take(self._fd)
+            self._connections.leftovers.keep(self._fd)
         if self._handler is not None:
             self._handler.connection_lost(error)
         # Nothing of it waits for the garbage collector, which may come late.
@@ -99,13 +99,13 @@ class Wire(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Small pieces where there is no session: a hundred of those come between two keys of somebody."""
-        return self._wires.small if self.stranger else self._wires.buffer
+        return self._connections.small if self.stranger else self._connections.buffer
 
     def buffer_updated(self, size: int) -> None:
         """Called by asyncio: so many bytes were read."""
         if self._handler is None or self.deaf:
             return
-        data = bytes(self._wires.buffer[:size])
+        data = bytes(self._connections.buffer[:size])
         if self.state is State.FRAMES:
             self._frames(data)
         elif self.state is not State.BUSY:
@@ -133,23 +133,23 @@ class Wire(asyncio.BufferedProtocol):
 
     def _head(self, size: int) -> None:
         if not self._received and self.state is State.DONE:
-            self.due = min(self.due or 0.0, self._wires.now() + HEAD_SECONDS)
+            self.due = min(self.due or 0.0, self._connections.now() + HEAD_SECONDS)
         self._received += size
         # Behind an answer the rest of a refused body may come, which nobody keeps.
         if self.state is State.HEAD and self._received > HEAD_BYTES:
             self.cut("head too large")
             return
-        self._wires.count(self)
+        self._connections.count(self)
 
     def begin(self) -> None:
         """A handler has the request: its head is complete."""
         self.state, self.due, self._received = State.BUSY, None, 0
-        self._wires.count(self)
+        self._connections.count(self)
 
     def done(self) -> None:
         """The handler has made its answer."""
         if self.state is State.BUSY:
-            self.state, self.due = State.DONE, self._wires.now() + IDLE_SECONDS
+            self.state, self.due = State.DONE, self._connections.now() + IDLE_SECONDS
 
     # --- WebSockets --------------------------------------------------------------------------------------
 
@@ -163,12 +163,12 @@ class Wire(asyncio.BufferedProtocol):
         """The oldest complete message has been taken."""
         if self._framing.complete:
             self._unread -= self._framing.complete.pop(0) + OVERHEAD
-            self._wires.count(self)
+            self._connections.count(self)
 
     def keep(self, size: int) -> None:
         """Bytes that are held until there is a session; 0: none any more."""
         self.kept = size
-        self._wires.count(self)
+        self._connections.count(self)
 
     def _frames(self, data: bytes) -> None:
         framing = self._framing
@@ -179,21 +179,21 @@ class Wire(asyncio.BufferedProtocol):
         if len(framing.complete) > have:
             self._unread += sum(framing.complete[have:]) + OVERHEAD * (len(framing.complete) - have)
             if self.stranger and len(framing.complete) > UNTAKEN:
-                self._wires.note("too many frames")
+                self._connections.note("too many frames")
                 self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
                 return
         if framing.unfinished:
             if self.due is None or framing.messages != before:
-                self._began = self._wires.now()
+                self._began = self._connections.now()
             self.due = self._began + MESSAGE_SECONDS + framing.partial / SLOWEST
         else:
             self.due = None
-        self._wires.count(self)
+        self._connections.count(self)
 
     def _refuse(self, error: CodeRunnerError) -> None:
         """The peer is told; what else it sends stays where it is."""
         self.deaf = True
-        self.due = self._wires.now() + GOODBYE_SECONDS
+        self.due = self._connections.now() + GOODBYE_SECONDS
         assert self.transport is not None
         self.transport.pause_reading()
         if self._fail is not None:
@@ -231,13 +231,13 @@ class Wire(asyncio.BufferedProtocol):
         """Nobody works for it."""
         return self.state is not State.BUSY and not self.kept
 
-    def settle(self, session: str, text: int) -> None:
+    def admit_session(self, session: str, text: int) -> None:
         """It has a session, which has bounds of its own: texts of so many bytes may come."""
         self.kept = 0
         self._session = session
         turns.first(self._fd)
         self._framing.text = text
-        self._wires.settle(self, session)
+        self._connections.move_to_session(self, session)
 
     def late(self, now: float) -> None:
         """Its deadline has passed."""
@@ -248,7 +248,7 @@ class Wire(asyncio.BufferedProtocol):
             if not self.transport.is_reading():  # the rest may be there, and we are those who wait
                 self.due = now + MESSAGE_SECONDS
                 return
-            self._wires.note("unfinished message")
+            self._connections.note("unfinished message")
             self._refuse(TooSlow("a message did not come to its end in time"))
         elif self.state is State.DONE and self._sending():
             self.due = now + STILL_SECONDS
@@ -270,13 +270,13 @@ class Wire(asyncio.BufferedProtocol):
         """Ends it at once, and notes why."""
         self.deaf = True
         self._told = False
-        self._wires.note(why)
+        self._connections.note(why)
         if self.transport is not None:
             self.transport.abort()
-        self._wires.forget(self)
+        self._connections.forget(self)
 
 
-def wire_of(request: web.BaseRequest) -> Wire | None:
+def tcp_of(request: web.BaseRequest) -> TcpConnection | None:
     """None where the connection is gone."""
     found = request.transport.get_protocol() if request.transport is not None else None
-    return found if isinstance(found, Wire) else None
+    return found if isinstance(found, TcpConnection) else None
