@@ -44,14 +44,10 @@ ensure_tools() {
 
 tests() { "$VENV/bin/python" "${MEASURED[@]}" -m pytest "$@"; }
 
-# unit PYTEST-ARGUMENTS...: the tests of pure logic. One that wants an engine all the same finds none.
-unit() {
-  local code=0
+# pure PYTEST-ARGUMENTS...: the tests of pure logic. One that wants an engine all the same finds none.
+pure() {
   step "pytest: pure logic, $BESIDE beside each other"
-  DOCKER_HOST=unix:///nowhere tests -n "$BESIDE" --dist worksteal -m "not long and not timed" "${UNIT[@]}" "$@" || code=$?
-  step "pytest: pure logic that measures time"
-  DOCKER_HOST=unix:///nowhere tests -m "timed and not long" "${UNIT[@]}" "$@" || code=$?
-  return "$code"
+  DOCKER_HOST=unix:///nowhere tests -n "$BESIDE" --dist worksteal -m "not long and not timed" "${UNIT[@]}" "$@"
 }
 
 scripts/setup.sh --dev
@@ -63,8 +59,11 @@ if [ -n "${COVERAGE:-}" ]; then
 fi
 if [ "${1:-}" = --unit ]; then
   shift
-  unit "$@"
-  exit
+  code=0
+  pure "$@" || code=$?
+  step "pytest: pure logic that measures time"
+  DOCKER_HOST=unix:///nowhere tests -m "timed and not long" "${UNIT[@]}" "$@" || code=$?
+  exit "$code"
 fi
 if only_unit "$@"; then
   DOCKER_HOST=unix:///nowhere exec "$VENV/bin/python" -m pytest "$@"
@@ -100,7 +99,9 @@ if ! wait "$checks"; then
 fi
 # All of it is run, whatever fails: who mends it wants to know.
 code=0
-unit || code=$?
-step "pytest: real engine, real nginx, real browser"
-tests tests "${UNIT[@]/#/--ignore=}" || code=$?
+pure || code=$?
+step "pytest: real engine, real nginx, real browser; two files beside each other"
+tests -n 2 --dist loadscope --no-loadscope-reorder -m "not long and not timed" tests "${UNIT[@]/#/--ignore=}" || code=$?
+step "pytest: what measures time"
+tests -m "timed and not long" || code=$?
 exit "$code"

@@ -5,12 +5,20 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.harness import LANGUAGES, Server, running_server
 
 # A shell ignores Ctrl-C in what it starts in the background, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says something of the machine; a test's own time is bounded (pytest-timeout).
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,6 +29,18 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
     ]
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    """With `--dist loadscope` one process has whole files; tests/nginx is as one, for its servers and because
+    a silence of ninety seconds passes beside its other tests."""
+    return Files(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+class Files(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/nginx" if nodeid.startswith("tests/nginx/") else nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")

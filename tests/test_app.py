@@ -129,6 +129,7 @@ class CountedEngine:
             raise self.error
 
 
+@pytest.mark.timed
 async def test_readiness_asks_the_engine_at_most_once_a_second():
     engine = CountedEngine()
     calm = SimpleNamespace(ready=lambda: ["python"], trouble=lambda: None, waiting=1)

@@ -194,6 +194,7 @@ def _opened(page: Page, url: str) -> FrameLocator:
     return page.frame_locator("iframe")
 
 
+@pytest.mark.long
 def test_what_is_shown_goes_on_for_longer_than_its_address_and_ends_with_it(
     open_tab: Callable[..., Tab], forgetful: Server
 ) -> None:

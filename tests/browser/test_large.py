@@ -6,6 +6,8 @@ import pytest
 
 from tests.browser.tab import Tab
 
+pytestmark = pytest.mark.timed
+
 KEYS = 60
 MOST_MS = 16.0  # of the page's own time for a key, with drawing, keeping and all else: a frame's time
 
@@ -27,7 +29,9 @@ def work(tab: Tab, keys: int) -> float:
     return (spent() - before) * 1000 / keys
 
 
-@pytest.mark.parametrize("count", [7_000, 20_000, 50_000])
+@pytest.mark.parametrize(
+    "count", [7_000, *(pytest.param(count, marks=pytest.mark.long) for count in (20_000, 50_000))]
+)
 def test_a_key_in_a_large_file(tab: Tab, count: int) -> None:
     lines = "".join(f"value_{number} = compute({number}, 'some words')\n" for number in range(count))
     tab.get("(text) => coderunner.desk.project.create('large.py', text)", lines)

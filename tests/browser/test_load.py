@@ -66,6 +66,7 @@ def test_the_page_comes_in_few_packed_files_that_are_kept(open_tab: Callable[...
     assert len(wire.requests) <= 4, loaded
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(120)
 def test_over_a_slow_line_the_editor_is_there_in_three_seconds(open_tab: Callable[..., Tab]) -> None:
     times = []

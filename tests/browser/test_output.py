@@ -33,6 +33,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_output_holds_the_page(tab: Tab, name: str) -> None:
     tab.get(WATCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.proxy import CuttingProxy
@@ -227,6 +228,7 @@ def test_a_device_that_goes_offline_asks_at_once(cut_tab: Tab, proxy: CuttingPro
     cut_tab.until("document.getElementById('link-text').textContent.startsWith('Connected')", seconds=8)
 
 
+@pytest.mark.long
 def test_a_long_cut_while_a_session_opens_opens_anew(cut_tab: Tab, proxy: CuttingProxy) -> None:
     """The server keeps what it opened for ten seconds; after that the same wish means nothing any more."""
     proxy.first_wish = True

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.tab import Tab
@@ -40,6 +41,7 @@ def test_ctrl_c_ends_a_loop(tab: Tab) -> None:
     assert "KeyboardInterrupt" in tab.text()
 
 
+@pytest.mark.timed
 def test_ctrl_c_acts_at_once_under_a_flood(tab: Tab) -> None:
     tab.run("while True:\n    print('y' * 70)\n").sees("yyyy")
     tab.until("coderunner.screens.program.channel.consumed > 1_500_000")  # every buffer on the way is full

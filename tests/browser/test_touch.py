@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 
 from tests.browser.tab import Tab
 
+pytestmark = pytest.mark.timed
+
 PHONE = {"viewport": {"width": 390, "height": 760}, "has_touch": True, "is_mobile": True}
 TOP = "coderunner.screens.program.view.term.buffer.active.viewportY"
 

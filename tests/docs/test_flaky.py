@@ -96,4 +96,6 @@ def test_the_list_is_short_and_names_tests_that_there_are():
         path, _, function = name.partition("::")
         assert (ROOT / path).is_file(), name
         function = function.split("::")[-1]
-        assert not function or f"def {function}(" in (ROOT / path).read_text(), name
+        text = (ROOT / path).read_text()
+        assert not function or f"def {function}(" in text, name
+        assert re.search(r"pytest\.mark\.(timed|long)\b", text), f"{name} measures time, and is not marked so"

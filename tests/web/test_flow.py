@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pyte
+import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import attach, eventually, session, workspace
@@ -34,6 +35,7 @@ async def echo_times(client, channel: int, count: int) -> list[float]:
     return times
 
 
+@pytest.mark.timed
 async def test_a_client_that_reads_nothing_costs_no_memory_and_no_time_of_others(server):
     async with session(server) as bystander, session(server) as deaf, session(server, "bash") as flood:
         await bystander.run(1, ECHO, mode="tty")

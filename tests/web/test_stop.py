@@ -21,6 +21,8 @@ from tests.harness import (
 )
 from tests.proxy import Proxy
 
+pytestmark = pytest.mark.timed
+
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "1", "MAX_CONCURRENT_SESSIONS": "1"}
 
 

@@ -119,6 +119,7 @@ async def test_a_failed_opening_does_not_leave_a_socket_without_a_deadline(serve
             assert (await first.result(1, "print('there')")).text == "there\n"
 
 
+@pytest.mark.long
 async def test_an_unfinished_message_of_a_member_ends_its_socket(server):
     async with session(server, keep=True) as client:
         client.socket._writer.transport.write(raw.frame(raw.TEXT, b'{"type":', fin=False))
