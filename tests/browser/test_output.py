@@ -7,8 +7,7 @@ import json
 import time
 
 import pytest
-from playwright.sync_api import Browser
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.tab import Tab
 
@@ -244,7 +243,7 @@ FLOOD = """async (bytes) => {
 
 
 def test_a_flood_costs_the_page_little_more_than_the_library_alone(browser: Browser, tab: Tab) -> None:
-    """Time of the processor is compared, of all that the browser does for pages: this machine has others to serve."""
+    """Time of the processor is compared, of all of the browser's pages: the machine has others to serve."""
     system = browser.new_browser_cdp_session()
 
     def spent() -> float:
