@@ -1,1 +1,0 @@
-export {computePosition,flip,shift} from '@floating-ui/dom'
