@@ -123,13 +123,13 @@ await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 const { metafile } = await build({
   ...common,
-  entryPoints: ['static/vendor/codemirror.js', 'static/vendor/idb.js', 'static/vendor/xterm.js', 'static/vendor/zip.js'],
+  entryPoints: ['static/vendor/codemirror.js', 'static/vendor/focus.js', 'static/vendor/idb.js', 'static/vendor/xterm.js', 'static/vendor/zip.js'],
   outdir: out,
   splitting: true,
   chunkNames: 'chunk-[hash]',
 });
 // For the type checker: our modules see what the libraries declare, not what became of them here.
-for (const name of ['codemirror', 'idb', 'xterm', 'zip']) await writeFile(path.join(out, `${name}.d.ts`), `export * from '../vendor/${name}.js';\n`);
+for (const name of ['codemirror', 'focus', 'idb', 'xterm', 'zip']) await writeFile(path.join(out, `${name}.d.ts`), `export * from '../vendor/${name}.js';\n`);
 const page = await buildPage();
 await copyFile(path.join(root, 'node_modules/@xterm/xterm/css/xterm.css'), path.join(out, 'xterm.css'));
 await writeFile(path.join(out, 'LICENSES.txt'), await licences(metafile));

@@ -1,4 +1,5 @@
-// Menus: popovers placed under the button that opens them, with arrow keys.
+// Menus: popovers placed under the button that opens them. Their arrow keys are the library's, which sees what is visible.
+import { FocusKeys, focusZone } from '../dist/focus.js';
 import { el } from './dom.js';
 
 const GAP = 6;
@@ -19,11 +20,13 @@ export function byLetter(all, at, { key, ctrlKey, metaKey, altKey }) {
   return [...all.slice(at + 1), ...all.slice(0, at + 1)].find((one) => (one.ariaLabel ?? one.textContent).trim().toLowerCase().startsWith(letter));
 }
 
-const items = (menu) => [...menu.querySelectorAll('[role^="menuitem"]:not(:disabled)')];
+const ITEM = '[role^="menuitem"]:not(:disabled)';
+const items = (menu) => [...menu.querySelectorAll(ITEM)].filter((item) => item.checkVisibility());
 
 /** Makes a popover a menu of `button`. `fill` draws it anew each time it opens. */
 export function menuOf(button, menu, fill = () => {}) {
   button.setAttribute('aria-expanded', 'false');
+  arrows(menu);
   menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && fill());
   let again = null;
   let last = false; // it was opened by ArrowUp: the last item comes first
@@ -45,18 +48,25 @@ export function menuOf(button, menu, fill = () => {}) {
     menu.showPopover();
     last = event.key === 'ArrowUp';
   });
-  arrows(menu);
 }
 
 function arrows(menu) {
   if (menu.dataset.arrows) return;
   menu.dataset.arrows = 'on';
+  let zone = null;
+  menu.addEventListener('toggle', (event) => {
+    zone?.abort();
+    zone = event.newState !== 'open' ? null : focusZone(menu, {
+      bindKeys: FocusKeys.ArrowVertical | FocusKeys.HomeAndEnd, focusOutBehavior: 'wrap', strict: true,
+      focusableElementFilter: (element) => element.matches(ITEM),
+    });
+  });
   menu.addEventListener('keydown', (event) => {
+    if (!menu.matches('[role="menu"]')) return; // its field takes letters, and Tab goes from field to field
+    if (event.key === 'Tab') menu.hidePopover(); // and the focus goes on from its button
     const list = items(menu);
-    const at = list.indexOf(document.activeElement);
-    const go = { ArrowDown: list[(at + 1) % list.length], ArrowUp: list.at(at <= 0 ? -1 : at - 1), Home: list[0], End: list.at(-1) }[event.key] ?? (menu.matches('[role="menu"]') ? byLetter(list, at, event) : undefined); // else its field takes letters
-    if (event.key === 'Tab' && menu.matches('[role="menu"]')) menu.hidePopover(); // and the focus goes on from its button
-    if (!go || event.target.matches('input, select, textarea')) return;
+    const go = byLetter(list, list.indexOf(document.activeElement), event);
+    if (!go) return;
     event.preventDefault();
     go.focus();
   });

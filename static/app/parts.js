@@ -1,6 +1,7 @@
 // The parts of the program's pane: its output, what compilers say, what it wrote. Where the pane is too low for all of
 // them, they are tabs with counts.
 import { $ } from './dom.js';
+import { tabKeys } from './tabs.js';
 
 const ROOM = 26; // rem: with less, one part at a time
 const PARTS = { output: 'program-screen', problems: 'problems', files: 'artifacts' };
@@ -9,13 +10,15 @@ export class Parts {
   #pane = $('program');
   #low = false;
   #chosen = 'output';
+  /** @type {AbortController | undefined} */ #zone;
 
   /** @param shown called when the output is shown again */
   constructor(shown) {
     this.#shown = shown;
-    const list = $('program-parts');
-    for (const name of Object.keys(PARTS)) $(`part-${name}`).addEventListener('click', () => this.choose(name));
-    list.addEventListener('keydown', (event) => this.#keys(event));
+    for (const name of Object.keys(PARTS)) {
+      $(`part-${name}`).addEventListener('click', () => this.choose(name));
+      $(`part-${name}`).addEventListener('focus', () => name !== this.#chosen && this.choose(name));
+    }
     new ResizeObserver(([{ contentRect }]) => {
       const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
       this.#low = contentRect.height > 0 ? contentRect.height < ROOM * rem : this.#low;
@@ -55,7 +58,6 @@ export class Parts {
       const tab = $(`part-${name}`);
       tab.hidden = !there.includes(name);
       tab.setAttribute('aria-selected', String(name === this.#chosen));
-      tab.tabIndex = name === this.#chosen ? 0 : -1;
       if (tabs) {
         $(id).setAttribute('role', 'tabpanel');
         $(id).setAttribute('aria-labelledby', `part-${name}`);
@@ -65,15 +67,7 @@ export class Parts {
         else $(id).removeAttribute('aria-labelledby');
       }
     }
-  }
-
-  #keys(event) {
-    const there = this.#there;
-    const at = there.indexOf(this.#chosen);
-    const go = { ArrowRight: there[(at + 1) % there.length], ArrowLeft: there.at(at - 1), Home: there[0], End: there.at(-1) }[event.key];
-    if (!go) return;
-    event.preventDefault();
-    this.choose(go);
-    $(`part-${go}`).focus();
+    this.#zone?.abort();
+    this.#zone = tabs ? tabKeys($('program-parts'), () => $(`part-${this.#chosen}`)) : undefined;
   }
 }

@@ -1,20 +1,24 @@
-// The tabs of the files that are open.
+// The tabs of the files that are open. What has the focus is what is shown; the arrow keys are the library's.
+import { FocusKeys, focusZone } from '../dist/focus.js';
 import { $, el, icon } from './dom.js';
+
+const TAB = '[role="tab"]';
+
+/**
+ * Arrow keys, Home and End in a list of tabs, of which one can be reached by the Tab key.
+ * @param {HTMLElement} list @param {() => HTMLElement | undefined} current the tab that is chosen
+ */
+export const tabKeys = (list, current) => focusZone(list, {
+  bindKeys: FocusKeys.ArrowHorizontal | FocusKeys.HomeAndEnd, focusOutBehavior: 'wrap', strict: true,
+  focusableElementFilter: (element) => element.matches(TAB), focusInStrategy: current,
+});
+
+/** @type {AbortController | undefined} */ let zone;
 
 /** @param choose called with a path */
 export function drawTabs(project, choose) {
   const { open } = project;
-  const keys = (event, path) => {
-    const at = open.indexOf(path);
-    const go = { ArrowRight: (at + 1) % open.length, ArrowLeft: (at - 1 + open.length) % open.length, Home: 0, End: open.length - 1 }[event.key];
-    if (go !== undefined) {
-      event.preventDefault();
-      project.show(open[go]);
-      $('tabs').querySelector('[aria-selected="true"]')?.focus();
-    } else if (event.key === 'Delete') {
-      project.hide(path);
-    }
-  };
+  const focused = () => $('tabs').querySelector('[aria-selected="true"]')?.focus();
   // The buttons that close are beside the tabs, not tabs: the list owns those alone.
   const list = el('div', { attrs: { role: 'tablist', 'aria-label': 'Open files', 'aria-owns': open.map((_, at) => `tab-${at}`).join(' ') } });
   $('tabs').replaceChildren(...(open.length ? [list] : []), ...open.map((path, at) => {
@@ -24,7 +28,12 @@ export function drawTabs(project, choose) {
     const guest = project.guests.has(path);
     const button = el('button', { type: 'button', textContent: twin ? path : name, title: guest ? `${path}, made by a program` : path, id: `tab-${at}`, attrs: { role: 'tab', 'aria-selected': active, 'aria-controls': 'editor', tabindex: active ? 0 : -1 } });
     button.addEventListener('click', () => choose(path));
-    button.addEventListener('keydown', (event) => keys(event, path));
+    button.addEventListener('focus', () => {
+      if (path === project.active) return;
+      project.show(path);
+      focused();
+    });
+    button.addEventListener('keydown', (event) => event.key === 'Delete' && project.hide(path));
     const close = el('button', { className: 'icon-button', type: 'button', attrs: { 'aria-label': `Close ${path}` } }, icon('close'));
     close.addEventListener('click', () => project.hide(path));
     const tab = el('div', { className: guest ? 'tab made' : 'tab', attrs: { role: 'presentation' } }, button, close);
@@ -34,6 +43,8 @@ export function drawTabs(project, choose) {
   }));
   $('editor').setAttribute('aria-labelledby', `tab-${Math.max(0, open.indexOf(project.active))}`);
   reveal($('tabs'), $('tabs').querySelector('[data-active]'));
+  zone?.abort();
+  zone = tabKeys($('tabs'), () => $('tabs').querySelector('[aria-selected="true"]') ?? undefined);
 }
 
 /** Scrolls the tabs alone: `scrollIntoView` would also move the place from where the Tab key goes on. */

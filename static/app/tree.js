@@ -1,6 +1,7 @@
 // The tree of files: the user's own, and below them what programs made.
 import { size } from '../core/ending.js';
 import { rows } from '../core/tree.js';
+import { FocusKeys, focusZone } from '../dist/focus.js';
 import { $, el, focusedIn, icon } from './dom.js';
 import { byLetter } from './menu.js';
 
@@ -13,6 +14,7 @@ export class Tree {
   #opened = new Set(); // folders that programs made: closed unless opened
   #shown = new Map(); // element -> row
   #drawn = null;
+  /** @type {AbortController | undefined} */ #zone; // arrow keys, up and down
 
   constructor(on) {
     this.#on = on;
@@ -35,8 +37,11 @@ export class Tree {
       if (hidden > 0 || !state.complete) elements.push(el('li', { className: 'section', textContent: hidden > 0 ? `and ${hidden} more` : 'and more', attrs: { role: 'none' } }));
     }
     $('tree').replaceChildren(...elements);
-    const reach = $('tree').querySelector('[aria-selected="true"]') ?? this.#rows[0];
-    if (reach) reach.tabIndex = 0;
+    this.#zone?.abort();
+    this.#zone = focusZone($('tree'), {
+      bindKeys: FocusKeys.ArrowVertical | FocusKeys.HomeAndEnd, focusableElementFilter: (element) => this.#shown.has(element),
+      focusInStrategy: () => $('tree').querySelector('[aria-selected="true"]') ?? this.#rows[0],
+    });
     if (again) [...this.#shown.keys()].find((one) => (one.dataset.path ?? one.dataset.folder) === again[0] && one.classList.contains('made') === again[1])?.focus();
   }
 
@@ -94,7 +99,7 @@ export class Tree {
     if (!row) return;
     const all = this.#rows;
     const at = all.indexOf(element);
-    const go = { ArrowDown: all[at + 1], ArrowUp: all[at - 1], Home: all[0], End: all.at(-1) }[event.key] ?? byLetter(all, at, event);
+    const go = byLetter(all, at, event);
     if (go) go.focus();
     else if (event.key === 'ArrowRight' && row.folder && !row.open) this.#turn(row, true);
     else if (event.key === 'ArrowLeft' && row.folder && row.open) this.#turn(row, false);

@@ -104,6 +104,9 @@ def test_menus_by_keyboard(tab: Tab) -> None:
     page.focus("#more")
     page.keyboard.press("ArrowDown")
     tab.until("document.activeElement.closest('#more-menu') !== null")
+    focused("Help and shortcuts")
+    page.keyboard.press("ArrowDown")
+    focused("Follow the system’s theme")  # what stands between them is seen on phones only
     page.keyboard.press("e")
     focused("End the session")
     page.keyboard.press("Escape")
@@ -131,6 +134,28 @@ def test_tabs_have_panels(tab: Tab) -> None:
     tab.page.keyboard.press("Home")
     expect(tab.page.get_by_role("tabpanel", name="main.py")).to_have_count(1)
     tab.shows("document.activeElement.textContent", "main.py")
+    tab.page.keyboard.press("ArrowLeft")  # around
+    tab.shows("document.activeElement.textContent", "other.py")
+
+
+def test_the_tree_by_keyboard(tab: Tab) -> None:
+    page = tab.page
+    tab.get("coderunner.desk.project.create('lib/words.py', 'words = 1\\n')")
+    tab.get("coderunner.desk.project.create('other.py', 'other = 1\\n')")
+    at = "document.activeElement.dataset.path ?? document.activeElement.dataset.folder"
+    reached = "document.querySelectorAll('#tree li[tabindex=\"0\"]').length"
+    tab.shows(reached, 1)
+    page.locator("#tree li[tabindex='0']").focus()
+    for key, path in (
+        ("Home", "lib"), ("ArrowUp", "lib"), ("ArrowDown", "lib/words.py"), ("ArrowLeft", "lib"),
+        ("ArrowLeft", "lib"), ("ArrowDown", "main.py"), ("End", "other.py"), ("l", "lib"),
+        ("ArrowRight", "lib"), ("ArrowDown", "lib/words.py"), ("m", "main.py"),
+    ):  # fmt: skip
+        page.keyboard.press(key)
+        tab.shows(at, path)
+        tab.shows(reached, 1)
+    page.keyboard.press("Enter")
+    tab.until("coderunner.desk.project.active === 'main.py'")
 
 
 def test_states_are_seen_in_forced_colours(open_tab: Callable[..., Tab]) -> None:
