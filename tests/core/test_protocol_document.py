@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
-from coderunner import errors
 from coderunner.core import codec
+from coderunner.errors import table as errors
 from coderunner.schema import messages as m
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")

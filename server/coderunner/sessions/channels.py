@@ -16,7 +16,7 @@ from coderunner.schema import reports
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
-from coderunner.sessions import endings, walls
+from coderunner.sessions import endings, kills, walls
 from coderunner.sessions.attachment import Attachment, Fetched
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.caches import Caches
@@ -30,7 +30,6 @@ from coderunner.sessions.runs import Begun, Runs
 from coderunner.wire import flow
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
-KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
 DIAGNOSTIC_COST = 1024  # bytes of memory, at most, for each
 
 
@@ -191,22 +190,7 @@ class Channels:
         self._call("kill", channel=channel.number, intent=intent)
         if not channel.killing:
             channel.killing = True
-            self._task(self._await_kill(channel), "session-kill")
-
-    async def _await_kill(self, channel: Channel) -> None:
-        while channel.live:
-            link = self._container.link
-            if link.closed.done():  # being mended; then the command is repeated
-                await self._container.changed.wait()
-                continue
-            try:
-                async with timing.within(KILL_SECONDS + 1.0):
-                    while channel.live:
-                        await self._container.changed.wait()
-            except TimeoutError:
-                if not link.closed.done():
-                    self._container.condemn("did not end a program in time")
-                    return
+            self._task(kills.confirmed(channel, self._container), "session-kill")
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -436,12 +420,7 @@ class Channels:
             if channel.live:
                 channel.intent = channel.intent or intent
                 self._call("kill", channel=channel.number, intent=intent)
-        try:
-            async with timing.within(KILL_SECONDS):
-                while any(channel.live for channel in live):
-                    await self._container.changed.wait()
-        except TimeoutError:
-            pass
+        await kills.all_ended(live, self._container)
 
     def lose(self) -> None:
         """The container goes: what has not ended yet has no better end than that."""

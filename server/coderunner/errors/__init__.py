@@ -1,0 +1,106 @@
+"""Every error that CodeRunner raises on purpose: one tree, each leaf with a stable code on the wire.
+
+    CodeRunnerError
+    ├── ProtocolError     the client's bytes or the order of its messages
+    ├── RequestError      a well-formed request for something that cannot be had
+    ├── AccessError       who may, and how often
+    ├── CapacityError     not now: no slot, no place, no language yet
+    ├── EngineError       the container engine or a container failed
+    ├── ConfigError       the settings are wrong (never sent to a client)
+    ├── CannotStart       the server cannot start at this moment (never sent to a client)
+    └── InternalError     a fault of ours
+
+`close` is the WebSocket close code that follows the error; None means that the connection lives on.
+The docstring of a leaf is its meaning in the table of `docs/protocol.md`, which `table` makes.
+"""
+
+from __future__ import annotations
+
+# The table has the classes in the order in which these modules are loaded.
+# isort: off
+from coderunner.errors.base import CodeRunnerError
+from coderunner.errors.clients import (
+    AccessError,
+    AckAhead,
+    BadArchive,
+    BadFrame,
+    BadJson,
+    BadLimit,
+    BadMessage,
+    BadPath,
+    ChannelLimit,
+    ChannelUsed,
+    ChannelsBusy,
+    FileExists,
+    FileTooLarge,
+    FilesBusy,
+    FrameTooLarge,
+    InputGap,
+    InputOverflow,
+    MemberTaken,
+    NoChannel,
+    NoFile,
+    NoFirstMessage,
+    NoGroup,
+    NoSession,
+    NotAllowed,
+    NotControl,
+    ProtocolError,
+    RateLimited,
+    RequestError,
+    Superseded,
+    TooManyAttachments,
+    TooManyFiles,
+    TooManySessions,
+    TooSlow,
+    Unauthenticated,
+    UnexpectedMessage,
+    UnknownLanguage,
+    UnknownType,
+    Unsupported,
+    WorkspaceFull,
+)
+from coderunner.errors.capacity import (
+    AddressesTaken,
+    AgentLost,
+    CapacityError,
+    ContainerGone,
+    Draining,
+    EngineError,
+    EngineTimeout,
+    EngineUnavailable,
+    FilesFailed,
+    GroupFull,
+    ImageMissing,
+    LanguageFailed,
+    LanguageNotReady,
+    NameConflict,
+    NetworkBusy,
+    NetworkFailed,
+    NetworkGone,
+    QueueFull,
+    QueueTimeout,
+    StartFailed,
+    TooManyGroups,
+)
+from coderunner.errors.server import (
+    CannotStart,
+    ConfigError,
+    InternalError,
+    UnsupportedEngine,
+)
+# isort: on
+
+__all__ = [
+    "AccessError", "AckAhead", "AddressesTaken", "AgentLost", "BadArchive", "BadFrame", "BadJson",
+    "BadLimit", "BadMessage", "BadPath", "CannotStart", "CapacityError", "ChannelLimit", "ChannelUsed",
+    "ChannelsBusy", "CodeRunnerError", "ConfigError", "ContainerGone", "Draining", "EngineError",
+    "EngineTimeout", "EngineUnavailable", "FileExists", "FileTooLarge", "FilesBusy", "FilesFailed",
+    "FrameTooLarge", "GroupFull", "ImageMissing", "InputGap", "InputOverflow", "InternalError",
+    "LanguageFailed", "LanguageNotReady", "MemberTaken", "NameConflict", "NetworkBusy", "NetworkFailed",
+    "NetworkGone", "NoChannel", "NoFile", "NoFirstMessage", "NoGroup", "NoSession", "NotAllowed",
+    "NotControl", "ProtocolError", "QueueFull", "QueueTimeout", "RateLimited", "RequestError",
+    "StartFailed", "Superseded", "TooManyAttachments", "TooManyFiles", "TooManyGroups", "TooManySessions",
+    "TooSlow", "Unauthenticated", "UnexpectedMessage", "UnknownLanguage", "UnknownType", "Unsupported",
+    "UnsupportedEngine", "WorkspaceFull",
+]  # fmt: skip

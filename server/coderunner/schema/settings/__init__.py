@@ -1,0 +1,131 @@
+"""Every setting, once: name, type, bounds, default, unit, help. All else about settings is derived from here.
+
+A field's name in capitals is the setting's. Durations are milliseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from msgspec.structs import fields
+
+from coderunner.schema import forms
+from coderunner.schema.check import bare_of
+from coderunner.schema.settings.doc import Doc
+from coderunner.schema.settings.sessions import SessionSettings
+from coderunner.schema.types import one_of
+
+EXAMPLE_ADMIN_KEY = "replace-me-with-the-output-of-openssl-rand-hex-32"
+
+
+class Settings(SessionSettings, frozen=True, kw_only=True):
+    """The settings as the program sees them: checked and frozen.
+
+    Its own fields say who may come, and whether the canary runs. The bases are one behind the other, so that
+    the fields keep the order of the documents.
+    """
+
+    canary: Annotated[
+        str,
+        one_of(("auto", "on", "off")),
+        Doc(
+            "auto",
+            "Attack probes against the server's own containers at start-up; the server refuses to serve"
+            " where a promised bound does not hold. auto: on in production, off in development.",
+        ),
+    ]
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, forms.HOST_PORT], ...],
+        Doc(
+            "",
+            "Host names under which the server is reached, separated by commas. Loopback names are always"
+            " allowed in development.",
+            required_in_production=True,
+            example="coderunner.example.com",
+        ),
+    ]
+    allowed_origins: Annotated[
+        tuple[Annotated[str, forms.ORIGIN], ...],
+        Doc(
+            "",
+            "Other origins whose pages may open sessions, separated by commas. The own origin always may.",
+        ),
+    ]
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, forms.PROXY], ...],
+        Doc(
+            "",
+            "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed,"
+            " separated by commas.",
+            production_default="127.0.0.1,::1",
+        ),
+    ]
+    admin_key: Annotated[
+        str | None,
+        forms.SECRET,
+        Doc(
+            "",
+            "Secret for the administrator's interfaces, 32 characters or more. Make one: openssl rand"
+            " -hex 32",
+            required_in_production=True,
+            example=EXAMPLE_ADMIN_KEY,
+            secret=True,
+        ),
+    ]
+
+    @property
+    def production(self) -> bool:
+        """Whether strangers can reach it."""
+        return self.app_env == "production"
+
+    def __repr__(self) -> str:
+        """Without its secrets."""
+        shown = (f"{one.field}={getattr(self, one.field)!r}" for one in SETTINGS if not one.doc.secret)
+        return f"Settings({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A field of `Settings`, as a setting is named in the environment."""
+
+    field: str
+    kind: Any
+    doc: Doc
+
+    @property
+    def name(self) -> str:
+        """As it is written in `.env`."""
+        return self.field.upper()
+
+    @property
+    def help(self) -> str:
+        """What it does, for the documents."""
+        return self.doc.help
+
+    @property
+    def default(self) -> str:
+        """The default as it would be written."""
+        return self.doc.default
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is several values with commas between them."""
+        return forms.is_list(bare_of(self.kind))
+
+    def parse(self, text: str) -> Any:
+        """The value of a stripped, non-empty text.  Raises ValueError, whose text completes "write ..."."""
+        return forms.read(self.kind, text)
+
+    def default_for(self, app_env: str) -> str:
+        """The default as it would be written, for a mode."""
+        if app_env == "production" and self.doc.production_default is not None:
+            return self.doc.production_default
+        return self.doc.default
+
+
+def _doc_of(kind: Any) -> Doc:
+    return next(one for one in kind.__metadata__ if isinstance(one, Doc))
+
+
+SETTINGS = tuple(Setting(one.name, one.type, _doc_of(one.type)) for one in fields(Settings))

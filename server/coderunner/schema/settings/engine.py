@@ -1,0 +1,154 @@
+"""Settings of the engine, and of what a container may use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from coderunner.schema import forms
+from coderunner.schema.settings.doc import Doc
+from coderunner.schema.settings.server import ServerSettings
+from coderunner.schema.types import one_of, whole
+
+
+class EngineSettings(ServerSettings, frozen=True, kw_only=True):
+    """The engine, what a container may use of the machine, networks of groups, and user ids."""
+
+    docker_host: Annotated[
+        str | None,
+        forms.ENGINE,
+        Doc(
+            "",
+            "Where the container engine listens, for example unix:///var/run/docker.sock. Empty: the"
+            " usual sockets.",
+        ),
+    ]
+    session_memory: Annotated[
+        int | None,
+        forms.SIZE,
+        Doc(
+            "",
+            "What the containers of all live sessions may use together, each counted with its limit; who"
+            " does not fit waits in the queue. Empty: four times the machine's memory, as few use what"
+            " they may.",
+            unit="bytes, or with k, m, g",
+        ),
+    ]
+    agent_stream: Annotated[
+        str,
+        one_of(("auto", "socket", "attach")),
+        Doc(
+            "auto",
+            "How the server talks with the agents in the containers. socket: each connects to a Unix socket"
+            " below STATE_DIR, which is mounted into its container. attach: over the engine, which is"
+            " slower. auto: socket where the first containers show that it works.",
+        ),
+    ]
+    docker_memory: Annotated[
+        int,
+        whole(32 * 1024**2, 1024**4), forms.SIZE,
+        Doc(
+            "256m",
+            "Memory of a session; a language may ask for another amount.",
+            unit="bytes, or with k, m, g",
+        ),
+    ]
+    docker_cpus: Annotated[
+        float,
+        Meta(ge=0.05, le=1024),
+        Doc(
+            "1",
+            "Processors of a session; fractions are allowed.",
+            unit="processors",
+        ),
+    ]
+    docker_timeout: Annotated[
+        int,
+        whole(1000, 600_000), forms.DURATION,
+        Doc(
+            "30000",
+            "Longest time to provide a container for a session.",
+            unit="ms",
+        ),
+    ]
+    docker_cmd_timeout: Annotated[
+        int,
+        whole(500, 600_000), forms.DURATION,
+        Doc(
+            "10000",
+            "Longest time of one engine call.",
+            unit="ms",
+        ),
+    ]
+    docker_runtime: Annotated[
+        str | None,
+        forms.NAME,
+        Doc(
+            "",
+            "Container runtime, for example runsc. Empty: the engine's own default.",
+        ),
+    ]
+    disk_read_limit: Annotated[
+        tuple[str, Annotated[int, whole(1024**2, 1024**4)]] | None,
+        forms.DISK_RATE,
+        Doc(
+            "",
+            "What one session may read from the disk that has the images: the disk (no partition), a"
+            " colon, and bytes a second, for example /dev/sda:50m. Empty: no limit.",
+            unit="disk:bytes a second, with k, m or g",
+        ),
+    ]
+    network_prefix: Annotated[
+        str,
+        forms.NAME,
+        Doc(
+            "coderunner",
+            "How the names of containers and networks begin.",
+        ),
+    ]
+    max_groups: Annotated[
+        int,
+        whole(0, 4096),
+        Doc(
+            "32",
+            "Groups, sessions that share a private network, at one time; 0: none are offered.",
+        ),
+    ]
+    group_members: Annotated[
+        int,
+        whole(2, 13),
+        Doc(
+            "8",
+            "Sessions in one group, at most.",
+        ),
+    ]
+    group_address_pool: Annotated[
+        str,
+        forms.ADDRESS_POOL,
+        Doc(
+            "10.213.0.0/16",
+            "Where the groups' networks get their addresses, 16 for each. Private addresses that nothing"
+            " else on the machine uses.",
+        ),
+    ]
+    session_uid_base: Annotated[
+        int,
+        whole(1000, 2_000_000_000),
+        Doc(
+            "22048",
+            "First user id for sessions; each live session runs under an id of its own. Two servers on"
+            " one engine need ranges that do not overlap. Ids of 20000 to 24095 have a name in every"
+            " image; for others each image gets one layer more.",
+            production_default="20000",
+        ),
+    ]
+    session_uid_count: Annotated[
+        int,
+        whole(2, 65_536),
+        Doc(
+            "1024",
+            "How many user ids: at least MAX_CONCURRENT_SESSIONS + WARM_MAX, as every container needs"
+            " one.",
+        ),
+    ]
