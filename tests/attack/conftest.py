@@ -9,6 +9,7 @@ import pytest
 from coderunner.attack import run
 from coderunner.attack.bystander import Bystander
 from tests.harness import Server, running_server
+from tests.reference import BareTerminal
 
 RESULTS: pytest.StashKey[list[run.Result]] = pytest.StashKey()
 
@@ -33,6 +34,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def bystander(target: Server) -> Iterator[Bystander]:
     with Bystander(target.url) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def bare() -> Iterator[BareTerminal]:
+    with BareTerminal() as one:
         yield one
 
 
