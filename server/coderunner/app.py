@@ -11,43 +11,35 @@ import logging
 import os
 import platform
 import signal
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from coderunner import __version__, declarations
+from coderunner.assembly import Fleet, assembled
 from coderunner.config import Settings
-from coderunner.core.admission import Admission
+from coderunner.declarations import Declarations
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.sockets import AgentSockets
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable, UnsupportedEngine
 from coderunner.fleet import workers
-from coderunner.fleet.catalog import LanguageCatalog
-from coderunner.fleet.groups import GroupRules, Groups
-from coderunner.fleet.provision import Identity, Provisioner
-from coderunner.fleet.queue import AdmissionQueue
+from coderunner.fleet.groups import Groups
+from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.readiness import Readiness
 from coderunner.fleet.registry import Registry
-from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
-from coderunner.fleet.warm import WarmPool
-from coderunner.fleet.watchdog import Watchdog
 from coderunner.fleet.workers import WorkerPool
 from coderunner.instance import holder_of, instance, shown
 from coderunner.logs import fields
-from coderunner.places import PACKAGE, STATIC
+from coderunner.places import PACKAGE
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
-from coderunner.sessions.deadlines import ResumeTimeouts
 from coderunner.sessions.record import owner_of
-from coderunner.sessions.session import Rules
-from coderunner.sessions.specs import ProjectRules
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import SOCKETS, Parts
@@ -62,28 +54,10 @@ log = logging.getLogger(__name__)
 
 ENGINE_RETRY_SECONDS = 2.0
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as a shell tells it
-OVERCOMMIT = 4  # what all sessions may use, to the machine's memory: few use what they may at one time
 HURRY_SECONDS = 0.2  # for what is given up when the next server is waited for
 SUSPEND_SECONDS = 0.5  # for the last frames of clients, who lose nothing without them: they resume
 SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
 LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # sessions live on
-
-
-def _machine_memory() -> tuple[int, int]:
-    """Bytes of this machine's memory, and of what is free of it; 0 where the kernel does not say."""
-    sizes = {}
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            name, _, rest = line.partition(":")
-            sizes[name] = int(rest.split()[0]) * 1024
-    total = sizes.get("MemTotal", 0)
-    return total, sizes.get("MemAvailable", total)
-
-
-def memory_available() -> float:
-    """The share of this machine's memory that is free; 1.0 where the kernel does not say."""
-    total, free = _machine_memory()
-    return free / total if total else 1.0
 
 
 @dataclass(slots=True)
@@ -103,15 +77,7 @@ class Server:
 async def serving(settings: Settings) -> AsyncIterator[Server]:
     """The whole server, listening.  Raises ConfigError, CannotStart."""
     declared = declarations.load(only=settings.languages)
-    rules = declared.rules.under(
-        memory_bytes=settings.docker_memory,
-        cpus=settings.docker_cpus,
-        lifetime_ms=settings.session_ttl,
-        idle_ms=settings.session_idle_timeout,
-    )
-    catalog = LanguageCatalog(declared.languages, rules.defaults)
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[str] = loop.create_future()
+    stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def stop(how: str) -> None:
         if not stopped.done():
@@ -126,128 +92,102 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
         )
         pool = await stack.enter_async_context(WorkerPool(settings.worker_threads))
-        uids = Uids(settings.session_uid_base, settings.session_uid_count)
-        agents = AgentSockets(
-            Path(settings.state_dir) / "sockets", settings.instance_name, settings.agent_stream
-        )
-        provisioner = Provisioner(
-            engine,
-            pool,
-            catalog,
-            uids,
-            Identity(
-                instance=settings.instance_name,
-                owner=owner_of(key),
-                prefix=settings.network_prefix,
-                runtime=settings.docker_runtime,
-                lifetime_ms=settings.session_ttl,
-                create_seconds=settings.docker_timeout / 1000,
-                disk_read=settings.disk_read_limit,
-            ),
-            agents,
-        )
-        warm = WarmPool(
-            provisioner,
-            floor=settings.warm_floor,
-            most=settings.warm_max,
-            memory_available=memory_available,
-        )
-        queue = AdmissionQueue(
-            Admission(
-                settings.max_concurrent_sessions,
-                settings.max_queue_size,
-                settings.sessions_per_address,
-                settings.sessions_per_principal,
-                memory=settings.session_memory or _machine_memory()[0] * OVERCOMMIT,
-            )
-        )
-        groups = Groups(
-            engine,
-            pool,
-            provisioner.identity,
-            GroupRules(settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)),
-            key=key,
-            image=lambda: next((catalog.image(name) for name in catalog.ready()), None),
-        )
-        registry = Registry(
-            provisioner,
-            warm,
-            queue,
-            Rules(
-                limits=rules,
-                project=ProjectRules(settings.max_files_per_session, settings.max_file_size),
-                resume=ResumeTimeouts(settings.session_resume_min / 1000, settings.session_resume_max / 1000),
-                view_seconds=settings.view_ttl / 1000,
-            ),
-            key=key,
-            queue_timeout=settings.queue_timeout / 1000,
-            groups=groups if settings.max_groups else None,
-            budget=settings.buffer_memory,
-        )
-        readiness = Readiness(engine, catalog, provisioner, warm)
-        readiness.registry = registry
-        watchdog = Watchdog(engine, lambda: registry.sessions, settings.watchdog_interval / 1000)
-        surroundings = Surroundings(
-            engine,
-            settings.max_concurrent_sessions + settings.warm_max,
-            watchdog.warnings,
-            logging.WARNING if settings.production else logging.DEBUG,
-        )
-        parts = Parts(
-            settings, registry, catalog, declared, warm, pool, readiness, STATIC, surroundings, agents
-        )
+        fleet = assembled(settings, declared, engine, pool, key)
         tasks = await stack.enter_async_context(Tasks("server"))
         tasks.keep(lambda: _tell_engine(engine), "engine-info")
-        arrival = _Arrival(engine, registry, provisioner, groups, key, readiness, tasks, stop)
+        arrival = _Arrival(
+            engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stop
+        )
         await arrival.begin()
-        connections = TcpConnections(functools.partial(guard.trusted, settings))
-        tasks.keep(connections.watch, "tcp-connections")
-        app = application(parts, connections)
-        url = await stack.enter_async_context(listening(app, sockets, settings.host))
+        parts = fleet.parts(settings, declared, pool)
+        app, url = await _listen(stack, parts, sockets, tasks)
         arrival.clear()
         stack.push_async_callback(_close_sockets, app, settings, stopped)
-        await stack.enter_async_context(warm)
-        catalog.on_ready = lambda _name: warm.wake()
-        builder = await _builder(settings, declared.folder, uids)
-
-        def refuse(reason: str) -> None:
-            readiness.blocked = reason
-            stop(REFUSED)
-
-        holder = holder_of(Path(settings.state_dir), settings.instance_name)
-        preparation = Preparation(
-            settings, engine, builder, catalog, provisioner, refuse, declared.demand, holder
-        )
-        catalog.on_asked = preparation.ask
-        catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
-        tasks.keep(preparation.all, "images")
-        tasks.keep(lambda: _sweep(settings, engine, registry, provisioner, pool, groups), "sweep")
-        tasks.keep(surroundings.look, "surroundings")
-        tasks.keep(registry.budget.watch, "budget")
-        if settings.watchdog_interval:
-            tasks.keep(watchdog.run, "watchdog")
-        if settings.reload == "on":
-            tasks.start(_watch_sources(stop), "reload")
+        await stack.enter_async_context(fleet.warm)
+        builder = await _builder(settings, declared.folder, fleet.provisioner.uids)
+        _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stop)
         server = Server(url, parts, stop, stopped)
         try:
             yield server
         finally:
             how = stopped.result() if stopped.done() else END
-            catalog.on_ready = catalog.on_lost = catalog.on_asked = None
-            if how in LEAVING:
-                # Clients wait for the next server: what only the engine's time could end, is left to it.
-                provisioner.leave_behind()
-                tasks.hurry(HURRY_SECONDS)
-                await pool.drop()
-                await registry.suspend()
-            else:
-                await registry.end_all("evicted")
-                # What the server before us left behind, and we had not removed yet.
-                with contextlib.suppress(CodeRunnerError):
-                    await sweep(engine, provisioner, older_than=0)
-                    await groups.sweep()
-                    await groups.clear()
-                    await builder.forget_use(holder)
+            await _end(how, settings, fleet, engine, pool, builder, tasks)
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack, parts: Parts, sockets: Sequence[socket.socket], tasks: Tasks
+) -> tuple[web.Application, str]:
+    """Clients may connect from now on, until `stack` is left; the address to show comes last."""
+    connections = TcpConnections(functools.partial(guard.trusted, parts.settings))
+    tasks.keep(connections.watch, "tcp-connections")
+    app = application(parts, connections)
+    return app, await stack.enter_async_context(listening(app, sockets, parts.settings.host))
+
+
+def _start_jobs(
+    settings: Settings,
+    declared: Declarations,
+    fleet: Fleet,
+    engine: DockerEngine,
+    pool: WorkerPool,
+    builder: ImageBuilder,
+    tasks: Tasks,
+    stop: Callable[[str], None],
+) -> None:
+    """The jobs that run beside the sessions as long as the server does; each begins again after a fault."""
+    catalog, registry = fleet.catalog, fleet.registry
+
+    def refuse(reason: str) -> None:
+        fleet.readiness.blocked = reason
+        stop(REFUSED)
+
+    preparation = Preparation(
+        settings, engine, builder, catalog, fleet.provisioner, refuse, declared.demand, _holder(settings)
+    )
+    catalog.on_ready = lambda _name: fleet.warm.wake()
+    catalog.on_asked = preparation.ask
+    catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
+    tasks.keep(preparation.all, "images")
+    tasks.keep(lambda: _sweep(settings, engine, registry, fleet.provisioner, pool, fleet.groups), "sweep")
+    tasks.keep(fleet.surroundings.look, "surroundings")
+    tasks.keep(registry.budget.watch, "budget")
+    if settings.watchdog_interval:
+        tasks.keep(fleet.watchdog.run, "watchdog")
+    if settings.reload == "on":
+        tasks.start(_watch_sources(stop), "reload")
+
+
+def _holder(settings: Settings) -> str:
+    """The name under which this server notes which images it uses."""
+    return holder_of(Path(settings.state_dir), settings.instance_name)
+
+
+async def _end(
+    how: str,
+    settings: Settings,
+    fleet: Fleet,
+    engine: DockerEngine,
+    pool: WorkerPool,
+    builder: ImageBuilder,
+    tasks: Tasks,
+) -> None:
+    """Sessions are left to the next server, or are over. `how`: as `Server.stop` was told."""
+    catalog, registry = fleet.catalog, fleet.registry
+    catalog.on_ready = catalog.on_lost = catalog.on_asked = None
+    if how in LEAVING:
+        # Clients wait for the next server: what only the engine's time could end, is left to it.
+        fleet.provisioner.leave_behind()
+        tasks.hurry(HURRY_SECONDS)
+        await pool.drop()
+        await registry.suspend()
+        return
+    await registry.end_all("evicted")
+    # What the server before us left behind, and we had not removed yet.
+    with contextlib.suppress(CodeRunnerError):
+        await sweep(engine, fleet.provisioner, older_than=0)
+        await fleet.groups.sweep()
+        await fleet.groups.clear()
+        await builder.forget_use(_holder(settings))
 
 
 async def _builder(settings: Settings, folder: Path, uids: Uids) -> ImageBuilder:

@@ -1,0 +1,156 @@
+"""Makes the parts that provide sessions from the settings; nothing here does anything yet."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from coderunner.config import Settings
+from coderunner.core.admission import Admission
+from coderunner.core.limits import LimitRules
+from coderunner.declarations import Declarations
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.sockets import AgentSockets
+from coderunner.fleet.catalog import LanguageCatalog
+from coderunner.fleet.groups import GroupRules, Groups
+from coderunner.fleet.provision import Identity, Provisioner
+from coderunner.fleet.queue import AdmissionQueue
+from coderunner.fleet.readiness import Readiness
+from coderunner.fleet.registry import Registry
+from coderunner.fleet.surroundings import Surroundings
+from coderunner.fleet.uids import Uids
+from coderunner.fleet.warm import WarmPool
+from coderunner.fleet.watchdog import Watchdog
+from coderunner.fleet.workers import WorkerPool
+from coderunner.places import STATIC
+from coderunner.sessions.deadlines import ResumeTimeouts
+from coderunner.sessions.record import owner_of
+from coderunner.sessions.session import Rules
+from coderunner.sessions.specs import ProjectRules
+from coderunner.web.keys import Parts
+
+OVERCOMMIT = 4  # what all sessions may use, to the machine's memory: few use what they may at one time
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What provides the sessions and counts them."""
+
+    catalog: LanguageCatalog
+    provisioner: Provisioner
+    warm: WarmPool
+    groups: Groups
+    registry: Registry
+    readiness: Readiness
+    watchdog: Watchdog
+    surroundings: Surroundings
+    agents: AgentSockets
+
+    def parts(self, settings: Settings, declared: Declarations, pool: WorkerPool) -> Parts:
+        """What the handlers of requests see of it."""
+        return Parts(
+            settings, self.registry, self.catalog, declared, self.warm, pool, self.readiness, STATIC,
+            self.surroundings, self.agents,
+        )  # fmt: skip
+
+
+def assembled(
+    settings: Settings, declared: Declarations, engine: DockerEngine, pool: WorkerPool, key: bytes
+) -> Fleet:
+    """The parts, made in the order in which they need each other. `key`: the instance's."""
+    rules = declared.rules.under(
+        memory_bytes=settings.docker_memory,
+        cpus=settings.docker_cpus,
+        lifetime_ms=settings.session_ttl,
+        idle_ms=settings.session_idle_timeout,
+    )
+    catalog = LanguageCatalog(declared.languages, rules.defaults)
+    agents = AgentSockets(Path(settings.state_dir) / "sockets", settings.instance_name, settings.agent_stream)
+    uids = Uids(settings.session_uid_base, settings.session_uid_count)
+    provisioner = Provisioner(engine, pool, catalog, uids, _identity(settings, key), agents)
+    warm = WarmPool(
+        provisioner, floor=settings.warm_floor, most=settings.warm_max, memory_available=memory_available
+    )
+    groups = Groups(
+        engine,
+        pool,
+        provisioner.identity,
+        GroupRules(settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)),
+        key=key,
+        image=lambda: next((catalog.image(name) for name in catalog.ready()), None),
+    )
+    registry = Registry(
+        provisioner,
+        warm,
+        _queue(settings),
+        _session_rules(settings, rules),
+        key=key,
+        queue_timeout=settings.queue_timeout / 1000,
+        groups=groups if settings.max_groups else None,
+        budget=settings.buffer_memory,
+    )
+    readiness = Readiness(engine, catalog, provisioner, warm)
+    readiness.registry = registry
+    watchdog = Watchdog(engine, lambda: registry.sessions, settings.watchdog_interval / 1000)
+    surroundings = Surroundings(
+        engine,
+        settings.max_concurrent_sessions + settings.warm_max,
+        watchdog.warnings,
+        logging.WARNING if settings.production else logging.DEBUG,
+    )
+    return Fleet(
+        catalog, provisioner, warm, groups, registry, readiness, watchdog, surroundings, agents
+    )  # fmt: skip
+
+
+def _identity(settings: Settings, key: bytes) -> Identity:
+    return Identity(
+        instance=settings.instance_name,
+        owner=owner_of(key),
+        prefix=settings.network_prefix,
+        runtime=settings.docker_runtime,
+        lifetime_ms=settings.session_ttl,
+        create_seconds=settings.docker_timeout / 1000,
+        disk_read=settings.disk_read_limit,
+    )
+
+
+def _queue(settings: Settings) -> AdmissionQueue:
+    return AdmissionQueue(
+        Admission(
+            settings.max_concurrent_sessions,
+            settings.max_queue_size,
+            settings.sessions_per_address,
+            settings.sessions_per_principal,
+            memory=settings.session_memory or _machine_memory()[0] * OVERCOMMIT,
+        )
+    )
+
+
+def _session_rules(settings: Settings, limits: LimitRules) -> Rules:
+    return Rules(
+        limits=limits,
+        project=ProjectRules(settings.max_files_per_session, settings.max_file_size),
+        resume=ResumeTimeouts(settings.session_resume_min / 1000, settings.session_resume_max / 1000),
+        view_seconds=settings.view_ttl / 1000,
+    )
+
+
+def _machine_memory() -> tuple[int, int]:
+    """Bytes of this machine's memory, and of what is free of it; 0 where the kernel does not say."""
+    sizes = {}
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            sizes[name] = int(rest.split()[0]) * 1024
+    total = sizes.get("MemTotal", 0)
+    return total, sizes.get("MemAvailable", total)
+
+
+def memory_available() -> float:
+    """The share of this machine's memory that is free; 1.0 where the kernel does not say."""
+    total, free = _machine_memory()
+    return free / total if total else 1.0
