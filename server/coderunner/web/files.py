@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import AsyncIterator
 from typing import BinaryIO
@@ -28,8 +27,6 @@ BODY_SECONDS = 30.0  # in which at least some of a body must come
 WRITE_SECONDS = 60.0  # in which a client must take a piece of an answer
 IN_MEMORY = 1024 * 1024
 SLOWEST = 16 * 1024  # bytes a second: a body that comes slower than this in all is given up
-_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
-_HUGE = 2**62
 
 
 def session_of(request: web.Request, *, control: bool = False) -> Session:
@@ -92,7 +89,7 @@ async def send_file(
     """Raises NoFile, BadPath, FilesFailed."""
     async with session.files.request():
         begin = await session.files.read(path)
-        span = _span(request.headers.get("Range", ""), begin.size)
+        span = _span(request, begin.size)
         headers["Accept-Ranges"] = "bytes"
         if span is None:
             headers["Content-Range"] = f"bytes */{begin.size}"
@@ -119,23 +116,21 @@ async def send_file(
         return response
 
 
-def _span(header: str, size: int) -> tuple[int, int, bool] | None:
-    """(offset, end, whether it is the whole); None where nothing of it is there.  Of several: the whole."""
-    found = _RANGE.fullmatch(header.replace(" ", ""))
-    if not found or not any(found.groups()):
+def _span(request: web.Request, size: int) -> tuple[int, int, bool] | None:
+    """What of a file of `size` bytes is asked for: (offset, end, whether it is the whole).
+
+    None where nothing of it is there. Several ranges, and what is no range, are answered with the whole.
+    """
+    try:
+        asked = request.http_range
+    except ValueError:
         return 0, size, True
-    first, last = found.groups()
-    if not first:
-        offset, end = max(0, size - _number(last)), size
-    else:
-        offset, end = _number(first), min(size, _number(last) + 1) if last else size
+    if asked.start is None:
+        return 0, size, True
+    offset, end, _ = asked.indices(size)
+    if asked.start == 0 and "=-" in request.headers["Range"]:  # the last 0 bytes, which aiohttp reads as all
+        return None
     return (offset, end, False) if offset < end else None
-
-
-def _number(digits: str) -> int:
-    """However many there are: Python refuses to read thousands."""
-    digits = digits.lstrip("0")
-    return int(digits or "0") if len(digits) <= 18 else _HUGE
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
