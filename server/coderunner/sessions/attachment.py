@@ -91,7 +91,11 @@ class OutputSource(Protocol):
 
 
 class Attachment:
-    """``role`` is `control` or `watch`; ``close_code`` is None until its end."""
+    """One client's view of a session: a queue of messages, and a cursor into each channel's output.
+
+    ``source``: the channels that it reads from. ``role``: `control` or `watch`. ``cursors``: offsets below
+    which the client has the output of a channel. ``close_code``: of the WebSocket, None until its end.
+    """
 
     def __init__(self, source: OutputSource, client: str, role: str, cursors: Mapping[int, int]) -> None:
         self._source = source
@@ -114,7 +118,11 @@ class Attachment:
     # --- what the session tells ----------------------------------------------------------------------
 
     def post(self, message: ServerMessage) -> None:
-        """Queue a message.  A client that reads none of them is cut off: its next attach tells it all."""
+        """Queues a message. A client that reads none is ended with 1011; its next attach tells it all.
+
+        A message that replaces an earlier one of the same kind takes its place, so that the queue of a slow
+        client does not grow with progress reports.
+        """
         if self.close_code is not None:
             return
         key: Hashable = next(self._numbers)
@@ -133,7 +141,7 @@ class Attachment:
         self._wake.set()
 
     def cut(self) -> None:
-        """It goes, and nothing waits for it any more: the session holds too much."""
+        """Ends it with 1011 and drops its messages: the session holds too much memory."""
         self._messages.clear()
         self.waiting = 0
         self.end(_GOING_AWAY, flush=False)
@@ -144,11 +152,13 @@ class Attachment:
         self._given.pop(number, None)
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Has `next` look again: there may be output to send."""
         self._wake.set()
 
     def end(self, code: int, *, flush: bool = True, last: ServerMessage | None = None) -> None:
-        """No more after what is queued (and, with ``flush``, what output the server holds).
+        """Ends the attachment with a WebSocket ``code``, after what is queued.
+
+        With ``flush``, output that the server holds is sent first, for FLUSH_SECONDS at most.
 
         ``last``: the session is over, and this ends it for the client.  It has a moment to take the rest.
         """
@@ -175,9 +185,10 @@ class Attachment:
             self._wake.set()
 
     def cursor(self, channel: Channel) -> Cursor:
-        """A cursor for a channel that the client has not named begins with its first byte."""
+        """The client's cursor in a channel; at the channel's first byte where the client named none."""
         found = self._cursors.get(channel.number)
         if found is None:
+            # A client may name an offset of a server before: not beyond what there is.
             start = min(self._given.pop(channel.number, 0), max(channel.cache.end, channel.end or 0))
             found = self._cursors[channel.number] = Cursor(start, start)
         return found
@@ -221,7 +232,10 @@ class Attachment:
                 await self._wake.wait()
 
     async def _next_output(self) -> str | bytes | None:
-        """Round robin between channels: one that floods does not starve another's echo."""
+        """The next frame of output, None where nothing can be sent.
+
+        Channels take turns, so that one that floods does not delay another's echo.
+        """
         channels = list(self._source.values())
         self._turn += 1
         self._stalled = False
@@ -247,7 +261,7 @@ class Attachment:
         return None
 
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
-        """What the server holds no more, from the agent; what that holds no more is a gap."""
+        """Output that the server's cache has dropped, from the agent; a gap where the agent dropped it, too."""
         at = cursor.sent
         if not self._source.reachable:
             return self._unreachable(channel, cursor)
@@ -269,7 +283,7 @@ class Attachment:
         return codec.encode_output(channel.number, found.stream, at, found.data)
 
     def _unreachable(self, channel: Channel, cursor: Cursor) -> str | None:
-        """A gap only where the session is over: otherwise the agent keeps it, for us or the next server."""
+        """A gap where the session is over, else None: the agent keeps the output until it is reachable."""
         if self._last is not None:
             return self._gap(channel, cursor, channel.cache.start, None)
         self._stalled = True
@@ -284,7 +298,7 @@ class Attachment:
 
 
 def _cost(message: ServerMessage) -> int:
-    """Bytes of memory of a message that waits, at most.  What others hold as well is counted there."""
+    """An upper bound of a queued message's memory in bytes, without what other objects hold as well."""
     if isinstance(message, ErrorMessage | Notice):
         return MESSAGE_COST + 4 * len(message.message)
     if isinstance(message, Attached):

@@ -82,7 +82,10 @@ class Channel:
             self.cache.reset(self.oldest)
 
     def advance(self, phase: str, offset: int) -> State | None:
-        """A phase only moves forward; the message to tell of it."""
+        """Moves to `phase`, which began at output `offset`; the message to send, None where nothing changed.
+
+        A phase only moves forward: a report that came late or twice changes nothing.
+        """
         if phase == self.phase:
             if self.started:
                 return None
@@ -94,7 +97,7 @@ class Channel:
     # --- input -------------------------------------------------------------------------------------
 
     def accept_input(self, offset: int, data: bytes) -> bytes:
-        """What of a client's input is new and may go to the agent.
+        """The part of a client's input that is new and may be sent to the agent.
 
         Raises InputGap when bytes are missing before it.  Raises InputOverflow, with nothing taken, when
         no byte of it fits into the window; a part that fits is taken (``overflow`` tells of the rest).
@@ -105,7 +108,7 @@ class Channel:
                 channel=self.number,
                 expected=self.input_offset,
             )
-        data = data[self.input_offset - offset :]
+        data = data[self.input_offset - offset :]  # what was repeated after a cut is known already
         if self.eof_at is not None:
             data = data[: max(0, self.eof_at - self.input_offset)]
         taken = data[: self.in_acked + flow.INPUT_WINDOW - self.input_offset]
@@ -113,7 +116,7 @@ class Channel:
         if self.exit is None:
             self._unacked += taken
         else:
-            self.in_acked = self.input_offset  # nobody will take it
+            self.in_acked = self.input_offset  # the program has ended: it counts as consumed
         return bytes(taken)
 
     @property
@@ -122,7 +125,7 @@ class Channel:
         return len(self._unacked)
 
     def drop_input(self) -> bool:
-        """The program is gone: what it did not take, nobody will.  Whether there was any."""
+        """Drops the input that an ended program has not read; whether there was any."""
         self._unacked.clear()
         dropped, self.in_acked = self.in_acked < self.input_offset, self.input_offset
         return dropped
@@ -139,7 +142,8 @@ class Channel:
         )
 
     def take_in_ack(self, offset: int) -> bool:
-        """Whether it tells of more than was known.  Input that was never sent cannot have been taken."""
+        """The program has read its input up to `offset`; whether that is more than was known."""
+        # An agent is not trusted: input that was never sent cannot have been read.
         offset = min(offset, self.input_offset)
         if offset <= self.in_acked:
             return False
@@ -152,7 +156,10 @@ class Channel:
         return self.in_acked, bytes(self._unacked)
 
     def restore_input(self, taken: int, acked: int) -> None:
-        """Begin where an agent is that had another server before."""
+        """Continues the input of an agent that had another server before.
+
+        `taken`: up to where the agent has it; `acked`: up to where the program has read it.
+        """
         self.input_offset, self.in_acked = taken, acked
         # What the agent has taken and not written yet is safe with it: repeating it is not ours to do.
         self._unacked = bytearray(taken - acked)

@@ -47,7 +47,11 @@ class State(Enum):
 
 
 class TcpConnection(asyncio.BufferedProtocol):
-    """One connection. `address` is whom it is counted for; None: a proxy's, until a request says more."""
+    """The protocol of one TCP connection, between asyncio's transport and aiohttp's own protocol.
+
+    `address`: the client's, under which it is counted; None for a connection of a trusted proxy until a
+    request names its client. `due`: when `late` is called, None for no deadline; seconds of `timing`'s clock.
+    """
 
     def __init__(self, connections: TcpConnections, make: Callable[[], Any]) -> None:
         self._connections = connections
@@ -63,18 +67,19 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._unread = 0  # bytes of complete messages that nobody has taken yet
         self._began = 0.0  # when the unfinished message began
         self._fail: Callable[[CodeRunnerError], None] | None = None
-        self.deaf = False  # nothing is read any more
-        self._told = False  # why it ends; the peer may have to read that yet
+        self.deaf = False  # what comes is neither read nor counted any more
+        self._told = False  # a close was sent: the socket lingers, so that the peer can read it
         self._fd = -1
         self._session: str | None = None
 
     # --- asyncio's side ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio: it is there."""
+        """Called by asyncio: the connection exists. One that exceeds its address's limits is aborted."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         one = transport.get_extra_info("socket")
+        # Without it the kernel keeps a connection whose peer takes nothing for a quarter of an hour.
         if one is not None and one.family in (socket.AF_INET, socket.AF_INET6):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         self._fd = one.fileno() if one is not None else -1
@@ -87,24 +92,28 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._handler.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called by asyncio: it is gone."""
+        """Called by asyncio: the connection is closed. `error` is None for an orderly end."""
         self._connections.forget(self)
         turns.first(self._fd)
         if self._told and error is None:
             self._connections.leftovers.keep(self._fd)
         if self._handler is not None:
             self._handler.connection_lost(error)
-        # Nothing of it waits for the garbage collector, which may come late.
+        # The objects refer to each other; without this they wait for the garbage collector.
         self._handler = self._fail = self.transport = None
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Small pieces where there is no session: a hundred of those come between two keys of somebody."""
+        """Called by asyncio: where to read into.
+
+        Connections without a session read small pieces, so that a hundred of them delay a user's key little.
+        """
         return self._connections.small if self.stranger else self._connections.buffer
 
     def buffer_updated(self, size: int) -> None:
-        """Called by asyncio: so many bytes were read."""
+        """Called by asyncio: `size` bytes were read. They are checked, then handed to aiohttp."""
         if self._handler is None or self.deaf:
             return
+        # Copied: all connections read into the same buffer.
         data = bytes(self._connections.buffer[:size])
         if self.state is State.FRAMES:
             self._frames(data)
@@ -142,31 +151,35 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._connections.count(self)
 
     def begin(self) -> None:
-        """A handler has the request: its head is complete."""
+        """A handler has the request: its head is complete, and has no deadline any more."""
         self.state, self.due, self._received = State.BUSY, None, 0
         self._connections.count(self)
 
     def done(self) -> None:
-        """The handler has made its answer."""
+        """The handler has made its answer: the next request has IDLE_SECONDS to come."""
         if self.state is State.BUSY:
             self.state, self.due = State.DONE, self._connections.now() + IDLE_SECONDS
 
     # --- WebSockets --------------------------------------------------------------------------------------
 
     def upgrade(self, text: int, binary: int, fail: Callable[[CodeRunnerError], None]) -> None:
-        """From now on these are frames. `fail` is told what is wrong with them; nothing more is read then."""
+        """From now on the bytes are WebSocket frames.
+
+        `text`, `binary`: the greatest size of a message, in bytes. `fail` is called with the first error;
+        nothing is read after it.
+        """
         self._framing = Framing(text, binary)
         self._fail = fail
         self.state, self.due = State.FRAMES, None
 
     def taken(self) -> None:
-        """The oldest complete message has been taken."""
+        """The application has taken the oldest complete message: it is not counted any more."""
         if self._framing.complete:
             self._unread -= self._framing.complete.pop(0) + OVERHEAD
             self._connections.count(self)
 
     def keep(self, size: int) -> None:
-        """Bytes that are held until there is a session; 0: none any more."""
+        """Counts `size` bytes of messages that the application holds until there is a session; 0: none."""
         self.kept = size
         self._connections.count(self)
 
@@ -183,6 +196,7 @@ class TcpConnection(asyncio.BufferedProtocol):
                 self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
                 return
         if framing.unfinished:
+            # A new message gets a new deadline; more bytes of the same one only the time that they take.
             if self.due is None or framing.messages != before:
                 self._began = self._connections.now()
             self.due = self._began + MESSAGE_SECONDS + framing.partial / SLOWEST
@@ -191,7 +205,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._connections.count(self)
 
     def _refuse(self, error: CodeRunnerError) -> None:
-        """The peer is told; what else it sends stays where it is."""
+        """Reports an error to the peer and stops reading: the rest stays in the kernel's buffers."""
         self.deaf = True
         self.due = self._connections.now() + GOODBYE_SECONDS
         assert self.transport is not None
@@ -200,8 +214,10 @@ class TcpConnection(asyncio.BufferedProtocol):
             self._fail(error)
 
     def part(self, code: int) -> None:
-        """The error is written: a close with this code goes out, and for the peer's nobody waits, as it
-        would come behind what is not read."""
+        """Sends a close frame with `code` behind the error, and closes.
+
+        The peer's close frame is not waited for: it would come behind bytes that are not read.
+        """
         if self.transport is not None and not self.over:
             self._told = True
             self.transport.write(struct.pack(">BBH", _CLOSE, 2, code))
@@ -209,7 +225,7 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     @property
     def stranger(self) -> bool:
-        """Counted for an address, and not for a session."""
+        """Whether it is counted for its address, because it has no session."""
         return self._session is None and self.state is not State.BUSY
 
     @property
@@ -221,18 +237,18 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     @property
     def held(self) -> int:
-        """Bytes that it makes this server hold, in here."""
+        """Bytes that this connection makes the server hold."""
         if self.state is State.FRAMES:
             return self._framing.partial + self._unread + self.kept
         return self._received
 
     @property
     def idle(self) -> bool:
-        """Nobody works for it."""
+        """Whether it may be closed to make room: no handler runs, and nothing waits for a session."""
         return self.state is not State.BUSY and not self.kept
 
     def admit_session(self, session: str, text: int) -> None:
-        """It has a session, which has bounds of its own: texts of so many bytes may come."""
+        """It has a session from now on: counted there, with texts of up to `text` bytes."""
         self.kept = 0
         self._session = session
         turns.first(self._fd)
@@ -240,12 +256,12 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._connections.move_to_session(self, session)
 
     def late(self, now: float) -> None:
-        """Its deadline has passed."""
+        """Called when `due` has passed, at `now`: ends the connection, or sets a new deadline."""
         assert self.transport is not None
         if self.deaf:
             self.cut("did not go")
         elif self.state is State.FRAMES:
-            if not self.transport.is_reading():  # the rest may be there, and we are those who wait
+            if not self.transport.is_reading():  # this server paused it: the rest may wait in the kernel
                 self.due = now + MESSAGE_SECONDS
                 return
             self._connections.note("unfinished message")
@@ -256,7 +272,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             self.cut("no request" if not self._received else "unfinished head")
 
     def _sending(self) -> bool:
-        """An answer is still on its way to the peer."""
+        """Whether bytes of an answer wait here or in the kernel's send queue."""
         assert self.transport is not None
         if self.transport.get_write_buffer_size():
             return True
@@ -267,7 +283,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         return False
 
     def cut(self, why: str) -> None:
-        """Ends it at once, and notes why."""
+        """Aborts the connection; `why` is counted for the log."""
         self.deaf = True
         self._told = False
         self._connections.note(why)
@@ -277,6 +293,6 @@ class TcpConnection(asyncio.BufferedProtocol):
 
 
 def tcp_of(request: web.BaseRequest) -> TcpConnection | None:
-    """None where the connection is gone."""
+    """The connection that a request came over; None where it is closed."""
     found = request.transport.get_protocol() if request.transport is not None else None
     return found if isinstance(found, TcpConnection) else None

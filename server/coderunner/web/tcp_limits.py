@@ -32,15 +32,19 @@ from coderunner.web.tcp import PIECE, SMALL_PIECE, TcpConnection
 log = logging.getLogger(__name__)
 
 MEMBERS_HELD = 64 * 1024 * 1024  # bytes of unfinished messages of all sockets with a session
-CROWD, GIVE_BACK_SECONDS = 10, 5.0  # so many connections have ended: memory is given back, so often at most
+CROWD = 10  # closed connections after which free memory is returned to the system
+GIVE_BACK_SECONDS = 5.0  # between two such returns: each takes some milliseconds
 SHARE = 0.25  # of the loop's time goes at most into reading long texts
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What has no session: `connections` of one address, `in_all` of everybody, `held` bytes of them all.
-    `opened`, `burst`: connections of one address a second, and at once; `asked`, `asked_burst`: its requests,
-    and its frames before there is a session."""
+    """Limits of connections that have no session.
+
+    `connections`: of one address at one time; `in_all`: of all addresses; `held`: bytes that all hold.
+    `opened`, `burst`: new connections of one address a second, and at once. `asked`, `asked_burst`: the same
+    of its requests, and of its frames before there is a session.
+    """
 
     connections: int = 512
     in_all: int = 2048
@@ -52,7 +56,7 @@ class Bounds:
 
 
 class Ledger:
-    """Bytes that connections hold, each under some keys; `most` of them in all."""
+    """Counts the bytes that connections hold, by keys (networks or sessions); at most `most` bytes in all."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -75,7 +79,7 @@ class Ledger:
             self.under.setdefault(key, {})[tcp] = None
 
     def remove(self, tcp: TcpConnection) -> None:
-        """It is not counted any more; one that is not there is fine."""
+        """Counts it no more. A connection that is not counted is ignored."""
         self._total -= self._counted.pop(tcp, 0)
         for key in self._keys.pop(tcp, ()):
             del self.under[key][tcp]
@@ -83,20 +87,26 @@ class Ledger:
                 del self.under[key]
 
     def count(self, tcp: TcpConnection) -> None:
-        """What it holds has changed. Beyond the bound the largest holder under the key that holds most is
-        cut, and so on, until a quarter is free again."""
+        """Counts `tcp.held` anew. Beyond the bound connections are cut until a quarter of it is free again.
+
+        Under the key that holds most, the connection that holds most goes first.
+        """
         held = tcp.held
         self._total += held - self._counted[tcp]
         self._counted[tcp] = held
         if self._total <= self._most:
             return
+        # Down to three quarters, so that the search does not begin again with the next byte.
         while self._total > self._most * 3 // 4:
             among = max(self.under.values(), key=lambda held: sum(self._counted[one] for one in held))
             max(among, key=lambda one: self._counted[one]).cut("too many bytes held")
 
 
 class TcpConnections:
-    """`trusted` says whether an address is a proxy's, which is counted for nobody."""
+    """All TCP connections of the server, and the limits that they share.
+
+    `trusted` says whether an address is that of a proxy, whose connections are counted for its clients.
+    """
 
     def __init__(self, trusted: Callable[[str], bool], bounds: Bounds = Bounds()) -> None:
         self.buffer = memoryview(bytearray(PIECE))  # one for all: what is read is copied out of it at once
@@ -120,13 +130,13 @@ class TcpConnections:
 
     @staticmethod
     def now() -> float:
-        """Seconds of the clock that all deadlines here are of."""
+        """Seconds of the clock of all deadlines here, which stands still while this loop does."""
         return timing.now()
 
     # --- coming and going --------------------------------------------------------------------------------
 
     def admit(self, tcp: TcpConnection) -> bool:
-        """A new connection; False where its address makes too many."""
+        """Counts a new connection; False where its address has or makes too many."""
         assert tcp.transport is not None
         peer = tcp.transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -136,7 +146,10 @@ class TcpConnections:
         return True
 
     def meet(self, tcp: TcpConnection, address: str) -> bool:
-        """Somebody wants to stay, without a session yet; False where that address comes too often."""
+        """Counts a connection without a session for the client's `address`, and for the networks around it.
+
+        False where one of them has too many or opens them too often; then it must not stay.
+        """
         if tcp.address is not None:
             return True
         tcp.address = customer(address)
@@ -153,7 +166,7 @@ class TcpConnections:
         return True
 
     def _make_room(self, among: dict[TcpConnection, None], new: TcpConnection) -> bool:
-        """The oldest for which nobody works has to go; False: none can, and the new one must not stay."""
+        """Cuts the oldest idle connection of `among`; False where none is idle, and `new` must not stay."""
         oldest = next((tcp for tcp in among if tcp.idle and tcp is not new), None)
         if oldest is not None:
             oldest.cut("too many connections")
@@ -163,12 +176,12 @@ class TcpConnections:
         return False
 
     def move_to_session(self, tcp: TcpConnection, session: str) -> None:
-        """It has a session, and is counted for that from now on."""
+        """Counts the connection for its session from now on, no longer for its address."""
         self._strangers.remove(tcp)
         self._members.add(tcp, (session,))
 
     def forget(self, tcp: TcpConnection) -> None:
-        """The connection is gone."""
+        """Counts a closed connection no more."""
         self._ended += tcp in self._all
         self._all.discard(tcp)
         self._strangers.remove(tcp)
@@ -183,17 +196,23 @@ class TcpConnections:
     # --- work --------------------------------------------------------------------------------------------
 
     async def pace(self, address: str, cost: float = 1.0) -> None:
-        """Who asks too often without a session waits: nobody is refused for what a neighbour does."""
+        """Waits as long as `address` has to, for a request that costs `cost`.
+
+        Waiting, not refusing: of many users behind one address, nobody is refused for what another does.
+        """
         wait = self._asked.charge(address, self.now(), cost)
         if wait > 0:
             await asyncio.sleep(wait)
 
     def charge(self, address: str, cost: float) -> None:
-        """What was asked cost more than it seemed, or was refused: the next has to wait for it."""
+        """Counts `cost` more requests for `address`: what was refused, or cost more than it seemed."""
         self._asked.charge(address, self.now(), cost)
 
     async def read_text(self, data: bytes) -> m.ClientMessage:
-        """Raises as `codec.decode_client_text`. Long texts are read one after the other, in steps."""
+        """A client's text as a message. Raises as `codec.decode_client_text`.
+
+        Long texts are read one after the other, in steps, with SHARE of the loop's time at most.
+        """
         if len(data) <= codec.SMALL_TEXT:
             return codec.decode_client_text(data)
         async with self._reading:
@@ -215,7 +234,10 @@ class TcpConnections:
         self._cut[why] += 1
 
     async def watch(self) -> None:
-        """Ends what is late; logs once a second what was cut, whatever the number."""
+        """Runs as long as the server: ends connections whose deadline has passed.
+
+        Logs once a second how many were cut and why, so that a crowd does not fill the log.
+        """
         while True:
             await timing.sleep(1.0)
             now = timing.now()
@@ -230,7 +252,7 @@ class TcpConnections:
 
 
 def _give_back() -> None:
-    """What a crowd of connections has held lies scattered: the C library keeps it until it is told not to."""
+    """Returns free memory to the system: the C library keeps the small pieces that a crowd has left."""
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
         _c_library().malloc_trim(0)
 
@@ -255,13 +277,15 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        made.request_factory = functools.partial(_without_wishes, made.request_factory)
+        made.request_factory = functools.partial(_without_unknown_expect, made.request_factory)
         return made
 
 
-def _without_wishes(make: Callable[..., Any], message: Any, *rest: Any) -> Any:
-    """A request without an `Expect` that is unknown, which may be ignored: aiohttp's refusal of one repeats
-    it, and fails where it is no text."""
+def _without_unknown_expect(make: Callable[..., Any], message: Any, *rest: Any) -> Any:
+    """Makes a request without its `Expect` header where the value is unknown, as RFC 9110 allows.
+
+    aiohttp refuses an unknown one with an answer that repeats it, and fails where it is not UTF-8.
+    """
     if message.headers.get("Expect", "100-continue").lower() != "100-continue":
         headers = message.headers.copy()
         del headers["Expect"]
