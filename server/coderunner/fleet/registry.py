@@ -55,7 +55,12 @@ NONCE_SECONDS = 60.0  # a nonce means the same session this long
 
 
 class Registry:
-    """``key``: the instance's secret, for records.  ``budget``: bytes that all sessions may make it hold."""
+    """All sessions of this server, by their ids, from their `open` to the removal of their containers.
+
+    ``rules``: limits and times of all sessions. ``key``: the instance's secret, which seals records.
+    ``queue_timeout``: seconds that an `open` waits for a slot. ``groups``: None where none are offered.
+    ``budget``: bytes that all sessions together may make the server hold.
+    """
 
     def __init__(
         self,
@@ -91,13 +96,16 @@ class Registry:
     # --- finding ---------------------------------------------------------------------------------------
 
     def find(self, session_id: str, token: str) -> tuple[Session, str]:
-        """(session, greatest role).  NoSession, always the same, for whatever does not fit."""
+        """The session, and the greatest role that `token` grants.
+
+        Raises NoSession, always with the same words, for an unknown id and for a wrong token.
+        """
         if self.absent is not None:
             raise self.absent
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
         if session is None or session.over:
-            digest(token)  # the same work, so that time tells nothing
+            digest(token)  # as much work as for a known id: the time of the answer tells nothing
             raise NoSession()
         role = session.allows(token)
         if role is None:
@@ -105,8 +113,10 @@ class Registry:
         return session, role
 
     def look(self, session_id: str, text: str, path: str) -> tuple[Session, Capability]:
-        """The session whose file of this path an address may show, and what else.  NoSession, always the
-        same, for whatever does not fit."""
+        """The session and capability of an address `/view/{session_id}/{text}/{path}`.
+
+        Raises NoSession, always with the same words, where the address opens nothing.
+        """
         if self.absent is not None:
             raise self.absent
         session = self.sessions.get(session_id)
@@ -116,7 +126,7 @@ class Registry:
         return session, capability
 
     def group_token(self, group: str | None) -> str | None:
-        """What lets somebody join the group; None without a group."""
+        """The token with which other sessions join the group; None without a group."""
         return self.groups.token(group) if self.groups is not None and group is not None else None
 
     # --- opening ---------------------------------------------------------------------------------------
@@ -124,7 +134,9 @@ class Registry:
     def open(self, request: m.Open, caller: Caller) -> Opening:
         """Begins to open a session, or finds the opening of the same nonce.
 
-        Raises at once what is wrong with the request itself.
+        Raises at once what is wrong with the request: UnknownLanguage, LanguageNotReady, BadLimit, BadPath,
+        BadMessage, Unsupported, NoGroup; Draining while the server stops; NoSession for a nonce whose session
+        is over. What fails later is raised by the opening.
         """
         if self.draining:
             raise Draining(retry_after_ms=2000)
@@ -136,7 +148,7 @@ class Registry:
             self._recovery.check(known.session)
             return known
         opening = Opening()
-        if nonce in self._over:
+        if nonce in self._over:  # a repeated `open` must not begin a second session
             raise NoSession()
         adopted = self._adopted.get(nonce)
         if adopted is not None and not adopted.over:
@@ -212,6 +224,7 @@ class Registry:
                     joined = loop.time()
                     opened = await self._begin(container, request, caller, language, limits, place)
                 except BaseException:
+                    # Also where the client gave up: the container was made for it, and is never used again.
                     await asyncio.shield(self._provisioner.remove(container))
                     raise
         except BaseException as error:
@@ -237,7 +250,7 @@ class Registry:
         return self.groups.place(request.group, request.group_token, request.member, language.name)
 
     async def _reopen(self, session: Session) -> Opened:
-        """An adopted session whose client may never have been told its token: a new one."""
+        """Opens an adopted session again, with a new token: its client may never have received the first."""
         token = new_token()
         record = replace(session.record, token_digest=digest(token))
         container = session.container
@@ -246,6 +259,7 @@ class Registry:
         return Opened(session, token, warm=False, timings_ms={})
 
     async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
+        """A container with these limits, and whether it is a warm one, whose usual limits were changed."""
         container = self._warm.acquire(language.name)
         warm = container is not None
         if container is None:
@@ -316,17 +330,20 @@ class Registry:
     def _recovered(self, container: Container, language: Language, record: Record) -> Session:
         session = self._register(container, language, record)
         for key in [key for key, one in self._openings.items() if one.session == session.id]:
-            del self._openings[key]  # which has the session that was dropped
+            del self._openings[key]  # it refers to the session object that was dropped
             self._remember(key, session)
         return session
 
     def _remember(self, key: Any, session: Session) -> None:
-        """For a moment, an `open` with this nonce means this session."""
+        """For NONCE_SECONDS, an `open` with this nonce finds this session."""
         self._adopted[key] = session
         asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
 
     def adopt(self, container: Container, record: Record) -> Session:
-        """A session that this instance's server before had."""
+        """Registers a session of this instance's previous server, by its sealed record.
+
+        It gets a slot at once, also above the limit: it was admitted before.
+        """
         language = self._provisioner.catalog.language(record.language)
         now = timing.now()
         ticket = Ticket(
@@ -358,7 +375,7 @@ class Registry:
     async def _ended(self, session: Session, reason: str) -> None:
         lived = round(time.time() - session.record.opened, 1)
         log.info("session ended", extra=fields(**_whose(session.record), reason=reason, seconds=lived))
-        # Without its record no server adopts it, should we be gone before the container is.
+        # Without its record no server adopts it, should this one end before the container is removed.
         session.container.link.cast("seal", record=None)
         place = _place_of(session.record)
         if self.groups is not None and place is not None:
@@ -368,7 +385,7 @@ class Registry:
             if self.groups is not None and place is not None:
                 await self.groups.leave(place)
         finally:
-            # Only now: a server that stops waits for what is on its way out as well.
+            # Only now: `end_all` waits for the sessions that are in the table.
             self.sessions.pop(session.id, None)
             self._recovery.forget(session.id)
             self._forget(session)
@@ -377,7 +394,7 @@ class Registry:
                 slot.release(failed=reason == "engine_lost")
 
     def _forget(self, session: Session) -> None:
-        """Its nonce means it for a while yet; nobody holds it for that."""
+        """Drops all references to an ended session; a repeated `open` of its gets NoSession for a while."""
         keys = {key for key, one in self._openings.items() if one.session == session.id}
         keys |= {key for key, one in self._adopted.items() if one.id == session.id}
         for key in keys:
@@ -387,14 +404,14 @@ class Registry:
             asyncio.get_running_loop().call_later(NONCE_SECONDS, self._over.discard, key)
 
     def drain(self) -> None:
-        """No new sessions; who waits is told so."""
+        """Takes no new sessions; those that wait in the queue get Draining."""
         self.draining = True
         self.queue.drain()
 
     async def suspend(self) -> None:
-        """The server stops: clients are sent away, containers live on for the next server."""
+        """Closes all clients' sockets because the server stops; containers live on for the next server."""
         self.drain()
-        # Who comes back too early is to try again, not to believe that the session is over.
+        # A client that comes back before the next server listens has to try again, not to get NoSession.
         self.absent = Draining(retry_after_ms=500)
         await self._tasks.stop()
         await self._recovery.stop()
@@ -413,7 +430,7 @@ class Registry:
 
 
 def _whose(record: Record) -> dict[str, str]:
-    """For the log; ``principal`` only where there is one."""
+    """A session's fields for the log; ``principal`` only where there is one."""
     told = {"session": record.session, "language": record.language, "address": record.address}
     return told if record.principal is None else told | {"principal": record.principal}
 

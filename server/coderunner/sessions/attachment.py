@@ -261,7 +261,7 @@ class Attachment:
         return None
 
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
-        """Output that the server's cache has dropped, from the agent; a gap where the agent dropped it, too."""
+        """Output that the server's cache dropped, from the agent; a gap where the agent dropped it, too."""
         at = cursor.sent
         if not self._source.reachable:
             return self._unreachable(channel, cursor)

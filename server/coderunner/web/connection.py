@@ -103,7 +103,10 @@ class Connection:
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self, protocols: list[str], hello: m.Hello) -> None:
-        """Until it is closed, by whomever.  ``protocols``: what the client offered, its credential too."""
+        """Sends ``hello`` and serves the socket until either side has closed it.
+
+        ``protocols``: the subprotocols that the client offered, among them its credential.
+        """
         writer = self._writer = self.start(self._write(), "ws-write")
         self.start(self._keep_alive(), "ws-keepalive")
         self.post(hello)
@@ -143,16 +146,16 @@ class Connection:
             self.gone.set_result(None)
 
     def refuse(self, error: CodeRunnerError) -> None:
-        """Before it is served: it will be told nothing else."""
+        """Has `serve` send nothing but this error and its close; called before `serve`."""
         self._refusal = error
 
     def shut(self, code: int) -> None:
-        """The server goes away.  Who has a session is told by that."""
+        """Closes with `code` because the server stops; where there is a session, the session does that."""
         if self._handshake is not None and self.state in (State.HANDSHAKE, State.OPENING):
             self._handshake.shut(code)
 
     def _move(self, state: State) -> None:
-        """The next state.  A step that there is not is a fault of this server."""
+        """Moves to a state of `_NEXT`. Raises RuntimeError for another: that is a fault of this server."""
         if state is not self.state:
             if state not in _NEXT[self.state]:
                 raise RuntimeError(f"a connection cannot go from {self.state.name} to {state.name}")
@@ -161,7 +164,7 @@ class Connection:
     # --- in ----------------------------------------------------------------------------------------------
 
     def _faulted(self) -> None:
-        """This server failed at one of its tasks: it ends, and its client comes back to its session."""
+        """A task of this connection failed: it is closed with 1011, and the client attaches again."""
         self.fail(InternalError())
         if self._writer is None or self._writer.done():
             self.abort()  # nobody is there to tell it
@@ -170,7 +173,7 @@ class Connection:
         caller = guard.caller(self._parts.settings, self._request, protocols)
         turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
-            if next(turns) == 0:
+            if next(turns) == 0:  # `receive` does not yield where a frame waits
                 await asyncio.sleep(0)
             frame = await self._socket.receive()
             self._unanswered = 0
@@ -191,7 +194,7 @@ class Connection:
                     return
 
     async def _spend(self, cost: int) -> None:
-        """Bounds what one socket can make the server do; raises RateLimited."""
+        """Counts the work of a frame: waits before there is a session, then raises RateLimited."""
         if self._attached is not None:
             self._attached.spend(cost)
             return
@@ -205,7 +208,7 @@ class Connection:
         except BadJson as error:
             self.post(m.ErrorMessage.of(error))
             if not _is_text(data):
-                self.close(1007)  # as RFC 6455 wants it
+                self.close(1007)  # RFC 6455, 8.1: invalid UTF-8 fails the connection
         except CodeRunnerError as error:
             if error.close is not None:
                 raise
@@ -214,7 +217,7 @@ class Connection:
             self._take(lambda: self._text(message, len(data), caller))
 
     def _take(self, act: Callable[[], None]) -> None:
-        """Every error that leaves the connection alive is answered here."""
+        """Runs `act`, and answers an error of its that does not close the connection."""
         try:
             act()
         except CodeRunnerError as error:
@@ -241,18 +244,21 @@ class Connection:
         return self._tasks.start(work, name)
 
     def keep(self, size: int) -> None:
-        """So many bytes of text are held until there is a session."""
+        """Counts `size` bytes of text that are held until there is a session."""
         self._tcp.keep(size)
 
     def opening(self, under_way: bool) -> bool:
-        """A session is being made, or is not made after all.  False: the connection closes already."""
+        """A session is being made, or (`under_way` false) that has failed.
+
+        False where the connection closes already: then the session must not be made.
+        """
         if self.state not in (State.HANDSHAKE, State.OPENING):
             return False
         self._move(State.OPENING if under_way else State.HANDSHAKE)
         return True
 
     def attached(self, session: Session, attachment: Attachment) -> None:
-        """The handshake is over: it is this attachment now."""
+        """Ends the handshake: frames go to and come from `attachment` from now on."""
         self._move(State.ATTACHED)
         self._attached = Attached(session, attachment)
         self._tcp.admit_session(session.id, codec.MAX_TEXT)
@@ -266,7 +272,7 @@ class Connection:
             source.post(message)
 
     def fail(self, error: CodeRunnerError) -> None:
-        """An error, and the close that follows it, where it says so."""
+        """Sends an error, and closes with its code where it has one."""
         if self._close_code is not None:
             return
         if isinstance(error, AccessError):
@@ -277,7 +283,7 @@ class Connection:
             self.close(error.close)
 
     def close(self, code: int) -> None:
-        """Closes once what is queued has been sent; the first code counts."""
+        """Closes with `code` once what is queued has been sent; of several calls the first counts."""
         if self._close_code is not None or self.state is State.CLOSED:
             return
         self._close_code = code
@@ -288,7 +294,7 @@ class Connection:
             self._handshake.end()
 
     def _lost(self) -> None:
-        """The socket is gone, or about to be."""
+        """Tells handshake and attachment that no frame comes or goes any more."""
         if self._handshake is not None:
             self._handshake.lost()
         if self._attached is not None:
@@ -311,7 +317,7 @@ class Connection:
             self.abort()  # the peer is gone, or reads nothing
 
     async def _pump(self) -> int:
-        """Sends what there is, until there is no more; the code to close with."""
+        """Sends the frames of the handshake, then of the attachment; returns the code to close with."""
         assert self._handshake is not None
         while (frame := await self._handshake.next()) is not None:
             await self._send(frame)
@@ -344,13 +350,13 @@ class Connection:
                 return
 
     def abort(self) -> None:
-        """Ends the connection below, without a close frame."""
+        """Aborts the TCP connection, without a close frame."""
         if self._request.transport is not None:
             self._request.transport.abort()
 
 
 def _effort(text: bytes) -> int:
-    """What a text costs, in frames."""
+    """What a text costs, in frames: long ones and ones of many values take longer to read."""
     return 1 + len(text) // TEXT_A_FRAME + (text.count(b"[") + text.count(b"{")) // VALUES_A_FRAME
 
 

@@ -1,7 +1,7 @@
 """Lingering close: sockets that are kept until their peers have read the last answer.
 
-What a peer had still sent lies unread; closed at once, the kernel would answer that with a reset, which takes
-from the peer what it has not read yet. So each is kept for some seconds as nothing but a socket.
+Closing a socket that has unread input makes the kernel send a reset, which discards what the peer has not
+read yet. So each is shut down for writing and kept for some seconds, without any of its connection's objects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import OrderedDict
 
 MAX_LEFTOVERS = 1024
 SECONDS = 5.0
-FEW, LOOK_SECONDS = 8, 0.01  # are looked at in a turn: to close one frees megabytes of the kernel's
+FEW, LOOK_SECONDS = 8, 0.01  # sockets checked in one turn: closing one may free megabytes in the kernel
 
 
 class Leftovers:
@@ -28,7 +28,7 @@ class Leftovers:
         return len(self._all)
 
     def keep(self, fd: int) -> None:
-        """The descriptor of a connection to which all has been written; it may be closed afterwards."""
+        """Keeps a duplicate of the descriptor, to which all has been written; the caller closes its own."""
         with contextlib.suppress(OSError):
             one = socket.socket(fileno=socket.dup(fd))
             one.shutdown(socket.SHUT_WR)
@@ -55,7 +55,7 @@ class Leftovers:
 
     @staticmethod
     def _hung_up(one: socket.socket) -> bool:
-        """Nothing is taken: a peer that goes on sending stops when the kernel has enough of it."""
+        """Whether the peer has closed. Nothing is read: the full buffer stops a peer that goes on sending."""
         try:
             return not one.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
         except BlockingIOError:
