@@ -146,7 +146,7 @@ def _start_jobs(
     )
     catalog.on_ready = lambda _name: fleet.warm.wake()
     catalog.on_asked = preparation.ask
-    catalog.on_lost = lambda name: tasks.start(preparation.one(name), f"image-{name}")
+    catalog.on_lost = lambda name: tasks.keep(lambda: preparation.one(name), f"image-{name}")
     tasks.keep(preparation.all, "images")
     tasks.keep(lambda: _sweep(settings, engine, registry, fleet.provisioner, pool, fleet.groups), "sweep")
     tasks.keep(fleet.surroundings.look, "surroundings")
@@ -154,7 +154,7 @@ def _start_jobs(
     if settings.watchdog_interval:
         tasks.keep(fleet.watchdog.run, "watchdog")
     if settings.reload == "on":
-        tasks.start(_watch_sources(stop), "reload")
+        tasks.keep(lambda: _watch_sources(stop), "reload")
 
 
 def _holder(settings: Settings) -> str:

@@ -159,6 +159,7 @@ JOBS = {
     "engine-info": (DockerEngine, "info"),
     "tcp-connections": (TcpConnections, "watch"),
     "images": (Preparation, "all"),
+    "reload": (app, "changed_sources"),
     "sweep": (app, "warn_of_shared_ids"),
     "surroundings": (Surroundings, "look"),
     "watchdog": (Watchdog, "run"),
@@ -191,7 +192,7 @@ async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypat
             "INSTANCE_NAME": instance,
             "LANGUAGES": "bash",
             "WARM_MAX": "1",
-            "RELOAD": "off",
+            "RELOAD": "on",
             "WATCHDOG_INTERVAL": "1000",
         }
     )
@@ -203,6 +204,11 @@ async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypat
     async with app.serving(settings) as server:
         await eventually(lambda: told() == set(JOBS), 60, "a line for each job")
         await eventually(server.parts.catalog.ready, 120, "a language")
+        # The image of a language that is lost is made by a job of its own.
+        once(monkeypatch, Preparation, "one")
+        server.parts.catalog.lose("bash")
+        await eventually(lambda: "image-bash" in told(), 30, "the line of the image's job")
+        await eventually(server.parts.catalog.ready, 120, "the language again")
 
         async def ready() -> bool:
             return not await server.parts.ready()
