@@ -31,8 +31,11 @@ _RECENT = 32
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A request for a slot. `deadline` is the moment at which waiting ends, `memory` what its container may
-    use, in bytes."""
+    """A request for a slot.
+
+    `deadline`: when waiting ends, in seconds of the caller's clock. `priority`: higher ones go first.
+    `memory`: bytes that the container may use.
+    """
 
     id: str
     address: str
@@ -77,7 +80,9 @@ class QueueStats:
 
 
 class Admission:
-    """`memory` bounds what all live tickets may use, in bytes; 0 is unlimited. `per_address` and
+    """Decides who gets one of `slots`, and in which order up to `max_queue` others wait.
+
+    `memory` bounds what all live tickets may use, in bytes; 0 is unlimited. `per_address` and
     `per_principal` cap live and waiting tickets together; 0 is unlimited. Of IPv6 a /56 may have twice, and
     a /48 four times, what an address has."""
 
@@ -105,7 +110,7 @@ class Admission:
     # --- asking and leaving ---------------------------------------------------------------------------
 
     def ask(self, ticket: Ticket, now: float) -> bool:
-        """True: the ticket has a slot. False: it waits, behind which `grant` is to be called.
+        """Whether the ticket has a slot at once. If not, it waits, and the caller calls `grant` next.
 
         Raises Draining, TooManySessions or QueueFull; then the ticket is neither.
         """
@@ -114,6 +119,7 @@ class Admission:
         if self._draining:
             raise Draining()
         self._check_caps(ticket)
+        # Who comes now does not overtake those that wait.
         if not self._waiting and self._fits(ticket):
             self._count(ticket, +1)
             self._enter(ticket, now)
@@ -158,7 +164,7 @@ class Admission:
             if ticket.deadline <= now:
                 continue
             if not self._fits(ticket):
-                break
+                break  # no smaller ticket overtakes it, or a large one would wait for ever
             self._take_turn(ticket)
             self._enter(ticket, now)
             granted.append(ticket)
@@ -224,7 +230,7 @@ class Admission:
         return min((ticket.deadline for ticket in self._waiting.values()), default=None)
 
     def stats(self) -> QueueStats:
-        """The figures of now."""
+        """The present figures."""
         ended = self._completed + self._failed
         return QueueStats(
             slots=self._slots,

@@ -26,18 +26,18 @@ OnPosition = Callable[[Position], None]
 
 
 class Slot:
-    """The right to one live session. Release it once; more often does nothing."""
+    """The right to one live session. It is released once; further calls do nothing."""
 
-    def __init__(self, ticket: Ticket, give_back: Callable[[Ticket, bool | None], None]) -> None:
+    def __init__(self, ticket: Ticket, on_release: Callable[[Ticket, bool | None], None]) -> None:
         self.ticket = ticket
-        self._give_back = give_back
+        self._on_release = on_release
         self._released = False
 
     def release(self, *, failed: bool = False) -> None:
-        """`failed`: the session ended by a fault of the server, not by its program or its client."""
+        """Frees the slot. `failed`: the session ended by a fault of the server, for the statistics."""
         if not self._released:
             self._released = True
-            self._give_back(self.ticket, failed)
+            self._on_release(self.ticket, failed)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +49,10 @@ class _Waiter:
 
 
 class AdmissionQueue:
-    """`clock` answers seconds and is the clock of the tickets' deadlines; `timing.now` by default."""
+    """Waits for slots on behalf of sessions; who gets one next is decided by `admission`.
+
+    `clock`: the clock of the tickets' deadlines, in seconds; `timing.now` by default.
+    """
 
     def __init__(self, admission: Admission, clock: Clock | None = None) -> None:
         self._admission = admission
@@ -91,7 +94,7 @@ class AdmissionQueue:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                future.exception()  # looked at, so that the loop does not report it as overlooked
+                future.exception()  # retrieved, or asyncio logs that it never was
             self._abandon(ticket)
             raise
         return Slot(ticket, self._release)
@@ -102,13 +105,13 @@ class AdmissionQueue:
         return Slot(ticket, self._release)
 
     def drain(self) -> None:
-        """All waiters, and all who ask from now on, get Draining. Live sessions keep their slots."""
+        """Answers all waiters, and all later calls, with Draining. Live sessions keep their slots."""
         for ticket in self._admission.drain():
             self._answer(ticket, Draining())
         self._after_change()
 
     def stats(self) -> QueueStats:
-        """The figures of now."""
+        """The present figures."""
         return self._admission.stats()
 
     @property
@@ -117,7 +120,7 @@ class AdmissionQueue:
         return bool(self._waiters)
 
     def _release(self, ticket: Ticket, failed: bool | None) -> None:
-        self._settle(self._admission.release(ticket.id, self._clock(), failed=failed))
+        self._answer_granted(self._admission.release(ticket.id, self._clock(), failed=failed))
 
     def _abandon(self, ticket: Ticket) -> None:
         self._waiters.pop(ticket.id, None)
@@ -127,7 +130,7 @@ class AdmissionQueue:
             # It was granted between the cancellation and now; or answered otherwise, and nothing happens.
             self._release(ticket, failed=None)
 
-    def _settle(self, granted: list[Ticket]) -> None:
+    def _answer_granted(self, granted: list[Ticket]) -> None:
         for ticket in granted:
             self._answer(ticket, None)
         self._after_change()
@@ -142,7 +145,7 @@ class AdmissionQueue:
             waiter.future.set_exception(error)
 
     def _after_change(self) -> None:
-        """Who is late is told so, new positions are told, and the timer stands at the next deadline."""
+        """Answers waiters that are late or admitted, reports changed positions, sets the timer anew."""
         self._version += 1
         version = self._version
         now = self._clock()
@@ -174,7 +177,7 @@ class AdmissionQueue:
             self._timer = timing.Timer(delay, self._look)
 
     def _look(self) -> None:
-        """Time has come for the next waiter.  A fault here would leave all of them waiting for ever."""
+        """Called at the next deadline. A fault here is logged and tried again, or all would wait for ever."""
         try:
             self._after_change()
         except Exception:

@@ -63,9 +63,10 @@ class ByteStream(Protocol):
 
 
 class Listener(Protocol):
-    """Who is told what the agent says.  Called in the reader's task; must not wait.
+    """Receives an agent's reports. Called in the reader's task; must not block.
 
-    May raise AgentProtocolError for what does not fit what the agent has said before."""
+    May raise AgentProtocolError for a report that contradicts earlier ones.
+    """
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
         """``offset``: of the first byte of ``data``. ``stream``: 1 standard output, 2 standard error."""
@@ -83,24 +84,24 @@ Told = Callable[[Listener], None]
 
 
 class AgentLink:
-    """One attach, from its greeting to its end.
+    """One attach to an agent, from its greeting to the end of the stream.
 
-    ``closed`` is done when the stream has ended; with ``broken`` the agent broke its protocol: what speaks
-    for it is not to be believed again.  ``fault``: this server failed, and the agent did nothing wrong.
-     ``holdings`` counts what it makes this server keep.
+    ``closed``: done when the stream has ended, with the reason in words. ``broken``: the agent broke its
+    protocol, and must not be attached to again. ``fault``: an error of this server's own code that ended the
+    link. ``holdings`` counts the bytes that the link holds.
     """
 
     def __init__(self, stream: ByteStream, holdings: Holdings) -> None:
         self.hello = Hello(version=0)
         self.broken = False
         self._listener: Listener | None = None
-        self._early: list[Told] = []
+        self._early: list[Told] = []  # reports that came before there was a listener
         self._early_bytes = 0
         self._revision = 0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stream = stream
         self._generation = 0
-        self._seed = secrets.randbits(32)
+        self._seed = secrets.randbits(32)  # of the checksums; programs do not know it
         self._decoder = frames.Decoder(self._seed)
         self._assembler = frames.Assembler(MAX_REPLY, MAX_REPLY_TEXT)
         self._holdings = holdings
@@ -117,10 +118,11 @@ class AgentLink:
         self._tasks = Tasks("agent link", self._failed)
 
     async def attach(self, generation: int, have: Mapping[int, int], *, torn: bool) -> None:
-        """Greet the agent; returns when it has said what it holds.
+        """Greets the agent; returns when it has reported its state, which is in ``hello`` then.
 
-        ``have``: the output offset of each channel up to which this server has it.  ``torn``: somebody
-        wrote to this agent before, perhaps half a frame.  Raises AgentLost when no answer comes.
+        ``generation``: higher than that of every attach before; the agent obeys only the highest. ``have``:
+        by channel, the offset up to which this server has the output. ``torn``: another server wrote to this
+        agent before, perhaps half a frame. Raises AgentLost when no answer comes in ATTACH_SECONDS.
         """
         self._tasks.start(self._read(), "agent-read")
         self._tasks.start(self._write(), "agent-write")
@@ -129,7 +131,7 @@ class AgentLink:
         try:
             async with timing.within(ATTACH_SECONDS):
                 in_force = await self._greet(generation, have)
-                # Where our clock went back: exceed what the agent obeys.
+                # Refused: the clock went back since another attach. The refusal says what to exceed.
                 if in_force and await self._greet(in_force + 1, have):
                     raise AgentLost("the agent refused two attaches")
         except TimeoutError:
@@ -137,7 +139,7 @@ class AgentLink:
         self._tasks.start(self._beat(), "agent-beat")
 
     def listen(self, listener: Listener) -> None:
-        """From now on ``listener`` is told, first of what came behind the greeting."""
+        """Sends all reports to ``listener``, first those that came since the greeting."""
         self._listener = listener
         early, self._early, self._early_bytes = self._early, [], 0
         try:
@@ -170,17 +172,21 @@ class AgentLink:
     def send_flow(
         self, channel: int, *, released: int, credit: int, controlled: bool, exit_acked: bool
     ) -> None:
-        """How far the clients are. ``credit``: the agent sends output below this offset."""
+        """Tells the agent how far the clients are with a channel's output.
+
+        ``released``: the control client has acknowledged everything below. ``credit``: the agent may send
+        output below this offset. ``controlled``: there is a control client. ``exit_acked``: it has the exit.
+        """
         flags = frames.CONTROLLED * controlled | frames.EXIT_ACKED * exit_acked
         body = frames.FLOW_BODY.pack(credit, flags)
         self._frame(frames.FLOW, body, channel=channel, offset=released)
 
     def cast(self, op: str, **body: Any) -> None:
-        """A command whose answer does not matter."""
+        """Sends a command whose answer is not needed. After the end of the link it does nothing."""
         self._send(frames.encode_message(frames.CALL, self._generation, {"op": op, **body}))
 
     async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
-        """As ``ask``; raises the error that the agent names, too."""
+        """As ``ask``, awaited; also raises the error that the agent answers with."""
         reply, data = await self.ask(op, raw, seconds=seconds, **body)
         fault = reports.read(reports.Reply, reply, op).error
         if fault is not None:
@@ -230,6 +236,7 @@ class AgentLink:
         if len(data) <= SMALL and not self._outbox and not self._writing and self._stream.write_now(data):
             return  # a keystroke does not wait for another task's turn
         if len(self._outbox) > SMALL and not self._holdings.allows(len(data)):
+            # The agent stopped reading: more would fill the session's budget. It is attached to anew.
             self._end("the agent reads nothing")
             return
         self._outbox += data
@@ -257,7 +264,7 @@ class AgentLink:
         self._end(reason)
 
     def _break(self, error: AgentProtocolError) -> None:
-        """Something in the container speaks for the agent, or the agent is broken."""
+        """Ends the link for good: a program in the container writes as the agent, or the agent is broken."""
         log.warning("agent broke its protocol", extra=fields(why=str(error)))
         self.broken = True
         self._end(f"the agent broke its protocol: {error}")
@@ -284,10 +291,10 @@ class AgentLink:
             sent = loop.time()
             await asyncio.sleep(flow.BEAT_SECONDS)
             if loop.time() - sent > flow.SILENCE_SECONDS - LATE_SECONDS:
-                # We stood still, and the agent takes us for gone: it hears nothing before another attach.
+                # This loop stood still, and the agent has detached: it ignores all but a new attach.
                 self._end("this server was silent itself")
             if self._silent():
-                await timing.catch_up()
+                await timing.catch_up()  # a beat may have arrived that was not read yet
             if self._silent():
                 self._end(f"silent for {SILENCE_SECONDS:g} s")
 
@@ -295,16 +302,17 @@ class AgentLink:
         return timing.now() - self._heard > SILENCE_SECONDS
 
     def _decode(self, frame: frames.Frame) -> Told | None:
-        """What a frame tells a listener, checked; answers and greetings are taken here.
+        """The report in a frame, checked; None for greetings and answers, which are handled here.
 
-        Raises AgentProtocolError, for nothing but the agent's own faults."""
+        Raises AgentProtocolError for faults of the agent, and for nothing else.
+        """
         if frame.kind == frames.REFUSED:
             if frame.offset > MAX_GENERATION:
                 raise AgentProtocolError("generation out of range")
             if not self._greeted.done():
                 self._greeted.set_result(max(1, frame.offset))
         elif frame.generation != self._generation:
-            return None
+            return None  # of an attach before this one
         elif frame.kind == frames.HELLO:
             if not self._greeted.done():
                 self.hello = reports.read_hello(frame.payload)
@@ -358,7 +366,7 @@ class AgentLink:
                 waiting.set_exception(AgentLost(reason))
 
     async def close(self) -> None:
-        """End the link; the container lives on."""
+        """Ends the link and its stream, in 5 s at most; the container lives on."""
         self._end("closed")
         await self._tasks.stop()
         with contextlib.suppress(EngineError, TimeoutError):
@@ -402,7 +410,7 @@ _DECODERS: dict[int, Callable[[frames.Frame], Told]] = {
 
 
 def problem(fault: Fault) -> errors.CodeRunnerError:
-    """The error that an answer tells of."""
+    """An agent's error as one of ours; FilesFailed for a code that is not an agent's to use."""
     return _BY_CODE.get(fault.code, FilesFailed)(fault.message[:1000])
 
 
