@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import to_builtins
+
 from coderunner.engine.containers import (
     DEADLINE_LABEL,
     INSTANCE_LABEL,
@@ -40,7 +42,7 @@ from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import CALL_SECONDS
-from coderunner.sessions.specs import prepare_spec
+from coderunner.sessions.specs import companions_of
 
 log = logging.getLogger(__name__)
 
@@ -286,8 +288,8 @@ async def _prepare(container: Container, language: Language, *, patient: bool) -
     """What its user is not to wait for.  Where one waits already (not ``patient``), programs start plainly
     until the preload is ready.  Raises StartFailed, AgentLost.
     """
-    preparation = prepare_spec(language)
-    if preparation is None:
+    preparation = to_builtins(companions_of(language))
+    if not preparation:
         return
     seconds = CALL_SECONDS + preparation_seconds(language)
     reply, _ = await container.call("prepare", seconds=seconds, patient=patient, **preparation)

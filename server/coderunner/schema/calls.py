@@ -9,6 +9,39 @@ from coderunner.schema.messages import Modes
 from coderunner.schema.reports import Kinds
 
 
+class ServiceSpec(Struct, frozen=True, kw_only=True):
+    """A language's service, begun in `folder`; it is ready when the path `ready` exists."""
+
+    command: tuple[str, ...]
+    env: dict[str, str]
+    folder: str
+    start_ms: int
+    ready: str
+
+
+class PreloadSpec(Struct, frozen=True, kw_only=True):
+    """A language's preload: programs are forked from it instead of executing `run`.
+
+    `entries`: patterns of the entry files that it can run. `fixed`: patterns of names in the environment; a
+    program that has another value there than the preload is executed.
+    """
+
+    command: tuple[str, ...]
+    env: dict[str, str]
+    folder: str
+    start_ms: int
+    run: tuple[str, ...]
+    entries: tuple[str, ...]
+    fixed: tuple[str, ...]
+
+
+class Companions(Struct, frozen=True, omit_defaults=True):
+    """What an agent is to have ready before a user comes."""
+
+    service: ServiceSpec | None = None
+    preload: PreloadSpec | None = None
+
+
 class ProgramLimits(Struct, frozen=True):
     """What the agent itself enforces: milliseconds, bytes of output, processors, and the program's share of
     the container's memory."""

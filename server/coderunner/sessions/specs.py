@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from msgspec.structs import replace
 
 from coderunner.core.limits import LimitRules
 from coderunner.core.project import check_files, check_path
 from coderunner.errors import BadMessage
-from coderunner.schema.calls import ProgramLimits, ProgramSpec, ProgramVariant
-from coderunner.schema.languages import SERVICE_FOLDER, Language, Preload, Service
+from coderunner.schema.calls import (
+    Companions,
+    PreloadSpec,
+    ProgramLimits,
+    ProgramSpec,
+    ProgramVariant,
+    ServiceSpec,
+)
+from coderunner.schema.languages import SERVICE_FOLDER, Language
 from coderunner.schema.limits import Limits, RunLimits
 from coderunner.schema.messages import File, Run, Shell
 
@@ -29,27 +35,31 @@ class ProjectRules:
     max_file_bytes: int
 
 
-def prepare_spec(language: Language) -> dict[str, Any] | None:
-    """What is to be ready before a user comes; None where nothing is declared."""
-    spec = {}
-    if language.service is not None:
-        spec["service"] = _companion(language, language.service) | {"ready": language.service.ready}
-    if language.preload is not None:
-        spec["preload"] = _companion(language, language.preload) | {
-            "run": list(language.run),
-            "entries": list(language.preload.entries),
-            "fixed": list(language.preload.fixed),
-        }
-    return spec or None
-
-
-def _companion(language: Language, declared: Service | Preload) -> dict[str, Any]:
-    return {
-        "command": list(declared.command),
-        "env": dict(language.env) | dict(declared.env),
-        "folder": SERVICE_FOLDER,
-        "start_ms": declared.start_ms,
-    }
+def companions_of(language: Language) -> Companions:
+    """What an agent has to have ready before a user of this language comes."""
+    service, preload = language.service, language.preload
+    return Companions(
+        service=None
+        if service is None
+        else ServiceSpec(
+            command=service.command,
+            env={**language.env, **service.env},
+            folder=SERVICE_FOLDER,
+            start_ms=service.start_ms,
+            ready=service.ready,
+        ),
+        preload=None
+        if preload is None
+        else PreloadSpec(
+            command=preload.command,
+            env={**language.env, **preload.env},
+            folder=SERVICE_FOLDER,
+            start_ms=preload.start_ms,
+            run=language.run,
+            entries=preload.entries,
+            fixed=preload.fixed,
+        ),
+    )
 
 
 def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> ProgramSpec:
