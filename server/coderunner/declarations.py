@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from coderunner.core.languages import parse_language
 from coderunner.core.limits import LimitRules, parse_rules
 from coderunner.errors import ConfigError
-from coderunner.schema.languages import Demand, Language, sample_files
+from coderunner.schema.languages import Demand, Hint, HintsFile, Language, sample_files
 from coderunner.schema.toml import read_toml
 
 FOLDER = Path(__file__).parent / "languages"
@@ -46,6 +48,7 @@ def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
     wanted = list(only)
     languages: dict[str, Language] = {}
     problems: list[str] = []
+    hints = _hints(folder, problems)
     for file in sorted(folder.glob("*/language.toml")):
         if wanted and file.parent.name not in wanted:
             continue
@@ -54,7 +57,7 @@ def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
         except ConfigError as error:
             problems += error.problems
             continue
-        languages[language.name] = language
+        languages[language.name] = replace(language, hints=language.hints + hints)
         problems += _missing_samples(file.parent, language)
     have = names(folder)
     problems += [
@@ -82,6 +85,17 @@ def _demand(folder: Path, languages: Mapping[str, Language], problems: list[str]
     except ConfigError as error:
         problems += error.problems
         return []
+
+
+def _hints(folder: Path, problems: list[str]) -> tuple[Hint, ...]:
+    """Those of all languages, which come behind a language's own."""
+    try:
+        return read_toml(HintsFile, (folder / "hints.toml").read_text(encoding="utf-8"), "hints.toml").hints
+    except FileNotFoundError:
+        return ()
+    except ConfigError as error:
+        problems += error.problems
+        return ()
 
 
 def _missing_samples(folder: Path, language: Language) -> list[str]:

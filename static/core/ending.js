@@ -60,7 +60,7 @@ function title({ reason, code, signal }) {
  */
 export function ending(exit) {
   const { reason, code, usage } = exit;
-  const details = [];
+  const details = [...(exit.hints ?? [])];
   if (reason === 'exited' && code === 0) details.push('exit code 0');
   if (exit.shared) details.push('the kernel does not tell which program of this session used the memory');
   for (const limit of exit.limits_hit) if (!(reason === 'oom' && limit === 'memory')) details.push(HIT[limit]);

@@ -53,6 +53,7 @@ export const SERVER = {
     usage: { wall_ms: ['null', 'natural'], cpu_ms: ['null', 'natural'], memory_peak_bytes: ['null', 'natural'], output_bytes: ['null', 'natural'] },
     offset: 'natural',
     'shared?': 'truth',
+    'hints?': ['list', 'text'],
   },
   expires: { idle_ms: ['null', 'natural'], total_ms: 'natural' },
   notice: { code: 'text', message: 'text' },
@@ -317,6 +318,7 @@ export const SERVER = {
  * @property {Usage} usage
  * @property {number} offset
  * @property {boolean} [shared]
+ * @property {string[]} [hints]
  */
 /**
  * @typedef {object} Expires

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coderunner import declarations
 from coderunner.core import diagnostics
-from coderunner.core.diagnostics import diagnose, workspace_path
+from coderunner.core.diagnostics import diagnose, hints, workspace_path
 from coderunner.core.languages import parse_language
 from coderunner.errors import ConfigError
 from coderunner.schema import check
@@ -230,7 +230,7 @@ def test_the_beginning_of_a_compilers_output_counts_and_the_end_of_a_programs():
     head = diagnose(text, patterns, entry="")
     tail = diagnose(text, patterns, entry="", tail=True)
     assert (head[0].line, len(head)) == (1, 100)
-    assert tail[0].line > 19_000
+    assert tail[0].line > 18_000
     assert len(tail) == 100
 
 
@@ -241,7 +241,7 @@ def test_the_beginning_of_a_compilers_output_counts_and_the_end_of_a_programs():
         ("file:///workspace/x", "x"),
         ("/usr/lib/x.py", None), ("../x", None), ("<string>", None), ("a\tb", None), ("", None),
         (".build/main.js", None), ("/workspace/.tmp/x", None), ("a\u202eb", None),
-        ("/workspace/../etc/x", None),
+        ("/workspace/../etc/x", None), ("  /etc/passwd", None), ("\t ../x", None), ("  /workspace/x", "x"),
     ],
 )  # fmt: skip
 def test_paths(path, wanted):
@@ -269,3 +269,54 @@ def test_problems_of_a_declaration_are_all_named():
         assert word in text
     with pytest.raises(ConfigError, match="diagnostics must be"):
         parse_language('name = "x"\ndiagnostics = 1', "x")
+
+
+FRAMES = b"".join(b"\tat com.example.Main.f(Main.java:4)\n" for _ in range(1024))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "files", "wanted"),
+    [
+        # a file that is named without its folder, or with one more
+        ("java", b'Exception in thread "main" x.E: no\n\tat a.B.f(B.java:7)', {"src/a/B.java"},
+         [("src/a/B.java", 7)]),
+        ("c", b"sub/x.c:3:1: error: no", {"x.c"}, [("x.c", 3)]),
+        # a library's frame is passed by, and a file that is not there has no problem
+        ("java", b'Exception in thread "main" x.E: no\n\tat java.L.f(L.java:7)\n\tat B.f(B.java:9)',
+         {"B.java"}, [("B.java", 9)]),
+        ("c", b"y.c:3:1: error: no", {"x.c"}, []),
+        ("java", b'Exception in thread "main" java.lang.StackOverflowError\n' + FRAMES, {"Main.java"},
+         [("Main.java", 4)]),
+        ("erlang", b"main.erl:3:5: Warning: variable 'X' is unused", {"main.erl"}, [("main.erl", 3)]),
+    ],
+)  # fmt: skip
+def test_files_of_the_workspace(language, text, files, wanted):
+    patterns = LANGUAGES[language].diagnostics
+    found = diagnose(text, patterns, entry="", tail=True, files=files)
+    assert [(item.path, item.line) for item in found] == wanted
+    if language == "erlang":
+        assert [item.severity for item in found] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "wanted"),
+    [
+        ("python", "socket.gaierror: [Errno -3] Temporary failure in name resolution", ["no network"]),
+        ("bash", "curl: (6) Could not resolve host: example.com", ["no network"]),
+        ("java", "java.net.UnknownHostException: example.com", ["no network"]),
+        ("python", "_tkinter.TclError: no display name and no $DISPLAY environment variable",
+         ["needs a window"]),
+        ("tcl", "init failed: no display name and no $DISPLAY environment variable", ["no display"]),
+        ("python", "ModuleNotFoundError: No module named 'flask'", ["no module flask"]),
+        ("rust", "error: no matching package named `tokio` found", ["crate tokio"]),
+        ("go", "main.go:3:8: no required module provides package x.org/y: go.mod file not found", ["go get"]),
+        ("c", "main.c:1:10: fatal error: boost/asio.hpp: No such file or directory", ["no such header"]),
+        ("python", "hello\nConnectionRefusedError: [Errno 111] Connection refused", []),
+        ("python", "x\n" * 100_000 + "\x1b[31mNetwork is unreachable\x1b[0m", ["no network"]),
+    ],
+)  # fmt: skip
+def test_what_is_not_here_is_said(language, said, wanted):
+    found = hints(said.encode(), LANGUAGES[language].hints)
+    assert len(found) == len(wanted), found
+    for sentence, words in zip(found, wanted, strict=True):
+        assert words in sentence

@@ -32,6 +32,10 @@ for (const [change, tone, title] of cases) {
   });
 }
 
+test('what it wanted that is not here comes first', () => {
+  assert.equal(ending(exit({ code: 1, hints: ['This session has no network.'] })).details[0], 'This session has no network.');
+});
+
 test('limits that were hit and processes left behind are told', () => {
   const { details } = ending(exit({ limits_hit: ['memory', 'pids', 'disk'], left_behind: 2 }));
   assert.equal(details.filter((detail) => /limit hit|left behind/.test(detail)).length, 4);

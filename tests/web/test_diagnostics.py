@@ -125,3 +125,22 @@ async def test_a_new_page_is_told_also_after_a_restart_of_the_server(tmp_path):
                 await page.wait(lambda page=page, wanted=wanted: problems(page) == wanted, 10, "problems")
                 await page.send(m.Close())
                 await page.closed()
+
+
+@pytest.mark.parametrize("mode", ["pipe", "tty"])
+async def test_what_a_program_wanted_that_is_not_here_is_told_with_its_end(server, mode):
+    code = "import socket\nsocket.getaddrinfo('example.com', 80)"
+    async with session(server) as client:
+        end = (await client.result(1, code, mode=mode)).exit
+        assert end.code == 1
+        assert [hint for hint in end.hints if "no network" in hint] == list(end.hints) != []
+        assert (await client.result(2, "print('hello')", mode=mode)).exit.hints == ()
+
+
+async def test_a_file_is_found_in_its_folder(server):
+    """The compiler was told another way to it."""
+    files = (m.File("lib/part.h", b"int f( {\n"),)
+    async with session(server, "c", files=files) as client:
+        await client.send(m.Run(1, "pipe", (m.File("main.c", b'#include "lib/../lib/part.h"\n'),), "main.c"))
+        await client.ended(1)
+        assert ("lib/part.h", 1, "error") in problems(client)

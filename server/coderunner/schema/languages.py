@@ -35,6 +35,8 @@ START_MS = 10_000
 MAX_START_MS = 60_000
 MAX_PATTERNS = 16
 MAX_WITHIN = 200
+MAX_SAY = 240  # characters of a hint
+MIN_LITERAL = 8  # of text in one piece: what is shorter means many things
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9_+-]+")
@@ -225,6 +227,40 @@ class Pattern(_Declared, frozen=True):
         force_setattr(self, "lines", tuple(templates))
 
 
+class Hint(_Declared, frozen=True):
+    """A sentence for people, `say`, about what a program wanted that is not here, where one of `lines` is
+    found in what it printed. `{name}` and `{word}` of the line may stand in it."""
+
+    lines: Lines
+    say: str
+
+    def __post_init__(self) -> None:
+        templates, problems = [], []
+        for text in self.lines:
+            try:
+                templates.append(text if isinstance(text, Template) else parse_template(text))
+            except ValueError as error:
+                problems.append(("lines", f"cannot be read: {error}"))
+        if not self.lines:
+            problems.append(("lines", "must have at least one"))
+        if any(len(template.literal) < MIN_LITERAL for template in templates):
+            problems.append(("lines", f"must each have {MIN_LITERAL} characters of text in one piece"))
+        wanted = set(_PLACEHOLDER.findall(self.say))
+        if any(not wanted <= template.names & {"name", "word"} for template in templates):
+            problems.append(("say", "may have {name} and {word} of the lines, where all have them"))
+        if not 1 <= len(self.say) <= MAX_SAY:
+            problems.append(("say", f"must have 1 to {MAX_SAY} characters"))
+        if problems:
+            raise Problems(*problems)
+        force_setattr(self, "lines", tuple(templates))
+
+
+class HintsFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """`hints.toml`: those of all languages."""
+
+    hints: Annotated[tuple[Hint, ...], Meta(description="tables under [[hints]]")] = ()
+
+
 class Sample(_Declared, frozen=True):
     """A program that shows the language and tests its image. Its files lie under `samples/<name>/`.
 
@@ -279,6 +315,10 @@ class Language(_Declared, frozen=True, kw_only=True):
     diagnostics: Annotated[
         tuple[Pattern, ...],
         Meta(max_length=MAX_PATTERNS, description=f"at most {MAX_PATTERNS} tables under [[diagnostics]]"),
+    ] = ()
+    hints: Annotated[
+        tuple[Hint, ...],
+        Meta(max_length=MAX_PATTERNS, description=f"at most {MAX_PATTERNS} tables under [[hints]]"),
     ] = ()
     samples: Annotated[tuple[Sample, ...], Meta(description="tables under [[samples]]")] = ()
 

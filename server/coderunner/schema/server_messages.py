@@ -226,6 +226,7 @@ class Exit(Message, frozen=True, tag="exit"):
     usage: Usage
     offset: Offset
     shared: bool = False
+    hints: Annotated[tuple[Line, ...], at_most(8)] = ()
 
 
 class Expires(Message, frozen=True, tag="expires"):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 _PARTS = re.compile(r"\{(\w+|\*)\}")
 KNOWN = {"path", "line", "column", "severity", "name", "word", "message", "*"}
 _NUMBER = re.compile(r"[0-9]{1,7}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$<>]{0,127}(?:::[A-Za-z0-9_.$<>]{1,127}){0,8}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$<>-]{0,127}(?:::[A-Za-z0-9_.$<>]{1,127}){0,8}")
 _SEVERITIES = {
     "error": "error", "fatal error": "error", "fatal": "error", "parse error": "error",
     "internal compiler error": "error", "panic": "error",
@@ -42,6 +42,11 @@ class Template:
     def names(self) -> frozenset[str]:
         """The names between braces."""
         return frozenset(name for name, _ in self.parts)
+
+    @property
+    def literal(self) -> str:
+        """The longest text that must be in a line."""
+        return max((self.head, *(behind for _, behind in self.parts)), key=len)
 
     def match(self, line: str) -> dict[str, str] | None:
         """The parts of a line; None for one that is another."""

@@ -255,9 +255,9 @@ class Attachment:
                 cursor.sent += len(data)
                 self._sent += len(data)
                 return frame
-            elif channel.exit is not None and not cursor.exit_sent and cursor.sent >= channel.exit.offset:
+            elif (end := channel.told_end) and not cursor.exit_sent and cursor.sent >= end.offset:
                 cursor.exit_sent = True
-                return codec.encode_server(channel.exit)
+                return codec.encode_server(end)
         return None
 
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:

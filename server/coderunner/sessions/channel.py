@@ -41,6 +41,7 @@ class Channel:
         self.run_offset: int | None = None  # where the program's output begins, behind its compiler's
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.looked_at: set[str] = set()  # phases whose output was searched for problems
+        self.searching = 0  # searches that are not over, which the exit waits for
         self.adopted = False  # a server before this one began it
         self.unexplained_kill = False  # its main process died of a SIGKILL that nobody here sent
         self.released = 0
@@ -60,6 +61,11 @@ class Channel:
     def active(self) -> bool:
         """Whether it keeps its session from being idle."""
         return self.live and (self.kind != "shell" or self.occupied)
+
+    @property
+    def told_end(self) -> Exit | None:
+        """Its end, where that may be told: behind its problems."""
+        return None if self.searching else self.exit
 
     # --- output ------------------------------------------------------------------------------------
 

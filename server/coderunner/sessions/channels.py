@@ -23,6 +23,7 @@ from coderunner.sessions.caches import Caches
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 from coderunner.sessions.diagnostics import DiagnosticsFinder
+from coderunner.sessions.files import paths
 from coderunner.sessions.holdings import CACHES, Holdings
 from coderunner.sessions.link import problem
 from coderunner.sessions.pace import Paces, Standing
@@ -56,7 +57,9 @@ class Channels:
         self._runs = Runs(container)
         self._count(container.holdings)
         self._entry = language.entry
-        self._diagnostics = DiagnosticsFinder(language.diagnostics, self.attachments, self.fetch, task)
+        self._diagnostics = DiagnosticsFinder(
+            language, self.attachments, self.fetch, lambda: paths(container), task
+        )
         self._lifetime_ms = lifetime_ms
         self._touch = touch
         self._changed = changed

@@ -5,40 +5,53 @@ Nearly always all of it is in the server's own copy of the output when it is due
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from coderunner.core.diagnostics import MAX_BYTES, MAX_ITEMS, diagnose
+from msgspec.structs import replace
+
+from coderunner import timing
+from coderunner.core.diagnostics import MAX_BYTES, MAX_ITEMS, diagnose, hints
 from coderunner.errors import AgentLost, CodeRunnerError
+from coderunner.logs import fields
 from coderunner.schema import messages as m
-from coderunner.schema.languages import Pattern
+from coderunner.schema.languages import Language
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.channel import Channel
 from coderunner.wire.journal import STDERR, STDOUT
 
+log = logging.getLogger(__name__)
+
 MAX_FETCHES = 64
+SECONDS = 3.0  # the longest that an end waits for its problems
 _FAILED = ("exited", "signaled")  # by itself; what we ended has no problem to show
 Fetch = Callable[[Channel, int, int], Awaitable[Any]]
 
 
 class DiagnosticsFinder:
-    """``fetch``: a piece of a channel's output from its agent; ``task``: takes work that the session owns."""
+    """``fetch``: a piece of a channel's output from its agent; ``paths``: of the workspace's files; ``task``:
+    takes work that the session owns."""
 
     def __init__(
         self,
-        patterns: tuple[Pattern, ...],
+        language: Language,
         attachments: Attachments,
         fetch: Fetch,
+        paths: Callable[[], Awaitable[set[str]]],
         task: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
-        self._patterns = patterns
+        self._patterns = language.diagnostics
+        self._hints = language.hints
         self._attachments = attachments
         self._fetch = fetch
+        self._paths = paths
         self._task = task
 
     def look(self, channel: Channel) -> None:
         """Look at what is complete by now and was not looked at."""
-        if not self._patterns or channel.kind != "run":
+        if channel.kind != "run":
             return
         compiled = _compiled_until(channel)
         if compiled is not None and "compile" not in channel.looked_at and channel.cache.end >= compiled:
@@ -46,21 +59,52 @@ class DiagnosticsFinder:
         end, exit_ = channel.end, channel.exit
         if end is None or exit_ is None or "run" in channel.looked_at or channel.cache.end < end:
             return
+        self._hint(channel, exit_, end)
         if exit_.reason in _FAILED and exit_.code != 0:
             self._examine(channel, "run", channel.run_offset or 0, end)
+        else:
+            channel.looked_at.add("run")
+
+    def _hint(self, channel: Channel, exit_: m.Exit, end: int) -> None:
+        """What a program wanted that is not here goes with its end; from what is in the cache, as it is all
+        there where a program has just ended."""
+        if not self._hints or exit_.reason not in (*_FAILED, "compile_failed"):
+            return
+        failed = exit_.reason == "compile_failed"
+        start = max(channel.cache.start, end - MAX_BYTES, 0 if failed else channel.run_offset or 0)
+        streams = _streams(channel, "compile" if failed else "run")
+        text = b"\n".join(channel.cache.only(stream, start, end) for stream in streams)
+        channel.exit = replace(exit_, hints=hints(text, self._hints))
 
     def _examine(self, channel: Channel, phase: str, start: int, end: int) -> None:
         channel.looked_at.add(phase)
+        if not self._patterns:
+            return
         if phase == "run":
             start = max(start, end - MAX_BYTES)
         else:
             end = min(end, start + MAX_BYTES)
         if channel.cache.start > start:
             # The server before has seen it, or it was given up for room: the agent has it.
-            self._task(self._recall(channel, phase, start, end), "session-diagnostics")
+            self._begin(channel, self._recall(channel, phase, start, end))
             return
-        streams = [channel.cache.only(stream, start, end) for stream in _streams(channel, phase)]
-        self._tell(channel, phase, streams)
+        texts = [channel.cache.only(stream, start, end) for stream in _streams(channel, phase)]
+        if self._found(channel, phase, texts):
+            self._begin(channel, self._tell(channel, phase, texts))
+
+    def _begin(self, channel: Channel, search: Coroutine[Any, Any, None]) -> None:
+        channel.searching += 1
+        self._task(self._search(channel, search), "session-diagnostics")
+
+    async def _search(self, channel: Channel, search: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with timing.within(SECONDS):
+                await search
+        except TimeoutError:
+            log.debug("a search for problems took too long", extra=fields(channel=channel.number))
+        finally:
+            channel.searching -= 1
+            self._attachments.wake()
 
     async def _recall(self, channel: Channel, phase: str, start: int, end: int) -> None:
         found = {STDOUT: bytearray(), STDERR: bytearray()}
@@ -75,12 +119,24 @@ class DiagnosticsFinder:
                 start = piece.begin + len(piece.data)
         except (AgentLost, CodeRunnerError):
             pass  # it is over, or the output is gone
-        self._tell(channel, phase, [bytes(found[stream]) for stream in _streams(channel, phase)])
+        texts = [bytes(found[stream]) for stream in _streams(channel, phase)]
+        if self._found(channel, phase, texts):
+            await self._tell(channel, phase, texts)
 
-    def _tell(self, channel: Channel, phase: str, streams: list[bytes]) -> None:
+    def _found(
+        self, channel: Channel, phase: str, texts: list[bytes], files: set[str] | None = None
+    ) -> list[m.Diagnostic]:
         items: list[m.Diagnostic] = []
-        for text in streams:
-            items += diagnose(text, self._patterns, entry=channel.entry, tail=phase == "run")
+        for text in texts:
+            items += diagnose(text, self._patterns, entry=channel.entry, tail=phase == "run", files=files)
+        return items
+
+    async def _tell(self, channel: Channel, phase: str, texts: list[bytes]) -> None:
+        """Those in files that are there: a tool names a library's, or one of ours without its folder."""
+        files = None
+        with contextlib.suppress(AgentLost, CodeRunnerError):
+            files = await self._paths()
+        items = self._found(channel, phase, texts, files)
         fresh = [item for item in dict.fromkeys(items) if item not in channel.diagnostics]
         if fresh:
             channel.diagnostics = (*channel.diagnostics, *fresh)[:MAX_ITEMS]

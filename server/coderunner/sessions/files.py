@@ -33,6 +33,7 @@ T = TypeVar("T")
 MAX_ENTRIES = 8192  # what a workspace has inodes for
 LIST_PIECE = 256  # entries that the agent looks at in one call
 MAX_PIECES = 512  # an agent may give shorter ones
+MAX_PATHS = 2048
 REMOVE_PIECE = 256
 MAX_ARCHIVES = 2  # requests at a time that pack or unpack one
 MAX_REMOVALS = 400  # calls: as many as a full workspace takes, and as many again
@@ -50,6 +51,20 @@ class Piece:
     data: bytes
     size: int
     inode: int
+
+
+async def paths(container: Container) -> set[str]:
+    """Of the workspace's files, MAX_PATHS or a few more at most. Raises AgentLost, CodeRunnerError."""
+    found: set[str] = set()
+    cursor: str | None = None
+    for _ in range(MAX_PIECES):
+        reply, _ = await container.call("list", after=cursor, most=LIST_PIECE)
+        listed = _read(reports.Listed, reply, "list")
+        found |= {entry.path for entry in _entries(listed) if not entry.folder}
+        cursor = listed.next
+        if cursor is None or len(found) >= MAX_PATHS:
+            break
+    return found
 
 
 class Files:
