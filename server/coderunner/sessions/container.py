@@ -39,7 +39,7 @@ RETRY_SECONDS = 0.2
 
 
 class AnotherVersion(AgentLost):
-    """The agent is of another release than this server.  ``hello`` is what it said."""
+    """The agent is of another release than this server. ``hello``: its greeting."""
 
     def __init__(self, hello: Hello) -> None:
         super().__init__(f"the agent speaks version {hello.version}, not {wire.VERSION}")
@@ -47,30 +47,30 @@ class AnotherVersion(AgentLost):
 
 
 class Broadcast:
-    """An event that happens again and again; ``wait`` returns at the next time."""
+    """An event that occurs repeatedly; ``wait`` returns at its next occurrence."""
 
     def __init__(self) -> None:
         self._next: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
-        """Until the next `fire`."""
+        """Returns at the next `fire`."""
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._next)
 
     def fire(self) -> None:
-        """Wakes all who wait now."""
+        """Wakes all tasks that wait now."""
         if self._next is not None and not self._next.done():
             self._next.set_result(None)
 
 
 class AgentEvents(Listener, Protocol):
-    """The session that a container has."""
+    """Receives a container's events: implemented by its session."""
 
     def on_attached(self, hello: Hello) -> None:
-        """A server's stream to the agent is there, for the first time or again. Raises AgentProtocolError."""
+        """The link to the agent is up, for the first time or again. Raises AgentProtocolError."""
     def have(self) -> Mapping[int, int]:
-        """Offsets up to which the output of each channel is here."""
+        """By channel, the offset up to which this server has the output."""
 
 
 class Container:
@@ -103,14 +103,14 @@ class Container:
         self._engine = engine
         self._events: AgentEvents | None = None
         self._generation = 0
-        # Done where this server failed at keeping the link: the container lives, and is to be adopted anew.
+        # Done when a fault of this server ended the link: the container lives, and has to be adopted anew.
         self.fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks = Tasks("container", self._failed, session=session)
 
     async def connect(self, *, start: bool) -> None:
-        """Attach (before the start, or first output is lost), start, and greet the agent.
+        """Attaches to the agent, with ``start`` after starting the container.
 
-        Once: another Container for the same id is another try.
+        May be called once; for another try another Container is made for the same id.
 
         Raises EngineError, AgentLost.
         """
@@ -118,13 +118,13 @@ class Container:
         self._tasks.start(self._keep(), "container-link")
 
     async def _attach(self, have: Mapping[int, int], *, start: bool = False, torn: bool) -> None:
-        absent = ""  # why there is no agent at the socket
+        absent = ""  # why the agent did not connect to the socket
         direct: ByteStream | None = None
         stream: ByteStream | None = None
         socket = self._listening()
         try:
             if start:
-                # Before the start, or what the agent says at once is lost, on standard error, too.
+                # Attached before the start: the agent's first output, also on standard error, would be lost.
                 stream = await self._engine.attach(self.id)
                 await self._engine.start(self.id)
             if socket is not None:
@@ -175,13 +175,13 @@ class Container:
         except BaseException:
             await link.close()
             if link.fault is not None:
-                # No agent's silence, and not to be taken for it.
+                # A fault of this server must not count as an agent that does not answer.
                 raise RuntimeError("a fault of this server while attaching to an agent") from link.fault
             raise
         self.link, self._linked = link, True
 
     def listen(self, events: AgentEvents) -> None:
-        """``events`` is told what the agent holds, and from then on all that it says."""
+        """Sends ``events`` the agent's state, and from then on all its reports."""
         self._events = events
         self._introduce(events)
 
@@ -192,13 +192,15 @@ class Container:
         except AgentProtocolError as error:
             self.condemn(f"the agent broke its protocol: {error}")
             return
-        self.link.hello = replace(hello, channels=())  # told, and not to be kept
+        self.link.hello = replace(hello, channels=())  # as large as a container likes: not kept
         self.link.listen(events)
 
     async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
-        """As `AgentLink.call`, for what may be done twice: it is asked again where the stream broke.
+        """As `AgentLink.call`, for idempotent calls: repeated over a new link where the stream broke.
 
-        Raises AgentLost where the container is gone, or its agent does not answer a stream that is whole."""
+        ``seconds``: for each try. Raises AgentLost where the container is gone, or its agent does not answer
+        although the stream is intact.
+        """
         while True:
             link = self.link
             try:

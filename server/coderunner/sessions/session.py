@@ -41,18 +41,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What all sessions share."""
+    """Limits and times that all sessions share. ``view_seconds``: how long an address of a file is good."""
 
     limits: LimitRules
     project: ProjectRules
     resume: ResumeTimeouts
-    view_seconds: float = SECONDS  # how long an address of a file is good that needs no token
+    view_seconds: float = SECONDS
 
 
 class Session:
-    """``wanted()`` says whether somebody waits for a slot; ``on_end`` is awaited last, with the reason.
-    ``on_fault`` is called where this server failed at one of its tasks; it is to ``drop`` or ``end`` it.
-    ``key``: the instance's secret, for addresses of its files that need no token."""
+    """A live session, from its container's first link to the removal of its container.
+
+    ``wanted()`` says whether somebody waits for a slot: then a session without clients ends earlier.
+    ``on_end``: awaited last, with the reason; it gives back slot and container. ``on_fault``: called when a
+    task of the session failed by a fault of this server; it must ``drop`` or ``end`` the session. ``key``:
+    the instance's secret, which signs addresses of files that need no token.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Session:
         self.limits: Limits = record.limits
         self.over = False
         self._tasks = Tasks("session", lambda _: self._failed(), session=self.id)
+        # Apart from the others: the end cancels those, and must not cancel itself.
         self._endings = Tasks("session's end", session=self.id)
         self._on_fault = on_fault
         self.channels = Channels(
@@ -109,8 +114,12 @@ class Session:
     def attach(
         self, client: str, role: str, granted: str, cursors: Mapping[int, int], *, announce: bool = True
     ) -> Attachment:
-        """A new attachment.  The same client's old one is superseded; as control it takes the control.
-        Raises NoSession, TooManyAttachments."""
+        """A new attachment, which ends an old one of the same client.
+
+        ``role``: `control` (taken from whoever has it) or `watch`. ``granted``: the greatest role that the
+        token allows. ``cursors``: by channel, the offset below which the client has the output. ``announce``:
+        whether it is sent `attached`. Raises NoSession, TooManyAttachments.
+        """
         if self.over:
             raise NoSession()
         for _ in self._attachments.supersede(client):
@@ -129,7 +138,7 @@ class Session:
         return attachment
 
     def _tell_all(self, attachment: Attachment) -> None:
-        """What was told once, to one that may not have been there."""
+        """Sends a new attachment what the others were sent once: revision, stops, diagnostics, artifacts."""
         if self.revision:
             attachment.post(m.Workspace(self.revision))
         for channel in self.channels.values():
@@ -141,7 +150,7 @@ class Session:
             attachment.post(made)
 
     def detach(self, attachment: Attachment) -> None:
-        """A socket's end only detaches."""
+        """The client's socket is closed. The session lives on, until its deadlines say otherwise."""
         if self._attachments.remove(attachment):
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
@@ -163,7 +172,7 @@ class Session:
     # --- what a client asks ------------------------------------------------------------------------------
 
     def handle(self, attachment: Attachment, message: m.ClientMessage) -> None:
-        """A client's message.  Raises the error to answer with; the connection lives on."""
+        """Does what a client's message asks. Raises CodeRunnerError, which is the answer to it."""
         if attachment not in self._attachments:
             return  # superseded, and its socket is about to close
         match message:
@@ -213,7 +222,7 @@ class Session:
 
     # --- what the agent tells ----------------------------------------------------------------------------
 
-    # As `AgentEvents`. Of channels it tells them, with nobody in between.
+    # As `AgentEvents`. Reports of channels go to `Channels` directly: output must not take a detour.
 
     @property
     def on_output(self) -> Callable[[int, int, int, bytes], None]:
@@ -239,7 +248,7 @@ class Session:
         return self.channels.have()
 
     def on_workspace(self, revision: int) -> None:
-        """Files have changed: told to all, once for each revision."""
+        """Files have changed; sent to all attachments, once for each revision."""
         if revision > self.revision:
             self.revision = revision
             self._attachments.broadcast(m.Workspace(revision))
@@ -262,7 +271,7 @@ class Session:
         self._changed.set()
 
     def expiry(self) -> m.Expiry:
-        """How long it may still last, as clients are told."""
+        """The times that are left to the session, as clients are sent them."""
         return self._deadlines.expiry(self._now(), busy=self.channels.busy)
 
     def _expires(self) -> m.Expires:
@@ -273,7 +282,7 @@ class Session:
         while not self.over:
             self._changed.clear()
             if self._due() is not None or walls.overdue(self.channels.values(), self._now()):
-                await timing.catch_up()  # its client may have typed, its program ended: it was not read yet
+                await timing.catch_up()  # a key or a program's end may have arrived and not been read yet
             reason = self._due()
             if reason is not None:
                 self.end(reason)
@@ -320,8 +329,10 @@ class Session:
             self._on_fault(self)
 
     def drop(self) -> None:
-        """This server failed at it: it is forgotten here, and its clients come back to the one that is
-        adopted from its container, which lives on."""
+        """Forgets the session after a fault of this server; the container lives on.
+
+        Clients are closed with 1011 and attach again, to the session that is adopted from the container.
+        """
         self.over = True
         for attachment in self._attachments:
             attachment.post(m.ErrorMessage.of(InternalError()))
@@ -330,7 +341,7 @@ class Session:
         self._empty()
 
     def evict(self, why: str) -> asyncio.Task[None]:
-        """Ends it because of what it does to others; `why` is told to those who are attached."""
+        """Ends the session because of what it does to others; `why` is sent to its clients."""
         self._attachments.broadcast(m.Notice("evicted", f"the server ends this session: {why}"))
         return self.end("evicted")
 
@@ -342,7 +353,7 @@ class Session:
         return self._ended
 
     async def _end(self, reason: str) -> None:
-        # From here on a restarted server is not to adopt it.
+        # Without its record a restarted server does not adopt it.
         self.container.link.cast("seal", record=None)
         try:
             if reason != "engine_lost":
@@ -365,7 +376,7 @@ class Session:
             self.views.empty()
 
     def suspend(self) -> None:
-        """The server stops; the container and its programs live on for the next one."""
+        """Closes the clients with 1012 because the server stops; container and programs live on."""
         self.over = True
         for attachment in self._attachments:
             attachment.end(1012)

@@ -49,24 +49,27 @@ class Client(Protocol):
         """Closes once what is queued has been sent."""
 
     def keep(self, size: int) -> None:
-        """So many bytes of text are held until there is a session."""
+        """Counts `size` bytes of text that are held until there is a session."""
 
     def opening(self, under_way: bool) -> bool:
-        """A session is being made, or is not made after all. False: the connection closes already."""
+        """A session is being made, or (`under_way` false) that has failed. False: it closes already."""
 
     def attached(self, session: Session, attachment: Attachment) -> None:
-        """The handshake is over."""
+        """Ends the handshake: the connection has this session from now on."""
 
 
 class Handshake:
-    """``session_id``: of the address, None where that is for `open`.  ``caller``: who asks, once known."""
+    """A connection's messages until it has a session: `open` or `attach`, and what is pipelined behind them.
+
+    ``session_id``: the one in the address, None where the address is for `open`.
+    """
 
     def __init__(self, parts: Parts, client: Client, session_id: str | None) -> None:
         self._parts = parts
         self._client = client
         self._session_id = session_id
         self._opening: Opening | None = None
-        self._hold = False  # a lost socket keeps its place for a moment: its client knows a nonce
+        self._hold = False  # whether a lost socket keeps its place: its client can find it by a nonce
         self._pipelined: list[Pipelined] = []
         self._pipelined_bytes = 0
         self._waiting_bytes = 0  # of texts that wait for `opened`
@@ -78,7 +81,7 @@ class Handshake:
     # --- in ----------------------------------------------------------------------------------------------
 
     def text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
-        """A message of ``size`` bytes.  Raises the error to answer with."""
+        """Handles a message of ``size`` bytes. Raises CodeRunnerError, which is the answer to it."""
         if isinstance(message, m.Ping):
             self.post(m.Pong(message.t))
         elif self._opening is not None:
@@ -112,7 +115,10 @@ class Handshake:
         self._pipelined.append(message)
 
     def _hold_text(self, size: int) -> None:
-        """Of what waits for a session, `open` and the request behind it, there is room for one text."""
+        """Counts a text that is held until there is a session. Raises UnexpectedMessage.
+
+        All of them together may have as many bytes as one: a connection without a session holds no more.
+        """
         if self._waiting_bytes + size > codec.MAX_FIRST_TEXT:
             raise UnexpectedMessage(
                 f"wait for `opened`: before it at most {codec.MAX_FIRST_TEXT} bytes of text are kept"
@@ -123,7 +129,7 @@ class Handshake:
     # --- opening and attaching ---------------------------------------------------------------------------
 
     def expect_first(self) -> None:
-        """There is no session and no request for one: the time for it begins, or begins again."""
+        """Sets the deadline for `open` or `attach` anew; passed, it closes with NoFirstMessage."""
         self._expect_nothing()
         late = NoFirstMessage("send `open` or `attach` first")
         self._first_due = timing.Timer(FIRST_MESSAGE_SECONDS, lambda: self._client.fail(late))
@@ -152,10 +158,10 @@ class Handshake:
 
     async def _await_opened(self, opening: Opening, message: m.Open) -> None:
         if self._opening is not opening:
-            return  # the client left before this task had its turn
+            return  # the client gave up before this task ran
         try:
             opened = await asyncio.shield(opening.done)
-            # A connection that closes meanwhile must not take a session that nobody will be told of.
+            # A connection that is closing must not take the session: nobody would receive its token.
             if self._opening is opening and self._client.opening(True):
                 self._begin(opened, message)
                 opening.delivered = True
@@ -219,7 +225,7 @@ class Handshake:
     # --- out ---------------------------------------------------------------------------------------------
 
     def post(self, message: m.ServerMessage) -> None:
-        """Queues a message; a peer that reads none is cut off."""
+        """Queues a message; where MAX_QUEUED wait, the peer reads none and is closed with 1011."""
         if len(self._queue) >= MAX_QUEUED:
             self._client.close(1011)
             return
@@ -227,7 +233,7 @@ class Handshake:
         self._wake.set()
 
     async def next(self) -> str | bytes | None:
-        """The next frame for the client; None when the handshake is over, one way or the other."""
+        """The next frame for the client; None when the handshake has ended."""
         while not self._queue:
             if self._over:
                 return None
@@ -238,19 +244,19 @@ class Handshake:
     # --- the end -----------------------------------------------------------------------------------------
 
     def shut(self, code: int) -> None:
-        """The server goes away: who waits for a session is told so, anyone else is closed with ``code``."""
+        """The server stops: a waiting `open` gets Draining, any other connection is closed with ``code``."""
         if self._opening is not None:
             self._client.fail(Draining(retry_after_ms=2000))
         else:
             self._client.close(code)
 
     def end(self) -> None:
-        """Nothing more is queued."""
+        """Ends the handshake: `next` returns what is queued, and then None."""
         self._over = True
         self._wake.set()
 
     def lost(self) -> None:
-        """The socket is gone; while queued it keeps its place for a moment."""
+        """The socket is closed; an `open` in the queue keeps its place for some seconds."""
         self._expect_nothing()
         self._give_up(hold=self._hold)
 
