@@ -11,8 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.harness import LANGUAGES, Server, running_server
 
-# A shell ignores Ctrl-C in what it starts in the background, and so would all that the tests start.
+# A shell ignores Ctrl-C in what it starts in the background, and nohup a hang-up; so would all that the tests
+# start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says something of the machine; a test's own time is bounded (pytest-timeout).
 hypothesis.settings.register_profile(

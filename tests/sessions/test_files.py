@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coderunner.errors import AgentLost
+from coderunner.errors import NoSession
 from coderunner.sessions.container import Broadcast
 from coderunner.sessions.files import Files
 
@@ -28,10 +28,10 @@ async def test_a_session_that_is_over_tells_nothing_more_of_its_files():
     pieces = files.pieces("a.txt", first, 0, first.size)
     assert await anext(pieces) == b"a"
     files.end()
-    with pytest.raises(AgentLost):
+    with pytest.raises(NoSession):
         await anext(pieces)
     assert link.asked == 1
     link.closed.set_result("broken")  # and for a stream that is to be mended nobody waits
     async with asyncio.timeout(1):
-        with pytest.raises(AgentLost):
+        with pytest.raises(NoSession):
             await files.read("a.txt")

@@ -19,7 +19,7 @@ from msgspec import convert
 from coderunner import timing
 from coderunner.core.members import PIECE
 from coderunner.core.project import check_path
-from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge
+from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge, NoSession
 from coderunner.schema import reports
 from coderunner.schema.answers import FileEntry
 from coderunner.schema.reports import AgentProtocolError
@@ -68,7 +68,8 @@ async def paths(container: Container) -> set[str]:
 
 
 class Files:
-    """All raise AgentLost when the container is gone, BadPath, and FilesFailed with what the system said."""
+    """All raise NoSession when the session is over or its container gone, AgentLost where that one is out of
+    reach for now, BadPath, and FilesFailed with what the system said."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -211,8 +212,10 @@ class Files:
             async with timing.within(MEND_SECONDS):
                 while container.link.closed.done() and not self._ended:
                     await container.changed.wait()
+        if self._over or container.gone.done():
+            raise NoSession()
         if self._ended:
-            raise AgentLost("the session's container is gone")
+            raise AgentLost("the session's container is out of reach")
 
     def end(self) -> None:
         """The session is over, though its container may have to wait for its end: nothing more is told of its
