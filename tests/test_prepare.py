@@ -155,6 +155,22 @@ async def test_what_failed_is_told_and_tried_again(caplog):
     assert caplog.messages[-1] == "6 of 6 languages are ready"
 
 
+async def test_what_a_stop_breaks_off_has_not_failed(caplog):
+    """Its canary's container goes with all others."""
+    caplog.set_level(logging.INFO)
+    one, builder, catalog = preparation({"awk", "bash", "c", "cpp", "python"})
+    builder.fails = {"lua"}
+    task = asyncio.create_task(one.all())
+    await until(lambda: builder.begun, "the build")
+    await until(lambda: len(catalog.ready()) == 5, "the rest")
+    caplog.clear()
+    one.stopping = True
+    builder.finish("lua")
+    await asyncio.wait_for(task, 5)
+    assert caplog.messages == []
+    assert catalog.summary()["failed"] == []
+
+
 async def test_an_engine_that_is_away_is_waited_for():
     one, builder, catalog = preparation(set(NAMES))
     builder.away = 2

@@ -105,12 +105,13 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         stack.push_async_callback(_close_sockets, app, settings, stopped)
         await stack.enter_async_context(fleet.warm)
         builder = await _builder(settings, declared.folder, fleet.provisioner.uids)
-        _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stop)
+        preparation = _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stop)
         server = Server(url, parts, stop, stopped)
         try:
             yield server
         finally:
             how = stopped.result() if stopped.done() else END
+            preparation.stopping = True
             await _end(how, settings, fleet, engine, pool, builder, tasks)
 
 
@@ -133,8 +134,10 @@ def _start_jobs(
     builder: ImageBuilder,
     tasks: Tasks,
     stop: Callable[[str], None],
-) -> None:
-    """The jobs that run beside the sessions as long as the server does; each begins again after a fault."""
+) -> Preparation:
+    """Start the jobs that run beside the sessions as long as the server does; each begins again after a fault.
+
+    Returns the one that prepares languages, which is told of a stop."""
     catalog, registry = fleet.catalog, fleet.registry
 
     def refuse(reason: str) -> None:
@@ -155,6 +158,7 @@ def _start_jobs(
         tasks.keep(fleet.watchdog.run, "watchdog")
     if settings.reload == "on":
         tasks.keep(lambda: _watch_sources(stop), "reload")
+    return preparation
 
 
 def _holder(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import coderunner
-from coderunner import app, config, declarations, logs, places, turns
+from coderunner import app, config, declarations, here, logs, places, turns
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
 from coderunner.engine import sizes
@@ -22,8 +22,9 @@ from coderunner.errors import CannotStart, CodeRunnerError, ConfigError, Unsuppo
 from coderunner.fleet.groups import end_networks, reap_networks
 from coderunner.fleet.lost import remove_lost
 from coderunner.fleet.provision import Identity
-from coderunner.fleet.sweep import end_all, reap
+from coderunner.fleet.sweep import anothers, end_all, reap
 from coderunner.instance import holder_of, key_of, lives, owners_alive
+from coderunner.schema.forms import UNIX
 from coderunner.sessions.record import owner_of
 
 if TYPE_CHECKING:
@@ -209,6 +210,9 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> int:
     if arguments.check:
         settings = _load(arguments)
+        problems = asyncio.run(here.problems(settings))
+        if problems:
+            raise ConfigError(problems)
         print("The settings are sound.")
         print(_checked(settings, _env_file(arguments)))
     else:
@@ -218,6 +222,7 @@ def _settings(arguments: argparse.Namespace) -> int:
 
 def _checked(settings: Settings, file: Path | None) -> str:
     """Which settings these are, for who would know whether they are the ones that were meant."""
+    host = settings.host
     set_there = [one.name for one in config.SETTINGS if os.environ.get(one.name, "").strip()]
     rows = {
         "file": str(file.absolute()) if file else f"none ({Path(config.ENV_FILE).absolute()} is not there)",
@@ -225,7 +230,7 @@ def _checked(settings: Settings, file: Path | None) -> str:
         "mode": settings.app_env,
         "instance": settings.instance_name,
         "state": str(Path(settings.state_dir).absolute()),
-        "address": f"{settings.host} port {settings.port}",
+        "address": host if host.startswith(UNIX) else f"{host} port {settings.port}",
         "languages": ", ".join(settings.languages) or f"all {len(declarations.names())}",
     }
     return "\n".join(f"  {name:<12} {value}" for name, value in rows.items())
@@ -350,16 +355,34 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     networks = await end_networks(engine, identity, image)
     await builder.forget_use(holder_of(state_dir, name))
     print(f"{name}: {containers} containers removed, {networks} networks removed")
+    others = await anothers(engine, identity)
+    if others:
+        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        raise CodeRunnerError(
+            f"{len(others)} containers of {name!r} were made with another key than {state_dir} has, and stay"
+            f" ({shown}). Where they are another server's, end them with its STATE_DIR; where their key is"
+            " lost: coderunner reap --lost-key"
+        )
 
 
 def _attack(arguments: argparse.Namespace) -> int:
     from coderunner.attack import run as attacks  # not while the server starts: its clients wait
 
+    if _server(arguments).startswith(UNIX):
+        raise CodeRunnerError("attacks go over a network: name the address of the proxy in front with --url")
     return attacks.main(_server(arguments), arguments.bearer, arguments.names, listing=arguments.list)
 
 
 def _server(arguments: argparse.Namespace) -> str:
-    return arguments.url or f"http://127.0.0.1:{_load(arguments).port}/"
+    """Where the server is that these settings describe: `unix:` and a path, or an address with a slash at its
+    end.  Raises ConfigError."""
+    if arguments.url:
+        return str(arguments.url)
+    settings = _load(arguments)
+    if settings.host.startswith(UNIX):
+        return settings.host
+    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/"
 
 
 def _list_languages(arguments: argparse.Namespace) -> int:

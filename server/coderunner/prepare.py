@@ -67,6 +67,8 @@ class Preparation:
     refuse: Callable[[str], None]
     demand: list[str]
     holder: str
+    stopping: bool = False
+    """What fails from now on fails because the server ends, and is nobody's to mend."""
     _queue: list[str] = field(default_factory=list)
     _steps: dict[str, str] = field(default_factory=dict)  # of what is being built: its first step
     _proofs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS))
@@ -105,19 +107,24 @@ class Preparation:
                 self.catalog.set_state(name, Readiness(BUILDING, error.message))
                 await self._wait_for_engine(error)
             except CodeRunnerError as error:
+                if self.stopping:
+                    return
                 log.error("language failed", extra=fields(language=name, why=error.message))
                 self.catalog.set_state(name, Readiness(FAILED, error.message))
                 return
 
     def _tell(self, failed: list[str], seconds: float) -> None:
         """The last line of a round of preparation."""
+        if self.stopping:
+            return
         ready, of = len(self.catalog.ready()), len(self.demand)
         level = logging.WARNING if failed else logging.INFO
         words = f"{ready} of {of} languages are ready" + (f"; failed: {', '.join(failed)}" if failed else "")
         log.log(level, words, extra=fields(ready=ready, of=of, failed=failed, seconds=round(seconds, 1)))
 
     async def _wait_for_engine(self, error: EngineUnavailable) -> None:
-        log.warning("waiting for the container engine", extra=fields(why=error.message))
+        if not self.stopping:
+            log.warning("waiting for the container engine", extra=fields(why=error.message))
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _present(self, names: list[str]) -> set[str]:

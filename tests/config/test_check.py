@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
+from types import SimpleNamespace
 
 import pytest
 
-from coderunner import cli, config
+from coderunner import cli, config, here
 
 KEY = "0123456789abcdef0123456789abcdef"
 GOOD = f"APP_ENV=production\nADMIN_KEY={KEY}\nALLOWED_HOSTS=run.example.com\nINSTANCE_NAME=lab\nPORT=8080\n"
@@ -102,7 +105,36 @@ def no_language(path):
     return "line 1: LANGUAGES names pyhton, which is no language; did you mean python?"
 
 
-@pytest.mark.parametrize("make", [missing, dangling, folder, latin, utf16, huge, nul, no_language])
+def pipe(path):
+    os.mkfifo(path)
+    return "cannot be read (it is a pipe or a device, and no file); name a file"
+
+
+def plug(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+    return "cannot be read (No such device or address); name a file"
+
+
+def zeros(path):
+    path.symlink_to("/dev/zero")
+    return "cannot be read (it is a pipe or a device, and no file); name a file"
+
+
+def empty(path):
+    path.write_text("")
+    return "sets nothing; write APP_ENV=production or APP_ENV=development there"
+
+
+def comments(path):
+    path.write_text("# to be filled\n\n#PORT=80\n")
+    return "sets nothing; write APP_ENV=production or APP_ENV=development there"
+
+
+NO_FILES = [pipe, plug, zeros, empty, comments]
+
+
+@pytest.mark.parametrize("make", [*NO_FILES, missing, dangling, folder, latin, utf16, huge, nul, no_language])
 def test_a_file_that_is_none(check, tmp_path, make):
     path = tmp_path / "typo.env"
     problem = make(path)
@@ -129,7 +161,7 @@ def test_a_file_of_another_user(check, tmp_path, monkeypatch):
         raise PermissionError(13, os.strerror(13))
 
     (tmp_path / ".env").write_text(GOOD)
-    monkeypatch.setattr("pathlib.Path.open", denied)
+    monkeypatch.setattr("coderunner.config.envfile.os.open", denied)
     code, _, reported = check()
     assert code == 2
     assert "  .env: cannot be read (Permission denied); let the user who runs this read it" in reported
@@ -140,3 +172,81 @@ def test_bom_and_line_ends_of_another_system(check, tmp_path):
     code, said, _ = check()
     assert code == 0
     assert rows(said)["mode"] == "production"
+
+
+def test_no_file_at_all_is_meant_so(check):
+    code, said, _ = check("--env-file", "/dev/null")
+    assert code == 0
+    assert rows(said)["mode"] == "development"
+
+
+def below_a_file(path, monkeypatch):
+    (path / "file").write_text("")
+    monkeypatch.setenv("STATE_DIR", f"{path}/file/state")
+    return f"STATE_DIR is {path}/file/state, but {path}/file is no folder; write the path of a folder"
+
+
+def state_that_is_a_file(path, monkeypatch):
+    (path / "file").write_text("")
+    monkeypatch.setenv("STATE_DIR", "file")
+    return f"STATE_DIR is file, but {path}/file is no folder; write the path of a folder"
+
+
+def state_that_leads_nowhere(path, monkeypatch):
+    (path / "link").symlink_to("nowhere")
+    monkeypatch.setenv("STATE_DIR", "link")
+    return f"STATE_DIR is link, but {path}/link leads nowhere; write the path of a folder"
+
+
+def no_disk_at_all(path, monkeypatch):
+    monkeypatch.setenv("DISK_READ_LIMIT", "/dev/sdzz:50m")
+    return "DISK_READ_LIMIT names /dev/sdzz, which cannot be looked at (No such file or directory)"
+
+
+def a_device_that_is_no_disk(path, monkeypatch):
+    monkeypatch.setenv("DISK_READ_LIMIT", "/dev/null:50m")
+    return "DISK_READ_LIMIT names /dev/null, which is no disk"
+
+
+def a_partition(path, monkeypatch):
+    monkeypatch.setenv("DISK_READ_LIMIT", "/dev/null:50m")
+    monkeypatch.setattr(here, "PARTITION", f"{path}/{{}}")
+    (path / "null").write_text("1")
+    monkeypatch.setattr(here, "stat", SimpleNamespace(S_ISBLK=stat.S_ISCHR))
+    return "DISK_READ_LIMIT names /dev/null, which is a partition"
+
+
+def an_address_of_another_machine(path, monkeypatch):
+    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("ADMIN_KEY", KEY)
+    monkeypatch.setenv("ALLOWED_HOSTS", "run.example.com")
+    monkeypatch.setenv("HOST", "192.0.2.77")
+    return "HOST is 192.0.2.77, which cannot be listened on (Cannot assign requested address)"
+
+
+def a_socket_in_no_folder(path, monkeypatch):
+    monkeypatch.setenv("HOST", f"unix:{path}/none/http.sock")
+    return f"HOST is unix:{path}/none/http.sock, but {path}/none is no folder"
+
+
+WRONG_HERE = [
+    below_a_file, state_that_is_a_file, state_that_leads_nowhere, no_disk_at_all, a_device_that_is_no_disk,
+    a_partition, an_address_of_another_machine, a_socket_in_no_folder,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", WRONG_HERE)
+def test_what_this_machine_has_not(check, tmp_path, monkeypatch, make):
+    problem = make(tmp_path, monkeypatch)
+    code, said, reported = check()
+    assert code == 2
+    assert said == ""
+    [line] = reported.splitlines()[1:]
+    assert problem in line
+
+
+def test_a_disk_of_another_machine_is_not_looked_for(check, monkeypatch):
+    monkeypatch.setenv("DISK_READ_LIMIT", "/dev/sdzz:50m")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    code, _, _ = check()
+    assert code == 0

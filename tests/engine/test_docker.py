@@ -11,6 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from coderunner import config, here
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine, usual_socket
 from coderunner.errors import ContainerGone, ImageMissing, NameConflict, StartFailed
@@ -197,3 +198,10 @@ async def test_out_of_memory_is_told(engine: DockerEngine, make_spec: MakeSpec) 
     assert await engine.wait(container, 10) == 137
     if (await engine.info()).cgroup_version == 1:  # on version 2 the engine may miss it
         assert (await engine.inspect(container)).oom_killed
+
+
+async def test_a_runtime_that_the_engine_has_not_is_told():
+    assert await here.problems(config.load({"DOCKER_RUNTIME": "runc"})) == []
+    [problem] = await here.problems(config.load({"DOCKER_RUNTIME": "runsd"}))
+    assert problem.startswith("DOCKER_RUNTIME is runsd, which the engine does not have; it has ")
+    assert "runc" in problem

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from coderunner import cli, declarations
 from coderunner.client.visit import Visit
@@ -107,3 +108,37 @@ def test_a_cell_is_cut_to_columns() -> None:
     assert run._cut("abc", 5) == "abc  "
     assert run._cut("abcdef", 5) == "abcd…"
     assert run._cut("こんにちは", 6) == "こん… "
+
+
+async def test_a_server_that_listens_on_a_socket_of_the_file_system(tmp_path):
+    path = tmp_path / "http.sock"
+    app = web.Application()
+
+    async def told(request: web.Request) -> web.Response:
+        return web.json_response({"host": request.host})
+
+    app.router.add_get("/api/languages", told)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    try:
+        async with Visit(f"unix:{path}") as visit:
+            assert await visit.document("api/languages") == {"host": "localhost"}
+    finally:
+        await runner.cleanup()
+
+
+def test_which_server_the_settings_describe(monkeypatch):
+    seen = []
+    monkeypatch.setattr(run, "main", lambda url, *_: seen.append(url) or 0)
+    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("ADMIN_KEY", "0123456789abcdef" * 2)
+    monkeypatch.setenv("ALLOWED_HOSTS", "run.example.com")
+    monkeypatch.setenv("PORT", "3001")
+    for host in ("unix:/run/coderunner/http.sock", "0.0.0.0", "::", "::1", "127.0.0.2", "192.0.2.5"):
+        monkeypatch.setenv("HOST", host)
+        assert cli.main(["--env-file", "/dev/null", "languages", "test"]) == 0
+    assert seen == [
+        "unix:/run/coderunner/http.sock", "http://127.0.0.1:3001/", "http://127.0.0.1:3001/", "http://[::1]:3001/",
+        "http://127.0.0.2:3001/", "http://192.0.2.5:3001/",
+    ]  # fmt: skip

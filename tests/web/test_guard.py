@@ -65,3 +65,19 @@ def test_any_name_of_loopback_is_this_machine(host):
 def test_what_a_name_server_could_answer_is_no_name_of_loopback(host):
     assert not from_here("127.0.0.1", host)
     assert not guard.host_allowed(SETTINGS, host)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("run.example.com", True), ("RUN.example.com.", True), ("run.example.com.:8443", True),
+        ("run.example.com..", False), (".run.example.com", False), ("run.example.com.evil", False),
+        (".", False),
+    ],
+)  # fmt: skip
+def test_a_dot_at_the_end_is_no_other_name(host, allowed):
+    for listed in ("run.example.com", "run.example.com."):
+        settings = config.load(
+            {"APP_ENV": "production", "ADMIN_KEY": "0123456789abcdef" * 2, "ALLOWED_HOSTS": listed}
+        )
+        assert guard.host_allowed(settings, host) == allowed

@@ -73,6 +73,23 @@ async def test_no_header_is_a_fault_of_ours(server, line):
         assert got.split()[1] in (b"200", b"400", b"401", b"404"), got[:200]
 
 
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        ("api/health", [b"X-Long: " + b"x" * 9000], b"431"),
+        ("api/health", [b"X" * 9000 + b": x"], b"431"),
+        ("api/health", [b"X-%d: x" % n for n in range(80)], b"431"),
+        ("api/health", [b"X-%d: " % n + b"x" * 4000 for n in range(40)], b"431"),
+        ("api/health?" + "x" * 9000, [], b"414"),
+        ("api/health", [b"no header"], b"400"),
+        ("api/health", [b"X-%d: x" % n for n in range(50)], b"200"),
+    ],
+    ids=["a header", "a name", "headers", "in all", "address", "no header", "many"],
+)
+async def test_what_is_too_large_is_told_as_that(server, path, lines, status):
+    assert (await answer(server, head(server, "GET", path, *lines))).split()[1] == status
+
+
 async def test_hello_tells_what_may_come_first(server):
     async with connect(server.url) as client:
         most = (await client.message(m.Hello)).limits["first_text_bytes"]

@@ -13,21 +13,32 @@ import aiohttp
 
 from coderunner.client.peer import Peer, Unexpected
 from coderunner.schema import messages as m
+from coderunner.schema.forms import UNIX
 
 PROTOCOL = "coderunner.v1"
 
 
 class Visit:
-    """`url` ends with a slash. Every session that is opened through it ends with it."""
+    """`url`: an address, or `unix:` and the path of a socket. Every session that is opened through it ends
+    with it."""
 
     def __init__(self, url: str, bearer: str = "") -> None:
+        self.place = url  # as it was named
+        self._socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
+        if self._socket is not None:
+            url = "http://localhost"
         self.url = url if url.endswith("/") else url + "/"
         self.bearer = bearer
         self._live: dict[str, str] = {}
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        connector = (
+            aiohttp.TCPConnector(limit=0)
+            if self._socket is None
+            else aiohttp.UnixConnector(self._socket, limit=0)
+        )
+        self._http = aiohttp.ClientSession(connector=connector)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
+import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 from coderunner.errors import ConfigError
 
 MAX_BYTES = 256 * 1024
+_NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # no file at all; a socket is ENXIO
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
 _ENDS = re.compile(r"\r\n|\n|\r")
 
@@ -24,16 +28,22 @@ class Given:
 
 
 def read(path: Path) -> str:
-    """The file's text.  Raises ConfigError where it is missing, cannot be read, or is no text."""
+    """The file's text.  Raises ConfigError where it is missing, cannot be read, or is no text.
+
+    /dev/null is a file without settings; of a pipe, a socket or another device nothing is read, as it may
+    never end.
+    """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            kind = os.fstat(file.fileno())
+            if not stat.S_ISREG(kind.st_mode) and kind.st_rdev != os.stat(os.devnull).st_rdev:
+                raise OSError(errno.EINVAL, "it is a pipe or a device, and no file")
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError([f"{path}: there is no such file; write its right name after --env-file"]) from None
     except OSError as error:
-        raise ConfigError(
-            [f"{path}: cannot be read ({error.strerror}); let the user who runs this read it"]
-        ) from None
+        mend = "name a file" if error.errno in _NO_FILE else "let the user who runs this read it"
+        raise ConfigError([f"{path}: cannot be read ({error.strerror}); {mend}"]) from None
     if len(content) > MAX_BYTES:
         raise ConfigError([f"{path}: is larger than {MAX_BYTES // 1024} KiB; this is not a settings file"])
     try:

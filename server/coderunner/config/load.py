@@ -39,6 +39,10 @@ def load(
     problems: list[str] = []
     given = parse(env_file_text or "", file, KNOWN, problems)
     problems += _misspelt(environ)
+    empty = env_file_text is not None and not given and not problems and file != os.devnull
+    if empty and "APP_ENV" not in environ:
+        # One that was cut off, or is to be filled yet: of production it would make development, in silence.
+        problems.append(f"{file}: sets nothing; write APP_ENV=production or APP_ENV=development there")
     for name in KNOWN:
         if name in environ:
             given[name] = Given(environ[name].strip(), "environment")

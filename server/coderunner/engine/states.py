@@ -29,6 +29,7 @@ class EngineInfo:
     default_runtime: str
     security: tuple[str, ...]
     live_restore: bool
+    runtimes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, version: EngineVersion, info: EngineFacts, api_version: str) -> EngineInfo:
@@ -45,6 +46,7 @@ class EngineInfo:
             default_runtime=info.default_runtime,
             security=info.security_options or (),
             live_restore=info.live_restore_enabled,
+            runtimes=tuple(info.runtimes or ()),
         )
 
 

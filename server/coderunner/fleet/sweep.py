@@ -356,6 +356,12 @@ async def end_all(engine: DockerEngine, identity: Identity) -> int:
     return sum([await remove_one(engine, summary, "all sessions are ended") for summary in ours])
 
 
+async def anothers(engine: DockerEngine, identity: Identity) -> list[str]:
+    """The names of this instance's containers that another key made, sorted.  Raises EngineError."""
+    listed = await engine.list(labels_of(identity.instance))
+    return sorted(summary.name for summary in listed if identity.another(summary.labels))
+
+
 async def reap(engine: DockerEngine, *, instance: str | None, now: float) -> int:
     """Remove the containers of this instance (None: of all) whose deadline label has passed; how many.
 

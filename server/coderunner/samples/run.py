@@ -197,7 +197,7 @@ async def _offered(visit: Visit) -> dict[str, tuple[str, str]]:
     try:
         document = await visit.document("api/languages")
     except (OSError, aiohttp.ClientError) as error:
-        raise Unexpected(f"there is no server at {visit.url}: {error}") from None
+        raise Unexpected(f"there is no server at {visit.place}: {error}") from None
     return {row["name"]: (row["status"], row["message"]) for row in document["languages"]}
 
 

@@ -41,6 +41,7 @@ class EngineFacts(Struct, frozen=True, rename="pascal"):
     default_runtime: str = ""
     security_options: tuple[str, ...] | None = None
     live_restore_enabled: bool = False
+    runtimes: dict[str, object] | None = None
 
 
 class Refusal(Struct, frozen=True):

@@ -23,12 +23,12 @@ ADMIN = "admin"
 
 
 def host_name(header: str) -> str:
-    """The name in a Host header, without its port, in small letters."""
+    """The name in a Host header, without its port and the dot that may end it, in small letters."""
     header = header.strip().lower()
     if header.startswith("["):
         name, bracket, _ = header[1:].partition("]")
         return name if bracket else header
-    return header.rpartition(":")[0] if ":" in header else header
+    return (header.rpartition(":")[0] if ":" in header else header).removesuffix(".")
 
 
 def host_allowed(settings: Settings, header: str) -> bool:

@@ -17,14 +17,13 @@ from coderunner.errors import CannotStart
 from coderunner.schema.forms import UNIX
 from coderunner.web.keys import TCP_CONNECTIONS
 from coderunner.web.middleware import ClientFaults
-from coderunner.web.tcp_limits import Runner
+from coderunner.web.tcp_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES, Runner
 
 BACKLOG = 1024
 SHUTDOWN_SECONDS = 0.5  # for requests that are being answered when the server stops
 AT_ONCE = 4  # connections that are taken before others have their turn
 KEEPALIVE_SECONDS = 75.0  # above the minute for which nginx keeps a connection
 LINGERING_SECONDS = 5.0  # for the rest of a body that was refused, so that its sender reads why
-MAX_HEADERS = 64
 SOCKET_MODE = 0o660  # the user of the server in front is in our group
 
 
@@ -122,6 +121,8 @@ async def listening(
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGERING_SECONDS,
         max_headers=MAX_HEADERS,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_FIELD_BYTES,
     )
     async with contextlib.AsyncExitStack() as stack:
         http_log.addFilter(faults)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # what is read at a time
 HEAD_BYTES = 32 * 1024  # of a request, before its handler begins
+TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEAD_SECONDS = 10.0  # from its first byte (the first: from the connection) to its last
 IDLE_SECONDS = 90.0  # without a request; above the time for which a proxy keeps connections
 STILL_SECONDS = 30.0  # what is still being sent after that is looked at this often
@@ -146,9 +147,18 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._received += size
         # Behind an answer the rest of a refused body may come, which nobody keeps.
         if self.state is State.HEAD and self._received > HEAD_BYTES:
-            self.cut("head too large")
+            self._too_large()
             return
         self._connections.count(self)
+
+    def _too_large(self) -> None:
+        """Answered by hand: nobody has taken the request, and the rest of it is not read."""
+        assert self.transport is not None
+        self._connections.note("head too large")
+        self.deaf = self._told = True
+        self.due = self._connections.now() + GOODBYE_SECONDS
+        self.transport.write(TOO_LARGE)
+        self.transport.close()
 
     def begin(self) -> None:
         """A handler has the request: its head is complete, and has no deadline any more."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from multidict import CIMultiDictProxy
 
 from coderunner import timing
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 MEMBERS_HELD = 64 * 1024 * 1024  # bytes of unfinished messages of all sockets with a session
 CROWD = 10  # closed connections after which free memory is returned to the system
 GIVE_BACK_SECONDS = 5.0  # between two such returns: each takes some milliseconds
+MAX_LINE_BYTES, MAX_FIELD_BYTES = 8192, 8190  # bytes; not equal, so that one knows which it was
+MAX_HEADERS = 64
 SHARE = 0.25  # of the loop's time goes at most into reading long texts
 
 
@@ -262,6 +265,35 @@ def _c_library() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
+class _Handler(web.RequestHandler):
+    """aiohttp's, which answers what is too large as it does what is no HTTP."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """With the status that says what to send less of, and without a repetition of it."""
+        if isinstance(exc, LineTooLong):
+            line = exc.args[1:2] == (MAX_LINE_BYTES,)
+            status = 414 if line else 431
+            what, most = ("the address", MAX_LINE_BYTES) if line else ("a header", MAX_FIELD_BYTES)
+            message = f"{what} has more than {most} bytes\n"
+        elif isinstance(exc, BadHttpMessage) and exc.message == "Too many headers received":
+            status, message = 431, f"there are more than {MAX_HEADERS} headers\n"
+        return super().handle_error(request, status, exc, message)
+
+
+def _handler(made: Callable[[], Any]) -> Any:
+    found = made()
+    found.__class__ = _Handler  # aiohttp's server takes no other class of it
+    return found
+
+
 class Runner(web.AppRunner):
     """aiohttp's runner, whose connections all pass `TcpConnections`."""
 
@@ -273,7 +305,7 @@ class Runner(web.AppRunner):
     def server(self) -> Any:
         """aiohttp's name for what makes a connection's protocol."""
         made = super().server
-        return None if made is None else lambda: self._connections.make(made)
+        return None if made is None else lambda: self._connections.make(functools.partial(_handler, made))
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

@@ -1,0 +1,82 @@
+"""What settings ask of the machine and the engine that they are for, looked at before a server needs it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+from coderunner.config import Settings
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import EngineError
+from coderunner.schema.forms import UNIX
+
+PARTITION = "/sys/class/block/{}/partition"  # is there for a partition, and not for a disk
+
+
+async def problems(settings: Settings) -> list[str]:
+    """What would keep a server with these settings from working here, each with what to write; nothing is
+    changed.  What lies on another machine, or behind an engine that does not answer now, is not looked at."""
+    found = [_state(Path(settings.state_dir)), _address(settings.host)]
+    local = settings.docker_host is None or settings.docker_host.startswith("unix://")
+    if settings.disk_read_limit is not None and local:
+        found.append(_disk(settings.disk_read_limit[0]))
+    if settings.docker_runtime is not None:
+        found.append(await _runtime(settings))
+    return [problem for problem in found if problem is not None]
+
+
+def _state(folder: Path) -> str | None:
+    """The folder itself may be made yet, by the server or by its unit."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+    if there.is_dir():
+        return None
+    what = "leads nowhere" if there.is_symlink() and not there.exists() else "is no folder"
+    return f"STATE_DIR is {folder}, but {there} {what}; write the path of a folder, or remove what is there"
+
+
+def _address(host: str) -> str | None:
+    if host.startswith(UNIX):
+        folder = Path(host.removeprefix(UNIX)).parent
+        # The unit makes the one below /run.
+        if folder.is_dir() or (folder.parent == Path("/run") and not os.path.lexists(folder)):
+            return None
+        return f"HOST is {host}, but {folder} is no folder; make it, or write another path"
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as one:
+            one.bind(place)
+    except OSError as error:
+        return (
+            f"HOST is {host}, which cannot be listened on ({error.strerror or error}); write an address that"
+            " this machine has, or 0.0.0.0 for all"
+        )
+    return None
+
+
+def _disk(device: str) -> str | None:
+    write = "write the disk that has the images, as lsblk names it, for example /dev/sda:50m"
+    try:
+        block = stat.S_ISBLK(os.stat(device).st_mode)
+    except OSError as error:
+        return f"DISK_READ_LIMIT names {device}, which cannot be looked at ({error.strerror}); {write}"
+    if not block:
+        return f"DISK_READ_LIMIT names {device}, which is no disk; {write}"
+    if os.path.exists(PARTITION.format(os.path.basename(os.path.realpath(device)))):
+        return f"DISK_READ_LIMIT names {device}, which is a partition; {write}"
+    return None
+
+
+async def _runtime(settings: Settings) -> str | None:
+    try:
+        async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
+            known = (await engine.info()).runtimes
+    except EngineError:
+        return None
+    if not known or settings.docker_runtime in known:
+        return None
+    return (
+        f"DOCKER_RUNTIME is {settings.docker_runtime}, which the engine does not have; it has"
+        f" {', '.join(sorted(known))}: write one of them, or nothing for the engine's own"
+    )
