@@ -10,7 +10,7 @@ import { SERVER } from './messages.js';
 export { PROTOCOL } from './messages.js';
 export const HEADER = 12;
 export const MAX_PAYLOAD = 65_536;
-export const MAX_TEXT = 4 * 1024 * 1024;
+export const MAX_TEXT = 2 * 1024 * 1024;
 const STDOUT = 1;
 const STDERR = 2;
 
@@ -155,7 +155,7 @@ export function encodeClient(message) {
   const encoded = JSON.stringify(message);
   // JavaScript counts UTF-16 units, the server bytes; three bytes a unit is the most that UTF-8 needs.
   if (encoded.length * 3 > MAX_TEXT && new TextEncoder().encode(encoded).length > MAX_TEXT) {
-    throw new CodecError('frame_too_large', 'the project is larger than 4 MiB');
+    throw new CodecError('frame_too_large', 'the project is larger than 2 MiB');
   }
   return encoded;
 }

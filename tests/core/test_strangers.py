@@ -16,7 +16,7 @@ from coderunner.core.admission import Admission, Ticket
 from coderunner.core.framing import Framing
 from coderunner.core.networks import customer, networks
 from coderunner.core.rates import MAX_WAIT_SECONDS, Rates
-from coderunner.errors import BadMessage, TooManySessions
+from coderunner.errors import BadMessage, CodeRunnerError, TooManySessions
 
 _frames = st.lists(
     st.tuples(st.sampled_from([raw.TEXT, raw.BINARY, raw.PING]), st.binary(max_size=300), st.booleans()),
@@ -109,6 +109,46 @@ def test_no_text_takes_long_for_its_values(value, size):
         with pytest.raises(BadMessage, match="values"):
             codec.decode_client_text(text)
     assert time.process_time() - began < 0.1  # it was a second
+
+
+def _filled(before: str, piece: str, after: str) -> bytes:
+    """As long as a text may be."""
+    room = codec.MAX_TEXT - len(before) - len(after)
+    return (before + piece * (room // len(piece.encode())) + after).encode()
+
+
+RUN = '{"type":"run","channel":1,"mode":"pipe","entry":"a",'
+LONG = {
+    "escapes": _filled(RUN + '"files":[{"path":"a","content":"', "\\n", '"}]}'),
+    "wide": _filled(RUN + '"files":[{"path":"a","content":"', "\u6f22", '"}]}'),
+    "a bad type": _filled('{"type":"', "\\n", '"}'),
+    "too many arguments": _filled(RUN + '"args":[' + '"a",' * 16_000 + '"', "x", '"]}'),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_no_step_of_reading_a_long_text_takes_long(name):
+    """What is wrong with it is looked for in readings of their own, with others' turns in between."""
+
+    def longest() -> float:
+        worst, steps = 0.0, codec.decode_client_steps(LONG[name])
+        while True:
+            began = time.thread_time()
+            try:
+                next(steps)
+            except (StopIteration, CodeRunnerError):
+                return max(worst, time.thread_time() - began)
+            worst = max(worst, time.thread_time() - began)
+
+    plain = min(_seconds(lambda: json.loads(LONG[name])) for _ in range(3))
+    seen = min(longest() for _ in range(3))
+    assert seen < max(0.005, plain), f"{seen * 1000:.1f} ms; json of the standard library {plain * 1000:.1f}"
+
+
+def _seconds(work) -> float:
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began
 
 
 def test_a_source_full_of_brackets_and_quotes_is_welcome():
