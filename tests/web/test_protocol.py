@@ -100,6 +100,7 @@ class TestWrongFrames:
             ('{"type": "frobnicate"}', "unknown_type"),
             ('{"type": "resize", "channel": 1, "cols": "wide", "rows": 1}', "bad_message"),
             ('{"type": "run", "channel": 99999, "mode": "tty"}', "bad_message"),
+            ('{"type": "run", "channel": 5, "mode": "sideways"}', "bad_message"),
             (
                 '{"type": "run", "channel": 5, "mode": "tty", "files": [{"path": "\\ud800", "content": ""}]}',
                 "bad_json",
@@ -119,7 +120,9 @@ class TestWrongFrames:
     async def test_a_wrong_message_is_answered_and_the_session_lives_on(self, server, text, code):
         async with session(server) as client:
             await client.send_raw(text)
-            await client.error(code)
+            error = await client.error(code)
+            if '"type": "run", "channel": 5' in text and code != "bad_json":
+                assert error.channel == 5, "whoever asked for several runs knows which one was refused"
             assert (await client.result(1, "print('alive')")).text == "alive\n"
 
     async def test_wrong_binary_frames(self, server):

@@ -11,7 +11,7 @@ import binascii
 import struct
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import msgspec
 import orjson
@@ -58,6 +58,10 @@ TYPES = {kind: name for name, kind in (CLIENT_TYPES | SERVER_TYPES).items()}
 
 class _Tag(msgspec.Struct):
     type: str
+
+
+class _Channel(msgspec.Struct):
+    channel: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
 
 
 # --- text frames --------------------------------------------------------------------------------------
@@ -151,7 +155,14 @@ def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> Generator[None,
         wrong = next(problems_in_json(kinds[name], data), Problem((), "names a field twice"))
     except (ValueError, RecursionError):
         return no_json
-    return BadMessage(wrong.sentence(name))
+    if kinds[name] not in (m.Run, m.Shell):
+        return BadMessage(wrong.sentence(name))
+    try:
+        yield from _pause(data)
+        channel = msgspec.json.decode(data, type=_Channel).channel
+    except (ValueError, RecursionError):
+        channel = None  # it is what is wrong
+    return BadMessage(wrong.sentence(name), channel=channel)
 
 
 def encode_client(message: m.ClientMessage) -> str:

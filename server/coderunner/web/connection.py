@@ -214,15 +214,20 @@ class Connection:
                 raise
             self.post(m.ErrorMessage.of(error))
         else:
-            self._take(lambda: self._text(message, len(data), caller))
+            channel = message.channel if isinstance(message, m.Run | m.Shell) else None
+            self._take(lambda: self._text(message, len(data), caller), channel)
 
-    def _take(self, act: Callable[[], None]) -> None:
-        """Runs `act`, and answers an error of its that does not close the connection."""
+    def _take(self, act: Callable[[], None], channel: int | None = None) -> None:
+        """Runs `act`, and answers an error of its that does not close the connection.
+
+        `channel`: the one that a refused run or shell was to have, which the error names."""
         try:
             act()
         except CodeRunnerError as error:
             if error.close is not None:
                 raise
+            if error.channel is None:
+                error.channel = channel
             self.post(m.ErrorMessage.of(error))
 
     def _binary(self, data: bytes) -> None:
