@@ -15,7 +15,7 @@ from coderunner.errors import EngineUnavailable, LanguageNotReady
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.prepare import Preparation
 from coderunner.schema.answers import LanguagesReady
-from tests.sessions.fakes import until
+from tests.sessions.fakes import turns, until
 
 NAMES = ("awk", "bash", "c", "cpp", "lua", "python")
 DEMAND = ["python", "c", "cpp", "bash", "lua", "awk"]
@@ -111,9 +111,8 @@ async def test_where_memory_is_short_one_is_built_at_a_time(monkeypatch):
     one, builder, _ = preparation({"bash", "lua", "awk", "cpp"})
     task = asyncio.create_task(one.all())
     await until(lambda: builder.begun, "a build")
-    for _ in range(10):
-        await asyncio.sleep(0.005)
-        assert builder.begun == ["python"]
+    await turns()
+    assert builder.begun == ["python"]
     builder.finish("python")
     await until(lambda: builder.begun == ["python", "c"], "the next")
     builder.finish("c")

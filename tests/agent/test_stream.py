@@ -15,7 +15,7 @@ import pytest
 
 from coderunner.agent import tree
 from coderunner.wire import SOCKET_NAME, flow, frames
-from tests.harness import ROOT, wait_until
+from tests.harness import ROOT
 
 COMMAND = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -190,8 +190,7 @@ def test_it_comes_back_soon_and_costs_little_while_nobody_listens(place):
     direct.attach(1)
     direct.close()
     before = _cpu_seconds(place.process.pid)
-    began = time.monotonic()
-    wait_until(lambda: time.monotonic() - began > 1, 5, "a second of it")
+    time.sleep(1)
     assert _cpu_seconds(place.process.pid) - before < 0.2
     with place.listen() as listener:
         began = time.monotonic()
@@ -229,8 +228,8 @@ def test_a_server_behind_a_full_stream_is_replaced(place, tmp_path):
         offset = step * 100_000
         direct.say(frames.FLOW, frames.FLOW_BODY.pack(1 << 40, frames.CONTROLLED), channel=1, offset=offset)
         time.sleep(0.01)
-    before, began = _cpu_seconds(place.process.pid), time.monotonic()
-    wait_until(lambda: time.monotonic() - began > 1, 5, "a second of it")
+    before = _cpu_seconds(place.process.pid)
+    time.sleep(1)
     assert _cpu_seconds(place.process.pid) - before < 0.3
     standard = place.standard()
     standard.attach(2)

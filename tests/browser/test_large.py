@@ -25,7 +25,7 @@ def work(tab: Tab, keys: int) -> float:
     for number in range(keys):
         tab.page.keyboard.press("abcdefghij"[number % 10])
         tab.page.wait_for_timeout(25)
-    tab.page.wait_for_timeout(800)  # and it is kept
+    tab.until("!coderunner.desk.project.unsaved")  # and it is kept
     return (spent() - before) * 1000 / keys
 
 

@@ -238,3 +238,9 @@ async def until(condition: Any, what: str, seconds: float = 5.0) -> None:
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.001)
+
+
+async def turns(number: int = 50) -> None:
+    """Lets the loop run so often: all that can go on without an event from outside has gone on then."""
+    for _ in range(number):
+        await asyncio.sleep(0)

@@ -27,7 +27,7 @@ from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 from coderunner.wire import frames
 from tests.fleet.test_registry import CALLER, OPEN, registry
-from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, state, until
+from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, state, turns, until
 
 
 class Bug(LookupError):
@@ -215,7 +215,7 @@ class TestASessionSurvives:
 
     async def test_a_recovery_leaves_nothing_behind(self, monkeypatch):
         one, _, opened, _ = await begun(monkeypatch)
-        await asyncio.sleep(0.02)
+        await turns()
         tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
         opened.session._failed()
         anew = await recovered(one, opened.session)
@@ -259,14 +259,15 @@ class TestItsEnd:
     @pytest.mark.parametrize("how", ["suspend", "end_all"])
     async def test_a_server_that_stops_in_a_recovery(self, monkeypatch, how):
         one, provisioner, opened, _ = await begun(monkeypatch)
-        monkeypatch.setattr(provisioner.engine, "attach", asyncio.Event().wait)
+        asked = asyncio.Event()
 
         async def never(_: str) -> None:
+            asked.set()
             await asyncio.Event().wait()
 
         monkeypatch.setattr(provisioner.engine, "attach", never)
         opened.session._failed()
-        await asyncio.sleep(0.01)
+        await asked.wait()
         await (one.suspend() if how == "suspend" else one.end_all("evicted"))
         assert provisioner.removed == ([] if how == "suspend" else ["c-0"])
         await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
@@ -403,15 +404,16 @@ class TestPools:
         assert faults(caplog) == [{"owner": "worker pool", "task": "worker-1"}]
 
     async def test_a_fault_at_giving_back_is_logged(self, caplog):
-        given = asyncio.Event()
+        begun, given = asyncio.Event(), asyncio.Event()
 
         async def work() -> int:
+            begun.set()
             await given.wait()
             return 7
 
         async with WorkerPool(1) as pool:
             job = asyncio.ensure_future(pool.submit(work, name="work", timeout=5, on_orphan=raises))
-            await asyncio.sleep(0.01)
+            await begun.wait()
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
             given.set()
