@@ -18,6 +18,7 @@ from coderunner.errors import ConfigError, EngineError, EngineUnavailable
 from coderunner.fleet.readiness import ENGINE_ASKED_SECONDS, Readiness
 from coderunner.schema import messages as m
 from tests.harness import docker, eventually, running_server, session, wait_until
+from tests.inside import bash_settings
 
 
 def descriptors() -> dict[str, str]:
@@ -44,17 +45,7 @@ async def visit(settings: config.Settings) -> None:
 
 
 async def test_nothing_is_left(tmp_path):
-    instance = f"test-{secrets.token_hex(4)}"
-    settings = config.load(
-        {
-            "PORT": "0",
-            "STATE_DIR": str(tmp_path),
-            "INSTANCE_NAME": instance,
-            "LANGUAGES": "bash",
-            "WARM_MAX": "1",
-            "RELOAD": "off",
-        }
-    )
+    settings = bash_settings(tmp_path)
     await visit(settings)  # loads what is loaded once: modules, the thread pool
     gc.collect()
     before = descriptors()
@@ -63,7 +54,7 @@ async def test_nothing_is_left(tmp_path):
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert left == []
     assert sorted(descriptors().values()) == sorted(before.values())
-    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={instance}") == ""
+    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={settings.instance_name}") == ""
     assert [one for one in threading.enumerate() if one.name.startswith("docker")] == []
 
 

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from coderunner import declarations, prepare
+from coderunner.canary.run import CanaryUnfinished
+from coderunner.canary.verdict import Verdict
+from coderunner.engine.containers import ROLE_LABEL, ContainerSpec
 from coderunner.engine.images import BuildFailed
-from coderunner.errors import EngineUnavailable, LanguageNotReady
-from coderunner.fleet.catalog import LanguageCatalog
+from coderunner.errors import EngineUnavailable, LanguageNotReady, StartFailed
+from coderunner.fleet.catalog import FAILED, READY, LanguageCatalog
+from coderunner.fleet.uids import Uids
 from coderunner.prepare import Preparation
 from coderunner.schema.answers import LanguagesReady
-from tests.sessions.fakes import turns, until
+from tests.sessions.fakes import until
 
 NAMES = ("awk", "bash", "c", "cpp", "lua", "python")
 DEMAND = ["python", "c", "cpp", "bash", "lua", "awk"]
@@ -45,6 +49,9 @@ class Builder:
         return self.here & set(names)
 
     async def ensure(self, name: str, say: Any) -> str:
+        if self.away:
+            self.away -= 1
+            raise EngineUnavailable("away")
         if name not in self.here:
             self.begun.append(name)
             self._done[name] = asyncio.Event()
@@ -107,11 +114,12 @@ async def test_two_are_built_at_a_time_in_the_order_of_demand():
 
 
 async def test_where_memory_is_short_one_is_built_at_a_time(monkeypatch):
-    monkeypatch.setattr(prepare, "memory_bytes", lambda: prepare.BUILD_BYTES - 1)
+    looks: list[bool] = []
+    monkeypatch.setattr(prepare, "memory_bytes", lambda: looks.append(True) or prepare.BUILD_BYTES - 1)
     one, builder, _ = preparation({"bash", "lua", "awk", "cpp"})
     task = asyncio.create_task(one.all())
     await until(lambda: builder.begun, "a build")
-    await turns()
+    await until(lambda: len(looks) > 5, "another looks for memory, again and again")
     assert builder.begun == ["python"]
     builder.finish("python")
     await until(lambda: builder.begun == ["python", "c"], "the next")
@@ -184,3 +192,90 @@ def test_the_order_names_languages_that_there_are():
     text = (declarations.FOLDER / "demand.toml").read_text("utf-8")
     for name in declared.languages:
         assert text.count(f'"{name}"') <= 1
+
+
+async def test_an_engine_that_goes_away_in_a_build_is_waited_for():
+    one, builder, catalog = preparation({*NAMES})
+    builder.away = 3
+    await asyncio.wait_for(one.one("lua"), 5)
+    assert builder.away == 0
+    assert catalog.state("lua").status == READY
+
+
+class Proofs:
+    """A canary that judges so, one after the other, and the part of a provisioner that it needs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *verdicts: Verdict | Exception) -> None:
+        self.verdicts = list(verdicts)
+        self.sockets: Any = None
+        self.uids = Uids(5000, 2)
+        self.given_back: list[int] = []
+        self.attacked: list[Any] = []
+        monkeypatch.setattr("coderunner.canary.run.run_canary", self._run)
+
+    async def _run(self, engine: Any, spec: ContainerSpec, **_: Any) -> Verdict:
+        self.attacked.append(spec)
+        verdict = self.verdicts.pop(0)
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    def spec(self, name: str, session: str, uid: int, image: str, socket: Any) -> ContainerSpec:
+        limits = declarations.load(only=NAMES).rules.defaults
+        return ContainerSpec(image=image, name=session, uid=uid, limits=limits, labels={}, command=("true",))
+
+    def socket(self, name: str, session: str) -> Any:
+        return None
+
+    def forget(self, uid: int, session: str) -> None:
+        self.given_back.append(uid)
+        self.uids.release(uid, session)
+
+
+def proving(monkeypatch, tmp_path, *verdicts: Verdict | Exception) -> tuple[Preparation, Any, Proofs, list]:
+    """(preparation, catalog, what it proves with, why the server refuses to serve)"""
+    one, _, catalog = preparation({*NAMES})
+    refused: list[str] = []
+    one.refuse = refused.append
+    one.settings = SimpleNamespace(  # type: ignore[assignment]
+        canary="on", production=True, instance_name="i", state_dir=str(tmp_path)
+    )
+    proofs = one.provisioner = Proofs(monkeypatch, *verdicts)  # type: ignore[assignment]
+    return one, catalog, proofs, refused
+
+
+async def test_a_bound_that_does_not_hold_refuses_the_server(monkeypatch, tmp_path, caplog):
+    bad = Verdict(False, ["memory", "a network"], {})
+    one, catalog, proofs, refused = proving(monkeypatch, tmp_path, bad)
+    await one.one("lua")
+    assert catalog.state("lua").status == FAILED
+    assert refused == ["a promised bound of the containers does not hold: lua: memory; a network"]
+    told = [record.fields["bound"] for record in caplog.records if record.levelname == "CRITICAL"]
+    assert told == bad.failures
+    assert proofs.given_back == [proofs.attacked[0].uid]
+
+
+async def test_one_whose_containers_hold_is_ready(monkeypatch, tmp_path):
+    one, catalog, proofs, refused = proving(monkeypatch, tmp_path, Verdict(True, [], {}))
+    await one.one("lua")
+    assert (catalog.state("lua").status, refused) == (READY, [])
+    assert proofs.attacked[0].labels[ROLE_LABEL] == "canary"
+
+
+async def test_a_socket_that_may_be_what_is_refused_is_given_up(monkeypatch, tmp_path):
+    given_up: list[str] = []
+    one, catalog, proofs, _ = proving(monkeypatch, tmp_path, StartFailed("no mount"), Verdict(True, [], {}))
+    proofs.sockets = SimpleNamespace(doubtful=True, give_up=given_up.append)
+    await one.one("lua")
+    assert catalog.state("lua").status == READY
+    assert given_up == ["no mount"]
+
+
+async def test_a_canary_that_could_not_end_is_no_fault_of_the_socket(monkeypatch, tmp_path):
+    one, catalog, proofs, refused = proving(monkeypatch, tmp_path, CanaryUnfinished("it hangs"))
+    proofs.sockets = SimpleNamespace(doubtful=True, give_up=refused.append)
+    await one.one("lua")
+    assert catalog.state("lua").status == FAILED
+    assert "it hangs" in catalog.state("lua").message
+    assert refused == []
+    assert len(proofs.given_back) == 1

@@ -42,7 +42,7 @@ FAILED, WRONG_SETTINGS, BROKEN_BOUND, TRY_AGAIN = 1, 2, 3, os.EX_TEMPFAIL
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. ``argv`` without the program's name; the exit code."""
-    parser = _parser()
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     try:
         result: int = arguments.run(arguments)
@@ -75,7 +75,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **fields)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
     parser = Parser(prog="coderunner", description=coderunner.__doc__)
     parser.add_argument("--version", action="version", version=f"coderunner {coderunner.__version__}")
     parser.add_argument(

@@ -68,7 +68,7 @@ class End:
     ) -> None:
         self.close = close
         self._read = read
-        self._send = send
+        self.send = send
         self._generation = 0
         self._decoder = frames.Decoder(7)
         self._waiting: list[frames.Frame] = []
@@ -80,10 +80,10 @@ class End:
         return hello
 
     def say(self, kind: int, payload: bytes = b"", **fields: int) -> None:
-        self._send(frames.encode(kind, self._generation, payload, **fields))
+        self.send(frames.encode(kind, self._generation, payload, **fields))
 
     def call(self, op: str, **body: object) -> None:
-        self._send(frames.encode_message(frames.CALL, self._generation, {"op": op, "id": 1, **body}))
+        self.send(frames.encode_message(frames.CALL, self._generation, {"op": op, "id": 1, **body}))
         self.hear(frames.REPLY)
 
     def hear(self, kind: int) -> frames.Frame:
@@ -210,7 +210,7 @@ def test_a_server_that_is_heard_elsewhere_is_left_for_nobody(place):
 def test_what_one_wrote_half_is_not_the_beginning_of_anothers(place):
     direct = place.come()
     whole = frames.encode(frames.ATTACH, 5, json.dumps({"seed": 7, "have": {}}).encode())
-    direct._send(whole[:-1])
+    direct.send(whole[:-1])
     direct.close()
     again = place.come()
     again.attach(6)

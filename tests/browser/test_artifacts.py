@@ -189,6 +189,14 @@ def _lived(frame: FrameLocator, seconds: float) -> str:
     raise AssertionError("it does not live")
 
 
+def _with_one_that_lives(open_tab: Callable[..., Tab], forgetful: Server) -> Tab:
+    """A page whose program made one that asks for its file again and again, and waits."""
+    tab = open_tab(forgetful.url).language("Python")
+    tab.allowed += ["Failed to load resource"]
+    tab.code(f"open('data.json', 'w').write('1')\nopen('lives.html', 'w').write({LIVES!r})\ninput('> ')\n")
+    return tab.run().sees("> ")
+
+
 def _opened(page: Page, url: str) -> FrameLocator:
     page.goto(url)
     return page.frame_locator("iframe")
@@ -199,11 +207,7 @@ def test_what_is_shown_goes_on_for_longer_than_its_address_and_ends_with_it(
     open_tab: Callable[..., Tab], forgetful: Server
 ) -> None:
     """In the page and in a tab of its own; no longer than the page lists it."""
-    tab = open_tab(forgetful.url).language("Python")
-    tab.allowed += ["Failed to load resource"]
-    tab.code(
-        f"open('data.json', 'w').write('1')\nopen('lives.html', 'w').write({LIVES!r})\ninput('> ')\n"
-    ).run().sees("> ")
+    tab = _with_one_that_lives(open_tab, forgetful)
     tab.page.wait_for_selector("#artifacts-list .card")
     tab.page.wait_for_timeout(2500)  # an address that nobody keeps is over by now
     tab.page.click("#artifacts-list .card")
@@ -230,11 +234,7 @@ def test_what_is_shown_goes_on_for_longer_than_its_address_and_ends_with_it(
 def test_where_a_browser_does_not_say_what_it_loads_for_a_page_is_in_a_frame(
     open_tab: Callable[..., Tab], forgetful: Server
 ) -> None:
-    tab = open_tab(forgetful.url).language("Python")
-    tab.allowed += ["Failed to load resource"]
-    tab.code(
-        f"open('data.json', 'w').write('1')\nopen('lives.html', 'w').write({LIVES!r})\ninput('> ')\n"
-    ).run().sees("> ")
+    tab = _with_one_that_lives(open_tab, forgetful)
     tab.page.click("#artifacts-list .card")
     url = urllib.parse.urljoin(tab.page.url, tab.page.get_attribute("#viewer-open", "href"))
     tab.page.keyboard.press("Escape")

@@ -96,7 +96,7 @@ def test_named_commands_exist(page: Path) -> None:
                 words = words[:1]
             if words == ["--version"]:
                 continue
-            cli._parser().parse_args(words)
+            cli.make_parser().parse_args(words)
 
 
 def test_named_settings_exist(page: Path) -> None:
@@ -152,7 +152,7 @@ def test_the_units_name_what_exists() -> None:
         for path in re.findall(r"/opt/coderunner/([\w./-]+)", unit.read_text()):
             assert path.startswith((".venv/", ".env")) or (ROOT / path).exists(), f"{unit.name}: {path}"
         for command in re.findall(r"-m coderunner (.+)", unit.read_text()):
-            cli._parser().parse_args(shlex.split(command))
+            cli.make_parser().parse_args(shlex.split(command))
 
 
 def test_nothing_of_the_machine_it_was_written_on() -> None:

@@ -52,7 +52,7 @@ class Networks:
     begun: list[str] = field(default_factory=list)
     numbers: Any = field(default_factory=itertools.count)
 
-    async def _call(self, name: str) -> None:
+    async def call(self, name: str) -> None:
         self.begun.append(name)
         if name in self.slow:
             await self.slow[name].wait()
@@ -60,7 +60,7 @@ class Networks:
             raise self.fails[name]
 
     async def create(self, spec: NetworkSpec) -> str:
-        await self._call("create")
+        await self.call("create")
         if any(spec.subnet.overlaps(one.subnet) for one in self.made.values()):
             raise AddressesTaken("taken")
         network = f"n-{next(self.numbers)}"
@@ -68,20 +68,20 @@ class Networks:
         return network
 
     async def connect(self, network: str, container: str, names: tuple[str, ...]) -> None:
-        await self._call("connect")
+        await self.call("connect")
         self.members[container] = network
 
     async def disconnect(self, network: str, container: str) -> None:
-        await self._call("disconnect")
+        await self.call("disconnect")
 
     async def remove(self, network: str) -> None:
-        await self._call("remove")
+        await self.call("remove")
         if network in self.members.values():
             raise NetworkBusy("active endpoints")
         self.made.pop(network, None)
 
     async def list(self, labels: Any = None) -> list[NetworkSummary]:
-        await self._call("list")
+        await self.call("list")
         rows = [
             NetworkSummary(network, spec.name, spec.labels, (spec.subnet,), 1000.0)
             for network, spec in self.made.items()
@@ -125,7 +125,7 @@ class World:
             raise self.door_fails
 
     async def bound_member(self, *_: Any) -> None:
-        await self.networks._call("bound")
+        await self.networks.call("bound")
 
     async def networks_of(self, container: str) -> dict[str, str]:
         spec = self.networks.made[self.networks.members[container]]

@@ -105,9 +105,9 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_cell_is_cut_to_columns() -> None:
-    assert run._cut("abc", 5) == "abc  "
-    assert run._cut("abcdef", 5) == "abcd…"
-    assert run._cut("こんにちは", 6) == "こん… "
+    assert run.cut("abc", 5) == "abc  "
+    assert run.cut("abcdef", 5) == "abcd…"
+    assert run.cut("こんにちは", 6) == "こん… "
 
 
 async def test_a_server_that_listens_on_a_socket_of_the_file_system(tmp_path):

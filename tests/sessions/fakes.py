@@ -89,15 +89,15 @@ class Agent:
         self.flows: list[tuple[int, int, int]] = []
         self.attaches = 0
         self.stream: Stream | None = None
-        self._generation = 0
-        self._seed = 0
+        self.generation = 0
+        self.seed = 0
         self._decoder = frames.Decoder()
         self._assembler = frames.Assembler()
 
     def hear(self, data: bytes) -> None:
         for frame in self._decoder.feed(data):
             if frame.kind == frames.ATTACH:
-                self._attached(frame)
+                self.attached(frame)
             elif frame.kind == frames.INPUT:
                 self.inputs.append((frame.channel, frame.offset, frame.payload))
             elif frame.kind == frames.FLOW:
@@ -109,12 +109,12 @@ class Agent:
                 if message is not None:
                     self._called(message[0])
 
-    def _attached(self, frame: frames.Frame) -> None:
+    def attached(self, frame: frames.Frame) -> None:
         self.attaches += 1
-        self._generation, self._seed = frame.generation, json.loads(frame.payload)["seed"]
-        pieces = [self._frame(frames.HELLO, json.dumps(self.hello).encode())]
-        pieces += [self._frame(kind, payload, **fields) for kind, payload, fields in self.behind]
-        self._give(b"".join(pieces))
+        self.generation, self.seed = frame.generation, json.loads(frame.payload)["seed"]
+        pieces = [self.frame(frames.HELLO, json.dumps(self.hello).encode())]
+        pieces += [self.frame(kind, payload, **fields) for kind, payload, fields in self.behind]
+        self.give(b"".join(pieces))
 
     def _called(self, body: dict[str, Any]) -> None:
         self.calls.append(body)
@@ -127,17 +127,17 @@ class Agent:
             whole = {"id": body["id"], **answer} if isinstance(answer, dict) else answer
             if body["op"] == "run" and isinstance(answer, dict):
                 whole.setdefault("channels", self.has)
-            self._give(frames.encode_message(frames.REPLY, self._generation, whole, seed=self._seed))
+            self.give(frames.encode_message(frames.REPLY, self.generation, whole, seed=self.seed))
 
-    def _frame(self, kind: int, payload: bytes = b"", **fields: int) -> bytes:
-        return frames.encode(kind, self._generation, payload, seed=self._seed, **fields)
+    def frame(self, kind: int, payload: bytes = b"", **fields: int) -> bytes:
+        return frames.encode(kind, self.generation, payload, seed=self.seed, **fields)
 
-    def _give(self, data: bytes) -> None:
+    def give(self, data: bytes) -> None:
         assert self.stream is not None
         self.stream.give(data)
 
     def say(self, kind: int, payload: bytes = b"", **fields: int) -> None:
-        self._give(self._frame(kind, payload, **fields))
+        self.give(self.frame(kind, payload, **fields))
 
     def say_state(self, value: Any) -> None:
         self.say(frames.STATE, json.dumps(value).encode())

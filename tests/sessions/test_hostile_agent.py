@@ -64,10 +64,10 @@ class TestHello:
         one = Agent()
 
         def refuse(frame):
-            one._generation, one._seed = frame.generation, json.loads(frame.payload)["seed"]
+            one.generation, one.seed = frame.generation, json.loads(frame.payload)["seed"]
             one.say(frames.REFUSED, offset=2**64 - 1)
 
-        one._attached = refuse
+        one.attached = refuse
         container = Container(Engine(one), "container-0", session="s", language="python", uid=1)
         with pytest.raises(AgentLost):
             await container.connect(start=False)
@@ -127,7 +127,7 @@ class TestFrames:
 
     async def test_frames_that_never_check_out_cost_little(self, clean):
         world = await World(Agent()).begin()
-        head = world.agent._frame(frames.OUTPUT, bytes(65536))[: frames.HEADER_SIZE]
+        head = world.agent.frame(frames.OUTPUT, bytes(65536))[: frames.HEADER_SIZE]
         world.agent.stream.give(head * 4000)
         await until(lambda: world.ended == ["engine_lost"], "the session's end")
 

@@ -109,9 +109,9 @@ async def test_a_call_whose_answer_waits_unread():
     call = asyncio.ensure_future(world.container.link.call("read", seconds=0.3))
     await asyncio.sleep(0)
     number = world.agent.calls[-1]["id"]
-    world.agent._give(
+    world.agent.give(
         frames.encode_message(
-            frames.REPLY, world.agent._generation, {"id": number, "size": 5}, seed=world.agent._seed
+            frames.REPLY, world.agent.generation, {"id": number, "size": 5}, seed=world.agent.seed
         )
     )
     stand_still(0.8)

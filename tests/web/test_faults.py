@@ -24,6 +24,7 @@ from coderunner.sessions.session import Session
 from coderunner.web import connection
 from coderunner.web.tcp_limits import TcpConnections
 from tests.harness import attach, docker, eventually, session
+from tests.inside import bash_settings
 
 COUNT = "i=0; while read -r word; do i=$((i+1)); echo $i $word; done"
 
@@ -41,17 +42,7 @@ def once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> None:
 
 
 async def test_a_fault_costs_a_client_a_reconnect_and_nothing_else(tmp_path: Path, monkeypatch, caplog):
-    instance = f"test-{secrets.token_hex(4)}"
-    settings = config.load(
-        {
-            "PORT": "0",
-            "STATE_DIR": str(tmp_path),
-            "INSTANCE_NAME": instance,
-            "LANGUAGES": "bash",
-            "WARM_MAX": "1",
-            "RELOAD": "off",
-        }
-    )
+    settings = bash_settings(tmp_path)
     async with app.serving(settings) as server:
         registry = server.parts.registry
         await eventually(lambda: server.parts.catalog.ready(), 120, "a language")
@@ -92,7 +83,7 @@ async def test_a_fault_costs_a_client_a_reconnect_and_nothing_else(tmp_path: Pat
         # Another session is as good as ever.
         async with session(server.url, "bash") as client:
             assert (await client.result(1, "echo here", entry="main.sh")).text == "here\n"
-    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={instance}") == ""
+    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={settings.instance_name}") == ""
     assert caplog.text.count("a task failed: a fault of this server") >= 3
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert left == []
@@ -184,18 +175,7 @@ async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypat
         return await adopt(*given)
 
     monkeypatch.setattr(app, "adopt_all", adopts)
-    instance = f"test-{secrets.token_hex(4)}"
-    settings = config.load(
-        {
-            "PORT": "0",
-            "STATE_DIR": str(tmp_path),
-            "INSTANCE_NAME": instance,
-            "LANGUAGES": "bash",
-            "WARM_MAX": "1",
-            "RELOAD": "on",
-            "WATCHDOG_INTERVAL": "1000",
-        }
-    )
+    settings = bash_settings(tmp_path, RELOAD="on", WATCHDOG_INTERVAL="1000")
 
     def told() -> set[str]:
         found = [getattr(one, "fields", {}) for one in caplog.records if one.levelname == "ERROR"]
@@ -218,6 +198,6 @@ async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypat
             assert (await client.result(1, "echo here", entry="main.sh")).text == "here\n"
         registry = server.parts.registry
         await eventually(lambda: registry.queue.stats().active == 0, 10, "the slot given back")
-    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={instance}") == ""
+    assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={settings.instance_name}") == ""
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
     await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before, 10, "the descriptors given back")

@@ -228,10 +228,10 @@ def row(outcome: Outcome) -> str:
 
 
 def _cells(texts: Iterable[str]) -> str:
-    return "  ".join(_cut(" ".join(text.split()), width) for text, width in zip(texts, _WIDTHS, strict=True))
+    return "  ".join(cut(" ".join(text.split()), width) for text, width in zip(texts, _WIDTHS, strict=True))
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
     """To so many columns of a terminal, where some characters take two."""
     columns = [2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text]
     if sum(columns) > width:

@@ -182,15 +182,7 @@ async def _bodies(stage: Stage) -> str:
 @GROUP.case("pings-without-end", "the loop, by 100 that ping as fast as they can", SERVED)
 async def _pings(stage: Stage) -> str:
     pings = raw.frame(raw.PING, b"x") * 500
-
-    async def act() -> str:
-        async with raw.websocket(stage.url) as one:
-            while not one.over:
-                await one.send(pings)
-            return "closed"
-
-    await crowd(act, SECONDS)
-    return await served(stage)
+    return await _without_end(stage, pings, pings, socket=True)
 
 
 @GROUP.case("comings-and-goings", "the loop, by 100 that connect and hang up without end", SERVED)
