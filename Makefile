@@ -1,6 +1,6 @@
 # Everything here is a script in scripts/, which can be run without make.
 
-.PHONY: run test test-unit check coverage audit bench soak lint images prune-images lock stop-engine package clean help
+.PHONY: run test test-unit check coverage audit bench soak lint images prune-images lock stop-engine package test-platforms clean help
 
 run: ## install what is missing, build the images, serve
 	@scripts/run.sh
@@ -19,6 +19,9 @@ coverage: ## all tests, and which of the server's lines and branches they reach
 
 audit: ## known weaknesses of what is installed
 	@scripts/audit.sh
+
+test-platforms: ## the main path on the newest engine and Python of Debian, and what Docker 29 changed (as root)
+	@scripts/platforms.sh
 
 bench: ## measure, and print a table
 	@scripts/bench.sh

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +95,15 @@ def make_parser() -> argparse.ArgumentParser:
     settings.set_defaults(run=_settings)
 
     images = commands.add_parser(
-        "images", help="build what is missing, renew what has security updates, prune or list images"
+        "images", help="build images, renew what has security updates, prune, list, save or load them"
     )
-    images.add_argument("action", choices=("build", "renew", "prune", "list"))
+    images.add_argument("action", choices=("build", "renew", "prune", "list", "save", "load"))
     images.add_argument("names", nargs="*", metavar="LANGUAGE")
     images.add_argument(
         "--every-instance", action="store_true", help="prune: also what other servers say that they use"
+    )
+    images.add_argument(
+        "--file", type=Path, metavar="FILE", help="save, load: the archive; one that ends with .gz is packed"
     )
     images.set_defaults(run=_images)
 
@@ -113,6 +116,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     proxy.add_argument("socket", type=Path, metavar="SOCKET", help="where it listens")
     proxy.set_defaults(run=_engine_proxy)
+
+    upgrade = commands.add_parser(
+        "upgrade-check", help="what this version would do to a server of before: sessions, images, units"
+    )
+    upgrade.set_defaults(run=_upgrade_check)
 
     reaper = commands.add_parser(
         "reap", help="remove what is over: containers past their deadline, networks without members"
@@ -246,6 +254,9 @@ def _images(arguments: argparse.Namespace) -> int:
         print(f"  {line}", flush=True)
 
     async def work() -> None:
+        if arguments.action in ("save", "load"):
+            await _carry(arguments, builder, declared.demand, say)
+            return
         if arguments.action == "prune":
             await _prune(arguments, settings, builder, declared.languages)
             return
@@ -287,6 +298,42 @@ def _engine_proxy(arguments: argparse.Namespace) -> int:
 
     asyncio.run(gate.run(settings, arguments.socket))
     return 0
+
+
+def _upgrade_check(arguments: argparse.Namespace) -> int:
+    from coderunner import upgrade
+
+    fine, lines = asyncio.run(upgrade.check(_load(arguments)))
+    print("\n".join(lines))
+    return 0 if fine else FAILED
+
+
+async def _carry(
+    arguments: argparse.Namespace, builder: ImageBuilder, names: list[str], say: Callable[[str], None]
+) -> None:
+    from coderunner.engine.carry import CannotCarry
+
+    if arguments.file is None:
+        raise CodeRunnerError(f"images {arguments.action}: say which archive, as --file images.tar.gz")
+    try:
+        if arguments.action == "save":
+            size = await builder.save(names, arguments.file, say)
+            print(f"{arguments.file}: {len(names)} languages, {round(size / 1e6):,} MB")
+            return
+        loaded = set(await builder.load(arguments.file, say))
+    except CannotCarry as error:
+        raise CodeRunnerError(str(error)) from None
+    present = await builder.present(names)
+    ours = {builder.reference(name): name for name in names}
+    print(f"usable: {', '.join(sorted(present)) or 'none'}")
+    for reference in sorted(loaded - {reference for reference, name in ours.items() if name in present}):
+        other = ours.get(reference)
+        base = builder.base().reference
+        print(
+            f"{reference}: made on another base image than the one here; docker rmi {base}, and load again"
+            if other
+            else f"{reference}: of another version, other languages or other user ids than this one's"
+        )
 
 
 async def _prune(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,12 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(file.parent.name for file in folder.glob("*/language.toml"))
 
 
-def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
+def load(
+    folder: Path = FOLDER, only: Iterable[str] = (), machine: str = platform.machine()
+) -> Declarations:
     """Every `<name>/language.toml` below `folder`, or those named in `only` (the setting LANGUAGES).
+
+    What is not for this `machine` is left out.
 
     Raises ConfigError with all problems of all files.
     """
@@ -56,6 +61,11 @@ def load(folder: Path = FOLDER, only: Iterable[str] = ()) -> Declarations:
             language = parse_language(file.read_text(encoding="utf-8"), file.parent.name)
         except ConfigError as error:
             problems += error.problems
+            continue
+        if language.machines and machine not in language.machines:
+            if wanted:
+                there = ", ".join(language.machines)
+                problems.append(f"LANGUAGES: {language.name} is for {there}; this machine is {machine}")
             continue
         languages[language.name] = replace(language, hints=language.hints + hints)
         problems += _missing_samples(file.parent, language)

@@ -234,6 +234,10 @@ async def test_a_canary_that_could_not_run_is_no_verdict(
         ("import sys; sys.exit('the reason')", "the reason"),
         ('print(\'{"probe": "user"}\')', "ended early"),
         ("print('[]')", "ended early"),
+        (
+            'print(\'{"trying": "pid_1", "promise": "it lives"}\')',
+            r"ended early, while it tried pid_1 \(promised: it lives\)",
+        ),
         ("while True: print('x' * 10000)", "no end"),
     ],
 )

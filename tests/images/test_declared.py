@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from coderunner import declarations
+from coderunner.errors import ConfigError
 from tests.harness import ROOT
 
 DECLARED = declarations.load()
@@ -79,3 +80,18 @@ def test_what_several_images_have_is_one(name: str) -> None:
     copies = [path.read_bytes() for path in sorted(DECLARED.folder.glob(f"*/{name}"))]
     assert len(copies) > 1
     assert len(set(copies)) == 1
+
+
+def test_a_language_is_offered_on_the_machines_that_it_is_for() -> None:
+    """Whose are said by its own data; by its name it is asked for in vain, with the reason."""
+    here = declarations.load(machine="x86_64").languages
+    bound = {name for name, language in here.items() if language.machines}
+    assert bound
+    elsewhere = declarations.load(machine="aarch64")
+    assert here.keys() - elsewhere.languages.keys() == bound
+    assert not bound & set(elsewhere.demand)
+    for name in bound:
+        with pytest.raises(ConfigError) as refusal:
+            declarations.load(only=[name], machine="aarch64")
+        [problem] = refusal.value.problems
+        assert problem == f"LANGUAGES: {name} is for x86_64; this machine is aarch64"

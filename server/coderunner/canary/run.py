@@ -107,11 +107,15 @@ async def _listen(stream: AttachStream) -> dict[str, Finding]:
                     raise CanaryUnfinished("canary: its report has no end")
     except TimeoutError:
         raise CanaryUnfinished(f"canary: not done within {TIME_S:g} s, after {_last(report)}") from None
+    tried = ""
     for line in report.splitlines():
         try:
             told = msgspec.json.decode(line, type=ReportLine)
         except ValueError:
             break
+        if told.trying:
+            tried = f", while it tried {told.trying} (promised: {told.promise})"
+            continue
         if told.done is not None:
             if told.done == len(findings) > 0:
                 return findings
@@ -119,9 +123,10 @@ async def _listen(stream: AttachStream) -> dict[str, Finding]:
         if not told.probe:
             break
         findings[told.probe] = Finding(told.promise, told.outcome, told.detail)
+        tried = ""
     words = stream.stderr_tail.decode("utf-8", "replace").strip()
     raise CanaryUnfinished(
-        f"canary: it ended early, after {_last(report)}; {words or 'it said nothing more'}"
+        f"canary: it ended early{tried}, after {_last(report)}; {words or 'it said nothing more'}"
     )
 
 

@@ -27,11 +27,11 @@ import docker.errors
 import requests.exceptions
 from msgspec import convert
 
-from coderunner.engine import renewal, uses
+from coderunner.engine import carry, renewal, uses
 from coderunner.engine.docker import usual_socket
 from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
 from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe, recipe_for
-from coderunner.engine.sizes import Step
+from coderunner.engine.sizes import Step, total
 from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable, ImageMissing
 from coderunner.schema.engine import BuildStep, ImageDocument, ImageRow, ImageStep
@@ -154,6 +154,29 @@ class ImageBuilder:
                 return {name: _history(client, reference) for name, reference in wanted.items()}
 
         return await in_thread(look, _silent)
+
+    async def save(self, names: Iterable[str], path: Path, say: Say) -> int:
+        """Writes these languages' images into one archive; its bytes.
+
+        Raises ImageMissing for one that is not here, CannotCarry.
+        """
+        histories = await self.histories(names)
+        size, wanted = total(histories), [self.reference(name) for name in histories]
+
+        def work(stop: Stop, tell: Say) -> int:
+            with self._client(BUILD_SILENCE_SECONDS, stop) as client:
+                return carry.save(client, wanted, path, size, stop, tell)
+
+        return await in_thread(work, say)
+
+    async def load(self, path: Path, say: Say) -> list[str]:
+        """Reads an archive of `save` into the engine; the names of its images.  Raises CannotCarry."""
+
+        def work(stop: Stop, tell: Say) -> list[str]:
+            with self._client(BUILD_SILENCE_SECONDS, stop) as client:
+                return carry.load(client, path, stop, tell)
+
+        return await in_thread(work, say)
 
     async def note_use(self, holder: str, instance: str, names: Iterable[str]) -> None:
         """From now on no other prunes what these languages need. `holder` is a name that no other server has.

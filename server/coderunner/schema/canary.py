@@ -20,8 +20,10 @@ class Finding(Struct, frozen=True):
 
 
 class ReportLine(Struct, frozen=True):
-    """A line of the report: a probe's finding; or, in the last line, only how many probes were `done`."""
+    """A line of the report: a probe's finding; which probe comes next (`trying`, with its promise); or, in the
+    last line, only how many probes were `done`."""
 
+    trying: str = ""
     probe: str = ""
     promise: str = ""
     outcome: Annotated[str, one_of(OUTCOMES)] = ERROR

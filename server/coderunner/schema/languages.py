@@ -290,7 +290,8 @@ class Sample(_Declared, frozen=True):
 
 
 class Language(_Declared, frozen=True, kw_only=True):
-    """A language as declared. `limits` holds only what it overrides."""
+    """A language as declared. `limits` holds only what it overrides; `machines` are those that it is for, as
+    the kernel names them (none: all)."""
 
     name: str
     title: str
@@ -302,6 +303,7 @@ class Language(_Declared, frozen=True, kw_only=True):
     main: str = ""
     indent: Annotated[int, whole(1, 16)] = 4
     runtime: str | None = None
+    machines: Texts = ()
     compile: Texts | None = None
     run: Texts
     variants: Annotated[tuple[Variant, ...], Meta(description="tables under [[variants]]")] = ()

@@ -19,6 +19,7 @@ def main(want: dict[str, Any]) -> None:
     """Runs all probes, each in its own process; ``want``: what the server promises."""
     for name, promise, function in PROBES:
         outcome, detail = "held", ""
+        say({"trying": name, "promise": promise})
         try:
             detail = str(function(want) or "")
         except Broken as error:

@@ -1,0 +1,60 @@
+"""Which version of the agent's language the containers that run speak, as their images have it."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections import Counter
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from coderunner.engine.containers import INSTANCE_LABEL, ROLE_LABEL, SESSION_TYPE
+from coderunner.engine.docker import usual_socket
+from coderunner.errors import EngineUnavailable
+
+SECONDS = 30
+SOURCE = "/opt/coderunner/coderunner/wire/__init__.py"
+MOST = 64 * 1024
+
+
+def spoken(host: str | None, instance: str) -> Counter[int | None]:
+    """How many containers of this instance speak which version; None: it does not show.
+
+    Blocks. Raises EngineUnavailable.
+    """
+    filters = {"label": [f"type={SESSION_TYPE}", f"{INSTANCE_LABEL}={instance}"]}
+    try:
+        client = docker.APIClient(base_url=host or usual_socket(), version="auto", timeout=SECONDS)
+        try:
+            known: dict[str, int | None] = {}
+            found: Counter[int | None] = Counter()
+            for one in client.containers(filters=filters):
+                if ROLE_LABEL not in (one["Labels"] or {}):
+                    if one["ImageID"] not in known:
+                        known[one["ImageID"]] = _version(client, one["Id"])
+                    found[known[one["ImageID"]]] += 1
+            return found
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        raise EngineUnavailable(f"the container engine does not answer: {error}") from error
+
+
+def _version(client: docker.APIClient, container: str) -> int | None:
+    try:
+        stream, _ = client.get_archive(container, SOURCE)
+        data = b""
+        for piece in stream:
+            data += piece
+            if len(data) > MOST:
+                return None
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            file = archive.extractfile(archive.next() or tarfile.TarInfo())
+            text = file.read().decode("utf-8", "replace") if file is not None else ""
+    except (docker.errors.APIError, tarfile.TarError, KeyError):
+        return None
+    found = re.search(r"^VERSION = ([0-9]+)$", text, re.M)
+    return int(found[1]) if found else None

@@ -1,0 +1,45 @@
+"""`coderunner upgrade-check`: run by the new version, before it takes over; it changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from coderunner import __version__, declarations, places
+from coderunner.config import Settings
+from coderunner.engine.agents import spoken
+from coderunner.engine.images import ImageBuilder
+from coderunner.wire import VERSION
+
+UNITS = Path("/etc/systemd/system")
+
+
+async def check(settings: Settings, units: Path = UNITS) -> tuple[bool, list[str]]:
+    """(whether sessions live on, what there is to know, in lines). Raises EngineUnavailable, ConfigError."""
+    containers = await asyncio.to_thread(spoken, settings.docker_host, settings.instance_name)
+    lines = [f"version {__version__}, instance {settings.instance_name}: the settings are sound"]
+    ending = sum(count for version, count in containers.items() if version != VERSION)
+    staying = containers[VERSION]
+    if ending:
+        lines.append(f"sessions: {ending} containers have another agent, and their sessions END")
+    lines.append(f"sessions: {staying} containers live on, and the next server adopts them")
+    declared = declarations.load(only=settings.languages)
+    uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
+    present = await ImageBuilder(settings.docker_host, declared.folder, uids).present(declared.languages)
+    missing = [name for name in declared.demand if name not in present]
+    if missing:
+        lines.append(f"images: {len(missing)} to be built first (images build): {', '.join(missing)}")
+    else:
+        lines.append(f"images: all {len(present)} are here")
+    lines += _units(units)
+    lines.append("what has changed: coderunner files CHANGELOG.md")
+    return not ending, lines
+
+
+def _units(folder: Path) -> Iterator[str]:
+    for name, path in places.files().items():
+        installed = folder / path.name
+        there = name.startswith("deploy/") and installed.is_file()
+        if there and installed.read_bytes() != path.read_bytes():
+            yield f"{installed} is not this version's: compare it with coderunner files {name}"

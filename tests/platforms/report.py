@@ -1,0 +1,74 @@
+"""docs/platforms.md, made from the results that are kept beside this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results.json"
+PAGE = Path(__file__).parents[2] / "docs/platforms.md"
+HEAD = """# Platforms
+
+What was run where, and when. `make test-platforms` runs it (as root, with mmdebstrap; in continuous
+integration, too), and `python -m tests.platforms --write` makes this page from the results. What no row
+names was not tried: there the canary's verdict at start-up says what holds.
+
+The main path (`tests/platforms/test_main_path.py`): a start with the canary, a program that is typed to,
+limits that are hit (memory and its peak, processes, processor, time, disk, orphans) and told, a group, a
+restart that costs no byte, attacks on kernel, network, secrets and groups.
+"""
+NOT_RUN = """
+## Not run
+
+- A virtual machine with systemd, cgroup v2 and AppArmor: by hand only, with Debian 13, before this page was
+  made; in software emulation its kernel takes two minutes to start, too long for every change.
+- Docker Engine 29 itself, which Debian has not: its least API version and its image store are imitated.
+- arm64. Assembly is of x86-64.
+- Rootless engines and Docker Desktop: their sockets are found; what holds there, the canary says.
+- gVisor and Kata Containers (`DOCKER_RUNTIME`).
+
+Podman is refused, in one sentence.
+"""
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The document's text."""
+    columns = ("platform", "engine", "API", "image store", "cgroup", "security", "kernel", "Python", "result",
+               "date")  # fmt: skip
+    lines = ["", f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    for name, result in results.items():
+        cells = [f"`{name}`: {result['title']}"]
+        engine = f"{result['engine']} ({result['runtime']}, {result['system']})" if "engine" in result else ""
+        cells += [engine, *(str(result.get(key, "")) for key in ("api", "store", "cgroup"))]
+        security = str(result.get("security", "")).replace("name=", "")
+        cells += [security, result.get("kernel", "").split("-")[0]]
+        cells += [str(result.get("python", "")), _result(result), result["date"]]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "Run on each:", ""]
+    lines += [
+        f"- `{name}`: " + ", ".join(f"`{one}`" for one in result["tests"])
+        for name, result in results.items()
+        if "tests" in result
+    ]
+    return HEAD + "\n".join(lines) + "\n" + NOT_RUN
+
+
+def _result(result: Mapping[str, Any]) -> str:
+    if "not_run" in result:
+        return f"not run: {result['not_run']}"
+    failed = [name.partition("::")[2] for name in result["failed"]]
+    return f"{result['passed']} passed" + (f", failed: {', '.join(failed)}" if failed else "")
+
+
+def read() -> dict[str, Any]:
+    """The results that are kept."""
+    return dict(json.loads(RESULTS.read_text("utf-8"))) if RESULTS.exists() else {}
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Keeps these beside those of other platforms, and makes the page."""
+    kept = {**read(), **results}
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+    PAGE.write_text(page(kept), "utf-8")
