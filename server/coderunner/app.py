@@ -35,6 +35,7 @@ from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sw
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.instance import holder_of, instance, shown
+from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
 from coderunner.places import PACKAGE
 from coderunner.prepare import Preparation
@@ -93,13 +94,17 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         )
         pool = await stack.enter_async_context(WorkerPool(settings.worker_threads))
         fleet = assembled(settings, declared, engine, pool, key)
+        runs = Runs(Path(settings.state_dir) / "runs", fleet.registry, fleet.catalog, settings.spool_size)
+        stack.push_async_callback(runs.close)
         tasks = await stack.enter_async_context(Tasks("server"))
         tasks.keep(lambda: _tell_engine(engine), "engine-info")
         arrival = _Arrival(
             engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stop
         )
         await arrival.begin()
-        parts = fleet.parts(settings, declared, pool)
+        runs.resume()
+        tasks.keep(runs.watch, "runs")
+        parts = fleet.parts(settings, declared, pool, runs)
         app, url = await _listen(stack, parts, sockets, tasks)
         arrival.clear()
         stack.push_async_callback(_close_sockets, app, settings, stopped)

@@ -25,6 +25,7 @@ from coderunner.fleet.uids import Uids
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.watchdog import Watchdog
 from coderunner.fleet.workers import WorkerPool
+from coderunner.jobs.runs import Runs
 from coderunner.places import STATIC
 from coderunner.sessions.deadlines import ResumeTimeouts
 from coderunner.sessions.record import owner_of
@@ -49,11 +50,11 @@ class Fleet:
     surroundings: Surroundings
     agents: AgentSockets
 
-    def parts(self, settings: Settings, declared: Declarations, pool: WorkerPool) -> Parts:
-        """What the handlers of requests see of it."""
+    def parts(self, settings: Settings, declared: Declarations, pool: WorkerPool, runs: Runs) -> Parts:
+        """What the handlers of requests see of it; `runs`: what programs ordered over HTTP."""
         return Parts(
             settings, self.registry, self.catalog, declared, self.warm, pool, self.readiness, STATIC,
-            self.surroundings, self.agents,
+            self.surroundings, self.agents, runs,
         )  # fmt: skip
 
 

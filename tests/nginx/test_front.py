@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import urllib.request
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -304,6 +305,31 @@ async def test_a_body_is_small_where_no_file_is_sent(front):
         ):  # fmt: skip
             async with http.put(front.url + path, data=b"x" * size) as answer:
                 assert answer.status == status, path
+
+
+async def test_a_program_over_http_with_its_files_and_as_it_happens(front):
+    program = "import time\nprint('up', flush=True)\ntime.sleep(2)\n" + "#" * 200_000
+    wanted = {"language": "python", "source": program}
+    place = None
+    async with front.http("127.7.255.5") as http:
+        headers = {"Accept": "text/event-stream", "Idempotency-Key": str(uuid.uuid4())}
+        async with http.post(front.url + "api/run", json=wanted, headers=headers) as answer:
+            assert answer.status == 200
+            place = answer.headers["Location"].rpartition("/")[2]
+            seen = b""
+            async for line in answer.content:
+                seen += line
+                if b'"up' in line:
+                    break
+            assert b"event: exit" not in seen
+        async with http.get(front.url + f"api/runs/{place}?wait=20") as answer:
+            assert (await answer.json())["stdout"] == "up\n"
+        async with http.put(front.url + f"api/runs/{place}", data=b"x" * 70_000) as answer:
+            assert answer.status == 413
+    log = front.folder / "coderunner.log"
+    await eventually(lambda: "api/runs/***" in log.read_text(), 5, "the log")
+    for one in front.folder.glob("*.log"):
+        assert place not in one.read_text(), one
 
 
 async def test_no_answer_names_the_version(front):

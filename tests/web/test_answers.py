@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import msgspec
 import pytest
@@ -55,6 +56,14 @@ async def test_every_route_answers_as_its_model_says(server):
     for path in ("/api/health", "/api/ready", "/api/queue-stats", "/api/languages"):
         as_declared("GET", path, await ask(server.url + path[1:]))
         seen.add(("GET", path))
+    body = json.dumps({"language": "python", "source": "print(1)"}).encode()
+    media, key = {"Content-Type": "application/json"}, {"Idempotency-Key": str(uuid.uuid4())}
+    begun = await ask(server.url + "api/run", method="POST", body=body, headers={**media, **key})
+    as_declared("POST", "/api/run", begun)
+    place = server.url + f"api/runs/{begun.document['id']}"
+    as_declared("GET", "/api/runs/{run}", await ask(place))
+    as_declared("DELETE", "/api/runs/{run}", await ask(place, method="DELETE"))
+    seen |= {("POST", "/api/run"), ("GET", "/api/runs/{run}"), ("DELETE", "/api/runs/{run}")}
     assert seen == ANSWERED
 
 

@@ -84,7 +84,7 @@ def decode_client_steps(text: str | bytes) -> Generator[None, None, m.ClientMess
         raise FrameTooLarge(f"a text frame may have at most {MAX_TEXT} bytes")
     # Fewer bytes than MAX_VALUES need no counting: most messages are a few dozens.
     if len(data) > MAX_VALUES and data.count(b"[") + data.count(b"{") + data.count(b",") > MAX_VALUES:
-        yield from _check_values(data)
+        yield from check_values(data)
     try:
         yield from _pause(data)
         return cast(m.ClientMessage, _CLIENT_MESSAGES.decode(data))
@@ -99,8 +99,9 @@ def _pause(data: bytes) -> Iterator[None]:
         yield
 
 
-def _check_values(data: bytes) -> Iterator[None]:
-    """Raises BadMessage where there are more values than a message can have: read they would take seconds."""
+def check_values(data: bytes) -> Iterator[None]:
+    """A step after every few milliseconds.  Raises BadMessage where there are more values than a message can
+    have: read they would take seconds."""
     at, inside, values = 0, False, 0
     while at < len(data):
         block = data[at : at + _BLOCK]

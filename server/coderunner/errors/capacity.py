@@ -32,6 +32,12 @@ class Draining(CapacityError):
     code = "draining"
 
 
+class SpoolFull(CapacityError):
+    """Answers that are kept leave no room for those of another run."""
+
+    code = "spool_full"
+
+
 class GroupFull(CapacityError):
     """The group has as many members as it may have."""
 

@@ -189,6 +189,24 @@ class FilesBusy(RequestError):
     retryable = True
 
 
+class BodyTooLarge(RequestError):
+    """The body of a request over HTTP is larger than the server takes."""
+
+    code = "body_too_large"
+
+
+class BadMedia(RequestError):
+    """The body of a request over HTTP is not of the media type that this address takes."""
+
+    code = "bad_media"
+
+
+class KeyReused(RequestError):
+    """An `Idempotency-Key` was used before, with another request."""
+
+    code = "key_reused"
+
+
 class BadLimit(RequestError):
     """An entry of `limits` is unknown here, not positive, below its floor or above its ceiling."""
 
@@ -220,6 +238,13 @@ class NoSession(AccessError):
     """No such session: it never was, is over, or is another's. All are answered alike."""
 
     code = "no_session"
+    close = 4404
+
+
+class NoRun(AccessError):
+    """No such run: it never was, is forgotten, or is another's. All are answered alike."""
+
+    code = "no_run"
     close = 4404
 
 

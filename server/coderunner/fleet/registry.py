@@ -39,13 +39,14 @@ from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.warm import WarmPool
 from coderunner.logs import fields
 from coderunner.schema import messages as m
+from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits, OpenLimits
 from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
 from coderunner.sessions.record import digest, new_token, seal
 from coderunner.sessions.session import Rules, Session
-from coderunner.sessions.specs import check_project
+from coderunner.sessions.specs import check_project, run_spec
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,18 @@ class Registry:
             opening.keys.append(nonce)
         opening.done.add_done_callback(lambda _: self._opening_done(opening))
         return opening
+
+    def returned(self, request: m.Open, caller: Caller) -> bool:
+        """Whether the server before this one had opened a session for just this request.  Raises `absent`."""
+        if self.absent is not None:
+            raise self.absent
+        return (caller.principal, request.client, request.nonce) in self._adopted
+
+    def check(self, request: m.Open, run: m.Run) -> ProgramSpec:
+        """What a run in a session of `request` would be. Raises all that is wrong with either."""
+        language, limits = self._check(request)
+        check_project(run.files, self._rules.project)
+        return run_spec(run, language, limits, self._rules.limits)
 
     def _opening_done(self, opening: Opening) -> None:
         task = opening.done

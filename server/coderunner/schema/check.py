@@ -200,7 +200,10 @@ def problems_in_json(kind: type[Struct], data: bytes) -> Iterator[Problem]:
     built."""
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     raw = msgspec.json.decode(data, type=dict[str, Raw])
-    return _in_struct(kind, {name: msgspec.json.decode(raw[name]) for name in raw if name in known}, ())
+    told = {name: msgspec.json.decode(raw[name]) for name in raw if name in known}
+    if kind.__struct_config__.forbid_unknown_fields:
+        told |= {name: None for name in raw if name not in known}
+    return _in_struct(kind, told, ())
 
 
 def as_far_as_right(kind: type[S], value: object) -> S:

@@ -149,7 +149,7 @@ async def write(request: web.Request) -> web.Response:
     if (request.content_length or 0) > most:
         raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {most}")
     async with session.files.request():
-        size = await session.files.write(path, _body(request), most=most)
+        size = await session.files.write(path, body_pieces(request), most=most)
     return json_reply(FileWritten(path, size))
 
 
@@ -194,7 +194,8 @@ async def body_of(request: web.Request, kind: type[S]) -> S:
         raise BadMessage(str(error)) from None
 
 
-async def _body(request: web.Request) -> AsyncIterator[bytes]:
+async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it comes.  Raises TooSlow."""
     due = timing.now() + BODY_SECONDS
     while True:
         try:
@@ -254,7 +255,7 @@ async def _spool(request: web.Request, archive: BinaryIO, most: int) -> None:
     size = 0
     if (request.content_length or 0) > most:
         raise FileTooLarge(f"the archive has {request.content_length} bytes; send at most {most}")
-    async for data in _body(request):
+    async for data in body_pieces(request):
         size += len(data)
         if size > most:
             raise FileTooLarge(f"the archive has more than {most} bytes")

@@ -17,6 +17,7 @@ from coderunner.fleet.registry import Registry
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.workers import WorkerPool
+from coderunner.jobs.runs import Runs
 from coderunner.web.tcp_limits import TcpConnections
 
 
@@ -26,7 +27,7 @@ class Parts:
 
     ``ready`` answers the reasons why no session could start now (none: one could).
     ``declared`` has the samples; ``static`` is the folder of the web client.  ``surroundings`` knows the
-    machine, ``agents`` how they are reached.
+    machine, ``agents`` how they are reached; ``runs`` has what programs ordered over HTTP.
     """
 
     settings: Settings
@@ -39,6 +40,7 @@ class Parts:
     static: Path
     surroundings: Surroundings
     agents: AgentSockets
+    runs: Runs
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

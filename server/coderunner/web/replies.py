@@ -23,9 +23,9 @@ STATUS_BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
 STATUS_BY_CODE = {
     "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
     "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
-    "workspace_full": 507,
+    "body_too_large": 413, "bad_media": 415, "key_reused": 422, "workspace_full": 507,
 }  # fmt: skip
-_VIEW = re.compile(r"^(/view/[^/]*/)[^/]*")
+_VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/)[^/]*")
 
 
 def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -67,5 +67,5 @@ def query_of(request: web.Request, kind: type[S]) -> S:
 
 
 def shown(request: web.BaseRequest) -> str:
-    """The path for a log, without the part of a `/view/` address that lets who knows it read the files."""
+    """The path for a log, without the part of an address that lets who knows it read files or a run."""
     return _VIEW.sub(r"\1***", request.path)

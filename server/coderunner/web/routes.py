@@ -30,6 +30,7 @@ from coderunner.schema.answers import (
     SessionView,
     ViewsKept,
 )
+from coderunner.schema.api import RunAnswer, RunQuery, RunRequest, RunStatus
 from coderunner.schema.languages import Language
 from coderunner.schema.rest import (
     DownloadQuery,
@@ -41,6 +42,9 @@ from coderunner.schema.rest import (
     ViewQuery,
 )
 from coderunner.web import files
+from coderunner.web.api import runs
+from coderunner.web.api.bodies import Bodies
+from coderunner.web.api.cors import preflight
 from coderunner.web.keys import PARTS, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.middleware import add_headers, guard_requests
 from coderunner.web.page import WebClient, document_reply, smaller_json
@@ -91,7 +95,10 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     # A new caller begins with the first that is ready.
     order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
+    app[runs.BODIES] = Bodies()
     app.add_routes([operation.route() for operation in OPERATIONS])
+    across = {operation.path for operation in OPERATIONS if operation.path.startswith("/api/run")}
+    app.add_routes([web.options(path, preflight) for path in across])
     app.add_routes([web.static("/static", parts.static, append_version=False)])
     return app
 
@@ -180,6 +187,7 @@ def _document(parts: Parts, language: Language) -> LanguageView:
 
 _SESSION = "/api/sessions/{session}"
 _FILE = _SESSION + "/files/{path:.+}"
+_RUN = "/api/runs/{run}"
 _ARCHIVE = _SESSION + "/archive"
 
 OPERATIONS = (
@@ -201,6 +209,10 @@ OPERATIONS = (
     Operation("DELETE", _FILE, files.remove, FilesRemoved),
     Operation("GET", _ARCHIVE, files.download, query=DownloadQuery),
     Operation("PUT", _ARCHIVE, files.upload, ArchiveUnpacked, query=UploadQuery),
+    Operation("POST", "/api/run", runs.run, RunAnswer, body=RunRequest),
+    Operation("GET", _RUN, runs.show, RunAnswer, query=RunQuery),
+    Operation("GET", _RUN + "/events", runs.follow),
+    Operation("DELETE", _RUN, runs.cancel, RunStatus),
 )
 """Every address of the server but the page's own files. A request that fails is answered with `ErrorAnswer`,
-except by the page, the WebSocket and the refusals of `middleware.py`, which answer with text."""
+one of a run with `api.Problem`; the page, the WebSocket and the refusals of `middleware.py` with text."""

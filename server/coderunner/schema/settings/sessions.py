@@ -88,6 +88,16 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
             unit="bytes, or with k, m or g",
         ),
     ]
+    spool_size: Annotated[
+        int,
+        whole(16 * 1024**2, 64 * 1024**3), forms.SIZE,
+        Doc(
+            "1g",
+            "What runs over HTTP may take in STATE_DIR: the output of those that run, and answers, which are"
+            " kept for ten minutes where the caller gave an Idempotency-Key. One caller may have half of it.",
+            unit="bytes, or with k, m or g",
+        ),
+    ]
     max_file_size: Annotated[
         int,
         whole(1024, 4 * 1024**2), forms.SIZE,

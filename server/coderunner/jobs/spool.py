@@ -1,0 +1,88 @@
+"""What came of a run, in a file: its output and its messages, one record behind the other.
+
+A record is written before anybody is told of it, by one `write`, and stays when this process is killed: the
+kernel has it. What a kill cut off in the middle was told to nobody, and is cut off when the file is read
+again. There is no `fsync`: a machine that loses its memory loses the containers, too."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from coderunner.errors import BadMessage
+
+_HEADER = struct.Struct(">IB")
+TEXT, BINARY = 1, 2
+READ_BYTES = 256 * 1024
+MAX_RECORD = 1024 * 1024
+RECORD_COST = 64
+
+
+class Record(NamedTuple):
+    """`frame`: text is a message of the protocol, bytes are a frame of output. `end`: its id, where the next
+    begins."""
+
+    end: int
+    frame: str | bytes
+
+
+class Spool:
+    """One file. `size`: of all that is in it, in bytes; `cost` counts each record as RECORD_COST more, for
+    the time that it takes to read. Its owner closes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes it; what stands behind the last whole record is cut off. Raises OSError."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.size = self.cost = 0
+        for record in self.records():
+            self.size = record.end
+            self.cost += RECORD_COST + len(record.frame)
+        os.ftruncate(self._file, self.size)
+
+    def append(self, frame: str | bytes) -> None:
+        """Writes a record. Raises OSError; then nothing of it stays."""
+        data = frame.encode() if isinstance(frame, str) else frame
+        record = _HEADER.pack(len(data), TEXT if isinstance(frame, str) else BINARY) + data
+        try:
+            written = os.write(self._file, record)
+            if written < len(record):
+                raise OSError("the file system took a part of a record")
+        except OSError:
+            os.ftruncate(self._file, self.size)
+            raise
+        self.size += written
+        self.cost += RECORD_COST + written
+
+    def records(self, begin: int = 0) -> Iterator[Record]:
+        """Those from the id `begin` on, as far as they are whole."""
+        at, buffer = begin, b""
+        while True:
+            piece = os.pread(self._file, READ_BYTES, at + len(buffer))
+            buffer += piece
+            while len(buffer) >= _HEADER.size:
+                size, kind = _HEADER.unpack_from(buffer)
+                if size > MAX_RECORD or kind not in (TEXT, BINARY):
+                    return
+                end = _HEADER.size + size
+                if len(buffer) < end:
+                    break
+                data, buffer = buffer[_HEADER.size : end], buffer[end:]
+                at += end
+                try:
+                    yield Record(at, data.decode() if kind == TEXT else data)
+                except UnicodeDecodeError:
+                    return  # `begin` is in the middle of a record
+            if not piece:
+                return
+
+    def check(self, begin: int) -> None:
+        """Raises BadMessage where no record begins at `begin`, as far as that shows."""
+        if begin != self.size and (begin > self.size or next(self.records(begin), None) is None):
+            raise BadMessage("Last-Event-ID must be the id of an event of this run")
+
+    def close(self) -> None:
+        """Nothing more is read or written."""
+        os.close(self._file)

@@ -1,0 +1,160 @@
+"""What programs ask over HTTP, and what they are answered: `/api/run`, `/api/runs`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from coderunner.errors import CodeRunnerError
+from coderunner.schema.check import Problems
+from coderunner.schema.messages import Diagnostic, Files, Modes, Size, Usage, WantedLimits
+from coderunner.schema.types import EnvName, Path, at_most, matching, text, whole
+
+MAX_BODY = 4 * 1024 * 1024
+MAX_SOURCE = 4 * 1024 * 1024
+MAX_CONTENT = 1024 * 1024
+"""Bytes of artifacts whose content an answer holds, in all."""
+
+
+class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """`POST /api/run`: a program, and all that it is given.
+
+    Either `source`, which becomes the file `entry` (by default the language's own), or `files`. `stdin` ends
+    behind its last byte; `stdin_base64` where it is not UTF-8. In the mode `tty` the program has a terminal
+    of `cols` by `rows`, on which `stdin` is typed. `artifact_bytes`: files that the program makes and that
+    are not larger come with their content. """
+
+    language: Annotated[str, text(64, least=1)]
+    source: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
+    files: Files = ()
+    entry: Path | None = None
+    args: Annotated[tuple[Annotated[str, Meta(max_length=65536)], ...], at_most(1024)] = ()
+    env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
+    stdin: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
+    stdin_base64: bytes | None = None
+    mode: Modes = "pipe"
+    cols: Size | None = None
+    rows: Size | None = None
+    limits: WantedLimits = {}
+    artifact_bytes: Annotated[int, whole(0, MAX_CONTENT)] = 0
+
+    def __post_init__(self) -> None:
+        if (self.source is None) is (not self.files):
+            raise Problems(("", "must have either source or files"))
+        if self.stdin is not None and self.stdin_base64 is not None:
+            raise Problems(("stdin", "must not stand beside stdin_base64"))
+        held = [f"args[{index}]" for index, word in enumerate(self.args) if "\0" in word]
+        held += [f"env.{name}" for name, word in self.env.items() if "\0" in word]
+        if held:
+            raise Problems(*((name, "must not hold a NUL") for name in held))
+
+    @property
+    def input(self) -> bytes:
+        """The bytes of its standard input."""
+        return self.stdin_base64 or (self.stdin or "").encode("utf-8", "surrogatepass")
+
+
+class Printed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a phase printed. `output` is both streams in the order in which they were read, and `order` says
+    how many bytes of it are of which: first of standard output, then of standard error, and so on. A text
+    that is not UTF-8 stands under its name with `_base64` instead."""
+
+    stdout: str | UnsetType = UNSET
+    stdout_base64: bytes | UnsetType = UNSET
+    stderr: str | UnsetType = UNSET
+    stderr_base64: bytes | UnsetType = UNSET
+    output: str | UnsetType = UNSET
+    output_base64: bytes | UnsetType = UNSET
+    order: tuple[int, ...] | UnsetType = UNSET
+
+
+class CompileView(Printed, frozen=True, kw_only=True):
+    """What the compiler printed. `failed`: there was no program to run."""
+
+    failed: bool
+
+
+class RunExit(Struct, frozen=True):
+    """How the program ended: the fields of the message `exit`."""
+
+    reason: str
+    code: int | None
+    signal: str | None
+    limits_hit: tuple[str, ...]
+    left_behind: int
+    usage: Usage
+
+
+class MadeFile(Struct, frozen=True, omit_defaults=True):
+    """A file that the program made, an image, a table or a page. `content` where it was asked for and the
+    file is small; `content_base64` where it is not UTF-8."""
+
+    path: str
+    mime: str
+    size: int
+    content: str | UnsetType = UNSET
+    content_base64: bytes | UnsetType = UNSET
+
+
+class Missing(Struct, frozen=True):
+    """Bytes of the output that nobody has any more, from one offset to another."""
+
+    begin: int
+    end: int
+
+
+class RunAnswer(Printed, frozen=True, kw_only=True):
+    """The whole of a run. `compile` is null for languages without a compiler. `gaps`: a terminal's output
+    that was printed faster than it was kept while the server was away; never of the mode `pipe`.
+
+    The event `done` has the same without what was printed.
+    """
+
+    id: str
+    status: str
+    language: str
+    version: str
+    exit: RunExit
+    compile: CompileView | None
+    diagnostics: tuple[Diagnostic, ...]
+    artifacts: tuple[MadeFile, ...]
+    gaps: tuple[Missing, ...]
+
+
+class RunQuery(Struct, frozen=True):
+    """`GET /api/runs/{run}`. `wait`: seconds to wait for the answer."""
+
+    wait: Annotated[str, matching("[0-9]|[1-5][0-9]|60", "a whole number of seconds from 0 to 60")] = "0"
+
+
+class RunStatus(Struct, frozen=True):
+    """A run that has not ended: `queued`, or `running`."""
+
+    id: str
+    status: str
+    language: str
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Problem details (RFC 9457). `code` is one of the codes of `docs/protocol.md`, and never changes its
+    meaning; `retryable`: the same request may succeed later, not before `Retry-After`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, error: CodeRunnerError, status: int) -> Problem:
+        """The document that tells of an error."""
+        return cls(
+            type=f"urn:coderunner:error:{error.code}",
+            title=error.code.replace("_", " "),
+            status=status,
+            detail=error.message,
+            code=error.code,
+            retryable=error.retryable,
+        )

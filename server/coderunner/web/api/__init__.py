@@ -1,0 +1,1 @@
+"""What programs use: requests that run programs, and their answers and events."""

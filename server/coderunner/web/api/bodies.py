@@ -1,0 +1,78 @@
+"""Bodies of requests that need no session: who sends one is a stranger, and all of them share their room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+
+from aiohttp import web
+
+from coderunner.core import codec
+from coderunner.errors import BadJson, BadMedia, BadMessage, BodyTooLarge, RateLimited
+from coderunner.schema.check import NotJson, S, read_json
+from coderunner.web.files import body_pieces
+
+HELD = 64 * 1024 * 1024  # bytes of all bodies that are being read
+HELD_BY_ONE = 16 * 1024 * 1024  # of one address
+
+
+class Bodies:
+    """Counts the bytes of bodies that are being read, by address."""
+
+    def __init__(self) -> None:
+        self._held: Counter[str] = Counter()
+        self._reading = asyncio.Lock()
+
+    @contextlib.contextmanager
+    def _room(self, address: str) -> Iterator[list[int]]:
+        mine = [0]
+        try:
+            yield mine
+        finally:
+            self._held[address] -= mine[0]
+            if not self._held[address]:
+                del self._held[address]
+
+    async def read(self, request: web.Request, address: str, kind: type[S], most: int) -> S:
+        """A body of JSON, of at most so many bytes, as a `kind`.
+
+        Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson, BadMessage with all that is wrong in it.
+        """
+        if request.content_type != "application/json":
+            raise BadMedia("send the body as JSON, with Content-Type: application/json")
+        if (request.content_length or 0) > most:
+            raise BodyTooLarge(f"the body has {request.content_length} bytes; send at most {most}")
+        with self._room(address) as mine:
+            data = bytearray()
+            async for piece in self._counted(request, address, mine):
+                data += piece
+                if len(data) > most:
+                    raise BodyTooLarge(f"the body has more than {most} bytes")
+            return await self._parse(kind, bytes(data))
+
+    async def _counted(self, request: web.Request, address: str, mine: list[int]) -> AsyncIterator[bytes]:
+        async for piece in body_pieces(request):
+            mine[0] += len(piece)
+            self._held[address] += len(piece)
+            if self._held[address] > HELD_BY_ONE or self._held.total() > HELD:
+                raise RateLimited("too much is being sent at once; send it again later", retry_after_ms=2000)
+            yield piece
+
+    async def _parse(self, kind: type[S], data: bytes) -> S:
+        if len(data) > codec.SMALL_TEXT:
+            async with self._reading:  # one after the other, and others between
+                for _ in codec.check_values(data):
+                    await asyncio.sleep(0)
+                return _parsed(kind, data)
+        return _parsed(kind, data)
+
+
+def _parsed(kind: type[S], data: bytes) -> S:
+    try:
+        return read_json(kind, data)
+    except NotJson:
+        raise BadJson("the body must be one JSON object in UTF-8") from None
+    except ValueError as error:
+        raise BadMessage(str(error)) from None

@@ -1,0 +1,61 @@
+"""Pages of other origins: those of ALLOWED_ORIGINS may use what programs use, all others nothing of it."""
+
+from __future__ import annotations
+
+import functools
+
+from aiohttp import web
+
+from coderunner.errors import NotAllowed
+from coderunner.web import guard
+from coderunner.web.api.problems import TOLD, Handler, answers_problems
+from coderunner.web.keys import PARTS
+
+MAX_AGE = "600"  # seconds for which a browser need not ask again
+HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
+EXPOSED = "Location, Retry-After"
+
+
+def headers(request: web.Request) -> dict[str, str]:
+    """What lets a page of an allowed origin read the answer.  Raises NotAllowed for another's."""
+    settings, origin = request.app[PARTS].settings, request.headers.get("Origin")
+    if origin is None:
+        return {}
+    if not guard.origin_allowed(settings, origin, request.headers.get("Host", "")):
+        raise NotAllowed("pages of this origin may not do this: see ALLOWED_ORIGINS")
+    told = {"Vary": "Origin"}
+    if origin in settings.allowed_origins:
+        told |= {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Expose-Headers": EXPOSED,
+            "Cross-Origin-Resource-Policy": "cross-origin",
+        }
+    return told
+
+
+def across_origins(handler: Handler) -> Handler:
+    """A handler that pages of allowed origins may use."""
+
+    @functools.wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        told = headers(request)
+        request[TOLD] = told
+        response = await handler(request)
+        if not response.prepared:
+            response.headers.update(told)
+        return response
+
+    return wrapped
+
+
+@answers_problems
+async def preflight(request: web.Request) -> web.Response:
+    """OPTIONS: which methods and headers a page may use."""
+    told = headers(request)
+    if "Access-Control-Allow-Origin" in told:
+        told |= {
+            "Access-Control-Allow-Methods": "GET, POST, DELETE",
+            "Access-Control-Allow-Headers": HEADERS,
+            "Access-Control-Max-Age": MAX_AGE,
+        }
+    return web.Response(status=204, headers=told)

@@ -1,0 +1,130 @@
+"""`POST /api/run`, and what came of it: `/api/runs/{run}`, `/api/runs/{run}/events`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+
+import msgspec
+from aiohttp import web
+
+from coderunner.errors import BadMessage, Draining, InternalError
+from coderunner.fleet.registry import Caller
+from coderunner.jobs.job import Job
+from coderunner.schema.api import MAX_BODY, RunQuery, RunRequest, RunStatus
+from coderunner.web import guard
+from coderunner.web.api import events
+from coderunner.web.api.bodies import Bodies
+from coderunner.web.api.cors import across_origins
+from coderunner.web.api.problems import answers_problems
+from coderunner.web.keys import PARTS
+from coderunner.web.replies import query_of
+
+BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
+_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
+
+
+@answers_problems
+@across_origins
+async def run(request: web.Request) -> web.StreamResponse:
+    """Runs a program; the answer is all that came of it, or with `Accept: text/event-stream` its events."""
+    parts = request.app[PARTS]
+    caller = guard.caller(parts.settings, request, [])
+    key, begin = _key(request), events.last_id(request)
+    wanted = await request.app[BODIES].read(request, caller.address, RunRequest, MAX_BODY)
+    job = parts.runs.begin(wanted, caller, key)
+    try:
+        if events.MEDIA in request.headers.get("Accept", ""):
+            return await _streamed(request, job, begin)
+        while not job.over and not events.gone(request):
+            await _news(job, events.LOOK_SECONDS)
+        return _whole(job)
+    finally:
+        if key is None:
+            parts.runs.gone(job)
+
+
+@answers_problems
+@across_origins
+async def show(request: web.Request) -> web.StreamResponse:
+    """The answer of a run; 202 and its status while there is none yet. `wait`: seconds to wait for it."""
+    job = _job(request)
+    due = asyncio.get_running_loop().time() + int(query_of(request, RunQuery).wait)
+    while not job.over and not events.gone(request):
+        left = due - asyncio.get_running_loop().time()
+        if left <= 0:
+            break
+        await _news(job, min(left, events.LOOK_SECONDS))
+    return _whole(job) if job.over else _status(job)
+
+
+@answers_problems
+@across_origins
+async def follow(request: web.Request) -> web.StreamResponse:
+    """Its events, behind `Last-Event-ID`. 204 where nothing is behind it: a browser then stops asking."""
+    job, begin = _job(request), events.last_id(request)
+    if job.done and begin and begin == job.spool.size:
+        return web.Response(status=204)
+    return await _streamed(request, job, begin)
+
+
+@answers_problems
+@across_origins
+async def cancel(request: web.Request) -> web.StreamResponse:
+    """Ends it. The answer tells what came of it until then; of one that has ended nothing changes."""
+    job = _job(request)
+    if not job.over:
+        job.cancel()
+    return _status(job)
+
+
+def _job(request: web.Request) -> Job:
+    parts = request.app[PARTS]
+    caller: Caller = guard.caller(parts.settings, request, [])
+    return parts.runs.find(request.match_info["run"], caller)
+
+
+def _key(request: web.Request) -> str | None:
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return None
+    key = given.strip().strip('"')
+    if not _KEY.fullmatch(key):
+        raise BadMessage("Idempotency-Key must be 128 random bits, as 22 to 64 of A-Z a-z 0-9 _ -: a UUID")
+    return key
+
+
+async def _news(job: Job, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await job.news()
+
+
+def _whole(job: Job) -> web.Response:
+    if job.error is not None:
+        raise job.error
+    if job.suspended:
+        raise Draining(retry_after_ms=1000)
+    if not job.done:
+        raise InternalError("the caller is gone")
+    return web.Response(body=job.answer(), content_type="application/json", headers=_headers(job))
+
+
+def _status(job: Job) -> web.Response:
+    told = RunStatus(job.id, job.status, job.about.request.language)
+    return web.Response(
+        body=msgspec.json.encode(told), status=202, content_type="application/json", headers=_headers(job)
+    )
+
+
+def _headers(job: Job) -> dict[str, str]:
+    return {"Cache-Control": "no-store", "Location": f"/api/runs/{job.id}"}
+
+
+async def _streamed(request: web.Request, job: Job, begin: int) -> web.StreamResponse:
+    try:
+        return await events.stream(request, job, begin)
+    except TimeoutError:
+        raise ConnectionResetError("the caller takes nothing") from None
+

@@ -1,0 +1,489 @@
+"""Programs run over plain HTTP: what comes back, what is refused, who may cancel, what outlives what."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import signal
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.harness import Server, eventually, running_server, start_server
+
+SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "2", "SESSIONS_PER_ADDRESS": "4"}
+COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
+
+
+def numbers(count: int) -> str:
+    return "".join(f"{i:07d}\n" for i in range(count))
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: Any
+    document: Any
+
+
+@contextlib.asynccontextmanager
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        yield session
+
+
+async def ask(server: Server, method: str, path: str, **fields: Any) -> Reply:
+    async with http() as client, client.request(method, server.url + path, **fields) as answer:
+        body = await answer.read()
+        return Reply(answer.status, answer.headers, json.loads(body) if body else None)
+
+
+async def run(server: Server, headers: dict[str, str] | None = None, **fields: Any) -> Reply:
+    return await ask(server, "POST", "api/run", json={"language": "python", **fields}, headers=headers)
+
+
+async def answer_of(server: Server, **fields: Any) -> Any:
+    reply = await run(server, **fields)
+    assert reply.status == 200, reply.document
+    return reply.document
+
+
+@dataclass
+class Event:
+    name: str
+    id: int | None
+    data: Any
+
+
+async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
+    block: dict[str, str] = {}
+    async for raw in answer.content:
+        line = raw.decode().rstrip("\n")
+        if line.startswith(":"):
+            continue
+        if line:
+            name, _, value = line.partition(": ")
+            block[name] = value
+        elif block:
+            yield Event(
+                block["event"], int(block["id"]) if "id" in block else None, json.loads(block["data"])
+            )
+            block = {}
+
+
+def left(server: Server) -> list[Path]:
+    """What is stored of runs."""
+    folder = Path(server.environment["STATE_DIR"]) / "runs"
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+async def idle(server: Server) -> None:
+    """Until no session holds a slot."""
+    await eventually(lambda: server.stats()["queue"]["active"] == 0, 20, "all slots given back")
+
+
+# --- what comes back ------------------------------------------------------------------------------------
+
+
+async def test_all_that_came_of_a_run(server):
+    program = (
+        "import os, sys, time\n"
+        "print('out', sys.stdin.read(), sys.argv[1], os.environ['GREETING'], flush=True)\n"
+        "time.sleep(0.1)\n"
+        "print('err', file=sys.stderr, flush=True)\n"
+        "time.sleep(0.1)\n"
+        "print('again')\n"
+        "sys.exit(3)\n"
+    )
+    told = await answer_of(server, source=program, stdin="ünï", args=["a b"], env={"GREETING": "hello"})
+    first = "out ünï a b hello\n"
+    assert told["stdout"] == first + "again\n"
+    assert told["stderr"] == "err\n"
+    assert told["output"] == first + "err\nagain\n"
+    assert told["order"] == [len(first.encode()), 4, 6]
+    assert (told["exit"]["reason"], told["exit"]["code"], told["exit"]["signal"]) == ("exited", 3, None)
+    assert told["exit"]["usage"]["output_bytes"] == len(told["output"].encode())
+    assert told["compile"] is None
+    assert (told["language"], told["status"]) == ("python", "done")
+    await idle(server)
+
+
+async def test_a_compile_is_told_apart(server):
+    good = '#include <stdio.h>\nint main(void) { int unused; puts("ran"); return 4; }\n'
+    told = await answer_of(server, language="c", source=good)
+    assert told["stdout"] == "ran\n"
+    assert told["exit"]["code"] == 4
+    assert told["compile"]["failed"] is False
+    assert "unused" in told["compile"]["stderr"]
+    assert "unused" not in told["stderr"]
+    told = await answer_of(server, language="c", source="int main(void) { return x; }\n")
+    assert told["compile"]["failed"] is True
+    assert told["exit"]["reason"] == "compile_failed"
+    assert told["output"] == told["stderr"] == ""
+    (found,) = [one for one in told["diagnostics"] if one["severity"] == "error"]
+    assert (found["path"], found["line"]) == ("main.c", 1)
+
+
+async def test_bytes_that_are_no_text(server):
+    program = "import sys\nsys.stdout.buffer.write(sys.stdin.buffer.read()[::-1])\n"
+    told = await answer_of(server, source=program, stdin_base64=base64.b64encode(b"\xff\x00a").decode())
+    assert base64.b64decode(told["stdout_base64"]) == b"a\x00\xff"
+    assert "stdout" not in told
+
+
+async def test_input_beyond_every_window(server):
+    data = "".join(f"{i:09d}\n" for i in range(40_000))
+    program = "import hashlib, sys\nprint(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())\n"
+    told = await answer_of(server, source=program, stdin=data)
+    assert told["stdout"].strip() == hashlib.sha256(data.encode()).hexdigest()
+
+
+async def test_files_and_what_was_made_of_them(server):
+    files = [
+        {"path": "main.py", "content": "import part\nopen('a.svg', 'w').write(part.TEXT)\n"},
+        {"path": "part.py", "content": "TEXT = '<svg/>'\n"},
+    ]
+    told = await answer_of(server, files=files, artifact_bytes=100)
+    assert told["artifacts"] == [{"path": "a.svg", "mime": "image/svg+xml", "size": 6, "content": "<svg/>"}]
+    told = await answer_of(server, files=files, artifact_bytes=5)
+    assert told["artifacts"] == [{"path": "a.svg", "mime": "image/svg+xml", "size": 6}]
+
+
+async def test_a_terminal(server):
+    program = (
+        "import os, sys\nprint(os.get_terminal_size(), sys.stdin.isatty())\nprint(sys.stdin.read().upper())\n"
+    )
+    told = await answer_of(server, source=program, mode="tty", cols=91, rows=17, stdin="a line, and more")
+    assert "columns=91, lines=17" in told["stdout"]
+    assert "A LINE, AND MORE" in told["stdout"]
+
+
+async def test_limits_end_a_run(server):
+    told = await answer_of(
+        server, source="import time; print('up', flush=True); time.sleep(50)", limits={"wall_ms": 3000}
+    )
+    assert told["exit"]["reason"] == "wall_timeout"
+    assert told["stdout"] == "up\n"
+    flood = "import sys\nwhile True:\n    print('x' * 1000)\n"
+    told = await answer_of(server, source=flood, limits={"output_bytes": 200_000})
+    assert told["exit"]["reason"] == "output_limit"
+    assert 200_000 <= len(told["stdout"]) < 2_000_000
+
+
+async def test_a_flood_of_single_bytes_keeps_its_bound(server):
+    flood = "import os\nwhile True:\n    os.write(1, b'o')\n    os.write(2, b'e')\n"
+    told = await answer_of(server, source=flood, limits={"output_bytes": 400_000})
+    assert told["exit"]["reason"] == "output_limit"
+    assert len(told["output"]) == sum(told["order"])
+    assert set(told["stdout"]) == {"o"}
+    assert set(told["stderr"]) == {"e"}
+
+
+# --- events ---------------------------------------------------------------------------------------------
+
+
+async def test_events_come_as_they_happen_and_go_on_where_they_were_cut(server):
+    key = {"Idempotency-Key": str(uuid.uuid4()), "Accept": "text/event-stream"}
+    wanted = {"language": "python", "source": COUNT.format(n=60, pause=0.01)}
+    seen: list[Event] = []
+    async with http() as client:
+        async with client.post(server.url + "api/run", json=wanted, headers=key) as answer:
+            assert answer.content_type == "text/event-stream"
+            place = answer.headers["Location"].lstrip("/")
+            async for event in events(answer):
+                seen.append(event)
+                if event.name == "output" and "0000010" in event.data["text"]:
+                    break
+        last = [one.id for one in seen if one.id][-1]
+        behind = {"Last-Event-ID": str(last)}
+        async with client.get(f"{server.url}{place}/events", headers=behind) as answer:
+            seen += [event async for event in events(answer)]
+        end = seen[-1]
+        assert end.name == "done"
+        assert end.data["exit"]["code"] == 0
+        assert "stdout" not in end.data
+        output = [one.data for one in seen if one.name == "output"]
+        assert "".join(one["text"] for one in output) == numbers(60)
+        ids = [one.id for one in seen[:-1] if one.id]
+        assert ids == sorted(set(ids))
+        async with client.get(
+            f"{server.url}{place}/events", headers={"Last-Event-ID": str(end.id)}
+        ) as answer:
+            assert answer.status == 204
+        async with client.get(f"{server.url}{place}/events", headers={"Last-Event-ID": "7"}) as answer:
+            assert answer.status == 400
+            assert (await answer.json())["code"] == "bad_message"
+
+
+# --- keys -----------------------------------------------------------------------------------------------
+
+
+async def test_a_key_runs_once_and_is_answered_again(server):
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    program = "import uuid, time\ntime.sleep(0.3)\nprint(uuid.uuid4())\n"
+    one, other = await asyncio.gather(*(run(server, key, source=program) for _ in range(2)))
+    assert one.document == other.document
+    assert (await run(server, key, source=program)).document == one.document
+    place = one.headers["Location"].lstrip("/")
+    assert (await ask(server, "GET", place)).document == one.document
+    refused = await run(server, key, source=program + "#")
+    assert (refused.status, refused.document["code"]) == (422, "key_reused")
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    another = await run(server, {"Idempotency-Key": str(uuid.uuid4())}, source=program)
+    assert another.document["stdout"] != one.document["stdout"]
+
+
+async def test_with_a_key_a_lost_connection_cancels_nothing(server):
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    program = "import time\ntime.sleep(1.5)\nprint('done all the same')\n"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.7):
+            await run(server, key, source=program)
+    reply = await run(server, key, source=program)
+    assert reply.document["stdout"] == "done all the same\n"
+
+
+async def test_without_a_key_a_caller_that_goes_away_cancels(tmp_path):
+    with running_server(tmp_path, **SETTINGS) as server:
+        await _goes_away(server)
+
+
+async def _goes_away(server: Server) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.7):
+            await run(server, source="import time\ntime.sleep(50)\n")
+    await idle(server)
+    async with http() as client:
+        wanted = {"language": "python", "source": "import time\nprint('up', flush=True)\ntime.sleep(50)\n"}
+        headers = {"Accept": "text/event-stream"}
+        async with client.post(server.url + "api/run", json=wanted, headers=headers) as answer:
+            async for event in events(answer):
+                if event.name == "output":
+                    break
+    await idle(server)
+    await eventually(lambda: not left(server), 10, "nothing kept of it")
+
+
+async def test_delete_cancels(server):
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    program = "import time\nprint('up', flush=True)\ntime.sleep(50)\n"
+    running = asyncio.create_task(run(server, {**key}, source=program))
+    wanted = {"language": "python", "source": program}
+    async with http() as client:
+        headers = {**key, "Accept": "text/event-stream"}
+        async with client.post(server.url + "api/run", json=wanted, headers=headers) as answer:
+            place = answer.headers["Location"].lstrip("/")
+            async for event in events(answer):
+                if event.name == "output":
+                    break
+    status = await ask(server, "GET", place)
+    assert (status.status, status.document["status"]) == (202, "running")
+    assert (await ask(server, "DELETE", place)).status == 202
+    told = (await running).document
+    assert told["exit"]["reason"] == "killed"
+    assert told["stdout"] == "up\n"
+    assert (await ask(server, "GET", f"{place}?wait=20")).document == told
+    assert (await ask(server, "DELETE", place)).status == 202
+    assert (await ask(server, "GET", place)).document == told
+
+
+# --- what is refused ------------------------------------------------------------------------------------
+
+GOOD = {"language": "python", "source": "1"}
+DEEP = '{"language": "python", "source": "1", "env": ' + '{"a":' * 5000 + "1" + "}" * 5000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "named"),
+    [
+        ({**GOOD, "sauce": 1}, 400, "bad_message", "sauce"),
+        ({**GOOD, "args": [1]}, 400, "bad_message", "args[0]"),
+        ({**GOOD, "args": ["\0"]}, 400, "bad_message", "args[0]"),
+        ({**GOOD, "mode": "screen"}, 400, "bad_message", "one of tty, pipe"),
+        ({**GOOD, "artifact_bytes": 2**30}, 400, "bad_message", "from 0 to 1048576"),
+        ({**GOOD, "files": [{"path": "a", "content": "b"}]}, 400, "bad_message", "either source or files"),
+        ({"language": "python"}, 400, "bad_message", "either source or files"),
+        ({"source": "1"}, 400, "bad_message", "language is missing"),
+        ({**GOOD, "stdin": "a", "stdin_base64": "YQ=="}, 400, "bad_message", "stdin"),
+        ({**GOOD, "stdin_base64": "!"}, 400, "bad_message", "stdin_base64"),
+        ({**GOOD, "language": "pyhton"}, 400, "unknown_language", "python"),
+        ({**GOOD, "limits": {"walls": 1}}, 400, "bad_limit", "limits.walls"),
+        ({**GOOD, "limits": {"wall_ms": 10**12}}, 400, "bad_limit", "at most"),
+        ({**GOOD, "limits": {"output_bytes": 10**9}}, 400, "bad_limit", "8388608"),
+        ({**GOOD, "entry": "../x"}, 400, "bad_path", "x"),
+        ({"language": "python", "files": [{"path": "../x", "content": ""}]}, 400, "bad_path", ".."),
+        ({**GOOD, "env": {"A" * 20000: "1"}}, 400, "bad_message", "env"),
+        ([GOOD], 400, "bad_json", "one JSON object"),
+        ("{", 400, "bad_json", "one JSON object"),
+        (b'{"language": "\xff"}', 400, "bad_json", "UTF-8"),
+        (DEEP, 400, "bad_json", "one JSON object"),
+        ('{"args": [' + "1," * 100_000 + "1]}", 400, "bad_message", "values"),
+        (b" " * (4 * 1024 * 1024 + 1), 413, "body_too_large", "4194304"),
+    ],
+)
+async def test_what_is_wrong_is_named_and_nothing_begins(server, body, status, code, named):
+    opened = server.stats()["queue"]["completedTasks"]
+    data = body if isinstance(body, str | bytes) else json.dumps(body)
+    reply = await ask(server, "POST", "api/run", data=data, headers={"Content-Type": "application/json"})
+    assert (reply.status, reply.document["code"]) == (status, code), reply.document
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.document["status"] == status
+    assert named in reply.document["detail"], reply.document["detail"]
+    assert len(reply.document["detail"]) < 2000
+    assert server.stats()["queue"]["completedTasks"] == opened
+    assert server.stats()["queue"]["queued"] == 0
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", None])
+async def test_a_body_that_a_foreign_page_may_send_is_refused(server, media):
+    headers = {"Content-Type": media} if media else {}
+    reply = await ask(server, "POST", "api/run", data=json.dumps(GOOD).encode(), headers=headers)
+    assert (reply.status, reply.document["code"]) == (415, "bad_media")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Idempotency-Key", "1"), ("Idempotency-Key", "x" * 200), ("Last-Event-ID", "-1")]
+)
+async def test_headers_that_say_nothing(server, name, value):
+    reply = await run(server, {name: value}, source="1")
+    assert (reply.status, reply.document["code"]) == (400, "bad_message")
+    assert name in reply.document["detail"]
+
+
+async def test_runs_of_others_are_not_there(server):
+    for method in ("GET", "DELETE"):
+        reply = await ask(server, method, "api/runs/" + "x" * 32)
+        assert (reply.status, reply.document["code"]) == (404, "no_run")
+    reply = await ask(server, "GET", "api/runs/" + "x" * 32 + "/events")
+    assert (reply.status, reply.document["code"]) == (404, "no_run")
+    reply = await run(server, {"Authorization": "Bearer nobody"}, source="1")
+    assert (reply.status, reply.document["code"]) == (401, "unauthenticated")
+
+
+# --- other origins --------------------------------------------------------------------------------------
+
+
+async def test_pages_of_allowed_origins_may_run_and_others_may_not(tmp_path):
+    origin = "https://docs.example.com"
+    with running_server(tmp_path, **SETTINGS, ALLOWED_ORIGINS=origin) as one:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        reply = await ask(one, "OPTIONS", "api/run", headers=asked)
+        assert reply.status == 204
+        assert reply.headers["Access-Control-Allow-Origin"] == origin
+        assert "POST" in reply.headers["Access-Control-Allow-Methods"]
+        assert "Idempotency-Key" in reply.headers["Access-Control-Allow-Headers"]
+        reply = await run(one, {"Origin": origin}, source="print(1)")
+        assert reply.document["stdout"] == "1\n"
+        assert reply.headers["Access-Control-Allow-Origin"] == origin
+        reply = await run(one, {"Origin": origin}, source="1", args=3)
+        assert reply.status == 400
+        assert reply.headers["Access-Control-Allow-Origin"] == origin
+        for method in ("OPTIONS", "POST"):
+            reply = await ask(
+                one, method, "api/run", json=GOOD, headers={"Origin": "https://evil.example.com"}
+            )
+            assert (reply.status, reply.document["code"]) == (403, "not_allowed")
+            assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+# --- restarts -------------------------------------------------------------------------------------------
+
+
+def again(server: Server, folder: Path) -> Server:
+    """The next server of the same instance, on the same port."""
+    port = server.url.rsplit(":", 1)[1].strip("/")
+    return start_server({**server.environment, "PORT": port}, folder / "again.log")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_run_outlives_the_server_and_nothing_is_lost_or_doubled(tmp_path, how):
+    key = {"Idempotency-Key": str(uuid.uuid4()), "Accept": "text/event-stream"}
+    program = "import sys\n" + COUNT.format(n=400, pause=0.005) + "print(sys.stdin.read())\n"
+    wanted = {"language": "python", "source": program, "stdin": "typed " * 30_000}
+    seen: list[Event] = []
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with http() as client:
+            async with client.post(server.url + "api/run", json=wanted, headers=key) as answer:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async for event in events(answer):
+                        seen.append(event)
+                        if event.name == "output" and "0000050" in event.data["text"]:
+                            server.stop(how)
+        assert seen[-1].name != "done"
+        server.process = again(server, tmp_path).process
+        behind = {**key, "Last-Event-ID": str([one.id for one in seen if one.id][-1])}
+        async with http() as client:
+            async with client.post(server.url + "api/run", json=wanted, headers=behind) as answer:
+                assert answer.status == 200, await answer.text()
+                seen += [event async for event in events(answer)]
+        assert seen[-1].name == "done"
+        assert seen[-1].data["exit"]["reason"] == "exited"
+        text = "".join(one.data["text"] for one in seen if one.name == "output")
+        assert text == numbers(400) + "typed " * 30_000 + "\n"
+        whole = await ask(server, "GET", f"api/runs/{seen[-1].data['id']}")
+        assert whole.document["stdout"] == text
+        assert [one.data["phase"] for one in seen if one.name == "state"] == ["running", "exited"]
+        await idle(server)
+
+
+async def test_an_answer_outlives_the_server(tmp_path):
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    with running_server(tmp_path, **SETTINGS) as server:
+        before = await run(server, key, source="import uuid; print(uuid.uuid4())")
+        server.stop(signal.SIGKILL)
+        server.process = again(server, tmp_path).process
+        after = await run(server, key, source="import uuid; print(uuid.uuid4())")
+        assert after.document == before.document
+
+
+async def test_a_run_that_waits_for_its_slot_is_queued_again(tmp_path):
+    settings = {**SETTINGS, "MAX_CONCURRENT_SESSIONS": "1"}
+    with running_server(tmp_path, **settings) as server:
+        first, second = ({"Idempotency-Key": str(uuid.uuid4())} for _ in range(2))
+        program = "import time\ntime.sleep({})\nprint('ran')\n"
+        waiting = [
+            asyncio.create_task(run(server, first, source=program.format(4))),
+            asyncio.create_task(run(server, second, source=program.format(0))),
+        ]
+        await eventually(lambda: server.stats()["queue"]["queued"] == 1, 20, "one waits")
+        server.stop(signal.SIGKILL)
+        for one in waiting:
+            with pytest.raises(aiohttp.ClientError):
+                await one
+        server.process = again(server, tmp_path).process
+        replies = await asyncio.gather(
+            run(server, second, source=program.format(0)), run(server, first, source=program.format(4))
+        )
+        assert [one.document["stdout"] for one in replies] == ["ran\n", "ran\n"]
+        await idle(server)
+
+
+async def test_what_nobody_can_ask_for_ends_with_the_server_that_began_it(tmp_path):
+    with running_server(tmp_path, **SETTINGS) as server:
+        waiting = asyncio.create_task(run(server, source="import time\ntime.sleep(300)\n"))
+        await eventually(lambda: server.stats()["queue"]["active"] == 1, 20, "it runs")
+        server.stop(signal.SIGKILL)
+        with pytest.raises(aiohttp.ClientError):
+            await waiting
+        server.process = again(server, tmp_path).process
+        await idle(server)
+
+
+async def test_answers_have_a_bound(tmp_path):
+    with running_server(tmp_path, **SETTINGS, SPOOL_SIZE="16m") as server:
+        for _ in range(40):
+            key = {"Idempotency-Key": str(uuid.uuid4())}
+            reply = await run(server, key, source="print('x' * 400_000)", limits={"output_bytes": 500_000})
+            if reply.status != 200:
+                break
+        assert (reply.status, reply.document["code"]) == (503, "spool_full")
+        assert 500 < int(reply.headers["Retry-After"]) <= 606
+        await idle(server)
