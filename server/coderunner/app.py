@@ -140,7 +140,7 @@ def _start_jobs(
     tasks: Tasks,
     stop: Callable[[str], None],
 ) -> Preparation:
-    """Start the jobs that run beside the sessions as long as the server does; each begins again after a fault.
+    """Start the jobs that run beside the sessions as long as the server does; each begins again after one.
 
     Returns the one that prepares languages, which is told of a stop."""
     catalog, registry = fleet.catalog, fleet.registry

@@ -1,4 +1,4 @@
-"""Archives in forms that few tools make, and damage at each place that is looked at: read whole, or told in words."""
+"""Archives in odd forms, and damage at each place that is looked at: read whole, or told in words."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Finding(Struct, frozen=True):
 
 
 class ReportLine(Struct, frozen=True):
-    """A line of the report: a probe's finding; which probe comes next (`trying`, with its promise); or, in the
+    """A line of the report: a probe's finding; which probe comes next (`trying`, its promise); or, in the
     last line, only how many probes were `done`."""
 
     trying: str = ""
