@@ -175,7 +175,7 @@ async def test_what_a_stop_breaks_off_has_not_failed(caplog):
     builder.finish("lua")
     await asyncio.wait_for(task, 5)
     assert caplog.messages == []
-    assert catalog.summary()["failed"] == []
+    assert catalog.summary().failed == ()
 
 
 async def test_an_engine_that_is_away_is_waited_for():
