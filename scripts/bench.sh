@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Measures a server of its own and prints a table: `make bench`; `scripts/bench.sh languages` does so for how soon
-# programs of the languages speak.
+# Measures a server of its own beside its peers and prints a table: `make bench`; with `--write` it becomes
+# docs/performance.md. `scripts/bench.sh languages` measures how soon programs of the languages speak.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 
 scripts/setup.sh --dev
+"$VENV/bin/python" -c 'import terminado, matplotlib' 2>/dev/null || {
+  step "installing the peers and what draws"
+  "$VENV/bin/python" -m pip install --quiet --require-hashes --only-binary=:all: -r requirements-bench.lock ||
+    die "pip could not install what requirements-bench.lock names."
+}
 ensure_engine
 ensure_origin
 if [ "${1:-}" = languages ]; then

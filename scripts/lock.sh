@@ -13,6 +13,7 @@ compile() {
 "$VENV/bin/python" -c 'import piptools' 2>/dev/null || "$VENV/bin/python" -m pip install --quiet pip-tools
 compile --output-file requirements.lock pyproject.toml
 compile --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+compile --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock pyproject.toml
 compile --output-file requirements-node.lock scripts/requirements-node.in
 compile --output-file requirements-audit.lock scripts/requirements-audit.in
-say "written: requirements.lock, requirements-dev.lock, requirements-node.lock, requirements-audit.lock"
+say "written: requirements.lock, requirements-dev.lock, requirements-bench.lock, requirements-node.lock, requirements-audit.lock"
