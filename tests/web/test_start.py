@@ -28,7 +28,7 @@ async def opened(self):
 
 DockerEngine._call, web.SockSite.start = told, opened
 """
-MOST_MODULES = 560  # 513 in November 2026; each takes half a millisecond
+MOST_MODULES = 580  # 560 in November 2026; each takes half a millisecond
 
 
 def test_what_is_not_needed_to_listen_is_not_loaded():

@@ -42,6 +42,7 @@ LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 0.5
 AT_ONCE = 8
 FAULTS = 3  # attempts at adopting one, where this server fails at it
 FAULT_PAUSE_SECONDS = 1.0
+MAKING_SECONDS = 60.0  # a container is made within this time
 NAMED = 5  # containers that a message lists
 
 
@@ -322,7 +323,8 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     removed = await remove_all(engine, provisioner, lost)
     await engine.prune_volumes(labels_of(provisioner.identity.instance))
     if provisioner.sockets is not None:
-        provisioner.sockets.keep(older_than, {session_of(summary) for summary in listed})
+        # One that is new may be of a container that is being made, which the engine would refuse without it.
+        provisioner.sockets.keep(max(older_than, MAKING_SECONDS), {session_of(summary) for summary in listed})
     return removed
 
 

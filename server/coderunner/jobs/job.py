@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 CHANNEL = 1
 RETRY_SECONDS = 0.25  # before a session is looked for again that is about to be there again
 RETRIES = 240
-SEARCH_SECONDS, SEARCH_LOOKS = 0.02, 100  # for problems in what was printed, behind the end
 ARTIFACT_SECONDS = 10.0  # to read what was made
 IN_THREAD = 256 * 1024  # bytes of a spool from which on its answer is made beside the loop
 ABOUT, OUTPUT, ANSWER = "about.json", "output", "answer.json"
@@ -290,10 +289,6 @@ class Job:
     async def _complete(self, session: Session) -> None:
         """What is known only now; the session ends when the answer is stored."""
         channel = session.channels.all.get(CHANNEL)
-        for _ in range(SEARCH_LOOKS):
-            if channel is None or not channel.searching:
-                break
-            await asyncio.sleep(SEARCH_SECONDS)
         if channel is not None and channel.diagnostics:
             told = m.Diagnostics(CHANNEL, channel.diagnostics)
             if self._heard.news(told):

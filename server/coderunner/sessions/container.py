@@ -142,7 +142,15 @@ class Container:
         finally:
             if socket is not None:
                 socket.close()
-        await self._greet(stream, have, torn=torn and direct is None)
+        try:
+            await self._greet(stream, have, torn=torn and direct is None)
+        except AgentLost as error:
+            if direct is None or isinstance(error, AnotherVersion):
+                raise
+            # What connected waited for us, and meanwhile the agent gave up all that it had: it was another
+            # server's until now, which is silent.  The attach stream is there at any time.
+            log.info("the agent's socket ended", extra=fields(session=self.session, why=str(error)))
+            await self._greet(await self._engine.attach(self.id), have, torn=True)
         if absent and socket is not None:
             log.warning("the agent did not connect", extra=fields(session=self.session, why=absent))
             socket.failed(absent)
