@@ -110,7 +110,7 @@ async def _later(stage: Stage) -> str:
 @GROUP.case("file-too-large", "the largest file", "file_too_large")
 async def _large(stage: Stage) -> str:
     async with stage.session() as peer:
-        await peer.send(m.Run(1, "pipe", files=(m.File("a", b"x" * (3 << 20)),)))
+        await peer.send(m.Run(1, "pipe", files=(m.File("a", b"x" * ((1 << 20) + 65536)),)))
         return await peer.error_code()
 
 

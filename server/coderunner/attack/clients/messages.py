@@ -25,7 +25,7 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
     ("json-not-an-object", "[1,2,3]", "bad_json"),
     ("json-null", "null", "bad_json"),
     ("json-many-keys", "{" + ",".join(f'"k{n}":0' for n in range(150_000)) + "}", "bad_message"),
-    ("json-white-space", " " * (3 << 20) + '{"type":"frobnicate"}', "unknown_type"),
+    ("json-white-space", " " * (3 << 19) + '{"type":"frobnicate"}', "unknown_type"),
     ("type-missing", "{}", "bad_message"),
     ("type-of-wrong-type", '{"type":["run"]}', "bad_message"),
     ("type-unknown", '{"type":"frobnicate"}', "unknown_type"),
@@ -91,12 +91,12 @@ async def _early(stage: Stage) -> str:
 
 @GROUP.case(
     "huge-arguments", "the start of a program, with more arguments than a kernel takes",
-    "not run: bad_message (args and env have 3600000 bytes; send at most 1048576 together,"
+    "not run: bad_message (args and env have 1800000 bytes; send at most 1048576 together,"
     " and more as a file)",
 )  # fmt: skip
 async def _arguments(stage: Stage) -> str:
     async with stage.session() as peer:
-        await peer.run(1, "print('ran')", args=("x" * 60_000,) * 60)
+        await peer.run(1, "print('ran')", args=("x" * 60_000,) * 30)
         return describe(await peer.ended(1)) + await aftermath(peer)
 
 
