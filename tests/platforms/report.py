@@ -11,8 +11,8 @@ RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parents[2] / "docs/platforms.md"
 HEAD = """# Platforms
 
-What was run where, and when. `make test-platforms` runs it (as root, with mmdebstrap; in continuous
-integration, too), and `python -m tests.platforms --write` makes this page from the results. What no row
+What was run where, and when. `make test-platforms` runs it (as root, with mmdebstrap),
+and `python -m tests.platforms --write` makes this page from the results. What no row
 names was not tried: there the canary's verdict at start-up says what holds.
 
 The main path (`tests/platforms/test_main_path.py`): a start with the canary, a program that is typed to,
