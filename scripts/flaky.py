@@ -3,9 +3,9 @@
 
     scripts/flaky.py COMMAND...     COMMAND is a run of pytest, as scripts/test.sh is
 
-What fails again, fails. What passes then is flaky, and is said to be: that is allowed to the tests in
-tests/flaky.md, which has the reason of each, and to no other. Many failures at once are no noise, and are not
-tried again.
+What fails again, fails. What passes then is flaky, and is said to be: tests/flaky.md has those whose reason
+is known. Of others a run may have two, which are to be mended or listed next: with more the run fails, as the
+list would grow. Many failures at once are no noise, and are not tried again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ LIST = ROOT / "tests/flaky.md"
 FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
 FAILURES_MAX = 6
 """More tests than this do not fail by chance in one run."""
+UNLISTED_MAX = 2
+"""On a machine that others use, one of some thousand tests fails by chance now and then."""
 SECONDS = 600
 """Of one test's second try; a first server's start is part of it."""
 TESTS_FAILED = 1
@@ -60,20 +62,21 @@ def judge(tests: list[str], names: list[str]) -> int:
     if len(tests) > FAILURES_MAX:
         print(f"\n== {len(tests)} tests failed; more than {FAILURES_MAX} are not tried again")
         return 1
-    code = 0
+    code = unlisted = 0
     verdicts = []
     for test in tests:
         if not passes_alone(test):
             verdict = "FAILED twice"
+            code = 1
         elif is_listed(test, names):
             verdicts.append(f"{test}: flaky, as tests/flaky.md says")
             continue
         else:
             verdict = "FLAKY, and not in tests/flaky.md: let it wait for what it asserts, or list it there"
-        code = 1
+            unlisted += 1
         verdicts.append(f"{test}: {verdict}")
     print("\n".join(["", *(f"== {one}" for one in verdicts)]), flush=True)
-    return code
+    return code or int(unlisted > UNLISTED_MAX)
 
 
 def main() -> int:
