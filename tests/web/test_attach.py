@@ -41,7 +41,7 @@ class TestResume:
         cuts = 0
         while channels[1].exit is None:
             async with attach(server, opened, client=client.client, channels=channels) as back:
-                goal = channels[1].end + chance.randrange(1, 120_000)
+                goal = channels[1].end + chance.randrange(1, 60_000)
                 await back.wait(lambda goal=goal: channels[1].end >= goal or channels[1].exit, 20)
                 back.drop()
                 await back.closed()
