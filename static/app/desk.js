@@ -4,7 +4,7 @@ import { randomId } from '../core/bytes.js';
 import { CodecError } from '../core/codec.js';
 import { parseEnv } from '../core/env.js';
 import { Emitter } from '../core/events.js';
-import { Mirror, bulky } from '../core/mirror.js';
+import { FIRST_ROOM, Mirror, RUN_ROOM, fits } from '../core/mirror.js';
 import { problem } from '../core/problem.js';
 import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
@@ -24,7 +24,7 @@ export class Desk extends Emitter {
   #client = randomId();
   #again = null;
   #project = null;
-  #preparing = false;
+  #preparing = new Set(); // screens whose program waits for files
   #keeper;
 
   constructor({ store, program, shell }) {
@@ -117,39 +117,39 @@ export class Desk extends Emitter {
       return;
     }
     const mine = this.session?.phase === 'open' && this.uses(this.project.id);
-    if ((mine ? this.mirror.toSend() : this.project.list()).some(bulky)) this.#runBrought();
+    if (!fits(mine ? this.mirror.toSend() : this.project.list(), RUN_ROOM)) this.#bring(this.program, () => this.#run());
     else if (mine && this.mirror.busy) this.#runSettled();
     else this.#run();
   }
 
-  /** What is large or no text goes to the workspace by itself, before the run. */
-  async #runBrought() {
-    if (this.#preparing) return;
-    this.#preparing = true;
-    this.program.prepare();
+  /** What no message has room for goes to the workspace by itself, before `go` begins a program in this screen. */
+  async #bring(screen, go) {
+    if (this.#preparing.has(screen)) return;
+    this.#preparing.add(screen);
+    screen.prepare();
     try {
       const mirror = await this.opened();
       mirror.push();
       await mirror.settle();
-      if (!mirror.over) this.#run();
+      if (!mirror.over) go();
     } catch (error) {
-      this.program.clear();
+      screen.clear();
       banner('error', { title: 'Not started.', detail: error.message, dismiss: true });
     } finally {
-      this.#preparing = false;
+      this.#preparing.delete(screen);
     }
   }
 
   /** A file was just renamed or deleted, or a program wrote one: the run waits until that is done. */
   async #runSettled() {
-    if (this.#preparing) return;
-    this.#preparing = true;
+    if (this.#preparing.has(this.program)) return;
+    this.#preparing.add(this.program);
     this.program.prepare();
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, SETTLE_MS, false); });
     const settled = await Promise.race([this.mirror.settle(), late]);
     clearTimeout(timer);
-    this.#preparing = false;
+    this.#preparing.delete(this.program);
     if (!settled) this.end(); // a program must not see what was deleted here
     this.#run();
     if (!settled) this.program.say('A file was renamed or deleted, so this runs in a new session.');
@@ -159,7 +159,7 @@ export class Desk extends Emitter {
     const { entry, args, mode, stdin } = this.project;
     const { env } = parseEnv(this.project.env);
     this.#start(this.program, (session) => {
-      const files = this.mirror.toSend().filter((file) => !bulky(file));
+      const files = this.mirror.toSend();
       const channel = session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) });
       const sending = this.mirror.sending(files);
       for (const event of ['phase', 'exit']) channel.on(event, () => sending.done());
@@ -188,7 +188,11 @@ export class Desk extends Emitter {
       this.shell.channel.kill();
       return;
     }
-    this.#start(this.shell, (session) => session.shell({ ...this.shell.view.size, ...wish }), this.project.list());
+    const files = this.project.list();
+    const go = () => this.#start(this.shell, (session) => session.shell({ ...this.shell.view.size, ...wish }), files);
+    const open = this.session?.phase === 'open' && this.uses(this.project.id);
+    if (open || fits(files, FIRST_ROOM)) go();
+    else this.#bring(this.shell, go);
   }
 
   /** @param files what a new session is to have before anything has run in it */
@@ -250,7 +254,7 @@ export class Desk extends Emitter {
 
   #begin(language, all, options = {}) {
     const { session, mirror } = this;
-    const files = all.filter((file) => !bulky(file));
+    const files = fits(all, FIRST_ROOM) ? all : []; // they follow: with a run, or by themselves
     const sending = mirror.sending(files);
     const stop = session.on('change', () => {
       if (session.phase === 'over') sending.failed();

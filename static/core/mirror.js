@@ -15,9 +15,22 @@ const REST_MS = 2000;
 
 const MOST_BYTES = 16 * 1024 * 1024; // of a file of the project that is no text
 const MOST_SENT = 256 * 1024; // characters of a file that travels in the message of a run
+/** Bytes of files that travel with what opens a session: of the 64 KiB that a server takes before, as JSON. */
+export const FIRST_ROOM = 48 * 1024;
+/** Bytes of files that travel with a run: of the 2 MiB that a server takes, as JSON; arguments and input go along. */
+export const RUN_ROOM = 1024 * 1024;
 
-/** Whether a file goes to the workspace by itself. */
-export const bulky = ({ content }) => typeof content !== 'string' || content.length > MOST_SENT;
+const bulky = ({ content }) => typeof content !== 'string' || content.length > MOST_SENT;
+
+/** Whether these files travel in one message that has so much room for them; else each goes to the workspace by itself. */
+export function fits(files, room) {
+  let characters = 0; // a quick look: most projects have a few thousand, and a character is a byte at least
+  for (const file of files) {
+    characters += file.path.length + file.content.length;
+    if (bulky(file) || characters > room) return false;
+  }
+  return utf8(JSON.stringify(files)).length <= room;
+}
 
 const bytesOf = (content) => (typeof content === 'string' ? utf8(content) : content);
 const stampOf = ({ size, mtime_ms }) => `${size}.${mtime_ms}`;

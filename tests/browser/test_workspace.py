@@ -289,3 +289,24 @@ def test_the_workspace_on_a_phone(open_tab: Callable[..., Tab], options: dict[st
     page.tap(f"{MADE} .name")
     tab.until("document.querySelector('.cm-content').innerText === 'text'")
     expect(page.locator(".cm-content")).to_be_visible()
+
+
+COUNTS = "import pathlib\nprint(sum(p.stat().st_size for p in pathlib.Path().glob('*.txt')), 'bytes')\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "first"), [(2, 60_000, "shell"), (14, 250_000, "shell"), (14, 250_000, "run")]
+)
+def test_a_project_of_any_size_is_there(tab: Tab, count: int, size: int, first: str) -> None:
+    """More than may come before a session is open, and more than one message holds."""
+    tab.language("Python").code(COUNTS)
+    tab.get(
+        """([count, size]) => { for (let n = 0; n < count; n++)
+            coderunner.desk.project.create(`data${n}.txt`, 'x'.repeat(size)); }""",
+        [count, size],
+    )
+    if first == "shell":
+        tab.shell().type("cat *.txt | wc -c\n")
+        tab.sees(f"\n{count * size}", "shell")
+    tab.run().sees(f"{count * size} bytes")
+    tab.ended("Finished")

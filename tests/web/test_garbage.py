@@ -3,6 +3,7 @@ collector, which stops the loop for all meanwhile (a hundred milliseconds were s
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 from collections.abc import Iterator
@@ -93,7 +94,11 @@ KINDS = {
 def _connections(server: Server) -> int:
     """Sockets of the server's that have a peer; each ended one is gone once this is what it was."""
     sockets = Path(f"/proc/{server.process.pid}/fd")
-    return sum(1 for one in sockets.iterdir() if "socket:" in str(one.readlink()))
+    count = 0
+    for one in sockets.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since the listing
+            count += "socket:" in str(one.readlink())
+    return count
 
 
 def _counts(server: Server) -> list[str]:
