@@ -379,7 +379,8 @@ def test_a_server_works_behind_it(tmp_path: Path) -> None:
         try:
             wait_until(socket.exists, 30, "the proxy listens")
             assert oct(socket.stat().st_mode & 0o777) == "0o660"
-            settings = {**same, "DOCKER_HOST": f"unix://{socket}", "CANARY": "on", "WARM_MAX": "2", "AGENT_STREAM": "attach"}
+            here = {"DOCKER_HOST": f"unix://{socket}", "AGENT_STREAM": "attach"}
+            settings = {**same, **here, "CANARY": "on", "WARM_MAX": "2"}
             with running_server(tmp_path, **settings) as server:
                 asyncio.run(use(server))
                 said = server.log.read_text()
