@@ -159,4 +159,4 @@ class Tab:
 
 
 def _js(text: str) -> str:
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False)  # a selector of CSS knows no \u

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -203,10 +202,8 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     page.wait_for_selector(f"{OWN}[data-path='kept.zip']")
     # Too large for the server: named, with the bound in words; the others come.
     give(page, ("large.bin", b"\xff" * (1024 * 1024 + 1)), ("small.bin", b"\xff\x01"))
+    tab.banner("Left out: “large.bin”. A file may have 1.0 MB at most.")  # kept.zip was one file, too
     tab.banner("1 file uploaded.")
-    assert re.search(
-        r"Left out: “large.bin”\. A file may have 1\.0 MB at most\.", page.inner_text("#banners")
-    )
     # What is no text is the project's, too: it is there in the next session.
     tab.reload()
     tab.get("coderunner.desk.end()")
