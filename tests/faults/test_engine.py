@@ -212,6 +212,7 @@ class TestHarmFromOutside:
             assert await client.closed() == 1000
             await eventually(lambda: name not in docker("ps", "-a", "--format", "{{.Names}}"), 20, "gone")
 
+    @pytest.mark.timed  # another test's pruning may take the layer that this build has just made
     async def test_an_image_that_goes_is_told_and_made_again(self, tmp_path):
         # A range of user ids of its own makes images of its own.
         settings = {"SESSION_UID_BASE": "47100", "SESSION_UID_COUNT": "70"}
