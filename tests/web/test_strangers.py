@@ -112,7 +112,9 @@ async def test_larger_files_follow_opened(server):
 
 async def test_a_run_too_large_to_wait_with_open_is_told_to_wait(server):
     async with connect(server.url) as client:
-        await client.send(m.Open("python", client.client, files=(m.File("a", b"x" * 40_000),)))
+        # A group's network has to be made first: a warm container can be opened before the run arrives.
+        files = (m.File("a", b"x" * 40_000),)
+        await client.send(m.Open("python", client.client, files=files, network="group", member="one"))
         await client.run(1, "print(1)" + "#" * 40_000)
         await client.error("unexpected_message")
         await client.wait(lambda: client.opened, 60)
