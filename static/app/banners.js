@@ -3,11 +3,17 @@ import { $, el, icon } from './dom.js';
 
 const shown = new Map();
 
-/** @param action, other {label, act} or null; `dismiss`: with a button that closes it */
+/** @typedef {{label: string, act: () => unknown}} Action a button of a message */
+
+/**
+ * @param {string} key the matter; a later message of it takes the place of the earlier
+ * @param {{tone?: string, title: string, detail?: string, action?: Action | null, other?: Action | null, dismiss?: boolean}} message
+ *   `dismiss`: with a button that closes it
+ */
 export function banner(key, { tone = 'warn', title, detail = '', action = null, other = null, dismiss = false }) {
   const signature = JSON.stringify([tone, title, detail, action?.label, other?.label, dismiss]);
   if (shown.get(key)?.signature === signature) return;
-  const buttons = [action, other].filter(Boolean).map(({ label, act }) =>
+  const buttons = [action, other].filter((one) => one !== null).map(({ label, act }) =>
     el('button', { className: 'secondary', type: 'button', textContent: label, on: { click: () => act() } }));
   const close = dismiss ? el('button', { className: 'icon-button small', type: 'button', attrs: { 'aria-label': 'Dismiss' }, on: { click: () => clearBanner(key) } }, icon('close')) : null;
   const element = el('div', { className: 'banner', attrs: { 'data-tone': tone, 'data-key': key } },

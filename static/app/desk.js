@@ -22,9 +22,9 @@ const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the 
 export class Desk extends Emitter {
   #store;
   #client = randomId();
-  #again = null;
-  #project = null;
-  #preparing = new Set(); // screens whose program waits for files
+  /** @type {(() => void) | null} */ #again = null;
+  /** @type {import('../core/project.js').Project} */ #project = /** @type {any} */ (null); // nothing is run before there is one
+  /** @type {Set<any>} */ #preparing = new Set(); // screens whose program waits for files
   #keeper;
 
   constructor({ store, program, shell }) {
@@ -32,9 +32,9 @@ export class Desk extends Emitter {
     this.#store = store;
     this.program = program;
     this.shell = shell;
-    this.session = null;
-    this.owner = null; // the project that the session was begun with
-    this.mirror = null;
+    /** @type {any} a Session */ this.session = null;
+    /** @type {any} */ this.owner = null; // the project that the session was begun with
+    /** @type {any} a Mirror */ this.mirror = null;
     program.on('ended', () => this.#runAgain());
     this.#keeper = new Keeper(store, () => this.session, () => this.#record());
     // Also without a network the server may be there (this machine); whether it is, it is asked at once.
@@ -156,8 +156,8 @@ export class Desk extends Emitter {
   }
 
   #run() {
-    const { entry, args, mode, stdin } = this.project;
-    const { env } = parseEnv(this.project.env);
+    const { entry, args, mode, stdin, env: variables } = /** @type {any} */ (this.project); // its options are fields that it makes
+    const { env } = parseEnv(variables);
     this.#start(this.program, (session) => {
       const files = this.mirror.toSend();
       const channel = session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) });
@@ -205,7 +205,7 @@ export class Desk extends Emitter {
       screen.show(channel, session);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
-      banner('error', { tone: 'bad', ...problem({ code: error.code, message: error.message }), dismiss: true });
+      banner('error', { title: 'It could not be sent.', tone: 'bad', ...problem(error), dismiss: true });
     }
     this.#changed();
   }

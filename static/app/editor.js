@@ -90,8 +90,8 @@ function lineEnd(text) {
 export class Editor {
   #view;
   #states = new Map(); // path -> {state, scroll}
-  #path = undefined; // null: no file is open; undefined: nothing is shown yet
-  #project = null;
+  /** @type {string | null | undefined} */ #path = undefined; // null: no file is open; undefined: nothing is shown yet
+  /** @type {import('../core/project.js').Project} */ #project = /** @type {any} */ (null); // nothing is shown before there is one
   #syntax = new Compartment();
   #items = []; // of `diagnostics`
   #marked = new Set(); // files that have their marks

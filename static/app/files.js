@@ -22,8 +22,8 @@ const parent = (path) => path.slice(0, path.lastIndexOf('/') + 1);
 
 /** `on`: {renamed(from, to), removed(path), chosen(path)}. */
 export class Files {
-  #project = null;
-  #stop = null;
+  /** @type {import('../core/project.js').Project} */ #project = /** @type {any} */ (null); // nothing can be done before there is one
+  /** @type {(() => unknown) | null} */ #stop = null;
   #on;
   #desk;
   #tree;
@@ -134,10 +134,10 @@ export class Files {
         this.#on.chosen(path);
         return;
       }
-      const item = { path, mime: mime ?? '', size: entry.size, url: null, save: () => save(mirror.remote.blob(path), path) };
+      /** @type {{path: string, mime: string, size: number, url: string | null, save(): unknown}} */ const item = { path, mime: mime ?? '', size: entry.size, url: null, save: () => save(mirror.remote.blob(path), path) };
       if (mime && entry.size <= MOST_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MOST_PICTURE)], { type: mime }));
       else item.mime = '';
-      view([item], 0, () => item.url && URL.revokeObjectURL(item.url));
+      view([item], 0, () => item.url !== null && URL.revokeObjectURL(item.url));
     } catch (error) {
       this.#failed(path, error);
     }

@@ -7,8 +7,8 @@ export class Keeper {
   #store;
   #session;
   #record;
-  #timer = null;
-  claimed = null; // the session whose name this tab holds
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {string | null} */ claimed = null; // the session whose name this tab holds
 
   /** @param session returns the session or null @param record returns what is to be kept of it, or null */
   constructor(store, session, record) {
@@ -31,7 +31,7 @@ export class Keeper {
 
   #keep() {
     clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#timer = undefined;
     const session = this.#session();
     const record = this.#record();
     if (session) this.#store.saveSession(record);

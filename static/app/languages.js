@@ -12,7 +12,7 @@ export class Languages extends Emitter {
   limits = {}; // {file_bytes}: what the server takes
   /** () => the name of the language that the user looks at: the server gets it ready before others. */
   wanted = () => undefined;
-  #timer = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
   find(name) {
     return this.list.find((language) => language.name === name);
@@ -25,7 +25,7 @@ export class Languages extends Emitter {
 
   async poll() {
     clearTimeout(this.#timer);
-    let again = AFTER_FAILURE_MS;
+    /** @type {number | null} */ let again = AFTER_FAILURE_MS;
     try {
       const address = new URL('api/languages', document.baseURI);
       const wanted = this.wanted();

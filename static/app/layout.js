@@ -26,7 +26,7 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
     element.setAttribute('aria-valuenow', String(Math.round(size)));
     store.set({ sizes: { ...store.settings.sizes, [name]: size } });
   };
-  const whole = () => (axis === 'x' ? document.querySelector('.desk').clientWidth : document.querySelector('.right').clientHeight);
+  const whole = () => (axis === 'x' ? first('.desk').clientWidth : first('.right').clientHeight);
   const now = () => {
     const box = of().getBoundingClientRect();
     const pixels = axis === 'x' ? box.width : box.height;

@@ -83,8 +83,8 @@ export class Pictures {
   }
 
   #makeRoom() {
-    while (this.#kept.size >= MOST_KEPT) {
-      const [id, { marker }] = this.#kept.entries().next().value;
+    for (const [id, { marker }] of this.#kept) {
+      if (this.#kept.size < MOST_KEPT) return;
       marker?.dispose();
       this.#storage.drop(id);
     }

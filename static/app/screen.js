@@ -48,7 +48,7 @@ export class Screen extends Emitter {
   #stop = [];
   #outcome;
   #began = 0;
-  #tick = null;
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #tick;
   #parsed = 0; // where the chunk that is being parsed begins
   #stderr = false;
 
@@ -56,8 +56,8 @@ export class Screen extends Emitter {
   constructor(host, outcome, { label, ...options }) {
     super();
     this.label = label;
-    this.channel = null;
-    this.session = null;
+    /** @type {any} a Channel */ this.channel = null;
+    /** @type {any} a Session */ this.session = null;
     this.filter = (bytes) => bytes; // what a key bar makes of typed bytes
     this.#outcome = outcome;
     this.view = new TerminalView(host, { ...options, label, quiet: () => this.channel !== null && this.#parsed < this.channel.quietUntil });
@@ -244,7 +244,8 @@ export class Screen extends Emitter {
 
   #tell(tone, title = '', details = []) {
     this.#outcome.dataset.tone = tone;
-    this.#outcome.querySelector('strong').textContent = title;
-    this.#outcome.querySelector('strong + span').textContent = details.filter(Boolean).join(' · ');
+    const [first, second] = /** @type {NodeListOf<HTMLElement>} */ (this.#outcome.querySelectorAll('strong, strong + span'));
+    first.textContent = title;
+    second.textContent = details.filter(Boolean).join(' · ');
   }
 }

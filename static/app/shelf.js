@@ -19,8 +19,8 @@ function freeName(name, taken) {
 export class Shelf extends Emitter {
   #store;
   #page = randomId();
-  #library = null;
-  #project = null;
+  /** @type {Library | null} */ #library = null;
+  /** @type {Project | null} */ #project = null;
   #unkept = new Map(); // where the browser keeps nothing: id -> {id, language, name, records}, for the life of the page
   ready;
 
@@ -39,7 +39,10 @@ export class Shelf extends Emitter {
     } catch {
       return; // the projects say that nothing is kept
     }
-    this.#library.on('changed', ({ project, names }) => project === this.#project?.id && this.#project.told(names));
+    this.#library.on('changed', ({ project, names }) => {
+      const shown = this.#project;
+      if (shown && shown.id === project) shown.told(names);
+    });
     this.#library.on('projects', () => this.emit('projects'));
   }
 
@@ -60,7 +63,7 @@ export class Shelf extends Emitter {
   async open(language, id = null) {
     await this.ready;
     const all = await this.list(language);
-    const current = this.#project?.language.name === language.name ? this.#project.id : null;
+    const current = this.#project?.language.name === language.name ? this.#project?.id : null;
     const wanted = all.find((one) => one.id === (id ?? current)) ?? all.find((one) => one.id === this.#store.tab?.id) ?? all[0] ?? (await this.#first(language));
     return this.#show(language, wanted);
   }
@@ -90,7 +93,8 @@ export class Shelf extends Emitter {
   }
 
   async rename(id, name) {
-    if (this.#project?.id === id) this.#project.name = name;
+    const shown = this.#project;
+    if (shown && shown.id === id) shown.name = name;
     if (this.#unkept.has(id)) this.#unkept.get(id).name = name;
     await this.#library?.touch(id, { name });
   }
@@ -104,8 +108,10 @@ export class Shelf extends Emitter {
 
   /** Another tab may have named or removed the one that is shown. @returns {Promise<boolean>} false: it is gone */
   async renewed() {
-    const there = await this.#library?.project(this.#project.id);
-    if (there) this.#project.name = there.name;
+    const shown = this.#project;
+    if (!shown) return false;
+    const there = await this.#library?.project(shown.id);
+    if (there) shown.name = there.name;
     if (!there && this.#library) this.#project = null; // nothing of it is written any more
     return this.#project !== null;
   }
@@ -117,11 +123,11 @@ export class Shelf extends Emitter {
     const library = this.#library;
     if (!library) {
       const left = this.#project;
-      if (this.#unkept.has(left?.id)) this.#unkept.get(left.id).records = left.records();
+      if (left && this.#unkept.has(left.id)) this.#unkept.get(left.id).records = left.records();
       if (records) this.#unkept.set(id, { id, language: language.name, name, records });
       records = this.#unkept.get(id).records;
     }
-    const project = new Project({ library, language, id, name, records: records ?? (await library.load(id)), view: this.#store.view(id) });
+    const project = new Project({ library, language, id, name, records: records ?? (await library?.load(id)), view: this.#store.view(id) });
     project.histories = library ? await library.histories(id).catch(() => new Map()) : new Map();
     for (const changes of this.#store.takeUnsaved(id)) project.restore(changes);
     project.on('files', () => this.#store.keepView(id, { open: project.open, active: project.active }));

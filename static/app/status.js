@@ -18,8 +18,8 @@ const roughly = (ms) => {
 
 export class Status {
   #desk;
-  #cardSince = null;
-  #downSince = null;
+  /** @type {number | null} */ #cardSince = null;
+  /** @type {number | null} */ #downSince = null;
 
   constructor(desk) {
     this.#desk = desk;
@@ -60,7 +60,7 @@ export class Status {
   #card(session) {
     const waiting = Boolean(session && (session.phase === 'connecting' || session.phase === 'queued'));
     this.#cardSince = waiting ? (this.#cardSince ?? Date.now()) : null;
-    const late = waiting && Date.now() - this.#cardSince >= CARD_AFTER_MS;
+    const late = this.#cardSince !== null && Date.now() - this.#cardSince >= CARD_AFTER_MS;
     if (waiting && !late) setTimeout(() => this.draw(), CARD_AFTER_MS);
     $('waiting').hidden = !(waiting && (late || session.phase === 'queued'));
     if ($('waiting').hidden) return;
@@ -92,7 +92,7 @@ export class Status {
   #loss(session) {
     const lost = session?.phase === 'open' && !session.link.up;
     this.#downSince = lost ? (this.#downSince ?? Date.now()) : null;
-    if (!lost) {
+    if (this.#downSince === null) {
       this.#silence(session);
       return;
     }

@@ -9,7 +9,7 @@ async function beginning(url) {
   const answer = await fetch(url, { headers: { Range: `bytes=0-${MOST_BYTES - 1}` } });
   if (answer.status === 416) return { text: '', whole: true };
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-  const reader = answer.body.getReader();
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
   const decoder = new TextDecoder();
   let text = '';
   let size = 0;

@@ -62,8 +62,8 @@ export class TerminalView extends Emitter {
     boundMeasuring(this.term);
     this.#flood = new Flood(this.term, () => this.#limiter.atRest);
     this.pictures = new Pictures(this.term, (why) => this.emit('refused', why), (bytes) => this.emit('drawn', bytes));
-    this.term.textarea.setAttribute('aria-label', label);
-    this.term.textarea.setAttribute('enterkeyhint', 'enter');
+    this.term.textarea?.setAttribute('aria-label', label);
+    this.term.textarea?.setAttribute('enterkeyhint', 'enter');
     for (const query of QUERIES) this.term.parser.registerCsiHandler(query, () => quiet());
     for (const id of COLOUR_QUERIES) this.term.parser.registerOscHandler(id, (data) => quiet() && data.includes('?'));
     this.term.parser.registerDcsHandler({ intermediates: '$', final: 'q' }, () => quiet());
@@ -136,7 +136,10 @@ export class TerminalView extends Emitter {
     this.#flood.reset();
   }
 
-  /** @param data bytes of a program, or a text of ours @param done called when all of it is drawn */
+  /**
+   * @param {Uint8Array | string} data bytes of a program, or a text of ours
+   * @param {() => void} [done] called when all of it is drawn
+   */
   write(data, done) {
     const bytes = typeof data === 'string' ? utf8(data) : data;
     const pieces = this.#limiter.take(bytes);
@@ -167,6 +170,7 @@ export class TerminalView extends Emitter {
     let text = '';
     for (let row = 0; row < buffer.length; row += 1) {
       const line = buffer.getLine(row);
+      if (!line) break;
       text += (row && !line.isWrapped ? '\n' : '') + line.translateToString(!buffer.getLine(row + 1)?.isWrapped);
     }
     return text.replace(/\n+$/, '');

@@ -13,8 +13,8 @@ const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 export class Touch {
   #term;
   #host;
-  #finger = null; // {id, x, y, mode: 'wait' | 'scroll' | 'select', rest, speed, at, hold, anchor}
-  #gliding = null;
+  #finger = /** @type {any} */ (null); // {id, x, y, mode: 'wait' | 'scroll' | 'select', rest, speed, at, hold, anchor}
+  #gliding = 0;
   #tools;
 
   /** @param paste called with a text that the user wants typed */

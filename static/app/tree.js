@@ -13,7 +13,7 @@ export class Tree {
   #closed = new Set(); // folders of the user: open unless closed
   #opened = new Set(); // folders that programs made: closed unless opened
   #shown = new Map(); // element -> row
-  #drawn = null;
+  #drawn = /** @type {any} */ (null); // what `draw` was given; nothing is asked of it before
   /** @type {AbortController | undefined} */ #zone; // arrow keys, up and down
 
   constructor(on) {

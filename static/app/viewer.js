@@ -75,7 +75,7 @@ export function setUpViewer() {
 /** The address of the artifact that is shown, as it was told; null where none is. */
 export const shownUrl = () => shown?.items[shown.at].told ?? null;
 
-/** @param {any[]} items path, mime, size, url, frame() (a promise of a page's address), save() @param done called when it is closed */
+/** @param {any[]} items path, mime, size, url, frame() (a promise of a page's address), save() @param {number} [at] @param {(() => unknown) | null} [done] called when it is closed */
 export function view(items, at = 0, done = null) {
   shown = { items, at, done };
   draw();
