@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import secrets
 import tarfile
 import zipfile
 
@@ -98,7 +99,7 @@ async def test_bounds_and_bad_requests_are_told(server):
     async with session(server) as client:
         rest = Rest(server.url, client.opened)
         assert (await rest("PUT", "/files/big", bytes(1 << 20))).code == "200"
-        assert (await rest("PUT", "/files/big", bytes((1 << 20) + 1))).code == "413 file_too_large"
+        assert (await rest("PUT", "/files/big", bytes((16 << 20) + 1))).code == "413 file_too_large"
         assert (await rest("PUT", "/files/..%2Fx", b"")).code == "400 bad_path"
         assert (await rest("PUT", "/files/a%00b", b"")).code == "400 bad_path"
         assert (await rest("PATCH", "/files/big", b"[]")).code == "400 bad_message"
@@ -108,6 +109,18 @@ async def test_bounds_and_bad_requests_are_told(server):
         assert (await rest("GET", "/archive?format=rar")).code == "400 bad_message"
         assert (await rest("PUT", "/archive?into=../x", a_zip())).code == "400 bad_path"
         assert await rest.paths() == ["big"]
+
+
+async def test_a_file_of_several_megabytes_comes_by_itself_or_in_an_archive(server):
+    """As libraries are; what a message may carry is another bound."""
+    large = secrets.token_bytes(3 << 20)
+    async with session(server) as client:
+        rest = Rest(server.url, client.opened)
+        assert (await rest("PUT", "/files/lib/one.jar", large)).code == "200"
+        assert (await rest("PUT", "/archive", a_zip({"lib/two.jar": large}))).code == "200"
+        code = "print([open(f'lib/{name}.jar', 'rb').read().__len__() for name in ('one', 'two')])"
+        assert (await client.result(1, code)).text == f"[{3 << 20}, {3 << 20}]\n"
+        assert server.get("api/languages")["limits"] == {"file_bytes": 16 << 20}
 
 
 async def test_a_full_workspace_is_told_and_keeps_the_old_file(server):
@@ -163,7 +176,7 @@ class TestArchives:
                 (a_zip({"good": b"1", "../x": b"2"}), "400 bad_path"),
                 (a_tar({"good": b"1", "/etc/x": b"2"}), "400 bad_path"),
                 (a_tar({"good": b"1", "a": b"", "a/b": b""}), "400 bad_path"),
-                (a_zip({"good": b"1", "big": bytes(1 << 21)}), "413 file_too_large"),
+                (a_zip({"good": b"1", "big": bytes(17 << 20)}), "413 file_too_large"),
                 (a_zip({f"f{number}": b"" for number in range(257)}), "413 too_many_files"),
                 (a_tar({f"f{n}": bytes(1 << 20) for n in range(70)}, mode="w:gz"), "400 bad_archive"),
                 (a_zip({"good": b"1"})[:-30], "400 bad_archive"),

@@ -156,7 +156,7 @@ class LanguageView(Struct, frozen=True):
 
 
 class FileLimits(Struct, frozen=True):
-    """The largest file that a client may send."""
+    """The largest file that a client may send by itself."""
 
     file_bytes: int
 

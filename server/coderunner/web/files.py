@@ -10,6 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from coderunner import timing
+from coderunner.config import Settings
 from coderunner.core.archives import Bounds
 from coderunner.core.codec import encode_answer
 from coderunner.core.project import check_path
@@ -36,6 +37,11 @@ def session_of(request: web.Request, *, control: bool = False) -> Session:
     if control and role != "control":
         raise NotAllowed("this token only allows reading")
     return session
+
+
+def largest(settings: Settings) -> int:
+    """Bytes of a single file: it goes through in pieces, where those of a message are held as a whole."""
+    return max(settings.max_file_size, settings.max_archive_size)
 
 
 def _path(request: web.Request) -> str:
@@ -145,7 +151,7 @@ async def _send(response: web.StreamResponse, data: bytes) -> None:
 async def write(request: web.Request) -> web.Response:
     """The body becomes the file, at once and as a whole, when all of it is there."""
     session, path = session_of(request, control=True), _path(request)
-    most = request.app[PARTS].settings.max_file_size
+    most = largest(request.app[PARTS].settings)
     if (request.content_length or 0) > most:
         raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {most}")
     async with session.files.request():
@@ -239,7 +245,7 @@ async def upload(request: web.Request) -> web.Response:
     into = query_of(request, UploadQuery).into.strip("/")
     if into:
         check_path(into)
-    bounds = Bounds(settings.max_files_per_session, settings.max_file_size, session.limits.workspace_bytes)
+    bounds = Bounds(settings.max_files_per_session, largest(settings), session.limits.workspace_bytes)
     async with session.files.request():
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
             await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]

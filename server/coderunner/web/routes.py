@@ -155,7 +155,7 @@ async def languages(request: web.Request) -> web.Response:
     for name, document in request.app[_DOCUMENTS].items():
         state = parts.catalog.state(name)
         rows.append(replace(document, status=state.status, message=state.message))
-    return smaller_json(request, Languages(tuple(rows), FileLimits(parts.settings.max_file_size)))
+    return smaller_json(request, Languages(tuple(rows), FileLimits(files.largest(parts.settings))))
 
 
 def _document(parts: Parts, language: Language) -> LanguageView:

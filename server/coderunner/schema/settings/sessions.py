@@ -103,7 +103,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         whole(1024, 4 * 1024**2), forms.SIZE,
         Doc(
             "1m",
-            "Largest file of a project.",
+            "Largest file that travels in a message; others are sent by themselves.",
             unit="bytes, or with k, m",
         ),
     ]
@@ -112,7 +112,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         whole(1024, 256 * 1024**2), forms.SIZE,
         Doc(
             "16m",
-            "Largest zip or tar that a client may send to be unpacked.",
+            "Largest zip or tar that a client may send to be unpacked, and largest file that it may send"
+            " by itself.",
             unit="bytes, or with k, m",
         ),
     ]
