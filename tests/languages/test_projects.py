@@ -67,6 +67,40 @@ async def test_java_without_main_is_told_so_by_java(compiled: Server) -> None:
         assert "Main method not found in class Main" in channel.text
 
 
+_JAR = r"""
+import java.nio.file.*;
+import java.util.spi.ToolProvider;
+class Main {
+    static void tool(String name, String... words) {
+        if (ToolProvider.findFirst(name).orElseThrow().run(System.out, System.out, words) != 0) throw new Error(name);
+    }
+    public static void main(String[] args) throws Exception {
+        Path source = Path.of("/tmp/Word.java");
+        Files.writeString(source, "package own; public class Word { public String text() { return \"in the jar\"; } }");
+        Files.createDirectories(Path.of("lib"));
+        tool("javac", "-d", "/tmp/made", source.toString());
+        tool("jar", "--create", "--file", "lib/own words.jar", "-C", "/tmp/made", ".");
+    }
+}
+"""
+_USE = """class Main {
+    public static void main(String[] args) { System.out.println(new own.Word().text()); }
+}
+"""
+
+
+async def test_jars_of_the_project_are_seen_by_the_warm_compiler_and_the_plain_one(compiled: Server) -> None:
+    use = {"Main.java": _USE}
+    async with session(compiled, "java") as client:
+        made = await result(client, {"Main.java": _JAR}, "Main.java")
+        assert (made.exit.code, made.text) == (0, "")
+        assert (await result(client, use, "Main.java", 2)).text == "in the jar\n"
+        await client.send(m.Shell(3, 80, 24))
+        await client.input(3, b"rm .service/javac.sock && echo g''one\n")
+        await client.until(3, "gone")
+        assert (await result(client, use, "Main.java", 4)).text == "in the jar\n"
+
+
 async def test_what_a_source_no_longer_makes_is_gone(compiled: Server) -> None:
     async with session(compiled, "java") as client:
         old = java("Main", main=True, says="old") + java("Gone", main=False)
