@@ -72,11 +72,13 @@ import java.nio.file.*;
 import java.util.spi.ToolProvider;
 class Main {
     static void tool(String name, String... words) {
-        if (ToolProvider.findFirst(name).orElseThrow().run(System.out, System.out, words) != 0) throw new Error(name);
+        int code = ToolProvider.findFirst(name).orElseThrow().run(System.out, System.out, words);
+        if (code != 0) throw new Error(name);
     }
     public static void main(String[] args) throws Exception {
         Path source = Path.of("/tmp/Word.java");
-        Files.writeString(source, "package own; public class Word { public String text() { return \"in the jar\"; } }");
+        String text = "public String text() { return \"in the jar\"; }";
+        Files.writeString(source, "package own; public class Word { " + text + " }");
         Files.createDirectories(Path.of("lib"));
         tool("javac", "-d", "/tmp/made", source.toString());
         tool("jar", "--create", "--file", "lib/own words.jar", "-C", "/tmp/made", ".");
