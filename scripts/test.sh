@@ -36,6 +36,7 @@ ensure_tools() {
     if apt-cache show docker-cli >/dev/null 2>&1; then missing+=(docker-cli); else missing+=(docker.io); fi
   fi
   have git || missing+=(git)
+  [ -z "$long" ] || have prometheus || missing+=(prometheus)
   PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap)
   # The browser tests' driver is a program that a bare Debian lacks a library for.
   "$VENV/bin/python" -m playwright --version >/dev/null 2>&1 || missing+=(libatomic1)
@@ -51,6 +52,7 @@ pure() {
 }
 
 scripts/setup.sh --dev
+case " $* " in *" -m "*) long=1 ;; *) long= ;; esac
 MEASURED=()
 if [ -n "${COVERAGE:-}" ]; then
   # Each process of the server writes into .run/coverage; scripts/coverage.sh puts it together.
@@ -82,10 +84,9 @@ step "the languages' images"
 # Made before the tests, whose time is bounded; with the settings that the tests' servers have.
 # The plain run has few of the languages, the long suites (-m) all.
 names=()
-case " $* " in
-  *" -m "*) ;;
-  *) read -ra names <<<"$(PYTHONPATH=server:. "$VENV/bin/python" -c 'from tests.harness import LANGUAGES as names; print(*names)')" ;;
-esac
+if [ -z "$long" ]; then
+  read -ra names <<<"$(PYTHONPATH=server:. "$VENV/bin/python" -c 'from tests.harness import LANGUAGES as names; print(*names)')"
+fi
 LANGUAGES="" "$VENV/bin/python" -m coderunner --env-file /dev/null images build "${names[@]}"
 export PATH=$PATH:/usr/sbin
 if [ $# != 0 ]; then

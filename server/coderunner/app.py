@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from coderunner import __version__, declarations
+from coderunner import __version__, declarations, metrics
 from coderunner.assembly import Fleet, assembled
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
@@ -104,6 +104,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         await arrival.begin()
         runs.resume()
         tasks.keep(runs.watch, "runs")
+        tasks.keep(metrics.watch_loop, "loop-lag")
         parts = fleet.parts(settings, declared, pool, runs)
         app, url = await _listen(stack, parts, sockets, tasks)
         arrival.clear()

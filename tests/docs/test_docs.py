@@ -148,7 +148,7 @@ def test_the_ways_through_the_code_are_those_of_the_code() -> None:
 
 def test_the_units_name_what_exists() -> None:
     """Paths below the place of installation are paths of the repository."""
-    for unit in (ROOT / "deploy").iterdir():
+    for unit in [one for one in (ROOT / "deploy").rglob("*") if one.is_file()]:
         for path in re.findall(r"/opt/coderunner/([\w./-]+)", unit.read_text()):
             assert path.startswith((".venv/", ".env")) or (ROOT / path).exists(), f"{unit.name}: {path}"
         for command in re.findall(r"-m coderunner (.+)", unit.read_text()):

@@ -18,7 +18,7 @@ import aiohttp
 from aiodocker.exceptions import DockerError
 from msgspec import convert
 
-from coderunner import timing
+from coderunner import metrics, timing
 from coderunner.engine.attach import Address, AttachStream, open_attach
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.faults import translated
@@ -289,8 +289,9 @@ class DockerEngine:
             error = failure
             raise
         finally:
-            ms = round((time.monotonic() - began) * 1000, 1)
-            log.debug("engine call", extra=fields(call=what, ms=ms, **outcome(error)))
+            seconds, told = time.monotonic() - began, outcome(error)
+            metrics.engine_seconds.labels(what, told.get("error", "ok")).observe(seconds)
+            log.debug("engine call", extra=fields(call=what, ms=round(seconds * 1000, 1), **told))
 
     @asynccontextmanager
     async def _bounded(

@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from coderunner import timing
+from coderunner import metrics, timing
 from coderunner.core.admission import Ticket
 from coderunner.core.capability import Capability, read
 from coderunner.errors import (
@@ -178,7 +178,11 @@ class Registry:
 
     def _opening_done(self, opening: Opening) -> None:
         task = opening.done
-        failed = task.cancelled() or task.exception() is not None
+        error = None if task.cancelled() else task.exception()
+        failed = task.cancelled() or error is not None
+        if failed:
+            code = "cancelled" if error is None else getattr(error, "code", "internal")
+            metrics.opens_failed.labels(code).inc()
         for key in opening.keys:
             if failed:
                 self._openings.pop(key, None)
@@ -252,6 +256,8 @@ class Registry:
         }
         if place is not None:
             opened.timings_ms["group"] = round((joined - ready) * 1000, 2)
+        metrics.queue_wait_seconds.observe(admitted - began)
+        metrics.open_seconds.labels("yes" if warm else "no").observe(loop.time() - admitted)
         waited = {f"{name}_ms": round(ms) for name, ms in opened.timings_ms.items()}
         told = {**_whose(opened.session.record), **caller.about}
         log.info("session opened", extra=fields(**told, warm=warm, **waited))
@@ -387,6 +393,7 @@ class Registry:
 
     async def _ended(self, session: Session, reason: str) -> None:
         lived = round(time.time() - session.record.opened, 1)
+        metrics.sessions_ended.labels(reason).inc()
         log.info("session ended", extra=fields(**_whose(session.record), reason=reason, seconds=lived))
         # Without its record no server adopts it, should this one end before the container is removed.
         session.container.link.cast("seal", record=None)

@@ -16,7 +16,7 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from coderunner import timing
+from coderunner import metrics, timing
 from coderunner.core import codec
 from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
 from coderunner.schema.messages import (
@@ -290,6 +290,8 @@ class Attachment:
         return None
 
     def _gap(self, channel: Channel, cursor: Cursor, to: int, restore: str | None) -> str:
+        metrics.gaps.inc()
+        metrics.gap_bytes.inc(to - cursor.sent)
         gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
         cursor.sent = to
         cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from coderunner.core.lifecycle import Phase
 from coderunner.errors import InputGap, InputOverflow
+from coderunner.metrics import Stopwatch
 from coderunner.schema.messages import ChannelView, Diagnostic, Exit, State
 from coderunner.wire import flow
 from coderunner.wire.journal import Journal
@@ -50,6 +51,7 @@ class Channel:
         self.in_acked = 0  # what the program's terminal or pipe took
         self.input_eof = False
         self.eof_at: int | None = None
+        self.measured: Stopwatch | None = None  # stopped by the next output
         self._unacked = bytearray()
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from typing import Any
 
-from coderunner import timing
+from coderunner import metrics, timing
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
 from coderunner.schema import messages as m
 from coderunner.schema import reports
@@ -56,7 +56,7 @@ class Channels:
         self._caches = Caches(self.all, container.holdings.cache)
         self._runs = Runs(container)
         self._count(container.holdings)
-        self._entry = language.entry
+        self._entry, self._language = language.entry, language.name
         self._diagnostics = DiagnosticsFinder(
             language, self.attachments, self.fetch, lambda: paths(container), task
         )
@@ -144,6 +144,10 @@ class Channels:
         taken = channel.accept_input(offset, data)
         if taken and channel.exit is None:
             self._container.link.send_input(number, at, taken)
+            measured = channel.measured
+            if channel.mode == "tty" and (measured is None or measured.longest is None):
+                # What comes now is no first byte of a program that waited for the key.
+                channel.measured = metrics.Stopwatch(metrics.echo_seconds, metrics.ECHO_SECONDS)
         elif taken:
             self._tell_in_ack(channel)
         overflow = channel.overflow(end)
@@ -212,6 +216,7 @@ class Channels:
         channel.cols, channel.rows = spec.cols, spec.rows
         channel.phase = spec.first_phase
         channel.wall_ms = spec.limits.wall_ms
+        channel.measured = metrics.Stopwatch(metrics.first_byte_seconds.labels(self._language))
         begun = self._runs.ask(number, spec, files)
         self.all[number] = channel
         channel.asked = True
@@ -256,6 +261,9 @@ class Channels:
         """Output from the agent: into the cache, and whoever is attached is woken."""
         channel = self.all.get(number)
         if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
+            if channel.measured is not None:
+                channel.measured.stop()
+                channel.measured = None
             self._caches.changed(channel)
             if channel.end is not None or (channel.run_offset and not channel.looked_at):
                 self._diagnostics.look(channel)
@@ -315,6 +323,8 @@ class Channels:
         channel.end = end
         others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
         channel.exit = endings.exit_message(channel, evidence, others=bool(others))
+        if channel.kind == "run":
+            metrics.runs_ended.labels(self._language, channel.exit.reason).inc()
         if channel.drop_input():
             self._tell_in_ack(channel)
         self.attachments.wake()

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from coderunner import timing
+from coderunner import metrics, timing
 from coderunner.core import codec
 from coderunner.errors import AccessError, BadJson, CodeRunnerError, InternalError
 from coderunner.fleet.registry import Caller
@@ -180,9 +180,11 @@ class Connection:
             self._tcp.taken()
             match frame.type:
                 case aiohttp.WSMsgType.TEXT:
+                    metrics.bytes_in.inc(len(frame.data))
                     await self._spend(_effort(frame.data))
                     await self._take_text(frame.data, caller)
                 case aiohttp.WSMsgType.BINARY:
+                    metrics.bytes_in.inc(len(frame.data))
                     await self._spend(1)
                     self._take(functools.partial(self._binary, frame.data))
                 case aiohttp.WSMsgType.PING:
@@ -333,6 +335,7 @@ class Connection:
         return self._attached.close_code
 
     async def _send(self, frame: str | bytes) -> None:
+        metrics.bytes_out.inc(len(frame))
         if isinstance(frame, str):
             await self._socket.send_str(frame)
         else:

@@ -158,6 +158,17 @@ def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -
     raise Unauthenticated("the credential is not known here; leave it out, or ask for a new one")
 
 
+def require_operator(settings: Settings, request: web.BaseRequest) -> None:
+    """Raises Unauthenticated unless the request bears ADMIN_KEY; where none is set (development), unless it
+    is made on this machine."""
+    if settings.admin_key:
+        if hmac.compare_digest(bearer(request).encode(), settings.admin_key.encode()):
+            return
+        raise Unauthenticated("this is the operator's: send `Authorization: Bearer` with ADMIN_KEY")
+    if not from_here(request, request.headers.get("Host", "")):
+        raise Unauthenticated("this is the operator's: set ADMIN_KEY, and send it as `Authorization: Bearer`")
+
+
 def bearer(request: web.BaseRequest) -> str:
     """The token of an Authorization header; the empty text where there is none."""
     # Bytes that are no text become a token that nobody has.

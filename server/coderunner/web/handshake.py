@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from coderunner import timing
+from coderunner import metrics, timing
 from coderunner.core import codec
 from coderunner.core.admission import Position
 from coderunner.errors import (
@@ -214,6 +214,7 @@ class Handshake:
         role = message.role or granted
         if granted == "watch":
             role = "watch"
+        metrics.resumes.labels(role).inc()
         self._finish(session, session.attach(message.client, role, granted, message.cursors))
 
     def _finish(self, session: Session, attachment: Attachment) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
@@ -46,3 +47,4 @@ class Parts:
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 TCP_CONNECTIONS: web.AppKey[TcpConnections] = web.AppKey("tcp_connections", TcpConnections)
 SOCKETS: web.AppKey[set[Any]] = web.AppKey("sockets", set)
+SNAPSHOT: web.AppKey[CollectorRegistry] = web.AppKey("snapshot", CollectorRegistry)

@@ -45,7 +45,8 @@ from coderunner.web import files
 from coderunner.web.api import runs
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import preflight
-from coderunner.web.keys import PARTS, SOCKETS, TCP_CONNECTIONS, Parts
+from coderunner.web.keys import PARTS, SNAPSHOT, SOCKETS, TCP_CONNECTIONS, Parts
+from coderunner.web.metrics import Snapshot, metrics
 from coderunner.web.middleware import add_headers, guard_requests
 from coderunner.web.page import WebClient, document_reply, smaller_json
 from coderunner.web.replies import json_reply, query_of
@@ -88,6 +89,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
     app[SOCKETS] = set()
+    app[SNAPSHOT] = Snapshot(parts, app[SOCKETS]).registry
     app[TCP_CONNECTIONS] = connections
     app[_STARTED] = time.monotonic()
     app[_CLIENT] = WebClient(parts.static, watched=not parts.settings.production)
@@ -197,6 +199,7 @@ OPERATIONS = (
     Operation("GET", "/api/health", health, Health),
     Operation("GET", "/api/ready", ready, Ready),
     Operation("GET", "/api/queue-stats", stats, QueueStatistics),
+    Operation("GET", "/metrics", metrics),
     Operation("GET", "/api/languages", languages, Languages, query=LanguagesQuery),
     Operation("GET", "/view/{session}/{capability}/{path:.+}", view, query=ViewQuery),
     Operation("GET", _SESSION, session, SessionView),

@@ -66,7 +66,7 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
         forms.SECRET,
         Doc(
             "",
-            "Secret for the administrator's interfaces, 32 characters or more. Make one: openssl rand"
+            "The operator's credential, 32 characters or more: it opens /metrics. Make one: openssl rand"
             " -hex 32",
             required_in_production=True,
             example=EXAMPLE_ADMIN_KEY,

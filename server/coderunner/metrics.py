@@ -1,0 +1,105 @@
+"""What the server measures about itself, in the terms of Prometheus.
+
+One registry for the process, which is one server. What a part holds at a moment (sessions, workers, sockets)
+is not counted here but read when somebody asks: `web/metrics.py`. Label values come from the server's own
+lists (languages, reasons, calls), never from a client, so that their number is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+_FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+_SLOW = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+LAG_SECONDS = 0.1
+"""Between two looks at how late the event loop is."""
+ECHO_SECONDS = 5.0
+"""Output that comes later than this after a key is the program's, not the key's echo."""
+
+open_seconds = Histogram(
+    "coderunner_open_seconds", "From a slot to an opened session.", ["warm"], buckets=_SLOW, registry=REGISTRY
+)
+queue_wait_seconds = Histogram(
+    "coderunner_queue_wait_seconds", "From a client's `open` to its slot.", buckets=_SLOW, registry=REGISTRY
+)
+first_byte_seconds = Histogram(
+    "coderunner_first_byte_seconds", "From `run` to the first byte of output, a compiler's included.",
+    ["language"], buckets=_SLOW, registry=REGISTRY,
+)  # fmt: skip
+echo_seconds = Histogram(
+    "coderunner_echo_seconds",
+    "From a key on a terminal to the next output there; later than 5 s is not counted.",
+    buckets=_FAST, registry=REGISTRY,
+)  # fmt: skip
+opens_failed = Counter(
+    "coderunner_opens_failed_total", "Openings of sessions that had begun and failed, by error code.",
+    ["code"], registry=REGISTRY,
+)  # fmt: skip
+runs_ended = Counter(
+    "coderunner_runs_ended_total", "Programs that ended, by language and reason.",
+    ["language", "reason"], registry=REGISTRY,
+)  # fmt: skip
+sessions_ended = Counter(
+    "coderunner_sessions_ended_total", "Sessions that ended, by reason.", ["reason"], registry=REGISTRY
+)
+resumes = Counter(
+    "coderunner_resumes_total", "Clients that attached to a live session: back after a cut, or to watch.",
+    ["role"], registry=REGISTRY,
+)  # fmt: skip
+gaps = Counter(
+    "coderunner_output_gaps_total", "Places in its output that a client could not be sent any more.",
+    registry=REGISTRY,
+)  # fmt: skip
+gap_bytes = Counter(
+    "coderunner_output_gap_bytes_total", "Bytes of output in those gaps.", registry=REGISTRY
+)
+engine_seconds = Histogram(
+    "coderunner_engine_call_seconds", "Calls of the container engine, by what was asked and what came of it.",
+    ["call", "outcome"], buckets=_SLOW, registry=REGISTRY,
+)  # fmt: skip
+loop_lag_seconds = Histogram(
+    "coderunner_loop_lag_seconds", "How late the event loop was, looked at ten times a second.",
+    buckets=_FAST, registry=REGISTRY,
+)  # fmt: skip
+socket_bytes = Counter(
+    "coderunner_websocket_bytes_total", "Bytes of messages, in from clients and out to them.",
+    ["direction"], registry=REGISTRY,
+)  # fmt: skip
+bytes_in, bytes_out = socket_bytes.labels("in"), socket_bytes.labels("out")
+
+
+class Stopwatch:
+    """What a channel waits for: its first byte, or the echo of a key. ``histogram`` gets the seconds.
+
+    ``longest``: more seconds are not counted; None where all are."""
+
+    __slots__ = ("_began", "_histogram", "longest")
+
+    def __init__(self, histogram: Histogram, longest: float | None = None) -> None:
+        self._histogram = histogram
+        self.longest = longest
+        self._began = time.monotonic()
+
+    def stop(self) -> None:
+        """Counts the time since it was made, unless that is longer than the longest."""
+        seconds = time.monotonic() - self._began
+        if self.longest is None or seconds <= self.longest:
+            self._histogram.observe(seconds)
+
+
+async def watch_loop() -> None:
+    """Counts how late the running loop is, until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        loop_lag_seconds.observe(max(0.0, loop.time() - due))
