@@ -24,8 +24,9 @@ class TestPace:
     def test_a_full_frame_waits_for_nothing(self):
         pace = flow.Pace()
         pace.sent(0, 10.0)
-        pace.came(flow.BULK, 10.0001)
+        pace.came(flow.LITTLE, 10.0001)
         assert not pace.rests(10.0001)
+        assert pace.waits(10.0001) > 0
         assert pace.holds(flow.SEND_SIZE - 1, 10.0001)
         assert not pace.holds(flow.SEND_SIZE, 10.0001)
         pace.sent(100, 10.0002)
@@ -36,6 +37,16 @@ class TestPace:
         pace.sent(0, 10.0)
         pace.came(5, 10.0 + 2 * flow.FLOOD_SECONDS)
         assert not pace.holds(5, 10.0 + 2 * flow.FLOOD_SECONDS)
+        assert not pace.waits(10.0 + 2 * flow.FLOOD_SECONDS)
+
+    def test_much_at_once_is_a_flood_however_slow_the_machine_is(self):
+        pace = flow.Pace()
+        pace.sent(0, 10.0)
+        pace.came(flow.MUCH + 1, 11.0)
+        assert pace.holds(flow.MUCH + 1, 11.0)
+        pace.sent(1, 11.001)
+        assert pace.holds(1, 11.0015)
+        assert pace.waits(11.0015) > 0
 
     def test_an_answer_is_not_held(self):
         pace = flow.Pace()
@@ -45,6 +56,7 @@ class TestPace:
         pace.came(5, 10.0002)
         assert not pace.holds(5, 10.0002)
         assert not pace.rests(10.0002)
+        assert not pace.waits(10.0002)
 
 
 @pytest.mark.parametrize("mode", ["tty", "pipe"])
@@ -60,8 +72,8 @@ def test_a_flood_comes_whole_and_in_large_frames(agent, tmp_path, mode):
         flags = frames.FLOW_BODY.pack(sum(sizes) + flow.WINDOW, frames.CONTROLLED)
         server.say(frames.FLOW, flags, channel=1, offset=sum(sizes))
     assert sum(sizes) == 900_000 + (6 if mode == "tty" else 5)
-    # Full frames are 28; a frame for each read of the terminal would be 220.
-    assert len(sizes) < 90
+    # Full frames are 14; a frame for each read of the terminal would be 220.
+    assert len(sizes) < 60
 
 
 def test_the_loop_is_not_held_by_a_flood(agent, tmp_path):

@@ -110,29 +110,30 @@ class Channel(Start):
         """Whether to wait for output of the program: there may be some, and there is room for it."""
         return self.out >= 0 and self.end is None and self.room() > 0
 
-    def read_output(self, descriptor: int) -> bool:
-        """Read what is there, once; True when there was something."""
+    def read_output(self, descriptor: int) -> int:
+        """Read what is there, once; how many bytes that were, 0 for none."""
         room = self.room()
         if not room:
-            return False
+            return 0
         try:
             data = os.read(descriptor, room + self._packets)
         except BlockingIOError:
-            return False
+            return 0
         except OSError as error:
             if error.errno != errno.EIO:  # a terminal whose other side is closed
                 raise
             data = b""
         if not data:
             self._close_output(descriptor)
-            return False
+            return 0
+        count = len(data)
         if self._packets:
             if data[0]:
                 self.halts.news(data[0], time.monotonic())
-                return True
+                return count
             data = data[1:]
         self._record(STDERR if descriptor == self.err else STDOUT, data)
-        return True
+        return count
 
     def _record(self, stream: int, data: bytes) -> None:
         left = self.limits["output_bytes"] - self.journal.end

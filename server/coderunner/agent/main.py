@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .stream import Stream
 
 _FOREVER = 1e9
+FLOOD_SECONDS = 0.005  # for which a flood has the loop, where nothing else is ready
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -45,6 +46,7 @@ class Agent:
         self.companions = Companions(self.link.reply)
         self.calls = Calls(self.link, self.programs, self.workspace, self.companions)
         self._watched: dict[int, tuple[int, Any]] = {}
+        self._outputs: dict[int, Channel] = {}  # of those watched: what programs print, and nothing else
         self._epoll = select.epoll()
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -61,11 +63,29 @@ class Agent:
                 self.link.late(time.monotonic() - due)
             timeout = self._timeout()
             due = time.monotonic() + (timeout if timeout >= 0 else _FOREVER)
-            for descriptor, events in self._epoll.poll(timeout, 64):
-                self._ready(descriptor, events)
+            self._wait(timeout)
             self._settle()
             self.link.write(self._fill)
             self._register()
+
+    def _wait(self, timeout: float) -> None:
+        """Until something is ready, which is read.  While that is nothing but a flood, and credit for it, the
+        flood is sent from here: what a turn looks at has not changed for a few milliseconds."""
+        ready = self._epoll.poll(timeout, 64)
+        end = time.monotonic() + FLOOD_SECONDS
+        while ready:
+            alone = True
+            for descriptor, events in ready:
+                alone = self._ready(descriptor, events) and alone
+            now = time.monotonic()
+            if not alone or now >= end:
+                return
+            wait, ripe = self.programs.floods(now, self._outputs)
+            if ripe:
+                self.link.write(self._fill)
+            if wait <= 0 or not self.link.takes:
+                return
+            ready = self._epoll.poll(wait, 64)
 
     def _timeout(self) -> float:
         now = time.monotonic()
@@ -87,12 +107,19 @@ class Agent:
 
     # --- what is ready -----------------------------------------------------------------------------
 
-    def _ready(self, descriptor: int, events: int) -> None:
+    def _ready(self, descriptor: int, events: int) -> bool:
+        """Reads what has come; whether that was nothing but output, or credit for it."""
+        channel = self._outputs.get(descriptor)
+        if channel is not None:
+            self._use(channel, descriptor, events)
+            return not events & _CLOSED
         stream = self.link.of(descriptor)
         if stream is not None:
-            for frame in self.link.read(stream):
+            found = self.link.read(stream)
+            for frame in found:
                 self._take(frame, stream)
-        elif descriptor == self._wake:
+            return bool(found) and all(frame.kind == frames.FLOW for frame in found)
+        if descriptor == self._wake:
             self._drain_wake()
             self._reap()
         elif descriptor == self.workspace.descriptor:
@@ -101,6 +128,7 @@ class Agent:
             channel = self.programs.owner(descriptor)
             if channel is not None:
                 self._use(channel, descriptor, events)
+        return False
 
     def _use(self, channel: Channel, descriptor: int, events: int) -> None:
         if descriptor == channel.report:
@@ -178,6 +206,7 @@ class Agent:
         """{descriptor: (events, its owner)} of exactly what can be used now."""
         now = time.monotonic()
         wanted: dict[int, tuple[int, Any]] = {self._wake: (select.EPOLLIN, None)}
+        self._outputs.clear()
         for stream in self.link.streams():
             if stream.is_socket or self.link.hears(now):
                 wanted[stream.inp] = (select.EPOLLIN, stream)
@@ -194,9 +223,11 @@ class Agent:
             if channel.wants_output() and not channel.pace.rests(now):
                 for descriptor in channel.output_descriptors():
                     wanted[descriptor] = (select.EPOLLIN, channel)
+                    self._outputs[descriptor] = channel
             if channel.wants_input():
                 events = wanted.get(channel.inp, (0, None))[0] | select.EPOLLOUT
                 wanted[channel.inp] = (events, channel)
+                self._outputs.pop(channel.inp, None)
         return wanted
 
     def _register(self) -> None:

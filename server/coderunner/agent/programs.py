@@ -12,13 +12,13 @@ from .channel import EXITED, Channel
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
     from .link import Link
     from .preload import Preload
 
-READS = 16  # a terminal gives at most 4 KiB at a time
+FULL = 4000  # bytes of one reading, of fewer there is no more: a terminal gives at most 4 KiB at a time
 MAX_ENDED = 32  # ended channels that are kept, however little they hold
 
 
@@ -123,12 +123,26 @@ class Programs:
     # --- output ------------------------------------------------------------------------------------
 
     def read_output(self, channel: Channel, descriptor: int) -> None:
-        """Reads what the program has printed, a bounded number of times."""
+        """Reads what the program has printed, a frame at most."""
         before = channel.journal.end
-        for _ in range(READS):
-            if not channel.read_output(descriptor):
-                break
+        enough = flow.SEND_SIZE - FULL  # one more piece would be more than a frame
+        while channel.read_output(descriptor) >= FULL and channel.journal.end - channel.sent < enough:
+            pass
         channel.pace.came(channel.journal.end - before, time.monotonic())
+
+    def floods(self, now: float, watched: Container[int]) -> tuple[float, bool]:
+        """Seconds for which nothing is to be done but to read more of a flood, and whether to send of it.
+
+        0 where there is more to do.  ``watched``: the descriptors of output that are waited for."""
+        wait, ripe = 0.0, False
+        for channel in self.channels.values():
+            if channel.end is not None:
+                continue
+            if channel.changed or not channel.room() or channel.out not in watched:
+                return 0.0, False
+            wait = max(wait, channel.pace.waits(now))
+            ripe = ripe or not channel.pace.holds(channel.journal.end - channel.sent, now)
+        return wait, ripe
 
     def fill(self, link: Link) -> None:
         """Says what is due of each channel: its state, one piece of output, acknowledged input."""
