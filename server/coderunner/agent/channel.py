@@ -77,7 +77,7 @@ class Channel(Start):
         self._phase_began = now
         self._count_unseen = count_unseen  # brings `unseen_cpu` up to date
         self.unseen_cpu = 0.0  # seconds that no process shows (cpu.Unseen)
-        self._cpu_check = now
+        self._cpu_check = self._soonest(now)
         self._oom_before = kernel.oom_kills()
         self._refusals_before = kernel.fork_refusals()
         self._memory = memory.Memory(self.limits["memory_bytes"], now)
@@ -266,7 +266,8 @@ class Channel(Start):
             early, self._early_signals = self._early_signals, []
             for name in early:
                 self.signal(name)
-            self._phase_began = self._cpu_check = now
+            self._phase_began = now
+            self._cpu_check = now if "compile" in self.evidence else self._soonest(now)
             if message["phase"] == "run":
                 # Not where the journal ends now: its first output may have been read before this report.
                 self.phase, self.phase_offset = RUNNING, self.run_offset or 0
@@ -377,6 +378,10 @@ class Channel(Start):
         if self.spec.get("kind") == "shell":
             moments.append(self._tick_shell(now))
         return min(moments if self._disk_full else [*moments, self._disk_check])
+
+    def _soonest(self, now: float) -> float:
+        """When what begins now may have used up its CPU time."""
+        return now + max(0.05, self.limits["cpu_ms"] / 1000 / self.limits["cpus"])
 
     def _tick_cpu(self, now: float) -> float:
         """A tree cannot use up what is left of its CPU time sooner than all CPUs together can give it,

@@ -37,7 +37,7 @@ class Memory:
         self._limit = limit or 0
         self._share = share
         self._held = limit is not None and share < limit
-        self._due = now
+        self._due = now + NEXT_SECONDS  # most programs have ended by then
         self._running = False
         self._faults: tuple[float, int] | None = None  # when, and how many there had been
         self._bad = 0.0  # seconds for which it has thrashed
@@ -47,7 +47,7 @@ class Memory:
         if not self._limit or supervisor is None:
             return now + LOOK_SECONDS
         if running and not self._running:
-            self._running, self._due = True, now
+            self._running, self._due = True, now + NEXT_SECONDS
         if now >= self._due:
             self._due = now + self._look(now, supervisor, held=running and self._held)
         return self._due

@@ -7,6 +7,8 @@ import os
 import signal
 from collections import namedtuple  # the typing module costs each container a megabyte
 
+from . import kernel
+
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +36,7 @@ def processes() -> dict[int, Process]:
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                line = file.read()
+            line = kernel.read(f"/proc/{name}/stat")
         except OSError:
             continue
         # The command may contain anything but ends at the last parenthesis.

@@ -52,6 +52,7 @@ class Host:
         import ctypes
         import json
         import os
+        import resource
         import signal
         import stat
 
@@ -62,6 +63,7 @@ class Host:
         del sys.path[:2]
         self.array, self.ctypes, self.json, self.os, self.signal = array, ctypes, json, os, signal
         self.stat, self.become, self.kernel, self.supervisor = stat, become, kernel, supervisor
+        self.resource = resource
         self.socket = _socket.socket(fileno=_SOCKET)
         for name in sys.modules.keys() - before.keys():
             del sys.modules[name]
@@ -100,6 +102,7 @@ class Host:
             self.socket.detach()
             if not self.os.read(go, 1):
                 return
+            sys.modules["resource"] = self.resource  # which `wait4` imports, otherwise in each fork anew
             self.supervisor.supervise(spec, (stdin, stdout, stderr), report, go, source, self.turn)
         finally:
             self.os._exit(0)
@@ -110,6 +113,7 @@ class Host:
         """In the program's process, settled as for an exec.  Returns where it has to be one."""
         if argv[0] != "python3" or argv[1] != spec["entry"] or self._unusual(spec):
             return
+        sys.modules.pop("resource", None)
         path = self.os.path.join(self.os.getcwd(), argv[1])
         for call in self.calls:
             call()
