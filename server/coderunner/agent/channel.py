@@ -381,7 +381,8 @@ class Channel(Start):
 
     def _soonest(self, now: float) -> float:
         """When what begins now may have used up its CPU time."""
-        return now + max(0.05, self.limits["cpu_ms"] / 1000 / self.limits["cpus"])
+        seconds: float = self.limits["cpu_ms"] / 1000 / self.limits["cpus"]
+        return now + max(0.05, seconds)
 
     def _tick_cpu(self, now: float) -> float:
         """A tree cannot use up what is left of its CPU time sooner than all CPUs together can give it,

@@ -51,7 +51,7 @@ class Pace:
         return self.due is not None and now < self.due and count < SEND_SIZE
 
     def waits(self, now: float) -> float:
-        """Seconds in which what comes is of the same flood; 0 where there is none, or it is not waited for."""
+        """Seconds in which more of the same flood is waited for; 0 where there is none."""
         return FLOOD_SECONDS if self.floods and not self._rests else 0.0
 
     def sent(self, left: int, now: float) -> None:

@@ -132,7 +132,7 @@ class Decoder:
         self.torn = 0
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes | memoryview) -> list[Frame]:
         """All frames that are complete now.  Never raises, whatever the bytes."""
         buffer = self._buffer
         buffer += data
@@ -160,7 +160,8 @@ class Decoder:
             end = at + HEADER_SIZE + length
             if len(buffer) < end:
                 break
-            payload = bytes(buffer[at + HEADER_SIZE : end])
+            with memoryview(buffer) as view:
+                payload = bytes(view[at + HEADER_SIZE : end])
             if zlib.crc32(payload, self.seed) != check:
                 # The frame was torn: what follows it begins somewhere inside.
                 start = at + 1
