@@ -7,9 +7,10 @@ set -euo pipefail
 
 # Nothing outside of .venv, and nothing shared: they run beside each other. Where only such paths are given, nothing is
 # prepared either. Those that measure time (marked `timed`) are alone all the same.
-UNIT=(tests/agent tests/config tests/core tests/docs tests/fleet tests/sessions tests/wire tests/engine/test_sizes.py
-  tests/images/test_declared.py tests/images/test_origin.py tests/images/test_recipes.py tests/test_instance.py
-  tests/test_prepare.py tests/test_timing.py tests/test_turns.py tests/web/test_guard.py tests/web/test_page.py)
+UNIT=(tests/agent tests/config tests/core tests/docs tests/fleet tests/jobs tests/sessions tests/wire
+  tests/engine/test_sizes.py tests/engine/test_translated.py tests/gate/test_connections.py tests/images/test_declared.py tests/images/test_origin.py
+  tests/images/test_recipes.py tests/test_instance.py tests/test_prepare.py tests/test_timing.py tests/test_turns.py
+  tests/web/test_bodies.py tests/web/test_guard.py tests/web/test_page.py)
 BESIDE=4 # most of what they do is to wait
 
 # only_unit ARGUMENT...: true if there are paths among them, and all lie in UNIT.
@@ -45,6 +46,13 @@ ensure_tools() {
 
 tests() { "$VENV/bin/python" "${MEASURED[@]}" -m pytest "$@"; }
 
+# Coverage takes half of a processor's time for itself: what measures time runs without.
+timed() {
+  local MEASURED=()
+  step "pytest: what measures time"
+  tests -m "timed and not long" "$@"
+}
+
 # pure PYTEST-ARGUMENTS...: the tests of pure logic. One that wants an engine all the same finds none.
 pure() {
   step "pytest: pure logic, $BESIDE beside each other"
@@ -57,18 +65,20 @@ MEASURED=()
 if [ -n "${COVERAGE:-}" ]; then
   # Each process of the server writes into .run/coverage; scripts/coverage.sh puts it together.
   MEASURED=(-m coverage run)
+  unset COVERAGE # tests run this script, too
+  rm -rf .run/coverage
   mkdir -p .run/coverage
 fi
 if [ "${1:-}" = --unit ]; then
   shift
   code=0
   pure "$@" || code=$?
-  step "pytest: pure logic that measures time"
-  DOCKER_HOST=unix:///nowhere tests -m "timed and not long" "${UNIT[@]}" "$@" || code=$?
+  DOCKER_HOST=unix:///nowhere timed "${UNIT[@]}" "$@" || code=$?
   exit "$code"
 fi
 if only_unit "$@"; then
-  DOCKER_HOST=unix:///nowhere exec "$VENV/bin/python" -m pytest "$@"
+  DOCKER_HOST=unix:///nowhere tests "$@"
+  exit
 fi
 ensure_engine
 ensure_origin
@@ -103,6 +113,5 @@ code=0
 pure || code=$?
 step "pytest: real engine, real nginx, real browser; two files beside each other"
 tests -n 2 --dist loadscope --no-loadscope-reorder -m "not long and not timed" tests "${UNIT[@]/#/--ignore=}" || code=$?
-step "pytest: what measures time"
-tests -m "timed and not long" || code=$?
+timed || code=$?
 exit "$code"

@@ -13,7 +13,7 @@ import pytest
 
 from coderunner import timing
 from coderunner.core.admission import Admission, Ticket
-from coderunner.errors import InternalError, QueueTimeout
+from coderunner.errors import EngineTimeout, InternalError, QueueTimeout
 from coderunner.fleet import sweep
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.recovery import Recovery
@@ -124,6 +124,22 @@ class TestASessionSurvives:
         await one.end_all("evicted")
         assert provisioner.removed == ["c-0"]
         assert one.queue.stats().active == 0
+
+    @pytest.mark.parametrize("error", [Bug, EngineTimeout], ids=lambda error: error.__name__)
+    async def test_what_a_listener_raises_is_never_taken_for_the_streams_end(
+        self, monkeypatch, caplog, error
+    ):
+        def fails(*_: object) -> None:
+            raise error("of a listener")
+
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(1)]))
+        monkeypatch.setattr(Channels, "on_output", fails)
+        output(world.agent)
+        await until(lambda: faults(caplog), "the log line")
+        assert faults(caplog)[0] == {"owner": "agent link", "task": "agent-read"}
+        await until(lambda: world.faults == 1, "the session, told that it is our fault")
+        assert world.ended == []
 
     @pytest.mark.parametrize("name", ["_write", "_beat"])
     async def test_a_fault_of_the_link(self, monkeypatch, caplog, name):

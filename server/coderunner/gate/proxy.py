@@ -21,6 +21,7 @@ from coderunner.errors import CannotStart
 from coderunner.gate.bodies import Refused, Tables
 from coderunner.gate.policy import Call, Permit, Policy, parse
 from coderunner.logs import fields
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ MAX_BODY = 16 * 1024 * 1024
 MAX_ORIGIN = 2 * 1024**3
 MAX_ANSWER = 16 * 1024 * 1024
 PIECE = 64 * 1024
-CONNECTIONS = 1024
+MAX_CONNECTIONS = 1024
 
 
 class Broken(Exception):
@@ -46,14 +47,19 @@ class EngineGate:
     def __init__(self, tables: Tables, address: Address) -> None:
         self._address = address
         self._policy = Policy(tables, self.ask)
-        self._open = 0
+        self._connections = Tasks("engine-proxy")
 
     @asynccontextmanager
     async def listening(self, path: Path) -> AsyncIterator[None]:
-        """At this socket, which the folder's group may use, too. Raises CannotStart."""
+        """At this socket, which the folder's group may use, too. At its end no connection is left. Raises
+        CannotStart."""
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._connections.start(self._serve(reader, writer), "connection")
+
         try:
             _make_room(path)
-            server = await asyncio.start_unix_server(self.serve, str(path), limit=MAX_HEAD)
+            server = await asyncio.start_unix_server(connected, str(path), limit=MAX_HEAD)
             _open_to_group(path)
         except OSError as error:
             raise CannotStart(f"{path} cannot be listened at ({error.strerror or error})") from None
@@ -61,6 +67,7 @@ class EngineGate:
             yield
         finally:
             server.close()
+            await self._connections.stop()
             _make_room(path)
 
     async def ask(self, path: str) -> tuple[int, Any]:
@@ -75,11 +82,10 @@ class EngineGate:
                 writer.transport.abort()
         return status, json.loads(data) if data.strip() else None
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end."""
-        self._open += 1
         try:
-            if self._open > CONNECTIONS:
+            if len(self._connections) > MAX_CONNECTIONS:
                 raise Broken("too many connections")
             await self._one(reader, writer)
         except Refused as refusal:
@@ -90,7 +96,6 @@ class EngineGate:
             why = str(error) or type(error).__name__
             await _reply(writer, 502, f"engine-proxy: the engine does not answer: {why}")
         finally:
-            self._open -= 1
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -260,15 +265,11 @@ async def _both(
     stream: bool,
 ) -> None:
     """Until either side has ended: a client that leaves ends its call, as it does without us."""
-    copies = (_copy(client, down if stream else None), _copy(engine, back))
-    ways = [asyncio.create_task(copy) for copy in copies]
-    try:
+    async with Tasks("engine-proxy connection", expected=(OSError,)) as ways:
+        ways.start(_copy(client, down if stream else None), "to-engine")
+        ways.start(_copy(engine, back), "to-client")
         async with asyncio.timeout(None if stream else IDLE_SECONDS):
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+            await asyncio.wait(list(ways), return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _reply(writer: asyncio.StreamWriter, status: int, message: str) -> None:

@@ -245,23 +245,30 @@ class AgentLink:
     # --- tasks -------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        reason = "end of stream"
-        try:
-            while data := await self._stream.read():
-                self._heard = timing.now()
-                for frame in self._decoder.feed(data):
-                    told = self._decode(frame)
-                    if told is not None:
-                        self._tell(told, len(frame.payload))
-                if self._decoder.torn > MAX_TEARS:
-                    raise AgentProtocolError("frames with wrong checksums")
-            if self._stream.stderr_tail:
-                reason += ": " + self._stream.stderr_tail.decode("utf-8", "replace")
-        except EngineError as error:
-            reason = str(error)
-        except AgentProtocolError as error:
-            self._break(error)
-        self._end(reason)
+        """Until the stream ends or the agent breaks its protocol. What a listener raises besides is a fault
+        of this server, and goes to ``_failed``."""
+        while True:
+            try:
+                data = await self._stream.read()
+            except EngineError as error:
+                return self._end(str(error))
+            if not data:
+                break
+            self._heard = timing.now()
+            try:
+                self._take(data)
+            except AgentProtocolError as error:
+                return self._break(error)
+        last_words = self._stream.stderr_tail.decode("utf-8", "replace")
+        self._end(f"end of stream: {last_words}" if last_words else "end of stream")
+
+    def _take(self, data: bytes) -> None:
+        for frame in self._decoder.feed(data):
+            told = self._decode(frame)
+            if told is not None:
+                self._tell(told, len(frame.payload))
+        if self._decoder.torn > MAX_TEARS:
+            raise AgentProtocolError("frames with wrong checksums")
 
     def _break(self, error: AgentProtocolError) -> None:
         """Ends the link for good: a program in the container writes as the agent, or the agent is broken."""

@@ -25,6 +25,11 @@ class Bodies:
         self._held: Counter[str] = Counter()
         self._reading = asyncio.Lock()
 
+    @property
+    def held(self) -> int:
+        """Bytes of all bodies that are being read."""
+        return self._held.total()
+
     @contextlib.contextmanager
     def _room(self, address: str) -> Iterator[list[int]]:
         mine = [0]
@@ -56,7 +61,7 @@ class Bodies:
         async for piece in body_pieces(request):
             mine[0] += len(piece)
             self._held[address] += len(piece)
-            if self._held[address] > HELD_BY_ONE or self._held.total() > HELD:
+            if self._held[address] > HELD_BY_ONE or self.held > HELD:
                 raise RateLimited("too much is being sent at once; send it again later", retry_after_ms=2000)
             yield piece
 

@@ -1,0 +1,98 @@
+"""Bodies of strangers' requests: what is read of them has a bound, and its room is given back."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from coderunner.core import codec
+from coderunner.errors import BadJson, BadMedia, BadMessage, BodyTooLarge, RateLimited
+from coderunner.web.api import bodies
+from coderunner.web.api.bodies import Bodies
+
+MOST = 4 * 1024 * 1024
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+
+
+class Content:
+    """A body that comes in these pieces; ``then``: what happens before its last one."""
+
+    def __init__(self, *pieces: bytes, then: Any = None) -> None:
+        self._pieces = list(pieces)
+        self._then = then
+
+    async def readany(self) -> bytes:
+        if not self._pieces:
+            return b""
+        if len(self._pieces) == 1 and self._then is not None:
+            await self._then()
+        return self._pieces.pop(0)
+
+
+def asked(*pieces: bytes, media: str = "application/json", length: int | None = None, then: Any = None):
+    return SimpleNamespace(content_type=media, content_length=length, content=Content(*pieces, then=then))
+
+
+async def test_a_body_in_pieces_is_read_whole():
+    body = json.dumps({"text": "é" * 50}).encode()
+    pieces = [body[at : at + 7] for at in range(0, len(body), 7)]
+    read = await Bodies().read(asked(*pieces), "a", Wanted, MOST)
+    assert read.text == "é" * 50
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "said"),
+    [
+        (asked(b"{}", media="text/plain"), BadMedia, "Content-Type"),
+        (asked(b"{}", length=MOST + 1), BodyTooLarge, str(MOST + 1)),
+        (asked(b"x" * MOST, b"y"), BodyTooLarge, "more than"),
+        (asked(b"{"), BadJson, "one JSON object"),
+        (asked(b"\xff"), BadJson, "UTF-8"),
+        (asked(), BadJson, "one JSON object"),
+        (asked(b'{"text": 1}'), BadMessage, "text"),
+        (asked(b'{"text": "", "txet": ""}'), BadMessage, "txet"),
+        (asked(b"[" + b"0," * codec.MAX_VALUES * 2 + b"0]"), BadMessage, "values"),
+    ],
+)
+async def test_what_is_wrong_is_said_and_its_room_given_back(request_, error, said):
+    read = Bodies()
+    with pytest.raises(error, match=said):
+        await read.read(request_, "a", Wanted, MOST)
+    assert read.held == 0
+
+
+async def test_one_address_has_a_bound_and_all_together_have_one(monkeypatch):
+    monkeypatch.setattr(bodies, "HELD_BY_ONE", 100)
+    monkeypatch.setattr(bodies, "HELD", 150)
+    read = Bodies()
+
+    async def beside(address: str, size: int) -> None:
+        """Another body, while that of ``a`` is being read."""
+        await read.read(asked(json.dumps({"text": "x" * (size - 12)}).encode()), address, Wanted, MOST)
+
+    async def first(address: str, size: int, expected: str | None) -> None:
+        async def then() -> None:
+            if expected is None:
+                await beside(address, size)
+            else:
+                with pytest.raises(RateLimited, match=expected):
+                    await beside(address, size)
+            assert read.held == 80, "what was refused or read is given back"
+
+        document = json.dumps({"text": "x" * 70}).encode()
+        assert len(document) == 82
+        await read.read(asked(document[:80], document[80:], then=then), "a", Wanted, MOST)
+        assert read.held == 0
+
+    await first("a", 20, None)
+    await first("a", 21, "too much")
+    await first("b", 70, None)
+    await first("b", 71, "too much")
+    await first("b", 71, "too much")
