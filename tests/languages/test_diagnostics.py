@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS)]
 
 
 def failing(language: Language) -> list[Sample]:
-    return [sample for sample in language.samples if sample.name in ("error", "compile-error")]
+    return [sample for sample in language.samples if sample.name in ("error", "compile-error", "syntax-error")]
 
 
 @pytest.mark.parametrize(
