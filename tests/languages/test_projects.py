@@ -160,3 +160,14 @@ async def test_macros_before_the_first_header_are_minded(compiled: Server) -> No
     async with session(compiled, "cpp") as client:
         channel = await result(client, {"main.cpp": source}, "main.cpp")
         assert (channel.exit.reason, channel.exit.signal) == ("signaled", "ABRT")
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+async def test_valgrind_names_the_line_that_writes_too_far(compiled: Server, language: str) -> None:
+    source = b"#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(4);\n  p[4] = 1;\n  free(p);\n}\n"
+    async with session(compiled, language, files=(m.File("far.c", source),)) as client:
+        await client.send(m.Shell(1, 120, 24))
+        await client.input(1, b"gcc -g far.c -o far && valgrind ./far\n")
+        said = (await client.until(1, "ERROR SUMMARY: 1 errors", 60)).text
+        assert "Invalid write of size 1" in said
+        assert "(far.c:4)" in said

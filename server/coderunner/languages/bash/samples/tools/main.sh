@@ -7,3 +7,4 @@ tree --noreport folder
 git init -q folder && git -C folder -c user.name=a -c user.email=a@b commit -q --allow-empty -m first && git -C folder log --format=%s
 tar -cJf folder.tar.xz folder && zip -qr folder.zip folder && unzip -tqq folder.zip && echo packed
 printf 'all:\n\t@echo made\n' | make -f -
+man ls | grep -o 'list directory contents'

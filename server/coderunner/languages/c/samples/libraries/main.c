@@ -1,3 +1,4 @@
+#include <curl/curl.h>
 #include <gmp.h>
 #include <ncurses.h>
 #include <openssl/sha.h>
@@ -19,4 +20,8 @@ int main(void) {
   printf("%02x%02x\n", digest[0], digest[1]);
 
   printf("%.7s %d\n", curses_version(), rl_readline_version >= 0x0800);
+
+  char *escaped = curl_easy_escape(NULL, "a b", 0);
+  puts(escaped);
+  curl_free(escaped);
 }
