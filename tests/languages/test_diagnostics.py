@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS)]
 
 
 def failing(language: Language) -> list[Sample]:
-    return [sample for sample in language.samples if sample.name in ("error", "compile-error", "syntax-error")]
+    names = ("error", "compile-error", "syntax-error")
+    return [sample for sample in language.samples if sample.name in names]
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,27 @@ async def test_macros_before_the_first_header_are_minded(compiled: Server) -> No
 
 @pytest.mark.parametrize("language", ["c", "cpp"])
 async def test_valgrind_names_the_line_that_writes_too_far(compiled: Server, language: str) -> None:
-    source = b"#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(4);\n  p[4] = 1;\n  free(p);\n}\n"
+    source = b"#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(4);\n  p[4] = 1; free(p);\n}\n"
     async with session(compiled, language, files=(m.File("far.c", source),)) as client:
         await client.send(m.Shell(1, 120, 24))
         await client.input(1, b"gcc -g far.c -o far && valgrind ./far\n")
         said = (await client.until(1, "ERROR SUMMARY: 1 errors", 60)).text
         assert "Invalid write of size 1" in said
         assert "(far.c:4)" in said
+
+
+async def test_typescript_and_node_are_newer_than_debians(compiled: Server) -> None:
+    """Of the package index, where a build reaches it: TypeScript 5 and Node.js 22."""
+    source = """
+type Shape = { kind: "circle" | "square" };
+function first<const T extends readonly unknown[]>(all: T): T[0] { return all[0]; }
+const shape = { kind: "circle" } satisfies Shape;
+const word: "a" = first(["a", "b"]);
+class Held { [Symbol.dispose]() { console.log("let go"); } }
+{ using held = new Held(); console.log(shape.kind, word, held instanceof Held); }
+console.log(process.versions.node.split(".")[0], __dirname);
+"""
+    wants = {"main.ts": source, "tsconfig.json": '{"compilerOptions": {"lib": ["esnext"], "target": "es2022"}}'}
+    async with session(compiled, "typescript") as client:
+        channel = await result(client, wants, "main.ts")
+        assert channel.text == "circle a true\nlet go\n22 /workspace/.build/js\n", channel.text

@@ -12,8 +12,11 @@ const net = require("net");
 const path = require("path");
 
 const LIBRARY = "/usr/share/nodejs/";
-const TSC = `${LIBRARY}typescript/lib/tsc.js`;
-const START = "ts.executeCommandLine(ts.sys, ts.noop, ts.sys.args);";
+// From version 5 on tsc.js is but a starter of its program, in which nothing has a namespace.
+const PROGRAMS = [
+  [`${LIBRARY}typescript/lib/_tsc.js`, "executeCommandLine(sys, noop, sys.args);"],
+  [`${LIBRARY}typescript/lib/tsc.js`, "ts.executeCommandLine(ts.sys, ts.noop, ts.sys.args);"],
+];
 const MOST_REQUEST_BYTES = 1 << 20;
 const WARM_UPS = 2; // then it takes 50 ms of CPU; more rounds gain little
 const WARM_UP_MS = 5000; // on a busy machine a service that is ready serves better
@@ -28,18 +31,21 @@ class Exit extends Error {
   }
 }
 
-/** tsc's namespace: its program without the statement that runs it. */
+/** What is needed of tsc's program, without the statement that runs it; `createSourceFile` can be replaced. */
 function load() {
-  const text = fs.readFileSync(TSC, "utf8");
-  const at = text.lastIndexOf(START);
+  const [file, start] = PROGRAMS.find(([name]) => fs.existsSync(name));
+  const text = fs.readFileSync(file, "utf8");
+  const at = text.lastIndexOf(start);
   if (at < 0) throw new Error("this tsc is another one than expected");
+  const bare = "sys, noop, executeCommandLine, get createSourceFile() { return createSourceFile; },"
+    + " set createSourceFile(other) { createSourceFile = other; }";
   const module = { exports: {} };
   const compiled = require("vm").compileFunction(
-    `${text.slice(0, at)}; return ts;`,
+    `${text.slice(0, at)}; return ${start.startsWith("ts.") ? "ts" : `{ ${bare} }`};`,
     ["require", "module", "exports", "__filename", "__dirname"],
-    { filename: TSC },
+    { filename: file },
   );
-  return compiled(require, module, module.exports, TSC, path.dirname(TSC));
+  return compiled(require, module, module.exports, file, path.dirname(file));
 }
 
 const ts = load();
