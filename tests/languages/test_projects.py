@@ -164,11 +164,11 @@ async def test_macros_before_the_first_header_are_minded(compiled: Server) -> No
 
 @pytest.mark.parametrize("language", ["c", "cpp"])
 async def test_valgrind_names_the_line_that_writes_too_far(compiled: Server, language: str) -> None:
-    source = b"#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(4);\n  p[4] = 1; free(p);\n}\n"
+    source = b"#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(4);\n  p[4] = 1;\n}\n"
     async with session(compiled, language, files=(m.File("far.c", source),)) as client:
         await client.send(m.Shell(1, 120, 24))
         await client.input(1, b"gcc -g far.c -o far && valgrind ./far\n")
-        said = (await client.until(1, "ERROR SUMMARY: 1 errors", 60)).text
+        said = (await client.until(1, "ERROR SUMMARY: ", 60)).text
         assert "Invalid write of size 1" in said
         assert "(far.c:4)" in said
 
@@ -184,7 +184,8 @@ class Held { [Symbol.dispose]() { console.log("let go"); } }
 { using held = new Held(); console.log(shape.kind, word, held instanceof Held); }
 console.log(process.versions.node.split(".")[0], __dirname);
 """
-    wants = {"main.ts": source, "tsconfig.json": '{"compilerOptions": {"lib": ["esnext"], "target": "es2022"}}'}
+    options = '{"compilerOptions": {"lib": ["esnext"], "target": "es2022"}}'
+    wants = {"main.ts": source, "tsconfig.json": options}
     async with session(compiled, "typescript") as client:
         channel = await result(client, wants, "main.ts")
         assert channel.text == "circle a true\nlet go\n22 /workspace/.build/js\n", channel.text
