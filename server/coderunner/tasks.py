@@ -73,9 +73,12 @@ class Tasks:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._all.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is None or isinstance(error, self._expected):
-            return
-        self._log(error, task.get_name())
+        if error is not None and not isinstance(error, self._expected):
+            self.fault(error, task.get_name())
+
+    def fault(self, error: BaseException, name: str) -> None:
+        """As an unexpected failure of a task of this name, in a call that is none."""
+        self._log(error, name)
         if not self._faulted:
             self._faulted = True
             self._on_fault(error)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ssl
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -98,6 +99,10 @@ class AttachStream:
                     self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL:]
         except (asyncio.IncompleteReadError, OSError):
             return b""
+
+    def deliver(self, take: Callable[[bytes | memoryview], None]) -> bool:
+        """False: it has to be read."""
+        return False
 
     async def write(self, data: bytes) -> None:
         """Hands the bytes over and waits while the engine takes no more.

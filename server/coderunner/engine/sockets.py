@@ -22,7 +22,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from coderunner import timing
-from coderunner.engine.attach import READ_BUFFER, AttachStream
+from coderunner.engine.direct import DirectStream
 from coderunner.errors import AgentLost
 from coderunner.logs import fields
 from coderunner.wire import SOCKET_NAME
@@ -35,23 +35,11 @@ CONNECT_SECONDS = 2.0  # an agent tries five times a second
 BACKLOG = 8
 STRANGER_SECONDS = 0.02  # how long who knocks without being the agent keeps the next one waiting
 FAILURES = 3  # agents in a row that did not come, before any did
-READ_SIZE = 65536
 _PEER = struct.Struct("3i")  # pid, uid, gid
 
 
 class NobodyCame(Exception):
     """The agent did not connect; the message says why, as far as is known."""
-
-
-class DirectStream(AttachStream):
-    """A stream to the agent itself: what it says, and nothing around it."""
-
-    async def read(self) -> bytes:
-        """The next bytes; b"" at the end. A read that is cancelled loses nothing."""
-        try:
-            return await self._reader.read(READ_SIZE)
-        except OSError:
-            return b""
 
 
 class AgentSocket:
@@ -117,12 +105,13 @@ class AgentSocket:
         except TimeoutError:
             raise NobodyCame(f"not within {CONNECT_SECONDS:g} s; {strangers} others did") from None
         try:
-            reader, writer = await asyncio.open_unix_connection(sock=one, limit=READ_BUFFER)
+            loop = asyncio.get_running_loop()
+            _, stream = await loop.create_unix_connection(lambda: DirectStream(write_seconds), sock=one)
         except BaseException:
             one.close()
             raise
         self._owner.came()
-        return DirectStream(reader, writer, write_seconds)
+        return stream
 
     async def _next(self) -> socket.socket:
         if self._listener is None:

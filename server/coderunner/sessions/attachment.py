@@ -200,9 +200,7 @@ class Attachment:
         while True:
             self._wake.clear()
             if self._messages:
-                message = self._messages.popitem(last=False)[1]
-                self.waiting -= _cost(message)
-                return codec.encode_server(message)
+                return self._next_message()
             if self._left() > 0:
                 frame = await self._next_output()
                 if frame is not None:
@@ -216,6 +214,23 @@ class Attachment:
             elif not self._wake.is_set():
                 await self._pause(LOOK_SECONDS if self._stalled else None)
 
+    def at_hand(self) -> str | bytes | None:
+        """As `next`, of what can be sent without waiting for anything; None where there is no more of it."""
+        if self._messages:
+            return self._next_message()
+        if self._left() > 0:
+            for channel, cursor in self._turns():
+                if not self._behind(channel, cursor):
+                    frame = self._cached(channel, cursor)
+                    if frame is not None:
+                        return frame
+        return None
+
+    def _next_message(self) -> str:
+        message = self._messages.popitem(last=False)[1]
+        self.waiting -= _cost(message)
+        return codec.encode_server(message)
+
     def _left(self) -> float:
         """Seconds in which output may still be sent."""
         if self._flush_until is None:
@@ -227,37 +242,52 @@ class Attachment:
         return all(self.cursor(channel).exit_sent for channel in self._source.values())
 
     async def _pause(self, seconds: float | None) -> None:
+        if seconds is None:
+            await self._wake.wait()
+            return
         with contextlib.suppress(TimeoutError):
             async with timing.within(seconds):
                 await self._wake.wait()
 
     async def _next_output(self) -> str | bytes | None:
-        """The next frame of output, None where nothing can be sent.
+        """The next frame of output, None where nothing can be sent."""
+        self._stalled = False
+        for channel, cursor in self._turns():
+            if self._behind(channel, cursor):
+                frame = await self._fetch(channel, cursor)  # waits for the agent, and for nothing longer
+            else:
+                frame = self._cached(channel, cursor)
+            if frame is not None:
+                return frame
+        return None
 
-        Channels take turns, so that one that floods does not delay another's echo.
-        """
+    def _turns(self) -> list[tuple[Channel, Cursor]]:
+        """Channels take turns, so that one that floods does not delay another's echo."""
         channels = list(self._source.values())
         self._turn += 1
-        self._stalled = False
-        for step in range(len(channels)):
-            channel = channels[(self._turn + step) % len(channels)]
-            cursor = self.cursor(channel)
-            upto = min(channel.cache.end, cursor.acked + flow.WINDOW)
+        first = self._turn % len(channels) if channels else 0
+        return [(channel, self.cursor(channel)) for channel in channels[first:] + channels[:first]]
+
+    @staticmethod
+    def _behind(channel: Channel, cursor: Cursor) -> bool:
+        """Whether what comes next is not in the cache any more."""
+        return cursor.sent < channel.cache.start and cursor.room() > 0
+
+    def _cached(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
+        """A frame of what the cache has, or the channel's end."""
+        upto = min(channel.cache.end, cursor.acked + flow.WINDOW)
+        if cursor.sent < upto:
             # Frames begin small: over a line that breaks every few kilobytes, whole ones still get through.
             most = min(flow.SEND_SIZE, FIRST_FRAME + self._sent)
-            if cursor.sent < channel.cache.start and cursor.room() > 0:
-                frame = await self._fetch(channel, cursor)  # waits for the agent, and for nothing longer
-                if frame is not None:
-                    return frame
-            elif cursor.sent < upto:
-                stream, data = channel.cache.read(cursor.sent, min(most, upto - cursor.sent))
-                frame = codec.encode_output(channel.number, stream, cursor.sent, data)
-                cursor.sent += len(data)
-                self._sent += len(data)
-                return frame
-            elif (end := channel.told_end) and not cursor.exit_sent and cursor.sent >= end.offset:
-                cursor.exit_sent = True
-                return codec.encode_server(end)
+            stream, data = channel.cache.read(cursor.sent, min(most, upto - cursor.sent))
+            frame = codec.encode_output(channel.number, stream, cursor.sent, data)
+            cursor.sent += len(data)
+            self._sent += len(data)
+            return frame
+        end = channel.told_end
+        if end and not cursor.exit_sent and cursor.sent >= end.offset:
+            cursor.exit_sent = True
+            return codec.encode_server(end)
         return None
 
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:

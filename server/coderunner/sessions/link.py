@@ -54,6 +54,9 @@ class ByteStream(Protocol):
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises EngineError."""
+    def deliver(self, take: Callable[[bytes | memoryview], None]) -> bool:
+        """Has ``take`` called with the bytes as they come, valid until it returns, and with b"" at the end;
+        False where the stream has to be read."""
     async def write(self, data: bytes) -> None:
         """Returns when the stream has taken them. Raises EngineError."""
     def write_now(self, data: bytes) -> bool:
@@ -124,7 +127,8 @@ class AgentLink:
         by channel, the offset up to which this server has the output. ``torn``: another server wrote to this
         agent before, perhaps half a frame. Raises AgentLost when no answer comes in ATTACH_SECONDS.
         """
-        self._tasks.start(self._read(), "agent-read")
+        if not self._stream.deliver(self._delivered):
+            self._tasks.start(self._read(), "agent-read")
         self._tasks.start(self._write(), "agent-write")
         if torn:
             self._send(frames.PREAMBLE)
@@ -253,22 +257,39 @@ class AgentLink:
             except EngineError as error:
                 return self._end(str(error))
             if not data:
-                break
-            self._heard = timing.now()
+                return self._end(self._why_over())
             try:
                 self._take(data)
             except AgentProtocolError as error:
                 return self._break(error)
-        last_words = self._stream.stderr_tail.decode("utf-8", "replace")
-        self._end(f"end of stream: {last_words}" if last_words else "end of stream")
 
-    def _take(self, data: bytes) -> None:
+    def _delivered(self, data: bytes | memoryview) -> None:
+        """As `_read`, called by the stream: a key's echo waits for no task's turn."""
+        try:
+            if self.closed.done():
+                return
+            if data:
+                self._take(data)
+            else:
+                self._end(self._why_over())
+        except AgentProtocolError as error:
+            self._break(error)
+        except Exception as error:
+            self._tasks.fault(error, "agent-read")
+
+    def _take(self, data: bytes | memoryview) -> None:
+        """Bytes of the agent. Raises AgentProtocolError, and what a listener raises."""
+        self._heard = timing.now()
         for frame in self._decoder.feed(data):
             told = self._decode(frame)
             if told is not None:
                 self._tell(told, len(frame.payload))
         if self._decoder.torn > MAX_TEARS:
             raise AgentProtocolError("frames with wrong checksums")
+
+    def _why_over(self) -> str:
+        said = self._stream.stderr_tail.decode("utf-8", "replace")
+        return f"end of stream: {said}" if said else "end of stream"
 
     def _break(self, error: AgentProtocolError) -> None:
         """Ends the link for good: a program in the container writes as the agent, or the agent is broken."""

@@ -264,8 +264,8 @@ class Session:
         return timing.now()
 
     def _touch(self) -> None:
+        # Deadlines only move away by it: who waits for the nearest finds out then, and not with each key.
         self._deadlines.touch(self._now())
-        self._look_at_time()
 
     def _look_at_time(self) -> None:
         self._changed.set()

@@ -54,6 +54,10 @@ class Attached:
         """The next frame for the client; None when the attachment has ended."""
         return await self._attachment.next()
 
+    def at_hand(self) -> str | bytes | None:
+        """The next one that is there already, None where there is none."""
+        return self._attachment.at_hand()
+
     def end(self, code: int) -> None:
         """Nothing more after what is queued."""
         self._attachment.end(code)

@@ -42,6 +42,7 @@ CLOSE_SECONDS = 5.0
 TEXT_A_FRAME = 4096  # a long text counts as several frames,
 VALUES_A_FRAME = 50  # and so does one of many lists and objects, which take longest to read
 PING_COST = 8  # frames: a ping makes us answer
+AT_ONCE = 32 * 1024  # bytes of frames from which on they are written
 FRAMES_A_TURN = 64  # then others have theirs, even where more frames wait
 
 
@@ -327,19 +328,24 @@ class Connection:
         """Sends the frames of the handshake, then of the attachment; returns the code to close with."""
         assert self._handshake is not None
         while (frame := await self._handshake.next()) is not None:
-            await self._send(frame)
+            await self._send([frame])
         if self._attached is None:
             return self._close_code or 1000
         while (frame := await self._attached.next()) is not None:
-            await self._send(frame)
+            frames, size = [frame], len(frame)
+            while size < AT_ONCE and (more := self._attached.at_hand()) is not None:
+                frames.append(more)
+                size += len(more)
+            await self._send(frames)
         return self._attached.close_code
 
-    async def _send(self, frame: str | bytes) -> None:
-        metrics.bytes_out.inc(len(frame))
-        if isinstance(frame, str):
-            await self._socket.send_str(frame)
-        else:
-            await self._socket.send_bytes(frame)
+    async def _send(self, frames: list[str | bytes]) -> None:
+        """All of them in one write: a key's echo comes with what else there is to tell."""
+        if self._socket.closed:
+            raise ConnectionResetError
+        metrics.bytes_out.inc(sum(map(len, frames)))
+        self._tcp.send(frames)
+        await self._tcp.drained()
 
     async def _keep_alive(self) -> None:
         while True:

@@ -12,7 +12,7 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ SLOWEST = 16 * 1024  # bytes a second
 OVERHEAD = 256  # bytes that a message takes beside its own
 UNTAKEN = 320  # messages that may wait without a session: what may come behind `open`, and then some
 GOODBYE_SECONDS = 5.0  # to take an error and a close
-_CLOSE = 0x88  # a frame of its own that closes
+_TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88  # whole frames
 
 
 class State(Enum):
@@ -72,6 +72,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._told = False  # a close was sent: the socket lingers, so that the peer can read it
         self._fd = -1
         self._session: str | None = None
+        self._paused: asyncio.Future[None] | None = None  # done when the peer takes what is sent again
 
     # --- asyncio's side ----------------------------------------------------------------------------------
 
@@ -98,6 +99,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         turns.first(self._fd)
         if self._told and error is None:
             self._connections.leftovers.keep(self._fd)
+        self._resume()
         if self._handler is not None:
             self._handler.connection_lost(error)
         # The objects refer to each other; without this they wait for the garbage collector.
@@ -131,13 +133,21 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Called by asyncio: the peer takes less than is sent."""
+        if self._paused is None:
+            self._paused = asyncio.get_running_loop().create_future()
         if self._handler is not None:
             self._handler.pause_writing()
 
     def resume_writing(self) -> None:
         """Called by asyncio: the peer takes what is sent again."""
+        self._resume()
         if self._handler is not None:
             self._handler.resume_writing()
+
+    def _resume(self) -> None:
+        if self._paused is not None and not self._paused.done():
+            self._paused.set_result(None)
+        self._paused = None
 
     # --- requests ----------------------------------------------------------------------------------------
 
@@ -181,6 +191,29 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._framing = Framing(text, binary)
         self._fail = fail
         self.state, self.due = State.FRAMES, None
+
+    def send(self, messages: Sequence[str | bytes]) -> None:
+        """Sends WebSocket messages, in one write. Raises ConnectionResetError where the connection ends."""
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError
+        parts: list[bytes] = []
+        for one in messages:
+            data = one.encode() if isinstance(one, str) else one
+            kind, size = (_TEXT if isinstance(one, str) else _BINARY), len(data)
+            if size < 126:
+                parts += (struct.pack(">BB", kind, size), data)
+            elif size < 1 << 16:
+                parts += (struct.pack(">BBH", kind, 126, size), data)
+            else:
+                parts += (struct.pack(">BBQ", kind, 127, size), data)
+        self.transport.write(b"".join(parts))
+
+    async def drained(self) -> None:
+        """Returns when the peer takes what is sent, at once where it does. Raises ConnectionResetError."""
+        if self._paused is not None:
+            await asyncio.shield(self._paused)
+            if self.over:
+                raise ConnectionResetError
 
     def taken(self) -> None:
         """The application has taken the oldest complete message: it is not counted any more."""

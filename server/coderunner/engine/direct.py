@@ -1,0 +1,129 @@
+"""The stream to an agent over a socket of the server's own: what it says, and nothing around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from coderunner import timing
+from coderunner.engine.attach import READ_BUFFER
+from coderunner.errors import AgentLost, EngineTimeout
+
+Take = Callable[[bytes | memoryview], None]
+
+_room = memoryview(bytearray(READ_BUFFER))
+"""Where all of these read into: what was read is taken before the next one reads."""
+
+
+class DirectStream(asyncio.BufferedProtocol):
+    """A stream of bytes, which are handed on as they come, or kept until somebody asks.
+
+    ``write_seconds``: what the agent may take to read.
+    """
+
+    def __init__(self, write_seconds: float) -> None:
+        self.stderr_tail = b""
+        self._write_seconds = write_seconds
+        self._transport: asyncio.Transport | None = None
+        self._take: Take | None = None
+        self._kept = bytearray()
+        self._ended = False
+        self._news = asyncio.Event()  # bytes were kept, or it has ended
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    # --- asyncio's side ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio: it can be used."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Called by asyncio: where to read into."""
+        return _room
+
+    def buffer_updated(self, size: int) -> None:
+        """Called by asyncio: so much was read."""
+        if self._take is not None:
+            self._take(_room[:size])
+            return
+        self._kept += _room[:size]
+        self._news.set()
+        if len(self._kept) >= READ_BUFFER and self._transport is not None:
+            self._transport.pause_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Called by asyncio: nothing comes or goes any more."""
+        self._ended = True
+        self._news.set()
+        self._writable.set()
+        if self._take is not None:
+            self._take(b"")
+
+    def pause_writing(self) -> None:
+        """Called by asyncio: the agent reads less than is written."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Called by asyncio: it has caught up."""
+        self._writable.set()
+
+    # --- ours --------------------------------------------------------------------------------------------
+
+    def deliver(self, take: Take) -> bool:
+        """Has ``take`` called with all bytes as they come, which are valid until it returns, and with b""
+        at the end; nobody can `read` then. True."""
+        self._take = take
+        if self._kept:
+            take(bytes(self._kept))
+            self._kept.clear()
+        if self._ended:
+            take(b"")
+        elif self._transport is not None:
+            self._transport.resume_reading()
+        return True
+
+    async def read(self) -> bytes:
+        """The next bytes; b"" at the end. A read that is cancelled loses nothing."""
+        while not self._kept and not self._ended:
+            self._news.clear()
+            await self._news.wait()
+        data = bytes(self._kept)
+        self._kept.clear()
+        if not self._ended and self._transport is not None:
+            self._transport.resume_reading()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Hands the bytes over and waits while the agent takes no more.
+
+        Raises AgentLost when the stream has ended, EngineTimeout when nothing was taken in time.
+        """
+        if self._transport is None or self._transport.is_closing():
+            raise AgentLost("the stream to the container has ended")
+        self._transport.write(data)
+        if not self._writable.is_set():
+            try:
+                async with timing.within(self._write_seconds):
+                    await self._writable.wait()
+            except TimeoutError:
+                raise EngineTimeout("the agent did not read in time") from None
+        if self._ended:
+            raise AgentLost("the stream to the container broke")
+
+    def write_now(self, data: bytes) -> bool:
+        """As `write`, without waiting; False, with nothing taken, where earlier bytes wait to be taken."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        transport.write(data)
+        return True
+
+    async def close(self) -> None:
+        """Drops the connection. May be called again, and while reading."""
+        if self._transport is not None:
+            self._transport.abort()
+        while not self._ended:
+            self._news.clear()
+            await self._news.wait()
