@@ -1,0 +1,132 @@
+"""What a key, a megabyte and a run cost, by counts: no clock has a part in it, so that a busy machine changes
+little.  Each ceiling is about twice of what was seen; who goes beyond it has made something much worse."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.__main__ import ECHO
+from tests.harness import Client, Server, docker, running_server, session
+
+ADMIN_KEY = "counts-0123456789-0123456789-0123456789"
+KEYS, RUNS, MEGABYTES = 100, 20, 20
+FLOOD = f"head -c {MEGABYTES}000000 /dev/zero | tr '\\0' a"
+
+
+class Costs:
+    """Of the server, the agent of a client's session, and what the client was sent."""
+
+    def __init__(self, server: Server, client: Client) -> None:
+        assert client.opened is not None
+        name = f"coderunner-{client.opened.session}"
+        self._server = server
+        self._agent = int(docker("inspect", "-f", "{{.State.Pid}}", name))
+        self._client = client
+        self._frames = self._bytes = 0
+        client.on_output = self._came
+        self.all: dict[str, float] = {}
+
+    def _came(self, frame) -> None:
+        self._frames += 1
+        self._bytes += len(frame.payload)
+
+    def _now(self) -> dict[str, float]:
+        return {
+            "agent's reads and writes": _counted(self._agent, "io", "syscr", "syscw"),
+            "agent's sleeps": _counted(self._agent, "status", "voluntary_ctxt_switches"),
+            "server's sleeps": _counted(self._server.process.pid, "status", "voluntary_ctxt_switches"),
+            "frames of output": self._frames,
+            "frames": self._frames + len(self._client.messages),
+            "bytes": _metric(self._server, r'coderunner_websocket_bytes_total{direction="out"}'),
+            "engine calls": _metric(self._server, "coderunner_engine_call_seconds_count"),
+        }
+
+    @contextlib.contextmanager
+    def each(self, count: int) -> Iterator[dict[str, float]]:
+        """By name, for each of ``count``; filled at the end."""
+        before = self._now()
+        yield self.all
+        after = self._now()
+        self.all.update({name: (after[name] - before[name]) / count for name in after})
+
+    def are_at_most(self, **ceilings: float) -> None:
+        above = {
+            name: (value, ceilings[name.replace(" ", "_").replace("'", "")])
+            for name, value in self.all.items()
+            if value > ceilings.get(name.replace(" ", "_").replace("'", ""), float("inf"))
+        }
+        assert not above, f"above the ceiling: {above}; all: {self.all}"
+
+
+def _counted(pid: int, file: str, *names: str) -> float:
+    lines = dict(line.split(":") for line in Path(f"/proc/{pid}/{file}").read_text().splitlines())
+    return float(sum(int(lines[name]) for name in names))
+
+
+def _metric(server: Server, name: str) -> float:
+    request = urllib.request.Request(server.url + "metrics", headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [line for line in lines if line.startswith(name)]
+    return sum(float(re.split(r"\s", line)[-1]) for line in found)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("costs")
+    with running_server(folder, LANGUAGES="python", ADMIN_KEY=ADMIN_KEY, WARM_MAX="2") as one:
+        yield one
+
+
+async def test_a_key(server):
+    async with session(server) as client:
+        await client.run(1, ECHO, mode="tty")
+        channel = client.channel(1)
+        await client.wait(lambda: channel.text == "!")
+        costs = Costs(server, client)
+        with costs.each(KEYS):
+            for number in range(KEYS):
+                await client.input(1, b"k")
+                await client.wait(lambda count=number + 2: channel.end == count)
+        assert channel.text == "!" + KEYS * "k"
+        costs.are_at_most(
+            agents_reads_and_writes=7, agents_sleeps=4, servers_sleeps=6, frames=3, bytes=110,
+            engine_calls=0.3,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["tty", "pipe"])
+async def test_a_megabyte(server, mode):
+    async with session(server) as client:
+        client.keep = False
+        costs = Costs(server, client)
+        with costs.each(MEGABYTES):
+            await client.run(1, f"import os\nos.execvp('bash', ['bash', '-c', {FLOOD!r}])", mode=mode)
+            await client.ended(1, 60)
+        assert client.channel(1).end == MEGABYTES * 1_000_000
+        costs.are_at_most(
+            agents_reads_and_writes=1500, agents_sleeps=1200, servers_sleeps=150, frames=45, bytes=1_010_000,
+            engine_calls=2,
+        )  # fmt: skip
+
+
+async def test_a_run(server):
+    async with session(server) as client:
+        await client.run(1, "print('hello')")
+        await client.ended(1)
+        costs = Costs(server, client)
+        with costs.each(RUNS):
+            for number in range(RUNS):
+                await client.run(number + 2)
+                await client.ended(number + 2)
+                assert client.channel(number + 2).text == "hello\n"
+        costs.are_at_most(
+            agents_reads_and_writes=80, agents_sleeps=15, servers_sleeps=20, frames=6, bytes=650,
+            engine_calls=1,
+        )  # fmt: skip
