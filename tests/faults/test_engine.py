@@ -24,20 +24,20 @@ from tests.proxy import Proxy
 # In the server: SIGUSR1 cuts all its sockets to agents, which nothing stands between.
 SCISSORS = """
 import signal, weakref
-from coderunner.engine import sockets
+from coderunner.engine.direct import DirectStream
 
 streams = weakref.WeakSet()
-begin = sockets.DirectStream.__init__
+begin = DirectStream.connection_made
 
-def noted(self, reader, writer, seconds):
-    begin(self, reader, writer, seconds)
-    streams.add(self)
+def noted(self, transport):
+    begin(self, transport)
+    streams.add(transport)
 
 def cut(*_):
     for one in list(streams):
-        one._writer.transport.abort()
+        one.abort()
 
-sockets.DirectStream.__init__ = noted
+DirectStream.connection_made = noted
 signal.signal(signal.SIGUSR1, cut)
 """
 

@@ -65,7 +65,9 @@ class Costs:
 
 
 def _counted(pid: int, file: str, *names: str) -> float:
-    lines = dict(line.split(":") for line in Path(f"/proc/{pid}/{file}").read_text().splitlines())
+    # Of its only thread that counts: a process's own figures have those of its children, too.
+    text = Path(f"/proc/{pid}/task/{pid}/{file}").read_text()
+    lines = dict(line.split(":") for line in text.splitlines())
     return float(sum(int(lines[name]) for name in names))
 
 
@@ -101,8 +103,8 @@ async def test_a_key(server):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", ["tty", "pipe"])
-async def test_a_megabyte(server, mode):
+@pytest.mark.parametrize(("mode", "reads"), [("tty", 1200), ("pipe", 700)])
+async def test_a_megabyte(server, mode, reads):
     async with session(server) as client:
         client.keep = False
         costs = Costs(server, client)
@@ -111,7 +113,7 @@ async def test_a_megabyte(server, mode):
             await client.ended(1, 60)
         assert client.channel(1).end == MEGABYTES * 1_000_000
         costs.are_at_most(
-            agents_reads_and_writes=1500, agents_sleeps=1200, servers_sleeps=150, frames=45, bytes=1_010_000,
+            agents_reads_and_writes=reads, agents_sleeps=1200, servers_sleeps=150, frames=45, bytes=1_010_000,
             engine_calls=2,
         )  # fmt: skip
 
@@ -127,6 +129,6 @@ async def test_a_run(server):
                 await client.ended(number + 2)
                 assert client.channel(number + 2).text == "hello\n"
         costs.are_at_most(
-            agents_reads_and_writes=80, agents_sleeps=15, servers_sleeps=20, frames=6, bytes=650,
+            agents_reads_and_writes=60, agents_sleeps=15, servers_sleeps=20, frames=6, bytes=650,
             engine_calls=1,
         )  # fmt: skip
