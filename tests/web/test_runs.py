@@ -17,6 +17,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from coderunner.core import codec
+from coderunner.jobs.answer import Heard, answers
+from coderunner.schema import messages as m
 from tests.harness import Server, eventually, running_server, start_server
 
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "2", "SESSIONS_PER_ADDRESS": "4"}
@@ -499,3 +502,38 @@ async def test_answers_have_a_bound(tmp_path):
         assert (reply.status, reply.document["code"]) == (503, "spool_full")
         assert 500 < int(reply.headers["Retry-After"]) <= 606
         await idle(server)
+
+
+def test_an_answer_is_told_in_pieces_and_is_the_same_as_at_once():
+    """Characters cut between two records, and bytes that are no text, in both phases."""
+    text = "a\u00e9\n\"\\"
+    parts = [(1, text.encode()[:2]), (1, text.encode()[2:]), (2, b"\xff\xfe"), (1, b"x" * 40), (2, b"yz")]
+    frames, at = [], 0
+    for stream, data in parts:
+        frames.append(codec.OutputFrame(1, stream, at, data))
+        at += len(data)
+    heard = Heard()
+    usage = m.Usage(wall_ms=1, cpu_ms=1, memory_peak_bytes=1, output_bytes=at)
+    heard.news(m.State(1, "running", 8))
+    heard.news(m.Exit(1, 0, None, "exited", (), 0, usage, at))
+    about = {"id": "i", "status": "done", "language": "c", "version": "1"}
+    short, whole = answers(about, heard, lambda: iter(frames), (), compiles=True)
+    told = json.loads(b"".join(whole))
+    every = b"".join(data for _, data in parts)
+    assert told["output"].encode() == every[8:]
+    assert base64.b64decode(told["compile"]["output_base64"]) == every[:8]
+    assert told["compile"]["stdout"] == text
+    assert "stdout_base64" not in told["compile"]
+    assert told["order"] == [40, 2]
+    without = json.loads(short)
+    assert without.pop("compile") == {"failed": False}
+    assert without == {name: told[name] for name in without}
+    assert "output" not in without
+
+
+async def test_what_a_run_was_given_is_not_kept_beyond_its_end(server: Server):
+    """In memory nor on the disk: thousands of answers are kept for ten minutes."""
+    source = "print(1)#" + "x" * 900_000
+    reply = await run(server, {"Idempotency-Key": str(uuid.uuid4())}, source=source)
+    folder = next(server.log.parent.rglob(reply.document["id"]))
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 10_000

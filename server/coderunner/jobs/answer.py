@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+import binascii
+import codecs
+from collections.abc import Callable, Iterable, Iterator
 
-from msgspec import UNSET
+import msgspec
 
 from coderunner.core import codec
 from coderunner.core.codec import STDERR, STDOUT
 from coderunner.jobs.spool import Record
 from coderunner.schema import messages as m
-from coderunner.schema.api import CompileView, MadeFile, Missing, Printed, RunAnswer, RunExit
+from coderunner.schema.api import CompileView, MadeFile, Missing, RunAnswer, RunExit
 
-P = TypeVar("P", bound=Printed)
+Frames = Callable[[], Iterator[codec.OutputFrame]]
 
 
 class Heard:
@@ -73,22 +74,50 @@ def pieces(records: Iterable[Record]) -> Iterator[codec.OutputFrame]:
             yield codec.decode_output(record.frame)
 
 
-def printed(kind: type[P], frames: Iterable[codec.OutputFrame], begin: int, end: int, **more: object) -> P:
-    """What stands between two offsets, as a `kind`."""
-    both = bytearray()
-    streams = {STDOUT: bytearray(), STDERR: bytearray()}
-    order = [0]
-    for frame in frames:
+def _phase(frames: Frames, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """(stream, bytes) of what stands between two offsets."""
+    for frame in frames():
         data = frame.payload[max(0, begin - frame.offset) : max(0, end - frame.offset)]
-        if not data:
-            continue
-        both += data
-        streams[frame.stream] += data
-        if (frame.stream == STDERR) is (len(order) % 2 == 1):
+        if data:
+            yield frame.stream, data
+
+
+def _printed(frames: Frames, begin: int, end: int) -> Iterator[bytes]:
+    """The fields of `Printed`, each behind a comma."""
+    order = [0]
+    for stream, data in _phase(frames, begin, end):
+        if (stream == STDERR) is (len(order) % 2 == 1):
             order.append(0)
         order[-1] += len(data)
-    texts = {**text("stdout", streams[STDOUT]), **text("stderr", streams[STDERR]), **text("output", both)}
-    return kind(**texts, order=tuple(order), **more)  # type: ignore[arg-type]
+    for name, streams in (("stdout", (STDOUT,)), ("stderr", (STDERR,)), ("output", (STDOUT, STDERR))):
+        yield from _text(name, lambda wanted=streams: (  # type: ignore[misc]
+            data for stream, data in _phase(frames, begin, end) if stream in wanted
+        ))  # fmt: skip
+    yield b',"order":' + msgspec.json.encode(order)
+
+
+def _text(name: str, parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
+    """As `text`, of bytes that are not in memory together."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for data in parts():
+            decoder.decode(data)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        yield f',"{name}_base64":"'.encode()
+        left = b""
+        for data in parts():
+            left += data
+            whole = len(left) // 3 * 3
+            yield binascii.b2a_base64(left[:whole], newline=False)
+            left = left[whole:]
+        yield binascii.b2a_base64(left, newline=False) + b'"'
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    yield f',"{name}":"'.encode()
+    for data in parts():
+        yield msgspec.json.encode(decoder.decode(data))[1:-1]
+    yield b'"'
 
 
 def text(name: str, data: bytes | bytearray) -> dict[str, str | bytes]:
@@ -99,45 +128,50 @@ def text(name: str, data: bytes | bytearray) -> dict[str, str | bytes]:
         return {f"{name}_base64": bytes(data)}
 
 
-def answer(
+def answers(
     about: dict[str, str],
     heard: Heard,
-    frames: list[codec.OutputFrame],
+    frames: Frames,
     made: tuple[MadeFile, ...],
     *,
     compiles: bool,
-) -> RunAnswer:
-    """The answer of a run that has ended. `about`: its id, language and version. `compiles`: it begins with
-    a compiler."""
+) -> tuple[bytes, Iterator[bytes]]:
+    """The answer of a run that has ended, as JSON: without what was printed, for who has had that as events;
+    and whole, in pieces, as it may be a dozen times as long as the output.
+
+    `about`: its id, language and version. `frames()`: all output, from its beginning. `compiles`: it begins
+    with a compiler."""
     ended = heard.exit
     assert ended is not None
     failed = ended.reason == "compile_failed"
     run_offset = ended.offset if compiles else 0
     if heard.run_offset is not None and not failed:
         run_offset = heard.run_offset
-    return printed(
-        RunAnswer,
-        frames,
-        run_offset,
-        ended.offset,
-        **about,
+    compiled = CompileView(failed=failed) if compiles else None
+    short = RunAnswer(
+        **about,  # type: ignore[arg-type]
         exit=RunExit(
             ended.reason, ended.code, ended.signal, ended.limits_hit, ended.left_behind, ended.usage
         ),
-        compile=printed(CompileView, frames, 0, run_offset, failed=failed) if compiles else None,
+        compile=compiled,
         diagnostics=heard.diagnostics,
         artifacts=made,
         gaps=tuple(heard.gaps),
     )
 
+    def whole() -> Iterator[bytes]:
+        document = msgspec.to_builtins(short)
+        if compiles:
+            del document["compile"]
+        yield msgspec.json.encode(document)[:-1]
+        yield from _printed(frames, run_offset, ended.offset)
+        if compiles:
+            yield b',"compile":' + msgspec.json.encode(compiled)[:-1]
+            yield from _printed(frames, 0, run_offset)
+            yield b"}"
+        yield b"}"
 
-def without_output(whole: RunAnswer) -> RunAnswer:
-    """The same without what was printed, for who has had that as events."""
-    empty = dict.fromkeys(Printed.__struct_fields__, UNSET)
-    fields = {name: getattr(whole, name) for name in whole.__struct_fields__}
-    if whole.compile is not None:
-        fields["compile"] = CompileView(**empty, failed=whole.compile.failed)
-    return RunAnswer(**{**fields, **empty})
+    return msgspec.json.encode(short), whole()
 
 
 def cancelled() -> m.Exit:

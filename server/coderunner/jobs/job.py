@@ -12,7 +12,9 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -23,11 +25,11 @@ from coderunner.core.admission import Position
 from coderunner.errors import CodeRunnerError, Draining, InternalError, NoSession, StartFailed
 from coderunner.errors.table import leaves
 from coderunner.fleet.registry import Caller, Opening, Registry
-from coderunner.jobs.answer import Heard, answer, cancelled, pieces, text
+from coderunner.jobs.answer import Heard, answers, cancelled, pieces, text
 from coderunner.jobs.spool import Spool
 from coderunner.logs import fields
 from coderunner.schema import messages as m
-from coderunner.schema.api import MAX_CONTENT, MadeFile, RunAnswer, RunRequest
+from coderunner.schema.api import MAX_CONTENT, MadeFile, RunRequest
 from coderunner.schema.limits import RUN_LIMITS
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
@@ -39,8 +41,9 @@ CHANNEL = 1
 RETRY_SECONDS = 0.25  # before a session is looked for again that is about to be there again
 RETRIES = 240
 ARTIFACT_SECONDS = 10.0  # to read what was made
+RECORD_BYTES = 16 * 1024  # of output in a record: a reader of events is sent one as a whole
 IN_THREAD = 256 * 1024  # bytes of a spool from which on its answer is made beside the loop
-ABOUT, OUTPUT, ANSWER = "about.json", "output", "answer.json"
+ABOUT, OUTPUT, END, ANSWER = "about.json", "output", "end.json", "answer.json"
 
 
 class About(Struct, kw_only=True, omit_defaults=True):
@@ -76,6 +79,8 @@ class Job:
         self.position: Position | None = None
         self.error: CodeRunnerError | None = None
         self.done = (folder / ANSWER).exists()
+        if self.done:
+            self._shed()
         self.suspended = False
         self.unwanted = False
         self.ended_at = (folder / ANSWER).stat().st_mtime if self.done else 0.0
@@ -104,9 +109,19 @@ class Job:
         if not self.over:
             await self._news.wait()
 
-    def answer(self) -> bytes:
-        """The stored answer. Raises OSError."""
-        return (self.folder / ANSWER).read_bytes()
+    def answer(self) -> BinaryIO:
+        """The stored answer, which may be long. Raises OSError."""
+        return (self.folder / ANSWER).open("rb")
+
+    def end(self) -> bytes:
+        """The answer without what was printed. Raises OSError."""
+        return (self.folder / END).read_bytes()
+
+    @property
+    def stored(self) -> int:
+        """Bytes that it takes in its folder, once it is done."""
+        names = (ABOUT, OUTPUT, END, ANSWER)
+        return sum((self.folder / name).stat().st_size for name in names) if self.done else 0
 
     def cancel(self) -> None:
         """Ends it; the answer tells what came of it until now."""
@@ -120,6 +135,10 @@ class Job:
         """Nothing of it is kept."""
         self.spool.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _shed(self) -> None:
+        """What it was given is of no use any more once its answer is stored."""
+        self.about.request = RunRequest(language=self.about.request.language, source="")
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
@@ -210,7 +229,7 @@ class Job:
             self._opening = None
         opening.delivered = True
         self.about.session, self.about.token = opened.session.id, opened.token
-        store(self.folder / ABOUT, stored(self.about))
+        store(self.folder / ABOUT, (stored(self.about),))
         return opened.session
 
     def _on_position(self, position: Position) -> None:
@@ -254,7 +273,9 @@ class Job:
             return
         if self.spool.cost > self.about.room:
             self._kill(session, "output_limit")
-        self.spool.append(data)
+        for begin in range(0, len(frame.payload), RECORD_BYTES):
+            part = frame.payload[begin : begin + RECORD_BYTES]
+            self.spool.append(codec.encode_output(CHANNEL, frame.stream, frame.offset + begin, part))
         self._heard.offset = end
         session.handle(attachment, m.Ack(CHANNEL, end))
         self._tell()
@@ -338,6 +359,8 @@ class Job:
             await asyncio.to_thread(self._store_answer, made)
         else:
             self._store_answer(made)
+        self._shed()
+        store(self.folder / ABOUT, (stored(self.about),))
         self.ended_at = time.time()
         self.done = True
         ended = self._heard.exit
@@ -351,9 +374,11 @@ class Job:
             "language": self.about.request.language,
             "version": self.about.version,
         }
-        frames = list(pieces(self.spool.records()))
-        whole: RunAnswer = answer(about, self._heard, frames, made, compiles=self.about.compiles)
-        store(self.folder / ANSWER, msgspec.json.encode(whole))
+        short, whole = answers(
+            about, self._heard, lambda: pieces(self.spool.records()), made, compiles=self.about.compiles
+        )
+        store(self.folder / END, (short,))
+        store(self.folder / ANSWER, whole)
 
 
 def typed(request: RunRequest) -> bytes:
@@ -395,11 +420,11 @@ def stored(about: About) -> bytes:
     return msgspec.json.encode(document)
 
 
-def store(path: Path, data: bytes) -> None:
+def store(path: Path, data: Iterable[bytes]) -> None:
     """A file that is there as a whole, or as it was before. Raises OSError."""
     draft = path.with_suffix(".new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(data)
+        file.writelines(data)
     draft.replace(path)
 
 

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import secrets
 import shutil
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -36,6 +37,7 @@ OUTPUT_BYTES, MOST_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # of a run: without a 
 WALL_MS = 60_000  # of a run, without a request
 SLACK = 5 * 1024 * 1024  # what may come between the order to end a program and its end
 SMALLEST = 64 * 1024  # what an answer counts as, at least
+REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024  # bytes of memory: of runs that have not ended
 SHARE = 2  # the part of the spool that one caller may have: one half
 
 
@@ -51,7 +53,8 @@ class Runs:
         self._by_key: dict[str, Job] = {}
         self._sizes: dict[Job, int] = {}
         self._total = 0
-        self._held: Counter[tuple[str | None, str]] = Counter()  # by caller
+        self._held: Counter[Whose] = Counter()  # by caller
+        self._requests: dict[Job, int] = {}  # bytes of memory
         self._tasks = Tasks("runs")
 
     # --- beginning ---------------------------------------------------------------------------------------
@@ -102,8 +105,15 @@ class Runs:
 
     def _make_room(self, about: About) -> None:
         """Raises SpoolFull."""
-        need = about.room + SLACK + len(about.request.input)
-        if self._total + need <= self._most and self._held[_whose(about)] + need <= self._most // SHARE:
+        weight, whose = _weight(about.request), _whose(about)
+        need = about.room + SLACK + weight
+        of_one = sum(held for job, held in self._requests.items() if _whose(job.about) == whose)
+        if (
+            self._total + need <= self._most
+            and self._held[whose] + need <= self._most // SHARE
+            and sum(self._requests.values()) + weight <= REQUESTS
+            and of_one + weight <= REQUESTS_OF_ONE
+        ):
             return
         ends = [job.ended_at + KEPT_SECONDS - time.time() for job in self._jobs.values() if job.done]
         wait = max(1.0, min(ends, default=5.0)) + SWEEP_SECONDS
@@ -112,14 +122,17 @@ class Runs:
     def _count(self, job: Job) -> None:
         """What it takes, or may come to take, has changed."""
         size = 0
+        self._requests.pop(job, None)
         if job.done:
-            size = SMALLEST + 4 * job.spool.size
+            size = SMALLEST + job.stored
         elif job.error is None:
-            size = job.about.room + SLACK + len(job.about.request.input)
+            weight = self._requests[job] = _weight(job.about.request)
+            size = job.about.room + SLACK + weight
         more = size - self._sizes.pop(job, 0)
         if job.id in self._jobs:
             self._sizes[job] = size
         else:
+            self._requests.pop(job, None)
             more -= size
         whose = _whose(job.about)
         self._total += more
@@ -131,7 +144,7 @@ class Runs:
         folder = self._folder / about.id
         folder.mkdir(parents=True, mode=0o700)
         try:
-            store(folder / ABOUT, stored(about))
+            store(folder / ABOUT, (stored(about),))
             job = Job(about, folder, self._registry)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -151,10 +164,19 @@ class Runs:
             await job.run()
         finally:
             self._count(job)
+        self._keep_bound()
         if job.error is not None:
             log.info("run not begun", extra=fields(code=job.error.code))
         if job.error is not None or (job.done and job.unwanted):
             self.forget(job)  # a key may be tried again
+
+    def _keep_bound(self) -> None:
+        """An answer may be a dozen times as long as its output: the oldest of whoever has most go early."""
+        while self._total > self._most:
+            ended = [job for job in self._jobs.values() if job.done]
+            if not ended:
+                return
+            self.forget(min(ended, key=lambda job: (-self._held[_whose(job.about)], job.ended_at)))
 
     # --- finding -----------------------------------------------------------------------------------------
 
@@ -220,5 +242,15 @@ def _digest(principal: str | None, key: str) -> str:
     return hashlib.sha256(f"{principal or ''}\0{key}".encode()).hexdigest()
 
 
-def _whose(about: About) -> tuple[str | None, str]:
+def _weight(request: RunRequest) -> int:
+    """Bytes of memory that what it is given takes, about: some texts have four for each character."""
+    texts = (request.source, request.stdin, request.stdin_base64, *request.args, *request.env.values())
+    files = sum(sys.getsizeof(file.content) + sys.getsizeof(file.path) for file in request.files)
+    return files + sum(sys.getsizeof(one) for one in texts if one is not None)
+
+
+Whose = tuple[str | None, str]
+
+
+def _whose(about: About) -> Whose:
     return about.principal, "" if about.principal else about.address

@@ -16,7 +16,7 @@ from coderunner.errors import BadMessage
 
 _HEADER = struct.Struct(">IB")
 TEXT, BINARY = 1, 2
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
 MAX_RECORD = 1024 * 1024
 RECORD_COST = 64
 
@@ -62,19 +62,21 @@ class Spool:
         while True:
             piece = os.pread(self._file, READ_BYTES, at + len(buffer))
             buffer += piece
-            while len(buffer) >= _HEADER.size:
-                size, kind = _HEADER.unpack_from(buffer)
+            start = 0  # of the next record; what is behind is cut off once, as records may be tiny
+            while len(buffer) - start >= _HEADER.size:
+                size, kind = _HEADER.unpack_from(buffer, start)
                 if size > MAX_RECORD or kind not in (TEXT, BINARY):
                     return
-                end = _HEADER.size + size
-                if len(buffer) < end:
+                stop = start + _HEADER.size + size
+                if len(buffer) < stop:
                     break
-                data, buffer = buffer[_HEADER.size : end], buffer[end:]
-                at += end
+                data = buffer[start + _HEADER.size : stop]
+                at, start = at + stop - start, stop
                 try:
                     yield Record(at, data.decode() if kind == TEXT else data)
                 except UnicodeDecodeError:
                     return  # `begin` is in the middle of a record
+            buffer = buffer[start:]
             if not piece:
                 return
 

@@ -45,6 +45,7 @@ from coderunner.web import files
 from coderunner.web.api import runs
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import preflight
+from coderunner.web.api.sending import SENDING, Sending
 from coderunner.web.keys import PARTS, SNAPSHOT, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.metrics import Snapshot, metrics
 from coderunner.web.middleware import add_headers, guard_requests
@@ -98,6 +99,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
     app[runs.BODIES] = Bodies()
+    app[SENDING] = Sending()
     app.add_routes([operation.route() for operation in OPERATIONS])
     across = {operation.path for operation in OPERATIONS if operation.path.startswith("/api/run")}
     app.add_routes([web.options(path, preflight) for path in across])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -177,6 +179,27 @@ async def _bodies(stage: Stage) -> str:
             for task in drips:
                 task.cancel()
             await asyncio.gather(*drips, return_exceptions=True)
+
+
+@GROUP.case("answers-not-read", "memory, by 200 that ask for 94 MB each and read none of it", SERVED)
+async def _answers(stage: Stage) -> str:
+    program = "import sys; sys.stdout.write(8 * 1024 * 1024 * chr(1))"  # six characters each in JSON, twice
+    wanted = {"language": "python", "source": program, "limits": {"output_bytes": 8 * 1024 * 1024}}
+    body = json.dumps(wanted).encode()
+    headers = stage.headers | {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Idempotency-Key": secrets.token_urlsafe(24),
+    }
+    whole = http(stage, "POST", "api/run", headers) + body
+    events = http(stage, "POST", "api/run", headers | {"Accept": "text/event-stream"}) + body
+    async with raw.connect(stage.url) as one:
+        await one.send(whole)
+        if (status := await one.status(60)) != 200:
+            return f"the run was answered with {status}"
+    async with held(stage, whole, socket=False), held(stage, events, socket=False):
+        await asyncio.sleep(SECONDS)
+        return await served(stage)
 
 
 @GROUP.case("pings-without-end", "the loop, by 100 that ping as fast as they can", SERVED)

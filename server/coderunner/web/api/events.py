@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -13,17 +15,19 @@ from coderunner import timing
 from coderunner.core import codec
 from coderunner.core.codec import STDERR
 from coderunner.errors import BadMessage
-from coderunner.jobs.answer import text, without_output
+from coderunner.jobs.answer import text
 from coderunner.jobs.job import Job
 from coderunner.jobs.spool import Record
-from coderunner.schema.api import RunAnswer
+from coderunner.web import guard
 from coderunner.web.api.problems import TOLD, problem
+from coderunner.web.api.sending import SENDING
+from coderunner.web.keys import PARTS
 
 MEDIA = "text/event-stream"
 QUIET_SECONDS = 10.0  # after which a comment goes out, so that nobody between takes the line for dead
-WRITE_SECONDS = 60.0  # in which a client must take a piece
 LOOK_SECONDS = 0.25  # whether the caller is there yet
-PIECE = 64 * 1024
+PIECE = 32 * 1024
+Send = Callable[[bytes], Awaitable[None]]
 _ID = re.compile(r"[0-9]{1,15}")
 
 
@@ -43,6 +47,8 @@ def gone(request: web.Request) -> bool:
 async def stream(request: web.Request, job: Job, begin: int) -> web.StreamResponse:
     """All behind the id `begin`, until the run is over.  Raises BadMessage before the answer begins."""
     job.spool.check(begin)
+    address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
+    sending.check(address)
     response = web.StreamResponse(
         headers={
             "Content-Type": MEDIA,
@@ -53,23 +59,25 @@ async def stream(request: web.Request, job: Job, begin: int) -> web.StreamRespon
         }
     )
     await response.prepare(request)
+    send = functools.partial(sending.send, address, response)
     if not begin:
-        await _send(response, _event("run", {"id": job.id, "language": job.about.request.language}))
+        await send(_event("run", {"id": job.id, "language": job.about.request.language}))
     told, quiet = None, timing.now()
     while not gone(request):
-        begin, sent = await _send_records(response, job, begin)
+        begin, sent = await _send_records(send, job, begin)
         if job.position != told and job.status == "queued" and job.position is not None:
             told, sent = job.position, True
-            await _send(response, _event("queued", {"position": told.position, "eta_ms": told.eta_ms}))
+            await send(_event("queued", {"position": told.position, "eta_ms": told.eta_ms}))
         if job.over and begin == job.spool.size:
-            await _end(response, job, begin)
+            await _end(send, job, begin)
+            await response.write_eof()
             return response
         if sent:
             quiet = timing.now()
             continue
         if timing.now() - quiet > QUIET_SECONDS:
             quiet = timing.now()
-            await _send(response, b":\n\n")
+            await send(b":\n\n")
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await job.news()
@@ -78,7 +86,7 @@ async def stream(request: web.Request, job: Job, begin: int) -> web.StreamRespon
     raise ConnectionResetError("the caller is gone")
 
 
-async def _send_records(response: web.StreamResponse, job: Job, begin: int) -> tuple[int, bool]:
+async def _send_records(send: Send, job: Job, begin: int) -> tuple[int, bool]:
     """(the id of the last, whether there was any): what is there, at most a piece."""
     piece = bytearray()
     for record in job.spool.records(begin):
@@ -87,7 +95,7 @@ async def _send_records(response: web.StreamResponse, job: Job, begin: int) -> t
         if len(piece) > PIECE:
             break
     if piece:
-        await _send(response, bytes(piece))
+        await send(bytes(piece))
     return begin, bool(piece)
 
 
@@ -104,20 +112,13 @@ def _record(record: Record) -> bytes:
     return _event(codec.TYPES[type(message)], told, record.end)
 
 
-async def _end(response: web.StreamResponse, job: Job, begin: int) -> None:
+async def _end(send: Send, job: Job, begin: int) -> None:
     if job.error is not None:
-        await _send(response, _event("problem", problem(job.error)))
+        await send(_event("problem", problem(job.error)))
     elif job.done:
-        whole = msgspec.json.decode(job.answer(), type=RunAnswer)
-        await _send(response, _event("done", without_output(whole), begin))
-    await response.write_eof()
+        await send(_event("done", msgspec.Raw(job.end()), begin))
 
 
 def _event(name: str, data: Any, identity: int | None = None) -> bytes:
     head = f"event: {name}\n" if identity is None else f"event: {name}\nid: {identity}\n"
     return head.encode() + b"data: " + msgspec.json.encode(data) + b"\n\n"
-
-
-async def _send(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(WRITE_SECONDS):
-        await response.write(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 
 import msgspec
@@ -17,10 +18,12 @@ from coderunner.web import guard
 from coderunner.web.api import events
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import across_origins
-from coderunner.web.api.problems import answers_problems
+from coderunner.web.api.problems import TOLD, answers_problems
+from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import query_of
 
+PIECE = 64 * 1024
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 _KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
@@ -39,7 +42,7 @@ async def run(request: web.Request) -> web.StreamResponse:
             return await _streamed(request, job, begin)
         while not job.over and not events.gone(request):
             await _news(job, events.LOOK_SECONDS)
-        return _whole(job)
+        return await _whole(request, job)
     finally:
         if key is None:
             parts.runs.gone(job)
@@ -56,7 +59,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         if left <= 0:
             break
         await _news(job, min(left, events.LOOK_SECONDS))
-    return _whole(job) if job.over else _status(job)
+    return await _whole(request, job) if job.over else _status(job)
 
 
 @answers_problems
@@ -101,14 +104,25 @@ async def _news(job: Job, seconds: float) -> None:
             await job.news()
 
 
-def _whole(job: Job) -> web.Response:
+async def _whole(request: web.Request, job: Job) -> web.StreamResponse:
+    """The answer, in pieces: it may be of many megabytes, and its caller slow."""
     if job.error is not None:
         raise job.error
     if job.suspended:
         raise Draining(retry_after_ms=1000)
     if not job.done:
         raise InternalError("the caller is gone")
-    return web.Response(body=job.answer(), content_type="application/json", headers=_headers(job))
+    address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
+    sending.check(address)
+    with job.answer() as stored:
+        response = web.StreamResponse(headers=_headers(job) | request.get(TOLD, {}))
+        response.content_type = "application/json"
+        response.content_length = os.fstat(stored.fileno()).st_size
+        await response.prepare(request)
+        while data := stored.read(PIECE):
+            await sending.send(address, response, data)
+    await response.write_eof()
+    return response
 
 
 def _status(job: Job) -> web.Response:
@@ -127,4 +141,3 @@ async def _streamed(request: web.Request, job: Job, begin: int) -> web.StreamRes
         return await events.stream(request, job, begin)
     except TimeoutError:
         raise ConnectionResetError("the caller takes nothing") from None
-

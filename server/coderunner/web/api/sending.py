@@ -1,0 +1,44 @@
+"""Answers that their callers have not taken yet: who reads slowly holds no more than a share of memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from aiohttp import web
+
+from coderunner import timing
+from coderunner.errors import RateLimited
+
+HELD = 64 * 1024 * 1024  # bytes of all answers that wait for their callers
+HELD_BY_ONE = 16 * 1024 * 1024  # of one address
+BUFFER = 64 * 1024  # what a connection's own buffer may have before it makes the sender wait
+WRITE_SECONDS = 60.0  # in which a caller must take a piece
+
+
+class Sending:
+    """Counts the pieces of answers that are on their way, by address."""
+
+    def __init__(self) -> None:
+        self._held: Counter[str] = Counter()
+
+    def check(self, address: str, size: int = 0) -> None:
+        """Raises RateLimited where answers of `address` leave no room for a piece of `size` bytes."""
+        cost = size + BUFFER
+        if self._held[address] + cost > HELD_BY_ONE or self._held.total() + cost > HELD:
+            raise RateLimited("too many answers wait to be read; read them first", retry_after_ms=2000)
+
+    async def send(self, address: str, response: web.StreamResponse, data: bytes) -> None:
+        """Writes a piece. Raises RateLimited, ConnectionError, TimeoutError where the caller stalls."""
+        self.check(address, len(data))
+        cost = len(data) + BUFFER
+        self._held[address] += cost
+        try:
+            async with timing.within(WRITE_SECONDS):
+                await response.write(data)
+        finally:
+            self._held[address] -= cost
+            if not self._held[address]:
+                del self._held[address]
+
+
+SENDING: web.AppKey[Sending] = web.AppKey("sending", Sending)
