@@ -1,0 +1,3 @@
+fun main(args: Array<String>) {
+    args.forEachIndexed { index, word -> println("${index + 1} $word") }
+}

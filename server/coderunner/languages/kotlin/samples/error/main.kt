@@ -1,0 +1,5 @@
+fun main() {
+    println("before")
+    val numbers = listOf<Int>()
+    println(numbers[3])
+}

@@ -1,0 +1,4 @@
+fun main() {
+    print("What is your name? ")
+    println("Hello, ${readln()}!")
+}

@@ -1,0 +1,5 @@
+package shapes
+
+class Circle(private val radius: Double) {
+    val area get() = Math.PI * radius * radius
+}
