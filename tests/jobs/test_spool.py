@@ -101,3 +101,17 @@ def test_of_a_record_that_a_full_disk_broke_off_nothing_stays(path, monkeypatch,
     one.append("after")
     assert [record.frame for record in one.records()] == ["kept", "after"]
     one.close()
+
+
+def test_one_that_is_closed_is_read_as_empty_whoever_has_its_number_now(path, tmp_path):
+    written(path)
+    one = Spool(path)
+    reading = one.records()
+    next(reading)
+    one.close()
+    with (tmp_path / "another").open("w+b") as another:
+        another.write(b"\0\0\0\1\2x" * 10)
+        another.flush()
+        assert list(one.records()) == []
+    assert one.closed
+    one.close()

@@ -20,7 +20,7 @@ import pytest
 from coderunner.core import codec
 from coderunner.jobs.answer import Heard, answers
 from coderunner.schema import messages as m
-from tests.harness import Server, eventually, running_server, start_server
+from tests.harness import Server, eventually, running_server, session, start_server
 
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "2", "SESSIONS_PER_ADDRESS": "4"}
 COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
@@ -236,6 +236,19 @@ async def test_events_come_as_they_happen_and_go_on_where_they_were_cut(server):
         async with client.get(f"{server.url}{place}/events", headers={"Last-Event-ID": "7"}) as answer:
             assert answer.status == 400
             assert (await answer.json())["code"] == "bad_message"
+
+
+async def test_a_stream_that_had_begun_when_its_run_was_refused_says_so(tmp_path):
+    wanted, media = {"language": "python", "source": "print(1)"}, {"Accept": "text/event-stream"}
+    with running_server(tmp_path, **{**SETTINGS, "SESSIONS_PER_ADDRESS": "1"}) as one:
+        async with session(one), http() as client:
+            for _ in range(5):
+                async with client.post(one.url + "api/run", json=wanted, headers=media) as answer:
+                    assert answer.status == 200
+                    seen = [event async for event in events(answer)]
+                assert [event.name for event in seen] == ["run", "problem"]
+                assert seen[-1].data["code"] == "too_many_sessions"
+        assert "an answer failed" not in one.log.read_text()
 
 
 # --- keys -----------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class Spool:
     def records(self, begin: int = 0) -> Iterator[Record]:
         """Those from the id `begin` on, as far as they are whole."""
         at, buffer = begin, b""
-        while True:
+        while not self.closed:
             piece = os.pread(self._file, READ_BYTES, at + len(buffer))
             buffer += piece
             start = 0  # of the next record; what is behind is cut off once, as records may be tiny
@@ -85,6 +85,13 @@ class Spool:
         if begin != self.size and (begin > self.size or next(self.records(begin), None) is None):
             raise BadMessage("Last-Event-ID must be the id of an event of this run")
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing of it can be read any more."""
+        return self._file < 0
+
     def close(self) -> None:
-        """Nothing more is read or written."""
-        os.close(self._file)
+        """Nothing more is read or written; who is reading finds nothing more."""
+        file, self._file = self._file, -1  # the number is another file's soon
+        if file >= 0:
+            os.close(file)

@@ -64,6 +64,8 @@ async def stream(request: web.Request, job: Job, begin: int) -> web.StreamRespon
         await send(_event("run", {"id": job.id, "language": job.about.request.language}))
     told, quiet = None, timing.now()
     while not gone(request):
+        if job.spool.closed and job.error is None:
+            raise ConnectionResetError("nothing is kept of the run any more")
         begin, sent = await _send_records(send, job, begin)
         if job.position != told and job.status == "queued" and job.position is not None:
             told, sent = job.position, True
