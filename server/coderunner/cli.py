@@ -122,6 +122,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     upgrade.set_defaults(run=_upgrade_check)
 
+    doctor = commands.add_parser(
+        "doctor", help="look at machine, engine, settings, images and server, and say what mends each"
+    )
+    doctor.add_argument("--url", default="", help="also as users reach it: a session is opened there")
+    doctor.add_argument("--bearer", default="", metavar="KEY", help="the credential to show there")
+    doctor.add_argument(
+        "--idle", type=float, default=25.0, metavar="SECONDS", help="how long it is left alone (default: 25)"
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run=_doctor)
+
     reaper = commands.add_parser(
         "reap", help="remove what is over: containers past their deadline, networks without members"
     )
@@ -308,6 +319,25 @@ def _upgrade_check(arguments: argparse.Namespace) -> int:
     return 0 if fine else FAILED
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from coderunner.doctor import run as doctor
+    from coderunner.doctor.findings import Finding
+
+    async def work() -> list[Finding]:
+        try:
+            settings = _load(arguments)
+        except ConfigError as error:
+            return doctor.settings_findings(doctor.problems_of(error))
+        found = doctor.settings_findings(await here.problems(settings))
+        return found + await doctor.examine(
+            settings, _server(arguments, own=True), arguments.url, arguments.idle, arguments.bearer
+        )
+
+    text, code = doctor.shown(asyncio.run(work()), json=arguments.json)
+    print(text)
+    return code
+
+
 async def _carry(
     arguments: argparse.Namespace, builder: ImageBuilder, names: list[str], say: Callable[[str], None]
 ) -> None:
@@ -421,10 +451,10 @@ def _attack(arguments: argparse.Namespace) -> int:
     return attacks.main(_server(arguments), arguments.bearer, arguments.names, listing=arguments.list)
 
 
-def _server(arguments: argparse.Namespace) -> str:
+def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:
     """Where the server is that these settings describe: `unix:` and a path, or an address with a slash at its
-    end.  Raises ConfigError."""
-    if arguments.url:
+    end; `own`: whatever --url says.  Raises ConfigError."""
+    if arguments.url and not own:
         return str(arguments.url)
     settings = _load(arguments)
     if settings.host.startswith(UNIX):

@@ -16,7 +16,7 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,14 +169,18 @@ class Front:
 
 
 @contextlib.contextmanager
-def running_nginx(folder: Path, upstream: str, *, prefix: str = "/") -> Iterator[Front]:
-    """nginx as a child in the foreground; at the end it is gone, workers and all, which is checked."""
+def running_nginx(
+    folder: Path, upstream: str, *, prefix: str = "/", alter: Callable[[str], str] = lambda text: text
+) -> Iterator[Front]:
+    """nginx as a child in the foreground; at the end it is gone, workers and all, which is checked.
+
+    `alter`: what somebody made of the file."""
     tls, plain = free_port(), free_port()
     make_certificate(folder)
     link_modules(folder)
     conf = folder / "nginx.conf"
     text = SHIPPED.read_text()
-    conf.write_text(edited(text, folder, upstream=upstream, prefix=prefix, tls=tls, plain=plain))
+    conf.write_text(alter(edited(text, folder, upstream=upstream, prefix=prefix, tls=tls, plain=plain)))
     process = subprocess.Popen(
         [nginx_program(), "-c", str(conf), "-p", str(folder), "-e", str(folder / "error.log"),
          "-g", "daemon off;"],

@@ -53,7 +53,7 @@ async def test_every_route_answers_as_its_model_says(server):
         for method, path, behind, rest_of_it in calls:
             as_declared(method, path, await rest(method, behind, **rest_of_it))
             seen.add((method, path))
-    for path in ("/api/health", "/api/ready", "/api/queue-stats", "/api/languages"):
+    for path in ("/api/health", "/api/ready", "/api/address", "/api/queue-stats", "/api/languages"):
         as_declared("GET", path, await ask(server.url + path[1:]))
         seen.add(("GET", path))
     body = json.dumps({"language": "python", "source": "print(1)"}).encode()

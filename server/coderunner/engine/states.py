@@ -16,7 +16,8 @@ from coderunner.schema.engine import (
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """`id` is the engine's own, `api_version` the one agreed on, `memory_bytes` the host's."""
+    """`id` is the engine's own, `api_version` the one agreed on, `root` its folder;
+    `memory_bytes` is the host's."""
 
     id: str
     version: str
@@ -30,6 +31,7 @@ class EngineInfo:
     security: tuple[str, ...]
     live_restore: bool
     runtimes: tuple[str, ...] = ()
+    root: str = ""
 
     @classmethod
     def of(cls, version: EngineVersion, info: EngineFacts, api_version: str) -> EngineInfo:
@@ -47,6 +49,7 @@ class EngineInfo:
             security=info.security_options or (),
             live_restore=info.live_restore_enabled,
             runtimes=tuple(info.runtimes or ()),
+            root=info.docker_root_dir,
         )
 
 

@@ -26,6 +26,12 @@ class Health(Struct, frozen=True):
     uptime_s: float
 
 
+class Address(Struct, frozen=True):
+    """`GET /api/address`: the caller's, as the limits count it; of IPv6 its /64."""
+
+    address: str
+
+
 class LanguagesReady(Struct, frozen=True):
     """How many `of` how many languages are ready; the names of those that somebody asked for and that are not
     ready (`missing`), and of those whose image could not be built (`failed`)."""

@@ -42,6 +42,7 @@ class EngineFacts(Struct, frozen=True, rename="pascal"):
     security_options: tuple[str, ...] | None = None
     live_restore_enabled: bool = False
     runtimes: dict[str, object] | None = None
+    docker_root_dir: str = ""
 
 
 class Refusal(Struct, frozen=True):

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 import coderunner
 from coderunner.schema.answers import (
+    Address,
     ArchiveUnpacked,
     FileLimits,
     FileList,
@@ -41,7 +42,7 @@ from coderunner.schema.rest import (
     UploadQuery,
     ViewQuery,
 )
-from coderunner.web import files
+from coderunner.web import files, guard
 from coderunner.web.api import runs
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import preflight
@@ -116,6 +117,11 @@ async def health(request: web.Request) -> web.Response:
     """The server is alive; says nothing of the engine."""
     uptime = time.monotonic() - request.app[_STARTED]
     return json_reply(Health("ok", coderunner.__version__, round(uptime, 1)))
+
+
+async def address(request: web.Request) -> web.Response:
+    """The caller's own address, for who sets up a proxy."""
+    return json_reply(Address(guard.address_of(request.app[PARTS].settings, request)))
 
 
 async def ready(request: web.Request) -> web.Response:
@@ -200,6 +206,7 @@ OPERATIONS = (
     Operation("GET", "/ws/{session}", websocket),
     Operation("GET", "/api/health", health, Health),
     Operation("GET", "/api/ready", ready, Ready),
+    Operation("GET", "/api/address", address, Address),
     Operation("GET", "/api/queue-stats", stats, QueueStatistics),
     Operation("GET", "/metrics", metrics),
     Operation("GET", "/api/languages", languages, Languages, query=LanguagesQuery),

@@ -1,0 +1,1 @@
+"""`coderunner doctor`: looks at machine, engine, settings and server, and says what mends each."""

@@ -1,0 +1,282 @@
+"""Checks of a running server as its users reach it: through the proxy in front, with TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from coderunner.client.peer import Peer, Unexpected, random_id
+from coderunner.client.visit import PROTOCOL
+from coderunner.doctor.findings import FAIL, Finding, fail, guarded, ok, warn
+from coderunner.doctor.machine import clock
+from coderunner.schema import messages as m
+from coderunner.schema.forms import UNIX
+
+SECONDS = 15.0  # for an answer
+TRIES = 15  # of opening, where the address has no session left
+CERTIFICATE_DAYS = 14.0  # certbot renews thirty days before the end
+CLAIMED = "192.0.2.77"  # an address for documentation, which nobody has
+SEPARATE_SECONDS = 0.5  # two lines that were printed a second apart came apart
+COMPARE = "compare the proxy's configuration with nginx.conf"
+SLOWLY = {
+    "bash": "echo one; sleep 1; echo two",
+    "python": "import time\nprint('one', flush=True)\ntime.sleep(1)\nprint('two')",
+}
+_UNREACHED = (
+    "the proxy does not reach the server",
+    "is the server running, and at the address that the proxy has?",
+)
+_TROUBLE = {
+    421: (
+        "the server does not know itself by this name",
+        "name it in ALLOWED_HOSTS; the proxy must leave Host as it is",
+    ),
+    404: ("there is no CodeRunner at this path", f"give the address of the page, with its path; {COMPARE}"),
+    502: _UNREACHED,
+    503: ("the server is not running, or has no room", "systemctl status coderunner"),
+    504: _UNREACHED,
+}
+"""By HTTP status: what it means, and what mends it."""
+
+
+async def checks(url: str, *, through: bool, idle: float, bearer: str = "") -> list[Finding]:
+    """`url`: of the page, or `unix:` and a socket. `through`: as users come, with a session
+    that is opened and left alone for `idle` seconds; False: only whether it is there."""
+    found: list[Finding] = []
+    base = "http://localhost/" if url.startswith(UNIX) else url if url.endswith("/") else url + "/"
+    if base.startswith("https:"):
+        with guarded("certificate", found):
+            found.append(await asyncio.to_thread(_certificate, base))
+    verified = not any(one.state == FAIL for one in found)
+    async with _http(url, base, bearer if verified else "", verified=verified) as http:
+        try:
+            date = await _health(http, found)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            why = str(error) or type(error).__name__
+            mend = "systemctl status coderunner; ss -ltnp"
+            return [*found, fail("server", f"{url} does not answer: {why}", mend)]
+        if date is None:
+            return found
+        found.append(clock("clock", date))
+        with guarded("ready", found):
+            found += await _ready(http)
+        if through:
+            await _guarded("address", found, _address(http))
+        if through and not any(one.check == "ready" and one.state == FAIL for one in found):
+            await _guarded("languages", found, _used(http, found, idle))
+    return found
+
+
+async def _used(http: aiohttp.ClientSession, found: list[Finding], idle: float) -> list[Finding]:
+    """As somebody who runs a program, and then opens a terminal; one session at a time."""
+    language = await _language(http)
+    found += await _patient("buffering", lambda: _buffering(http, language))
+    return await _patient("websocket", lambda: _websocket(http, language, idle))
+
+
+async def _patient(check: str, work: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+    """Repeats a check that found no free session: that of the one before is being removed."""
+    for left in reversed(range(TRIES)):
+        seen: list[Finding] = []
+        await _guarded(check, seen, work())
+        if not left or not any("too_many_sessions" in one.text for one in seen):
+            break
+        await asyncio.sleep(1.0)
+    return seen
+
+
+async def _guarded(check: str, found: list[Finding], work: Any) -> None:
+    with guarded(check, found):
+        try:
+            found += await work
+        except (aiohttp.ClientError, TimeoutError, Unexpected) as error:
+            found.append(fail(check, str(error) or type(error).__name__, COMPARE))
+
+
+@contextlib.asynccontextmanager
+async def _http(url: str, base: str, bearer: str, *, verified: bool) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of the server; on loopback it comes from an address that no proxy has."""
+    connector: aiohttp.BaseConnector
+    if url.startswith(UNIX):
+        connector = aiohttp.UnixConnector(url.removeprefix(UNIX))
+    else:
+        here = ("127.0.0.2", 0) if await asyncio.to_thread(_is_loopback, base) else None
+        secured = ssl.create_default_context() if verified else False
+        connector = aiohttp.TCPConnector(local_addr=here, ssl=secured)
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    time_out = aiohttp.ClientTimeout(total=SECONDS)
+    async with aiohttp.ClientSession(base, connector=connector, headers=headers, timeout=time_out) as http:
+        yield http
+
+
+def _is_loopback(base: str) -> bool:
+    """Whether the name is of IPv4's loopback, where another address of ours can be shown."""
+    parts = urlsplit(base)
+    with contextlib.suppress(OSError):
+        found = socket.getaddrinfo(parts.hostname, parts.port or 0, type=socket.SOCK_STREAM)
+        return all(
+            ipaddress.ip_address(place[0]) in ipaddress.ip_network("127.0.0.0/8") for *_, place in found
+        )
+    return False
+
+
+def _certificate(base: str) -> Finding:
+    parts = urlsplit(base)
+    name = parts.hostname or ""
+    mend = "certbot renew, then systemctl reload nginx"
+    try:
+        with (
+            socket.create_connection((name, parts.port or 443), SECONDS) as plain,
+            ssl.create_default_context().wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        return fail("certificate", f"of {name}: {error.verify_message}", mend)
+    except OSError as error:
+        return fail("certificate", f"no TLS with {name}: {error}", COMPARE)
+    days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
+    text = f"of {name}, good for {days:.0f} days"
+    return warn("certificate", text, mend) if days < CERTIFICATE_DAYS else ok("certificate", text)
+
+
+async def _health(http: aiohttp.ClientSession, found: list[Finding]) -> str | None:
+    """Adds what came of asking; the answer's date, None where the server was not reached."""
+    async with http.get("api/health") as answer:
+        body = await answer.read()
+        document = _json(body)
+        if answer.status == 200 and document.get("status") == "ok":
+            hours = float(document.get("uptime_s", 0)) / 3600
+            found.append(ok("server", f"version {document.get('version')}, up for {hours:.1f} h"))
+            return answer.headers.get("Date", "")
+    usual = (f"it answers with {answer.status}, and not as CodeRunner does", COMPARE)
+    found.append(fail("server", *_TROUBLE.get(answer.status, usual)))
+    return None
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    with contextlib.suppress(orjson.JSONDecodeError):
+        document = orjson.loads(body)
+        return document if isinstance(document, dict) else {}
+    return {}
+
+
+async def _ready(http: aiohttp.ClientSession) -> list[Finding]:
+    async with http.get("api/ready") as answer:
+        document = _json(await answer.read())
+    if not document.get("ready"):
+        reasons = "; ".join(document.get("reasons") or ["it does not say why"])
+        return [fail("ready", f"no session could start now: {reasons}", "journalctl -u coderunner")]
+    found = [ok("ready", "a session could start now")]
+    for text in document.get("warnings") or ():
+        said, _, mend = str(text).partition(" Mend it: ")
+        found.append(warn("ready", said, mend or "journalctl -u coderunner"))
+    return found
+
+
+async def _address(http: aiohttp.ClientSession) -> list[Finding]:
+    seen, claimed = [
+        _json(await _body(http, "api/address", headers)).get("address", "")
+        for headers in ({}, {"X-Forwarded-For": CLAIMED, "X-Real-IP": CLAIMED, "Forwarded": f"for={CLAIMED}"})
+    ]
+    if claimed == CLAIMED:
+        text = "anybody can claim any address, and so evade all limits"
+        return [fail("address", text, "proxy_set_header X-Forwarded-For $remote_addr; and no other")]
+    if seen in ("127.0.0.1", "::1"):
+        return [fail(
+            "address", f"the server takes everybody for {seen}: one visitor's limits are everybody's",
+            "TRUSTED_PROXIES must name the proxy, and the proxy must set X-Forwarded-For",
+        )]  # fmt: skip
+    return [ok("address", f"the server sees this client as {seen}, whatever it claims")]
+
+
+async def _body(http: aiohttp.ClientSession, path: str, headers: dict[str, str]) -> bytes:
+    async with http.get(path, headers=headers) as answer:
+        return await answer.read()
+
+
+async def _language(http: aiohttp.ClientSession) -> str:
+    """One that is ready, if possible one whose output can be timed."""
+    async with http.get("api/languages") as answer:
+        rows = _json(await answer.read()).get("languages", [])
+    ready = [row["name"] for row in rows if row.get("status") == "ready"]
+    return next((name for name in SLOWLY if name in ready), ready[0] if ready else "")
+
+
+async def _websocket(http: aiohttp.ClientSession, language: str, idle: float) -> list[Finding]:
+    """Opens a session, has it echo a line, and leaves it alone."""
+    try:
+        async with http.ws_connect("ws", protocols=(PROTOCOL,)) as wire:
+            peer = Peer(wire)
+            try:
+                return await _visit(peer, language, idle)
+            finally:
+                await peer.disconnect()
+    except aiohttp.WSServerHandshakeError as error:
+        if error.status == 403:
+            return [
+                fail(
+                    "websocket",
+                    "this origin may not connect",
+                    "ALLOWED_ORIGINS; the proxy must leave Host as it is",
+                )
+            ]
+        text = f"the upgrade was answered with {error.status}: it is not passed on"
+        return [fail("websocket", text, f"{COMPARE}: Upgrade, Connection, proxy_http_version 1.1")]
+
+
+async def _visit(peer: Peer, language: str, idle: float) -> list[Finding]:
+    await peer.message(m.Hello)
+    began = time.monotonic()
+    await peer.send(m.Open(language, peer.client, nonce=random_id()))
+    await peer.wait(lambda: peer.opened, 60, "a session")
+    opened = time.monotonic() - began
+    await peer.send(m.Shell(1, 80, 24))
+    await peer.input(1, b"echo o''k\n")
+    await peer.until(1, "ok")
+    found = [ok("websocket", f"a session opened after {opened * 1000:.0f} ms, and a shell in it answers")]
+    with contextlib.suppress(Unexpected):  # it was not closed
+        await peer.closed(idle)
+    if peer.close_code is not None:
+        text = f"a session that nobody used was cut with {peer.close_code} within {idle:g} s"
+        return [*found, fail("idle", text, f"raise proxy_read_timeout above a minute; {COMPARE}")]
+    await peer.send(m.Close())
+    await peer.closed()
+    return [*found, ok("idle", f"a session that nobody used for {idle:g} s was left alone")]
+
+
+async def _buffering(http: aiohttp.ClientSession, language: str) -> list[Finding]:
+    """Whether output that was printed a second apart arrives so."""
+    source = SLOWLY.get(language)
+    if source is None:
+        return [ok("buffering", "not looked at: neither Bash nor Python is ready")]
+    body = orjson.dumps({"language": language, "source": source})
+    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    came: dict[bytes, float] = {}
+    seen = b""
+    async with http.post("api/run", data=body, headers=headers) as answer:
+        if answer.status != 200:
+            text = f"a program was refused with {answer.status}: {(await answer.text())[:200]}"
+            return [fail("buffering", text, COMPARE)]
+        async for piece in answer.content.iter_any():
+            seen += piece
+            for word in (b"one", b"two"):
+                if word in seen:
+                    came.setdefault(word, time.monotonic())
+    if len(came) < 2:
+        text = f"a program's output did not come as events: {seen[-200:].decode(errors='replace')!r}"
+        return [fail("buffering", text, COMPARE)]
+    apart = came[b"two"] - came[b"one"]
+    if apart < SEPARATE_SECONDS:
+        text = "output is held back until a program ends"
+        return [fail("buffering", text, f"proxy_buffering off; {COMPARE}")]
+    return [ok("buffering", f"lines that were printed a second apart came {apart:.1f} s apart")]
