@@ -166,3 +166,29 @@ async def test_programs_that_are_forgotten_are_forgotten_by_the_server_too(serve
         async with attach(server, client.opened, role="watch") as watcher:
             attached = await watcher.message(m.Attached)
             assert len(attached.channels) < 40
+
+
+async def test_a_client_far_away_is_sent_more_ahead(server):
+    """Each frame is acknowledged a while after it came, as over a long line."""
+    async with session(server) as client:
+        client.acks, client.keep = False, False
+        acked, ahead, acks = 0, 0, []
+
+        async def later(offset: int) -> None:
+            nonlocal acked
+            await asyncio.sleep(0.1)
+            acked = max(acked, offset)
+            await client.send(m.Ack(1, offset))
+
+        def came(frame) -> None:
+            nonlocal ahead
+            ahead = max(ahead, frame.offset + len(frame.payload) - acked)
+            acks.append(asyncio.create_task(later(frame.offset + len(frame.payload))))
+
+        client.on_output = came
+        await client.run(1, "while True: print('x' * 1000)", limits={"wall_ms": 60_000})
+        await client.wait(lambda: ahead > 400 * 1024, 30, "more than the window of a client that is near")
+        assert ahead <= 512 * 1024
+        await client.send(m.Kill(1))
+        await client.ended(1)
+        await asyncio.gather(*acks)

@@ -55,11 +55,11 @@ def test_a_reset_goes_on_elsewhere():
     assert journal.read(1000, 5) == (STDOUT, b"x")
 
 
-@given(st.integers(0, 2**40), st.booleans(), st.booleans())
-def test_who_may_read_on(released, controlled, tty):
-    until = flow.readable_until(released, controlled=controlled, tty=tty)
+@given(st.integers(0, 2**40), st.integers(0, 2**20), st.booleans(), st.booleans())
+def test_who_may_read_on(released, more, controlled, tty):
+    until = flow.readable_until(released, released + more, controlled=controlled, tty=tty)
     if controlled:
-        assert until == released + 256 * 1024
+        assert until == released + min(max(256 * 1024, more), 512 * 1024)
     elif tty:
         assert until is None
     else:

@@ -102,7 +102,7 @@ class Channel(Start):
 
     def room(self) -> int:
         """How many bytes may be read from the program now."""
-        bound = flow.readable_until(self.released, controlled=self.controlled, tty=self.tty)
+        bound = flow.readable_until(self.released, self.credit, controlled=self.controlled, tty=self.tty)
         most = flow.READ_SIZE if bound is None else bound - self.journal.end
         return max(0, min(most, flow.READ_SIZE))
 

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from coderunner import metrics, timing
@@ -34,6 +34,7 @@ from coderunner.schema.messages import (
     Workspace,
 )
 from coderunner.sessions.channel import Channel
+from coderunner.sessions.window import Window
 from coderunner.wire import flow
 
 MESSAGE_LIMIT = 1024
@@ -53,10 +54,16 @@ class Cursor:
     sent: int
     acked: int
     exit_sent: bool = False
+    window: Window = field(default_factory=Window)
 
     def room(self) -> int:
         """Bytes that may be sent before the client acknowledges more."""
-        return self.acked + flow.WINDOW - self.sent
+        return self.acked + self.window.size - self.sent
+
+    def advance(self, count: int) -> None:
+        """So many bytes were sent."""
+        self.sent += count
+        self.window.sent(self.sent, self.acked, asyncio.get_running_loop().time())
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +189,8 @@ class Attachment:
             )
         if offset > cursor.acked:
             cursor.acked = offset
+            if cursor.window.acked(offset, asyncio.get_running_loop().time()):
+                channel.cache.limit = max(channel.cache.limit, cursor.window.size)
             self._wake.set()
 
     def cursor(self, channel: Channel) -> Cursor:
@@ -275,13 +284,13 @@ class Attachment:
 
     def _cached(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """A frame of what the cache has, or the channel's end."""
-        upto = min(channel.cache.end, cursor.acked + flow.WINDOW)
+        upto = min(channel.cache.end, cursor.acked + cursor.window.size)
         if cursor.sent < upto:
             # Frames begin small: over a line that breaks every few kilobytes, whole ones still get through.
             most = min(flow.SEND_SIZE, FIRST_FRAME + self._sent)
             stream, data = channel.cache.read(cursor.sent, min(most, upto - cursor.sent))
             frame = codec.encode_output(channel.number, stream, cursor.sent, data)
-            cursor.sent += len(data)
+            cursor.advance(len(data))
             self._sent += len(data)
             return frame
         end = channel.told_end
@@ -308,7 +317,7 @@ class Attachment:
             return self._gap(channel, cursor, found.begin, found.restore)
         if not found.data:
             return self._gap(channel, cursor, channel.cache.start, None)
-        cursor.sent += len(found.data)
+        cursor.advance(len(found.data))
         self._sent += len(found.data)
         return codec.encode_output(channel.number, found.stream, at, found.data)
 

@@ -11,6 +11,7 @@ from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.holdings import Holdings
+from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,10 @@ class Attachments:
         """There is output, or an end, that some of them may not have been sent."""
         for attachment in self._all:
             attachment.wake()
+
+    def window(self, channel: Channel) -> int:
+        """The greatest of their windows, in bytes."""
+        return max([one.cursor(channel).window.size for one in self._all], default=flow.WINDOW)
 
     def furthest(self, channel: Channel) -> int:
         """The highest offset that any of them has acknowledged; 0 without any."""

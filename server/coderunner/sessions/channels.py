@@ -377,6 +377,7 @@ class Channels:
             furthest=max(channel.released, self.attachments.furthest(channel)),
             controlled=control is not None,
             exit_acked=channel.exit_acked,
+            window=self.attachments.window(channel),
         )
         self._paces[channel.number].update(standing)
 
@@ -389,7 +390,7 @@ class Channels:
         self._container.link.send_flow(
             number,
             released=standing.released,
-            credit=standing.furthest + flow.WINDOW,
+            credit=standing.furthest + standing.window,
             controlled=standing.controlled,
             exit_acked=standing.exit_acked,
         )

@@ -17,12 +17,14 @@ SECONDS = 0.02  # and how long
 
 
 class Standing(NamedTuple):
-    """``released``: by the control client; ``furthest``: by any; ``controlled``: whether there is one."""
+    """``released``: by the control client; ``furthest``: by any; ``controlled``: whether there is one;
+    ``window``: how far output may be ahead of the furthest, in bytes."""
 
     released: int
     furthest: int
     controlled: bool
     exit_acked: bool
+    window: int
 
 
 class Pace:

@@ -7,7 +7,8 @@ kept by right, so a client that comes back misses nothing.
 
 from __future__ import annotations
 
-WINDOW = 256 * 1024  # how far a program may be ahead of the client that controls it
+WINDOW = 256 * 1024  # how far a program may be ahead of the client that controls it, and of one far away
+MAX_WINDOW = 512 * 1024  # at most
 JOURNAL = 1024 * 1024  # what the agent keeps of a channel
 EXITED_JOURNALS = 4 * 1024 * 1024  # what it keeps of all channels that ended
 INPUT_WINDOW = 64 * 1024  # how far a client's input may be ahead of what the program's terminal took
@@ -64,12 +65,13 @@ class Pace:
         self._sent, self.due, self.floods = 0.0, None, False
 
 
-def readable_until(released: int, *, controlled: bool, tty: bool) -> int | None:
-    """The offset up to which the agent reads the program; None: without bound.
+def readable_until(released: int, credit: int, *, controlled: bool, tty: bool) -> int | None:
+    """The offset up to which the agent reads the program; None: without bound.  ``credit``: up to where the
+    server takes output.
 
     Without a control attachment a pipe waits when the journal is full (nothing is lost), and a terminal
     runs on (its oldest bytes fall off, which a gap tells).
     """
     if controlled:
-        return released + WINDOW
+        return min(max(released + WINDOW, credit), released + MAX_WINDOW)
     return None if tty else released + JOURNAL
