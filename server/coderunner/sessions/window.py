@@ -1,8 +1,8 @@
 """How far output may be ahead of what one client has acknowledged, by how far away it is.
 
 A client far away fills its line only if as much is under way as the line takes in a round trip. One that is
-near, or behind a slow line, would only wait longer for the end of a flood that it interrupts. So the window is
-twice what arrives within the least round trip that was seen, and never less than `flow.WINDOW`.
+near, or behind a slow line, would only wait longer for the end of a flood that it interrupts. So the window
+is twice what arrives within the least round trip that was seen, and never less than `flow.WINDOW`.
 """
 
 from __future__ import annotations
