@@ -52,4 +52,4 @@ def test_what_is_kept_of_a_client_that_acknowledges_nothing_is_bounded():
     window = Window()
     for offset in range(0, 100 * flow.MAX_WINDOW, FRAME):
         window.sent(offset, 0, 0.0)
-    assert len(window._marks) <= 9
+    assert len(window.marks) <= 9

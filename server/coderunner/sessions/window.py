@@ -17,26 +17,27 @@ MAX_MARKS = 2 * flow.MAX_WINDOW // MARK_BYTES
 
 
 class Window:
-    """Of one client in one channel.  ``size``: bytes; it only grows."""
+    """Of one client in one channel.  ``size``: bytes; it only grows.  ``marks``: pieces whose acknowledgement
+    is timed."""
 
-    __slots__ = ("_marks", "_trip", "size")
+    __slots__ = ("_trip", "marks", "size")
 
     def __init__(self) -> None:
         self.size = flow.WINDOW
-        self._marks: deque[tuple[int, int, float]] = deque()  # sent up to, acknowledged then, when
+        self.marks: deque[tuple[int, int, float]] = deque()  # sent up to, acknowledged then, when
         self._trip = math.inf
 
     def sent(self, offset: int, acked: int, now: float) -> None:
         """Output was sent up to ``offset``, of which ``acked`` is what the client had acknowledged."""
-        far = not self._marks or offset - self._marks[-1][0] >= MARK_BYTES
-        if far and len(self._marks) < MAX_MARKS:
-            self._marks.append((offset, acked, now))
+        far = not self.marks or offset - self.marks[-1][0] >= MARK_BYTES
+        if far and len(self.marks) < MAX_MARKS:
+            self.marks.append((offset, acked, now))
 
     def acked(self, offset: int, now: float) -> bool:
         """The client has acknowledged output up to ``offset``; whether the window has grown."""
         mark = None
-        while self._marks and self._marks[0][0] <= offset:
-            mark = self._marks.popleft()
+        while self.marks and self.marks[0][0] <= offset:
+            mark = self.marks.popleft()
         if mark is None:
             return False
         _, before, when = mark
