@@ -178,7 +178,7 @@ def test_an_end_of_the_socket_is_no_detach(place, tmp_path):
     hello = direct.attach(2, {"1": len(whole)})
     (state,) = hello["channels"]
     assert state["from"] == 0
-    assert state["to"] <= flow.WINDOW
+    assert state["to"] <= flow.MAX_WINDOW
     direct.say(frames.FLOW, frames.FLOW_BODY.pack(1 << 30, frames.CONTROLLED), channel=1, offset=len(whole))
     direct.output(len(whole) + 100_000, whole)
     lines = bytes(whole).split(b"\r\n")[:-1]
