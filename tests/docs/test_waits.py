@@ -51,6 +51,7 @@ TIMES = {
     "soak/visitor.py::close": PACE,
     "test_app.py::ping": PACE,
     "web/test_artifacts.py::test_an_address_ends_unless_it_is_kept": POLLS,
+    "web/test_flow.py::later": PACE,
     "web/test_stall.py::test_nobody_is_condemned_for_a_server_that_stood_still": STALL,
     "web/test_strangers.py::test_a_failed_opening_does_not_leave_a_socket_without_a_deadline": LATER,
     "web/test_strangers.py::_calm": PACE,
