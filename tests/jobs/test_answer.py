@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +52,12 @@ def records(*told: m.ServerMessage | OutputFrame) -> list[Record]:
     return [Record(number, text) for number, text in enumerate(texts)]
 
 
+def whole_answer(heard: Heard, told: list[OutputFrame], *, compiles: bool) -> RunAnswer:
+    """As a caller reads it, whose pieces are one document."""
+    _, pieces = answers.answers(ABOUT, heard, lambda: iter(told), (), compiles=compiles)
+    return msgspec.json.decode(b"".join(pieces), type=RunAnswer)
+
+
 def streams_of(printed: Printed) -> list[bytes]:
     """What a caller makes of `output` and `order`: standard output and standard error."""
     output = printed.output_base64 if printed.output is UNSET else printed.output.encode()
@@ -66,7 +73,9 @@ def streams_of(printed: Printed) -> list[bytes]:
 def test_both_streams_and_their_order(parts):
     told = frames(*parts)
     end = sum(len(data) for _, data in parts)
-    printed = answers.printed(Printed, told, 0, end)
+    heard = Heard()
+    heard.hear(records(*told, ended(offset=end)))
+    printed = whole_answer(heard, told, compiles=False)
     expected = [b"".join(data for stream, data in parts if stream == which) for which in (STDOUT, STDERR)]
     assert streams_of(printed) == expected
     for name, data in zip(("stdout", "stderr"), expected, strict=True):
@@ -81,7 +90,7 @@ def test_a_frame_across_both_phases_is_cut_where_the_program_began():
     heard.hear(
         records(m.State(1, "compiling", 0), told[0], m.State(1, "running", 8), told[1], ended(offset=14))
     )
-    whole = answers.answer(ABOUT, heard, told, (), compiles=True)
+    whole = whole_answer(heard, told, compiles=True)
     compiler = CompileView(stdout="warning!", stderr="", output="warning!", order=(8,), failed=False)
     assert whole.compile == compiler
     assert (whole.stdout, whole.stderr, whole.order) == ("out", "err", (3, 3))
@@ -92,7 +101,7 @@ def test_where_the_compiler_failed_all_is_its_own(state):
     told = frames((STDERR, b"error"))
     heard = Heard()
     heard.hear(records(m.State(1, state, 0), *told, ended("compile_failed", 5)))
-    whole = answers.answer(ABOUT, heard, told, (), compiles=True)
+    whole = whole_answer(heard, told, compiles=True)
     assert whole.compile is not None
     assert (whole.compile.failed, whole.compile.stderr, whole.stderr) == (True, "error", "")
 
@@ -101,7 +110,7 @@ def test_a_language_without_a_compiler_has_no_such_part():
     told = frames((STDOUT, b"x"))
     heard = Heard()
     heard.hear(records(*told, ended(offset=1)))
-    whole = answers.answer(ABOUT, heard, told, (), compiles=False)
+    whole = whole_answer(heard, told, compiles=False)
     assert (whole.compile, whole.stdout) == (None, "x")
 
 
@@ -111,7 +120,7 @@ def test_what_is_missing_is_named():
     heard = Heard()
     heard.hear(records(told[0], m.Gap(1, 2, 10), late, ended(offset=11)))
     assert heard.offset == 11
-    whole = answers.answer(ABOUT, heard, [*told, late], (), compiles=False)
+    whole = whole_answer(heard, [*told, late], compiles=False)
     assert (whole.gaps, whole.stdout) == ((Missing(2, 10),), "abz")
 
 
@@ -134,8 +143,9 @@ def test_without_output_the_rest_is_the_same():
     told = frames((STDOUT, b"x"))
     heard = Heard()
     heard.hear(records(m.State(1, "running", 0), *told, ended(offset=1)))
-    whole = answers.answer(ABOUT, heard, told, (), compiles=True)
-    bare = answers.without_output(whole)
+    whole = whole_answer(heard, told, compiles=True)
+    short, _ = answers.answers(ABOUT, heard, lambda: iter(told), (), compiles=True)
+    bare = msgspec.json.decode(short, type=RunAnswer)
     for name in RunAnswer.__struct_fields__:
         if name in Printed.__struct_fields__:
             assert getattr(bare, name) is UNSET
@@ -148,5 +158,5 @@ def test_without_output_the_rest_is_the_same():
 def test_a_run_that_was_cancelled_before_it_began_has_an_end():
     heard = Heard()
     heard.news(answers.cancelled())
-    whole = answers.answer(ABOUT, heard, [], (), compiles=True)
+    whole = whole_answer(heard, [], compiles=True)
     assert (whole.exit.reason, whole.stdout, whole.exit.usage.cpu_ms) == ("killed", "", None)
