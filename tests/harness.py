@@ -33,6 +33,7 @@ from coderunner.client.peer import Unexpected as Unexpected
 from coderunner.client.peer import random_id as random_id
 from coderunner.engine.docker import usual_socket
 from coderunner.schema import messages as m
+from tests.blocking.sitecustomize import MARK
 
 ROOT = Path(__file__).parent.parent
 ENGINE = os.environ.get("DOCKER_HOST") or usual_socket()
@@ -129,7 +130,7 @@ def start_server(environment: dict[str, str], log: Path, *, seconds: float = STA
     with log.open("a") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "serve"],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "server"), **environment},
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'server'}:{ROOT / 'tests/blocking'}", **environment},
             stdout=sink,
             stderr=subprocess.STDOUT,
             text=True,
@@ -180,8 +181,15 @@ def running_server(
             assert not left, f"containers left behind: {left}"
             assert not networks, f"networks left behind: {networks}"
             assert not server.notes(), "a note of the images that it uses is left behind"
+        check_loop(server)
         for note in server.notes():  # of a server that was to be followed by another
             docker("volume", "rm", note)
+
+
+def check_loop(server: Server) -> None:
+    """No call blocked the server's event loop (tests/blocking)."""
+    lines = [line for line in server.log.read_text(errors="replace").splitlines() if MARK in line]
+    assert not lines, "\n".join(["the event loop was blocked:", *dict.fromkeys(lines)])
 
 
 def wait_ready(server: Server, languages: tuple[str, ...]) -> None:

@@ -35,9 +35,8 @@ class Builder:
         self.fails: set[str] = set()
         self._done: dict[str, asyncio.Event] = {}
 
-    def language(self, name: str) -> Any:
-        first = "gcc" if name in ("c", "cpp") else name
-        return SimpleNamespace(files={"Dockerfile": f"FROM x\nRUN install {first}\nRUN more\n".encode()})
+    async def first_steps(self, names: list[str]) -> dict[str, str]:
+        return {name: f"RUN install {'gcc' if name in ('c', 'cpp') else name}" for name in names}
 
     async def note_use(self, holder: str, instance: str, names: list[str]) -> None:
         assert (holder, names) == ("h", DEMAND)

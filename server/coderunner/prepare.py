@@ -71,6 +71,7 @@ class Preparation:
     """What fails from now on fails because the server ends, and is nobody's to mend."""
     _queue: list[str] = field(default_factory=list)
     _steps: dict[str, str] = field(default_factory=dict)  # of what is being built: its first step
+    _first_steps: dict[str, str] = field(default_factory=dict)  # of those whose folders are right
     _proofs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS))
 
     async def all(self) -> None:
@@ -80,6 +81,7 @@ class Preparation:
         pause, longest = AGAIN_SECONDS
         while names:
             present = await self._present(names)
+            self._first_steps = await self.builder.first_steps(names)
             self._queue = [name for name in names if name not in present]
             here = [name for name in names if name in present]
             offers = [self._offer(here) for _ in range(OFFERS)]
@@ -149,7 +151,7 @@ class Preparation:
                 await asyncio.sleep(ROOM_SECONDS)
                 continue
             name = self._next()
-            self._steps[name] = self._first_step(name)
+            self._steps[name] = self._first_steps.get(name, name)
             try:
                 await self.one(name)
             finally:
@@ -158,17 +160,10 @@ class Preparation:
     def _next(self) -> str:
         """Not one that begins as another that is being built: when that is done, it shares its layers."""
         shared = set(self._steps.values())
-        fit = (name for name in self._queue if self._first_step(name) not in shared)
+        fit = (name for name in self._queue if self._first_steps.get(name, name) not in shared)
         name = next(fit, self._queue[0])
         self._queue.remove(name)
         return name
-
-    def _first_step(self, name: str) -> str:
-        try:
-            lines = self.builder.language(name).files["Dockerfile"].decode().splitlines()
-        except CodeRunnerError:
-            return name  # told when its turn comes
-        return next((line for line in lines if line.startswith("RUN ")), name)
 
     async def _prepare(self, name: str) -> None:
         self.catalog.set_state(name, Readiness(BUILDING, "being built"))

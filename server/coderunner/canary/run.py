@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -47,12 +48,13 @@ async def run_canary(
         raise ImageMissing(f"canary: there is no image {spec.image}")
     info = await engine.info()
     facts = (image.id, info.id, info.version, info.kernel, str(info.cgroup_version), settings_digest)
-    key = hashlib.sha256("\n".join((*facts, program_digest())).encode()).hexdigest()
+    program = await asyncio.to_thread(program_digest)
+    key = hashlib.sha256("\n".join((*facts, program)).encode()).hexdigest()
     cache = VerdictCache(cache_dir)
-    known = cache.find(key)
+    known = await asyncio.to_thread(cache.find, key)
     if known is not None:
         return known
-    spec = replace(spec, command=command(spec))
+    spec = replace(spec, command=await asyncio.to_thread(command, spec))
     body = create_body(spec)
     document, findings = await attack(engine, body, spec.name)
     verdict = verdict_of(compare(body, document), findings)
@@ -60,7 +62,7 @@ async def run_canary(
     if verdict.ok and failed:
         raise CanaryUnfinished(f"canary: probes failed: {'; '.join(failed)}")
     try:
-        cache.keep(key, verdict)
+        await asyncio.to_thread(cache.keep, key, verdict)
     except OSError as error:
         why = f"{cache_dir}: {error.strerror or error}"
         log.warning("the canary's verdict is not kept; the next start attacks again", extra=fields(why=why))

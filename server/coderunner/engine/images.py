@@ -55,8 +55,9 @@ class ImageBuilder:
     """Builds with the `docker` SDK, in threads of its own; one build of an image at a time.
 
     `host` is the engine's address (None: the usual sockets), `folder` the languages' folder, `uids` the user
-    ids under which containers may run, `prefix` the first part of the images' names. Every method but `base`,
-    `language`, `final` and `reference` may raise EngineUnavailable.
+    ids under which containers may run, `prefix` the first part of the images' names. Every coroutine but
+    `first_steps` may raise EngineUnavailable. `base`, `language`, `final`, `reference` and `references` read
+    some hundred files and hash them: never in an event loop that has something else to do.
     """
 
     def __init__(self, host: str | None, folder: Path, uids: range, prefix: str = PREFIX) -> None:
@@ -92,6 +93,20 @@ class ImageBuilder:
         wanted = [recipe for name in names for recipe in (self.language(name), self.final(name))]
         return {self.base().reference, *(recipe.reference for recipe in wanted)}
 
+    async def first_steps(self, names: Iterable[str]) -> dict[str, str]:
+        """The first command of each language's image: those with the same one share what it makes. Without
+        the languages whose folders are wrong."""
+
+        def look(_stop: Stop, _tell: Say) -> dict[str, str]:
+            found = {}
+            for name in names:
+                with suppress(BuildFailed):
+                    lines = self.language(name).files["Dockerfile"].decode().splitlines()
+                    found[name] = next((line for line in lines if line.startswith("RUN ")), name)
+            return found
+
+        return await in_thread(look, _silent)
+
     # --- building --------------------------------------------------------------------------------------
 
     async def ensure(self, name: str, say: Say) -> str:
@@ -99,7 +114,11 @@ class ImageBuilder:
 
         `say` is told of progress, a line at a time, in the event loop. Raises BuildFailed, with what to do.
         """
-        language, recipe, base = self.language(name), self.final(name), self.base()
+
+        def read(_stop: Stop, _tell: Say) -> tuple[Recipe, Recipe, Recipe]:
+            return self.language(name), self.final(name), self.base()
+
+        language, recipe, base = await in_thread(read, _silent)
         async with self._each[name]:
             if await self.built(name) is None:
                 async with self._one:
@@ -115,9 +134,9 @@ class ImageBuilder:
 
     async def present(self, names: Iterable[str]) -> set[str]:
         """Those of these languages whose images are here. Raises BuildFailed where a folder is wrong."""
-        base, wanted = self.base(), {name: self.final(name) for name in names}
 
         def look(stop: Stop, _tell: Say) -> set[str]:
+            base, wanted = self.base(), {name: self.final(name) for name in names}
             with self._client(CALL_SECONDS, stop) as client:
                 return {name for name, recipe in wanted.items() if _current(client, recipe, base)}
 
@@ -125,9 +144,9 @@ class ImageBuilder:
 
     async def built(self, name: str) -> str | None:
         """When the language's image was built, as an ISO date and time; None where it is not here."""
-        recipe, base = self.final(name), self.base()
 
         def look(stop: Stop, _tell: Say) -> str | None:
+            recipe, base = self.final(name), self.base()
             with self._client(CALL_SECONDS, stop) as client:
                 current = _current(client, recipe, base)
                 return _labels(client, recipe.reference)[BUILT_LABEL] if current else None
@@ -140,16 +159,19 @@ class ImageBuilder:
         Of the languages those that are here; where the base image is renewed, all of them. Where Debian's
         lists cannot be had, `say` is told so and nothing is done. Raises BuildFailed.
         """
-        base = self.base()
-        wanted = {name: (self.language(name), self.final(name)) for name in names}
+
+        def work(stop: Stop, report: Say) -> list[str]:
+            wanted = {name: (self.language(name), self.final(name)) for name in names}
+            return self._renew(self.base(), wanted, stop, report)
+
         async with self._one:
-            return await in_thread(lambda stop, report: self._renew(base, wanted, stop, report), say)
+            return await in_thread(work, say)
 
     async def histories(self, names: Iterable[str]) -> dict[str, list[Step]]:
         """The steps of each language's image, the oldest first. Raises ImageMissing where there is none."""
-        wanted = {name: self.reference(name) for name in names}
 
         def look(stop: Stop, _tell: Say) -> dict[str, list[Step]]:
+            wanted = {name: self.reference(name) for name in names}
             with self._client(CALL_SECONDS, stop) as client:
                 return {name: _history(client, reference) for name, reference in wanted.items()}
 
@@ -161,11 +183,11 @@ class ImageBuilder:
         Raises ImageMissing for one that is not here, CannotCarry.
         """
         histories = await self.histories(names)
-        size, wanted = total(histories), [self.reference(name) for name in histories]
 
         def work(stop: Stop, tell: Say) -> int:
+            wanted = [self.reference(name) for name in histories]
             with self._client(BUILD_SILENCE_SECONDS, stop) as client:
-                return carry.save(client, wanted, path, size, stop, tell)
+                return carry.save(client, wanted, path, total(histories), stop, tell)
 
         return await in_thread(work, say)
 
@@ -183,9 +205,9 @@ class ImageBuilder:
 
         Raises BuildFailed.
         """
-        wanted = self.references(names)
 
         def work(stop: Stop, _tell: Say) -> None:
+            wanted = self.references(names)
             with self._client(CALL_SECONDS, stop) as client:
                 uses.note(client, holder, instance, wanted)
 
@@ -205,8 +227,11 @@ class ImageBuilder:
         An image that a container has stays, and so does what a server has noted that it uses, unless it is
         one of the holders `besides`.
         """
-        keep = self.references(names)
-        return await in_thread(lambda stop, _tell: self._prune(keep, set(besides), stop), _silent)
+
+        def work(stop: Stop, _tell: Say) -> list[str]:
+            return self._prune(self.references(names), set(besides), stop)
+
+        return await in_thread(work, _silent)
 
     async def holders(self) -> list[str]:
         """Who has noted that it uses images."""

@@ -324,7 +324,8 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     await engine.prune_volumes(labels_of(provisioner.identity.instance))
     if provisioner.sockets is not None:
         # One that is new may be of a container that is being made, which the engine would refuse without it.
-        provisioner.sockets.keep(max(older_than, MAKING_SECONDS), {session_of(summary) for summary in listed})
+        sessions = {session_of(summary) for summary in listed}
+        await asyncio.to_thread(provisioner.sockets.keep, max(older_than, MAKING_SECONDS), sessions)
     return removed
 
 

@@ -8,6 +8,7 @@ the sources themselves, so that a change is seen without a build.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 import hashlib
@@ -83,10 +84,10 @@ class WebClient:
         return digest.hexdigest() == self._stamp.read_text("ascii").strip()
 
 
-def document_reply(request: web.Request, client: WebClient) -> web.Response:
+async def document_reply(request: web.Request, client: WebClient) -> web.Response:
     """The page's document, in the smallest form that the client takes; nothing where it has it already."""
-    file = client.document()
-    body, encoding = _smallest(file, request.headers.get("Accept-Encoding", ""))
+    accepted = request.headers.get("Accept-Encoding", "")
+    body, encoding = await asyncio.to_thread(lambda: _smallest(client.document(), accepted))
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {
         "Content-Security-Policy": POLICY,

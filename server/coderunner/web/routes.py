@@ -110,7 +110,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
 
 async def page(request: web.Request) -> web.Response:
     """The web client."""
-    return document_reply(request, request.app[_CLIENT])
+    return await document_reply(request, request.app[_CLIENT])
 
 
 async def health(request: web.Request) -> web.Response:
