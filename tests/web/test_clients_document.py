@@ -1,4 +1,4 @@
-"""What `docs/clients.md` tells to type works, as it stands there."""
+"""What `docs/clients.md` and `docs/graders.md` tell to type works, as it stands there."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ import pytest
 
 from tests.harness import ROOT, Server
 
-TEXT = (ROOT / "docs/clients.md").read_text()
-COMMANDS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.M | re.S)
-SEEN = ['"stdout":"cba\\n"', "event: done", "", '"code":"bad_message"']
+DOCUMENTS = {
+    "clients.md": ['"stdout":"cba\\n"', "event: done", "", '"code":"bad_message"'],
+    "graders.md": ['"counts":{"passed":1,"wrong_answer":1}', '"passed":2', "event: case"],
+}
+"""What each command of a document prints."""
 
 
-@pytest.mark.parametrize(("command", "seen"), list(zip(COMMANDS, SEEN, strict=True)), ids=range(len(SEEN)))
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for name, seen in DOCUMENTS.items():
+        text = (ROOT / "docs" / name).read_text()
+        found += list(zip(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S), seen, strict=True))
+    return found
+
+
+@pytest.mark.parametrize(("command", "seen"), commands())
 def test_commands(server: Server, tmp_path, command, seen):
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],

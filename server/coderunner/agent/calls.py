@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from . import files, folders, workspace
+from . import files, folders, snapshot, workspace
 from .programs import CallError
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
@@ -44,6 +44,10 @@ class Calls:
                 reply, data = answer
         except (CallError, files.FilesError) as error:
             reply = {"error": {"code": error.code, "message": str(error)}}
+        except snapshot.TooMuch as error:
+            reply = {"error": {"code": "file_too_large", "message": str(error)}}
+        except snapshot.StillAlive as error:
+            reply = {"error": {"code": "files_busy", "message": str(error)}}
         except OSError as error:
             reply = {"error": {"code": "start_failed", "message": str(error)}}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -76,11 +80,16 @@ class Calls:
             return {"state": self._programs.channels[number].state(), "existed": True}, b""
         self._programs.check(number)
         self._programs.make_room(self._workspace.forget)
+        restored = bool(body["spec"].get("restored"))
+        if restored:
+            if self._programs.live():
+                raise CallError("channels_busy", "another program runs; let it end first")
+            self._workspace.restore()
         self._workspace.before()
         self._workspace.put(body.get("files", ()), raw)
         files.mend(body["spec"]["entry"])  # it is not sent again as long as it has not changed
         source = workspace.standard_input(body["spec"])
-        channel = self._programs.begin(body, source, self._companions.preload)
+        channel = self._programs.begin(body, source, None if restored else self._companions.preload)
         self._workspace.began(number)
         return {"state": channel.state(), "existed": False}, b""
 
@@ -110,6 +119,11 @@ class Calls:
         stream, data = channel.journal.read(min(begin, channel.journal.end), body["most"])
         reply["stream"] = stream
         return reply, data
+
+    def _op_keep(self, body: dict[str, Any], raw: bytes) -> None:
+        """Keeps the workspace as it is: programs that are to be `restored` begin from it, one at a time."""
+        self._companions.retire(time.monotonic())
+        self._workspace.keep()
 
     # --- files -------------------------------------------------------------------------------------
 

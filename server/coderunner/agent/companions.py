@@ -44,6 +44,13 @@ class Companions:
             self.preload = Preload(preload, now)
         self._waiting.append((number, patient))
 
+    def retire(self, now: float) -> None:
+        """Ends the preload for good: each program is then begun anew."""
+        if self.preload is not None:
+            preload, self.preload = self.preload, None
+            preload.fail()
+            preload.died(now)
+
     def forget_calls(self) -> None:
         """Their server is gone."""
         self._waiting.clear()

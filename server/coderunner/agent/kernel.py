@@ -49,6 +49,15 @@ def read(path: str) -> bytes:
         os.close(number)
 
 
+def remove_shared() -> None:
+    """Removes shared memory, queues and semaphores of System V, which outlive all processes."""
+    for name, place in (("shm", 1), ("msg", 1), ("sem", 2)):
+        remove = getattr(_libc, f"{name}ctl")
+        with contextlib.suppress(OSError), open(f"/proc/sysvipc/{name}") as file:
+            for line in file.readlines()[1:]:
+                remove(int(line.split()[1]), *(0,) * place, None)
+
+
 def _counter(paths: tuple[str, ...], key: bytes) -> int | None:
     for path in paths:
         try:

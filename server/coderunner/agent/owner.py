@@ -74,6 +74,12 @@ def mend(path: str) -> None:
         os.chmod(path, stat.S_IMODE(mode) | CHANGE)
 
 
+def mend_at(name: str, folder: int) -> None:
+    """As `mend`, of a folder that is there, below the descriptor ``folder``."""
+    inner, _ = enter(name, CHANGE, folder)
+    os.close(inner)
+
+
 def _widened(name: str, flags: int, needed: int, folder: int | None) -> Entered:
     # A look at the thing itself needs no permission, and follows no link.
     thing = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)

@@ -10,6 +10,7 @@ from coderunner.wire import frames
 from . import files
 from .channel import EXITED
 from .ledger import Ledger
+from .snapshot import Snapshot
 from .watch import Watcher
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
@@ -34,6 +35,7 @@ class Workspace:
         self._told = 0  # the revision that the server knows
         self._due: float | None = None  # when to look again
         self._ended: int | None = None  # the channel that gets what is found of the time before its end
+        self._snapshot: Snapshot | None = None
         self._unlooked: set[int] = set()  # live channels whose end nobody has looked at the workspace for
 
     # --- what changes ------------------------------------------------------------------------------
@@ -93,6 +95,20 @@ class Workspace:
     def forget(self, number: int) -> None:
         """The channel is removed."""
         self._ledger.forget(number)
+
+    # --- as it was -----------------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Keeps the workspace as it is now, for `restore`. Raises TooMuch, OSError."""
+        self._snapshot = Snapshot()
+
+    def restore(self) -> None:
+        """Brings the container back to what was kept; no process of before lives on.
+
+        Raises StillAlive, OSError, and ValueError where nothing was kept."""
+        if self._snapshot is None:
+            raise ValueError("nothing was kept")
+        self._snapshot.restore()
 
     # --- the server --------------------------------------------------------------------------------
 

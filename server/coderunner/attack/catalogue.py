@@ -10,6 +10,7 @@ from coderunner.attack.case import Case
 from coderunner.attack.clients import (
     addresses,
     artifacts,
+    batches,
     crowds,
     files,
     flow,
@@ -34,6 +35,7 @@ MODULES = (
     workspace,
     addresses,
     artifacts,
+    batches,
     sessions,
     flow,
     imitations,

@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import shutil
+import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from coderunner import timing
 from coderunner.core import codec
-from coderunner.core.admission import Position
-from coderunner.errors import CodeRunnerError, Draining, InternalError, NoSession, StartFailed
+from coderunner.core.codec import STDERR
+from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed
 from coderunner.errors.table import leaves
-from coderunner.fleet.registry import Caller, Opening, Registry
+from coderunner.fleet.registry import Opening, Registry
 from coderunner.jobs.answer import Heard, answers, cancelled, pieces, text
-from coderunner.jobs.spool import Spool
+from coderunner.jobs.spool import Record
+from coderunner.jobs.work import ANSWER, END, Work, sizes, store, stored
 from coderunner.logs import fields
 from coderunner.schema import messages as m
-from coderunner.schema.api import MAX_CONTENT, MadeFile, RunRequest
+from coderunner.schema.api import MAX_CONTENT, MadeFile, RunRequest, RunStatus
 from coderunner.schema.limits import RUN_LIMITS
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
@@ -43,7 +42,7 @@ RETRIES = 240
 ARTIFACT_SECONDS = 10.0  # to read what was made
 RECORD_BYTES = 16 * 1024  # of output in a record: a reader of events is sent one as a whole
 IN_THREAD = 256 * 1024  # bytes of a spool from which on its answer is made beside the loop
-ABOUT, OUTPUT, END, ANSWER = "about.json", "output", "end.json", "answer.json"
+ABOUT = "about.json"
 
 
 class About(Struct, kw_only=True, omit_defaults=True):
@@ -65,63 +64,54 @@ class About(Struct, kw_only=True, omit_defaults=True):
     session: str = ""
     token: str = ""
 
+    @property
+    def language(self) -> str:
+        """The language that was asked for."""
+        return self.request.language
 
-class Job:
-    """`folder`: with all that is stored of it. It is `done` when its answer is stored, or `error` says why
-    there is none. `suspended`: this server stops, the next one goes on with it. `resumed`: a server before
-    this one began it, and its caller was told so. `unwanted`: nobody can ask for its answer."""
+    @property
+    def held(self) -> int:
+        """Bytes of memory that what it is given takes, about: some texts have four for each character."""
+        request = self.request
+        texts = (request.source, request.stdin, request.stdin_base64, *request.args, *request.env.values())
+        return sizes(request.files) + sum(sys.getsizeof(one) for one in texts if one is not None)
+
+
+class Job(Work):
+    """A run."""
+
+    place = "runs"
 
     def __init__(self, about: About, folder: Path, registry: Registry, *, resumed: bool = False) -> None:
-        self.about = about
-        self.id = about.id
-        self.folder = folder
-        self.spool = Spool(folder / OUTPUT)
-        self.position: Position | None = None
-        self.error: CodeRunnerError | None = None
-        self.done = (folder / ANSWER).exists()
-        if self.done:
-            self._shed()
-        self.suspended = False
-        self.unwanted = False
-        self.ended_at = (folder / ANSWER).stat().st_mtime if self.done else 0.0
+        super().__init__(about, folder, resumed=resumed)
         self._registry = registry
         self._heard = Heard()
-        self._cancelled = False
-        self._resumed = resumed
         self._opening: Opening | None = None
         self._session: Session | None = None
-        self._news = asyncio.Event()
 
     # --- what callers see --------------------------------------------------------------------------------
 
     @property
-    def over(self) -> bool:
-        """Nothing more comes of it here."""
-        return self.done or self.error is not None or self.suspended
+    def begun(self) -> bool:
+        """Whether it has a session."""
+        return bool(self.about.session)
 
-    @property
-    def status(self) -> str:
-        """`queued`, `running` or `done`."""
-        return "done" if self.done else "running" if self.about.session else "queued"
+    def state(self) -> RunStatus:
+        """What is answered while there is no answer."""
+        return RunStatus(self.id, self.status, self.about.language)
 
-    async def news(self) -> None:
-        """Until there is something that was not there: a record, a place in the queue, the end."""
-        if not self.over:
-            await self._news.wait()
+    def event(self, record: Record) -> tuple[str, Any]:
+        """A piece of output, or a message of the protocol without what concerns its client only."""
+        if isinstance(record.frame, bytes):
+            frame = codec.decode_output(record.frame)
+            stream = "stderr" if frame.stream == STDERR else "stdout"
+            return "output", {"stream": stream, "offset": frame.offset, **text("text", frame.payload)}
+        message = codec.decode_server_text(record.frame)
+        told: dict[str, Any] = msgspec.to_builtins(message, str_keys=True)
+        for name in ("type", "channel", "url"):
+            told.pop(name, None)
+        return codec.TYPES[type(message)], told
 
-    def answer(self) -> BinaryIO:
-        """The stored answer, which may be long. Raises OSError."""
-        return (self.folder / ANSWER).open("rb")
-
-    def end(self) -> bytes:
-        """The answer without what was printed. Raises OSError."""
-        return (self.folder / END).read_bytes()
-
-    @property
-    def stored(self) -> int:
-        """Bytes that it takes in its folder, once it is done."""
-        names = (ABOUT, OUTPUT, END, ANSWER)
-        return sum((self.folder / name).stat().st_size for name in names) if self.done else 0
 
     def cancel(self) -> None:
         """Ends it; the answer tells what came of it until now."""
@@ -131,38 +121,15 @@ class Job:
         if self._session is not None:
             self._kill(self._session, "killed")
 
-    def remove(self) -> None:
-        """Nothing of it is kept."""
-        self.spool.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _shed(self) -> None:
+    def shed(self) -> None:
         """What it was given is of no use any more once its answer is stored."""
         self.about.request = RunRequest(language=self.about.request.language, source="")
 
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
-
     # --- from the request to the end ---------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Until it is over. Never raises what is an answer to its caller."""
-        try:
-            self._heard.hear(self.spool.records())
-            await self._follow()
-        except Draining:
-            self.suspended = True
-        except CodeRunnerError as error:
-            self.error = error
-        except asyncio.CancelledError:
-            self.suspended = True
-            raise
-        except BaseException:
-            self.error = InternalError()
-            raise
-        finally:
-            self._tell()
+    async def _work(self) -> None:
+        self._heard.hear(self.spool.records())
+        await self._follow()
 
     async def _follow(self) -> None:
         for _ in range(RETRIES):
@@ -207,10 +174,6 @@ class Job:
                     raise
             await asyncio.sleep(RETRY_SECONDS)
 
-    @property
-    def _caller(self) -> Caller:
-        return Caller(self.about.address, self.about.principal)
-
     async def _open(self) -> Session:
         request, _ = messages(self.about)
         opening = self._opening = self._registry.open(request, self._caller)
@@ -231,10 +194,6 @@ class Job:
         self.about.session, self.about.token = opened.session.id, opened.token
         store(self.folder / ABOUT, (stored(self.about),))
         return opened.session
-
-    def _on_position(self, position: Position) -> None:
-        self.position = position
-        self._tell()
 
     # --- following a session -----------------------------------------------------------------------------
 
@@ -259,7 +218,7 @@ class Job:
             elif isinstance(message, m.ErrorMessage):
                 if message.channel == CHANNEL and CHANNEL not in session.channels:
                     session.end("client")
-                    raise _refusal(message)
+                    raise refusal(message)
             elif self._heard.news(message):
                 self._append(message, heard=True)
             if self._heard.exit is not None:
@@ -287,18 +246,7 @@ class Job:
         self._tell()
 
     def _feed(self, session: Session, attachment: Attachment) -> None:
-        """As much of the input as there is room for."""
-        channel = session.channels.all.get(CHANNEL)
-        if channel is None or not channel.live:
-            return
-        data = typed(self.about.request)
-        room = channel.in_acked + flow.INPUT_WINDOW - channel.input_offset
-        at = channel.input_offset
-        if room > 0 and at < len(data):
-            with contextlib.suppress(CodeRunnerError):  # it has ended in this moment
-                session.input(attachment, CHANNEL, at, data[at : at + room])
-        if channel.mode == "pipe" and channel.input_offset >= len(data) and channel.eof_at is None:
-            session.handle(attachment, m.Eof(CHANNEL, len(data)))
+        feed(session, attachment, CHANNEL, typed(self.about.request))
 
     def _kill(self, session: Session, intent: str) -> None:
         channel = session.channels.all.get(CHANNEL)
@@ -359,7 +307,7 @@ class Job:
             await asyncio.to_thread(self._store_answer, made)
         else:
             self._store_answer(made)
-        self._shed()
+        self.shed()
         store(self.folder / ABOUT, (stored(self.about),))
         self.ended_at = time.time()
         self.done = True
@@ -412,23 +360,21 @@ def messages(about: About) -> tuple[m.Open, m.Run]:
     return opening, run
 
 
-def stored(about: About) -> bytes:
-    """What is written of it, from which it is read again."""
-    document = msgspec.to_builtins(about)
-    for file in document["request"].get("files", ()):
-        file["content_base64"] = file.pop("content")  # as bytes become base64, whatever the name
-    return msgspec.json.encode(document)
+def feed(session: Session, attachment: Attachment, number: int, data: bytes) -> None:
+    """As much of a channel's input as there is room for; the end of a pipe's behind it."""
+    channel = session.channels.all.get(number)
+    if channel is None or not channel.live:
+        return
+    room = channel.in_acked + flow.INPUT_WINDOW - channel.input_offset
+    at = channel.input_offset
+    if room > 0 and at < len(data):
+        with contextlib.suppress(CodeRunnerError):  # it has ended in this moment
+            session.input(attachment, number, at, data[at : at + room])
+    if channel.mode == "pipe" and channel.input_offset >= len(data) and channel.eof_at is None:
+        session.handle(attachment, m.Eof(number, len(data)))
 
 
-def store(path: Path, data: Iterable[bytes]) -> None:
-    """A file that is there as a whole, or as it was before. Raises OSError."""
-    draft = path.with_suffix(".new")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.writelines(data)
-    draft.replace(path)
-
-
-def _refusal(message: m.ErrorMessage) -> CodeRunnerError:
+def refusal(message: m.ErrorMessage) -> CodeRunnerError:
     """The error that an agent's refusal was told by."""
     kinds = {kind.code: kind for kind in leaves()}
     return kinds.get(message.code, StartFailed)(message.message)

@@ -11,10 +11,11 @@ import hashlib
 import logging
 import secrets
 import shutil
-import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -22,9 +23,14 @@ from msgspec.structs import replace
 from coderunner.errors import BadLimit, KeyReused, NoRun, SpoolFull
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.registry import Caller, Registry
-from coderunner.jobs.job import ABOUT, About, Job, messages, store, stored
+from coderunner.jobs import batch, job
+from coderunner.jobs.batch import AboutBatch, Batch
+from coderunner.jobs.bench import check_language
+from coderunner.jobs.job import About, Job, messages
+from coderunner.jobs.work import Work, store, stored
 from coderunner.logs import fields
 from coderunner.schema.api import RunRequest
+from coderunner.schema.batches import MAX_CASE_OUTPUT, BatchRequest
 from coderunner.schema.check import problems
 from coderunner.schema.limits import RequestedLimits
 from coderunner.tasks import Tasks
@@ -38,7 +44,12 @@ WALL_MS = 60_000  # of a run, without a request
 SLACK = 5 * 1024 * 1024  # what may come between the order to end a program and its end
 SMALLEST = 64 * 1024  # what an answer counts as, at least
 REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024  # bytes of memory: of runs that have not ended
+VERDICT = 2048  # bytes that a verdict takes, with its answer, beside what it shows of the output
+CASE_WALL_MS, CASE_OUTPUT = 10_000, 1024 * 1024  # of a case, without a request
 SHARE = 2  # the part of the spool that one caller may have: one half
+
+
+W = TypeVar("W", bound=Work)
 
 
 class Runs:
@@ -49,18 +60,18 @@ class Runs:
         self._registry = registry
         self._catalog = catalog
         self._most = most
-        self._jobs: dict[str, Job] = {}
-        self._by_key: dict[str, Job] = {}
-        self._sizes: dict[Job, int] = {}
+        self._jobs: dict[str, Work] = {}
+        self._by_key: dict[str, Work] = {}
+        self._sizes: dict[Work, int] = {}
         self._total = 0
         self._held: Counter[Whose] = Counter()  # by caller
-        self._requests: dict[Job, int] = {}  # bytes of memory
+        self._requests: dict[Work, int] = {}  # bytes of memory
         self._tasks = Tasks("runs")
 
     # --- beginning ---------------------------------------------------------------------------------------
 
-    def begin(self, wanted: RunRequest, caller: Caller, key: str | None) -> Job:
-        """A new run, or the one that this caller began with this key.
+    def begin(self, wanted: RunRequest | BatchRequest, caller: Caller, key: str | None) -> Work:
+        """A new run or batch, or the one that this caller began with this key.
 
         Raises KeyReused, SpoolFull, and all that is wrong with the request, with nothing begun.
         """
@@ -71,21 +82,19 @@ class Runs:
             if known.about.digest != digest:
                 raise KeyReused("this Idempotency-Key was used with another request; choose a new one")
             return known
-        job = self._make(self._about(wanted, caller, named, digest))
-        self._start(job)
-        return job
+        if isinstance(wanted, BatchRequest):
+            about: About | AboutBatch = self._about_batch(wanted, caller, named, digest)
+        else:
+            about = self._about(wanted, caller, named, digest)
+        self._make_room(about)
+        work = self._make(about)
+        self._start(work)
+        return work
 
     def _about(self, wanted: RunRequest, caller: Caller, named: str, digest: str) -> About:
         language = self._catalog.language(wanted.language)
-        limits = dict(wanted.limits)
-        usual = self._catalog.limits(wanted.language)
-        wrong = [problem.sentence("limits") for problem in problems(RequestedLimits, limits)]
-        if wrong:
-            raise BadLimit("; ".join(wrong))
-        output = limits.setdefault("output_bytes", min(OUTPUT_BYTES, usual.output_bytes))
-        if output > MOST_OUTPUT:
-            raise BadLimit(f"output_bytes may be at most {MOST_OUTPUT} here; open a session for more")
-        limits.setdefault("wall_ms", min(WALL_MS, usual.wall_ms))
+        limits = self._limits(wanted.language, wanted.limits, OUTPUT_BYTES, MOST_OUTPUT, WALL_MS)
+        output = limits["output_bytes"]
         about = About(
             id=secrets.token_urlsafe(24),
             nonce=secrets.token_urlsafe(16),
@@ -100,110 +109,155 @@ class Runs:
             request=replace(wanted, entry=wanted.entry or language.entry, limits=limits),
         )
         about.compiles = self._registry.check(*messages(about)).first_phase == "compiling"
-        self._make_room(about)
         return about
 
-    def _make_room(self, about: About) -> None:
+    def _limits(
+        self, language: str, wanted: Mapping[str, int], output: int, most: int, wall_ms: int
+    ) -> dict[str, int]:
+        """With those that nobody named. Raises BadLimit."""
+        limits = dict(wanted)
+        usual = self._catalog.limits(language)
+        wrong = [problem.sentence("limits") for problem in problems(RequestedLimits, limits)]
+        if wrong:
+            raise BadLimit("; ".join(wrong))
+        if limits.setdefault("output_bytes", min(output, usual.output_bytes)) > most:
+            raise BadLimit(f"output_bytes may be at most {most} here; open a session for more")
+        limits.setdefault("wall_ms", min(wall_ms, usual.wall_ms))
+        return limits
+
+    def _about_batch(self, wanted: BatchRequest, caller: Caller, named: str, digest: str) -> AboutBatch:
+        language = self._catalog.language(wanted.language)
+        check_language(language)
+        limits = self._limits(wanted.language, wanted.limits, CASE_OUTPUT, MAX_CASE_OUTPUT, CASE_WALL_MS)
+        checker = wanted.checker
+        if checker.language is not None:
+            checking = self._catalog.language(checker.language)
+            check_language(checking)
+            checker = replace(checker, entry=checker.entry or checking.entry)
+        about = AboutBatch(
+            id=secrets.token_urlsafe(24),
+            nonce=secrets.token_urlsafe(16),
+            key=named,
+            digest=digest,
+            principal=caller.principal,
+            address=caller.address,
+            version=language.version,
+            room=len(wanted.cases) * (VERDICT + 4 * wanted.shown_bytes) + 4 * limits["output_bytes"],
+            created=time.time(),
+            count=len(wanted.cases),
+            request=replace(wanted, entry=wanted.entry or language.entry, limits=limits, checker=checker),
+        )
+        self._registry.check(*batch.submission(about))
+        if checker.language is not None:
+            self._registry.check(*batch.checking(about))
+        return about
+
+    def _make_room(self, about: About | AboutBatch) -> None:
         """Raises SpoolFull."""
-        weight, whose = _weight(about.request), _whose(about)
-        need = about.room + SLACK + weight
-        of_one = sum(held for job, held in self._requests.items() if _whose(job.about) == whose)
+        whose = _whose(about)
+        need = about.room + SLACK + about.held
+        of_one = sum(held for work, held in self._requests.items() if _whose(work.about) == whose)
         if (
             self._total + need <= self._most
             and self._held[whose] + need <= self._most // SHARE
-            and sum(self._requests.values()) + weight <= REQUESTS
-            and of_one + weight <= REQUESTS_OF_ONE
+            and sum(self._requests.values()) + about.held <= REQUESTS
+            and of_one + about.held <= REQUESTS_OF_ONE
         ):
             return
-        ends = [job.ended_at + KEPT_SECONDS - time.time() for job in self._jobs.values() if job.done]
+        ends = [work.ended_at + KEPT_SECONDS - time.time() for work in self._jobs.values() if work.done]
         wait = max(1.0, min(ends, default=5.0)) + SWEEP_SECONDS
         raise SpoolFull(retry_after_ms=round(wait * 1000))
 
-    def _count(self, job: Job) -> None:
+    def _count(self, work: Work) -> None:
         """What it takes, or may come to take, has changed."""
         size = 0
-        self._requests.pop(job, None)
-        if job.done:
-            size = SMALLEST + job.stored
-        elif job.error is None:
-            weight = self._requests[job] = _weight(job.about.request)
-            size = job.about.room + SLACK + weight
-        more = size - self._sizes.pop(job, 0)
-        if job.id in self._jobs:
-            self._sizes[job] = size
+        self._requests.pop(work, None)
+        if work.done:
+            size = SMALLEST + work.stored
+        elif work.error is None:
+            weight = self._requests[work] = work.about.held
+            size = work.about.room + SLACK + weight
+        more = size - self._sizes.pop(work, 0)
+        if work.id in self._jobs:
+            self._sizes[work] = size
         else:
-            self._requests.pop(job, None)
+            self._requests.pop(work, None)
             more -= size
-        whose = _whose(job.about)
+        whose = _whose(work.about)
         self._total += more
         self._held[whose] += more
         if not self._held[whose]:
             del self._held[whose]
 
-    def _make(self, about: About) -> Job:
+    def _make(self, about: About | AboutBatch) -> Work:
         folder = self._folder / about.id
         folder.mkdir(parents=True, mode=0o700)
+        name = batch.ABOUT if isinstance(about, AboutBatch) else job.ABOUT
         try:
-            store(folder / ABOUT, (stored(about),))
-            job = Job(about, folder, self._registry)
+            store(folder / name, (stored(about),))
+            return self._work(about, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return job
 
-    def _start(self, job: Job) -> None:
-        self._jobs[job.id] = job
-        self._count(job)
-        if job.about.key:
-            self._by_key[job.about.key] = job
-        if not job.done:
-            self._tasks.start(self._run(job), "run")
+    def _work(self, about: About | AboutBatch, folder: Path, *, resumed: bool = False) -> Work:
+        if isinstance(about, AboutBatch):
+            return Batch(about, folder, self._registry, resumed=resumed)
+        return Job(about, folder, self._registry, resumed=resumed)
 
-    async def _run(self, job: Job) -> None:
+    def _start(self, work: Work) -> None:
+        self._jobs[work.id] = work
+        self._count(work)
+        if work.about.key:
+            self._by_key[work.about.key] = work
+        if not work.done:
+            self._tasks.start(self._run(work), "run")
+
+    async def _run(self, work: Work) -> None:
         try:
-            await job.run()
+            await work.run()
         finally:
-            self._count(job)
+            self._count(work)
         self._keep_bound()
-        if job.error is not None:
-            log.info("run not begun", extra=fields(code=job.error.code))
-        if job.error is not None or (job.done and job.unwanted):
-            self.forget(job)  # a key may be tried again
+        if work.error is not None:
+            log.info("run not begun", extra=fields(code=work.error.code))
+        if work.error is not None or (work.done and work.unwanted):
+            self.forget(work)  # a key may be tried again
 
     def _keep_bound(self) -> None:
         """An answer may be a dozen times as long as its output: the oldest of whoever has most go early."""
         while self._total > self._most:
-            ended = [job for job in self._jobs.values() if job.done]
+            ended = [work for work in self._jobs.values() if work.done]
             if not ended:
                 return
-            self.forget(min(ended, key=lambda job: (-self._held[_whose(job.about)], job.ended_at)))
+            self.forget(min(ended, key=lambda work: (-self._held[_whose(work.about)], work.ended_at)))
 
     # --- finding -----------------------------------------------------------------------------------------
 
-    def find(self, name: str, caller: Caller) -> Job:
+    def find(self, name: str, caller: Caller, kind: type[W]) -> W:
         """NoRun, always the same, for whatever does not fit."""
-        job = self._jobs.get(name)
-        if job is None or job.about.principal != caller.principal:
+        work = self._jobs.get(name)
+        if not isinstance(work, kind) or work.about.principal != caller.principal:
             raise NoRun()
-        return job
+        return work
 
-    def forget(self, job: Job) -> None:
+    def forget(self, work: Work) -> None:
         """Nothing is kept of it."""
-        if self._jobs.pop(job.id, None) is not None:
-            if self._by_key.get(job.about.key) is job:
-                del self._by_key[job.about.key]
-            self._count(job)
-            job.remove()
+        if self._jobs.pop(work.id, None) is not None:
+            if self._by_key.get(work.about.key) is work:
+                del self._by_key[work.about.key]
+            self._count(work)
+            work.remove()
 
-    def gone(self, job: Job) -> None:
+    def gone(self, work: Work) -> None:
         """The caller of a run without a key is gone: nobody can ask for it again."""
-        if job.suspended:
+        if work.suspended:
             return  # the next server ends it
-        if job.over:
-            self.forget(job)
+        if work.over:
+            self.forget(work)
         else:
-            job.unwanted = True
-            job.cancel()
+            work.unwanted = True
+            work.cancel()
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -212,26 +266,25 @@ class Runs:
         with contextlib.suppress(FileNotFoundError):
             for folder in sorted(self._folder.iterdir()):
                 try:
-                    about = msgspec.json.decode((folder / ABOUT).read_bytes(), type=About)
-                    job = Job(about, folder, self._registry, resumed=True)
+                    work = self._work(_about_in(folder), folder, resumed=True)
                 except (OSError, ValueError) as error:
                     log.warning(
                         "a stored run cannot be read", extra=fields(run=folder.name[:4], why=str(error))
                     )
                     shutil.rmtree(folder, ignore_errors=True)
                     continue
-                self._start(job)
-                if not about.key:
-                    self.gone(job)
+                self._start(work)
+                if not work.about.key:
+                    self.gone(work)
 
     async def watch(self) -> None:
         """Forgets answers when their time is up."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.time()
-            for job in list(self._jobs.values()):
-                if job.done and now > job.ended_at + KEPT_SECONDS:
-                    self.forget(job)
+            for one in list(self._jobs.values()):
+                if one.done and now > one.ended_at + KEPT_SECONDS:
+                    self.forget(one)
 
     async def close(self) -> None:
         """The server stops; what has not ended is there for the next."""
@@ -242,15 +295,15 @@ def _digest(principal: str | None, key: str) -> str:
     return hashlib.sha256(f"{principal or ''}\0{key}".encode()).hexdigest()
 
 
-def _weight(request: RunRequest) -> int:
-    """Bytes of memory that what it is given takes, about: some texts have four for each character."""
-    texts = (request.source, request.stdin, request.stdin_base64, *request.args, *request.env.values())
-    files = sum(sys.getsizeof(file.content) + sys.getsizeof(file.path) for file in request.files)
-    return files + sum(sys.getsizeof(one) for one in texts if one is not None)
+def _about_in(folder: Path) -> About | AboutBatch:
+    """Raises OSError, ValueError."""
+    if (folder / batch.ABOUT).exists():
+        return msgspec.json.decode((folder / batch.ABOUT).read_bytes(), type=AboutBatch)
+    return msgspec.json.decode((folder / job.ABOUT).read_bytes(), type=About)
 
 
 Whose = tuple[str | None, str]
 
 
-def _whose(about: About) -> Whose:
+def _whose(about: About | AboutBatch) -> Whose:
     return about.principal, "" if about.principal else about.address

@@ -83,7 +83,7 @@ class Spool:
     def check(self, begin: int) -> None:
         """Raises BadMessage where no record begins at `begin`, as far as that shows."""
         if begin != self.size and (begin > self.size or next(self.records(begin), None) is None):
-            raise BadMessage("Last-Event-ID must be the id of an event of this run")
+            raise BadMessage("Last-Event-ID must be the id of an event of this stream")
 
     @property
     def closed(self) -> bool:

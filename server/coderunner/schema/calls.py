@@ -63,7 +63,8 @@ class ProgramVariant(Struct, frozen=True):
 
 class ProgramSpec(Struct, frozen=True, kw_only=True):
     """A `run` or a `shell`, with all that its language says of it. Commands are as declared: the agent
-    expands them, and chooses among the variants. `stdin`: a file of the workspace."""
+    expands them, and chooses among the variants. `stdin`: a file of the workspace. `restored`: it begins in
+    the workspace as it was kept, and with no process of before."""
 
     kind: Kinds
     mode: Modes
@@ -82,6 +83,7 @@ class ProgramSpec(Struct, frozen=True, kw_only=True):
     stdin: str | None = None
     env: dict[str, str]
     limits: ProgramLimits
+    restored: bool = False
 
     @property
     def first_phase(self) -> str:

@@ -25,7 +25,7 @@ STATUS_BY_CODE = {
     "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
     "body_too_large": 413, "bad_media": 415, "key_reused": 422, "workspace_full": 507,
 }  # fmt: skip
-_VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/)[^/]*")
+_VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/|/api/batches/)[^/]*")
 
 
 def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -32,6 +32,7 @@ from coderunner.schema.answers import (
     ViewsKept,
 )
 from coderunner.schema.api import RunAnswer, RunQuery, RunRequest, RunStatus
+from coderunner.schema.batches import BatchAnswer, BatchRequest, BatchStatus
 from coderunner.schema.languages import Language
 from coderunner.schema.rest import (
     DownloadQuery,
@@ -102,7 +103,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     app[runs.BODIES] = Bodies()
     app[SENDING] = Sending()
     app.add_routes([operation.route() for operation in OPERATIONS])
-    across = {operation.path for operation in OPERATIONS if operation.path.startswith("/api/run")}
+    across = {operation.path for operation in OPERATIONS if operation.path.startswith(ACROSS)}
     app.add_routes([web.options(path, preflight) for path in across])
     app.add_routes([web.static("/static", parts.static, append_version=False)])
     return app
@@ -198,7 +199,11 @@ def _document(parts: Parts, language: Language) -> LanguageView:
 _SESSION = "/api/sessions/{session}"
 _FILE = _SESSION + "/files/{path:.+}"
 _RUN = "/api/runs/{run}"
+_BATCH = "/api/batches/{batch}"
 _ARCHIVE = _SESSION + "/archive"
+
+ACROSS = ("/api/run", "/api/batch")
+"""What pages of other origins may use."""
 
 OPERATIONS = (
     Operation("GET", "/", page),
@@ -225,6 +230,10 @@ OPERATIONS = (
     Operation("GET", _RUN, runs.show, RunAnswer, query=RunQuery),
     Operation("GET", _RUN + "/events", runs.follow),
     Operation("DELETE", _RUN, runs.cancel, RunStatus),
+    Operation("POST", "/api/batch", runs.grade, BatchAnswer, body=BatchRequest),
+    Operation("GET", _BATCH, runs.show, BatchAnswer, query=RunQuery),
+    Operation("GET", _BATCH + "/events", runs.follow),
+    Operation("DELETE", _BATCH, runs.cancel, BatchStatus),
 )
 """Every address of the server but the page's own files. A request that fails is answered with `ErrorAnswer`,
 one of a run with `api.Problem`; the page, the WebSocket and the refusals of `middleware.py` with text."""

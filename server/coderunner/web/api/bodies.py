@@ -40,8 +40,10 @@ class Bodies:
             if not self._held[address]:
                 del self._held[address]
 
-    async def read(self, request: web.Request, address: str, kind: type[S], most: int) -> S:
-        """A body of JSON, of at most so many bytes, as a `kind`.
+    async def read(
+        self, request: web.Request, address: str, kind: type[S], most: int, values: int = codec.MAX_VALUES
+    ) -> S:
+        """A body of JSON, of at most so many bytes and values, as a `kind`.
 
         Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson, BadMessage with all that is wrong in it.
         """
@@ -55,7 +57,7 @@ class Bodies:
                 data += piece
                 if len(data) > most:
                     raise BodyTooLarge(f"the body has more than {most} bytes")
-            return await self._parse(kind, bytes(data))
+            return await self._parse(kind, bytes(data), values)
 
     async def _counted(self, request: web.Request, address: str, mine: list[int]) -> AsyncIterator[bytes]:
         async for piece in body_pieces(request):
@@ -65,10 +67,10 @@ class Bodies:
                 raise RateLimited("too much is being sent at once; send it again later", retry_after_ms=2000)
             yield piece
 
-    async def _parse(self, kind: type[S], data: bytes) -> S:
+    async def _parse(self, kind: type[S], data: bytes, values: int) -> S:
         if len(data) > codec.SMALL_TEXT:
             async with self._reading:  # one after the other, and others between
-                for _ in codec.check_values(data):
+                for _ in codec.check_values(data, values):
                     await asyncio.sleep(0)
                 return _parsed(kind, data)
         return _parsed(kind, data)

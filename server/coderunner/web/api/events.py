@@ -1,4 +1,4 @@
-"""A run as a stream of events (text/event-stream), each with an id from which a cut stream goes on."""
+"""A run or a batch as events (text/event-stream), each with an id from which a cut stream goes on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,8 @@ import msgspec
 from aiohttp import web
 
 from coderunner import timing
-from coderunner.core import codec
-from coderunner.core.codec import STDERR
 from coderunner.errors import BadMessage
-from coderunner.jobs.answer import text
-from coderunner.jobs.job import Job
-from coderunner.jobs.spool import Record
+from coderunner.jobs.work import Work
 from coderunner.web import guard
 from coderunner.web.api.problems import TOLD, problem
 from coderunner.web.api.sending import SENDING
@@ -26,6 +22,7 @@ from coderunner.web.keys import PARTS
 MEDIA = "text/event-stream"
 QUIET_SECONDS = 10.0  # after which a comment goes out, so that nobody between takes the line for dead
 LOOK_SECONDS = 0.25  # whether the caller is there yet
+BEGINS = {"runs": "run", "batches": "batch"}  # the first event, by where the work is asked for
 PIECE = 32 * 1024
 Send = Callable[[bytes], Awaitable[None]]
 _ID = re.compile(r"[0-9]{1,15}")
@@ -35,7 +32,7 @@ def last_id(request: web.Request) -> int:
     """The id behind which a stream is to go on; 0: all of it.  Raises BadMessage."""
     given = request.headers.get("Last-Event-ID", "").strip()
     if given and not _ID.fullmatch(given):
-        raise BadMessage("Last-Event-ID must be the id of an event of this run")
+        raise BadMessage("Last-Event-ID must be the id of an event of this stream")
     return int(given or 0)
 
 
@@ -44,7 +41,7 @@ def gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-async def stream(request: web.Request, job: Job, begin: int) -> web.StreamResponse:
+async def stream(request: web.Request, job: Work, begin: int) -> web.StreamResponse:
     """All behind the id `begin`, until the run is over.  Raises BadMessage before the answer begins."""
     job.spool.check(begin)
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
@@ -54,14 +51,14 @@ async def stream(request: web.Request, job: Job, begin: int) -> web.StreamRespon
             "Content-Type": MEDIA,
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
-            "Location": f"/api/runs/{job.id}",
+            "Location": f"/api/{job.place}/{job.id}",
             **request.get(TOLD, {}),
         }
     )
     await response.prepare(request)
     send = functools.partial(sending.send, address, response)
     if not begin:
-        await send(_event("run", {"id": job.id, "language": job.about.request.language}))
+        await send(_event(BEGINS[job.place], {"id": job.id, "language": job.about.language}))
     told, quiet = None, timing.now()
     while not gone(request):
         if job.spool.closed and job.error is None:
@@ -88,11 +85,11 @@ async def stream(request: web.Request, job: Job, begin: int) -> web.StreamRespon
     raise ConnectionResetError("the caller is gone")
 
 
-async def _send_records(send: Send, job: Job, begin: int) -> tuple[int, bool]:
+async def _send_records(send: Send, job: Work, begin: int) -> tuple[int, bool]:
     """(the id of the last, whether there was any): what is there, at most a piece."""
     piece = bytearray()
     for record in job.spool.records(begin):
-        piece += _record(record)
+        piece += _event(*job.event(record), record.end)
         begin = record.end
         if len(piece) > PIECE:
             break
@@ -101,20 +98,7 @@ async def _send_records(send: Send, job: Job, begin: int) -> tuple[int, bool]:
     return begin, bool(piece)
 
 
-def _record(record: Record) -> bytes:
-    if isinstance(record.frame, bytes):
-        frame = codec.decode_output(record.frame)
-        stream = "stderr" if frame.stream == STDERR else "stdout"
-        data = {"stream": stream, "offset": frame.offset, **text("text", frame.payload)}
-        return _event("output", data, record.end)
-    message = codec.decode_server_text(record.frame)
-    told: dict[str, Any] = msgspec.to_builtins(message, str_keys=True)
-    for name in ("type", "channel", "url"):
-        told.pop(name, None)
-    return _event(codec.TYPES[type(message)], told, record.end)
-
-
-async def _end(send: Send, job: Job, begin: int) -> None:
+async def _end(send: Send, job: Work, begin: int) -> None:
     if job.error is not None:
         await send(_event("problem", problem(job.error)))
     elif job.done:

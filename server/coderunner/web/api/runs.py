@@ -1,4 +1,4 @@
-"""`POST /api/run`, and what came of it: `/api/runs/{run}`, `/api/runs/{run}/events`."""
+"""`POST /api/run` and `/api/batch`, and what came of them: `/api/runs/...`, `/api/batches/...`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from aiohttp import web
 
 from coderunner.errors import BadMessage, Draining, InternalError
 from coderunner.fleet.registry import Caller
+from coderunner.jobs.batch import Batch
 from coderunner.jobs.job import Job
-from coderunner.schema.api import MAX_BODY, RunQuery, RunRequest, RunStatus
+from coderunner.jobs.work import Work
+from coderunner.schema.api import MAX_BODY, RunQuery, RunRequest
+from coderunner.schema.batches import MAX_BATCH_BODY, MAX_BATCH_VALUES, BatchRequest
 from coderunner.web import guard
 from coderunner.web.api import events
 from coderunner.web.api.bodies import Bodies
@@ -36,7 +39,23 @@ async def run(request: web.Request) -> web.StreamResponse:
     caller = guard.caller(parts.settings, request, [])
     key, begin = _key(request), events.last_id(request)
     wanted = await request.app[BODIES].read(request, caller.address, RunRequest, MAX_BODY)
-    job = parts.runs.begin(wanted, caller, key)
+    return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
+
+
+@answers_problems
+@across_origins
+async def grade(request: web.Request) -> web.StreamResponse:
+    """Runs a program with many inputs; the answer has a verdict for each, or its events have one by one."""
+    parts = request.app[PARTS]
+    caller = guard.caller(parts.settings, request, [])
+    key, begin = _key(request), events.last_id(request)
+    wanted = await request.app[BODIES].read(
+        request, caller.address, BatchRequest, MAX_BATCH_BODY, MAX_BATCH_VALUES
+    )
+    return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
+
+
+async def _ordered(request: web.Request, job: Work, key: str | None, begin: int) -> web.StreamResponse:
     try:
         if events.MEDIA in request.headers.get("Accept", ""):
             return await _streamed(request, job, begin)
@@ -45,7 +64,7 @@ async def run(request: web.Request) -> web.StreamResponse:
         return await _whole(request, job)
     finally:
         if key is None:
-            parts.runs.gone(job)
+            request.app[PARTS].runs.gone(job)
 
 
 @answers_problems
@@ -82,10 +101,12 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     return _status(job)
 
 
-def _job(request: web.Request) -> Job:
+def _job(request: web.Request) -> Work:
     parts = request.app[PARTS]
     caller: Caller = guard.caller(parts.settings, request, [])
-    return parts.runs.find(request.match_info["run"], caller)
+    if "batch" in request.match_info:
+        return parts.runs.find(request.match_info["batch"], caller, Batch)
+    return parts.runs.find(request.match_info["run"], caller, Job)
 
 
 def _key(request: web.Request) -> str | None:
@@ -98,13 +119,13 @@ def _key(request: web.Request) -> str | None:
     return key
 
 
-async def _news(job: Job, seconds: float) -> None:
+async def _news(job: Work, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await job.news()
 
 
-async def _whole(request: web.Request, job: Job) -> web.StreamResponse:
+async def _whole(request: web.Request, job: Work) -> web.StreamResponse:
     """The answer, in pieces: it may be of many megabytes, and its caller slow."""
     if job.error is not None:
         raise job.error
@@ -125,18 +146,16 @@ async def _whole(request: web.Request, job: Job) -> web.StreamResponse:
     return response
 
 
-def _status(job: Job) -> web.Response:
-    told = RunStatus(job.id, job.status, job.about.request.language)
-    return web.Response(
-        body=msgspec.json.encode(told), status=202, content_type="application/json", headers=_headers(job)
-    )
+def _status(job: Work) -> web.Response:
+    body = msgspec.json.encode(job.state())
+    return web.Response(body=body, status=202, content_type="application/json", headers=_headers(job))
 
 
-def _headers(job: Job) -> dict[str, str]:
-    return {"Cache-Control": "no-store", "Location": f"/api/runs/{job.id}"}
+def _headers(job: Work) -> dict[str, str]:
+    return {"Cache-Control": "no-store", "Location": f"/api/{job.place}/{job.id}"}
 
 
-async def _streamed(request: web.Request, job: Job, begin: int) -> web.StreamResponse:
+async def _streamed(request: web.Request, job: Work, begin: int) -> web.StreamResponse:
     try:
         return await events.stream(request, job, begin)
     except TimeoutError:

@@ -1,0 +1,473 @@
+"""A batch: one program, compiled once, and many inputs, each with a verdict.
+
+What is expected, and the program that checks, never come into the submission's container: they are compared
+here, or run in a session of their own. A verdict is stored before anybody is told of it, so that the next
+server goes on with the cases that have none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from coderunner.core.admission import BACKGROUND
+from coderunner.core.codec import STDERR, STDOUT
+from coderunner.errors import (
+    CodeRunnerError,
+    Draining,
+    NoSession,
+    QueueFull,
+    QueueTimeout,
+    TooManySessions,
+)
+from coderunner.fleet.registry import Caller, Opening, Registry
+from coderunner.jobs.bench import Bench, Full, Lost
+from coderunner.jobs.spool import Record
+from coderunner.jobs.verdicts import by_end, compared, compile_view, verdict_of, without_evidence
+from coderunner.jobs.work import ANSWER, END, Work, sizes, store, stored
+from coderunner.logs import fields
+from coderunner.schema import messages as m
+from coderunner.schema.api import CompileView
+from coderunner.schema.batches import BatchAnswer, BatchRequest, BatchStatus, Case, Checker, Verdict
+from coderunner.schema.limits import RUN_LIMITS
+from coderunner.sessions.session import Session
+
+log = logging.getLogger(__name__)
+
+ABOUT, SESSIONS = "batch.json", "sessions.json"
+MOST_SECONDS = 3600.0  # of a batch; what has not begun then is not run
+TURN_SECONDS = 20.0  # for which it keeps a session that others wait for
+TRIES = 3  # of a case whose session was lost
+IN_THREAD = 128 * 1024  # bytes from which on outputs are compared beside the loop
+CASE_BYTES = 256  # of memory, for a case beside its texts
+MESSAGE_BYTES = 1024  # of what a checker says
+FULL = (QueueFull, QueueTimeout, TooManySessions)
+
+
+class AboutBatch(Struct, kw_only=True, omit_defaults=True):
+    """As `work.AboutWork`. `count`: of its cases."""
+
+    id: str
+    nonce: str
+    key: str = ""
+    digest: str
+    principal: str | None
+    address: str
+    version: str
+    room: int
+    created: float
+    count: int
+    request: BatchRequest
+
+    @property
+    def language(self) -> str:
+        """The language that was asked for."""
+        return self.request.language
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that what it is given takes, about."""
+        request, checker = self.request, self.request.checker
+        texts: list[object] = [request.source, checker.source, *request.args, *request.env.values()]
+        for case in request.cases:
+            texts += (case.stdin, case.stdin_base64, case.expected, case.expected_base64, *case.args)
+        files = sizes(request.files) + sizes(checker.files)
+        of_texts = sum(sys.getsizeof(one) for one in texts if one is not None)
+        return CASE_BYTES * len(request.cases) + files + of_texts
+
+
+class Compiled(Struct, tag="compiled"):
+    """A record: the compiler has ended, and what it printed; null without a compiler."""
+
+    view: CompileView | None
+
+
+class Judged(Struct, tag="case"):
+    """A record: a case has its verdict."""
+
+    verdict: Verdict
+
+
+class Opened(Struct):
+    """A session that may be open: the next server ends it."""
+
+    nonce: str
+    language: str
+    session: str = ""
+    token: str = ""
+
+
+class Batch(Work):
+    """``registry`` opens its sessions, by the queue, behind people."""
+
+    place = "batches"
+
+    def __init__(self, about: AboutBatch, folder: Path, registry: Registry, *, resumed: bool = False) -> None:
+        super().__init__(about, folder, resumed=resumed)
+        self._registry = registry
+        self._compiled: Compiled | None = None
+        self._verdicts: dict[int, Verdict] = {}
+        self._pending: deque[int] = deque()
+        self._tries: Counter[int] = Counter()
+        self._end = "done"
+        self._openings: set[Opening] = set()
+        self._benches: set[Bench] = set()
+        self._opened: list[Opened] = []
+
+    # --- what callers see --------------------------------------------------------------------------------
+
+    @property
+    def _request(self) -> BatchRequest:
+        request: BatchRequest = self.about.request
+        return request
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has had a session."""
+        return len(self._benches) > 0 or self._compiled is not None
+
+    def state(self) -> BatchStatus:
+        """What is answered while there is no answer."""
+        finished = self.about.count if self.done else len(self._verdicts)
+        return BatchStatus(self.id, self.status, self.about.language, self.about.count, finished)
+
+    def event(self, record: Record) -> tuple[str, Any]:
+        """`compiled`, or `case` with its verdict."""
+        read = _read(record)
+        if isinstance(read, Compiled):
+            return "compiled", {"compile": read.view}
+        return "case", read.verdict
+
+    def shed(self) -> None:
+        """Forgets what it was given, as its answer is stored."""
+        self.about.request = BatchRequest(language=self.about.request.language, source="", cases=(Case(),))
+
+    def cancel(self) -> None:
+        """What runs is ended, and the cases that have no verdict are not run."""
+        self._cancelled = True
+        self._end = "cancelled"
+        for opening in self._openings:
+            opening.abandon(self._on_position, hold=False)
+        for bench in self._benches:
+            bench.kill()
+
+    # --- from the request to the end ---------------------------------------------------------------------
+
+    @property
+    def _caller(self) -> Caller:
+        return Caller(self.about.address, self.about.principal, BACKGROUND)
+
+    @property
+    def _late(self) -> bool:
+        created: float = self.about.created
+        return time.time() > created + MOST_SECONDS
+
+    async def _work(self) -> None:
+        for record in self.spool.records():
+            self._take(_read(record))
+        if self._resumed:
+            await self._end_former()
+        self._pending = deque(i for i in range(len(self._request.cases)) if i not in self._verdicts)
+        self._stop_where_due()
+        count = min(self._request.parallel, len(self._pending))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(count):
+                    group.create_task(self._worker(first=number == 0))
+        except* CodeRunnerError as errors:
+            raise _first(errors) from None
+        await self._finish()
+
+    def _take(self, read: Compiled | Judged) -> None:
+        if isinstance(read, Compiled):
+            self._compiled = self._compiled or read
+        else:
+            self._verdicts[read.verdict.index] = read.verdict
+
+    def _append(self, read: Compiled | Judged) -> None:
+        self._take(read)
+        self.spool.append(msgspec.json.encode(read).decode())
+        self._tell()
+
+    def _stop_where_due(self) -> None:
+        failed = any(one.verdict != "passed" for one in self._verdicts.values())
+        if self._compiled is not None and self._compiled.view is not None and self._compiled.view.failed:
+            self._stop("compile_failed")
+        elif self._request.stop_at_first and failed:
+            self._stop("stopped")
+        elif self._late:
+            self._stop("deadline")
+
+    def _stop(self, end: str) -> None:
+        if self._pending and self._end == "done":
+            self._end = end
+        self._pending.clear()
+
+    # --- sessions ----------------------------------------------------------------------------------------
+
+    async def _worker(self, *, first: bool) -> None:
+        """Runs cases until there are none left. All but the first do without where there is no room."""
+        while self._pending and not self._cancelled:
+            self._stop_where_due()
+            try:
+                async with contextlib.AsyncExitStack() as stack:
+                    await self._judge_all(stack)
+            except (Lost, Full):
+                continue
+            except CodeRunnerError as error:
+                if isinstance(error, Draining) or not error.retryable:
+                    raise
+                if not (self._compiled or self._resumed or self._benches):
+                    raise  # nothing was begun
+                if not first and isinstance(error, FULL):
+                    return
+                await asyncio.sleep(random.uniform(0.5, 2.0))
+            except asyncio.CancelledError:
+                if not self._cancelled or _cancelling():
+                    raise
+                return
+
+    async def _judge_all(self, stack: contextlib.AsyncExitStack) -> None:
+        checker: Bench | None = None
+        if self._request.checker.kind == "program":
+            checker = await stack.enter_async_context(self._bench(*checking(self.about)))
+            outcome = await checker.compile()
+            if outcome is not None and outcome.exit.reason == "compile_failed":
+                said = outcome.stream(STDERR) + outcome.stream(STDOUT)
+                self._judge_rest("checker_failed", said[:MESSAGE_BYTES].decode("utf-8", "replace"))
+                return
+        bench = await stack.enter_async_context(self._bench(*submission(self.about)))
+        began = time.monotonic()
+        await self._compile(bench)
+        while self._pending and not self._cancelled:
+            if self._registry.queue.wanted and time.monotonic() > began + TURN_SECONDS:
+                return  # others wait: this one asks for a session again, behind them
+            index = self._pending.popleft()
+            try:
+                verdict = await self._judge(index, bench, checker)
+            except (Lost, Full) as error:
+                self._put_back(index, counted=isinstance(error, Lost))
+                raise
+            except BaseException:
+                self._put_back(index, counted=False)
+                raise
+            if self._cancelled and verdict.verdict != "passed":
+                self._put_back(index, counted=False)
+                return
+            self._append(Judged(verdict))
+            self._stop_where_due()
+
+    def _put_back(self, index: int, *, counted: bool) -> None:
+        self._tries[index] += counted
+        if self._tries[index] < TRIES:
+            self._pending.appendleft(index)
+        else:
+            self._append(Judged(without_evidence(index, self._request.cases[index], "lost")))
+
+    def _judge_rest(self, verdict: str, message: str) -> None:
+        while self._pending:
+            index = self._pending.popleft()
+            case = self._request.cases[index]
+            self._append(Judged(without_evidence(index, case, verdict, message)))
+
+    async def _compile(self, bench: Bench) -> None:
+        outcome = await bench.compile()
+        view = compile_view(outcome) if outcome is not None else None
+        if self._compiled is None:
+            self._append(Compiled(view))
+        self._stop_where_due()
+
+    @contextlib.asynccontextmanager
+    async def _bench(self, opening: m.Open, run: m.Run) -> AsyncIterator[Bench]:
+        spec = self._registry.check(opening, run)
+        session = await self._open(opening)
+        bench = Bench(session, self.id, spec)
+        self._benches.add(bench)
+        try:
+            async with bench:
+                yield bench
+        finally:
+            self._benches.discard(bench)
+            if bench.ended:
+                self._opened = [one for one in self._opened if one.session != session.id]
+                self._remember()
+
+    async def _open(self, wanted: m.Open) -> Session:
+        assert wanted.nonce is not None
+        entry = Opened(wanted.nonce, wanted.language)
+        self._opened.append(entry)
+        self._remember()
+        opening = self._registry.open(wanted, self._caller)
+        opening.claim(self._on_position)
+        self._openings.add(opening)
+        try:
+            opened = await asyncio.shield(opening.done)
+        except asyncio.CancelledError:
+            if not opening.done.cancelled():
+                opening.abandon(self._on_position, hold=False)
+                raise
+            if self._cancelled:
+                raise Lost from None
+            raise Draining(retry_after_ms=1000) from None
+        except CodeRunnerError:
+            self._opened.remove(entry)
+            raise
+        finally:
+            self._openings.discard(opening)
+        opening.delivered = True
+        entry.session, entry.token = opened.session.id, opened.token
+        self._remember()
+        self._tell()
+        return opened.session
+
+    def _remember(self) -> None:
+        store(self.folder / SESSIONS, (msgspec.json.encode(self._opened),))
+
+    async def _end_former(self) -> None:
+        """Sessions that the server before had for it: nobody goes on with what ran in them."""
+        try:
+            former = msgspec.json.decode((self.folder / SESSIONS).read_bytes(), type=list[Opened])
+        except (OSError, ValueError):
+            return
+        for one in former:
+            request = m.Open(one.language, self.id, nonce=one.nonce)
+            with contextlib.suppress(NoSession):
+                if one.session:
+                    self._registry.find(one.session, one.token)[0].end("client")
+                elif self._registry.returned(request, self._caller):
+                    opened = await self._registry.open(request, self._caller).done
+                    opened.session.end("client")
+
+    # --- judging -----------------------------------------------------------------------------------------
+
+    async def _judge(self, index: int, bench: Bench, checker: Bench | None) -> Verdict:
+        case, shown = self._request.cases[index], self._request.shown_bytes
+        outcome = await bench.run(case.input, case.args)
+        ended = by_end(outcome)
+        if ended is not None:
+            return verdict_of(index, case, ended, outcome, shown)
+        got = outcome.stream(STDOUT)
+        if checker is not None:
+            name, message = await _checked(checker, case, got)
+            return verdict_of(index, case, name, outcome, shown, message)
+        wanted = case.wanted
+        if wanted is None:
+            return verdict_of(index, case, "passed", outcome, shown)
+        if len(wanted) + len(got) > IN_THREAD:
+            differs = await asyncio.to_thread(compared, self._request.checker, wanted, got)
+        else:
+            differs = compared(self._request.checker, wanted, got)
+        name = "wrong_answer" if differs else "passed"
+        return verdict_of(index, case, name, outcome, shown, differs)
+
+    async def _finish(self) -> None:
+        cases = tuple(
+            self._verdicts.get(index) or without_evidence(index, case, "not_run")
+            for index, case in enumerate(self._request.cases)
+        )
+        counts = Counter(one.verdict for one in cases)
+        whole = BatchAnswer(
+            id=self.id,
+            status="done",
+            language=self.about.language,
+            version=self.about.version,
+            end=self._end,
+            compile=self._compiled.view if self._compiled is not None else None,
+            passed=counts["passed"],
+            counts=dict(counts),
+            cases=cases,
+        )
+        await asyncio.to_thread(self._store_answer, whole)
+        self.shed()
+        self._verdicts.clear()
+        store(self.folder / ABOUT, (stored(self.about),))
+        self.ended_at = time.time()
+        self.done = True
+        log.info("batch ended", extra=fields(cases=len(cases), passed=counts["passed"], reason=self._end))
+
+    def _store_answer(self, whole: BatchAnswer) -> None:
+        short = msgspec.to_builtins(whole)
+        del short["cases"]
+        store(self.folder / END, (msgspec.json.encode(short),))
+        store(self.folder / ANSWER, (msgspec.json.encode(whole),))
+
+
+async def _checked(checker: Bench, case: Case, got: bytes) -> tuple[str, str]:
+    files = (
+        m.File("input", case.input), m.File("output", got), m.File("expected", case.wanted or b"")
+    )  # fmt: skip
+    outcome = await checker.run(b"", ("input", "output", "expected"), files)
+    said = (outcome.stream(STDOUT) + outcome.stream(STDERR))[:MESSAGE_BYTES]
+    message = said.decode("utf-8", "replace").strip()
+    if outcome.exit.reason == "exited" and outcome.exit.code in (0, 1):
+        return ("wrong_answer" if outcome.exit.code else "passed"), message
+    return "checker_failed", message or f"the checker: {outcome.exit.reason}"
+
+
+def _read(record: Record) -> Compiled | Judged:
+    kinds: Any = Compiled | Judged
+    read: Compiled | Judged = msgspec.json.decode(record.frame, type=kinds)
+    return read
+
+
+def _first(errors: BaseExceptionGroup[CodeRunnerError]) -> CodeRunnerError:
+    """Where this server stops that counts, whatever else came of it."""
+    found = list(_leaves(errors))
+    return next((one for one in found if isinstance(one, Draining)), found[0])
+
+
+def _leaves(errors: BaseExceptionGroup[CodeRunnerError]) -> list[CodeRunnerError]:
+    return [
+        leaf
+        for one in errors.exceptions
+        for leaf in (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
+    ]
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def submission(about: AboutBatch) -> tuple[m.Open, m.Run]:
+    """What a client would send for the program that is judged."""
+    request = about.request
+    return _messages(about.id, request, request.args, request.env, dict(request.limits))
+
+
+def checking(about: AboutBatch) -> tuple[m.Open, m.Run]:
+    """The same for the program that checks."""
+    return _messages(about.id, about.request.checker, (), {}, {})
+
+
+def _messages(
+    client: str,
+    program: BatchRequest | Checker,
+    args: tuple[str, ...],
+    env: dict[str, str],
+    limits: dict[str, int],
+) -> tuple[m.Open, m.Run]:
+    files = program.files
+    if program.source is not None:
+        assert program.entry is not None  # `Runs.begin` has seen to it
+        files = (m.File(program.entry, program.source.encode("utf-8", "surrogatepass")),)
+    of_run = {name: value for name, value in limits.items() if name in RUN_LIMITS}
+    of_session = {name: value for name, value in limits.items() if name not in of_run}
+    assert program.language is not None
+    opening = m.Open(
+        program.language, client, nonce=secrets.token_urlsafe(16), files=files, limits=of_session
+    )
+    run = m.Run(1, "pipe", entry=program.entry, args=args, env=env, limits=of_run)
+    return opening, run

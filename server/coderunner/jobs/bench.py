@@ -1,0 +1,144 @@
+"""A session in which one program is compiled once and then run again and again, each time as if it were the
+first: its container is brought back to what it was behind the compiler, and no process of before lives on."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from msgspec.structs import replace
+
+from coderunner.core import codec
+from coderunner.errors import CodeRunnerError, Draining, FilesBusy, NoSession, Unsupported
+from coderunner.jobs.job import feed, refusal
+from coderunner.jobs.verdicts import LOST, Outcome
+from coderunner.schema import messages as m
+from coderunner.schema.calls import ProgramSpec
+from coderunner.schema.languages import Language
+from coderunner.sessions.session import Session
+
+FIRST, LAST = 1, 60_000  # numbers of channels, each of which is used once
+BUSY_SECONDS, BUSY_TRIES = 0.05, 60  # until what was killed has ended
+NOTHING = ("true",)
+
+
+class Lost(Exception):
+    """The session is over, and with it the program that ran in it; another one may do better."""
+
+
+class Full(Exception):
+    """No further program can be run in this session."""
+
+
+def check_language(language: Language) -> None:
+    """Raises Unsupported for one whose programs leave something behind that is not theirs."""
+    if language.service is not None:
+        raise Unsupported(
+            f"{language.name} has a service, which would know of the cases before; send each to /api/run"
+        )
+
+
+class Bench:
+    """``session`` is this one's alone, and ends with it. ``spec``: the program, as a run of it would be."""
+
+    def __init__(self, session: Session, client: str, spec: ProgramSpec) -> None:
+        self.session = session
+        self._spec = spec
+        self._attachment = session.attach(client, "control", "control", {}, announce=False)
+        self._number = FIRST
+        self._running = 0
+        self.ended = False  # for good: the next server finds nothing of it
+
+    async def __aenter__(self) -> Bench:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.session.detach(self._attachment)
+        if self._attachment.close_code != 1012 and not isinstance(error, asyncio.CancelledError | Draining):
+            self.ended = True  # else the next server ends it
+            self.session.end("client")
+
+    def kill(self) -> None:
+        """Ends what runs now."""
+        channel = self.session.channels.all.get(self._running)
+        if channel is not None:
+            self.session.channels.kill(channel, "killed")
+
+    async def compile(self) -> Outcome | None:
+        """Compiles, where the language does, and keeps what came of it for every case.
+
+        Raises Lost, and FileTooLarge where that is too much to be kept."""
+        spec, outcome = self._spec, None
+        if spec.first_phase == "compiling":
+            only = tuple(replace(one, run=NOTHING) for one in spec.variants)
+            outcome = await self._run(replace(spec, run=NOTHING, variants=only, mode="pipe"), b"", ())
+            if outcome.exit.reason == "compile_failed":
+                return outcome
+        try:
+            await self.session.container.call("keep")
+        except CodeRunnerError as error:
+            if error.retryable or self.session.over:
+                raise Lost from error
+            raise
+        bare = tuple(replace(one, compile=()) for one in spec.variants)
+        self._spec = replace(spec, compile=(), variants=bare, restored=True)
+        return outcome
+
+    async def run(
+        self, stdin: bytes, args: tuple[str, ...] = (), files: tuple[m.File, ...] = ()
+    ) -> Outcome:
+        """The program with these arguments behind its own. ``files`` are there beside what was kept.
+
+        Raises Lost, Full, Draining."""
+        spec = replace(self._spec, args=(*self._spec.args, *args))
+        for _ in range(BUSY_TRIES):
+            try:
+                outcome = await self._run(spec, stdin, files)
+            except FilesBusy:
+                await asyncio.sleep(BUSY_SECONDS)
+                continue
+            if outcome.exit.reason in LOST:
+                raise Lost
+            return outcome
+        raise Lost
+
+    async def _run(self, spec: ProgramSpec, stdin: bytes, files: tuple[m.File, ...]) -> Outcome:
+        number = self._running = self._number
+        self._number += 1
+        if number > LAST:
+            raise Full
+        session, attachment = self.session, self._attachment
+        frames: list[codec.OutputFrame] = []
+        run_offset = 0
+        try:
+            if session.over:
+                raise Lost
+            session.channels.run(attachment, number, spec, files)
+            feed(session, attachment, number, stdin)
+            while (data := await attachment.next()) is not None:
+                if isinstance(data, bytes):
+                    frame = codec.decode_output(data)
+                    if frame.channel == number:
+                        frames.append(frame)
+                    session.handle(attachment, m.Ack(frame.channel, frame.offset + len(frame.payload)))
+                    continue
+                message = codec.decode_server_text(data)
+                match message:
+                    case m.InAck() if message.channel == number:
+                        feed(session, attachment, number, stdin)
+                    case m.State() if message.channel == number and message.phase == "running":
+                        run_offset = message.offset
+                    case m.ErrorMessage() if message.channel == number and number not in session.channels:
+                        raise refusal(message)
+                    case m.Exit() if message.channel == number:
+                        session.handle(attachment, m.Ack(number, message.offset, exit=True))
+                        return Outcome(message, tuple(frames), run_offset)
+        except NoSession:
+            raise Lost from None
+        finally:
+            self._running = 0
+        if attachment.close_code == 1012:
+            raise Draining(retry_after_ms=1000)
+        raise Lost

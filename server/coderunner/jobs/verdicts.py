@@ -1,0 +1,156 @@
+"""How a case ended, and whether what it printed is what was expected. No I/O of its own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from coderunner.core.codec import STDERR, STDOUT, OutputFrame
+from coderunner.jobs.answer import text
+from coderunner.schema import messages as m
+from coderunner.schema.api import CompileView
+from coderunner.schema.batches import Case, Checker, Verdict
+
+_WORD = re.compile(rb"\S+")
+_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+SHOWN_WORD = 40
+COMPILE_SHOWN = 256 * 1024  # bytes
+_BY_REASON = {
+    "oom": "memory_limit",
+    "wall_timeout": "time_limit",
+    "cpu_timeout": "time_limit",
+    "output_limit": "output_limit",
+    "signaled": "runtime_error",
+}
+LOST = ("engine_lost", "evicted", "session_closed")
+"""Reasons that say nothing of the program: its case is run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A program that has ended. `run_offset`: where its own output begins, behind its compiler's."""
+
+    exit: m.Exit
+    frames: tuple[OutputFrame, ...]
+    run_offset: int = 0
+
+    def stream(self, number: int) -> bytes:
+        """All that it printed on one of its streams."""
+        return b"".join(
+            frame.payload[max(0, self.run_offset - frame.offset) :]
+            for frame in self.frames
+            if frame.stream == number
+        )
+
+
+def by_end(outcome: Outcome) -> str | None:
+    """The verdict on how a program ended; None where its output decides."""
+    told = outcome.exit
+    if told.reason == "exited" and told.code == 0:
+        return None
+    if told.reason in ("exited", "signaled") and "memory" in told.limits_hit:
+        return "memory_limit"
+    return _BY_REASON.get(told.reason, "runtime_error")
+
+
+def compared(checker: Checker, wanted: bytes, got: bytes) -> str:
+    """Empty where they agree; else where they do not, in words."""
+    if checker.kind == "exact":
+        return "" if got == wanted else _first_byte(wanted, got)
+    pairs = itertools.zip_longest(_WORD.finditer(wanted), _WORD.finditer(got))
+    for place, (mine, theirs) in enumerate(pairs, 1):
+        if mine is None or theirs is None:
+            return f"word {place}: expected {_shown(mine)}, found {_shown(theirs)}"
+        one, other = mine.group(), theirs.group()
+        if one != other and not (checker.kind == "floats" and _near(one, other, checker.tolerance)):
+            return f"word {place}: expected {_shown(mine)}, found {_shown(theirs)}"
+    return ""
+
+
+def _first_byte(wanted: bytes, got: bytes) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(wanted, got, strict=False)) if a != b), None)
+    if at is None:
+        at = min(len(wanted), len(got))
+    return f"byte {at}: expected {wanted[at : at + SHOWN_WORD]!r}, found {got[at : at + SHOWN_WORD]!r}"
+
+
+def _shown(found: re.Match[bytes] | None) -> str:
+    if found is None:
+        return "the end"
+    word = found.group()
+    return repr(word[:SHOWN_WORD].decode("utf-8", "replace")) + ("..." if len(word) > SHOWN_WORD else "")
+
+
+def _near(one: bytes, other: bytes, tolerance: float) -> bool:
+    if len(one) > 400 or len(other) > 400:
+        return False
+    if not _NUMBER.fullmatch(one) or not _NUMBER.fullmatch(other):
+        return False
+    mine, theirs = float(one), float(other)
+    if not math.isfinite(mine) or not math.isfinite(theirs):
+        return mine == theirs
+    return math.isclose(mine, theirs, rel_tol=tolerance, abs_tol=tolerance)
+
+
+def compile_view(outcome: Outcome) -> CompileView:
+    """What the compiler printed, as far as it is shown."""
+    failed = outcome.exit.reason == "compile_failed"
+    upto = min(COMPILE_SHOWN, outcome.exit.offset if failed else outcome.run_offset)
+    both = bytearray()
+    streams = {STDOUT: bytearray(), STDERR: bytearray()}
+    order = [0]
+    for frame in outcome.frames:
+        data = frame.payload[: max(0, upto - frame.offset)]
+        both += data
+        streams[frame.stream] += data
+        if data and (frame.stream == STDERR) is (len(order) % 2 == 1):
+            order.append(0)
+        order[-1] += len(data)
+    texts = {**text("stdout", streams[STDOUT]), **text("stderr", streams[STDERR]), **text("output", both)}
+    return CompileView(**texts, order=tuple(order), failed=failed)  # type: ignore[arg-type]
+
+
+def verdict_of(index: int, case: Case, name: str, outcome: Outcome, shown: int, message: str = "") -> Verdict:
+    """A verdict with its evidence; `shown`: bytes of each stream."""
+    told = outcome.exit
+    more: dict[str, object] = {}
+    if shown:
+        more |= text("stdout", _beginning(outcome.stream(STDOUT), shown))
+        more |= text("stderr", _beginning(outcome.stream(STDERR), shown))
+    if message:
+        more["message"] = message
+    if case.name is not None:
+        more["name"] = case.name
+    return Verdict(
+        index=index,
+        verdict=name,
+        reason=told.reason,
+        code=told.code,
+        signal=told.signal,
+        limits_hit=told.limits_hit,
+        left_behind=told.left_behind,
+        usage=told.usage,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _beginning(data: bytes, most: int) -> bytes:
+    """At most so many bytes, of which the last is no part of a character."""
+    if len(data) > most:
+        while most and data[most] & 0xC0 == 0x80:
+            most -= 1
+    return data[:most]
+
+
+def without_evidence(index: int, case: Case, name: str, message: str = "") -> Verdict:
+    """A verdict on a case that has no end of its own."""
+    return Verdict(
+        index=index,
+        verdict=name,
+        name=case.name if case.name is not None else UNSET,
+        message=message or UNSET,
+    )

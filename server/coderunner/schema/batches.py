@@ -1,0 +1,177 @@
+"""What graders ask over HTTP, and what they are answered: `/api/batch`, `/api/batches`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from coderunner.schema.api import MAX_SOURCE, CompileView
+from coderunner.schema.check import Problems
+from coderunner.schema.messages import Files, Usage, WantedLimits
+from coderunner.schema.types import EnvName, Path, at_most, one_of, text, whole
+
+MAX_BATCH_BODY = 8 * 1024 * 1024
+MAX_BATCH_VALUES = 256 * 1024
+MAX_CASES = 10_000
+MAX_PARALLEL = 8
+MAX_SHOWN = 64 * 1024
+MAX_ALL_SHOWN = 8 * 1024 * 1024
+"""Bytes of output that all verdicts of a batch may show."""
+MAX_CASE_OUTPUT = 8 * 1024 * 1024
+MAX_ARGS = 128 * 1024
+
+CHECKERS = ("exact", "tokens", "floats", "program")
+VERDICTS = (
+    "passed", "wrong_answer", "time_limit", "memory_limit", "output_limit", "runtime_error", "checker_failed",
+    "lost", "not_run",
+)  # fmt: skip
+ENDS = ("done", "compile_failed", "stopped", "cancelled", "deadline")
+
+Args = Annotated[tuple[Annotated[str, Meta(max_length=65536)], ...], at_most(1024)]
+Text = Annotated[str, Meta(max_length=MAX_SOURCE)]
+
+
+class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One input. `expected`: what the program is to print; without it, to end with 0 is enough. `args`
+    stand behind those of the batch."""
+
+    name: Annotated[str, text(128)] | None = None
+    stdin: Text | None = None
+    stdin_base64: bytes | None = None
+    args: Args = ()
+    expected: Text | None = None
+    expected_base64: bytes | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("stdin", "expected"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_base64") is not None:
+                raise Problems((name, f"must not stand beside {name}_base64"))
+        _check_args(self.args)
+
+    @property
+    def input(self) -> bytes:
+        """The bytes of its standard input."""
+        return self.stdin_base64 or (self.stdin or "").encode("utf-8", "surrogatepass")
+
+    @property
+    def wanted(self) -> bytes | None:
+        """The bytes that are expected; None where none are."""
+        if self.expected is None and self.expected_base64 is None:
+            return None
+        return self.expected_base64 or (self.expected or "").encode("utf-8", "surrogatepass")
+
+
+class Checker(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How what was printed is compared with what was expected. `exact`: byte by byte. `tokens`: words,
+    whatever is between them. `floats`: as `tokens`, with numbers that differ by at most `tolerance`, as they
+    are or in proportion. `program`: by a program, which is given the arguments `input`, `output` and
+    `expected`, names of files, and ends with 0 (passed) or 1 (wrong answer).
+    """
+
+    kind: Annotated[str, one_of(CHECKERS)] = "tokens"
+    tolerance: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] = 1e-6
+    language: Annotated[str, text(64, least=1)] | None = None
+    source: Text | None = None
+    files: Files = ()
+    entry: Path | None = None
+
+    def __post_init__(self) -> None:
+        program = self.language is not None or self.source is not None or bool(self.files)
+        if (self.kind == "program") is not program:
+            raise Problems(("kind", "must be program where one is given, and only there"))
+        if program and self.language is None:
+            raise Problems(("language", "is missing"))
+        if program and (self.source is None) is (not self.files):
+            raise Problems(("", "must have either source or files"))
+
+
+class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """`POST /api/batch`: a program, compiled once, and many inputs.
+
+    Either `source`, which becomes the file `entry` (by default the language's own), or `files`. `limits` are
+    of each case. `parallel`: sessions in which cases run side by side, each with a compile of its own.
+    `stop_at_first`: no case begins behind the first that did not pass. `shown_bytes`: how much of what a
+    case printed its verdict shows.
+    """
+
+    language: Annotated[str, text(64, least=1)]
+    source: Text | None = None
+    files: Files = ()
+    entry: Path | None = None
+    args: Args = ()
+    env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
+    limits: WantedLimits = {}
+    cases: Annotated[tuple[Case, ...], Meta(min_length=1, max_length=MAX_CASES, description=(
+        f"a list of 1 to {MAX_CASES} cases"))]
+    checker: Checker = Checker()
+    parallel: Annotated[int, whole(1, MAX_PARALLEL)] = 1
+    stop_at_first: bool = False
+    shown_bytes: Annotated[int, whole(0, MAX_SHOWN)] = 256
+
+    def __post_init__(self) -> None:
+        if (self.source is None) is (not self.files):
+            raise Problems(("", "must have either source or files"))
+        _check_args(self.args)
+        held = [f"env.{name}" for name, word in self.env.items() if "\0" in word]
+        if held:
+            raise Problems(*((name, "must not hold a NUL") for name in held))
+        if self.shown_bytes * len(self.cases) > MAX_ALL_SHOWN:
+            most = MAX_ALL_SHOWN // len(self.cases)
+            raise Problems(("shown_bytes", f"must be at most {most} for {len(self.cases)} cases"))
+
+
+def _check_args(args: tuple[str, ...]) -> None:
+    held = [f"args[{index}]" for index, word in enumerate(args) if "\0" in word]
+    if held:
+        raise Problems(*((name, "must not hold a NUL") for name in held))
+    if sum(len(word.encode("utf-8", "replace")) for word in args) > MAX_ARGS:
+        raise Problems(("args", f"must have at most {MAX_ARGS} bytes in all"))
+
+
+class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a case, and its evidence: the fields of the message `exit`, the beginning of what it
+    printed, and what the checker said. A text that is not UTF-8 stands under its name with `_base64`.
+    """
+
+    index: int
+    name: str | UnsetType = UNSET
+    verdict: str
+    reason: str | UnsetType = UNSET
+    code: int | UnsetType | None = UNSET
+    signal: str | UnsetType | None = UNSET
+    limits_hit: tuple[str, ...] = ()
+    left_behind: int = 0
+    usage: Usage | UnsetType = UNSET
+    stdout: str | UnsetType = UNSET
+    stdout_base64: bytes | UnsetType = UNSET
+    stderr: str | UnsetType = UNSET
+    stderr_base64: bytes | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
+class BatchAnswer(Struct, frozen=True, kw_only=True):
+    """The whole of a batch. `end`: `done`, or why cases were not run. `counts`: how many of which verdict.
+
+    The event `done` has the same without `cases`.
+    """
+
+    id: str
+    status: str
+    language: str
+    version: str
+    end: str
+    compile: CompileView | None
+    passed: int
+    counts: dict[str, int]
+    cases: tuple[Verdict, ...]
+
+
+class BatchStatus(Struct, frozen=True):
+    """A batch that has not ended: `queued`, or `running`. `finished`: cases that have a verdict."""
+
+    id: str
+    status: str
+    language: str
+    cases: int
+    finished: int
