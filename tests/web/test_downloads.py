@@ -48,11 +48,18 @@ PATHS = {
     "tar": "api/sessions/{one}/archive?format=tar",
     "tar.gz": "api/sessions/{one}/archive?format=tar.gz",
 }  # fmt: skip
-RARE = ("is another", "shrinks", "becomes a folder", "becomes a link")
+RARE = (
+    "is written over", "is mapped and written over", "is another", "shrinks", "becomes a folder",
+    "becomes a link",
+)  # fmt: skip
 HEADERS = {"range": "Range: bytes=5-\r\n", "view": "Sec-Fetch-Dest: iframe\r\n"}
 CHANGES = {
     "vanishes": "os.remove('big.html')",
     "shrinks": "os.truncate('big.html', 1000)",
+    "is written over": "f = open('big.html', 'r+b'); f.seek(500); f.write(bytes(9)); f.close()",
+    "is mapped and written over": (
+        "import mmap; f = open('big.html', 'r+b'); m = mmap.mmap(f.fileno(), 0); m[700:709] = bytes(9)"
+    ),
     "grows": "open('big.html', 'ab').write(bytes(1000000))",
     "becomes a folder": "os.remove('big.html'); os.mkdir('big.html')",
     "is another": "open('new', 'wb').truncate(24_000_000); os.replace('new', 'big.html')",
@@ -97,6 +104,10 @@ async def test_a_download_breaks_off_and_tells_nothing_else(server, what, how):
 
 async def test_no_part_of_another_file_is_told_behind_the_first(server):
     await test_a_download_breaks_off_and_tells_nothing_else(server, "file", "is another")
+
+
+async def test_a_mix_of_what_was_there_before_and_after_is_not_told_as_whole(server):
+    await test_a_download_breaks_off_and_tells_nothing_else(server, "file", "is written over")
 
 
 @pytest.mark.parametrize("what", PATHS)

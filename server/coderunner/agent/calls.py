@@ -134,6 +134,10 @@ class Calls:
         data, status = files.read(body["path"], body["offset"], body["most"])
         return {"size": status.st_size, "inode": status.st_ino}, data
 
+    def _op_check(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+        crc, status = files.check(body["path"], body["offset"], body["most"], body["crc"])
+        return {"crc": crc, "inode": status.st_ino}, b""
+
     def _op_list(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         entries, cursor = folders.listing(body.get("after"), body["most"])
         return {"files": entries, "next": cursor}, b""

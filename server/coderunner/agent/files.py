@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import zlib
 
 from . import kernel, owner
 
@@ -24,6 +25,7 @@ _TEMPORARY = ".coderunner-incoming"
 # Ours, or caches: not part of what a user calls the project.
 _HIDDEN = (".build", ".service", ".tmp")
 MAX_UPLOADS = 16
+READS = 10  # of one piece, while it is being written
 
 
 class FilesError(Exception):
@@ -229,10 +231,28 @@ def mend(path: str) -> None:
 
 
 def read(path: str, offset: int, most: int) -> tuple[bytes, os.stat_result]:
-    """(bytes, status of the file)."""
+    """(bytes, status of the file). What a program writes meanwhile is all in it or not at all: a kernel's
+    read is not cut off from writes, so it is done until two in a row tell the same."""
     source, status = opened(path)
     try:
-        return os.pread(source, most, offset), status
+        data = os.pread(source, most, offset)
+        for _ in range(READS):
+            again = os.pread(source, most, offset)
+            if again.startswith(data):  # it may have grown
+                return data, status
+            status, data = os.fstat(source), again
+        raise FilesError("files_failed", f"{path!r} is being written without a pause; try again later")
+    except OSError as error:
+        raise explain(error, path) from None
+    finally:
+        os.close(source)
+
+
+def check(path: str, offset: int, most: int, crc: int) -> tuple[int, os.stat_result]:
+    """(the CRC-32 of what was read before, whose is `crc`, and of these bytes; status of the file)."""
+    source, status = opened(path)
+    try:
+        return zlib.crc32(os.pread(source, most, offset), crc), status
     except OSError as error:
         raise explain(error, path) from None
     finally:

@@ -277,8 +277,9 @@ class Job(Work):
                         if begin.size <= min(left, self.about.request.artifact_bytes):
                             pieces_of = session.files.pieces(one.path, begin, 0, begin.size)
                             data = b"".join([piece async for piece in pieces_of])
-                            content = text("content", data)
-                            left -= len(data)
+                            if len(data) == begin.size:  # else it changed meanwhile
+                                content = text("content", data)
+                                left -= len(data)
             found.append(MadeFile(one.path, one.mime, one.size, **content))  # type: ignore[arg-type]
         return tuple(found)
 

@@ -149,6 +149,13 @@ class FileRead(Struct, frozen=True):
     inode: Annotated[int, whole(0, 2**63 - 1)] = 0
 
 
+class FileChecked(Struct, frozen=True):
+    """The answer to `check`: the CRC-32 of the bytes read before and of these."""
+
+    crc: Annotated[int, whole(0, 2**32 - 1)]
+    inode: Annotated[int, whole(0, 2**63 - 1)] = 0
+
+
 class Removed(Struct, frozen=True):
     """The answer to `remove`: how many went, and whether there are more."""
 

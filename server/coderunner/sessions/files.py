@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -36,6 +37,7 @@ MAX_PIECES = 512  # an agent may give shorter ones
 MAX_PATHS = 2048
 REMOVE_PIECE = 256
 MAX_ARCHIVES = 2  # requests at a time that pack or unpack one
+CHECK_PIECE = 1024 * 1024  # bytes that the agent reads again in one call
 MAX_REMOVALS = 400  # calls: as many as a full workspace takes, and as many again
 MAX_CALLS = 4
 MAX_REQUESTS = 16
@@ -130,17 +132,37 @@ class Files:
     async def pieces(self, path: str, begin: Piece, offset: int, end: int) -> AsyncIterator[bytes]:
         """What lies from ``offset`` (where ``begin`` was read) to ``end``.
 
-        Less where the file has shrunk, or another has its name: of two, no half is told behind the other's.
+        Less where the file has shrunk or was written over meanwhile, or another has its name: the last piece
+        is only told when all of them stand in the file together.
         """
-        piece = begin
+        piece, first, crc = begin, offset, 0
         while offset < end and piece.data:
             data = piece.data[: end - offset]
             offset += len(data)
+            crc = zlib.crc32(data, crc)
+            several = offset - first > len(data)
+            if several and offset == end and not await self._stands(path, begin.inode, (first, end), crc):
+                return
             yield data
             if offset < end:
                 piece = await self.read(path, offset, end - offset)
                 if piece.inode != begin.inode:
                     return
+
+    async def _stands(self, path: str, inode: int, span: tuple[int, int], crc: int) -> bool:
+        """Whether the bytes of a file between two offsets have this CRC-32, now.
+
+        Its times do not tell: they stay as they are where a program writes to a mapped file.
+        """
+        found = 0
+        for at in range(*span, CHECK_PIECE):
+            most = min(CHECK_PIECE, span[1] - at)
+            reply, _ = await self._again("check", path=path, offset=at, most=most, crc=found)
+            told = _read(reports.FileChecked, reply, "check")
+            if told.inode != inode:
+                return False
+            found = told.crc
+        return found == crc
 
     # --- changing ----------------------------------------------------------------------------------------
 

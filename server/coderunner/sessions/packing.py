@@ -150,7 +150,8 @@ async def _begin(files: Files, entry: FileEntry) -> Piece | None:
 
 
 async def _content(files: Files, entry: FileEntry, begin: Piece) -> AsyncIterator[bytes]:
-    """As many bytes as the file had at its beginning.  FilesFailed where it is gone or has shrunk meanwhile:
+    """As many bytes as the file had at its beginning.  FilesFailed where it is gone, has shrunk or was
+    written over meanwhile:
     an archive that breaks off is asked for again, one with a part of a file is believed."""
     left = begin.size
     try:

@@ -25,6 +25,11 @@ class Attached:
         self._refilled = asyncio.get_running_loop().time()
 
     @property
+    def watches(self) -> bool:
+        """Whether it is one of those of whom a session has many."""
+        return self._attachment.role != "control"
+
+    @property
     def close_code(self) -> int:
         """What the attachment ended with."""
         return self._attachment.close_code or 1000

@@ -178,7 +178,6 @@ class Connection:
                 await asyncio.sleep(0)
             frame = await self._socket.receive()
             self._unanswered = 0
-            self._tcp.taken()
             match frame.type:
                 case aiohttp.WSMsgType.TEXT:
                     metrics.bytes_in.inc(len(frame.data))
@@ -195,11 +194,15 @@ class Connection:
                     await self._spend(1)
                 case _:
                     return
+            self._tcp.taken()  # counted until now: a long text may wait for its turn to be read
 
     async def _spend(self, cost: int) -> None:
-        """Counts the work of a frame: waits before there is a session, then raises RateLimited."""
+        """Counts the work of a frame: who has no session or only watches waits; then raises RateLimited."""
         if self._attached is not None:
             self._attached.spend(cost)
+            self._tcp.second(self._attached.watches)  # a hundred may watch one session
+            if self._attached.watches:
+                await self._connections.pace_watcher(self._address, cost)
             return
         await self._connections.pace(self._address, cost)
         if self._tcp.over:  # meanwhile; what it had sent is of no use any more
@@ -270,6 +273,7 @@ class Connection:
         self._move(State.ATTACHED)
         self._attached = Attached(session, attachment)
         self._tcp.admit_session(session.id, codec.MAX_TEXT)
+        self._tcp.second(self._attached.watches)
 
     # --- out ---------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ async def send_file(
             await _send(response, data)
             offset += len(data)
         if offset < end:
-            response.force_close()  # it has shrunk meanwhile: an end that is none
+            response.force_close()  # it has changed meanwhile: an end that is none
             if request.transport is not None:
                 request.transport.abort()
         else:
@@ -230,7 +230,7 @@ async def download(request: web.Request) -> web.StreamResponse:
             "Cache-Control": "no-store",
         }
     )
-    async with session.files.request():
+    async with session.files.request(archive=True):
         await response.prepare(request)
         async for piece in packing.pack(session.files, kind):
             await _send(response, piece)
@@ -246,7 +246,7 @@ async def upload(request: web.Request) -> web.Response:
     if into:
         check_path(into)
     bounds = Bounds(settings.max_files_per_session, largest(settings), session.limits.workspace_bytes)
-    async with session.files.request():
+    async with session.files.request(archive=True):
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
             await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]
             done = await packing.unpack(session.files, archive, bounds, into)  # type: ignore[arg-type]

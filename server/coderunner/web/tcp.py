@@ -72,6 +72,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._told = False  # a close was sent: the socket lingers, so that the peer can read it
         self._fd = -1
         self._session: str | None = None
+        self._second = False  # one of the crowd: it comes behind others
         self._paused: asyncio.Future[None] | None = None  # done when the peer takes what is sent again
 
     # --- asyncio's side ----------------------------------------------------------------------------------
@@ -86,6 +87,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         self._fd = one.fileno() if one is not None else -1
         turns.second(self._fd)
+        self._second = True
         self.due = self._connections.now() + HEAD_SECONDS
         if not self._connections.admit(self):
             transport.abort()
@@ -108,9 +110,10 @@ class TcpConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Called by asyncio: where to read into.
 
-        Connections without a session read small pieces, so that a hundred of them delay a user's key little.
+        Those of the crowd read small pieces, so that a hundred of them delay a user's key little.
         """
-        return self._connections.small if self.stranger else self._connections.buffer
+        small = self._second and self.state is not State.BUSY
+        return self._connections.small if small else self._connections.buffer
 
     def buffer_updated(self, size: int) -> None:
         """Called by asyncio: `size` bytes were read. They are checked, then handed to aiohttp."""
@@ -294,9 +297,14 @@ class TcpConnection(asyncio.BufferedProtocol):
         """It has a session from now on: counted there, with texts of up to `text` bytes."""
         self.kept = 0
         self._session = session
-        turns.first(self._fd)
         self._framing.text = text
         self._connections.move_to_session(self, session)
+
+    def second(self, whether: bool) -> None:
+        """Whether its socket is one of the crowd, and handled after all others."""
+        if whether is not self._second:
+            self._second = whether
+            (turns.second if whether else turns.first)(self._fd)
 
     def late(self, now: float) -> None:
         """Called when `due` has passed, at `now`: ends the connection, or sets a new deadline."""

@@ -46,7 +46,8 @@ class Bounds:
 
     `connections`: of one address at one time; `in_all`: of all addresses; `held`: bytes that all hold.
     `opened`, `burst`: new connections of one address a second, and at once. `asked`, `asked_burst`: the same
-    of its requests, and of its frames before there is a session.
+    of its requests, and of its frames before there is a session. `watched`, `watched_burst`: frames of all
+    its connections that watch a session.
     """
 
     connections: int = 512
@@ -56,6 +57,8 @@ class Bounds:
     burst: float = 4000.0
     asked: float = 200.0
     asked_burst: float = 2000.0
+    watched: float = 2000.0
+    watched_burst: float = 1000.0
 
 
 class Ledger:
@@ -118,6 +121,7 @@ class TcpConnections:
         self._bounds = bounds
         self._opened = Rates(bounds.opened, bounds.burst)
         self._asked = Rates(bounds.asked, bounds.asked_burst)
+        self._watched = Rates(bounds.watched, bounds.watched_burst)
         self._all: set[TcpConnection] = set()
         self._strangers = Ledger(bounds.held)
         self._members = Ledger(MEMBERS_HELD)
@@ -204,6 +208,12 @@ class TcpConnections:
         Waiting, not refusing: of many users behind one address, nobody is refused for what another does.
         """
         wait = self._asked.charge(address, self.now(), cost)
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    async def pace_watcher(self, address: str, cost: float) -> None:
+        """Waits as long as those of `address` who watch sessions have to, for a frame that costs `cost`."""
+        wait = self._watched.charge(address, self.now(), cost)
         if wait > 0:
             await asyncio.sleep(wait)
 

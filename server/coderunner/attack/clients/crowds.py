@@ -12,11 +12,13 @@ from coderunner.attack import raw
 from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.programs import describe
 from coderunner.attack.stage import Stage
-from coderunner.client.peer import Peer, Unexpected
+from coderunner.client.peer import Peer, Unexpected, random_id
+from coderunner.core import codec
 from coderunner.schema import messages as m
 
 GROUP = Group("crowds")
 _SERVED = "exited 0: served"
+WATCHERS, SECONDS = 100, 6.0
 
 
 PATIENCE_SECONDS = 10.0
@@ -124,6 +126,45 @@ async def _watchers(stage: Stage) -> str:
         stream = await peer.result(1, code, 40)
         exact = bytes(stream.data) == b"".join(b"%07d\n" % number for number in range(60_000))
         return "every byte as it was" if exact else f"{len(stream.data)} bytes"
+
+
+async def _of_a_hundred(stage: Stage, again: bytes) -> str:
+    """A hundred that watch one session send the same without end, each until it is cut off."""
+    async with stage.session() as peer, contextlib.AsyncExitStack() as stack:
+        assert peer.opened
+        token, path = peer.opened.token, f"ws/{peer.opened.session}"
+        ones = []
+        for _ in range(WATCHERS):
+            one = await stack.enter_async_context(stage.raw(path))
+            attach = m.Attach(peer.opened.session, token, random_id(), role="watch")
+            await one.send(raw.frame(raw.TEXT, codec.encode_client(attach).encode()))
+            await one.until(b'"attached"')
+            ones.append(one)
+
+        async def act(one: raw.Raw) -> None:
+            while not one.over:
+                await one.send(again)
+
+        acts = [asyncio.create_task(act(one)) for one in ones]
+        try:
+            await asyncio.wait(acts, timeout=SECONDS)
+            return await served(stage)
+        finally:
+            for task in acts:
+                task.cancel()
+            await asyncio.gather(*acts, return_exceptions=True)
+
+
+@GROUP.case("pings-of-watchers", "the loop, by 100 that watch a session and ask as fast as they can", _SERVED)
+async def _pings(stage: Stage) -> str:
+    return await _of_a_hundred(stage, raw.frame(raw.TEXT, b'{"type":"ping","t":1}') * 100)
+
+
+@GROUP.case("texts-of-watchers", "memory, by 100 that watch a session and send texts of 1.6 MB", _SERVED)
+async def _texts(stage: Stage) -> str:
+    files = tuple(m.File(f"p{number}", b"x" * 350) for number in range(4000))
+    text = codec.encode_client(m.Open("python", random_id(), files=files))
+    return await _of_a_hundred(stage, raw.frame(raw.TEXT, text.encode()))
 
 
 @GROUP.case(
