@@ -189,3 +189,21 @@ console.log(process.versions.node.split(".")[0], __dirname);
     async with session(compiled, "typescript") as client:
         channel = await result(client, wants, "main.ts")
         assert channel.text == "circle a true\nlet go\n22 /workspace/.build/js\n", channel.text
+
+
+async def test_a_large_program_does_not_end_the_warm_compiler(compiled: Server) -> None:
+    each = "c.stream().flatMap(m -> m.entrySet().stream()).map(e -> e.getValue() * x)"
+    kept = "collect(Collectors.groupingBy(v -> v % 3, TreeMap::new, Collectors.counting()))"
+    body = f"Map<Integer, Long> f(int x) {{ return {each}.{kept}; }}"
+    records = "".join(f"record R{n}(List<Map<String, Integer>> c) {{ {body} }}\n" for n in range(600))
+    call = 'System.out.println(new R7(List.of(Map.of("a", 3))).f(4));'
+    main = f"class Main {{ public static void main(String[] a) {{ {call} }} }}"
+    files = {"Main.java": f"import java.util.*;\nimport java.util.stream.*;\n{records}{main}"}
+    async with session(compiled, "java") as client:
+        await client.send(m.Shell(1, 80, 24))
+        await client.input(1, b"ls -i .service/javac.sock > before && echo n''oted\n")
+        await client.until(1, "noted")
+        channel = await result(client, files, "Main.java", 2)
+        assert (channel.exit.code, channel.text) == (0, "{0=1}\n"), channel.text
+        await client.input(1, b"ls -i .service/javac.sock | cmp - before && echo the s''ame\n")
+        await client.until(1, "the same")
