@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import coderunner
 from coderunner import app, config, declarations, here, logs, places, turns
+from coderunner.commands import Run, make_parser
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
 from coderunner.engine import sizes
@@ -42,8 +42,7 @@ FAILED, WRONG_SETTINGS, BROKEN_BOUND, TRY_AGAIN = 1, 2, 3, os.EX_TEMPFAIL
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. ``argv`` without the program's name; the exit code."""
-    parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = make_parser(COMMANDS).parse_args(argv)
     try:
         result: int = arguments.run(arguments)
         return result
@@ -65,112 +64,6 @@ def _say(*lines: str) -> None:
     before = f"<{logs.priority(logging.ERROR)}>" if in_journal else ""
     for line in "\n".join(lines).splitlines():
         print(before + line, file=sys.stderr)
-
-
-class Parser(argparse.ArgumentParser):
-    """Of a command and of those below it: an option is meant only where it is written out, as some end
-    sessions or remove images of other servers."""
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(allow_abbrev=False, **fields)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
-    parser = Parser(prog="coderunner", description=coderunner.__doc__)
-    parser.add_argument("--version", action="version", version=f"coderunner {coderunner.__version__}")
-    parser.add_argument(
-        "--env-file", type=Path, help="the file with settings (default: .env, where there is one)"
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    serve = commands.add_parser("serve", help="run the server")
-    serve.set_defaults(run=_serve)
-
-    settings = commands.add_parser("settings", help="print the settings' documentation")
-    how = settings.add_mutually_exclusive_group(required=True)
-    how.add_argument("--example", action="store_true", help="the text of .env.production.example")
-    how.add_argument("--table", action="store_true", help="the table of docs/configuration.md")
-    how.add_argument("--check", action="store_true", help="check the settings that are in force")
-    settings.set_defaults(run=_settings)
-
-    images = commands.add_parser(
-        "images", help="build images, renew what has security updates, prune, list, save or load them"
-    )
-    images.add_argument("action", choices=("build", "renew", "prune", "list", "save", "load"))
-    images.add_argument("names", nargs="*", metavar="LANGUAGE")
-    images.add_argument(
-        "--every-instance", action="store_true", help="prune: also what other servers say that they use"
-    )
-    images.add_argument(
-        "--file", type=Path, metavar="FILE", help="save, load: the archive; one that ends with .gz is packed"
-    )
-    images.set_defaults(run=_images)
-
-    carried = commands.add_parser("files", help="nginx.conf, the units and others: where they are")
-    carried.add_argument("name", nargs="?", default="", metavar="NAME", help="print this one")
-    carried.set_defaults(run=_files)
-
-    proxy = commands.add_parser(
-        "engine-proxy", help="a socket that passes on to the engine only a server's own calls"
-    )
-    proxy.add_argument("socket", type=Path, metavar="SOCKET", help="where it listens")
-    proxy.set_defaults(run=_engine_proxy)
-
-    upgrade = commands.add_parser(
-        "upgrade-check", help="what this version would do to a server of before: sessions, images, units"
-    )
-    upgrade.set_defaults(run=_upgrade_check)
-
-    doctor = commands.add_parser(
-        "doctor", help="look at machine, engine, settings, images and server, and say what mends each"
-    )
-    doctor.add_argument("--url", default="", help="also as users reach it: a session is opened there")
-    doctor.add_argument("--bearer", default="", metavar="KEY", help="the credential to show there")
-    doctor.add_argument(
-        "--idle", type=float, default=25.0, metavar="SECONDS", help="how long it is left alone (default: 25)"
-    )
-    doctor.add_argument("--json", action="store_true", help="for programs")
-    doctor.set_defaults(run=_doctor)
-
-    reaper = commands.add_parser(
-        "reap", help="remove what is over: containers past their deadline, networks without members"
-    )
-    which = reaper.add_mutually_exclusive_group()
-    which.add_argument(
-        "--every-instance", action="store_true", help="containers of all instances, whatever their names"
-    )
-    which.add_argument(
-        "--lost-key", action="store_true",
-        help="also what is in time, of this INSTANCE_NAME, and was made with a key that is lost: it ends"
-        " those sessions; nothing where a server that runs has some of them",
-    )
-    which.add_argument(
-        "--all", action="store_true",
-        help="end every session of this INSTANCE_NAME, whose server has stopped: all containers and networks,"
-        " and the host's rules for groups where none is left",
-    )
-    reaper.set_defaults(run=_reap)
-
-    attack = commands.add_parser("attack", help="attack a server of your own, and see what comes of it")
-    attack.add_argument("names", nargs="*", metavar="NAME", help="cases or groups, as fork* (default: all)")
-    attack.add_argument("--url", default="", help="where it is (default: PORT on this machine)")
-    attack.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
-    attack.add_argument("--list", action="store_true", help="print the cases and attack nothing")
-    attack.set_defaults(run=_attack)
-
-    languages = commands.add_parser("languages", help="the languages: list them, or run their samples")
-    actions = languages.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="name, version and title of each")
-    listing.set_defaults(run=_list_languages)
-    table = actions.add_parser("table", help="the table of docs/languages.md, of the images that are here")
-    table.set_defaults(run=_language_table)
-    test = actions.add_parser("test", help="run their samples on a running server, and compare")
-    test.add_argument("names", nargs="*", metavar="NAME", help="languages (default: all that the server has)")
-    test.add_argument("--url", default="", help="where it is (default: PORT on this machine)")
-    test.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
-    test.set_defaults(run=_test_languages)
-    return parser
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
@@ -486,3 +379,20 @@ def _test_languages(arguments: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+COMMANDS: dict[str, Run] = {
+    "serve": _serve,
+    "settings": _settings,
+    "images": _images,
+    "files": _files,
+    "engine-proxy": _engine_proxy,
+    "upgrade-check": _upgrade_check,
+    "doctor": _doctor,
+    "reap": _reap,
+    "attack": _attack,
+    "languages list": _list_languages,
+    "languages table": _language_table,
+    "languages test": _test_languages,
+}
+"""What each command does, by its words."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from coderunner import cli
+from coderunner.commands import make_parser
 from coderunner.schema.settings import SETTINGS
 from tests.harness import ROOT
 
@@ -96,7 +97,7 @@ def test_named_commands_exist(page: Path) -> None:
                 words = words[:1]
             if words == ["--version"]:
                 continue
-            cli.make_parser().parse_args(words)
+            make_parser(cli.COMMANDS).parse_args(words)
 
 
 def test_named_settings_exist(page: Path) -> None:
@@ -152,7 +153,7 @@ def test_the_units_name_what_exists() -> None:
         for path in re.findall(r"/opt/coderunner/([\w./-]+)", unit.read_text()):
             assert path.startswith((".venv/", ".env")) or (ROOT / path).exists(), f"{unit.name}: {path}"
         for command in re.findall(r"-m coderunner (.+)", unit.read_text()):
-            cli.make_parser().parse_args(shlex.split(command))
+            make_parser(cli.COMMANDS).parse_args(shlex.split(command))
 
 
 def test_nothing_of_the_machine_it_was_written_on() -> None:

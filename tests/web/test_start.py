@@ -28,7 +28,7 @@ async def opened(self):
 
 DockerEngine._call, web.SockSite.start = told, opened
 """
-MOST_MODULES = 580  # 560 in November 2026; each takes half a millisecond
+MAX_MODULES = 610  # 594 in November 2026, 28 for the metrics (10 ms); each takes half a millisecond
 
 
 def test_what_is_not_needed_to_listen_is_not_loaded():
@@ -48,7 +48,7 @@ def test_what_is_not_needed_to_listen_is_not_loaded():
         "coderunner.engine.images",
     )
     assert loaded.isdisjoint(late)
-    assert len(loaded) < MOST_MODULES
+    assert len(loaded) < MAX_MODULES
 
 
 async def test_before_it_listens_it_asks_the_engine_for_what_it_adopts_alone(tmp_path):

@@ -41,6 +41,7 @@ from coderunner.fleet import workers
 from coderunner.fleet.provision import Identity
 from coderunner.fleet.workers import WorkerPool
 from coderunner.logs import fields
+from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,13 @@ class Place:
 
     group: str
     member: str
+
+    @classmethod
+    def of(cls, record: Record) -> Place | None:
+        """That of a session; None where it is in no group."""
+        if record.group is None or record.member is None:
+            return None
+        return cls(record.group, record.member)
 
 
 @dataclass(slots=True, eq=False)

@@ -44,7 +44,7 @@ from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits, OpenLimits
 from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
-from coderunner.sessions.record import digest, new_token, seal
+from coderunner.sessions.record import digest, new_token, seal, whose
 from coderunner.sessions.session import Rules, Session
 from coderunner.sessions.specs import check_project, run_spec
 from coderunner.tasks import Tasks
@@ -259,7 +259,7 @@ class Registry:
         metrics.queue_wait_seconds.observe(admitted - began)
         metrics.open_seconds.labels("yes" if warm else "no").observe(loop.time() - admitted)
         waited = {f"{name}_ms": round(ms) for name, ms in opened.timings_ms.items()}
-        told = {**_whose(opened.session.record), **caller.about}
+        told = {**whose(opened.session.record), **caller.about}
         log.info("session opened", extra=fields(**told, warm=warm, **waited))
         return opened
 
@@ -380,13 +380,13 @@ class Registry:
             slot.release(failed=True)
             raise
         self._slots[session.id] = slot
-        place = _place_of(record)
+        place = Place.of(record)
         if self.groups is not None and place is not None:
             self.groups.adopt(place)
         if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
             self._remember((record.principal, record.client, record.nonce), session)
         age = round(time.time() - record.opened)
-        log.info("session adopted", extra=fields(**_whose(record), seconds=age))
+        log.info("session adopted", extra=fields(**whose(record), seconds=age))
         return session
 
     # --- ending ----------------------------------------------------------------------------------------
@@ -394,10 +394,10 @@ class Registry:
     async def _ended(self, session: Session, reason: str) -> None:
         lived = round(time.time() - session.record.opened, 1)
         metrics.sessions_ended.labels(reason).inc()
-        log.info("session ended", extra=fields(**_whose(session.record), reason=reason, seconds=lived))
+        log.info("session ended", extra=fields(**whose(session.record), reason=reason, seconds=lived))
         # Without its record no server adopts it, should this one end before the container is removed.
         session.container.link.cast("seal", record=None)
-        place = _place_of(session.record)
+        place = Place.of(session.record)
         if self.groups is not None and place is not None:
             self.groups.end(place)  # before its clients are told, so that none joins a group that is over
         try:
@@ -447,15 +447,3 @@ class Registry:
         left = await self._recovery.stop()
         ends = [one.end(reason) for one in list(self.sessions.values()) if one not in left]
         await asyncio.gather(*ends, *(self._ended(one, reason) for one in left))
-
-
-def _whose(record: Record) -> dict[str, str]:
-    """A session's fields for the log; ``principal`` only where there is one."""
-    told = {"session": record.session, "language": record.language, "address": record.address}
-    return told if record.principal is None else told | {"principal": record.principal}
-
-
-def _place_of(record: Record) -> Place | None:
-    if record.group is None or record.member is None:
-        return None
-    return Place(record.group, record.member)

@@ -68,3 +68,9 @@ def record_in(hello: Hello, key: bytes, container: str) -> Record:
     if hello.sealed is None:
         raise LookupError
     return unseal(hello.sealed, key, container)
+
+
+def whose(record: Record) -> dict[str, str]:
+    """A session's fields for the log; ``principal`` only where there is one."""
+    told = {"session": record.session, "language": record.language, "address": record.address}
+    return told if record.principal is None else told | {"principal": record.principal}
