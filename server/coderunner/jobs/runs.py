@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 600.0  # for which an answer is had again
 SWEEP_SECONDS = 5.0
-OUTPUT_BYTES, MOST_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # of a run: without a request, and at most
+OUTPUT_BYTES, MAX_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # of a run: without a request, and at most
 WALL_MS = 60_000  # of a run, without a request
 SLACK = 5 * 1024 * 1024  # what may come between the order to end a program and its end
 SMALLEST = 64 * 1024  # what an answer counts as, at least
@@ -93,7 +93,7 @@ class Runs:
 
     def _about(self, wanted: RunRequest, caller: Caller, named: str, digest: str) -> About:
         language = self._catalog.language(wanted.language)
-        limits = self._limits(wanted.language, wanted.limits, OUTPUT_BYTES, MOST_OUTPUT, WALL_MS)
+        limits = self._limits(wanted.language, wanted.limits, OUTPUT_BYTES, MAX_OUTPUT, WALL_MS)
         output = limits["output_bytes"]
         about = About(
             id=secrets.token_urlsafe(24),

@@ -25,8 +25,8 @@ from coderunner.sessions.container import Container
 from coderunner.sessions.diagnostics import DiagnosticsFinder
 from coderunner.sessions.files import paths
 from coderunner.sessions.holdings import CACHES, Holdings
-from coderunner.sessions.link import problem
 from coderunner.sessions.pace import Paces, Standing
+from coderunner.sessions.refusals import problem
 from coderunner.sessions.runs import Begun, Runs
 from coderunner.wire import flow
 

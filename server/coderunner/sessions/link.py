@@ -17,13 +17,14 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
-from coderunner import errors, timing
-from coderunner.errors import AgentLost, EngineError, FilesBusy, FilesFailed
+from coderunner import timing
+from coderunner.errors import AgentLost, EngineError, FilesBusy
 from coderunner.logs import fields
 from coderunner.schema import reports
-from coderunner.schema.reports import AgentProtocolError, ArtifactNews, ChannelState, Fault, Hello
+from coderunner.schema.reports import AgentProtocolError, ArtifactNews, ChannelState, Hello
 from coderunner.schema.types import MAX_OFFSET
 from coderunner.sessions.holdings import Holdings
+from coderunner.sessions.refusals import problem
 from coderunner.tasks import Tasks
 from coderunner.wire import flow, frames
 
@@ -435,19 +436,3 @@ _DECODERS: dict[int, Callable[[frames.Frame], Told]] = {
     frames.ARTIFACT: _artifact,
     frames.STATE: _state,
 }
-
-
-def problem(fault: Fault) -> errors.CodeRunnerError:
-    """An agent's error as one of ours; FilesFailed for a code that is not an agent's to use."""
-    return _BY_CODE.get(fault.code, FilesFailed)(fault.message[:1000])
-
-
-# The errors that are an agent's to name.
-_BY_CODE = {
-    kind.code: kind
-    for kind in (
-        errors.BadPath, errors.ChannelLimit, errors.ChannelUsed, errors.ChannelsBusy, errors.FileExists,
-        errors.FilesBusy, errors.FilesFailed, errors.InternalError, errors.NoChannel, errors.NoFile,
-        errors.StartFailed, errors.WorkspaceFull,
-    )
-}  # fmt: skip
