@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import Struct
@@ -44,6 +46,7 @@ from coderunner.schema.rest import (
     ViewQuery,
 )
 from coderunner.web import files, guard
+from coderunner.web.api import document as describing
 from coderunner.web.api import runs
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import preflight
@@ -196,6 +199,23 @@ def _document(parts: Parts, language: Language) -> LanguageView:
     )
 
 
+@functools.cache
+def _described() -> tuple[bytes, str]:
+    told = describing.document(OPERATIONS)
+    return msgspec.json.encode(told), describing.page(told)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """This interface, as OpenAPI 3.1."""
+    return web.Response(body=_described()[0], content_type="application/json")
+
+
+async def docs(request: web.Request) -> web.Response:
+    """The same for people."""
+    headers = {"Content-Security-Policy": describing.POLICY}
+    return web.Response(text=_described()[1], content_type="text/html", headers=headers)
+
+
 _SESSION = "/api/sessions/{session}"
 _FILE = _SESSION + "/files/{path:.+}"
 _RUN = "/api/runs/{run}"
@@ -212,6 +232,8 @@ OPERATIONS = (
     Operation("GET", "/api/health", health, Health),
     Operation("GET", "/api/ready", ready, Ready),
     Operation("GET", "/api/address", address, Address),
+    Operation("GET", "/api/openapi.json", openapi),
+    Operation("GET", "/api/docs", docs),
     Operation("GET", "/api/queue-stats", stats, QueueStatistics),
     Operation("GET", "/metrics", metrics),
     Operation("GET", "/api/languages", languages, Languages, query=LanguagesQuery),
