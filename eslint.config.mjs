@@ -1,6 +1,7 @@
 // What ESLint looks for in the page, its tests and the scripts: `make lint`.
 import js from '@eslint/js';
 import globals from 'globals';
+import { noLiteralTexts } from './scripts/eslint-texts.mjs';
 
 export default [
   { ignores: ['static/dist/', 'node_modules/', '.venv/', '.node/', 'build/', 'static/core/widths.js', 'static/core/messages.js'] },
@@ -28,5 +29,11 @@ export default [
   },
   { files: ['static/app/**', 'static/vendor/**'], languageOptions: { globals: globals.browser } },
   { files: ['static/core/**'], languageOptions: { globals: globals['shared-node-browser'] } }, // runs in Node as well: no DOM
+  {
+    files: ['static/app/**', 'static/core/**'],
+    ignores: ['static/core/texts/**'],
+    plugins: { page: { rules: { 'no-literal-texts': noLiteralTexts } } },
+    rules: { 'page/no-literal-texts': 'error' },
+  },
   { files: ['tests/js/**', 'scripts/*.mjs', 'eslint.config.mjs'], languageOptions: { globals: globals.node }, rules: { 'no-console': 'off' } },
 ];

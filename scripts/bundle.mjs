@@ -13,6 +13,7 @@ import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promi
 import path from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
+import { en } from '../static/core/texts/en.js';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const out = path.join(root, 'static/dist');
@@ -76,6 +77,21 @@ function loaded(outputs, name, found = new Set()) {
   return found;
 }
 
+const ATTRIBUTES = { label: 'aria-label', title: 'title', placeholder: 'placeholder', content: 'content' };
+const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('<', '&lt;');
+
+/** index.html with the English texts that it names: they are there before any script has run (static/app/texts.js). */
+function withTexts(html) {
+  const text = (name) => {
+    const found = name.split('.').reduce((table, key) => table?.[key], en);
+    if (typeof found !== 'string') throw new Error(`index.html names no text: ${name}`);
+    return escaped(found);
+  };
+  return html
+    .replace(/data-text-(\w+)="([\w.]+)"/g, (all, kind, name) => `${all} ${ATTRIBUTES[kind]}="${text(name)}"`)
+    .replace(/(data-text="([\w.]+)"[^>]*>)(?=<\/)/g, (_, tag, name) => tag + text(name).replace(/\*([^*]+)\*/g, '<strong>$1</strong>'));
+}
+
 /** index.html with the bundle's files in the place of the sources. */
 function bundledIndex(html, outputs) {
   const of = (entry) => Object.keys(outputs).find((name) => outputs[name].entryPoint === entry);
@@ -113,7 +129,7 @@ async function buildPage() {
   const plain = await build({ ...options, entryPoints: ['static/app/before-paint.js'], format: 'iife' });
   const styles = await build({ ...options, entryPoints: ['static/style/all.css'] });
   const outputs = { ...modules.metafile.outputs, ...plain.metafile.outputs, ...styles.metafile.outputs };
-  await writeFile(path.join(folder, 'index.html'), bundledIndex(await readFile(path.join(root, 'static/index.html'), 'utf8'), outputs));
+  await writeFile(path.join(folder, 'index.html'), bundledIndex(withTexts(await readFile(path.join(root, 'static/index.html'), 'utf8')), outputs));
   await compress(folder);
   await writeFile(path.join(folder, 'sources.txt'), digest);
   return Object.values(outputs).reduce((sum, file) => sum + file.bytes, 0);

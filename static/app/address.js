@@ -1,4 +1,5 @@
 // Links that lead out of the page: opened in a tab of their own; asked about where what stands there is not where it leads.
+import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 
 const SCHEMES = new Set(['http:', 'https:']);
@@ -18,6 +19,6 @@ export async function openAddress(uri, text) {
     return;
   }
   if (!SCHEMES.has(url.protocol)) return;
-  if (!tells(url, text) && (await ask({ title: `Open ${url.host}?`, text: `A program made this link. It leads to: ${url.href}`, ok: 'Open' })) === null) return;
+  if (!tells(url, text) && (await ask({ title: texts.artifacts.openLink(url.host), text: texts.artifacts.openLinkText(url.href), ok: texts.artifacts.openLinkOk })) === null) return;
   window.open(url.href, '_blank', 'noopener,noreferrer');
 }

@@ -1,6 +1,7 @@
 // What a program wrote and can be looked at, in a strip under its output: the newest first.
 import { size } from '../core/ending.js';
 import { Kept } from '../core/kept.js';
+import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { world } from './browser.js';
 import { $, el, focusedIn, icon } from './dom.js';
@@ -69,7 +70,7 @@ export class Artifacts {
     if (same) this.#kept.soon(); // told again, perhaps by a server that began anew
     else this.#kept.later();
     this.#draw();
-    if (!known) announce(`A file was made: ${path}`);
+    if (!known) announce(texts.artifacts.wasMade(path));
   }
 
   /** The address with which a frame asks for a page. */
@@ -89,7 +90,7 @@ export class Artifacts {
     const list = this.#list;
     $('artifacts').hidden = list.length === 0;
     $('part-files-count').textContent = String(list.length);
-    $('artifacts-count').textContent = list.length === 1 ? '1 file' : `${list.length} files`;
+    $('artifacts-count').textContent = texts.artifacts.count(list.length);
     for (const item of list) {
       item.element ??= this.#card(item);
       item.element.classList.toggle('drawn', kindOf(item.mime) === 'picture' && this.#drawn.has(item.size));
@@ -101,10 +102,10 @@ export class Artifacts {
   #card(item) {
     const { path, mime, url } = item;
     const name = path.split('/').at(-1);
-    const open = el('button', { type: 'button', className: 'card', title: path, attrs: { 'aria-label': `Show ${path}`, 'data-kind': kindOf(mime) } },
+    const open = el('button', { type: 'button', className: 'card', title: path, attrs: { 'aria-label': texts.artifacts.show(path), 'data-kind': kindOf(mime) } },
       this.#preview(item), el('span', { className: 'card-name', textContent: name }));
     open.addEventListener('click', () => this.#show(item));
-    const save = el('button', { type: 'button', className: 'icon-button small', title: `Save (${size(item.size)})`, attrs: { 'aria-label': `Save ${path}` } }, icon('download'));
+    const save = el('button', { type: 'button', className: 'icon-button small', title: texts.artifacts.saveHint(size(item.size)), attrs: { 'aria-label': texts.artifacts.save(path) } }, icon('download'));
     save.addEventListener('click', item.save);
     if (kindOf(mime) === 'document') {
       const link = el('a', { className: 'card', href: url, target: '_blank', rel: 'noopener noreferrer', title: path, attrs: { 'data-kind': 'document' } },

@@ -1,11 +1,12 @@
 // One question at a time: for a text, or yes or no.
+import { texts } from '../core/texts.js';
 import { $ } from './dom.js';
 
 /**
  * @param {{title: string, text?: string, label?: string | null, value?: string, ok?: string, other?: string | null, check?: (value: string) => string | null}} question
  * @returns {Promise<string|null>} the text ('' for a plain yes, 'other' for the third way), null where the user declined
  */
-export function ask({ title, text = '', label = null, value = '', ok = 'OK', other = null, check = () => null }) {
+export function ask({ title, text = '', label = null, value = '', ok = texts.page.ok, other = null, check = () => null }) {
   const [dialog, input, problem] = [$('ask-dialog'), $('ask-input'), $('ask-problem')];
   $('ask-title').textContent = title;
   $('ask-text').textContent = text;

@@ -1,4 +1,5 @@
 // Messages across the page: one for each matter, gone when the matter is.
+import { texts } from '../core/texts.js';
 import { $, el, icon } from './dom.js';
 
 const shown = new Map();
@@ -15,7 +16,7 @@ export function banner(key, { tone = 'warn', title, detail = '', action = null, 
   if (shown.get(key)?.signature === signature) return;
   const buttons = [action, other].filter((one) => one !== null).map(({ label, act }) =>
     el('button', { className: 'secondary', type: 'button', textContent: label, on: { click: () => act() } }));
-  const close = dismiss ? el('button', { className: 'icon-button small', type: 'button', attrs: { 'aria-label': 'Dismiss' }, on: { click: () => clearBanner(key) } }, icon('close')) : null;
+  const close = dismiss ? el('button', { className: 'icon-button small', type: 'button', attrs: { 'aria-label': texts.page.dismiss }, on: { click: () => clearBanner(key) } }, icon('close')) : null;
   const element = el('div', { className: 'banner', attrs: { 'data-tone': tone, 'data-key': key } },
     el('p', {}, el('b', { textContent: title }), detail ? ' ' : '', el('span', { textContent: detail })), ...buttons, close);
   const old = shown.get(key)?.element;

@@ -8,6 +8,7 @@ import { FIRST_ROOM, Mirror, RUN_ROOM, fits } from '../core/mirror.js';
 import { problem } from '../core/problem.js';
 import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
+import { texts } from '../core/texts.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
 import { Keeper } from './keeper.js';
@@ -94,7 +95,7 @@ export class Desk extends Emitter {
   }
 
   #ownerOf({ project, name, files }) {
-    return (project ?? this.project.id) === this.project.id ? this.project : { id: project, name: name ?? 'Another project', files: new Map((files ?? []).map((path) => [path, null])) };
+    return (project ?? this.project.id) === this.project.id ? this.project : { id: project, name: name ?? texts.projects.another, files: new Map((files ?? []).map((path) => [path, null])) };
   }
 
   /** The page was reloaded before its session was there: its place in the queue is kept for a moment. */
@@ -134,7 +135,7 @@ export class Desk extends Emitter {
       if (!mirror.over) go();
     } catch (error) {
       screen.clear();
-      banner('error', { title: 'Not started.', detail: error.message, dismiss: true });
+      banner('error', { title: texts.program.notStartedTitle, detail: error.message, dismiss: true });
     } finally {
       this.#preparing.delete(screen);
     }
@@ -152,7 +153,7 @@ export class Desk extends Emitter {
     this.#preparing.delete(this.program);
     if (!settled) this.end(); // a program must not see what was deleted here
     this.#run();
-    if (!settled) this.program.say('A file was renamed or deleted, so this runs in a new session.');
+    if (!settled) this.program.say(texts.program.newSession);
   }
 
   #run() {
@@ -205,7 +206,7 @@ export class Desk extends Emitter {
       screen.show(channel, session);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
-      banner('error', { title: 'It could not be sent.', tone: 'bad', ...problem(error), dismiss: true });
+      banner('error', { title: texts.program.notSent, tone: 'bad', ...problem(error), dismiss: true });
     }
     this.#changed();
   }
@@ -243,7 +244,7 @@ export class Desk extends Emitter {
     return new Promise((resolve, reject) => {
       const look = () => {
         if (session.phase === 'open') resolve(mirror);
-        else if (session.phase === 'over') reject(new Error('There is no session to put them in.'));
+        else if (session.phase === 'over') reject(new Error(texts.upload.noSession));
         else return;
         stop();
       };

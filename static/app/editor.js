@@ -10,6 +10,7 @@ import {
 import { first } from './dom.js';
 import { digest } from '../core/digest.js';
 import { indentation } from '../core/indent.js';
+import { texts } from '../core/texts.js';
 
 const look = EditorView.theme({
   '&': { color: 'var(--text)', backgroundColor: 'var(--surface)', fontSize: 'var(--code-size)' },
@@ -283,12 +284,12 @@ export class Editor {
     const end = lineEnd(text);
     return [
       end === null ? [] : EditorState.lineSeparator.of(end), EditorView.clipboardInputFilter.of((pasted, state) => pasted.replace(/\r\n?|\n/g, state.lineBreak)),
-      look, syntaxHighlighting(colours), this.#syntax.of([]), lintGutter(), lineNumbers(), foldGutter(), highlightSpecialChars(), history(),
+      EditorState.phrases.of(texts.editor.phrases), look, syntaxHighlighting(colours), this.#syntax.of([]), lintGutter(), lineNumbers(), foldGutter(), highlightSpecialChars(), history(),
       drawSelection(), dropCursor(), EditorState.allowMultipleSelections.of(true), indentOnInput(), bracketMatching(), closeBrackets(),
       autocompletion(), rectangularSelection(), crosshairCursor(), highlightActiveLine(), highlightActiveLineGutter(),
       highlightSelectionMatches(), search({ top: true }), indentUnit.of(unit), EditorState.tabSize.of(size),
       keymap.of([{ key: 'Mod-g', run: gotoLine }, ...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== 'Mod-Enter'), ...searchKeymap, ...historyKeymap, ...foldKeymap, ...completionKeymap, indentWithTab]),
-      EditorView.contentAttributes.of({ 'aria-label': `Code of ${path}`, autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
+      EditorView.contentAttributes.of({ 'aria-label': texts.editor.codeOf(path), autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
       EditorView.updateListener.of((update) => {
         if (update.docChanged && !this.#taking) this.#edited(update.state);
         if (update.docChanged || update.selectionSet) this.#told();

@@ -2,6 +2,7 @@
 import { size } from '../core/ending.js';
 import { MOST_TEXT } from '../core/mirror.js';
 import { pathProblem } from '../core/path.js';
+import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { $ } from './dom.js';
@@ -81,18 +82,18 @@ export class Files {
       clearBanner(`conflict-${path}`);
       draw();
     });
-    mirror.on('failed', (error) => banner('workspace', { title: 'A change of the files did not reach the session.', detail: error.message, dismiss: true }));
+    mirror.on('failed', (error) => banner('workspace', { title: texts.files.notSent, detail: error.message, dismiss: true }));
   }
 
   #tell(mirror, path) {
     const { text } = mirror.conflicts.get(path);
-    const mine = { label: 'Keep mine', act: () => mirror.resolve(path, true) };
+    const mine = { label: texts.files.mine, act: () => mirror.resolve(path, true) };
     if (text === null) {
-      banner(`conflict-${path}`, { title: `A program wrote “${path}”, and it is no text now.`, detail: 'Programs have theirs until you choose.', action: mine });
+      banner(`conflict-${path}`, { title: texts.files.noText(path), detail: texts.files.noTextDetail, action: mine });
     } else {
       banner(`conflict-${path}`, {
-        title: `“${path}” was changed by a program and by you.`, detail: 'Programs have their version until you choose.',
-        action: mine, other: { label: 'Take the program’s', act: () => mirror.resolve(path, false) },
+        title: texts.files.changedTwice(path), detail: texts.files.changedTwiceDetail,
+        action: mine, other: { label: texts.files.theirs, act: () => mirror.resolve(path, false) },
       });
     }
   }
@@ -144,7 +145,7 @@ export class Files {
   }
 
   #failed(path, error) {
-    banner('workspace', { title: `“${path}”: that did not work.`, detail: error.message, dismiss: true });
+    banner('workspace', { title: texts.files.failed(path), detail: error.message, dismiss: true });
   }
 
   /** All names that are taken, but those of `path` and below it. */
@@ -155,7 +156,7 @@ export class Files {
 
   async create(folder = '') {
     const path = await ask({
-      title: 'New file', label: 'Name, with its folder if it has one', value: folder, ok: 'Create',
+      title: texts.files.fresh, label: texts.files.newLabel, value: folder, ok: texts.files.create,
       check: (value) => pathProblem(value, this.#others()),
     });
     if (path === null) return;
@@ -164,7 +165,7 @@ export class Files {
   }
 
   async #makeFolder() {
-    const path = await ask({ title: 'New folder', label: 'Name', value: '', ok: 'Create', check: (value) => pathProblem(value, this.#others()) });
+    const path = await ask({ title: texts.files.newFolder, label: texts.files.name, value: '', ok: texts.files.create, check: (value) => pathProblem(value, this.#others()) });
     if (path === null) return;
     await this.#desk.opened().then(async (mirror) => {
       await mirror.remote.makeFolder(path);
@@ -174,7 +175,7 @@ export class Files {
 
   async #rename(row) {
     const { path } = row;
-    const to = await ask({ title: 'Rename', label: 'New name', value: path, ok: 'Rename', check: (value) => pathProblem(value, this.#others(path)) });
+    const to = await ask({ title: texts.files.rename, label: texts.files.newName, value: path, ok: texts.files.rename, check: (value) => pathProblem(value, this.#others(path)) });
     if (to === null || to === path) return;
     const mirror = this.#mirror;
     try {
@@ -203,8 +204,8 @@ export class Files {
 
   async #remove(row) {
     const { path, folder } = row;
-    const text = folder ? `“${path}” and everything in it cannot be brought back.` : `“${path}” cannot be brought back.`;
-    const sure = await ask({ title: folder ? 'Delete the folder?' : 'Delete the file?', text, ok: 'Delete' });
+    const text = folder ? texts.files.removeFolderText(path) : texts.files.removeFileText(path);
+    const sure = await ask({ title: folder ? texts.files.removeFolder : texts.files.removeFile, text, ok: texts.files.remove });
     if (sure === null) return;
     if (!row.made || folder) {
       for (const one of this.#project.paths.filter((other) => (folder ? within(other, path) : other === path))) {
@@ -241,30 +242,30 @@ export class Files {
     const { path, made, folder } = row;
     const run = this.#project.entry === path;
     const entries = folder ? [
-      { label: 'New file here…', act: () => this.create(`${path}/`) },
-      { label: 'Upload files here…', act: () => this.#upload.choose({ folder: `${path}/` }) },
+      { label: texts.files.menuNew, act: () => this.create(`${path}/`) },
+      { label: texts.files.menuUpload, act: () => this.#upload.choose({ folder: `${path}/` }) },
     ] : [
-      { label: 'Download', act: () => this.#saveOne(row) },
-      ...(made ? [{ label: 'Keep in the project', act: () => this.#keep(row), disabled: row.entry.size > MOST_TEXT }]
-        : [{ label: 'Run this file', act: () => this.#project.set({ entry: path }), disabled: run || this.#project.binary(path), note: run ? 'is run' : '' }]),
+      { label: texts.files.menuDownload, act: () => this.#saveOne(row) },
+      ...(made ? [{ label: texts.files.menuKeep, act: () => this.#keep(row), disabled: row.entry.size > MOST_TEXT }]
+        : [{ label: texts.files.menuRun, act: () => this.#project.set({ entry: path }), disabled: run || this.#project.binary(path), note: run ? texts.files.isRun : '' }]),
     ];
-    openMenu($('file-menu'), anchor, [...entries, { label: 'Rename…', act: () => this.#rename(row) }, { label: 'Delete…', act: () => this.#remove(row), bad: true }]);
+    openMenu($('file-menu'), anchor, [...entries, { label: texts.files.menuRename, act: () => this.#rename(row) }, { label: texts.files.menuRemove, act: () => this.#remove(row), bad: true }]);
   }
 
   /** What one file may have, said before. */
   get #most() {
     const { file_bytes: most } = this.#limits();
-    return most ? `${size(most)} a file` : '';
+    return most ? texts.files.most(size(most)) : '';
   }
 
   #transfers() {
     const mirror = this.#mirror;
     return [
-      { label: 'Upload files or a zip…', note: this.#most, act: () => this.#upload.choose() },
-      { label: 'Upload a folder…', act: () => this.#upload.choose({ whole: true }) },
-      { label: 'New folder…', act: () => this.#makeFolder() },
-      { label: 'Download the project', note: 'zip', act: () => saveProject(this.#project) },
-      { label: 'Download with what programs made', note: 'zip', disabled: !mirror, act: () => saveFiles(mirror.remote, this.#project.language.name) },
+      { label: texts.files.upload, note: this.#most, act: () => this.#upload.choose() },
+      { label: texts.files.uploadFolder, act: () => this.#upload.choose({ whole: true }) },
+      { label: texts.files.makeFolder, act: () => this.#makeFolder() },
+      { label: texts.files.downloadProject, note: texts.files.zip, act: () => saveProject(this.#project) },
+      { label: texts.files.downloadAll, note: texts.files.zip, disabled: !mirror, act: () => saveFiles(mirror.remote, this.#project.language.name) },
     ];
   }
 }

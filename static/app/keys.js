@@ -1,20 +1,27 @@
 // Keys that a phone's keyboard lacks or hides: a bar above it, for the terminal or the code that is typed into.
+import { texts } from '../core/texts.js';
 import { $, el } from './dom.js';
 
+/** @type {[string, string, string?][]} what it is, and what it sends: also in the application cursor mode */
 const KEYS = [
-  ['Esc', '\u001b'], ['Tab', '\t'], ['Ctrl', null], ['↑', '\u001b[A', '\u001bOA'], ['↓', '\u001b[B', '\u001bOB'], ['←', '\u001b[D', '\u001bOD'],
-  ['→', '\u001b[C', '\u001bOC'], ['^C', '\u0003'], ['^D', '\u0004'], ['|', '|'], ['/', '/'], ['-', '-'], ['~', '~'], ['Home', '\u001b[H', '\u001bOH'], ['End', '\u001b[F', '\u001bOF'],
+  ['esc', '\u001b'], ['tab', '\t'], ['ctrl', ''], ['↑', '\u001b[A', '\u001bOA'], ['↓', '\u001b[B', '\u001bOB'], ['←', '\u001b[D', '\u001bOD'],
+  ['→', '\u001b[C', '\u001bOC'], ['^C', '\u0003'], ['^D', '\u0004'], ['|', '|'], ['/', '/'], ['-', '-'], ['~', '~'], ['home', '\u001b[H', '\u001bOH'], ['end', '\u001b[F', '\u001bOF'],
 ];
-const NAMES = { '↑': 'Up', '↓': 'Down', '←': 'Left', '→': 'Right', '^C': 'Interrupt, Ctrl C', '^D': 'End of input, Ctrl D' };
+/** What is on a key, where it is no character; and what a screen reader says of one. */
+const label = (/** @type {string} */ key) => /** @type {Record<string, string>} */ ({ esc: texts.keys.esc, tab: texts.keys.tab, Tab: texts.keys.tab, ctrl: texts.keys.ctrl, home: texts.keys.home, end: texts.keys.end, Undo: texts.keys.undo, Redo: texts.keys.redo })[key] ?? key;
+const arrows = () => ({ '↑': texts.keys.up, '↓': texts.keys.down, '←': texts.keys.left, '→': texts.keys.right });
+/** @returns {Record<string, string>} */
+const names = () => ({ ...arrows(), '^C': texts.keys.interrupt, '^D': texts.keys.endOfInput });
+/** @returns {Record<string, string>} */
+const codeNames = () => ({ ...arrows(), Tab: texts.keys.indent, '⇤': texts.keys.outdent });
 
 const CODE_KEYS = ['Tab', '⇤', '(', ')', '[', ']', '{', '}', '"', "'", ':', ';', '=', '←', '→', '↑', '↓', '<', '>', '_', '#', '&', '|', '\\', '/', '+', '-', '*', '!', '%', 'Undo', 'Redo'];
-const CODE_NAMES = { Tab: 'Indent', '⇤': 'Indent less', '←': 'Left', '→': 'Right', '↑': 'Up', '↓': 'Down' };
 
 function setUpCodeKeys(editor) {
-  for (const label of CODE_KEYS) {
-    const button = el('button', { type: 'button', textContent: label, attrs: { 'aria-label': CODE_NAMES[label] ?? label } });
+  for (const key of CODE_KEYS) {
+    const button = el('button', { type: 'button', textContent: label(key), attrs: { 'aria-label': codeNames()[key] ?? label(key) } });
     button.addEventListener('pointerdown', (event) => event.preventDefault()); // the keyboard stays open
-    button.addEventListener('click', () => editor.press(label));
+    button.addEventListener('click', () => editor.press(key));
     $('code-keys').append(button);
   }
 }
@@ -23,18 +30,18 @@ function setUpCodeKeys(editor) {
 export function setUpKeys(screen, editor) {
   setUpCodeKeys(editor);
   let armed = false;
-  const control = el('button', { type: 'button', textContent: 'Ctrl', attrs: { 'aria-pressed': 'false' } });
+  const control = el('button', { type: 'button', textContent: texts.keys.ctrl, attrs: { 'aria-pressed': 'false' } });
   const arm = (on) => {
     armed = on;
     control.setAttribute('aria-pressed', String(on));
   };
-  for (const [label, normal, application] of KEYS) {
-    const button = label === 'Ctrl' ? control : el('button', { type: 'button', textContent: label, attrs: { 'aria-label': NAMES[label] ?? label } });
+  for (const [key, normal, application] of KEYS) {
+    const button = key === 'ctrl' ? control : el('button', { type: 'button', textContent: label(key), attrs: { 'aria-label': names()[key] ?? label(key) } });
     button.addEventListener('pointerdown', (event) => event.preventDefault()); // the keyboard stays open
     button.addEventListener('click', () => {
       const view = screen()?.view;
       if (!view) return;
-      if (label === 'Ctrl') arm(!armed);
+      if (key === 'ctrl') arm(!armed);
       else view.press(normal, application);
       view.focus();
     });

@@ -1,11 +1,13 @@
 // The menu of languages: those that are ready first, found by typing.
+import { texts } from '../core/texts.js';
 import { $, el, focusedIn } from './dom.js';
 import { TONES } from './languages.js';
 import { menuItem, menuOf } from './menu.js';
 
-const NOTES = { building: 'being prepared', pending: 'waiting', failed: 'not available' };
-const GROUPS = [['Ready', ['ready']], ['Being prepared', ['building', 'pending']], ['Not available', ['failed']]];
-const byTitle = (a, b) => a.title.localeCompare(b.title, 'en', { sensitivity: 'base' });
+const notes = () => ({ building: texts.languages.noteBuilding, pending: texts.languages.notePending, failed: texts.languages.noteFailed });
+/** @type {['ready' | 'building' | 'failed', string[]][]} */
+const GROUPS = [['ready', ['ready']], ['building', ['building', 'pending']], ['failed', ['failed']]];
+const byTitle = (a, b) => a.title.localeCompare(b.title, texts.locale, { sensitivity: 'base' });
 
 /** How well what was typed names a language: 0 best, null not at all. Its file names' endings count as well. */
 function rank({ title, name, extensions = [] }, typed) {
@@ -27,11 +29,12 @@ export function setUpLanguageMenu(languages, { current, choose }) {
     const found = languages.list.map((language) => ({ language, at: rank(language, filter.value) })).filter(({ at }) => at !== null);
     found.sort((a, b) => a.at - b.at || byTitle(a.language, b.language));
     const groups = [];
-    for (const [title, statuses] of GROUPS) {
+    for (const [group, statuses] of GROUPS) {
+      const title = texts.languages[group];
       const rows = found.filter(({ language }) => statuses.includes(language.status));
       if (!rows.length) continue;
       groups.push(el('div', { attrs: { role: 'group', 'aria-label': title } },
-        rows.length < found.length || title !== 'Ready' ? el('p', { className: 'group-title', textContent: title, attrs: { 'aria-hidden': 'true' } }) : null,
+        rows.length < found.length || group !== 'ready' ? el('p', { className: 'group-title', textContent: title, attrs: { 'aria-hidden': 'true' } }) : null,
         ...rows.map(({ language }) => row(language))));
     }
     list.replaceChildren(...groups);
@@ -41,7 +44,7 @@ export function setUpLanguageMenu(languages, { current, choose }) {
 
   function row(language) {
     const item = menuItem({
-      label: language.title, note: NOTES[language.status] ?? language.version, checked: language.name === current(),
+      label: language.title, note: notes()[language.status] ?? language.version, checked: language.name === current(),
       dot: TONES[language.status], act: () => pick(language.name),
     });
     item.dataset.language = language.name;

@@ -1,5 +1,6 @@
 // The languages of the server, and whether each is ready; asked again while some are being prepared.
 import { Emitter } from '../core/events.js';
+import { texts } from '../core/texts.js';
 
 const AGAIN_MS = 2500;
 const AFTER_FAILURE_MS = 5000;
@@ -31,7 +32,7 @@ export class Languages extends Emitter {
       const wanted = this.wanted();
       if (wanted) address.searchParams.set('want', wanted);
       const answer = await fetch(address, { headers: { Accept: 'application/json' } });
-      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+      if (!answer.ok) throw new Error(texts.session.answered(answer.status));
       ({ languages: this.list, limits: this.limits = {} } = await answer.json());
       again = this.list.some(({ status }) => status === 'building' || status === 'pending') ? AGAIN_MS : null;
       this.emit('change');

@@ -1,6 +1,7 @@
 // The page: puts its parts together.
 import './policy.js'; // before any library makes a style
 import { Remote } from '../core/remote.js';
+import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { Artifacts } from './artifacts.js';
 import { ask } from './ask.js';
@@ -29,21 +30,23 @@ import { Status } from './status.js';
 import { setUpStdin } from './stdin.js';
 import { Store } from './store.js';
 import { terminalTextSize } from './terminal.js';
+import { fillMarkup } from './texts.js';
 import { setUpViewer } from './viewer.js';
 
 const store = new Store();
 const shelf = new Shelf(store);
 const languages = new Languages();
 const look = { textSize: terminalTextSize(store.settings.textSize), screenReader: store.settings.screenReader };
+fillMarkup();
 nameIcons();
 setUpLayout(store);
-const program = new Screen($('program-term'), $('outcome'), { label: 'Program', ...look });
-const shell = new Screen($('shell-term'), $('shell-outcome'), { label: 'Terminal', ...look });
+const program = new Screen($('program-term'), $('outcome'), { label: texts.program.title, ...look });
+const shell = new Screen($('shell-term'), $('shell-outcome'), { label: texts.shell.title, ...look });
 const screens = [program, shell];
 const desk = new Desk({ store, program, shell });
 desk.on('mirror', () => artifacts.from(new Remote(world, desk.session), () => desk.session.hello?.limits.view_ms)); // a Remote of its own: it waits behind no upload
 new Status(desk);
-const editor = new Editor($('editor'), { onCursor: (at) => { $('cursor-text').textContent = at ? `Line ${at.line}, column ${at.column}` : ''; } });
+const editor = new Editor($('editor'), { onCursor: (at) => { $('cursor-text').textContent = at ? texts.editor.at(at.line, at.column) : ''; } });
 const files = new Files(desk, () => languages.limits, {
   renamed: (from, to) => editor.renamed(from, to),
   removed: (path) => editor.forget(path),
@@ -98,10 +101,10 @@ function drawLanguages() {
   for (const id of ['open-repl', 'start-repl']) $(id).hidden = !language.repl;
   const ready = language.status === 'ready';
   $('run').disabled = !ready && !program.running;
-  $('run').title = ready ? '' : `${language.title} is not ready yet`;
+  $('run').title = ready ? '' : texts.languages.notReady(language.title);
   if (ready) clearBanner('language');
-  else if (language.status === 'failed') banner('language', { tone: 'bad', title: `${language.title} could not be prepared on this server.`, detail: language.message });
-  else banner('language', { tone: 'info', title: `${language.title} is being prepared.`, detail: 'You can write already; it can run in a moment.' });
+  else if (language.status === 'failed') banner('language', { tone: 'bad', title: texts.languages.notPrepared(language.title), detail: language.message });
+  else banner('language', { tone: 'info', title: texts.languages.isPrepared(language.title), detail: texts.languages.isPreparedDetail });
 }
 
 setUpLanguageMenu(languages, { current: () => project?.language.name, choose: (name) => projects.language(name) });
@@ -130,16 +133,16 @@ async function run() {
 async function mayBegin() {
   const other = desk.foreign;
   if (!other) return true;
-  const title = other.running ? 'End what runs?' : 'End the other session?';
-  const text = `“${other.name}” has a session of its own${other.running ? ', in which a program runs' : ' with files that programs made'}. It ends when this begins.`;
-  return (await ask({ title, text, ok: 'End it' })) !== null;
+  const title = other.running ? texts.session.endProgramTitle : texts.session.endOtherTitle;
+  const text = other.running ? texts.session.otherRuns(other.name) : texts.session.otherMade(other.name);
+  return (await ask({ title, text, ok: texts.session.endOk })) !== null;
 }
 
 /** Whose program the panes show, where it is not this project's. */
 function drawOwner() {
   for (const [screen, id] of /** @type {[Screen, string][]} */ ([[program, 'program-of'], [shell, 'shell-of']])) {
     const name = screen.channel && desk.owner && desk.owner.id !== project?.id ? desk.owner.name : '';
-    $(id).textContent = name && `of ${name}`;
+    $(id).textContent = name && texts.program.of(name);
     $(id).hidden = !name;
   }
 }
@@ -219,12 +222,12 @@ for (const screen of screens) {
     parts.draw();
   });
   screen.view.on('drawn', (bytes) => artifacts.drawn(bytes));
-  screen.on('overfull', () => banner('input', { title: 'The program does not read its input.', detail: 'What you typed or pasted now was not taken.', dismiss: true }));
+  screen.on('overfull', () => banner('input', { title: texts.program.notReading, detail: texts.program.notReadingDetail, dismiss: true }));
   screen.on('long-line', () => banner('long-line', {
-    title: 'A terminal keeps at most 4,095 bytes of a line.', detail: 'A program that reads by lines does not get the rest of yours; on pipes it does.', dismiss: true,
-    action: screen === program ? { label: 'Use pipes from the next run', act: () => { project?.set({ mode: 'pipe' }); clearBanner('long-line'); } } : null,
+    title: texts.program.longLine, detail: texts.program.longLineDetail, dismiss: true,
+    action: screen === program ? { label: texts.program.usePipes, act: () => { project?.set({ mode: 'pipe' }); clearBanner('long-line'); } } : null,
   }));
-  screen.view.on('refused', (why) => banner('picture', { title: 'A picture is not shown:', detail: `${why}.`, dismiss: true }));
+  screen.view.on('refused', (why) => banner('picture', { title: texts.artifacts.refused, detail: why, dismiss: true }));
   linkLocations(screen.view.term, { paths: () => project?.paths ?? [], jump });
 }
 
@@ -249,8 +252,8 @@ $('menu-reset').addEventListener('click', () => {
 async function endSession() {
   const { made, running } = desk.atStake;
   if (running || made) {
-    const text = [running ? 'The program that runs is stopped.' : '', made ? 'What programs made goes with it; your own files stay.' : ''].filter(Boolean).join(' ');
-    if ((await ask({ title: 'End the session?', text, ok: 'End it' })) === null) return;
+    const text = [running ? texts.session.endRunning : '', made ? texts.session.endMade : ''].filter(Boolean).join(' ');
+    if ((await ask({ title: texts.session.endTitle, text, ok: texts.session.endOk })) === null) return;
   }
   desk.end();
 }
@@ -258,7 +261,7 @@ setUpSettings(store, screens.map(({ view }) => view));
 setUpShortcuts({
   run,
   stop: () => desk.stop(),
-  save: async () => announce((await project?.save()) ? 'The project is kept.' : 'The project could not be kept.'),
+  save: async () => announce((await project?.save()) ? texts.projects.kept : texts.projects.notKept),
   problem: (by) => problems.step(by),
   shell: () => (document.activeElement?.closest('.shell') ? editor.focus() : openShell()),
   next: () => step(1),
@@ -269,7 +272,7 @@ setUpShortcuts({
 // --- begin ------------------------------------------------------------------------------------------------------------
 
 languages.on('reached', (error) => {
-  if (error) banner('languages', { tone: 'bad', title: 'The server does not answer.', detail: `Trying again by itself. (${error.message})` });
+  if (error) banner('languages', { tone: 'bad', title: texts.page.noServer, detail: texts.page.againByItself(error.message) });
   else clearBanner('languages');
 });
 let begun = false;

@@ -1,11 +1,9 @@
 // How the program is run: what is run, with which arguments, environment and input.
 import { joinArgs, splitArgs } from '../core/args.js';
 import { parseEnv } from '../core/env.js';
+import { texts } from '../core/texts.js';
 import { $, el } from './dom.js';
 import { menuOf } from './menu.js';
-
-const ARGS_HINT = 'As in a shell: spaces separate, quotes keep together.';
-const ENV_HINT = 'A line each; # begins a remark.';
 
 /**
  * @param project returns the project whose options these are
@@ -13,8 +11,8 @@ const ENV_HINT = 'A line each; # begins a remark.';
  */
 export function setUpOptions(project) {
   menuOf($('options'), $('options-menu'));
-  const say = (id, problem, hint) => {
-    $(id).textContent = problem ?? hint;
+  const hint = (id, problem, usual) => {
+    $(id).textContent = problem ?? usual;
     $(id).classList.toggle('problem', problem !== null);
     $(id).classList.toggle('hint', problem === null);
   };
@@ -22,12 +20,12 @@ export function setUpOptions(project) {
 
   $('args').addEventListener('input', () => {
     const words = splitArgs($('args').value);
-    say('args-hint', words ? null : 'A quote is not closed.', ARGS_HINT);
+    hint('args-hint', words ? null : texts.options.quote, texts.options.argsHint);
     if (words) project().set({ args: words });
   });
   $('env').addEventListener('input', () => {
     const { problem } = parseEnv($('env').value);
-    say('env-hint', problem, ENV_HINT);
+    hint('env-hint', problem, texts.options.envHint);
     if (!problem) project().set({ env: $('env').value });
   });
   form.addEventListener('change', ({ target }) => {
@@ -44,23 +42,23 @@ export function setUpOptions(project) {
     const { args, env, mode, entry, stdin, paths } = project();
     if (document.activeElement !== $('args') && splitArgs($('args').value) !== null) {
       $('args').value = joinArgs(args);
-      say('args-hint', null, ARGS_HINT);
+      hint('args-hint', null, texts.options.argsHint);
     }
     if (document.activeElement !== $('env') && parseEnv($('env').value).problem === null) {
       $('env').value = env;
-      say('env-hint', null, ENV_HINT);
+      hint('env-hint', null, texts.options.envHint);
     }
     for (const radio of form.elements.mode) radio.checked = radio.value === mode;
     fill($('entry-file'), paths.includes(entry) ? paths : [entry, ...paths], entry);
-    fill($('stdin-file'), paths, stdin ?? '', [['', 'What is typed']]);
+    fill($('stdin-file'), paths, stdin ?? '', [['', texts.options.typed]]);
     const variables = Object.keys(parseEnv(env).env).length;
     const parts = [
-      args.length ? joinArgs(args) : '', variables ? `${variables} variable${variables > 1 ? 's' : ''}` : '',
-      stdin === null ? '' : `< ${stdin}`, mode === 'pipe' ? 'pipes' : '',
+      args.length ? joinArgs(args) : '', variables ? texts.options.variables(variables) : '',
+      stdin === null ? '' : `< ${stdin}`, mode === 'pipe' ? texts.options.pipes : '',
     ];
     const summary = parts.filter(Boolean).join(' · ');
     $('options').title = summary;
-    $('options-summary').textContent = summary.length > 24 ? `${summary.slice(0, 23)}…` : summary || 'Options';
+    $('options-summary').textContent = summary.length > 24 ? `${summary.slice(0, 23)}…` : summary || texts.bar.options;
   };
   return {
     draw,

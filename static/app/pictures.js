@@ -1,6 +1,7 @@
 // Pictures that a program draws into its terminal. The add-on of xterm.js keeps them in the lines and draws them; its
 // decoders are not used, as they are WebAssembly, which the page's policy forbids: the browser's own decode them.
 import { MOST_PIXELS, drawnSize, measure, parsePicture } from '../core/picture.js';
+import { texts } from '../core/texts.js';
 import { ImageAddon } from '../dist/xterm.js';
 import { storageOf } from './inside.js';
 
@@ -47,8 +48,8 @@ export class Pictures {
     if (picture === null) return false;
     if (picture.refused) return this.#refuse(picture.refused);
     const natural = measure(picture.bytes);
-    if (!natural) return this.#refuse('it is not a PNG, JPEG or GIF picture');
-    if (!natural.width || !natural.height || natural.width * natural.height > MOST_PIXELS) return this.#refuse('it has too many pixels');
+    if (!natural) return this.#refuse(texts.artifacts.noPicture);
+    if (!natural.width || !natural.height || natural.width * natural.height > MOST_PIXELS) return this.#refuse(texts.artifacts.manyPixels);
     return this.#draw(picture, natural);
   }
 
@@ -68,13 +69,13 @@ export class Pictures {
       const bitmap = await Promise.race([decoding, late]);
       if (!bitmap) {
         decoding.then((tooLate) => tooLate.close());
-        return this.#refuse('it takes too long to draw');
+        return this.#refuse(texts.artifacts.slow);
       }
       this.#makeRoom();
       this.#storage.add(bitmap);
       this.#drawn(picture.bytes.length);
     } catch {
-      return this.#refuse('it is broken');
+      return this.#refuse(texts.artifacts.broken);
     } finally {
       clearTimeout(timer);
       decoding.catch(() => {}); // what fails later still is nobody's

@@ -1,10 +1,10 @@
 // What compilers and tracebacks complain about: a list under the output, from which one jumps to the place.
 import { relative } from '../core/locations.js';
+import { texts } from '../core/texts.js';
 import { $, el } from './dom.js';
 
 const MOST_SHOWN = 100;
 const TONES = { error: 'bad', warning: 'warn', info: 'none' };
-const WORDS = { error: 'Error', warning: 'Warning', info: 'Note' };
 
 /** @param known whether a path is in the project @param jump called with {path, line, column} @param mark gets all items */
 export class Problems {
@@ -40,12 +40,11 @@ export class Problems {
     this.#at = -1;
     const rows = all.slice(0, MOST_SHOWN).map((item) => this.#row(item));
     const more = all.length - rows.length;
-    if (more > 0) rows.push(el('li', { className: 'hint', textContent: `and ${more} more` }));
+    if (more > 0) rows.push(el('li', { className: 'hint', textContent: texts.problems.more(more) }));
     $('problems-list').replaceChildren(...rows);
     $('problems').hidden = rows.length === 0;
     const errors = all.filter(({ severity }) => severity === 'error').length;
-    const count = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;
-    $('problems-title').textContent = errors ? count(errors, 'error') : count(all.length, 'remark');
+    $('problems-title').textContent = errors ? texts.problems.errors(errors) : texts.problems.remarks(all.length);
     $('part-problems-count').textContent = String(all.length);
     $('part-problems-count').dataset.tone = errors ? 'bad' : 'none';
     this.#mark(all);
@@ -55,7 +54,7 @@ export class Problems {
     const { path, line, column, severity, message } = item;
     const where = `${path}:${line}${column ? `:${column}` : ''}`;
     const parts = [
-      el('span', { className: 'dot', attrs: { 'data-tone': TONES[severity] ?? 'none', role: 'img', 'aria-label': WORDS[severity] ?? severity } }),
+      el('span', { className: 'dot', attrs: { 'data-tone': TONES[severity] ?? 'none', role: 'img', 'aria-label': /** @type {Record<string, string>} */ ({ error: texts.problems.error, warning: texts.problems.warning, info: texts.problems.info })[severity] ?? severity } }),
       el('span', { className: 'where', textContent: where }), el('span', { className: 'what', textContent: message }),
     ];
     if (!this.#known(path)) return el('li', {}, el('span', { className: 'problem-row', title: `${where} ${message}` }, ...parts));

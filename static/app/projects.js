@@ -1,5 +1,6 @@
 // Which project is shown: its menu, the samples, the languages; and what is told of keeping it.
 import { digest } from '../core/digest.js';
+import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { $, narrow } from './dom.js';
@@ -9,7 +10,7 @@ import { fillMenu, menuOf } from './menu.js';
 
 const MOST_NAME = 60;
 
-const nameProblem = (name) => (!name ? 'A project needs a name.' : name.length > MOST_NAME ? 'The name is too long.' : null);
+const nameProblem = (name) => (!name ? texts.projects.needsName : name.length > MOST_NAME ? texts.projects.longName : null);
 
 /** @param shown called with the project that is shown from now on @param begun after a new one @returns what the menus begin: language(name), sample(sample), again() */
 export function setUpProjects({ shelf, editor, desk, languages, current, shown, begun }) {
@@ -40,12 +41,12 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
     project.on('saved', (paths) => keepHistories(project, paths.filter((path) => project.text(path).length <= MOST_COLOURED)));
     project.on('split', ({ path, copy }) => {
       editor.renamed(path, copy);
-      banner(`split-${path}`, { title: `“${path}” was changed in another tab as well.`, detail: `What you wrote here is “${copy}” now.`, dismiss: true });
+      banner(`split-${path}`, { title: texts.projects.split(path), detail: texts.projects.splitDetail(copy), dismiss: true });
     });
-    project.on('restored', (path) => banner(`split-${path}`, { title: `“${path}” is kept.`, detail: 'It was changed in another tab while it was deleted here.', dismiss: true }));
+    project.on('restored', (path) => banner(`split-${path}`, { title: texts.projects.restored(path), detail: texts.projects.restoredDetail, dismiss: true }));
     project.on('unsaved', (error) => {
       if (!error) clearBanner('unsaved');
-      else banner('unsaved', { title: 'This browser does not keep your files.', detail: `${reason(error)} They are gone when this page is: download them.`, dismiss: true });
+      else banner('unsaved', { title: texts.projects.unsaved, detail: texts.projects.unsavedDetail(reason(error)), dismiss: true });
     });
   }
 
@@ -56,7 +57,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
 
   async function make() {
     const { language } = current();
-    const name = await ask({ title: 'New project', label: 'Name', value: language.title, ok: 'Create', check: nameProblem });
+    const name = await ask({ title: texts.projects.newTitle, label: texts.projects.name, value: language.title, ok: texts.projects.create, check: nameProblem });
     if (name === null) return;
     await turnTo(() => shelf.make(language, { name, sample: language.samples[0] ?? null }));
     begun();
@@ -64,7 +65,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
 
   async function rename() {
     const project = current();
-    const name = await ask({ title: 'Rename the project', label: 'Name', value: project.name, ok: 'Rename', check: nameProblem });
+    const name = await ask({ title: texts.projects.renameTitle, label: texts.projects.name, value: project.name, ok: texts.projects.renameOk, check: nameProblem });
     if (name === null) return;
     await shelf.rename(project.id, name);
     $('project-name').textContent = name;
@@ -72,7 +73,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
 
   async function remove() {
     const { id, name, language } = current();
-    if ((await ask({ title: 'Delete the project?', text: `“${name}” and all its files cannot be brought back.`, ok: 'Delete' })) === null) return;
+    if ((await ask({ title: texts.projects.removeTitle, text: texts.projects.removeText(name), ok: texts.projects.removeOk })) === null) return;
     await turnTo(async () => {
       await current().close();
       await shelf.remove(id);
@@ -83,7 +84,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   menuOf($('project'), $('project-menu'), () => {
     const menu = $('project-menu');
     const commands = [
-      { label: 'New project…', act: make }, { label: 'Rename…', act: rename }, { label: 'Delete…', act: remove, bad: true },
+      { label: texts.projects.fresh, act: make }, { label: texts.projects.rename, act: rename }, { label: texts.projects.remove, act: remove, bad: true },
     ];
     fillMenu(menu, commands);
     shelf.list(current().language).then((all) => {
@@ -122,4 +123,4 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   };
 }
 
-const reason = (error) => (error.name === 'QuotaExceededError' ? 'Its storage is full.' : 'Its storage is switched off or does not answer.');
+const reason = (error) => (error.name === 'QuotaExceededError' ? texts.projects.full : texts.projects.off);

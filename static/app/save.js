@@ -1,6 +1,7 @@
 // Hands files to the browser as downloads.
 import { utf8 } from '../core/bytes.js';
 import { zip } from '../core/zip.js';
+import { texts } from '../core/texts.js';
 import { banner } from './banners.js';
 import { el } from './dom.js';
 
@@ -13,12 +14,12 @@ export async function save(getting, name) {
     el('a', { href, download: name.split('/').at(-1) }).click();
     setTimeout(() => URL.revokeObjectURL(href), KEEP_MS);
   } catch (error) {
-    banner('save', { title: 'The file could not be downloaded.', detail: error.message, dismiss: true });
+    banner('save', { title: texts.files.notDownloaded, detail: error.message, dismiss: true });
   }
 }
 
 export const saveUrl = (url, name) => save(fetch(url, { cache: 'no-store' }).then((answer) => {
-  if (!answer.ok) throw new Error(answer.status === 404 ? 'It is not there any more.' : `The server answered ${answer.status}.`);
+  if (!answer.ok) throw new Error(answer.status === 404 ? texts.files.gone : texts.session.answered(answer.status));
   return answer.blob();
 }), name);
 

@@ -3,6 +3,7 @@
 import { ending, seconds } from '../core/ending.js';
 import { problem } from '../core/problem.js';
 import { Emitter } from '../core/events.js';
+import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { banner, clearBanner } from './banners.js';
 import { TerminalView } from './terminal.js';
@@ -99,21 +100,21 @@ export class Screen extends Emitter {
   /** A program that stands still looks like one that hangs: what holds it is said, with a way on. */
   #standsStill() {
     const { channel } = this;
-    const key = `stopped-${this.label}`;
+    const key = `stopped-${this.#outcome.id}`;
     const by = channel?.running ? channel.stopped : null;
     if (!by) {
       clearBanner(key);
       return;
     }
     const why = {
-      output: ['holds its output back', 'Ctrl-S does that, and Ctrl-Q lets go of it.'],
-      TSTP: ['is stopped', 'Ctrl-Z does that.'],
-      STOP: ['is stopped', 'It stopped itself, or was stopped by another program.'],
-    }[by] ?? ['waits for its terminal', 'It uses the terminal from the background.'];
+      output: [texts.program.holdsOutput(this.label), texts.program.holdsOutputDetail],
+      TSTP: [texts.program.isStopped(this.label), texts.program.byKey],
+      STOP: [texts.program.isStopped(this.label), texts.program.byItself],
+    }[by] ?? [texts.program.waitsForTerminal(this.label), texts.program.waitsForTerminalDetail];
     banner(key, {
-      title: `${this.label} ${why[0]}.`, detail: why[1],
-      action: { label: 'Continue', act: () => channel.signal('CONT') },
-      other: channel.kind === 'shell' ? null : { label: 'Stop', act: () => channel.kill() },
+      title: why[0], detail: why[1],
+      action: { label: texts.program.proceed, act: () => channel.signal('CONT') },
+      other: channel.kind === 'shell' ? null : { label: texts.bar.stop, act: () => channel.kill() },
     });
   }
 
@@ -130,13 +131,13 @@ export class Screen extends Emitter {
     this.#standsStill();
     this.view.write(RESET);
     this.view.release();
-    this.#tell('none', '', ['Ready']);
+    this.#tell('none', '', [texts.program.ready]);
     this.emit('state');
   }
 
   /** A program is about to be shown, once what it waits for is done. */
   prepare() {
-    if (!this.running) this.#tell('busy', 'Starting');
+    if (!this.running) this.#tell('busy', texts.program.starting);
   }
 
   say(text) {
@@ -183,7 +184,7 @@ export class Screen extends Emitter {
 
   #drawGap({ from, to, restore }) {
     const { channel } = this;
-    const told = dim(`… ${(to - from).toLocaleString('en')} bytes of earlier output are not kept …`);
+    const told = dim(texts.program.gap(to - from));
     const fullScreen = restore !== null && /\u001b\[\?(1049|1047|47)h/.test(restore);
     const text = channel.mode === 'tty' ? RESET + (fullScreen ? '' : told) + (restore ?? '') : told;
     this.view.write(text, () => this.#drawn(channel, to));
@@ -194,7 +195,7 @@ export class Screen extends Emitter {
     clearInterval(this.#tick);
     this.emit('state');
     this.#standsStill();
-    const words = { asked: 'Starting', compiling: 'Compiling', running: 'Running', exited: 'Ending' }[channel.phase];
+    const words = { asked: texts.program.starting, compiling: texts.program.compiling, running: texts.program.running, exited: texts.program.ending }[channel.phase];
     if (!words) return;
     const draw = () => this.#tell('busy', words, channel.phase === 'running' && Date.now() - this.#began > 2000 ? [seconds(Date.now() - this.#began)] : []);
     if (channel.request === null) this.#tell('busy', words); // it began before this page: nobody here knows when
@@ -215,7 +216,7 @@ export class Screen extends Emitter {
       this.view.release();
       const { tone, title, details } = ending(exit);
       this.#tell(tone, title, details);
-      announce(`${this.label}: ${title}. ${details.join(', ')}`);
+      announce(texts.program.ended(this.label, title, details.join(', ')));
       this.emit('ended', exit);
     });
   }
@@ -234,10 +235,10 @@ export class Screen extends Emitter {
     this.#reset();
     this.view.release();
     const told = error && problem(error);
-    if (told) this.#tell('bad', 'Not started', [told.title, told.detail]);
-    else if (!this.channel.begun) this.#tell('plain', 'Not started');
-    else if (this.session.phase === 'over') this.#tell('plain', 'Ended with its session');
-    else this.#tell('bad', 'Not known any more', ['the server has forgotten this program']);
+    if (told) this.#tell('bad', texts.program.notStarted, [told.title, told.detail]);
+    else if (!this.channel.begun) this.#tell('plain', texts.program.notStarted);
+    else if (this.session.phase === 'over') this.#tell('plain', texts.program.endedWithSession);
+    else this.#tell('bad', texts.program.forgotten, [texts.program.forgottenDetail]);
     this.emit('state');
     this.emit('ended', null);
   }

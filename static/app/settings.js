@@ -1,4 +1,5 @@
 // What the user sets for good: size of text, theme, a screen reader's mode.
+import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { $, narrow } from './dom.js';
 import { terminalTextSize } from './terminal.js';
@@ -29,7 +30,7 @@ export function setUpSettings(store, views) {
   for (const [id, by] of /** @type {[string, number][]} */ ([['smaller', -1], ['larger', 1]])) {
     $(id).addEventListener('click', () => {
       change({ textSize: Math.min(MOST, Math.max(LEAST, store.settings.textSize + by)) });
-      announce(`Text size ${store.settings.textSize}`);
+      announce(texts.settings.textSizeIs(store.settings.textSize));
     });
   }
   narrow.onChange(draw);

@@ -1,5 +1,6 @@
 // What the page says about its session: the status line, the banners, the card while waiting.
 import { seconds, sessionOver } from '../core/ending.js';
+import { texts } from '../core/texts.js';
 import { banner, clearBanner } from './banners.js';
 import { $ } from './dom.js';
 import { saveFiles } from './save.js';
@@ -11,9 +12,9 @@ const LAST_MINUTES_MS = 5 * 60_000;
 
 const roughly = (ms) => {
   const minutes = Math.round(ms / 60_000);
-  if (minutes < 1) return 'less than a minute';
-  if (minutes < 90) return `${minutes} min`;
-  return `${Math.round(minutes / 60)} h`;
+  if (minutes < 1) return texts.units.underMinute;
+  if (minutes < 90) return texts.units.minutes(minutes);
+  return texts.units.hours(Math.round(minutes / 60));
 };
 
 export class Status {
@@ -44,16 +45,16 @@ export class Status {
     $('link-dot').dataset.tone = tone;
     if ($('link-text').textContent !== text) $('link-text').textContent = text;
     const total = session?.phase === 'open' && session.expires ? session.expires.total_ms - (Date.now() - session.expires.at) : null;
-    $('expiry-text').textContent = total === null ? '' : `session lasts ${roughly(total)} more`;
+    $('expiry-text').textContent = total === null ? '' : texts.status.lasts(roughly(total));
   }
 
   #linkWords(session) {
-    if (!session || session.phase === 'idle' || session.phase === 'over') return ['none', 'No session yet'];
-    if (session.phase === 'queued') return ['busy', `Waiting: number ${session.place?.position ?? '?'} in the queue`];
-    if (session.link.silentSince) return ['busy', `No answer for ${seconds(Date.now() - session.link.silentSince)}`];
-    if (session.phase === 'connecting') return ['busy', 'Connecting'];
-    if (session.link.up) return ['good', session.rttMs === null ? 'Connected' : `Connected · ${Math.max(1, Math.round(session.rttMs))} ms`];
-    return session.link.stopped ? ['bad', 'Not connected'] : ['busy', 'Reconnecting'];
+    if (!session || session.phase === 'idle' || session.phase === 'over') return ['none', texts.status.none];
+    if (session.phase === 'queued') return ['busy', texts.status.waiting(session.place?.position ?? '?')];
+    if (session.link.silentSince) return ['busy', texts.status.silent(seconds(Date.now() - session.link.silentSince))];
+    if (session.phase === 'connecting') return ['busy', texts.status.connecting];
+    if (session.link.up) return ['good', session.rttMs === null ? texts.status.connected : texts.status.connectedTime(texts.units.milliseconds(Math.max(1, Math.round(session.rttMs))))];
+    return session.link.stopped ? ['bad', texts.status.notConnected] : ['busy', texts.status.reconnecting];
   }
 
   /** The card over the program's screen while its session is not there. */
@@ -75,18 +76,18 @@ export class Status {
       const { position, eta_ms: eta, deadline_ms: deadline, at } = session.place;
       const left = eta === null ? null : Math.max(0, eta - (Date.now() - at));
       const patience = Math.max(0, deadline - (Date.now() - at));
-      const soon = left === null ? '' : `About ${seconds(Math.max(1000, left))}. `;
+      const soon = left === null ? '' : `${texts.waiting.about(seconds(Math.max(1000, left)))} `;
       return {
-        title: position <= 1 ? 'You are next' : `You are number ${position} in the queue`,
-        detail: `${soon}Your program starts by itself. The place is kept for ${seconds(patience)} more at most.`,
-        leave: 'Leave the queue',
+        title: position <= 1 ? texts.waiting.next : texts.waiting.place(position),
+        detail: soon + texts.waiting.patience(seconds(patience)),
+        leave: texts.waiting.leave,
       };
     }
     if (session.link.retryInMs !== null) {
       const again = Math.max(0, Math.ceil((session.link.retryInMs - (Date.now() - session.link.at)) / 1000));
-      return { title: session.error ? 'No room yet' : 'The server cannot be reached', detail: `Trying again${again ? ` in ${again} s` : ''} …`, leave: 'Stop trying' };
+      return { title: session.error ? texts.waiting.noRoom : texts.waiting.unreachable, detail: again ? texts.waiting.againIn(texts.units.seconds(again, 0)) : texts.waiting.again, leave: texts.waiting.stopTrying };
     }
-    return { title: 'Starting', detail: 'A container is being prepared.', leave: 'Cancel' };
+    return { title: texts.waiting.starting, detail: texts.waiting.startingText, leave: texts.page.cancel };
   }
 
   #loss(session) {
@@ -99,8 +100,8 @@ export class Status {
     if (session.link.stopped) {
       const elsewhere = session.link.code === 4409;
       banner('link', elsewhere
-        ? { title: 'This session is open in another page.', detail: 'The program runs on there.', action: { label: 'Use it here', act: () => session.reconnect() } }
-        : { tone: 'bad', title: 'The server closed the connection.', detail: `Code ${session.link.code}.`, action: { label: 'Try again', act: () => session.reconnect() } });
+        ? { title: texts.session.elsewhere, detail: texts.session.elsewhereDetail, action: { label: texts.session.useHere, act: () => session.reconnect() } }
+        : { tone: 'bad', title: texts.session.closed, detail: texts.session.code(session.link.code), action: { label: texts.session.tryAgain, act: () => session.reconnect() } });
       return;
     }
     if (Date.now() - this.#downSince < TELL_LOSS_AFTER_MS) {
@@ -108,8 +109,8 @@ export class Status {
       return;
     }
     banner('link', {
-      title: 'Connection lost. Reconnecting …', detail: this.#desk.program.running ? 'Your program runs on.' : '',
-      action: { label: 'Try now', act: () => session.hurry() },
+      title: texts.session.lost, detail: this.#desk.program.running ? texts.session.runsOn : '',
+      action: { label: texts.session.tryNow, act: () => session.hurry() },
     });
   }
 
@@ -121,8 +122,8 @@ export class Status {
       return;
     }
     banner('link', {
-      title: navigator.onLine ? 'The server does not answer.' : 'Your device is offline.',
-      detail: 'What you type is kept, and sent when it does.', action: { label: 'Connect again', act: () => session.renew() },
+      title: navigator.onLine ? texts.page.noServer : texts.session.offline,
+      detail: texts.session.keptTyping, action: { label: texts.session.connectAgain, act: () => session.renew() },
     });
   }
 
@@ -130,7 +131,7 @@ export class Status {
     const watching = session?.phase === 'open' && session.link.up && session.role === 'watch';
     $('program-watch').hidden = !watching;
     if (!watching) clearBanner('role');
-    else banner('role', { tone: 'info', title: 'You are watching.', detail: 'Another page has the control of this session.', action: { label: 'Take control', act: () => session.take() } });
+    else banner('role', { tone: 'info', title: texts.session.watching, detail: texts.session.watchingDetail, action: { label: texts.session.take, act: () => session.take() } });
   }
 
   #expiry(session) {
@@ -140,11 +141,11 @@ export class Status {
     }
     const gone = Date.now() - session.expires.at;
     const total = session.expires.total_ms - gone;
-    const save = { label: 'Download its files', act: () => saveFiles(this.#desk.mirror.remote, session.language) };
+    const save = { label: texts.session.download, act: () => saveFiles(this.#desk.mirror.remote, session.language) };
     if (total < LAST_MINUTES_MS) {
-      banner('expiry', { title: `This session ends in ${roughly(total)}.`, detail: 'It has reached its greatest age. What you wrote stays in this page; what programs made goes with the session.', action: save });
+      banner('expiry', { title: texts.session.ends(roughly(total)), detail: texts.session.endsDetail, action: save });
     } else if (this.#desk.idleWarned) {
-      banner('expiry', { title: 'This session ends soon, because nothing happens in it.', action: { label: 'Keep it', act: () => this.#keep(session) }, other: save });
+      banner('expiry', { title: texts.session.endsIdle, action: { label: texts.session.keep, act: () => this.#keep(session) }, other: save });
     } else {
       clearBanner('expiry');
     }
@@ -165,7 +166,7 @@ export class Status {
   #over(reason) {
     this.#desk.idleWarned = false;
     if (reason !== 'client' && reason !== 'refused') {
-      banner('over', { tone: 'info', title: sessionOver(reason), detail: 'Your files are still here. Run again to begin a new session.', dismiss: true });
+      banner('over', { tone: 'info', title: sessionOver(reason), detail: texts.session.filesHere, dismiss: true });
     }
   }
 }

@@ -1,5 +1,6 @@
 // Standard input of a program on pipes: a line at a time, as no terminal is there to edit or echo it.
 import { utf8 } from '../core/bytes.js';
+import { texts } from '../core/texts.js';
 import { $ } from './dom.js';
 
 const ECHO = ['\u001b[36m', '\u001b[39m'];
@@ -15,7 +16,7 @@ export function setUpStdin(screen) {
       screen.view.write(utf8(`${ECHO[0]}${input.value}${ECHO[1]}\r\n`));
     }
     input.value = '';
-    if (screen.channel?.end()) screen.say('end of input');
+    if (screen.channel?.end()) screen.say(texts.program.endOfInput);
     draw();
   };
   const draw = () => {

@@ -1,5 +1,6 @@
 // A table of a file that a program wrote: its beginning, fetched and drawn within bounds.
 import { parseTable } from '../core/csv.js';
+import { texts } from '../core/texts.js';
 import { el } from './dom.js';
 
 const MOST_BYTES = 256 * 1024;
@@ -8,7 +9,7 @@ const MOST_BYTES = 256 * 1024;
 async function beginning(url) {
   const answer = await fetch(url, { headers: { Range: `bytes=0-${MOST_BYTES - 1}` } });
   if (answer.status === 416) return { text: '', whole: true };
-  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  if (!answer.ok) throw new Error(texts.session.answered(answer.status));
   const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
   const decoder = new TextDecoder();
   let text = '';

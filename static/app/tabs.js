@@ -1,4 +1,5 @@
 // The tabs of the files that are open. What has the focus is what is shown; the arrow keys are the library's.
+import { texts } from '../core/texts.js';
 import { FocusKeys, focusZone } from '../dist/focus.js';
 import { $, el, icon } from './dom.js';
 
@@ -20,13 +21,13 @@ export function drawTabs(project, choose) {
   const { open } = project;
   const focused = () => $('tabs').querySelector('[aria-selected="true"]')?.focus();
   // The buttons that close are beside the tabs, not tabs: the list owns those alone.
-  const list = el('div', { attrs: { role: 'tablist', 'aria-label': 'Open files', 'aria-owns': open.map((_, at) => `tab-${at}`).join(' ') } });
+  const list = el('div', { attrs: { role: 'tablist', 'aria-label': texts.editor.openFiles, 'aria-owns': open.map((_, at) => `tab-${at}`).join(' ') } });
   $('tabs').replaceChildren(...(open.length ? [list] : []), ...open.map((path, at) => {
     const active = path === project.active;
     const name = path.split('/').at(-1);
     const twin = open.some((other) => other !== path && other.endsWith(`/${name}`));
     const guest = project.guests.has(path);
-    const button = el('button', { type: 'button', textContent: twin ? path : name, title: guest ? `${path}, made by a program` : path, id: `tab-${at}`, attrs: { role: 'tab', 'aria-selected': active, 'aria-controls': 'editor', tabindex: active ? 0 : -1 } });
+    const button = el('button', { type: 'button', textContent: twin ? path : name, title: guest ? texts.editor.madeFile(path) : path, id: `tab-${at}`, attrs: { role: 'tab', 'aria-selected': active, 'aria-controls': 'editor', tabindex: active ? 0 : -1 } });
     button.addEventListener('click', () => choose(path));
     button.addEventListener('focus', () => {
       if (path === project.active) return;
@@ -34,7 +35,7 @@ export function drawTabs(project, choose) {
       focused();
     });
     button.addEventListener('keydown', (event) => event.key === 'Delete' && project.hide(path));
-    const close = el('button', { className: 'icon-button', type: 'button', attrs: { 'aria-label': `Close ${path}` } }, icon('close'));
+    const close = el('button', { className: 'icon-button', type: 'button', attrs: { 'aria-label': texts.editor.closeFile(path) } }, icon('close'));
     close.addEventListener('click', () => project.hide(path));
     const tab = el('div', { className: guest ? 'tab made' : 'tab', attrs: { role: 'presentation' } }, button, close);
     tab.addEventListener('auxclick', (event) => event.button === 1 && project.hide(path));

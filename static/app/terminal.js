@@ -4,6 +4,7 @@ import { joinBytes, latin1, utf8 } from '../core/bytes.js';
 import { cells } from '../core/cells.js';
 import { Emitter } from '../core/events.js';
 import { OutputLimiter } from '../core/limiter.js';
+import { texts } from '../core/texts.js';
 import { openAddress } from './address.js';
 import { isMac, narrow } from './dom.js';
 import { Flood } from './flood.js';
@@ -39,6 +40,7 @@ export class TerminalView extends Emitter {
     super();
     this.#host = host;
     this.held = false; // the size is somebody else's: a replay's, or the controlling page's
+    Terminal.strings.tooMuchOutput = texts.program.tooMuchOutput;
     this.term = new Terminal({
       allowProposedApi: true, // the Unicode versions are proposed API still
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,

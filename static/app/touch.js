@@ -1,5 +1,6 @@
 // Fingers on a terminal: a drag scrolls, a long press selects, a drag after it selects more. xterm.js 6.0 knows mice
 // and wheels only. Only its public interface is used, so nothing of this breaks with a version that brings its own.
+import { texts } from '../core/texts.js';
 import { el } from './dom.js';
 
 const SLOP = 8; // pixels that a finger moves before it is a drag
@@ -22,8 +23,8 @@ export class Touch {
     this.#term = term;
     this.#host = host;
     const tool = (label, act) => el('button', { type: 'button', textContent: label, on: { click: act, pointerdown: (event) => event.preventDefault() } });
-    this.#tools = el('div', { className: 'touch-tools', hidden: true, attrs: { role: 'toolbar', 'aria-label': 'Selection' } },
-      tool('Copy', () => this.#copy()), tool('Paste', () => this.#paste(paste)));
+    this.#tools = el('div', { className: 'touch-tools', hidden: true, attrs: { role: 'toolbar', 'aria-label': texts.keys.selection } },
+      tool(texts.keys.copy, () => this.#copy()), tool(texts.keys.paste, () => this.#paste(paste)));
     host.parentElement.append(this.#tools);
     const hear = (type, act) => host.addEventListener(type, act, { passive: false, capture: true });
     hear('touchstart', (event) => this.#down(event));

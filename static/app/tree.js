@@ -1,6 +1,7 @@
 // The tree of files: the user's own, and below them what programs made.
 import { size } from '../core/ending.js';
 import { rows } from '../core/tree.js';
+import { texts } from '../core/texts.js';
 import { FocusKeys, focusZone } from '../dist/focus.js';
 import { $, el, focusedIn, icon } from './dom.js';
 import { byLetter } from './menu.js';
@@ -31,10 +32,10 @@ export class Tree {
     const made = rows(state.made, (path) => this.#opened.has(path)).map((row) => ({ ...row, made: true }));
     const elements = own.map((row) => this.#row(row));
     if (made.length) {
-      elements.push(el('li', { className: 'section', textContent: 'Made by programs', attrs: { role: 'none' } }));
+      elements.push(el('li', { className: 'section', textContent: texts.files.made, attrs: { role: 'none' } }));
       elements.push(...made.slice(0, MOST_ROWS).map((row) => this.#row(row)));
       const hidden = made.length - MOST_ROWS;
-      if (hidden > 0 || !state.complete) elements.push(el('li', { className: 'section', textContent: hidden > 0 ? `and ${hidden} more` : 'and more', attrs: { role: 'none' } }));
+      if (hidden > 0 || !state.complete) elements.push(el('li', { className: 'section', textContent: hidden > 0 ? texts.files.andMore(hidden) : texts.files.more, attrs: { role: 'none' } }));
     }
     $('tree').replaceChildren(...elements);
     this.#zone?.abort();
@@ -53,15 +54,15 @@ export class Tree {
     const { path, name, level, folder, open, made, entry } = row;
     const { active, entry: main, own, conflicts } = this.#drawn;
     const selected = path === active && !folder;
-    const more = el('button', { className: 'icon-button', type: 'button', tabIndex: -1, attrs: { 'aria-label': `Actions for ${path}` } }, icon('more'));
+    const more = el('button', { className: 'icon-button', type: 'button', tabIndex: -1, attrs: { 'aria-label': texts.files.actions(path) } }, icon('more'));
     const mark = (text, title, kind) => el('span', { className: kind, textContent: text, title });
     const element = el('li', {
       tabIndex: -1, title: path, className: [folder ? 'folder' : '', made ? 'made' : ''].join(' ').trim(),
       attrs: { role: 'treeitem', 'aria-level': level, ...(folder ? { 'aria-expanded': open, 'data-folder': path } : { 'aria-selected': selected, 'data-path': path }) },
     },
     icon(folder ? (open ? 'folder-open' : 'folder') : 'file'), el('span', { className: 'name', textContent: name }),
-    !made && main === path && own.length > 1 ? mark('run', 'This file is run', 'entry') : null,
-    !folder && conflicts.has(path) ? mark('!', 'Changed by a program and by you', 'clash') : null,
+    !made && main === path && own.length > 1 ? mark(texts.files.run, texts.files.runHint, 'entry') : null,
+    !folder && conflicts.has(path) ? mark('!', texts.files.clash, 'clash') : null,
     made && !folder && entry ? mark(size(entry.size), '', 'size') : null, more);
     element.style.setProperty('--depth', level - 1);
     more.addEventListener('click', (event) => {

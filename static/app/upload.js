@@ -4,6 +4,7 @@ import { textOf } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { pathProblem } from '../core/path.js';
 import { unzip } from '../core/zip.js';
+import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner } from './banners.js';
 import { $ } from './dom.js';
@@ -45,7 +46,7 @@ async function unpacked(files) {
       all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) });
       continue;
     }
-    const answer = await ask({ title: 'Unpack the archive?', text: `“${path}” (${size(file.size)}) can be unpacked, or kept as one file.`, ok: 'Unpack', other: 'Keep as one file' });
+    const answer = await ask({ title: texts.upload.unpack, text: texts.upload.unpackText(path, size(file.size)), ok: texts.upload.unpackOk, other: texts.upload.keepOne });
     if (answer === null) return null;
     if (answer === 'other') {
       all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) });
@@ -60,7 +61,7 @@ async function unpacked(files) {
 }
 
 /** Some names, and how many more there are. */
-const named = (paths) => `${paths.slice(0, MOST_NAMED).map((path) => `“${path}”`).join(', ')}${paths.length > MOST_NAMED ? ` and ${paths.length - MOST_NAMED} more` : ''}`;
+const named = (paths) => texts.upload.named(paths.slice(0, MOST_NAMED), Math.max(0, paths.length - MOST_NAMED));
 
 /** @param desk its mirror knows what is in the workspace @param limits returns {file_bytes} of the server @param project returns the one that gets them */
 export class Upload {
@@ -112,7 +113,7 @@ export class Upload {
       event.stopPropagation();
       if (document.querySelector('dialog[open]')) return;
       const folder = /** @type {any} */ (event.target).closest?.('[data-folder]')?.dataset.folder;
-      const found = await dropped(event.dataTransfer).catch((error) => say('What was dropped could not be read.', error.message));
+      const found = await dropped(event.dataTransfer).catch((error) => say(texts.upload.unread, error.message));
       if (found) await this.take(found.map(({ path, file }) => ({ path: folder ? `${folder}/${path}` : path, file })));
     }, { capture: true });
   }
@@ -124,38 +125,38 @@ export class Upload {
       if (all === null || !all.length) return;
       await this.#take(all);
     } catch (error) {
-      say('The upload did not work.', error.message);
+      say(texts.upload.failed, error.message);
     }
   }
 
   async #take(all) {
     const total = all.reduce((sum, file) => sum + file.size, 0);
     if (all.length > MOST_FILES || total > MOST_BYTES) {
-      say('That is too much at once.', `At most ${MOST_FILES} files and ${size(MOST_BYTES)}; these are ${all.length} with ${size(total)}.`);
+      say(texts.upload.tooMuch, texts.upload.tooMuchDetail(MOST_FILES, size(MOST_BYTES), all.length, size(total)));
       return;
     }
     const project = this.#project();
     const wrong = problemOf(all.map(({ path }) => path), project.paths);
     if (wrong) {
-      say(`“${wrong.path}” cannot be taken.`, wrong.problem);
+      say(texts.upload.notTaken(wrong.path), wrong.problem);
       return;
     }
     const most = this.#limits().file_bytes ?? Infinity;
     const large = all.filter((file) => file.size > most).map(({ path }) => path);
     const fit = all.filter((file) => file.size <= most);
-    const leftOut = large.length ? `Left out: ${named(large)}. A file may have ${size(most)} at most.` : '';
+    const leftOut = large.length ? texts.upload.leftOut(named(large), size(most)) : '';
     if (!fit.length) {
-      say('Nothing was uploaded.', leftOut);
+      say(texts.upload.nothing, leftOut);
       return;
     }
     const there = (path) => project.files.has(path) || (this.#desk.mirror?.project === project && this.#desk.mirror.entries.has(path));
     const replaced = fit.filter(({ path }) => there(path)).map(({ path }) => path);
     if (replaced.length) {
-      const text = `${named(replaced)} ${replaced.length === 1 ? 'is' : 'are'} there already.`;
-      if ((await ask({ title: replaced.length === 1 ? 'Replace the file?' : `Replace ${replaced.length} files?`, text, ok: 'Replace' })) === null) return;
+      const text = texts.upload.replaceText(named(replaced), replaced.length);
+      if ((await ask({ title: texts.upload.replace(replaced.length), text, ok: texts.upload.replaceOk })) === null) return;
     }
     await this.#put(fit, project);
-    banner('upload', { tone: leftOut ? 'warn' : 'info', title: `${fit.length} file${fit.length === 1 ? '' : 's'} uploaded.`, detail: leftOut, dismiss: true });
+    banner('upload', { tone: leftOut ? 'warn' : 'info', title: texts.upload.done(fit.length), detail: leftOut, dismiss: true });
   }
 
   async #put(all, project) {
@@ -176,7 +177,7 @@ function problemOf(paths, own) {
   const seen = [];
   for (const path of paths) {
     const twin = seen.find((other) => other === path);
-    const problem = twin ? 'There are two files of this name.' : pathProblem(path, [...own.filter((other) => other !== path), ...seen]);
+    const problem = twin ? texts.names.twins : pathProblem(path, [...own.filter((other) => other !== path), ...seen]);
     if (problem) return { path, problem };
     seen.push(path);
   }

@@ -1,5 +1,6 @@
 // One thing that a program made, large: a picture, a table, a page of no origin, or what is known of it.
 import { size } from '../core/ending.js';
+import { texts } from '../core/texts.js';
 import { $, el } from './dom.js';
 import { drawTable } from './table.js';
 
@@ -20,18 +21,18 @@ function content({ path, mime, url, frame: address }) {
   if (kind === 'page') {
     const frame = el('iframe', { title: path, attrs: { sandbox: 'allow-scripts', referrerpolicy: 'no-referrer' } });
     address().then((src) => { frame.src = src; }, (error) => {
-      frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: `It cannot be shown: ${error.message}` })));
+      frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: texts.artifacts.notShown(error.message) })));
     });
     return frame;
   }
   if (kind === 'table') {
     const box = el('div', { className: 'table-box', tabIndex: 0, textContent: '…', attrs: { role: 'region', 'aria-label': path } });
     drawTable(url).then(({ table, rows, more }) => {
-      box.replaceChildren(table, more ? el('p', { className: 'hint', textContent: `The first ${rows} rows. Save it to have the rest.` }) : '');
-    }, (error) => { box.textContent = `It cannot be shown: ${error.message}.`; });
+      box.replaceChildren(table, more ? el('p', { className: 'hint', textContent: texts.artifacts.firstRows(rows) }) : '');
+    }, (error) => { box.textContent = texts.artifacts.notShown(error.message); });
     return box;
   }
-  const words = kind === 'document' ? 'A document. It opens in a tab of its own.' : 'It is no text that the editor takes and no picture, so there is nothing to show here.';
+  const words = kind === 'document' ? texts.artifacts.document : texts.artifacts.nothing;
   return el('div', { className: 'nothing' }, el('p', { textContent: words }));
 }
 

@@ -1,4 +1,5 @@
 // Environment variables as people type them: a line each, NAME=value. The bounds are the server's.
+import { texts } from './texts.js';
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const MOST = 256;
@@ -13,13 +14,13 @@ export function parseEnv(text) {
     if (!line.trim() || line.trimStart().startsWith('#')) continue;
     const at = line.indexOf('=');
     const name = line.slice(0, at < 0 ? undefined : at).trim();
-    const wrong = (why) => ({ env, problem: `Line ${number}: ${why}` });
-    if (at < 0) return wrong('NAME=value is expected.');
-    if (!NAME.test(name)) return wrong('a name has letters, digits and _, and no digit first.');
+    const wrong = (why) => ({ env, problem: texts.options.envLine(number, why) });
+    if (at < 0) return wrong(texts.options.envExpected);
+    if (!NAME.test(name)) return wrong(texts.options.envName);
     const value = line.slice(at + 1);
-    if (value.includes('\u0000') || !value.isWellFormed()) return wrong('the value has a character that cannot be used.');
-    if (value.length > MOST_CHARACTERS) return wrong('the value is too long.');
+    if (value.includes('\u0000') || !value.isWellFormed()) return wrong(texts.options.envValue);
+    if (value.length > MOST_CHARACTERS) return wrong(texts.options.envLong);
     Object.defineProperty(env, name, { value, enumerable: true, configurable: true });
   }
-  return Object.keys(env).length > MOST ? { env, problem: `At most ${MOST} variables.` } : { env, problem: null };
+  return Object.keys(env).length > MOST ? { env, problem: texts.options.envMany(MOST) } : { env, problem: null };
 }

@@ -1,4 +1,5 @@
 // The addresses of what is shown: each ends some minutes after it was told, unless it is kept.
+import { texts } from './texts.js';
 
 const SHARE = 3; // of the time for which one is good: so two requests may be lost
 const AGAIN_MS = 2000;
@@ -38,7 +39,7 @@ export class Kept {
   /** One is about to be used. @returns what the server answers, with a word for a frame */
   async now(url) {
     const answer = await this.#remote.keep([url], true);
-    if (!answer.kept[0]) throw new Error('its address is not known any more.');
+    if (!answer.kept[0]) throw new Error(texts.artifacts.unknownAddress);
     return answer;
   }
 

@@ -1,6 +1,7 @@
 // Pictures in a terminal's output: the inline images of iTerm2, `OSC 1337 ; File = key=value;… : base64 BEL`.
 // What comes is a program's and may be made to do harm: everything is read within bounds before a browser decodes it.
 import { fromBase64 } from './bytes.js';
+import { texts } from './texts.js';
 
 export const MOST_BYTES = 7_000_000; // encoded, just below what xterm.js keeps of a sequence
 export const MOST_PIXELS = 16_777_216; // 4096 by 4096
@@ -15,19 +16,19 @@ const LENGTH = /^(auto|\d{1,6}(px|%)?)$/;
 export function parsePicture(data) {
   if (!data.startsWith('File=')) return null;
   const colon = data.indexOf(':');
-  if (colon < 0 || colon > 4096) return { refused: 'its header is broken' };
+  if (colon < 0 || colon > 4096) return { refused: texts.artifacts.brokenHeader };
   const fields = Object.fromEntries(data.slice(5, colon).split(';').map((field) => {
     const at = field.indexOf('=');
     return at < 0 ? [field, ''] : [field.slice(0, at), field.slice(at + 1)];
   }));
   if (fields.inline !== '1') return null; // a download: the files of the workspace are there for that
   const { width = 'auto', height = 'auto' } = fields;
-  if (!LENGTH.test(width) || !LENGTH.test(height)) return { refused: 'its size is broken' };
-  if (((data.length - colon) / 4) * 3 > MOST_BYTES) return { refused: 'it is too large' };
+  if (!LENGTH.test(width) || !LENGTH.test(height)) return { refused: texts.artifacts.brokenSize };
+  if (((data.length - colon) / 4) * 3 > MOST_BYTES) return { refused: texts.artifacts.largePicture };
   try {
     return { width, height, ratio: fields.preserveAspectRatio !== '0', bytes: fromBase64(data.slice(colon + 1)) };
   } catch {
-    return { refused: 'it is not base64' };
+    return { refused: texts.artifacts.noBase64 };
   }
 }
 

@@ -1,6 +1,7 @@
 // The files of a project, what is open, and how it is run. What changes is written a moment later, record by record;
 // what other pages of this browser write comes in.
 import { Emitter } from './events.js';
+import { texts } from './texts.js';
 
 const SAVE_AFTER_MS = 400;
 const AGAIN_MS = 5000;
@@ -273,7 +274,7 @@ export class Project extends Emitter {
     while (this.#saving) await this.#saving;
     if (!this.#dirty.size) return this.trouble === null;
     if (!this.#library) {
-      this.#troubled(new Error('This browser keeps nothing.'));
+      this.#troubled(new Error(texts.projects.unsaved));
       return false;
     }
     const names = [...this.#dirty];

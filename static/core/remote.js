@@ -1,5 +1,6 @@
 // The files of a live session over HTTP, as the session's own user sees them. One request at a time: the server
 // takes few at once, and in this order the last wish of the user is the last that is done.
+import { texts } from './texts.js';
 
 const WITHIN_MS = 30_000;
 const ARCHIVE_WITHIN_MS = 300_000;
@@ -45,7 +46,7 @@ export class Remote {
     const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most}` }, empty: 416 });
     if (answer.status === 416) return new Uint8Array();
     const bytes = new Uint8Array(await answer.arrayBuffer());
-    if (bytes.length > most) throw new RemoteError('file_too_large', `${path} is too large to be shown`);
+    if (bytes.length > most) throw new RemoteError('file_too_large', texts.artifacts.tooLarge(path));
     return bytes;
   }
 
@@ -94,11 +95,11 @@ export class Remote {
         method, body, headers: { ...headers, Authorization: `Bearer ${token}` }, cache: 'no-store', signal: AbortSignal.any([AbortSignal.timeout(within), this.#over.signal]),
       });
     } catch (error) {
-      if (this.#over.signal.aborted) throw new RemoteError('no_session', 'The session is over.');
-      throw new RemoteError('unreachable', error.name === 'TimeoutError' ? 'The server took too long.' : 'The server cannot be reached.', { retryable: true });
+      if (this.#over.signal.aborted) throw new RemoteError('no_session', texts.session.over);
+      throw new RemoteError('unreachable', error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });
     }
     if (answer.ok || answer.status === empty) return answer;
     const told = await answer.json().then(({ error }) => error, () => null);
-    throw new RemoteError(told?.code ?? 'internal', told?.message ?? `The server answered ${answer.status}.`, { retryable: Boolean(told?.retryable) });
+    throw new RemoteError(told?.code ?? 'internal', told?.message ?? texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
   }
 }

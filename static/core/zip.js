@@ -1,17 +1,18 @@
 // Zip archives in the page: a project as one, and what is in one that the user drops here. The library is zip.js: it
 // checks sums, reads zip64, and says how names are encoded.
 import { textOf } from './bytes.js';
+import { texts } from './texts.js';
 
 const DOS = new Set([0, 10, 11, 14]); // hosts in whose archives a backslash separates folders
 
 /** What names without a word about their encoding are in, where they are no UTF-8: by the user's language. */
 const PAGES = { ja: 'shift_jis', ko: 'euc-kr', ru: 'ibm866', uk: 'ibm866', be: 'ibm866', bg: 'ibm866', 'zh-tw': 'big5', 'zh-hk': 'big5', zh: 'gbk' };
 
-const UNKNOWN = 'it is packed in a way that is not known here';
+/** @type {Record<string, 'zipEncrypted' | 'zipUnknown' | 'zipSum' | 'zipDamaged'>} by the library's name of an error */
 const PROBLEMS = {
-  ERR_ENCRYPTED: 'it is encrypted', ERR_UNSUPPORTED_ENCRYPTION: 'it is encrypted', ERR_UNSUPPORTED_COMPRESSION: UNKNOWN,
-  ERR_RESERVED_COMPRESSION_METHOD: UNKNOWN, ERR_UNDEFINED_COMPRESSION_METHOD: UNKNOWN, ERR_INVALID_CRC32: 'it is damaged: its sum is wrong',
-  ERR_INVALID_COMPRESSED_DATA: 'it is damaged',
+  ERR_ENCRYPTED: 'zipEncrypted', ERR_UNSUPPORTED_ENCRYPTION: 'zipEncrypted', ERR_UNSUPPORTED_COMPRESSION: 'zipUnknown',
+  ERR_RESERVED_COMPRESSION_METHOD: 'zipUnknown', ERR_UNDEFINED_COMPRESSION_METHOD: 'zipUnknown', ERR_INVALID_CRC32: 'zipSum',
+  ERR_INVALID_COMPRESSED_DATA: 'zipDamaged',
 };
 
 /** Decodes a name that does not say what it is in; undefined: as the library does, which is CP437. */
@@ -44,14 +45,14 @@ export async function zip(lib, files) {
 export async function unzip(lib, data, { mostFiles, mostBytes, language = 'en' }) {
   const options = { useWebWorkers: false, checkSignature: true, decodeText: decoder(language), filenameValidation: 'tolerant' }; // the page judges names
   const reader = new lib.ZipReader(new lib.Uint8ArrayReader(data), options);
-  const entries = await reader.getEntries().catch(() => { throw new Error('This is not a zip archive, or it is broken.'); });
+  const entries = await reader.getEntries().catch(() => { throw new Error(texts.upload.noZip); });
   const members = entries.filter(({ directory, symlink, externalFileAttributes }) => !directory && !symlink && ((externalFileAttributes >>> 28) & 0xf) !== 0xa);
-  if (members.length > mostFiles) throw new Error(`The archive has ${members.length} files; at most ${mostFiles} can be taken.`);
+  if (members.length > mostFiles) throw new Error(texts.upload.zipMany(members.length, mostFiles));
   let left = mostBytes;
   const files = [];
   for (const member of members) {
     const path = pathOf(member);
-    if (member.encrypted) throw new Error(`“${path}” is encrypted.`);
+    if (member.encrypted) throw new Error(texts.upload.zipFile(path, texts.upload.zipEncrypted));
     const bytes = await content(lib, member, path, left);
     left -= bytes.length;
     files.push({ path, bytes });
@@ -79,9 +80,9 @@ async function content(lib, member, path, most) {
   try {
     await member.getData(sink, { useWebWorkers: false, checkSignature: true });
   } catch (error) {
-    if (size > most) throw new Error('The archive unpacks to more than can be taken.');
+    if (size > most) throw new Error(texts.upload.zipLarge);
     const known = Object.keys(PROBLEMS).find((name) => lib[name] === error.message);
-    throw new Error(`“${path}”: ${PROBLEMS[known] ?? 'it cannot be unpacked, as the archive is broken'}.`);
+    throw new Error(texts.upload.zipFile(path, texts.upload[PROBLEMS[known ?? ''] ?? 'zipBroken']));
   }
   const whole = new Uint8Array(size);
   let at = 0;

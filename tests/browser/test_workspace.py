@@ -201,8 +201,8 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     page.click("#ask-other")
     page.wait_for_selector(f"{OWN}[data-path='kept.zip']")
     # Too large for the server: named, with the bound in words; the others come.
-    give(page, ("large.bin", b"\xff" * (1024 * 1024 + 1)), ("small.bin", b"\xff\x01"))
-    tab.banner("Left out: “large.bin”. A file may have 1.0 MB at most.")  # kept.zip was one file, too
+    give(page, ("large.bin", b"\xff" * (16 * 1024 * 1024 + 1)), ("small.bin", b"\xff\x01"))
+    tab.banner("Left out: “large.bin”. A file may have 16 MB at most.")  # kept.zip was one file, too
     tab.banner("1 file uploaded.")
     # What is no text is the project's, too: it is there in the next session.
     tab.reload()

@@ -1,0 +1,46 @@
+// The language of the page: the one that its address asks for (`?lang=de`), else the first of the browser's that there is a
+// table of. The texts of index.html stand in it as names of the table: `data-text` for what is in an element,
+// `data-text-label` and others for its attributes. scripts/bundle.mjs has put the English ones there already.
+import { texts, useTexts } from '../core/texts.js';
+import { en } from '../core/texts/en.js';
+import { all } from './dom.js';
+
+/** A translation is a line here. @type {Record<string, () => Promise<import('../core/texts/en.js').Texts>>} */
+const TABLES = {
+  en: async () => en,
+  qps: () => import('../core/texts/pseudo.js').then(({ pseudoOf }) => pseudoOf(en)),
+};
+const CHOSEN_BY_NAME = new Set(['qps']); // not by a browser's language
+const ATTRIBUTES = { textLabel: 'aria-label', textTitle: 'title', textPlaceholder: 'placeholder' };
+
+const asked = new URLSearchParams(location.search).get('lang');
+const spoken = navigator.languages.map((one) => one.split('-')[0]).find((one) => Object.hasOwn(TABLES, one) && !CHOSEN_BY_NAME.has(one));
+const chosen = asked && Object.hasOwn(TABLES, asked) ? asked : spoken ?? 'en';
+if (chosen !== 'en') useTexts(await TABLES[chosen]().catch(() => en)); // its part of the page did not load
+
+/** @param {string | undefined} name such as `bar.run` @returns {string} */
+function find(name = '') {
+  const [room, key] = name.split('.');
+  const found = /** @type {any} */ (texts)[room]?.[key];
+  if (typeof found !== 'string') throw new RangeError(`no text ${name}`);
+  return found;
+}
+
+/** A text in an element, with its emphasis. @param {HTMLElement} element @param {string} text */
+function put(element, text) {
+  element.replaceChildren(...text.split('*').map((part, at) => {
+    if (at % 2 === 0) return part;
+    const strong = document.createElement('strong');
+    strong.textContent = part;
+    return strong;
+  }));
+}
+
+/** Puts the texts of the markup into it. */
+export function fillMarkup() {
+  document.documentElement.lang = texts.locale;
+  for (const element of all('[data-text]')) put(element, find(element.dataset.text));
+  for (const [data, attribute] of Object.entries(ATTRIBUTES)) {
+    for (const element of all(`[data-text-${data.slice(4).toLowerCase()}]`)) element.setAttribute(attribute, find(element.dataset[data]));
+  }
+}

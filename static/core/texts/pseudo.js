@@ -1,0 +1,19 @@
+// A language that nobody speaks, `?lang=qps`: each English text is marked, and a third longer, as translations are. What the
+// page shows without the marks is not in the table; what is cut off has no room for another language.
+
+/** @param {string} text */
+function marked(text) {
+  if (!text) return '';
+  const more = Math.ceil(text.length / 3);
+  return `⟦${text}${'~~~~~~~ '.repeat(more / 8 + 1).slice(0, more).trim()}⟧`; // which breaks into lines, as words do
+}
+
+/** @param {any} value @returns {any} */
+function pseudo(value) {
+  if (typeof value === 'string') return marked(value);
+  if (typeof value === 'function') return (/** @type {unknown[]} */ ...given) => marked(value(...given));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, pseudo(inner)]));
+}
+
+/** @param {import('./en.js').Texts} en @returns {import('./en.js').Texts} */
+export const pseudoOf = (en) => ({ ...pseudo(en), locale: 'en-x-qps' });
