@@ -8,7 +8,7 @@ import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
 import { Desk } from './desk.js';
-import { $, nameIcons, narrow } from './dom.js';
+import { $, focusedIn, nameIcons, narrow } from './dom.js';
 import { Editor } from './editor.js';
 import { Files } from './files.js';
 import { setUpKeys } from './keys.js';
@@ -203,8 +203,11 @@ program.on('state', () => {
 program.on('ended', () => {
   markNews('program');
   // What is typed into a terminal without a program goes nowhere: back to the code, unless something is being read there.
-  const here = document.activeElement?.closest('#program-term, #stdin');
-  if (here && !narrow.matches && !program.running && !program.view.term.hasSelection()) editor.focus();
+  // On a phone the keyboard makes room for what the program wrote and for the way to the other views.
+  const here = focusedIn('#program-term, #stdin');
+  if (!here || program.running || program.view.term.hasSelection()) return;
+  if (narrow.matches) focusedIn('*').blur();
+  else editor.focus();
 });
 program.on('diagnostics', (items) => {
   problems.show(items);

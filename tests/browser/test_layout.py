@@ -50,6 +50,9 @@ def test_a_phone_either_way_round(open_tab: Callable[..., Tab], width: int, heig
     page.keyboard.press("Enter")
     tab.ended("Finished")
     assert "typed |" in tab.text()
+    # Nothing is typed into a program that has ended: the keyboard goes, and the other views can be reached.
+    page.tap('.views [data-view="files"]')
+    expect(page.locator("#tree")).to_be_visible()
 
 
 def test_a_tablet_has_the_keys_while_a_terminal_is_typed_into(open_tab: Callable[..., Tab]) -> None:
