@@ -46,7 +46,7 @@ export class Pictures {
   #take(data) {
     const picture = parsePicture(data);
     if (picture === null) return false;
-    if (picture.refused) return this.#refuse(picture.refused);
+    if (picture.refused !== undefined) return this.#refuse(picture.refused);
     const natural = measure(picture.bytes);
     if (!natural) return this.#refuse(texts.artifacts.noPicture);
     if (!natural.width || !natural.height || natural.width * natural.height > MOST_PIXELS) return this.#refuse(texts.artifacts.manyPixels);

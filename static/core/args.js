@@ -1,7 +1,7 @@
 // Program arguments as people type them: like a shell's words, without its expansions.
 
 /** @returns {string[] | null} null where a quote is not closed */
-export function splitArgs(text) {
+export function splitArgs(/** @type {string} */ text) {
   const words = [];
   let word = null;
   let quote = '';
@@ -28,6 +28,6 @@ export function splitArgs(text) {
   return words;
 }
 
-export function joinArgs(words) {
+export function joinArgs(/** @type {string[]} */ words) {
   return words.map((word) => (/^[^\s"'\\]+$/.test(word) ? word : `"${word.replace(/["\\]/g, '\\$&')}"`)).join(' ');
 }

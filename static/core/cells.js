@@ -17,16 +17,16 @@ for (const [ranges, width] of /** @type {[string, number][]} */ ([[ZERO, 0], [WI
 export const widthOf = (point) => (point < 0x7f ? 1 : (table[point >> 2] >> ((point & 3) * 2)) & 3);
 
 // What xterm.js keeps of a character for the next one: state (how many marks so far), width, whether it is joined.
-const properties = (state, width, joined) => (state << 3) | (width << 1) | Number(joined);
-const stateOf = (value) => value >> 3;
-const cellsOf = (value) => (value >> 1) & 3;
+const properties = (/** @type {number} */ state, /** @type {number} */ width, /** @type {boolean} */ joined) => (state << 3) | (width << 1) | Number(joined);
+const stateOf = (/** @type {number} */ value) => value >> 3;
+const cellsOf = (/** @type {number} */ value) => (value >> 1) & 3;
 const ASCII = properties(0, 1, false);
 
 /** A provider for `terminal.unicode.register`. */
 export const cells = {
   version: 'containers',
   wcwidth: widthOf,
-  charProperties(point, preceding) {
+  charProperties(/** @type {number} */ point, /** @type {number} */ preceding) {
     if (point < 0x7f) return ASCII;
     const width = widthOf(point);
     if (width > 0 || preceding === 0 || cellsOf(preceding) === 0) return properties(0, width, false);

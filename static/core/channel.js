@@ -16,7 +16,7 @@ const ACK_WITHIN_MS = 50;
  */
 export class Channel extends Emitter {
   #port;
-  #timer = null;
+  /** @type {any} of `timers` */ #timer = null;
   #acked = 0;
 
   /**
@@ -39,8 +39,8 @@ export class Channel extends Emitter {
     this.replayUntil = 0; // what was produced when this page attached
     this.quietUntil = quietUntil; // below it, an earlier page's terminal answered queries already
     this.input = new Input();
-    this.stopped = null;
-    this.exit = null;
+    /** @type {string | null} */ this.stopped = null;
+    /** @type {import('./messages.js').Exit | null} */ this.exit = null;
     this.exitAcked = false; // its end was shown, and the server told so
     this.killAsked = false;
     this.size = request?.cols ? { cols: request.cols, rows: request.rows } : null;
@@ -58,7 +58,7 @@ export class Channel extends Emitter {
   // --- output ---------------------------------------------------------------------------------------------
 
   /** A frame came. What was had before is cut off; false where bytes are missing before it. */
-  take({ offset, stream, payload }) {
+  take(/** @type {{offset: number, stream: number, payload: Uint8Array}} */ { offset, stream, payload }) {
     if (offset > this.received) return false;
     const fresh = payload.subarray(Math.min(payload.length, this.received - offset));
     if (!fresh.length) return true;
@@ -68,7 +68,7 @@ export class Channel extends Emitter {
     return true;
   }
 
-  skip({ from, to, restore = null }) {
+  skip(/** @type {{from: number, to: number, restore?: string | null}} */ { from, to, restore = null }) {
     if (to <= this.received) return;
     const gap = { from: Math.max(from, this.received), to, restore };
     this.received = to;
@@ -76,7 +76,7 @@ export class Channel extends Emitter {
   }
 
   /** Everything below `offset` has been drawn. Called from the terminal's completion callback. */
-  consume(offset) {
+  consume(/** @type {number} */ offset) {
     if (offset <= this.consumed) return;
     this.consumed = offset;
     if (this.consumed - this.#acked >= ACK_EVERY) this.#ack();
@@ -101,7 +101,7 @@ export class Channel extends Emitter {
   // --- input ----------------------------------------------------------------------------------------------
 
   /** Bytes for the program; false where they cannot be taken (watching, ended, too much waits). */
-  write(bytes) {
+  write(/** @type {Uint8Array} */ bytes) {
     if (!this.running || !this.#port.control) return false;
     if (!this.input.push(bytes)) return false;
     this.pump();
@@ -126,19 +126,19 @@ export class Channel extends Emitter {
     if (this.#port.up && this.#port.control) this.#port.send({ type: 'eof', channel: this.id, offset: this.input.end });
   }
 
-  acked(offset) {
+  acked(/** @type {number} */ offset) {
     this.input.ack(offset);
     this.pump();
   }
 
-  rewind(offset, options) {
+  rewind(/** @type {number} */ offset, /** @type {{full?: boolean}} */ options = {}) {
     this.input.rewind(offset, options);
     this.pump();
   }
 
   // --- control --------------------------------------------------------------------------------------------
 
-  resize(cols, rows) {
+  resize(/** @type {number} */ cols, /** @type {number} */ rows) {
     if (this.mode !== 'tty' || !this.running || !this.#port.control) return;
     if (this.size?.cols === cols && this.size?.rows === rows) return;
     this.size = { cols, rows };
@@ -146,7 +146,7 @@ export class Channel extends Emitter {
     if (this.#port.up) this.#port.send({ type: 'resize', channel: this.id, cols, rows });
   }
 
-  signal(name) {
+  signal(/** @type {import('./messages.js').Signal} */ name) {
     if (this.running && this.#port.up) this.#port.send({ type: 'signal', channel: this.id, name });
   }
 
@@ -158,7 +158,7 @@ export class Channel extends Emitter {
 
   // --- what the server says -------------------------------------------------------------------------------
 
-  enter(phase) {
+  enter(/** @type {string} */ phase) {
     this.begun = true;
     if (this.request?.files) this.request = { ...this.request, files: undefined }; // it is not asked again
     if (!this.live || phase === this.phase) return;
@@ -168,7 +168,7 @@ export class Channel extends Emitter {
     if (asked && this.killAsked) this.kill(); // it was asked for before the server knew of it
   }
 
-  finish(message) {
+  finish(/** @type {import('./messages.js').Exit} */ message) {
     if (this.exit) {
       if (this.exitAcked) this.#ack(true); // the ack was lost with a connection
       return;
@@ -180,18 +180,18 @@ export class Channel extends Emitter {
   }
 
   /** @param by what makes the program stand still: a signal's name, `output` (its terminal holds it), or null */
-  standStill(by) {
+  standStill(/** @type {string | null} */ by) {
     this.stopped = by;
     this.emit('stopped', by);
   }
 
-  setSize(cols, rows) {
+  setSize(/** @type {number} */ cols, /** @type {number} */ rows) {
     this.size = { cols, rows };
     this.emit('resized', this.size);
   }
 
   /** A new attachment of this page was made, and the server knows the channel. `view` is its part of `attached`. */
-  reattach(view) {
+  reattach(/** @type {import('./messages.js').ChannelView} */ view) {
     this.input.resume(view.input_offset);
     this.#acked = Math.max(this.#acked, this.received); // the cursor that was sent is an ack
     if (this.size && this.#port.control && (view.cols !== this.size.cols || view.rows !== this.size.rows)) {
@@ -216,7 +216,7 @@ export class Channel extends Emitter {
     this.#settle(view);
   }
 
-  #settle(view) {
+  #settle(/** @type {import('./messages.js').ChannelView} */ view) {
     this.enter(view.phase);
     this.pump();
     if (view.input_eof) this.input.eof = true;

@@ -7,6 +7,8 @@
 
 import { SERVER } from './messages.js';
 
+/** @typedef {((value: any) => boolean) & {optional?: boolean}} Check of a value */
+
 export { PROTOCOL } from './messages.js';
 export const HEADER = 12;
 export const MAX_PAYLOAD = 65_536;
@@ -18,14 +20,14 @@ const OUTPUT = 1;
 const INPUT = 2;
 
 export class CodecError extends Error {
-  constructor(code, message) {
+  constructor(/** @type {string} */ code, /** @type {string} */ message) {
     super(message);
     this.name = 'CodecError';
     this.code = code;
   }
 }
 
-function encodeFrame(kind, stream, channel, offset, payload) {
+function encodeFrame(/** @type {number} */ kind, /** @type {number} */ stream, /** @type {number} */ channel, /** @type {number} */ offset, /** @type {Uint8Array} */ payload) {
   if (!Number.isInteger(channel) || channel < 0 || channel > 0xffff) throw new CodecError('bad_frame', 'no such channel');
   if (payload.length > MAX_PAYLOAD) throw new CodecError('frame_too_large', `at most ${MAX_PAYLOAD} bytes in a frame`);
   if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(offset + payload.length)) {
@@ -41,7 +43,7 @@ function encodeFrame(kind, stream, channel, offset, payload) {
   return frame;
 }
 
-function decodeFrame(data, kind, streams) {
+function decodeFrame(/** @type {Uint8Array | ArrayBuffer} */ data, /** @type {number} */ kind, /** @type {number[]} */ streams) {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
   if (bytes.length < HEADER) throw new CodecError('bad_frame', 'a frame is shorter than its header');
   if (bytes.length > HEADER + MAX_PAYLOAD) throw new CodecError('frame_too_large', `at most ${MAX_PAYLOAD} bytes in a frame`);
@@ -57,27 +59,27 @@ function decodeFrame(data, kind, streams) {
   return { channel: view.getUint16(2), stream, offset: Number(offset), payload };
 }
 
-export const encodeInput = (channel, offset, payload) => encodeFrame(INPUT, 0, channel, offset, payload);
-export const encodeOutput = (channel, stream, offset, payload) => encodeFrame(OUTPUT, stream, channel, offset, payload);
+export const encodeInput = (/** @type {number} */ channel, /** @type {number} */ offset, /** @type {Uint8Array} */ payload) => encodeFrame(INPUT, 0, channel, offset, payload);
+export const encodeOutput = (/** @type {number} */ channel, /** @type {number} */ stream, /** @type {number} */ offset, /** @type {Uint8Array} */ payload) => encodeFrame(OUTPUT, stream, channel, offset, payload);
 
 /** @returns {{channel: number, stream: number, offset: number, payload: Uint8Array}} */
-export function decodeOutput(data) {
+export function decodeOutput(/** @type {Uint8Array | ArrayBuffer} */ data) {
   return decodeFrame(data, OUTPUT, [STDOUT, STDERR]);
 }
 
 /** @returns {{channel: number, offset: number, payload: Uint8Array}} */
-export function decodeInput(data) {
+export function decodeInput(/** @type {Uint8Array | ArrayBuffer} */ data) {
   const { channel, offset, payload } = decodeFrame(data, INPUT, [0]);
   return { channel, offset, payload };
 }
 
 // --- text: what each message of the server must have ---------------------------------------------------------
 
-const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
-const text = (value) => typeof value === 'string';
-const isKey = (key) => String(Number(key)) === key;
+const isObject = (/** @type {any} */ value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const text = (/** @type {any} */ value) => typeof value === 'string';
+const isKey = (/** @type {any} */ key) => String(Number(key)) === key;
 
-/** Of each word in a table of messages.js: from what stands behind it to a check of a value. */
+/** Of each word in a table of messages.js: from what stands behind it to a check of a value. @type {Record<string, (...rest: any[]) => Check>} */
 const CHECKS = {
   text: () => text,
   truth: () => (value) => typeof value === 'boolean',
@@ -95,12 +97,13 @@ const CHECKS = {
   },
   map: (key, spec) => {
     const check = compile(spec);
-    const named = key === 'text' ? text : ((number) => (name) => isKey(name) && number(Number(name)))(compile(key));
+    const named = key === 'text' ? text : ((number) => (/** @type {string} */ name) => isKey(name) && number(Number(name)))(compile(key));
     return (value) => isObject(value) && Object.entries(value).every(([name, field]) => named(name) && check(field));
   },
 };
 
-function compile(spec) {
+/** @returns {Check} */
+function compile(/** @type {any} */ spec) {
   if (!Array.isArray(spec) && isObject(spec)) {
     const fields = compileFields(spec);
     return (value) => isObject(value) && missing(value, fields) === null;
@@ -109,16 +112,16 @@ function compile(spec) {
   return CHECKS[word](...rest);
 }
 
-/** Checks by field; one whose name ends with `?` may be absent or null. */
-function compileFields(table) {
+/** Checks by field; one whose name ends with `?` may be absent or null. @returns {Record<string, Check>} */
+function compileFields(/** @type {Record<string, any>} */ table) {
   return Object.fromEntries(Object.entries(table).map(([name, spec]) => {
     const check = compile(spec);
     const optional = name.endsWith('?');
-    return [name.replace('?', ''), optional ? Object.assign((value) => value === undefined || value === null || check(value), { optional }) : check];
+    return [name.replace('?', ''), optional ? Object.assign((/** @type {any} */ value) => value === undefined || value === null || check(value), { optional }) : check];
   }));
 }
 
-const missing = (value, fields) => Object.keys(fields).find((name) => !fields[name](value[name])) ?? null;
+const missing = (/** @type {any} */ value, /** @type {Record<string, any>} */ fields) => Object.keys(fields).find((name) => !fields[name](value[name])) ?? null;
 
 const MESSAGES = Object.fromEntries(Object.entries(SERVER).map(([type, table]) => [type, compileFields(table)]));
 
@@ -126,7 +129,7 @@ const MESSAGES = Object.fromEntries(Object.entries(SERVER).map(([type, table]) =
  * A message of the server, checked: an object with `type` and that type's fields, and no field unknown to us.
  * @returns {import('./messages.js').ServerMessage}
  */
-export function decodeServer(data) {
+export function decodeServer(/** @type {string} */ data) {
   if (data.length > MAX_TEXT) throw new CodecError('frame_too_large', `at most ${MAX_TEXT} bytes in a text frame`);
   let value;
   try {
@@ -145,7 +148,7 @@ export function decodeServer(data) {
 }
 
 /** How long a message is on the wire. */
-export const textBytes = (message) => new TextEncoder().encode(JSON.stringify(message)).length;
+export const textBytes = (/** @type {object} */ message) => new TextEncoder().encode(JSON.stringify(message)).length;
 
 /**
  * A message to the server as text.

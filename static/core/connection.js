@@ -20,21 +20,21 @@ export class Connection {
   #target;
   #handler;
   /** @type {any} */ #socket = null;
-  #timer = null;
-  #watch = null;
-  #due = null; // when it looks next
-  #asked = null; // when the ping was sent that waits for its answer
+  /** @type {any} of `timers` */ #timer = null;
+  /** @type {any} of `timers` */ #watch = null;
+  /** @type {number | null} */ #due = null; // when it looks next
+  /** @type {number | null} */ #asked = null; // when the ping was sent that waits for its answer
   #unsent = 0; // bytes that had not left this machine when it was looked
   #silent = false;
   #attempt = 0;
-  #lastError = null;
+  /** @type {import('./messages.js').ErrorMessage | null} */ #lastError = null;
 
-  constructor(world, target, handler) {
+  constructor(/** @type {import('./types.js').World} */ world, /** @type {() => string} */ target, /** @type {import('./types.js').Hearer} */ handler) {
     this.#world = world;
     this.#target = target;
     this.#handler = handler;
     this.open = false;
-    this.rttMs = null;
+    /** @type {number | null} */ this.rttMs = null;
   }
 
   start() {
@@ -49,7 +49,7 @@ export class Connection {
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     this.#expect(CONNECT_MS);
-    const mine = (act) => (event) => this.#socket === socket && act(event);
+    const mine = (/** @type {(event: any) => unknown} */ act) => (/** @type {any} */ event) => this.#socket === socket && act(event);
     socket.onopen = mine(() => {
       this.open = true;
       this.#quiet();
@@ -71,11 +71,11 @@ export class Connection {
   }
 
   /** What the server gave as the reason of a close to come. */
-  failed(error) {
+  failed(/** @type {import('./messages.js').ErrorMessage} */ error) {
     this.#lastError = error;
   }
 
-  send(data) {
+  send(/** @type {any} */ data) {
     if (this.open) this.#socket.send(data);
   }
 
@@ -84,7 +84,7 @@ export class Connection {
     if (this.open && this.#asked === null) this.#look(ANSWER_WITHIN_MS);
   }
 
-  pong(t) {
+  pong(/** @type {number} */ t) {
     this.rttMs = Math.max(0, this.#world.now() - t);
   }
 
@@ -109,7 +109,7 @@ export class Connection {
     socket?.close(code);
   }
 
-  #down(code) {
+  #down(/** @type {number} */ code) {
     const socket = this.#socket;
     this.#clear();
     if (socket && socket.readyState < 2) socket.close(); // it may still speak: nobody listens to it any more
@@ -149,13 +149,13 @@ export class Connection {
   }
 
   /** As `#quiet`, but sooner; what is typed on and on does not put it off. */
-  #look(ms) {
+  #look(/** @type {number} */ ms) {
     const due = this.#world.now() + ms;
     if (this.#due !== null && this.#due <= due) return;
     this.#dueIn(ms, () => this.#ping(PONG_WITHIN_MS));
   }
 
-  #ping(within) {
+  #ping(/** @type {number} */ within) {
     this.send(JSON.stringify({ type: 'ping', t: this.#world.now() }));
     this.#asked ??= this.#world.now();
     this.#unsent = this.#socket.bufferedAmount ?? 0;
@@ -168,7 +168,7 @@ export class Connection {
   }
 
   /** Gives the connection up, unless what was sent is still on its way out: a slow network is no dead one. */
-  #giveUpIn(ms) {
+  #giveUpIn(/** @type {number} */ ms) {
     this.#dueIn(ms, () => {
       const unsent = this.#socket.bufferedAmount ?? 0;
       if (unsent === 0 || unsent >= this.#unsent) this.#down(1006);
@@ -179,11 +179,11 @@ export class Connection {
     });
   }
 
-  #expect(within) {
+  #expect(/** @type {number} */ within) {
     this.#dueIn(within, () => this.#down(1006));
   }
 
-  #dueIn(ms, act) {
+  #dueIn(/** @type {number} */ ms, /** @type {() => void} */ act) {
     this.#world.timers.clearTimeout(this.#watch);
     this.#due = this.#world.now() + ms;
     this.#watch = this.#world.timers.setTimeout(act, ms);

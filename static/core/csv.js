@@ -8,10 +8,10 @@ const MOST_CELL = 300;
  * @param text the file or its beginning @param whole false where it is cut off: its last line may be half
  * @returns {{rows: string[][], more: boolean}} at most MOST_ROWS rows of MOST_COLUMNS; `more`: not all of it is here
  */
-export function parseTable(text, { whole = true } = {}) {
+export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
   const separator = separatorOf(text);
-  const rows = [];
-  let row = [];
+  /** @type {string[][]} */ const rows = [];
+  /** @type {string[]} */ let row = [];
   let cell = '';
   let quoted = false;
   let more = !whole;
@@ -43,7 +43,8 @@ export function parseTable(text, { whole = true } = {}) {
 }
 
 /** Of those that the first line could be separated by, the one that it has most of. */
-function separatorOf(text) {
+function separatorOf(/** @type {string} */ text) {
   const line = text.slice(0, 4096).split('\n', 1)[0];
-  return [',', ';', '\t'].map((one) => [one, line.split(one).length]).sort((a, b) => b[1] - a[1])[0][0];
+  const parts = (/** @type {string} */ one) => line.split(one).length;
+  return [',', ';', '\t'].sort((a, b) => parts(b) - parts(a))[0];
 }

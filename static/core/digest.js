@@ -1,8 +1,8 @@
 // A short name for a text or bytes, to see whether they changed. Not against somebody who wants two texts to look alike.
 
 /** 53 bits (cyrb53, public domain) and the length. */
-export function digest(content) {
-  const text = typeof content === 'string' ? content : { length: content.length, charCodeAt: (at) => content[at] };
+export function digest(/** @type {import('./types.js').Content} */ content) {
+  const text = typeof content === 'string' ? content : { length: content.length, charCodeAt: (/** @type {number} */ at) => content[at] };
   let [high, low] = [0xdeadbeef, 0x41c6ce57];
   for (let at = 0; at < text.length; at += 1) {
     const unit = text.charCodeAt(at);

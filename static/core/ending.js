@@ -31,8 +31,8 @@ export function size(bytes) {
   return texts.units.size(value, value < 9.95 ? 1 : 0, power);
 }
 
-function title({ reason, code, signal }) {
-  if (reason === 'exited') return code === 0 ? texts.endings.finished : texts.endings.code(code);
+function title(/** @type {{reason: string, code: number | null, signal: string | null}} */ { reason, code, signal }) {
+  if (reason === 'exited') return code === 0 ? texts.endings.finished : texts.endings.code(Number(code));
   if (reason === 'signaled') {
     if (signal === null) return texts.endings.unseenSignal;
     const why = texts.endings.signals[signal];
@@ -45,7 +45,7 @@ function title({ reason, code, signal }) {
  * @param exit the `exit` message
  * @returns {{tone: 'good'|'bad'|'plain', title: string, details: string[]}}
  */
-export function ending(exit) {
+export function ending(/** @type {import('./messages.js').Exit} */ exit) {
   const { reason, code, usage } = exit;
   const details = [...(exit.hints ?? [])];
   if (reason === 'exited' && code === 0) details.push(texts.endings.exitCode(0));
@@ -60,4 +60,4 @@ export function ending(exit) {
 }
 
 /** Why a session is over. Files are in the page: the next run begins a new session with them. */
-export const sessionOver = (reason) => texts.over[reason] ?? texts.session.over;
+export const sessionOver = (/** @type {string} */ reason) => texts.over[reason] ?? texts.session.over;

@@ -6,7 +6,7 @@ const MOST = 256;
 const MOST_CHARACTERS = 32_768;
 
 /** @returns {{env: Object<string, string>, problem: string | null}} `problem` names the line that is wrong */
-export function parseEnv(text) {
+export function parseEnv(/** @type {string} */ text) {
   /** @type {Record<string, string>} */ const env = {};
   let number = 0;
   for (const line of text.split(/\r?\n/)) {
@@ -14,7 +14,7 @@ export function parseEnv(text) {
     if (!line.trim() || line.trimStart().startsWith('#')) continue;
     const at = line.indexOf('=');
     const name = line.slice(0, at < 0 ? undefined : at).trim();
-    const wrong = (why) => ({ env, problem: texts.options.envLine(number, why) });
+    const wrong = (/** @type {string} */ why) => ({ env, problem: texts.options.envLine(number, why) });
     if (at < 0) return wrong(texts.options.envExpected);
     if (!NAME.test(name)) return wrong(texts.options.envName);
     const value = line.slice(at + 1);

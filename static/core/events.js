@@ -1,15 +1,15 @@
 // A minimal event source. `on` returns the function that removes the listener.
 
 export class Emitter {
-  #listeners = new Map();
+  /** @type {Map<string, Set<(detail: any) => unknown>>} */ #listeners = new Map();
 
-  on(type, listener) {
-    if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
-    this.#listeners.get(type).add(listener);
-    return () => this.#listeners.get(type)?.delete(listener);
+  on(/** @type {string} */ type, /** @type {(detail: any) => unknown} */ listener) {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => listeners.delete(listener);
   }
 
-  emit(type, detail) {
+  emit(/** @type {string} */ type, /** @type {any} */ detail = undefined) {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) listener(detail);
   }
 }

@@ -5,7 +5,7 @@ const BY_NAME = [[/(^|\/)(GNU)?[Mm]akefile(\.|$)|\.(mk|mak|go)$/, '\t']];
 const MOST_LINES = 2000;
 
 /** @returns {string | null} a tab or some spaces, as most lines of a text begin; null where none says */
-export function indentOfText(text) {
+export function indentOfText(/** @type {string} */ text) {
   let tabs = 0;
   const steps = new Map();
   let before = 0;
@@ -24,9 +24,9 @@ export function indentOfText(text) {
 }
 
 /** The sections of an `.editorconfig` that speak of a file, the last word of each name. */
-export function editorConfig(text, path) {
-  const name = path.split('/').at(-1);
-  const found = {};
+export function editorConfig(/** @type {string} */ text, /** @type {string} */ path) {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  /** @type {Record<string, string>} */ const found = {};
   let speaks = false;
   for (const raw of text.split(/\r\n?|\n/)) {
     const line = raw.trim();
@@ -42,7 +42,7 @@ export function editorConfig(text, path) {
 }
 
 /** Globs of editorconfig: `*`, `**`, `?`, `[name]`, `{a,b}`. */
-function matches(glob, name, path) {
+function matches(/** @type {string} */ glob, /** @type {string} */ name, /** @type {string} */ path) {
   const pattern = glob.replace(/[.+^$()|\\]/g, '\\$&').replace(/\{([^{}]*)\}/g, (_, list) => `(?:${list.replaceAll(',', '|')})`)
     .replace(/\*\*/g, '\u0000').replace(/\*/g, '[^/]*').replace(/\?/g, '[^/]').replaceAll('\u0000', '.*').replace(/\[!/g, '[^');
   try {
@@ -53,8 +53,8 @@ function matches(glob, name, path) {
 }
 
 /** @param config the text of `.editorconfig`, or '' @param spaces of the language; 0: tabs @returns {{unit: string, size: number}} */
-export function indentation({ path, text, config = '', spaces = 4 }) {
-  const told = config ? editorConfig(config, path) : {};
+export function indentation(/** @type {{path: string, text: string, config?: string, spaces?: number}} */ { path, text, config = '', spaces = 4 }) {
+  /** @type {Record<string, string>} */ const told = config ? editorConfig(config, path) : {};
   const size = Math.min(16, Number.parseInt(told.tab_width ?? told.indent_size, 10) || spaces || 4);
   const byConfig = told.indent_style === 'tab' ? '\t' : told.indent_style === 'space' || Number.parseInt(told.indent_size, 10) > 0 ? ' '.repeat(Math.min(16, Number.parseInt(told.indent_size, 10) || spaces || 4)) : null;
   const byName = BY_NAME.find(([pattern]) => pattern.test(path))?.[1] ?? null;

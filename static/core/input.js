@@ -7,7 +7,7 @@ const MOST_KEPT = 32 * 1024 * 1024;
 
 /** Input of one channel. `send(offset, payload)` puts a frame on the wire. */
 export class Input {
-  #chunks = []; // {offset, bytes, room: what `bytes` may grow into}, consecutive, from `acked` to `end`
+  /** @type {{offset: number, bytes: Uint8Array, room: Uint8Array}[]} */ #chunks = []; // {offset, bytes, room: what `bytes` may grow into}, consecutive, from `acked` to `end`
   #held = false; // the server said that its window is full: wait for its next in_ack
 
   constructor(offset = 0) {
@@ -22,7 +22,7 @@ export class Input {
   }
 
   /** Takes bytes; false where so much waits already that they cannot be kept. */
-  push(bytes) {
+  push(/** @type {Uint8Array} */ bytes) {
     if (this.eof || this.kept + bytes.length > MOST_KEPT) return false;
     if (bytes.length) this.#keep(bytes);
     this.end += bytes.length;
@@ -30,7 +30,7 @@ export class Input {
   }
 
   /** Small pieces are kept together: a terminal that is asked 200,000 times answers as often. */
-  #keep(bytes) {
+  #keep(/** @type {Uint8Array} */ bytes) {
     const last = this.#chunks.at(-1);
     if (last && last.room.length - last.bytes.length >= bytes.length) {
       last.room.set(bytes, last.bytes.length);
@@ -43,7 +43,7 @@ export class Input {
   }
 
   /** Sends what the window allows. */
-  pump(send) {
+  pump(/** @type {(offset: number, payload: Uint8Array) => void} */ send) {
     if (this.#held) return;
     const limit = Math.min(this.end, this.acked + WINDOW);
     while (this.sent < limit) {
@@ -54,7 +54,7 @@ export class Input {
   }
 
   /** Every byte below `offset` reached the program. */
-  ack(offset) {
+  ack(/** @type {number} */ offset) {
     this.#held = false;
     if (offset <= this.acked) return;
     this.acked = Math.min(offset, this.end);
@@ -63,20 +63,20 @@ export class Input {
   }
 
   /** The server asks for `offset` again; `full` where it dropped bytes because its window was full. */
-  rewind(offset, { full = false } = {}) {
+  rewind(/** @type {number} */ offset, { full = false } = {}) {
     this.#held = full && offset > this.acked;
     if (offset >= this.acked && offset <= this.sent) this.sent = offset;
   }
 
   /** A new connection: the server holds everything below `offset`. */
-  resume(offset) {
+  resume(/** @type {number} */ offset) {
     this.#held = false;
     if (offset > this.end) this.restart(offset); // somebody else typed meanwhile
     else this.sent = Math.max(offset, this.acked);
   }
 
   /** Forgets what waits: another attachment wrote, and the next byte of ours is at `offset`. */
-  restart(offset) {
+  restart(/** @type {number} */ offset) {
     this.#chunks = [];
     this.#held = false;
     this.acked = offset;
@@ -95,7 +95,7 @@ export class Input {
     return { offset: this.acked, bytes: this.#slice(this.acked, this.end) };
   }
 
-  #slice(from, to) {
+  #slice(/** @type {number} */ from, /** @type {number} */ to) {
     const parts = [];
     for (const { offset, bytes } of this.#chunks) {
       if (offset >= to) break;

@@ -13,13 +13,13 @@ export class Kept {
   #timer = null;
 
   /** @param timers with setTimeout and clearTimeout @param urls returns those that are in use, the most important first */
-  constructor(timers, urls) {
+  constructor(/** @type {import('./types.js').Timers} */ timers, /** @type {() => string[]} */ urls) {
     this.#timers = timers;
     this.#urls = urls;
   }
 
   /** @param remote with keep(urls, frame) @param ms returns how long an address is good, once it is known */
-  from(remote, ms) {
+  from(/** @type {import('./remote.js').Remote} */ remote, /** @type {() => number} */ ms) {
     this.#remote = remote;
     this.#ms = ms;
     this.#stop();
@@ -37,13 +37,13 @@ export class Kept {
   }
 
   /** One is about to be used. @returns what the server answers, with a word for a frame */
-  async now(url) {
+  async now(/** @type {string} */ url) {
     const answer = await this.#remote.keep([url], true);
     if (!answer.kept[0]) throw new Error(texts.artifacts.unknownAddress);
     return answer;
   }
 
-  #set(delay) {
+  #set(/** @type {number} */ delay) {
     if (!this.#remote || !this.#ms()) return;
     this.#stop();
     this.#timer = this.#timers.setTimeout(() => {

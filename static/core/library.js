@@ -8,7 +8,7 @@ import { Emitter } from './events.js';
 const VERSION = 1;
 const MOST_HISTORY = 256 * 1024; // characters of what can be undone in a file
 
-const same = (a, b) => a === b || (a instanceof Uint8Array && b instanceof Uint8Array && a.length === b.length && a.every((byte, at) => byte === b[at]))
+const same = (/** @type {any} */ a, /** @type {any} */ b) => a === b || (a instanceof Uint8Array && b instanceof Uint8Array && a.length === b.length && a.every((byte, at) => byte === b[at]))
   || (typeof a === 'object' && JSON.stringify(a) === JSON.stringify(b) && !(a instanceof Uint8Array));
 
 /** Events: `changed` {project, names} and `projects`, both of other pages. */
@@ -20,24 +20,24 @@ export class Library extends Emitter {
    * @param openDB of idb @param channel a BroadcastChannel or its like
    * @returns {Promise<Library>} raises where this browser keeps nothing
    */
-  static async open({ openDB, channel, name = 'coderunner', lost = () => {} }) {
+  static async open(/** @type {{openDB: any, channel: any, name?: string, lost?: () => void}} */ { openDB, channel, name = 'coderunner', lost = () => {} }) {
     const db = await openDB(name, VERSION, {
-      upgrade(fresh) {
+      upgrade(/** @type {any} */ fresh) {
         fresh.createObjectStore('projects', { keyPath: 'id' }).createIndex('language', 'language');
         fresh.createObjectStore('records'); // [project, name] -> {value, version}
         fresh.createObjectStore('histories'); // [project, path] -> {digest, json}
       },
-      blocking: (_current, _blocked, event) => event.target.close(), // a later page of another version
+      blocking: (/** @type {unknown} */ _current, /** @type {unknown} */ _blocked, /** @type {any} */ event) => event.target.close(), // a later page of another version
       terminated: lost,
     });
     return new Library(db, channel);
   }
 
-  constructor(db, channel) {
+  constructor(/** @type {any} */ db, /** @type {any} */ channel) {
     super();
     this.#db = db;
     this.#channel = channel;
-    channel.onmessage = ({ data }) => this.emit(data.type, data);
+    channel.onmessage = (/** @type {{data: any}} */ { data }) => this.emit(data.type, data);
   }
 
   close() {
@@ -45,13 +45,13 @@ export class Library extends Emitter {
     this.#db.close();
   }
 
-  /** @returns {Promise<{id, language, name, used}[]>} the latest used first */
-  async projects(language) {
+  /** @returns {Promise<{id: string, language: string, name: string, used: number}[]>} the latest used first */
+  async projects(/** @type {string} */ language) {
     const all = await this.#db.getAllFromIndex('projects', 'language', language);
-    return all.sort((a, b) => b.used - a.used);
+    return all.sort((/** @type {any} */ a, /** @type {any} */ b) => b.used - a.used);
   }
 
-  project(id) {
+  project(/** @type {string} */ id) {
     return this.#db.get('projects', id);
   }
 
@@ -59,7 +59,7 @@ export class Library extends Emitter {
    * @param records name -> value
    * @returns {Promise<boolean>} false where there is one of this id already: it stays as it is
    */
-  async create({ id, language, name }, records) {
+  async create(/** @type {{id: string, language: string, name: string}} */ { id, language, name }, /** @type {Record<string, any>} */ records) {
     const tx = this.#db.transaction(['projects', 'records'], 'readwrite');
     const there = await tx.objectStore('projects').get(id);
     if (!there) {
@@ -72,7 +72,7 @@ export class Library extends Emitter {
   }
 
   /** Another name, or that it was used just now. */
-  async touch(id, change = {}) {
+  async touch(/** @type {string} */ id, /** @type {{name?: string}} */ change = {}) {
     const tx = this.#db.transaction('projects', 'readwrite');
     const project = await tx.store.get(id);
     if (project) tx.store.put({ ...project, ...change, used: Date.now() });
@@ -80,7 +80,7 @@ export class Library extends Emitter {
     if (project && change.name) this.#tell({ type: 'projects' });
   }
 
-  async remove(id) {
+  async remove(/** @type {string} */ id) {
     const tx = this.#db.transaction(['projects', 'records', 'histories'], 'readwrite');
     tx.objectStore('projects').delete(id);
     for (const store of ['records', 'histories']) tx.objectStore(store).delete(range(id));
@@ -88,15 +88,15 @@ export class Library extends Emitter {
     this.#tell({ type: 'projects' });
   }
 
-  /** @returns {Promise<Map<string, {value, version}>>} of a project, by name */
-  async load(id) {
+  /** @returns {Promise<Map<string, import('./types.js').Versioned>>} of a project, by name */
+  async load(/** @type {string} */ id) {
     const tx = this.#db.transaction('records');
     const [keys, values] = await Promise.all([tx.store.getAllKeys(range(id)), tx.store.getAll(range(id))]);
-    return new Map(keys.map(([, name], at) => [name, values[at]]));
+    return new Map(keys.map((/** @type {[string, string]} */ [, name], /** @type {number} */ at) => [name, values[at]]));
   }
 
-  /** @returns {Promise<Map<string, {value, version} | undefined>>} */
-  async read(id, names) {
+  /** @returns {Promise<Map<string, import('./types.js').Versioned | undefined>>} */
+  async read(/** @type {string} */ id, /** @type {string[]} */ names) {
     const tx = this.#db.transaction('records');
     const found = await Promise.all(names.map((name) => tx.store.get([id, name])));
     return new Map(names.map((name, at) => [name, found[at]]));
@@ -105,9 +105,9 @@ export class Library extends Emitter {
   /**
    * Writes all at once, but what another page changed since.
    * @param {{name: string, value: any, base: number | null}[]} changes value null: it goes; base: the version that the writer knows, null for none
-   * @returns {Promise<{versions: Map<string, number | null>, conflicts: Map<string, {value, version} | undefined>}>}
+   * @returns {Promise<{versions: Map<string, number | null>, conflicts: Map<string, import('./types.js').Versioned | undefined>}>}
    */
-  async write(id, changes) {
+  async write(/** @type {string} */ id, changes) {
     const versions = new Map();
     const conflicts = new Map();
     const tx = this.#db.transaction('records', 'readwrite');
@@ -135,23 +135,23 @@ export class Library extends Emitter {
     return { versions, conflicts };
   }
 
-  /** @returns {Promise<Map<string, {digest, json}>>} by path */
-  async histories(id) {
+  /** @returns {Promise<Map<string, {digest: string, json: string}>>} by path */
+  async histories(/** @type {string} */ id) {
     const tx = this.#db.transaction('histories');
     const [keys, values] = await Promise.all([tx.store.getAllKeys(range(id)), tx.store.getAll(range(id))]);
-    return new Map(keys.map(([, path], at) => [path, values[at]]));
+    return new Map(keys.map((/** @type {[string, string]} */ [, path], /** @type {number} */ at) => [path, values[at]]));
   }
 
   /** What can be undone in a file whose text has this digest; too much of it is not kept. */
-  async keepHistory(id, path, digest, json) {
+  async keepHistory(/** @type {string} */ id, /** @type {string} */ path, /** @type {string} */ digest, /** @type {string} */ json) {
     if (json.length > MOST_HISTORY) await this.#db.delete('histories', [id, path]);
     else await this.#db.put('histories', { digest, json }, [id, path]);
   }
 
-  #tell(message) {
+  #tell(/** @type {object} */ message) {
     this.#channel.postMessage(message);
   }
 }
 
 /** All keys of a project: an array sorts behind every text. */
-const range = (id) => globalThis.IDBKeyRange.bound([id], [id, []]);
+const range = (/** @type {string} */ id) => globalThis.IDBKeyRange.bound([id], [id, []]);

@@ -25,7 +25,7 @@ const COST = { byte: 0.05, mark: 1.5, linked: 20, sequence: 0.5, line: 2.5, cell
 const MOST_MARKS = PIECE / COST.mark; // in one run
 
 /** By final byte, for sequences without a prefix: what bounds the numbers, and what each unit costs. */
-const REPEATED = new Map(Object.entries(/** @type {Record<string, [string, number]>} */ ({
+const REPEATED = new Map(Object.entries(/** @type {Record<string, ['rows' | 'cols', number]>} */ ({
   'S': ['rows', COST.line], 'T': ['rows', COST.line], 'L': ['rows', COST.line], 'M': ['rows', COST.line],
   '@': ['cols', COST.column], 'P': ['cols', COST.column], 'X': ['cols', COST.column], 'Z': ['cols', COST.column],
   'I': ['cols', COST.column], 'b': ['cols', 4], ' @': ['cols', COST.column], ' A': ['cols', COST.column],
@@ -33,43 +33,43 @@ const REPEATED = new Map(Object.entries(/** @type {Record<string, [string, numbe
 })));
 const SCREENS = new Set([3, 47, 1047, 1049]); // modes that change the whole screen
 
-const isC1 = (byte) => byte >= 0x80 && byte <= 0x9f;
-const isDigit = (byte) => byte >= 0x30 && byte <= 0x39;
-const isFinal = (byte) => byte >= 0x40 && byte < DEL;
-const isMiddle = (byte) => byte >= 0x20 && byte <= 0x2f;
+const isC1 = (/** @type {number} */ byte) => byte >= 0x80 && byte <= 0x9f;
+const isDigit = (/** @type {number} */ byte) => byte >= 0x30 && byte <= 0x39;
+const isFinal = (/** @type {number} */ byte) => byte >= 0x40 && byte < DEL;
+const isMiddle = (/** @type {number} */ byte) => byte >= 0x20 && byte <= 0x2f;
 
 /** Puts together what goes to the terminal: parts of `data` as they are, others replaced, cut into pieces by cost. */
 class Pieces {
   #data;
   #from = 0;
-  #parts = [];
+  /** @type {Uint8Array[]} */ #parts = [];
   #cost = 0;
-  #done = [];
+  /** @type {Uint8Array[]} */ #done = [];
 
-  constructor(data) {
+  constructor(/** @type {Uint8Array} */ data) {
     this.#data = data;
   }
 
-  replace(from, to, bytes = EMPTY) {
+  replace(/** @type {number} */ from, /** @type {number} */ to, bytes = EMPTY) {
     if (from > this.#from) this.#parts.push(this.#data.subarray(this.#from, from));
     if (bytes.length) this.#parts.push(bytes);
     this.#from = to;
   }
 
   /** What stands before `at` costs so much more. */
-  spend(cost, at) {
+  spend(/** @type {number} */ cost, /** @type {number} */ at) {
     this.#cost += cost;
     if (this.#cost > PIECE) this.#cut(at);
   }
 
-  #cut(at) {
+  #cut(/** @type {number} */ at) {
     this.replace(at, Math.max(at, this.#from));
     if (this.#parts.length) this.#done.push(this.#parts.length === 1 ? this.#parts[0] : joinBytes(this.#parts));
     this.#parts = [];
     this.#cost = 0;
   }
 
-  until(end) {
+  until(/** @type {number} */ end) {
     this.#cut(end);
     return this.#done;
   }
@@ -86,7 +86,7 @@ export class OutputLimiter {
   /** @type {any} */ #linked = null; // bytes since a link began; null: there is none
 
   /** @param size returns {cols, rows} of the terminal */
-  constructor(size) {
+  constructor(/** @type {() => {cols: number, rows: number}} */ size) {
     this.#size = size;
   }
 
@@ -96,7 +96,7 @@ export class OutputLimiter {
   }
 
   /** @param bytes the next ones of the program's output @returns {Uint8Array[]} what the terminal is to get, in pieces */
-  take(bytes) {
+  take(/** @type {Uint8Array} */ bytes) {
     const data = this.#held.length ? joinBytes([this.#held, bytes]) : bytes;
     this.#held = EMPTY;
     const out = new Pieces(data);
@@ -114,7 +114,7 @@ export class OutputLimiter {
 
   // Each of the following returns where to go on, or -1 - at where what begins at `at` waits for more.
 
-  #text(data, at, out) {
+  #text(/** @type {Uint8Array} */ data, /** @type {number} */ at, /** @type {Pieces} */ out) {
     const linked = this.#linked !== null;
     const most = Math.min(data.length, at + (linked ? LINKED_RUN : RUN));
     let end = at;
@@ -139,7 +139,7 @@ export class OutputLimiter {
   }
 
   /** A link that goes on and on costs with each of its lines: it ends here. */
-  #link(bytes, data, at, out) {
+  #link(/** @type {number} */ bytes, /** @type {Uint8Array} */ data, /** @type {number} */ at, /** @type {Pieces} */ out) {
     this.#linked += bytes;
     if (this.#linked <= MOST_LINKED || at === data.length || (data[at] & 0xc0) === 0x80) return;
     this.#linked = null;
@@ -147,7 +147,7 @@ export class OutputLimiter {
   }
 
   /** What the terminal passes over between ESC and its final byte (controls, bytes that are no UTF-8) is passed over here. */
-  #escape(data, at, out) {
+  #escape(/** @type {Uint8Array} */ data, /** @type {number} */ at, /** @type {Pieces} */ out) {
     let middle = 0;
     for (let next = at + 1; next < data.length; next += 1) {
       const byte = data[next];
@@ -175,7 +175,7 @@ export class OutputLimiter {
   }
 
   /** @param from behind the introducer @param introducer as the byte behind an ESC */
-  #introduced(data, at, from, introducer, out) {
+  #introduced(/** @type {Uint8Array} */ data, /** @type {number} */ at, /** @type {number} */ from, /** @type {number} */ introducer, /** @type {Pieces} */ out) {
     switch (introducer) {
       case 0x5b: return this.#control(data, at, from, out); // CSI
       case 0x5d: return this.#begin(from, ''); // OSC
@@ -186,7 +186,7 @@ export class OutputLimiter {
     }
   }
 
-  #begin(from, osc) {
+  #begin(/** @type {number} */ from, /** @type {string | null} */ osc) {
     this.#state = 'string';
     this.#osc = osc;
     this.#numbered = false;
@@ -196,7 +196,7 @@ export class OutputLimiter {
   }
 
   /** A string: at most MOST_STRING bytes of it, then it is called off. */
-  #string(data, from, out) {
+  #string(/** @type {Uint8Array} */ data, /** @type {number} */ from, /** @type {Pieces} */ out) {
     let at = from;
     for (; at < data.length; at += 1) {
       const byte = data[at];
@@ -221,14 +221,14 @@ export class OutputLimiter {
     return at + 1;
   }
 
-  #ended(at, out) {
+  #ended(/** @type {number} */ at, /** @type {Pieces} */ out) {
     this.#state = 'text';
     if (this.#osc !== null && Number(this.#osc) === 8 && !this.#given) this.#linked = 0; // also where it closes one: that costs little
     out.spend(COST.sequence + this.#length * COST.byte * 4, at);
   }
 
   /** A control sequence, whole; its numbers are lowered where they are too high. */
-  #control(data, at, from, out) {
+  #control(/** @type {Uint8Array} */ data, /** @type {number} */ at, /** @type {number} */ from, /** @type {Pieces} */ out) {
     for (let end = from; end < data.length; end += 1) {
       const byte = data[end];
       if (isFinal(byte)) {
@@ -249,7 +249,7 @@ export class OutputLimiter {
     return -1 - at;
   }
 
-  #ignored(data, from, out) {
+  #ignored(/** @type {Uint8Array} */ data, /** @type {number} */ from, /** @type {Pieces} */ out) {
     let at = from;
     while (at < data.length && !isFinal(data[at]) && data[at] !== ESC && data[at] !== CAN && data[at] !== SUB) at += 1;
     if (at === data.length) {
@@ -262,7 +262,7 @@ export class OutputLimiter {
     return end;
   }
 
-  #lower(data, from, end, out) {
+  #lower(/** @type {Uint8Array} */ data, /** @type {number} */ from, /** @type {number} */ end, /** @type {Pieces} */ out) {
     const prefixed = data[from] >= 0x3c && data[from] <= 0x3f;
     let middle = '';
     for (let at = from; at < end; at += 1) if (isMiddle(data[at])) middle += String.fromCharCode(data[at]);
@@ -290,7 +290,7 @@ export class OutputLimiter {
   }
 
   /** Another number in the place of one; what else stood among its digits (controls are done within a sequence) stays. */
-  #rewrite(data, from, to, number, out) {
+  #rewrite(/** @type {Uint8Array} */ data, /** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ number, /** @type {Pieces} */ out) {
     const others = data.subarray(from, to).filter((byte) => !isDigit(byte));
     const digits = Uint8Array.from(String(number), (character) => character.charCodeAt(0));
     out.replace(from, to, others.length ? joinBytes([others, digits]) : digits);

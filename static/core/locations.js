@@ -9,7 +9,7 @@ const BEHIND = /^(?::(\d{1,7})(?::(\d{1,5}))?(?!\d)|["'”’]?,? (?:on |at )?li
 const PART_OF_NAME = /[\p{L}\p{N}_.\-/\\]/u;
 
 /** A file's name as the project has it, or null: in the workspace's folder, or relative. */
-export function relative(path) {
+export function relative(/** @type {string} */ path) {
   const inside = path.startsWith(ROOT) ? path.slice(ROOT.length) : path;
   const plain = inside.replace(/^(?:\.\/)+/, '');
   return plain && !plain.startsWith('/') ? plain : null;
@@ -19,7 +19,7 @@ export function relative(path) {
  * @param paths of the files that are known
  * @returns {{path: string, line: number, column: number | null, from: number, to: number}[]} in the text's order
  */
-export function locations(text, paths) {
+export function locations(/** @type {string} */ text, /** @type {string[]} */ paths) {
   const line = text.slice(0, MOST_TEXT);
   const found = [];
   for (const path of paths) {
@@ -37,7 +37,7 @@ export function locations(text, paths) {
 }
 
 /** Where a name that stands at `at` begins, with what may lead to it; null where it is the end of another name. */
-function begin(line, at) {
+function begin(/** @type {string} */ line, /** @type {number} */ at) {
   for (const lead of [ROOT, './', '']) {
     const from = at - lead.length;
     if (from < 0 || line.slice(from, at) !== lead) continue;

@@ -20,10 +20,12 @@ export const FIRST_ROOM = 48 * 1024;
 /** Bytes of files that travel with a run: of the 2 MiB that a server takes, as JSON; arguments and input go along. */
 export const RUN_ROOM = 1024 * 1024;
 
-const bulky = ({ content }) => typeof content !== 'string' || content.length > MOST_SENT;
+/** @typedef {{digest: string | null, stamp: string | null, writing: boolean}} Known of a file in the workspace */
+
+const bulky = (/** @type {{content: import('./types.js').Content}} */ { content }) => typeof content !== 'string' || content.length > MOST_SENT;
 
 /** Whether these files travel in one message that has so much room for them; else each goes to the workspace by itself. */
-export function fits(files, room) {
+export function fits(/** @type {import('./types.js').File[]} */ files, /** @type {number} */ room) {
   let characters = 0; // a quick look: most projects have a few thousand, and a character is a byte at least
   for (const file of files) {
     characters += file.path.length + file.content.length;
@@ -32,8 +34,8 @@ export function fits(files, room) {
   return utf8(JSON.stringify(files)).length <= room;
 }
 
-const bytesOf = (content) => (typeof content === 'string' ? utf8(content) : content);
-const stampOf = ({ size, mtime_ms }) => `${size}.${mtime_ms}`;
+const bytesOf = (/** @type {import('./types.js').Content} */ content) => (typeof content === 'string' ? utf8(content) : content);
+const stampOf = (/** @type {{size: number, mtime_ms: number}} */ { size, mtime_ms }) => `${size}.${mtime_ms}`;
 
 /**
  * `project`: {files: Map path -> text, guests: Map path -> text, list(), take(path, text), shut(path), on(…)}.
@@ -43,26 +45,26 @@ const stampOf = ({ size, mtime_ms }) => `${size}.${mtime_ms}`;
 export class Mirror extends Emitter {
   #remote;
   #timers;
-  /** @type {any} */ #project = null;
-  #stop = [];
-  #base = new Map(); // path -> {digest, stamp, writing}: what the workspace has from us, as far as is known
-  #guests = new Map(); // path -> stamp of the version that is open
+  /** @type {import('./project.js').Project | null} */ #project = null;
+  /** @type {(() => unknown)[]} */ #stop = [];
+  /** @type {Map<string, Known>} */ #base = new Map(); // path -> {digest, stamp, writing}: what the workspace has from us, as far as is known
+  /** @type {Map<string, string | null>} */ #guests = new Map(); // path -> stamp of the version that is open
   #outbox;
-  /** @type {any} */ #refreshing = null;
+  /** @type {Promise<void> | null} */ #refreshing = null;
   #stale = false;
   #resting = false;
   #epoch = 0; // grows with each write of ours: what was read before it says nothing
-  #timer = null;
+  /** @type {any} of `timers` */ #timer = null;
 
-  constructor({ remote, timers, sent = {} }) {
+  constructor(/** @type {{remote: import('./remote.js').Remote, timers: import('./types.js').Timers, sent?: Record<string, [string | null, string]>}} */ { remote, timers, sent = {} }) {
     super();
     this.#remote = remote;
     this.#outbox = new Outbox(remote, (error) => this.#failed(error));
     this.#timers = timers;
     for (const [path, [known, stamp]] of Object.entries(sent)) this.#base.set(path, { digest: known, stamp, writing: false });
-    this.entries = new Map(); // path -> {path, size, mtime_ms, folder}
+    /** @type {Map<string, import('./types.js').Entry>} */ this.entries = new Map(); // path -> {path, size, mtime_ms, folder}
     this.complete = true;
-    this.conflicts = new Map(); // path -> {text, stamp} of the workspace; text null: it is none
+    /** @type {Map<string, {text: import('./types.js').Content | null, stamp: string}>} */ this.conflicts = new Map(); // path -> {text, stamp} of the workspace; text null: it is none
     this.over = false;
   }
 
@@ -90,17 +92,17 @@ export class Mirror extends Emitter {
 
   /** What the workspace lacks of the project, for a `run`. */
   toSend() {
-    return this.#project.list().filter(({ path, content }) => !this.conflicts.has(path) && this.#base.get(path)?.digest !== digest(content));
+    return (this.#project?.list() ?? []).filter(({ path, content }) => !this.conflicts.has(path) && this.#base.get(path)?.digest !== digest(content));
   }
 
   /** These files are on their way. @returns {{done(): void, failed(): void}} to be called when that is known */
-  sending(files) {
+  sending(/** @type {import('./types.js').File[]} */ files) {
     this.#epoch += 1;
     const entries = files.map(({ path, content }) => {
-      const entry = { digest: digest(content), stamp: null, writing: true };
+      /** @type {Known} */ const entry = { digest: digest(content), stamp: null, writing: true };
       this.#base.set(path, entry);
       this.#outbox.forgive(path);
-      return [path, entry];
+      return /** @type {const} */ ([path, entry]);
     });
     return {
       done: () => {
@@ -129,7 +131,7 @@ export class Mirror extends Emitter {
     });
   }
 
-  #renamed(from, to) {
+  #renamed(/** @type {string} */ from, /** @type {string} */ to) {
     const known = this.#base.get(from);
     if (!known) return;
     this.#base.delete(from);
@@ -147,13 +149,13 @@ export class Mirror extends Emitter {
   }
 
   /** Moves a folder with all that is in it, also what programs made there. False where that cannot be done at once. */
-  async moveFolder(from, to) {
+  async moveFolder(/** @type {string} */ from, /** @type {string} */ to) {
     if (!await this.settle()) return false;
-    const below = (path) => path.startsWith(`${from}/`);
+    const below = (/** @type {string} */ path) => path.startsWith(`${from}/`);
     if (!this.entries.get(from)?.folder || this.entries.has(to) || [...this.#base].some(([path, { writing }]) => writing && below(path))) return false;
     this.#epoch += 1;
     await this.#remote.rename(from, to);
-    for (const map of [this.#base, this.#guests]) {
+    for (const map of /** @type {Map<string, any>[]} */ ([this.#base, this.#guests])) {
       for (const [path, known] of [...map].filter(([one]) => below(one))) {
         map.delete(path);
         map.set(to + path.slice(from.length), known);
@@ -165,24 +167,24 @@ export class Mirror extends Emitter {
   /** What the project has not any more goes from the workspace as well. */
   #prune() {
     for (const [path] of this.#base) {
-      if (this.#project.files.has(path)) continue;
+      if (this.#project?.files.has(path)) continue;
       this.#base.delete(path);
       this.conflicts.delete(path);
       this.#owe(path);
     }
   }
 
-  #owe(path) {
+  #owe(/** @type {string} */ path) {
     this.#epoch += 1;
     this.#outbox.owe(path);
   }
 
-  #do(act) {
+  #do(/** @type {() => Promise<unknown>} */ act) {
     this.#epoch += 1;
     this.#outbox.do(act);
   }
 
-  #failed(error) {
+  #failed(/** @type {import('./remote.js').RemoteError} */ error) {
     if (error.code === 'no_session') this.over = true;
     else if (error.code !== 'unreachable') this.emit('failed', error);
   }
@@ -249,7 +251,7 @@ export class Mirror extends Emitter {
     this.#timer = this.#timers.setTimeout(() => this.refresh(), AGAIN_MS);
   }
 
-  async #compare(epoch) {
+  async #compare(/** @type {number} */ epoch) {
     if (!this.#project) return;
     for (const [path, known] of this.#base) if (!known.writing && !this.entries.has(path)) this.#base.delete(path);
     for (const path of [...this.#project.files.keys()]) {
@@ -266,7 +268,7 @@ export class Mirror extends Emitter {
       const text = entry && !entry.folder ? await this.#text(entry) : null;
       if (epoch !== this.#epoch) return this.#restart();
       if (!this.#project?.guests.has(path)) continue; // adopted or closed meanwhile
-      if (text === null) this.#project.shut(path);
+      if (text === null || !entry) this.#project.shut(path);
       else {
         this.#guests.set(path, stampOf(entry));
         this.#project.take(path, text);
@@ -280,7 +282,7 @@ export class Mirror extends Emitter {
   }
 
   /** A file as text; null where it is none, or too large. */
-  async #text({ path, size }) {
+  async #text(/** @type {{path: string, size: number}} */ { path, size }) {
     if (size > MOST_TEXT) return null;
     try {
       return textOf(await this.#remote.read(path, MOST_TEXT));
@@ -290,7 +292,7 @@ export class Mirror extends Emitter {
     }
   }
 
-  async #bytes({ path, size }) {
+  async #bytes(/** @type {{path: string, size: number}} */ { path, size }) {
     if (size > MOST_BYTES) return null;
     try {
       return await this.#remote.read(path, MOST_BYTES);
@@ -301,7 +303,7 @@ export class Mirror extends Emitter {
   }
 
   /** The workspace's version of a file of the project differs from what is known. */
-  #judge(path, text, stamp) {
+  #judge(/** @type {string} */ path, /** @type {import('./types.js').Content | null} */ text, /** @type {string} */ stamp) {
     const mine = this.#project?.files.get(path);
     if (mine === undefined) return;
     const known = this.#base.get(path);
@@ -309,7 +311,7 @@ export class Mirror extends Emitter {
     if (theirs === digest(mine) || theirs === known?.digest) {
       if (this.conflicts.delete(path)) this.emit('settled', path);
       this.#base.set(path, { digest: theirs, stamp, writing: false });
-    } else if (text !== null && known?.digest === digest(mine)) {
+    } else if (text !== null && known?.digest === digest(mine) && this.#project) {
       this.#base.set(path, { digest: theirs, stamp, writing: false });
       this.#project.take(path, text);
     } else if (this.conflicts.get(path)?.stamp !== stamp) {
@@ -319,7 +321,7 @@ export class Mirror extends Emitter {
   }
 
   /** Ends a conflict: the user's version is sent with the next run, or the workspace's is taken over. */
-  resolve(path, mine) {
+  resolve(/** @type {string} */ path, /** @type {boolean} */ mine) {
     const theirs = this.conflicts.get(path);
     if (!theirs || !this.#project) return;
     this.conflicts.delete(path);
@@ -332,15 +334,15 @@ export class Mirror extends Emitter {
   /** What programs made: the files and folders that are not the project's. */
   get made() {
     const own = this.#project?.files ?? new Map();
-    const folders = new Set([...own.keys()].flatMap((path) => path.split('/').slice(0, -1).map((_, at, parts) => parts.slice(0, at + 1).join('/'))));
+    const folders = new Set([...own.keys()].flatMap((path) => path.split('/').slice(0, -1).map((/** @type {string} */ _, /** @type {number} */ at, /** @type {string[]} */ parts) => parts.slice(0, at + 1).join('/'))));
     return [...this.entries.values()].filter(({ path }) => !own.has(path) && !folders.has(path) && !this.#outbox.owes(path));
   }
 
   /** The text of a file that a program made, for reading; null where it is none, or too large. */
-  async open(path) {
+  async open(/** @type {string} */ path) {
     const entry = this.entries.get(path);
     const text = entry ? await this.#text(entry) : null;
-    if (text !== null) this.#guests.set(path, stampOf(entry));
+    if (entry && text !== null) this.#guests.set(path, stampOf(entry));
     return text;
   }
 

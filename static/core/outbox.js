@@ -4,12 +4,12 @@
 export class Outbox {
   #remote;
   #failed;
-  #owed = new Set();
+  /** @type {Set<string>} */ #owed = new Set();
   #pending = 0;
-  #last = Promise.resolve();
+  /** @type {Promise<unknown>} */ #last = Promise.resolve();
 
   /** @param failed called with the Error of a change that did not arrive */
-  constructor(remote, failed) {
+  constructor(/** @type {import('./remote.js').Remote} */ remote, /** @type {(error: any) => void} */ failed) {
     this.#remote = remote;
     this.#failed = failed;
   }
@@ -23,27 +23,27 @@ export class Outbox {
     return this.#last;
   }
 
-  owes(path) {
+  owes(/** @type {string} */ path) {
     return this.#owed.has(path);
   }
 
-  do(act) {
+  do(/** @type {() => unknown} */ act) {
     this.#pending += 1;
     this.#last = this.#last.then(act).catch(this.#failed).finally(() => { this.#pending -= 1; });
   }
 
   /** This path is to go from the workspace. */
-  owe(path) {
+  owe(/** @type {string} */ path) {
     this.#owed.add(path);
     this.do(() => this.#pay(path));
   }
 
   /** It is there again, and is to stay. */
-  forgive(path) {
+  forgive(/** @type {string} */ path) {
     this.#owed.delete(path);
   }
 
-  async #pay(path) {
+  async #pay(/** @type {string} */ path) {
     if (!this.#owed.has(path)) return;
     try {
       await this.#remote.remove(path);

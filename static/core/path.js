@@ -4,13 +4,13 @@ import { texts } from './texts.js';
 const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\\]/;
 
 /** @returns {string | null} what is wrong with `path`, or null */
-export function pathProblem(path, others = []) {
+export function pathProblem(/** @type {string} */ path, /** @type {string[]} */ others = []) {
   if (!path) return texts.names.missing;
   if (path.startsWith('/')) return texts.names.slash;
   if (FORBIDDEN.test(path) || !path.isWellFormed()) return texts.names.character;
   const parts = path.split('/');
   if (parts.some((part) => part === '' || part === '.' || part === '..')) return texts.names.part;
-  const bytes = (text) => new TextEncoder().encode(text).length;
+  const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
   if (parts.some((part) => bytes(part) > 255) || bytes(path) > 1024) return texts.names.long;
   if (parts.length > 32) return texts.names.deep;
   const plain = path.normalize('NFC');

@@ -11,9 +11,9 @@ const LENGTH = /^(auto|\d{1,6}(px|%)?)$/;
 
 /**
  * @param data what stands between `OSC 1337 ;` and its end
- * @returns null where it is no inline picture; else {width, height, ratio, bytes}, or {refused: why}
+ * @returns {{width: string, height: string, ratio: boolean, bytes: Uint8Array<ArrayBuffer>, refused?: undefined} | {refused: string} | null} null where it is no inline picture; `refused`: why it cannot be drawn
  */
-export function parsePicture(data) {
+export function parsePicture(/** @type {string} */ data) {
   if (!data.startsWith('File=')) return null;
   const colon = data.indexOf(':');
   if (colon < 0 || colon > 4096) return { refused: texts.artifacts.brokenHeader };
@@ -33,7 +33,7 @@ export function parsePicture(data) {
 }
 
 /** @returns {{mime: string, width: number, height: number} | null} what the decoder is going to make of it */
-export function measure(bytes) {
+export function measure(/** @type {Uint8Array} */ bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   try {
     if (view.getUint32(0) === 0x89504e47) return png(view);
@@ -45,12 +45,12 @@ export function measure(bytes) {
   return null;
 }
 
-function png(view) {
+function png(/** @type {DataView} */ view) {
   if (view.getUint32(4) !== 0x0d0a1a0a || view.getUint32(12) !== 0x49484452) return null;
   return { mime: 'image/png', width: view.getUint32(16), height: view.getUint32(20) };
 }
 
-function jpeg(view) {
+function jpeg(/** @type {DataView} */ view) {
   let at = 2;
   for (;;) {
     if (view.getUint8(at) !== 0xff) return null;
@@ -65,7 +65,7 @@ function jpeg(view) {
 }
 
 /** A first frame that is larger than the screen that the header tells makes the decoder's picture larger. */
-function gif(view) {
+function gif(/** @type {DataView} */ view) {
   const screen = [view.getUint16(6, true), view.getUint16(8, true)];
   const flags = view.getUint8(10);
   let at = 13 + (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
@@ -86,7 +86,7 @@ function gif(view) {
  * @param {any} screen of the terminal: width, height, and those of a cell
  */
 export function drawnSize({ width, height, ratio }, natural, screen) {
-  const length = (text, total, cell) => {
+  const length = (/** @type {string} */ text, /** @type {number} */ total, /** @type {number} */ cell) => {
     if (text === 'auto') return null;
     const value = Number.parseInt(text, 10);
     if (text.endsWith('%')) return (value * total) / 100;

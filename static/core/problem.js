@@ -10,7 +10,7 @@ const COMPLETE = new Set([
 const SILENT = new Set(['input_gap', 'input_overflow', 'ack_ahead', 'channel_used', 'superseded', 'no_session', 'no_channel', 'unexpected_message']);
 
 /** @returns {{title: string, detail: string} | null} */
-export function problem({ code, message }) {
+export function problem(/** @type {{code: string, message: string}} */ { code, message }) {
   if (SILENT.has(code)) return null;
   const title = texts.errors[code] ?? texts.unknownError;
   return { title, detail: COMPLETE.has(code) ? '' : `${message} (${code})` };

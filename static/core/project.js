@@ -5,15 +5,16 @@ import { texts } from './texts.js';
 
 const SAVE_AFTER_MS = 400;
 const AGAIN_MS = 5000;
+/** @type {Omit<import('./types.js').Options, 'entry'> & {entry: string | null}} */
 const OPTIONS = { entry: null, args: [], env: '', stdin: null, mode: 'tty', sample: null, touched: false };
-const SHARED = Object.keys(OPTIONS);
+const SHARED = /** @type {(keyof import('./types.js').Options)[]} */ (Object.keys(OPTIONS));
 
-const fileName = (path) => `file:${path}`;
-const optionName = (option) => `option:${option}`;
+const fileName = (/** @type {string} */ path) => `file:${path}`;
+const optionName = (/** @type {string} */ option) => `option:${option}`;
 
 /** Path to text or bytes. A text may be given as a function, which is asked when the text is needed. */
 class Contents extends Map {
-  get(path) {
+  get(/** @type {string} */ path) {
     const value = super.get(path);
     if (typeof value !== 'function') return value;
     const text = value();
@@ -23,7 +24,7 @@ class Contents extends Map {
 }
 
 /** What a new project has, as records. */
-export function recordsOf(language, sample) {
+export function recordsOf(/** @type {import('./types.js').Language} */ language, /** @type {import('./types.js').Sample | null | undefined} */ sample) {
   const files = sample?.files ?? [{ path: language.entry, content: '' }];
   const options = { ...OPTIONS, entry: sample?.entry ?? language.entry, args: sample?.args ?? [], sample: sample?.name ?? null };
   return {
@@ -33,7 +34,7 @@ export function recordsOf(language, sample) {
 }
 
 /** `main.py` to `main (2).py`, or the next number that is free. */
-export function copyName(path, taken) {
+export function copyName(/** @type {string} */ path, /** @type {(name: string) => boolean} */ taken) {
   const slash = path.lastIndexOf('/') + 1;
   const dot = path.indexOf('.', slash + 1) < 0 ? path.length : path.indexOf('.', slash + 1);
   for (let number = 2; ; number += 1) {
@@ -53,18 +54,23 @@ export function copyName(path, taken) {
 export class Project extends Emitter {
   /** @type {any} */ #library;
   /** @type {any} */ #timers;
-  #timer = null;
+  /** @type {any} of `timers` */ #timer = null;
   /** @type {any} */ #saving = null;
-  #versions = new Map(); // record -> the version that is known here
-  #dirty = new Set(); // records
-  #writing = []; // records that are on their way
-  guests = new Map();
+  /** @type {Map<string, number | null>} */ #versions = new Map(); // record -> the version that is known here
+  /** @type {Set<string>} */ #dirty = new Set(); // records
+  /** @type {string[]} */ #writing = []; // records that are on their way
+  /** @type {Map<string, string>} */ guests = new Map();
   id = '';
   /** @type {Map<string, {digest: string, json: string}>} */ histories = new Map(); // what could be undone, by path
   name = '';
   entry = '';
   /** @type {string | null} */ stdin = null;
   /** @type {any} */ language = null;
+  /** @type {string[]} */ args = [];
+  env = '';
+  mode = 'tty';
+  /** @type {string | null} */ sample = null;
+  touched = false;
 
   /** @param {any} parts `library` null: nothing is kept; `records`: name to value and version; `view`: open and active of this page */
   constructor({ library, language, id, name, records, view = null, timers = globalThis }) {
@@ -74,20 +80,20 @@ export class Project extends Emitter {
     Object.assign(this, { language, id, name, ...structuredClone(OPTIONS), entry: language.entry });
     this.files = new Contents();
     for (const [record, { value, version }] of records) this.#set(record, value, version);
-    const open = (view?.open ?? [this.entry]).filter((path) => this.#isText(path));
+    const open = (view?.open ?? [this.entry]).filter((/** @type {string} */ path) => this.#isText(path));
     this.open = open;
     this.active = open.includes(view?.active) ? view.active : (open.at(-1) ?? null);
     this.trouble = null;
   }
 
-  #isText(path) {
+  #isText(/** @type {string} */ path) {
     return this.files.has(path) && !this.binary(path);
   }
 
-  #set(record, value, version) {
+  #set(/** @type {string} */ record, /** @type {any} */ value, /** @type {number | null} */ version) {
     this.#versions.set(record, version);
     if (record.startsWith('file:')) this.files.set(record.slice(5), value);
-    else if (SHARED.includes(record.slice(7))) this[record.slice(7)] = value;
+    else if (SHARED.some((option) => optionName(option) === record)) Object.assign(this, { [record.slice(7)]: value });
   }
 
   // --- reading ------------------------------------------------------------------------------------------------
@@ -101,7 +107,7 @@ export class Project extends Emitter {
     return this.paths.map((path) => ({ path, content: this.files.get(path) }));
   }
 
-  text(path) {
+  text(/** @type {string} */ path) {
     return this.files.get(path) ?? this.guests.get(path) ?? '';
   }
 
@@ -112,7 +118,7 @@ export class Project extends Emitter {
   }
 
   /** Whether a file is bytes that are no text. */
-  binary(path) {
+  binary(/** @type {string} */ path) {
     return this.files.get(path) instanceof Uint8Array;
   }
 
@@ -123,7 +129,7 @@ export class Project extends Emitter {
   // --- changing -----------------------------------------------------------------------------------------------
 
   /** @param content a text, or a function that gives it when it is needed */
-  edit(path, content) {
+  edit(/** @type {string} */ path, /** @type {import('./types.js').Content | (() => string)} */ content) {
     const guest = this.guests.get(path);
     this.guests.delete(path);
     this.files.set(path, content);
@@ -137,36 +143,36 @@ export class Project extends Emitter {
   }
 
   /** Opens a file that a program made. */
-  visit(path, text) {
+  visit(/** @type {string} */ path, /** @type {string} */ text) {
     if (!this.files.has(path)) this.guests.set(path, text);
     this.show(path);
   }
 
   /** A program wrote a file that is the project's, or open. */
-  take(path, content) {
+  take(/** @type {string} */ path, /** @type {import('./types.js').Content} */ content) {
     if (this.files.has(path)) {
       this.files.set(path, content);
       this.#changed(fileName(path));
-    } else this.guests.set(path, content);
+    } else if (typeof content === 'string') this.guests.set(path, content);
     this.emit('taken', path);
   }
 
   /** A guest is gone, or can be shown no more. */
-  shut(path) {
+  shut(/** @type {string} */ path) {
     if (this.guests.has(path)) this.hide(path);
   }
 
-  create(path, content = '') {
+  create(/** @type {string} */ path, content = '') {
     this.put([{ path, content }]);
     this.show(path);
   }
 
   /** Files from elsewhere, in the place of those of their names. */
-  put(files) {
+  put(/** @type {import('./types.js').File[]} */ files) {
     for (const { path, content } of files) {
       this.guests.delete(path);
       this.files.set(path, content);
-      if (content instanceof Uint8Array) this.open = this.open.filter((other) => other !== path);
+      if (content instanceof Uint8Array) this.open = this.open.filter((/** @type {string} */ other) => other !== path);
       this.#changed(fileName(path));
     }
     if (this.active !== null && !this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
@@ -175,20 +181,20 @@ export class Project extends Emitter {
     for (const { path } of files) this.emit('taken', path);
   }
 
-  rename(from, to) {
+  rename(/** @type {string} */ from, /** @type {string} */ to) {
     const content = this.files.get(from);
     this.files.delete(from);
     this.files.set(to, content);
-    this.open = this.open.map((path) => (path === from ? to : path));
+    this.open = this.open.map((/** @type {string} */ path) => (path === from ? to : path));
     if (this.active === from) this.active = to;
-    for (const option of ['entry', 'stdin']) if (this[option] === from) this.set({ [option]: to });
+    for (const option of /** @type {const} */ (['entry', 'stdin'])) if (this[option] === from) this.set({ [option]: to });
     this.#changed(fileName(from), fileName(to));
     this.#touch();
     this.emit('renamed', { from, to });
     this.emit('files');
   }
 
-  remove(path) {
+  remove(/** @type {string} */ path) {
     this.files.delete(path);
     this.#changed(fileName(path));
     this.#touch();
@@ -197,22 +203,22 @@ export class Project extends Emitter {
     this.hide(path);
   }
 
-  show(path) {
+  show(/** @type {string} */ path) {
     if (!this.open.includes(path)) this.open.push(path);
     this.active = path;
     this.emit('files');
   }
 
-  hide(path) {
+  hide(/** @type {string} */ path) {
     const at = this.open.indexOf(path);
     this.guests.delete(path);
-    this.open = this.open.filter((other) => other !== path);
+    this.open = this.open.filter((/** @type {string} */ other) => other !== path);
     if (this.active === path) this.active = this.open[Math.min(at, this.open.length - 1)] ?? null;
     this.emit('files');
   }
 
   /** Options: entry, args, env, stdin, mode. */
-  set(change) {
+  set(/** @type {Partial<import('./types.js').Options>} */ change) {
     Object.assign(this, change);
     this.#changed(...Object.keys(change).map(optionName));
     this.emit('files');
@@ -226,18 +232,18 @@ export class Project extends Emitter {
 
   // --- keeping ------------------------------------------------------------------------------------------------
 
-  #changed(...records) {
+  #changed(/** @type {any} */ ...records) {
     for (const record of records) this.#dirty.add(record);
     this.#later(SAVE_AFTER_MS);
   }
 
-  #later(ms) {
+  #later(/** @type {number} */ ms) {
     this.#timers.clearTimeout(this.#timer);
     this.#timer = this.#timers.setTimeout(() => this.save(), ms);
   }
 
-  #value(record) {
-    return record.startsWith('file:') ? (this.files.get(record.slice(5)) ?? null) : this[record.slice(7)];
+  #value(/** @type {string} */ record) {
+    return record.startsWith('file:') ? (this.files.get(record.slice(5)) ?? null) : this[/** @type {keyof import('./types.js').Options} */ (record.slice(7))];
   }
 
   /** What is not written yet, for a page that goes away: texts and options. */
@@ -247,7 +253,7 @@ export class Project extends Emitter {
   }
 
   /** What an earlier page could not write any more. @param changes of its `pending()` */
-  restore(changes) {
+  restore(/** @type {import('./types.js').Change[]} */ changes) {
     for (const { name, value, base } of changes) {
       const now = this.#value(name);
       if (now === value || JSON.stringify(now) === JSON.stringify(value)) continue;
@@ -255,7 +261,7 @@ export class Project extends Emitter {
       if (known === base) {
         if (name.startsWith('file:') && value === null) this.files.delete(name.slice(5));
         else if (name.startsWith('file:')) this.files.set(name.slice(5), value);
-        else this[name.slice(7)] = value;
+        else Object.assign(this, { [name.slice(7)]: value });
         this.#changed(name);
       } else if (name.startsWith('file:') && value !== null) {
         const path = name.slice(5);
@@ -264,7 +270,7 @@ export class Project extends Emitter {
         this.#changed(fileName(copy));
       }
     }
-    this.open = this.open.filter((path) => this.#isText(path));
+    this.open = this.open.filter((/** @type {string} */ path) => this.#isText(path));
     if (!this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
   }
 
@@ -281,7 +287,7 @@ export class Project extends Emitter {
     const changes = names.map((name) => ({ name, value: this.#value(name), base: this.#versions.get(name) ?? null }));
     this.#dirty.clear();
     this.#writing = names;
-    this.#saving = this.#library.write(this.id, changes).then((result) => this.#written(changes, result), (error) => {
+    this.#saving = this.#library.write(this.id, changes).then((/** @type {any} */ result) => this.#written(changes, result), (/** @type {Error | null} */ error) => {
       for (const name of names) this.#dirty.add(name);
       this.#troubled(error);
       this.#later(AGAIN_MS);
@@ -293,25 +299,25 @@ export class Project extends Emitter {
     return this.trouble === null;
   }
 
-  #troubled(error) {
+  #troubled(/** @type {Error | null} */ error) {
     const before = this.trouble;
     this.trouble = error;
     if (Boolean(before) !== Boolean(error)) this.emit('unsaved', error);
   }
 
-  #written(changes, { versions, conflicts }) {
+  #written(/** @type {import('./types.js').Change[]} */ changes, /** @type {{versions: Map<string, number | null>, conflicts: Map<string, import('./types.js').Versioned | undefined>}} */ { versions, conflicts }) {
     this.#troubled(null);
     for (const [name, version] of versions) {
       if (version === null) this.#versions.delete(name);
       else this.#versions.set(name, version);
     }
-    for (const [name, there] of conflicts) this.#conflict(name, there, changes.find((change) => change.name === name).value);
+    for (const [name, there] of conflicts) this.#conflict(name, there, changes.find((change) => change.name === name)?.value);
     const paths = changes.map(({ name }) => name).filter((name) => name.startsWith('file:') && versions.has(name)).map((name) => name.slice(5));
     if (paths.length) this.emit('saved', paths);
   }
 
   /** Another page has written a record since: neither version goes. */
-  #conflict(name, there, mine) {
+  #conflict(/** @type {string} */ name, /** @type {import('./types.js').Versioned | undefined} */ there, /** @type {any} */ mine) {
     if (there) this.#versions.set(name, there.version);
     else this.#versions.delete(name);
     if (!name.startsWith('file:') || !there) {
@@ -328,7 +334,7 @@ export class Project extends Emitter {
     const copy = copyName(path, (other) => this.files.has(other) || this.guests.has(other));
     this.files.set(copy, this.files.get(path) ?? mine);
     this.files.set(path, there.value);
-    this.open = this.open.map((other) => (other === path ? copy : other));
+    this.open = this.open.map((/** @type {string} */ other) => (other === path ? copy : other));
     if (this.active === path) this.active = copy;
     this.#changed(fileName(copy));
     this.emit('split', { path, copy });
@@ -336,7 +342,7 @@ export class Project extends Emitter {
   }
 
   /** Another page wrote these records. */
-  async told(names) {
+  async told(/** @type {string[]} */ names) {
     const found = await this.#library.read(this.id, names);
     let drawn = false;
     for (const [name, there] of found) {
@@ -355,12 +361,12 @@ export class Project extends Emitter {
     if (drawn) this.emit('files');
   }
 
-  #gone(name) {
+  #gone(/** @type {string} */ name) {
     this.#versions.delete(name);
     if (!name.startsWith('file:')) return;
     const path = name.slice(5);
     this.files.delete(path);
-    this.open = this.open.filter((other) => other !== path);
+    this.open = this.open.filter((/** @type {string} */ other) => other !== path);
     if (this.active === path) this.active = this.open.at(-1) ?? null;
   }
 

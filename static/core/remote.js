@@ -7,7 +7,7 @@ const ARCHIVE_WITHIN_MS = 300_000;
 
 /** `code` as in the protocol's table, or `unreachable`. */
 export class RemoteError extends Error {
-  constructor(code, message, { retryable = false } = {}) {
+  constructor(/** @type {string} */ code, /** @type {string} */ message, { retryable = false } = {}) {
     super(message);
     this.name = 'RemoteError';
     this.code = code;
@@ -15,7 +15,7 @@ export class RemoteError extends Error {
   }
 }
 
-const encoded = (path) => path.split('/').map(encodeURIComponent).join('/');
+const encoded = (/** @type {string} */ path) => path.split('/').map(encodeURIComponent).join('/');
 
 export class Remote {
   #fetch;
@@ -36,13 +36,13 @@ export class Remote {
     this.#over.abort();
   }
 
-  /** @returns {Promise<{files: {path, size, mtime_ms, folder}[], complete: boolean}>} sorted by path */
+  /** @returns {Promise<{files: import('./types.js').Entry[], complete: boolean}>} sorted by path */
   async list() {
     return (await this.#ask('GET', 'files')).json();
   }
 
   /** @returns {Promise<Uint8Array>} raises `file_too_large` where it has more than `most` bytes */
-  async read(path, most) {
+  async read(/** @type {string} */ path, /** @type {number} */ most) {
     const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most}` }, empty: 416 });
     if (answer.status === 416) return new Uint8Array();
     const bytes = new Uint8Array(await answer.arrayBuffer());
@@ -50,28 +50,28 @@ export class Remote {
     return bytes;
   }
 
-  async blob(path) {
+  async blob(/** @type {string} */ path) {
     return (await this.#ask('GET', `files/${encoded(path)}`, { within: ARCHIVE_WITHIN_MS })).blob();
   }
 
-  async write(path, body) {
+  async write(/** @type {string} */ path, /** @type {string | Uint8Array} */ body) {
     await this.#ask('PUT', `files/${encoded(path)}`, { body, within: ARCHIVE_WITHIN_MS });
   }
 
-  async rename(path, to) {
+  async rename(/** @type {string} */ path, /** @type {string} */ to) {
     await this.#ask('PATCH', `files/${encoded(path)}`, { body: JSON.stringify({ path: to }) });
   }
 
-  async remove(path) {
+  async remove(/** @type {string} */ path) {
     await this.#ask('DELETE', `files/${encoded(path)}`);
   }
 
-  async makeFolder(path) {
+  async makeFolder(/** @type {string} */ path) {
     await this.#ask('POST', `files/${encoded(path)}`, { body: JSON.stringify({ folder: true }) });
   }
 
   /** Keeps addresses of artifacts, as they were told, for another `ms`. @returns {Promise<{kept: boolean[], ms: number, word?: string}>} `word`, where `frame` is wanted: lets a frame ask for a page, once */
-  async keep(urls, frame = false) {
+  async keep(/** @type {string[]} */ urls, frame = false) {
     return (await this.#ask('POST', 'views', { body: JSON.stringify({ urls, frame }) })).json();
   }
 
@@ -80,7 +80,7 @@ export class Remote {
     return this.#ask('GET', `archive?format=${format}`, { within: ARCHIVE_WITHIN_MS });
   }
 
-  #ask(method, path, options = {}) {
+  #ask(/** @type {string} */ method, /** @type {string} */ path, options = {}) {
     const mine = this.#last.then(() => this.#request(method, path, options));
     this.#last = mine.catch(() => {});
     return mine;
@@ -99,7 +99,7 @@ export class Remote {
       throw new RemoteError('unreachable', error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });
     }
     if (answer.ok || answer.status === empty) return answer;
-    const told = await answer.json().then(({ error }) => error, () => null);
+    const told = await answer.json().then((/** @type {{error: any}} */ { error }) => error, () => null);
     throw new RemoteError(told?.code ?? 'internal', told?.message ?? texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
   }
 }

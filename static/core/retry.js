@@ -10,7 +10,7 @@ const MOST_MS = 15_000;
  * Milliseconds before try `attempt` (from 0): the first few soon, then it grows; with jitter, so that a crowd does
  * not come back at once.
  */
-function backoff(attempt, random) {
+function backoff(/** @type {number} */ attempt, /** @type {() => number} */ random) {
   const ceiling = Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(Math.max(0, attempt + 1 - SOON), 16));
   return Math.round(ceiling / 2 + (random() * ceiling) / 2);
 }
@@ -19,7 +19,7 @@ function backoff(attempt, random) {
  * The wait before the next try, or null where the client stops.
  * @param error the last `error` message of the connection, or null
  */
-export function waitAfter(code, error, attempt, random) {
+export function waitAfter(/** @type {number} */ code, /** @type {import('./messages.js').ErrorMessage | null} */ error, /** @type {number} */ attempt, /** @type {() => number} */ random) {
   if (AGAIN.has(code)) return backoff(attempt, random);
   if (!AGAIN_AFTER_ERROR.has(code) || !error?.retryable) return null;
   if (error.retry_after_ms === undefined) return null;

@@ -13,6 +13,8 @@ const REFUSALS = new Set([
   'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
 ]);
 
+/** @typedef {import('./messages.js').ServerMessage} ServerMessage */
+
 const ANSWERED = new Set(['run', 'shell', 'signal', 'eof', 'kill', 'take', 'extend']); // what a user waits for
 const MOST_ANEW = 3; // openings that came to nothing, one after the other
 
@@ -28,13 +30,13 @@ const MOST_ANEW = 3; // openings that came to nothing, one after the other
 export class Session extends Emitter {
   #world;
   #connection;
-  #asked = new Set(); // channels whose request went out over this connection
+  /** @type {Set<number>} */ #asked = new Set(); // channels whose request went out over this connection
   #port;
-  #files = [];
-  #filesToCome = []; // of `open`, too large to go with it
-  #limits;
+  /** @type {import('./types.js').File[]} */ #files = [];
+  /** @type {import('./types.js').File[]} */ #filesToCome = []; // of `open`, too large to go with it
+  /** @type {object | undefined} */ #limits;
   #anew = 0;
-  #found = {}; // what the record knows of channels that `attached` will name
+  /** @type {Record<string, any>} */ #found = {}; // what the record knows of channels that `attached` will name
 
   /** @param {any} world @param {{client?: string}} options */
   constructor(world, { client } = {}) {
@@ -45,17 +47,17 @@ export class Session extends Emitter {
     /** @type {{up: boolean, retryInMs: number | null, code: number | null, stopped: boolean, silentSince?: number | null, at?: number}} */
     this.link = { up: false, retryInMs: null, code: null, stopped: false };
     this.role = 'control';
-    this.hello = null;
-    this.id = null;
-    this.token = null;
-    this.nonce = null;
-    this.language = null;
-    this.opened = null;
-    this.place = null; // the latest `queued`
-    this.expires = null; // {idle_ms, total_ms, at}
-    this.error = null;
-    this.reason = null; // why it is over
-    this.channels = new Map();
+    /** @type {import('./messages.js').Hello | null} */ this.hello = null;
+    /** @type {string | null} */ this.id = null;
+    /** @type {string | null} */ this.token = null;
+    /** @type {string | null} */ this.nonce = null;
+    /** @type {string | null} */ this.language = null;
+    /** @type {import('./messages.js').Opened | null} */ this.opened = null;
+    /** @type {(import('./messages.js').Queued & {at: number}) | null} */ this.place = null; // the latest `queued`
+    /** @type {(import('./messages.js').Expiry & {at: number}) | null} */ this.expires = null; // {idle_ms, total_ms, at}
+    /** @type {import('./messages.js').ErrorMessage | null} */ this.error = null;
+    /** @type {string | null} */ this.reason = null; // why it is over
+    /** @type {Map<number, Channel>} */ this.channels = new Map();
     this.nextChannel = 1;
     this.#connection = new Connection(world, () => world.url(this.id), {
       onOpen: () => this.#asked.clear(),
@@ -69,8 +71,8 @@ export class Session extends Emitter {
       timers: world.timers,
       get up() { return session.link.up; },
       get control() { return session.role === 'control'; },
-      send: (message) => this.#send(message),
-      sendInput: (channel, offset, payload) => {
+      send: (/** @type {any} */ message) => this.#send(message),
+      sendInput: (/** @type {number} */ channel, /** @type {number} */ offset, /** @type {Uint8Array} */ payload) => {
         this.#connection.send(encodeInput(channel, offset, payload));
         this.#connection.expectAnswer();
       },
@@ -80,7 +82,7 @@ export class Session extends Emitter {
   // --- asking ---------------------------------------------------------------------------------------------
 
   /** Asks for a new session; a `run` or `shell` may follow at once. */
-  begin({ language, files = [], limits = undefined, nonce = randomId(this.#world.fill) }) {
+  begin(/** @type {{language: string, files?: import('./types.js').File[], limits?: object, nonce?: string}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill) }) {
     this.language = language;
     this.nonce = nonce;
     this.#files = files;
@@ -90,7 +92,7 @@ export class Session extends Emitter {
   }
 
   /** Goes on with the session of an earlier page. */
-  resume(record) {
+  resume(/** @type {any} */ record) {
     Object.assign(this, { id: record.session, token: record.token, language: record.language, nextChannel: record.next });
     this.#found = record.channels ?? {};
     this.#setPhase('connecting');
@@ -98,16 +100,16 @@ export class Session extends Emitter {
   }
 
   /** @param request `run` without type and channel: {mode, files, entry, args, cols, rows, …} */
-  run(request) {
+  run(/** @type {any} */ request) {
     return this.#start('run', request.mode, request);
   }
 
   /** @param request `shell` without type and channel: {cols, rows, repl, entry} */
-  shell(request) {
+  shell(/** @type {any} */ request) {
     return this.#start('shell', 'tty', request);
   }
 
-  #start(kind, mode, request) {
+  #start(/** @type {string} */ kind, /** @type {string} */ mode, /** @type {any} */ request) {
     const id = this.#freeChannel();
     const message = { type: kind, channel: id, ...request };
     encodeClient(message); // raises where it is too large, before anything has happened
@@ -123,7 +125,7 @@ export class Session extends Emitter {
     return (this.nextChannel - 1) & 0xffff;
   }
 
-  #ask(channel) {
+  #ask(/** @type {Channel} */ channel) {
     if (this.#asked.has(channel.id)) return;
     this.#asked.add(channel.id);
     this.#send(this.#withFiles(channel.request));
@@ -172,14 +174,14 @@ export class Session extends Emitter {
     return this.#connection.rttMs;
   }
 
-  #send(message) {
+  #send(/** @type {any} */ message) {
     this.#connection.send(encodeClient(message));
     if (ANSWERED.has(message.type)) this.#connection.expectAnswer();
   }
 
   // --- hearing --------------------------------------------------------------------------------------------
 
-  #onText(text) {
+  #onText(/** @type {string} */ text) {
     let message;
     try {
       message = decodeServer(text);
@@ -188,10 +190,10 @@ export class Session extends Emitter {
       if (error.code !== 'unknown_type') this.emit('fault', error);
       return;
     }
-    this.#handlers[message.type]?.(message);
+    /** @type {any} */ (this.#handlers[message.type])?.(message);
   }
 
-  #onBinary(data) {
+  #onBinary(/** @type {ArrayBuffer} */ data) {
     let frame;
     try {
       frame = decodeOutput(data);
@@ -208,6 +210,7 @@ export class Session extends Emitter {
     }
   }
 
+  /** @type {{[Type in ServerMessage['type']]?: (message: Extract<ServerMessage, {type: Type}>) => void}} */
   #handlers = {
     hello: (message) => {
       this.hello = message;
@@ -261,11 +264,11 @@ export class Session extends Emitter {
   };
 
   #sendOpen() {
-    const open = {
+    /** @type {{type: string, files?: import('./types.js').File[], [field: string]: unknown}} */ const open = {
       type: 'open', language: this.language, client: this.client, nonce: this.nonce,
       ...(this.#files.length ? { files: this.#files } : {}), ...(this.#limits ? { limits: this.#limits } : {}),
     };
-    const room = (this.hello.limits.first_text_bytes ?? Infinity) - textBytes(open);
+    const room = (this.hello?.limits.first_text_bytes ?? Infinity) - textBytes(open);
     if (room < 0) delete open.files; // they go with the first run, behind `opened`
     this.#filesToCome = room < 0 ? this.#files : [];
     this.#send(open);
@@ -274,22 +277,22 @@ export class Session extends Emitter {
   }
 
   /** With the files of `open` for which there was no room before `opened`; those of the request win. */
-  #withFiles(request) {
+  #withFiles(/** @type {any} */ request) {
     if (request.type !== 'run' || !this.#filesToCome.length) return request;
-    const own = new Set((request.files ?? []).map((file) => file.path));
+    const own = new Set((request.files ?? []).map((/** @type {import('./types.js').File} */ file) => file.path));
     const files = [...this.#filesToCome.filter((file) => !own.has(file.path)), ...(request.files ?? [])];
     this.#filesToCome = [];
     return { ...request, files };
   }
 
   #sendAttach() {
-    const cursors = {};
+    /** @type {Record<string, number>} */ const cursors = {};
     for (const [id, known] of Object.entries(this.#found)) if (!known.shown) cursors[id] = known.consumed;
     for (const channel of this.channels.values()) cursors[channel.id] = channel.received;
     this.#send({ type: 'attach', session: this.id, token: this.token, client: this.client, cursors });
   }
 
-  #onAttached(message) {
+  #onAttached(/** @type {any} */ message) {
     this.role = message.role;
     this.#setExpires(message.expires);
     this.#goUp();
@@ -309,7 +312,7 @@ export class Session extends Emitter {
     this.emit('change');
   }
 
-  #adopt(view) {
+  #adopt(/** @type {import('./messages.js').ChannelView} */ view) {
     const known = this.#found[view.channel] ?? { kind: 'run', shown: true };
     const channel = new Channel(this.#port, {
       id: view.channel,
@@ -327,7 +330,7 @@ export class Session extends Emitter {
   }
 
   /** The channel of this number; one that another attachment began is found here. */
-  #channel(id) {
+  #channel(/** @type {number} */ id) {
     let channel = this.channels.get(id);
     if (!channel) {
       channel = new Channel(this.#port, { id, kind: 'run', mode: 'tty' });
@@ -339,7 +342,7 @@ export class Session extends Emitter {
     return channel;
   }
 
-  #onError(message) {
+  #onError(/** @type {any} */ message) {
     this.error = message;
     this.#connection.failed(message);
     const { code, channel: id, expected } = message;
@@ -361,7 +364,7 @@ export class Session extends Emitter {
     if (this.id === null && REFUSALS.has(code)) this.close('refused'); // the connection lives on, but without a session
   }
 
-  #renumber(channel) {
+  #renumber(/** @type {Channel} */ channel) {
     this.channels.delete(channel.id);
     channel.id = this.#freeChannel();
     channel.request = { ...channel.request, channel: channel.id };
@@ -380,7 +383,7 @@ export class Session extends Emitter {
     this.#setPhase('open');
   }
 
-  #onDown({ code, retryInMs }) {
+  #onDown(/** @type {{code: number, retryInMs: number | null}} */ { code, retryInMs }) {
     this.link = { up: false, retryInMs, code, stopped: retryInMs === null, at: this.#world.now() };
     if (this.phase === 'over') return;
     if (code === 1000) this.#finish('client');
@@ -401,22 +404,22 @@ export class Session extends Emitter {
     this.#setPhase('connecting');
   }
 
-  #onSilent(since) {
+  #onSilent(/** @type {number | null} */ since) {
     if (this.phase === 'over') return;
     this.link = { ...this.link, silentSince: since };
     this.emit('change');
   }
 
-  #setExpires({ idle_ms, total_ms }) {
+  #setExpires(/** @type {{idle_ms: number | null, total_ms: number}} */ { idle_ms, total_ms }) {
     this.expires = { idle_ms, total_ms, at: this.#world.now() };
   }
 
-  #setPhase(phase) {
+  #setPhase(/** @type {string} */ phase) {
     this.phase = phase;
     this.emit('change');
   }
 
-  #finish(reason) {
+  #finish(/** @type {string} */ reason) {
     if (this.phase === 'over') return;
     this.phase = 'over';
     this.reason = reason;
@@ -438,11 +441,11 @@ export class Session extends Emitter {
     const channels = Object.entries(this.#found);
     for (const channel of this.channels.values()) {
       const { offset, bytes } = channel.input.unacked();
-      const entry = { kind: channel.kind, shown: channel.shown ?? true, consumed: channel.consumed };
+      /** @type {Record<string, any>} */ const entry = { kind: channel.kind, shown: channel.shown ?? true, consumed: channel.consumed };
       if (channel.running && (bytes.length || channel.input.eof) && bytes.length <= MOST_UNACKED_IN_RECORD) {
         entry.unacked = { offset, bytes: toBase64(bytes), eof: channel.input.eof };
       }
-      channels.push([channel.id, entry]);
+      channels.push([String(channel.id), entry]);
     }
     return { ...common, session: this.id, token: this.token, next: this.nextChannel, channels: Object.fromEntries(channels) };
   }

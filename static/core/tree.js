@@ -4,10 +4,10 @@ const inOrder = new Intl.Collator('en', { numeric: true, sensitivity: 'variant' 
 
 /**
  * @param entries with path and perhaps folder @param opened whether the content of a folder (its path) is shown
- * @returns {{path, name, level, folder: boolean, open: boolean, entry: object | null}[]} level from 1
+ * @returns {{path: string, name: string, level: number, folder: boolean, open: boolean, entry: any}[]} level from 1
  */
-export function rows(entries, opened) {
-  const root = { children: new Map() };
+export function rows(/** @type {{path: string, folder?: boolean}[]} */ entries, /** @type {(path: string) => boolean} */ opened) {
+  const root = { children: new Map(), folder: true };
   for (const entry of entries) {
     const parts = entry.path.split('/');
     let node = root;
@@ -19,8 +19,8 @@ export function rows(entries, opened) {
       else node.folder = true;
     });
   }
-  const found = [];
-  const walk = (node, level) => {
+  /** @type {{path: string, name: string, level: number, folder: boolean, open: boolean, entry: any}[]} */ const found = [];
+  const walk = (/** @type {any} */ node, /** @type {number} */ level) => {
     const children = [...node.children.values()].sort((a, b) => Number(b.folder) - Number(a.folder) || inOrder(a.name, b.name));
     for (const { path, name, folder, entry, children: below } of children) {
       const open = folder && opened(path);

@@ -5,7 +5,7 @@ import { texts } from './texts.js';
 
 const DOS = new Set([0, 10, 11, 14]); // hosts in whose archives a backslash separates folders
 
-/** What names without a word about their encoding are in, where they are no UTF-8: by the user's language. */
+/** What names without a word about their encoding are in, where they are no UTF-8: by the user's language. @type {Record<string, string>} */
 const PAGES = { ja: 'shift_jis', ko: 'euc-kr', ru: 'ibm866', uk: 'ibm866', be: 'ibm866', bg: 'ibm866', 'zh-tw': 'big5', 'zh-hk': 'big5', zh: 'gbk' };
 
 /** @type {Record<string, 'zipEncrypted' | 'zipUnknown' | 'zipSum' | 'zipDamaged'>} by the library's name of an error */
@@ -16,9 +16,9 @@ const PROBLEMS = {
 };
 
 /** Decodes a name that does not say what it is in; undefined: as the library does, which is CP437. */
-function decoder(language) {
+function decoder(/** @type {string} */ language) {
   const page = PAGES[language.toLowerCase()] ?? PAGES[language.toLowerCase().split('-')[0]];
-  return (bytes, encoding) => {
+  return (/** @type {Uint8Array} */ bytes, /** @type {string} */ encoding) => {
     if (/^utf-?8$/i.test(encoding ?? '')) return textOf(bytes) ?? undefined;
     const text = textOf(bytes);
     if (text !== null || !page) return text ?? undefined;
@@ -31,7 +31,7 @@ function decoder(language) {
 }
 
 /** @param lib zip.js, as static/vendor/zip.js has it @param {{path: string, bytes: Uint8Array<ArrayBuffer>}[]} files @returns {Promise<Uint8Array>} */
-export async function zip(lib, files) {
+export async function zip(/** @type {typeof import('../vendor/zip.js')} */ lib, files) {
   const writer = new lib.ZipWriter(new lib.Uint8ArrayWriter(), { useWebWorkers: false, useUnicodeFileNames: true });
   for (const { path, bytes } of files) await writer.add(path, new lib.Uint8ArrayReader(bytes));
   return writer.close();
@@ -42,8 +42,8 @@ export async function zip(lib, files) {
  * @param language of the user: for names in the code page of an old machine
  * @returns {Promise<{path: string, bytes: Uint8Array}[]>} raises an Error with words for the user
  */
-export async function unzip(lib, data, { mostFiles, mostBytes, language = 'en' }) {
-  const options = { useWebWorkers: false, checkSignature: true, decodeText: decoder(language), filenameValidation: 'tolerant' }; // the page judges names
+export async function unzip(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {Uint8Array} */ data, /** @type {{mostFiles: number, mostBytes: number, language?: string}} */ { mostFiles, mostBytes, language = 'en' }) {
+  /** @type {import('@zip.js/zip.js').ZipReaderConstructorOptions} */ const options = { useWebWorkers: false, checkSignature: true, decodeText: decoder(language), filenameValidation: 'tolerant' }; // the page judges names
   const reader = new lib.ZipReader(new lib.Uint8ArrayReader(data), options);
   const entries = await reader.getEntries().catch(() => { throw new Error(texts.upload.noZip); });
   const members = entries.filter(({ directory, symlink, externalFileAttributes }) => !directory && !symlink && ((externalFileAttributes >>> 28) & 0xf) !== 0xa);
@@ -61,14 +61,14 @@ export async function unzip(lib, data, { mostFiles, mostBytes, language = 'en' }
   return files;
 }
 
-function pathOf({ filename, versionMadeBy = 0 }) {
+function pathOf(/** @type {{filename: string, versionMadeBy?: number}} */ { filename, versionMadeBy = 0 }) {
   const name = filename.normalize('NFC');
   return DOS.has(versionMadeBy >> 8) ? name.replaceAll('\\', '/') : name;
 }
 
 /** What a member unpacks to, whatever its header says of its size. */
-async function content(lib, member, path, most) {
-  const parts = [];
+async function content(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {any} */ member, /** @type {string} */ path, /** @type {number} */ most) {
+  /** @type {Uint8Array[]} */ const parts = [];
   let size = 0;
   const sink = new WritableStream({
     write(part) {
@@ -81,7 +81,7 @@ async function content(lib, member, path, most) {
     await member.getData(sink, { useWebWorkers: false, checkSignature: true });
   } catch (error) {
     if (size > most) throw new Error(texts.upload.zipLarge);
-    const known = Object.keys(PROBLEMS).find((name) => lib[name] === error.message);
+    const known = Object.keys(PROBLEMS).find((name) => /** @type {any} */ (lib)[name] === error.message);
     throw new Error(texts.upload.zipFile(path, texts.upload[PROBLEMS[known ?? ''] ?? 'zipBroken']));
   }
   const whole = new Uint8Array(size);

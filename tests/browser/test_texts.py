@@ -1,64 +1,19 @@
-"""Every text that a user sees comes from the table, and each has room for a longer one: the pseudo-language's marks."""
+"""Every text that a user sees comes from the table, and each has room for a longer one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.browser.tab import Tab
+from tests.harness import Server
 
 TOUCH = {"has_touch": True, "is_mobile": True}
 
-# What is seen and not marked, and what is marked and cut off. Names of files, projects, languages and samples, and what
-# programs and compilers write, are no texts of the page.
-LOOK = r"""() => {
-  const { desk, languages } = coderunner;
-  const data = new Set(['CodeRunner', 'PNG', 'zip']);
-  for (const { title, version, samples } of languages.list) for (const one of [title, version, ...(samples ?? []).map((s) => s.title)]) data.add(one);
-  for (const path of [desk.project.name, ...desk.project.paths, ...(desk.mirror?.entries.keys() ?? [])]) for (const one of [path, ...path.split('/')]) data.add(one);
-  const names = [...data].filter(Boolean).sort((a, b) => b.length - a.length);
-  const left = (text) => {
-    for (let before; before !== text;) [before, text] = [text, text.replace(/⟦[^⟦⟧]*⟧/g, ' ')];
-    for (const name of names) text = text.replaceAll(name, ' ');
-    return text;
-  };
-  const theirs = '.cm-content, .cm-gutters, .xterm, .what, .where, .card-name, .table, svg, script, noscript, [data-theirs]';
-  const shown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !element.closest('.aside, [inert]');
-  const unmarked = new Set();
-  const cut = new Set();
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node; (node = walker.nextNode());) {
-    const element = node.parentElement;
-    if (!node.data.trim() || element.closest(theirs) || !shown(element)) continue;
-    const whole = element.closest('[data-text]')?.textContent ?? node.data;
-    if (/\p{L}{2,}/u.test(left(whole))) unmarked.add(whole);
-    if (!whole.includes('⟦') || element.closest('.skip')) continue;
-    const range = document.createRange();
-    range.selectNodeContents(node);
-    for (const box of range.getClientRects()) {
-      let [across, down] = [true, true]; // until something scrolls
-      for (let at = element; at && at !== document.body; at = at.parentElement) {
-        const { overflowX, overflowY, position } = getComputedStyle(at);
-        const edge = at.getBoundingClientRect();
-        if (overflowX === 'auto' || overflowX === 'scroll') across = false;
-        if (overflowY === 'auto' || overflowY === 'scroll') down = false;
-        if (across && overflowX !== 'visible' && (box.right > edge.right + 1 || box.left < edge.left - 1)) cut.add(`${whole} | across ${at.id || at.className}`);
-        if (down && overflowY !== 'visible' && (box.bottom > edge.bottom + 3 || box.top < edge.top - 3)) cut.add(`${whole} | down ${at.id || at.className}`);
-        if (position === 'fixed') break;
-      }
-      if (across && (box.right > innerWidth + 1 || box.left < -1)) cut.add(`${whole} | beside the page`);
-    }
-  }
-  for (const element of document.body.querySelectorAll('[aria-label], [title], [placeholder], [alt]')) {
-    if (element.closest('.xterm-accessibility, .problem-row') || !shown(element)) continue;
-    for (const name of ['aria-label', 'title', 'placeholder', 'alt']) {
-      const text = element.getAttribute(name);
-      if (text && /\p{L}{2,}/u.test(left(text))) unmarked.add(`${name}: ${text}`);
-    }
-  }
-  return [...unmarked].map((one) => `unmarked ${one}`).concat([...cut].map((one) => `cut off ${one}`));
-}"""
+LOOK = Path(__file__).with_name("texts.js").read_text("utf-8").strip()
 
 MAKES = """import sys, time
 open('table.csv', 'w').write('a,b\\n1,2\\n')
@@ -69,10 +24,10 @@ def f(:
 
 
 def whole(tab: Tab, where: str) -> None:
-    tab.shows(f"({LOOK})()", [], why=where, seconds=5)
+    tab.shows(f"({LOOK}\n)()", [], why=where, seconds=5)
 
 
-def begin(open_tab: Callable[..., Tab], url: str, **options: object) -> Tab:
+def begin(open_tab: Callable[..., Tab], url: str, **options: Any) -> Tab:
     return open_tab(f"{url}?lang=qps", **options)
 
 
@@ -85,19 +40,19 @@ def menus(tab: Tab, *names: str) -> None:
         tab.until("!document.querySelector('.menu:popover-open')")
 
 
-def test_the_language_of_the_page_is_told(open_tab: Callable[..., Tab], server: object) -> None:
-    tab = begin(open_tab, server.url)  # type: ignore[attr-defined]
+def test_the_language_of_the_page_is_told(open_tab: Callable[..., Tab], server: Server) -> None:
+    tab = begin(open_tab, server.url)
     tab.shows("document.documentElement.lang", "en-x-qps")
-    other = open_tab(f"{server.url}?lang=nowhere", beside=tab)  # type: ignore[attr-defined]
+    other = open_tab(f"{server.url}?lang=nowhere", beside=tab)
     other.shows("document.documentElement.lang", "en")
     other.shows("document.getElementById('run').innerText.trim().split('\\n')[0]", "Run")
 
 
 @pytest.mark.parametrize("width", [768, 1280])
 def test_every_text_of_the_page_is_of_the_table_and_whole(
-    open_tab: Callable[..., Tab], server: object, width: int
+    open_tab: Callable[..., Tab], server: Server, width: int
 ) -> None:
-    tab = begin(open_tab, server.url, viewport={"width": width, "height": 800})  # type: ignore[attr-defined]
+    tab = begin(open_tab, server.url, viewport={"width": width, "height": 800})
     page = tab.page
     whole(tab, "the first page")
     tab.language("Python")
@@ -153,8 +108,8 @@ def test_every_text_of_the_page_is_of_the_table_and_whole(
     whole(tab, "no file is open")
 
 
-def test_every_text_is_whole_on_a_phone(open_tab: Callable[..., Tab], server: object) -> None:
-    tab = begin(open_tab, server.url, viewport={"width": 390, "height": 760}, **TOUCH)  # type: ignore[attr-defined]
+def test_every_text_is_whole_on_a_phone(open_tab: Callable[..., Tab], server: Server) -> None:
+    tab = begin(open_tab, server.url, viewport={"width": 390, "height": 760}, **TOUCH)
     page = tab.page
     whole(tab, "the first page")
     tab.language("Python")
