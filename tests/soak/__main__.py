@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -116,8 +117,8 @@ def main() -> int:
         "SESSION_RESUME_MIN": "10000",
         "SESSION_RESUME_MAX": "10000",
     }
-    with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        folder = Path(name)
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
         with running_server(folder, **settings) as server:
             port = int(server.url.rsplit(":", 1)[1].strip("/"))
             before = (descriptors(server), resident(server))
@@ -129,6 +130,9 @@ def main() -> int:
                 cuts += proxy.cuts
             asyncio.run(settle(server))
             after = (descriptors(server), resident(server))
+    except BaseException:
+        print(f"the logs of the servers are kept in {folder}", flush=True)
+        raise
     show(balance, restarts, cuts, before, after)
     if after[0] > before[0] + 5:
         balance.faults.append(f"descriptors: {before[0]} before, {after[0]} after")
@@ -141,7 +145,11 @@ def main() -> int:
     for fault in balance.faults:
         print(f"FAULT {fault}")
     print(f"{balance.exits} passed, {len(balance.faults)} failed")
-    return 1 if balance.faults else 0
+    if balance.faults:
+        print(f"the logs of the servers are kept in {folder}")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
 def show(balance: Balance, restarts: int, cuts: int, before: tuple, after: tuple) -> None:

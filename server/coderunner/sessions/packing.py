@@ -180,11 +180,12 @@ async def unpack(files: Files, archive: BinaryIO, bounds: Bounds, into: str = ""
             await files.make_folder(folder)
             done.folders.append(folder)
         found = members(archive, bounds, into)
-        while (member := await asyncio.to_thread(_next, found)) is not None:
+        while (taken := await asyncio.to_thread(_next, found)) is not None:
+            member, begin = taken
             if member.plain and not member.folder:
                 await files.write(
                     member.path,
-                    _pieces(member.content),
+                    _pieces(member, begin),
                     most=bounds.max_file_bytes,
                     executable=member.executable,
                 )
@@ -201,10 +202,17 @@ def _examined(archive: BinaryIO, bounds: Bounds, into: str) -> Contents:
         raise BadArchive(f"the archive cannot be read: {error}") from None
 
 
-def _next(found: Iterator[Member]) -> Member | None:
-    return next(found, None)
+def _next(found: Iterator[Member]) -> tuple[Member, bytes] | None:
+    """A member and its first piece: of thousands of small files, each goes to a thread once."""
+    member = next(found, None)
+    if member is None:
+        return None
+    return member, next(member.content, b"") if member.plain and not member.folder else b""
 
 
-async def _pieces(content: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (data := await asyncio.to_thread(next, content, None)) is not None:
+async def _pieces(member: Member, begin: bytes) -> AsyncIterator[bytes]:
+    left = member.size - len(begin)
+    yield begin
+    while left > 0 and (data := await asyncio.to_thread(next, member.content, None)) is not None:
+        left -= len(data)
         yield data
