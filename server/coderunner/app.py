@@ -34,6 +34,7 @@ from coderunner.fleet.registry import Registry
 from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
+from coderunner.here import too_many_cpus
 from coderunner.instance import holder_of, instance, shown
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
@@ -97,7 +98,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         runs = Runs(Path(settings.state_dir) / "runs", fleet.registry, fleet.catalog, settings.spool_size)
         stack.push_async_callback(runs.close)
         tasks = await stack.enter_async_context(Tasks("server"))
-        tasks.keep(lambda: _tell_engine(engine), "engine-info")
+        tasks.keep(lambda: _tell_engine(settings, engine), "engine-info")
         arrival = _Arrival(
             engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stop
         )
@@ -230,8 +231,8 @@ def _tell_settings(settings: Settings, languages: int) -> None:
     log.info("CodeRunner %s starts in %s", __version__, settings.app_env, extra=facts)
 
 
-async def _tell_engine(engine: DockerEngine) -> None:
-    """Once it answers: which engine this is."""
+async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
+    """Once it answers: which engine this is, and what it could never do for these settings."""
     while True:
         try:
             info = await engine.info()
@@ -250,6 +251,8 @@ async def _tell_engine(engine: DockerEngine) -> None:
             live_restore=info.live_restore,
         )
         log.info("container engine %s", info.version, extra=facts)
+        if (problem := too_many_cpus(settings, info)) is not None:
+            log.error("no session can begin", extra=fields(why=problem))
         return
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from coderunner.config import Settings
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.states import EngineInfo
 from coderunner.errors import EngineError
 from coderunner.schema.forms import UNIX
 
@@ -22,8 +24,10 @@ async def problems(settings: Settings) -> list[str]:
     local = settings.docker_host is None or settings.docker_host.startswith("unix://")
     if settings.disk_read_limit is not None and local:
         found.append(_disk(settings.disk_read_limit[0]))
-    if settings.docker_runtime is not None:
-        found.append(await _runtime(settings))
+    if settings.docker_host is not None and settings.docker_host.startswith("unix://"):
+        found.append(_engine_socket(settings.docker_host))
+    if settings.docker_runtime is not None or settings.docker_cpus > 1:
+        found += await _asked_of_the_engine(settings)
     return [problem for problem in found if problem is not None]
 
 
@@ -68,15 +72,42 @@ def _disk(device: str) -> str | None:
     return None
 
 
-async def _runtime(settings: Settings) -> str | None:
+def _engine_socket(place: str) -> str | None:
+    path = place.removeprefix("unix://")
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            return None
+        what = f"{path} is no socket"
+    except FileNotFoundError:
+        what = f"there is no {path}"
+    except OSError:  # of a folder that this user may not enter: the server's user may
+        return None
+    return f"DOCKER_HOST is {place}, but {what}; write the engine's socket, or start the engine"
+
+
+async def _asked_of_the_engine(settings: Settings) -> list[str | None]:
     try:
         async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
-            known = (await engine.info()).runtimes
+            info = await engine.info()
     except EngineError:
-        return None
-    if not known or settings.docker_runtime in known:
+        return []
+    return [_runtime(settings.docker_runtime, info.runtimes), too_many_cpus(settings, info)]
+
+
+def too_many_cpus(settings: Settings, engine: EngineInfo) -> str | None:
+    """What is wrong where the engine would refuse each container for its processors; else None."""
+    if not 0 < engine.cpus < settings.docker_cpus:
         return None
     return (
-        f"DOCKER_RUNTIME is {settings.docker_runtime}, which the engine does not have; it has"
+        f"DOCKER_CPUS is {settings.docker_cpus:g}, but the engine's machine has {engine.cpus}, and no container"
+        f" could be made; write DOCKER_CPUS={engine.cpus} or less"
+    )
+
+
+def _runtime(name: str | None, known: Collection[str]) -> str | None:
+    if name is None or not known or name in known:
+        return None
+    return (
+        f"DOCKER_RUNTIME is {name}, which the engine does not have; it has"
         f" {', '.join(sorted(known))}: write one of them, or nothing for the engine's own"
     )

@@ -229,7 +229,19 @@ def a_socket_in_no_folder(path, monkeypatch):
     return f"HOST is unix:{path}/none/http.sock, but {path}/none is no folder"
 
 
+def an_engine_that_is_not_there(path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}/dcoker.sock")
+    return f"DOCKER_HOST is unix://{path}/dcoker.sock, but there is no {path}/dcoker.sock"
+
+
+def an_engine_that_is_no_socket(path, monkeypatch):
+    (path / "docker.sock").write_text("")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}/docker.sock")
+    return f"DOCKER_HOST is unix://{path}/docker.sock, but {path}/docker.sock is no socket"
+
+
 WRONG_HERE = [
+    an_engine_that_is_not_there, an_engine_that_is_no_socket,
     below_a_file, state_that_is_a_file, state_that_leads_nowhere, no_disk_at_all, a_device_that_is_no_disk,
     a_partition, an_address_of_another_machine, a_socket_in_no_folder,
 ]  # fmt: skip

@@ -6,6 +6,7 @@ No engine is needed: where none answers, the server listens all the same.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ import pytest
 from coderunner import app, cli, logs
 from coderunner.config import SETTINGS
 from coderunner.instance import instance
-from tests.engine.fake import FakeEngine, never
+from tests.engine.fake import FakeEngine, always, never
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30
@@ -127,6 +128,17 @@ async def test_podman_is_refused_at_once(tmp_path):
     assert code == cli.BROKEN_BOUND
     assert one_line(said).startswith("coderunner: Podman is not supported: ")
     assert len(said.splitlines()[-1]) < 300
+
+
+async def test_more_processors_than_the_engine_has(tmp_path):
+    engine = FakeEngine(tmp_path / "docker.sock", always(200, {"NCPU": 2}))
+    check = functools.partial(coderunner, tmp_path, "settings", "--check", DOCKER_HOST=engine.host)
+    async with engine.running():
+        code, said = await asyncio.to_thread(check, DOCKER_CPUS="2.5")
+        assert code == cli.WRONG_SETTINGS
+        assert "DOCKER_CPUS is 2.5, but the engine's machine has 2, and no container could be made" in said
+        code, said = await asyncio.to_thread(check, DOCKER_CPUS="2")
+        assert (code, said) == (0, "")
 
 
 def test_the_unit_restarts_after_all_that_a_restart_may_mend():

@@ -140,6 +140,7 @@ class _Together:
         self._at_most("DOCKER_CMD_TIMEOUT", "DOCKER_TIMEOUT")
         self._at_most("SESSION_IDLE_TIMEOUT", "SESSION_TTL")
         self._at_most("SESSION_RESUME_MIN", "SESSION_RESUME_MAX")
+        self._at_most("DOCKER_MEMORY", "SESSION_MEMORY")
         if self._is_set("WARM_FLOOR") or None in (values["WARM_FLOOR"], values["WARM_MAX"]):
             self._at_most("WARM_FLOOR", "WARM_MAX")
         else:  # who lowers the ceiling alone has said what he means
