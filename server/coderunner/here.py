@@ -99,8 +99,8 @@ def too_many_cpus(settings: Settings, engine: EngineInfo) -> str | None:
     if not 0 < engine.cpus < settings.docker_cpus:
         return None
     return (
-        f"DOCKER_CPUS is {settings.docker_cpus:g}, but the engine's machine has {engine.cpus}, and no container"
-        f" could be made; write DOCKER_CPUS={engine.cpus} or less"
+        f"DOCKER_CPUS is {settings.docker_cpus:g}, but the engine's machine has {engine.cpus}, and no"
+        f" container could be made; write DOCKER_CPUS={engine.cpus} or less"
     )
 
 

@@ -326,7 +326,7 @@ class TestProblems:
             ({"SESSION_TTL": "60000"}, "environment: SESSION_TTL is 60000, below SESSION_IDLE_TIMEOUT"),
             ({"SESSION_RESUME_MIN": "1000000"}, "environment: SESSION_RESUME_MIN is 1000000, above"),
             ({"SESSION_MEMORY": "255m"}, "environment: SESSION_MEMORY is 267386880, below DOCKER_MEMORY"),
-            ({"SESSION_MEMORY": "1g", "DOCKER_MEMORY": "2g"}, "environment: DOCKER_MEMORY is 2147483648, above"),
+            ({"SESSION_MEMORY": "1g", "DOCKER_MEMORY": "2g"}, "environment: DOCKER_MEMORY is 2147483648"),
             ({"MAX_CONCURRENT_SESSIONS": "2000"}, ".env: SESSION_UID_COUNT is 1024"),
             ({"GROUP_ADDRESS_POOL": "10.1.0.0/25"}, "environment: GROUP_ADDRESS_POOL is 10.1.0.0/25, which"),
             ({"MAX_GROUPS": "4096", "GROUP_ADDRESS_POOL": "10.1.0.0/17"}, "environment: GROUP_ADDRESS_"),
