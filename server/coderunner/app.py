@@ -41,7 +41,7 @@ from coderunner.logs import fields
 from coderunner.places import PACKAGE
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
-from coderunner.sessions.record import owner_of
+from coderunner.sessions.record import BadSeal, owner_of
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import SOCKETS, Parts
@@ -269,6 +269,7 @@ class _Arrival:
     tasks: Tasks
     stop: Callable[[str], None]
     refused: list[tuple[ContainerSummary, str]] = field(default_factory=list)
+    late: Sequence[tuple[ContainerSummary, asyncio.Task[str | BadSeal | None]]] = ()
 
     async def begin(self) -> None:
         """Adopts; where the engine is away, goes on trying beside the rest.  Raises AnothersContainers."""
@@ -288,7 +289,7 @@ class _Arrival:
     async def _adopt(self) -> None:
         await self.groups.find()
         adoption = await adopt_all(self.engine, self.registry, self.provisioner, self.key)
-        self.refused = adoption.refused
+        self.refused, self.late = adoption.refused, adoption.late
         if adoption.adopted:
             log.info("sessions adopted", extra=fields(count=adoption.adopted))
 
@@ -315,6 +316,9 @@ class _Arrival:
 
     async def _clear(self) -> None:
         await remove_all(self.engine, self.provisioner, self.refused)
+        for summary, work in self.late:
+            if (why := await work) is not None:
+                await remove_all(self.engine, self.provisioner, [(summary, str(why))])
         with contextlib.suppress(CodeRunnerError):  # the sweep comes again
             await self.groups.sweep()
 

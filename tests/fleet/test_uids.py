@@ -90,7 +90,9 @@ async def test_one_that_cannot_be_removed_does_not_keep_the_sweep_from_the_other
         engine.removed.append(name)
 
     engine.remove = remove
-    provisioner = SimpleNamespace(known=set(), uids=Uids(100, 1), identity=IDENTITY, sockets=None)
+    provisioner = SimpleNamespace(
+        known=set(), arriving={}, uids=Uids(100, 1), identity=IDENTITY, sockets=None
+    )
     assert await sweep(engine, provisioner, older_than=0) == 1
     assert await reap(engine, instance=None, now=100.0) == 1
     assert engine.removed == ["other", "other"]

@@ -99,6 +99,38 @@ async def test_a_session_that_is_paused_when_the_server_dies_goes_on(tmp_path):
             await back.closed()
 
 
+async def test_nobody_waits_for_a_container_that_says_nothing(tmp_path):
+    """One that is just being made or ended, for example. Who asks for its session is told to come again."""
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with session(server, keep=True) as silent, session(server, keep=True) as client:
+            name = f"coderunner-{silent.opened.session}"
+            await silent.run(1, "print('up', flush=True)\nprint(input())")
+            await silent.until(1, "up")
+            docker("kill", "--signal=STOP", name)
+            server.stop(signal.SIGKILL)
+            await client.closed()
+            await silent.closed()
+        server.process = again(server, tmp_path).process
+        async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
+            await back.message(m.Attached)
+            async with attach(server, silent.opened, client=silent.client) as early:
+                error = await early.message(m.ErrorMessage)
+                assert (error.code, error.retryable) == ("engine_unavailable", True)
+            docker("kill", "--signal=CONT", name)
+
+            async def adopted() -> bool:
+                return server.stats()["queue"]["active"] == 2
+
+            await eventually(adopted, 30, "the other session")
+            async with attach(server, silent.opened, client=silent.client, channels=silent.channels) as late:
+                await late.input(1, b"still here\n")
+                assert "still here" in (await late.ended(1)).text
+                await late.send(m.Close())
+                await late.closed()
+            await back.send(m.Close())
+            await back.closed()
+
+
 def _processes(container: str) -> str:
     done = subprocess.run(
         ["docker", "top", container], capture_output=True, text=True, timeout=20, check=False

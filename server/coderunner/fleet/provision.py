@@ -120,6 +120,7 @@ class Provisioner:
         self.uids = uids
         self.identity = identity
         self.known: set[str] = set()  # containers that somebody here answers for
+        self.arriving: dict[str, str] = {}  # sessions by containers: those that are adopted late
         self._pool = pool
         self._failed: tuple[float, str] | None = None  # when the last attempt failed, and why
         self._leaving = False

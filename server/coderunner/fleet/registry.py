@@ -24,6 +24,7 @@ from coderunner.errors import (
     BadMessage,
     CodeRunnerError,
     Draining,
+    EngineUnavailable,
     NoSession,
     StartFailed,
     Unsupported,
@@ -101,8 +102,7 @@ class Registry:
 
         Raises NoSession, always with the same words, for an unknown id and for a wrong token.
         """
-        if self.absent is not None:
-            raise self.absent
+        self._check_arrived(session_id)
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
         if session is None or session.over:
@@ -113,13 +113,19 @@ class Registry:
             raise NoSession()
         return session, role
 
+    def _check_arrived(self, session_id: str) -> None:
+        """Raises what a client is told whose session may be here yet."""
+        if self.absent is not None:
+            raise self.absent
+        if session_id in self._provisioner.arriving.values():
+            raise EngineUnavailable("the session's container has not answered yet", retry_after_ms=500)
+
     def look(self, session_id: str, text: str, path: str) -> tuple[Session, Capability]:
         """The session and capability of an address `/view/{session_id}/{text}/{path}`.
 
         Raises NoSession, always with the same words, where the address opens nothing.
         """
-        if self.absent is not None:
-            raise self.absent
+        self._check_arrived(session_id)
         session = self.sessions.get(session_id)
         capability = read(self._key, session_id, text, path)
         if capability is None or session is None or session.over or not session.views.good(text, capability):

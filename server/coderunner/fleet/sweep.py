@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 ADOPT_SECONDS = 30.0
 LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 0.5
 AT_ONCE = 8
+GRACE_SECONDS = 0.35  # that all wait for one; the agent of one that is being made or ended may be silent
 FAULTS = 3  # attempts at adopting one, where this server fails at it
 FAULT_PAUSE_SECONDS = 1.0
 MAKING_SECONDS = 60.0  # a container is made within this time
@@ -67,10 +68,14 @@ class AnothersContainers(CannotStart):
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """How many sessions were adopted; and the containers that were not, each with the reason: they go."""
+    """How many sessions were adopted; and the containers that were not, each with the reason: they go.
+
+    `late`: those whose agent has not answered yet; the task's result is None (adopted), or why not.
+    """
 
     adopted: int
     refused: list[tuple[ContainerSummary, str]]
+    late: list[tuple[ContainerSummary, asyncio.Task[str | BadSeal | None]]]
 
 
 async def adopt_all(
@@ -78,16 +83,29 @@ async def adopt_all(
 ) -> Adoption:
     """Adopts what lives; removes nothing, so that clients need not wait for it.
 
+    Nor do they wait for one whose agent is silent: while that is tried, it is in `provisioner.arriving`, and
+    who asks for its session is told to come again.
+
     Raises EngineError, and AnothersContainers before anything is touched, or where only the seals could tell.
     """
     identity = provisioner.identity
     limit = asyncio.Semaphore(AT_ONCE)
+    works: list[asyncio.Task[str | BadSeal | None]] = []
 
-    async def one(summary: ContainerSummary) -> str | BadSeal | None:
+    async def begin(summary: ContainerSummary) -> asyncio.Task[str | BadSeal | None]:
         provisioner.uids.claim(uid_of(summary), session_of(summary))
         socket = _listening(provisioner, summary)
         async with limit:
-            return await _adopt(engine, registry, provisioner, key, summary, socket)
+            work = asyncio.create_task(
+                _adopt(engine, registry, provisioner, key, summary, socket), name="adopt"
+            )
+            works.append(work)
+            # Where no label says whose it is, only the seal does, and that may end this server.
+            await asyncio.wait([work], timeout=GRACE_SECONDS if OWNER_LABEL in summary.labels else None)
+        if not work.done():
+            provisioner.arriving[summary.id] = session_of(summary)
+            work.add_done_callback(lambda _: provisioner.arriving.pop(summary.id, None))
+        return work
 
     listed = await engine.list(labels_of(identity.instance))
     anothers = [summary for summary in listed if identity.another(summary.labels)]
@@ -95,13 +113,21 @@ async def adopt_all(
         raise AnothersContainers(identity, (summary for summary in anothers if summary.running))
     # Tried again after the engine was away, some may be this server's own already.
     found = [s for s in listed if s.id not in provisioner.known and not identity.another(s.labels)]
+    found.sort(key=lambda summary: summary.created)  # what was just being made comes last
     await _refuse_in_use(engine, identity, found)
-    answers = list(zip(found, await asyncio.gather(*(one(summary) for summary in found)), strict=True))
-    sealed = [summary for summary, why in answers if isinstance(why, BadSeal)]
-    if sealed:
-        raise AnothersContainers(identity, sealed)
+    try:
+        begun = list(zip(found, await asyncio.gather(*(begin(summary) for summary in found)), strict=True))
+        answers = [(summary, work.result()) for summary, work in begun if work.done()]
+        sealed = [summary for summary, why in answers if isinstance(why, BadSeal)]
+        if sealed:
+            raise AnothersContainers(identity, sealed)
+    except BaseException:
+        for work in works:
+            work.cancel()
+        raise
     refused = [(summary, str(why)) for summary, why in answers if why is not None]
-    return Adoption(len(found) - len(refused), refused)
+    late = [(summary, work) for summary, work in begun if not work.done()]
+    return Adoption(len(answers) - len(refused), refused, late)
 
 
 async def _refuse_in_use(
@@ -317,6 +343,7 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
         for summary in listed
         if not provisioner.identity.another(summary.labels)
         and summary.id not in provisioner.known
+        and (older_than == 0 or summary.id not in provisioner.arriving)
         and now - summary.created >= older_than
         and (ROLE_LABEL not in summary.labels or older_than == 0 or is_over(summary, now))
     ]
