@@ -17,8 +17,10 @@ from tests.harness import ROOT
 DECLARED = declarations.load()
 NAMES = sorted(DECLARED.languages)
 UNMISTAKABLE = [name for name in NAMES if len(name) > 1]  # "c" is a key, too
-# But for the attacks, which are programs in languages.
-MODULES = sorted(path for path in (ROOT / "server").rglob("*.py") if "attack" not in path.parts)
+# But for the attacks and the doctor's try of a run, which are programs in languages.
+MODULES = sorted(
+    path for path in (ROOT / "server").rglob("*.py") if not {"attack", "doctor"} & set(path.parts)
+)
 SCRIPTS = sorted([*(ROOT / "static/core").rglob("*.js"), *(ROOT / "static/app").rglob("*.js")])
 
 
