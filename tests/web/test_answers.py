@@ -56,14 +56,19 @@ async def test_every_route_answers_as_its_model_says(server):
     for path in ("/api/health", "/api/ready", "/api/address", "/api/queue-stats", "/api/languages"):
         as_declared("GET", path, await ask(server.url + path[1:]))
         seen.add(("GET", path))
-    body = json.dumps({"language": "python", "source": "print(1)"}).encode()
-    media, key = {"Content-Type": "application/json"}, {"Idempotency-Key": str(uuid.uuid4())}
-    begun = await ask(server.url + "api/run", method="POST", body=body, headers={**media, **key})
-    as_declared("POST", "/api/run", begun)
-    place = server.url + f"api/runs/{begun.document['id']}"
-    as_declared("GET", "/api/runs/{run}", await ask(place))
-    as_declared("DELETE", "/api/runs/{run}", await ask(place, method="DELETE"))
-    seen |= {("POST", "/api/run"), ("GET", "/api/runs/{run}"), ("DELETE", "/api/runs/{run}")}
+    program = {"language": "python", "source": "print(1)"}
+    for asked, kept, more in (
+        ("/api/run", "/api/runs/{run}", {}),
+        ("/api/batch", "/api/batches/{batch}", {"cases": [{"stdin": "", "expected": "1\n"}]}),
+    ):
+        headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+        body = json.dumps({**program, **more}).encode()
+        begun = await ask(server.url + asked[1:], method="POST", body=body, headers=headers)
+        as_declared("POST", asked, begun)
+        place = server.url + kept[1 : kept.index("{")] + begun.document["id"]
+        as_declared("GET", kept, await ask(place))
+        as_declared("DELETE", kept, await ask(place, method="DELETE"))
+        seen |= {("POST", asked), ("GET", kept), ("DELETE", kept)}
     assert seen == ANSWERED
 
 
