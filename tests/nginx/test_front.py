@@ -326,8 +326,11 @@ async def test_a_program_over_http_with_its_files_and_as_it_happens(front):
             assert (await answer.json())["stdout"] == "up\n"
         async with http.put(front.url + f"api/runs/{place}", data=b"x" * 70_000) as answer:
             assert answer.status == 413
+        async with http.get(front.url + f"api/batches/{place}") as answer:
+            assert answer.status == 404
     log = front.folder / "coderunner.log"
     await eventually(lambda: "api/runs/***" in log.read_text(), 5, "the log")
+    await eventually(lambda: "api/batches/***" in log.read_text(), 5, "the log")
     for one in front.folder.glob("*.log"):
         assert place not in one.read_text(), one
 
