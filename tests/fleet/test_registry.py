@@ -36,6 +36,7 @@ class Provisioner:
         self.agents: list[Agent] = []
         self.answers_seal = True
         self.removed: list[str] = []
+        self.arriving: dict[str, str] = {}
         self._numbers = itertools.count()
 
     async def create(self, language: str) -> Container:
