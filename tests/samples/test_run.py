@@ -81,7 +81,7 @@ def test_one_that_differs_is_exit_code_1(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample = msgspec.structs.replace(BASH.samples[0], expect_code=99)
-    wrong = msgspec.structs.replace(BASH, samples=(sample,))
+    wrong = msgspec.structs.replace(BASH, samples=(sample,), repl=None)
     changed = replace(DECLARED, languages={**DECLARED.languages, "bash": wrong})
     monkeypatch.setattr(declarations, "load", lambda **_: changed)
     assert command("test", "bash", "--url", server.url) == 1
