@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from coderunner.engine import origin
 from coderunner.schema import messages as m
 from tests.deployment import machine as machines
 from tests.deployment.guide import Piece, inline, pieces, prints_so
@@ -132,7 +133,8 @@ def give_images(machine: Machine) -> None:
     async def build() -> list[str]:
         builder = server_builder()
         built = [await builder.ensure(name, print) for name in LANGUAGES]
-        return [builder.base().reference, *built]
+        # Where the base has security updates, the machine builds it anew, from what it came from.
+        return [origin.ORIGIN, builder.base().reference, *built]
 
     references = asyncio.run(build())
     script = f"docker save {' '.join(references)} | docker exec -i {machine.container} docker load"

@@ -287,6 +287,7 @@ class ImageBuilder:
                 return []
             if moved := renewal.upgradable(client, base.reference, lists):
                 report(f"{base.reference}: security updates of {', '.join(moved)}")
+                self._ensure_origin(client, stop, report)  # not there where images were carried here
                 _build(client, base, {}, stop, report, anew=True)
                 renewed.append("base")
             for name, (recipe, final) in wanted.items():
