@@ -133,6 +133,8 @@ async def test_pruning_leaves_what_another_server_uses(
     finally:
         for holder in holders:
             await builder.forget_use(holder)
+    # Nor where the preparation of languages comes later than the server's end.
+    await builder.note_use(holders[0], "test", ["toy"])
     assert not set(holders) & set(await builder.holders())
 
 

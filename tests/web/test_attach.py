@@ -217,7 +217,8 @@ class TestEnds:
             assert await client.closed() == 1000
             assert client.channel(1).exit.reason == "session_closed"
             assert [one.reason for one in client.messages if isinstance(one, m.Closed)] == ["client"]
-        await eventually(lambda: server.stats()["queue"]["active"] == before - 1, 10, "the slot given back")
+        # Sessions of other tests may be given up meanwhile.
+        await eventually(lambda: server.stats()["queue"]["active"] < before, 10, "the slot given back")
 
 
 class TestCrowd:

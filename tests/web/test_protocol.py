@@ -266,7 +266,8 @@ class TestWatchfulness:
             "totalWorkers", "activeWorkers", "idleWorkers", "queuedTasks", "completedTasks", "failedTasks",
             "averageTaskTime",
         }  # fmt: skip
-        before = stats["queue"]["active"]
         async with session(server):
-            assert server.stats()["queue"]["active"] == before + 1
-        await eventually(lambda: server.stats()["queue"]["active"] == before, 10, "slot back")
+            held = server.stats()["queue"]["active"]
+            assert held >= 1
+        # Sessions of other tests may be given up meanwhile.
+        await eventually(lambda: server.stats()["queue"]["active"] < held, 10, "slot back")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,6 +68,8 @@ class ImageBuilder:
         self._prefix = prefix
         self._one = asyncio.Lock()  # the base image, and renewals of all
         self._each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._noting = threading.Lock()
+        self._forgotten: set[str] = set()  # holders that use nothing any more
 
     # --- what is to be built ---------------------------------------------------------------------------
 
@@ -208,15 +211,20 @@ class ImageBuilder:
 
         def work(stop: Stop, _tell: Say) -> None:
             wanted = self.references(names)
-            with self._client(CALL_SECONDS, stop) as client:
-                uses.note(client, holder, instance, wanted)
+            with self._client(CALL_SECONDS, stop) as client, self._noting:
+                if holder not in self._forgotten:  # a server that ends may be preparing languages yet
+                    uses.note(client, holder, instance, wanted)
 
         await in_thread(work, _silent)
 
     async def forget_use(self, holder: str) -> None:
-        """The note of what this server uses goes: its images may be removed. Raises EngineUnavailable."""
+        """The note of what this server uses goes, and none is made any more: its images may be removed.
+
+        Raises EngineUnavailable."""
+
         def work(stop: Stop, _tell: Say) -> None:
-            with self._client(CALL_SECONDS, stop) as client:
+            with self._client(CALL_SECONDS, stop) as client, self._noting:
+                self._forgotten.add(holder)
                 uses.forget(client, holder)
 
         await in_thread(work, _silent)
