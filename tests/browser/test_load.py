@@ -58,6 +58,7 @@ def test_the_page_comes_in_few_packed_files_that_are_kept(open_tab: Callable[...
             assert "/static/dist/page/" in path, "the page's own modules are bundled, too"
             assert header(answer, "content-encoding") in ("br", "gzip"), path
             assert "immutable" in header(answer, "cache-control"), path
+    tab.page.wait_for_load_state("networkidle")  # what is loaded late is kept, too
     wire.again()
     tab.page.goto("about:blank")
     tab.open()
