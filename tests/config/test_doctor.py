@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from coderunner import config
-from coderunner.doctor import engine, machine
-from coderunner.doctor.findings import FAIL, OK, WARN, as_text, fail, guarded, ok
+from coderunner.doctor import engine, machine, run
+from coderunner.doctor.findings import FAIL, OK, WARN, as_text, fail, guarded, ok, warn
 from coderunner.engine.states import EngineInfo
 from tests.harness import ROOT
 
@@ -116,6 +116,21 @@ def test_memory_for_the_sessions(memory, state):
     found = {one.check: one for one in machine.checks(SETTINGS, memory, None)}
     assert found["memory"].state == state
     assert ("MAX_CONCURRENT_SESSIONS" in found["memory"].mend) is (state == FAIL)
+
+
+async def test_what_the_server_warns_of_as_well_is_said_once(monkeypatch, tmp_path):
+    async def engines(_settings):
+        return [warn("kernel", "low", "raise it")], None
+
+    async def servers(_url, **_options):
+        return [ok("ready", "well"), warn("ready", "low", "raise it"), warn("ready", "other", "mend it")]
+
+    monkeypatch.setattr(run.engine, "checks", engines)
+    monkeypatch.setattr(run.server, "checks", servers)
+    settings = config.load({"STATE_DIR": str(tmp_path), "PORT": "0"}, None)
+    found = await run.examine(settings, "", "http://x/", 0.0, "")
+    told = [(one.check, one.text) for one in found if one.mend in ("raise it", "mend it")]
+    assert told == [("kernel", "low"), ("ready", "other")]
 
 
 def test_a_full_disk(tmp_path, monkeypatch):

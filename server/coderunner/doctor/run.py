@@ -23,7 +23,11 @@ async def examine(settings: Settings, here: str, url: str, idle: float, bearer: 
         Path(settings.state_dir), settings.instance_name
     ):
         found += await server.checks(here, through=False, idle=0.0)
-    return found
+    # A server on this machine warns of what was seen here already.
+    said: dict[tuple[str, str, str], Finding] = {}
+    for one in found:
+        said.setdefault((one.state, one.text, one.mend), one)
+    return list(said.values())
 
 
 def settings_findings(problems: list[str]) -> list[Finding]:

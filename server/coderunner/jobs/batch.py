@@ -47,7 +47,7 @@ from coderunner.sessions.session import Session
 log = logging.getLogger(__name__)
 
 ABOUT, SESSIONS = "batch.json", "sessions.json"
-MOST_SECONDS = 3600.0  # of a batch; what has not begun then is not run
+MAX_SECONDS = 3600.0  # of a batch; what has not begun then is not run
 TURN_SECONDS = 20.0  # for which it keeps a session that others wait for
 TRIES = 3  # of a case whose session was lost
 IN_THREAD = 128 * 1024  # bytes from which on outputs are compared beside the loop
@@ -172,7 +172,7 @@ class Batch(Work):
     @property
     def _late(self) -> bool:
         created: float = self.about.created
-        return time.time() > created + MOST_SECONDS
+        return time.time() > created + MAX_SECONDS
 
     async def _work(self) -> None:
         for record in self.spool.records():
