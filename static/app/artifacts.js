@@ -9,7 +9,7 @@ import { saveUrl } from './save.js';
 import { drawTable } from './table.js';
 import { kindOf, shownUrl, view } from './viewer.js';
 
-const MOST_SHOWN = 60;
+const MAX_SHOWN = 60;
 const PREVIEW = { rows: 4, columns: 3 };
 const leaf = (url) => url.replace(/^(view\/[^/]*\/)[^/]*/, '$1'); // without what is another each time it is told
 const ICONS = { page: 'globe', document: 'file', file: 'file', picture: 'file', table: 'file' };
@@ -66,7 +66,7 @@ export class Artifacts {
     const href = target.href;
     this.#items.delete(path);
     this.#items.set(path, { path, mime, size: bytes, told, url: href, version: this.#version, element: null, frame: () => this.#framed(told, href), save: () => saveUrl(href, path) });
-    if (this.#items.size > MOST_SHOWN) this.#items.delete(this.#items.keys().next().value);
+    if (this.#items.size > MAX_SHOWN) this.#items.delete(this.#items.keys().next().value);
     if (same) this.#kept.soon(); // told again, perhaps by a server that began anew
     else this.#kept.later();
     this.#draw();

@@ -75,7 +75,7 @@ const PRESSED = {
 };
 
 /** Characters: in a longer text no grammar is followed, as each key would have it read what lies before the cursor. */
-export const MOST_COLOURED = 300_000;
+export const MAX_COLOURED = 300_000;
 
 /** No file is open: nothing can be typed. */
 const NOTHING = EditorState.create({ extensions: [look, EditorState.readOnly.of(true), EditorView.editable.of(false)] });
@@ -254,7 +254,7 @@ export class Editor {
   }
 
   async #colour(path) {
-    const large = this.#view.state.doc.length > MOST_COLOURED;
+    const large = this.#view.state.doc.length > MAX_COLOURED;
     const support = large ? [] : await grammar(path, this.#project.language).catch(() => []); // its part of the page did not load
     if (this.#path === path) this.#view.dispatch({ effects: this.#syntax.reconfigure(support) });
   }

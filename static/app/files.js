@@ -1,6 +1,6 @@
 // The files: what the user does with their own and with what programs made.
 import { size } from '../core/ending.js';
-import { MOST_TEXT } from '../core/mirror.js';
+import { MAX_TEXT } from '../core/mirror.js';
 import { pathProblem } from '../core/path.js';
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
@@ -15,7 +15,7 @@ import { view } from './viewer.js';
 
 // The types that a browser shows as a picture, also where it does not know where the bytes come from.
 const PICTURES = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp', svg: 'image/svg+xml', bmp: 'image/bmp' };
-const MOST_PICTURE = 16 * 1024 * 1024;
+const MAX_PICTURE = 16 * 1024 * 1024;
 const NO_CLASHES = new Map();
 
 const within = (path, folder) => path === folder || path.startsWith(`${folder}/`);
@@ -136,7 +136,7 @@ export class Files {
         return;
       }
       /** @type {{path: string, mime: string, size: number, url: string | null, save(): unknown}} */ const item = { path, mime: mime ?? '', size: entry.size, url: null, save: () => save(mirror.remote.blob(path), path) };
-      if (mime && entry.size <= MOST_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MOST_PICTURE)], { type: mime }));
+      if (mime && entry.size <= MAX_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MAX_PICTURE)], { type: mime }));
       else item.mime = '';
       view([item], 0, () => item.url !== null && URL.revokeObjectURL(item.url));
     } catch (error) {
@@ -246,7 +246,7 @@ export class Files {
       { label: texts.files.menuUpload, act: () => this.#upload.choose({ folder: `${path}/` }) },
     ] : [
       { label: texts.files.menuDownload, act: () => this.#saveOne(row) },
-      ...(made ? [{ label: texts.files.menuKeep, act: () => this.#keep(row), disabled: row.entry.size > MOST_TEXT }]
+      ...(made ? [{ label: texts.files.menuKeep, act: () => this.#keep(row), disabled: row.entry.size > MAX_TEXT }]
         : [{ label: texts.files.menuRun, act: () => this.#project.set({ entry: path }), disabled: run || this.#project.binary(path), note: run ? texts.files.isRun : '' }]),
     ];
     openMenu($('file-menu'), anchor, [...entries, { label: texts.files.menuRename, act: () => this.#rename(row) }, { label: texts.files.menuRemove, act: () => this.#remove(row), bad: true }]);

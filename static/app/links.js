@@ -1,7 +1,7 @@
 // Links in a terminal to places in the project's files.
 import { locations } from '../core/locations.js';
 
-const MOST_ROWS = 30; // of one line that the terminal wrapped
+const MAX_ROWS = 30; // of one line that the terminal wrapped
 
 /** @param paths returns the files that are known @param jump called with a location */
 export function linkLocations(term, { paths, jump }) {
@@ -21,10 +21,10 @@ export function linkLocations(term, { paths, jump }) {
 /** The whole line that row `at` (from 0) is a part of, and for each of its UTF-16 units the cell {x, y}, from 1. */
 function wrapped(buffer, at) {
   let first = at;
-  while (first > 0 && at - first < MOST_ROWS && buffer.getLine(first)?.isWrapped) first -= 1;
+  while (first > 0 && at - first < MAX_ROWS && buffer.getLine(first)?.isWrapped) first -= 1;
   let text = '';
   const cells = [];
-  for (let y = first; y < first + 2 * MOST_ROWS; y += 1) {
+  for (let y = first; y < first + 2 * MAX_ROWS; y += 1) {
     const line = buffer.getLine(y);
     if (!line || (y > first && !line.isWrapped)) break;
     for (let x = 0; x < line.length; x += 1) {

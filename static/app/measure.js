@@ -4,8 +4,8 @@
 // measured. Of a sequence of characters in one cell the first counts: of marks there is no end.
 
 const WITHIN_MS = 30; // of measuring, until the page had a turn
-const MOST_KNOWN = 20_000; // widths of one kind
-const MOST_ASKED = 50_000; // until the library's own memory of widths is emptied: it has no bound
+const MAX_KNOWN = 20_000; // widths of one kind
+const MAX_ASKED = 50_000; // until the library's own memory of widths is emptied: it has no bound
 const PAUSE_MS = 10;
 
 const text = /** @type {PropertyDescriptor} */ (Object.getOwnPropertyDescriptor(Node.prototype, 'textContent'));
@@ -21,7 +21,7 @@ export function boundMeasuring(term) {
   const again = () => {
     timer = undefined;
     spent = 0;
-    if (asked > MOST_ASKED) forget();
+    if (asked > MAX_ASKED) forget();
     if (!left) return;
     left = false;
     term.refresh(0, term.rows - 1);
@@ -54,7 +54,7 @@ export function boundMeasuring(term) {
         asked += 1;
         const { fontFamily, fontSize } = /** @type {HTMLElement} */ (element.parentElement).style;
         const now = `${fontFamily} ${fontSize} ${element.style.fontWeight}`;
-        if (now !== font || known.size > MOST_KNOWN) known.clear();
+        if (now !== font || known.size > MAX_KNOWN) known.clear();
         font = now;
         const character = String.fromCodePoint(wanted.codePointAt(0) ?? 0x20);
         const kept = known.get(character);

@@ -1,18 +1,18 @@
 // Pictures that a program draws into its terminal. The add-on of xterm.js keeps them in the lines and draws them; its
 // decoders are not used, as they are WebAssembly, which the page's policy forbids: the browser's own decode them.
-import { MOST_PIXELS, drawnSize, measure, parsePicture } from '../core/picture.js';
+import { MAX_PIXELS, drawnSize, measure, parsePicture } from '../core/picture.js';
 import { texts } from '../core/texts.js';
 import { ImageAddon } from '../dist/xterm.js';
 import { storageOf } from './inside.js';
 
 const OSC = 1337;
-const MOST_KEPT = 500; // pictures of a terminal, scrolled away ones included
+const MAX_KEPT = 500; // pictures of a terminal, scrolled away ones included
 const STORAGE_MB = 64; // their pixels
 const DECODE_MS = 3000; // the terminal waits this long for one
 const CELL = { width: 7, height: 14 }; // the add-on's own for a terminal that is not shown
 
 export class Pictures {
-  #addon = new ImageAddon({ sixelSupport: false, iipSupport: false, pixelLimit: MOST_PIXELS, storageLimit: STORAGE_MB });
+  #addon = new ImageAddon({ sixelSupport: false, iipSupport: false, pixelLimit: MAX_PIXELS, storageLimit: STORAGE_MB });
   #storage = storageOf(this.#addon);
   #refused;
   #drawn;
@@ -49,7 +49,7 @@ export class Pictures {
     if (picture.refused !== undefined) return this.#refuse(picture.refused);
     const natural = measure(picture.bytes);
     if (!natural) return this.#refuse(texts.artifacts.noPicture);
-    if (!natural.width || !natural.height || natural.width * natural.height > MOST_PIXELS) return this.#refuse(texts.artifacts.manyPixels);
+    if (!natural.width || !natural.height || natural.width * natural.height > MAX_PIXELS) return this.#refuse(texts.artifacts.manyPixels);
     return this.#draw(picture, natural);
   }
 
@@ -85,7 +85,7 @@ export class Pictures {
 
   #makeRoom() {
     for (const [id, { marker }] of this.#kept) {
-      if (this.#kept.size < MOST_KEPT) return;
+      if (this.#kept.size < MAX_KEPT) return;
       marker?.dispose();
       this.#storage.drop(id);
     }

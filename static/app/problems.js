@@ -3,7 +3,7 @@ import { relative } from '../core/locations.js';
 import { texts } from '../core/texts.js';
 import { $, el } from './dom.js';
 
-const MOST_SHOWN = 100;
+const MAX_SHOWN = 100;
 const TONES = { error: 'bad', warning: 'warn', info: 'none' };
 
 /** @param known whether a path is in the project @param jump called with {path, line, column} @param mark gets all items */
@@ -38,7 +38,7 @@ export class Problems {
     const all = items.map((item) => ({ ...item, path: relative(item.path) ?? item.path }));
     this.#all = all;
     this.#at = -1;
-    const rows = all.slice(0, MOST_SHOWN).map((item) => this.#row(item));
+    const rows = all.slice(0, MAX_SHOWN).map((item) => this.#row(item));
     const more = all.length - rows.length;
     if (more > 0) rows.push(el('li', { className: 'hint', textContent: texts.problems.more(more) }));
     $('problems-list').replaceChildren(...rows);

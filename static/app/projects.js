@@ -4,13 +4,13 @@ import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { $, narrow } from './dom.js';
-import { MOST_COLOURED } from './editor.js';
+import { MAX_COLOURED } from './editor.js';
 import { showView } from './layout.js';
 import { fillMenu, menuOf } from './menu.js';
 
-const MOST_NAME = 60;
+const MAX_NAME = 60;
 
-const nameProblem = (name) => (!name ? texts.projects.needsName : name.length > MOST_NAME ? texts.projects.longName : null);
+const nameProblem = (name) => (!name ? texts.projects.needsName : name.length > MAX_NAME ? texts.projects.longName : null);
 
 /** @param shown called with the project that is shown from now on @param begun after a new one @returns what the menus begin: language(name), sample(sample), again() */
 export function setUpProjects({ shelf, editor, desk, languages, current, shown, begun }) {
@@ -38,7 +38,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   function follow(project) {
     project.on('taken', (path) => project === current() && editor.replace(path));
     // Of a large text it would hold the next key up: its undo lives as long as the page.
-    project.on('saved', (paths) => keepHistories(project, paths.filter((path) => project.text(path).length <= MOST_COLOURED)));
+    project.on('saved', (paths) => keepHistories(project, paths.filter((path) => project.text(path).length <= MAX_COLOURED)));
     project.on('split', ({ path, copy }) => {
       editor.renamed(path, copy);
       banner(`split-${path}`, { title: texts.projects.split(path), detail: texts.projects.splitDetail(copy), dismiss: true });

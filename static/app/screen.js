@@ -19,7 +19,7 @@ const AFTER = `${MARGINS}${SETS}\u001b[4l\u001b>\u001b[?7h\u001b]104\u0007\u001b
 const LEAVE_ALTERNATE = '\u001b[?1049l'; // only from there: it moves the cursor
 const dim = (text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n`;
 
-const MOST_LINE = 4095; // bytes of a line that the kernel keeps for a program that reads by lines
+const MAX_LINE = 4095; // bytes of a line that the kernel keeps for a program that reads by lines
 
 const longest = (bytes) => {
   let most = 0;
@@ -154,7 +154,7 @@ export class Screen extends Emitter {
   #typed(typed) {
     if (!this.channel) return;
     const bytes = this.filter(typed);
-    if (this.channel.mode === 'tty' && this.channel.running && longest(bytes) > MOST_LINE && !this.view.term.modes.bracketedPasteMode) this.emit('long-line');
+    if (this.channel.mode === 'tty' && this.channel.running && longest(bytes) > MAX_LINE && !this.view.term.modes.bracketedPasteMode) this.emit('long-line');
     if (this.channel.mode === 'pipe' && this.channel.running) this.emit('line-input', bytes);
     else if (this.channel.running && !this.channel.write(bytes) && this.session.role === 'control') this.emit('overfull');
   }

@@ -3,11 +3,11 @@ import { parseTable } from '../core/csv.js';
 import { texts } from '../core/texts.js';
 import { el } from './dom.js';
 
-const MOST_BYTES = 256 * 1024;
+const MAX_BYTES = 256 * 1024;
 
 /** @returns {Promise<{text: string, whole: boolean}>} the beginning of what an address has */
 async function beginning(url) {
-  const answer = await fetch(url, { headers: { Range: `bytes=0-${MOST_BYTES - 1}` } });
+  const answer = await fetch(url, { headers: { Range: `bytes=0-${MAX_BYTES - 1}` } });
   if (answer.status === 416) return { text: '', whole: true };
   if (!answer.ok) throw new Error(texts.session.answered(answer.status));
   const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
@@ -19,12 +19,12 @@ async function beginning(url) {
     if (done) break;
     size += value.length;
     text += decoder.decode(value, { stream: true });
-    if (size >= MOST_BYTES) {
+    if (size >= MAX_BYTES) {
       reader.cancel().catch(() => {});
       break;
     }
   }
-  return { text, whole: size < MOST_BYTES };
+  return { text, whole: size < MAX_BYTES };
 }
 
 /** @param most rows and columns, where fewer than all are wanted */

@@ -14,7 +14,7 @@ import { terminalColours } from './theme.js';
 import { Touch } from './touch.js';
 
 const SCROLLBACK = 10_000;
-const MOST_SIZE = 1000; // columns or rows; what the server allows is less
+const MAX_SIZE = 1000; // columns or rows; what the server allows is less
 
 // What a program can ask a terminal, and the terminal answers as if it had been typed. While output is replayed
 // that an earlier page has drawn, it has been answered: a second answer would end up as junk in the program's input.
@@ -119,7 +119,7 @@ export class TerminalView extends Emitter {
   /** Takes the size of another terminal for a while; `release` fits again. */
   hold({ cols, rows }) {
     this.held = true;
-    this.term.resize(Math.min(MOST_SIZE, Math.max(2, cols)), Math.min(MOST_SIZE, Math.max(2, rows)));
+    this.term.resize(Math.min(MAX_SIZE, Math.max(2, cols)), Math.min(MAX_SIZE, Math.max(2, rows)));
   }
 
   release() {

@@ -6,7 +6,7 @@ import { FocusKeys, focusZone } from '../dist/focus.js';
 import { $, el, focusedIn, icon } from './dom.js';
 import { byLetter } from './menu.js';
 
-const MOST_ROWS = 1000;
+const MAX_ROWS = 1000;
 
 /** `on`: {choose(row), rename(row), remove(row), menu(row, anchor)}; a row is {path, folder, made, entry}. */
 export class Tree {
@@ -33,8 +33,8 @@ export class Tree {
     const elements = own.map((row) => this.#row(row));
     if (made.length) {
       elements.push(el('li', { className: 'section', textContent: texts.files.made, attrs: { role: 'none' } }));
-      elements.push(...made.slice(0, MOST_ROWS).map((row) => this.#row(row)));
-      const hidden = made.length - MOST_ROWS;
+      elements.push(...made.slice(0, MAX_ROWS).map((row) => this.#row(row)));
+      const hidden = made.length - MAX_ROWS;
       if (hidden > 0 || !state.complete) elements.push(el('li', { className: 'section', textContent: hidden > 0 ? texts.files.andMore(hidden) : texts.files.more, attrs: { role: 'none' } }));
     }
     $('tree').replaceChildren(...elements);

@@ -9,10 +9,10 @@ import { ask } from './ask.js';
 import { banner } from './banners.js';
 import { $ } from './dom.js';
 
-const MOST_FILES = 1000;
-const MOST_BYTES = 64 * 1024 * 1024; // of all together
-const MOST_TEXT = 2 * 1024 * 1024; // of a file that the editor opens; larger ones are kept as bytes
-const MOST_NAMED = 5;
+const MAX_FILES = 1000;
+const MAX_BYTES = 64 * 1024 * 1024; // of all together
+const MAX_TEXT = 2 * 1024 * 1024; // of a file that the editor opens; larger ones are kept as bytes
+const MAX_NAMED = 5;
 const LEFT_OUT = /(^|\/)(__MACOSX|\.DS_Store|\.git)(\/|$)/;
 
 const say = (title, detail = '') => banner('upload', { tone: 'warn', title, detail, dismiss: true });
@@ -22,14 +22,14 @@ async function dropped(transfer) {
   const roots = [...transfer.items].filter(({ kind }) => kind === 'file').map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
   const found = [];
   const walk = async (entry, folder) => {
-    if (found.length > MOST_FILES || !entry) return;
+    if (found.length > MAX_FILES || !entry) return;
     if (entry instanceof File) found.push({ path: folder + entry.name, file: entry });
     else if (entry.isFile) found.push({ path: folder + entry.name, file: await new Promise((resolve, reject) => { entry.file(resolve, reject); }) });
     else {
       const reader = entry.createReader();
       for (;;) {
         const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
-        if (!some.length || found.length > MOST_FILES) break;
+        if (!some.length || found.length > MAX_FILES) break;
         for (const child of some) await walk(child, `${folder}${entry.name}/`);
       }
     }
@@ -52,7 +52,7 @@ async function unpacked(files) {
       all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) });
       continue;
     }
-    const bounds = { mostFiles: MOST_FILES, mostBytes: MOST_BYTES, language: navigator.language };
+    const bounds = { maxFiles: MAX_FILES, maxBytes: MAX_BYTES, language: navigator.language };
     for (const member of await unzip(await import('../dist/zip.js'), new Uint8Array(await file.arrayBuffer()), bounds)) {
       all.push({ path: member.path, size: member.bytes.length, bytes: async () => member.bytes });
     }
@@ -61,7 +61,7 @@ async function unpacked(files) {
 }
 
 /** Some names, and how many more there are. */
-const named = (paths) => texts.upload.named(paths.slice(0, MOST_NAMED), Math.max(0, paths.length - MOST_NAMED));
+const named = (paths) => texts.upload.named(paths.slice(0, MAX_NAMED), Math.max(0, paths.length - MAX_NAMED));
 
 /** @param desk its mirror knows what is in the workspace @param limits returns {file_bytes} of the server @param project returns the one that gets them */
 export class Upload {
@@ -131,8 +131,8 @@ export class Upload {
 
   async #take(all) {
     const total = all.reduce((sum, file) => sum + file.size, 0);
-    if (all.length > MOST_FILES || total > MOST_BYTES) {
-      say(texts.upload.tooMuch, texts.upload.tooMuchDetail(MOST_FILES, size(MOST_BYTES), all.length, size(total)));
+    if (all.length > MAX_FILES || total > MAX_BYTES) {
+      say(texts.upload.tooMuch, texts.upload.tooMuchDetail(MAX_FILES, size(MAX_BYTES), all.length, size(total)));
       return;
     }
     const project = this.#project();
@@ -163,7 +163,7 @@ export class Upload {
     const files = [];
     for (const file of all) {
       const bytes = await file.bytes();
-      const text = bytes.length <= MOST_TEXT ? textOf(bytes) : null;
+      const text = bytes.length <= MAX_TEXT ? textOf(bytes) : null;
       files.push({ path: file.path, content: text === null || text.includes('\u0000') ? bytes : text });
     }
     project.put(files);

@@ -2,7 +2,7 @@
 // cell can take.
 import { WIDE, ZERO } from './widths.js';
 
-export const MOST_MARKS = 30; // in one cell: what Unicode calls a stream-safe text (UAX #15) has no more
+export const MAX_MARKS = 30; // in one cell: what Unicode calls a stream-safe text (UAX #15) has no more
 
 const table = new Uint8Array(0x110000 / 4).fill(0b01010101); // two bits for each code point
 for (const [ranges, width] of /** @type {[string, number][]} */ ([[ZERO, 0], [WIDE, 2]])) {
@@ -31,6 +31,6 @@ export const cells = {
     const width = widthOf(point);
     if (width > 0 || preceding === 0 || cellsOf(preceding) === 0) return properties(0, width, false);
     const marks = stateOf(preceding) + 1;
-    return marks > MOST_MARKS ? properties(0, 1, false) : properties(marks, cellsOf(preceding), true);
+    return marks > MAX_MARKS ? properties(0, 1, false) : properties(marks, cellsOf(preceding), true);
   },
 };

@@ -1,12 +1,12 @@
 // The beginning of a table that a program wrote: comma, semicolon or tab separated values, quotes as in RFC 4180.
 
-export const MOST_ROWS = 200;
-export const MOST_COLUMNS = 50;
-const MOST_CELL = 300;
+export const MAX_ROWS = 200;
+export const MAX_COLUMNS = 50;
+const MAX_CELL = 300;
 
 /**
  * @param text the file or its beginning @param whole false where it is cut off: its last line may be half
- * @returns {{rows: string[][], more: boolean}} at most MOST_ROWS rows of MOST_COLUMNS; `more`: not all of it is here
+ * @returns {{rows: string[][], more: boolean}} at most MAX_ROWS rows of MAX_COLUMNS; `more`: not all of it is here
  */
 export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
   const separator = separatorOf(text);
@@ -16,7 +16,7 @@ export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
   let quoted = false;
   let more = !whole;
   const endCell = () => {
-    if (row.length < MOST_COLUMNS) row.push(cell.length > MOST_CELL ? `${cell.slice(0, MOST_CELL)}…` : cell);
+    if (row.length < MAX_COLUMNS) row.push(cell.length > MAX_CELL ? `${cell.slice(0, MAX_CELL)}…` : cell);
     else more = true;
     cell = '';
   };
@@ -26,7 +26,7 @@ export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
     row = [];
   };
   let at = text.startsWith('\ufeff') ? 1 : 0;
-  for (; at < text.length && rows.length < MOST_ROWS; at += 1) {
+  for (; at < text.length && rows.length < MAX_ROWS; at += 1) {
     const character = text[at];
     if (quoted) {
       if (character !== '"') cell += character;
@@ -38,7 +38,7 @@ export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
     else if (character !== '\r' || text[at + 1] !== '\n') cell += character;
   }
   if (at < text.length) more = true;
-  else if (whole && (cell || row.length) && rows.length < MOST_ROWS) endRow();
+  else if (whole && (cell || row.length) && rows.length < MAX_ROWS) endRow();
   return { rows, more };
 }
 

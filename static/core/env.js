@@ -3,7 +3,7 @@ import { texts } from './texts.js';
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const MOST = 256;
-const MOST_CHARACTERS = 32_768;
+const MAX_CHARACTERS = 32_768;
 
 /** @returns {{env: Object<string, string>, problem: string | null}} `problem` names the line that is wrong */
 export function parseEnv(/** @type {string} */ text) {
@@ -19,7 +19,7 @@ export function parseEnv(/** @type {string} */ text) {
     if (!NAME.test(name)) return wrong(texts.options.envName);
     const value = line.slice(at + 1);
     if (value.includes('\u0000') || !value.isWellFormed()) return wrong(texts.options.envValue);
-    if (value.length > MOST_CHARACTERS) return wrong(texts.options.envLong);
+    if (value.length > MAX_CHARACTERS) return wrong(texts.options.envLong);
     Object.defineProperty(env, name, { value, enumerable: true, configurable: true });
   }
   return Object.keys(env).length > MOST ? { env, problem: texts.options.envMany(MOST) } : { env, problem: null };

@@ -2,14 +2,14 @@
 
 /** @type {[RegExp, string][]} */
 const BY_NAME = [[/(^|\/)(GNU)?[Mm]akefile(\.|$)|\.(mk|mak|go)$/, '\t']];
-const MOST_LINES = 2000;
+const MAX_LINES = 2000;
 
 /** @returns {string | null} a tab or some spaces, as most lines of a text begin; null where none says */
 export function indentOfText(/** @type {string} */ text) {
   let tabs = 0;
   const steps = new Map();
   let before = 0;
-  for (const line of text.split(/\r\n?|\n/, MOST_LINES)) {
+  for (const line of text.split(/\r\n?|\n/, MAX_LINES)) {
     if (line.startsWith('\t')) tabs += 1;
     const spaces = /^ *(?=\S)(?!\*)/.exec(line)?.[0].length;
     if (spaces === undefined) continue;

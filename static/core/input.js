@@ -3,7 +3,7 @@
 
 export const WINDOW = 65_536;
 export const FRAME = 16_384;
-const MOST_KEPT = 32 * 1024 * 1024;
+const MAX_KEPT = 32 * 1024 * 1024;
 
 /** Input of one channel. `send(offset, payload)` puts a frame on the wire. */
 export class Input {
@@ -23,7 +23,7 @@ export class Input {
 
   /** Takes bytes; false where so much waits already that they cannot be kept. */
   push(/** @type {Uint8Array} */ bytes) {
-    if (this.eof || this.kept + bytes.length > MOST_KEPT) return false;
+    if (this.eof || this.kept + bytes.length > MAX_KEPT) return false;
     if (bytes.length) this.#keep(bytes);
     this.end += bytes.length;
     return true;

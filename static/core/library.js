@@ -6,7 +6,7 @@
 import { Emitter } from './events.js';
 
 const VERSION = 1;
-const MOST_HISTORY = 256 * 1024; // characters of what can be undone in a file
+const MAX_HISTORY = 256 * 1024; // characters of what can be undone in a file
 
 const same = (/** @type {any} */ a, /** @type {any} */ b) => a === b || (a instanceof Uint8Array && b instanceof Uint8Array && a.length === b.length && a.every((byte, at) => byte === b[at]))
   || (typeof a === 'object' && JSON.stringify(a) === JSON.stringify(b) && !(a instanceof Uint8Array));
@@ -144,7 +144,7 @@ export class Library extends Emitter {
 
   /** What can be undone in a file whose text has this digest; too much of it is not kept. */
   async keepHistory(/** @type {string} */ id, /** @type {string} */ path, /** @type {string} */ digest, /** @type {string} */ json) {
-    if (json.length > MOST_HISTORY) await this.#db.delete('histories', [id, path]);
+    if (json.length > MAX_HISTORY) await this.#db.delete('histories', [id, path]);
     else await this.#db.put('histories', { digest, json }, [id, path]);
   }
 

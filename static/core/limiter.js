@@ -10,11 +10,11 @@ const [BEL, CAN, SUB, ESC, DEL, C1] = [0x07, 0x18, 0x1a, 0x1b, 0x7f, 0xc2];
 const EMPTY = new Uint8Array();
 const CLOSE_LINK = Uint8Array.of(ESC, 0x5d, 0x38, 0x3b, 0x3b, BEL);
 
-export const MOST_SEQUENCE = 1024; // bytes of a control sequence; 32 parameters are heard at most
-export const MOST_STRING = 4096; // bytes of an OSC or DCS string, but of a picture
+export const MAX_SEQUENCE = 1024; // bytes of a control sequence; 32 parameters are heard at most
+export const MAX_STRING = 4096; // bytes of an OSC or DCS string, but of a picture
 const PICTURE = '1337'; // its own bound is in picture.js
-const MOST_NUMBER = 65_535;
-const MOST_LINKED = 4096; // bytes of text that are one link
+const MAX_NUMBER = 65_535;
+const MAX_LINKED = 4096; // bytes of text that are one link
 const [RUN, LINKED_RUN] = [32_768, 64]; // bytes of text that are looked at together
 
 // Costs in millionths of a second, roughly: what xterm.js took on a slow machine for a screen of 120 by 50.
@@ -22,7 +22,7 @@ const PIECE = 4000;
 // `mark`: of a byte that may be part of a character that is put to the one before it.
 const COST = { byte: 0.05, mark: 1.5, linked: 20, sequence: 0.5, line: 2.5, cell: 0.01, column: 0.2 };
 
-const MOST_MARKS = PIECE / COST.mark; // in one run
+const MAX_MARKS = PIECE / COST.mark; // in one run
 
 /** By final byte, for sequences without a prefix: what bounds the numbers, and what each unit costs. */
 const REPEATED = new Map(Object.entries(/** @type {Record<string, ['rows' | 'cols', number]>} */ ({
@@ -122,7 +122,7 @@ export class OutputLimiter {
     for (let byte = data[end]; end < most && byte !== ESC && byte !== C1; byte = data[end]) {
       marks += byte >> 7;
       end += 1;
-      if (marks > MOST_MARKS) break;
+      if (marks > MAX_MARKS) break;
     }
     const cost = linked ? COST.linked * (end - at) : COST.byte * (end - at - marks) + COST.mark * marks;
     while (end < data.length && end > at + 1 && (data[end] & 0xc0) === 0x80) end -= 1; // not within a character
@@ -141,7 +141,7 @@ export class OutputLimiter {
   /** A link that goes on and on costs with each of its lines: it ends here. */
   #link(/** @type {number} */ bytes, /** @type {Uint8Array} */ data, /** @type {number} */ at, /** @type {Pieces} */ out) {
     this.#linked += bytes;
-    if (this.#linked <= MOST_LINKED || at === data.length || (data[at] & 0xc0) === 0x80) return;
+    if (this.#linked <= MAX_LINKED || at === data.length || (data[at] & 0xc0) === 0x80) return;
     this.#linked = null;
     out.replace(at, at, CLOSE_LINK);
   }
@@ -151,7 +151,7 @@ export class OutputLimiter {
     let middle = 0;
     for (let next = at + 1; next < data.length; next += 1) {
       const byte = data[next];
-      if (next - at > MOST_SEQUENCE) {
+      if (next - at > MAX_SEQUENCE) {
         out.replace(at, next);
         return next;
       }
@@ -195,7 +195,7 @@ export class OutputLimiter {
     return from;
   }
 
-  /** A string: at most MOST_STRING bytes of it, then it is called off. */
+  /** A string: at most MAX_STRING bytes of it, then it is called off. */
   #string(/** @type {Uint8Array} */ data, /** @type {number} */ from, /** @type {Pieces} */ out) {
     let at = from;
     for (; at < data.length; at += 1) {
@@ -207,7 +207,7 @@ export class OutputLimiter {
         else if (byte > 0x20 && byte < DEL) this.#osc += String.fromCharCode(byte);
       }
       this.#length += 1;
-      if (this.#length > MOST_STRING && !this.#given && this.#osc !== PICTURE) {
+      if (this.#length > MAX_STRING && !this.#given && this.#osc !== PICTURE) {
         this.#given = true;
         out.replace(at, at + 1, Uint8Array.of(CAN));
         from = at + 1;
@@ -240,7 +240,7 @@ export class OutputLimiter {
         if (end + 1 === data.length) return -1 - at;
         if (isC1(data[end + 1])) return end;
       }
-      if (end - from > MOST_SEQUENCE) {
+      if (end - from > MAX_SEQUENCE) {
         this.#state = 'ignore';
         out.replace(at, end + 1);
         return end + 1;
@@ -268,7 +268,7 @@ export class OutputLimiter {
     for (let at = from; at < end; at += 1) if (isMiddle(data[at])) middle += String.fromCharCode(data[at]);
     const name = middle + String.fromCharCode(data[end]);
     const [bound, each] = (!prefixed && REPEATED.get(name)) || [null, 0];
-    const most = bound === null ? MOST_NUMBER : Math.max(1, this.#size()[bound]);
+    const most = bound === null ? MAX_NUMBER : Math.max(1, this.#size()[bound]);
     let first = null; // the first number is the one that counts
     let screens = name === 'J' ? 0.25 : 0;
     let number = 0;

@@ -2,7 +2,7 @@
 // `in main.php on line 3`. Only files that are known count, so nothing else becomes a link.
 
 const ROOT = '/workspace/';
-const MOST_TEXT = 4096;
+const MAX_TEXT = 4096;
 
 // What follows a file's name. The first group is the line, the second the column.
 const BEHIND = /^(?::(\d{1,7})(?::(\d{1,5}))?(?!\d)|["'”’]?,? (?:on |at )?line (\d{1,7})(?!\d)|\((\d{1,7})(?:,(\d{1,5}))?\))/;
@@ -20,7 +20,7 @@ export function relative(/** @type {string} */ path) {
  * @returns {{path: string, line: number, column: number | null, from: number, to: number}[]} in the text's order
  */
 export function locations(/** @type {string} */ text, /** @type {string[]} */ paths) {
-  const line = text.slice(0, MOST_TEXT);
+  const line = text.slice(0, MAX_TEXT);
   const found = [];
   for (const path of paths) {
     for (let at = line.indexOf(path); at >= 0; at = line.indexOf(path, at + path.length)) {

@@ -8,13 +8,13 @@ import { digest } from './digest.js';
 import { Emitter } from './events.js';
 import { Outbox } from './outbox.js';
 
-export const MOST_TEXT = 1024 * 1024; // bytes of a file that is opened as text
+export const MAX_TEXT = 1024 * 1024; // bytes of a file that is opened as text
 const AGAIN_MS = 1000;
 const MANY = 1000; // entries, from which on a listing costs enough that the next one waits
 const REST_MS = 2000;
 
-const MOST_BYTES = 16 * 1024 * 1024; // of a file of the project that is no text
-const MOST_SENT = 256 * 1024; // characters of a file that travels in the message of a run
+const MAX_BYTES = 16 * 1024 * 1024; // of a file of the project that is no text
+const MAX_SENT = 256 * 1024; // characters of a file that travels in the message of a run
 /** Bytes of files that travel with what opens a session: of the 64 KiB that a server takes before, as JSON. */
 export const FIRST_ROOM = 48 * 1024;
 /** Bytes of files that travel with a run: of the 2 MiB that a server takes, as JSON; arguments and input go along. */
@@ -22,7 +22,7 @@ export const RUN_ROOM = 1024 * 1024;
 
 /** @typedef {{digest: string | null, stamp: string | null, writing: boolean}} Known of a file in the workspace */
 
-const bulky = (/** @type {{content: import('./types.js').Content}} */ { content }) => typeof content !== 'string' || content.length > MOST_SENT;
+const bulky = (/** @type {{content: import('./types.js').Content}} */ { content }) => typeof content !== 'string' || content.length > MAX_SENT;
 
 /** Whether these files travel in one message that has so much room for them; else each goes to the workspace by itself. */
 export function fits(/** @type {import('./types.js').File[]} */ files, /** @type {number} */ room) {
@@ -283,9 +283,9 @@ export class Mirror extends Emitter {
 
   /** A file as text; null where it is none, or too large. */
   async #text(/** @type {{path: string, size: number}} */ { path, size }) {
-    if (size > MOST_TEXT) return null;
+    if (size > MAX_TEXT) return null;
     try {
-      return textOf(await this.#remote.read(path, MOST_TEXT));
+      return textOf(await this.#remote.read(path, MAX_TEXT));
     } catch (error) {
       if (error.code === 'no_file' || error.code === 'file_too_large') return null;
       throw error;
@@ -293,9 +293,9 @@ export class Mirror extends Emitter {
   }
 
   async #bytes(/** @type {{path: string, size: number}} */ { path, size }) {
-    if (size > MOST_BYTES) return null;
+    if (size > MAX_BYTES) return null;
     try {
-      return await this.#remote.read(path, MOST_BYTES);
+      return await this.#remote.read(path, MAX_BYTES);
     } catch (error) {
       if (error.code === 'no_file' || error.code === 'file_too_large') return null;
       throw error;

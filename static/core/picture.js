@@ -3,8 +3,8 @@
 import { fromBase64 } from './bytes.js';
 import { texts } from './texts.js';
 
-export const MOST_BYTES = 7_000_000; // encoded, just below what xterm.js keeps of a sequence
-export const MOST_PIXELS = 16_777_216; // 4096 by 4096
+export const MAX_BYTES = 7_000_000; // encoded, just below what xterm.js keeps of a sequence
+export const MAX_PIXELS = 16_777_216; // 4096 by 4096
 const SCREENS_HIGH = 4; // a picture is drawn at most this many screens high: each line of it is a line feed
 
 const LENGTH = /^(auto|\d{1,6}(px|%)?)$/;
@@ -24,7 +24,7 @@ export function parsePicture(/** @type {string} */ data) {
   if (fields.inline !== '1') return null; // a download: the files of the workspace are there for that
   const { width = 'auto', height = 'auto' } = fields;
   if (!LENGTH.test(width) || !LENGTH.test(height)) return { refused: texts.artifacts.brokenSize };
-  if (((data.length - colon) / 4) * 3 > MOST_BYTES) return { refused: texts.artifacts.largePicture };
+  if (((data.length - colon) / 4) * 3 > MAX_BYTES) return { refused: texts.artifacts.largePicture };
   try {
     return { width, height, ratio: fields.preserveAspectRatio !== '0', bytes: fromBase64(data.slice(colon + 1)) };
   } catch {

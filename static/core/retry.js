@@ -4,14 +4,14 @@ const AGAIN = new Set([1001, 1005, 1006, 1011, 1012, 1013]);
 const AGAIN_AFTER_ERROR = new Set([4429, 4503]);
 const FIRST_MS = 250;
 const SOON = 4; // tries; a restart of the server is over within a second
-const MOST_MS = 15_000;
+const MAX_MS = 15_000;
 
 /**
  * Milliseconds before try `attempt` (from 0): the first few soon, then it grows; with jitter, so that a crowd does
  * not come back at once.
  */
 function backoff(/** @type {number} */ attempt, /** @type {() => number} */ random) {
-  const ceiling = Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(Math.max(0, attempt + 1 - SOON), 16));
+  const ceiling = Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(Math.max(0, attempt + 1 - SOON), 16));
   return Math.round(ceiling / 2 + (random() * ceiling) / 2);
 }
 

@@ -7,7 +7,7 @@ import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput, text
 import { Connection } from './connection.js';
 import { Emitter } from './events.js';
 
-const MOST_UNACKED_IN_RECORD = 512 * 1024;
+const MAX_UNACKED_IN_RECORD = 512 * 1024;
 const REFUSALS = new Set([
   'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
   'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
@@ -16,7 +16,7 @@ const REFUSALS = new Set([
 /** @typedef {import('./messages.js').ServerMessage} ServerMessage */
 
 const ANSWERED = new Set(['run', 'shell', 'signal', 'eof', 'kill', 'take', 'extend']); // what a user waits for
-const MOST_ANEW = 3; // openings that came to nothing, one after the other
+const MAX_ANEW = 3; // openings that came to nothing, one after the other
 
 /**
  * Phases: `idle`, `connecting` (no session yet), `queued`, `open`, `over`. While `open`, `up` tells whether a
@@ -346,7 +346,7 @@ export class Session extends Emitter {
     this.error = message;
     this.#connection.failed(message);
     const { code, channel: id, expected } = message;
-    if (code === 'no_session' && this.id === null && this.#anew < MOST_ANEW) return; // it is opened anew when the close comes
+    if (code === 'no_session' && this.id === null && this.#anew < MAX_ANEW) return; // it is opened anew when the close comes
     const channel = id === undefined ? null : this.channels.get(id);
     if ((code === 'input_gap' || code === 'input_overflow') && channel && expected !== undefined) {
       channel.rewind(expected, { full: code === 'input_overflow' });
@@ -387,7 +387,7 @@ export class Session extends Emitter {
     this.link = { up: false, retryInMs, code, stopped: retryInMs === null, at: this.#world.now() };
     if (this.phase === 'over') return;
     if (code === 1000) this.#finish('client');
-    else if (code === 4404 && this.id === null && this.#anew < MOST_ANEW) this.#openAnew();
+    else if (code === 4404 && this.id === null && this.#anew < MAX_ANEW) this.#openAnew();
     else if (code === 4404) this.#finish('no_session');
     else this.emit('change');
   }
@@ -442,7 +442,7 @@ export class Session extends Emitter {
     for (const channel of this.channels.values()) {
       const { offset, bytes } = channel.input.unacked();
       /** @type {Record<string, any>} */ const entry = { kind: channel.kind, shown: channel.shown ?? true, consumed: channel.consumed };
-      if (channel.running && (bytes.length || channel.input.eof) && bytes.length <= MOST_UNACKED_IN_RECORD) {
+      if (channel.running && (bytes.length || channel.input.eof) && bytes.length <= MAX_UNACKED_IN_RECORD) {
         entry.unacked = { offset, bytes: toBase64(bytes), eof: channel.input.eof };
       }
       channels.push([String(channel.id), entry]);

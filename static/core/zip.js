@@ -42,13 +42,13 @@ export async function zip(/** @type {typeof import('../vendor/zip.js')} */ lib, 
  * @param language of the user: for names in the code page of an old machine
  * @returns {Promise<{path: string, bytes: Uint8Array}[]>} raises an Error with words for the user
  */
-export async function unzip(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {Uint8Array} */ data, /** @type {{mostFiles: number, mostBytes: number, language?: string}} */ { mostFiles, mostBytes, language = 'en' }) {
+export async function unzip(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {Uint8Array} */ data, /** @type {{maxFiles: number, maxBytes: number, language?: string}} */ { maxFiles, maxBytes, language = 'en' }) {
   /** @type {import('@zip.js/zip.js').ZipReaderConstructorOptions} */ const options = { useWebWorkers: false, checkSignature: true, decodeText: decoder(language), filenameValidation: 'tolerant' }; // the page judges names
   const reader = new lib.ZipReader(new lib.Uint8ArrayReader(data), options);
   const entries = await reader.getEntries().catch(() => { throw new Error(texts.upload.noZip); });
   const members = entries.filter(({ directory, symlink, externalFileAttributes }) => !directory && !symlink && ((externalFileAttributes >>> 28) & 0xf) !== 0xa);
-  if (members.length > mostFiles) throw new Error(texts.upload.zipMany(members.length, mostFiles));
-  let left = mostBytes;
+  if (members.length > maxFiles) throw new Error(texts.upload.zipMany(members.length, maxFiles));
+  let left = maxBytes;
   const files = [];
   for (const member of members) {
     const path = pathOf(member);

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { deflateRawSync } from 'node:zlib';
 import { test } from 'node:test';
 import { textOf, utf8 } from '../../static/core/bytes.js';
-import { MOST_COLUMNS, MOST_ROWS, parseTable } from '../../static/core/csv.js';
+import { MAX_COLUMNS, MAX_ROWS, parseTable } from '../../static/core/csv.js';
 import { rows } from '../../static/core/tree.js';
 import { unzip as unpack, zip as pack } from '../../static/core/zip.js';
 import * as lib from '@zip.js/zip.js/lib/zip-core-native.js';
 import { crc32 } from './crc.js';
 
-const bounds = { mostFiles: 10, mostBytes: 1000 };
+const bounds = { maxFiles: 10, maxBytes: 1000 };
 const unzip = (data, most) => unpack(lib, data, most);
 const zip = (files) => pack(lib, files);
 const read = async (bytes, most = bounds) => (await unzip(bytes, most)).map(({ path, bytes: content }) => [path, textOf(content)]);
@@ -103,11 +103,11 @@ test('a table is read with its quotes, whatever separates', () => {
 });
 
 test('a table is bounded, and says that there is more', () => {
-  const long = parseTable('1\n'.repeat(MOST_ROWS + 1));
-  assert.deepEqual([long.rows.length, long.more], [MOST_ROWS, true]);
-  assert.equal(parseTable('1\n'.repeat(MOST_ROWS)).more, false);
+  const long = parseTable('1\n'.repeat(MAX_ROWS + 1));
+  assert.deepEqual([long.rows.length, long.more], [MAX_ROWS, true]);
+  assert.equal(parseTable('1\n'.repeat(MAX_ROWS)).more, false);
   const wide = parseTable('x,'.repeat(1000));
-  assert.deepEqual([wide.rows[0].length, wide.more], [MOST_COLUMNS, true]);
+  assert.deepEqual([wide.rows[0].length, wide.more], [MAX_COLUMNS, true]);
   assert.ok(cells(`"${'x'.repeat(100_000)}"`)[0][0].length < 400);
   assert.deepEqual(cells('a,b\n1,2\n3,', { whole: false }), [['a', 'b'], ['1', '2']], 'a line that may be half is not shown');
 });

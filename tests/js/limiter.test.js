@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import headless from '@xterm/headless';
 import { joinBytes, utf8 } from '../../static/core/bytes.js';
-import { MOST_MARKS, cells } from '../../static/core/cells.js';
-import { MOST_SEQUENCE, MOST_STRING, OutputLimiter } from '../../static/core/limiter.js';
+import { MAX_MARKS, cells } from '../../static/core/cells.js';
+import { MAX_SEQUENCE, MAX_STRING, OutputLimiter } from '../../static/core/limiter.js';
 
 const ESC = '\u001b';
 const SIZE = { cols: 80, rows: 24 };
@@ -66,7 +66,7 @@ test('nothing else is changed, and it is not copied', () => {
 });
 
 test('the border of a chunk may be anywhere', () => {
-  const text = utf8(`a${ESC}[999999999S\u009b77777777Tü${ESC}]0;${'x'.repeat(MOST_STRING + 50)}\u0007b${ESC} \u0085${ESC}[${'1;'.repeat(MOST_SEQUENCE)}mc日${ESC}c`);
+  const text = utf8(`a${ESC}[999999999S\u009b77777777Tü${ESC}]0;${'x'.repeat(MAX_STRING + 50)}\u0007b${ESC} \u0085${ESC}[${'1;'.repeat(MAX_SEQUENCE)}mc日${ESC}c`);
   const whole = latin1(joinBytes(limiter().take(text)));
   for (const step of [1, 2, 3, 7, 64]) {
     const one = limiter();
@@ -87,9 +87,9 @@ test('bytes that the terminal passes over hide nothing', () => {
 
 test('a string or a sequence without an end is given up, a picture is not', () => {
   const title = limited(`${ESC}]0;${'x'.repeat(1_000_000)}\u0007after`);
-  assert.ok(title.length < MOST_STRING + 20);
+  assert.ok(title.length < MAX_STRING + 20);
   assert.ok(title.endsWith('\u0018\u0007after'), JSON.stringify(title.slice(-20)));
-  assert.ok(limited(`${ESC}P${'x'.repeat(1_000_000)}${ESC}\\after`).length < MOST_STRING + 20);
+  assert.ok(limited(`${ESC}P${'x'.repeat(1_000_000)}${ESC}\\after`).length < MAX_STRING + 20);
   assert.equal(limited(`${ESC}[${'1;'.repeat(100_000)}mafter`), 'after');
   const picture = `${ESC}]1337;File=inline=1:${'A'.repeat(1_000_000)}\u0007`;
   assert.equal(limited(picture), picture);
@@ -102,7 +102,7 @@ test('a cell takes so many marks, and the next stand by themselves', async () =>
   for (let row = 0; row < active.length; row += 1) {
     for (let x = 0; x < SIZE.cols; x += 1) longest = Math.max(longest, active.getLine(row).getCell(x).getChars().length);
   }
-  assert.equal(longest, MOST_MARKS + 1);
+  assert.equal(longest, MAX_MARKS + 1);
   assert.ok(whole < 3000, `${whole} ms`);
   const { term: other } = await draw([utf8('e\u0301 a\u200db 日\u0301|')]);
   assert.equal(screen(other), 'e\u0301 a\u200db 日\u0301|');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toBase64 } from '../../static/core/bytes.js';
-import { MOST_BYTES, drawnSize, measure, parsePicture } from '../../static/core/picture.js';
+import { MAX_BYTES, drawnSize, measure, parsePicture } from '../../static/core/picture.js';
 
 const bytes = (...parts) => Uint8Array.from(parts.flatMap((part) => (typeof part === 'string' ? [...part].map((c) => c.charCodeAt(0)) : part)));
 const u32 = (value) => [value >>> 24, (value >> 16) & 255, (value >> 8) & 255, value & 255];
@@ -24,7 +24,7 @@ test('what is no picture is left alone, what is wrong is refused with the reason
   for (const [data, why] of [
     ['File=inline=1', /header/], [`File=${'x'.repeat(5000)};inline=1:AAAA`, /header/], ['File=inline=1:*', /base64/],
     ['File=inline=1;width=9e9:AAAA', /size/], ['File=inline=1;height=-1:AAAA', /size/], ['File=inline=1;width=99999999px:AAAA', /size/],
-    [`File=inline=1:${'A'.repeat(MOST_BYTES * 4 / 3 + 8)}`, /large/],
+    [`File=inline=1:${'A'.repeat(MAX_BYTES * 4 / 3 + 8)}`, /large/],
   ]) assert.match(parsePicture(data).refused, why);
 });
 
