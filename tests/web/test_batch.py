@@ -14,7 +14,7 @@ import pytest
 
 from coderunner.attack.clients.batches import GROUP
 from coderunner.attack.stage import Stage
-from tests.harness import Server, eventually, running_server
+from tests.harness import Server, docker, eventually, running_server
 from tests.web.test_runs import (
     SETTINGS,
     Event,
@@ -218,9 +218,7 @@ async def test_delete_cancels_and_tells_what_was_judged(server):
     key = {"Idempotency-Key": str(uuid.uuid4())}
     program = "import time\nif input() == '2': time.sleep(50)\n"
     cases = [{"stdin": str(i)} for i in range(5)]
-    running = asyncio.create_task(
-        batch(server, key, source=program, cases=cases, limits={"wall_ms": 60_000})
-    )
+    running = asyncio.create_task(batch(server, key, source=program, cases=cases, limits={"wall_ms": 60_000}))
     wanted = {"language": "python", "source": program, "cases": cases, "limits": {"wall_ms": 60_000}}
     async with http() as client:
         headers = {**key, "Accept": "text/event-stream"}
@@ -267,6 +265,29 @@ async def test_a_batch_outlives_the_server(tmp_path, how):
             async with client.post(server.url + "api/batch", json=wanted, headers=behind) as answer:
                 assert answer.status == 200, await answer.text()
                 seen += [event async for event in events(answer)]
+        assert [one.data["index"] for one in seen if one.name == "case"] == list(range(60))
+        assert seen[-1].data["passed"] == 60
+        await idle(server)
+
+
+async def test_a_batch_waits_for_a_container_that_answers_late(tmp_path):
+    key = {"Idempotency-Key": str(uuid.uuid4()), "Accept": "text/event-stream"}
+    wanted = {"language": "python", "source": SUM, "cases": sums(60)}
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with http() as client:
+            async with client.post(server.url + "api/batch", json=wanted, headers=key) as answer:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async for event in events(answer):
+                        if event.name == "case" and event.data["index"] == 5:
+                            names = server.containers()
+                            docker("kill", "--signal=STOP", *names)
+                            server.stop(signal.SIGKILL)
+        server.process = again(server, tmp_path).process
+        async with http() as client:
+            async with client.post(server.url + "api/batch", json=wanted, headers=key) as answer:
+                assert answer.status == 200, await answer.text()
+                docker("kill", "--signal=CONT", *names)
+                seen = [event async for event in events(answer)]
         assert [one.data["index"] for one in seen if one.name == "case"] == list(range(60))
         assert seen[-1].data["passed"] == 60
         await idle(server)

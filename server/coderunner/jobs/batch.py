@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 ABOUT, SESSIONS = "batch.json", "sessions.json"
 MAX_SECONDS = 3600.0  # of a batch; what has not begun then is not run
+RETRY_SECONDS = 0.25  # before a former session is looked for again that is about to be there
 TURN_SECONDS = 20.0  # for which it keeps a session that others wait for
 TRIES = 3  # of a case whose session was lost
 IN_THREAD = 128 * 1024  # bytes from which on outputs are compared beside the loop
@@ -309,7 +310,11 @@ class Batch(Work):
         entry = Opened(wanted.nonce, wanted.language)
         self._opened.append(entry)
         self._remember()
-        opening = self._registry.open(wanted, self._caller)
+        try:
+            opening = self._registry.open(wanted, self._caller)
+        except CodeRunnerError:
+            self._opened.remove(entry)
+            raise
         opening.claim(self._on_position)
         self._openings.add(opening)
         try:
@@ -341,14 +346,30 @@ class Batch(Work):
             former = msgspec.json.decode((self.folder / SESSIONS).read_bytes(), type=list[Opened])
         except (OSError, ValueError):
             return
-        for one in former:
-            request = m.Open(one.language, self.id, nonce=one.nonce)
-            with contextlib.suppress(NoSession):
-                if one.session:
-                    self._registry.find(one.session, one.token)[0].end("client")
-                elif self._registry.returned(request, self._caller):
-                    opened = await self._registry.open(request, self._caller).done
-                    opened.session.end("client")
+        while former:
+            former = [one for one in former if not await self._ended_former(one)]
+            if former:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _ended_former(self, one: Opened) -> bool:
+        """Whether it is over: not while its container has not answered this server, or the engine is away.
+
+        Raises Draining.
+        """
+        request = m.Open(one.language, self.id, nonce=one.nonce)
+        try:
+            if one.session:
+                self._registry.find(one.session, one.token)[0].end("client")
+            elif self._registry.returned(request, self._caller):
+                opened = await self._registry.open(request, self._caller).done
+                opened.session.end("client")
+        except NoSession:
+            return True
+        except CodeRunnerError as error:
+            if isinstance(error, Draining) or not error.retryable:
+                raise
+            return self._late or self._cancelled
+        return True
 
     # --- judging -----------------------------------------------------------------------------------------
 
