@@ -6,6 +6,7 @@ import { Emitter } from '../core/events.js';
 import { OutputLimiter } from '../core/limiter.js';
 import { texts } from '../core/texts.js';
 import { openAddress } from './address.js';
+import { Composed } from './composed.js';
 import { isMac, narrow } from './dom.js';
 import { Flood } from './flood.js';
 import { boundMeasuring } from './measure.js';
@@ -34,7 +35,7 @@ export class TerminalView extends Emitter {
   #limiter = new OutputLimiter(() => this.size);
   #flood;
   #typed = []; // bytes that are told together, when the terminal has done what it is at
-  #composed = false; // a word was composed, and is about to be sent
+  #composed;
 
   constructor(host, { textSize, screenReader, label, quiet }) {
     super();
@@ -73,7 +74,7 @@ export class TerminalView extends Emitter {
     this.term.onData((data) => this.#given(utf8(data)));
     this.term.onBinary((data) => this.#given(latin1(data)));
     this.term.attachCustomKeyEventHandler((event) => this.#keys(event));
-    this.#watchComposition(host);
+    this.#composed = new Composed(this.term);
     new Touch(this.term, host, { paste: (text) => this.term.paste(text) });
     new ResizeObserver(() => this.refit()).observe(host);
     this.fit();
@@ -81,6 +82,7 @@ export class TerminalView extends Emitter {
 
   /** What is typed, and what the terminal answers: of a flood of questions, all answers of one turn are one. */
   #given(bytes) {
+    if (!bytes.length) return;
     this.#typed.push(bytes);
     if (this.#typed.length > 1) return;
     queueMicrotask(() => {
@@ -187,21 +189,9 @@ export class TerminalView extends Emitter {
     return text;
   }
 
-  /** xterm.js sends a composed word a moment after its end, with all that its text area has by then: what a quick
-   * keyboard inserts within that moment goes with it, and must not be sent by itself as well. */
-  #watchComposition(host) {
-    host.addEventListener('compositionend', () => {
-      this.#composed = true;
-      setTimeout(() => { this.#composed = false; }); // behind the library's own, which sends
-    });
-    host.addEventListener('keydown', ({ key }) => {
-      if (!['Process', 'Unidentified', 'CapsLock', 'Shift', 'Control', 'Alt'].includes(key)) this.#composed = false; // it is sent at once
-    }, true);
-    host.addEventListener('input', (event) => this.#composed && event.stopPropagation(), true);
-  }
-
   #keys(event) {
     if (event.type !== 'keydown') return true;
+    if (!this.#composed.takes(event)) return false;
     const plain = !event.altKey && !event.metaKey && event.ctrlKey;
     const key = event.key.toLowerCase();
     if (isMac || !plain) return true;

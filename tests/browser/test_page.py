@@ -221,30 +221,71 @@ def test_on_a_phone(open_tab: Callable[..., Tab]) -> None:
     tab.until("coderunner.text('shell').endsWith('$ echo one')")
 
 
-QUICK = """(() => {
+QUICK = """(moment) => {
   const area = document.querySelector('#program-term textarea');
   const event = (type, fields) => {
-    const Kind = type === 'input' ? InputEvent : CompositionEvent;
+    const kinds = { input: InputEvent, beforeinput: InputEvent, keydown: KeyboardEvent };
+    const Kind = kinds[type] ?? CompositionEvent;
     area.dispatchEvent(new Kind(type, { bubbles: true, composed: true, ...fields }));
   };
+  const insert = () => {
+    event('beforeinput', { inputType: 'insertText', data: ' next' });
+    area.value += ' next';
+    event('input', { inputType: 'insertText', data: ' next' });
+  };
+  const later = () => setTimeout(insert);
+  const once = { once: true, capture: moment === 'before' };
+  // The terminal library sets a timer in the area's own listener: this one's is set before it, or after it.
+  if (moment === 'before') document.addEventListener('compositionend', later, once);
+  if (moment === 'after') area.addEventListener('compositionend', later, once);
+  if (moment === 'key') area.addEventListener('compositionend', () => {
+    event('keydown', { key: 'Unidentified', keyCode: 229 });
+    setTimeout(insert);
+  }, once);
   event('compositionstart', { data: '' });
   area.value += 'word';
   event('compositionend', { data: 'word' });
-  area.value += ' next';
-  event('input', { inputType: 'insertText', data: ' next' });
-})()"""
+  if (moment === 'now' || moment === 'enter') insert();
+  if (moment === 'enter') event('keydown', { key: 'Enter', keyCode: 13 });
+}"""
 
 
-def test_a_keyboard_quicker_than_the_terminal_doubles_nothing(open_tab: Callable[..., Tab]) -> None:
+def test_a_keyboard_quicker_than_the_terminal_loses_and_doubles_nothing(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(**PHONE).language("Python")
     tab.page.tap(".views [data-view=code]")
+    tab.code("for moment in range(5): print('said', repr(input('> ')), moment)\n")
+    tab.page.tap("#run")
+    for number, moment in enumerate(("now", "before", "after", "key", "enter")):
+        tab.until(f"coderunner.text('program').split('> ').length === {number + 2}")
+        tab.get(QUICK, moment)
+        if moment != "enter":
+            tab.until("coderunner.text('program').endsWith('> word next')")
+            tab.page.keyboard.press("Enter")
+        tab.sees(f"said 'word next' {number}")
+
+
+def test_what_an_input_method_takes_back_is_taken_back(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(**PHONE).language("Python")
     tab.code("print('said', repr(input('> ')))\n")
     tab.page.tap("#run")
     tab.sees("> ")
-    tab.get(QUICK)
-    tab.sees("> word next")
+    tab.page.tap("#program-term")
+    cdp = tab.page.context.new_cdp_session(tab.page)
+    cdp.send("Input.insertText", {"text": "wörld"})
+    tab.sees("> wörld")
+    for _ in range(2):  # a phone's backspace is no key of its own
+        cdp.send(
+            "Input.dispatchKeyEvent",
+            {
+                "type": "rawKeyDown",
+                "windowsVirtualKeyCode": 229,
+                "key": "Unidentified",
+                "commands": ["DeleteBackward"],
+            },
+        )
+    tab.until("coderunner.text('program').trimEnd().endsWith('> wör')")
     tab.page.keyboard.press("Enter")
-    tab.sees("said 'word next'")
+    tab.sees("said 'wör'")
 
 
 def test_languages_that_are_not_ready_are_told(server: Server, open_tab: Callable[..., Tab]) -> None:

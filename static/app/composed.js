@@ -1,0 +1,91 @@
+// What a keyboard inserts into a terminal's text area without a key of its own: phones' keyboards, input methods,
+// emoji pickers, dictation. xterm.js learns of it by timers (it compares the text area a moment later), so that what
+// comes between two of them is lost, or sent twice. So it is sent from here, by the events themselves; only a composed
+// word is left to xterm.js, and watched until it has been sent. Only public interfaces are used.
+
+const NO_KEY = 229; // an input method takes the key: what comes of it is inserted
+const MODIFIERS = ['CapsLock', 'Shift', 'Control', 'Alt', 'AltGraph', 'Meta'];
+const RUBOUT = '\x7f';
+
+/** What turns one text into another when typed: rubouts, then the new end. */
+function typedFor(before, after) {
+  let same = 0;
+  while (same < before.length && before[same] === after[same]) same += 1;
+  return RUBOUT.repeat([...before.slice(same)].length) + after.slice(same);
+}
+
+export class Composed {
+  #term;
+  #area;
+  #composing = false;
+  #key = false; // a key of its own is down: what it inserts, xterm.js has from the key
+  #start = 0; // of what is composed, in the text area
+  #before = ''; // the text area before the last change
+  #waiting = /** @type {{start: number, text: string} | null} */ (null); // a word that xterm.js is about to send
+
+  constructor(term) {
+    this.#term = term;
+    this.#area = term.textarea;
+    const host = term.element;
+    const first = (type, act) => host.addEventListener(type, act, true); // before xterm.js
+    first('keydown', (event) => this.#down(event));
+    first('keyup', () => { this.#key = false; });
+    first('compositionstart', () => this.#begin());
+    host.addEventListener('compositionend', () => this.#end()); // after xterm.js
+    first('beforeinput', () => { this.#before = this.#area.value; });
+    first('input', (event) => this.#input(event));
+    term.onData((data) => this.#sent(data));
+  }
+
+  /** @returns {boolean} whether xterm.js may take this key */
+  takes(event) {
+    return event.keyCode !== NO_KEY;
+  }
+
+  #down(event) {
+    this.#before = this.#area.value;
+    this.#key = event.keyCode !== NO_KEY;
+    if (!this.#key || MODIFIERS.includes(event.key) || !this.#waiting) return;
+    // xterm.js would send the word now, without what was inserted after it
+    const word = this.#area.value.slice(this.#waiting.start);
+    this.#waiting = null;
+    this.#area.value = '';
+    this.#send(word);
+  }
+
+  #begin() {
+    this.#composing = true;
+    this.#start = this.#area.value.length;
+  }
+
+  #end() {
+    this.#composing = false;
+    const before = this.#waiting; // a word that ended in the same moment goes with this one
+    const word = { start: before?.start ?? this.#start, text: before?.text ?? '' };
+    this.#waiting = word;
+    setTimeout(() => { // after the timer of xterm.js
+      if (this.#waiting !== word) return;
+      this.#waiting = null;
+      this.#send(word.text); // it has sent nothing, so this came when it had looked
+    });
+  }
+
+  /** xterm.js sends all that the text area has after the start of the word, or up to the next word's. */
+  #sent(data) {
+    if (this.#waiting && data && this.#area.value.startsWith(data, this.#waiting.start)) this.#waiting = null;
+  }
+
+  #input(event) {
+    if (this.#composing || this.#key || event.isComposing) return;
+    const inserted = event.inputType === 'insertText' ? event.data : null;
+    if (!inserted && !/^(insertReplacementText|delete)/.test(event.inputType)) return;
+    event.stopPropagation();
+    const text = inserted ?? typedFor(this.#before, this.#area.value);
+    if (this.#waiting) this.#waiting.text += text; // it goes with the word
+    else this.#send(text);
+  }
+
+  #send(text) {
+    if (text) this.#term.input(text, true);
+  }
+}
