@@ -114,6 +114,18 @@ async def test_it_is_forked_from_what_is_imported(runner: Runner) -> None:
     assert (await runner.text(FORKED)) == "True\n"
 
 
+async def test_the_kernel_takes_it_before_the_agent_from_its_first_line_on(runner: Runner) -> None:
+    code = "print(open('/proc/self/oom_score_adj').read(), end='')\n" + FORKED
+    forked = 0
+    for _ in range(100):
+        score, how = (await runner.text(code)).split()
+        forked += how == "True"  # one that was executed, as the preload was busy, may be before its mark
+        assert score == "500" or how == "False"
+        if forked == 5:
+            break
+    assert forked == 5
+
+
 async def test_nothing_of_a_run_is_in_the_next(runner: Runner) -> None:
     spoil = MODULES + """
 import builtins, os, sys, random, warnings, signal, threading, atexit, math
