@@ -40,6 +40,7 @@ class Costs:
         return {
             "agent's reads and writes": _counted(self._agent, "io", "syscr", "syscw"),
             "agent's sleeps": _counted(self._agent, "status", "voluntary_ctxt_switches"),
+            "page faults": _faults(self._agent),
             "server's sleeps": _counted(self._server.process.pid, "status", "voluntary_ctxt_switches"),
             "frames of output": self._frames,
             "frames": self._frames + len(self._client.messages),
@@ -69,6 +70,13 @@ def _counted(pid: int, file: str, *names: str) -> float:
     text = Path(f"/proc/{pid}/task/{pid}/{file}").read_text()
     lines = dict(line.split(":") for line in text.splitlines())
     return float(sum(int(lines[name]) for name in names))
+
+
+def _faults(agent: int) -> float:
+    """Of all that ever ran in the container: pages that were copied, or that somebody looked at first."""
+    folder = Path(f"/proc/{agent}/root/sys/fs/cgroup")
+    file = next(one for one in (folder / "memory.stat", folder / "memory/memory.stat") if one.exists())
+    return float(dict(line.split() for line in file.read_text().splitlines())["pgfault"])
 
 
 def _metric(server: Server, name: str) -> float:
@@ -130,5 +138,5 @@ async def test_a_run(server):
                 assert client.channel(number + 2).text == "hello\n"
         costs.are_at_most(
             agents_reads_and_writes=60, agents_sleeps=15, servers_sleeps=20, frames=6, bytes=650,
-            engine_calls=1,
+            engine_calls=1, page_faults=1600,
         )  # fmt: skip

@@ -1,5 +1,5 @@
-/* Two things that a forked interpreter cannot do in Python: become another program's main program as if it had
- * just begun, and have a child that is its own parent's.
+/* Three things that a forked interpreter cannot do in Python: become another program's main program as if it had
+ * just begun, have a child that is its own parent's, and leave alone the memory of objects that it only uses.
  *
  * Built for the Python of the image, and for no other: it sets fields of the interpreter's configuration and
  * of the thread's state as that version has them.
@@ -94,7 +94,85 @@ fork_beside(PyObject *module, PyObject *Py_UNUSED(ignored))
     return PyLong_FromLong(pid);
 }
 
+/* Objects that are found and not looked into yet. */
+struct found {
+    PyObject **objects;
+    size_t count, room;
+};
+
+static int
+make_immortal(PyObject *object, void *argument)
+{
+    struct found *found = argument;
+    if (object == NULL || _Py_IsImmortal(object)) {
+        return 0;
+    }
+    if (found->count == found->room) {
+        size_t room = found->room ? 2 * found->room : 4096;
+        PyObject **objects = realloc(found->objects, room * sizeof(PyObject *));
+        if (objects == NULL) {
+            return -1;
+        }
+        found->objects = objects;
+        found->room = room;
+    }
+    object->ob_refcnt = _Py_IMMORTAL_REFCNT;
+    found->objects[found->count++] = object;
+    return 0;
+}
+
+static int
+look_into(PyObject *object, struct found *found)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    if (make_immortal((PyObject *)type, found) < 0) {
+        return -1;
+    }
+    if (PyCode_Check(object)) { /* which the collector never looks into */
+        PyCodeObject *code = (PyCodeObject *)object;
+        PyObject *parts[] = {
+            code->co_consts, code->co_names, code->co_exceptiontable, code->co_localsplusnames,
+            code->co_localspluskinds, code->co_filename, code->co_name, code->co_qualname, code->co_linetable,
+        };
+        for (size_t number = 0; number < sizeof(parts) / sizeof(parts[0]); number++) {
+            if (make_immortal(parts[number], found) < 0) {
+                return -1;
+            }
+        }
+        return 0;
+    }
+    return PyType_IS_GC(type) && type->tp_traverse != NULL ? type->tp_traverse(object, make_immortal, found) : 0;
+}
+
+PyDoc_STRVAR(keep_for_ever_doc,
+"keep_for_ever(objects): these, and all that they refer to, become immortal as None is (PEP 683).\n\n"
+"A reference counted is a page written, which a fork has to copy first. What is immortal is counted by nobody,\n"
+"and not taken apart at the end.");
+
+static PyObject *
+keep_for_ever(PyObject *module, PyObject *list)
+{
+    if (!PyList_Check(list)) {
+        PyErr_SetString(PyExc_TypeError, "a list is needed");
+        return NULL;
+    }
+    struct found found = {NULL, 0, 0};
+    int failed = 0;
+    for (Py_ssize_t number = 0; number < PyList_GET_SIZE(list) && !failed; number++) {
+        failed = make_immortal(PyList_GET_ITEM(list, number), &found) < 0;
+        while (found.count && !failed) {
+            failed = look_into(found.objects[--found.count], &found) < 0;
+        }
+    }
+    free(found.objects);
+    if (failed) {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"keep_for_ever", keep_for_ever, METH_O, keep_for_ever_doc},
     {"run", run, METH_VARARGS, run_doc},
     {"fork_beside", fork_beside, METH_NOARGS, fork_beside_doc},
     {NULL, NULL, 0, NULL},

@@ -75,6 +75,8 @@ class Host:
 
         self.kernel.hide_memory()
         gc.collect()
+        # From here on nothing that is there now is counted, or taken apart in a fork: that copies pages.
+        self.become.keep_for_ever(gc.get_objects())
         gc.freeze()
         self.socket.send(b"ready")
         room = 6 * self.array.array("i").itemsize
