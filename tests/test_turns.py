@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from coderunner.turns import FEW, Loop
+from coderunner.turns import FEW, FEW_PIECES, Crowd, Loop
 
 pytestmark = pytest.mark.timed
 
@@ -141,3 +141,41 @@ def test_a_number_that_is_used_again_is_nobodys(loop, pairs):
     there.send(b"x")
     turns(loop, 10)
     assert len(heard) >= 9
+
+
+def test_what_a_crowd_is_sent_is_sent_in_few_pieces_a_turn(loop):
+    crowd, sent = Crowd(), list[int]()
+
+    async def send(number: int) -> None:
+        for _ in range(3):
+            await crowd.turn()
+            sent.append(number)
+
+    async def work() -> list[int]:
+        tasks = [asyncio.create_task(send(number)) for number in range(CROWD)]
+        tasks[3].cancel()
+        each, before = [], 0
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            each.append(len(sent) - before)
+            before = len(sent)
+        return each
+
+    assert max(loop.run_until_complete(work())) <= 2 * FEW_PIECES
+    assert Counter(sent) == {number: 3 for number in range(CROWD) if number != 3}
+    waited = list(range(4, CROWD))  # the first had the turn's pieces without waiting
+    once = list(dict.fromkeys(number for number in sent[FEW_PIECES:] if number >= 4))
+    assert once == waited, "in the order in which they asked"
+
+
+def test_who_is_no_crowd_waits_for_no_turn(loop):
+    crowd = Crowd()
+
+    async def work() -> None:
+        for _ in range(5):
+            for _ in range(FEW_PIECES):
+                with pytest.raises(StopIteration):  # it ends without having waited
+                    crowd.turn().send(None)
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(work())

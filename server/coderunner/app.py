@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from coderunner import __version__, declarations, metrics
+from coderunner import __version__, declarations, garbage, metrics
 from coderunner.assembly import Fleet, assembled
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
@@ -106,6 +106,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         runs.resume()
         tasks.keep(runs.watch, "runs")
         tasks.keep(metrics.watch_loop, "loop-lag")
+        tasks.keep(garbage.watch, "garbage")
         parts = fleet.parts(settings, declared, pool, runs)
         app, url = await _listen(stack, parts, sockets, tasks)
         arrival.clear()

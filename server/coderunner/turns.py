@@ -2,7 +2,7 @@
 
 asyncio takes all sockets that are ready in one turn, and a crowd of them makes it long for everybody. Here
 the sockets of a crowd are in an epoll of their own, of which a turn takes few: in the order in which they
-became ready, behind all others.
+became ready, behind all others.  What they are sent is sent in few pieces a turn, too (`Crowd`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import asyncio
 import contextlib
 import select
 import selectors
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+FEW_PIECES = 4  # of what a crowd is sent, in a turn
 FEW = 2  # sockets of the crowd in a turn; what each sets off takes up to two milliseconds
 
 
@@ -143,3 +145,36 @@ def first(fd: int) -> None:
     loop = asyncio.get_running_loop()
     if isinstance(loop, Loop):
         loop.first(fd)
+
+
+class Crowd:
+    """Work that a crowd is the cause of, such as what it is sent: `FEW_PIECES` in a turn, in the order in
+    which they were asked for.  A socket that takes all that is written never makes its writer wait."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._left = FEW_PIECES
+        self._set = False  # the next turn is asked for
+
+    async def turn(self) -> None:
+        """Returns when the caller may do a piece of work, which should take less than a millisecond."""
+        if not self._set:
+            self._set = True
+            asyncio.get_running_loop().call_soon(self._next)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        await mine
+
+    def _next(self) -> None:
+        self._left = FEW_PIECES
+        while self._left and self._waiting:
+            one = self._waiting.popleft()
+            if not one.done():  # cancelled
+                one.set_result(None)
+                self._left -= 1
+        self._set = self._left < FEW_PIECES
+        if self._set:
+            asyncio.get_running_loop().call_soon(self._next)

@@ -201,8 +201,7 @@ class Connection:
         if self._attached is not None:
             self._attached.spend(cost)
             self._tcp.second(self._attached.watches)  # a hundred may watch one session
-            if self._attached.watches:
-                await self._connections.pace_watcher(self._address, cost)
+            await self._connections.pace_member(self._address, cost, watches=self._attached.watches)
             return
         await self._connections.pace(self._address, cost)
         if self._tcp.over:  # meanwhile; what it had sent is of no use any more
@@ -321,6 +320,8 @@ class Connection:
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
+            if self._tcp.crowd:  # to close one that has sent much takes the kernel a millisecond
+                await self._connections.crowd.turn()
             if self._tcp.over:
                 return  # nobody is there to be told
             async with timing.within(CLOSE_SECONDS):
@@ -347,6 +348,8 @@ class Connection:
         """All of them in one write: a key's echo comes with what else there is to tell."""
         if self._socket.closed:
             raise ConnectionResetError
+        if self._tcp.crowd:
+            await self._connections.crowd.turn()
         metrics.bytes_out.inc(sum(map(len, frames)))
         self._tcp.send(frames)
         await self._tcp.drained()

@@ -36,6 +36,8 @@ MESSAGE_SECONDS = 15.0  # for a message, plus the time that its bytes take at th
 SLOWEST = 16 * 1024  # bytes a second
 OVERHEAD = 256  # bytes that a message takes beside its own
 UNTAKEN = 320  # messages that may wait without a session: what may come behind `open`, and then some
+FULL, FREE = 64, 32  # messages that wait, from which on no more are read, and again are
+FREE_BYTES = 32 * 1024  # of them, that aiohttp has not stopped reading for
 GOODBYE_SECONDS = 5.0  # to take an error and a close
 _TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88  # whole frames
 
@@ -70,6 +72,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._fail: Callable[[CodeRunnerError], None] | None = None
         self.deaf = False  # what comes is neither read nor counted any more
         self._told = False  # a close was sent: the socket lingers, so that the peer can read it
+        self._full = False  # so many messages wait that no more are read
         self._fd = -1
         self._session: str | None = None
         self._second = False  # one of the crowd: it comes behind others
@@ -223,6 +226,10 @@ class TcpConnection(asyncio.BufferedProtocol):
         if self._framing.complete:
             self._unread -= self._framing.complete.pop(0) + OVERHEAD
             self._connections.count(self)
+        if self._full and len(self._framing.complete) < FREE and self._unread < FREE_BYTES:
+            self._full = False
+            if self.transport is not None and not self.deaf:
+                self.transport.resume_reading()
 
     def keep(self, size: int) -> None:
         """Counts `size` bytes of messages that the application holds until there is a session; 0: none."""
@@ -241,6 +248,10 @@ class TcpConnection(asyncio.BufferedProtocol):
                 self._connections.note("too many frames")
                 self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
                 return
+            if len(framing.complete) > FULL and not self.stranger and self.transport is not None:
+                # aiohttp counts their bytes alone: a hundred sockets held 130,000 messages.
+                self._full = True
+                self.transport.pause_reading()
         if framing.unfinished:
             # A new message gets a new deadline; more bytes of the same one only the time that they take.
             if self.due is None or framing.messages != before:
@@ -299,6 +310,11 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._session = session
         self._framing.text = text
         self._connections.move_to_session(self, session)
+
+    @property
+    def crowd(self) -> bool:
+        """Whether its socket is one of the crowd."""
+        return self._second
 
     def second(self, whether: bool) -> None:
         """Whether its socket is one of the crowd, and handled after all others."""

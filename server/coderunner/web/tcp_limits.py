@@ -27,6 +27,7 @@ from coderunner.core.networks import customer, networks
 from coderunner.core.rates import Rates
 from coderunner.logs import fields
 from coderunner.schema import messages as m
+from coderunner.turns import Crowd
 from coderunner.web.leftovers import Leftovers
 from coderunner.web.tcp import PIECE, SMALL_PIECE, TcpConnection
 
@@ -47,7 +48,7 @@ class Bounds:
     `connections`: of one address at one time; `in_all`: of all addresses; `held`: bytes that all hold.
     `opened`, `burst`: new connections of one address a second, and at once. `asked`, `asked_burst`: the same
     of its requests, and of its frames before there is a session. `watched`, `watched_burst`: frames of all
-    its connections that watch a session.
+    its connections that watch a session; `typed`, `typed_burst`: of all that control one.
     """
 
     connections: int = 512
@@ -59,6 +60,8 @@ class Bounds:
     asked_burst: float = 2000.0
     watched: float = 2000.0
     watched_burst: float = 1000.0
+    typed: float = 6000.0
+    typed_burst: float = 12000.0
 
 
 class Ledger:
@@ -122,6 +125,7 @@ class TcpConnections:
         self._opened = Rates(bounds.opened, bounds.burst)
         self._asked = Rates(bounds.asked, bounds.asked_burst)
         self._watched = Rates(bounds.watched, bounds.watched_burst)
+        self._typed = Rates(bounds.typed, bounds.typed_burst)
         self._all: set[TcpConnection] = set()
         self._strangers = Ledger(bounds.held)
         self._members = Ledger(MEMBERS_HELD)
@@ -130,6 +134,7 @@ class TcpConnections:
         self._given_back = 0.0
         self._reading = asyncio.Lock()
         self.leftovers = Leftovers()
+        self.crowd = Crowd()  # what those are sent who come second
 
     def make(self, handler: Callable[[], Any]) -> TcpConnection:
         """The protocol of a new connection; ``handler`` makes aiohttp's own."""
@@ -211,9 +216,10 @@ class TcpConnections:
         if wait > 0:
             await asyncio.sleep(wait)
 
-    async def pace_watcher(self, address: str, cost: float) -> None:
-        """Waits as long as those of `address` who watch sessions have to, for a frame that costs `cost`."""
-        wait = self._watched.charge(address, self.now(), cost)
+    async def pace_member(self, address: str, cost: float, *, watches: bool) -> None:
+        """Waits as long as those of `address` who watch sessions have to, or control them, for a frame that
+        costs `cost`.  One socket alone that controls never waits: it is refused before."""
+        wait = (self._watched if watches else self._typed).charge(address, self.now(), cost)
         if wait > 0:
             await asyncio.sleep(wait)
 

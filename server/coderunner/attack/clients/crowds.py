@@ -11,7 +11,7 @@ import aiohttp
 from coderunner.attack import raw
 from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.programs import describe
-from coderunner.attack.stage import Stage
+from coderunner.attack.stage import Stage, sessions_at_once
 from coderunner.client.peer import Peer, Unexpected, random_id
 from coderunner.core import codec
 from coderunner.schema import messages as m
@@ -165,6 +165,36 @@ async def _texts(stage: Stage) -> str:
     files = tuple(m.File(f"p{number}", b"x" * 350) for number in range(4000))
     text = codec.encode_client(m.Open("python", random_id(), files=files))
     return await _of_a_hundred(stage, raw.frame(raw.TEXT, text.encode()))
+
+
+@GROUP.case(
+    "frames-of-sessions",
+    "the loop, by six sessions of one address that ask without end",
+    _SERVED,
+)
+async def _of_sessions(stage: Stage) -> str:
+    again = raw.frame(raw.TEXT, b'{"type":"ping","t":1}') * 100
+
+    async def act(peer: Peer) -> None:
+        assert peer.opened
+        attach = m.Attach(peer.opened.session, peer.opened.token, random_id(), role="control")
+        while True:  # one that was cut off comes again
+            with contextlib.suppress(OSError, Unexpected, TimeoutError):
+                async with stage.raw(f"ws/{peer.opened.session}") as one:
+                    await one.send(raw.frame(raw.TEXT, codec.encode_client(attach).encode()))
+                    while not one.over:
+                        await one.send(again)
+
+    async with contextlib.AsyncExitStack() as stack:
+        peers = await sessions_at_once(stage, stack, 6)
+        acts = [asyncio.create_task(act(peer)) for peer in peers]
+        try:
+            await asyncio.sleep(SECONDS)
+            return await served(stage)
+        finally:
+            for task in acts:
+                task.cancel()
+            await asyncio.gather(*acts, return_exceptions=True)
 
 
 @GROUP.case(

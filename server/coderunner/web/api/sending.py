@@ -8,6 +8,7 @@ from aiohttp import web
 
 from coderunner import timing
 from coderunner.errors import RateLimited
+from coderunner.turns import Crowd
 
 HELD = 64 * 1024 * 1024  # bytes of all answers that wait for their callers
 HELD_BY_ONE = 16 * 1024 * 1024  # of one address
@@ -20,6 +21,7 @@ class Sending:
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
+        self._crowd = Crowd()
 
     def check(self, address: str, size: int = 0) -> None:
         """Raises RateLimited where answers of `address` leave no room for a piece of `size` bytes."""
@@ -34,6 +36,7 @@ class Sending:
         self._held[address] += cost
         try:
             async with timing.within(WRITE_SECONDS):
+                await self._crowd.turn()
                 await response.write(data)
         finally:
             self._held[address] -= cost
