@@ -3,14 +3,14 @@ import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 
 const SCHEMES = new Set(['http:', 'https:']);
-const plain = (text) => text.trim().replace(/^https?:\/\//i, '').replace(/\/$/, '').toLowerCase();
+const plain = (/** @type {string} */ text) => text.trim().replace(/^https?:\/\//i, '').replace(/\/$/, '').toLowerCase();
 
 /** Whether the text of a link says, without another word, where it leads. */
-function tells(url, text) {
+function tells(/** @type {URL} */ url, /** @type {string} */ text) {
   return url.username === '' && url.password === '' && plain(text) === plain(url.href);
 }
 
-/** @param uri a program's: not to be trusted @param text what stands there */
+/** @param {string} uri a program's: not to be trusted @param {string} text what stands there */
 export async function openAddress(uri, text) {
   let url;
   try {

@@ -4,6 +4,6 @@ import { el } from './dom.js';
 const region = el('div', { className: 'aside', attrs: { 'aria-live': 'polite' } });
 document.body.append(region);
 
-export function announce(text) {
+export function announce(/** @type {string} */ text) {
   region.textContent = text;
 }

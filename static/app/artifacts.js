@@ -4,29 +4,34 @@ import { Kept } from '../core/kept.js';
 import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { world } from './browser.js';
-import { $, el, focusedIn, icon } from './dom.js';
+import { $, all, el, focusedIn, icon } from './dom.js';
 import { saveUrl } from './save.js';
 import { drawTable } from './table.js';
 import { kindOf, shownUrl, view } from './viewer.js';
 
 const MAX_SHOWN = 60;
 const PREVIEW = { rows: 4, columns: 3 };
-const leaf = (url) => url.replace(/^(view\/[^/]*\/)[^/]*/, '$1'); // without what is another each time it is told
+const leaf = (/** @type {string} */ url) => url.replace(/^(view\/[^/]*\/)[^/]*/, '$1'); // without what is another each time it is told
+/** @typedef {import('./viewer.js').Item & {url: string, told: string, version: number, element: HTMLElement | null}} Made what is told of a file, and its card */
+
+/** @type {Record<import('./viewer.js').Kind, string>} */
 const ICONS = { page: 'globe', document: 'file', file: 'file', picture: 'file', table: 'file' };
 
+const focusCard = (/** @type {Made | undefined} */ item) => item?.element?.querySelector('button')?.focus();
+
 export class Artifacts {
-  #items = new Map(); // path -> {path, mime, size, told, url, version, frame(), save()}, the newest last
+  /** @type {Map<string, Made>} */ #items = new Map(); // by path, the newest last
   #version = 0;
-  #drawn = new Set(); // sizes in bytes of pictures that the terminal shows
+  /** @type {Set<number>} */ #drawn = new Set(); // sizes in bytes of pictures that the terminal shows
   #kept = new Kept(world.timers, () => {
     const told = [...this.#items.values()].map((item) => item.told);
-    return [...new Set([shownUrl(), ...told.reverse()].filter(Boolean))];
+    return [...new Set([shownUrl() ?? [], told.reverse()].flat())];
   });
 
-  constructor(store) {
+  constructor(/** @type {import('./store.js').Store} */ store) {
     document.addEventListener('visibilitychange', () => !document.hidden && this.#kept.soon());
     $('artifacts-list').addEventListener('keydown', (event) => this.#keys(event));
-    const open = (on) => {
+    const open = (/** @type {boolean} */ on) => {
       $('artifacts-list').hidden = !on;
       $('toggle-artifacts').setAttribute('aria-expanded', String(on));
     };
@@ -37,7 +42,7 @@ export class Artifacts {
     });
   }
 
-  /** @param remote the Remote of the session that makes them @param ms() how long an address is good that is not kept */
+  /** @param {import('../core/remote.js').Remote} remote of the session that makes them @param {() => number | undefined} ms how long an address is good that is not kept */
   from(remote, ms) {
     this.#kept.from(remote, ms);
   }
@@ -49,13 +54,13 @@ export class Artifacts {
   }
 
   /** The terminal shows a picture of so many bytes: one that the program also saved is not shown again. */
-  drawn(bytes) {
+  drawn(/** @type {number} */ bytes) {
     this.#drawn.add(bytes);
     this.#draw();
   }
 
-  /** @param artifact the message; one of a path that is known takes its place */
-  add({ path, mime, size: bytes, url }) {
+  /** One of a path that is known takes its place. */
+  add(/** @type {import('../core/messages.js').Artifact} */ { path, mime, size: bytes, url }) {
     if (new URL(url, document.baseURI).origin !== location.origin) return;
     this.#version += 1;
     const known = this.#items.get(path);
@@ -66,7 +71,7 @@ export class Artifacts {
     const href = target.href;
     this.#items.delete(path);
     this.#items.set(path, { path, mime, size: bytes, told, url: href, version: this.#version, element: null, frame: () => this.#framed(told, href), save: () => saveUrl(href, path) });
-    if (this.#items.size > MAX_SHOWN) this.#items.delete(this.#items.keys().next().value);
+    if (this.#items.size > MAX_SHOWN) this.#items.delete(this.#items.keys().next().value ?? '');
     if (same) this.#kept.soon(); // told again, perhaps by a server that began anew
     else this.#kept.later();
     this.#draw();
@@ -74,10 +79,10 @@ export class Artifacts {
   }
 
   /** The address with which a frame asks for a page. */
-  async #framed(told, href) {
+  async #framed(/** @type {string} */ told, /** @type {string} */ href) {
     const { word } = await this.#kept.now(told);
     const target = new URL(href);
-    target.searchParams.set('framed', word);
+    target.searchParams.set('framed', word ?? '');
     return target.href;
   }
 
@@ -91,17 +96,17 @@ export class Artifacts {
     $('artifacts').hidden = list.length === 0;
     $('part-files-count').textContent = String(list.length);
     $('artifacts-count').textContent = texts.artifacts.count(list.length);
-    for (const item of list) {
+    $('artifacts-list').replaceChildren(...list.map((item) => {
       item.element ??= this.#card(item);
       item.element.classList.toggle('drawn', kindOf(item.mime) === 'picture' && this.#drawn.has(item.size));
-    }
-    $('artifacts-list').replaceChildren(...list.map(({ element }) => element));
-    if (focused) list.find(({ path }) => path === focused)?.element.querySelector('button').focus();
+      return item.element;
+    }));
+    if (focused) focusCard(list.find(({ path }) => path === focused));
   }
 
-  #card(item) {
+  #card(/** @type {Made} */ item) {
     const { path, mime, url } = item;
-    const name = path.split('/').at(-1);
+    const name = path.split('/').at(-1) ?? path;
     const open = el('button', { type: 'button', className: 'card', title: path, attrs: { 'aria-label': texts.artifacts.show(path), 'data-kind': kindOf(mime) } },
       this.#preview(item), el('span', { className: 'card-name', textContent: name }));
     open.addEventListener('click', () => this.#show(item));
@@ -115,7 +120,7 @@ export class Artifacts {
     return el('li', { attrs: { 'data-path': path } }, open, save);
   }
 
-  #preview({ mime, url }) {
+  #preview(/** @type {Made} */ { mime, url }) {
     const kind = kindOf(mime);
     const box = el('span', { className: 'preview' });
     if (kind === 'picture') {
@@ -130,15 +135,16 @@ export class Artifacts {
     return box;
   }
 
-  #show(item) {
+  #show(/** @type {Made} */ item) {
     const list = this.#list.filter(({ mime }) => kindOf(mime) !== 'document');
-    view(list, list.indexOf(item), () => item.element.querySelector('button')?.focus());
+    view(list, list.indexOf(item), () => focusCard(item));
   }
 
-  #keys(event) {
-    const cards = [...$('artifacts-list').querySelectorAll('.card')];
-    const at = cards.indexOf(document.activeElement);
-    const go = { ArrowRight: cards[at + 1], ArrowLeft: cards[at - 1], Home: cards[0], End: cards.at(-1) }[event.key];
+  #keys(/** @type {KeyboardEvent} */ event) {
+    const cards = all('#artifacts-list .card');
+    const at = cards.findIndex((card) => card === document.activeElement);
+    /** @type {Record<string, HTMLElement | undefined>} */ const ways = { ArrowRight: cards[at + 1], ArrowLeft: cards[at - 1], Home: cards[0], End: cards.at(-1) };
+    const go = ways[event.key];
     if (!go || at < 0) return;
     event.preventDefault();
     go.focus();

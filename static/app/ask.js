@@ -28,7 +28,7 @@ export function ask({ title, text = '', label = null, value = '', ok = texts.pag
   }
   return new Promise((resolve) => {
     const done = new AbortController();
-    const finish = (answer) => {
+    const finish = (/** @type {string | null} */ answer) => {
       done.abort();
       dialog.close();
       resolve(answer);

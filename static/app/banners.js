@@ -2,7 +2,7 @@
 import { texts } from '../core/texts.js';
 import { $, el, icon } from './dom.js';
 
-const shown = new Map();
+/** @type {Map<string, {element: HTMLElement, signature: string}>} */ const shown = new Map();
 
 /** @typedef {{label: string, act: () => unknown}} Action a button of a message */
 
@@ -25,7 +25,7 @@ export function banner(key, { tone = 'warn', title, detail = '', action = null, 
   shown.set(key, { element, signature });
 }
 
-export function clearBanner(key) {
+export function clearBanner(/** @type {string} */ key) {
   shown.get(key)?.element.remove();
   shown.delete(key);
 }

@@ -1,5 +1,6 @@
 // The browser as the core's world: sockets, requests, addresses, time, chance.
 
+/** @type {import('../core/types.js').World} */
 export const world = {
   connect: (url, protocol) => new WebSocket(url, protocol),
   /** Beside the page, whatever path it lies under. */
@@ -10,7 +11,7 @@ export const world = {
   },
   fetch: (url, options) => fetch(url, options),
   api: (path) => new URL(path, document.baseURI),
-  timers: { setTimeout: (act, ms) => setTimeout(act, ms), clearTimeout: (id) => clearTimeout(id) },
+  timers: { setTimeout: (act, ms) => setTimeout(act, ms), clearTimeout: (id) => clearTimeout(id ?? undefined) },
   random: () => Math.random(),
   now: () => Date.now(),
 };

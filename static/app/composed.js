@@ -3,12 +3,14 @@
 // comes between two of them is lost, or sent twice. So it is sent from here, by the events themselves; only a composed
 // word is left to xterm.js, and watched until it has been sent. Only public interfaces are used.
 
+import { present } from '../core/faults.js';
+
 const NO_KEY = 229; // an input method takes the key: what comes of it is inserted
 const MODIFIERS = ['CapsLock', 'Shift', 'Control', 'Alt', 'AltGraph', 'Meta'];
 const RUBOUT = '\x7f';
 
 /** What turns one text into another when typed: rubouts, then the new end. */
-function typedFor(before, after) {
+function typedFor(/** @type {string} */ before, /** @type {string} */ after) {
   let same = 0;
   while (same < before.length && before[same] === after[same]) same += 1;
   return RUBOUT.repeat([...before.slice(same)].length) + after.slice(same);
@@ -21,12 +23,14 @@ export class Composed {
   #key = false; // a key of its own is down: what it inserts, xterm.js has from the key
   #start = 0; // of what is composed, in the text area
   #before = ''; // the text area before the last change
-  #waiting = /** @type {{start: number, text: string} | null} */ (null); // a word that xterm.js is about to send
+  /** @type {{start: number, text: string} | null} */ #waiting = null; // a word that xterm.js is about to send
 
+  /** @param {import('@xterm/xterm').Terminal} term that is open */
   constructor(term) {
     this.#term = term;
-    this.#area = term.textarea;
-    const host = term.element;
+    this.#area = present(term.textarea);
+    const host = present(term.element);
+    /** @template {keyof HTMLElementEventMap} Type @param {Type} type @param {(event: HTMLElementEventMap[Type]) => unknown} act */
     const first = (type, act) => host.addEventListener(type, act, true); // before xterm.js
     first('keydown', (event) => this.#down(event));
     first('keyup', () => { this.#key = false; });
@@ -38,11 +42,11 @@ export class Composed {
   }
 
   /** @returns {boolean} whether xterm.js may take this key */
-  takes(event) {
+  takes(/** @type {KeyboardEvent} */ event) {
     return event.keyCode !== NO_KEY;
   }
 
-  #down(event) {
+  #down(/** @type {KeyboardEvent} */ event) {
     this.#before = this.#area.value;
     this.#key = event.keyCode !== NO_KEY;
     if (!this.#key || MODIFIERS.includes(event.key) || !this.#waiting) return;
@@ -71,11 +75,12 @@ export class Composed {
   }
 
   /** xterm.js sends all that the text area has after the start of the word, or up to the next word's. */
-  #sent(data) {
+  #sent(/** @type {string} */ data) {
     if (this.#waiting && data && this.#area.value.startsWith(data, this.#waiting.start)) this.#waiting = null;
   }
 
-  #input(event) {
+  #input(/** @type {Event} */ event) {
+    if (!(event instanceof InputEvent)) return;
     if (this.#composing || this.#key || event.isComposing) return;
     const inserted = event.inputType === 'insertText' ? event.data : null;
     if (!inserted && !/^(insertReplacementText|delete)/.test(event.inputType)) return;
@@ -85,7 +90,7 @@ export class Composed {
     else this.#send(text);
   }
 
-  #send(text) {
+  #send(/** @type {string} */ text) {
     if (text) this.#term.input(text, true);
   }
 }

@@ -4,8 +4,9 @@ import { randomId } from '../core/bytes.js';
 import { CodecError } from '../core/codec.js';
 import { parseEnv } from '../core/env.js';
 import { Emitter } from '../core/events.js';
-import { FIRST_ROOM, Mirror, RUN_ROOM, fits } from '../core/mirror.js';
-import { problem } from '../core/problem.js';
+import { present } from '../core/faults.js';
+import { FIRST_ROOM, Mirror, RUN_ROOM, fits, isText } from '../core/mirror.js';
+import { problem, wordsOf } from '../core/problem.js';
 import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
 import { texts } from '../core/texts.js';
@@ -19,23 +20,33 @@ const CLAIM_MS = 2000;
 const NONCE_LIVES_MS = 55_000;
 const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the project is
 
-/** Events: `change` (anything of the session or its channels), `mirror` (a Mirror, of a new session), `notice`, `over`. */
+/** @typedef {import('../core/channel.js').Channel} Channel */
+/** @typedef {import('../core/project.js').Project} Project */
+/** @typedef {import('../core/types.js').TextFile} TextFile */
+/** @typedef {import('./screen.js').Screen} Screen */
+/** @typedef {Pick<Project, 'id' | 'name'> & {files: ReadonlyMap<string, unknown>}} Owner of a session: its project, or what is known of one that is not shown */
+
+/**
+ * Events: `change` (anything of the session or its channels), `mirror` (of a new session), `notice`, `over` (why).
+ * @extends {Emitter<{change: undefined, mirror: Mirror, notice: import('../core/messages.js').Notice, over: string}>}
+ */
 export class Desk extends Emitter {
   #store;
   #client = randomId();
   /** @type {(() => void) | null} */ #again = null;
-  /** @type {import('../core/project.js').Project} */ #project = /** @type {any} */ (null); // nothing is run before there is one
-  /** @type {Set<any>} */ #preparing = new Set(); // screens whose program waits for files
+  /** @type {Project | null} */ #project = null;
+  /** @type {Set<Screen>} */ #preparing = new Set(); // screens whose program waits for files
   #keeper;
 
+  /** @param {{store: import('./store.js').Store, program: Screen, shell: Screen}} page */
   constructor({ store, program, shell }) {
     super();
     this.#store = store;
     this.program = program;
     this.shell = shell;
-    /** @type {any} a Session */ this.session = null;
-    /** @type {any} */ this.owner = null; // the project that the session was begun with
-    /** @type {any} a Mirror */ this.mirror = null;
+    /** @type {Session | null} */ this.session = null;
+    /** @type {Owner | null} */ this.owner = null; // the project that the session was begun with
+    /** @type {Mirror | null} */ this.mirror = null;
     program.on('ended', () => this.#runAgain());
     this.#keeper = new Keeper(store, () => this.session, () => this.#record());
     // Also without a network the server may be there (this machine); whether it is, it is asked at once.
@@ -44,8 +55,9 @@ export class Desk extends Emitter {
     document.addEventListener('visibilitychange', () => !document.hidden && this.session?.hurry());
   }
 
+  /** The one that is shown: nothing is run before there is one. @returns {Project} */
   get project() {
-    return this.#project;
+    return present(this.#project);
   }
 
   set project(project) {
@@ -55,7 +67,7 @@ export class Desk extends Emitter {
   }
 
   /** Whether the session is this project's, and lives. */
-  uses(id) {
+  uses(/** @type {string} */ id) {
     return this.owner?.id === id && this.session !== null && this.session.phase !== 'over';
   }
 
@@ -63,7 +75,7 @@ export class Desk extends Emitter {
   get foreign() {
     if (!this.session || this.session.phase === 'over' || this.uses(this.project.id)) return null;
     const { running, made } = this.atStake;
-    return running || made ? { name: this.owner.name, running } : null;
+    return running || made ? { name: this.owner?.name ?? '', running } : null;
   }
 
   /** What goes with the session. */
@@ -83,28 +95,27 @@ export class Desk extends Emitter {
       if (Date.now() - record.at < NONCE_LIVES_MS) this.#beginAgain(record);
       return;
     }
-    const mine = await claim(record.session, own ? { waitMs: CLAIM_MS, otherwise: true } : { otherwise: false });
+    const mine = await claim(record.session ?? '', own ? { waitMs: CLAIM_MS, otherwise: true } : { otherwise: false });
     if (!mine || this.session) {
       if (own) this.#store.saveSession(null); // a copy of a tab: the session is the other's
       return;
     }
-    this.#keeper.claimed = record.session;
+    this.#keeper.claimed = record.session ?? null;
     this.#client = record.client;
-    this.#adopt(record.language, this.#ownerOf(record), record.sent ?? {});
-    this.session.resume(record);
+    this.#adopt(this.#ownerOf(record), record.sent).session.resume(record);
   }
 
-  #ownerOf({ project, name, files }) {
-    return (project ?? this.project.id) === this.project.id ? this.project : { id: project, name: name ?? texts.projects.another, files: new Map((files ?? []).map((path) => [path, null])) };
+  /** @returns {Owner} */
+  #ownerOf(/** @type {Partial<import('./store.js').PageRecord>} */ { project = this.project.id, name = texts.projects.another, files = [] }) {
+    return project === this.project.id ? this.project : { id: project, name, files: new Map(files.map((path) => [path, null])) };
   }
 
   /** The page was reloaded before its session was there: its place in the queue is kept for a moment. */
-  #beginAgain(record) {
+  #beginAgain(/** @type {import('./store.js').PageRecord} */ record) {
     if (record.project !== this.project.id) return;
     this.#client = record.client;
-    this.#adopt(record.language, this.project);
     const wantsRun = record.wanted.includes('run');
-    this.#begin(record.language, wantsRun ? [] : this.project.list(), { nonce: record.nonce });
+    this.#begin(this.#adopt(this.project), record.language, wantsRun ? [] : this.project.list(), { nonce: record.nonce });
     if (wantsRun) this.run();
     if (record.wanted.includes('shell')) this.openShell();
   }
@@ -114,17 +125,17 @@ export class Desk extends Emitter {
   run() {
     if (this.program.running) {
       this.#again = () => this.run();
-      this.program.channel.kill(); // also one that waits for its session: the place in the queue is kept
+      this.program.channel?.kill(); // also one that waits for its session: the place in the queue is kept
       return;
     }
-    const mine = this.session?.phase === 'open' && this.uses(this.project.id);
-    if (!fits(mine ? this.mirror.toSend() : this.project.list(), RUN_ROOM)) this.#bring(this.program, () => this.#run());
-    else if (mine && this.mirror.busy) this.#runSettled();
+    const mirror = this.session?.phase === 'open' && this.uses(this.project.id) ? this.mirror : null;
+    if (!fits(mirror ? mirror.toSend() : this.project.list(), RUN_ROOM)) this.#bring(this.program, () => this.#run());
+    else if (mirror?.busy) this.#runSettled(mirror);
     else this.#run();
   }
 
   /** What no message has room for goes to the workspace by itself, before `go` begins a program in this screen. */
-  async #bring(screen, go) {
+  async #bring(/** @type {Screen} */ screen, /** @type {() => void} */ go) {
     if (this.#preparing.has(screen)) return;
     this.#preparing.add(screen);
     screen.prepare();
@@ -135,20 +146,20 @@ export class Desk extends Emitter {
       if (!mirror.over) go();
     } catch (error) {
       screen.clear();
-      banner('error', { title: texts.program.notStartedTitle, detail: error.message, dismiss: true });
+      banner('error', { title: texts.program.notStartedTitle, detail: wordsOf(error), dismiss: true });
     } finally {
       this.#preparing.delete(screen);
     }
   }
 
   /** A file was just renamed or deleted, or a program wrote one: the run waits until that is done. */
-  async #runSettled() {
+  async #runSettled(/** @type {Mirror} */ mirror) {
     if (this.#preparing.has(this.program)) return;
     this.#preparing.add(this.program);
     this.program.prepare();
-    let timer;
-    const late = new Promise((resolve) => { timer = setTimeout(resolve, SETTLE_MS, false); });
-    const settled = await Promise.race([this.mirror.settle(), late]);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+    /** @type {Promise<boolean>} */ const late = new Promise((resolve) => { timer = setTimeout(resolve, SETTLE_MS, false); });
+    const settled = await Promise.race([mirror.settle(), late]);
     clearTimeout(timer);
     this.#preparing.delete(this.program);
     if (!settled) this.end(); // a program must not see what was deleted here
@@ -157,13 +168,13 @@ export class Desk extends Emitter {
   }
 
   #run() {
-    const { entry, args, mode, stdin, env: variables } = /** @type {any} */ (this.project); // its options are fields that it makes
+    const { entry, args, mode, stdin, env: variables } = this.project;
     const { env } = parseEnv(variables);
-    this.#start(this.program, (session) => {
-      const files = this.mirror.toSend();
+    this.#start(this.program, (session, mirror) => {
+      const files = mirror.toSend().filter(isText); // what is none is there already
       const channel = session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) });
-      const sending = this.mirror.sending(files);
-      for (const event of ['phase', 'exit']) channel.on(event, () => sending.done());
+      const sending = mirror.sending(files);
+      for (const event of /** @type {const} */ (['phase', 'exit'])) channel.on(event, () => sending.done());
       channel.on('lost', () => sending.failed());
       return channel;
     });
@@ -177,16 +188,16 @@ export class Desk extends Emitter {
 
   /** A live session's workspace gets what was edited: what is typed into its shell is to find it. */
   push() {
-    if (this.session?.phase === 'open' && this.session.link.up && this.session.role === 'control') this.mirror.push();
+    if (this.session?.phase === 'open' && this.session.link.up && this.session.role === 'control') this.mirror?.push();
   }
 
-  /** @param wish `{repl: true, entry}` for the language's own prompt, which takes the place of what is open */
+  /** @param {{repl?: boolean, entry?: string}} wish for the language's own prompt, which takes the place of what is open */
   openShell(wish = {}) {
     this.push();
     if (this.shell.running) {
       if (!wish.repl) return;
-      this.shell.channel.on('exit', () => this.openShell(wish));
-      this.shell.channel.kill();
+      this.shell.channel?.on('exit', () => this.openShell(wish));
+      this.shell.channel?.kill();
       return;
     }
     const files = this.project.list();
@@ -196,13 +207,16 @@ export class Desk extends Emitter {
     else this.#bring(this.shell, go);
   }
 
-  /** @param files what a new session is to have before anything has run in it */
+  /**
+   * @param {Screen} screen @param {(session: Session, mirror: Mirror) => Channel} ask
+   * @param {import('../core/types.js').File[]} files what a new session is to have before anything has run in it
+   */
   #start(screen, ask, files = []) {
     clearBanner('error');
-    const session = this.#ready(files);
+    const { session, mirror } = this.#ready(files);
     try {
-      const channel = ask(session);
-      this.#watch(channel);
+      const channel = ask(session, mirror);
+      this.#watch(channel, mirror);
       screen.show(channel, session);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
@@ -223,23 +237,22 @@ export class Desk extends Emitter {
 
   // --- the session --------------------------------------------------------------------------------------------
 
-  #ready(files) {
-    const { session } = this;
-    const language = this.project.language.name;
-    if (this.uses(this.project.id)) {
+  /** The project's session, begun where there is none. */
+  #ready(/** @type {import('../core/types.js').File[]} */ files) {
+    const { session, mirror } = this;
+    if (session && mirror && this.uses(this.project.id)) {
       if (session.link.stopped) session.reconnect();
-      return session;
+      return { session, mirror };
     }
     session?.close();
-    this.#adopt(language, this.project);
-    this.#begin(language, files);
-    return this.session;
+    const begun = this.#adopt(this.project);
+    this.#begin(begun, this.project.language.name, files);
+    return begun;
   }
 
   /** A session with the project's files, also where nothing runs yet. @returns {Promise<Mirror>} raises where there is none */
   opened() {
-    const session = this.#ready(this.project.list());
-    const { mirror } = this;
+    const { session, mirror } = this.#ready(this.project.list());
     this.#changed();
     return new Promise((resolve, reject) => {
       const look = () => {
@@ -253,8 +266,8 @@ export class Desk extends Emitter {
     });
   }
 
-  #begin(language, all, options = {}) {
-    const { session, mirror } = this;
+  /** @param {{session: Session, mirror: Mirror}} begun @param {string} language @param {import('../core/types.js').File[]} all @param {{nonce?: string}} options */
+  #begin({ session, mirror }, language, all, options = {}) {
     const files = fits(all, FIRST_ROOM) ? all : []; // they follow: with a run, or by themselves
     const sending = mirror.sending(files);
     const stop = session.on('change', () => {
@@ -266,7 +279,8 @@ export class Desk extends Emitter {
     session.begin({ language, files, ...options });
   }
 
-  #adopt(language, owner, sent = {}) {
+  /** A session of this project, which is to be begun or resumed. @param {Owner} owner @param {import('./store.js').PageRecord['sent']} sent */
+  #adopt(owner, sent = {}) {
     const session = new Session(world, { client: this.#client });
     this.session = session;
     this.owner = owner;
@@ -283,31 +297,32 @@ export class Desk extends Emitter {
     });
     session.on('workspace', () => mirror.refresh());
     session.on('over', () => mirror.dispose());
+    /** @template Detail @param {(detail: Detail) => unknown} act @returns {(detail: Detail) => unknown} */
     const current = (act) => (detail) => session === this.session && act(detail);
     session.on('change', current(() => this.#changed()));
-    session.on('channel', current((channel) => this.#found(channel)));
-    session.on('error', current((error) => this.#failed(error)));
-    session.on('notice', current((notice) => this.emit('notice', notice)));
-    session.on('over', current(({ reason }) => this.emit('over', reason)));
+    session.on('channel', current((/** @type {Channel} */ channel) => this.#found(channel, session, mirror)));
+    session.on('error', current((/** @type {import('../core/messages.js').ErrorMessage} */ error) => this.#failed(error)));
+    session.on('notice', current((/** @type {import('../core/messages.js').Notice} */ notice) => this.emit('notice', notice)));
+    session.on('over', current((/** @type {{reason: string}} */ { reason }) => this.emit('over', reason)));
     session.on('fault', (fault) => console.warn(fault));
+    return { session, mirror };
   }
 
   /** A channel that an earlier page or another attachment began. */
-  #found(channel) {
+  #found(/** @type {Channel} */ channel, /** @type {Session} */ session, /** @type {Mirror} */ mirror) {
     const screen = channel.kind === 'shell' ? this.shell : this.program;
-    const newer = screen.channel && screen.session === this.session && screen.channel.id > channel.id;
-    this.#watch(channel);
-    if (channel.shown && !newer) screen.show(channel, this.session);
+    const newer = screen.channel && screen.session === session && screen.channel.id > channel.id;
+    this.#watch(channel, mirror);
+    if (channel.shown && !newer) screen.show(channel, session);
     else drain(channel);
   }
 
   /** What it wrote at its very end is looked for, whether or not the server has told of it. */
-  #watch(channel) {
-    const { mirror } = this;
+  #watch(/** @type {Channel} */ channel, /** @type {Mirror} */ mirror) {
     channel.on('exit', () => mirror.refresh());
   }
 
-  #failed(error) {
+  #failed(/** @type {import('../core/messages.js').ErrorMessage} */ error) {
     const told = problem(error);
     const refused = this.program.channel?.phase === 'lost' || this.shell.channel?.phase === 'lost';
     if (told && !(refused && error.channel !== undefined)) banner('error', { tone: error.retryable ? 'warn' : 'bad', ...told, dismiss: true });
@@ -333,14 +348,12 @@ export class Desk extends Emitter {
     again?.();
   }
 
-  /** What a later page goes on with. */
+  /** What a later page goes on with. @returns {import('./store.js').PageRecord | null} */
   #record() {
-    const record = this.session?.record() ?? null;
-    if (record) {
-      const wanted = [this.program, this.shell].filter(({ channel }) => channel?.phase === 'asked').map(({ channel }) => channel.kind);
-      const { id, name, files } = this.owner;
-      Object.assign(record, { sent: this.mirror.record(), wanted, project: id, name, files: [...files.keys()], at: Date.now() });
-    }
-    return record;
+    const record = this.session?.record();
+    if (!record || !this.owner || !this.mirror) return null;
+    const wanted = [this.program, this.shell].flatMap(({ channel }) => (channel?.phase === 'asked' ? [channel.kind] : []));
+    const { id, name, files } = this.owner;
+    return { ...record, sent: this.mirror.record(), wanted, project: id, name, files: [...files.keys()], at: Date.now() };
   }
 }

@@ -1,38 +1,60 @@
 // Small words for the DOM.
 
-/** @param {string} id of index.html: that it is there, a test says @returns {any} */
-export const $ = (id) => document.getElementById(id);
+/** @typedef {import('./elements.js').Elements} Elements */
+/** @typedef {Record<string, string | number | boolean | undefined>} Attributes */
+/** @typedef {{[Type in keyof HTMLElementEventMap]?: (event: HTMLElementEventMap[Type]) => unknown}} Listeners */
+/** @typedef {string | Node | null} Child */
+
+/**
+ * @template {string} Id
+ * @param {Id} id of index.html: that it is there, and what it is, a test says
+ * @returns {Id extends keyof Elements ? Elements[Id] : HTMLElement}
+ */
+export const $ = (id) => /** @type {Id extends keyof Elements ? Elements[Id] : HTMLElement} */ (document.getElementById(id));
 
 /**
  * An element with properties, `data-`/`aria-` attributes and children.
- * @param {string} name @param {any} [properties] with `on` (listeners) and `attrs` @param {...any} children @returns {any}
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Partial<Omit<HTMLElementTagNameMap[Name], 'style'>> & {on?: Listeners, attrs?: Attributes}} [properties] with listeners and attributes
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[Name]}
  */
 export function el(name, { on = {}, attrs = {}, ...properties } = {}, ...children) {
   const element = document.createElement(name);
   Object.assign(element, properties);
-  for (const [attribute, value] of Object.entries(attrs)) element.setAttribute(attribute, value);
-  for (const [type, listener] of Object.entries(on)) element.addEventListener(type, listener);
-  if (properties.className?.includes('icon-button') && attrs['aria-label']) element.title ||= attrs['aria-label'];
+  for (const [attribute, value] of Object.entries(attrs)) element.setAttribute(attribute, String(value));
+  for (const [type, listener] of Object.entries(on)) element.addEventListener(type, /** @type {EventListener} */ (listener));
+  if (element.classList.contains('icon-button') && attrs['aria-label']) element.title ||= String(attrs['aria-label']);
   element.append(...children.filter((child) => child !== null));
   return element;
 }
 
 /** An icon says what it does also to those who see it. */
 export function nameIcons() {
-  for (const button of all('.icon-button[aria-label]')) button.title ||= button.ariaLabel;
+  for (const button of all('.icon-button[aria-label]')) button.title ||= button.ariaLabel ?? '';
 }
 
-/** @param {string} selector @returns {any} the first element that matches */
+/** @param {string} selector @returns {HTMLElement | null} the first element that matches */
 export const first = (selector) => document.querySelector(selector);
 
-/** @param {string} selector @returns {any[]} */
-export const all = (selector) => [...document.querySelectorAll(selector)];
+/** @param {string} selector @returns {HTMLElement[]} */
+export const all = (selector) => [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(selector))];
 
-/** @param {string} selector @returns {any} what holds the focus, or is around it, and matches */
-export const focusedIn = (selector) => document.activeElement?.closest?.(selector) ?? null;
+/** @param {string} selector @returns {HTMLElement | null} what holds the focus, or is around it, and matches */
+export const focusedIn = (selector) => document.activeElement?.closest(selector) ?? null;
+
+/** @type {FocusOptions & {focusVisible: boolean}} */ const QUIET = { focusVisible: false };
+
+/** Focuses without the ring around it. @param {HTMLElement | null | undefined} element */
+export const focusQuietly = (element) => element?.focus(QUIET);
+
+/** What an event happened to. @param {Event} event */
+export const targetOf = (event) => /** @type {HTMLElement} */ (event.target);
 
 const SVG = 'http://www.w3.org/2000/svg';
 
+/** @param {string} name of a symbol of index.html */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   const use = document.createElementNS(SVG, 'use');
@@ -48,5 +70,5 @@ export const narrow = {
   get matches() {
     return document.documentElement.classList.contains('narrow');
   },
-  onChange: (act) => addEventListener('narrow', act),
+  onChange: (/** @type {() => unknown} */ act) => addEventListener('narrow', act),
 };

@@ -51,7 +51,7 @@ const colours = HighlightStyle.define([
 ]);
 
 /** The grammar for a file: the language's own where its first extension says so (other languages may share it), else by name. */
-async function grammar(path, language) {
+async function grammar(/** @type {string} */ path, /** @type {import('../core/types.js').Language} */ language) {
   const own = LanguageDescription.matchLanguageName(languages, language.editor ?? '', false);
   if (path.endsWith(language.extensions?.[0] ?? '/')) return own ? own.load() : [];
   const found = LanguageDescription.matchFilename(languages, path) ?? own;
@@ -59,7 +59,7 @@ async function grammar(path, language) {
 }
 
 /** What is to be changed to make one text another, so that the cursor and the marks around it stay; null: nothing. */
-function difference(before, after) {
+function difference(/** @type {string} */ before, /** @type {string} */ after) {
   if (before === after) return null;
   const most = Math.min(before.length, after.length);
   let from = 0;
@@ -70,6 +70,11 @@ function difference(before, after) {
 }
 
 /** What the key bar does besides typing a character. */
+/** @typedef {import('@codemirror/view').Command} Command */
+/** @typedef {{state: EditorState, scroll?: import('@codemirror/state').StateEffect<unknown>}} Shown of a file */
+/** @typedef {import('../core/messages.js').Diagnostic} Diagnostic */
+
+/** @type {Record<string, Command | undefined>} */
 const PRESSED = {
   Tab: indentMore, '⇤': indentLess, '←': cursorCharLeft, '→': cursorCharRight, '↑': cursorLineUp, '↓': cursorLineDown, Undo: undo, Redo: redo,
 };
@@ -81,26 +86,28 @@ export const MAX_COLOURED = 300_000;
 const NOTHING = EditorState.create({ extensions: [look, EditorState.readOnly.of(true), EditorView.editable.of(false)] });
 
 /** What a text's lines end with: kept as it is. null: the editor's own way will do. */
-function lineEnd(text) {
+function lineEnd(/** @type {string} */ text) {
   if (!text.includes('\r')) return null;
   const [all, pairs, feeds] = [/\r\n?|\n/g, /\r\n/g, /(?<!\r)\n/g].map((pattern) => text.match(pattern)?.length ?? 0);
   if (pairs === all) return '\r\n';
   return feeds === 0 && pairs === 0 ? '\r' : '\n'; // mixed: each CR is a character of its line
 }
 
+/** @typedef {import('../core/project.js').Project} Project */
+
 export class Editor {
   #view;
-  #states = new Map(); // path -> {state, scroll}
+  /** @type {Map<string, Shown>} */ #states = new Map(); // by path
   /** @type {string | null | undefined} */ #path = undefined; // null: no file is open; undefined: nothing is shown yet
-  /** @type {import('../core/project.js').Project} */ #project = /** @type {any} */ (null); // nothing is shown before there is one
+  /** @type {Project | null} */ #project = null; // nothing is shown before there is one
   #syntax = new Compartment();
-  #items = []; // of `diagnostics`
-  #marked = new Set(); // files that have their marks
+  /** @type {Diagnostic[]} */ #items = [];
+  /** @type {Set<string>} */ #marked = new Set(); // files that have their marks
   #taking = false;
   #host;
   #onCursor;
 
-  /** @param onCursor called with {line, column}, or null where no file is open */
+  /** @param {HTMLElement} host @param {{onCursor(at: {line: number, column: number} | null): void}} hears `onCursor`: null where no file is open */
   constructor(host, { onCursor }) {
     this.#host = host;
     this.#onCursor = onCursor;
@@ -109,7 +116,7 @@ export class Editor {
   }
 
   /** Edits another project; its states begin afresh. */
-  use(project) {
+  use(/** @type {Project} */ project) {
     this.#states.clear();
     this.#marked.clear();
     this.#path = undefined;
@@ -117,7 +124,7 @@ export class Editor {
     this.show(project.active);
   }
 
-  show(path) {
+  show(/** @type {string | null} */ path) {
     if (path === this.#path && (path === null || this.#states.has(path))) return;
     this.#keep();
     this.#path = path;
@@ -128,7 +135,7 @@ export class Editor {
       return;
     }
     const known = this.#states.get(path);
-    this.#view.setState(known?.state ?? this.#fresh(path, this.#project.text(path)));
+    this.#view.setState(known?.state ?? this.#fresh(path, this.#text(path)));
     this.#states.set(path, { state: this.#view.state, scroll: known?.scroll });
     if (known?.scroll) this.#view.dispatch({ effects: known.scroll });
     this.#colour(path);
@@ -137,9 +144,10 @@ export class Editor {
   }
 
   /** A file has another name now. */
-  renamed(from, to) {
+  renamed(/** @type {string} */ from, /** @type {string} */ to) {
     this.#keep();
-    if (this.#states.has(from)) this.#states.set(to, this.#states.get(from));
+    const known = this.#states.get(from);
+    if (known) this.#states.set(to, known);
     this.#states.delete(from);
     if (this.#path === from) {
       this.#path = to;
@@ -147,7 +155,7 @@ export class Editor {
     }
   }
 
-  forget(path) {
+  forget(/** @type {string} */ path) {
     this.#states.delete(path);
     if (this.#path !== path) return;
     this.#path = undefined;
@@ -155,7 +163,7 @@ export class Editor {
   }
 
   /** What can be undone in a file, as text; null where it was never shown here. */
-  history(path) {
+  history(/** @type {string} */ path) {
     const state = path === this.#path ? this.#view.state : this.#states.get(path)?.state;
     if (!state) return null;
     const { doc: _doc, ...rest } = state.toJSON({ history: historyField });
@@ -163,17 +171,17 @@ export class Editor {
   }
 
   /** The workspace has another text for a file; undoing it brings back the one before. */
-  replace(path) {
-    const known = path === this.#path ? { state: this.#view.state } : this.#states.get(path);
+  replace(/** @type {string} */ path) {
+    /** @type {Shown | undefined} */ const known = path === this.#path ? { state: this.#view.state } : this.#states.get(path);
     if (!known) return;
-    const text = this.#project.text(path);
+    const text = this.#text(path);
     if ((lineEnd(text) ?? '\n') !== known.state.lineBreak) {
       this.#renew(path, text);
       return;
     }
-    const change = difference(known.state.doc.toString(), text.split(known.state.lineBreak).join('\n'));
-    if (!change) return;
-    change.insert = Text.of(change.insert.split('\n'));
+    const found = difference(known.state.doc.toString(), text.split(known.state.lineBreak).join('\n'));
+    if (!found) return;
+    const change = { ...found, insert: Text.of(found.insert.split('\n')) };
     if (path !== this.#path) {
       this.#states.set(path, { ...known, state: known.state.update({ changes: change }).state });
       return;
@@ -184,7 +192,7 @@ export class Editor {
   }
 
   /** Other line ends: another state, without what could be undone. */
-  #renew(path, text) {
+  #renew(/** @type {string} */ path, /** @type {string} */ text) {
     const state = this.#fresh(path, text);
     this.#states.set(path, { state });
     if (path !== this.#path) return;
@@ -202,11 +210,12 @@ export class Editor {
   }
 
   /** A key of the key bar: a character as if it were typed (brackets and quotes close themselves), or one of PRESSED. */
-  press(key) {
+  press(/** @type {string} */ key) {
     if (!this.#path) return;
     const view = this.#view;
     const { state } = view;
-    if (PRESSED[key] && !(key === 'Tab' && state.selection.ranges.every(({ empty }) => empty))) PRESSED[key](view);
+    const command = PRESSED[key];
+    if (command && !(key === 'Tab' && state.selection.ranges.every(({ empty }) => empty))) command(view);
     else {
       const text = key === 'Tab' ? state.facet(indentUnit) : key;
       view.dispatch(insertBracket(state, text) ?? state.update(state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true }));
@@ -214,8 +223,8 @@ export class Editor {
     view.focus();
   }
 
-  /** Marks what compilers and tracebacks complain about. @param items of `diagnostics`, of all files */
-  diagnose(items) {
+  /** Marks what compilers and tracebacks complain about, of all files. */
+  diagnose(/** @type {Diagnostic[]} */ items) {
     this.#items = items;
     this.#marked.clear();
     this.#mark();
@@ -232,19 +241,23 @@ export class Editor {
   }
 
   /** From the column to the end of its line; the whole line where there is no column. */
-  #range(line, column) {
+  #range(/** @type {number} */ line, /** @type {number | null | undefined} */ column) {
     const { from, to } = this.#view.state.doc.line(line);
     const at = Math.min(to, from + Math.max(0, (column ?? 1) - 1));
     return { from: at, to: Math.max(at, to) };
   }
 
   /** Puts the cursor to a place of the file that is shown, in the middle of the view. */
-  reveal(line, column) {
+  reveal(/** @type {number} */ line, /** @type {number | null | undefined} */ column) {
     if (!this.#path) return;
     const { doc } = this.#view.state;
     const { from } = this.#range(Math.min(Math.max(1, line), doc.lines), column);
     this.#view.dispatch({ selection: { anchor: from }, effects: EditorView.scrollIntoView(from, { y: 'center' }) });
     this.focus();
+  }
+
+  #text(/** @type {string} */ path) {
+    return this.#project?.text(path) ?? '';
   }
 
   #keep() {
@@ -253,9 +266,10 @@ export class Editor {
     }
   }
 
-  async #colour(path) {
+  async #colour(/** @type {string} */ path) {
     const large = this.#view.state.doc.length > MAX_COLOURED;
-    const support = large ? [] : await grammar(path, this.#project.language).catch(() => []); // its part of the page did not load
+    const language = this.#project?.language;
+    const support = large || !language ? [] : await grammar(path, language).catch(() => []); // its part of the page did not load
     if (this.#path === path) this.#view.dispatch({ effects: this.#syntax.reconfigure(support) });
   }
 
@@ -266,9 +280,9 @@ export class Editor {
   }
 
   /** A state with what could be undone in the same text before. */
-  #fresh(path, doc) {
+  #fresh(/** @type {string} */ path, /** @type {string} */ doc) {
     const extensions = this.#extensions(path, doc);
-    const known = this.#project.histories?.get(path);
+    const known = this.#project?.histories.get(path);
     if (known?.digest === digest(doc)) {
       try {
         return EditorState.fromJSON({ ...JSON.parse(known.json), doc }, { extensions }, { history: historyField });
@@ -279,8 +293,8 @@ export class Editor {
     return EditorState.create({ doc, extensions });
   }
 
-  #extensions(path, text) {
-    const { unit, size } = indentation({ path, text, config: this.#project.text('.editorconfig'), spaces: this.#project.language.indent ?? 4 });
+  #extensions(/** @type {string} */ path, /** @type {string} */ text) {
+    const { unit, size } = indentation({ path, text, config: this.#text('.editorconfig'), spaces: this.#project?.language.indent ?? 4 });
     const end = lineEnd(text);
     return [
       end === null ? [] : EditorState.lineSeparator.of(end), EditorView.clipboardInputFilter.of((pasted, state) => pasted.replace(/\r\n?|\n/g, state.lineBreak)),
@@ -298,7 +312,7 @@ export class Editor {
   }
 
   /** The text is made of the document when somebody wants it: not with each key. */
-  #edited(state) {
-    if (this.#path) this.#project.edit(this.#path, () => state.sliceDoc());
+  #edited(/** @type {EditorState} */ state) {
+    if (this.#path) this.#project?.edit(this.#path, () => state.sliceDoc());
   }
 }

@@ -1,7 +1,9 @@
 // The files: what the user does with their own and with what programs made.
 import { size } from '../core/ending.js';
+import { codeOf, present } from '../core/faults.js';
 import { MAX_TEXT } from '../core/mirror.js';
 import { pathProblem } from '../core/path.js';
+import { wordsOf } from '../core/problem.js';
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
@@ -14,16 +16,22 @@ import { Upload } from './upload.js';
 import { view } from './viewer.js';
 
 // The types that a browser shows as a picture, also where it does not know where the bytes come from.
+/** @typedef {import('../core/project.js').Project} Project */
+/** @typedef {import('../core/mirror.js').Mirror} Mirror */
+/** @typedef {import('./tree.js').Row} Row */
+
+/** @type {Record<string, string | undefined>} */
 const PICTURES = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp', svg: 'image/svg+xml', bmp: 'image/bmp' };
 const MAX_PICTURE = 16 * 1024 * 1024;
 const NO_CLASHES = new Map();
 
-const within = (path, folder) => path === folder || path.startsWith(`${folder}/`);
-const parent = (path) => path.slice(0, path.lastIndexOf('/') + 1);
+const mimeOf = (/** @type {string} */ path) => PICTURES[(path.split('.').at(-1) ?? '').toLowerCase()];
 
-/** `on`: {renamed(from, to), removed(path), chosen(path)}. */
+const within = (/** @type {string} */ path, /** @type {string} */ folder) => path === folder || path.startsWith(`${folder}/`);
+const parent = (/** @type {string} */ path) => path.slice(0, path.lastIndexOf('/') + 1);
+
 export class Files {
-  /** @type {import('../core/project.js').Project} */ #project = /** @type {any} */ (null); // nothing can be done before there is one
+  /** @type {Project | null} */ #shown = null;
   /** @type {(() => unknown) | null} */ #stop = null;
   #on;
   #desk;
@@ -31,7 +39,10 @@ export class Files {
   #upload;
   #limits;
 
-  /** @param limits returns the server's: {file_bytes} */
+  /**
+   * @param {import('./desk.js').Desk} desk @param {() => import('../core/types.js').ServerLimits} limits
+   * @param {{renamed(from: string, to: string): void, removed(path: string): void, chosen(path: string): void}} on
+   */
   constructor(desk, limits, on) {
     this.#desk = desk;
     this.#on = on;
@@ -40,27 +51,33 @@ export class Files {
       choose: (row) => this.#choose(row), rename: (row) => this.#rename(row),
       remove: (row) => this.#remove(row), menu: (row, anchor) => this.#menu(row, anchor),
     });
-    this.#upload = new Upload({ desk, limits, project: () => this.#project });
-    $('new-file').addEventListener('click', () => this.create(parent(this.#project.active ?? '')));
+    this.#upload = new Upload({ desk, limits, project: () => this.#shown });
+    $('new-file').addEventListener('click', () => this.create(parent(this.#shown?.active ?? '')));
     $('no-file-new').addEventListener('click', () => this.create());
     menuOf($('transfer'), $('transfer-menu'), () => fillMenu($('transfer-menu'), this.#transfers()));
     desk.on('mirror', (mirror) => this.#follow(mirror));
   }
 
-  use(project) {
+  use(/** @type {Project} */ project) {
     this.#stop?.();
-    this.#project = project;
+    this.#shown = project;
     this.#stop = project.on('files', () => this.draw());
     this.draw();
+  }
+
+  /** Nothing can be done before there is one. @returns {Project} */
+  get #project() {
+    return present(this.#shown);
   }
 
   /** The mirror of the project that is shown, while its session lives; else null. */
   get #mirror() {
     const { mirror, session } = this.#desk;
-    return mirror && !mirror.over && session.phase === 'open' && mirror.project === this.#project ? mirror : null;
+    return mirror && !mirror.over && session?.phase === 'open' && mirror.project === this.#shown ? mirror : null;
   }
 
   draw() {
+    if (!this.#shown) return;
     const mirror = this.#mirror;
     this.#tree.draw({
       own: this.#project.paths, made: mirror?.made ?? [], complete: mirror?.complete ?? true,
@@ -71,9 +88,9 @@ export class Files {
 
   // --- what the workspace tells ---------------------------------------------------------------------------
 
-  #follow(mirror) {
+  #follow(/** @type {Mirror} */ mirror) {
     const draw = () => this.draw();
-    for (const event of ['change', 'over']) mirror.on(event, draw);
+    for (const event of /** @type {const} */ (['change', 'over'])) mirror.on(event, draw);
     mirror.on('conflict', (path) => {
       this.#tell(mirror, path);
       draw();
@@ -82,11 +99,11 @@ export class Files {
       clearBanner(`conflict-${path}`);
       draw();
     });
-    mirror.on('failed', (error) => banner('workspace', { title: texts.files.notSent, detail: error.message, dismiss: true }));
+    mirror.on('failed', (error) => banner('workspace', { title: texts.files.notSent, detail: wordsOf(error), dismiss: true }));
   }
 
-  #tell(mirror, path) {
-    const { text } = mirror.conflicts.get(path);
+  #tell(/** @type {Mirror} */ mirror, /** @type {string} */ path) {
+    const text = mirror.conflicts.get(path)?.text ?? null;
     const mine = { label: texts.files.mine, act: () => mirror.resolve(path, true) };
     if (text === null) {
       banner(`conflict-${path}`, { title: texts.files.noText(path), detail: texts.files.noTextDetail, action: mine });
@@ -100,12 +117,12 @@ export class Files {
 
   // --- what the user does ---------------------------------------------------------------------------------
 
-  async #choose(row) {
+  async #choose(/** @type {Row} */ row) {
     if (row.made && !this.#project.guests.has(row.path)) await this.#visit(row);
     else this.#open(row.path);
   }
 
-  #open(path) {
+  #open(/** @type {string} */ path) {
     if (this.#project.binary(path)) {
       this.#look(path);
       return;
@@ -115,19 +132,20 @@ export class Files {
   }
 
   /** A file of the project that is no text: a picture, or what is known of it. */
-  #look(path) {
-    const bytes = this.#project.files.get(path);
-    const mime = PICTURES[path.split('.').at(-1).toLowerCase()];
+  #look(/** @type {string} */ path) {
+    const bytes = this.#project.files.get(path) ?? '';
+    const mime = mimeOf(path);
     const blob = new Blob([bytes], { type: mime ?? '' });
     const url = mime ? URL.createObjectURL(blob) : null;
     view([{ path, mime: mime ?? '', size: bytes.length, url, save: () => save(Promise.resolve(blob), path) }], 0, () => url && URL.revokeObjectURL(url));
   }
 
   /** Opens a file that a program made: a text in the editor, anything else large, or told. */
-  async #visit({ path, entry }) {
+  async #visit(/** @type {Row} */ { path, entry }) {
     const mirror = this.#mirror;
     if (!mirror) return;
-    const mime = PICTURES[path.split('.').at(-1).toLowerCase()];
+    const mime = mimeOf(path);
+    const bytes = entry?.size ?? 0;
     try {
       const text = mime && mime !== PICTURES.svg ? null : await mirror.open(path);
       if (text !== null && !text.includes('\u0000')) {
@@ -135,8 +153,8 @@ export class Files {
         this.#on.chosen(path);
         return;
       }
-      /** @type {{path: string, mime: string, size: number, url: string | null, save(): unknown}} */ const item = { path, mime: mime ?? '', size: entry.size, url: null, save: () => save(mirror.remote.blob(path), path) };
-      if (mime && entry.size <= MAX_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MAX_PICTURE)], { type: mime }));
+      /** @type {import('./viewer.js').Item} */ const item = { path, mime: mime ?? '', size: bytes, url: null, save: () => save(mirror.remote.blob(path), path) };
+      if (mime && bytes <= MAX_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MAX_PICTURE)], { type: mime }));
       else item.mime = '';
       view([item], 0, () => item.url !== null && URL.revokeObjectURL(item.url));
     } catch (error) {
@@ -144,12 +162,12 @@ export class Files {
     }
   }
 
-  #failed(path, error) {
-    banner('workspace', { title: texts.files.failed(path), detail: error.message, dismiss: true });
+  #failed(/** @type {string} */ path, /** @type {unknown} */ error) {
+    banner('workspace', { title: texts.files.failed(path), detail: wordsOf(error), dismiss: true });
   }
 
   /** All names that are taken, but those of `path` and below it. */
-  #others(path = null) {
+  #others(/** @type {string | null} */ path = null) {
     const all = [...this.#project.paths, ...(this.#mirror?.made ?? []).filter(({ folder }) => !folder).map((entry) => entry.path)];
     return path === null ? all : all.filter((other) => !within(other, path));
   }
@@ -173,7 +191,7 @@ export class Files {
     }).catch((error) => this.#failed(path, error));
   }
 
-  async #rename(row) {
+  async #rename(/** @type {Row} */ row) {
     const { path } = row;
     const to = await ask({ title: texts.files.rename, label: texts.files.newName, value: path, ok: texts.files.rename, check: (value) => pathProblem(value, this.#others(path)) });
     if (to === null || to === path) return;
@@ -193,7 +211,7 @@ export class Files {
   }
 
   /** Moves what programs made, each file by itself. */
-  async #move(mirror, { path, made, folder }, to) {
+  async #move(/** @type {Mirror} */ mirror, /** @type {Row} */ { path, made, folder }, /** @type {string} */ to) {
     await mirror.settle();
     if (!folder && !made) return;
     for (const entry of mirror.made.filter((one) => within(one.path, path) && !one.folder)) {
@@ -202,7 +220,7 @@ export class Files {
     }
   }
 
-  async #remove(row) {
+  async #remove(/** @type {Row} */ row) {
     const { path, folder } = row;
     const text = folder ? texts.files.removeFolderText(path) : texts.files.removeFileText(path);
     const sure = await ask({ title: folder ? texts.files.removeFolder : texts.files.removeFile, text, ok: texts.files.remove });
@@ -221,24 +239,24 @@ export class Files {
       this.#project.shut(path);
       await mirror.refresh();
     } catch (error) {
-      if (error.code !== 'no_file') this.#failed(path, error);
+      if (codeOf(error) !== 'no_file') this.#failed(path, error);
     }
   }
 
   /** A program's file becomes the project's, as it is. */
-  async #keep({ path }) {
+  async #keep(/** @type {Row} */ { path }) {
     const text = await this.#mirror?.open(path);
     if (text === null || text === undefined) return;
     this.#project.visit(path, text);
     this.#project.edit(path, text);
   }
 
-  #saveOne({ path, made }) {
-    if (!made) save(Promise.resolve(new Blob([this.#project.files.get(path)], { type: this.#project.binary(path) ? '' : 'text/plain' })), path);
+  #saveOne(/** @type {Row} */ { path, made }) {
+    if (!made) save(Promise.resolve(new Blob([this.#project.files.get(path) ?? ''], { type: this.#project.binary(path) ? '' : 'text/plain' })), path);
     else if (this.#mirror) save(this.#mirror.remote.blob(path), path);
   }
 
-  #menu(row, anchor) {
+  #menu(/** @type {Row} */ row, /** @type {HTMLElement} */ anchor) {
     const { path, made, folder } = row;
     const run = this.#project.entry === path;
     const entries = folder ? [
@@ -246,7 +264,7 @@ export class Files {
       { label: texts.files.menuUpload, act: () => this.#upload.choose({ folder: `${path}/` }) },
     ] : [
       { label: texts.files.menuDownload, act: () => this.#saveOne(row) },
-      ...(made ? [{ label: texts.files.menuKeep, act: () => this.#keep(row), disabled: row.entry.size > MAX_TEXT }]
+      ...(made ? [{ label: texts.files.menuKeep, act: () => this.#keep(row), disabled: (row.entry?.size ?? 0) > MAX_TEXT }]
         : [{ label: texts.files.menuRun, act: () => this.#project.set({ entry: path }), disabled: run || this.#project.binary(path), note: run ? texts.files.isRun : '' }]),
     ];
     openMenu($('file-menu'), anchor, [...entries, { label: texts.files.menuRename, act: () => this.#rename(row) }, { label: texts.files.menuRemove, act: () => this.#remove(row), bad: true }]);
@@ -265,7 +283,7 @@ export class Files {
       { label: texts.files.uploadFolder, act: () => this.#upload.choose({ whole: true }) },
       { label: texts.files.makeFolder, act: () => this.#makeFolder() },
       { label: texts.files.downloadProject, note: texts.files.zip, act: () => saveProject(this.#project) },
-      { label: texts.files.downloadAll, note: texts.files.zip, disabled: !mirror, act: () => saveFiles(mirror.remote, this.#project.language.name) },
+      { label: texts.files.downloadAll, note: texts.files.zip, disabled: !mirror, act: () => mirror && saveFiles(mirror.remote, this.#project.language.name) },
     ];
   }
 }

@@ -10,7 +10,11 @@ export class Keeper {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   /** @type {string | null} */ claimed = null; // the session whose name this tab holds
 
-  /** @param session returns the session or null @param record returns what is to be kept of it, or null */
+  /**
+   * @param {import('./store.js').Store} store
+   * @param {() => import('../core/session.js').Session | null} session
+   * @param {() => import('./store.js').PageRecord | null} record returns what is to be kept of it
+   */
   constructor(store, session, record) {
     this.#store = store;
     this.#session = session;
@@ -35,7 +39,7 @@ export class Keeper {
     const session = this.#session();
     const record = this.#record();
     if (session) this.#store.saveSession(record);
-    if (session?.phase === 'over') this.#store.dropSession(session.id);
-    if (record?.session && session.link.up) this.#timer = setTimeout(() => this.#keep(), EVERY_MS);
+    if (session?.phase === 'over') this.#store.dropSession(session.id ?? '');
+    if (record?.session && session?.link.up) this.#timer = setTimeout(() => this.#keep(), EVERY_MS);
   }
 }

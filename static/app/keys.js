@@ -17,7 +17,7 @@ const codeNames = () => ({ ...arrows(), Tab: texts.keys.indent, '⇤': texts.key
 
 const CODE_KEYS = ['Tab', '⇤', '(', ')', '[', ']', '{', '}', '"', "'", ':', ';', '=', '←', '→', '↑', '↓', '<', '>', '_', '#', '&', '|', '\\', '/', '+', '-', '*', '!', '%', 'Undo', 'Redo'];
 
-function setUpCodeKeys(editor) {
+function setUpCodeKeys(/** @type {import('./editor.js').Editor} */ editor) {
   for (const key of CODE_KEYS) {
     const button = el('button', { type: 'button', textContent: label(key), attrs: { 'aria-label': codeNames()[key] ?? label(key) } });
     button.addEventListener('pointerdown', (event) => event.preventDefault()); // the keyboard stays open
@@ -26,12 +26,12 @@ function setUpCodeKeys(editor) {
   }
 }
 
-/** @param screen returns the Screen that is shown, or null @param editor the Editor */
+/** @param {() => import('./screen.js').Screen | null} screen that is shown @param {import('./editor.js').Editor} editor */
 export function setUpKeys(screen, editor) {
   setUpCodeKeys(editor);
   let armed = false;
   const control = el('button', { type: 'button', textContent: texts.keys.ctrl, attrs: { 'aria-pressed': 'false' } });
-  const arm = (on) => {
+  const arm = (/** @type {boolean} */ on) => {
     armed = on;
     control.setAttribute('aria-pressed', String(on));
   };
@@ -49,7 +49,7 @@ export function setUpKeys(screen, editor) {
   }
 
   /** With Ctrl armed, the next character becomes a control character. */
-  return (bytes) => {
+  return (/** @type {Uint8Array} */ bytes) => {
     if (!armed || bytes.length !== 1) return bytes;
     arm(false);
     const code = bytes[0];

@@ -1,16 +1,19 @@
 // The menu of languages: those that are ready first, found by typing.
 import { texts } from '../core/texts.js';
-import { $, el, focusedIn } from './dom.js';
+import { $, all, el, first, focusQuietly, focusedIn } from './dom.js';
 import { TONES } from './languages.js';
 import { menuItem, menuOf } from './menu.js';
 
+/** @typedef {import('../core/types.js').Language} Language */
+
+/** @returns {Partial<Record<Language['status'], string>>} */
 const notes = () => ({ building: texts.languages.noteBuilding, pending: texts.languages.notePending, failed: texts.languages.noteFailed });
 /** @type {['ready' | 'building' | 'failed', string[]][]} */
 const GROUPS = [['ready', ['ready']], ['building', ['building', 'pending']], ['failed', ['failed']]];
-const byTitle = (a, b) => a.title.localeCompare(b.title, texts.locale, { sensitivity: 'base' });
+const byTitle = (/** @type {Language} */ a, /** @type {Language} */ b) => a.title.localeCompare(b.title, texts.locale, { sensitivity: 'base' });
 
 /** How well what was typed names a language: 0 best, null not at all. Its file names' endings count as well. */
-function rank({ title, name, extensions = [] }, typed) {
+function rank(/** @type {Language} */ { title, name, extensions = [] }, /** @type {string} */ typed) {
   const word = typed.trim().toLowerCase();
   const names = [title.toLowerCase(), name.toLowerCase()];
   if (!word || names.includes(word)) return 0;
@@ -19,14 +22,17 @@ function rank({ title, name, extensions = [] }, typed) {
   return names.some((one) => one.includes(word)) ? 3 : null;
 }
 
-/** @param current returns the name of the language in use @param choose called with a name */
+/**
+ * @param {import('./languages.js').Languages} languages
+ * @param {{current(): string | undefined, choose(name: string): unknown}} page `current`: the name of the language in use
+ */
 export function setUpLanguageMenu(languages, { current, choose }) {
   const [menu, list, filter] = [$('language-menu'), $('language-list'), $('language-filter')];
-  const items = () => [...list.querySelectorAll('[role="menuitemradio"]')];
+  const items = () => all('#language-list [role="menuitemradio"]');
 
   function draw() {
     const focused = focusedIn('#language-list [data-language]')?.dataset.language;
-    const found = languages.list.map((language) => ({ language, at: rank(language, filter.value) })).filter(({ at }) => at !== null);
+    const found = languages.list.map((language) => ({ language, at: rank(language, filter.value) })).flatMap(({ language, at }) => (at === null ? [] : [{ language, at }]));
     found.sort((a, b) => a.at - b.at || byTitle(a.language, b.language));
     const groups = [];
     for (const [group, statuses] of GROUPS) {
@@ -39,10 +45,10 @@ export function setUpLanguageMenu(languages, { current, choose }) {
     }
     list.replaceChildren(...groups);
     $('language-none').hidden = groups.length > 0;
-    if (focused) list.querySelector(`[data-language="${CSS.escape(focused)}"]`)?.focus({ focusVisible: false });
+    if (focused) focusQuietly(first(`#language-list [data-language="${CSS.escape(focused)}"]`));
   }
 
-  function row(language) {
+  function row(/** @type {Language} */ language) {
     const item = menuItem({
       label: language.title, note: notes()[language.status] ?? language.version, checked: language.name === current(),
       dot: TONES[language.status], act: () => pick(language.name),
@@ -51,7 +57,7 @@ export function setUpLanguageMenu(languages, { current, choose }) {
     return item;
   }
 
-  function pick(name) {
+  function pick(/** @type {string} */ name) {
     menu.hidePopover();
     choose(name);
   }
@@ -62,11 +68,11 @@ export function setUpLanguageMenu(languages, { current, choose }) {
   });
   filter.addEventListener('input', draw);
   filter.addEventListener('keydown', (event) => {
-    const [first] = items();
-    if (!first || (event.key !== 'ArrowDown' && event.key !== 'Enter')) return;
+    const [top] = items();
+    if (!top || (event.key !== 'ArrowDown' && event.key !== 'Enter')) return;
     event.preventDefault();
-    if (event.key === 'Enter') pick(first.dataset.language);
-    else first.focus();
+    if (event.key === 'Enter') pick(top.dataset.language ?? '');
+    else top.focus();
   });
   // A letter typed on an item goes on in the field; so does going up from the first one.
   list.addEventListener('keydown', (event) => {

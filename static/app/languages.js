@@ -5,17 +5,20 @@ import { texts } from '../core/texts.js';
 const AGAIN_MS = 2500;
 const AFTER_FAILURE_MS = 5000;
 
+/** @typedef {import('../core/types.js').Language} Language */
+
+/** @type {Record<Language['status'], string>} */
 export const TONES = { ready: 'good', building: 'busy', pending: 'busy', failed: 'bad' };
 
-/** Events: `change`; `reached` {ok, status}. */
+/** Events: `change`; `reached`: an Error, or null. @extends {Emitter<{change: undefined, reached: unknown}>} */
 export class Languages extends Emitter {
-  list = [];
-  limits = {}; // {file_bytes}: what the server takes
-  /** () => the name of the language that the user looks at: the server gets it ready before others. */
+  /** @type {Language[]} */ list = [];
+  /** @type {import('../core/types.js').ServerLimits} */ limits = {}; // what the server takes
+  /** The name of the language that the user looks at: the server gets it ready before others. @type {() => string | undefined} */
   wanted = () => undefined;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
-  find(name) {
+  find(/** @type {string} */ name) {
     return this.list.find((language) => language.name === name);
   }
 

@@ -1,15 +1,24 @@
 // Widths and heights that the user drags, views of a narrow screen, and the focus that goes with them.
 import { $, all, first, narrow } from './dom.js';
 
+/** @typedef {'files' | 'code' | 'program' | 'shell'} View */
+/**
+ * @typedef {{id: string, name: string, property: string, axis: 'x' | 'y', of(): Element | null, sign: number, least: number, most: number,
+ *   relative: boolean}} Handle of two parts of the page; sizes in pixels, or in percent where `relative`
+ */
+
+/** @type {Handle[]} */
 const HANDLES = [
   { id: 'handle-tree', name: 'tree', property: '--tree-width', axis: 'x', of: () => $('tree').closest('.files'), sign: 1, least: 130, most: 420, relative: false },
   { id: 'handle-right', name: 'right', property: '--right-width', axis: 'x', of: () => document.querySelector('.right'), sign: -1, least: 15, most: 75, relative: true },
   { id: 'handle-shell', name: 'shell', property: '--shell-height', axis: 'y', of: () => $('shell'), sign: -1, least: 12, most: 85, relative: true },
 ];
 
-export function setUpLayout(store) {
+/** @type {Record<string, number>} */ const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+
+export function setUpLayout(/** @type {import('./store.js').Store} */ store) {
   for (const handle of HANDLES) setUpHandle(handle, store);
-  const tree = (open) => {
+  const tree = (/** @type {boolean} */ open) => {
     document.body.dataset.tree = open ? 'open' : 'closed';
     $('toggle-tree').setAttribute('aria-pressed', String(open));
     store.set({ treeOpen: open });
@@ -18,18 +27,19 @@ export function setUpLayout(store) {
   $('toggle-tree').addEventListener('click', () => tree(document.body.dataset.tree !== 'open'));
 }
 
+/** @param {Handle} handle @param {import('./store.js').Store} store */
 function setUpHandle({ id, name, property, axis, of, sign, least, most, relative }, store) {
   const element = $(id);
-  const set = (value) => {
+  const set = (/** @type {number} */ value) => {
     const size = Math.min(most, Math.max(least, value));
     document.documentElement.style.setProperty(property, relative ? `${size}%` : `${size}px`);
     element.setAttribute('aria-valuenow', String(Math.round(size)));
     store.set({ sizes: { ...store.settings.sizes, [name]: size } });
   };
-  const whole = () => (axis === 'x' ? first('.desk').clientWidth : first('.right').clientHeight);
+  const whole = () => ((axis === 'x' ? first('.desk')?.clientWidth : first('.right')?.clientHeight) ?? 0);
   const now = () => {
-    const box = of().getBoundingClientRect();
-    const pixels = axis === 'x' ? box.width : box.height;
+    const box = of()?.getBoundingClientRect();
+    const pixels = (axis === 'x' ? box?.width : box?.height) ?? 0;
     return relative ? (pixels / whole()) * 100 : pixels;
   };
   element.setAttribute('aria-valuemin', String(least));
@@ -57,7 +67,7 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
     element.addEventListener('pointercancel', end, done);
   });
   element.addEventListener('keydown', (event) => {
-    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    const step = STEPS[event.key];
     if (!step) return;
     event.preventDefault();
     set(now() + sign * step * (relative ? 3 : 16));
@@ -65,7 +75,7 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
 }
 
 /** Shows one view on a narrow screen; on a wide one all are there, and the shell's pane opens. */
-export function showView(view) {
+export function showView(/** @type {View} */ view) {
   document.body.dataset.view = view;
   if (view === 'shell') document.body.dataset.shell = 'open';
   for (const button of all('.views button')) {
@@ -76,6 +86,7 @@ export function showView(view) {
 }
 
 /** A dot on a view that is not shown and has something new. */
-export function markNews(view) {
-  if (narrow.matches && document.body.dataset.view !== view) first(`.views [data-view="${view}"]`).dataset.news = '';
+export function markNews(/** @type {View} */ view) {
+  const button = first(`.views [data-view="${view}"]`);
+  if (button && narrow.matches && document.body.dataset.view !== view) button.dataset.news = '';
 }

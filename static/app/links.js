@@ -3,7 +3,10 @@ import { locations } from '../core/locations.js';
 
 const MAX_ROWS = 30; // of one line that the terminal wrapped
 
-/** @param paths returns the files that are known @param jump called with a location */
+/**
+ * @param {import('@xterm/xterm').Terminal} term
+ * @param {{paths(): string[], jump(place: import('../core/types.js').Place): void}} page `paths`: the files that are known
+ */
 export function linkLocations(term, { paths, jump }) {
   return term.registerLinkProvider({
     provideLinks(row, answer) {
@@ -19,7 +22,7 @@ export function linkLocations(term, { paths, jump }) {
 }
 
 /** The whole line that row `at` (from 0) is a part of, and for each of its UTF-16 units the cell {x, y}, from 1. */
-function wrapped(buffer, at) {
+function wrapped(/** @type {import('@xterm/xterm').IBuffer} */ buffer, /** @type {number} */ at) {
   let first = at;
   while (first > 0 && at - first < MAX_ROWS && buffer.getLine(first)?.isWrapped) first -= 1;
   let text = '';
@@ -29,7 +32,7 @@ function wrapped(buffer, at) {
     if (!line || (y > first && !line.isWrapped)) break;
     for (let x = 0; x < line.length; x += 1) {
       const cell = line.getCell(x);
-      if (cell.getWidth() === 0) continue; // the second half of a wide character
+      if (!cell || cell.getWidth() === 0) continue; // the second half of a wide character
       const characters = cell.getChars() || ' ';
       text += characters;
       for (let unit = 0; unit < characters.length; unit += 1) cells.push({ x: x + 1, y: y + 1 });

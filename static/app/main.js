@@ -1,5 +1,6 @@
 // The page: puts its parts together.
 import './policy.js'; // before any library makes a style
+import { messageOf } from '../core/faults.js';
 import { Remote } from '../core/remote.js';
 import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
@@ -33,6 +34,8 @@ import { terminalTextSize } from './terminal.js';
 import { fillMarkup } from './texts.js';
 import { setUpViewer } from './viewer.js';
 
+/** @typedef {import('../core/project.js').Project} Project */
+
 const store = new Store();
 const shelf = new Shelf(store);
 const languages = new Languages();
@@ -44,7 +47,7 @@ const program = new Screen($('program-term'), $('outcome'), { label: texts.progr
 const shell = new Screen($('shell-term'), $('shell-outcome'), { label: texts.shell.title, ...look });
 const screens = [program, shell];
 const desk = new Desk({ store, program, shell });
-desk.on('mirror', () => artifacts.from(new Remote(world, desk.session), () => desk.session.hello?.limits.view_ms)); // a Remote of its own: it waits behind no upload
+desk.on('mirror', () => desk.session && artifacts.from(new Remote(world, desk.session), () => desk.session?.hello?.limits.view_ms)); // a Remote of its own: it waits behind no upload
 new Status(desk);
 const editor = new Editor($('editor'), { onCursor: (at) => { $('cursor-text').textContent = at ? texts.editor.at(at.line, at.column) : ''; } });
 const files = new Files(desk, () => languages.limits, {
@@ -52,12 +55,12 @@ const files = new Files(desk, () => languages.limits, {
   removed: (path) => editor.forget(path),
   chosen: toCode,
 });
-let project = null;
+/** @type {Project | null} */ let project = null;
 const options = setUpOptions(() => project);
 setUpViewer();
 const artifacts = new Artifacts(store);
 const parts = new Parts(() => program.view.refit());
-const problems = new Problems({ known: (path) => project.files.has(path), jump, mark: (items) => editor.diagnose(items) });
+const problems = new Problems({ known: (path) => project?.files.has(path) ?? false, jump, mark: (items) => editor.diagnose(items) });
 
 function toCode() {
   if (narrow.matches) showView('code');
@@ -65,8 +68,8 @@ function toCode() {
 }
 
 /** Shows a place in a file of the project. */
-function jump({ path, line, column }) {
-  if (!project.files.has(path)) return;
+function jump(/** @type {import('../core/types.js').Place} */ { path, line, column }) {
+  if (!project?.files.has(path)) return;
   project.show(path);
   if (narrow.matches) showView('code');
   editor.reveal(line, column);
@@ -76,7 +79,7 @@ function jump({ path, line, column }) {
 
 const projects = setUpProjects({ shelf, editor, desk, languages, current: () => project, shown: useProject, begun: toCode });
 
-function useProject(next) {
+function useProject(/** @type {Project} */ next) {
   project = next;
   options.reset();
   store.set({ language: next.language.name });
@@ -103,7 +106,7 @@ function drawLanguages() {
   $('run').disabled = !ready && !program.running;
   $('run').title = ready ? '' : texts.languages.notReady(language.title);
   if (ready) clearBanner('language');
-  else if (language.status === 'failed') banner('language', { tone: 'bad', title: texts.languages.notPrepared(language.title), detail: language.message });
+  else if (language.status === 'failed') banner('language', { tone: 'bad', title: texts.languages.notPrepared(language.title), detail: language.message ?? '' });
   else banner('language', { tone: 'info', title: texts.languages.isPrepared(language.title), detail: texts.languages.isPreparedDetail });
 }
 
@@ -179,8 +182,9 @@ $('clear-program').addEventListener('click', () => {
   }
 });
 
+/** @type {Record<string, Screen | undefined>} */ const terminals = { program, shell };
 const shownTerminal = () => {
-  if (narrow.matches) return { program, shell }[document.body.dataset.view] ?? null;
+  if (narrow.matches) return terminals[document.body.dataset.view ?? ''] ?? null;
   return document.activeElement?.closest('.shell') ? shell : program;
 };
 const pressed = setUpKeys(shownTerminal, editor);
@@ -206,7 +210,7 @@ program.on('ended', () => {
   // On a phone the keyboard makes room for what the program wrote and for the way to the other views.
   const here = focusedIn('#program-term, #stdin');
   if (!here || program.running || program.view.term.hasSelection()) return;
-  if (narrow.matches) focusedIn('*').blur();
+  if (narrow.matches) focusedIn('*')?.blur();
   else editor.focus();
 });
 program.on('diagnostics', (items) => {
@@ -275,7 +279,7 @@ setUpShortcuts({
 // --- begin ------------------------------------------------------------------------------------------------------------
 
 languages.on('reached', (error) => {
-  if (error) banner('languages', { tone: 'bad', title: texts.page.noServer, detail: texts.page.againByItself(error.message) });
+  if (error) banner('languages', { tone: 'bad', title: texts.page.noServer, detail: texts.page.againByItself(messageOf(error)) });
   else clearBanner('languages');
 });
 let begun = false;
@@ -298,4 +302,4 @@ languages.wanted = () => project?.language.name;
 languages.poll();
 
 /** For tests and the curious: the session, the screens, and what a terminal shows as text. */
-/** @type {any} */ (window).coderunner = { desk, editor, languages, screens: { program, shell }, text: (name) => ({ program, shell })[name].view.text() };
+Object.assign(window, { coderunner: { desk, editor, languages, screens: { program, shell }, text: (/** @type {string} */ name) => terminals[name]?.view.text() } });

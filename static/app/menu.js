@@ -1,10 +1,15 @@
 // Menus: popovers placed under the button that opens them. Their arrow keys are the library's, which sees what is visible.
 import { FocusKeys, focusZone } from '../dist/focus.js';
-import { el } from './dom.js';
+import { el, focusQuietly } from './dom.js';
 
 const GAP = 6;
 
-function place(menu, anchor) {
+/**
+ * @typedef {{label: string, act(event?: Event): unknown, note?: string, checked?: boolean, disabled?: boolean, bad?: boolean, dot?: string | null}} Command
+ *   `checked` undefined: a plain item; true or false: one of several, of which one is chosen
+ */
+
+function place(/** @type {HTMLElement} */ menu, /** @type {Element} */ anchor) {
   const at = anchor.getBoundingClientRect();
   const { width, height } = menu.getBoundingClientRect();
   const left = at.left + width > innerWidth - 8 ? at.right - width : at.left;
@@ -13,22 +18,23 @@ function place(menu, anchor) {
   menu.style.top = `${below + height > innerHeight - 8 ? Math.max(8, at.top - height - GAP) : below}px`;
 }
 
-/** Which of `all` begins with a letter that is typed, from the one behind `at` on. */
+/** Which of `all` begins with a letter that is typed, from the one behind `at` on. @param {HTMLElement[]} all @param {number} at @param {KeyboardEvent} event */
 export function byLetter(all, at, { key, ctrlKey, metaKey, altKey }) {
   if (key.length !== 1 || key === ' ' || ctrlKey || metaKey || altKey) return undefined;
   const letter = key.toLowerCase();
-  return [...all.slice(at + 1), ...all.slice(0, at + 1)].find((one) => (one.ariaLabel ?? one.textContent).trim().toLowerCase().startsWith(letter));
+  return [...all.slice(at + 1), ...all.slice(0, at + 1)].find((one) => (one.ariaLabel ?? one.textContent ?? '').trim().toLowerCase().startsWith(letter));
 }
 
 const ITEM = '[role^="menuitem"]:not(:disabled)';
-const items = (menu) => [...menu.querySelectorAll(ITEM)].filter((item) => item.checkVisibility());
+/** @param {HTMLElement} menu */
+const items = (menu) => [.../** @type {NodeListOf<HTMLElement>} */ (menu.querySelectorAll(ITEM))].filter((item) => item.checkVisibility());
 
-/** Makes a popover a menu of `button`. `fill` draws it anew each time it opens. */
+/** Makes a popover a menu of `button`. @param {HTMLElement} button @param {HTMLElement} menu @param {() => unknown} fill draws it anew each time it opens */
 export function menuOf(button, menu, fill = () => {}) {
   button.setAttribute('aria-expanded', 'false');
   arrows(menu);
   menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && fill());
-  let again = null;
+  /** @type {() => void} */ let again = () => {};
   let last = false; // it was opened by ArrowUp: the last item comes first
   menu.addEventListener('toggle', (event) => {
     const open = event.newState === 'open';
@@ -40,7 +46,9 @@ export function menuOf(button, menu, fill = () => {}) {
     addEventListener('resize', again);
     const end = last ? items(menu).at(-1) : null;
     last = false;
-    (end ?? menu.querySelector('[role="menuitemradio"][aria-checked="true"]') ?? items(menu)[0] ?? menu.querySelector('input, select, textarea'))?.focus({ focusVisible: false });
+    /** @type {HTMLElement | null} */ const checked = menu.querySelector('[role="menuitemradio"][aria-checked="true"]');
+    /** @type {HTMLElement | null} */ const field = menu.querySelector('input, select, textarea');
+    focusQuietly(end ?? checked ?? items(menu)[0] ?? field);
   });
   button.addEventListener('keydown', (event) => {
     if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
@@ -50,13 +58,13 @@ export function menuOf(button, menu, fill = () => {}) {
   });
 }
 
-function arrows(menu) {
+function arrows(/** @type {HTMLElement} */ menu) {
   if (menu.dataset.arrows) return;
   menu.dataset.arrows = 'on';
-  let zone = null;
+  /** @type {AbortController | undefined} */ let zone;
   menu.addEventListener('toggle', (event) => {
     zone?.abort();
-    zone = event.newState !== 'open' ? null : focusZone(menu, {
+    zone = event.newState !== 'open' ? undefined : focusZone(menu, {
       bindKeys: FocusKeys.ArrowVertical | FocusKeys.HomeAndEnd, focusOutBehavior: 'wrap', strict: true,
       focusableElementFilter: (element) => element.matches(ITEM),
     });
@@ -65,14 +73,14 @@ function arrows(menu) {
     if (!menu.matches('[role="menu"]')) return; // its field takes letters, and Tab goes from field to field
     if (event.key === 'Tab') menu.hidePopover(); // and the focus goes on from its button
     const list = items(menu);
-    const go = byLetter(list, list.indexOf(document.activeElement), event);
+    const go = byLetter(list, list.findIndex((one) => one === document.activeElement), event);
     if (!go) return;
     event.preventDefault();
     go.focus();
   });
 }
 
-/** @param checked undefined: a plain item; true or false: one of several, of which one is chosen */
+/** @param {Command} command */
 export function menuItem({ label, act, note = '', checked, disabled = false, bad = false, dot = null }) {
   const radio = checked !== undefined;
   const item = el('button', { type: 'button', disabled, className: bad ? 'bad' : '', attrs: { role: radio ? 'menuitemradio' : 'menuitem', ...(radio ? { 'aria-checked': checked } : {}) } },
@@ -82,7 +90,7 @@ export function menuItem({ label, act, note = '', checked, disabled = false, bad
   return item;
 }
 
-/** @param entries what menuItem takes */
+/** @param {HTMLElement} menu @param {Command[]} entries */
 export function fillMenu(menu, entries) {
   menu.replaceChildren(...entries.map((entry) => menuItem({
     ...entry,
@@ -93,11 +101,11 @@ export function fillMenu(menu, entries) {
   })));
 }
 
-/** A menu at an element that is no button of its own. */
+/** A menu at an element that is no button of its own. @param {HTMLElement} menu @param {Element} anchor @param {Command[]} entries */
 export function openMenu(menu, anchor, entries) {
   arrows(menu);
   fillMenu(menu, entries);
   menu.showPopover();
   place(menu, anchor);
-  items(menu)[0]?.focus({ focusVisible: false });
+  focusQuietly(items(menu)[0]);
 }

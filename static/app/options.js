@@ -6,40 +6,42 @@ import { $, el } from './dom.js';
 import { menuOf } from './menu.js';
 
 /**
- * @param project returns the project whose options these are
+ * @param {() => import('../core/project.js').Project | null} current returns the project whose options these are
  * @returns {{draw(): void, reset(): void, whole(): boolean}} `whole`: false where something that was typed cannot be used; it is shown
  */
-export function setUpOptions(project) {
+export function setUpOptions(current) {
   menuOf($('options'), $('options-menu'));
-  const hint = (id, problem, usual) => {
+  const set = (/** @type {Partial<import('../core/types.js').Options>} */ options) => current()?.set(options);
+  const hint = (/** @type {string} */ id, /** @type {string | null} */ problem, /** @type {string} */ usual) => {
     $(id).textContent = problem ?? usual;
     $(id).classList.toggle('problem', problem !== null);
     $(id).classList.toggle('hint', problem === null);
   };
   const form = $('options-form');
+  const modes = /** @type {NodeListOf<HTMLInputElement>} */ (form.querySelectorAll('input[name="mode"]'));
 
   $('args').addEventListener('input', () => {
     const words = splitArgs($('args').value);
     hint('args-hint', words ? null : texts.options.quote, texts.options.argsHint);
-    if (words) project().set({ args: words });
+    if (words) set({ args: words });
   });
   $('env').addEventListener('input', () => {
     const { problem } = parseEnv($('env').value);
     hint('env-hint', problem, texts.options.envHint);
-    if (!problem) project().set({ env: $('env').value });
+    if (!problem) set({ env: $('env').value });
   });
-  form.addEventListener('change', ({ target }) => {
-    if (target.name === 'mode') project().set({ mode: form.elements.mode.value });
-    if (target.id === 'entry-file') project().set({ entry: target.value });
-    if (target.id === 'stdin-file') project().set({ stdin: target.value || null });
-  });
+  $('entry-file').addEventListener('change', () => set({ entry: $('entry-file').value }));
+  $('stdin-file').addEventListener('change', () => set({ stdin: $('stdin-file').value || null }));
+  for (const radio of modes) radio.addEventListener('change', () => set({ mode: radio.value === 'pipe' ? 'pipe' : 'tty' }));
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     $('options-menu').hidePopover();
   });
 
   const draw = () => {
-    const { args, env, mode, entry, stdin, paths } = project();
+    const project = current();
+    if (!project) return;
+    const { args, env, mode, entry, stdin, paths } = project;
     if (document.activeElement !== $('args') && splitArgs($('args').value) !== null) {
       $('args').value = joinArgs(args);
       hint('args-hint', null, texts.options.argsHint);
@@ -48,7 +50,7 @@ export function setUpOptions(project) {
       $('env').value = env;
       hint('env-hint', null, texts.options.envHint);
     }
-    for (const radio of form.elements.mode) radio.checked = radio.value === mode;
+    for (const radio of modes) radio.checked = radio.value === mode;
     fill($('entry-file'), paths.includes(entry) ? paths : [entry, ...paths], entry);
     fill($('stdin-file'), paths, stdin ?? '', [['', texts.options.typed]]);
     const variables = Object.keys(parseEnv(env).env).length;
@@ -77,6 +79,7 @@ export function setUpOptions(project) {
   };
 }
 
+/** @param {HTMLSelectElement} select @param {string[]} paths @param {string} value @param {[value: string, text: string][]} first */
 function fill(select, paths, value, first = []) {
   const wanted = [...first, ...paths.map((path) => [path, path])];
   const same = wanted.length === select.options.length && wanted.every(([path], at) => select.options[at].value === path);

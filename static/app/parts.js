@@ -4,18 +4,22 @@ import { $ } from './dom.js';
 import { tabKeys } from './tabs.js';
 
 const ROOM = 26; // rem: with less, one part at a time
+/** @typedef {'output' | 'problems' | 'files'} Part */
+/** @type {Record<Part, string>} */
 const PARTS = { output: 'program-screen', problems: 'problems', files: 'artifacts' };
+
+const NAMES = /** @type {Part[]} */ (Object.keys(PARTS));
 
 export class Parts {
   #pane = $('program');
   #low = false;
-  #chosen = 'output';
+  /** @type {Part} */ #chosen = 'output';
   /** @type {AbortController | undefined} */ #zone;
 
-  /** @param shown called when the output is shown again */
+  /** @param {() => unknown} shown called when the output is shown again */
   constructor(shown) {
     this.#shown = shown;
-    for (const name of Object.keys(PARTS)) {
+    for (const name of NAMES) {
       $(`part-${name}`).addEventListener('click', () => this.choose(name));
       $(`part-${name}`).addEventListener('focus', () => name !== this.#chosen && this.choose(name));
     }
@@ -28,19 +32,19 @@ export class Parts {
 
   #shown;
 
-  choose(name) {
+  choose(/** @type {Part} */ name) {
     this.#chosen = name;
     this.draw();
     if (name === 'output') this.#shown();
   }
 
   /** Whether a part is hidden behind another one. */
-  hides(name) {
+  hides(/** @type {Part} */ name) {
     return this.#tabs && this.#chosen !== name;
   }
 
   get #there() {
-    return Object.keys(PARTS).filter((name) => name === 'output' || !$(PARTS[name]).hidden);
+    return NAMES.filter((name) => name === 'output' || !$(PARTS[name]).hidden);
   }
 
   get #tabs() {
@@ -54,7 +58,8 @@ export class Parts {
     $('program-parts').hidden = !tabs;
     if (tabs) this.#pane.dataset.part = this.#chosen;
     else delete this.#pane.dataset.part;
-    for (const [name, id] of Object.entries(PARTS)) {
+    for (const name of NAMES) {
+      const id = PARTS[name];
       const tab = $(`part-${name}`);
       tab.hidden = !there.includes(name);
       tab.setAttribute('aria-selected', String(name === this.#chosen));

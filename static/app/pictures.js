@@ -11,13 +11,19 @@ const STORAGE_MB = 64; // their pixels
 const DECODE_MS = 3000; // the terminal waits this long for one
 const CELL = { width: 7, height: 14 }; // the add-on's own for a terminal that is not shown
 
+/** @typedef {Extract<ReturnType<typeof parsePicture>, {bytes: Uint8Array}>} Drawable */
+
 export class Pictures {
   #addon = new ImageAddon({ sixelSupport: false, iipSupport: false, pixelLimit: MAX_PIXELS, storageLimit: STORAGE_MB });
   #storage = storageOf(this.#addon);
   #refused;
   #drawn;
 
-  /** @param refused called with the reason where a picture is not drawn @param drawn with the bytes of one that is */
+  /**
+   * @param {import('@xterm/xterm').Terminal} term
+   * @param {(why: string) => void} refused called where a picture is not drawn
+   * @param {(bytes: number) => void} drawn called with the size of one that is
+   */
   constructor(term, refused, drawn) {
     this.#refused = refused;
     this.#drawn = drawn;
@@ -38,12 +44,12 @@ export class Pictures {
   get #screen() {
     const { cols, rows, element } = this.term;
     const box = element?.querySelector('.xterm-screen')?.getBoundingClientRect();
-    const cell = box?.width > 0 ? { width: box.width / cols, height: box.height / rows } : CELL;
+    const cell = box && box.width > 0 ? { width: box.width / cols, height: box.height / rows } : CELL;
     return { cell, width: cell.width * cols, height: cell.height * rows };
   }
 
   /** True, at once or later: what follows in the output waits until the picture is there. */
-  #take(data) {
+  #take(/** @type {string} */ data) {
     const picture = parsePicture(data);
     if (picture === null) return false;
     if (picture.refused !== undefined) return this.#refuse(picture.refused);
@@ -53,18 +59,18 @@ export class Pictures {
     return this.#draw(picture, natural);
   }
 
-  #refuse(why) {
+  #refuse(/** @type {string} */ why) {
     this.#refused(why);
     return true;
   }
 
-  async #draw(picture, natural) {
+  async #draw(/** @type {Drawable} */ picture, /** @type {NonNullable<ReturnType<typeof measure>>} */ natural) {
     const { width, height } = drawnSize(picture, natural, this.#screen);
     const decoding = createImageBitmap(new Blob([picture.bytes], { type: natural.mime }), {
       resizeWidth: width, resizeHeight: height, resizeQuality: 'high',
     });
-    let timer;
-    const late = new Promise((resolve) => { timer = setTimeout(resolve, DECODE_MS, null); });
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+    /** @type {Promise<null>} */ const late = new Promise((resolve) => { timer = setTimeout(resolve, DECODE_MS, null); });
     try {
       const bitmap = await Promise.race([decoding, late]);
       if (!bitmap) {

@@ -34,7 +34,7 @@ document.createElement = /** @type {any} */ ((/** @type {string} */ name, /** @t
   name === 'style' ? styleElement() : createElement.call(document, name, options)));
 
 const { setAttribute } = Element.prototype;
-Element.prototype.setAttribute = function set(name, value) {
+Element.prototype.setAttribute = function set(/** @type {string} */ name, /** @type {string} */ value) {
   if (name === 'style' && this instanceof HTMLElement) this.style.cssText = value;
   else setAttribute.call(this, name, value);
 };

@@ -1,19 +1,23 @@
 // What compilers and tracebacks complain about: a list under the output, from which one jumps to the place.
 import { relative } from '../core/locations.js';
 import { texts } from '../core/texts.js';
-import { $, el } from './dom.js';
+import { $, all, el } from './dom.js';
 
 const MAX_SHOWN = 100;
+/** @typedef {import('../core/messages.js').Diagnostic} Diagnostic */
+/** @typedef {import('../core/types.js').Place} Place */
+
+/** @type {Record<string, string>} */
 const TONES = { error: 'bad', warning: 'warn', info: 'none' };
 
-/** @param known whether a path is in the project @param jump called with {path, line, column} @param mark gets all items */
 export class Problems {
   #known;
   #jump;
   #mark;
-  #all = [];
+  /** @type {Diagnostic[]} */ #all = [];
   #at = -1; // of those that `step` goes to
 
+  /** @param {{known(path: string): boolean, jump(place: Place): void, mark(all: Diagnostic[]): void}} page `known`: whether a path is in the project */
   constructor({ known, jump, mark }) {
     this.#known = known;
     this.#jump = jump;
@@ -22,7 +26,7 @@ export class Problems {
   }
 
   /** Goes to the next (1) or previous (-1) place in a file of the project. */
-  step(by) {
+  step(/** @type {1 | -1} */ by) {
     const known = this.#all.filter(({ path }) => this.#known(path));
     if (!known.length) return;
     this.#at = (this.#at + (this.#at < 0 && by < 0 ? 0 : by) + known.length) % known.length;
@@ -33,24 +37,23 @@ export class Problems {
     this.show([]);
   }
 
-  /** @param items of `diagnostics` */
-  show(items) {
-    const all = items.map((item) => ({ ...item, path: relative(item.path) ?? item.path }));
-    this.#all = all;
+  show(/** @type {Diagnostic[]} */ items) {
+    const found = items.map((item) => ({ ...item, path: relative(item.path) ?? item.path }));
+    this.#all = found;
     this.#at = -1;
-    const rows = all.slice(0, MAX_SHOWN).map((item) => this.#row(item));
-    const more = all.length - rows.length;
+    const rows = found.slice(0, MAX_SHOWN).map((item) => this.#row(item));
+    const more = found.length - rows.length;
     if (more > 0) rows.push(el('li', { className: 'hint', textContent: texts.problems.more(more) }));
     $('problems-list').replaceChildren(...rows);
     $('problems').hidden = rows.length === 0;
-    const errors = all.filter(({ severity }) => severity === 'error').length;
-    $('problems-title').textContent = errors ? texts.problems.errors(errors) : texts.problems.remarks(all.length);
-    $('part-problems-count').textContent = String(all.length);
+    const errors = found.filter(({ severity }) => severity === 'error').length;
+    $('problems-title').textContent = errors ? texts.problems.errors(errors) : texts.problems.remarks(found.length);
+    $('part-problems-count').textContent = String(found.length);
     $('part-problems-count').dataset.tone = errors ? 'bad' : 'none';
-    this.#mark(all);
+    this.#mark(found);
   }
 
-  #row(item) {
+  #row(/** @type {Diagnostic} */ item) {
     const { path, line, column, severity, message } = item;
     const where = `${path}:${line}${column ? `:${column}` : ''}`;
     const parts = [
@@ -61,10 +64,11 @@ export class Problems {
     return el('li', {}, el('button', { type: 'button', className: 'problem-row', title: `${where} ${message}`, on: { click: () => this.#jump({ path, line, column }) } }, ...parts));
   }
 
-  #keys(event) {
-    const rows = [...$('problems').querySelectorAll('button.problem-row')];
-    const at = rows.indexOf(document.activeElement);
-    const go = { ArrowDown: rows[at + 1], ArrowUp: rows[at - 1], Home: rows[0], End: rows.at(-1) }[event.key];
+  #keys(/** @type {KeyboardEvent} */ event) {
+    const rows = all('#problems button.problem-row');
+    const at = rows.findIndex((row) => row === document.activeElement);
+    /** @type {Record<string, HTMLElement | undefined>} */ const ways = { ArrowDown: rows[at + 1], ArrowUp: rows[at - 1], Home: rows[0], End: rows.at(-1) };
+    const go = ways[event.key];
     if (!go || at < 0) return;
     event.preventDefault();
     go.focus();

@@ -3,20 +3,27 @@ import { digest } from '../core/digest.js';
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
-import { $, narrow } from './dom.js';
+import { $, focusQuietly, narrow } from './dom.js';
 import { MAX_COLOURED } from './editor.js';
 import { showView } from './layout.js';
 import { fillMenu, menuOf } from './menu.js';
 
 const MAX_NAME = 60;
 
-const nameProblem = (name) => (!name ? texts.projects.needsName : name.length > MAX_NAME ? texts.projects.longName : null);
+/** @typedef {import('../core/project.js').Project} Project */
 
-/** @param shown called with the project that is shown from now on @param begun after a new one @returns what the menus begin: language(name), sample(sample), again() */
+const nameProblem = (/** @type {string} */ name) => (!name ? texts.projects.needsName : name.length > MAX_NAME ? texts.projects.longName : null);
+
+/**
+ * @param {{shelf: import('./shelf.js').Shelf, editor: import('./editor.js').Editor, desk: import('./desk.js').Desk,
+ *   languages: import('./languages.js').Languages, current(): Project | null, shown(project: Project): void, begun(): void}} page
+ *   `shown`: called with the project that is shown from now on; `begun`: after a new one
+ * @returns what the menus begin
+ */
 export function setUpProjects({ shelf, editor, desk, languages, current, shown, begun }) {
   let turn = 0; // the last wish of the user counts
 
-  async function turnTo(opening) {
+  async function turnTo(/** @type {() => Promise<Project>} */ opening) {
     const mine = (turn += 1);
     const before = current();
     if (before) await keepHistories(before, before.open);
@@ -28,14 +35,14 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
     document.title = `${project.name} · CodeRunner`;
   }
 
-  function keepHistories(project, paths) {
+  function keepHistories(/** @type {Project} */ project, /** @type {string[]} */ paths) {
     return Promise.all(paths.map((path) => {
       const json = project === current() && project.files.has(path) ? editor.history(path) : null;
       return json && shelf.keepHistory(project, path, digest(project.text(path)), json);
     }));
   }
 
-  function follow(project) {
+  function follow(/** @type {Project} */ project) {
     project.on('taken', (path) => project === current() && editor.replace(path));
     // Of a large text it would hold the next key up: its undo lives as long as the page.
     project.on('saved', (paths) => keepHistories(project, paths.filter((path) => project.text(path).length <= MAX_COLOURED)));
@@ -50,13 +57,15 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
     });
   }
 
-  const choose = async (id) => {
-    await turnTo(() => shelf.open(current().language, id));
+  const choose = async (/** @type {string} */ id) => {
+    const project = current();
+    if (project) await turnTo(() => shelf.open(project.language, id));
     if (narrow.matches) showView('files');
   };
 
   async function make() {
-    const { language } = current();
+    const language = current()?.language;
+    if (!language) return;
     const name = await ask({ title: texts.projects.newTitle, label: texts.projects.name, value: language.title, ok: texts.projects.create, check: nameProblem });
     if (name === null) return;
     await turnTo(() => shelf.make(language, { name, sample: language.samples[0] ?? null }));
@@ -65,6 +74,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
 
   async function rename() {
     const project = current();
+    if (!project) return;
     const name = await ask({ title: texts.projects.renameTitle, label: texts.projects.name, value: project.name, ok: texts.projects.renameOk, check: nameProblem });
     if (name === null) return;
     await shelf.rename(project.id, name);
@@ -72,10 +82,12 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   }
 
   async function remove() {
-    const { id, name, language } = current();
+    const project = current();
+    if (!project) return;
+    const { id, name, language } = project;
     if ((await ask({ title: texts.projects.removeTitle, text: texts.projects.removeText(name), ok: texts.projects.removeOk })) === null) return;
     await turnTo(async () => {
-      await current().close();
+      await project.close();
       await shelf.remove(id);
       return shelf.open(language);
     });
@@ -87,14 +99,16 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
       { label: texts.projects.fresh, act: make }, { label: texts.projects.rename, act: rename }, { label: texts.projects.remove, act: remove, bad: true },
     ];
     fillMenu(menu, commands);
-    shelf.list(current().language).then((all) => {
+    const project = current();
+    if (!project) return;
+    shelf.list(project.language).then((all) => {
       if (!menu.matches(':popover-open')) return;
-      const rows = all.map(({ id, name }) => ({ label: name, checked: id === current().id, act: () => id !== current().id && choose(id) }));
+      const rows = all.map(({ id, name }) => ({ label: name, checked: id === current()?.id, act: () => id !== current()?.id && choose(id) }));
       // Somebody may have gone on in the menu meanwhile, or begun at its end: the focus stays where it is then.
-      const at = [...menu.children].indexOf(document.activeElement);
+      const at = [...menu.children].findIndex((child) => child === document.activeElement);
       fillMenu(menu, [...rows, ...commands]);
       const item = at > 0 ? menu.children[rows.length + at] : menu.querySelector('[aria-checked="true"]');
-      item?.focus({ focusVisible: false });
+      focusQuietly(/** @type {HTMLElement | null} */ (item));
     });
   });
 
@@ -106,21 +120,28 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   });
 
   return {
-    /** @param id of the project, where it is a certain one */
-    language: (name, id = null) => turnTo(() => shelf.open(languages.find(name), id)),
-    async sample(sample) {
-      const { language, touched, id, sample: own } = current();
+    /** `id` of the project, where it is a certain one. */
+    async language(/** @type {string} */ name, /** @type {string | null} */ id = null) {
+      const language = languages.find(name);
+      if (language) await turnTo(() => shelf.open(language, id));
+    },
+    async sample(/** @type {import('../core/types.js').Sample} */ sample) {
+      const project = current();
+      if (!project) return;
+      const { language, touched, id, sample: own } = project;
       const again = !touched && own === sample.name;
       if (!again) await turnTo(() => shelf.make(language, { name: sample.title, sample }));
       if (!again && !touched && !desk.uses(id)) await shelf.remove(id); // it was a sample as it came
       begun();
     },
-    again() {
-      const { language, sample } = current();
+    async again() {
+      const project = current();
+      if (!project) return;
+      const { language, sample } = project;
       const found = language.samples.find(({ name }) => name === sample) ?? language.samples[0];
-      return turnTo(() => shelf.make(language, { name: found?.title ?? language.title, sample: found ?? null }));
+      await turnTo(() => shelf.make(language, { name: found?.title ?? language.title, sample: found ?? null }));
     },
   };
 }
 
-const reason = (error) => (error.name === 'QuotaExceededError' ? texts.projects.full : texts.projects.off);
+const reason = (/** @type {Error} */ error) => (error.name === 'QuotaExceededError' ? texts.projects.full : texts.projects.off);

@@ -1,35 +1,36 @@
 // Hands files to the browser as downloads.
 import { utf8 } from '../core/bytes.js';
 import { zip } from '../core/zip.js';
+import { wordsOf } from '../core/problem.js';
 import { texts } from '../core/texts.js';
 import { banner } from './banners.js';
 import { el } from './dom.js';
 
 const KEEP_MS = 60_000; // the browser has read it by then
 
-/** @param getting a Promise of a Blob; says so where it cannot be had */
+/** Says so where it cannot be had. @param {Promise<Blob>} getting @param {string} name */
 export async function save(getting, name) {
   try {
     const href = URL.createObjectURL(await getting);
-    el('a', { href, download: name.split('/').at(-1) }).click();
+    el('a', { href, download: name.split('/').at(-1) ?? name }).click();
     setTimeout(() => URL.revokeObjectURL(href), KEEP_MS);
   } catch (error) {
-    banner('save', { title: texts.files.notDownloaded, detail: error.message, dismiss: true });
+    banner('save', { title: texts.files.notDownloaded, detail: wordsOf(error), dismiss: true });
   }
 }
 
-export const saveUrl = (url, name) => save(fetch(url, { cache: 'no-store' }).then((answer) => {
+export const saveUrl = (/** @type {string} */ url, /** @type {string} */ name) => save(fetch(url, { cache: 'no-store' }).then((answer) => {
   if (!answer.ok) throw new Error(answer.status === 404 ? texts.files.gone : texts.session.answered(answer.status));
   return answer.blob();
 }), name);
 
 /** The project's files, as they are in the page. */
-export function saveProject(project) {
+export function saveProject(/** @type {import('../core/project.js').Project} */ project) {
   const files = project.list().map(({ path, content }) => ({ path, bytes: typeof content === 'string' ? utf8(content) : content }));
-  return save(import('../dist/zip.js').then((lib) => zip(lib, files)).then((bytes) => new Blob([/** @type {any} */ (bytes)], { type: 'application/zip' })), `${project.name.replace(/[\\/:*?"<>|]+/g, ' ').trim() || project.language.name}.zip`);
+  return save(import('../dist/zip.js').then((lib) => zip(lib, files)).then((bytes) => new Blob([bytes], { type: 'application/zip' })), `${project.name.replace(/[\\/:*?"<>|]+/g, ' ').trim() || project.language.name}.zip`);
 }
 
-/** All files of a session, also those that programs made: before the session and they are gone. @param remote its Remote */
-export function saveFiles(remote, language) {
+/** All files of a session, also those that programs made: before the session and they are gone. */
+export function saveFiles(/** @type {import('../core/remote.js').Remote} */ remote, /** @type {string} */ language) {
   return save(remote.archive().then((answer) => answer.blob()), `${language}-workspace.zip`);
 }

@@ -17,11 +17,14 @@ const MARGINS = '\u001b7\u001b[?6l\u001b[r\u001b8'; // origin and margins send t
 const SETS = '\u001b(B\u001b)B\u001b*B\u001b+B\u000f';
 const AFTER = `${MARGINS}${SETS}\u001b[4l\u001b>\u001b[?7h\u001b]104\u0007\u001b]110\u0007\u001b]111\u0007\u001b]112\u0007\u001b[0 q${OFF.map((mode) => `\u001b[?${mode}l`).join('')}\u001b[0m`;
 const LEAVE_ALTERNATE = '\u001b[?1049l'; // only from there: it moves the cursor
-const dim = (text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n`;
+/** @typedef {import('../core/channel.js').Channel} Channel */
+/** @typedef {import('../core/session.js').Session} Session */
+
+const dim = (/** @type {string} */ text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n`;
 
 const MAX_LINE = 4095; // bytes of a line that the kernel keeps for a program that reads by lines
 
-const longest = (bytes) => {
+const longest = (/** @type {Uint8Array} */ bytes) => {
   let most = 0;
   for (let at = 0, begin = 0; at <= bytes.length; at += 1) {
     if (at < bytes.length && bytes[at] !== 10 && bytes[at] !== 13) continue;
@@ -32,7 +35,7 @@ const longest = (bytes) => {
 };
 
 /** Follows a channel that no terminal shows: its bytes count as consumed, so that the server may let go of them. */
-export function drain(channel) {
+export function drain(/** @type {Channel} */ channel) {
   channel.shown = false;
   channel.on('output', ({ payload, offset }) => channel.consume(offset + payload.length));
   channel.on('gap', ({ to }) => channel.consume(to));
@@ -44,22 +47,24 @@ export function drain(channel) {
 /**
  * Events: `state` (the channel's), `ended`, `line-input` (bytes typed while the program is on pipes), `overfull`
  * (input was not taken), `long-line` (its terminal may cut what was pasted), `diagnostics`, `artifact`.
+ * @extends {Emitter<{state: undefined, ended: import('../core/messages.js').Exit | null, 'line-input': Uint8Array, overfull: undefined,
+ *   'long-line': undefined, diagnostics: import('../core/messages.js').Diagnostic[], artifact: import('../core/messages.js').Artifact}>}
  */
 export class Screen extends Emitter {
-  #stop = [];
+  /** @type {(() => unknown)[]} */ #stop = [];
   #outcome;
   #began = 0;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #tick;
   #parsed = 0; // where the chunk that is being parsed begins
   #stderr = false;
 
-  /** @param {HTMLElement} host @param {HTMLElement} outcome @param {any} options `label` and those of TerminalView */
+  /** @param {HTMLElement} host @param {HTMLElement} outcome @param {import('./terminal.js').Look & {label: string}} options */
   constructor(host, outcome, { label, ...options }) {
     super();
     this.label = label;
-    /** @type {any} a Channel */ this.channel = null;
-    /** @type {any} a Session */ this.session = null;
-    this.filter = (bytes) => bytes; // what a key bar makes of typed bytes
+    /** @type {Channel | null} */ this.channel = null;
+    /** @type {Session | null} */ this.session = null;
+    this.filter = (/** @type {Uint8Array} */ bytes) => bytes; // what a key bar makes of typed bytes
     this.#outcome = outcome;
     this.view = new TerminalView(host, { ...options, label, quiet: () => this.channel !== null && this.#parsed < this.channel.quietUntil });
     this.view.on('size', ({ cols, rows }) => this.channel?.resize(cols, rows));
@@ -71,7 +76,7 @@ export class Screen extends Emitter {
   }
 
   /** Clears the terminal and follows `channel` from its first byte that comes. */
-  show(channel, session) {
+  show(/** @type {Channel} */ channel, /** @type {Session} */ session) {
     this.#leave();
     this.channel = channel;
     this.session = session;
@@ -83,17 +88,17 @@ export class Screen extends Emitter {
     this.view.begin();
     this.view.write(RESET, () => this.view.set({ convertEol: channel.mode === 'pipe' }));
     this.#stop = [
-      channel.on('output', (output) => this.#draw(output)),
-      channel.on('gap', (gap) => this.#drawGap(gap)),
-      channel.on('phase', () => this.#phase()),
-      channel.on('exit', (exit) => this.#ended(exit)),
+      channel.on('output', (output) => this.#draw(channel, output)),
+      channel.on('gap', (gap) => this.#drawGap(channel, gap)),
+      channel.on('phase', () => this.#phase(channel)),
+      channel.on('exit', (exit) => this.#ended(channel, exit)),
       channel.on('stopped', () => this.#standsStill()),
-      channel.on('lost', (error) => this.#lost(error)),
+      channel.on('lost', (error) => this.#lost(channel, error)),
       channel.on('diagnostics', (items) => this.emit('diagnostics', items)),
       channel.on('artifact', (artifact) => this.emit('artifact', artifact)),
       channel.on('resized', (size) => (session.role === 'watch' || this.view.held) && this.view.hold(size)),
     ];
-    this.#phase();
+    this.#phase(channel);
     this.#standsStill();
   }
 
@@ -102,15 +107,16 @@ export class Screen extends Emitter {
     const { channel } = this;
     const key = `stopped-${this.#outcome.id}`;
     const by = channel?.running ? channel.stopped : null;
-    if (!by) {
+    if (!channel || !by) {
       clearBanner(key);
       return;
     }
-    const why = {
+    /** @type {Record<string, [title: string, detail: string]>} */ const reasons = {
       output: [texts.program.holdsOutput(this.label), texts.program.holdsOutputDetail],
       TSTP: [texts.program.isStopped(this.label), texts.program.byKey],
       STOP: [texts.program.isStopped(this.label), texts.program.byItself],
-    }[by] ?? [texts.program.waitsForTerminal(this.label), texts.program.waitsForTerminalDetail];
+    };
+    const why = reasons[by] ?? [texts.program.waitsForTerminal(this.label), texts.program.waitsForTerminalDetail];
     banner(key, {
       title: why[0], detail: why[1],
       action: { label: texts.program.proceed, act: () => channel.signal('CONT') },
@@ -121,7 +127,7 @@ export class Screen extends Emitter {
   /** The replay's size and the watcher's are not ours; in control and up to date, the terminal fits itself. */
   settle() {
     if (!this.channel) return;
-    if (this.session.role === 'watch' && this.channel.size) this.view.hold(this.channel.size);
+    if (this.session?.role === 'watch' && this.channel.size) this.view.hold(this.channel.size);
     else if (this.channel.consumed >= this.channel.replayUntil) this.view.release();
   }
 
@@ -140,7 +146,7 @@ export class Screen extends Emitter {
     if (!this.running) this.#tell('busy', texts.program.starting);
   }
 
-  say(text) {
+  say(/** @type {string} */ text) {
     this.view.write(dim(text));
   }
 
@@ -151,20 +157,20 @@ export class Screen extends Emitter {
     if (this.channel) drain(this.channel);
   }
 
-  #typed(typed) {
+  #typed(/** @type {Uint8Array} */ typed) {
     if (!this.channel) return;
     const bytes = this.filter(typed);
     if (this.channel.mode === 'tty' && this.channel.running && longest(bytes) > MAX_LINE && !this.view.term.modes.bracketedPasteMode) this.emit('long-line');
     if (this.channel.mode === 'pipe' && this.channel.running) this.emit('line-input', bytes);
-    else if (this.channel.running && !this.channel.write(bytes) && this.session.role === 'control') this.emit('overfull');
+    else if (this.channel.running && !this.channel.write(bytes) && this.session?.role === 'control') this.emit('overfull');
   }
 
-  #draw({ payload, offset, stream }) {
-    const { channel } = this;
+  /** @param {Channel} channel @param {import('../core/channel.js').Events['output']} output */
+  #draw(channel, { payload, offset, stream }) {
     const quietLeft = channel.quietUntil - offset;
     if (quietLeft > 0 && quietLeft < payload.length) {
-      this.#draw({ payload: payload.subarray(0, quietLeft), offset, stream });
-      this.#draw({ payload: payload.subarray(quietLeft), offset: offset + quietLeft, stream });
+      this.#draw(channel, { payload: payload.subarray(0, quietLeft), offset, stream });
+      this.#draw(channel, { payload: payload.subarray(quietLeft), offset: offset + quietLeft, stream });
       return;
     }
     if (channel.mode === 'pipe' && (stream === 2) !== this.#stderr) {
@@ -175,27 +181,27 @@ export class Screen extends Emitter {
     this.view.write(payload, () => this.#drawn(channel, end));
   }
 
-  #drawn(channel, end) {
+  #drawn(/** @type {Channel} */ channel, /** @type {number} */ end) {
     if (this.channel !== channel) return; // a newer one is shown; drain() has counted these bytes
     this.#parsed = end;
     channel.consume(end);
     if (this.view.held) this.settle();
   }
 
-  #drawGap({ from, to, restore }) {
-    const { channel } = this;
+  /** @param {Channel} channel @param {import('../core/channel.js').Events['gap']} gap */
+  #drawGap(channel, { from, to, restore }) {
     const told = dim(texts.program.gap(to - from));
     const fullScreen = restore !== null && /\u001b\[\?(1049|1047|47)h/.test(restore);
     const text = channel.mode === 'tty' ? RESET + (fullScreen ? '' : told) + (restore ?? '') : told;
     this.view.write(text, () => this.#drawn(channel, to));
   }
 
-  #phase() {
-    const { channel } = this;
+  #phase(/** @type {Channel} */ channel) {
     clearInterval(this.#tick);
     this.emit('state');
     this.#standsStill();
-    const words = { asked: texts.program.starting, compiling: texts.program.compiling, running: texts.program.running, exited: texts.program.ending }[channel.phase];
+    /** @type {Record<string, string>} */ const phases = { asked: texts.program.starting, compiling: texts.program.compiling, running: texts.program.running, exited: texts.program.ending };
+    const words = phases[channel.phase];
     if (!words) return;
     const draw = () => this.#tell('busy', words, channel.phase === 'running' && Date.now() - this.#began > 2000 ? [seconds(Date.now() - this.#began)] : []);
     if (channel.request === null) this.#tell('busy', words); // it began before this page: nobody here knows when
@@ -205,12 +211,11 @@ export class Screen extends Emitter {
     }
   }
 
-  #ended(exit) {
-    const { channel } = this;
+  #ended(/** @type {Channel} */ channel, /** @type {import('../core/messages.js').Exit} */ exit) {
     clearInterval(this.#tick);
     this.emit('state');
     this.#standsStill();
-    this.#reset(() => {
+    this.#reset(channel, () => {
       if (this.channel !== channel) return;
       channel.consumeExit();
       this.view.release();
@@ -222,28 +227,27 @@ export class Screen extends Emitter {
   }
 
   /** The terminal as a program finds it, with the earlier output to be reached. */
-  #reset(done = () => {}) {
-    const { channel } = this;
+  #reset(/** @type {Channel} */ channel, done = () => {}) {
     this.view.write('', () => {
       if (this.channel === channel) this.view.write((this.view.alternate ? LEAVE_ALTERNATE : '') + AFTER, done);
     });
   }
 
-  #lost(error) {
+  #lost(/** @type {Channel} */ channel, /** @type {import('../core/messages.js').ErrorMessage | null} */ error) {
     clearInterval(this.#tick);
     this.#standsStill();
-    this.#reset();
+    this.#reset(channel);
     this.view.release();
     const told = error && problem(error);
     if (told) this.#tell('bad', texts.program.notStarted, [told.title, told.detail]);
-    else if (!this.channel.begun) this.#tell('plain', texts.program.notStarted);
-    else if (this.session.phase === 'over') this.#tell('plain', texts.program.endedWithSession);
+    else if (!channel.begun) this.#tell('plain', texts.program.notStarted);
+    else if (this.session?.phase === 'over') this.#tell('plain', texts.program.endedWithSession);
     else this.#tell('bad', texts.program.forgotten, [texts.program.forgottenDetail]);
     this.emit('state');
     this.emit('ended', null);
   }
 
-  #tell(tone, title = '', details = []) {
+  #tell(/** @type {string} */ tone, title = '', /** @type {string[]} */ details = []) {
     this.#outcome.dataset.tone = tone;
     const [first, second] = /** @type {NodeListOf<HTMLElement>} */ (this.#outcome.querySelectorAll('strong, strong + span'));
     first.textContent = title;

@@ -8,21 +8,21 @@ import { setUpTheme, terminalColours } from './theme.js';
 const LEAST = 10;
 const MOST = 28;
 
-/** @param views the terminals */
+/** @param {import('./store.js').Store} store @param {import('./terminal.js').TerminalView[]} views */
 export function setUpSettings(store, views) {
-  const set = (options) => {
+  const set = (/** @type {import('@xterm/xterm').ITerminalOptions} */ options) => {
     for (const view of views) view.set(options);
   };
   const draw = () => {
     const { textSize, screenReader } = store.settings;
     document.documentElement.style.setProperty('--code-size', `${textSize}px`);
-    document.documentElement.dataset.textSize = textSize;
+    document.documentElement.dataset.textSize = String(textSize);
     dispatchEvent(new Event('resize')); // before-paint.js has the page grow with its text
     $('text-size').textContent = String(textSize);
     $('menu-reader').setAttribute('aria-checked', String(screenReader));
     set({ fontSize: terminalTextSize(textSize), screenReaderMode: screenReader });
   };
-  const change = (settings) => {
+  const change = (/** @type {Partial<import('./store.js').Settings>} */ settings) => {
     store.set(settings);
     draw();
   };

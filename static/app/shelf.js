@@ -5,26 +5,32 @@ import { Library } from '../core/library.js';
 import { Project, recordsOf } from '../core/project.js';
 import { openDB } from '../dist/idb.js';
 
+/** @typedef {import('../core/types.js').Language} Language */
+/** @typedef {Record<string, import('../core/types.js').Value>} Values by a record's name */
+/** @typedef {Map<string, import('../core/types.js').Versioned>} Records */
+/** @typedef {{id: string, language: string, name: string, records?: Records}} Listed */
+
+/** @param {Values} records @returns {Records} */
 const unkept = (records) => new Map(Object.entries(records).map(([name, value]) => [name, { value, version: null }]));
 
 /** `name`, or with the next number that is free. */
-function freeName(name, taken) {
+function freeName(/** @type {string} */ name, /** @type {Set<string>} */ taken) {
   for (let number = 1; ; number += 1) {
     const one = number === 1 ? name : `${name} ${number}`;
     if (!taken.has(one)) return one;
   }
 }
 
-/** Events: `projects` (another tab made, named or removed one). */
+/** Events: `projects` (another tab made, named or removed one). @extends {Emitter<{projects: undefined}>} */
 export class Shelf extends Emitter {
   #store;
   #page = randomId();
   /** @type {Library | null} */ #library = null;
   /** @type {Project | null} */ #project = null;
-  #unkept = new Map(); // where the browser keeps nothing: id -> {id, language, name, records}, for the life of the page
+  /** @type {Map<string, Required<Listed>>} */ #unkept = new Map(); // where the browser keeps nothing: for the life of the page
   ready;
 
-  constructor(store) {
+  constructor(/** @type {import('./store.js').Store} */ store) {
     super();
     this.#store = store;
     this.ready = this.#open();
@@ -53,13 +59,13 @@ export class Shelf extends Emitter {
     return project !== null && project.touched && project.trouble !== null && project.unsaved;
   }
 
-  /** @returns {Promise<{id, name}[]>} of a language, the latest used first */
-  async list(language) {
+  /** @returns {Promise<Listed[]>} of a language, the latest used first */
+  async list(/** @type {Language} */ language) {
     if (this.#library) return this.#library.projects(language.name);
     return [...this.#unkept.values()].filter((one) => one.language === language.name).reverse();
   }
 
-  /** The one that this tab or browser had last, else a first one. @param id of a certain one */
+  /** The one that this tab or browser had last, else a first one. @param {Language} language @param {string | null} id of a certain one */
   async open(language, id = null) {
     await this.ready;
     const all = await this.list(language);
@@ -68,19 +74,24 @@ export class Shelf extends Emitter {
     return this.#show(language, wanted);
   }
 
-  async #first(language) {
+  async #first(/** @type {Language} */ language) {
     const old = this.#store.oldProject(language.name);
     const sample = language.samples[0];
     const made = { id: `first:${language.name}`, language: language.name, name: sample?.title ?? language.title };
-    const records = recordsOf(language, old?.files?.length ? { ...old, name: old.sample } : sample);
-    if (old?.files?.length) for (const option of ['env', 'stdin', 'mode', 'touched']) if (option in old) records[`option:${option}`] = old[option];
+    const kept = old?.files?.length ? old : null;
+    const records = recordsOf(language, kept ? { ...kept, name: kept.sample ?? '' } : sample);
+    if (kept && !kept.sample) records['option:sample'] = null;
+    for (const option of /** @type {const} */ (['env', 'stdin', 'mode', 'touched'])) if (kept && option in kept) records[`option:${option}`] = kept[option] ?? null;
     if (!this.#library) return { ...made, records: unkept(records) };
     await this.#library.create(made, records);
     this.#store.dropOldProject(language.name);
     return made;
   }
 
-  /** A new project: of a sample, of the files and options of another one, or empty. */
+  /**
+   * A new project: of a sample, of the files and options of another one, or empty.
+   * @param {Language} language @param {{name: string, sample?: import('../core/types.js').Sample | null, from?: Values | null}} what
+   */
   async make(language, { name, sample = null, from = null }) {
     await this.ready;
     const records = recordsOf(language, sample);
@@ -92,14 +103,15 @@ export class Shelf extends Emitter {
     return this.#show(language, made);
   }
 
-  async rename(id, name) {
+  async rename(/** @type {string} */ id, /** @type {string} */ name) {
     const shown = this.#project;
     if (shown && shown.id === id) shown.name = name;
-    if (this.#unkept.has(id)) this.#unkept.get(id).name = name;
+    const listed = this.#unkept.get(id);
+    if (listed) listed.name = name;
     await this.#library?.touch(id, { name });
   }
 
-  async remove(id) {
+  async remove(/** @type {string} */ id) {
     this.#store.dropView(id);
     this.#unkept.delete(id);
     if (this.#project?.id === id) this.#project = null;
@@ -116,18 +128,19 @@ export class Shelf extends Emitter {
     return this.#project !== null;
   }
 
-  /** @param {any} language @param {any} wanted id, name, and the records of one that is not kept */
+  /** @param {Language} language @param {Omit<Listed, 'language'>} wanted with the records of one that is not kept */
   async #show(language, { id, name, records }) {
     if (this.#project?.id === id) return this.#project;
     await this.#project?.close();
     const library = this.#library;
     if (!library) {
       const left = this.#project;
-      if (left && this.#unkept.has(left.id)) this.#unkept.get(left.id).records = left.records();
+      const listed = left && this.#unkept.get(left.id);
+      if (listed) listed.records = left.records();
       if (records) this.#unkept.set(id, { id, language: language.name, name, records });
-      records = this.#unkept.get(id).records;
+      records = this.#unkept.get(id)?.records;
     }
-    const project = new Project({ library, language, id, name, records: records ?? (await library?.load(id)), view: this.#store.view(id) });
+    const project = new Project({ library, language, id, name, records: records ?? (await library?.load(id)) ?? new Map(), view: this.#store.view(id) });
     project.histories = library ? await library.histories(id).catch(() => new Map()) : new Map();
     for (const changes of this.#store.takeUnsaved(id)) project.restore(changes);
     project.on('files', () => this.#store.keepView(id, { open: project.open, active: project.active }));
@@ -137,6 +150,7 @@ export class Shelf extends Emitter {
     return project;
   }
 
+  /** @param {Project} project @param {string} path @param {string} digest @param {string} json */
   keepHistory(project, path, digest, json) {
     return this.#library?.keepHistory(project.id, path, digest, json).catch(() => {}); // an undo that is lost is no work that is lost
   }

@@ -2,13 +2,18 @@
 import { texts } from '../core/texts.js';
 import { $, el, isMac } from './dom.js';
 
-const inTerminal = ({ target }) => Boolean(target.closest?.('.term')); // there the key is the program's
+/** @typedef {(event: KeyboardEvent) => unknown} Act */
+/** @typedef {{keys: string, also?: string, does: string, act: Act, is(event: KeyboardEvent, modified: boolean): boolean}} Shortcut */
 
-/** @param {any} act run, stop, save, problem(by), shell, next, previous, help */
+const inTerminal = (/** @type {Event} */ { target }) => target instanceof Element && target.closest('.term') !== null; // there the key is the program's
+
+/**
+ * @param {{run: Act, stop: Act, save: Act, problem(by: 1 | -1): unknown, shell: Act, next(): unknown, previous(): unknown, help: Act}} act
+ */
 export function setUpShortcuts(act) {
   const { help, keys: names } = texts;
   const mod = isMac ? '⌘' : names.ctrl;
-  const shortcuts = [
+  /** @type {Shortcut[]} */ const shortcuts = [
     { keys: `${mod} ${help.enter}`, does: help.run, act: act.run, is: (e, m) => m && e.key === 'Enter' },
     { keys: `${mod} .`, also: help.shiftEsc, does: help.stop, act: act.stop, is: (e, m) => (m && e.key === '.') || (e.shiftKey && e.key === 'Escape') },
     { keys: `${isMac ? '⌃' : names.ctrl} \``, does: help.shell, act: act.shell, is: (e) => e.ctrlKey && e.code === 'Backquote' },
@@ -27,8 +32,8 @@ export function setUpShortcuts(act) {
     found.act(event);
   }, { capture: true });
 
-  const key = (text) => el('kbd', { textContent: text });
-  const others = [
+  const key = (/** @type {string} */ text) => el('kbd', { textContent: text });
+  /** @type {Pick<Shortcut, 'keys' | 'also' | 'does'>[]} */ const others = [
     { keys: `${mod} F`, does: help.search },
     { keys: `${mod} G`, does: help.line },
     { keys: `${mod} Z`, does: help.undo },
@@ -37,5 +42,5 @@ export function setUpShortcuts(act) {
   ];
   $('shortcuts').replaceChildren(...[...shortcuts, ...others].map(({ keys, also, does }) =>
     el('tr', {}, el('td', { textContent: does }), el('td', {}, key(keys), also ? ' ' : '', also ? key(also) : null))));
-  for (const [id, text] of [['run', `${mod} ↵`], ['stop', `${mod} .`]]) $(id).querySelector('kbd').textContent = text;
+  for (const [id, text] of [['run', `${mod} ↵`], ['stop', `${mod} .`]]) /** @type {HTMLElement} */ ($(id).querySelector('kbd')).textContent = text;
 }

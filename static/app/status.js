@@ -10,7 +10,9 @@ const TELL_LOSS_AFTER_MS = 400;
 const TELL_SILENCE_AFTER_MS = 3000;
 const LAST_MINUTES_MS = 5 * 60_000;
 
-const roughly = (ms) => {
+/** @typedef {import('../core/session.js').Session} Session */
+
+const roughly = (/** @type {number} */ ms) => {
   const minutes = Math.round(ms / 60_000);
   if (minutes < 1) return texts.units.underMinute;
   if (minutes < 90) return texts.units.minutes(minutes);
@@ -19,10 +21,11 @@ const roughly = (ms) => {
 
 export class Status {
   #desk;
+  #idleWarned = false;
   /** @type {number | null} */ #cardSince = null;
   /** @type {number | null} */ #downSince = null;
 
-  constructor(desk) {
+  constructor(/** @type {import('./desk.js').Desk} */ desk) {
     this.#desk = desk;
     desk.on('change', () => this.draw());
     desk.on('notice', (notice) => this.#notice(notice));
@@ -40,7 +43,7 @@ export class Status {
     this.#expiry(session);
   }
 
-  #link(session) {
+  #link(/** @type {Session | null} */ session) {
     const [tone, text] = this.#linkWords(session);
     $('link-dot').dataset.tone = tone;
     if ($('link-text').textContent !== text) $('link-text').textContent = text;
@@ -48,7 +51,8 @@ export class Status {
     $('expiry-text').textContent = total === null ? '' : texts.status.lasts(roughly(total));
   }
 
-  #linkWords(session) {
+  /** @returns {[tone: string, text: string]} */
+  #linkWords(/** @type {Session | null} */ session) {
     if (!session || session.phase === 'idle' || session.phase === 'over') return ['none', texts.status.none];
     if (session.phase === 'queued') return ['busy', texts.status.waiting(session.place?.position ?? '?')];
     if (session.link.silentSince) return ['busy', texts.status.silent(seconds(Date.now() - session.link.silentSince))];
@@ -58,20 +62,21 @@ export class Status {
   }
 
   /** The card over the program's screen while its session is not there. */
-  #card(session) {
+  #card(/** @type {Session | null} */ session) {
     const waiting = Boolean(session && (session.phase === 'connecting' || session.phase === 'queued'));
     this.#cardSince = waiting ? (this.#cardSince ?? Date.now()) : null;
     const late = this.#cardSince !== null && Date.now() - this.#cardSince >= CARD_AFTER_MS;
     if (waiting && !late) setTimeout(() => this.draw(), CARD_AFTER_MS);
-    $('waiting').hidden = !(waiting && (late || session.phase === 'queued'));
-    if ($('waiting').hidden) return;
-    const { title, detail, leave } = this.#cardWords(session);
+    const shown = session && waiting && (late || session.phase === 'queued') ? session : null;
+    $('waiting').hidden = !shown;
+    if (!shown) return;
+    const { title, detail, leave } = this.#cardWords(shown);
     if ($('waiting-title').textContent !== title) $('waiting-title').textContent = title;
     $('waiting-detail').textContent = detail;
     $('leave').textContent = leave;
   }
 
-  #cardWords(session) {
+  #cardWords(/** @type {Session} */ session) {
     if (session.phase === 'queued' && session.place) {
       const { position, eta_ms: eta, deadline_ms: deadline, at } = session.place;
       const left = eta === null ? null : Math.max(0, eta - (Date.now() - at));
@@ -84,16 +89,16 @@ export class Status {
       };
     }
     if (session.link.retryInMs !== null) {
-      const again = Math.max(0, Math.ceil((session.link.retryInMs - (Date.now() - session.link.at)) / 1000));
+      const again = Math.max(0, Math.ceil((session.link.retryInMs - (Date.now() - (session.link.at ?? 0))) / 1000));
       return { title: session.error ? texts.waiting.noRoom : texts.waiting.unreachable, detail: again ? texts.waiting.againIn(texts.units.seconds(again, 0)) : texts.waiting.again, leave: texts.waiting.stopTrying };
     }
     return { title: texts.waiting.starting, detail: texts.waiting.startingText, leave: texts.page.cancel };
   }
 
-  #loss(session) {
+  #loss(/** @type {Session | null} */ session) {
     const lost = session?.phase === 'open' && !session.link.up;
     this.#downSince = lost ? (this.#downSince ?? Date.now()) : null;
-    if (this.#downSince === null) {
+    if (!session || this.#downSince === null) {
       this.#silence(session);
       return;
     }
@@ -101,7 +106,7 @@ export class Status {
       const elsewhere = session.link.code === 4409;
       banner('link', elsewhere
         ? { title: texts.session.elsewhere, detail: texts.session.elsewhereDetail, action: { label: texts.session.useHere, act: () => session.reconnect() } }
-        : { tone: 'bad', title: texts.session.closed, detail: texts.session.code(session.link.code), action: { label: texts.session.tryAgain, act: () => session.reconnect() } });
+        : { tone: 'bad', title: texts.session.closed, detail: texts.session.code(session.link.code ?? 0), action: { label: texts.session.tryAgain, act: () => session.reconnect() } });
       return;
     }
     if (Date.now() - this.#downSince < TELL_LOSS_AFTER_MS) {
@@ -115,9 +120,9 @@ export class Status {
   }
 
   /** Connected, but nothing comes: what is typed may be on its way, or go nowhere. */
-  #silence(session) {
+  #silence(/** @type {Session | null} */ session) {
     const since = session?.phase === 'open' ? session.link.silentSince : null;
-    if (!since || Date.now() - since < TELL_SILENCE_AFTER_MS) {
+    if (!session || !since || Date.now() - since < TELL_SILENCE_AFTER_MS) {
       clearBanner('link');
       return;
     }
@@ -127,44 +132,45 @@ export class Status {
     });
   }
 
-  #role(session) {
+  #role(/** @type {Session | null} */ session) {
     const watching = session?.phase === 'open' && session.link.up && session.role === 'watch';
     $('program-watch').hidden = !watching;
     if (!watching) clearBanner('role');
     else banner('role', { tone: 'info', title: texts.session.watching, detail: texts.session.watchingDetail, action: { label: texts.session.take, act: () => session.take() } });
   }
 
-  #expiry(session) {
+  #expiry(/** @type {Session | null} */ session) {
     if (session?.phase !== 'open' || !session.expires) {
       clearBanner('expiry');
       return;
     }
     const gone = Date.now() - session.expires.at;
     const total = session.expires.total_ms - gone;
-    const save = { label: texts.session.download, act: () => saveFiles(this.#desk.mirror.remote, session.language) };
+    const remote = this.#desk.mirror?.remote;
+    const save = { label: texts.session.download, act: () => remote && saveFiles(remote, session.language ?? '') };
     if (total < LAST_MINUTES_MS) {
       banner('expiry', { title: texts.session.ends(roughly(total)), detail: texts.session.endsDetail, action: save });
-    } else if (this.#desk.idleWarned) {
+    } else if (this.#idleWarned) {
       banner('expiry', { title: texts.session.endsIdle, action: { label: texts.session.keep, act: () => this.#keep(session) }, other: save });
     } else {
       clearBanner('expiry');
     }
   }
 
-  #keep(session) {
+  #keep(/** @type {Session} */ session) {
     session.extend();
-    this.#desk.idleWarned = false;
+    this.#idleWarned = false;
     this.draw();
   }
 
-  #notice({ code, message }) {
-    if (code === 'idle_warning') this.#desk.idleWarned = true;
+  #notice(/** @type {import('../core/messages.js').Notice} */ { code, message }) {
+    if (code === 'idle_warning') this.#idleWarned = true;
     else if (code !== 'lifetime_warning') banner(`notice-${code}`, { tone: 'info', title: message, dismiss: true });
     this.draw();
   }
 
-  #over(reason) {
-    this.#desk.idleWarned = false;
+  #over(/** @type {string} */ reason) {
+    this.#idleWarned = false;
     if (reason !== 'client' && reason !== 'refused') {
       banner('over', { tone: 'info', title: sessionOver(reason), detail: texts.session.filesHere, dismiss: true });
     }

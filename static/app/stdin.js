@@ -5,9 +5,9 @@ import { $ } from './dom.js';
 
 const ECHO = ['\u001b[36m', '\u001b[39m'];
 
-export function setUpStdin(screen) {
+export function setUpStdin(/** @type {import('./screen.js').Screen} */ screen) {
   const input = $('stdin-text');
-  const send = (line) => {
+  const send = (/** @type {string} */ line) => {
     if (screen.channel?.write(utf8(`${line}\n`))) screen.view.write(utf8(`${ECHO[0]}${line}${ECHO[1]}\r\n`));
   };
   const end = () => {
@@ -23,7 +23,7 @@ export function setUpStdin(screen) {
     const { channel } = screen;
     const open = Boolean(channel?.running && channel.mode === 'pipe');
     $('stdin').hidden = !open;
-    if (open) {
+    if (channel && open) {
       input.disabled = channel.input.eof;
       $('stdin-eof').disabled = channel.input.eof;
     }
@@ -42,20 +42,20 @@ export function setUpStdin(screen) {
     event.preventDefault();
   });
   /** Takes a text into the line; whole lines of it are sent. */
-  const insert = (text) => {
+  const insert = (/** @type {string} */ text) => {
     const [from, to] = [input.selectionStart ?? input.value.length, input.selectionEnd ?? input.value.length];
     const lines = (input.value.slice(0, from) + text.replace(/\r\n?/g, '\n') + input.value.slice(to)).split('\n');
     if (lines.length === 1) {
       input.setRangeText(text, from, to, 'end');
       return;
     }
-    input.value = lines.pop();
+    input.value = lines.pop() ?? '';
     if (screen.channel?.write(utf8(lines.map((line) => `${line}\n`).join('')))) {
       screen.view.write(utf8(lines.map((line) => `${ECHO[0]}${line}${ECHO[1]}\r\n`).join('')));
     }
   };
   input.addEventListener('paste', (event) => {
-    const text = event.clipboardData.getData('text/plain');
+    const text = event.clipboardData?.getData('text/plain') ?? '';
     if (!/[\r\n]/.test(text)) return;
     event.preventDefault(); // a text field would join the lines
     insert(text);

@@ -5,17 +5,30 @@ const SETTINGS = 'coderunner:settings';
 const SESSION = 'coderunner:session';
 const TAB = 'coderunner:tab';
 const UNSAVED = 'coderunner:unsaved:';
-const viewOf = (project) => `coderunner:view:${project}`;
-const oldProject = (language) => `coderunner:project:${language}`;
+/**
+ * @typedef {{language: string | null, theme: 'dark' | 'light' | null, textSize: number, screenReader: boolean, treeOpen: boolean,
+ *   artifactsOpen: boolean, sizes: Record<string, number>}} Settings
+ */
+/**
+ * Of this page's session, for a later one: `sent` as the Mirror has it, `wanted` what was asked for and is not there yet.
+ * @typedef {import('../core/types.js').SessionRecord & {sent: Record<string, [string | null, string | null]>, wanted: ('run' | 'shell')[],
+ *   project: string, name: string, files: string[], at: number}} PageRecord
+ */
+/** @typedef {import('../core/types.js').Sample & Partial<import('../core/types.js').Options>} OldProject before there was the library; `sample` is its name */
 
+const viewOf = (/** @type {string} */ project) => `coderunner:view:${project}`;
+const oldProject = (/** @type {string} */ language) => `coderunner:project:${language}`;
+
+/** @param {() => Storage} storage @param {string} key */
 function read(storage, key) {
   try {
-    return JSON.parse(storage().getItem(key));
+    return JSON.parse(storage().getItem(key) ?? 'null');
   } catch {
     return null;
   }
 }
 
+/** @param {() => Storage} storage @param {string} key @param {unknown} value */
 function write(storage, key, value) {
   try {
     if (value === null) storage().removeItem(key);
@@ -30,23 +43,23 @@ const local = () => localStorage;
 const tab = () => sessionStorage;
 
 export class Store {
-  settings = { language: null, theme: null, textSize: 14, screenReader: false, treeOpen: true, artifactsOpen: true, sizes: {}, ...read(local, SETTINGS) };
+  /** @type {Settings} */ settings = { language: null, theme: null, textSize: 14, screenReader: false, treeOpen: true, artifactsOpen: true, sizes: {}, ...read(local, SETTINGS) };
 
-  set(change) {
+  set(/** @type {Partial<Settings>} */ change) {
     Object.assign(this.settings, change);
     write(local, SETTINGS, this.settings);
   }
 
-  /** The project of a language as this page kept it before there was the library. */
-  oldProject(language) {
+  /** The project of a language as this page kept it before there was the library. @returns {OldProject | null} */
+  oldProject(/** @type {string} */ language) {
     return read(local, oldProject(language));
   }
 
-  dropOldProject(language) {
+  dropOldProject(/** @type {string} */ language) {
     write(local, oldProject(language), null);
   }
 
-  /** The project that this tab shows: {id, language}. */
+  /** The project that this tab shows. @returns {{id: string, language: string} | null} */
   get tab() {
     return read(tab, TAB);
   }
@@ -55,27 +68,27 @@ export class Store {
     write(tab, TAB, value);
   }
 
-  /** What is open of a project, in this tab, else where it was shown last. */
-  view(project) {
+  /** What is open of a project, in this tab, else where it was shown last. @returns {import('../core/types.js').View | null} */
+  view(/** @type {string} */ project) {
     return read(tab, viewOf(project)) ?? read(local, viewOf(project));
   }
 
-  keepView(project, view) {
+  keepView(/** @type {string} */ project, /** @type {import('../core/types.js').View} */ view) {
     write(tab, viewOf(project), view);
     write(local, viewOf(project), view);
   }
 
-  dropView(project) {
+  dropView(/** @type {string} */ project) {
     write(local, viewOf(project), null);
   }
 
   /** What a page that goes away could not write any more: the library's transactions end with the page. */
-  keepUnsaved(project, page, changes) {
+  keepUnsaved(/** @type {string} */ project, /** @type {string} */ page, /** @type {import('../core/types.js').Change[]} */ changes) {
     return write(local, `${UNSAVED}${project}:${page}`, changes.length ? changes : null);
   }
 
-  /** @returns {object[][]} of earlier pages; they are this page's now */
-  takeUnsaved(project) {
+  /** @returns {import('../core/types.js').Change[][]} of earlier pages; they are this page's now */
+  takeUnsaved(/** @type {string} */ project) {
     try {
       const keys = Object.keys(localStorage).filter((key) => key.startsWith(`${UNSAVED}${project}:`));
       const found = keys.map((key) => read(local, key));
@@ -86,18 +99,18 @@ export class Store {
     }
   }
 
-  /** This tab's session, or, for a new tab, the last one of this browser. */
+  /** This tab's session, or, for a new tab, the last one of this browser. @returns {{own: PageRecord | null, last: PageRecord | null}} */
   session() {
     return { own: read(tab, SESSION), last: read(local, SESSION) };
   }
 
-  saveSession(record) {
+  saveSession(/** @type {PageRecord | null} */ record) {
     write(tab, SESSION, record);
     if (record?.session) write(local, SESSION, record);
   }
 
   /** A session is over: no tab goes on with it. */
-  dropSession(id) {
+  dropSession(/** @type {string} */ id) {
     if (read(tab, SESSION)?.session === id) write(tab, SESSION, null);
     if (read(local, SESSION)?.session === id) write(local, SESSION, null);
   }
@@ -105,6 +118,7 @@ export class Store {
 
 /**
  * Holds the name of a session for this page's life, so that two tabs do not take it from each other.
+ * @param {string} session @param {{waitMs?: number, otherwise: boolean}} options
  * @returns {Promise<boolean>} false where another tab holds it; where the browser has no locks, `otherwise`
  */
 export function claim(session, { waitMs = 0, otherwise }) {

@@ -6,7 +6,7 @@ import { el } from './dom.js';
 const MAX_BYTES = 256 * 1024;
 
 /** @returns {Promise<{text: string, whole: boolean}>} the beginning of what an address has */
-async function beginning(url) {
+async function beginning(/** @type {string} */ url) {
   const answer = await fetch(url, { headers: { Range: `bytes=0-${MAX_BYTES - 1}` } });
   if (answer.status === 416) return { text: '', whole: true };
   if (!answer.ok) throw new Error(texts.session.answered(answer.status));
@@ -27,12 +27,12 @@ async function beginning(url) {
   return { text, whole: size < MAX_BYTES };
 }
 
-/** @param most rows and columns, where fewer than all are wanted */
+/** @param {string} url @param {{rows: number, columns: number}} most where fewer than all are wanted */
 export async function drawTable(url, most = { rows: Infinity, columns: Infinity }) {
   const { rows, more } = await beginning(url).then(({ text, whole }) => parseTable(text, { whole }));
-  const cells = (row, kind) => row.slice(0, most.columns).map((text) => el(kind, { textContent: text }));
+  const cells = (/** @type {string[]} */ row, /** @type {'td' | 'th'} */ kind) => row.slice(0, most.columns).map((text) => el(kind, { textContent: text }));
   const [head = [], ...body] = rows.slice(0, most.rows);
-  const numeric = (at) => body.length > 0 && body.every((row) => /^\s*(-?[\d.,]+([eE][+-]?\d+)?)?\s*$/.test(row[at] ?? ''));
+  const numeric = (/** @type {number} */ at) => body.length > 0 && body.every((row) => /^\s*(-?[\d.,]+([eE][+-]?\d+)?)?\s*$/.test(row[at] ?? ''));
   const table = el('table', { className: 'table' }, el('thead', {}, el('tr', {}, ...cells(head, 'th'))), el('tbody', {}, ...body.map((row) => el('tr', {}, ...cells(row, 'td')))));
   head.forEach((_, at) => {
     if (numeric(at)) for (const row of table.rows) row.cells[at]?.classList.add('number');

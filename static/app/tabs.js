@@ -1,7 +1,7 @@
 // The tabs of the files that are open. What has the focus is what is shown; the arrow keys are the library's.
 import { texts } from '../core/texts.js';
 import { FocusKeys, focusZone } from '../dist/focus.js';
-import { $, el, icon } from './dom.js';
+import { $, el, first, icon } from './dom.js';
 
 const TAB = '[role="tab"]';
 
@@ -16,15 +16,15 @@ export const tabKeys = (list, current) => focusZone(list, {
 
 /** @type {AbortController | undefined} */ let zone;
 
-/** @param choose called with a path */
+/** @param {import('../core/project.js').Project} project @param {(path: string) => void} choose */
 export function drawTabs(project, choose) {
   const { open } = project;
-  const focused = () => $('tabs').querySelector('[aria-selected="true"]')?.focus();
+  const chosen = () => first('#tabs [aria-selected="true"]') ?? undefined;
   // The buttons that close are beside the tabs, not tabs: the list owns those alone.
   const list = el('div', { attrs: { role: 'tablist', 'aria-label': texts.editor.openFiles, 'aria-owns': open.map((_, at) => `tab-${at}`).join(' ') } });
   $('tabs').replaceChildren(...(open.length ? [list] : []), ...open.map((path, at) => {
     const active = path === project.active;
-    const name = path.split('/').at(-1);
+    const name = path.split('/').at(-1) ?? path;
     const twin = open.some((other) => other !== path && other.endsWith(`/${name}`));
     const guest = project.guests.has(path);
     const button = el('button', { type: 'button', textContent: twin ? path : name, title: guest ? texts.editor.madeFile(path) : path, id: `tab-${at}`, attrs: { role: 'tab', 'aria-selected': active, 'aria-controls': 'editor', tabindex: active ? 0 : -1 } });
@@ -32,7 +32,7 @@ export function drawTabs(project, choose) {
     button.addEventListener('focus', () => {
       if (path === project.active) return;
       project.show(path);
-      focused();
+      chosen()?.focus();
     });
     button.addEventListener('keydown', (event) => event.key === 'Delete' && project.hide(path));
     const close = el('button', { className: 'icon-button', type: 'button', attrs: { 'aria-label': texts.editor.closeFile(path) } }, icon('close'));
@@ -42,13 +42,14 @@ export function drawTabs(project, choose) {
     if (active) tab.dataset.active = '';
     return tab;
   }));
-  $('editor').setAttribute('aria-labelledby', `tab-${Math.max(0, open.indexOf(project.active))}`);
-  reveal($('tabs'), $('tabs').querySelector('[data-active]'));
+  $('editor').setAttribute('aria-labelledby', `tab-${Math.max(0, open.indexOf(project.active ?? ''))}`);
+  reveal($('tabs'), first('#tabs [data-active]'));
   zone?.abort();
-  zone = tabKeys($('tabs'), () => $('tabs').querySelector('[aria-selected="true"]') ?? undefined);
+  zone = tabKeys($('tabs'), chosen);
 }
 
 /** Scrolls the tabs alone: `scrollIntoView` would also move the place from where the Tab key goes on. */
+/** @param {HTMLElement} tabs @param {HTMLElement | null} tab */
 function reveal(tabs, tab) {
   if (!tab) return;
   const [left, right] = [tab.offsetLeft - tabs.offsetLeft, tab.offsetLeft - tabs.offsetLeft + tab.offsetWidth];

@@ -27,16 +27,25 @@ const QUERIES = [
 ];
 const COLOUR_QUERIES = [4, 10, 11, 12];
 
-/** Events: `input` bytes, `size` {cols, rows}, `refused` (why a picture is not drawn), `drawn` (bytes of one that is). `quiet()` says whether what is parsed now must not be answered. */
+/** @typedef {{textSize: number, screenReader: boolean}} Look of a terminal; `textSize` in pixels */
+
+/**
+ * Events: `input` bytes, `size`, `refused` (why a picture is not drawn), `drawn` (bytes of one that is).
+ * @extends {Emitter<{input: Uint8Array, size: import('../core/types.js').Size, refused: string, drawn: number}>}
+ */
 export class TerminalView extends Emitter {
   #host;
   #fit = new FitAddon();
   #waiting = false; // for the next frame, to fit
   #limiter = new OutputLimiter(() => this.size);
   #flood;
-  #typed = []; // bytes that are told together, when the terminal has done what it is at
+  /** @type {Uint8Array[]} */ #typed = []; // bytes that are told together, when the terminal has done what it is at
   #composed;
 
+  /**
+   * @param {HTMLElement} host
+   * @param {Look & {label: string, quiet(): boolean}} options `quiet`: whether what is parsed now must not be answered
+   */
   constructor(host, { textSize, screenReader, label, quiet }) {
     super();
     this.#host = host;
@@ -59,7 +68,7 @@ export class TerminalView extends Emitter {
     });
     this.term.loadAddon(this.#fit);
     this.term.loadAddon(new WebLinksAddon((_event, uri) => openAddress(uri, uri)));
-    this.term.unicode.register(/** @type {any} */ (cells));
+    this.term.unicode.register(cells);
     this.term.unicode.activeVersion = cells.version;
     this.term.open(host);
     boundMeasuring(this.term);
@@ -81,7 +90,7 @@ export class TerminalView extends Emitter {
   }
 
   /** What is typed, and what the terminal answers: of a flood of questions, all answers of one turn are one. */
-  #given(bytes) {
+  #given(/** @type {Uint8Array} */ bytes) {
     if (!bytes.length) return;
     this.#typed.push(bytes);
     if (this.#typed.length > 1) return;
@@ -119,7 +128,7 @@ export class TerminalView extends Emitter {
   }
 
   /** Takes the size of another terminal for a while; `release` fits again. */
-  hold({ cols, rows }) {
+  hold(/** @type {import('../core/types.js').Size} */ { cols, rows }) {
     this.held = true;
     this.term.resize(Math.min(MAX_SIZE, Math.max(2, cols)), Math.min(MAX_SIZE, Math.max(2, rows)));
   }
@@ -154,7 +163,7 @@ export class TerminalView extends Emitter {
   }
 
   /** A key of the key bar: `sequence` for the normal and for the application cursor mode. */
-  press(normal, application = normal) {
+  press(/** @type {string} */ normal, application = normal) {
     this.term.input(this.term.modes.applicationCursorKeysMode ? application : normal, true);
     this.focus();
   }
@@ -163,7 +172,7 @@ export class TerminalView extends Emitter {
     this.term.focus();
   }
 
-  set(options) {
+  set(/** @type {import('@xterm/xterm').ITerminalOptions} */ options) {
     Object.assign(this.term.options, options);
     this.refit();
   }
@@ -181,7 +190,7 @@ export class TerminalView extends Emitter {
   }
 
   /** What stands in a range of the screen, as links have it. */
-  #textAt({ start, end }) {
+  #textAt(/** @type {import('@xterm/xterm').IBufferRange} */ { start, end }) {
     let text = '';
     for (let y = start.y; y <= end.y; y += 1) {
       text += this.term.buffer.active.getLine(y - 1)?.translateToString(false, y === start.y ? start.x - 1 : 0, y === end.y ? end.x : undefined) ?? '';
@@ -189,7 +198,7 @@ export class TerminalView extends Emitter {
     return text;
   }
 
-  #keys(event) {
+  #keys(/** @type {KeyboardEvent} */ event) {
     if (event.type !== 'keydown') return true;
     if (!this.#composed.takes(event)) return false;
     const plain = !event.altKey && !event.metaKey && event.ctrlKey;
@@ -214,4 +223,4 @@ export class TerminalView extends Emitter {
 }
 
 /** Text sizes: a phone's terminal needs columns more than size. */
-export const terminalTextSize = (size) => (narrow.matches ? size - 2 : size - 0.5);
+export const terminalTextSize = (/** @type {number} */ size) => (narrow.matches ? size - 2 : size - 0.5);

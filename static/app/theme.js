@@ -24,9 +24,9 @@ const isDark = () => {
 
 export const terminalColours = () => ANSI[isDark() ? 'dark' : 'light'];
 
-/** @param changed called after each change of what is shown */
+/** @param {import('./store.js').Store} store @param {() => unknown} changed called after each change of what is shown */
 export function setUpTheme(store, changed) {
-  const apply = (theme) => {
+  const apply = (/** @type {'dark' | 'light' | null} */ theme) => {
     store.set({ theme });
     if (theme) document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;

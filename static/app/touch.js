@@ -1,7 +1,7 @@
 // Fingers on a terminal: a drag scrolls, a long press selects, a drag after it selects more. xterm.js 6.0 knows mice
 // and wheels only. Only its public interface is used, so nothing of this breaks with a version that brings its own.
 import { texts } from '../core/texts.js';
-import { el } from './dom.js';
+import { el, targetOf } from './dom.js';
 
 const SLOP = 8; // pixels that a finger moves before it is a drag
 const HOLD_MS = 450;
@@ -11,21 +11,31 @@ const EDGE = 24; // pixels at the top and the bottom, where a selection scrolls 
 const EDGE_MS = 60;
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 
+/**
+ * @typedef {{id: number, x: number, y: number, mode: 'wait' | 'scroll' | 'select', rest: number, speed: number, at: number,
+ *   hold?: ReturnType<typeof setTimeout>, edge?: ReturnType<typeof setInterval>, anchor: {from: number, to: number}}} Finger
+ *   `rest`: pixels that are less than a line; `speed` in pixels a millisecond; `anchor`: cells of what the selection began with
+ */
+
 export class Touch {
   #term;
   #host;
-  #finger = /** @type {any} */ (null); // {id, x, y, mode: 'wait' | 'scroll' | 'select', rest, speed, at, hold, anchor}
+  /** @type {Finger | null} */ #finger = null;
   #gliding = 0;
   #tools;
+  #copyTool;
+  #pasteTool;
 
-  /** @param paste called with a text that the user wants typed */
+  /** @param {import('@xterm/xterm').Terminal} term @param {HTMLElement} host @param {{paste(text: string): void}} acts `paste`: the user wants this typed */
   constructor(term, host, { paste }) {
     this.#term = term;
     this.#host = host;
-    const tool = (label, act) => el('button', { type: 'button', textContent: label, on: { click: act, pointerdown: (event) => event.preventDefault() } });
-    this.#tools = el('div', { className: 'touch-tools', hidden: true, attrs: { role: 'toolbar', 'aria-label': texts.keys.selection } },
-      tool(texts.keys.copy, () => this.#copy()), tool(texts.keys.paste, () => this.#paste(paste)));
-    host.parentElement.append(this.#tools);
+    const tool = (/** @type {string} */ label, /** @type {() => unknown} */ act) => el('button', { type: 'button', textContent: label, on: { click: act, pointerdown: (event) => event.preventDefault() } });
+    this.#copyTool = tool(texts.keys.copy, () => this.#copy());
+    this.#pasteTool = tool(texts.keys.paste, () => this.#paste(paste));
+    this.#tools = el('div', { className: 'touch-tools', hidden: true, attrs: { role: 'toolbar', 'aria-label': texts.keys.selection } }, this.#copyTool, this.#pasteTool);
+    host.after(this.#tools);
+    /** @template {keyof HTMLElementEventMap} Type @param {Type} type @param {(event: HTMLElementEventMap[Type]) => unknown} act */
     const hear = (type, act) => host.addEventListener(type, act, { passive: false, capture: true });
     hear('touchstart', (event) => this.#down(event));
     hear('touchmove', (event) => this.#move(event));
@@ -36,19 +46,20 @@ export class Touch {
     term.onData(() => this.#hideTools());
   }
 
-  #down(event) {
+  #down(/** @type {TouchEvent} */ event) {
     cancelAnimationFrame(this.#gliding);
     this.#drop();
-    if (event.touches.length !== 1 || event.target.closest('.scrollbar')) return; // two zoom the page; its own bar knows fingers
+    if (event.touches.length !== 1 || targetOf(event).closest('.scrollbar')) return; // two zoom the page; its own bar knows fingers
     const { identifier: id, clientX: x, clientY: y } = event.touches[0];
-    this.#finger = { id, x, y, mode: 'wait', rest: 0, speed: 0, at: event.timeStamp };
-    this.#finger.hold = setTimeout(() => this.#beginSelection(), HOLD_MS);
+    /** @type {Finger} */ const finger = { id, x, y, mode: 'wait', rest: 0, speed: 0, at: event.timeStamp, anchor: { from: 0, to: 0 } };
+    finger.hold = setTimeout(() => this.#beginSelection(finger), HOLD_MS);
+    this.#finger = finger;
   }
 
-  #move(event) {
+  #move(/** @type {TouchEvent} */ event) {
     const finger = this.#finger;
-    const touch = finger && [...event.touches].find(({ identifier }) => identifier === finger.id);
-    if (!touch || event.touches.length !== 1) return this.#drop();
+    const touch = [...event.touches].find(({ identifier }) => identifier === finger?.id);
+    if (!finger || !touch || event.touches.length !== 1) return this.#drop();
     const { clientX: x, clientY: y } = touch;
     if (finger.mode === 'wait') {
       if (Math.hypot(x - finger.x, y - finger.y) < SLOP) return undefined;
@@ -57,19 +68,19 @@ export class Touch {
       this.#hideTools();
     }
     event.preventDefault();
-    if (finger.mode === 'select') this.#selectTo(x, y);
-    else this.#scroll(y - finger.y, x, y);
+    if (finger.mode === 'select') this.#selectTo(finger, x, y);
+    else this.#scroll(y - finger.y, x, y, finger);
     const passed = Math.max(1, event.timeStamp - finger.at);
     finger.speed = 0.6 * ((y - finger.y) / passed) + 0.4 * finger.speed;
     Object.assign(finger, { x, y, at: event.timeStamp });
     return undefined;
   }
 
-  #up(event) {
+  #up(/** @type {TouchEvent} */ event) {
     const finger = this.#finger;
     this.#drop();
     if (!finger || finger.mode === 'wait') {
-      if (!this.#tools.hidden && !event.target.closest('.touch-tools')) this.#hideTools();
+      if (!this.#tools.hidden && !targetOf(event).closest('.touch-tools')) this.#hideTools();
       return; // a tap: the browser makes a click of it
     }
     event.preventDefault(); // no click: the keyboard stays as it is
@@ -86,12 +97,16 @@ export class Touch {
 
   // --- scrolling ----------------------------------------------------------------------------------------------
 
-  get #box() {
-    return this.#host.querySelector('.xterm-screen').getBoundingClientRect();
+  get #screen() {
+    return this.#host.querySelector('.xterm-screen') ?? this.#host;
   }
 
-  /** By so many pixels; what is less than a line is kept for the next. */
-  #scroll(pixels, x, y, from = this.#finger) {
+  get #box() {
+    return this.#screen.getBoundingClientRect();
+  }
+
+  /** By so many pixels; what is less than a line is kept for the next. @param {number} pixels @param {number} x @param {number} y @param {{rest: number}} from */
+  #scroll(pixels, x, y, from) {
     const height = this.#box.height / this.#term.rows;
     from.rest += pixels;
     const lines = Math.trunc(from.rest / height);
@@ -102,17 +117,17 @@ export class Touch {
     else this.#turnWheel(-lines, x, y); // the program scrolls: as by a wheel, it gets reports or arrow keys
   }
 
-  #turnWheel(lines, clientX, clientY) {
-    const target = this.#host.querySelector('.xterm-screen');
+  #turnWheel(/** @type {number} */ lines, /** @type {number} */ clientX, /** @type {number} */ clientY) {
+    const target = this.#screen;
     for (let line = 0; line < Math.abs(lines); line += 1) {
       target.dispatchEvent(new WheelEvent('wheel', { bubbles: true, cancelable: true, deltaMode: WheelEvent.DOM_DELTA_LINE, deltaY: Math.sign(lines), clientX, clientY }));
     }
   }
 
-  #glide({ speed, x, y }) {
+  #glide(/** @type {Finger} */ { speed, x, y }) {
     const state = { rest: 0 };
     let last = performance.now();
-    const step = (now) => {
+    const step = (/** @type {number} */ now) => {
       const passed = now - last;
       last = now;
       this.#scroll(speed * passed, x, y, state);
@@ -125,7 +140,7 @@ export class Touch {
   // --- selecting ----------------------------------------------------------------------------------------------
 
   /** The cell under a point: its column, and its row in the whole buffer. */
-  #cell(x, y) {
+  #cell(/** @type {number} */ x, /** @type {number} */ y) {
     const box = this.#box;
     const { cols, rows, buffer } = this.#term;
     const column = Math.floor(((x - box.left) / box.width) * cols);
@@ -133,12 +148,11 @@ export class Touch {
     return { column: Math.min(cols - 1, Math.max(0, column)), row: buffer.active.viewportY + Math.min(rows - 1, Math.max(0, row)) };
   }
 
-  #beginSelection() {
-    const finger = this.#finger;
+  #beginSelection(/** @type {Finger} */ finger) {
     finger.mode = 'select';
     const { column, row } = this.#cell(finger.x, finger.y);
     const line = this.#term.buffer.active.getLine(row);
-    const blank = (at) => !line || /^\s*$/.test(line.getCell(at)?.getChars() ?? '') && line.getCell(at)?.getWidth() !== 0;
+    const blank = (/** @type {number} */ at) => !line || /^\s*$/.test(line.getCell(at)?.getChars() ?? '') && line.getCell(at)?.getWidth() !== 0;
     let [from, to] = [column, column + 1];
     if (!blank(column)) {
       while (from > 0 && !blank(from - 1)) from -= 1;
@@ -150,30 +164,30 @@ export class Touch {
     navigator.vibrate?.(10);
   }
 
-  #selectTo(x, y) {
+  #selectTo(/** @type {Finger} */ finger, /** @type {number} */ x, /** @type {number} */ y) {
     const { cols } = this.#term;
     const { column, row } = this.#cell(x, y);
     const at = row * cols + column;
-    const { anchor } = this.#finger;
+    const { anchor } = finger;
     const from = Math.min(anchor.from, at);
     const to = Math.max(anchor.to, at + 1);
     this.#term.select(from % cols, Math.floor(from / cols), to - from);
-    clearInterval(this.#finger.edge);
+    clearInterval(finger.edge);
     const box = this.#box;
     const beyond = y < box.top + EDGE ? -1 : y > box.bottom - EDGE ? 1 : 0;
     if (beyond) {
-      this.#finger.edge = setInterval(() => {
+      finger.edge = setInterval(() => {
         this.#term.scrollLines(beyond);
-        this.#selectTo(x, y);
+        this.#selectTo(finger, x, y);
       }, EDGE_MS);
     }
   }
 
-  #showTools(x, y) {
-    const box = this.#host.parentElement.getBoundingClientRect();
+  #showTools(/** @type {number} */ x, /** @type {number} */ y) {
+    const box = (this.#host.parentElement ?? this.#host).getBoundingClientRect();
     this.#tools.hidden = false;
-    this.#tools.firstChild.hidden = !this.#term.hasSelection();
-    this.#tools.lastChild.hidden = !navigator.clipboard?.readText;
+    this.#copyTool.hidden = !this.#term.hasSelection();
+    this.#pasteTool.hidden = !navigator.clipboard?.readText;
     const { offsetWidth: width, offsetHeight: height } = this.#tools;
     this.#tools.style.left = `${Math.min(box.width - width - 6, Math.max(6, x - box.left - width / 2))}px`;
     this.#tools.style.top = `${y - box.top > height + 30 ? y - box.top - height - 24 : y - box.top + 24}px`;
@@ -191,7 +205,7 @@ export class Touch {
     this.#hideTools();
   }
 
-  async #paste(paste) {
+  async #paste(/** @type {(text: string) => void} */ paste) {
     const text = await navigator.clipboard.readText().catch(() => ''); // the user said no
     this.#hideTools();
     if (text) paste(text);

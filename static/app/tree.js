@@ -3,27 +3,32 @@ import { size } from '../core/ending.js';
 import { rows } from '../core/tree.js';
 import { texts } from '../core/texts.js';
 import { FocusKeys, focusZone } from '../dist/focus.js';
-import { $, el, focusedIn, icon } from './dom.js';
+import { $, el, first, focusedIn, icon, targetOf } from './dom.js';
 import { byLetter } from './menu.js';
 
 const MAX_ROWS = 1000;
 
-/** `on`: {choose(row), rename(row), remove(row), menu(row, anchor)}; a row is {path, folder, made, entry}. */
+/** @typedef {import('../core/tree.js').Row<{path: string, folder?: boolean, size?: number}> & {made: boolean}} Row `made`: by programs */
+/** @typedef {{choose(row: Row): unknown, rename(row: Row): unknown, remove(row: Row): unknown, menu(row: Row, anchor: HTMLElement): unknown}} Acts */
+/**
+ * @typedef {{own: string[], made: import('../core/types.js').Entry[], complete: boolean, active: string | null, entry: string,
+ *   conflicts: ReadonlyMap<string, unknown>}} State `own`: paths; `entry`: the file that is run
+ */
+
 export class Tree {
   #on;
-  #closed = new Set(); // folders of the user: open unless closed
-  #opened = new Set(); // folders that programs made: closed unless opened
-  #shown = new Map(); // element -> row
-  #drawn = /** @type {any} */ (null); // what `draw` was given; nothing is asked of it before
+  /** @type {Set<string>} */ #closed = new Set(); // folders of the user: open unless closed
+  /** @type {Set<string>} */ #opened = new Set(); // folders that programs made: closed unless opened
+  /** @type {Map<HTMLElement, Row>} */ #shown = new Map();
+  /** @type {State} */ #drawn = { own: [], made: [], complete: true, active: null, entry: '', conflicts: new Map() };
   /** @type {AbortController | undefined} */ #zone; // arrow keys, up and down
 
-  constructor(on) {
+  constructor(/** @type {Acts} */ on) {
     this.#on = on;
     $('tree').addEventListener('keydown', (event) => this.#keys(event));
   }
 
-  /** @param {any} state own (paths), made (entries), complete, active, entry, conflicts */
-  draw(state) {
+  draw(/** @type {State} */ state) {
     this.#drawn = state;
     const focused = focusedIn('#tree li');
     const again = focused && [focused.dataset.path ?? focused.dataset.folder, focused.classList.contains('made')];
@@ -41,7 +46,7 @@ export class Tree {
     this.#zone?.abort();
     this.#zone = focusZone($('tree'), {
       bindKeys: FocusKeys.ArrowVertical | FocusKeys.HomeAndEnd, focusableElementFilter: (element) => this.#shown.has(element),
-      focusInStrategy: () => $('tree').querySelector('[aria-selected="true"]') ?? this.#rows[0],
+      focusInStrategy: () => first('#tree [aria-selected="true"]') ?? this.#rows[0],
     });
     if (again) [...this.#shown.keys()].find((one) => (one.dataset.path ?? one.dataset.folder) === again[0] && one.classList.contains('made') === again[1])?.focus();
   }
@@ -50,12 +55,12 @@ export class Tree {
     return [...this.#shown.keys()];
   }
 
-  #row(row) {
+  #row(/** @type {Row} */ row) {
     const { path, name, level, folder, open, made, entry } = row;
     const { active, entry: main, own, conflicts } = this.#drawn;
     const selected = path === active && !folder;
     const more = el('button', { className: 'icon-button', type: 'button', tabIndex: -1, attrs: { 'aria-label': texts.files.actions(path) } }, icon('more'));
-    const mark = (text, title, kind) => el('span', { className: kind, textContent: text, title });
+    const mark = (/** @type {string} */ text, /** @type {string} */ title, /** @type {string} */ kind) => el('span', { className: kind, textContent: text, title });
     const element = el('li', {
       tabIndex: -1, title: path, className: [folder ? 'folder' : '', made ? 'made' : ''].join(' ').trim(),
       attrs: { role: 'treeitem', 'aria-level': level, ...(folder ? { 'aria-expanded': open, 'data-folder': path } : { 'aria-selected': selected, 'data-path': path }) },
@@ -63,8 +68,8 @@ export class Tree {
     icon(folder ? (open ? 'folder-open' : 'folder') : 'file'), el('span', { className: 'name', textContent: name }),
     !made && main === path && own.length > 1 ? mark(texts.files.run, texts.files.runHint, 'entry') : null,
     !folder && conflicts.has(path) ? mark('!', texts.files.clash, 'clash') : null,
-    made && !folder && entry ? mark(size(entry.size), '', 'size') : null, more);
-    element.style.setProperty('--depth', level - 1);
+    made && !folder && entry ? mark(size(entry.size ?? 0), '', 'size') : null, more);
+    element.style.setProperty('--depth', String(level - 1));
     more.addEventListener('click', (event) => {
       event.stopPropagation();
       this.#on.menu(row, more);
@@ -82,20 +87,20 @@ export class Tree {
     return element;
   }
 
-  #act(row) {
+  #act(/** @type {Row} */ row) {
     if (row.folder) this.#turn(row, !row.open);
     else this.#on.choose(row);
   }
 
-  #turn({ path, made }, open) {
+  #turn(/** @type {Row} */ { path, made }, /** @type {boolean} */ open) {
     const set = made ? this.#opened : this.#closed;
     if (open === made) set.add(path);
     else set.delete(path);
     this.draw(this.#drawn);
   }
 
-  #keys(event) {
-    const element = event.target;
+  #keys(/** @type {KeyboardEvent} */ event) {
+    const element = targetOf(event);
     const row = this.#shown.get(element);
     if (!row) return;
     const all = this.#rows;
@@ -104,7 +109,7 @@ export class Tree {
     if (go) go.focus();
     else if (event.key === 'ArrowRight' && row.folder && !row.open) this.#turn(row, true);
     else if (event.key === 'ArrowLeft' && row.folder && row.open) this.#turn(row, false);
-    else if (event.key === 'ArrowLeft') all.slice(0, at).findLast((one) => this.#shown.get(one).level < row.level)?.focus();
+    else if (event.key === 'ArrowLeft') all.slice(0, at).findLast((one) => (this.#shown.get(one)?.level ?? row.level) < row.level)?.focus();
     else if (event.key === 'Enter' || event.key === ' ') this.#act(row);
     else if (event.key === 'F2') this.#on.rename(row);
     else if (event.key === 'Delete') this.#on.remove(row);

@@ -3,6 +3,7 @@
 import { textOf } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { pathProblem } from '../core/path.js';
+import { wordsOf } from '../core/problem.js';
 import { unzip } from '../core/zip.js';
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
@@ -15,20 +16,24 @@ const MAX_TEXT = 2 * 1024 * 1024; // of a file that the editor opens; larger one
 const MAX_NAMED = 5;
 const LEFT_OUT = /(^|\/)(__MACOSX|\.DS_Store|\.git)(\/|$)/;
 
-const say = (title, detail = '') => banner('upload', { tone: 'warn', title, detail, dismiss: true });
+/** @typedef {import('../core/project.js').Project} Project */
+/** @typedef {{path: string, file: File}} Given by the browser */
+/** @typedef {{path: string, size: number, bytes(): Promise<Uint8Array<ArrayBuffer>>}} Incoming */
 
-/** What was dropped, folders included. @returns {Promise<{path, file}[]>} */
-async function dropped(transfer) {
+const say = (/** @type {string} */ title, detail = '') => banner('upload', { tone: 'warn', title, detail, dismiss: true });
+
+/** What was dropped, folders included. @returns {Promise<Given[]>} */
+async function dropped(/** @type {DataTransfer} */ transfer) {
   const roots = [...transfer.items].filter(({ kind }) => kind === 'file').map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
-  const found = [];
-  const walk = async (entry, folder) => {
+  /** @type {Given[]} */ const found = [];
+  const walk = async (/** @type {FileSystemEntry | File | null} */ entry, /** @type {string} */ folder) => {
     if (found.length > MAX_FILES || !entry) return;
     if (entry instanceof File) found.push({ path: folder + entry.name, file: entry });
-    else if (entry.isFile) found.push({ path: folder + entry.name, file: await new Promise((resolve, reject) => { entry.file(resolve, reject); }) });
+    else if (entry.isFile) found.push({ path: folder + entry.name, file: await new Promise((resolve, reject) => { /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject); }) });
     else {
-      const reader = entry.createReader();
+      const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
       for (;;) {
-        const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
+        /** @type {FileSystemEntry[]} */ const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
         if (!some.length || found.length > MAX_FILES) break;
         for (const child of some) await walk(child, `${folder}${entry.name}/`);
       }
@@ -39,21 +44,22 @@ async function dropped(transfer) {
 }
 
 /** Zip archives become what is in them, where the user wants that. */
-async function unpacked(files) {
-  const all = [];
+async function unpacked(/** @type {Given[]} */ files) {
+  /** @type {Incoming[]} */ const all = [];
   for (const { path, file } of files) {
+    const whole = { path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) };
     if (!/\.zip$/i.test(path)) {
-      all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) });
+      all.push(whole);
       continue;
     }
     const answer = await ask({ title: texts.upload.unpack, text: texts.upload.unpackText(path, size(file.size)), ok: texts.upload.unpackOk, other: texts.upload.keepOne });
     if (answer === null) return null;
     if (answer === 'other') {
-      all.push({ path, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) });
+      all.push(whole);
       continue;
     }
     const bounds = { maxFiles: MAX_FILES, maxBytes: MAX_BYTES, language: navigator.language };
-    for (const member of await unzip(await import('../dist/zip.js'), new Uint8Array(await file.arrayBuffer()), bounds)) {
+    for (const member of await unzip(await import('../dist/zip.js'), await whole.bytes(), bounds)) {
       all.push({ path: member.path, size: member.bytes.length, bytes: async () => member.bytes });
     }
   }
@@ -61,23 +67,26 @@ async function unpacked(files) {
 }
 
 /** Some names, and how many more there are. */
-const named = (paths) => texts.upload.named(paths.slice(0, MAX_NAMED), Math.max(0, paths.length - MAX_NAMED));
+const named = (/** @type {string[]} */ paths) => texts.upload.named(paths.slice(0, MAX_NAMED), Math.max(0, paths.length - MAX_NAMED));
 
-/** @param desk its mirror knows what is in the workspace @param limits returns {file_bytes} of the server @param project returns the one that gets them */
 export class Upload {
   #desk;
   #limits;
   #project;
   #into = '';
 
+  /**
+   * @param {{desk: import('./desk.js').Desk, limits(): import('../core/types.js').ServerLimits, project(): Project | null}} page
+   *   `desk`: its mirror knows what is in the workspace; `project` returns the one that gets the files
+   */
   constructor({ desk, limits, project }) {
     this.#desk = desk;
     this.#limits = limits;
     this.#project = project;
-    for (const id of ['upload-input', 'upload-folder-input']) {
-      $(id).addEventListener('change', ({ target }) => {
-        const files = [...target.files].map((file) => ({ path: this.#into + (file.webkitRelativePath || file.name), file }));
-        target.value = '';
+    for (const input of [$('upload-input'), $('upload-folder-input')]) {
+      input.addEventListener('change', () => {
+        const files = [...(input.files ?? [])].map((file) => ({ path: this.#into + (file.webkitRelativePath || file.name), file }));
+        input.value = '';
         this.take(files);
       });
     }
@@ -92,8 +101,8 @@ export class Upload {
 
   #setUpDrop() {
     let depth = 0; // dragenter and dragleave come for each element on the way
-    const mark = (on) => document.body.toggleAttribute('data-drop', on);
-    const files = (event) => event.dataTransfer?.types.includes('Files');
+    const mark = (/** @type {boolean} */ on) => document.body.toggleAttribute('data-drop', on);
+    const files = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
     addEventListener('dragenter', (event) => {
       if (!files(event)) return;
       depth += 1;
@@ -108,34 +117,36 @@ export class Upload {
     addEventListener('drop', async (event) => {
       depth = 0;
       mark(false);
-      if (!files(event)) return;
+      if (!event.dataTransfer || !files(event)) return;
       event.preventDefault();
       event.stopPropagation();
       if (document.querySelector('dialog[open]')) return;
-      const folder = /** @type {any} */ (event.target).closest?.('[data-folder]')?.dataset.folder;
-      const found = await dropped(event.dataTransfer).catch((error) => say(texts.upload.unread, error.message));
+      /** @type {HTMLElement | null} */ const over = event.target instanceof Element ? event.target.closest('[data-folder]') : null;
+      const folder = over?.dataset.folder;
+      const found = await dropped(event.dataTransfer).catch((error) => say(texts.upload.unread, wordsOf(error)));
       if (found) await this.take(found.map(({ path, file }) => ({ path: folder ? `${folder}/${path}` : path, file })));
     }, { capture: true });
   }
 
-  /** @param {{path: string, file: File}[]} files */
+  /** @param {Given[]} files */
   async take(files) {
     try {
       const all = await unpacked(files);
       if (all === null || !all.length) return;
       await this.#take(all);
     } catch (error) {
-      say(texts.upload.failed, error.message);
+      say(texts.upload.failed, wordsOf(error));
     }
   }
 
-  async #take(all) {
+  async #take(/** @type {Incoming[]} */ all) {
     const total = all.reduce((sum, file) => sum + file.size, 0);
     if (all.length > MAX_FILES || total > MAX_BYTES) {
       say(texts.upload.tooMuch, texts.upload.tooMuchDetail(MAX_FILES, size(MAX_BYTES), all.length, size(total)));
       return;
     }
     const project = this.#project();
+    if (!project) return;
     const wrong = problemOf(all.map(({ path }) => path), project.paths);
     if (wrong) {
       say(texts.upload.notTaken(wrong.path), wrong.problem);
@@ -149,7 +160,8 @@ export class Upload {
       say(texts.upload.nothing, leftOut);
       return;
     }
-    const there = (path) => project.files.has(path) || (this.#desk.mirror?.project === project && this.#desk.mirror.entries.has(path));
+    const { mirror } = this.#desk;
+    const there = (/** @type {string} */ path) => project.files.has(path) || (mirror?.project === project && mirror.entries.has(path));
     const replaced = fit.filter(({ path }) => there(path)).map(({ path }) => path);
     if (replaced.length) {
       const text = texts.upload.replaceText(named(replaced), replaced.length);
@@ -159,8 +171,8 @@ export class Upload {
     banner('upload', { tone: leftOut ? 'warn' : 'info', title: texts.upload.done(fit.length), detail: leftOut, dismiss: true });
   }
 
-  async #put(all, project) {
-    const files = [];
+  async #put(/** @type {Incoming[]} */ all, /** @type {Project} */ project) {
+    /** @type {import('../core/types.js').File[]} */ const files = [];
     for (const file of all) {
       const bytes = await file.bytes();
       const text = bytes.length <= MAX_TEXT ? textOf(bytes) : null;
@@ -173,8 +185,8 @@ export class Upload {
 }
 
 /** The first name that cannot be: by itself, beside the project's, or beside the others. */
-function problemOf(paths, own) {
-  const seen = [];
+function problemOf(/** @type {string[]} */ paths, /** @type {string[]} */ own) {
+  /** @type {string[]} */ const seen = [];
   for (const path of paths) {
     const twin = seen.find((other) => other === path);
     const problem = twin ? texts.names.twins : pathProblem(path, [...own.filter((other) => other !== path), ...seen]);

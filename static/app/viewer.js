@@ -1,35 +1,42 @@
 // One thing that a program made, large: a picture, a table, a page of no origin, or what is known of it.
 import { size } from '../core/ending.js';
+import { wordsOf } from '../core/problem.js';
 import { texts } from '../core/texts.js';
-import { $, el } from './dom.js';
+import { $, el, focusQuietly, targetOf } from './dom.js';
 import { drawTable } from './table.js';
 
-let shown = null; // {items, at, done}
+/**
+ * What can be looked at.
+ * @typedef {{path: string, mime: string, size: number, url: string | null, told?: string, frame?(): Promise<string>, save(): unknown}} Item
+ *   `told`: the address as the server told it; `frame`: the address of a page
+ */
+/** @type {{items: Item[], at: number, done: (() => unknown) | null} | null} */ let shown = null;
 
-/** @type {[RegExp, string][]} */
+/** @typedef {'picture' | 'table' | 'page' | 'document' | 'file'} Kind */
+/** @type {[RegExp, Kind][]} */
 const KINDS = [
   [/^image\//, 'picture'], [/^text\/(csv|tab-separated-values)\b/, 'table'], [/^text\/html\b/, 'page'], [/^application\/pdf\b/, 'document'],
 ];
 
-/** How a type is shown: `picture`, `table`, `page`, `document`, or `file`. */
-export const kindOf = (mime) => KINDS.find(([pattern]) => pattern.test(mime))?.[1] ?? 'file';
+/** How a type is shown. */
+export const kindOf = (/** @type {string} */ mime) => KINDS.find(([pattern]) => pattern.test(mime))?.[1] ?? 'file';
 
 /** Its content as an element. What a program wrote is text, a picture, or runs without an origin of ours. */
-function content({ path, mime, url, frame: address }) {
+function content(/** @type {Item} */ { path, mime, url, frame: address }) {
   const kind = kindOf(mime);
-  if (kind === 'picture') return el('img', { src: url, alt: path });
-  if (kind === 'page') {
+  if (kind === 'picture' && url) return el('img', { src: url, alt: path });
+  if (kind === 'page' && address) {
     const frame = el('iframe', { title: path, attrs: { sandbox: 'allow-scripts', referrerpolicy: 'no-referrer' } });
     address().then((src) => { frame.src = src; }, (error) => {
-      frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: texts.artifacts.notShown(error.message) })));
+      frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: texts.artifacts.notShown(wordsOf(error)) })));
     });
     return frame;
   }
-  if (kind === 'table') {
+  if (kind === 'table' && url) {
     const box = el('div', { className: 'table-box', tabIndex: 0, textContent: '…', attrs: { role: 'region', 'aria-label': path } });
     drawTable(url).then(({ table, rows, more }) => {
       box.replaceChildren(table, more ? el('p', { className: 'hint', textContent: texts.artifacts.firstRows(rows) }) : '');
-    }, (error) => { box.textContent = texts.artifacts.notShown(error.message); });
+    }, (error) => { box.textContent = texts.artifacts.notShown(wordsOf(error)); });
     return box;
   }
   const words = kind === 'document' ? texts.artifacts.document : texts.artifacts.nothing;
@@ -37,6 +44,7 @@ function content({ path, mime, url, frame: address }) {
 }
 
 function draw() {
+  if (!shown) return;
   const { items, at } = shown;
   const item = items[at];
   $('viewer-title').textContent = item.path;
@@ -48,7 +56,8 @@ function draw() {
   $('viewer-previous').hidden = $('viewer-next').hidden = items.length < 2;
 }
 
-function step(by) {
+function step(/** @type {1 | -1} */ by) {
+  if (!shown) return;
   shown.at = (shown.at + by + shown.items.length) % shown.items.length;
   draw();
 }
@@ -57,12 +66,12 @@ export function setUpViewer() {
   const dialog = $('viewer');
   $('viewer-previous').addEventListener('click', () => step(-1));
   $('viewer-next').addEventListener('click', () => step(1));
-  $('viewer-save').addEventListener('click', () => shown.items[shown.at].save());
+  $('viewer-save').addEventListener('click', () => shown?.items[shown.at].save());
   $('viewer-close').addEventListener('click', () => dialog.close());
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   dialog.addEventListener('keydown', (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by || shown.items.length < 2 || event.target.closest('.table-box')) return;
+    const by = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : null;
+    if (!by || !shown || shown.items.length < 2 || targetOf(event).closest('.table-box')) return;
     event.preventDefault();
     step(by);
   });
@@ -76,10 +85,10 @@ export function setUpViewer() {
 /** The address of the artifact that is shown, as it was told; null where none is. */
 export const shownUrl = () => shown?.items[shown.at].told ?? null;
 
-/** @param {any[]} items path, mime, size, url, frame() (a promise of a page's address), save() @param {number} [at] @param {(() => unknown) | null} [done] called when it is closed */
+/** @param {Item[]} items @param {number} [at] @param {(() => unknown) | null} [done] called when it is closed */
 export function view(items, at = 0, done = null) {
   shown = { items, at, done };
   draw();
   if (!$('viewer').open) $('viewer').showModal();
-  $('viewer-close').focus({ focusVisible: false });
+  focusQuietly($('viewer-close'));
 }

@@ -40,7 +40,7 @@ export function joinBytes(/** @type {Uint8Array[]} */ parts) {
 }
 
 /** 128 random bits as 22 characters of base64url: a client id or a nonce. */
-export function randomId(fill = (/** @type {Uint8Array} */ bytes) => crypto.getRandomValues(bytes)) {
+export function randomId(fill = (/** @type {Uint8Array<ArrayBuffer>} */ bytes) => crypto.getRandomValues(bytes)) {
   return toBase64(fill(new Uint8Array(16))).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
 }
 

@@ -13,8 +13,8 @@ for (const [ranges, width] of /** @type {[string, number][]} */ ([[ZERO, 0], [WI
   }
 }
 
-/** @public tests/browser asks it of all code points @param {number} point @returns {number} the cells that it takes by itself: 0, 1 or 2 */
-export const widthOf = (point) => (point < 0x7f ? 1 : (table[point >> 2] >> ((point & 3) * 2)) & 3);
+/** @public tests/browser asks it of all code points @param {number} point @returns {0 | 1 | 2} the cells that it takes by itself */
+export const widthOf = (point) => (point < 0x7f ? 1 : /** @type {0 | 1 | 2} */ ((table[point >> 2] >> ((point & 3) * 2)) & 3));
 
 // What xterm.js keeps of a character for the next one: state (how many marks so far), width, whether it is joined.
 const properties = (/** @type {number} */ state, /** @type {number} */ width, /** @type {boolean} */ joined) => (state << 3) | (width << 1) | Number(joined);

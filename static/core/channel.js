@@ -3,25 +3,36 @@
 //   received   every output byte below it came over the wire: the cursor of a new attachment of this page
 //   consumed   every output byte below it has been drawn: what is acked, and nothing more
 //
-// `port` is the session's side: {up, control, send(message), sendInput(channel, offset, payload), timers}.
+// `port` is the session's side.
 import { Emitter } from './events.js';
 import { Input } from './input.js';
 
 const ACK_EVERY = 64 * 1024; // bytes; the program may be 256 KiB ahead of what is acked
 const ACK_WITHIN_MS = 50;
 
+/** @typedef {import('./messages.js').Run | import('./messages.js').Shell} Request that began a channel */
+
+/** @param {{cols?: number | null, rows?: number | null} | null} told @returns {import('./types.js').Size | null} */
+const sizeOf = (told) => (told?.cols && told.rows ? { cols: told.cols, rows: told.rows } : null);
+
 /**
  * Events: `output` {payload, offset, stream}, `gap` {from, to, restore}, `phase`, `exit` (the message),
- * `stopped` (by what, or null), `resized` {cols, rows}, `diagnostics` items,`artifact`, `lost` (the refusing error, or null).
+ * `stopped` (by what, or null), `resized` {cols, rows}, `diagnostics` items, `artifact`, `lost` (the refusing error, or null).
+ * @typedef {{output: {payload: Uint8Array, offset: number, stream: number}, gap: {from: number, to: number, restore: string | null},
+ *   phase: string, exit: import('./messages.js').Exit, stopped: Holder, resized: import('./types.js').Size,
+ *   diagnostics: import('./messages.js').Diagnostic[], artifact: import('./messages.js').Artifact, lost: import('./messages.js').ErrorMessage | null}} Events
+ * @typedef {import('./messages.js').Stopped['by']} Holder what makes a program stand still
+ * @typedef {'asked' | 'compiling' | 'running' | 'exited' | 'ended' | 'lost'} Phase
+ * @extends {Emitter<Events>}
  */
 export class Channel extends Emitter {
   #port;
-  /** @type {any} of `timers` */ #timer = null;
+  /** @type {number | null} of `timers` */ #timer = null;
   #acked = 0;
 
   /**
-   * @param {any} port
-   * @param {{id: number, kind: string, mode: string, request?: any, received?: number, quietUntil?: number}} begun
+   * @param {import('./types.js').Port} port
+   * @param {{id: number, kind: 'run' | 'shell', mode: 'tty' | 'pipe', request?: Request | null, received?: number, quietUntil?: number}} begun
    *   `request` is the `run` or `shell` message that began it; null where it was found on attaching
    */
   constructor(port, { id, kind, mode, request = null, received = 0, quietUntil = 0 }) {
@@ -32,18 +43,18 @@ export class Channel extends Emitter {
     this.mode = mode; // tty or pipe
     this.shown = true; // false: a channel of an earlier run that no terminal shows any more
     this.request = request;
-    this.phase = 'asked'; // asked, compiling, running, exited (output may still come), ended, lost
+    /** @type {Phase} */ this.phase = 'asked'; // exited: output may still come
     this.begun = false; // the server has confirmed it
     this.received = received;
     this.consumed = received;
     this.replayUntil = 0; // what was produced when this page attached
     this.quietUntil = quietUntil; // below it, an earlier page's terminal answered queries already
     this.input = new Input();
-    /** @type {string | null} */ this.stopped = null;
+    /** @type {Holder} */ this.stopped = null;
     /** @type {import('./messages.js').Exit | null} */ this.exit = null;
     this.exitAcked = false; // its end was shown, and the server told so
     this.killAsked = false;
-    this.size = request?.cols ? { cols: request.cols, rows: request.rows } : null;
+    /** @type {import('./types.js').Size | null} */ this.size = sizeOf(request);
     this.#acked = received;
   }
 
@@ -142,11 +153,11 @@ export class Channel extends Emitter {
     if (this.mode !== 'tty' || !this.running || !this.#port.control) return;
     if (this.size?.cols === cols && this.size?.rows === rows) return;
     this.size = { cols, rows };
-    if (this.request?.cols) this.request = { ...this.request, cols, rows };
+    if (this.request && sizeOf(this.request)) this.request = { ...this.request, cols, rows };
     if (this.#port.up) this.#port.send({ type: 'resize', channel: this.id, cols, rows });
   }
 
-  signal(/** @type {import('./messages.js').Signal} */ name) {
+  signal(/** @type {import('./messages.js').Signal['name']} */ name) {
     if (this.running && this.#port.up) this.#port.send({ type: 'signal', channel: this.id, name });
   }
 
@@ -158,9 +169,9 @@ export class Channel extends Emitter {
 
   // --- what the server says -------------------------------------------------------------------------------
 
-  enter(/** @type {string} */ phase) {
+  enter(/** @type {Phase} */ phase) {
     this.begun = true;
-    if (this.request?.files) this.request = { ...this.request, files: undefined }; // it is not asked again
+    this.#forgetFiles(); // it is not asked again
     if (!this.live || phase === this.phase) return;
     const asked = this.phase === 'asked';
     this.phase = phase;
@@ -180,7 +191,7 @@ export class Channel extends Emitter {
   }
 
   /** @param by what makes the program stand still: a signal's name, `output` (its terminal holds it), or null */
-  standStill(/** @type {string | null} */ by) {
+  standStill(/** @type {Holder} */ by) {
     this.stopped = by;
     this.emit('stopped', by);
   }
@@ -201,10 +212,14 @@ export class Channel extends Emitter {
     if (this.exitAcked) this.#ack(true);
   }
 
-  /** A channel that was found on attaching. @param {any} view @param {any} unacked what an earlier page had written: its offset, bytes, and whether it ended */
+  /**
+   * A channel that was found on attaching.
+   * @param {import('./messages.js').ChannelView} view
+   * @param {{offset: number, bytes: Uint8Array, eof: boolean} | null} unacked what an earlier page had written: its offset, bytes, and whether it ended
+   */
   adopt(view, unacked = null) {
     this.replayUntil = view.to;
-    this.size = view.cols ? { cols: view.cols, rows: view.rows } : null;
+    this.size = sizeOf(view);
     if (unacked) {
       this.input = new Input(unacked.offset);
       this.input.push(unacked.bytes);
@@ -225,11 +240,15 @@ export class Channel extends Emitter {
   }
 
   /** It cannot be followed any further: refused (`error` says why), forgotten, or its session is over. */
-  lose(error = null) {
+  lose(/** @type {import('./messages.js').ErrorMessage | null} */ error = null) {
     if (!this.live) return;
     this.phase = 'lost';
-    if (this.request?.files) this.request = { ...this.request, files: undefined };
+    this.#forgetFiles();
     this.emit('lost', error);
+  }
+
+  #forgetFiles() {
+    if (this.request?.type === 'run' && this.request.files) this.request = { ...this.request, files: undefined };
   }
 
   dispose() {

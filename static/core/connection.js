@@ -11,17 +11,15 @@ const PONG_WITHIN_MS = 8_000; // then the connection counts as lost
 const HURRY_MS = 4_000;
 
 /**
- * `handler`: onOpen(), onText(string), onBinary(ArrayBuffer), onDown({code, retryInMs}) — retryInMs null: it stops;
- * onSilent(since): a ping waits for its answer since then (of `now()`); null: something was heard again.
- * `world`: {connect(url, protocol) -> WebSocket, timers, random(), now()}.
+ * Its handler's onSilent(since): a ping waits for its answer since then (of `now()`); null: something was heard again.
  */
 export class Connection {
   #world;
   #target;
   #handler;
-  /** @type {any} */ #socket = null;
-  /** @type {any} of `timers` */ #timer = null;
-  /** @type {any} of `timers` */ #watch = null;
+  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {number | null} of `timers` */ #timer = null;
+  /** @type {number | null} of `timers` */ #watch = null;
   /** @type {number | null} */ #due = null; // when it looks next
   /** @type {number | null} */ #asked = null; // when the ping was sent that waits for its answer
   #unsent = 0; // bytes that had not left this machine when it was looked
@@ -49,18 +47,19 @@ export class Connection {
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     this.#expect(CONNECT_MS);
-    const mine = (/** @type {(event: any) => unknown} */ act) => (/** @type {any} */ event) => this.#socket === socket && act(event);
+    /** @template Event @param {(event: Event) => unknown} act @returns {(event: Event) => unknown} */
+    const mine = (act) => (event) => this.#socket === socket && act(event);
     socket.onopen = mine(() => {
       this.open = true;
       this.#quiet();
       this.#handler.onOpen();
     });
-    socket.onmessage = mine(({ data }) => {
+    socket.onmessage = mine((/** @type {MessageEvent<string | ArrayBuffer>} */ { data }) => {
       this.#heard();
       if (typeof data === 'string') this.#handler.onText(data);
       else this.#handler.onBinary(data);
     });
-    socket.onclose = mine(({ code }) => this.#down(code));
+    socket.onclose = mine((/** @type {CloseEvent} */ { code }) => this.#down(code));
     socket.onerror = () => {}; // a close follows
   }
 
@@ -75,8 +74,8 @@ export class Connection {
     this.#lastError = error;
   }
 
-  send(/** @type {any} */ data) {
-    if (this.open) this.#socket.send(data);
+  send(/** @type {string | Uint8Array<ArrayBuffer>} */ data) {
+    if (this.open) this.#socket?.send(data);
   }
 
   /** Something was sent that the server answers: where nothing is heard soon, it is asked whether it is there. */
@@ -158,7 +157,7 @@ export class Connection {
   #ping(/** @type {number} */ within) {
     this.send(JSON.stringify({ type: 'ping', t: this.#world.now() }));
     this.#asked ??= this.#world.now();
-    this.#unsent = this.#socket.bufferedAmount ?? 0;
+    this.#unsent = this.#socket?.bufferedAmount ?? 0;
     const told = Math.min(SILENT_AFTER_MS, within);
     this.#dueIn(told, () => {
       this.#silent = true;
@@ -170,7 +169,7 @@ export class Connection {
   /** Gives the connection up, unless what was sent is still on its way out: a slow network is no dead one. */
   #giveUpIn(/** @type {number} */ ms) {
     this.#dueIn(ms, () => {
-      const unsent = this.#socket.bufferedAmount ?? 0;
+      const unsent = this.#socket?.bufferedAmount ?? 0;
       if (unsent === 0 || unsent >= this.#unsent) this.#down(1006);
       else {
         this.#unsent = unsent;

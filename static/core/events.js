@@ -1,15 +1,18 @@
 // A minimal event source. `on` returns the function that removes the listener.
 
+/** @template {object} Events what each event tells, by its name */
 export class Emitter {
-  /** @type {Map<string, Set<(detail: any) => unknown>>} */ #listeners = new Map();
+  /** @type {{[Type in keyof Events]?: Set<(detail: Events[Type]) => unknown>}} */ #listeners = {};
 
-  on(/** @type {string} */ type, /** @type {(detail: any) => unknown} */ listener) {
-    const listeners = this.#listeners.get(type) ?? new Set();
-    this.#listeners.set(type, listeners.add(listener));
+  /** @template {keyof Events} Type @param {Type} type @param {(detail: Events[Type]) => unknown} listener */
+  on(type, listener) {
+    const listeners = this.#listeners[type] ??= new Set();
+    listeners.add(listener);
     return () => listeners.delete(listener);
   }
 
-  emit(/** @type {string} */ type, /** @type {any} */ detail = undefined) {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) listener(detail);
+  /** @template {keyof Events} Type @param {Type} type @param {undefined extends Events[Type] ? [detail?: Events[Type]] : [detail: Events[Type]]} told */
+  emit(type, ...told) {
+    for (const listener of [...(this.#listeners[type] ?? [])]) listener(/** @type {Events[Type]} */ (told[0]));
   }
 }

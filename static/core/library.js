@@ -5,39 +5,47 @@
 // of this browser hear of each write.
 import { Emitter } from './events.js';
 
+/** @typedef {import('./types.js').Value} Value */
+/** @typedef {{id: string, language: string, name: string, used: number}} Kept project; `used`: when, in ms since 1970 */
+/**
+ * @typedef {{projects: {key: string, value: Kept, indexes: {language: string}}, records: {key: [string, string], value: import('./types.js').Versioned},
+ *   histories: {key: [string, string], value: import('./types.js').History}}} Schema the keys of records are [project, name], of histories [project, path]
+ */
+/** @typedef {{type: 'changed', project: string, names: string[]} | {type: 'projects'}} Told to other pages */
+
 const VERSION = 1;
 const MAX_HISTORY = 256 * 1024; // characters of what can be undone in a file
 
-const same = (/** @type {any} */ a, /** @type {any} */ b) => a === b || (a instanceof Uint8Array && b instanceof Uint8Array && a.length === b.length && a.every((byte, at) => byte === b[at]))
+const same = (/** @type {Value} */ a, /** @type {Value} */ b) => a === b || (a instanceof Uint8Array && b instanceof Uint8Array && a.length === b.length && a.every((byte, at) => byte === b[at]))
   || (typeof a === 'object' && JSON.stringify(a) === JSON.stringify(b) && !(a instanceof Uint8Array));
 
-/** Events: `changed` {project, names} and `projects`, both of other pages. */
+/** Events of other pages. @extends {Emitter<{changed: {project: string, names: string[]}, projects: undefined}>} */
 export class Library extends Emitter {
   #db;
   #channel;
 
   /**
-   * @param openDB of idb @param channel a BroadcastChannel or its like
+   * @param channel a BroadcastChannel or its like
    * @returns {Promise<Library>} raises where this browser keeps nothing
    */
-  static async open(/** @type {{openDB: any, channel: any, name?: string, lost?: () => void}} */ { openDB, channel, name = 'coderunner', lost = () => {} }) {
-    const db = await openDB(name, VERSION, {
-      upgrade(/** @type {any} */ fresh) {
+  static async open(/** @type {{openDB: typeof import('idb').openDB, channel: Pick<BroadcastChannel, 'postMessage' | 'onmessage' | 'close'>, name?: string, lost?: () => void}} */ { openDB, channel, name = 'coderunner', lost = () => {} }) {
+    /** @type {import('idb').IDBPDatabase<Schema>} */ const db = await openDB(name, VERSION, {
+      upgrade(fresh) {
         fresh.createObjectStore('projects', { keyPath: 'id' }).createIndex('language', 'language');
         fresh.createObjectStore('records'); // [project, name] -> {value, version}
         fresh.createObjectStore('histories'); // [project, path] -> {digest, json}
       },
-      blocking: (/** @type {unknown} */ _current, /** @type {unknown} */ _blocked, /** @type {any} */ event) => event.target.close(), // a later page of another version
+      blocking: (_current, _blocked, event) => /** @type {IDBDatabase} */ (event.target).close(), // a later page of another version
       terminated: lost,
     });
     return new Library(db, channel);
   }
 
-  constructor(/** @type {any} */ db, /** @type {any} */ channel) {
+  constructor(/** @type {import('idb').IDBPDatabase<Schema>} */ db, /** @type {Pick<BroadcastChannel, 'postMessage' | 'onmessage' | 'close'>} */ channel) {
     super();
     this.#db = db;
     this.#channel = channel;
-    channel.onmessage = (/** @type {{data: any}} */ { data }) => this.emit(data.type, data);
+    channel.onmessage = (/** @type {MessageEvent<Told>} */ { data }) => (data.type === 'changed' ? this.emit('changed', data) : this.emit('projects'));
   }
 
   close() {
@@ -45,10 +53,10 @@ export class Library extends Emitter {
     this.#db.close();
   }
 
-  /** @returns {Promise<{id: string, language: string, name: string, used: number}[]>} the latest used first */
+  /** @returns {Promise<Kept[]>} the latest used first */
   async projects(/** @type {string} */ language) {
     const all = await this.#db.getAllFromIndex('projects', 'language', language);
-    return all.sort((/** @type {any} */ a, /** @type {any} */ b) => b.used - a.used);
+    return all.sort((a, b) => b.used - a.used);
   }
 
   project(/** @type {string} */ id) {
@@ -59,7 +67,7 @@ export class Library extends Emitter {
    * @param records name -> value
    * @returns {Promise<boolean>} false where there is one of this id already: it stays as it is
    */
-  async create(/** @type {{id: string, language: string, name: string}} */ { id, language, name }, /** @type {Record<string, any>} */ records) {
+  async create(/** @type {{id: string, language: string, name: string}} */ { id, language, name }, /** @type {Record<string, Value>} */ records) {
     const tx = this.#db.transaction(['projects', 'records'], 'readwrite');
     const there = await tx.objectStore('projects').get(id);
     if (!there) {
@@ -83,7 +91,7 @@ export class Library extends Emitter {
   async remove(/** @type {string} */ id) {
     const tx = this.#db.transaction(['projects', 'records', 'histories'], 'readwrite');
     tx.objectStore('projects').delete(id);
-    for (const store of ['records', 'histories']) tx.objectStore(store).delete(range(id));
+    for (const store of /** @type {const} */ (['records', 'histories'])) tx.objectStore(store).delete(range(id));
     await tx.done;
     this.#tell({ type: 'projects' });
   }
@@ -92,7 +100,7 @@ export class Library extends Emitter {
   async load(/** @type {string} */ id) {
     const tx = this.#db.transaction('records');
     const [keys, values] = await Promise.all([tx.store.getAllKeys(range(id)), tx.store.getAll(range(id))]);
-    return new Map(keys.map((/** @type {[string, string]} */ [, name], /** @type {number} */ at) => [name, values[at]]));
+    return new Map(keys.map(([, name], at) => [name, values[at]]));
   }
 
   /** @returns {Promise<Map<string, import('./types.js').Versioned | undefined>>} */
@@ -104,7 +112,7 @@ export class Library extends Emitter {
 
   /**
    * Writes all at once, but what another page changed since.
-   * @param {{name: string, value: any, base: number | null}[]} changes value null: it goes; base: the version that the writer knows, null for none
+   * @param {import('./types.js').Change[]} changes value null: it goes
    * @returns {Promise<{versions: Map<string, number | null>, conflicts: Map<string, import('./types.js').Versioned | undefined>}>}
    */
   async write(/** @type {string} */ id, changes) {
@@ -135,11 +143,11 @@ export class Library extends Emitter {
     return { versions, conflicts };
   }
 
-  /** @returns {Promise<Map<string, {digest: string, json: string}>>} by path */
+  /** @returns {Promise<Map<string, import('./types.js').History>>} by path */
   async histories(/** @type {string} */ id) {
     const tx = this.#db.transaction('histories');
     const [keys, values] = await Promise.all([tx.store.getAllKeys(range(id)), tx.store.getAll(range(id))]);
-    return new Map(keys.map((/** @type {[string, string]} */ [, path], /** @type {number} */ at) => [path, values[at]]));
+    return new Map(keys.map(([, path], at) => [path, values[at]]));
   }
 
   /** What can be undone in a file whose text has this digest; too much of it is not kept. */
@@ -148,7 +156,7 @@ export class Library extends Emitter {
     else await this.#db.put('histories', { digest, json }, [id, path]);
   }
 
-  #tell(/** @type {object} */ message) {
+  #tell(/** @type {Told} */ message) {
     this.#channel.postMessage(message);
   }
 }

@@ -6,6 +6,7 @@
 import { textOf, utf8 } from './bytes.js';
 import { digest } from './digest.js';
 import { Emitter } from './events.js';
+import { codeOf, retryable } from './faults.js';
 import { Outbox } from './outbox.js';
 
 export const MAX_TEXT = 1024 * 1024; // bytes of a file that is opened as text
@@ -22,14 +23,18 @@ export const RUN_ROOM = 1024 * 1024;
 
 /** @typedef {{digest: string | null, stamp: string | null, writing: boolean}} Known of a file in the workspace */
 
-const bulky = (/** @type {{content: import('./types.js').Content}} */ { content }) => typeof content !== 'string' || content.length > MAX_SENT;
+/** Whether a file travels in a message at all. @param {import('./types.js').File} file @returns {file is import('./types.js').TextFile} */
+export const isText = (file) => typeof file.content === 'string' && file.content.length <= MAX_SENT;
 
-/** Whether these files travel in one message that has so much room for them; else each goes to the workspace by itself. */
-export function fits(/** @type {import('./types.js').File[]} */ files, /** @type {number} */ room) {
+/**
+ * Whether these files travel in one message that has so much room for them; else each goes to the workspace by itself.
+ * @param {import('./types.js').File[]} files @param {number} room in bytes @returns {files is import('./types.js').TextFile[]}
+ */
+export function fits(files, room) {
   let characters = 0; // a quick look: most projects have a few thousand, and a character is a byte at least
   for (const file of files) {
     characters += file.path.length + file.content.length;
-    if (bulky(file) || characters > room) return false;
+    if (!isText(file) || characters > room) return false;
   }
   return utf8(JSON.stringify(files)).length <= room;
 }
@@ -40,7 +45,8 @@ const stampOf = (/** @type {{size: number, mtime_ms: number}} */ { size, mtime_m
 /**
  * `project`: {files: Map path -> text, guests: Map path -> text, list(), take(path, text), shut(path), on(…)}.
  *
- * Events: `change` (the listing), `over`, `conflict` path, `settled` path, `failed` an Error that the user should know of.
+ * Events: `change` (the listing), `over`, `conflict` path, `settled` path, `failed` an error that the user should know of.
+ * @extends {Emitter<{change: undefined, over: undefined, conflict: string, settled: string, failed: unknown}>}
  */
 export class Mirror extends Emitter {
   #remote;
@@ -54,9 +60,9 @@ export class Mirror extends Emitter {
   #stale = false;
   #resting = false;
   #epoch = 0; // grows with each write of ours: what was read before it says nothing
-  /** @type {any} of `timers` */ #timer = null;
+  /** @type {number | null} of `timers` */ #timer = null;
 
-  constructor(/** @type {{remote: import('./remote.js').Remote, timers: import('./types.js').Timers, sent?: Record<string, [string | null, string]>}} */ { remote, timers, sent = {} }) {
+  constructor(/** @type {{remote: import('./remote.js').Remote, timers: import('./types.js').Timers, sent?: Record<string, [string | null, string | null]>}} */ { remote, timers, sent = {} }) {
     super();
     this.#remote = remote;
     this.#outbox = new Outbox(remote, (error) => this.#failed(error));
@@ -143,7 +149,7 @@ export class Mirror extends Emitter {
       } catch (error) {
         if (this.#base.get(to) === known) this.#base.delete(to); // the next run sends it
         this.#owe(from);
-        if (error.code !== 'no_file') throw error;
+        if (codeOf(error) !== 'no_file') throw error;
       }
     });
   }
@@ -155,7 +161,7 @@ export class Mirror extends Emitter {
     if (!this.entries.get(from)?.folder || this.entries.has(to) || [...this.#base].some(([path, { writing }]) => writing && below(path))) return false;
     this.#epoch += 1;
     await this.#remote.rename(from, to);
-    for (const map of /** @type {Map<string, any>[]} */ ([this.#base, this.#guests])) {
+    for (const map of /** @type {Map<string, Known | string | null>[]} */ ([this.#base, this.#guests])) {
       for (const [path, known] of [...map].filter(([one]) => below(one))) {
         map.delete(path);
         map.set(to + path.slice(from.length), known);
@@ -184,9 +190,9 @@ export class Mirror extends Emitter {
     this.#outbox.do(act);
   }
 
-  #failed(/** @type {import('./remote.js').RemoteError} */ error) {
-    if (error.code === 'no_session') this.over = true;
-    else if (error.code !== 'unreachable') this.emit('failed', error);
+  #failed(/** @type {unknown} */ error) {
+    if (codeOf(error) === 'no_session') this.over = true;
+    else if (codeOf(error) !== 'unreachable') this.emit('failed', error);
   }
 
   get busy() {
@@ -233,7 +239,7 @@ export class Mirror extends Emitter {
         }
       } catch (error) {
         this.#failed(error);
-        if (error.retryable) this.#later();
+        if (retryable(error)) this.#later();
       }
     }
   }
@@ -287,7 +293,7 @@ export class Mirror extends Emitter {
     try {
       return textOf(await this.#remote.read(path, MAX_TEXT));
     } catch (error) {
-      if (error.code === 'no_file' || error.code === 'file_too_large') return null;
+      if (codeOf(error) === 'no_file' || codeOf(error) === 'file_too_large') return null;
       throw error;
     }
   }
@@ -297,7 +303,7 @@ export class Mirror extends Emitter {
     try {
       return await this.#remote.read(path, MAX_BYTES);
     } catch (error) {
-      if (error.code === 'no_file' || error.code === 'file_too_large') return null;
+      if (codeOf(error) === 'no_file' || codeOf(error) === 'file_too_large') return null;
       throw error;
     }
   }
@@ -346,7 +352,7 @@ export class Mirror extends Emitter {
     return text;
   }
 
-  /** For a later page. */
+  /** For a later page. @returns {Record<string, [digest: string | null, stamp: string | null]>} */
   record() {
     return Object.fromEntries([...this.#base].filter(([, { writing }]) => !writing).map(([path, known]) => [path, [known.digest, known.stamp]]));
   }

@@ -1,6 +1,8 @@
 // Changes on their way to a workspace: one after the other, in the order in which the user made them. A file that is to
 // go and could not be deleted yet is owed, and tried again before a program runs.
 
+import { codeOf } from './faults.js';
+
 export class Outbox {
   #remote;
   #failed;
@@ -9,7 +11,7 @@ export class Outbox {
   /** @type {Promise<unknown>} */ #last = Promise.resolve();
 
   /** @param failed called with the Error of a change that did not arrive */
-  constructor(/** @type {import('./remote.js').Remote} */ remote, /** @type {(error: any) => void} */ failed) {
+  constructor(/** @type {import('./remote.js').Remote} */ remote, /** @type {(error: unknown) => void} */ failed) {
     this.#remote = remote;
     this.#failed = failed;
   }
@@ -48,7 +50,7 @@ export class Outbox {
     try {
       await this.#remote.remove(path);
     } catch (error) {
-      if (error.code !== 'no_file') throw error;
+      if (codeOf(error) !== 'no_file') throw error;
     }
     this.#owed.delete(path);
   }

@@ -82,8 +82,9 @@ function gif(/** @type {DataView} */ view) {
 /**
  * The size to draw a picture in, in pixels. `auto` keeps its own, made smaller where it does not fit the screen;
  * what was asked for is never wider than the screen.
- * @param {any} asked width, height and ratio, as the sequence has them @param {{width: number, height: number}} natural of the picture
- * @param {any} screen of the terminal: width, height, and those of a cell
+ * @param {{width: string, height: string, ratio: boolean}} asked as the sequence has them
+ * @param {{width: number, height: number}} natural of the picture
+ * @param {{width: number, height: number, cell: {width: number, height: number}}} screen of the terminal, in pixels
  */
 export function drawnSize({ width, height, ratio }, natural, screen) {
   const length = (/** @type {string} */ text, /** @type {number} */ total, /** @type {number} */ cell) => {
@@ -92,16 +93,15 @@ export function drawnSize({ width, height, ratio }, natural, screen) {
     if (text.endsWith('%')) return (value * total) / 100;
     return text.endsWith('px') ? value : value * cell;
   };
-  /** @type {any[]} */ let [w, h] = [length(width, screen.width, screen.cell.width), length(height, screen.height, screen.cell.height)];
-  const most = { width: screen.width, height: screen.height * SCREENS_HIGH };
-  if (w === null && h === null) {
-    [w, h] = [natural.width, natural.height];
-    most.height = screen.height - screen.cell.height; // the prompt stays in view
-  } else if (w === null) w = (natural.width * h) / natural.height;
-  else if (h === null) h = (natural.height * w) / natural.width;
-  else if (ratio) {
-    const scale = Math.min(w / natural.width, h / natural.height);
-    [w, h] = [natural.width * scale, natural.height * scale];
+  const wide = length(width, screen.width, screen.cell.width);
+  const high = length(height, screen.height, screen.cell.height);
+  const own = wide === null && high === null;
+  const most = { width: screen.width, height: own ? screen.height - screen.cell.height : screen.height * SCREENS_HIGH }; // the prompt stays in view
+  let [w, h] = [natural.width, natural.height];
+  if (wide !== null || high !== null) {
+    const [by, to] = [(wide ?? 0) / natural.width, (high ?? 0) / natural.height];
+    const scale = wide === null ? to : high === null ? by : Math.min(by, to);
+    [w, h] = wide !== null && high !== null && !ratio ? [wide, high] : [natural.width * scale, natural.height * scale];
   }
   const fit = Math.min(1, most.width / w, most.height / h);
   return { width: Math.max(1, Math.floor(w * fit)), height: Math.max(1, Math.floor(h * fit)) };

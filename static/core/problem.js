@@ -1,4 +1,5 @@
 // What to tell a person about an `error` of the server: what happened, and what to do.
+import { codeOf, messageOf } from './faults.js';
 import { texts } from './texts.js';
 
 /** Codes whose advice says it all; for the others the server's own words are shown as well. */
@@ -14,4 +15,10 @@ export function problem(/** @type {{code: string, message: string}} */ { code, m
   if (SILENT.has(code)) return null;
   const title = texts.errors[code] ?? texts.unknownError;
   return { title, detail: COMPLETE.has(code) ? '' : `${message} (${code})` };
+}
+
+/** What went wrong, in the user's words where its code is known, else in those that came with it. @param {unknown} error */
+export function wordsOf(error) {
+  const told = texts.errors[codeOf(error) ?? ''];
+  return told ?? messageOf(error);
 }

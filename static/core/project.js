@@ -9,11 +9,16 @@ const AGAIN_MS = 5000;
 const OPTIONS = { entry: null, args: [], env: '', stdin: null, mode: 'tty', sample: null, touched: false };
 const SHARED = /** @type {(keyof import('./types.js').Options)[]} */ (Object.keys(OPTIONS));
 
+/** @typedef {import('./types.js').Content} Content */
+/** @typedef {import('./types.js').Value} Value */
+
 const fileName = (/** @type {string} */ path) => `file:${path}`;
 const optionName = (/** @type {string} */ option) => `option:${option}`;
 
 /** Path to text or bytes. A text may be given as a function, which is asked when the text is needed. */
+/** @extends {Map<string, Content | (() => string)>} */
 class Contents extends Map {
+  /** @returns {Content | undefined} */
   get(/** @type {string} */ path) {
     const value = super.get(path);
     if (typeof value !== 'function') return value;
@@ -23,7 +28,7 @@ class Contents extends Map {
   }
 }
 
-/** What a new project has, as records. */
+/** What a new project has, as records. @returns {Record<string, Value>} */
 export function recordsOf(/** @type {import('./types.js').Language} */ language, /** @type {import('./types.js').Sample | null | undefined} */ sample) {
   const files = sample?.files ?? [{ path: language.entry, content: '' }];
   const options = { ...OPTIONS, entry: sample?.entry ?? language.entry, args: sample?.args ?? [], sample: sample?.name ?? null };
@@ -50,49 +55,57 @@ export function copyName(/** @type {string} */ path, /** @type {(name: string) =
  * `renamed` {from, to}, `adopted` {path, text} (a guest is edited; `text` is what it was), `saved` (paths),
  * `split` {path, copy} (two pages changed it: the copy is this page's), `restored` (path: another page needs it),
  * `unsaved` (an Error, or null where it is well again).
+ * @extends {Emitter<{files: undefined, text: string, taken: string, renamed: {from: string, to: string}, adopted: {path: string, text: string},
+ *   saved: string[], split: {path: string, copy: string}, restored: string, unsaved: Error | null}>}
  */
 export class Project extends Emitter {
-  /** @type {any} */ #library;
-  /** @type {any} */ #timers;
-  /** @type {any} of `timers` */ #timer = null;
-  /** @type {any} */ #saving = null;
+  #library;
+  #timers;
+  /** @type {number | null} of `timers` */ #timer = null;
+  /** @type {Promise<void> | null} */ #saving = null;
   /** @type {Map<string, number | null>} */ #versions = new Map(); // record -> the version that is known here
   /** @type {Set<string>} */ #dirty = new Set(); // records
   /** @type {string[]} */ #writing = []; // records that are on their way
   /** @type {Map<string, string>} */ guests = new Map();
   id = '';
-  /** @type {Map<string, {digest: string, json: string}>} */ histories = new Map(); // what could be undone, by path
+  /** @type {Map<string, import('./types.js').History>} */ histories = new Map(); // what could be undone, by path
   name = '';
   entry = '';
   /** @type {string | null} */ stdin = null;
-  /** @type {any} */ language = null;
+  language;
   /** @type {string[]} */ args = [];
   env = '';
-  mode = 'tty';
+  /** @type {'tty' | 'pipe'} */ mode = 'tty';
   /** @type {string | null} */ sample = null;
   touched = false;
 
-  /** @param {any} parts `library` null: nothing is kept; `records`: name to value and version; `view`: open and active of this page */
+  /**
+   * @param {{library: import('./library.js').Library | null, language: import('./types.js').Language, id: string, name: string,
+   *   records: Map<string, import('./types.js').Versioned>, view?: import('./types.js').View | null, timers?: import('./types.js').Timers}} parts
+   *   `library` null: nothing is kept; `view`: of this page
+   */
   constructor({ library, language, id, name, records, view = null, timers = globalThis }) {
     super();
     this.#library = library;
     this.#timers = timers;
-    Object.assign(this, { language, id, name, ...structuredClone(OPTIONS), entry: language.entry });
+    this.language = language;
+    Object.assign(this, { id, name, ...structuredClone(OPTIONS), entry: language.entry });
     this.files = new Contents();
     for (const [record, { value, version }] of records) this.#set(record, value, version);
-    const open = (view?.open ?? [this.entry]).filter((/** @type {string} */ path) => this.#isText(path));
+    const open = (view?.open ?? [this.entry]).filter((path) => this.#isText(path));
     this.open = open;
-    this.active = open.includes(view?.active) ? view.active : (open.at(-1) ?? null);
-    this.trouble = null;
+    const active = view?.active ?? null;
+    /** @type {string | null} */ this.active = active !== null && open.includes(active) ? active : (open.at(-1) ?? null);
+    /** @type {Error | null} */ this.trouble = null;
   }
 
   #isText(/** @type {string} */ path) {
     return this.files.has(path) && !this.binary(path);
   }
 
-  #set(/** @type {string} */ record, /** @type {any} */ value, /** @type {number | null} */ version) {
+  #set(/** @type {string} */ record, /** @type {Value} */ value, /** @type {number | null} */ version) {
     this.#versions.set(record, version);
-    if (record.startsWith('file:')) this.files.set(record.slice(5), value);
+    if (record.startsWith('file:')) this.files.set(record.slice(5), /** @type {Content} */ (value));
     else if (SHARED.some((option) => optionName(option) === record)) Object.assign(this, { [record.slice(7)]: value });
   }
 
@@ -102,13 +115,14 @@ export class Project extends Emitter {
     return [...this.files.keys()].sort((a, b) => a.localeCompare(b));
   }
 
-  /** @returns {{path: string, content: string | Uint8Array}[]} */
+  /** @returns {import('./types.js').File[]} */
   list() {
-    return this.paths.map((path) => ({ path, content: this.files.get(path) }));
+    return this.paths.map((path) => ({ path, content: this.files.get(path) ?? '' }));
   }
 
   text(/** @type {string} */ path) {
-    return this.files.get(path) ?? this.guests.get(path) ?? '';
+    const content = this.files.get(path) ?? this.guests.get(path);
+    return typeof content === 'string' ? content : '';
   }
 
   /** All of it as records, for a page that keeps it itself. */
@@ -172,7 +186,7 @@ export class Project extends Emitter {
     for (const { path, content } of files) {
       this.guests.delete(path);
       this.files.set(path, content);
-      if (content instanceof Uint8Array) this.open = this.open.filter((/** @type {string} */ other) => other !== path);
+      if (content instanceof Uint8Array) this.open = this.open.filter((other) => other !== path);
       this.#changed(fileName(path));
     }
     if (this.active !== null && !this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
@@ -183,9 +197,10 @@ export class Project extends Emitter {
 
   rename(/** @type {string} */ from, /** @type {string} */ to) {
     const content = this.files.get(from);
+    if (content === undefined) return;
     this.files.delete(from);
     this.files.set(to, content);
-    this.open = this.open.map((/** @type {string} */ path) => (path === from ? to : path));
+    this.open = this.open.map((path) => (path === from ? to : path));
     if (this.active === from) this.active = to;
     for (const option of /** @type {const} */ (['entry', 'stdin'])) if (this[option] === from) this.set({ [option]: to });
     this.#changed(fileName(from), fileName(to));
@@ -212,7 +227,7 @@ export class Project extends Emitter {
   hide(/** @type {string} */ path) {
     const at = this.open.indexOf(path);
     this.guests.delete(path);
-    this.open = this.open.filter((/** @type {string} */ other) => other !== path);
+    this.open = this.open.filter((other) => other !== path);
     if (this.active === path) this.active = this.open[Math.min(at, this.open.length - 1)] ?? null;
     this.emit('files');
   }
@@ -232,7 +247,7 @@ export class Project extends Emitter {
 
   // --- keeping ------------------------------------------------------------------------------------------------
 
-  #changed(/** @type {any} */ ...records) {
+  #changed(/** @type {string[]} */ ...records) {
     for (const record of records) this.#dirty.add(record);
     this.#later(SAVE_AFTER_MS);
   }
@@ -242,6 +257,7 @@ export class Project extends Emitter {
     this.#timer = this.#timers.setTimeout(() => this.save(), ms);
   }
 
+  /** @returns {Value} */
   #value(/** @type {string} */ record) {
     return record.startsWith('file:') ? (this.files.get(record.slice(5)) ?? null) : this[/** @type {keyof import('./types.js').Options} */ (record.slice(7))];
   }
@@ -260,18 +276,18 @@ export class Project extends Emitter {
       const known = this.#versions.get(name) ?? null;
       if (known === base) {
         if (name.startsWith('file:') && value === null) this.files.delete(name.slice(5));
-        else if (name.startsWith('file:')) this.files.set(name.slice(5), value);
+        else if (name.startsWith('file:')) this.files.set(name.slice(5), /** @type {Content} */ (value));
         else Object.assign(this, { [name.slice(7)]: value });
         this.#changed(name);
       } else if (name.startsWith('file:') && value !== null) {
         const path = name.slice(5);
         const copy = copyName(path, (other) => this.files.has(other));
-        this.files.set(copy, value);
+        this.files.set(copy, /** @type {Content} */ (value));
         this.#changed(fileName(copy));
       }
     }
     this.open = this.open.filter((/** @type {string} */ path) => this.#isText(path));
-    if (!this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
+    if (this.active === null || !this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
   }
 
   /** Writes what changed. @returns {Promise<boolean>} whether all is kept */
@@ -287,7 +303,7 @@ export class Project extends Emitter {
     const changes = names.map((name) => ({ name, value: this.#value(name), base: this.#versions.get(name) ?? null }));
     this.#dirty.clear();
     this.#writing = names;
-    this.#saving = this.#library.write(this.id, changes).then((/** @type {any} */ result) => this.#written(changes, result), (/** @type {Error | null} */ error) => {
+    this.#saving = this.#library.write(this.id, changes).then((result) => this.#written(changes, result), (/** @type {Error} */ error) => {
       for (const name of names) this.#dirty.add(name);
       this.#troubled(error);
       this.#later(AGAIN_MS);
@@ -317,7 +333,7 @@ export class Project extends Emitter {
   }
 
   /** Another page has written a record since: neither version goes. */
-  #conflict(/** @type {string} */ name, /** @type {import('./types.js').Versioned | undefined} */ there, /** @type {any} */ mine) {
+  #conflict(/** @type {string} */ name, /** @type {import('./types.js').Versioned | undefined} */ there, /** @type {Value | undefined} */ mine) {
     if (there) this.#versions.set(name, there.version);
     else this.#versions.delete(name);
     if (!name.startsWith('file:') || !there) {
@@ -325,16 +341,17 @@ export class Project extends Emitter {
       return;
     }
     const path = name.slice(5);
+    const theirs = /** @type {Content} */ (there.value);
     if (mine === null) {
-      this.files.set(path, there.value);
+      this.files.set(path, theirs);
       this.emit('restored', path);
       this.emit('files');
       return;
     }
     const copy = copyName(path, (other) => this.files.has(other) || this.guests.has(other));
-    this.files.set(copy, this.files.get(path) ?? mine);
-    this.files.set(path, there.value);
-    this.open = this.open.map((/** @type {string} */ other) => (other === path ? copy : other));
+    this.files.set(copy, this.files.get(path) ?? /** @type {Content} */ (mine));
+    this.files.set(path, theirs);
+    this.open = this.open.map((other) => (other === path ? copy : other));
     if (this.active === path) this.active = copy;
     this.#changed(fileName(copy));
     this.emit('split', { path, copy });
@@ -343,6 +360,7 @@ export class Project extends Emitter {
 
   /** Another page wrote these records. */
   async told(/** @type {string[]} */ names) {
+    if (!this.#library) return;
     const found = await this.#library.read(this.id, names);
     let drawn = false;
     for (const [name, there] of found) {
@@ -350,7 +368,7 @@ export class Project extends Emitter {
         if (this.#saving) await this.#saving;
         if (this.#dirty.has(name)) continue; // the next write finds out
       }
-      if ((there?.version ?? null) <= (this.#versions.get(name) ?? -1) && there) continue;
+      if (there && (there.version ?? 0) <= (this.#versions.get(name) ?? -1)) continue;
       drawn = true;
       if (!there) this.#gone(name);
       else {
@@ -366,7 +384,7 @@ export class Project extends Emitter {
     if (!name.startsWith('file:')) return;
     const path = name.slice(5);
     this.files.delete(path);
-    this.open = this.open.filter((/** @type {string} */ other) => other !== path);
+    this.open = this.open.filter((other) => other !== path);
     if (this.active === path) this.active = this.open.at(-1) ?? null;
   }
 

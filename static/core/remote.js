@@ -17,14 +17,16 @@ export class RemoteError extends Error {
 
 const encoded = (/** @type {string} */ path) => path.split('/').map(encodeURIComponent).join('/');
 
+/** @typedef {{body?: import('./types.js').Content, headers?: Record<string, string>, within?: number, empty?: number | null}} Options of a request; `empty`: a status that stands for nothing */
+
 export class Remote {
   #fetch;
   #url;
   #session;
-  #last = Promise.resolve();
+  /** @type {Promise<unknown>} */ #last = Promise.resolve();
   #over = new AbortController();
 
-  /** @param {any} world with fetch and api(path) @param {any} session with id and token */
+  /** @param {Pick<import('./types.js').World, 'fetch' | 'api'>} world @param {{id: string | null, token: string | null}} session */
   constructor({ fetch, api }, session) {
     this.#fetch = fetch;
     this.#url = api;
@@ -41,7 +43,7 @@ export class Remote {
     return (await this.#ask('GET', 'files')).json();
   }
 
-  /** @returns {Promise<Uint8Array>} raises `file_too_large` where it has more than `most` bytes */
+  /** @returns {Promise<Uint8Array<ArrayBuffer>>} raises `file_too_large` where it has more than `most` bytes */
   async read(/** @type {string} */ path, /** @type {number} */ most) {
     const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most}` }, empty: 416 });
     if (answer.status === 416) return new Uint8Array();
@@ -54,7 +56,7 @@ export class Remote {
     return (await this.#ask('GET', `files/${encoded(path)}`, { within: ARCHIVE_WITHIN_MS })).blob();
   }
 
-  async write(/** @type {string} */ path, /** @type {string | Uint8Array} */ body) {
+  async write(/** @type {string} */ path, /** @type {import('./types.js').Content} */ body) {
     await this.#ask('PUT', `files/${encoded(path)}`, { body, within: ARCHIVE_WITHIN_MS });
   }
 
@@ -80,26 +82,27 @@ export class Remote {
     return this.#ask('GET', `archive?format=${format}`, { within: ARCHIVE_WITHIN_MS });
   }
 
-  #ask(/** @type {string} */ method, /** @type {string} */ path, options = {}) {
+  /** @returns {Promise<Response>} */
+  #ask(/** @type {string} */ method, /** @type {string} */ path, /** @type {Options} */ options = {}) {
     const mine = this.#last.then(() => this.#request(method, path, options));
     this.#last = mine.catch(() => {});
     return mine;
   }
 
-  /** @param {string} method @param {string} path @param {any} options @returns {Promise<any>} */
+  /** @param {string} method @param {string} path @param {Options} options @returns {Promise<Response>} */
   async #request(method, path, { body, headers = {}, within = WITHIN_MS, empty = null }) {
     const { id, token } = this.#session;
     let answer;
     try {
-      answer = await this.#fetch(this.#url(`api/sessions/${encodeURIComponent(id)}/${path}`), {
+      answer = await this.#fetch(this.#url(`api/sessions/${encodeURIComponent(id ?? '')}/${path}`), {
         method, body, headers: { ...headers, Authorization: `Bearer ${token}` }, cache: 'no-store', signal: AbortSignal.any([AbortSignal.timeout(within), this.#over.signal]),
       });
     } catch (error) {
       if (this.#over.signal.aborted) throw new RemoteError('no_session', texts.session.over);
-      throw new RemoteError('unreachable', error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });
+      throw new RemoteError('unreachable', error instanceof Error && error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });
     }
     if (answer.ok || answer.status === empty) return answer;
-    const told = await answer.json().then((/** @type {{error: any}} */ { error }) => error, () => null);
+    const told = await answer.json().then((/** @type {{error?: {code: string, message: string, retryable: boolean}}} */ { error }) => error, () => null);
     throw new RemoteError(told?.code ?? 'internal', told?.message ?? texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
   }
 }

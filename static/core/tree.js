@@ -3,24 +3,37 @@
 const inOrder = new Intl.Collator('en', { numeric: true, sensitivity: 'variant' }).compare;
 
 /**
- * @param entries with path and perhaps folder @param opened whether the content of a folder (its path) is shown
- * @returns {{path: string, name: string, level: number, folder: boolean, open: boolean, entry: any}[]} level from 1
+ * @template Entry
+ * @typedef {{path: string, name: string, level: number, folder: boolean, open: boolean, entry: Entry | null}} Row level from 1; a folder that only its content tells of has no entry
  */
-export function rows(/** @type {{path: string, folder?: boolean}[]} */ entries, /** @type {(path: string) => boolean} */ opened) {
-  const root = { children: new Map(), folder: true };
+/**
+ * @template Entry
+ * @typedef {{path: string, name: string, folder: boolean, entry: Entry | null, children: Map<string, Node<Entry>>}} Node
+ */
+
+/**
+ * @template {{path: string, folder?: boolean}} Entry
+ * @param {Entry[]} entries
+ * @param {(path: string) => boolean} opened whether the content of a folder is shown
+ * @returns {Row<Entry>[]}
+ */
+export function rows(entries, opened) {
+  /** @type {Node<Entry>} */ const root = { path: '', name: '', entry: null, children: new Map(), folder: true };
   for (const entry of entries) {
     const parts = entry.path.split('/');
     let node = root;
     parts.forEach((name, at) => {
       const last = at === parts.length - 1;
-      if (!node.children.has(name)) node.children.set(name, { path: parts.slice(0, at + 1).join('/'), name, entry: null, children: new Map(), folder: !last });
-      node = node.children.get(name);
+      const known = node.children.get(name);
+      /** @type {Node<Entry>} */ const child = known ?? { path: parts.slice(0, at + 1).join('/'), name, entry: null, children: new Map(), folder: !last };
+      if (!known) node.children.set(name, child);
+      node = child;
       if (last) Object.assign(node, { entry, folder: Boolean(entry.folder) || node.children.size > 0 });
       else node.folder = true;
     });
   }
-  /** @type {{path: string, name: string, level: number, folder: boolean, open: boolean, entry: any}[]} */ const found = [];
-  const walk = (/** @type {any} */ node, /** @type {number} */ level) => {
+  /** @type {Row<Entry>[]} */ const found = [];
+  const walk = (/** @type {Pick<Node<Entry>, 'children'>} */ node, /** @type {number} */ level) => {
     const children = [...node.children.values()].sort((a, b) => Number(b.folder) - Number(a.folder) || inOrder(a.name, b.name));
     for (const { path, name, folder, entry, children: below } of children) {
       const open = folder && opened(path);

@@ -1,6 +1,7 @@
 // Zip archives in the page: a project as one, and what is in one that the user drops here. The library is zip.js: it
 // checks sums, reads zip64, and says how names are encoded.
 import { textOf } from './bytes.js';
+import { messageOf } from './faults.js';
 import { texts } from './texts.js';
 
 const DOS = new Set([0, 10, 11, 14]); // hosts in whose archives a backslash separates folders
@@ -30,7 +31,7 @@ function decoder(/** @type {string} */ language) {
   };
 }
 
-/** @param lib zip.js, as static/vendor/zip.js has it @param {{path: string, bytes: Uint8Array<ArrayBuffer>}[]} files @returns {Promise<Uint8Array>} */
+/** @param lib zip.js, as static/vendor/zip.js has it @param {{path: string, bytes: Uint8Array<ArrayBuffer>}[]} files @returns {Promise<Uint8Array<ArrayBuffer>>} */
 export async function zip(/** @type {typeof import('../vendor/zip.js')} */ lib, files) {
   const writer = new lib.ZipWriter(new lib.Uint8ArrayWriter(), { useWebWorkers: false, useUnicodeFileNames: true });
   for (const { path, bytes } of files) await writer.add(path, new lib.Uint8ArrayReader(bytes));
@@ -40,7 +41,7 @@ export async function zip(/** @type {typeof import('../vendor/zip.js')} */ lib, 
 /**
  * The files of an archive, with the names as they stand there: not to be trusted.
  * @param language of the user: for names in the code page of an old machine
- * @returns {Promise<{path: string, bytes: Uint8Array}[]>} raises an Error with words for the user
+ * @returns {Promise<{path: string, bytes: Uint8Array<ArrayBuffer>}[]>} raises an Error with words for the user
  */
 export async function unzip(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {Uint8Array} */ data, /** @type {{maxFiles: number, maxBytes: number, language?: string}} */ { maxFiles, maxBytes, language = 'en' }) {
   /** @type {import('@zip.js/zip.js').ZipReaderConstructorOptions} */ const options = { useWebWorkers: false, checkSignature: true, decodeText: decoder(language), filenameValidation: 'tolerant' }; // the page judges names
@@ -51,6 +52,7 @@ export async function unzip(/** @type {typeof import('../vendor/zip.js')} */ lib
   let left = maxBytes;
   const files = [];
   for (const member of members) {
+    if (member.directory) continue;
     const path = pathOf(member);
     if (member.encrypted) throw new Error(texts.upload.zipFile(path, texts.upload.zipEncrypted));
     const bytes = await content(lib, member, path, left);
@@ -67,7 +69,7 @@ function pathOf(/** @type {{filename: string, versionMadeBy?: number}} */ { file
 }
 
 /** What a member unpacks to, whatever its header says of its size. */
-async function content(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {any} */ member, /** @type {string} */ path, /** @type {number} */ most) {
+async function content(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {import('@zip.js/zip.js').FileEntry} */ member, /** @type {string} */ path, /** @type {number} */ most) {
   /** @type {Uint8Array[]} */ const parts = [];
   let size = 0;
   const sink = new WritableStream({
@@ -81,7 +83,7 @@ async function content(/** @type {typeof import('../vendor/zip.js')} */ lib, /**
     await member.getData(sink, { useWebWorkers: false, checkSignature: true });
   } catch (error) {
     if (size > most) throw new Error(texts.upload.zipLarge);
-    const known = Object.keys(PROBLEMS).find((name) => /** @type {any} */ (lib)[name] === error.message);
+    const known = Object.keys(PROBLEMS).find((name) => lib[/** @type {keyof typeof lib} */ (name)] === messageOf(error));
     throw new Error(texts.upload.zipFile(path, texts.upload[PROBLEMS[known ?? ''] ?? 'zipBroken']));
   }
   const whole = new Uint8Array(size);

@@ -245,8 +245,8 @@ export const en = {
     unpackOk: 'Unpack',
     keepOne: 'Keep as one file',
     tooMuch: 'That is too much at once.',
-    /** @param {number} most @param {string} maxSize @param {number} count @param {string} size */
-    tooMuchDetail: (most, maxSize, count, size) => `At most ${files(most)} and ${maxSize}; these are ${number(count)} with ${size}.`,
+    /** @param {number} most @param {string} mostSize @param {number} count @param {string} size */
+    tooMuchDetail: (most, mostSize, count, size) => `At most ${files(most)} and ${mostSize}; these are ${number(count)} with ${size}.`,
     /** @param {string} path */
     notTaken: (path) => `“${path}” cannot be taken.`,
     nothing: 'Nothing was uploaded.',
