@@ -1,4 +1,4 @@
-// The language of the page: the one that its address asks for (`?lang=de`), else the first of the browser's that there is a
+// The language of the page: the one that its address asks for (`?lang=NAME`), else the first of the browser's that there is a
 // table of. The texts of index.html stand in it as names of the table: `data-text` for what is in an element,
 // `data-text-label` and others for its attributes. scripts/bundle.mjs has put the English ones there already.
 import { texts, useTexts } from '../core/texts.js';
@@ -10,18 +10,19 @@ const TABLES = {
   en: async () => en,
   qps: () => import('../core/texts/pseudo.js').then(({ pseudoOf }) => pseudoOf(en)),
 };
-const CHOSEN_BY_NAME = new Set(['qps']); // not by a browser's language
+const DEVELOPED = new Set(['qps']); // not by a browser's language, and only where the server says that it is in development
 const ATTRIBUTES = { textLabel: 'aria-label', textTitle: 'title', textPlaceholder: 'placeholder' };
 
+const offered = Object.keys(TABLES).filter((one) => !DEVELOPED.has(one) || 'development' in document.documentElement.dataset);
 const asked = new URLSearchParams(location.search).get('lang');
-const spoken = navigator.languages.map((one) => one.split('-')[0]).find((one) => Object.hasOwn(TABLES, one) && !CHOSEN_BY_NAME.has(one));
-const chosen = asked && Object.hasOwn(TABLES, asked) ? asked : spoken ?? 'en';
+const spoken = navigator.languages.map((one) => one.split('-')[0]).find((one) => offered.includes(one) && !DEVELOPED.has(one));
+const chosen = asked && offered.includes(asked) ? asked : spoken ?? 'en';
 if (chosen !== 'en') useTexts(await TABLES[chosen]().catch(() => en)); // its part of the page did not load
 
 /** @param {string | undefined} name such as `bar.run` @returns {string} */
 function find(name = '') {
   const [room, key] = name.split('.');
-  const found = /** @type {any} */ (texts)[room]?.[key];
+  const found = /** @type {Record<string, Record<string, unknown>>} */ (/** @type {unknown} */ (texts))[room]?.[key];
   if (typeof found !== 'string') throw new RangeError(`no text ${name}`);
   return found;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_in_production_it_is_looked_at_once(tmp_path: Path) -> None:
     assert client.document().read_text() == "<bundled>"
     (tmp_path / "app/main.js").write_text("walk()", "utf-8")
     assert client.document().read_text() == "<bundled>"
+
+
+def test_the_document_says_in_development_that_it_is(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "index.html").write_text('<html lang="en">', "utf-8")
+    assert WebClient(tmp_path, watched=True).smallest("br") == (b'<html data-development lang="en">', None)
+    packed, encoding = WebClient(tmp_path, watched=True).smallest("br, gzip")
+    assert (gzip.decompress(packed), encoding) == (b'<html data-development lang="en">', "gzip")
+    assert WebClient(tmp_path, watched=False).smallest("gzip") == (b'<html lang="en">', None)
 
 
 def test_the_script_and_the_server_count_the_sources_alike() -> None:

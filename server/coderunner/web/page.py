@@ -47,6 +47,14 @@ class WebClient:
         self._seen: tuple[int, ...] | None = None
         self._bundled = False
 
+    def smallest(self, accepted: str) -> tuple[bytes, str | None]:
+        """The document, and how it is packed. In development it says so: the page offers more there then."""
+        file = self.document()
+        if not self._watched:
+            return _smallest(file, accepted)
+        body = file.read_bytes().replace(b"<html ", b"<html data-development ", 1)
+        return (_packed(body), "gzip") if _takes(accepted, "gzip") else (body, None)
+
     def document(self) -> Path:
         """The document to send: the bundle's, or the one that names the sources where these are others."""
         if self._seen is None or self._watched:
@@ -87,7 +95,7 @@ class WebClient:
 async def document_reply(request: web.Request, client: WebClient) -> web.Response:
     """The page's document, in the smallest form that the client takes; nothing where it has it already."""
     accepted = request.headers.get("Accept-Encoding", "")
-    body, encoding = await asyncio.to_thread(lambda: _smallest(client.document(), accepted))
+    body, encoding = await asyncio.to_thread(client.smallest, accepted)
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {
         "Content-Security-Policy": POLICY,

@@ -1,4 +1,4 @@
-// A language that nobody speaks, `?lang=qps`: each English text is marked, and a third longer, as translations are. What the
+// A language that nobody speaks, `?lang=qps` in development: each English text is marked, and a third longer, as translations are. What the
 // page shows without the marks is not in the table; what is cut off has no room for another language.
 
 /** @param {string} text */
@@ -8,12 +8,14 @@ function marked(text) {
   return `⟦${text}${'~~~~~~~ '.repeat(more / 8 + 1).slice(0, more).trim()}⟧`; // which breaks into lines, as words do
 }
 
-/** @param {any} value @returns {any} */
+/** @typedef {string | ((...given: unknown[]) => string) | {[key: string]: Table}} Table of texts, or one of them */
+
+/** @param {Table} value @returns {Table} */
 function pseudo(value) {
   if (typeof value === 'string') return marked(value);
-  if (typeof value === 'function') return (/** @type {unknown[]} */ ...given) => marked(value(...given));
+  if (typeof value === 'function') return (...given) => marked(value(...given));
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, pseudo(inner)]));
 }
 
 /** @param {import('./en.js').Texts} en @returns {import('./en.js').Texts} */
-export const pseudoOf = (en) => ({ ...pseudo(en), locale: 'en-x-qps' });
+export const pseudoOf = (en) => /** @type {import('./en.js').Texts} */ ({ .../** @type {object} */ (pseudo(/** @type {Table} */ (/** @type {unknown} */ (en)))), locale: 'en-x-qps' });
