@@ -81,7 +81,9 @@ async def test_a_double_free_is_told(everything: Server, language: str) -> None:
 async def test_an_error_in_a_class_named_otherwise_is_in_its_own_file(everything: Server) -> None:
     text = "public class Hello {\n    int x = no;\n}\n"
     async with session(everything, "java") as client:
-        await client.send(m.Run(1, "pipe", files=(m.File("a/test.java", text.encode()),), entry="a/test.java"))
+        await client.send(
+            m.Run(1, "pipe", files=(m.File("a/test.java", text.encode()),), entry="a/test.java")
+        )
         channel = await client.ended(1, 120)
         assert channel.text.startswith("a/test.java:2: error: "), channel.text
         assert "/sources/" not in channel.text
