@@ -344,6 +344,14 @@ def _attack(arguments: argparse.Namespace) -> int:
     return attacks.main(_server(arguments), arguments.bearer, arguments.names, listing=arguments.list)
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from coderunner.bench import run as bench  # not while the server starts: its clients wait
+
+    return bench.main(
+        _server(arguments), arguments.bearer, arguments.rounds, arguments.save, arguments.baseline
+    )
+
+
 def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:
     """Where the server is that these settings describe: `unix:` and a path, or an address with a slash at its
     end; `own`: whatever --url says.  Raises ConfigError."""
@@ -391,6 +399,7 @@ COMMANDS: dict[str, Run] = {
     "doctor": _doctor,
     "reap": _reap,
     "attack": _attack,
+    "bench": _bench,
     "languages list": _list_languages,
     "languages table": _language_table,
     "languages test": _test_languages,

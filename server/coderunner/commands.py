@@ -12,6 +12,8 @@ import coderunner
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001
 
+MOST_ROUNDS = 1000
+
 Run = Callable[[argparse.Namespace], int]
 """What a command does; the exit code."""
 
@@ -107,12 +109,14 @@ def _reaper(commands: Commands, run: Mapping[str, Run]) -> None:
         "--every-instance", action="store_true", help="containers of all instances, whatever their names"
     )
     which.add_argument(
-        "--lost-key", action="store_true",
+        "--lost-key",
+        action="store_true",
         help="also what is in time, of this INSTANCE_NAME, and was made with a key that is lost: it ends"
         " those sessions; nothing where a server that runs has some of them",
     )
     which.add_argument(
-        "--all", action="store_true",
+        "--all",
+        action="store_true",
         help="end every session of this INSTANCE_NAME, whose server has stopped: all containers and networks,"
         " and the host's rules for groups where none is left",
     )
@@ -126,6 +130,19 @@ def _outside(commands: Commands, run: Mapping[str, Run]) -> None:
     attack.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
     attack.add_argument("--list", action="store_true", help="print the cases and attack nothing")
     attack.set_defaults(run=run["attack"])
+
+    bench = commands.add_parser("bench", help="measure what a client of a running server waits for")
+    bench.add_argument("--url", default="", help="where it is (default: PORT on this machine)")
+    bench.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
+    bench.add_argument(
+        "--rounds", type=int, default=10, choices=range(1, MOST_ROUNDS + 1), metavar="COUNT",
+        help=f"how often each figure is taken, up to {MOST_ROUNDS} (default: 10)",
+    )  # fmt: skip
+    bench.add_argument("--save", type=Path, metavar="FILE", help="write the figures there, as a baseline")
+    bench.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="compare with what --save wrote; 1 where one is worse"
+    )
+    bench.set_defaults(run=run["bench"])
 
 
 def _languages(commands: Commands, run: Mapping[str, Run]) -> None:

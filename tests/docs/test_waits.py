@@ -21,6 +21,7 @@ TIMES = {
     "agent/test_stream.py::test_it_comes_back_soon_and_costs_little_while_nobody_listens": NOTHING,
     "agent/test_stream.py::test_a_server_behind_a_full_stream_is_replaced": PACE,
     "bench/languages.py::measure": PACE,
+    "bench/sizes.py::one": PACE,
     "browser/tab.py::_loads": POLLS,
     "browser/tab.py::until": POLLS,
     "browser/tab.py::shows": POLLS,

@@ -1,0 +1,1 @@
+"""What a client of a running server waits for: measured, and compared with a run of before."""

@@ -1,0 +1,147 @@
+"""The measurements: each is one figure, or several, of what a client of a server sees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from coderunner.client.peer import Peer
+from coderunner.client.visit import Visit
+from coderunner.schema import messages as m
+
+PATIENCE_SECONDS = 120.0  # for a session, where the server is busy
+RUN_SECONDS = 60.0
+KEYS = 20
+MEGABYTES = 4
+MS, RATE = "ms", "MB/s"
+
+_HELLO = "print('hello')"
+_ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.write(1, os.read(0, 1000))\n"
+_FLOOD = (
+    "import os\n"
+    f"command = \"head -c {MEGABYTES}000000 /dev/zero | tr '\\\\0' a\"\n"
+    "os.execvp('sh', ['sh', '-c', command])\n"
+)
+_ECHOING = 1  # the number of the channel that echoes
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`measure` gives one figure of a round, or several; `unit` is milliseconds, or MB a second."""
+
+    title: str
+    unit: str
+    measure: Callable[[], Awaitable[list[float]]]
+
+
+class Client:
+    """A session of its own, in which programs run one after the other, beside one that echoes."""
+
+    def __init__(self, visit: Visit, peer: Peer) -> None:
+        self._visit = visit
+        self._peer = peer
+        self._channel = _ECHOING
+        self._typed = 0
+
+    def figures(self) -> list[Figure]:
+        """All of them, in the order in which they are taken."""
+        return [
+            Figure("an HTTP request, there and back", MS, self._request),
+            Figure("connection to `hello`", MS, self._connect),
+            Figure("`open` to `opened`", MS, self._open),
+            Figure("Python hello, `run` to its first byte", MS, self._first_byte),
+            Figure("the same run again, to its end", MS, self._again),
+            Figure("a keystroke's echo", MS, self._keys),
+            Figure(f"{MEGABYTES} MB of output, tty", RATE, lambda: self._flood("tty")),
+            Figure(f"{MEGABYTES} MB of output, pipe", RATE, lambda: self._flood("pipe")),
+        ]
+
+    async def begin(self) -> None:
+        """Starts what echoes. Raises Unexpected."""
+        await self._peer.run(_ECHOING, _ECHO, mode="tty", entry="echo.py")
+        await self._peer.until(_ECHOING, "!", RUN_SECONDS)
+
+    # --- before there is a session -----------------------------------------------------------------------
+
+    async def _request(self) -> list[float]:
+        began = time.perf_counter()
+        await self._visit.get("api/ready")
+        return [_since(began)]
+
+    async def _connect(self) -> list[float]:
+        began = time.perf_counter()
+        async with self._visit.connect() as peer:
+            await peer.message(m.Hello)
+            return [_since(began)]
+
+    async def _open(self) -> list[float]:
+        async with self._visit.connect() as peer:
+            await peer.message(m.Hello)
+            began = time.perf_counter()
+            await peer.send(m.Open("python", peer.client))
+            await peer.wait(lambda: peer.opened, PATIENCE_SECONDS, "session")
+            took = _since(began)
+            await peer.send(m.Close())
+            await peer.closed()
+            self._visit.forget(peer)
+        return [took]
+
+    # --- in the session ----------------------------------------------------------------------------------
+
+    def _next(self) -> int:
+        self._channel += 1
+        return self._channel
+
+    async def _first_byte(self) -> list[float]:
+        number = self._next()
+        began = time.perf_counter()
+        await self._peer.run(number, _HELLO)
+        channel = self._peer.channel(number)
+        await self._peer.wait(lambda: channel.end or channel.refused, RUN_SECONDS, "a first byte")
+        took = _since(began)
+        await self._peer.ended(number, RUN_SECONDS)
+        return [took]
+
+    async def _again(self) -> list[float]:
+        number = self._next()
+        began = time.perf_counter()
+        await self._peer.run(number)
+        await self._peer.ended(number, RUN_SECONDS)
+        return [_since(began)]
+
+    async def _keys(self) -> list[float]:
+        channel, times = self._peer.channel(_ECHOING), []
+        for _ in range(KEYS):
+            end = channel.end
+            began = time.perf_counter()
+            await self._peer.input(_ECHOING, b"k")
+            await self._peer.wait(lambda end=end: channel.end > end, RUN_SECONDS, "echo")  # type: ignore[misc]
+            times.append(_since(began))
+        return times
+
+    async def _flood(self, mode: str) -> list[float]:
+        number = self._next()
+        self._peer.keep = False
+        try:
+            began = time.perf_counter()
+            await self._peer.run(number, _FLOOD, mode=mode, entry="flood.py")
+            await self._peer.ended(number, RUN_SECONDS)
+            return [self._peer.channel(number).end / 1000 / _since(began)]
+        finally:
+            self._peer.keep = True
+
+
+@asynccontextmanager
+async def client(visit: Visit) -> AsyncIterator[Client]:
+    """A client whose session ends with the block. Raises Unexpected where the server gives none."""
+    async with visit.session("python", patience=PATIENCE_SECONDS) as peer:
+        one = Client(visit, peer)
+        await one.begin()
+        yield one
+
+
+def _since(began: float) -> float:
+    """Milliseconds."""
+    return (time.perf_counter() - began) * 1000
