@@ -200,6 +200,29 @@ async def test_a_listener_that_changes_the_queue_leaves_no_stale_position():
     await asyncio.wait([fourth, third.task])
 
 
+async def test_a_long_queue_is_counted_for_many_changes_at_once(monkeypatch):
+    admission, counted = Admission(1, 500), []
+    positions = admission.positions
+    monkeypatch.setattr(admission, "positions", lambda now: counted.append(now) or positions(now))
+    queue = AdmissionQueue(admission)
+    first = await Client(queue, "first").slot()
+    waiters = [Client(queue, str(n)) for n in range(400)]
+    await waiters[-1].waiting()
+    assert [one.positions[-1] for one in waiters] == list(range(1, 401))
+    assert len(counted) < 100  # for each of those that were told at once, and a few for the others
+    for one in waiters[1:300]:
+        one.task.cancel()
+    first.release()
+    await waiters[0].slot()
+    while waiters[-1].positions[-1] != 100:
+        waiters[-1].told.clear()
+        await waiters[-1].waiting()
+    assert [one.positions[-1] for one in waiters[300:]] == list(range(1, 101))
+    assert len(counted) < 100
+    queue.drain()
+    assert {type(await one.error()) for one in waiters[300:]} == {Draining}
+
+
 async def test_no_timer_is_left_behind():
     queue = AdmissionQueue(Admission(1, 5))
     first = await Client(queue, "1").slot()

@@ -1,7 +1,8 @@
 """The admission queue: `core.admission` decides, this waits and reports positions.
 
 Everything runs on one loop, and each change of the decisions is followed, without a pause in between, by
-answers to all whom it concerns. So at every moment the statistics are what the waiters were told.
+answers to all whom it concerns. So at every moment the statistics are what the waiters were told; of a long
+queue, in a moment.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from coderunner import timing
 from coderunner.core.admission import Admission, Position, QueueStats, Ticket
@@ -20,6 +20,9 @@ from coderunner.logs import fields, outcome
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0  # until the next look, where one failed
+# Every change may change all positions: of so many waiters they are told at once; of more together, a moment
+# later, so that who comes or goes costs the same however many wait.
+TOLD_AT_ONCE, TELL_SECONDS = 50, 0.05
 
 Clock = Callable[[], float]
 OnPosition = Callable[[Position], None]
@@ -60,6 +63,7 @@ class AdmissionQueue:
         self._waiters: dict[str, _Waiter] = {}
         self._timer: timing.Timer | None = None
         self._version = 0
+        self._telling: asyncio.TimerHandle | None = None
 
     async def acquire(self, ticket: Ticket, on_position: OnPosition) -> Slot:
         """Waits for a slot; tells each new position, the first one included, by `on_position`.
@@ -71,22 +75,25 @@ class AdmissionQueue:
         try:
             slot = await self._wait(ticket, on_position, began)
         except BaseException as error:
-            log.debug("no slot", extra=self._told(ticket, began, outcome(error)))
+            self._note("no slot", ticket, began, outcome(error))
             raise
-        log.debug("slot given", extra=self._told(ticket, began, {}))
+        self._note("slot given", ticket, began, {})
         return slot
 
-    def _told(self, ticket: Ticket, began: float, more: dict[str, str]) -> dict[str, Any]:
+    def _note(self, what: str, ticket: Ticket, began: float, more: dict[str, str]) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return  # the figures cost more the more wait
         now = self.stats()
-        return fields(
+        told = fields(
             ticket=ticket.id, language=ticket.language, waited_ms=round((self._clock() - began) * 1000),
             active=now.active, queued=now.queued, **more,
         )  # fmt: skip
+        log.debug(what, extra=told)
 
     async def _wait(self, ticket: Ticket, on_position: OnPosition, began: float) -> Slot:
         if self._admission.ask(ticket, began):
             return Slot(ticket, self._release)
-        log.debug("waits for a slot", extra=self._told(ticket, began, {}))
+        self._note("waits for a slot", ticket, began, {})
         future = asyncio.get_running_loop().create_future()
         self._waiters[ticket.id] = _Waiter(future, on_position)
         self._after_change()
@@ -145,16 +152,26 @@ class AdmissionQueue:
             waiter.future.set_exception(error)
 
     def _after_change(self) -> None:
-        """Answers waiters that are late or admitted, reports changed positions, sets the timer anew."""
+        """Answers waiters that are late or admitted, sets the timer anew, has changed positions told."""
         self._version += 1
-        version = self._version
         now = self._clock()
         for ticket in self._admission.expire(now):
             self._answer(ticket, QueueTimeout(retry_after_ms=5000))
         for ticket in self._admission.grant(now):  # one who left, or goes before, may have kept others out
             self._answer(ticket, None)
         self._set_timer()
-        positions = self._admission.positions(now) if self._waiters else {}
+        if len(self._waiters) <= TOLD_AT_ONCE:
+            self._tell()
+        elif self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
+
+    def _tell(self) -> None:
+        """Tells each waiter its position where that is another than it was told last."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        version = self._version
+        positions = self._admission.positions(self._clock()) if self._waiters else {}
         for ticket_id, position in positions.items():
             waiter = self._waiters.get(ticket_id)
             if waiter is None or waiter.future.done() or waiter.told == position.position:
