@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All tests, with what they need: `make test`, or scripts/test.sh PYTEST-ARGUMENTS...
 # Those of pure logic alone, which need no engine, no browser and no image: `make test-unit`, or scripts/test.sh --unit.
+# Without those of them that measure time: scripts/test.sh --pure.
 # With COVERAGE=1, which of the server's lines and branches they reach, and its gate (scripts/coverage.sh).
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
@@ -68,6 +69,11 @@ if [ -n "${COVERAGE:-}" ]; then
   unset COVERAGE # tests run this script, too
   rm -rf .run/coverage
   mkdir -p .run/coverage
+fi
+if [ "${1:-}" = --pure ]; then
+  shift
+  pure "$@"
+  exit
 fi
 if [ "${1:-}" = --unit ]; then
   shift

@@ -11,6 +11,7 @@ import pytest
 
 from tests.harness import ROOT
 
+pytestmark = pytest.mark.timed  # an empty machine's own time is the case, and all tests are imported anew
 TOOLS = ["bash", "cat", "cut", "dirname", "env", "flock", "id", "mkdir", "sed", "sha256sum", "tail"]
 
 
@@ -46,7 +47,7 @@ def test_a_part_of_it(bare, path):
 
 @pytest.mark.timeout(150)  # all of them are imported, by a new process
 def test_all_of_it_is_found(bare):
-    code, said, _ = run(bare, "--unit", "--collect-only", "-q")
+    code, said, _ = run(bare, "--unit", "--collect-only", "-q", "-n", "0")
     assert code == 0, said
     assert "tests collected" in said
     for folder in ("tests/core/", "tests/config/", "tests/fleet/test_queue.py"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 
@@ -79,6 +80,7 @@ def waits(tree: ast.AST, where: str = "") -> Iterator[tuple[str, str]]:
         yield from waits(node, name)
 
 
+@functools.cache
 def found() -> dict[str, str]:
     here = ROOT / "tests"
     return {

@@ -17,12 +17,19 @@ LANGUAGES = sorted(declarations.load().languages)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """A copy that a test may change."""
     return Path(shutil.copytree(declarations.FOLDER, tmp_path / "languages"))
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that no test changes."""
+    return Path(shutil.copytree(declarations.FOLDER, tmp_path_factory.mktemp("copy") / "languages"))
+
+
 @pytest.mark.parametrize("name", LANGUAGES)
-def test_the_same_inputs_have_the_same_name(name: str, folder: Path) -> None:
-    here, there = (language_recipe(one, name) for one in (declarations.FOLDER, folder))
+def test_the_same_inputs_have_the_same_name(name: str, copy: Path) -> None:
+    here, there = (language_recipe(one, name) for one in (declarations.FOLDER, copy))
     assert here == there
     assert here.reference.startswith(f"coderunner/{name}:")
 
@@ -79,8 +86,8 @@ def test_every_input_changes_the_name(folder: Path, tmp_path: Path, monkeypatch:
     changed()
 
 
-def test_servers_with_ranges_of_their_own_share_their_images(folder: Path) -> None:
-    language = language_recipe(folder, "python")
+def test_servers_with_ranges_of_their_own_share_their_images(copy: Path) -> None:
+    language = language_recipe(copy, "python")
     for base in (20_000, 21_024, 22_048, 23_072):
         assert recipe_for(language, range(base, base + 1024)) == language
     other = recipe_for(language, range(23_900, 24_100))
