@@ -69,11 +69,11 @@ elif word == 'flood':
     while True: print('x' * 1000)
 elif word == 'memory':
     kept = []
-    while True: kept.append(bytearray(b'1' * 10_000_000))
+    while True: kept.append(bytearray(b'1') * 50_000_000)
 """
     words = ["right", "wrong", "slow", "crash", "killed", "flood", "memory", "right"]
     cases = [{"name": word, "stdin": word + "\n", "expected": "answer"} for word in words]
-    told = await graded(server, source=program, cases=cases, limits={"wall_ms": 2000, "output_bytes": 50_000})
+    told = await graded(server, source=program, cases=cases, limits={"wall_ms": 4000, "output_bytes": 50_000})
     assert verdicts(told) == [
         "passed", "wrong_answer", "time_limit", "runtime_error", "runtime_error", "output_limit",
         "memory_limit", "passed",

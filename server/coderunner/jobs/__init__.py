@@ -1,1 +1,1 @@
-"""Work that programs order over HTTP: it outlives their connections, and this server's own restarts."""
+"""Runs and batches requested over HTTP. They outlive the caller's connection and restarts of the server."""

@@ -1,4 +1,4 @@
-"""From what a run's spool holds to its answer. No I/O of its own."""
+"""Makes a run's answer from the records in its spool. No I/O of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Frames = Callable[[], Iterator[codec.OutputFrame]]
 
 
 class Heard:
-    """What the records told so far. `offset`: behind the last byte of output; `run_offset`: where the
+    """Collected from a run's records. `offset`: behind the last byte of output; `run_offset`: where the
     program's own begins, None while its compiler runs."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Heard:
         self.gaps: list[Missing] = []
 
     def news(self, message: m.ServerMessage) -> bool:
-        """Takes a message; False where it tells nothing that was not known."""
+        """Takes a message. Returns False where it contains nothing new, so that it need not be stored."""
         match message:
             case m.State():
                 if message.phase == self.phase:
@@ -58,7 +58,7 @@ class Heard:
         return True
 
     def hear(self, records: Iterable[Record]) -> None:
-        """All that a spool holds."""
+        """Takes all records of a spool."""
         for record in records:
             if isinstance(record.frame, str):
                 self.news(codec.decode_server_text(record.frame))
@@ -68,7 +68,7 @@ class Heard:
 
 
 def pieces(records: Iterable[Record]) -> Iterator[codec.OutputFrame]:
-    """The frames of output."""
+    """The frames of output among the records, decoded."""
     for record in records:
         if isinstance(record.frame, bytes):
             yield codec.decode_output(record.frame)
@@ -175,7 +175,7 @@ def answers(
 
 
 def cancelled() -> m.Exit:
-    """Of a run that was cancelled before it had begun."""
+    """The `exit` of a run that was cancelled before it began."""
     usage = m.Usage(wall_ms=None, cpu_ms=None, memory_peak_bytes=None, output_bytes=0)
     return m.Exit(
         channel=1,

@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import secrets
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
@@ -33,15 +31,15 @@ from coderunner.errors import (
     TooManySessions,
 )
 from coderunner.fleet.registry import Caller, Opening, Registry
+from coderunner.jobs.about import AboutBatch, checking, stored, submission
 from coderunner.jobs.bench import Bench, Full, Lost
 from coderunner.jobs.spool import Record
 from coderunner.jobs.verdicts import by_end, compared, compile_view, verdict_of, without_evidence
-from coderunner.jobs.work import ANSWER, END, Work, sizes, store, stored
+from coderunner.jobs.work import ANSWER, END, Work, store
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.api import CompileView
-from coderunner.schema.batches import BatchAnswer, BatchRequest, BatchStatus, Case, Checker, Verdict
-from coderunner.schema.limits import RUN_LIMITS
+from coderunner.schema.batches import BatchAnswer, BatchRequest, BatchStatus, Case, Verdict
 from coderunner.sessions.session import Session
 
 log = logging.getLogger(__name__)
@@ -52,57 +50,24 @@ RETRY_SECONDS = 0.25  # before a former session is looked for again that is abou
 TURN_SECONDS = 20.0  # for which it keeps a session that others wait for
 TRIES = 3  # of a case whose session was lost
 IN_THREAD = 128 * 1024  # bytes from which on outputs are compared beside the loop
-CASE_BYTES = 256  # of memory, for a case beside its texts
 MESSAGE_BYTES = 1024  # of what a checker says
 FULL = (QueueFull, QueueTimeout, TooManySessions)
 
 
-class AboutBatch(Struct, kw_only=True, omit_defaults=True):
-    """As `work.AboutWork`. `count`: of its cases."""
-
-    id: str
-    nonce: str
-    key: str = ""
-    digest: str
-    principal: str | None
-    address: str
-    version: str
-    room: int
-    created: float
-    count: int
-    request: BatchRequest
-
-    @property
-    def language(self) -> str:
-        """The language that was asked for."""
-        return self.request.language
-
-    @property
-    def held(self) -> int:
-        """Bytes of memory that what it is given takes, about."""
-        request, checker = self.request, self.request.checker
-        texts: list[object] = [request.source, checker.source, *request.args, *request.env.values()]
-        for case in request.cases:
-            texts += (case.stdin, case.stdin_base64, case.expected, case.expected_base64, *case.args)
-        files = sizes(request.files) + sizes(checker.files)
-        of_texts = sum(sys.getsizeof(one) for one in texts if one is not None)
-        return CASE_BYTES * len(request.cases) + files + of_texts
-
-
 class Compiled(Struct, tag="compiled"):
-    """A record: the compiler has ended, and what it printed; null without a compiler."""
+    """A stored record: the compiler has ended. `view`: what it printed; null without a compiler."""
 
     view: CompileView | None
 
 
 class Judged(Struct, tag="case"):
-    """A record: a case has its verdict."""
+    """A stored record: the verdict on a case."""
 
     verdict: Verdict
 
 
 class Opened(Struct):
-    """A session that may be open: the next server ends it."""
+    """A stored entry about a session that may be open, so that the next server can end it."""
 
     nonce: str
     language: str
@@ -111,7 +76,7 @@ class Opened(Struct):
 
 
 class Batch(Work):
-    """``registry`` opens its sessions, by the queue, behind people."""
+    """A batch that is judged. Its sessions are opened through `registry` with the priority BACKGROUND."""
 
     place = "batches"
 
@@ -140,7 +105,7 @@ class Batch(Work):
         return len(self._benches) > 0 or self._compiled is not None
 
     def state(self) -> BatchStatus:
-        """What is answered while there is no answer."""
+        """The status that is returned while the batch is not done."""
         finished = self.about.count if self.done else len(self._verdicts)
         return BatchStatus(self.id, self.status, self.about.language, self.about.count, finished)
 
@@ -152,11 +117,11 @@ class Batch(Work):
         return "case", read.verdict
 
     def shed(self) -> None:
-        """Forgets what it was given, as its answer is stored."""
+        """Drops the request from memory: the answer is stored, and the request is not needed any more."""
         self.about.request = BatchRequest(language=self.about.request.language, source="", cases=(Case(),))
 
     def cancel(self) -> None:
-        """What runs is ended, and the cases that have no verdict are not run."""
+        """Kills what runs. Cases without a verdict are not run."""
         self._cancelled = True
         self._end = "cancelled"
         for opening in self._openings:
@@ -164,7 +129,7 @@ class Batch(Work):
         for bench in self._benches:
             bench.kill()
 
-    # --- from the request to the end ---------------------------------------------------------------------
+    # --- running -----------------------------------------------------------------------------------------
 
     @property
     def _caller(self) -> Caller:
@@ -219,7 +184,7 @@ class Batch(Work):
     # --- sessions ----------------------------------------------------------------------------------------
 
     async def _worker(self, *, first: bool) -> None:
-        """Runs cases until there are none left. All but the first do without where there is no room."""
+        """Runs cases until none is left. Workers but the first give up where no slot is free."""
         while self._pending and not self._cancelled:
             self._stop_where_due()
             try:
@@ -254,7 +219,7 @@ class Batch(Work):
         await self._compile(bench)
         while self._pending and not self._cancelled:
             if self._registry.queue.wanted and time.monotonic() > began + TURN_SECONDS:
-                return  # others wait: this one asks for a session again, behind them
+                return  # others wait: the worker asks for a session again, and queues behind them
             index = self._pending.popleft()
             try:
                 verdict = await self._judge(index, bench, checker)
@@ -341,7 +306,7 @@ class Batch(Work):
         store(self.folder / SESSIONS, (msgspec.json.encode(self._opened),))
 
     async def _end_former(self) -> None:
-        """Sessions that the server before had for it: nobody goes on with what ran in them."""
+        """Ends the sessions that an earlier server opened for this batch; their cases are run anew."""
         try:
             former = msgspec.json.decode((self.folder / SESSIONS).read_bytes(), type=list[Opened])
         except (OSError, ValueError):
@@ -352,7 +317,7 @@ class Batch(Work):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _ended_former(self, one: Opened) -> bool:
-        """Whether it is over: not while its container has not answered this server, or the engine is away.
+        """Ends one session. Returns False while its container does not answer or the engine is not reachable.
 
         Raises Draining.
         """
@@ -444,7 +409,7 @@ def _read(record: Record) -> Compiled | Judged:
 
 
 def _first(errors: BaseExceptionGroup[CodeRunnerError]) -> CodeRunnerError:
-    """Where this server stops that counts, whatever else came of it."""
+    """The error to report: Draining before all others, as the next server continues the batch."""
     found = list(_leaves(errors))
     return next((one for one in found if isinstance(one, Draining)), found[0])
 
@@ -460,35 +425,3 @@ def _leaves(errors: BaseExceptionGroup[CodeRunnerError]) -> list[CodeRunnerError
 def _cancelling() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def submission(about: AboutBatch) -> tuple[m.Open, m.Run]:
-    """What a client would send for the program that is judged."""
-    request = about.request
-    return _messages(about.id, request, request.args, request.env, dict(request.limits))
-
-
-def checking(about: AboutBatch) -> tuple[m.Open, m.Run]:
-    """The same for the program that checks."""
-    return _messages(about.id, about.request.checker, (), {}, {})
-
-
-def _messages(
-    client: str,
-    program: BatchRequest | Checker,
-    args: tuple[str, ...],
-    env: dict[str, str],
-    limits: dict[str, int],
-) -> tuple[m.Open, m.Run]:
-    files = program.files
-    if program.source is not None:
-        assert program.entry is not None  # `Runs.begin` has seen to it
-        files = (m.File(program.entry, program.source.encode("utf-8", "surrogatepass")),)
-    of_run = {name: value for name, value in limits.items() if name in RUN_LIMITS}
-    of_session = {name: value for name, value in limits.items() if name not in of_run}
-    assert program.language is not None
-    opening = m.Open(
-        program.language, client, nonce=secrets.token_urlsafe(16), files=files, limits=of_session
-    )
-    run = m.Run(1, "pipe", entry=program.entry, args=args, env=env, limits=of_run)
-    return opening, run

@@ -23,7 +23,7 @@ NOTHING = ("true",)
 
 
 class Lost(Exception):
-    """The session is over, and with it the program that ran in it; another one may do better."""
+    """The session ended while the program ran. The caller may try again in another session."""
 
 
 class Full(Exception):
@@ -31,7 +31,7 @@ class Full(Exception):
 
 
 def check_language(language: Language) -> None:
-    """Raises Unsupported for one whose programs leave something behind that is not theirs."""
+    """Raises Unsupported for a language whose container cannot be restored between runs."""
     if language.service is not None:
         raise Unsupported(
             f"{language.name} has a service, which would know of the cases before; send each to /api/run"
@@ -39,7 +39,7 @@ def check_language(language: Language) -> None:
 
 
 class Bench:
-    """``session`` is this one's alone, and ends with it. ``spec``: the program, as a run of it would be."""
+    """``session`` is used by nothing else, and ended with the bench. ``spec``: the program as it is run."""
 
     def __init__(self, session: Session, client: str, spec: ProgramSpec) -> None:
         self.session = session
@@ -61,15 +61,15 @@ class Bench:
             self.session.end("client")
 
     def kill(self) -> None:
-        """Ends what runs now."""
+        """Kills the program that runs now."""
         channel = self.session.channels.all.get(self._running)
         if channel is not None:
             self.session.channels.kill(channel, "killed")
 
     async def compile(self) -> Outcome | None:
-        """Compiles, where the language does, and keeps what came of it for every case.
+        """Compiles, where the language has a compiler, and keeps the workspace for all later runs.
 
-        Raises Lost, and FileTooLarge where that is too much to be kept."""
+        Raises Lost, and FileTooLarge where the workspace is too large to be kept."""
         spec, outcome = self._spec, None
         if spec.first_phase == "compiling":
             only = tuple(replace(one, run=NOTHING) for one in spec.variants)
@@ -86,9 +86,7 @@ class Bench:
         self._spec = replace(spec, compile=(), variants=bare, restored=True)
         return outcome
 
-    async def run(
-        self, stdin: bytes, args: tuple[str, ...] = (), files: tuple[m.File, ...] = ()
-    ) -> Outcome:
+    async def run(self, stdin: bytes, args: tuple[str, ...] = (), files: tuple[m.File, ...] = ()) -> Outcome:
         """The program with these arguments behind its own. ``files`` are there beside what was kept.
 
         Raises Lost, Full, Draining."""

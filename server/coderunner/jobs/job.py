@@ -1,4 +1,4 @@
-"""A run: one program in a session of its own, followed by an attachment within this process.
+"""A run over HTTP: one program in a session of its own, followed by an attachment within this process.
 
 It is a client like any other, with a token and cursors, and what it hears goes into its spool before it is
 acknowledged. So another server goes on with it where this one was killed.
@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from coderunner import timing
 from coderunner.core import codec
@@ -23,20 +21,19 @@ from coderunner.core.codec import STDERR
 from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed
 from coderunner.errors.table import leaves
 from coderunner.fleet.registry import Opening, Registry
+from coderunner.jobs.about import CHANNEL, About, messages, stored, typed
 from coderunner.jobs.answer import Heard, answers, cancelled, pieces, text
 from coderunner.jobs.spool import Record
-from coderunner.jobs.work import ANSWER, END, Work, sizes, store, stored
+from coderunner.jobs.work import ANSWER, END, Work, store
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.api import MAX_CONTENT, MadeFile, RunRequest, RunStatus
-from coderunner.schema.limits import RUN_LIMITS
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
 from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 
-CHANNEL = 1
 RETRY_SECONDS = 0.25  # before a session is looked for again that is about to be there again
 RETRIES = 240
 ARTIFACT_SECONDS = 10.0  # to read what was made
@@ -45,40 +42,8 @@ IN_THREAD = 256 * 1024  # bytes of a spool from which on its answer is made besi
 ABOUT = "about.json"
 
 
-class About(Struct, kw_only=True, omit_defaults=True):
-    """What is stored of a run before anything is opened. `key`: a digest of its `Idempotency-Key` and
-    principal; empty: it goes when its caller goes. `digest`: of the request. `room`: bytes that its output
-    may take. `session` and `token`: once it is open."""
-
-    id: str
-    nonce: str
-    key: str = ""
-    digest: str
-    principal: str | None
-    address: str
-    version: str
-    compiles: bool
-    room: int
-    created: float
-    request: RunRequest
-    session: str = ""
-    token: str = ""
-
-    @property
-    def language(self) -> str:
-        """The language that was asked for."""
-        return self.request.language
-
-    @property
-    def held(self) -> int:
-        """Bytes of memory that what it is given takes, about: some texts have four for each character."""
-        request = self.request
-        texts = (request.source, request.stdin, request.stdin_base64, *request.args, *request.env.values())
-        return sizes(request.files) + sum(sys.getsizeof(one) for one in texts if one is not None)
-
-
 class Job(Work):
-    """A run."""
+    """A run, from its request to its stored answer."""
 
     place = "runs"
 
@@ -97,11 +62,11 @@ class Job(Work):
         return bool(self.about.session)
 
     def state(self) -> RunStatus:
-        """What is answered while there is no answer."""
+        """The status that is returned while the run is not done."""
         return RunStatus(self.id, self.status, self.about.language)
 
     def event(self, record: Record) -> tuple[str, Any]:
-        """A piece of output, or a message of the protocol without what concerns its client only."""
+        """A piece of output, or a message of the protocol without the fields that only its client needs."""
         if isinstance(record.frame, bytes):
             frame = codec.decode_output(record.frame)
             stream = "stderr" if frame.stream == STDERR else "stdout"
@@ -112,9 +77,8 @@ class Job(Work):
             told.pop(name, None)
         return codec.TYPES[type(message)], told
 
-
     def cancel(self) -> None:
-        """Ends it; the answer tells what came of it until now."""
+        """Ends the run. Its answer has the output until now."""
         self._cancelled = True
         if self._opening is not None:
             self._opening.abandon(self._on_position, hold=False)
@@ -122,10 +86,10 @@ class Job(Work):
             self._kill(self._session, "killed")
 
     def shed(self) -> None:
-        """What it was given is of no use any more once its answer is stored."""
+        """Drops the request from memory: the answer is stored, and the request is not needed any more."""
         self.about.request = RunRequest(language=self.about.request.language, source="")
 
-    # --- from the request to the end ---------------------------------------------------------------------
+    # --- running -----------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         self._heard.hear(self.spool.records())
@@ -155,7 +119,7 @@ class Job(Work):
         await self._finish()
 
     async def _find(self) -> Session | None:
-        """Its session, opened where there was none; None where it is over, or cancelled before it began."""
+        """Its session, opened where there is none. None: it has ended, or the run was cancelled."""
         while True:
             try:
                 if self.about.session:
@@ -198,7 +162,7 @@ class Job(Work):
     # --- following a session -----------------------------------------------------------------------------
 
     async def _pump(self, session: Session, attachment: Attachment) -> None:
-        """Until its end is stored, or the attachment has ended."""
+        """Stores what the attachment receives, until the answer is stored or the attachment ends."""
         if CHANNEL not in session.channels and self._cancelled:
             self._append(cancelled())
             await self._complete(session)
@@ -256,7 +220,7 @@ class Job(Work):
     # --- the end -----------------------------------------------------------------------------------------
 
     async def _complete(self, session: Session) -> None:
-        """What is known only now; the session ends when the answer is stored."""
+        """Adds diagnostics and artifacts, stores the answer, and ends the session."""
         channel = session.channels.all.get(CHANNEL)
         if channel is not None and channel.diagnostics:
             told = m.Diagnostics(CHANNEL, channel.diagnostics)
@@ -284,7 +248,7 @@ class Job(Work):
         return tuple(found)
 
     async def _finish(self, made: tuple[MadeFile, ...] | None = None) -> None:
-        """Stores the answer."""
+        """Stores the answer. `made`: the artifacts; None: those that the records name, without content."""
         if self._heard.exit is None:  # its container is gone, and was while no server lived
             usage = m.Usage(
                 wall_ms=None, cpu_ms=None, memory_peak_bytes=None, output_bytes=self._heard.offset
@@ -330,39 +294,8 @@ class Job(Work):
         store(self.folder / ANSWER, whole)
 
 
-def typed(request: RunRequest) -> bytes:
-    """The bytes of input. A terminal's ends with what a person types there: Ctrl-D, behind a line twice."""
-    if request.mode == "pipe":
-        return request.input
-    return request.input + (b"\4" if request.input[-1:] in (b"", b"\n") else b"\4\4")
-
-
-def messages(about: About) -> tuple[m.Open, m.Run]:
-    """What a client would send for it."""
-    wanted = about.request
-    files = wanted.files
-    if wanted.source is not None:
-        assert wanted.entry is not None  # `Runs.begin` has seen to it
-        files = (m.File(wanted.entry, wanted.source.encode("utf-8", "surrogatepass")),)
-    of_run = {name: value for name, value in wanted.limits.items() if name in RUN_LIMITS}
-    of_session = {name: value for name, value in wanted.limits.items() if name not in of_run}
-    opening = m.Open(wanted.language, about.id, nonce=about.nonce, limits=of_session)
-    run = m.Run(
-        CHANNEL,
-        wanted.mode,
-        files=files,
-        entry=wanted.entry,
-        args=wanted.args,
-        env=wanted.env,
-        cols=wanted.cols,
-        rows=wanted.rows,
-        limits=of_run,
-    )
-    return opening, run
-
-
 def feed(session: Session, attachment: Attachment, number: int, data: bytes) -> None:
-    """As much of a channel's input as there is room for; the end of a pipe's behind it."""
+    """Sends as much of `data` as the channel's input window takes, then a pipe's end of input."""
     channel = session.channels.all.get(number)
     if channel is None or not channel.live:
         return
@@ -376,6 +309,6 @@ def feed(session: Session, attachment: Attachment, number: int, data: bytes) -> 
 
 
 def refusal(message: m.ErrorMessage) -> CodeRunnerError:
-    """The error that an agent's refusal was told by."""
+    """The error of the class that has the code of `message`; StartFailed for an unknown code."""
     kinds = {kind.code: kind for kind in leaves()}
     return kinds.get(message.code, StartFailed)(message.message)

@@ -1,7 +1,7 @@
-"""All runs that programs ordered, of now and of the last ten minutes: found by their ids and by their keys.
+"""All runs and batches that run or ended in the last ten minutes, found by id and by `Idempotency-Key`.
 
-What is kept of them has a bound, counted by what each may come to need; and no caller may have more than
-half."""
+The disk space and the memory that they may need are counted before they begin and have a bound. No caller may
+have more than half of the disk space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -24,14 +24,16 @@ from coderunner.errors import BadLimit, KeyReused, NoRun, SpoolFull
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.registry import Caller, Registry
 from coderunner.jobs import batch, job
-from coderunner.jobs.batch import AboutBatch, Batch
+from coderunner.jobs.about import About, AboutBatch, AboutWork, checking, messages, stored, submission
+from coderunner.jobs.batch import Batch
 from coderunner.jobs.bench import check_language
-from coderunner.jobs.job import About, Job, messages
-from coderunner.jobs.work import Work, store, stored
+from coderunner.jobs.job import Job
+from coderunner.jobs.work import Work, store
 from coderunner.logs import fields
 from coderunner.schema.api import RunRequest
 from coderunner.schema.batches import MAX_CASE_OUTPUT, BatchRequest
 from coderunner.schema.check import problems
+from coderunner.schema.languages import Language
 from coderunner.schema.limits import RequestedLimits
 from coderunner.tasks import Tasks
 
@@ -41,7 +43,7 @@ KEPT_SECONDS = 600.0  # for which an answer is had again
 SWEEP_SECONDS = 5.0
 OUTPUT_BYTES, MAX_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # of a run: without a request, and at most
 WALL_MS = 60_000  # of a run, without a request
-SLACK = 5 * 1024 * 1024  # what may come between the order to end a program and its end
+SLACK = 5 * 1024 * 1024  # bytes of output that may come between killing a program and its end
 SMALLEST = 64 * 1024  # what an answer counts as, at least
 REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024  # bytes of memory: of runs that have not ended
 VERDICT = 2048  # bytes that a verdict takes, with its answer, beside what it shows of the output
@@ -53,7 +55,7 @@ W = TypeVar("W", bound=Work)
 
 
 class Runs:
-    """``folder`` is this server's alone; ``most``: bytes that all runs may take in it."""
+    """``folder`` is used by no other server. ``most``: bytes that all runs may take in it."""
 
     def __init__(self, folder: Path, registry: Registry, catalog: LanguageCatalog, most: int) -> None:
         self._folder = folder
@@ -73,7 +75,7 @@ class Runs:
     def begin(self, wanted: RunRequest | BatchRequest, caller: Caller, key: str | None) -> Work:
         """A new run or batch, or the one that this caller began with this key.
 
-        Raises KeyReused, SpoolFull, and all that is wrong with the request, with nothing begun.
+        Raises KeyReused, SpoolFull, and the errors of a wrong request; nothing was begun then.
         """
         digest = hashlib.sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()
         named = _digest(caller.principal, key) if key is not None else ""
@@ -96,16 +98,9 @@ class Runs:
         limits = self._limits(wanted.language, wanted.limits, OUTPUT_BYTES, MAX_OUTPUT, WALL_MS)
         output = limits["output_bytes"]
         about = About(
-            id=secrets.token_urlsafe(24),
-            nonce=secrets.token_urlsafe(16),
-            key=named,
-            digest=digest,
-            principal=caller.principal,
-            address=caller.address,
-            version=language.version,
+            **_of_all(language, caller, named, digest),
             compiles=False,
             room=2 * output + SMALLEST,
-            created=time.time(),
             request=replace(wanted, entry=wanted.entry or language.entry, limits=limits),
         )
         about.compiles = self._registry.check(*messages(about)).first_phase == "compiling"
@@ -114,7 +109,7 @@ class Runs:
     def _limits(
         self, language: str, wanted: Mapping[str, int], output: int, most: int, wall_ms: int
     ) -> dict[str, int]:
-        """With those that nobody named. Raises BadLimit."""
+        """The requested limits, completed by defaults. Raises BadLimit."""
         limits = dict(wanted)
         usual = self._catalog.limits(language)
         wrong = [problem.sentence("limits") for problem in problems(RequestedLimits, limits)]
@@ -131,29 +126,22 @@ class Runs:
         limits = self._limits(wanted.language, wanted.limits, CASE_OUTPUT, MAX_CASE_OUTPUT, CASE_WALL_MS)
         checker = wanted.checker
         if checker.language is not None:
-            checking = self._catalog.language(checker.language)
-            check_language(checking)
-            checker = replace(checker, entry=checker.entry or checking.entry)
+            of_checker = self._catalog.language(checker.language)
+            check_language(of_checker)
+            checker = replace(checker, entry=checker.entry or of_checker.entry)
         about = AboutBatch(
-            id=secrets.token_urlsafe(24),
-            nonce=secrets.token_urlsafe(16),
-            key=named,
-            digest=digest,
-            principal=caller.principal,
-            address=caller.address,
-            version=language.version,
+            **_of_all(language, caller, named, digest),
             room=len(wanted.cases) * (VERDICT + 4 * wanted.shown_bytes) + 4 * limits["output_bytes"],
-            created=time.time(),
             count=len(wanted.cases),
             request=replace(wanted, entry=wanted.entry or language.entry, limits=limits, checker=checker),
         )
-        self._registry.check(*batch.submission(about))
+        self._registry.check(*submission(about))
         if checker.language is not None:
-            self._registry.check(*batch.checking(about))
+            self._registry.check(*checking(about))
         return about
 
-    def _make_room(self, about: About | AboutBatch) -> None:
-        """Raises SpoolFull."""
+    def _make_room(self, about: AboutWork) -> None:
+        """Checks that there is disk space and memory for it. Raises SpoolFull."""
         whose = _whose(about)
         need = about.room + SLACK + about.held
         of_one = sum(held for work, held in self._requests.items() if _whose(work.about) == whose)
@@ -169,7 +157,7 @@ class Runs:
         raise SpoolFull(retry_after_ms=round(wait * 1000))
 
     def _count(self, work: Work) -> None:
-        """What it takes, or may come to take, has changed."""
+        """Counts anew what `work` needs or may need; called when that has changed."""
         size = 0
         self._requests.pop(work, None)
         if work.done:
@@ -225,7 +213,10 @@ class Runs:
             self.forget(work)  # a key may be tried again
 
     def _keep_bound(self) -> None:
-        """An answer may be a dozen times as long as its output: the oldest of whoever has most go early."""
+        """Removes answers before their time where the bound is exceeded: the oldest of the caller with most.
+
+        An answer may be a dozen times as long as its output: the bound may be exceeded when a run ends.
+        """
         while self._total > self._most:
             ended = [work for work in self._jobs.values() if work.done]
             if not ended:
@@ -235,14 +226,14 @@ class Runs:
     # --- finding -----------------------------------------------------------------------------------------
 
     def find(self, name: str, caller: Caller, kind: type[W]) -> W:
-        """NoRun, always the same, for whatever does not fit."""
+        """The work of this id, kind and caller. Raises NoRun, the same whatever does not match."""
         work = self._jobs.get(name)
         if not isinstance(work, kind) or work.about.principal != caller.principal:
             raise NoRun()
         return work
 
     def forget(self, work: Work) -> None:
-        """Nothing is kept of it."""
+        """Removes it and its files."""
         if self._jobs.pop(work.id, None) is not None:
             if self._by_key.get(work.about.key) is work:
                 del self._by_key[work.about.key]
@@ -250,7 +241,7 @@ class Runs:
             work.remove()
 
     def gone(self, work: Work) -> None:
-        """The caller of a run without a key is gone: nobody can ask for it again."""
+        """Cancels a run without a key whose caller disconnected: nobody can ask for it again."""
         if work.suspended:
             return  # the next server ends it
         if work.over:
@@ -262,7 +253,7 @@ class Runs:
     # --- time --------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Goes on with what the server before had begun; what nobody can ask for is ended."""
+        """Continues what an earlier server began; cancels runs that nobody can ask for."""
         with contextlib.suppress(FileNotFoundError):
             for folder in sorted(self._folder.iterdir()):
                 try:
@@ -278,7 +269,7 @@ class Runs:
                     self.gone(work)
 
     async def watch(self) -> None:
-        """Forgets answers when their time is up."""
+        """Removes answers KEPT_SECONDS after their end. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.time()
@@ -287,7 +278,7 @@ class Runs:
                     self.forget(one)
 
     async def close(self) -> None:
-        """The server stops; what has not ended is there for the next."""
+        """Stops all work. What has not ended stays stored for the next server."""
         await self._tasks.stop()
 
 
@@ -295,8 +286,22 @@ def _digest(principal: str | None, key: str) -> str:
     return hashlib.sha256(f"{principal or ''}\0{key}".encode()).hexdigest()
 
 
+def _of_all(language: Language, caller: Caller, named: str, digest: str) -> dict[str, Any]:
+    """The fields that runs and batches have in common."""
+    return {
+        "id": secrets.token_urlsafe(24),
+        "nonce": secrets.token_urlsafe(16),
+        "key": named,
+        "digest": digest,
+        "principal": caller.principal,
+        "address": caller.address,
+        "version": language.version,
+        "created": time.time(),
+    }
+
+
 def _about_in(folder: Path) -> About | AboutBatch:
-    """Raises OSError, ValueError."""
+    """Reads what is stored in `folder`. Raises OSError, ValueError."""
     if (folder / batch.ABOUT).exists():
         return msgspec.json.decode((folder / batch.ABOUT).read_bytes(), type=AboutBatch)
     return msgspec.json.decode((folder / job.ABOUT).read_bytes(), type=About)
@@ -305,5 +310,5 @@ def _about_in(folder: Path) -> About | AboutBatch:
 Whose = tuple[str | None, str]
 
 
-def _whose(about: About | AboutBatch) -> Whose:
+def _whose(about: AboutWork) -> Whose:
     return about.principal, "" if about.principal else about.address

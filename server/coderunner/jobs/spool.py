@@ -43,7 +43,7 @@ class Spool:
         os.ftruncate(self._file, self.size)
 
     def append(self, frame: str | bytes) -> None:
-        """Writes a record. Raises OSError; then nothing of it stays."""
+        """Writes a record. Raises OSError; the file is as before then."""
         data = frame.encode() if isinstance(frame, str) else frame
         record = _HEADER.pack(len(data), TEXT if isinstance(frame, str) else BINARY) + data
         try:
@@ -57,7 +57,7 @@ class Spool:
         self.cost += RECORD_COST + written
 
     def records(self, begin: int = 0) -> Iterator[Record]:
-        """Those from the id `begin` on, as far as they are whole."""
+        """The complete records from the id `begin` on."""
         at, buffer = begin, b""
         while not self.closed:
             piece = os.pread(self._file, READ_BYTES, at + len(buffer))
@@ -91,7 +91,7 @@ class Spool:
         return self._file < 0
 
     def close(self) -> None:
-        """Nothing more is read or written; who is reading finds nothing more."""
-        file, self._file = self._file, -1  # the number is another file's soon
+        """Closes the file. Readers find no further records."""
+        file, self._file = self._file, -1  # the descriptor's number will belong to another file
         if file >= 0:
             os.close(file)

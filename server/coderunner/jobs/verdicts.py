@@ -32,14 +32,14 @@ LOST = ("engine_lost", "evicted", "session_closed")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A program that has ended. `run_offset`: where its own output begins, behind its compiler's."""
+    """A program that has ended. `run_offset`: where its own output begins, after the compiler's."""
 
     exit: m.Exit
     frames: tuple[OutputFrame, ...]
     run_offset: int = 0
 
     def stream(self, number: int) -> bytes:
-        """All that it printed on one of its streams."""
+        """Everything it printed on this stream, compiler excluded."""
         return b"".join(
             frame.payload[max(0, self.run_offset - frame.offset) :]
             for frame in self.frames
@@ -58,7 +58,7 @@ def by_end(outcome: Outcome) -> str | None:
 
 
 def compared(checker: Checker, wanted: bytes, got: bytes) -> str:
-    """Empty where they agree; else where they do not, in words."""
+    """Describes the first difference; empty where there is none."""
     if checker.kind == "exact":
         return "" if got == wanted else _first_byte(wanted, got)
     pairs = itertools.zip_longest(_WORD.finditer(wanted), _WORD.finditer(got))
@@ -97,7 +97,7 @@ def _near(one: bytes, other: bytes, tolerance: float) -> bool:
 
 
 def compile_view(outcome: Outcome) -> CompileView:
-    """What the compiler printed, as far as it is shown."""
+    """The compiler's output, cut to the length that is shown."""
     failed = outcome.exit.reason == "compile_failed"
     upto = min(COMPILE_SHOWN, outcome.exit.offset if failed else outcome.run_offset)
     both = bytearray()
@@ -147,7 +147,7 @@ def _beginning(data: bytes, most: int) -> bytes:
 
 
 def without_evidence(index: int, case: Case, name: str, message: str = "") -> Verdict:
-    """A verdict on a case that has no end of its own."""
+    """A verdict on a case that was not run to its end."""
     return Verdict(
         index=index,
         verdict=name,

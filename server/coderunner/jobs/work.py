@@ -1,48 +1,23 @@
-"""What all work has that programs order: a folder with what is stored of it, its records, its end."""
+"""What runs and batches have in common: a folder with their stored state, records, and an end."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
-import msgspec
 from msgspec import Struct
 
 from coderunner.core.admission import Position
 from coderunner.errors import CodeRunnerError, Draining, InternalError
 from coderunner.fleet.registry import Caller
+from coderunner.jobs.about import AboutWork
 from coderunner.jobs.spool import Record, Spool
-from coderunner.schema.messages import File
 
 OUTPUT, END, ANSWER = "output", "end.json", "answer.json"
-
-
-class AboutWork(Protocol):
-    """What is stored before anything is opened. `key`: a digest of its `Idempotency-Key` and principal, empty
-    where it goes when its caller goes. `digest`: of the request. `room`: bytes that its records may take."""
-
-    id: str
-    nonce: str
-    key: str
-    digest: str
-    principal: str | None
-    address: str
-    version: str
-    room: int
-    created: float
-
-    @property
-    def language(self) -> str:
-        """The language that was asked for."""
-
-    @property
-    def held(self) -> int:
-        """Bytes of memory that its request takes."""
 
 
 class Work:
@@ -71,12 +46,12 @@ class Work:
 
     @property
     def over(self) -> bool:
-        """Nothing more comes of it here."""
+        """Whether nothing more happens to it in this process."""
         return self.done or self.error is not None or self.suspended
 
     @property
     def begun(self) -> bool:
-        """Whether it waits for no session any more."""
+        """Whether it has left the queue."""
         raise NotImplementedError
 
     @property
@@ -85,7 +60,7 @@ class Work:
         return "done" if self.done else "running" if self.begun else "queued"
 
     async def news(self) -> None:
-        """Until there is something that was not there: a record, a place in the queue, the end."""
+        """Waits for the next record, another place in the queue, or the end."""
         if not self.over:
             await self._news.wait()
 
@@ -94,32 +69,32 @@ class Work:
         return (self.folder / ANSWER).open("rb")
 
     def end(self) -> bytes:
-        """The answer without what events have told. Raises OSError."""
+        """The answer without the parts that were sent as events. Raises OSError."""
         return (self.folder / END).read_bytes()
 
     @property
     def stored(self) -> int:
-        """Bytes that it takes in its folder, once it is done."""
+        """Bytes of its files, once it is done; 0 before."""
         return sum(one.stat().st_size for one in self.folder.iterdir()) if self.done else 0
 
     def shed(self) -> None:
-        """Forgets what it was given, as its answer is stored."""
+        """Drops the request from memory, once the answer is stored."""
         raise NotImplementedError
 
     def state(self) -> Struct:
-        """What is answered while there is none."""
+        """The status that is returned while there is no answer."""
         raise NotImplementedError
 
     def event(self, record: Record) -> tuple[str, Any]:
-        """The name of a record's event, and what it tells."""
+        """The name and the data of the event for a record."""
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """Ends it; the answer tells what came of it until now."""
+        """Ends it. Its answer has the results until now."""
         raise NotImplementedError
 
     def remove(self) -> None:
-        """Nothing of it is kept."""
+        """Removes its folder."""
         self.spool.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -136,7 +111,7 @@ class Work:
         return Caller(self.about.address, self.about.principal)
 
     async def run(self) -> None:
-        """Until it is over. Never raises what is an answer to its caller."""
+        """Does the work. Errors for its caller are stored in `error`, not raised."""
         try:
             await self._work()
         except Draining:
@@ -156,27 +131,8 @@ class Work:
         raise NotImplementedError
 
 
-def stored(about: Struct) -> bytes:
-    """What is written of it, from which it is read again."""
-    document = msgspec.to_builtins(about)
-    for file in _files(document):
-        file["content_base64"] = file.pop("content")  # as bytes become base64, whatever the name
-    return msgspec.json.encode(document)
-
-
-def _files(document: Any) -> Iterator[dict[str, Any]]:
-    request = document["request"]
-    yield from request.get("files", ())
-    yield from request.get("checker", {}).get("files", ())
-
-
-def sizes(files: tuple[File, ...]) -> int:
-    """Bytes of memory that these take."""
-    return sum(sys.getsizeof(file.content) + sys.getsizeof(file.path) for file in files)
-
-
 def store(path: Path, data: Iterable[bytes]) -> None:
-    """A file that is there as a whole, or as it was before. Raises OSError."""
+    """Replaces the file at `path` atomically. Raises OSError."""
     draft = path.with_suffix(".new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.writelines(data)

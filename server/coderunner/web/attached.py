@@ -1,4 +1,4 @@
-"""A connection that has a session: its frames go to an attachment, and the attachment's go out."""
+"""A connection that has a session: passes frames between the client and an attachment."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Attached:
 
     @property
     def watches(self) -> bool:
-        """Whether it is one of those of whom a session has many."""
+        """Whether it only watches; a session may have many of these."""
         return self._attachment.role != "control"
 
     @property
     def close_code(self) -> int:
-        """What the attachment ended with."""
+        """The close code with which the attachment ended."""
         return self._attachment.close_code or 1000
 
     def spend(self, cost: int) -> None:
-        """Bounds what one socket can make the server do.  ``cost``: frames.  Raises RateLimited."""
+        """Counts ``cost`` frames against the client's rate. Raises RateLimited."""
         now = asyncio.get_running_loop().time()
         self._tokens = min(FRAMES_BURST, self._tokens + (now - self._refilled) * FRAMES_PER_SECOND)
         self._tokens -= cost
@@ -52,7 +52,7 @@ class Attached:
         self._session.input(self._attachment, frame.channel, frame.offset, frame.payload)
 
     def post(self, message: m.ServerMessage) -> None:
-        """Queues a message behind what waits already."""
+        """Queues a message for the client."""
         self._attachment.post(message)
 
     async def next(self) -> str | bytes | None:
@@ -60,13 +60,13 @@ class Attached:
         return await self._attachment.next()
 
     def at_hand(self) -> str | bytes | None:
-        """The next one that is there already, None where there is none."""
+        """The next frame without waiting; None where there is none now."""
         return self._attachment.at_hand()
 
     def end(self, code: int) -> None:
-        """Nothing more after what is queued."""
+        """Ends it once what is queued has been sent."""
         self._attachment.end(code)
 
     def lost(self) -> None:
-        """The socket is gone: it only detaches, the session lives on."""
+        """The socket is closed: detaches. The session continues."""
         self._session.detach(self._attachment)

@@ -43,7 +43,7 @@ TEXT_A_FRAME = 4096  # a long text counts as several frames,
 VALUES_A_FRAME = 50  # and so does one of many lists and objects, which take longest to read
 PING_COST = 8  # frames: a ping makes us answer
 AT_ONCE = 32 * 1024  # bytes of frames from which on they are written
-FRAMES_A_TURN = 64  # then others have theirs, even where more frames wait
+FRAMES_A_TURN = 64  # frames in a row; then the loop serves other connections
 
 
 class State(Enum):
@@ -162,13 +162,13 @@ class Connection:
                 raise RuntimeError(f"a connection cannot go from {self.state.name} to {state.name}")
             self.state = state
 
-    # --- in ----------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------
 
     def _faulted(self) -> None:
         """A task of this connection failed: it is closed with 1011, and the client attaches again."""
         self.fail(InternalError())
         if self._writer is None or self._writer.done():
-            self.abort()  # nobody is there to tell it
+            self.abort()  # the peer is gone
 
     async def _read(self, protocols: list[str]) -> None:
         caller = guard.caller(self._parts.settings, self._request, protocols)
@@ -204,7 +204,7 @@ class Connection:
             await self._connections.pace_member(self._address, cost, watches=self._attached.watches)
             return
         await self._connections.pace(self._address, cost)
-        if self._tcp.over:  # meanwhile; what it had sent is of no use any more
+        if self._tcp.over:  # closed meanwhile: its remaining frames are not used
             raise ConnectionResetError
 
     async def _take_text(self, data: bytes, caller: Caller) -> None:
@@ -247,7 +247,7 @@ class Connection:
         elif self._handshake is not None:
             self._handshake.text(message, size, caller)
 
-    # --- what the handshake says -------------------------------------------------------------------------
+    # --- called by the handshake -------------------------------------------------------------------------
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Runs work that ends with the connection; its unexpected failure ends the connection."""
@@ -274,7 +274,7 @@ class Connection:
         self._tcp.admit_session(session.id, codec.MAX_TEXT)
         self._tcp.second(self._attached.watches)
 
-    # --- out ---------------------------------------------------------------------------------------------
+    # --- writing -----------------------------------------------------------------------------------------
 
     def post(self, message: m.ServerMessage) -> None:
         """Queues a message for the client."""
@@ -323,7 +323,7 @@ class Connection:
             if self._tcp.crowd:  # to close one that has sent much takes the kernel a millisecond
                 await self._connections.crowd.turn()
             if self._tcp.over:
-                return  # nobody is there to be told
+                return  # the peer is gone already
             async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)
         except (ConnectionError, TimeoutError, RuntimeError):
@@ -345,7 +345,7 @@ class Connection:
         return self._attached.close_code
 
     async def _send(self, frames: list[str | bytes]) -> None:
-        """All of them in one write: a key's echo comes with what else there is to tell."""
+        """Sends all of them in one write, so that a key's echo does not wait for a write of its own."""
         if self._socket.closed:
             raise ConnectionResetError
         if self._tcp.crowd:
@@ -377,7 +377,7 @@ class Connection:
 
 
 def _effort(text: bytes) -> int:
-    """What a text costs, in frames: long ones and ones of many values take longer to read."""
+    """The cost of a text, in frames: texts that are long or have many values take longer to read."""
     return 1 + len(text) // TEXT_A_FRAME + (text.count(b"[") + text.count(b"{")) // VALUES_A_FRAME
 
 

@@ -24,10 +24,10 @@ from coderunner.web import guard
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import error_reply, json_reply, query_of
 
-BODY_SECONDS = 30.0  # in which at least some of a body must come
-WRITE_SECONDS = 60.0  # in which a client must take a piece of an answer
+BODY_SECONDS = 30.0  # in which some bytes of a body must arrive
+WRITE_SECONDS = 60.0  # in which a client must read a piece of an answer
 IN_MEMORY = 1024 * 1024
-SLOWEST = 16 * 1024  # bytes a second: a body that comes slower than this in all is given up
+SLOWEST = 16 * 1024  # bytes a second on average, below which reading a body is given up
 
 
 def session_of(request: web.Request, *, control: bool = False) -> Session:
@@ -48,7 +48,7 @@ def _path(request: web.Request) -> str:
     return check_path(request.match_info["path"])
 
 
-# --- looking --------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------------
 
 
 async def listing(request: web.Request) -> web.StreamResponse:
@@ -61,7 +61,7 @@ async def listing(request: web.Request) -> web.StreamResponse:
         begun, complete = False, True
         async for entries, more in session.files.listing():
             complete = complete and not more
-            if not response.prepared:  # from here on it can only be completed, or broken off
+            if not response.prepared:  # from here on the answer can only be completed or aborted
                 await response.prepare(request)
                 await _send(response, b'{"files":[')
             if entries:
@@ -92,7 +92,7 @@ async def read(request: web.Request) -> web.StreamResponse:
 async def send_file(
     request: web.Request, session: Session, path: str, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Raises NoFile, BadPath, FilesFailed."""
+    """Sends a file or a range of it. Raises NoFile, BadPath, FilesFailed before anything is sent."""
     async with session.files.request():
         begin = await session.files.read(path)
         span = _span(request, begin.size)
@@ -114,7 +114,7 @@ async def send_file(
             await _send(response, data)
             offset += len(data)
         if offset < end:
-            response.force_close()  # it has changed meanwhile: an end that is none
+            response.force_close()  # it has changed meanwhile: aborted, so that nobody takes it for the whole
             if request.transport is not None:
                 request.transport.abort()
         else:
@@ -140,7 +140,7 @@ def _span(request: web.Request, size: int) -> tuple[int, int, bool] | None:
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
-    """A client that takes nothing for a long time is let go."""
+    """Writes a piece. Raises TimeoutError where the client reads nothing for WRITE_SECONDS."""
     async with timing.within(WRITE_SECONDS):
         await response.write(data)
 
@@ -149,7 +149,7 @@ async def _send(response: web.StreamResponse, data: bytes) -> None:
 
 
 async def write(request: web.Request) -> web.Response:
-    """The body becomes the file, at once and as a whole, when all of it is there."""
+    """Replaces the file by the body, atomically, once all of it has arrived."""
     session, path = session_of(request, control=True), _path(request)
     most = largest(request.app[PARTS].settings)
     if (request.content_length or 0) > most:
@@ -160,7 +160,7 @@ async def write(request: web.Request) -> web.Response:
 
 
 async def rename(request: web.Request) -> web.Response:
-    """`{"path": "new/name"}`: moves a file or a folder; never over something that is there."""
+    """`{"path": "new/name"}`: moves a file or a folder; never replaces one."""
     session, path = session_of(request, control=True), _path(request)
     to = (await body_of(request, MoveFile)).path
     async with session.files.request():
@@ -177,7 +177,7 @@ async def remove(request: web.Request) -> web.Response:
 
 
 async def make_folder(request: web.Request) -> web.Response:
-    """`{"folder": true}`: with those above it; one that is there already is fine."""
+    """`{"folder": true}`: makes a folder and its parents; an existing one is no error."""
     session, path = session_of(request, control=True), _path(request)
     await body_of(request, MakeFolder)
     async with session.files.request():
@@ -201,7 +201,7 @@ async def body_of(request: web.Request, kind: type[S]) -> S:
 
 
 async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it comes.  Raises TooSlow."""
+    """The body in pieces as they arrive. Raises TooSlow."""
     due = timing.now() + BODY_SECONDS
     while True:
         try:
@@ -215,7 +215,7 @@ async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
         yield data
 
 
-# --- all at once ----------------------------------------------------------------------------------------
+# --- archives -------------------------------------------------------------------------------------------
 
 
 async def download(request: web.Request) -> web.StreamResponse:

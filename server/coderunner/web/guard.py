@@ -32,7 +32,8 @@ def host_name(header: str) -> str:
 
 
 def host_allowed(settings: Settings, header: str) -> bool:
-    """Against DNS rebinding: a page of another name must not reach a server on loopback."""
+    """Whether requests for this host are answered. Prevents DNS rebinding: a page of another name must not
+    reach a server on loopback."""
     name = host_name(header)
     if not settings.production and _is_loopback(name):
         return True
@@ -40,7 +41,7 @@ def host_allowed(settings: Settings, header: str) -> bool:
 
 
 def _is_loopback(name: str) -> bool:
-    """A name that no name server can give to another machine: `localhost`, or an address as it is."""
+    """Whether no name server can resolve this name to another machine: `localhost`, or a loopback address."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -51,7 +52,7 @@ _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "Forwarded", 
 
 
 def from_here(request: web.BaseRequest, header: str) -> bool:
-    """Somebody on this machine who names it so, and no proxy that passes on what another wrote."""
+    """Whether the request was made on this machine, and not passed on by a proxy."""
     if not _is_loopback(host_name(header)) or any(name in request.headers for name in _FORWARDED):
         return False
     return _is_loopback(_peer(request))
@@ -61,14 +62,14 @@ _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def request_id(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
-    """What a proxy of ours calls the request in its own log, as a field of ours."""
+    """The request id that a trusted proxy gave, as a field of the log; empty without one."""
     found = request.headers.get("X-Request-ID", "")
     known = _REQUEST_ID.fullmatch(found) is not None and trusted(settings, _peer(request))
     return {"request": found} if known else {}
 
 
 def about(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
-    """For a line of the log about a request: who asked, and what a proxy of ours calls it."""
+    """Fields of a log line about a request: the client's address, and a trusted proxy's request id."""
     return {"address": address_of(settings, request), **request_id(settings, request)}
 
 
@@ -104,7 +105,7 @@ def address_of(settings: Settings, request: web.BaseRequest) -> str:
 
 
 def _peer(request: web.BaseRequest) -> str:
-    """Who connected to us.  Who may open a socket of the file system is on this machine."""
+    """The peer's address. The peer of a Unix socket is on this machine."""
     transport = request.transport
     if transport is None:
         return "unknown"
@@ -115,7 +116,7 @@ def _peer(request: web.BaseRequest) -> str:
 
 
 def trusted(settings: Settings, address: str) -> bool:
-    """Whether a proxy of ours has this address."""
+    """Whether this is the address of a trusted proxy."""
     try:
         parsed = ipaddress.ip_address(address)
         return any(parsed in ipaddress.ip_network(one, strict=False) for one in settings.trusted_proxies)
@@ -171,7 +172,7 @@ def require_operator(settings: Settings, request: web.BaseRequest) -> None:
 
 def bearer(request: web.BaseRequest) -> str:
     """The token of an Authorization header; the empty text where there is none."""
-    # Bytes that are no text become a token that nobody has.
+    # Bytes that are not UTF-8 become a token that no session has.
     raw = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
     header = raw.decode("utf-8", "replace")
     return header[7:].strip() if header.lower().startswith("bearer ") else ""

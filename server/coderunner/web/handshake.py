@@ -31,7 +31,7 @@ from coderunner.wire import flow
 
 FIRST_MESSAGE_SECONDS = 10.0
 MAX_PIPELINED = 256  # frames behind `open`
-MAX_QUEUED = 256  # messages that wait for the writer; a peer that reads none of them is cut off
+MAX_QUEUED = 256  # messages that wait for the writer; a peer that reads none of them is disconnected
 
 Pipelined = m.Run | m.Shell | codec.InputFrame | m.Eof | m.Ack
 
@@ -78,7 +78,7 @@ class Handshake:
         self._wake = asyncio.Event()
         self._over = False
 
-    # --- in ----------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------
 
     def text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
         """Handles a message of ``size`` bytes. Raises CodeRunnerError, which is the answer to it."""
@@ -223,7 +223,7 @@ class Handshake:
         self._client.attached(session, attachment)
         self.end()
 
-    # --- out ---------------------------------------------------------------------------------------------
+    # --- writing -----------------------------------------------------------------------------------------
 
     def post(self, message: m.ServerMessage) -> None:
         """Queues a message; where MAX_QUEUED wait, the peer reads none and is closed with 1011."""

@@ -1,4 +1,4 @@
-"""Where the server listens: bound before anything else is done, opened when all is ready."""
+"""The server's sockets: bound at the very beginning, listening once everything is ready."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coderunner.web.tcp_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYT
 
 BACKLOG = 1024
 SHUTDOWN_SECONDS = 0.5  # for requests that are being answered when the server stops
-AT_ONCE = 4  # connections that are taken before others have their turn
+AT_ONCE = 4  # connections that are accepted in a row, before the loop serves others
 KEEPALIVE_SECONDS = 75.0  # above the minute for which nginx keeps a connection
 LINGERING_SECONDS = 5.0  # for the rest of a body that was refused, so that its sender reads why
 SOCKET_MODE = 0o660  # the user of the server in front is in our group
@@ -29,7 +29,7 @@ SOCKET_MODE = 0o660  # the user of the server in front is in our group
 
 @contextlib.contextmanager
 def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Sockets that hold the place, so that no other server has it, and take no connection yet.
+    """Binds the sockets without listening, so that no other server can take the address.
 
     ``host``: an address or a name; `::` is every address, of IPv4 as well; or `unix:` and a path,
     and ``port`` says nothing.  Raises CannotStart.
@@ -69,13 +69,13 @@ def _internet(stack: contextlib.ExitStack, host: str, port: int) -> list[socket.
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
         one.bind((address, port))
-        port = one.getsockname()[1]  # of 0: all get the one that was free
+        port = one.getsockname()[1]  # of port 0: all sockets get the same free port
         sockets.append(one)
     return sockets
 
 
 def _unix(stack: contextlib.ExitStack, path: Path) -> socket.socket:
-    """Under a name of its own until it is listened on: a client finds the server before, or this one."""
+    """Binds a Unix socket under a temporary name until it listens: the former server's stays until then."""
     _refuse_taken(path)
     one = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
     one.setblocking(False)
@@ -104,7 +104,7 @@ def _refuse_taken(path: Path) -> None:
 async def listening(
     app: web.Application, sockets: Sequence[socket.socket], host: str
 ) -> AsyncIterator[str]:
-    """Takes connections; the value is the address to show.  ``host`` as `bound` had it.
+    """Accepts connections; yields the address to show.  ``host`` as `bound` had it.
 
     Raises CannotStart.
     """

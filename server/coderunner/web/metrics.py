@@ -1,4 +1,4 @@
-"""`GET /metrics`: what Prometheus scrapes, for the operator alone."""
+"""`GET /metrics` for Prometheus; needs the operator's key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coderunner.web.keys import PARTS, SNAPSHOT, Parts
 
 
 class Snapshot(Collector):
-    """What the server's parts hold at the moment of a scrape."""
+    """A collector that reads the server's state at the moment of a scrape."""
 
     def __init__(self, parts: Parts, sockets: set[object]) -> None:
         self._parts = parts
@@ -26,7 +26,7 @@ class Snapshot(Collector):
         self.registry.register(self)
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask parts that have not begun."""
+        """No descriptions: registering must not read parts that have not started."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -103,7 +103,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """All metrics as text. Raises Unauthenticated for anybody but the operator."""
+    """All metrics as text. Raises Unauthenticated without the operator's key."""
     guard.require_operator(request.app[PARTS].settings, request)
     text = generate_latest(REGISTRY) + generate_latest(request.app[SNAPSHOT])
     headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"}

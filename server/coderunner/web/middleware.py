@@ -28,10 +28,10 @@ HEADERS = {
 
 
 class ClientFaults(logging.Filter):
-    """A request that is no HTTP is its sender's fault: one line of it, not a traceback as if it were ours."""
+    """Logs a request that is not HTTP as one line without a traceback: it is the client's fault."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False for what a client did, which is no fault of this server."""
+        """False for a record about a client's fault: it is logged shorter elsewhere."""
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, HttpProcessingError) or error.code >= 500:
             return True
@@ -55,7 +55,7 @@ REFUSED = 10.0  # requests: what one that is refused counts as
 
 @web.middleware
 async def guard_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost: who asks too often waits, and no answer is begun twice."""
+    """The outermost middleware: bounds the rate of requests, and begins no answer twice."""
     tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
     if tcp is not None:
         tcp.begin()
@@ -114,7 +114,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """On the way out, also where an answer is written piece by piece.  A handler may know better."""
+    """Adds the headers of every answer, also where it is streamed. Those that a handler has set stay."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if isinstance(request, web.Request):
@@ -125,7 +125,7 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """An error of ours as JSON, as the WebSocket would tell it, with the status that belongs to its close."""
+    """An error as JSON, with the fields of the WebSocket's `error` and the status of its code."""
     try:
         return await handler(request)
     except CodeRunnerError as error:

@@ -1,1 +1,1 @@
-"""What programs use: requests that run programs, and their answers and events."""
+"""The HTTP interface for programs: runs and batches, their answers and events."""

@@ -1,4 +1,4 @@
-"""Bodies of requests that need no session: who sends one is a stranger, and all of them share their room."""
+"""Reads bodies of requests that need no session, within bounds for each address and for all together."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Bodies:
 
     async def _parse(self, kind: type[S], data: bytes, values: int) -> S:
         if len(data) > codec.SMALL_TEXT:
-            async with self._reading:  # one after the other, and others between
+            async with self._reading:  # one body at a time; the loop serves others between its steps
                 for _ in codec.check_values(data, values):
                     await asyncio.sleep(0)
                 return _parsed(kind, data)

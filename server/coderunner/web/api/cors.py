@@ -1,4 +1,4 @@
-"""Pages of other origins: those of ALLOWED_ORIGINS may use what programs use, all others nothing of it."""
+"""CORS: pages of ALLOWED_ORIGINS may use the HTTP interface for programs, pages of other origins may not."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from coderunner.web import guard
 from coderunner.web.api.problems import TOLD, Handler, answers_problems
 from coderunner.web.keys import PARTS
 
-MAX_AGE = "600"  # seconds for which a browser need not ask again
+MAX_AGE = "600"  # seconds for which a browser may cache a preflight's answer
 HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
 EXPOSED = "Location, Retry-After"
 
 
 def headers(request: web.Request) -> dict[str, str]:
-    """What lets a page of an allowed origin read the answer.  Raises NotAllowed for another's."""
+    """The CORS headers of an answer. Raises NotAllowed for a page of another origin."""
     settings, origin = request.app[PARTS].settings, request.headers.get("Origin")
     if origin is None:
         return {}
@@ -34,7 +34,7 @@ def headers(request: web.Request) -> dict[str, str]:
 
 
 def across_origins(handler: Handler) -> Handler:
-    """A handler that pages of allowed origins may use."""
+    """Decorates a handler, so that pages of allowed origins may use it."""
 
     @functools.wraps(handler)
     async def wrapped(request: web.Request) -> web.StreamResponse:

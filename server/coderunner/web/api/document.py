@@ -1,4 +1,4 @@
-"""The OpenAPI document of all that is asked over HTTP, made from the table of routes and its models."""
+"""The OpenAPI document of the HTTP interface, made from the table of routes and its models."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ class Described(Protocol):
 
     @property
     def method(self) -> str:
-        """As `GET`."""
+        """The HTTP method, as `GET`."""
 
     @property
     def path(self) -> str:
-        """As aiohttp takes it."""
+        """The route's path in aiohttp's form, with its variables in braces."""
 
     @property
     def handler(self) -> Handler:
-        """Its docstring says what it does."""
+        """The handler; its docstring is the description."""
 
     @property
     def answer(self) -> type[Struct] | None:
-        """None where it is no JSON."""
+        """The model of the answer; None where it is not JSON."""
 
     @property
     def query(self) -> type[Struct] | None:
-        """None where nothing of it is read."""
+        """The model of the query; None where the query is not read."""
 
     @property
     def body(self) -> type[Struct] | None:
-        """None where it is not JSON."""
+        """The model of the body; None where it is not JSON."""
 
 
 def document(operations: Iterable[Described]) -> dict[str, Any]:
-    """OpenAPI 3.1, of what stands below /api/."""
+    """The OpenAPI 3.1 document of all routes below /api/."""
     told = [one for one in operations if one.path.startswith("/api/")]
     models: set[type[Struct]] = {ErrorAnswer, Problem}
     for one in told:

@@ -20,8 +20,8 @@ from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
 
 MEDIA = "text/event-stream"
-QUIET_SECONDS = 10.0  # after which a comment goes out, so that nobody between takes the line for dead
-LOOK_SECONDS = 0.25  # whether the caller is there yet
+QUIET_SECONDS = 10.0  # after which a comment is sent, so that no proxy closes the connection as idle
+LOOK_SECONDS = 0.25  # between two checks whether the caller has disconnected
 BEGINS = {"runs": "run", "batches": "batch"}  # the first event, by where the work is asked for
 PIECE = 32 * 1024
 Send = Callable[[bytes], Awaitable[None]]
@@ -29,7 +29,7 @@ _ID = re.compile(r"[0-9]{1,15}")
 
 
 def last_id(request: web.Request) -> int:
-    """The id behind which a stream is to go on; 0: all of it.  Raises BadMessage."""
+    """The id of `Last-Event-ID`, after which the stream continues; 0 without one. Raises BadMessage."""
     given = request.headers.get("Last-Event-ID", "").strip()
     if given and not _ID.fullmatch(given):
         raise BadMessage("Last-Event-ID must be the id of an event of this stream")
@@ -42,7 +42,7 @@ def gone(request: web.Request) -> bool:
 
 
 async def stream(request: web.Request, job: Work, begin: int) -> web.StreamResponse:
-    """All behind the id `begin`, until the run is over.  Raises BadMessage before the answer begins."""
+    """Sends the events after the id `begin`, until the end. Raises BadMessage before anything is sent."""
     job.spool.check(begin)
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
     sending.check(address)
@@ -86,7 +86,7 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
 
 
 async def _send_records(send: Send, job: Work, begin: int) -> tuple[int, bool]:
-    """(the id of the last, whether there was any): what is there, at most a piece."""
+    """Sends the records after `begin`, at most a piece of them: (id of the last, whether any was sent)."""
     piece = bytearray()
     for record in job.spool.records(begin):
         piece += _event(*job.event(record), record.end)

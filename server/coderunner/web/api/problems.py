@@ -32,12 +32,12 @@ def status_of(error: CodeRunnerError) -> int:
 
 
 def problem(error: CodeRunnerError) -> Problem:
-    """The document that tells of an error."""
+    """The problem details document of an error."""
     return Problem.of(error, status_of(error))
 
 
 def answers_problems(handler: Handler) -> Handler:
-    """A handler whose errors are answered with problem details."""
+    """Decorates a handler, so that its errors are answered with problem details."""
 
     @functools.wraps(handler)
     async def wrapped(request: web.Request) -> web.StreamResponse:

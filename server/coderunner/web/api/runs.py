@@ -1,4 +1,4 @@
-"""`POST /api/run` and `/api/batch`, and what came of them: `/api/runs/...`, `/api/batches/...`."""
+"""Handlers of `POST /api/run` and `/api/batch`, and of their results: `/api/runs/...`, `/api/batches/...`."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def _news(job: Work, seconds: float) -> None:
 
 
 async def _whole(request: web.Request, job: Work) -> web.StreamResponse:
-    """The answer, in pieces: it may be of many megabytes, and its caller slow."""
+    """Sends the stored answer in pieces: it may have many megabytes, and the caller may read slowly."""
     if job.error is not None:
         raise job.error
     if job.suspended:

@@ -1,4 +1,4 @@
-"""Answers that their callers have not taken yet: who reads slowly holds no more than a share of memory."""
+"""Bounds the memory of answers that callers have not read yet, for each address and in all."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from coderunner.turns import Crowd
 
 HELD = 64 * 1024 * 1024  # bytes of all answers that wait for their callers
 HELD_BY_ONE = 16 * 1024 * 1024  # of one address
-BUFFER = 64 * 1024  # what a connection's own buffer may have before it makes the sender wait
-WRITE_SECONDS = 60.0  # in which a caller must take a piece
+BUFFER = 64 * 1024  # bytes that a connection's own buffer takes before the sender waits
+WRITE_SECONDS = 60.0  # in which a caller must read a piece
 
 
 class Sending:
