@@ -93,7 +93,7 @@ class Preparation:
                 pause = min(2 * pause, longest)
 
     def ask(self, name: str) -> None:
-        """Somebody wants this language: it is built next."""
+        """Has this language built next, as somebody asked for it."""
         if name in self._queue:
             self._queue.remove(name)
             self._queue.insert(0, name)

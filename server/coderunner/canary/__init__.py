@@ -1,4 +1,4 @@
-"""The canary: before the server serves, a container like every other attacks itself."""
+"""The canary: before a language is offered, a container made like all others attacks itself."""
 
 from coderunner.canary.program import expectation
 from coderunner.canary.run import CanaryUnfinished, run_canary

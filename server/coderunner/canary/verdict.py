@@ -1,4 +1,4 @@
-"""What the canary found, and its memory of it from one start of the server to the next."""
+"""The canary's verdict, and a cache of good verdicts that outlives the server."""
 
 from __future__ import annotations
 

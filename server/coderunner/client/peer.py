@@ -20,7 +20,7 @@ M = TypeVar("M", bound=m.ServerMessage)
 
 
 class Unexpected(Exception):
-    """What was waited for did not come; the text says what was seen instead."""
+    """Raised where the awaited event did not come; the text says what was seen instead."""
 
 
 def random_id() -> str:
@@ -279,17 +279,17 @@ class Peer:
             raise Unexpected(f"not closed in {seconds:g} s; {self._last_words()}") from None
         return self.close_code
 
-    # --- leaving -----------------------------------------------------------------------------------------
+    # --- closing -----------------------------------------------------------------------------------------
 
     def drop(self) -> None:
-        """The connection breaks: no close frame."""
+        """Breaks the connection without a close frame."""
         # aiohttp has no public way to a client connection's transport.
         connection = self.socket._response.connection  # noqa: SLF001
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
 
     def stall(self) -> None:
-        """Reads nothing any more, not even from the kernel."""
+        """Stops reading from the socket."""
         connection = self.socket._response.connection  # noqa: SLF001
         if connection is not None and connection.transport is not None:
             connection.transport.pause_reading()

@@ -1,4 +1,4 @@
-"""The way to a server, and the certainty that nothing stays behind there."""
+"""Connections to a server, and the end of every session that was opened through them."""
 
 from __future__ import annotations
 
@@ -149,13 +149,13 @@ class Visit:
         """The server's figures. Raises as `document`."""
         return await self.document("api/queue-stats")
 
-    # --- leaving nothing ---------------------------------------------------------------------------------
+    # --- ending sessions ---------------------------------------------------------------------------------
 
     def _remember(self, opened: m.Opened) -> None:
         self._live[opened.session] = opened.token
 
     def forget(self, peer: Peer) -> None:
-        """The session is over: nothing has to be ended."""
+        """Notes that the session has ended already."""
         if peer.opened is not None:
             self._live.pop(peer.opened.session, None)
 

@@ -23,17 +23,17 @@ class Finding:
 
 
 def ok(check: str, text: str) -> Finding:
-    """All is well."""
+    """A check that passed."""
     return Finding(check, OK, text)
 
 
 def warn(check: str, text: str, mend: str) -> Finding:
-    """It works, and should be mended."""
+    """A check that passed, but found something to be mended."""
     return Finding(check, WARN, text, mend)
 
 
 def fail(check: str, text: str, mend: str) -> Finding:
-    """It does not work."""
+    """A check that failed."""
     return Finding(check, FAIL, text, mend)
 
 

@@ -26,7 +26,7 @@ SECONDS = 15.0  # for an answer
 TRIES = 15  # of opening, where the address has no session left
 CERTIFICATE_DAYS = 14.0  # certbot renews thirty days before the end
 CLAIMED = "192.0.2.77"  # an address for documentation, which nobody has
-SEPARATE_SECONDS = 0.5  # two lines that were printed a second apart came apart
+SEPARATE_SECONDS = 0.5  # seconds by which two lines printed a second apart must arrive apart
 COMPARE = "compare the proxy's configuration with nginx.conf"
 SLOWLY = {
     "bash": "echo one; sleep 1; echo two",
@@ -78,7 +78,7 @@ async def checks(url: str, *, through: bool, idle: float, bearer: str = "") -> l
 
 
 async def _used(http: aiohttp.ClientSession, found: list[Finding], idle: float) -> list[Finding]:
-    """As somebody who runs a program, and then opens a terminal; one session at a time."""
+    """Uses the server as a client: runs a program, then opens a terminal, one session at a time."""
     language = await _language(http)
     found += await _patient("buffering", lambda: _buffering(http, language))
     return await _patient("websocket", lambda: _websocket(http, language, idle))

@@ -130,7 +130,7 @@ class AttachStream:
     async def close(self) -> None:
         """Drops the connection; the container's stdin stays open. May be called again, and while reading."""
         self._writer.transport.abort()
-        with contextlib.suppress(OSError):  # it was broken before; closed it is all the same
+        with contextlib.suppress(OSError):  # the connection was broken before; it is closed now
             await self._writer.wait_closed()
 
 
@@ -177,7 +177,7 @@ async def _upgrade(
 
 
 async def _body(reader: asyncio.StreamReader, most: int) -> bytes:
-    """What comes of so many bytes until the engine closes: of its attach errors it tells no length."""
+    """At most so many bytes, until the engine closes: its attach errors come without a length."""
     try:
         return await reader.readexactly(most)
     except asyncio.IncompleteReadError as error:

@@ -1,4 +1,4 @@
-"""What a session's container is made of: one table of settings, each with its reason.
+"""The settings of a session's container, in one table, each with its reason.
 
 From this table come the body of the create request, the read-back of what the engine really made
 (`effective.py`) and the table in `docs/containers.md`.
@@ -59,7 +59,7 @@ MASKED_PATHS = (
     # the engine's own list, which ours replaces
     "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
     "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
-    # what tells of the host and of the neighbours' doings
+    # files that show activity of the host and of other containers
     "/proc/cmdline", "/proc/kallsyms", "/proc/interrupts", "/proc/diskstats", "/proc/partitions",
     "/proc/modules", "/proc/devices", "/proc/softirqs", "/proc/schedstat", "/proc/buddyinfo",
     "/proc/zoneinfo", "/proc/pressure", "/proc/fs", "/sys/block", "/sys/bus",
@@ -67,7 +67,7 @@ MASKED_PATHS = (
     "/sys/class/thermal", "/sys/dev", "/sys/devices/virtual/block", "/sys/devices/virtual/dmi",
     "/sys/devices/virtual/thermal", "/sys/fs/btrfs", "/sys/fs/ext4", "/sys/fs/xfs",
     "/sys/module", "/sys/power",
-    # how hot each processor was: what its other users do
+    # processor temperatures show activity of other users
     *(f"/sys/devices/system/cpu/cpu{number}/thermal_throttle" for number in range(os.cpu_count() or 1)),
 )  # fmt: skip
 NAMESERVERS = ("0.0.0.0", "127.0.0.11")  # nobody, and in a group the engine's own for the members' names

@@ -1,4 +1,4 @@
-"""The stream to an agent over a socket of the server's own: what it says, and nothing around it."""
+"""The stream to an agent over a Unix socket of the server, without the engine's framing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DirectStream(asyncio.BufferedProtocol):
     # --- asyncio's side ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio: it can be used."""
+        """Called by asyncio: the connection exists."""
         self._transport = cast(asyncio.Transport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -44,7 +44,7 @@ class DirectStream(asyncio.BufferedProtocol):
         return _room
 
     def buffer_updated(self, size: int) -> None:
-        """Called by asyncio: so much was read."""
+        """Called by asyncio: `size` bytes were read."""
         if self._take is not None:
             self._take(_room[:size])
             return
@@ -54,7 +54,7 @@ class DirectStream(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called by asyncio: nothing comes or goes any more."""
+        """Called by asyncio: the connection is closed."""
         self._ended = True
         self._news.set()
         self._writable.set()
@@ -66,10 +66,10 @@ class DirectStream(asyncio.BufferedProtocol):
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Called by asyncio: it has caught up."""
+        """Called by asyncio: the agent reads again."""
         self._writable.set()
 
-    # --- ours --------------------------------------------------------------------------------------------
+    # --- the agent link's side ---------------------------------------------------------------------------
 
     def deliver(self, take: Take) -> bool:
         """Has ``take`` called with all bytes as they come, which are valid until it returns, and with b""

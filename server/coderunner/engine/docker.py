@@ -1,4 +1,4 @@
-"""Docker Engine as CodeRunner sees it: every call has a deadline, every foreign error becomes one of ours."""
+"""The Docker Engine adapter: every call has a deadline, every library's error becomes one of `errors`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def usual_socket(root: Path = Path("/"), home: Path | None = None) -> str:
         root / "run/docker.sock",
         root / f"run/user/{os.getuid()}/docker.sock",
     ]
-    with contextlib.suppress(RuntimeError):  # a user without a home
+    with contextlib.suppress(RuntimeError):  # the user has no home directory
         places.append((home or Path.home()) / ".docker/run/docker.sock")
     there = [place for place in places if _is_socket(place)]
     usable = [place for place in there if os.access(place, os.R_OK | os.W_OK)]
@@ -127,7 +127,7 @@ class DockerEngine:
             plain = PlainCalls(session, url, lambda: docker.api_version)
             yield cls(docker, plain, address, call_timeout_s)
 
-    # --- the engine itself --------------------------------------------------------------------------
+    # --- engine -------------------------------------------------------------------------------------
 
     async def info(self) -> EngineInfo:
         """Which engine this is and what it can do."""
@@ -176,12 +176,12 @@ class DockerEngine:
             await self._docker.containers.container(container).start()
 
     async def pause(self, container: str) -> None:
-        """Stops all its processes where they are. Raises ContainerGone, StartFailed where it is refused."""
+        """Freezes all processes of a container. Raises ContainerGone, StartFailed where it is refused."""
         async with self._call("pause", refused=StartFailed):
             await self._docker.containers.container(container).pause()
 
     async def unpause(self, container: str) -> None:
-        """They go on; so they do where it was not paused. Raises ContainerGone, StartFailed."""
+        """Resumes its processes; no error where it is not paused. Raises ContainerGone, StartFailed."""
         try:
             async with self._call("unpause", refused=StartFailed):
                 await self._docker.containers.container(container).unpause()
@@ -306,7 +306,7 @@ class DockerEngine:
                     try:
                         yield
                     except DockerError as error:
-                        # The engine was replaced beneath us by one that has given up our version.
+                        # The engine was replaced by one that does not support the agreed version any more.
                         self._version_known = "client version" not in error.message
                         raise
         except TimeoutError:

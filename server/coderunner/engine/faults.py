@@ -1,4 +1,4 @@
-"""The engine's failures in our own words: status codes, broken connections, answers that make no sense."""
+"""Translates the engine's failures (status codes, broken connections, invalid answers) into `errors`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_ENGINE = 900  # aiodocker's status for 'cannot connect'
 def translated(
     what: str, address: Address | None = None, refused: type[EngineError] = EngineUnavailable
 ) -> Iterator[None]:
-    """Foreign errors become ours. `refused` is for an answer that says no and fits no better name.
+    """Raises errors of `errors` in place of libraries'. `refused`: the class for other 4xx and 5xx answers.
 
     A TimeoutError passes: whose deadline it was is the caller's to know.
     """

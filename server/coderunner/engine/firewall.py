@@ -1,4 +1,4 @@
-"""Firewall rules for groups, set by a program of ours in a container that ends at once.
+"""Firewall rules for groups, set by `netfilter.py` in a short-lived container.
 
 The server itself has no rights on these networks, and need not be on the engine's machine; the engine can
 start a program that has them.  It gets this one capability, no file to write, and no word from a user.
@@ -42,7 +42,7 @@ def helper_body(
         "Labels": dict(labels),
         "HostConfig": {
             "NetworkMode": network,
-            "UsernsMode": "host",  # where the engine maps users, its root has no rights on the host's network
+            "UsernsMode": "host",  # with userns-remap, root has no rights on the host's network
             "CapDrop": ["ALL"],
             "CapAdd": ["NET_ADMIN"],
             "SecurityOpt": ["no-new-privileges:true"],
@@ -69,7 +69,7 @@ class Helper:
 
 
 async def install_host_rules(engine: DockerEngine, helper: Helper) -> None:
-    """Nothing of any group enters the host any more.
+    """Drops all packets from groups to the host.
 
     Raises NetworkFailed with the kernel's reason, EngineError.
     """
@@ -118,5 +118,5 @@ async def _run(engine: DockerEngine, helper: Helper, network: str, arguments: tu
             words = stream.stderr_tail.decode("utf-8", "replace").strip()
             raise NetworkFailed(f"groups are not available: {words or f'the program ended with {code}'}")
     finally:
-        with contextlib.suppress(EngineError):  # its labels leave it to the sweep
+        with contextlib.suppress(EngineError):  # the sweep removes it, by its labels
             await engine.remove(helper.name)

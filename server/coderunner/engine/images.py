@@ -41,8 +41,8 @@ LABEL = "coderunner-image"
 BASE_LABEL = "coderunner.base"  # the id of the image it was made on, which is a hash of its content
 BUILT_LABEL = "coderunner.built"  # when, in UTC
 CALL_SECONDS = 60
-PULL_SILENCE_SECONDS = 20  # a registry that says nothing for so long is not there
-BUILD_SILENCE_SECONDS = 600  # a single large package may take that long without a word
+PULL_SILENCE_SECONDS = 20  # seconds after which a silent registry counts as unreachable
+BUILD_SILENCE_SECONDS = 600  # seconds without progress: installing one large package may take this long
 BUILD_SECONDS = 3600
 LINE = 100  # characters of a line of progress
 TAIL = 15  # lines of a failed build that are kept for the message
@@ -71,7 +71,7 @@ class ImageBuilder:
         self._noting = threading.Lock()
         self._forgotten: set[str] = set()  # holders that use nothing any more
 
-    # --- what is to be built ---------------------------------------------------------------------------
+    # --- recipes ---------------------------------------------------------------------------------------
 
     def base(self) -> Recipe:
         """Raises BuildFailed where the folder has no Dockerfile."""
@@ -218,7 +218,7 @@ class ImageBuilder:
         await in_thread(work, _silent)
 
     async def forget_use(self, holder: str) -> None:
-        """The note of what this server uses goes, and none is made any more: its images may be removed.
+        """Removes this server's note, and makes none any more: its images may be removed.
 
         Raises EngineUnavailable."""
 
@@ -242,7 +242,7 @@ class ImageBuilder:
         return await in_thread(work, _silent)
 
     async def holders(self) -> list[str]:
-        """Who has noted that it uses images."""
+        """The servers that have noted that they use images."""
 
         def look(stop: Stop, _tell: Say) -> list[str]:
             with self._client(CALL_SECONDS, stop) as client:
@@ -254,7 +254,7 @@ class ImageBuilder:
 
     @contextmanager
     def _client(self, silence_seconds: float, stop: Stop) -> Iterator[docker.APIClient]:
-        """Foreign errors leave as ours."""
+        """A client of the `docker` SDK; its errors are translated."""
         client = None
         try:
             client = docker.APIClient(
@@ -279,7 +279,7 @@ class ImageBuilder:
     def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _current(client, recipe, base):
-                return  # another server built it meanwhile
+                return  # another server has built it meanwhile
             _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, report)
 
     def _renew(self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, report: Say
@@ -287,7 +287,7 @@ class ImageBuilder:
         renewed = []
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _id(client, base.reference) is None:
-                return []  # nothing is here that could be old
+                return []  # no image is here that could be outdated
             try:
                 lists = renewal.security_lists(client, base.reference, report)
             except renewal.NoLists as error:

@@ -1,4 +1,4 @@
-"""Engines on which sessions cannot have what they are promised: refused at once, in one sentence."""
+"""Refuses engines that cannot isolate sessions as promised."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def expression(name: bytes, *values: bytes) -> bytes:
 
 
 def came_from(prefix: bytes) -> bytes:
-    """What came in by an interface whose name begins so."""
+    """Matches packets from interfaces whose names begin with this prefix."""
     return expression(b"meta", number(1, REGISTER), number(2, IIFNAME)) + expression(
         b"cmp", number(1, REGISTER), number(2, EQUAL), attribute(NESTED | 3, attribute(1, prefix))
     )
@@ -85,7 +85,7 @@ def verdict(code: int) -> bytes:
 
 
 def has_address(offset: int, address: bytes) -> bytes:
-    """What has this address at this place of its header."""
+    """Matches packets with this address at this offset of the header."""
     place = number(2, NETWORK_HEADER) + number(3, offset) + number(4, len(address))
     return expression(b"payload", number(1, REGISTER), place) + expression(
         b"cmp", number(1, REGISTER), number(2, EQUAL), attribute(NESTED | 3, attribute(1, address))
@@ -113,7 +113,7 @@ def elsewhere(subnet: ipaddress.IPv4Network) -> bytes:
 
 
 def below(rate: int) -> bytes:
-    """While there are no more than so many a second."""
+    """Matches up to this many packets a second."""
     each = attribute(1, struct.pack(">Q", rate)) + attribute(2, struct.pack(">Q", 1))
     return expression(b"limit", each, number(3, rate), number(4, 0))
 
@@ -141,7 +141,7 @@ def fresh_table(family: int) -> list[Request]:
     """The messages that replace our table by an empty one."""
     table = attribute(1, TABLE + b"\0")
     make = (NEW_TABLE, CREATE, family, table)
-    return [make, (DELETE_TABLE, 0, family, table), make]  # the first, so that there is one to delete
+    return [make, (DELETE_TABLE, 0, family, table), make]  # first, as deleting a missing table fails
 
 
 def host_rules(prefix: bytes) -> list[Request]:
@@ -154,7 +154,7 @@ def host_rules(prefix: bytes) -> list[Request]:
 
 
 def no_door() -> list[Request]:
-    """Nothing of ours is left in this network's rules."""
+    """The messages that remove our table from this network namespace."""
     return [request for family in (INET, ARP) for request in fresh_table(family)[:2]]
 
 

@@ -1,4 +1,4 @@
-"""A group's network on the engine: made, joined, left, removed.
+"""Creates, joins, leaves and removes a group's network on the engine.
 
 It is an internal bridge without an address of the host.  That alone is no isolation (see `netfilter.py`); the
 bridge's name begins with `BRIDGE_PREFIX`, by which the host's rules know what to drop.
@@ -75,7 +75,7 @@ def network_body(spec: NetworkSpec) -> dict[str, Any]:
             "com.docker.network.bridge.name": BRIDGE_PREFIX + spec.bridge,
             # The host has no address on it: else its services answer on the gateway's.
             "com.docker.network.bridge.inhibit_ipv4": "true",
-            "com.docker.network.bridge.enable_icc": "true",  # members are to talk with each other
+            "com.docker.network.bridge.enable_icc": "true",  # members may connect to each other
             "com.docker.network.bridge.enable_ip_masquerade": "false",
         },
         "Labels": dict(spec.labels),

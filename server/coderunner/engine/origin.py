@@ -85,7 +85,7 @@ def _command() -> list[str]:
         "mmdebstrap",
         "--variant=minbase",
         *excluded,
-        "--dpkgopt=force-unsafe-io",  # as the registry's image has it: what is half made is thrown away
+        "--dpkgopt=force-unsafe-io",  # as the registry's image has it; an incomplete archive is removed
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',
@@ -107,7 +107,7 @@ def _run(command: list[str], sink: int, stop: threading.Event) -> int:
         raise OriginFailed(f"mmdebstrap took longer than {SECONDS} s")
     finally:
         if process.poll() is None:
-            process.terminate()  # it removes what it had made, and its children
+            process.terminate()  # SIGTERM: it removes its files and ends its children
             process.wait()
 
 

@@ -1,4 +1,4 @@
-"""How large the languages' images are, and what of it they share."""
+"""Sizes of the languages' images and of the layers that they share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shares(histories: Mapping[str, Sequence[Step]]) -> dict[str, Share]:
 
 
 def _common(one: Sequence[Step], other: Sequence[Step]) -> int:
-    """Bytes of what both begin with."""
+    """Bytes of the layers that both have in common."""
     return sum(a.size for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 

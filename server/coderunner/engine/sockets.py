@@ -33,7 +33,7 @@ AUTO, SOCKET, ATTACH = CHOICES = ("auto", "socket", "attach")
 UNTRIED = "untried"
 CONNECT_SECONDS = 2.0  # an agent tries five times a second
 BACKLOG = 8
-STRANGER_SECONDS = 0.02  # how long who knocks without being the agent keeps the next one waiting
+STRANGER_SECONDS = 0.02  # seconds for which a peer that is not the agent may delay the next one
 FAILURES = 3  # agents in a row that did not come, before any did
 _PEER = struct.Struct("3i")  # pid, uid, gid
 
@@ -52,11 +52,11 @@ class AgentSocket:
 
     @property
     def usable(self) -> bool:
-        """Whether it is worth waiting for its agent."""
+        """Whether its agent may still connect."""
         return self._owner.usable
 
     def listen(self) -> None:
-        """Agents can connect from now on. Raises OSError."""
+        """Starts listening for the agent. Raises OSError."""
         if self._listener is not None:
             return
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -77,7 +77,7 @@ class AgentSocket:
         self._listener = listener
 
     def close(self) -> None:
-        """Nobody can connect any more; who did and was not accepted is cut off."""
+        """Closes it; connections that were not accepted are aborted."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -123,7 +123,7 @@ class AgentSocket:
         return one
 
     def failed(self, why: str) -> None:
-        """Its agent, which lives, did not come."""
+        """Notes that its agent, which is alive, did not connect."""
         self._owner.failed(why)
 
 
@@ -159,7 +159,7 @@ class AgentSockets:
         return SOCKET if self._came else UNTRIED
 
     def warnings(self) -> list[str]:
-        """Why not sockets, where they were to be tried."""
+        """Warnings for the operator: why sockets are not used although the setting asks for them."""
         if self._given_up is None:
             return []
         return [
@@ -191,19 +191,19 @@ class AgentSockets:
         self._came = True
 
     def failed(self, why: str) -> None:
-        """An agent that lives did not connect."""
+        """Notes that an agent that is alive did not connect."""
         self._failures += 1
         if self.doubtful and self._failures >= FAILURES:
             self.give_up(f"agents do not connect to the server's sockets ({why})")
 
     def give_up(self, why: str) -> None:
-        """Containers cannot have them here."""
+        """Stops using sockets: containers on this engine cannot reach them."""
         if self.doubtful:
             self._given_up = why
             log.warning("agents are reached over the engine's attach streams", extra=fields(why=why))
 
     def remove(self, session: str) -> None:
-        """The container of this session is gone, and its folder goes."""
+        """Removes the folder of a session's container that is gone."""
         remove_folder(self._parent / session)
 
     def keep(self, older_than: float, sessions: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Blocking work in a thread, with an end to it: what the `docker` SDK needs in an event loop."""
+"""Blocking work in a thread that can be stopped, as the `docker` SDK needs it beside an event loop."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def in_thread(work: Callable[[Stop, Say], _T], say: Say) -> _T:
     stop = Stop()
 
     def later(call: Callable[..., None], *values: object) -> None:
-        with suppress(RuntimeError):  # the loop is gone
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(call, *values)
 
     def settle(setter: Callable[[Any], None], value: object) -> None:
@@ -65,7 +65,7 @@ async def in_thread(work: Callable[[Stop, Say], _T], say: Say) -> _T:
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        done.add_done_callback(lambda one: one.cancelled() or one.exception())  # nobody else will look
+        done.add_done_callback(lambda one: one.cancelled() or one.exception())  # nobody awaits it any more
         stop.set()
         await asyncio.wait([done], timeout=STOP_SECONDS)
         raise

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 60.0
 ASK_SECONDS = 20.0
-IDLE_SECONDS = 3600.0  # of an answer that goes on: a build's, a wait's
+IDLE_SECONDS = 3600.0  # seconds of silence in a streamed answer, as of a build or a wait
 MAX_HEAD = 64 * 1024  # a query may have a recipe's arguments in it
 MAX_BODY = 16 * 1024 * 1024
 MAX_ORIGIN = 2 * 1024**3
@@ -38,7 +38,7 @@ MAX_CONNECTIONS = 1024
 
 
 class Broken(Exception):
-    """The client's request is none, or it went away."""
+    """The client's request is not valid HTTP, or it disconnected."""
 
 
 class EngineGate:

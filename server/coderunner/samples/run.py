@@ -104,7 +104,7 @@ async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[
 
 
 async def _told_in_terminal(peer: Peer, text: str, start: int) -> None:
-    """Until this text comes; as a terminal does, it tells a line editor where the cursor is."""
+    """Waits for this text, and answers a line editor's question for the cursor as a terminal does."""
     told = peer.channel(CHANNEL)
     answered = told.text[:start].count(WHERE)
 
@@ -232,7 +232,7 @@ def _cells(texts: Iterable[str]) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """To so many columns of a terminal, where some characters take two."""
+    """Cuts a text to so many columns of a terminal, where some characters take two."""
     columns = [2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text]
     if sum(columns) > width:
         while sum(columns) > width - 1:

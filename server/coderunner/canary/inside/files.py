@@ -1,4 +1,4 @@
-"""What can be read and written, and how much of it."""
+"""Probes of files: what can be read and written, and how much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who the programs of a session are, and what they may become."""
+"""Probes of user ids and privileges, and of ways to gain more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernel's doors: system calls, sockets and networks."""
+"""Probes of system calls, sockets and networks."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ NOT_SUPPORTED = (("SCTP", 2, 1, 132), ("MPTCP", 10, 1, 262))  # as on a kernel w
 IPV6, FLOW_LABELS = 41, 32
 # TIOCSETD, SIOCGIFBR, SIOCSIFBR, SIOCGIFVLAN, SIOCSIFVLAN
 LOADING = (0x5423, 0x8940, 0x8941, 0x8982, 0x8983)
-# the cloud's metadata, the engine's usual gateway, private networks, the world
+# the cloud's metadata service, the engine's usual gateway, private networks, the internet
 DESTINATIONS = (
     ("169.254.169.254", 80), ("172.17.0.1", 22), ("10.0.0.1", 80), ("192.168.0.1", 80), ("1.1.1.1", 53),
     ("fd00:ec2::254", 80), ("2606:4700:4700::1111", 53),

@@ -1,4 +1,4 @@
-"""Processes, memory, and the limits of one process."""
+"""Probes of processes, memory, and the limits of one process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _(want: dict[str, Any]) -> None:
 
 @probe("pid_1", "PID 1's memory, environment and files cannot be read, and it cannot be killed")
 def _(want: dict[str, Any]) -> None:
-    expect(os.getpid() == 1, f"our process id is {os.getpid()}")  # else PID 1 is not ours to attack
+    expect(os.getpid() == 1, f"our process id is {os.getpid()}")  # otherwise PID 1 is another user's
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the agent does it
 
     def attack() -> list[str]:

@@ -20,11 +20,11 @@ libc.syscall.restype = ctypes.c_long
 
 
 class Broken(Exception):
-    """The bound does not hold; the text says what was seen."""
+    """Raised where a bound does not hold; the text says what was seen."""
 
 
 class Untried(Exception):
-    """There is nothing here to try it on."""
+    """Raised where the probe cannot be tried on this machine."""
 
 
 Probe = Callable[[dict[str, Any]], str | None]
