@@ -91,3 +91,17 @@ async def test_what_cannot_be_put_beside_is_named(server):
             end = "\r\n" if mode == "tty" else "\n"
             assert channel.text.startswith("/workspace/.tmp: ")
             assert channel.text.endswith(f"; programs need this folder{end}")
+
+
+async def test_what_compilers_and_services_keep_is_theirs_again(server):
+    """Go's compiler has its cache in one of them, the databases have their sockets in the other."""
+    lock = (
+        "import os\nfor name in ('.cache', '.service'):\n"
+        "    os.makedirs(f'{name}/kept', exist_ok=True)\n    os.symlink('/', f'{name}/link')\n"
+        "    open(f'{name}/file', 'w').close()\n"
+        "    for place in (f'{name}/kept', f'{name}/file', name): os.chmod(place, 0)\n"
+    )
+    look = "for name in ('.cache', '.service'): open(f'{name}/kept/new', 'w').close()\nprint('made')"
+    async with session(server) as client:
+        assert (await client.result(1, lock)).exit.code == 0
+        assert (await client.result(2, look)).text == "made\n"

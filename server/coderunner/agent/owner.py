@@ -6,6 +6,7 @@ read: who learns about permissions finds them as they were.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -14,6 +15,8 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LOOK, CHANGE = 0o500, 0o700  # what is needed of a folder
 READ = 0o400  # and of a file
 OURS = (".build", ".tmp")  # folders of the workspace that every program needs
+KEPT = (".cache", ".service")  # those in which compilers and services keep theirs, each in a folder
+MOST = 64  # folders looked at in each of these
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +75,24 @@ def mend(path: str) -> None:
     mode = os.stat(path).st_mode
     if mode & CHANGE != CHANGE:
         os.chmod(path, stat.S_IMODE(mode) | CHANGE)
+
+
+def mend_kept(workspace: str) -> None:
+    """What compilers and services keep is theirs again: the folders of ``KEPT``, and those in them.
+
+    Nothing is made, no link followed; what cannot be mended is left for the program that needs it to say.
+    """
+    for name in KEPT:
+        try:
+            kept = enter(os.path.join(workspace, name), CHANGE)[0]
+        except OSError:
+            continue
+        try:
+            for one in os.listdir(kept)[:MOST]:
+                with contextlib.suppress(OSError):
+                    mend_at(one, kept)
+        finally:
+            os.close(kept)
 
 
 def mend_at(name: str, folder: int) -> None:

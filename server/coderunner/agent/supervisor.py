@@ -343,6 +343,7 @@ def _become(
         for folder in (spec["workspace"], spec["build"], spec["env"]["TMPDIR"]):
             owner.mend(folder)
         folder = spec["workspace"]
+        owner.mend_kept(folder)
         os.chdir(folder)
         folder = ""
         if become is not None:
