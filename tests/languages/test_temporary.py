@@ -93,6 +93,25 @@ async def test_a_temporary_native_library_is_loaded(everything: Server, library:
         assert channel.stdout == b"it runs\n", channel.text
 
 
+SHELLS = {
+    "java": """echo 'void main() { IO.println(System.getProperty("java.io.tmpdir")); }' > A.java; java A.java
+echo 'System.out.println(System.getProperty("java.io.tmpdir"))' | jshell -s -""",
+    "clojure": """echo '(println (System/getProperty "java.io.tmpdir"))' > a.clj; clojure a.clj
+clojure < a.clj""",
+}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+async def test_a_plain_java_has_the_same_folder(everything: Server, name: str) -> None:
+    """By hand in a shell, and of the language's own prompt."""
+    async with session(everything, name) as client:
+        await client.send(m.Shell(1, 200, 24))
+        await client.until(1, "$ ")
+        await client.input(1, SHELLS[name].encode() + b"; echo do''ne\n")
+        await client.until(1, "\ndone", 60)
+        assert client.channel(1).text.count("/workspace/.tmp\r\n") == 2, client.channel(1).text
+
+
 async def test_the_folders_of_the_system_run_programs(everything: Server) -> None:
     code = "for d in /tmp $TMPDIR; do cp /bin/echo $d/x; $d/x $d; done"
     async with session(everything, "bash") as client:
