@@ -12,6 +12,7 @@ from coderunner.attack.clients import (
     artifacts,
     batches,
     crowds,
+    downloads,
     files,
     flow,
     frames,
@@ -44,6 +45,7 @@ MODULES = (
     neighbours,
     groups,
     crowds,
+    downloads,
     strangers,
 )
 
