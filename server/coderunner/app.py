@@ -34,7 +34,7 @@ from coderunner.fleet.registry import Registry
 from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
-from coderunner.here import too_many_cpus
+from coderunner.here import too_many_cpus, too_much_memory
 from coderunner.instance import holder_of, instance, shown
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
@@ -254,6 +254,8 @@ async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
         log.info("container engine %s", info.version, extra=facts)
         if (problem := too_many_cpus(settings, info)) is not None:
             log.error("no session can begin", extra=fields(why=problem))
+        if (problem := too_much_memory(settings, info)) is not None:
+            log.warning("a session's memory has no bound", extra=fields(why=problem))
         return
 
 

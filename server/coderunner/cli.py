@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser(COMMANDS).parse_args(argv)
     try:
         result: int = arguments.run(arguments)
+        sys.stdout.flush()
         return result
     except ConfigError as error:
         _say("coderunner: the settings are wrong:", *(f"  {problem}" for problem in error.problems))
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
     except KeyboardInterrupt:
         return app.INTERRUPTED
+    except BrokenPipeError:  # `| head` has read enough; what is still to be flushed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
 
 
 def _say(*lines: str) -> None:

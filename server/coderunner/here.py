@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -14,6 +15,7 @@ from coderunner.engine.states import EngineInfo
 from coderunner.errors import EngineError
 from coderunner.schema.forms import UNIX
 
+SMALL = 1 << 30  # bytes that any machine has: the engine is not asked for them
 PARTITION = "/sys/class/block/{}/partition"  # is there for a partition, and not for a disk
 
 
@@ -26,18 +28,41 @@ async def problems(settings: Settings) -> list[str]:
         found.append(_disk(settings.disk_read_limit[0]))
     if settings.docker_host is not None and settings.docker_host.startswith("unix://"):
         found.append(_engine_socket(settings.docker_host))
-    if settings.docker_runtime is not None or settings.docker_cpus > 1:
+    if settings.docker_runtime is not None or settings.docker_cpus > 1 or settings.docker_memory > SMALL:
         found += await _asked_of_the_engine(settings)
     return [problem for problem in found if problem is not None]
 
 
 def _state(folder: Path) -> str | None:
     """The folder itself may be made yet, by the server or by its unit."""
+    if folder.absolute() == Path("/"):
+        return "STATE_DIR is /, the root of all; write the path of a folder of its own"
+    try:
+        os.lstat(folder)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            begin = str(folder)[:40]
+            return f"STATE_DIR is {begin}…, which is longer than a path may be; write a shorter one"
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
     if there.is_dir():
-        return None
+        return _room(folder, there)
     what = "leads nowhere" if there.is_symlink() and not there.exists() else "is no folder"
     return f"STATE_DIR is {folder}, but {there} {what}; write the path of a folder, or remove what is there"
+
+
+def _room(folder: Path, there: Path) -> str | None:
+    """What nobody can write to: the kernel's own folders, a full disk, one that can only be read."""
+    try:
+        disk = os.statvfs(there)
+    except OSError:
+        return None
+    if disk.f_blocks == 0:
+        return f"STATE_DIR is {folder}, but {there} is the kernel's and keeps no files; write another path"
+    if disk.f_flag & os.ST_RDONLY:
+        return f"STATE_DIR is {folder}, but {there} can only be read; write another path"
+    if disk.f_bavail == 0:
+        return f"STATE_DIR is {folder}, where the disk is full; make room, or write another path"
+    return None
 
 
 def _address(host: str) -> str | None:
@@ -91,7 +116,20 @@ async def _asked_of_the_engine(settings: Settings) -> list[str | None]:
             info = await engine.info()
     except EngineError:
         return []
-    return [_runtime(settings.docker_runtime, info.runtimes), too_many_cpus(settings, info)]
+    return [
+        _runtime(settings.docker_runtime, info.runtimes), too_many_cpus(settings, info),
+        too_much_memory(settings, info),
+    ]  # fmt: skip
+
+
+def too_much_memory(settings: Settings, engine: EngineInfo) -> str | None:
+    """What is wrong where a session's bound would be none; else None."""
+    if not 0 < engine.memory_bytes < settings.docker_memory:
+        return None
+    return (
+        f"DOCKER_MEMORY is {settings.docker_memory >> 20}m, but the engine's machine has"
+        f" {engine.memory_bytes >> 20}m, so that one session could take all of it; write much less"
+    )
 
 
 def too_many_cpus(settings: Settings, engine: EngineInfo) -> str | None:

@@ -198,6 +198,32 @@ def state_that_leads_nowhere(path, monkeypatch):
     return f"STATE_DIR is link, but {path}/link leads nowhere; write the path of a folder"
 
 
+def state_of_the_kernel(path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", "/proc/coderunner")
+    return "STATE_DIR is /proc/coderunner, but /proc is the kernel's and keeps no files"
+
+
+def state_that_is_the_root(path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", "/")
+    return "STATE_DIR is /, the root of all"
+
+
+def state_of_a_long_name(path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", f"{path}/{'a' * 300}")
+    return "which is longer than a path may be"
+
+
+def more_memory_than_there_is(path, monkeypatch):
+    monkeypatch.setenv("DOCKER_MEMORY", "900g")
+    monkeypatch.setenv("SESSION_MEMORY", "1000g")
+
+    async def asked(settings):
+        return [here.too_much_memory(settings, SimpleNamespace(memory_bytes=8 << 30))]
+
+    monkeypatch.setattr(here, "_asked_of_the_engine", asked)
+    return "DOCKER_MEMORY is 921600m, but the engine's machine has 8192m"
+
+
 def no_disk_at_all(path, monkeypatch):
     monkeypatch.setenv("DISK_READ_LIMIT", "/dev/sdzz:50m")
     return "DISK_READ_LIMIT names /dev/sdzz, which cannot be looked at (No such file or directory)"
@@ -242,9 +268,20 @@ def an_engine_that_is_no_socket(path, monkeypatch):
 
 WRONG_HERE = [
     an_engine_that_is_not_there, an_engine_that_is_no_socket,
-    below_a_file, state_that_is_a_file, state_that_leads_nowhere, no_disk_at_all, a_device_that_is_no_disk,
+    below_a_file, state_that_is_a_file, state_that_leads_nowhere, state_of_the_kernel, state_that_is_the_root,
+    state_of_a_long_name, more_memory_than_there_is, no_disk_at_all, a_device_that_is_no_disk,
     a_partition, an_address_of_another_machine, a_socket_in_no_folder,
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "says"), [(os.ST_RDONLY, "can only be read"), (0, "the disk is full")])
+def test_a_folder_that_cannot_be_written_to(check, tmp_path, monkeypatch, flags, says):
+    disk = SimpleNamespace(f_blocks=1, f_bavail=0, f_flag=flags)
+    monkeypatch.setattr(here.os, "statvfs", lambda _: disk)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    code, _, reported = check()
+    assert code == 2
+    assert says in reported
 
 
 @pytest.mark.parametrize("make", WRONG_HERE)

@@ -104,6 +104,16 @@ def test_a_disk_without_room(tmp_path, options, then, reason):
     assert f"STATE_DIR {state} cannot be used ({reason})" in one_line(said)
 
 
+@pytest.mark.parametrize("word", ["--table", "--check"])  # more than a buffer, and less
+def test_a_reader_that_has_read_enough(word):
+    command = [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "settings", word]
+    script = 'exec 3>&1; "$@" 2>&3 | true'  # the pipe has no reader by the time the table comes
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *command], cwd=ROOT / "server", capture_output=True, timeout=60
+    )
+    assert done.stdout == b""
+
+
 def test_wrong_settings(tmp_path):
     code, said = coderunner(tmp_path, PORT="http")
     assert code == 2
