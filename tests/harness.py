@@ -43,6 +43,7 @@ LANGUAGES = ("python", "javascript", "c", "cpp", "bash")
 """Those of the plain run, whose images scripts/test.sh builds; the long suites have all."""
 START_SECONDS = 300  # the first start builds images
 STOP_SECONDS = 40
+ADOPTION_SECONDS = 20  # a loaded machine's, until a container has answered a new server
 
 
 @dataclass
@@ -265,15 +266,39 @@ async def attach(
     role: str | None = None,
     channels: dict[int, Channel] | None = None,
     cursors: dict[int, int] | None = None,
+    patient: bool = True,
 ) -> AsyncIterator[Client]:
-    """Another connection to a live session; with ``channels``, it goes on where those stopped."""
+    """Another connection to a live session; with ``channels``, it goes on where those stopped.
+
+    ``patient``: as every client, it comes again where the container has not answered a new server yet.
+    """
     url = server if isinstance(server, str) else server.url
-    async with connect(url, f"ws/{opened.session}", client=client) as one:
-        if channels is not None:
-            one.channels = channels
-            cursors = {number: channel.end for number, channel in channels.items()}
-        elif cursors:
-            for number, offset in cursors.items():
-                one.channel(number).start = offset
-        await one.send(m.Attach(opened.session, opened.token, one.client, role=role, cursors=cursors or {}))
-        yield one
+    due = time.monotonic() + ADOPTION_SECONDS
+    while True:
+        async with connect(url, f"ws/{opened.session}", client=client) as one:
+            if channels is not None:
+                one.channels = channels
+                cursors = {number: channel.end for number, channel in channels.items()}
+            elif cursors:
+                for number, offset in cursors.items():
+                    one.channel(number).start = offset
+            await one.send(
+                m.Attach(opened.session, opened.token, one.client, role=role, cursors=cursors or {})
+            )
+            if patient and time.monotonic() < due and await _too_early(one):
+                await asyncio.sleep(0.1)
+                continue
+            yield one
+            return
+
+
+async def _too_early(one: Client) -> bool:
+    """Whether the answer to `attach` was to come again."""
+
+    def answers() -> list[m.ServerMessage]:
+        return [each for each in one.messages if isinstance(each, m.Attached | m.ErrorMessage)]
+
+    with contextlib.suppress(Unexpected):
+        await one.wait(answers, 15, "an answer to attach")
+    first = next(iter(answers()), None)
+    return isinstance(first, m.ErrorMessage) and first.code == "engine_unavailable"

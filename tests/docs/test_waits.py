@@ -39,6 +39,7 @@ TIMES = {
     "engine/test_idle.py::test_an_end_of_its_input_costs_no_processor": NOTHING,
     "engine/test_strain.py::test_work_in_the_kernels_threads_is_traced_to_its_container": POLLS,
     "fleet/test_workers.py::test_the_time_counts_from_the_beginning_of_the_work_not_from_waiting": LATER,
+    "harness.py::attach": POLLS,
     "harness.py::wait_until": POLLS,
     "harness.py::eventually": POLLS,
     "languages/test_console.py::answers": PACE,

@@ -113,7 +113,7 @@ async def test_nobody_waits_for_a_container_that_says_nothing(tmp_path):
         server.process = again(server, tmp_path).process
         async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
             await back.message(m.Attached)
-            async with attach(server, silent.opened, client=silent.client) as early:
+            async with attach(server, silent.opened, client=silent.client, patient=False) as early:
                 error = await early.message(m.ErrorMessage)
                 assert (error.code, error.retryable) == ("engine_unavailable", True)
             docker("kill", "--signal=CONT", name)
