@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import signal
 import uuid
@@ -14,11 +15,11 @@ import pytest
 
 from coderunner.attack.clients.batches import GROUP
 from coderunner.attack.stage import Stage
-from tests.harness import Server, docker, eventually, running_server
-from tests.web.test_runs import (
+from tests.harness import docker, eventually, running_server
+from tests.web import ordering
+from tests.web.ordering import (
     SETTINGS,
     Event,
-    Reply,
     again,
     ask,
     events,
@@ -36,14 +37,8 @@ def sums(count: int) -> list[dict[str, Any]]:
     return [{"stdin": f"{i} {i + 1}\n", "expected": f"{2 * i + 1}\n"} for i in range(count)]
 
 
-async def batch(server: Server, headers: dict[str, str] | None = None, **fields: Any) -> Reply:
-    return await ask(server, "POST", "api/batch", json={"language": "python", **fields}, headers=headers)
-
-
-async def graded(server: Server, **fields: Any) -> Any:
-    reply = await batch(server, **fields)
-    assert reply.status == 200, reply.document
-    return reply.document
+batch = functools.partial(ordering.order, "batch")
+graded = functools.partial(ordering.done, "batch")
 
 
 def verdicts(told: Any) -> list[str]:

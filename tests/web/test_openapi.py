@@ -12,7 +12,7 @@ import pytest
 from coderunner.web.api.document import document
 from coderunner.web.routes import OPERATIONS
 from tests.harness import Server
-from tests.web.test_runs import ask
+from tests.web.ordering import ask
 
 TOLD = document(OPERATIONS)
 ROWS = [(path, method) for path, methods in TOLD["paths"].items() for method in methods]

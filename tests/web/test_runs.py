@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import signal
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -20,87 +17,30 @@ import pytest
 from coderunner.core import codec
 from coderunner.jobs.answer import Heard, answers
 from coderunner.schema import messages as m
-from tests.harness import Server, eventually, running_server, session, start_server
+from tests.harness import Server, eventually, running_server, session
+from tests.web import ordering
+from tests.web.ordering import (
+    SETTINGS,
+    Event,
+    again,
+    ask,
+    events,
+    held,
+    http,
+    idle,
+    left,
+    slots_given,
+)
 
-SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "2", "SESSIONS_PER_ADDRESS": "4"}
 COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
+
+
+run = functools.partial(ordering.order, "run")
+answer_of = functools.partial(ordering.done, "run")
 
 
 def numbers(count: int) -> str:
     return "".join(f"{i:07d}\n" for i in range(count))
-
-
-@dataclass
-class Reply:
-    status: int
-    headers: Any
-    document: Any
-
-
-@contextlib.asynccontextmanager
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
-        yield session
-
-
-async def ask(server: Server, method: str, path: str, **fields: Any) -> Reply:
-    async with http() as client, client.request(method, server.url + path, **fields) as answer:
-        body = await answer.read()
-        return Reply(answer.status, answer.headers, json.loads(body) if body else None)
-
-
-async def run(server: Server, headers: dict[str, str] | None = None, **fields: Any) -> Reply:
-    return await ask(server, "POST", "api/run", json={"language": "python", **fields}, headers=headers)
-
-
-async def answer_of(server: Server, **fields: Any) -> Any:
-    reply = await run(server, **fields)
-    assert reply.status == 200, reply.document
-    return reply.document
-
-
-@dataclass
-class Event:
-    name: str
-    id: int | None
-    data: Any
-
-
-async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
-    block: dict[str, str] = {}
-    async for raw in answer.content:
-        line = raw.decode().rstrip("\n")
-        if line.startswith(":"):
-            continue
-        if line:
-            name, _, value = line.partition(": ")
-            block[name] = value
-        elif block:
-            yield Event(
-                block["event"], int(block["id"]) if "id" in block else None, json.loads(block["data"])
-            )
-            block = {}
-
-
-def left(server: Server) -> list[Path]:
-    """What is stored of runs."""
-    folder = Path(server.environment["STATE_DIR"]) / "runs"
-    return list(folder.iterdir()) if folder.exists() else []
-
-
-def slots_given(server: Server) -> int:
-    """How many requests for a session were let in, as the server's log says."""
-    return server.log.read_text().count("slot given ")
-
-
-def held(server: Server) -> int:
-    """How many sessions hold a slot: those of other tests may wait for somebody to come back."""
-    return server.stats()["queue"]["active"]
-
-
-async def idle(server: Server, besides: int = 0) -> None:
-    """Until no session holds a slot, but as many as did before the test."""
-    await eventually(lambda: held(server) <= besides, 20, "all slots given back")
 
 
 # --- what comes back ------------------------------------------------------------------------------------
@@ -423,12 +363,6 @@ async def test_pages_of_allowed_origins_may_run_and_others_may_not(tmp_path):
 
 
 # --- restarts -------------------------------------------------------------------------------------------
-
-
-def again(server: Server, folder: Path) -> Server:
-    """The next server of the same instance, on the same port."""
-    port = server.url.rsplit(":", 1)[1].strip("/")
-    return start_server({**server.environment, "PORT": port}, folder / "again.log")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
