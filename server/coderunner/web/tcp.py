@@ -14,7 +14,7 @@ import struct
 import termios
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
@@ -82,7 +82,7 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio: the connection exists. One that exceeds its address's limits is aborted."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # those of other loops are of no such class
         self.transport = transport
         one = transport.get_extra_info("socket")
         # Without it the kernel keeps a connection whose peer takes nothing for a quarter of an hour.
