@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable
 
 import pytest
@@ -45,10 +44,11 @@ def test_ctrl_c_ends_a_loop(tab: Tab) -> None:
 def test_ctrl_c_acts_at_once_under_a_flood(tab: Tab) -> None:
     tab.run("while True:\n    print('y' * 70)\n").sees("yyyy")
     tab.until("coderunner.screens.program.channel.consumed > 1_500_000")  # every buffer on the way is full
-    begun = time.monotonic()
+    before = tab.get("coderunner.screens.program.channel.consumed")
     tab.page.keyboard.press("Control+c")
     tab.ended("Ended by signal SIGINT")
-    assert time.monotonic() - begun < 2
+    # What is shown after the key is what was on its way to the page, not what the program would go on with.
+    assert tab.get("coderunner.screens.program.channel.consumed") - before < 4_000_000
 
 
 def test_ctrl_c_with_a_selection_copies(tab: Tab) -> None:
