@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import signal
 import statistics
 import subprocess
@@ -38,6 +39,7 @@ from tests.harness import (
     session,
     start_server,
     wait_ready,
+    wait_until,
 )
 
 HELLO = "print('hello')"
@@ -45,6 +47,7 @@ ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.wr
 FLOOD_BYTES = 20_000_000
 TYPIST_FLOOD = FLOOD.format(count=FLOOD_BYTES)
 PEERS = ("CodeRunner", "terminado, no container", "docker exec -it")
+BUSY, BUSY_BYTES = 20, 2_000_000  # processes that do nothing but keep the machine's processors busy
 NOISE = "the machine's noise: 200,000 additions"
 DOCKER_RUN = "the same, docker run"
 INTERPRETER = "the interpreter alone, on the host"
@@ -156,6 +159,17 @@ class Bench:
         async with asyncio.timeout(120):
             return list(json.loads(await typist.stdout.readline()))
 
+    async def beside(self, typist: asyncio.subprocess.Process, line: str) -> list[float]:
+        """As `asked`, while the machine is busy; each of those is a session of its own for the scheduler."""
+        loop = ("sh", "-c", "while :; do :; done")
+        busy = [await asyncio.create_subprocess_exec(*loop, start_new_session=True) for _ in range(BUSY)]
+        try:
+            return await self.asked(typist, line)
+        finally:
+            for one in busy:
+                one.kill()
+                await one.wait()
+
     async def command(self, *words: str) -> float:
         began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
@@ -212,6 +226,11 @@ class Bench:
                 row = Row(f"{title}: {name}", partial(self.asked, one, line), unit)
                 row.target, row.peer = (target if ours else None), (peer if ours else "")
                 rows.append(row)
+        title = f"beside {BUSY} busy processes, 2 MB of output, tty"
+        for name, one in zip(PEERS[:2], self.typists, strict=False):
+            row = Row(f"{title}: {name}", partial(self.beside, one, f"tty {BUSY_BYTES}"), "MB/s")
+            row.peer = f"{title}: {PEERS[1]}" if one is self.typists[0] else ""
+            rows.append(row)
         pipe = partial(self.asked, self.typists[0], f"pipe {FLOOD_BYTES}")
         rows.append(Row(f"20 MB of output, pipe: {PEERS[0]}", pipe, "MB/s", peer=peer))
         return rows
@@ -269,7 +288,8 @@ async def bare() -> AsyncIterator[str]:
         file.flush()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.bench.terminado_server", file.name, TYPIST_FLOOD,
-            stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "server")},
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,  # it complains of who leaves before the end
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "server")},
         )  # fmt: skip
         assert process.stdout is not None
         try:
@@ -333,6 +353,19 @@ def deploy(server: Server, folder: Path, count: int, rounds: int) -> Row:
     return row
 
 
+def start(server: Server, folder: Path, rounds: int) -> Row:
+    """From the command to the first answer that it is ready, with images and verdicts of before."""
+    row = Row("a server's start, to ready", _turn, target=1500)
+    for _ in range(min(5, rounds)):
+        server.stop(signal.SIGTERM)
+        began = time.perf_counter()
+        server.process = start_server(server.environment, folder / "start.log").process
+        server.url = re.findall(r"http://\S+", (folder / "start.log").read_text())[-1]
+        wait_until(lambda: server.ask("api/ready")[0] == 200, 60, "ready")
+        row.values.append((time.perf_counter() - began) * 1000)
+    return row
+
+
 def memory(server: Server, language: str) -> float:
     """MB of a waiting container, as the kernel counts it."""
     labels = (f"coderunner.instance={server.instance}", f"coderunner.language={language}")
@@ -352,13 +385,14 @@ def main() -> None:
         "LANGUAGES": ",".join(LANGUAGES),
         "WARM_FLOOR": "2",
         "LOG_LEVEL": "info",
-        "SESSIONS_PER_ADDRESS": "20",
+        "SESSIONS_PER_ADDRESS": "60",
     }
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         with running_server(Path(folder), ready=LANGUAGES, **settings) as server:
             waiting = {language: memory(server, language) for language in LANGUAGES}
             rows = asyncio.run(measure(server, arguments.rounds))
-            deploys = [deploy(server, Path(folder), count, arguments.rounds) for count in (1, 10)]
+            deploys = [deploy(server, Path(folder), count, arguments.rounds) for count in (1, 10, 50)]
+            deploys.append(start(server, Path(folder), arguments.rounds))
     rows += deploys
     for (language, amount), target in zip(waiting.items(), (12.0, None), strict=True):
         title = f"memory of a waiting container, {language}"

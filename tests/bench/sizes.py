@@ -22,6 +22,7 @@ from tests.bench import report
 from tests.bench.__main__ import ECHO, typist
 from tests.bench.report import Series
 from tests.harness import ROOT, Client, Server, connect, eventually, running_server, session
+from tests.reference import BareTerminal
 
 SESSIONS = (10, 25, 50, 100, 150, 200)
 SOCKETS = (500, 1000, 1500, 2000)
@@ -159,35 +160,39 @@ async def waiters(server: Server, counts: Iterable[int]) -> list[Series]:
 
 async def typing(server: Server) -> list[Series]:
     """Echoes of those who type at their own pace, while some others flood."""
-    times: list[float] = []
     async with contextlib.AsyncExitStack() as stack:
         everybody = [await stack.enter_async_context(session(server)) for _ in range(TYPING + FLOODING)]
         for client in everybody:
             await client.run(1, ECHO, mode="tty", entry="echo.py")
             await client.until(1, "!", 60)
-        calm = await _typed(everybody[FLOODING:], times)
+        bare = stack.enter_context(BareTerminal())
+        began = time.monotonic()
+        calm = await _typed(everybody[FLOODING:])
         flooding = []
         for client in everybody[:FLOODING]:
             words = (server.url, client.opened.session, client.opened.token, str(client.channel(1).end))
             flooding.append(await stack.enter_async_context(typist("websocket", *words)))
         floods = [asyncio.create_task(_flood(one)) for one in flooding]
-        beside = await _typed(everybody[FLOODING:], times)
+        middle = time.monotonic()
+        beside = await _typed(everybody[FLOODING:])
         for task in floods:
             task.cancel()
-        rates = await asyncio.gather(*floods, return_exceptions=True)
-        del rates
+        await asyncio.gather(*floods, return_exceptions=True)
+        reference = bare.p50(began, middle), bare.p50(middle, time.monotonic())
         for client in everybody[:FLOODING]:
             await client.send(m.Take())
     series = []
-    for title, found in ((f"{TYPING} type", calm), (f"{TYPING} type, {FLOODING} flood", beside)):
+    cases = ((f"{TYPING} type", calm), (f"{TYPING} type, {FLOODING} flood", beside))
+    for (title, found), machine in zip(cases, reference, strict=True):
         found.sort()
+        series.append(Series(f"a bare terminal's echo, while {title}: p50", "ms", [(1, machine)]))
         for name, place in (("p50", len(found) // 2), ("p99", len(found) * 99 // 100)):
             series.append(Series(f"a key's echo, {title}: {name}", "ms", [(TYPING, found[place])]))
     said(*series)
     return series
 
 
-async def _typed(clients: list[Client], times: list[float]) -> list[float]:
+async def _typed(clients: list[Client]) -> list[float]:
     found: list[float] = []
 
     async def one(client: Client, late: float) -> None:
