@@ -1,0 +1,3 @@
+abstract record Shape;
+
+record Circle(double Radius) : Shape;
