@@ -43,6 +43,9 @@ SYSCTLS = {
     # Connections that nobody accepts, and those that are over: each 3 KiB, or 250 bytes, charged to nobody.
     "net.core.somaxconn": "128",
     "net.ipv4.tcp_max_tw_buckets": "4096",
+    # Groups that a socket may join, and sources of each: up to 250 bytes each, charged to nobody.
+    "net.ipv4.igmp_max_memberships": "4",
+    "net.ipv4.igmp_max_msf": "4",
 }
 # A kernel that was started without IPv6 has no such setting, and starts no container that asks for it.
 if Path("/proc/sys/net/ipv6").exists():
@@ -273,7 +276,8 @@ SETTINGS: tuple[Setting, ...] = (
         "HostConfig.Sysctls",
         lambda s: dict(SYSCTLS) if s.runtime in USUAL_RUNTIMES else None,
         "the buffers of a TCP connection are the kernel's memory, by default up to 32 MiB each, and so are "
-        "connections that nobody accepts, by default 4,096 at each listening socket; `localhost` "
+        "connections that nobody accepts, by default 4,096 at each listening socket, and the multicast groups "
+        "that each socket joins, by default 20; `localhost` "
         "is `::1`, too, in the engine's file of hosts, and a server at all its addresses needs that one",
     ),
     Setting(

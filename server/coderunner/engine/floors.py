@@ -9,6 +9,7 @@ import contextlib
 import platform
 from pathlib import Path
 
+from coderunner.core.groups import MAX_MEMBERS
 from coderunner.engine.containers import MAX_TERMINALS
 from coderunner.engine.states import EngineInfo
 
@@ -18,6 +19,7 @@ SOCKET_SHARE = (
     1 / 8
 )  # of the memory that the buffers of all sockets may take; the kernel's own default is 1/4
 PAGE = 4096
+SPARE_NEIGHBOURS = 512  # for the machine's own networks
 GUIDE = "deploy/coderunner.sysctl.conf has it"
 NO_CONFINEMENT, UNKNOWN = "none", "unknown"
 
@@ -27,6 +29,7 @@ def floors(containers: int, memory_bytes: int, settings: Path = Path("/proc/sys"
     return [
         *_terminals(containers, settings),
         *_filters(containers, settings),
+        *_neighbours(containers, settings),
         *(text for kind in ("tcp", "udp") for text in _buffers(kind, memory_bytes, settings)),
     ]
 
@@ -78,6 +81,18 @@ def _filters(containers: int, settings: Path) -> list[str]:
     return [
         f"net.core.bpf_jit_limit is {most}: the filters of {containers} containers may not fit, and "
         f"then none starts. Mend it: sysctl -w net.core.bpf_jit_limit={needed} ({GUIDE})"
+    ]
+
+
+def _neighbours(containers: int, settings: Path) -> list[str]:
+    most = _number(settings / "net/ipv4/neigh/default/gc_thresh3")
+    needed = containers * MAX_MEMBERS + SPARE_NEIGHBOURS
+    if most is None or most >= needed:
+        return []
+    return [
+        f"net.ipv4.neigh.default.gc_thresh3 is {most}: {containers} sessions in groups can fill the table of "
+        "neighbours, and then the machine reaches nobody new. Mend it: "
+        f"sysctl -w net.ipv4.neigh.default.gc_thresh3={needed} ({GUIDE})"
     ]
 
 

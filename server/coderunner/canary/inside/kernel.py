@@ -81,7 +81,12 @@ SOCKETS = (
     ("a packet socket of no protocol", 2, 5, 0),
 )  # fmt: skip
 NOT_SUPPORTED = (("SCTP", 2, 1, 132), ("MPTCP", 10, 1, 262))  # as on a kernel without
-IPV6, FLOW_LABELS = 41, 32
+TCP, IPV6 = 6, 41
+UNCHARGED = (  # options of sockets by which one holds memory of the kernel's, or what all networks share
+    ("labels of flows", IPV6, 32), ("groups of IPv6", IPV6, 20), ("groups of IPv6, by MCAST_JOIN_GROUP", IPV6, 42),
+    ("sources of groups", IPV6, 46), ("filters of groups", IPV6, 48), ("anycast", IPV6, 27),
+    ("keys of TCP", TCP, 14), ("keys of TCP by prefix", TCP, 32), ("keys of TCP-AO", TCP, 38),
+)  # fmt: skip
 # TIOCSETD, SIOCGIFBR, SIOCSIFBR, SIOCGIFVLAN, SIOCSIFVLAN
 LOADING = (0x5423, 0x8940, 0x8941, 0x8982, 0x8983)
 # the cloud's metadata service, the engine's usual gateway, private networks, the internet
@@ -138,8 +143,9 @@ def _(want: dict[str, Any]) -> str:
         result = system_call(number, *arguments)
         expect(result == -errno.EPROTONOSUPPORT, f"{name}: {code(result)}, promised EPROTONOSUPPORT")
     # Of a descriptor that is none: the kernel would answer EBADF.
-    result = system_call(number_of("setsockopt"), -1, IPV6, FLOW_LABELS, 0, 0)
-    expect(result == -errno.EPERM, f"labels of flows: {code(result)}, promised EPERM")
+    for name, level, option in UNCHARGED:
+        result = system_call(number_of("setsockopt"), -1, level, option, 0, 0)
+        expect(result == -errno.EPERM, f"{name}: {code(result)}, promised EPERM")
     for request in LOADING:
         result = system_call(number_of("ioctl"), -1, request, 0)
         expect(result == -errno.EPERM, f"ioctl {request:#x}: {code(result)}, promised EPERM")
