@@ -41,7 +41,10 @@ def test_a_host_that_is_set_up_has_nothing_to_mend(tmp_path: Path) -> None:
         ({"kernel__pty__max": "2048"}, "sysctl -w kernel.pty.max=3072"),
         ({"net__core__bpf_jit_limit": "100000"}, f"sysctl -w net.core.bpf_jit_limit={62 * FILTER_BYTES}"),
         ({"net__ipv4__tcp_mem": "1 2 999999"}, "sysctl -w net.ipv4.tcp_mem='32768 49152 65536'"),
-        ({"net__ipv4__neigh__default__gc_thresh3": "1024"}, "sysctl -w net.ipv4.neigh.default.gc_thresh3=1318"),
+        (
+            {"net__ipv4__neigh__default__gc_thresh3": "1024"},
+            "sysctl -w net.ipv4.neigh.default.gc_thresh3=1318",
+        ),
         ({"net__ipv4__udp_mem": "1 2 999999"}, "sysctl -w net.ipv4.udp_mem='32768 49152 65536'"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from coderunner.attack import raw
 from coderunner.core import codec
-from coderunner.web.tcp import FREE, FULL, TcpConnection
+from coderunner.web.tcp import CHUNKING_BYTES, FREE, FULL, TcpConnection
 from coderunner.web.tcp_limits import Bounds, TcpConnections
 
 PING = raw.frame(raw.TEXT, b'{"type":"ping","t":1}')
@@ -20,7 +20,10 @@ class Transport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reads = True
+        self.reads, self.gone = True, False
+
+    def abort(self) -> None:
+        self.gone = True
 
     def get_extra_info(self, name, default=None):
         return ("192.0.2.1", 1) if name == "peername" else default
@@ -90,6 +93,29 @@ async def test_what_was_refused_is_not_read_on(tcp, transport):
     for _ in range(2 * FULL):
         tcp.taken()
     assert not transport.reads
+
+
+class Body:
+    def __init__(self) -> None:
+        self.total_bytes, self.over = 0, False
+
+    def is_eof(self) -> bool:
+        return self.over
+
+
+async def test_a_body_of_little_but_what_stands_around_it_is_cut(tcp, transport):
+    body = Body()
+    tcp.begin(body)
+    reads(tcp, b"x" * CHUNKING_BYTES)
+    body.total_bytes = 1_000_000
+    reads(tcp, b"x" * 1_500_000)
+    assert not transport.gone
+    body.over = True
+    reads(tcp, b"x" * 1_000_000)
+    assert not transport.gone, "what comes behind it is another request's"
+    tcp.begin(Body())
+    reads(tcp, b"x" * (CHUNKING_BYTES + 1))
+    assert transport.gone
 
 
 async def _seconds(connections: TcpConnections, address: str, frames: int) -> float:

@@ -276,8 +276,8 @@ SETTINGS: tuple[Setting, ...] = (
         "HostConfig.Sysctls",
         lambda s: dict(SYSCTLS) if s.runtime in USUAL_RUNTIMES else None,
         "the buffers of a TCP connection are the kernel's memory, by default up to 32 MiB each, and so are "
-        "connections that nobody accepts, by default 4,096 at each listening socket, and the multicast groups "
-        "that each socket joins, by default 20; `localhost` "
+        "connections that nobody accepts, by default 4,096 at each listening socket, and the multicast "
+        "groups that each socket joins, by default 20; `localhost` "
         "is `::1`, too, in the engine's file of hosts, and a server at all its addresses needs that one",
     ),
     Setting(

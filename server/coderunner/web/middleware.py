@@ -58,7 +58,7 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     """The outermost middleware: bounds the rate of requests, and begins no answer twice."""
     tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
     if tcp is not None:
-        tcp.begin()
+        tcp.begin(request.content if request.body_exists and request.content_length is None else None)
     address = guard.address_of(request.app[PARTS].settings, request)
     try:
         await connections.pace(address)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from coderunner import turns
 from coderunner.core.framing import Framing
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # what is read at a time
 HEAD_BYTES = 32 * 1024  # of a request, before its handler begins
+CHUNKING_BYTES = 64 * 1024  # of a body in chunks: of its heads and trailer, beside as many as it has itself
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEAD_SECONDS = 10.0  # from its first byte (the first: from the connection) to its last
 IDLE_SECONDS = 90.0  # without a request; above the time for which a proxy keeps connections
@@ -72,6 +73,8 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._fail: Callable[[CodeRunnerError], None] | None = None
         self.deaf = False  # what comes is neither read nor counted any more
         self._told = False  # a close was sent: the socket lingers, so that the peer can read it
+        self._body: StreamReader | None = None  # in chunks, and not complete
+        self._chunked = 0  # bytes of it, and of what stands around them
         self._full = False  # so many messages wait that no more are read
         self._fd = -1
         self._session: str | None = None
@@ -108,7 +111,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         if self._handler is not None:
             self._handler.connection_lost(error)
         # The objects refer to each other; without this they wait for the garbage collector.
-        self._handler = self._fail = self.transport = None
+        self._handler = self._fail = self._body = self.transport = None
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Called by asyncio: where to read into.
@@ -128,6 +131,8 @@ class TcpConnection(asyncio.BufferedProtocol):
             self._frames(data)
         elif self.state is not State.BUSY:
             self._head(size)
+        elif self._body is not None:
+            self._chunks(size)
         if not self.deaf:
             self._handler.data_received(data)
 
@@ -176,8 +181,22 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.transport.write(TOO_LARGE)
         self.transport.close()
 
-    def begin(self) -> None:
-        """A handler has the request: its head is complete, and has no deadline any more."""
+    def _chunks(self, size: int) -> None:
+        """aiohttp keeps a trailer, of which nobody here reads anything, until it is complete."""
+        assert self._body is not None
+        if self._body.is_eof():
+            self._body = None
+            return
+        self._chunked += size
+        if self._chunked > CHUNKING_BYTES + 2 * self._body.total_bytes:
+            self.cut("a body of little but what stands around it")
+
+    def begin(self, body: StreamReader | None = None) -> None:
+        """A handler has the request: its head is complete, and has no deadline any more.
+
+        `body`: where it comes in chunks.
+        """
+        self._body, self._chunked = body, 0
         self.state, self.due, self._received = State.BUSY, None, 0
         self._connections.count(self)
 

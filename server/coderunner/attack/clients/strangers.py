@@ -263,3 +263,17 @@ async def _pipelined(stage: Stage) -> str:
 async def _extensions(stage: Stage) -> str:
     head = http(stage, "PUT", "api/sessions/x/files/y", {"Transfer-Encoding": "chunked"})
     return await _without_end(stage, head, b"1;" + b"e" * 8000 + b"\r\nx\r\n", socket=False)
+
+
+@GROUP.case("chunk-trailers", "memory, by 100 bodies of a byte with a trailer without end", SERVED)
+async def _trailers(stage: Stage) -> str:
+    headers = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+    first = http(stage, "POST", "api/run", stage.headers | headers) + b"1\r\n{\r\n0\r\n"
+    return await _without_end(stage, first, b"X-Y: " + b"y" * 8000 + b"\r\n", socket=False)
+
+
+@GROUP.case("chunk-trailers-of-one-line", "memory, by 100 trailers of a line that never ends", SERVED)
+async def _trailer(stage: Stage) -> str:
+    headers = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+    first = http(stage, "POST", "api/run", stage.headers | headers) + b"1\r\n{\r\n0\r\n"
+    return await _without_end(stage, first, b"y" * 16000, socket=False)

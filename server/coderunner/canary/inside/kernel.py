@@ -83,7 +83,7 @@ SOCKETS = (
 NOT_SUPPORTED = (("SCTP", 2, 1, 132), ("MPTCP", 10, 1, 262))  # as on a kernel without
 TCP, IPV6 = 6, 41
 UNCHARGED = (  # options of sockets by which one holds memory of the kernel's, or what all networks share
-    ("labels of flows", IPV6, 32), ("groups of IPv6", IPV6, 20), ("groups of IPv6, by MCAST_JOIN_GROUP", IPV6, 42),
+    ("labels of flows", IPV6, 32), ("groups of IPv6", IPV6, 20), ("groups by MCAST_JOIN_GROUP", IPV6, 42),
     ("sources of groups", IPV6, 46), ("filters of groups", IPV6, 48), ("anycast", IPV6, 27),
     ("keys of TCP", TCP, 14), ("keys of TCP by prefix", TCP, 32), ("keys of TCP-AO", TCP, 38),
 )  # fmt: skip
