@@ -34,7 +34,7 @@ from coderunner.fleet.registry import Registry
 from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
-from coderunner.here import too_many_cpus, too_much_memory
+from coderunner.here import too_little_memory, too_many_cpus, too_much_memory
 from coderunner.instance import holder_of, instance, shown
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
@@ -230,6 +230,8 @@ def _tell_settings(settings: Settings, languages: int) -> None:
         log_level=settings.log_level,
     )
     log.info("CodeRunner %s starts in %s", __version__, settings.app_env, extra=facts)
+    if (problem := too_little_memory(settings)) is not None:
+        log.warning("the server may be ended by the kernel", extra=fields(why=problem))
 
 
 async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:

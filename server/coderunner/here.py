@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from coderunner.config import Settings
@@ -16,13 +17,15 @@ from coderunner.errors import EngineError
 from coderunner.schema.forms import UNIX
 
 SMALL = 1 << 30  # bytes that any machine has: the engine is not asked for them
+MEMORY_BESIDE = 400 * 1024**2  # bytes that a server needs beside one and a half times BUFFER_MEMORY
+UNIT = "system.slice/coderunner.service"  # where the one of deploy/ is, while it runs
 PARTITION = "/sys/class/block/{}/partition"  # is there for a partition, and not for a disk
 
 
 async def problems(settings: Settings) -> list[str]:
     """What would keep a server with these settings from working here, each with what to write; nothing is
     changed.  What lies on another machine, or behind an engine that does not answer now, is not looked at."""
-    found = [_state(Path(settings.state_dir)), _address(settings.host)]
+    found = [_state(Path(settings.state_dir)), _address(settings.host), too_little_memory(settings)]
     local = settings.docker_host is None or settings.docker_host.startswith("unix://")
     if settings.disk_read_limit is not None and local:
         found.append(_disk(settings.disk_read_limit[0]))
@@ -31,6 +34,40 @@ async def problems(settings: Settings) -> list[str]:
     if settings.docker_runtime is not None or settings.docker_cpus > 1 or settings.docker_memory > SMALL:
         found += await _asked_of_the_engine(settings)
     return [problem for problem in found if problem is not None]
+
+
+def too_little_memory(settings: Settings, root: Path = Path("/")) -> str | None:
+    """What is wrong where the control group of this process, or of the unit, ends the server before it has as
+    much as BUFFER_MEMORY lets it hold; else None.  ``root``: where the machine's files begin."""
+    most = min((limit for name in (_own_group(root), UNIT) for limit in _limits(root, name)), default=None)
+    needed = MEMORY_BESIDE + settings.buffer_memory * 3 // 2
+    if most is None or most >= needed:
+        return None
+    fits = max(0, (most - MEMORY_BESIDE) * 2 // 3) >> 20
+    return (
+        f"BUFFER_MEMORY is {settings.buffer_memory >> 20}m, for which a server needs {needed >> 20}m, but its"
+        f" control group has {most >> 20}m (MemoryMax of the unit): the kernel would end it and all"
+        f" connections; write MemoryMax={(needed >> 20) + 1}M in the unit, or BUFFER_MEMORY={fits}m or less"
+    )
+
+
+def _own_group(root: Path) -> str:
+    """Its name below that of all, of the memory's controller or of all controllers; "" where none shows."""
+    with contextlib.suppress(OSError, ValueError):
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+        for number, controllers, name in sorted(groups, key=lambda one: "memory" not in one[1]):
+            if "memory" in controllers or number == "0":
+                return name.strip("/")
+    return ""
+
+
+def _limits(root: Path, name: str) -> Iterator[int]:
+    """Those of a control group and of all that it is in, in bytes."""
+    parts = Path(name)
+    for group in (parts, *parts.parents) if name else ():
+        for path in (f"memory/{group}/memory.limit_in_bytes", f"{group}/memory.max"):
+            with contextlib.suppress(OSError, ValueError):  # not there, or `max`
+                yield int((root / "sys/fs/cgroup" / path).read_text())
 
 
 def _state(folder: Path) -> str | None:

@@ -271,6 +271,11 @@ class TestProblems:
     def test_engines(self, engine):
         assert load({"DOCKER_HOST": engine}).docker_host == engine
 
+    def test_no_reload_in_production(self):
+        found = problems({"APP_ENV": "production", "RELOAD": "on"})
+        assert any(one.startswith("environment: RELOAD is on, but APP_ENV is production") for one in found)
+        assert load({"RELOAD": "on"}).reload == "on"
+
     def test_a_ceiling_below_the_usual_floor_lowers_it(self):
         assert load({"WARM_MAX": "0"}).warm_floor == 0
         [problem] = problems({"WARM_FLOOR": "3", "WARM_MAX": "2"})

@@ -150,6 +150,9 @@ class _Together:
         if None not in (sessions, warm, ids) and ids < sessions + warm:
             self._problem("SESSION_UID_COUNT", f"is {ids}, but MAX_CONCURRENT_SESSIONS + WARM_MAX is"
                           f" {sessions + warm}; write SESSION_UID_COUNT={sessions + warm} or more")
+        if values["RELOAD"] == "on" and values["APP_ENV"] == "production":
+            self._problem("RELOAD", "is on, but APP_ENV is production: each change of a file would restart "
+                          "the server; write RELOAD=off, or leave it out")
         groups, pool = values["MAX_GROUPS"], values["GROUP_ADDRESS_POOL"]
         if None not in (groups, pool) and (room := IPv4Network(pool).num_addresses // 16) < groups:
             self._problem("GROUP_ADDRESS_POOL", f"is {pool}, which has addresses for {room} groups, but"
