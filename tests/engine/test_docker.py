@@ -15,6 +15,7 @@ from coderunner import config, here
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine, usual_socket
 from coderunner.errors import ContainerGone, ImageMissing, NameConflict, StartFailed
+from coderunner.fleet.sweep import reap
 from tests.engine.conftest import MakeSpec
 from tests.harness import docker as docker_command
 
@@ -123,6 +124,10 @@ async def test_a_volume_that_somebody_left_is_removed_and_no_other(
     assert await engine.prune_volumes({**labels, "coderunner.instance": "another"}) == 0
     assert await engine.prune_volumes(labels) == 1
     assert await engine.prune_volumes(labels) == 0
+    another = await engine.create(make_spec(SLEEP))
+    await asyncio.to_thread(sdk.containers.get(another).remove, force=True)
+    await reap(engine, instance=labels["coderunner.instance"], now=0)  # of a server that never comes back
+    assert len(await asyncio.to_thread(sdk.volumes.list, filters=ours)) == 1
     await engine.start(kept)
     await engine.remove(kept)
     assert await asyncio.to_thread(sdk.volumes.list, filters=ours) == []

@@ -395,8 +395,11 @@ async def anothers(engine: DockerEngine, identity: Identity) -> list[str]:
 async def reap(engine: DockerEngine, *, instance: str | None, now: float) -> int:
     """Remove the containers of this instance (None: of all) whose deadline label has passed; how many.
 
+    And the unnamed volumes that no container has any more: who removes a container by hand leaves its own.
     For when no server lives (`coderunner reap`, from a systemd timer).  Raises EngineError.
     """
     labels = {"type": SESSION_TYPE} if instance is None else labels_of(instance)
     over = [summary for summary in await engine.list(labels) if is_over(summary, now)]
-    return sum([await remove_one(engine, summary, "its deadline has passed") for summary in over])
+    removed = sum([await remove_one(engine, summary, "its deadline has passed") for summary in over])
+    await engine.prune_volumes(labels)
+    return removed
