@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # what is read at a time
 HEAD_BYTES = 32 * 1024  # of a request, before its handler begins
-CHUNKING_BYTES = 64 * 1024  # of a body in chunks: of its heads and trailer, beside as many as it has itself
+CHUNKING_BYTES = 16 * 1024  # of a body in chunks: of its heads and trailer, beside as many as it has itself
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEAD_SECONDS = 10.0  # from its first byte (the first: from the connection) to its last
 IDLE_SECONDS = 90.0  # without a request; above the time for which a proxy keeps connections
