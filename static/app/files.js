@@ -1,4 +1,5 @@
 // The files: what the user does with their own and with what programs made.
+import { utf8 } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { codeOf, present } from '../core/faults.js';
 import { MAX_TEXT } from '../core/mirror.js';
@@ -13,7 +14,7 @@ import { save, saveFiles, saveProject } from './save.js';
 import { drawTabs } from './tabs.js';
 import { Tree } from './tree.js';
 import { Upload } from './upload.js';
-import { view } from './viewer.js';
+import { MAX_HEAD, view } from './viewer.js';
 
 // The types that a browser shows as a picture, also where it does not know where the bytes come from.
 /** @typedef {import('../core/project.js').Project} Project */
@@ -133,11 +134,12 @@ export class Files {
 
   /** A file of the project that is no text: a picture, or what is known of it. */
   #look(/** @type {string} */ path) {
-    const bytes = this.#project.files.get(path) ?? '';
+    const held = this.#project.files.get(path) ?? '';
+    const bytes = typeof held === 'string' ? utf8(held) : held;
     const mime = mimeOf(path);
     const blob = new Blob([bytes], { type: mime ?? '' });
     const url = mime ? URL.createObjectURL(blob) : null;
-    view([{ path, mime: mime ?? '', size: bytes.length, url, save: () => save(Promise.resolve(blob), path) }], 0, () => url && URL.revokeObjectURL(url));
+    view([{ path, mime: mime ?? '', size: bytes.length, url, head: () => Promise.resolve(bytes.subarray(0, MAX_HEAD)), save: () => save(Promise.resolve(blob), path) }], 0, () => url && URL.revokeObjectURL(url));
   }
 
   /** Opens a file that a program made: a text in the editor, anything else large, or told. */
@@ -153,7 +155,7 @@ export class Files {
         this.#on.chosen(path);
         return;
       }
-      /** @type {import('./viewer.js').Item} */ const item = { path, mime: mime ?? '', size: bytes, url: null, save: () => save(mirror.remote.blob(path), path) };
+      /** @type {import('./viewer.js').Item} */ const item = { path, mime: mime ?? '', size: bytes, url: null, head: () => mirror.remote.head(path, MAX_HEAD), save: () => save(mirror.remote.blob(path), path) };
       if (mime && bytes <= MAX_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MAX_PICTURE)], { type: mime }));
       else item.mime = '';
       view([item], 0, () => item.url !== null && URL.revokeObjectURL(item.url));

@@ -132,7 +132,11 @@ export class Upload {
   async take(files) {
     try {
       const all = await unpacked(files);
-      if (all === null || !all.length) return;
+      if (all === null || !files.length) return;
+      if (!all.length) {
+        say(texts.upload.nothing, texts.upload.empty);
+        return;
+      }
       await this.#take(all);
     } catch (error) {
       say(texts.upload.failed, wordsOf(error));

@@ -1,4 +1,5 @@
 // One thing that a program made, large: a picture, a table, a page of no origin, or what is known of it.
+import { anyText } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { wordsOf } from '../core/problem.js';
 import { texts } from '../core/texts.js';
@@ -7,8 +8,8 @@ import { drawTable } from './table.js';
 
 /**
  * What can be looked at.
- * @typedef {{path: string, mime: string, size: number, url: string | null, told?: string, frame?(): Promise<string>, save(): unknown}} Item
- *   `told`: the address as the server told it; `frame`: the address of a page
+ * @typedef {{path: string, mime: string, size: number, url: string | null, told?: string, frame?(): Promise<string>, head?(): Promise<Uint8Array>, save(): unknown}} Item
+ *   `told`: the address as the server told it; `frame`: the address of a page; `head`: its first MAX_HEAD bytes
  */
 /** @type {{items: Item[], at: number, done: (() => unknown) | null} | null} */ let shown = null;
 
@@ -21,8 +22,27 @@ const KINDS = [
 /** How a type is shown. */
 export const kindOf = (/** @type {string} */ mime) => KINDS.find(([pattern]) => pattern.test(mime))?.[1] ?? 'file';
 
+export const MAX_HEAD = 256 * 1024; // bytes of a text that are shown
+
+/** A text that the editor does not take: its beginning. */
+function drawText(/** @type {HTMLElement} */ box, /** @type {Item} */ { path, size: bytes }, /** @type {() => Promise<Uint8Array<ArrayBufferLike>>} */ head) {
+  const nothing = (/** @type {string} */ words) => box.replaceChildren(el('p', { textContent: words }));
+  head().then((start) => {
+    const whole = start.length >= bytes;
+    const found = anyText(start, whole);
+    if (!found) return nothing(texts.artifacts.nothing);
+    const words = whole ? texts.artifacts.text(found.encoding) : texts.artifacts.textHead(found.encoding, size(start.length));
+    box.className = 'text-box';
+    return box.replaceChildren(
+      el('p', { className: 'hint', textContent: words }),
+      el('pre', { textContent: found.text, tabIndex: 0, attrs: { role: 'region', 'aria-label': path } }),
+    );
+  }, (error) => nothing(texts.artifacts.notShown(wordsOf(error))));
+}
+
 /** Its content as an element. What a program wrote is text, a picture, or runs without an origin of ours. */
-function content(/** @type {Item} */ { path, mime, url, frame: address }) {
+function content(/** @type {Item} */ item) {
+  const { path, mime, url, frame: address, head } = item;
   const kind = kindOf(mime);
   if (kind === 'picture' && url) return el('img', { src: url, alt: path });
   if (kind === 'page' && address) {
@@ -37,6 +57,11 @@ function content(/** @type {Item} */ { path, mime, url, frame: address }) {
     drawTable(url).then(({ table, rows, more }) => {
       box.replaceChildren(table, more ? el('p', { className: 'hint', textContent: texts.artifacts.firstRows(rows) }) : '');
     }, (error) => { box.textContent = texts.artifacts.notShown(wordsOf(error)); });
+    return box;
+  }
+  if (kind === 'file' && head) {
+    const box = el('div', { className: 'nothing' });
+    drawText(box, item, head);
     return box;
   }
   const words = kind === 'document' ? texts.artifacts.document : texts.artifacts.nothing;

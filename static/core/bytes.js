@@ -14,6 +14,27 @@ export function textOf(/** @type {Uint8Array} */ bytes) {
   }
 }
 
+// Characters that no text has, of those that a code page of old machines has everywhere else.
+const NO_TEXT = /[\u0000-\u0007\u000e-\u001a\u001c-\u001f\u007f\ufffd]/u;
+
+/**
+ * A text in whatever encoding, for showing: with a mark of UTF-16, as UTF-8, or as old Windows programs wrote it.
+ * @param {Uint8Array} bytes of a file's beginning @param {boolean} whole whether they are all of it
+ * @returns {{text: string, encoding: string} | null} null where it is no text
+ */
+export function anyText(bytes, whole) {
+  const mark = bytes[0] === 0xff && bytes[1] === 0xfe ? 'UTF-16LE' : bytes[0] === 0xfe && bytes[1] === 0xff ? 'UTF-16BE' : null;
+  for (const encoding of mark ? [mark] : ['UTF-8', 'Windows-1252']) {
+    try {
+      const text = new TextDecoder(encoding, { fatal: true }).decode(bytes, { stream: !whole }); // a character may be cut
+      const foreign = text.match(/[^\u0000-\u007f]/g)?.length ?? 0;
+      if (NO_TEXT.test(text) || (encoding === 'Windows-1252' && foreign > text.length / 2)) continue;
+      return { text, encoding };
+    } catch { /* it is in another */ }
+  }
+  return null;
+}
+
 export function toBase64(/** @type {Uint8Array} */ bytes) {
   let binary = '';
   for (let at = 0; at < bytes.length; at += 0x8000) {

@@ -52,6 +52,12 @@ export class Remote {
     return bytes;
   }
 
+  /** @returns {Promise<Uint8Array>} its beginning, of at most `most` bytes */
+  async head(/** @type {string} */ path, /** @type {number} */ most) {
+    const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most - 1}` }, empty: 416 });
+    return answer.status === 416 ? new Uint8Array() : new Uint8Array(await answer.arrayBuffer()).subarray(0, most);
+  }
+
   async blob(/** @type {string} */ path) {
     return (await this.#ask('GET', `files/${encoded(path)}`, { within: ARCHIVE_WITHIN_MS })).blob();
   }

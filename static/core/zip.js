@@ -1,13 +1,11 @@
 // Zip archives in the page: a project as one, and what is in one that the user drops here. The library is zip.js: it
 // checks sums, reads zip64, and says how names are encoded.
 import { textOf } from './bytes.js';
+import { decoderOf } from './codepages.js';
 import { messageOf } from './faults.js';
 import { texts } from './texts.js';
 
 const DOS = new Set([0, 10, 11, 14]); // hosts in whose archives a backslash separates folders
-
-/** What names without a word about their encoding are in, where they are no UTF-8: by the user's language. @type {Record<string, string>} */
-const PAGES = { ja: 'shift_jis', ko: 'euc-kr', ru: 'ibm866', uk: 'ibm866', be: 'ibm866', bg: 'ibm866', 'zh-tw': 'big5', 'zh-hk': 'big5', zh: 'gbk' };
 
 /** @type {Record<string, 'zipEncrypted' | 'zipUnknown' | 'zipSum' | 'zipDamaged'>} by the library's name of an error */
 const PROBLEMS = {
@@ -16,19 +14,9 @@ const PROBLEMS = {
   ERR_INVALID_COMPRESSED_DATA: 'zipDamaged',
 };
 
-/** Decodes a name that does not say what it is in; undefined: as the library does, which is CP437. */
-function decoder(/** @type {string} */ language) {
-  const page = PAGES[language.toLowerCase()] ?? PAGES[language.toLowerCase().split('-')[0]];
-  return (/** @type {Uint8Array} */ bytes, /** @type {string} */ encoding) => {
-    if (/^utf-?8$/i.test(encoding ?? '')) return textOf(bytes) ?? undefined;
-    const text = textOf(bytes);
-    if (text !== null || !page) return text ?? undefined;
-    try {
-      return new TextDecoder(page, { fatal: true }).decode(bytes);
-    } catch {
-      return undefined;
-    }
-  };
+/** Decodes a name: UTF-8 where it says so or is it, else by `other`; undefined: as the library does, which is CP437. */
+function named(/** @type {(bytes: Uint8Array) => string | undefined} */ other = (bytes) => textOf(bytes) ?? undefined) {
+  return (/** @type {Uint8Array} */ bytes, /** @type {string} */ encoding) => (/^utf-?8$/i.test(encoding ?? '') ? textOf(bytes) ?? undefined : other(bytes));
 }
 
 /** @param lib zip.js, as static/vendor/zip.js has it @param {{path: string, bytes: Uint8Array<ArrayBuffer>}[]} files @returns {Promise<Uint8Array<ArrayBuffer>>} */
@@ -44,9 +32,14 @@ export async function zip(/** @type {typeof import('../vendor/zip.js')} */ lib, 
  * @returns {Promise<{path: string, bytes: Uint8Array<ArrayBuffer>}[]>} raises an Error with words for the user
  */
 export async function unzip(/** @type {typeof import('../vendor/zip.js')} */ lib, /** @type {Uint8Array} */ data, /** @type {{maxFiles: number, maxBytes: number, language?: string}} */ { maxFiles, maxBytes, language = 'en' }) {
-  /** @type {import('@zip.js/zip.js').ZipReaderConstructorOptions} */ const options = { useWebWorkers: false, checkSignature: true, decodeText: decoder(language), filenameValidation: 'tolerant' }; // the page judges names
+  /** @type {import('@zip.js/zip.js').ZipReaderConstructorOptions} */ const options = { useWebWorkers: false, checkSignature: true, decodeText: named(), filenameValidation: 'tolerant' }; // the page judges names
   const reader = new lib.ZipReader(new lib.Uint8ArrayReader(data), options);
-  const entries = await reader.getEntries().catch(() => { throw new Error(texts.upload.noZip); });
+  let entries = await reader.getEntries().catch(() => { throw new Error(texts.upload.noZip); });
+  const foreign = entries.filter(({ filenameUTF8, rawFilename }) => !filenameUTF8 && textOf(rawFilename) === null);
+  if (foreign.length) {
+    const pages = decoderOf(foreign.map(({ rawFilename, filename }) => ({ bytes: rawFilename, cp437: filename })), language);
+    entries = await reader.getEntries({ decodeText: named(pages) });
+  }
   const members = entries.filter(({ directory, symlink, externalFileAttributes }) => !directory && !symlink && ((externalFileAttributes >>> 28) & 0xf) !== 0xa);
   if (members.length > maxFiles) throw new Error(texts.upload.zipMany(members.length, maxFiles));
   let left = maxBytes;

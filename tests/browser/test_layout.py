@@ -68,6 +68,12 @@ def test_a_tablet_has_the_keys_while_a_terminal_is_typed_into(open_tab: Callable
     page.tap(".cm-content")
     expect(page.locator("#keys")).to_be_hidden()
     expect(page.locator("#code-keys")).to_be_visible()
+    tab.get("coderunner.desk.project.create('long' + 'x'.repeat(150) + '.txt')")
+    page.wait_for_selector(".tab:nth-child(2)")
+    close = page.locator(".tab .icon-button").last.bounding_box()
+    assert close is not None
+    assert close["x"] + close["width"] <= 700, "it is beside a long name, too"
+    assert min(close["width"], close["height"]) >= 36, "a finger hits it"
 
 
 ALL_AT_ONCE = (

@@ -197,6 +197,9 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     tab.run("from pack.a import A\nprint(A, open('pack/raw.bin', 'rb').read(), open('words.txt').read())\n")
     tab.ended("Finished")
     assert tab.text() == "ü b'\\xff\\x00\\xfe' one two"
+    give(page, ("empty.zip", archive({})))
+    page.click("#ask-ok")
+    tab.banner("There is no file in it.")
     give(page, ("kept.zip", archive({"x": b"x"})))
     page.click("#ask-other")
     page.wait_for_selector(f"{OWN}[data-path='kept.zip']")
@@ -221,6 +224,37 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     tab.run("print(open('ü.txt', 'rb').read())\n")
     tab.ended("Finished")
     assert tab.text() == "b'first\\r\\none\\r\\ntwo\\r\\n'"
+
+
+def test_a_text_that_the_editor_does_not_take_is_shown(tab: Tab) -> None:
+    page = tab.page
+    long = "".join(f"line {number} é\n" for number in range(160_000))
+    give(
+        page,
+        ("long.txt", long.encode()),
+        ("old.txt", "Grüße aus Köln\n".encode("cp1252")),
+        ("wide.txt", "Grüße\n".encode("utf-16")),
+        ("raw.bin", bytes(range(256))),
+    )
+    tab.banner("4 files uploaded.")
+    body = page.locator("#viewer-body")
+    for name, words, why in (
+        ("long.txt", "line 12345 é\n", "The first 256 KB of a text in UTF-8"),
+        ("old.txt", "Grüße aus Köln", "A text in Windows-1252"),
+        ("wide.txt", "Grüße", "A text in UTF-16LE"),
+        ("raw.bin", "", "neither a text nor a picture"),
+    ):
+        page.click(f"{OWN}[data-path='{name}']")
+        expect(body).to_contain_text(why)
+        assert words in body.inner_text()
+        page.keyboard.press("Escape")
+        expect(page.locator("#viewer")).to_be_hidden()
+    # One that a program made is fetched by its beginning.
+    tab.run("open('made.txt', 'w').write('much text\\n' * 200_000)\n")
+    tab.ended("Finished")
+    page.click("#tree li.made[data-path='made.txt']")
+    expect(body).to_contain_text("The first 256 KB")
+    assert "much text" in body.inner_text()
 
 
 def test_files_are_dropped(tab: Tab) -> None:

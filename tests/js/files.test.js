@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { deflateRawSync } from 'node:zlib';
 import { test } from 'node:test';
-import { textOf, utf8 } from '../../static/core/bytes.js';
+import { anyText, textOf, utf8 } from '../../static/core/bytes.js';
 import { MAX_COLUMNS, MAX_ROWS, parseTable } from '../../static/core/csv.js';
 import { rows } from '../../static/core/tree.js';
 import { unzip as unpack, zip as pack } from '../../static/core/zip.js';
@@ -66,6 +66,24 @@ test('a bomb, an archive of too many, a broken or a foreign one are refused in w
   await assert.rejects(unzip(deflated('x', utf8('x'), { method: 14 }), bounds), /not known/);
 });
 
+// Names as old tools wrote them, and their bytes.
+const OLD_NAMES = [
+  ['größe/Übung.txt', '677294e1652f9a62756e672e747874'], // cp437
+  ['größe/Übung.txt', '677294e1652f9a62756e672e747874'], // cp850
+  ['ñ×Á.txt', 'a49eb52e747874'], // cp850
+  ['café.txt', '636166822e747874'], // cp437
+  ['été/À côté.py', '8274822fb720639374822e7079'], // cp850
+  ['Ação.c', '4187c66f2e63'], // cp850
+  ['日本語/テスト.py', '93fa967b8cea2f8365835883672e7079'], // shift_jis
+  ['課題1.py', '89db91e8312e7079'], // shift_jis
+  ['中文.py', 'd6d0cec42e7079'], // gbk
+  ['作业/第一题.c', 'd7f7d2b52fb5dad2bbcce22e63'], // gbk
+  ['作業/練習.py', 'a740b77e2fbd6db2df2e7079'], // big5
+  ['과제/연습.py', 'b0fac1a62fbfacbdc02e7079'], // euc-kr
+  ['Привет.py', '8fe0a8a2a5e22e7079'], // cp866
+  ['Задание 1/ответ.c', '87a0a4a0ada8a520312faee2a2a5e22e63'], // cp866
+];
+
 test('names are what their maker meant: flags, code pages, backslashes, decomposed letters', async () => {
   const path = async (name, options = {}, language = 'en') => (await unpack(lib, deflated('', utf8('x'), { name, ...options }), { ...bounds, language }))[0].path;
   assert.equal(await path(utf8('ä.txt'), { flags: 0x800 }), 'ä.txt');
@@ -73,6 +91,9 @@ test('names are what their maker meant: flags, code pages, backslashes, decompos
   assert.equal(await path(Uint8Array.of(0x84, 0x2e, 0x74)), 'ä.t', 'CP437');
   assert.equal(await path(Uint8Array.of(0x93, 0xfa, 0x96, 0x7b), {}, 'ja-JP'), '日本', 'Shift JIS, for who reads Japanese');
   assert.equal(await path(Uint8Array.of(0x8f, 0xe0), {}, 'ru'), 'Пр', 'CP866');
+  for (const [name, hex] of OLD_NAMES) {
+    assert.equal(await path(Uint8Array.from(Buffer.from(hex, 'hex'))), name, 'whatever the user reads');
+  }
   assert.equal(await path(utf8('lib\\sub\\a.py')), 'lib/sub/a.py', 'of Windows');
   assert.equal(await path(utf8('../up')), '../up', 'who takes it judges it');
   assert.equal(await path(utf8('u\u0308.py')), 'ü.py', 'of macOS');
@@ -117,4 +138,16 @@ test('a tree has folders first, in an order that people expect', () => {
   assert.deepEqual(all.map(({ path, level }) => [path, level]), [['z', 1], ['z/y', 2], ['z/y/x.py', 3], ['z/a.py', 2], ['a9.py', 1], ['a10.py', 1], ['b.py', 1]]);
   const closed = rows([{ path: 'z/a.py' }, { path: 'e', folder: true }], () => false);
   assert.deepEqual(closed.map(({ path, folder, open }) => [path, folder, open]), [['e', true, false], ['z', true, false]]);
+});
+
+test('a text is known in whatever encoding, also where a character is cut; what is none is not', () => {
+  const cut = utf8('words é').subarray(0, -1);
+  assert.deepEqual(anyText(cut, false), { text: 'words ', encoding: 'UTF-8' });
+  assert.equal(anyText(cut, true)?.encoding, 'Windows-1252', 'all of it ends so');
+  assert.deepEqual(anyText(Uint8Array.of(0xff, 0xfe, 0x41, 0), true), { text: 'A', encoding: 'UTF-16LE' });
+  assert.deepEqual(anyText(Uint8Array.of(0xfe, 0xff, 0, 0x41), true), { text: 'A', encoding: 'UTF-16BE' });
+  assert.deepEqual(anyText(Uint8Array.of(0x47, 0x72, 0xfc, 0xdf, 0x65), true)?.text, 'Grüße');
+  for (const bytes of [Uint8Array.from({ length: 256 }, (_, at) => at), Uint8Array.of(0, 1, 2), Uint8Array.of(0xd0, 0xd1, 0xd2, 0x41)]) {
+    assert.equal(anyText(bytes, true), null);
+  }
 });

@@ -250,6 +250,7 @@ export const en = {
     /** @param {string} path */
     notTaken: (path) => `“${path}” cannot be taken.`,
     nothing: 'Nothing was uploaded.',
+    empty: 'There is no file in it.',
     /** @param {string} paths @param {string} size */
     leftOut: (paths, size) => `Left out: ${paths}. A file may have ${size} at most.`,
     /** @param {string[]} paths @param {number} more */
@@ -410,7 +411,11 @@ export const en = {
     /** @param {number} count */
     firstRows: (count) => plural(count, { one: 'The first row. Save it to have the rest.', other: `The first ${number(count)} rows. Save it to have the rest.` }),
     document: 'A document. It opens in a tab of its own.',
-    nothing: 'It is no text that the editor takes and no picture, so there is nothing to show here.',
+    nothing: 'It is neither a text nor a picture, so there is nothing to show here.',
+    /** @param {string} encoding */
+    text: (encoding) => `A text in ${encoding}, only to be read here: the editor opens UTF-8 of at most 2 MB, and 1 MB of what programs made.`,
+    /** @param {string} encoding @param {string} size */
+    textHead: (encoding, size) => `The first ${size} of a text in ${encoding}. The editor opens UTF-8 of at most 2 MB, and 1 MB of what programs made. Save it to have the rest.`,
     refused: 'A picture is not shown:',
     noPicture: 'it is not a PNG, JPEG or GIF picture.',
     manyPixels: 'it has too many pixels.',
