@@ -72,8 +72,12 @@ export function setUpOptions(current) {
     whole() {
       const wrong = splitArgs($('args').value) === null ? $('args') : parseEnv($('env').value).problem === null ? null : $('env');
       if (!wrong) return true;
-      if (!$('options-menu').matches(':popover-open')) $('options').click();
-      wrong.focus();
+      const menu = $('options-menu');
+      if (menu.matches(':popover-open')) wrong.focus();
+      else {
+        menu.addEventListener('toggle', () => wrong.focus(), { once: true }); // after the menu's own, which begins at its top
+        $('options').click();
+      }
       return false;
     },
   };

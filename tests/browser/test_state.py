@@ -230,6 +230,7 @@ def test_an_unclosed_quote_is_told_and_nothing_runs(tab: Tab) -> None:
     page.keyboard.press("Escape")
     tab.run()
     expect(page.locator("#options-menu")).to_be_visible()
+    expect(page.locator("#args")).to_be_focused()
     expect(page.locator("#args-hint")).to_have_text("A quote is not closed.", use_inner_text=True)
     tab.shows("coderunner.screens.program.channel", None)
     page.fill("#args", "one 'two'")
