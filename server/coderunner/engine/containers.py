@@ -6,6 +6,7 @@ From this table come the body of the create request, the read-back of what the e
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -58,6 +59,9 @@ AGENT_COMMAND = (
     "import sys;sys.path.insert(0,'/opt/coderunner');from coderunner.agent.main import main;main()",
 )  # fmt: skip
 
+_NOT_MASKED = {"/sys/devices/system", "/sys/devices/virtual"}  # processors and memory; the loopback device
+# Those of an engine on another machine, which cannot be looked at.
+_DEVICES = ("/sys/devices/LNXSYSTM:00", "/sys/devices/pci0000:00", "/sys/devices/platform")
 MASKED_PATHS = (
     # the engine's own list, which ours replaces
     "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -70,6 +74,8 @@ MASKED_PATHS = (
     "/sys/class/thermal", "/sys/dev", "/sys/devices/virtual/block", "/sys/devices/virtual/dmi",
     "/sys/devices/virtual/thermal", "/sys/fs/btrfs", "/sys/fs/ext4", "/sys/fs/xfs",
     "/sys/module", "/sys/power",
+    # devices by where they are plugged in: the host's disks with their serial numbers and sizes
+    *sorted({*_DEVICES, *glob.glob("/sys/devices/*")} - _NOT_MASKED),
     # processor temperatures show activity of other users
     *(f"/sys/devices/system/cpu/cpu{number}/thermal_throttle" for number in range(os.cpu_count() or 1)),
 )  # fmt: skip
