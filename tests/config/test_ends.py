@@ -105,12 +105,15 @@ def test_a_disk_without_room(tmp_path, options, then, reason):
 
 
 @pytest.mark.parametrize("word", ["--table", "--check"])  # more than a buffer, and less
-def test_a_reader_that_has_read_enough(word):
+async def test_a_reader_that_has_read_enough(tmp_path, word):
+    engine = FakeEngine(tmp_path / "docker.sock", always(200, {"NCPU": 2}))
     command = [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "settings", word]
     script = 'exec 3>&1; "$@" 2>&3 | true'  # the pipe has no reader by the time the table comes
-    done = subprocess.run(
-        ["sh", "-c", script, "sh", *command], cwd=ROOT / "server", capture_output=True, timeout=60
-    )
+    async with engine.running():
+        done = await asyncio.to_thread(
+            subprocess.run, ["sh", "-c", script, "sh", *command], cwd=ROOT / "server",
+            env=os.environ | {"DOCKER_HOST": engine.host}, capture_output=True, timeout=60,
+        )  # fmt: skip
     assert done.stdout == b""
 
 
