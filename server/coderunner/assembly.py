@@ -73,7 +73,7 @@ def assembled(
     uids = Uids(settings.session_uid_base, settings.session_uid_count)
     provisioner = Provisioner(engine, pool, catalog, uids, _identity(settings, key), agents)
     warm = WarmPool(
-        provisioner, floor=settings.warm_floor, most=settings.warm_max, memory_available=memory_available
+        provisioner, floor=settings.warm_floor, ceiling=settings.warm_max, memory_available=memory_available
     )
     groups = Groups(
         engine,

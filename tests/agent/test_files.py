@@ -24,15 +24,15 @@ def workspace(tmp_path, monkeypatch):
     return inside
 
 
-def everything(most=7):
+def everything(limit=7):
     found, cursor, calls = [], None, 0
     while True:
-        entries, cursor = folders.listing(cursor, most)
+        entries, cursor = folders.listing(cursor, limit)
         found += entries
         calls += 1
         if cursor is None:
             return [entry["path"] for entry in found], calls
-        assert len(entries) <= most
+        assert len(entries) <= limit
 
 
 def code(call, *words, **more):

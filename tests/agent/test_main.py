@@ -71,7 +71,7 @@ def test_time_in_which_it_stood_still_is_no_silence_of_the_server():
     link.attached = True
     before = time.monotonic() - 7
     link._heard = before
-    link.late(6.5)
+    link.on_delay(6.5)
     link.tick(time.monotonic())
     assert link.attached
     link._heard = before

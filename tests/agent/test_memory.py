@@ -53,7 +53,7 @@ def machine(monkeypatch) -> Machine:
 
 def test_what_has_most_of_a_program_over_its_share_is_ended(machine):
     machine.used, machine.sizes = 300 * MIB, {7: 90 * MIB, 8: 200 * MIB}
-    machine.pass_time(1.5 * memory.NEXT_SECONDS)
+    machine.pass_time(1.5 * memory.MIN_LOOK_SECONDS)
     assert (machine.killed, machine.memory.kills) == ([8], 1)
 
 
@@ -74,7 +74,7 @@ def test_a_compiler_may_have_it_all(machine):
 )
 def test_what_counts(machine, account, sizes, ended):
     machine.used, machine.account, machine.sizes = 300 * MIB, account, sizes
-    machine.pass_time(1.5 * memory.NEXT_SECONDS)
+    machine.pass_time(1.5 * memory.MIN_LOOK_SECONDS)
     assert bool(machine.killed) == ended
 
 

@@ -11,52 +11,52 @@ from tests.agent.outside import Server
 class TestPace:
     def test_the_first_goes_at_once_and_what_follows_is_gathered(self):
         pace = flow.Pace()
-        pace.came(5, 10.0)
-        assert not pace.holds(5, 10.0)
-        pace.sent(0, 10.0)
-        pace.came(5, 10.0002)
-        assert pace.holds(5, 10.0003)
-        assert pace.rests(10.0003)
+        pace.on_read(5, 10.0)
+        assert not pace.holds_back(5, 10.0)
+        pace.on_sent(0, 10.0)
+        pace.on_read(5, 10.0002)
+        assert pace.holds_back(5, 10.0003)
+        assert pace.pauses_reading(10.0003)
         assert pace.due == pytest.approx(10.0 + flow.FLOOD_SECONDS)
-        assert not pace.holds(5, pace.due)
-        assert not pace.rests(pace.due)
+        assert not pace.holds_back(5, pace.due)
+        assert not pace.pauses_reading(pace.due)
 
     def test_a_full_frame_waits_for_nothing(self):
         pace = flow.Pace()
-        pace.sent(0, 10.0)
-        pace.came(flow.LITTLE, 10.0001)
-        assert not pace.rests(10.0001)
-        assert pace.waits(10.0001) > 0
-        assert pace.holds(flow.SEND_SIZE - 1, 10.0001)
-        assert not pace.holds(flow.SEND_SIZE, 10.0001)
-        pace.sent(100, 10.0002)
-        assert pace.holds(100, 10.0003)
+        pace.on_sent(0, 10.0)
+        pace.on_read(flow.MIN_READ, 10.0001)
+        assert not pace.pauses_reading(10.0001)
+        assert pace.wait_seconds(10.0001) > 0
+        assert pace.holds_back(flow.SEND_SIZE - 1, 10.0001)
+        assert not pace.holds_back(flow.SEND_SIZE, 10.0001)
+        pace.on_sent(100, 10.0002)
+        assert pace.holds_back(100, 10.0003)
 
     def test_output_after_a_while_is_no_flood(self):
         pace = flow.Pace()
-        pace.sent(0, 10.0)
-        pace.came(5, 10.0 + 2 * flow.FLOOD_SECONDS)
-        assert not pace.holds(5, 10.0 + 2 * flow.FLOOD_SECONDS)
-        assert not pace.waits(10.0 + 2 * flow.FLOOD_SECONDS)
+        pace.on_sent(0, 10.0)
+        pace.on_read(5, 10.0 + 2 * flow.FLOOD_SECONDS)
+        assert not pace.holds_back(5, 10.0 + 2 * flow.FLOOD_SECONDS)
+        assert not pace.wait_seconds(10.0 + 2 * flow.FLOOD_SECONDS)
 
     def test_much_at_once_is_a_flood_however_slow_the_machine_is(self):
         pace = flow.Pace()
-        pace.sent(0, 10.0)
-        pace.came(flow.MUCH + 1, 11.0)
-        assert pace.holds(flow.MUCH + 1, 11.0)
-        pace.sent(1, 11.001)
-        assert pace.holds(1, 11.0015)
-        assert pace.waits(11.0015) > 0
+        pace.on_sent(0, 10.0)
+        pace.on_read(flow.FLOOD_READ + 1, 11.0)
+        assert pace.holds_back(flow.FLOOD_READ + 1, 11.0)
+        pace.on_sent(1, 11.001)
+        assert pace.holds_back(1, 11.0015)
+        assert pace.wait_seconds(11.0015) > 0
 
     def test_an_answer_is_not_held(self):
         pace = flow.Pace()
-        pace.sent(0, 10.0)
-        pace.came(5, 10.0001)
-        pace.answers()
-        pace.came(5, 10.0002)
-        assert not pace.holds(5, 10.0002)
-        assert not pace.rests(10.0002)
-        assert not pace.waits(10.0002)
+        pace.on_sent(0, 10.0)
+        pace.on_read(5, 10.0001)
+        pace.on_input()
+        pace.on_read(5, 10.0002)
+        assert not pace.holds_back(5, 10.0002)
+        assert not pace.pauses_reading(10.0002)
+        assert not pace.wait_seconds(10.0002)
 
 
 @pytest.mark.parametrize("mode", ["tty", "pipe"])

@@ -87,7 +87,7 @@ class Place:
         self.number += 1
         self.server.call("run", channel=self.number, spec=spec, controlled=True)
         state = self.server.ended(self.number)
-        reply, data = self.server.whole("fetch", channel=self.number, offset=0, most=9999)
+        reply, data = self.server.whole("fetch", channel=self.number, offset=0, limit=9999)
         assert reply["from"] == 0
         text = data.decode()
         assert state["evidence"]["main"]["code"] == (3 if text.startswith("forked") else 4)
@@ -169,5 +169,5 @@ def test_a_program_that_takes_down_its_supervisor_leaves_the_host_alone(place):
 
 
 def test_who_has_a_user_waiting_does_not_wait_for_it(place):
-    assert place.prepare("never", 60_000, patient=False) == {"id": 1, "preload": None}
+    assert place.prepare("never", 60_000, wait_for_preload=False) == {"id": 1, "preload": None}
     assert place.run() == "plain w"

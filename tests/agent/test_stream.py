@@ -241,7 +241,7 @@ def test_a_fault_of_its_own_is_told_before_the_end(place, tmp_path):
     direct.attach(1)
     direct.call("run", channel=1, spec=spec(tmp_path, "input()"), controlled=True)
     direct.say(frames.FLOW, b"no body of a FLOW frame", channel=1)
-    assert b"struct.error" in direct.hear(frames.LAST_WORDS).payload
+    assert b"struct.error" in direct.hear(frames.FATAL_ERROR).payload
     assert place.process.wait(5) == 1
 
 

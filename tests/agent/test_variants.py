@@ -21,7 +21,7 @@ VARIANTS = [
 
 def chosen(workspace: Path) -> tuple[list[str], list[str]]:
     spec = {**PLAIN, "variants": VARIANTS, "workspace": str(workspace)}
-    one = supervisor.chosen(spec)
+    one = supervisor.with_variant(spec)
     return one["compile"], one["run"]
 
 
@@ -40,7 +40,7 @@ def test_the_first_whose_file_is_there(tmp_path: Path) -> None:
 
 def test_a_spec_of_an_older_server_is_plain(tmp_path: Path) -> None:
     spec = {**PLAIN, "workspace": str(tmp_path)}
-    assert supervisor.chosen(spec) == spec
+    assert supervisor.with_variant(spec) == spec
 
 
 def test_a_run_that_may_compile_is_compiling_until_the_agent_says_otherwise() -> None:

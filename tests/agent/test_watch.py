@@ -40,7 +40,7 @@ class Clock:
         if self.watcher.wants(self.now) and select.select([self.watcher.descriptor], [], [], 0)[0]:
             self.watcher.read(self.now)
             self.reads += 1
-        self.made |= self.watcher.take()
+        self.made |= self.watcher.pop_made()
 
     def settle(self, seconds: float = 1.0, **more: bool) -> int:
         """Its revision after some time."""
@@ -142,7 +142,7 @@ def test_an_artifact_is_told_when_it_is_written_to_its_end_and_again_when_it_cha
 
 
 def test_what_we_write_ourselves_is_no_programs(clock, workspace):
-    clock.watcher.own("mine.png", files.write("mine.png", b"1"))
+    clock.watcher.mark_ours("mine.png", files.write("mine.png", b"1"))
     assert clock.settle() > 0
     assert clock.made == {}
 

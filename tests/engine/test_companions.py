@@ -136,7 +136,7 @@ async def test_a_service_is_there_before_the_user_and_stays():
         assert text.split()[0] != pid
         log = "print(open('/workspace/.service/log').read().split('\\n').count('I listen'))"
         assert (await here.run(container, heard, 4, log))[0] == "2\n"
-        listing, _ = await container.link.call("list", most=100)
+        listing, _ = await container.link.call("list", limit=100)
         assert listing["files"] == []
 
 

@@ -280,7 +280,7 @@ async def test_the_sweep_keeps_the_door_shut(world, monkeypatch):
     assert world.doors == 1
     await world.groups.sweep()
     assert world.doors == 1
-    monkeypatch.setattr(module, "DOOR_SECONDS", 0.0)
+    monkeypatch.setattr(module, "RULES_SECONDS", 0.0)
     await world.groups.sweep()
     assert world.doors == 2
     await opened.session.end("client")
@@ -345,7 +345,7 @@ async def test_the_next_server_puts_a_group_together_again(world, pool):
     for name in ("python-1", "bob"):
         following.adopt(Place(group, name))
     following.adopt(Place("gone", "x"))  # its network is not there
-    await following.leave(Place("gone", "x"))
+    await following.release(Place("gone", "x"))
     assert await following.sweep() == 0
     with pytest.raises(MemberTaken):
         following.enter(group, following.token(group), "bob", "python")
@@ -354,7 +354,7 @@ async def test_the_next_server_puts_a_group_together_again(world, pool):
     world.networks.members.clear()
     for name in ("python-1", "bob", "python-2"):
         assert len(world.networks.made) == 1
-        await following.leave(Place(group, name))
+        await following.release(Place(group, name))
     assert world.networks.made == {}
 
 

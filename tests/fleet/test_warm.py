@@ -23,7 +23,7 @@ async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is(
         await remove(container)
 
     provisioner.create, provisioner.remove = made, slowly
-    pool = WarmPool(provisioner, floor=1, most=1, memory_available=lambda: 1.0)
+    pool = WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0)
     async with pool:
         await until(lambda: pool.stats().ready == 1, "a container")
         provisioner.agents[0].stream.cut()
@@ -42,7 +42,7 @@ def pool_of(provisioner: Provisioner, **fields: int) -> WarmPool:
         return await create(language)
 
     provisioner.create = made
-    return WarmPool(provisioner, **{"floor": 1, "most": 4, **fields}, memory_available=lambda: 1.0)
+    return WarmPool(provisioner, **{"floor": 1, "ceiling": 4, **fields}, memory_available=lambda: 1.0)
 
 
 async def test_who_has_just_come_runs_a_program_before_the_pool_is_filled_again(monkeypatch):

@@ -371,7 +371,7 @@ class TestPools:
             raise Bug
 
         provisioner.create = create
-        async with WarmPool(provisioner, floor=1, most=1, memory_available=lambda: 1.0) as pool:
+        async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: asked, "an attempt")
             for _ in range(100):
                 pool.wake()
@@ -386,7 +386,7 @@ class TestPools:
         create = provisioner.create
         provisioner.create = lambda language, *, priority: create(language)
         once(monkeypatch, WarmPool, "_adjust")
-        async with WarmPool(provisioner, floor=1, most=1, memory_available=lambda: 1.0) as pool:
+        async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: pool.waiting == 1, "a container, all the same")
         assert faults(caplog) == [{"owner": "warm pool", "task": "warm-pool"}]
         assert provisioner.removed == ["c-0"]
@@ -395,7 +395,7 @@ class TestPools:
         _, provisioner = registry()
         create = provisioner.create
         provisioner.create = lambda language, *, priority: create(language)
-        async with WarmPool(provisioner, floor=1, most=1, memory_available=lambda: 1.0) as pool:
+        async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: pool.waiting == 1, "a container")
             pool._pools["python"].ready[0]._failed(Bug())
             assert pool.acquire("python") is None

@@ -50,7 +50,7 @@ class TestLastWords:
         caplog.set_level("INFO")
         one = Agent()
         world = await World(one).begin()
-        one.give(one.frame(frames.LAST_WORDS, b"Traceback: a fault"))
+        one.give(one.frame(frames.FATAL_ERROR, b"Traceback: a fault"))
         one.stream.cut()
         await mended(world)
         lines = [record.fields["why"] for record in caplog.records if "stream lost" in record.message]

@@ -65,4 +65,4 @@ def test_who_may_read_on(released, more, controlled, tty):
     else:
         assert until == released + 1024 * 1024
     # What a program may be ahead is always kept: nothing below it has to fall off the journal.
-    assert until is None or until - released <= flow.JOURNAL
+    assert until is None or until - released <= flow.JOURNAL_BYTES

@@ -1,6 +1,7 @@
-"""What the server asks of the agent: an operation each.
+"""The operations that the server can call.
 
-All of them may be repeated.  They answer (JSON, bytes), None for an empty answer, or LATER.
+All may be repeated without harm, except `signal`.  Each ``_op_`` method gets the call's JSON and the raw
+bytes behind it, and returns (JSON, bytes), None for an empty answer, or LATER.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from .programs import Programs
     from .workspace import Workspace
 
-LATER = object()  # answered when what it began is done
+LATER = object()  # the answer is sent when the work is done
 
 
 class Calls:
-    """``sealed``: the server's record of this session, returned to whoever attaches."""
+    """Carries out the server's calls.
+
+    ``sealed``: the server's record of this session; kept as it is, and sent to each server that attaches."""
 
     def __init__(self, link: Link, programs: Programs, files_of: Workspace, companions: Companions) -> None:
         self.sealed: Any = None
@@ -32,8 +35,8 @@ class Calls:
         self._workspace = files_of
         self._companions = companions
 
-    def take(self, body: dict[str, Any], raw: bytes) -> None:
-        """Carries out one call of the server, and answers it. ``raw``: the bytes behind its JSON."""
+    def handle(self, body: dict[str, Any], raw: bytes) -> None:
+        """Carries out one call, and answers it if it has an ``id``.  ``raw``: the bytes behind its JSON."""
         reply: dict[str, Any] = {}
         data = b""
         try:
@@ -51,10 +54,10 @@ class Calls:
         except OSError as error:
             reply = {"error": {"code": "start_failed", "message": str(error)}}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # A call that we do not understand must not end PID 1, and the session with it.
+            # A malformed call must not end PID 1, and the session with it.
             reply = {"error": {"code": "internal", "message": f"{body.get('op')}: {error!r}"}}
         if body.get("op") == "run":
-            # Whatever came of it: the server drops every channel that is not among these.
+            # Also after a failure: the server drops every channel that is not in this list.
             reply["channels"] = list(self._programs.channels)
         if body.get("id") is not None:
             self._link.reply(body["id"], reply, data)
@@ -62,19 +65,21 @@ class Calls:
     # --- the session -------------------------------------------------------------------------------
 
     def _op_seal(self, body: dict[str, Any], raw: bytes) -> None:
+        """Keeps the server's sealed record; None forgets it, so that no server adopts this container."""
         self.sealed = body["record"]
 
     def _op_prepare(self, body: dict[str, Any], raw: bytes) -> object:
-        """Before the user comes.  Answered when both are ready, or have not become so in their time."""
+        """Starts the language's service and preload.  Answered when they are ready, or have failed to be."""
         self._companions.prepare(
             body["id"], body.get("service"), body.get("preload"), time.monotonic(),
-            patient=body.get("patient", True),
+            wait_for_preload=body.get("wait_for_preload", True),
         )  # fmt: skip
         return LATER
 
     # --- programs ----------------------------------------------------------------------------------
 
     def _op_run(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+        """Writes the files of ``raw`` and starts a program.  A known channel number starts nothing."""
         number = body["channel"]
         if number in self._programs.channels:
             return {"state": self._programs.channels[number].state(), "existed": True}, b""
@@ -87,41 +92,42 @@ class Calls:
             self._workspace.restore()
         self._workspace.before()
         self._workspace.put(body.get("files", ()), raw)
-        files.mend(body["spec"]["entry"])  # it is not sent again as long as it has not changed
+        # An unchanged file is not sent again, so it may be unreadable.
+        files.make_readable(body["spec"]["entry"])
         source = workspace.standard_input(body["spec"])
         channel = self._programs.begin(body, source, None if restored else self._companions.preload)
         self._workspace.began(number)
         return {"state": channel.state(), "existed": False}, b""
 
     def _op_resize(self, body: dict[str, Any], raw: bytes) -> None:
-        self._programs.of(body).resize(body["cols"], body["rows"])
+        self._programs.named(body).resize(body["cols"], body["rows"])
 
     def _op_repaint(self, body: dict[str, Any], raw: bytes) -> None:
-        self._programs.of(body).repaint()
+        self._programs.named(body).repaint()
 
     def _op_signal(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        # At most once: the server sends it once, and does not repeat it after a break.
-        return {"delivered": self._programs.of(body).signal(body["name"])}, b""
+        # Not repeatable, so the server sends it once, and not again after a break of the stream.
+        return {"delivered": self._programs.named(body).signal(body["name"])}, b""
 
     def _op_eof(self, body: dict[str, Any], raw: bytes) -> None:
-        self._programs.of(body).accept_eof(body["offset"])
+        self._programs.named(body).accept_eof(body["offset"])
 
     def _op_kill(self, body: dict[str, Any], raw: bytes) -> None:
-        self._programs.of(body).stop(body["intent"])
+        self._programs.named(body).stop(body["intent"])
 
     def _op_fetch(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        """Output from the journal that the server holds no more; ``from`` is where it begins."""
-        channel = self._programs.of(body)
+        """Output that the server has dropped from its cache.  The answer's ``from`` is where it begins."""
+        channel = self._programs.named(body)
         begin = max(body["offset"], channel.journal.start)
-        reply = {"from": begin, "lo": channel.journal.start}
+        reply: dict[str, Any] = {"from": begin}
         if begin > body["offset"] and channel.tty:
             reply["restore"] = channel.modes.restore()
-        stream, data = channel.journal.read(min(begin, channel.journal.end), body["most"])
+        stream, data = channel.journal.read(min(begin, channel.journal.end), body["limit"])
         reply["stream"] = stream
         return reply, data
 
     def _op_keep(self, body: dict[str, Any], raw: bytes) -> None:
-        """Keeps the workspace as it is: programs that are to be `restored` begin from it, one at a time."""
+        """Snapshots the workspace, from which `restored` programs start, one at a time."""
         self._companions.retire(time.monotonic())
         self._workspace.keep()
 
@@ -131,15 +137,15 @@ class Calls:
         self._workspace.put(body["files"], raw)
 
     def _op_read(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        data, status = files.read(body["path"], body["offset"], body["most"])
+        data, status = files.read(body["path"], body["offset"], body["limit"])
         return {"size": status.st_size, "inode": status.st_ino}, data
 
     def _op_check(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        crc, status = files.check(body["path"], body["offset"], body["most"], body["crc"])
+        crc, status = files.check(body["path"], body["offset"], body["limit"], body["crc"])
         return {"crc": crc, "inode": status.st_ino}, b""
 
     def _op_list(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        entries, cursor = folders.listing(body.get("after"), body["most"])
+        entries, cursor = folders.listing(body.get("after"), body["limit"])
         return {"files": entries, "next": cursor}, b""
 
     def _op_put(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
@@ -152,7 +158,7 @@ class Calls:
         self._workspace.rename(body["path"], body["to"])
 
     def _op_remove(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        count, more = folders.remove(body["path"], body["most"])
+        count, more = folders.remove(body["path"], body["limit"])
         return {"removed": count, "more": more}, b""
 
     def _op_folder(self, body: dict[str, Any], raw: bytes) -> None:

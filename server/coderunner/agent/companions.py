@@ -1,4 +1,4 @@
-"""The language's service and preload, as the event loop drives them."""
+"""The language's service and preload, together, for the event loop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 
 class Companions:
-    """``reply(id, answer)`` is called when what ``prepare`` asked for is ready, or is not in its time."""
+    """Starts and watches the service and the preload.
+
+    ``reply(id, answer)``: called when what ``prepare`` asked for is ready, or was not ready in time.
+    ``preload``: None before `prepare`, and without one in the language."""
 
     def __init__(self, reply: Callable[[Any, dict[str, Any]], None]) -> None:
         self.preload: Preload | None = None
         self._service: Service | None = None
         self._reply = reply
-        self._waiting: list[tuple[Any, bool]] = []  # (id of a call, whether it waits for the preload, too)
+        self._waiting: list[tuple[Any, bool]] = []  # (id of a call, whether it also waits for the preload)
 
     def _all(self) -> list[Service]:
         return [one for one in (self._service, self.preload) if one is not None]
@@ -32,41 +35,45 @@ class Companions:
         preload: dict[str, Any] | None,
         now: float,
         *,
-        patient: bool = True,
+        wait_for_preload: bool = True,
     ) -> None:
-        """Begin what has not begun; each is started once, however often this is asked.
+        """Starts those that were not started yet, however often it is called.
 
-        Who is not ``patient`` has a user waiting: programs start plainly until the preload is there.
+        ``number``: id of the call to answer.  ``service``, ``preload``: their specs, or None.
+        ``wait_for_preload``: False when a user is waiting: then programs start without the preload until it
+        is ready.
         """
         if service and self._service is None:
             self._service = Service(service, now)
         if preload and self.preload is None:
             self.preload = Preload(preload, now)
-        self._waiting.append((number, patient))
+        self._waiting.append((number, wait_for_preload))
 
     def retire(self, now: float) -> None:
-        """Ends the preload for good: each program is then begun anew."""
+        """Ends the preload for good: each program then starts in a new interpreter."""
         if self.preload is not None:
             preload, self.preload = self.preload, None
             preload.fail()
             preload.died(now)
 
     def forget_calls(self) -> None:
-        """Their server is gone."""
+        """The server is gone that waits for answers."""
         self._waiting.clear()
 
     def pids(self) -> list[int | None]:
-        """Process ids of those that run."""
+        """Process ids of the service and the preload; None for one that does not run."""
         return [one.pid for one in self._all()]
 
     # --- the loop's turn ---------------------------------------------------------------------------
 
-    def tend(self, channels: list[Channel], now: float) -> list[float]:
-        """Start, look, and settle what waits; moments at which to do it again."""
+    def tick(self, channels: list[Channel], now: float) -> list[float]:
+        """Starts what is due, answers calls, and gives up a preload that does not answer a channel in time.
+
+        Returns the moments at which it has to be called again."""
         moments = [one.tick(now) for one in self._all()]
         moments += [one.log_due for one in self._all() if one.out >= 0 and one.log_due > now]
         if self._answer(now):
-            moments.append(now)  # written before the loop sleeps
+            moments.append(now)  # so that the loop writes the answer before it sleeps
         for channel in channels:
             if channel.answer_due is None:
                 continue
@@ -79,17 +86,18 @@ class Companions:
         return [when for when in moments if when is not None]
 
     def _answer(self, now: float) -> bool:
-        """Who has waited long enough; whether anybody has.
+        """Answers the calls whose service and preload are ready or late; returns whether there was one.
 
-        A service is needed; without its preload a language is only slower, which is told.
+        Without its service a language does not work, which is an error.  Without its preload it is slower,
+        which is only reported.
         """
         done = []
-        for number, patient in self._waiting:
-            awaited = self._all() if patient else [self._service] if self._service is not None else []
+        for number, both in self._waiting:
+            awaited = self._all() if both else [self._service] if self._service is not None else []
             if all(one.ready or one.problem(now) for one in awaited):
-                done.append((number, patient))
-        for number, patient in done:
-            self._waiting.remove((number, patient))
+                done.append((number, both))
+        for number, both in done:
+            self._waiting.remove((number, both))
             problem = self._service.problem(now) if self._service is not None else None
             if problem:
                 self._reply(number, {"error": {"code": "start_failed", "message": problem}})
@@ -98,7 +106,7 @@ class Companions:
         return bool(done)
 
     def descriptors(self, now: float) -> dict[int, Any]:
-        """{descriptor to be read: its owner, whose next one may have the same number}"""
+        """{descriptor to be polled: process id}; a restarted one may get the same descriptor number."""
         wanted = {one.out: one.pid for one in self._all() if one.wants_log(now)}
         answers = self.preload.descriptor() if self.preload is not None else None
         if self.preload is not None and answers is not None:
@@ -106,7 +114,7 @@ class Companions:
         return wanted
 
     def read(self, descriptor: int, channels: dict[int, Channel]) -> bool:
-        """Whether this descriptor is of one of them; ``channels`` by their numbers."""
+        """Handles a readable descriptor; False when it belongs to neither.  ``channels``: by number."""
         for one in self._all():
             if descriptor == one.out:
                 one.read_log()
@@ -119,7 +127,7 @@ class Companions:
         return True
 
     def reaped(self, pid: int, now: float) -> None:
-        """A child of ours has ended; ``pid`` may be anybody's."""
+        """A child of this process has ended; ``pid`` may be another one's."""
         for one in self._all():
             if one.pid == pid:
                 one.died(now)

@@ -1,8 +1,8 @@
-"""CPU time of programs: from their processes, and from the container's own account.
+"""CPU time of programs: from their processes, and from the container's total.
 
-A child that its parent waits for is in the parent's figures, an orphan in the supervisor's.  Of a child whose
-parent ignores SIGCHLD the kernel keeps nothing but the container's total: what no process shows is shared out
-among the channels that lived when it was used.
+A child that its parent waits for is counted with the parent, an orphan with the supervisor.  For a child
+whose parent ignores SIGCHLD the kernel keeps nothing but the container's total.  The part of the total that
+no process shows is divided among the channels that were live when it was used.
 """
 
 from __future__ import annotations
@@ -17,41 +17,43 @@ if TYPE_CHECKING:
 
     from .channel import Channel
 
-_TRUNCATED = 4 / tree.TICKS  # what a process may have used beyond its four figures of whole ticks
+_TRUNCATED = 4 / tree.TICKS  # a process has four figures, each cut off to whole ticks
 
 
-def of(supervisor: int) -> float:
-    """Seconds of all that ever ran below ``supervisor``, as far as somebody waited for it or it is there."""
-    # In one look, a process may be counted, end, and be counted again with its parent; not in two.
-    return min(_of(supervisor), _of(supervisor))
+def seconds_below(supervisor: int) -> float:
+    """Seconds of CPU time of all processes below ``supervisor``, ended ones that were waited for included."""
+    # While /proc is read, a process may be counted, end, and be counted again with its parent. That does not
+    # happen twice in a row, so the smaller figure is right.
+    return min(_read_below(supervisor), _read_below(supervisor))
 
 
-def _of(supervisor: int) -> float:
+def _read_below(supervisor: int) -> float:
     table = tree.processes()
     waited = table[supervisor].waited if supervisor in table else 0.0
     return waited + sum(table[pid].cpu for pid in tree.below(supervisor, table))
 
 
-def of_orphans(spare: Iterable[int]) -> float:
-    """Seconds of what is below this process, without those of ``spare`` and what is below them."""
+def orphan_seconds(exclude: Iterable[int]) -> float:
+    """Seconds of CPU time of all processes below this one, without ``exclude`` and those below them."""
     table = tree.processes()
-    return sum(table[pid].cpu for pid in tree.below(os.getpid(), table, spare=spare))
+    return sum(table[pid].cpu for pid in tree.below(os.getpid(), table, exclude=exclude))
 
 
 class Unseen:
-    """``share(live)`` adds to the ``unseen_cpu`` of each of these channels what came since the last call."""
+    """The container's CPU time that no process shows, as far as it was distributed already."""
 
     def __init__(self) -> None:
-        # The account is of what PID 1 sees.
+        # The container's total can only be compared with all its processes, which PID 1 alone sees.
         self._known = self._look(0) if os.getpid() == 1 else None
 
-    def share(self, channels: list[Channel]) -> None:
-        """Counts what no process shows since the last time to ``channels``, in equal parts."""
+    def distribute(self, channels: list[Channel]) -> None:
+        """Adds what came since the last call to the ``unseen_cpu`` (seconds) of ``channels``, in equal
+        parts."""
         if self._known is None:
             return
         seen = self._look(_TRUNCATED)
         if seen is not None and seen > self._known:
-            # A process that ends while we look is seen nowhere; not twice.
+            # A process that ends during the reading is counted nowhere, but not in two readings.
             seen = min(seen, self._look(_TRUNCATED) or seen)
         if seen is None or seen <= self._known:
             return
@@ -61,7 +63,7 @@ class Unseen:
 
     @staticmethod
     def _look(truncated: float) -> float | None:
-        """Seconds that no process shows, less so many for each; None where the kernel keeps no account."""
+        """Seconds that no process shows, less ``truncated`` for each process; None without a total."""
         total = kernel.cpu_seconds()
         if total is None:
             return None

@@ -1,7 +1,7 @@
-"""Files of the workspace, in and out, as the session's own user.
+"""Reads and writes files of the workspace, as the session's user.
 
-A hostile program may have put symbolic links, pipes or devices anywhere below the workspace.  Every
-component of a path is opened by itself and without following links; what is read must be a regular file.
+A hostile program may have put symbolic links, pipes or devices anywhere below the workspace.  Therefore each
+component of a path is opened by itself, without following links, and only regular files are read.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 WORKSPACE = "/workspace"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".coderunner-incoming"
-# Ours, or caches: not part of what a user calls the project.
+# Folders of the agent, and caches: not a part of the user's project.
 _HIDDEN = (".build", ".service", ".tmp")
-MAX_UPLOADS = 16
-READS = 10  # of one piece, while it is being written
+MAX_UPLOADS = 16  # at one time
+MAX_READS = 10  # of one piece that is being written meanwhile
 
 
 class FilesError(Exception):
-    """A file could not be read or written.  ``code`` is a wire code, the text says what to do."""
+    """A file could not be read or written.  ``code``: of the protocol; the text says what to do."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -37,16 +37,17 @@ class FilesError(Exception):
 
 
 def hidden(name: str) -> bool:
-    """Whether a name at the top of the workspace is ours, and no part of the project."""
+    """Whether a name at the top of the workspace is one of the agent's own."""
     return name in _HIDDEN or name.startswith(_TEMPORARY)
 
 
 def temporary() -> str:
-    """A name that no program can have planted something under."""
+    """A random name, which no program can have used."""
     return f"{_TEMPORARY}-{os.urandom(8).hex()}"
 
 
 def _parts(path: str) -> list[str]:
+    """The components of a path; raises FilesError for one that leads elsewhere."""
     parts = path.split("/")
     if not path or any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise FilesError("bad_path", f"{path!r} is not a path inside the workspace")
@@ -54,7 +55,7 @@ def _parts(path: str) -> list[str]:
 
 
 def explain(error: OSError, path: str) -> FilesError:
-    """The error to answer with for a system error at ``path``."""
+    """The FilesError for a system error at ``path``."""
     number = error.errno
     if number in (errno.ENOSPC, errno.EDQUOT):
         return FilesError("workspace_full", f"no room in the workspace for {path!r}; delete something first")
@@ -75,9 +76,10 @@ def explain(error: OSError, path: str) -> FilesError:
 
 @contextlib.contextmanager
 def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterator[tuple[int, str]]:
-    """(descriptor of the folder that holds ``path``, last name); an OSError inside becomes a FilesError.
+    """(descriptor of the folder that contains ``path``, last component), open within the block.
 
-    ``change``: something in it is to be changed; ``make``: and the folders on the way are made.
+    ``change``: with permission to change the folder.  ``make``: missing folders are created as well.
+    An OSError of the block is raised as FilesError.
     """
     parts = _parts(path)
     needed = owner.CHANGE if change or make else owner.LOOK
@@ -95,7 +97,7 @@ def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterato
         at = path
         yield entered[-1][0], parts[-1]
     except OSError as error:
-        # Permissions are a matter of one of them, all else is told of the whole path.
+        # An error of permissions is about one folder; any other is reported with the whole path.
         raise explain(error, at if error.errno in (errno.EACCES, errno.EPERM) else path) from None
     finally:
         for folder, before in reversed(entered):
@@ -105,23 +107,23 @@ def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterato
 
 
 class Upload:
-    """A file on its way in: nothing shows before ``finish``, which replaces the old one at once.
+    """A file that is written under a temporary name until ``finish`` renames it, atomically.
 
-    The folder is held open, so whatever a program does to the path meanwhile, the file goes where the path
-    led when it began.
+    Its folder is kept open: whatever a program does to the path meanwhile, the file stays in the folder that
+    the path named at the beginning.  ``size``: bytes written.  Raises FilesError.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.size = 0
-        self._temporary = temporary()  # "" once the file has its name
+        self._temporary = temporary()  # "" after the rename
         self._folder = self._target = -1
         with folder_of(path, make=True) as (folder, self._name):
             self._target = os.open(self._temporary, _NEW, 0o644, dir_fd=folder)
             self._folder = os.dup(folder)
 
     def write(self, data: bytes) -> None:
-        """Appends to the file. Raises FilesError."""
+        """Appends to the file.  Raises FilesError, such as for a full workspace."""
         view = memoryview(data)
         try:
             while view:
@@ -131,9 +133,11 @@ class Upload:
         self.size += len(data)
 
     def finish(self, *, executable: bool = False) -> os.stat_result:
-        """The file as it is now; (its modification time in nanoseconds, size)."""
+        """Gives the file its name, in place of an old one, and closes it.
+
+        Returns its status.  Raises FilesError."""
         try:
-            # A program's own permissions (an executable script) outlive an edit.
+            # The permissions of the old file are kept, so that an executable script stays one.
             mode = 0o755 if executable else 0o644
             with contextlib.suppress(FileNotFoundError):
                 old = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
@@ -149,7 +153,7 @@ class Upload:
             self.close()
 
     def close(self) -> None:
-        """Without ``finish``, as if it had never begun."""
+        """Closes the file; without ``finish`` it is removed."""
         if self._folder >= 0 and self._temporary:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._folder)
@@ -160,7 +164,7 @@ class Upload:
 
 
 class Uploads:
-    """Those that are under way, by the number that the server gave them."""
+    """Uploads in progress, by the server's numbers for them."""
 
     def __init__(self) -> None:
         self._open: dict[Any, Upload] = {}
@@ -168,7 +172,10 @@ class Uploads:
     def put(
         self, number: Any, path: str, offset: int, data: bytes, *, last: bool, executable: bool
     ) -> os.stat_result | None:
-        """A piece; the status of the finished file, else None."""
+        """Writes a piece; returns the status of the file after the ``last`` one, else None.
+
+        ``offset``: of the piece in the file; 0 begins an upload.  Raises FilesError, which drops the
+        upload."""
         upload = self._open.get(number)
         if upload is None:
             if offset:
@@ -191,19 +198,21 @@ class Uploads:
         return None
 
     def drop(self, number: Any) -> None:
-        """Gives an upload up, if there is one of this number."""
+        """Drops an upload, if there is one of this number."""
         upload = self._open.pop(number, None)
         if upload is not None:
             upload.close()
 
     def clear(self) -> None:
-        """Gives all of them up: their server is gone."""
+        """Drops all of them: their server is gone."""
         for number in list(self._open):
             self.drop(number)
 
 
 def write(path: str, data: bytes) -> os.stat_result:
-    """Write a whole file, atomically: a reader sees the old or the new one.  Its status."""
+    """Writes a whole file, atomically: a reader sees the old one or the new one.
+
+    Returns its status.  Raises FilesError."""
     upload = Upload(path)
     try:
         upload.write(data)
@@ -213,7 +222,7 @@ def write(path: str, data: bytes) -> os.stat_result:
 
 
 def opened(path: str) -> tuple[int, os.stat_result]:
-    """(descriptor, status) of a regular file, to be read."""
+    """(descriptor, status) of a regular file, open for reading.  Raises FilesError."""
     with folder_of(path) as (folder, name):
         source = owner.read(name, folder)
         status = os.fstat(source)
@@ -224,21 +233,23 @@ def opened(path: str) -> tuple[int, os.stat_result]:
         raise FilesError("bad_path", f"{path!r} {what}")
 
 
-def mend(path: str) -> None:
-    """A program of this user can read this file, if it is there."""
+def make_readable(path: str) -> None:
+    """Gives the owner permission to read a file, if it exists and that is possible."""
     with contextlib.suppress(FilesError), folder_of(path, change=True) as (folder, name):
         os.close(owner.read(name, folder, keep=False))
 
 
-def read(path: str, offset: int, most: int) -> tuple[bytes, os.stat_result]:
-    """(bytes, status of the file). What a program writes meanwhile is all in it or not at all: a kernel's
-    read is not cut off from writes, so it is done until two in a row tell the same."""
+def read(path: str, offset: int, limit: int) -> tuple[bytes, os.stat_result]:
+    """(at most ``limit`` bytes from ``offset`` on, status of the file).  Raises FilesError.
+
+    A read of the kernel is not atomic: it may see half of a concurrent write.  So it is repeated until two in
+    a row give the same bytes."""
     source, status = opened(path)
     try:
-        data = os.pread(source, most, offset)
-        for _ in range(READS):
-            again = os.pread(source, most, offset)
-            if again.startswith(data):  # it may have grown
+        data = os.pread(source, limit, offset)
+        for _ in range(MAX_READS):
+            again = os.pread(source, limit, offset)
+            if again.startswith(data):  # or more, if the file has grown
                 return data, status
             status, data = os.fstat(source), again
         raise FilesError("files_failed", f"{path!r} is being written without a pause; try again later")
@@ -248,11 +259,13 @@ def read(path: str, offset: int, most: int) -> tuple[bytes, os.stat_result]:
         os.close(source)
 
 
-def check(path: str, offset: int, most: int, crc: int) -> tuple[int, os.stat_result]:
-    """(the CRC-32 of what was read before, whose is `crc`, and of these bytes; status of the file)."""
+def check(path: str, offset: int, limit: int, crc: int) -> tuple[int, os.stat_result]:
+    """(CRC-32, status of the file): of at most ``limit`` bytes from ``offset`` on, continued from ``crc``.
+
+    Raises FilesError."""
     source, status = opened(path)
     try:
-        return zlib.crc32(os.pread(source, most, offset), crc), status
+        return zlib.crc32(os.pread(source, limit, offset), crc), status
     except OSError as error:
         raise explain(error, path) from None
     finally:
@@ -260,7 +273,7 @@ def check(path: str, offset: int, most: int, crc: int) -> tuple[int, os.stat_res
 
 
 def make_folder(path: str) -> None:
-    """With those above it; one that is there is fine."""
+    """Creates a folder, with its parents.  An existing folder is no error.  Raises FilesError."""
     with folder_of(path, make=True) as (folder, name):
         try:
             os.mkdir(name, 0o755, dir_fd=folder)
@@ -270,7 +283,10 @@ def make_folder(path: str) -> None:
 
 
 def rename(path: str, to: str) -> os.stat_result:
-    """Never over something that is there; a link is renamed, not followed.  The status of what was moved."""
+    """Renames ``path`` to ``to``, which must not exist.  A link is renamed itself.  Creates the folders of
+    ``to``.
+
+    Returns the status of what was renamed.  Raises FilesError."""
     with folder_of(path, change=True) as (folder, name):
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         with folder_of(to, make=True) as (target, new):

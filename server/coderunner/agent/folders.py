@@ -1,4 +1,4 @@
-"""Whole trees of the workspace, a piece at a time: no call takes long, however much a program piles up."""
+"""Lists and removes folders piece by piece: no call takes long, however many files a program creates."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ TYPE_CHECKING = False  # as of the typing module, which costs each container a m
 if TYPE_CHECKING:
     from typing import Any
 
-LISTING_BYTES = 65536  # of the paths in one piece
-MAX_DEPTH = 32  # what a path may have (core/project.py); what lies deeper is not listed
+LISTING_BYTES = 65536  # of all paths in one piece of a listing
+MAX_DEPTH = 32  # components of a path (as in schema/paths.py); deeper files are not listed
 
 
-def listing(after: str | None, most: int) -> tuple[list[dict[str, Any]], str | None]:
-    """([entry], cursor): what comes behind the path ``after`` (None: from the beginning), sorted name by
-    name, a folder before what is in it.
+def listing(after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    """([entry], cursor): the files and folders after the path ``after`` (None: from the beginning).
 
-    An entry is {path, size, mtime_ms, folder, executable}.  At most ``most`` are looked at; the cursor is the
-    ``after`` of the next call, None at the end; a piece ends, too, when its paths have LISTING_BYTES.
-    Nothing is kept between calls: a tree that changes meanwhile costs no more than its own changes.
+    Sorted by name within each folder, a folder before its content.  An entry is {path, size, mtime_ms,
+    folder, executable}.  At most ``limit`` entries are looked at, and their paths have about LISTING_BYTES at
+    most.  The cursor is the ``after`` of the next call, None at the end.  Nothing is kept between two calls,
+    so a tree that changes meanwhile is listed with only its changes wrong.  Raises OSError.
     """
     found: list[dict[str, Any]] = []
     looked, last, size = 0, after, 0
-    # (what owner.enter gave, names still to look at with the next one last, path with a slash)
+    # A stack of (result of owner.enter, names still to look at with the next one last, path with a slash).
     levels: list[Any] = []
     try:
         _descend(levels, [] if after is None else after.split("/"))
         while levels:
             (folder, _), names, prefix = levels[-1]
             if not names:
-                _leave(levels.pop())
+                _close(levels.pop())
                 continue
-            if looked >= most or size >= LISTING_BYTES:
+            if looked >= limit or size >= LISTING_BYTES:
                 return found, last
             name = names.pop()
             if files.hidden(name):
@@ -47,7 +47,7 @@ def listing(after: str | None, most: int) -> tuple[list[dict[str, Any]], str | N
             size += len(os.fsencode(last))
             with contextlib.suppress(OSError):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if not _take(found, last, status) or not stat.S_ISDIR(status.st_mode):
+                if not _add(found, last, status) or not stat.S_ISDIR(status.st_mode):
                     continue
                 if len(levels) < MAX_DEPTH:
                     looked += 1
@@ -55,16 +55,16 @@ def listing(after: str | None, most: int) -> tuple[list[dict[str, Any]], str | N
         return found, None
     finally:
         for level in reversed(levels):
-            _leave(level)
+            _close(level)
 
 
-def _leave(level: Any) -> None:
+def _close(level: Any) -> None:
     owner.restore(*level[0])
     os.close(level[0][0])
 
 
 def _descend(levels: list[Any], parts: list[str]) -> None:
-    """To where the last call stopped, as far as that is still there."""
+    """Opens the folders on the way to where the last call stopped, as far as they still exist."""
     entered, prefix = owner.enter(files.WORKSPACE, owner.LOOK), ""
     for part in parts[:MAX_DEPTH]:
         _enter(levels, entered, prefix, part)
@@ -76,17 +76,17 @@ def _descend(levels: list[Any], parts: list[str]) -> None:
     if len(levels) < MAX_DEPTH:
         _enter(levels, entered, prefix, "")
     else:
-        _leave((entered,))
+        _close((entered,))
 
 
 def _enter(levels: list[Any], entered: owner.Entered, prefix: str, after: str) -> None:
-    levels.append((entered, [], prefix))  # its descriptor is closed with the others from here on
+    levels.append((entered, [], prefix))  # first, so that its descriptor is closed if the listing fails
     names = sorted(os.listdir(entered[0]))
     levels[-1] = (entered, names[bisect.bisect_right(names, after) :][::-1], prefix)
 
 
-def _take(found: list[dict[str, Any]], path: str, status: os.stat_result) -> bool:
-    """Whether it is something that has a name that can be told."""
+def _add(found: list[dict[str, Any]], path: str, status: os.stat_result) -> bool:
+    """Adds an entry; False for a link or device, and for a name that is not UTF-8."""
     folder = stat.S_ISDIR(status.st_mode)
     if not folder and not stat.S_ISREG(status.st_mode):
         return False
@@ -106,30 +106,31 @@ def _take(found: list[dict[str, Any]], path: str, status: os.stat_result) -> boo
     return True
 
 
-def remove(path: str, most: int) -> tuple[int, bool]:
-    """(how many were removed, whether there is more): the file, or the folder with all in it; at most
-    ``most`` in one call.  A link goes, what it leads to stays."""
+def remove(path: str, limit: int) -> tuple[int, bool]:
+    """(number of removed files and folders, whether there are more): a file, or a folder with its content.
+
+    Removes at most ``limit`` in one call.  Links are removed and not followed.  Raises FilesError."""
     with files.folder_of(path, change=True) as (folder, name):
         if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=folder)
             return 1, False
         top, _ = owner.enter(name, owner.CHANGE, folder)
         try:
-            count = _empty(top, most)
+            count = _empty(top, limit)
         finally:
             os.close(top)
-        if count < most:
+        if count < limit:
             gone = _rmdir(name, folder)
             return count + gone, not gone
         return count, True
 
 
-def _empty(top: int, most: int) -> int:
-    """Removes at most ``most`` below ``top``; how many."""
+def _empty(top: int, limit: int) -> int:
+    """Removes at most ``limit`` files and folders below the descriptor ``top``; returns how many."""
     count = 0
     levels: list[Any] = [(os.dup(top), os.listdir(top), None)]
     try:
-        while levels and count < most:
+        while levels and count < limit:
             folder, names, own = levels[-1]
             if not names:
                 levels.pop()
@@ -147,7 +148,7 @@ def _empty(top: int, most: int) -> int:
                     levels.append((inner, [], name))
                     levels[-1] = (inner, os.listdir(inner), name)
                 else:
-                    # Too deep to hold every folder on the way open: it goes on from the top.
+                    # Too deep to keep every folder on the way open: it is moved to the top.
                     near = files.temporary()
                     os.rename(name, near, src_dir_fd=folder, dst_dir_fd=top)
                     levels[0][1].append(near)
@@ -164,5 +165,5 @@ def _rmdir(name: str, folder: int) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        return 0  # a program goes on writing into it
+        return 0  # a program keeps writing to it
     return 1

@@ -1,4 +1,4 @@
-"""Changed folders by the kernel's inotify, which Python's library lacks."""
+"""The kernel's inotify, which Python's standard library lacks."""
 
 from __future__ import annotations
 
@@ -27,22 +27,26 @@ def _checked(result: int) -> int:
 
 
 class Inotify:
-    """OSError where the user has as many of them, or of watches, as the kernel gives."""
+    """One inotify descriptor.  Raises OSError when the user has no instances left."""
 
     def __init__(self) -> None:
         self.descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def add(self, path: str) -> int:
-        """The watch's number; the same one for a folder that is watched already."""
+        """Watches a folder; returns the watch's number, the old one if it has a watch already.
+
+        Raises OSError; ENOSPC when the user has no watches left."""
         return _checked(_libc.inotify_add_watch(self.descriptor, os.fsencode(path), _WANTED))
 
     def remove(self, watch: int) -> None:
-        """Ends a watch."""
+        """Removes a watch."""
         _libc.inotify_rm_watch(self.descriptor, watch)
 
     def read(self) -> list[tuple[int, int, str]]:
-        """[(watch, mask, name)] of what waits, in order; the last is an OVERFLOW where there was more than is
-        read at once: the rest is dropped, as the kernel does it when its own queue is full."""
+        """[(watch, mask, name)]: the waiting events, in order.
+
+        At most READ_SIZE bytes are read; further events are dropped and an OVERFLOW is added, as the kernel
+        does when its queue is full.  That bounds the time of one call."""
         try:
             data = os.read(self.descriptor, READ_SIZE)
         except BlockingIOError:
@@ -59,10 +63,10 @@ class Inotify:
         return found
 
     def _drop(self) -> bool:
-        """Whether there was something to drop."""
+        """Drops all waiting events; returns whether there were any."""
         waiting = bytearray(4)
         dropped = False
-        for _ in range(64):  # the kernel's queue is no longer than that
+        for _ in range(64):  # more than the kernel's queue holds
             fcntl.ioctl(self.descriptor, termios.FIONREAD, waiting)
             if not any(waiting):
                 break

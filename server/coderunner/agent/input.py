@@ -1,4 +1,4 @@
-"""What goes into a program: taken from the server once, written as the program takes it, and acknowledged."""
+"""A program's input: accepted from the server, written as the program reads it, and acknowledged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from coderunner.wire import flow
 
 
 class Input:
-    """The half of a channel that is its input.  The other half has ``inp`` and ``out`` (descriptors, the same
-    one for a terminal, or -1), ``tty`` and ``changed``."""
+    """The input side of a channel.
+
+    ``inp``, ``out``: descriptors of the program's input and output, the same one for a terminal, or -1.
+    ``tty``: whether it is a terminal.  ``changed``: set when the server is to be sent the state."""
 
     inp: int
     out: int
@@ -18,16 +20,17 @@ class Input:
     changed: bool
 
     def __init__(self) -> None:
-        self.input_offset = 0  # accepted from the server
-        self.in_acked = 0  # written to the program
+        self.input_offset = 0  # offset up to which input was accepted from the server
+        self.in_acked = 0  # offset up to which input was written to the program
         self.eof_at: int | None = None
         self.input_closed = False
-        self.in_ack_due: float | None = None  # the moment at which to acknowledge input at the latest
-        self._input = bytearray()
+        self.in_ack_due: float | None = None  # when an acknowledgement has to be sent at the latest
+        self._input = bytearray()  # accepted and not yet written; at most INPUT_WINDOW
 
     def accept_input(self, offset: int, data: bytes) -> None:
-        """Take input that begins at ``offset``; what we have already is trimmed, what would leave a
-        hole is refused (the server sends from ``input_offset`` again)."""
+        """Accepts input that begins at ``offset``.  Known bytes are skipped.
+
+        Input that would leave a hole is ignored: the server sends again from ``input_offset``."""
         skip = self.input_offset - offset
         if skip < 0 or skip >= len(data) or (self.eof_at is not None and offset >= self.eof_at):
             return
@@ -37,28 +40,29 @@ class Input:
         self.write_input()
 
     def accept_eof(self, offset: int) -> None:
-        """The input ends at ``offset``; on a pipe it is closed once it is written up to there."""
+        """The input ends at ``offset``: a pipe is closed once everything before is written."""
         self.eof_at = offset
         self.write_input()
 
     def wants_input(self) -> bool:
-        """Whether to wait until the program takes more."""
+        """Whether the input descriptor is to be polled for writing."""
         return bool(self._input) and self.inp >= 0
 
     def write_input(self) -> None:
-        """Writes what the program takes now, without waiting."""
+        """Writes what the program takes now, without blocking."""
         while self._input and self.inp >= 0:
             try:
-                # Small pieces: a terminal takes what fits, and says how much that was.
+                # In small pieces: a terminal takes what fits into its buffer of 4 KiB.
                 count = os.write(self.inp, self._input[:4096])
             except BlockingIOError:
                 break
-            except OSError:  # nobody reads any more
+            except OSError:  # nobody reads it any more: it counts as written
                 count = len(self._input)
             del self._input[:count]
             self.in_acked += count
             self._owe_in_ack()
         if self.inp < 0 and self._input:
+            # Closed: the rest counts as written, or the client would wait for its acknowledgement for ever.
             self.in_acked += len(self._input)
             self._input.clear()
             self._owe_in_ack()

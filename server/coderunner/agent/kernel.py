@@ -1,4 +1,4 @@
-"""Counters of the container's control group, and process attributes set by prctl."""
+"""Counters of the container's control group (versions 1 and 2), and system calls that Python lacks."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ def _prctl(option: int, value: int) -> None:
 
 
 def hide_memory() -> None:
-    """Programs of the same user can no longer read this process's memory, environment or descriptors."""
+    """Keeps programs of the same user from reading this process's memory, environment and descriptors."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def show_memory() -> None:
-    """The opposite, as it is after an exec."""
+    """Undoes `hide_memory`, as an exec does."""
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def adopt_orphans() -> None:
-    """This process becomes the parent of every orphan among its descendants."""
+    """Makes this process the parent of every orphan among its descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def rename(folder: int, name: str, target: int, new: str) -> None:
-    """Renames atomically, never over something that is there. Raises FileExistsError, OSError."""
+    """Renames atomically and never replaces a file.  ``folder``, ``target``: descriptors of the folders.
+
+    Raises FileExistsError, OSError."""
     if _libc.renameat2(folder, os.fsencode(name), target, os.fsencode(new), _RENAME_NOREPLACE) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def read(path: str) -> bytes:
-    """What a file of /proc or /sys says, at most 16 KiB. Raises OSError.
+    """The content of a file of /proc or /sys, at most 16 KiB.  Raises OSError.
 
-    By hand: there are dozens of these for each run, and a file object costs more than the kernel's answer."""
+    Without a file object: there are dozens of these reads for each run, and the object costs more than they
+    do."""
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(number, 16384)
@@ -50,7 +53,7 @@ def read(path: str) -> bytes:
 
 
 def remove_shared() -> None:
-    """Removes shared memory, queues and semaphores of System V, which outlive all processes."""
+    """Removes System V shared memory, message queues and semaphores, which outlive all processes."""
     for name, place in (("shm", 1), ("msg", 1), ("sem", 2)):
         remove = getattr(_libc, f"{name}ctl")
         with contextlib.suppress(OSError), open(f"/proc/sysvipc/{name}") as file:
@@ -59,6 +62,7 @@ def remove_shared() -> None:
 
 
 def _counter(paths: tuple[str, ...], key: bytes) -> int | None:
+    """The value of a line "key value" in the first of these files that can be read; None without one."""
     for path in paths:
         try:
             for line in read(path).splitlines():
@@ -71,12 +75,14 @@ def _counter(paths: tuple[str, ...], key: bytes) -> int | None:
 
 
 def oom_kills() -> int | None:
-    """How often the kernel killed for memory in this container; None where it does not say."""
+    """How many processes of this container the kernel has killed for memory; None if it does not count
+    them."""
     return _counter(("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"), b"oom_kill")
 
 
 def fork_refusals() -> int | None:
-    """How often the container's limit of processes refused a fork; None where the kernel does not say."""
+    """How many forks the container's limit of processes has refused; None if the kernel does not count
+    them."""
     return _counter(("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"), b"max")
 
 
@@ -88,17 +94,17 @@ def _number(paths: tuple[str, ...]) -> int | None:
 
 
 def memory_limit() -> int | None:
-    """Bytes of memory that this container may have; None where the kernel does not say."""
+    """The container's limit of memory in bytes; None if the kernel does not say."""
     return _number(("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def memory_used() -> int | None:
-    """Bytes that it has, with pages of files that could be given back; None as above."""
+    """Bytes of memory in use, with reclaimable pages of files; None if the kernel does not say."""
     return _number(("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes"))
 
 
 def memory_account() -> dict[str, int]:
-    """The kernel's account of this container's memory, by the kernel's names; empty where it keeps none."""
+    """The kernel's statistics of this container's memory, by the kernel's names; empty if there are none."""
     for path in ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat"):
         with contextlib.suppress(OSError, ValueError):
             lines = (line.split() for line in read(path).decode("ascii").splitlines())
@@ -107,7 +113,8 @@ def memory_account() -> dict[str, int]:
 
 
 def cpu_seconds() -> float | None:
-    """What all processes that ever were in this container have used; None where the kernel does not say."""
+    """Seconds of CPU time of all processes that were ever in this container; None if the kernel does not
+    say."""
     with contextlib.suppress(OSError, ValueError):
         return int(read("/sys/fs/cgroup/cpuacct/cpuacct.usage")) / 1e9
     used = _counter(("/sys/fs/cgroup/cpu.stat",), b"usage_usec")
@@ -115,7 +122,7 @@ def cpu_seconds() -> float | None:
 
 
 def full(path: str) -> bool:
-    """Whether the file system at ``path`` has no byte or no inode left."""
+    """Whether the file system at ``path`` has no space or no inode left."""
     try:
         status = os.statvfs(path)
     except OSError:

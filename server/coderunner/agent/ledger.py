@@ -1,4 +1,4 @@
-"""What each channel has made, and what of it the server has not been told yet."""
+"""The artifacts of each channel, and which of them were not reported to the server yet."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """What each channel has made, and what of it the server has not been told yet."""
+    """The artifacts of each channel, and which of them were not reported to the server yet."""
 
     def __init__(self) -> None:
         self._made: dict[int, dict[str, int]] = {}  # channel -> {path: size}
-        self._full: set[int] = set()
-        # (channel, path or None for "there are more") in order
+        self._full: set[int] = set()  # channels with more artifacts than are reported
+        # A dict for its order: (channel, path; None for "there are more").
         self._news: dict[tuple[int, str | None], None] = {}
 
     def add(self, channel: int, path: str, size: int) -> None:
-        """A program of ``channel`` has made a file. Beyond MAX_PER_CHANNEL it is only told that there are
-        more."""
+        """A program of ``channel`` has made a file of ``size`` bytes.
+
+        Beyond MAX_PER_CHANNEL files, only the fact is reported that there are more."""
         if len(path.encode("utf-8", "replace")) > MAX_PATH:
             return
         made = self._made.setdefault(channel, {})
@@ -34,24 +35,24 @@ class Ledger:
         self._news[channel, path] = None
 
     def repeat(self) -> None:
-        """Everything is news to a server that attaches."""
+        """Marks everything as not reported, for a server that has attached."""
         self._news = {(channel, path): None for channel, made in self._made.items() for path in made}
         self._news.update({(channel, None): None for channel in self._full})
 
     def forget(self, channel: int) -> None:
-        """The channel is removed."""
+        """The channel was removed, and its artifacts with it."""
         self._made.pop(channel, None)
         self._full.discard(channel)
         self._news = {key: None for key in self._news if key[0] != channel}
 
     def __bool__(self) -> bool:
-        """Whether there is news."""
+        """Whether something is not reported yet."""
         return bool(self._news)
 
-    def next(self, most: int) -> list[tuple[int, dict[str, Any]]]:
-        """[(channel, {path, size} or {more})], at most so many."""
+    def next(self, limit: int) -> list[tuple[int, dict[str, Any]]]:
+        """The next reports, at most ``limit``: [(channel, {path, size} or {more})]."""
         found = []
-        for channel, path in list(self._news)[:most]:
+        for channel, path in list(self._news)[:limit]:
             del self._news[channel, path]
             told = {"more": True} if path is None else {"path": path, "size": self._made[channel][path]}
             found.append((channel, told))

@@ -1,10 +1,10 @@
-"""The agent's end of the streams to the server: which server is in force, what it says, what is told to it.
+"""The agent's side of its connection to the server.
 
 A server reaches the agent over its standard streams, which the engine holds, or over a socket to which the
-agent connects.  The agent obeys the highest generation that ever attached, and answers it where it
-attached.  No end of a stream says that a server is gone: on standard input there is none to rely on (the
-engine holds the other end open), and behind a socket that ends comes the next server, or the same one again.
-A server that is silent for long counts as gone.
+agent connects.  The agent obeys the server with the highest generation that ever attached, and answers on the
+stream on which that one attached.  The end of a stream does not mean that the server is gone: the engine
+keeps standard input open, and after a socket's end the next server comes, or the same one again.  A server
+counts as gone after ``flow.SILENCE_SECONDS`` without a frame.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-DEAF_SECONDS = 1.0
-LATE_SECONDS = 0.1
-CONNECT_SECONDS = 0.2  # between two attempts to connect, while no server is heard on a stream
-SPARE_CONNECT_SECONDS = 1.0  # while one is heard on the standard streams
-MAX_LAST_WORDS = 4096
+STDIN_RETRY_SECONDS = 1.0  # after an end of file on standard input, until it is read again
+MIN_DELAY_SECONDS = 0.1  # a wake-up that is later than this was delayed by the machine
+CONNECT_SECONDS = 0.2  # between two attempts to connect, while no server is attached
+ATTACHED_CONNECT_SECONDS = 1.0  # the same while a server is attached over the standard streams
+MAX_FATAL_ERROR = 4096
 
 
 class Link:
-    """``hello()`` is what a server that attaches is told first; ``detached`` is called when it is gone.
-    ``folder``: where the server's socket is, None where there is none."""
+    """The streams to servers, and which server is in force.
+
+    ``hello()``: gives the greeting for a server that attaches.  ``detached``: called when the server is gone.
+    ``folder``: of the server's socket, None when there is none.  ``generation``: of the server in force; 0
+    before the first.  ``attached``: whether it counts as present."""
 
     def __init__(
         self, hello: Callable[[], dict[str, Any]], detached: Callable[[], None], folder: str | None = None
@@ -43,7 +46,7 @@ class Link:
         self.socket: Stream | None = None
         self._folder = folder
         self._connect_due = 0.0
-        self._current: Stream | None = None  # on which the server in force attached, while it is whole
+        self._current: Stream | None = None  # on which the server in force attached, while that stream works
         self._hello = hello
         self._hello_due = False
         self._detached = detached
@@ -52,34 +55,38 @@ class Link:
         self._replies: list[bytes] = []
         self._heard = time.monotonic()
         self._beat_due = False
-        self._deaf_until: float | None = None  # an end of file is for ever ready to be read: look again later
+        # A descriptor at its end of file is always ready to be read: until then it is not polled.
+        self._stdin_retry_at: float | None = None
 
     # --- from the server ---------------------------------------------------------------------------
 
     def streams(self) -> list[Stream]:
-        """All that there are now."""
+        """The streams that exist now: standard input and output, and the socket if there is one."""
         return [self.standard] if self.socket is None else [self.standard, self.socket]
 
-    def of(self, descriptor: int) -> Stream | None:
-        """The stream that is read from this descriptor."""
+    def stream_of(self, descriptor: int) -> Stream | None:
+        """The stream that is read from ``descriptor``; None for any other descriptor."""
         return next((stream for stream in self.streams() if stream.inp == descriptor), None)
 
     def read(self, stream: Stream) -> list[frames.Frame]:
-        """The frames that have come on it, of whichever server."""
+        """The frames that have arrived on ``stream``, of any server.  Handles the stream's end."""
         found = stream.read()
         if found is not None:
             return found
         if stream.is_socket:
             self._drop_socket()
         else:
-            # Only the engine's own end brings this; the server's death does not (StdinOnce is false).
+            # Only the end of the engine closes standard input; the end of a server does not (StdinOnce is
+            # false in the container's settings).
             if self._current is stream:
                 self.detach()
-            self._deaf_until = time.monotonic() + DEAF_SECONDS
+            self._stdin_retry_at = time.monotonic() + STDIN_RETRY_SECONDS
         return []
 
     def _drop_socket(self) -> None:
-        """It ended.  What its server allowed still holds: another, or the same, comes back in a moment."""
+        """Closes the socket.
+
+        The server's credit stays in force: it, or its successor, connects again soon."""
         if self.socket is None:
             return
         self.socket.close()
@@ -88,14 +95,16 @@ class Link:
         self.socket = None
         self._connect_due = 0.0
 
-    def hears(self, now: float) -> bool:
-        """Whether there may be something to read on standard input."""
-        if self._deaf_until is not None and now >= self._deaf_until:
-            self._deaf_until = None
-        return self._deaf_until is None
+    def reads_stdin(self, now: float) -> bool:
+        """Whether standard input is to be polled."""
+        if self._stdin_retry_at is not None and now >= self._stdin_retry_at:
+            self._stdin_retry_at = None
+        return self._stdin_retry_at is None
 
     def accepts(self, frame: frames.Frame) -> bool:
-        """Whether it is of the server in force, not of one that was replaced, or that we gave up."""
+        """Whether ``frame`` comes from the server in force; one that was replaced or given up is ignored.
+
+        An accepted frame also counts as a sign of life."""
         if frame.generation != self.generation or not self.attached:
             return False
         self._heard = time.monotonic()
@@ -104,21 +113,26 @@ class Link:
         return True
 
     def message(self, frame: frames.Frame) -> tuple[dict[str, Any], bytes] | None:
-        """(body, raw) when a call is complete, else None."""
+        """(body, raw) when ``frame`` completes a call, else None; a malformed call is dropped."""
         try:
             return self._assembler.add(frame)
         except ValueError:
             return None
 
     def attach(self, frame: frames.Frame, stream: Stream) -> dict[str, Any] | None:
-        """Its greeting, or None: the generation is not above the one in force."""
+        """Accepts a server on ``stream``; returns its greeting.
+
+        None when its generation is not above the one in force: then it is told so.  Raises ValueError or
+        KeyError for a frame that no server sends."""
         greeting: dict[str, Any] = json.loads(frame.payload)
         if frame.generation <= self.generation:
-            # The clock of a restarted server may have gone back: say which generation to exceed.
+            # Generations are times, and the clock of a restarted server may have been set back: the reply
+            # names the generation to exceed.
             stream.pending += frames.encode(
                 frames.REFUSED, frame.generation, offset=self.generation, seed=greeting["seed"]
             )
             return None
+        # What is pending was encoded for the server before, with its seed: no other can read it.
         if self._current is not None:
             self._current.pending.clear()
         self.generation = frame.generation
@@ -132,7 +146,7 @@ class Link:
         return greeting
 
     def detach(self) -> None:
-        """The server is gone: nothing is written to it any more."""
+        """The server is gone: drops everything that waits to be written to it."""
         self.attached = False
         self._replies.clear()
         if self._current is not None:
@@ -141,44 +155,49 @@ class Link:
         self._drop_socket()
         self._detached()
 
-    def late(self, seconds: float) -> None:
-        """We were so much later than we meant to be: stopped, or without a processor.  The server was not
-        silent in that time; what it said waits to be read."""
-        if seconds > LATE_SECONDS:
+    def on_delay(self, seconds: float) -> None:
+        """This process woke up ``seconds`` too late: the container was paused, or had no processor.
+
+        That time does not count as silence of the server: its frames wait to be read."""
+        if seconds > MIN_DELAY_SECONDS:
             self._heard = min(time.monotonic(), self._heard + seconds)
 
     def tick(self, now: float) -> list[float]:
-        """Moments at which to look again."""
+        """Detaches a silent server, and connects the socket where that is due.
+
+        Returns the moments at which it has to be called again."""
         if self.attached and now - self._heard > flow.SILENCE_SECONDS:
             self.detach()
         moments = [self._heard + flow.SILENCE_SECONDS + 0.05] if self.attached else []
-        if self._deaf_until is not None:
-            moments.append(self._deaf_until)
+        if self._stdin_retry_at is not None:
+            moments.append(self._stdin_retry_at)
         if self._folder is not None and self.socket is None:
             moments.append(self._connect(self._folder, now))
         return moments
 
     def _connect(self, folder: str, now: float) -> float:
-        """Tries where it is time; the moment of the next attempt."""
+        """Connects to the socket if an attempt is due; returns the moment of the next attempt."""
         if now >= self._connect_due:
             self.socket = connect(folder)
             served = self.attached and self._current is not None
-            self._connect_due = now + (SPARE_CONNECT_SECONDS if served else CONNECT_SECONDS)
+            self._connect_due = now + (ATTACHED_CONNECT_SECONDS if served else CONNECT_SECONDS)
         return self._connect_due
 
     # --- to the server -----------------------------------------------------------------------------
 
-    def say(self, kind: int, payload: bytes = b"", **fields: int) -> None:
-        """Appends a frame to what is pending; ``fields`` are those of ``frames.encode``."""
+    def send(self, kind: int, payload: bytes = b"", **fields: int) -> None:
+        """Appends a frame to the pending bytes.
+
+        ``fields``: as in ``frames.encode``.  Nothing without a server."""
         if self._current is not None:
             self._current.pending += frames.encode(kind, self.generation, payload, seed=self._seed, **fields)
 
-    def say_json(self, kind: int, value: Any, **fields: int) -> None:
-        """As ``say``, with JSON as its payload."""
-        self.say(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
+    def send_json(self, kind: int, value: Any, **fields: int) -> None:
+        """As ``send``, with ``value`` as JSON."""
+        self.send(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
 
     def reply(self, number: Any, reply: dict[str, Any], data: bytes = b"") -> None:
-        """Answers the call ``number`` with JSON and the bytes behind it."""
+        """Queues the answer to the call ``number``: JSON, followed by the bytes ``data``."""
         self._replies.append(
             frames.encode_message(
                 frames.REPLY, self.generation, {**reply, "id": number}, data, seed=self._seed
@@ -186,12 +205,14 @@ class Link:
         )
 
     @property
-    def takes(self) -> bool:
-        """Whether the server in force can be told more now."""
+    def writable(self) -> bool:
+        """Whether there is a server in force, and its stream has taken everything so far."""
         return self._current is not None and not self._current.pending
 
     def write(self, fill: Callable[[], None]) -> None:
-        """Fill and write until nothing is left or the stream takes no more."""
+        """Writes until nothing is left or the stream takes no more.
+
+        ``fill``: called to add frames that are due."""
         for stream in self.streams():
             if stream.pending and not self._flush(stream) and stream is self._current:
                 return
@@ -209,7 +230,7 @@ class Link:
             if stream.is_socket:
                 self._drop_socket()
             elif error.errno != errno.EPIPE:
-                raise
+                raise  # not a closed pipe: a fault of ours, which ends PID 1 and is reported
             else:
                 stream.pending.clear()
                 if stream is self._current:
@@ -219,22 +240,25 @@ class Link:
     def _fill(self, stream: Stream) -> None:
         if self._hello_due:
             self._hello_due = False
-            self.say_json(frames.HELLO, self._hello())
+            self.send_json(frames.HELLO, self._hello())
         while self._replies:
             stream.pending += self._replies.pop(0)
         if self._beat_due:
             self._beat_due = False
-            self.say(frames.BEAT)
+            self.send(frames.BEAT)
             if stream.is_socket and not self.standard.pending:
-                # Another server of this name, which listens before it touches anything, hears of this one.
+                # Also on standard output: another server of the same name listens there before it touches
+                # the container, and learns that it has a server.
                 self.standard.pending += frames.encode(frames.BEAT, self.generation, seed=self._seed)
 
-    def last_words(self, error: BaseException) -> None:
-        """Why we end, to a server on a socket; one on the standard streams reads it on standard error."""
-        import traceback  # which costs memory, and is needed once at most
+    def send_fatal_error(self, error: BaseException) -> None:
+        """Sends the traceback of ``error``, which ends this process, to a server that is attached by socket.
+
+        One on the standard streams reads it from standard error."""
+        import traceback  # only here: it costs memory, and is needed once at most
 
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).encode()
         if self._current is not None and self._current.is_socket:
-            self.say(frames.LAST_WORDS, text[-MAX_LAST_WORDS:])
+            self.send(frames.FATAL_ERROR, text[-MAX_FATAL_ERROR:])
             with contextlib.suppress(OSError):
                 self._current.write()

@@ -1,8 +1,8 @@
-"""The agent's event loop: what is ready is read and written, what is due is done, and then it sleeps.
+"""The agent's event loop.
 
-One thread, one epoll.  Nothing here waits: the stream to the server may be full for ever (nobody reads it, or
-an engine that stands still) and programs still run, limits still hold.  Output is taken from the journals
-only when it can be written, so there is no queue of it; what is queued are replies, one for each call.
+One thread, one epoll, and no blocking call: even while nobody reads the stream to the server, programs run
+and their limits are enforced.  Output is taken from the journals only when it can be written, so there is no
+queue of output; the only queue is that of the replies, one for each call.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .stream import Stream
 
-_FOREVER = 1e9
-FLOOD_SECONDS = 0.005  # for which a flood has the loop, where nothing else is ready
+_FOREVER = 1e9  # seconds
+FLOOD_SECONDS = 0.005  # the longest that a flood of output is handled without a full turn of the loop
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
 class Agent:
-    """The loop and its parts. ``run`` never returns.  ``folder``: of the server's socket, if there is one."""
+    """The loop and its parts.  ``folder``: of the server's socket; None when the container has none."""
 
     def __init__(self, folder: str | None = None) -> None:
         self.link = Link(self._hello, self._detached, folder)
@@ -45,32 +45,36 @@ class Agent:
         self.workspace = Workspace(self.programs)
         self.companions = Companions(self.link.reply)
         self.calls = Calls(self.link, self.programs, self.workspace, self.companions)
-        self._watched: dict[int, tuple[int, Any]] = {}
-        self._outputs: dict[int, Channel] = {}  # of those watched: what programs print, and nothing else
+        self._watched: dict[int, tuple[int, Any]] = {}  # what is registered with epoll, as `_wanted` gives it
+        self._outputs: dict[int, Channel] = {}  # the watched descriptors that carry only output of programs
         self._epoll = select.epoll()
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # A SIGCHLD makes the pipe readable: without it the loop would sleep on after a child's end.
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self) -> None:
-        """Reads and writes what is ready, does what is due, sleeps until the next; for ever."""
+        """Handles what is ready and what is due, and sleeps until the next event.  Never returns."""
         for descriptor in (IN, OUT):
             os.set_blocking(descriptor, False)
         self._register()
         due = None
         while True:
             if due is not None:
-                self.link.late(time.monotonic() - due)
+                # Negative when an event came first; positive when the container was paused or had no CPU.
+                self.link.on_delay(time.monotonic() - due)
             timeout = self._timeout()
             due = time.monotonic() + (timeout if timeout >= 0 else _FOREVER)
             self._wait(timeout)
-            self._settle()
+            self._finish_phases()
             self.link.write(self._fill)
             self._register()
 
     def _wait(self, timeout: float) -> None:
-        """Until something is ready, which is read.  While that is nothing but a flood, and credit for it, the
-        flood is sent from here: what a turn looks at has not changed for a few milliseconds."""
+        """Waits for events, ``timeout`` seconds at most (-1: without a limit), and handles them.
+
+        While the only events are output and credit for it, the output is also sent from here, for
+        FLOOD_SECONDS at most: what else a turn of the loop looks at need not be looked at so often."""
         ready = self._epoll.poll(timeout, 64)
         end = time.monotonic() + FLOOD_SECONDS
         while ready:
@@ -83,15 +87,16 @@ class Agent:
             wait, ripe = self.programs.floods(now, self._outputs)
             if ripe:
                 self.link.write(self._fill)
-            if wait <= 0 or not self.link.takes:
+            if wait <= 0 or not self.link.writable:
                 return
             ready = self._epoll.poll(wait, 64)
 
     def _timeout(self) -> float:
+        """Seconds until the next timer; -1 when there is none."""
         now = time.monotonic()
         moments = self.link.tick(now)
-        moments += self.programs.tick(now, told=self.link.takes)
-        moments += self.companions.tend(self.programs.live(), now)
+        moments += self.programs.tick(now, told=self.link.writable)
+        moments += self.companions.tick(self.programs.live(), now)
         look = self.workspace.tick()
         if look is not None:
             moments.append(look)
@@ -99,25 +104,26 @@ class Agent:
             return -1
         return max(0.0, min(moments) - now)
 
-    def _settle(self) -> None:
+    def _finish_phases(self) -> None:
+        # Artifacts are collected before the end of a program is reported: clients show them together.
         for channel in self.programs.live():
-            self.workspace.settle(channel)
-            channel.settle()
+            self.workspace.collect_last(channel)
+            channel.finish_phase()
         self.workspace.look_around(attached=self.link.attached)
 
     # --- what is ready -----------------------------------------------------------------------------
 
     def _ready(self, descriptor: int, events: int) -> bool:
-        """Reads what has come; whether that was nothing but output, or credit for it."""
+        """Handles one event; returns whether it was only output, or credit for output."""
         channel = self._outputs.get(descriptor)
         if channel is not None:
             self._use(channel, descriptor, events)
             return not events & _CLOSED
-        stream = self.link.of(descriptor)
+        stream = self.link.stream_of(descriptor)
         if stream is not None:
             found = self.link.read(stream)
             for frame in found:
-                self._take(frame, stream)
+                self._on_frame(frame, stream)
             return bool(found) and all(frame.kind == frames.FLOW for frame in found)
         if descriptor == self._wake:
             self._drain_wake()
@@ -125,12 +131,13 @@ class Agent:
         elif descriptor == self.workspace.descriptor:
             self.workspace.read()
         elif descriptor != OUT and not self.companions.read(descriptor, self.programs.channels):
-            channel = self.programs.owner(descriptor)
+            channel = self.programs.with_descriptor(descriptor)
             if channel is not None:
                 self._use(channel, descriptor, events)
         return False
 
     def _use(self, channel: Channel, descriptor: int, events: int) -> None:
+        """Handles an event of a channel's terminal, pipe or supervisor."""
         if descriptor == channel.report:
             channel.read_reports()
             return
@@ -145,7 +152,7 @@ class Agent:
             os.read(self._wake, 4096)
 
     def _reap(self) -> None:
-        """PID 1 inherits what has no other parent, and waits for it."""
+        """Waits for every child that has ended; PID 1 is also the parent of all orphans."""
         while True:
             try:
                 pid, _, used = os.wait4(-1, os.WNOHANG)
@@ -158,7 +165,7 @@ class Agent:
 
     # --- the server --------------------------------------------------------------------------------
 
-    def _take(self, frame: frames.Frame, stream: Stream) -> None:
+    def _on_frame(self, frame: frames.Frame, stream: Stream) -> None:
         if frame.kind == frames.ATTACH:
             self._attach(frame, stream)
             return
@@ -166,15 +173,16 @@ class Agent:
             return
         channel = self.programs.channels.get(frame.channel)
         if frame.kind == frames.INPUT and channel:
-            self.programs.take_input(channel, frame)
+            self.programs.on_input(channel, frame)
         elif frame.kind == frames.FLOW and channel:
-            self.programs.take_flow(channel, frame)
+            self.programs.on_flow(channel, frame)
         elif frame.kind == frames.CALL:
             message = self.link.message(frame)
             if message:
-                self.calls.take(*message)
+                self.calls.handle(*message)
 
     def _attach(self, frame: frames.Frame, stream: Stream) -> None:
+        """A server attaches: if it is accepted, everything of the server before is dropped."""
         greeting = self.link.attach(frame, stream)
         if greeting is None:
             return
@@ -187,10 +195,12 @@ class Agent:
         self.programs.detached()
 
     def _fill(self) -> None:
+        """Adds the frames that are due to the pending bytes of the stream."""
         if self.workspace.fill(self.link):
             self.programs.fill(self.link)
 
     def _hello(self) -> dict[str, Any]:
+        """The greeting for a server that has attached: everything that it must know of this session."""
         return {
             "version": VERSION,
             "pid": os.getpid(),
@@ -203,12 +213,14 @@ class Agent:
     # --- what to wait for --------------------------------------------------------------------------
 
     def _wanted(self) -> dict[int, tuple[int, Any]]:
-        """{descriptor: (events, its owner)} of exactly what can be used now."""
+        """{descriptor: (events, owner)} of exactly those descriptors that can be handled now.
+
+        A descriptor that is ready and not handled would make epoll return at once, again and again."""
         now = time.monotonic()
         wanted: dict[int, tuple[int, Any]] = {self._wake: (select.EPOLLIN, None)}
         self._outputs.clear()
         for stream in self.link.streams():
-            if stream.is_socket or self.link.hears(now):
+            if stream.is_socket or self.link.reads_stdin(now):
                 wanted[stream.inp] = (select.EPOLLIN, stream)
             if stream.pending:
                 wanted[stream.out] = (wanted.get(stream.out, (0, None))[0] | select.EPOLLOUT, stream)
@@ -218,9 +230,9 @@ class Agent:
             wanted[descriptor] = (select.EPOLLIN, owner)
         for channel in self.programs.live():
             if channel.report >= 0:
-                # Another supervisor, another pipe, which may have the same number.
+                # The next supervisor's pipe may get the same number, and must be registered anew.
                 wanted[channel.report] = (select.EPOLLIN, (channel, channel.supervisor))
-            if channel.wants_output() and not channel.pace.rests(now):
+            if channel.wants_output() and not channel.pace.pauses_reading(now):
                 for descriptor in channel.output_descriptors():
                     wanted[descriptor] = (select.EPOLLIN, channel)
                     self._outputs[descriptor] = channel
@@ -231,13 +243,14 @@ class Agent:
         return wanted
 
     def _register(self) -> None:
+        """Brings epoll's registrations in line with `_wanted`, with as few system calls as possible."""
         wanted = self._wanted()
         for descriptor in [number for number in self._watched if number not in wanted]:
             del self._watched[descriptor]
             with contextlib.suppress(OSError):  # closed in the meantime, which unregisters it
                 self._epoll.unregister(descriptor)
         for descriptor, interest in wanted.items():
-            # With its owner: a number may have been closed, and given out again to another channel.
+            # Compared with its owner: the number may have been closed, and reused by another channel.
             if self._watched.get(descriptor) != interest:
                 self._watched[descriptor] = interest
                 self._watch(descriptor, interest[0])
@@ -250,17 +263,17 @@ class Agent:
 
 
 def main() -> None:
-    """The whole of PID 1; never returns."""
+    """The entry point of PID 1.  Never returns."""
     os.umask(0o022)
-    # The kernel spares PID 1 every signal that has no handler; Python's own for SIGINT would be one.
+    # The kernel delivers to PID 1 only signals with a handler, and Python installs one for SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     kernel.hide_memory()
     gc.collect()
-    gc.freeze()  # forked supervisors share what is there now
-    gc.disable()  # no cycles are made; a collection would only copy shared pages
+    gc.freeze()  # keeps the pages of these objects shared with forked supervisors
+    gc.disable()  # no reference cycles are made, and a collection would copy the shared pages
     agent = Agent(SOCKET_FOLDER if os.path.isdir(SOCKET_FOLDER) else None)
     try:
         agent.run()
     except BaseException as error:
-        agent.link.last_words(error)
+        agent.link.send_fatal_error(error)  # the server logs it; PID 1 that ends takes the container with it
         raise

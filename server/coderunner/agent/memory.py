@@ -1,13 +1,13 @@
-"""A program that is over its share of the memory, and a container that thrashes.
+"""Enforces a program's memory limit, and ends programs that make the container thrash.
 
-A container's memory is fixed when it is made: the greater of what compilers and programs of its language
-may use.  The kernel holds both to that; a program's own share is held by looks at the container's account, as
-often as a program could get there.  (The control groups are read-only here, so that it cannot have one of its
-own; a limit of the address space would count what is only reserved.)  What is over is ended as the kernel
-does it: the process that has most.
+A container's memory limit is fixed when it is made: the greater of the limits for compilers and for programs
+of its language.  The kernel enforces that one.  A program's own limit, if it is lower, is enforced here: the
+container's statistics are read as often as a program could exceed it.  (Control groups are read-only in the
+container, so a program cannot have its own; a limit of the address space would also count reserved memory.)
+As the kernel does, the process with the most memory is killed.
 
-A container thrashes where its programs hold nearly all of its memory, so that their own files are thrown away
-and read again all the time.  The kernel does not end that: it is slow, and no more.
+A container thrashes when its programs use nearly all of its memory, so that pages of their own files are
+dropped and read again all the time.  The kernel does not end that, as it is only slow.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import signal
 
 from . import kernel, tree
 
-SPEED = 1 << 30  # bytes a second: what a program takes at most, about
-NEXT_SECONDS = 0.02  # between two looks at least
-LOOK_SECONDS = 1.0  # and at most
-FULL = 0.95  # the share of the container's memory from which it may thrash
-TAKEN = 0.8  # the share that cannot be given back, of programs and files in memory
-FAULTS = 50  # pages a second that had to be read again
-TELL_SECONDS = 2.0  # of thrashing, until it is told
-END_SECONDS = 10.0  # and until it is ended
+ALLOCATION_SPEED = 1 << 30  # bytes a second that a program allocates at most, about
+MIN_LOOK_SECONDS = 0.02  # between two readings of the statistics, at least
+MAX_LOOK_SECONDS = 1.0  # and at most
+FULL_SHARE = 0.95  # of the container's memory: in use, and it may thrash
+UNRECLAIMABLE_SHARE = 0.8  # of the container's memory: of programs and files in memory, and it may thrash
+FAULTS_PER_SECOND = 50  # pages that had to be read again
+REPORT_SECONDS = 2.0  # of thrashing, until the program's end reports it
+END_SECONDS = 10.0  # of thrashing, until the program is killed
 
 
 class Memory:
-    """Of one channel.  ``kills``: processes that were ended for the memory that they had.  ``thrashed``: told
-    with the program's end."""
+    """The memory of one channel's program.
+
+    ``share``: its limit in bytes.  ``now``: seconds of the monotonic clock.  ``kills``: processes that were
+    killed for their memory.  ``thrashed``: whether it thrashed for REPORT_SECONDS."""
 
     def __init__(self, share: int, now: float) -> None:
         self.kills = 0
@@ -37,59 +39,65 @@ class Memory:
         self._limit = limit or 0
         self._share = share
         self._held = limit is not None and share < limit
-        self._due = now + NEXT_SECONDS  # most programs have ended by then
+        self._due = now + MIN_LOOK_SECONDS  # most programs end before, and cost no reading
         self._running = False
-        self._faults: tuple[float, int] | None = None  # when, and how many there had been
-        self._bad = 0.0  # seconds for which it has thrashed
+        self._faults: tuple[float, int] | None = None  # (when, page faults until then)
+        self._bad = 0.0  # seconds of thrashing without a pause
 
     def tick(self, now: float, supervisor: int | None, *, running: bool) -> float:
-        """The moment at which to look again.  ``running``: the program and not its compiler."""
+        """Enforces the limit if that is due; returns the moment at which it has to be called again.
+
+        ``running``: the program and not its compiler, whose limit is the container's."""
         if not self._limit or supervisor is None:
-            return now + LOOK_SECONDS
+            return now + MAX_LOOK_SECONDS
         if running and not self._running:
-            self._running, self._due = True, now + NEXT_SECONDS
+            self._running, self._due = True, now + MIN_LOOK_SECONDS
         if now >= self._due:
             self._due = now + self._look(now, supervisor, held=running and self._held)
         return self._due
 
     def _look(self, now: float, supervisor: int, *, held: bool) -> float:
+        """Seconds until the next look.  ``held``: the program's limit is below the container's.
+
+        From the cheap to the expensive: one number, then the statistics, then the sizes of all processes."""
         used = kernel.memory_used()
         if used is None:
-            return LOOK_SECONDS
-        bound = self._limit * FULL if not held else min(self._share, self._limit * FULL)
+            return MAX_LOOK_SECONDS
+        bound = self._limit * FULL_SHARE if not held else min(self._share, self._limit * FULL_SHARE)
         if used <= bound:
             self._faults, self._bad = None, 0.0
-            return _pause(self._share - used) if held else LOOK_SECONDS
+            return _pause(self._share - used) if held else MAX_LOOK_SECONDS
         account = kernel.memory_account()
         taken = used - account.get("active_file", 0) - account.get("inactive_file", 0)
         if self._thrashes(now, used, taken, account.get("pgmajfault", 0)):
             self._end_largest(supervisor)
         if not held:
-            return LOOK_SECONDS
+            return MAX_LOOK_SECONDS
         if taken <= self._share:
             return _pause(self._share - taken)
-        # Others use the container, too: shells, a service.  Files in memory are everybody's.
+        # Shells and the service use the container's memory, too, so only the program's processes are summed
+        # up. Files in memory have no owner, and count in full.
         sizes = tree.sizes(supervisor)
         over = sum(sizes.values()) + account.get("shmem", 0) - self._share
         if over <= 0:
             return _pause(-over)
         self._end(sizes)
-        return NEXT_SECONDS
+        return MIN_LOOK_SECONDS
 
     def _thrashes(self, now: float, used: int, taken: int, faults: int) -> bool:
-        """Whether it has done so for long."""
-        if used < self._limit * FULL or taken < self._limit * TAKEN:
+        """Whether it has thrashed for END_SECONDS."""
+        if used < self._limit * FULL_SHARE or taken < self._limit * UNRECLAIMABLE_SHARE:
             self._faults, self._bad = None, 0.0
             return False
         if self._faults is None:
             self._faults = now, faults
             return False
         since, before = self._faults
-        if now - since < LOOK_SECONDS:
+        if now - since < MAX_LOOK_SECONDS:
             return False
-        self._bad = self._bad + now - since if faults - before >= FAULTS * (now - since) else 0.0
+        self._bad = self._bad + now - since if faults - before >= FAULTS_PER_SECOND * (now - since) else 0.0
         self._faults = now, faults
-        self.thrashed = self.thrashed or self._bad >= TELL_SECONDS
+        self.thrashed = self.thrashed or self._bad >= REPORT_SECONDS
         return self._bad >= END_SECONDS
 
     def _end_largest(self, supervisor: int) -> None:
@@ -103,5 +111,5 @@ class Memory:
 
 
 def _pause(left: float) -> float:
-    """Seconds in which a program cannot take so many bytes."""
-    return min(LOOK_SECONDS, max(NEXT_SECONDS, left / SPEED))
+    """Seconds until a program can have allocated ``left`` more bytes."""
+    return min(MAX_LOOK_SECONDS, max(MIN_LOOK_SECONDS, left / ALLOCATION_SPEED))

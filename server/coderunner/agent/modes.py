@@ -1,15 +1,15 @@
-"""Which terminal modes are in force at a point of the output.
+"""The terminal modes in force at a point of the output.
 
-A client that lost part of a terminal's output cannot know that the part switched to the alternate
-screen or hid the cursor.  This follows the bytes that fall off the journal, so its state is always the
-one at the journal's beginning: exactly what a client needs before it is given the rest.
+A client that lost part of a terminal's output cannot know that this part switched to the alternate screen or
+hid the cursor.  This module follows the bytes that are dropped from the journal, so its state is that at the
+journal's beginning, which a client has to restore before it is sent the rest.
 """
 
 from __future__ import annotations
 
 import re
 
-# Mode number -> whether it is set in a terminal that was reset.
+# DEC private mode -> whether it is set after a reset of the terminal.
 DEFAULTS = {
     1: False,  # application cursor keys
     7: True,  # wraparound
@@ -30,11 +30,11 @@ DEFAULTS = {
     2004: False,  # bracketed paste
 }
 _SEQUENCE = re.compile(rb"\x1b(?:\[\?([0-9;]{1,40})([hl])|\[!p|c|([=>]))")
-_LONGEST = 48
+_MAX_SEQUENCE = 48  # bytes
 
 
 class Modes:
-    """Feed it bytes in order; ``restore()`` brings a terminal that was reset to the same modes."""
+    """Follows a terminal's output; ``restore`` gives what sets a reset terminal to the same modes."""
 
     def __init__(self) -> None:
         self._set: dict[int, bool] = {}
@@ -42,7 +42,7 @@ class Modes:
         self._tail = b""
 
     def feed(self, data: bytes) -> None:
-        """Bytes of the terminal's output that nobody can be sent any more, in order."""
+        """The next bytes of output, in order, complete sequences or not."""
         data = self._tail + data
         end = 0
         for found in _SEQUENCE.finditer(data):
@@ -50,21 +50,21 @@ class Modes:
             numbers, how, keypad = found.groups()
             if keypad:
                 self._keypad = keypad == b"="
-            elif numbers is None:
+            elif numbers is None:  # a reset
                 self._set.clear()
                 self._keypad = False
             else:
                 for number in numbers.split(b";"):
                     if number and int(number) in DEFAULTS:
                         self._set[int(number)] = how == b"h"
-        # A sequence may be cut by the end of what has fallen off so far.
-        cut = data.rfind(b"\x1b", max(end, len(data) - _LONGEST))
+        # A sequence may continue in the bytes that are dropped next.
+        cut = data.rfind(b"\x1b", max(end, len(data) - _MAX_SEQUENCE))
         self._tail = data[cut:] if cut >= 0 else b""
 
     def restore(self) -> str:
-        """Escape sequences as text (ASCII)."""
+        """Escape sequences, as ASCII text, that set a reset terminal to the modes in force."""
         parts = ["\x1b="] if self._keypad else []
-        # The alternate screen first: the others then apply to the screen that is shown.
+        # The alternate screen comes first: the other modes then apply to the screen that is shown.
         for number in sorted(self._set, key=lambda n: (n not in (47, 1047, 1049), n)):
             if self._set[number] != DEFAULTS[number]:
                 parts.append(f"\x1b[?{number}{'h' if self._set[number] else 'l'}")

@@ -1,7 +1,7 @@
-"""Access as the owner: opens files and folders whatever permissions a program took away.
+"""Opens files and folders as their owner, also where a program has taken its own permissions away.
 
-Permissions are widened for good where something is written, and for the moment of reading where it is only
-read: who learns about permissions finds them as they were.
+Permissions are changed for good when something is to be written.  For reading they are changed and restored,
+so that a user who is learning about permissions finds them unchanged.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import stat
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-LOOK, CHANGE = 0o500, 0o700  # what is needed of a folder
+LOOK, CHANGE = 0o500, 0o700  # permissions that are needed of a folder
 READ = 0o400  # and of a file
 OURS = (".build", ".tmp")  # folders of the workspace that every program needs
-KEPT = (".cache", ".service")  # those in which compilers and services keep theirs, each in a folder
-MOST = 64  # folders looked at in each of these
+# Folders of the workspace in which compilers and services keep folders of their own.
+KEPT = (".cache", ".service")
+MAX_KEPT = 64  # folders that are looked at in each of these
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 
 def enter(name: str, needed: int, folder: int | None = None) -> Entered:
-    """A folder, below the descriptor ``folder``, opened with ``needed``: (descriptor, permissions before).
+    """Opens the folder ``name`` below the descriptor ``folder``, with the permissions ``needed``.
 
-    They are what ``restore`` takes; None where nothing had to be widened.
+    Returns (descriptor, previous permissions), which ``restore`` takes; None when they were sufficient.
+    Raises OSError.
     """
     try:
         inner = os.open(name, FOLDER, dir_fd=folder)
@@ -37,13 +39,13 @@ def enter(name: str, needed: int, folder: int | None = None) -> Entered:
         return inner, None
     try:
         os.fchmod(inner, stat.S_IMODE(mode) | needed)
-    except PermissionError:  # somebody else's: it may still be enough
+    except PermissionError:  # another user's folder: its permissions may still suffice
         return inner, None
     return inner, stat.S_IMODE(mode)
 
 
 def read(name: str, folder: int, *, keep: bool = True) -> int:
-    """A descriptor of a file in ``folder``, which ``keep``s the permissions that it had."""
+    """Opens a file in ``folder`` for reading.  ``keep``: restore its permissions.  Raises OSError."""
     try:
         return os.open(name, FILE, dir_fd=folder)
     except PermissionError:
@@ -54,21 +56,21 @@ def read(name: str, folder: int, *, keep: bool = True) -> int:
 
 
 def restore(descriptor: int, before: int | None) -> None:
-    """Gives a folder or file back the permissions that ``enter`` returned; None: they were not changed."""
+    """Restores the permissions that ``enter`` returned; None: they were not changed."""
     if before is not None:
         os.fchmod(descriptor, before)
 
 
-def mend(path: str) -> None:
-    """Make this folder if it is not there, and its owner's to use.
+def make_usable(path: str) -> None:
+    """Creates the folder ``path`` if it is missing, and gives its owner all permissions.  Raises OSError.
 
-    A file or a link to nowhere in its place is kept under a name beside: were it only told, its owner could
-    not remove it, for a shell needs the folder as well, and lists of the workspace leave it out.
+    A file or a broken link in its place is renamed: the user could not remove it otherwise, as a shell needs
+    the folder too, and listings of the workspace leave it out.
     """
     try:
         os.makedirs(path, exist_ok=True)
     except FileExistsError:
-        if os.path.basename(path) not in OURS:  # a program may be told of any other
+        if os.path.basename(path) not in OURS:  # another folder: the user is told, and can remove it
             raise
         os.rename(path, f"{path}~")
         os.makedirs(path, exist_ok=True)
@@ -77,10 +79,10 @@ def mend(path: str) -> None:
         os.chmod(path, stat.S_IMODE(mode) | CHANGE)
 
 
-def mend_kept(workspace: str) -> None:
-    """What compilers and services keep is theirs again: the folders of ``KEPT``, and those in them.
+def make_kept_usable(workspace: str) -> None:
+    """As `make_usable`, for the folders of ``KEPT`` that exist, and the folders in them.
 
-    Nothing is made, no link followed; what cannot be mended is left for the program that needs it to say.
+    Nothing is created, and no link is followed.  Errors are ignored: the program that needs a folder reports them.
     """
     for name in KEPT:
         try:
@@ -88,21 +90,21 @@ def mend_kept(workspace: str) -> None:
         except OSError:
             continue
         try:
-            for one in os.listdir(kept)[:MOST]:
+            for one in os.listdir(kept)[:MAX_KEPT]:
                 with contextlib.suppress(OSError):
-                    mend_at(one, kept)
+                    make_usable_at(one, kept)
         finally:
             os.close(kept)
 
 
-def mend_at(name: str, folder: int) -> None:
-    """As `mend`, of a folder that is there, below the descriptor ``folder``."""
+def make_usable_at(name: str, folder: int) -> None:
+    """As `make_usable`, for an existing folder below the descriptor ``folder``."""
     inner, _ = enter(name, CHANGE, folder)
     os.close(inner)
 
 
 def _widened(name: str, flags: int, needed: int, folder: int | None) -> Entered:
-    # A look at the thing itself needs no permission, and follows no link.
+    # O_PATH needs no permission and follows no link, so the permissions of exactly this file are changed.
     thing = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         before = stat.S_IMODE(os.fstat(thing).st_mode)

@@ -1,12 +1,12 @@
-"""A preload: an interpreter with its heavy modules imported, from which programs are forked.
+"""A preload: an interpreter with its slow modules imported, from which programs are forked.
 
-It is started as a service is, with a socket as its descriptor 3.  For each run that suits it, it is sent
-what a supervisor needs (``{"number", "spec"}`` in JSON, and the descriptors of ``supervise``: the program's
-three, ``report``, ``go`` and perhaps ``source``), and
-makes one: a fork of itself that is our child, which waits for a byte on ``go`` before it begins.  It
-answers ``{"number", "pid"}``, with null where it could not fork.  Its first word is ``ready``.
+It is started like a service, with a socket as its descriptor 3, and sends ``ready`` once its modules are
+imported.  For each run that it can handle, it is sent what a supervisor needs: ``{"number", "spec"}`` in
+JSON, and the descriptors of ``supervise`` (the program's three, ``report``, ``go`` and perhaps ``source``).
+It forks a supervisor that is a child of this process, and that waits for a byte on ``go`` before it begins.
+It answers ``{"number", "pid"}``, with null for pid when it could not fork.
 
-Nothing depends on it: what does not suit it, or comes while it is not there, is executed plainly.
+Nothing depends on it: runs that it cannot handle, and runs while it is not ready, start without it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ TYPE_CHECKING = False  # as of the typing module, which costs each container a m
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_SPEC = 65536  # bytes; more goes plainly
-PATIENCE_SECONDS = 1.0  # for its answer; then it counts as broken
+MAX_SPEC = 65536  # bytes; a longer spec starts without the preload
+ANSWER_SECONDS = 1.0  # for its answer; a later one counts as broken
 READY = b"ready"
 _SOCKET = 3
 
 
 class Preload(Service):
-    """``spec`` has ``run`` (the command that it stands in for), ``entries`` (patterns of the files that it
-    can run) and ``fixed`` (patterns of the names in the environment that it read when it began), too."""
+    """One preload, and its restarts.  ``usable``: ready, and its socket is open.
+
+    ``spec``: as of a service, and ``run`` (the command that it replaces), ``entries`` (patterns of the files
+    that it can run), ``fixed`` (patterns of the environment variables that it has read when it started)."""
 
     NAME = "preload"
     LOG = "preload.log"
-    NICE = 0  # supervisors are its forks, and stay where the agent's are
-    SPARE = True  # so are they spared when memory is out
+    NICE = 0  # supervisors are its forks, and have the agent's priority
+    OOM_PROTECTED = True  # and are not killed before the agent when memory is short
 
     def __init__(self, spec: dict[str, Any], now: float) -> None:
         super().__init__(spec, now)
@@ -48,7 +50,7 @@ class Preload(Service):
         return self.usable
 
     def _tidy(self) -> None:
-        self._hang_up()
+        self._close_socket()
 
     def _fork(self, out: int) -> int:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -59,20 +61,20 @@ class Preload(Service):
                 ours.close()
                 raise
             if pid == 0:
-                # Numbers that are no target of the copying, so that none is overwritten before its turn.
-                spare = os.dup(theirs.fileno())
+                # New numbers, so that copying to 0 to 3 overwrites none before it was copied itself.
+                copy = os.dup(theirs.fileno())
                 null = os.open("/dev/null", os.O_RDWR)
-                self._become({0: null, 1: out, 2: out, _SOCKET: spare})
+                self._become({0: null, 1: out, 2: out, _SOCKET: copy})
         ours.setblocking(False)
         self.socket = ours
         return pid
 
     def died(self, now: float) -> None:
-        """Reaped by PID 1; it is started again as a service is."""
-        self._hang_up()
+        """It has ended; it is restarted like a service."""
+        self._close_socket()
         super().died(now)
 
-    def _hang_up(self) -> None:
+    def _close_socket(self) -> None:
         self.usable = False
         if self.socket is not None:
             self.socket.close()
@@ -84,8 +86,8 @@ class Preload(Service):
 
     # --- programs ----------------------------------------------------------------------------------
 
-    def suits(self, spec: dict[str, Any]) -> bool:
-        """Whether a run of this would be the same from here."""
+    def can_run(self, spec: dict[str, Any]) -> bool:
+        """Whether a program with this spec behaves the same when the preload runs it."""
         if not self.usable or spec["compile"] or spec["run"] != self.spec["run"]:
             return False
         if not any(fnmatch.fnmatchcase(spec["entry"], pattern) for pattern in self.spec["entries"]):
@@ -98,8 +100,8 @@ class Preload(Service):
         )
 
     def ask(self, number: int, spec: dict[str, Any], descriptors: tuple[int, ...]) -> bool:
-        """Have it make a supervisor; False where the run does not suit it, or it cannot be asked."""
-        if self.socket is None or not self.suits(spec):
+        """Asks it to fork a supervisor; False when it cannot run this program, or cannot be asked."""
+        if self.socket is None or not self.can_run(spec):
             return False
         data = json.dumps({"number": number, "spec": spec}).encode()
         if len(data) > MAX_SPEC:
@@ -112,7 +114,7 @@ class Preload(Service):
         return True
 
     def answers(self) -> list[tuple[int, int | None]]:
-        """What it has said: a list of (number, pid or None)."""
+        """Its answers so far, as (channel number, pid or None).  Also notices that it is ready, or gone."""
         found: list[tuple[int, int | None]] = []
         while self.socket is not None:
             try:
@@ -122,7 +124,7 @@ class Preload(Service):
             except OSError:
                 data = b""
             if not data:
-                self._hang_up()  # it ends, or has closed its socket
+                self._close_socket()  # it is ending, or has closed its socket
             elif data == READY:
                 self.usable = True
             else:
@@ -137,11 +139,11 @@ class Preload(Service):
                 return [(number, pid)]
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
-        self.fail()  # a program has taken its place
+        self.fail()  # no answer of a preload: something else runs in its process
         return []
 
     def fail(self) -> None:
-        """It has not answered in time, or invalidly: kill it; it is started again."""
-        self._hang_up()
+        """Kills it, as it has not answered in time, or invalidly; it is restarted when it has ended."""
+        self._close_socket()
         if self.pid is not None:
             os.kill(self.pid, signal.SIGKILL)

@@ -1,8 +1,8 @@
-"""A service: a program of the language that lives beside the user's, from before the user comes.
+"""A service: a program of the language that runs beside the user's programs, and is started before them.
 
-The agent starts it, keeps the latest of what it says in a file that people can read, and starts it again
-when it dies.  It belongs to no channel: no end of a program ends it; the container's end does.
-``preload`` has another kind of it.
+The agent starts it, keeps the end of its output in a file that the user can read, and restarts it when it
+ends. It belongs to no channel, so it outlives every program, and ends with the container.  ``preload`` is a
+special kind of service.
 """
 
 from __future__ import annotations
@@ -18,39 +18,42 @@ TYPE_CHECKING = False  # as of the typing module, which costs each container a m
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-LOOK_SECONDS = 0.01  # between two looks for its `ready` path
-LOG_BYTES = 128 * 1024  # the file never has more; half of it goes when it is full
-LOG_SECONDS = 0.01  # between two reads of what it says: a flood of it costs the agent little
-TAIL_BYTES = 2000  # of its last words, for the message that it did not become ready
-FIRST_DELAY, MAX_DELAY = 0.1, 30.0  # before it is started again; doubled each time
-SOUND_SECONDS = 10.0  # one that lived so long has earned a quick start
+LOOK_SECONDS = 0.01  # between two checks for its `ready` path
+LOG_BYTES = 128 * 1024  # of its log file, at most; half of the content is dropped when it is full
+LOG_SECONDS = 0.01  # between two reads of its output, so that a flood costs the agent little
+TAIL_BYTES = 2000  # of its latest output, for the message that it did not become ready
+FIRST_DELAY, MAX_DELAY = 0.1, 30.0  # seconds before it is restarted; doubled each time
+STABLE_SECONDS = 10.0  # after running so long it is restarted with FIRST_DELAY again
 
 
 class Service:
-    """``spec``: ``command``, ``env``, ``folder`` (where it begins, with its log), ``ready`` (a path),
-    ``start_ms``.  The agent's loop calls ``tick``, ``read_log`` and ``died``."""
+    """One service, and its restarts.  The agent's loop calls ``tick``, ``read_log`` and ``died``.
+
+    ``spec``: ``command``, ``env``, ``folder`` (its working directory, with its log), ``ready`` (a path that
+    exists once it is ready), ``start_ms`` (how long that may take).  ``now``: seconds of the monotonic clock.
+    """
 
     NAME = "service"
     LOG = "log"
-    NICE = 5  # behind the agent, before programs: what they wait for goes first
-    SPARE = False  # the kernel takes it before the agent when memory is out
+    NICE = 5  # between the agent and the programs, which wait for it
+    OOM_PROTECTED = False  # when memory is short, the kernel kills it before the agent
 
     def __init__(self, spec: dict[str, Any], now: float) -> None:
         self.spec = {**spec, "env": {**os.environ, **spec["env"]}}
         self.pid: int | None = None
-        self.out = -1  # what it says
+        self.out = -1  # pipe with its output
         self.ready = False
         self.log_due = now
         self._deadline = now + spec["start_ms"] / 1000
         self._began = now
         self._start_at = now
         self._delay = FIRST_DELAY
-        self._marked = False  # the kernel knows that it goes before the agent
+        self._marked = False  # `supervisor.mark_for_oom` has succeeded
         self._log = -1
         self._tail = b""
 
     def problem(self, now: float) -> str | None:
-        """The message for one that was not ready in time; None before its deadline, and once it is ready."""
+        """The message that it was not ready in time; None before its deadline, and once it is ready."""
         if self.ready or now < self._deadline:
             return None
         said = self._tail.decode("utf-8", "replace").strip()
@@ -58,28 +61,29 @@ class Service:
         return f"the {self.NAME} was not ready within {seconds:g} s; it said: {said or 'nothing'}"
 
     def tick(self, now: float) -> float | None:
-        """Start it where it is due; the moment at which to look again, or None."""
+        """Starts it if that is due; returns the moment at which it has to be called again, or None."""
         if self.pid is None:
             if now < self._start_at:
-                return min(self._start_at, self._deadline) if self._hoped_for(now) else self._start_at
+                return min(self._start_at, self._deadline) if self._awaited(now) else self._start_at
             self._start(now)
             if self.pid is None:
                 return self._start_at
         if not self._marked:
-            self._marked = supervisor.mark(self.pid)
+            self._marked = supervisor.mark_for_oom(self.pid)
         if not self.ready:
             self.ready = self._is_ready()
-        return now + LOOK_SECONDS if self._hoped_for(now) or not self._marked else None
+        return now + LOOK_SECONDS if self._awaited(now) or not self._marked else None
 
     def _is_ready(self) -> bool:
         return os.path.exists(self.spec["ready"])
 
-    def _hoped_for(self, now: float) -> bool:
+    def _awaited(self, now: float) -> bool:
         return not self.ready and now < self._deadline
 
     # --- start and end -----------------------------------------------------------------------------
 
     def _start(self, now: float) -> None:
+        """Starts it; a failure is written to its log, and tried again later."""
         opened: tuple[int, ...] = ()
         try:
             self._prepare()
@@ -94,7 +98,7 @@ class Service:
         os.close(opened[1])
         self.pid, self.out = pid, opened[0]
         os.set_blocking(self.out, False)
-        self._began, self._marked = now, self.SPARE
+        self._began, self._marked = now, self.OOM_PROTECTED
 
     def _fork(self, out: int) -> int:
         pid = os.fork()
@@ -113,14 +117,16 @@ class Service:
             self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     def _tidy(self) -> None:
-        """Removes what one that died left."""
+        """Removes the `ready` path that an ended one has left."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.spec["ready"])
 
     def _become(self, descriptors: dict[int, int]) -> NoReturn:
-        """In the child: turn into the service, with these {its number: ours}.  Never returns."""
+        """In the child: executes the service.  Never returns.
+
+        ``descriptors``: {number in the service: number here}."""
         try:
-            supervisor.leave({*descriptors.values()})
+            supervisor.close_inherited({*descriptors.values()})
             os.setsid()
             for target, source in descriptors.items():
                 os.dup2(source, target)
@@ -136,7 +142,7 @@ class Service:
             os._exit(127)
 
     def died(self, now: float) -> None:
-        """Reaped by PID 1.  What it left in its group goes, too: it would be in its successor's way."""
+        """It has ended.  The rest of its process group is killed, which could disturb the next one."""
         if self.pid is not None:
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -144,7 +150,7 @@ class Service:
         while self.out >= 0 and self._read():
             pass
         self._close()
-        if now - self._began > SOUND_SECONDS:
+        if now - self._began > STABLE_SECONDS:
             self._delay = FIRST_DELAY
         self._wait(now)
 
@@ -152,14 +158,14 @@ class Service:
         self._start_at = now + self._delay
         self._delay = min(2 * self._delay, MAX_DELAY)
 
-    # --- what it says ------------------------------------------------------------------------------
+    # --- its output --------------------------------------------------------------------------------
 
     def wants_log(self, now: float) -> bool:
-        """Whether to read what it says now."""
+        """Whether its output is to be polled now."""
         return self.out >= 0 and now >= self.log_due
 
     def read_log(self) -> None:
-        """Takes what it has said into its log, once."""
+        """Reads its output once, and appends it to its log."""
         self.log_due = time.monotonic() + LOG_SECONDS
         self._read()
 
@@ -183,9 +189,10 @@ class Service:
         self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._log < 0:
             return
-        with contextlib.suppress(OSError):  # the workspace is full
+        with contextlib.suppress(OSError):  # the workspace may be full
             size = os.fstat(self._log).st_size
             if size + len(data) > LOG_BYTES:
+                # Half of it is kept, so that the file is not moved with every line.
                 kept = os.pread(self._log, LOG_BYTES // 2, max(0, size - LOG_BYTES // 2))
                 os.ftruncate(self._log, 0)
                 os.pwrite(self._log, kept, 0)

@@ -1,8 +1,8 @@
-"""The workspace as it was at one moment, and the container brought back to it: for programs of which each is
-to begin as if none had run before.
+"""A snapshot of the workspace, to which the container is restored between programs.
 
-What is kept is in this process's memory, which no program can read or change.  Programs share one user with
-us, so nothing else in the container would be safe from them.
+Used when each program has to start as if none had run before.  The snapshot is kept in this process's memory,
+which programs can neither read nor change.  They have the same user as this process, so every other place in
+the container would be open to them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import time
 from . import kernel, owner, tree
 
 WORKSPACE = "/workspace"
-SHARED = ("/tmp", "/dev/shm", "/dev/mqueue")  # whatever else programs can write to
-LEFT_OUT = (".tmp", ".service")  # of the workspace: nothing of a program's own is there
-MAX_BYTES = 32 * 1024 * 1024
-MAX_ENTRIES = 8192
-MAX_PATH = 3000
-KILL_SECONDS = 1.0
+SHARED = ("/tmp", "/dev/shm", "/dev/mqueue")  # other folders that programs can write to
+LEFT_OUT = (".tmp", ".service")  # folders of the workspace without files of a program
+MAX_BYTES = 32 * 1024 * 1024  # of all files
+MAX_ENTRIES = 8192  # files, folders and links
+MAX_PATH = 3000  # bytes of a path
+KILL_SECONDS = 1.0  # in which killed processes must have ended
+KILL_PAUSE_SECONDS = 0.0005  # between two checks
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -30,25 +31,25 @@ if TYPE_CHECKING:
 
 
 class TooMuch(Exception):
-    """More than is kept; the text says what."""
+    """The workspace exceeds a bound of the snapshot; the text says which."""
 
 
 class StillAlive(Exception):
-    """What was killed has not ended yet."""
+    """A killed process has not ended within KILL_SECONDS."""
 
 
 class Snapshot:
-    """Regular files, folders and symbolic links. Hard links become files of their own."""
+    """The workspace's regular files, folders and symbolic links.  Hard links become separate files."""
 
     def __init__(self) -> None:
-        """Takes it. Raises TooMuch, OSError."""
+        """Takes the snapshot.  Raises TooMuch, OSError."""
         self._mode = stat.S_IMODE(os.stat(WORKSPACE).st_mode)
         self._entries: list[Entry] = []
         self._size = 0
-        self._take("")
+        self._read_tree()
 
-    def _take(self, first: str) -> None:
-        folders = [first]
+    def _read_tree(self) -> None:
+        folders = [""]
         while folders:
             folder = folders.pop()
             for name in sorted(os.listdir(os.path.join(WORKSPACE, folder))):
@@ -76,7 +77,7 @@ class Snapshot:
         return data
 
     def restore(self) -> None:
-        """Ends every process but ours, and puts everything back. Raises StillAlive, OSError."""
+        """Kills every process but this one, and restores all files.  Raises StillAlive, OSError."""
         end_all()
         kernel.remove_shared()
         for root in (WORKSPACE, *SHARED):
@@ -85,7 +86,7 @@ class Snapshot:
         os.chmod(WORKSPACE, self._mode)
         for path, status, data in self._entries:
             self._make(os.path.join(WORKSPACE, path), status, data)
-        # Backwards, as what is made in a folder changes it.
+        # Last and in reverse order, as each new file changes the times of its folder.
         for path, status, _ in reversed(self._entries):
             if stat.S_ISDIR(status.st_mode):
                 whole = os.path.join(WORKSPACE, path)
@@ -112,18 +113,18 @@ class Snapshot:
 
 
 def end_all() -> None:
-    """Kills every process of the container but this one, and waits until none lives. Raises StillAlive."""
+    """Kills every process of the container but this one, and waits for their ends.  Raises StillAlive."""
     end = time.monotonic() + KILL_SECONDS
     while tree.kill(os.getpid()):
         if time.monotonic() > end:
             raise StillAlive("processes that were killed have not ended yet")
-        time.sleep(0.0005)
+        time.sleep(KILL_PAUSE_SECONDS)
 
 
 def empty(root: str) -> None:
-    """Removes all that is in a folder, which stays. Nothing else may write there meanwhile. Raises OSError.
+    """Removes the content of a folder.  No other process may write to it meanwhile.  Raises OSError.
 
-    Folders in it are brought to its own level one by one, so that none is too deep.
+    Folders are moved to its top level one by one, so that a deep tree needs neither recursion nor long paths.
     """
     mark = os.urandom(8).hex()
     count = 0
@@ -141,7 +142,7 @@ def empty(root: str) -> None:
                     if not _is_folder(one, inner):
                         os.unlink(one, dir_fd=inner)
                         continue
-                    owner.mend_at(one, inner)  # a folder that is moved is written to
+                    owner.make_usable_at(one, inner)  # moving a folder needs permission to write to it
                     count += 1
                     moved = f".{mark}.{count}"
                     os.rename(one, moved, src_dir_fd=inner, dst_dir_fd=folder)

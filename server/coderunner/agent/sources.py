@@ -1,9 +1,9 @@
-"""Which files of a workspace a compiler is given: those of the program that begins with the entry.
+"""Chooses the files of a workspace that a compiler is given: those of the entry's program.
 
-A language says by patterns which files are its sources, and by an expression what a main function looks
-like.  A file with a main function of its own is another program, except the entry: it is left out, and so is
-all of the folder of such a file, unless the entry lies in it or what is kept names the folder (as an include
-does).  Where the entry has no main function (it is a part of a program), the program is the only one.
+A language declares patterns for its source files, and a regular expression for a main function.  Any file
+with a main function, other than the entry, belongs to another program.  It is left out, with all files of its
+folder, unless the entry is in that folder or a file of the program names the folder (as an include does).  An
+entry without a main function is a part of the only program that there is.
 """
 
 from __future__ import annotations
@@ -12,37 +12,38 @@ import fnmatch
 import os
 import re
 
-MAX_READ = 1 << 20  # bytes of a source that are looked at for a main function
-MAX_NAMED = 8  # files that a message names
-# What is no code in the languages of C's family: comments, texts (raw ones, too), characters, and what
-# `#if 0` hides.
+MAX_READ = 1 << 20  # bytes of a source file that are searched for a main function
+MAX_NAMED = 8  # files that a message lists
+# What is no code in languages like C: comments, strings (raw ones, too), characters, and the content of `#if
+# 0`.
 _NO_CODE = re.compile(
     r"""//[^\n]*|/\*.*?\*/|/\+.*?\+/|R"([^()\s\\]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
     r"""|`[^`]*`|^[ \t]*\#[ \t]*if[ \t]+0\b.*?^[ \t]*\#[ \t]*(?:endif|else|elif)\b""",
     re.S | re.M,
 )
-# A module with its own test has a main function for those who ask for it; none when it is a part.
+# A main function within `#if` is usually a module's own test, and not compiled when the module is a part.
 _ON_DEMAND = re.compile(r"^[ \t]*#[ \t]*if(?:def)?\b.*?^[ \t]*#[ \t]*endif\b", re.S | re.M)
 
 
 class NoProgram(Exception):
-    """No program can be made with this entry; the text says why, and what to do."""
+    """The entry belongs to no program that can be compiled.  The text says why, and what to do."""
 
 
 def program(
     workspace: str, entry: str, patterns: list[str], main: str, parts: list[str]
 ) -> tuple[list[str], list[str]]:
-    """(the program's sources, those left out since they are other programs): paths in the workspace, sorted.
+    """(source files of the entry's program, those of other programs): paths in the workspace, sorted.
 
-    ``main``: an expression that is searched for in the code of a source, or "" for languages that tell
-    programs apart by themselves.  ``parts``: how else the names of a program's parts end, such as ``.h``.
-    Raises NoProgram where the entry is no source, or has no main function where several others have.
+    ``patterns``: of the names of source files.  ``main``: a regular expression for a main function, or ""
+    when the compiler itself tells programs apart.  ``parts``: further extensions of a program's files, such
+    as ``.h``.  Raises NoProgram when the entry is no source file, and when it has no main function while
+    several other files have one.
     """
     found = find(workspace, patterns)
     if not main:
         return found, []
     if entry not in found and _is_source(workspace, entry, patterns, parts):
-        found = sorted([*found, entry])  # in a hidden folder: it was asked for
+        found = sorted([*found, entry])  # it is in a hidden folder, and was asked for
     texts = {path: _read(os.path.join(workspace, path)) for path in found}
     others = _other_programs(entry, texts, main)
     apart = {folder for path in others if not _within(entry, folder := os.path.dirname(path))}
@@ -53,7 +54,9 @@ def program(
 
 
 def _is_source(workspace: str, entry: str, patterns: list[str], parts: list[str]) -> bool:
-    """False for another part of a program.  Raises NoProgram where it is neither."""
+    """Whether the entry is a source file; False for another part of a program.
+
+    Raises NoProgram for neither."""
     if not os.path.exists(os.path.join(workspace, entry)):
         raise NoProgram(f"{entry}: there is no such file; choose another one to begin with")
     if _matches(os.path.basename(entry), patterns):
@@ -65,7 +68,7 @@ def _is_source(workspace: str, entry: str, patterns: list[str], parts: list[str]
 
 
 def _other_programs(entry: str, texts: dict[str, str], main: str) -> list[str]:
-    """The sources beside the entry that begin a program of their own."""
+    """The source files, without the entry, that have a main function.  Raises NoProgram."""
     begins = re.compile(main, re.M)
     codes = {path: _NO_CODE.sub(" ", text) for path, text in texts.items()}
     others = [path for path in codes if path != entry and begins.search(_ON_DEMAND.sub(" ", codes[path]))]
@@ -77,7 +80,9 @@ def _other_programs(entry: str, texts: dict[str, str], main: str) -> list[str]:
 
 
 def find(workspace: str, patterns: list[str]) -> list[str]:
-    """Files of the workspace whose name matches a pattern, sorted; hidden folders are not looked into."""
+    """Paths of all files in the workspace whose name matches a pattern, sorted.
+
+    Hidden folders are skipped."""
     found = []
     for folder, folders, names in os.walk(workspace):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -86,15 +91,15 @@ def find(workspace: str, patterns: list[str]) -> list[str]:
 
 
 def named(paths: list[str]) -> str:
-    """The first MAX_NAMED paths for a message, and how many more there are."""
+    """The first MAX_NAMED paths, and the number of the others, as text for a message."""
     more = len(paths) - MAX_NAMED
     return ", ".join(paths[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _read(path: str) -> str:
-    """The first MAX_READ bytes of a file as Latin-1; empty where it cannot be read."""
+    """The first MAX_READ bytes of a file, decoded as Latin-1; "" when it cannot be read."""
     try:
-        # Without blocking: a program may have left a named pipe here.
+        # Non-blocking, as a program may have created a named pipe here.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             return (file.read(MAX_READ) or b"").decode("latin-1").replace("\r\n", "\n")
     except OSError:
@@ -106,7 +111,7 @@ def _matches(name: str, patterns: list[str]) -> bool:
 
 
 def _within(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder or below it; all do in the workspace itself, which is ""."""
+    """Whether a path is in a folder or below it; "" is the workspace itself."""
     return not folder or path.startswith(folder + "/")
 
 
@@ -115,5 +120,5 @@ def _within_any(path: str, folders: set[str]) -> bool:
 
 
 def _names(text: str, folder: str) -> bool:
-    """Whether a text has the name of a folder as a part of a path or of a module's name."""
+    """Whether a source text names a folder, as a part of a path or of a module's name."""
     return re.search(rf"\b{re.escape(os.path.basename(folder))}[/.]", text) is not None

@@ -1,4 +1,4 @@
-"""How a channel's program begins: its terminal or pipes, and a supervisor, forked here or by the preload."""
+"""The start of a channel: its terminal or pipes, and its supervisor, forked here or by the preload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 from . import halts, supervisor, terminal
 from .input import Input
-from .preload import PATIENCE_SECONDS
+from .preload import ANSWER_SECONDS
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 
 class Start(Input):
-    """The part of a channel that begins it, and opens its descriptors: ``out``, ``err`` (what it prints),
-    ``inp`` (its input), ``report`` and ``go`` (its supervisor)."""
+    """The part of a channel that opens its descriptors and starts its supervisor.
+
+    ``out``, ``err``: the program's output.  ``inp``: its input.  ``report``, ``go``: pipes to its supervisor.
+    ``answer_due``: when the preload must have answered, None when it is not asked."""
 
     number: int
     spec: dict[str, Any]
@@ -36,19 +38,23 @@ class Start(Input):
     _offered: tuple[tuple[int, int, int], int] | None
 
     def supervisor_died(self) -> None:
-        """Reaped, or never begun."""
+        """The supervisor has ended, or could not be started."""
         raise NotImplementedError
 
     def _start(self, source: int, preload: Preload | None) -> None:
-        """``source``: the file that is the program's standard input, or -1; it is closed here."""
+        """Opens the descriptors and starts the supervisor.
+
+        ``source``: the file for the program's standard input, or -1; it is closed here.  Raises OSError, with
+        everything closed."""
         opened = [] if source < 0 else [source]
         try:
             if self.tty:
                 master, slave = os.openpty()
                 opened += [master, slave]
                 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", self.rows, self.cols, 0, 0))
-                terminal.take_utf8(slave)
+                terminal.set_utf8(slave)
                 self._packets = halts.watch(master)
+                # (output, errors, input) of the agent, and (input, output, errors) of the program.
                 ours, theirs = (master, -1, master), (slave, slave, slave)
             else:
                 stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
@@ -65,7 +71,9 @@ class Start(Input):
                 os.set_blocking(number, False)
 
     def _supervise(self, theirs: tuple[int, int, int], source: int, preload: Preload | None = None) -> None:
-        """Make a supervisor, or have ``preload`` make it; what is its is closed where that is done with."""
+        """Forks the supervisor, or asks ``preload`` to; then closes the descriptors that only it needs.
+
+        ``theirs``: the program's standard streams.  Raises OSError."""
         report: tuple[int, ...] = ()
         go: tuple[int, ...] = ()
         try:
@@ -85,34 +93,34 @@ class Start(Input):
         for number in (report[1], go[0]):
             os.close(number)
         if asked:
-            # Kept until it is certain that they have arrived: it may have to be done plainly after all.
-            self._offered, self.answer_due = (theirs, source), time.monotonic() + PATIENCE_SECONDS
+            # Kept until the preload has answered: if it fails, the supervisor is forked here after all.
+            self._offered, self.answer_due = (theirs, source), time.monotonic() + ANSWER_SECONDS
         else:
             for number in {*theirs, source} - {-1}:
                 os.close(number)
 
     def preloaded(self, pid: int | None) -> None:
-        """The preload's answer: the supervisor that it made, None where there is none."""
+        """The preload has answered.  ``pid``: of the supervisor that it forked; None when it could not."""
         if self._offered is None:
             return
         (theirs, source), self._offered, self.answer_due = self._offered, None, None
         try:
             if pid is not None:
-                os.kill(pid, 0)
-                os.write(self.go, b"b")
+                os.kill(pid, 0)  # whether it lives
+                os.write(self.go, b"b")  # which it waits for
                 self.supervisor = pid
-        except OSError:  # it was killed on the spot
+        except OSError:  # it was killed meanwhile
             self.supervisor = None
         if self.supervisor is not None:
             for number in {*theirs, source} - {-1}:
                 os.close(number)
             return
         os.close(self.report)
-        os.close(self.go)  # were there one all the same, it would end before it began
+        os.close(self.go)  # a supervisor that exists all the same ends when it reads this pipe's end
         try:
             self._supervise(theirs, source)
         except OSError:
-            self.report, self.go = os.pipe()  # nothing will come
+            self.report, self.go = os.pipe()  # placeholders: nothing will be read from them
             for number in {*theirs, source} - {-1}:
                 os.close(number)
             self.supervisor_died()

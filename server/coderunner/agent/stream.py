@@ -1,4 +1,4 @@
-"""One way to a server: standard input and output, or a socket of the server's to which we connected."""
+"""A byte stream to a server: standard input and output, or a socket to which this process has connected."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ READ_SIZE = 65536
 
 
 class Stream:
-    """``inp``, ``out``: its descriptors, which never block; the same one for a socket.  ``pending``: what it
-    has not taken yet, the frames of one turn, never more."""
+    """``inp``, ``out``: non-blocking descriptors; for a socket both are the same one.
+
+    ``pending``: encoded frames that are not written yet, at most those of one turn of the loop."""
 
     def __init__(self, inp: int, out: int) -> None:
         self.inp = inp
@@ -23,11 +24,11 @@ class Stream:
 
     @property
     def is_socket(self) -> bool:
-        """Its end is the server's; that of standard input is the engine's alone."""
+        """Whether it is a socket, whose other end is the server; that of standard input is the engine."""
         return self.inp == self.out
 
     def read(self) -> list[frames.Frame] | None:
-        """The frames that have come; None at the end of the stream."""
+        """The frames that have arrived; None at the end of the stream.  Raises OSError for standard input."""
         try:
             data = os.read(self.inp, READ_SIZE)
         except BlockingIOError:
@@ -39,7 +40,7 @@ class Stream:
         return self._decoder.feed(data) if data else None
 
     def write(self) -> bool:
-        """Writes what is pending; False where not all of it was taken. Raises OSError where it is broken."""
+        """Writes the pending bytes; False when some are left.  Raises OSError when the stream is broken."""
         while self.pending:
             try:
                 count = os.write(self.out, self.pending)
@@ -49,12 +50,12 @@ class Stream:
         return True
 
     def close(self) -> None:
-        """Of a socket."""
+        """Closes a socket; standard input and output stay open."""
         os.close(self.inp)
 
 
 def connect(folder: str) -> Stream | None:
-    """To the server's socket in ``folder``; None where nobody listens there, or too many wait already."""
+    """Connects to the server's socket in ``folder``; None when nobody listens, or its backlog is full."""
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         one.connect(os.path.join(folder, SOCKET_NAME))

@@ -1,9 +1,9 @@
-"""One supervisor for each channel: the parent of its programs, and of every orphan they leave.
+"""The supervisor of a channel: the parent of its programs and of every orphan that they leave.
 
-The agent forks it; it is never executed anew.  It runs the channel's phases (compile, run) one after
-the other, waits for every process of the tree, kills what outlives the main one, and reports in JSON
-lines.  After each phase it waits for the agent's word, so that the agent has read the terminal or the
-pipes to the end first: a terminal whose session leader is gone loses what nobody read.
+The agent forks it, without an exec.  It runs the channel's phases (compile, run) one after the other, waits
+for every process of the tree, kills those that outlive the main process, and reports to the agent in JSON
+lines. After each phase it waits until the agent has read the terminal or the pipes to their end: a terminal
+whose session leader is gone loses the output that nobody has read.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-NICE = 10  # programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
-OOM_SCORE = 500  # programs go before the agent when memory is out
+NICE = 10  # of programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
+OOM_SCORE = 500  # of programs: when memory is short, the kernel kills them before the agent
+REAP_SECONDS = 0.05  # how long killed processes are waited for before they are killed once more
+FAULT_STATUS = 70  # exit status of a supervisor that fails by a fault of its own
 if TYPE_CHECKING:
-    # Called with the command and the spec: turns this process into the program, or returns.
+    # Called with the command and the spec: runs the program in this process, or returns if it cannot.
     Become = Callable[[list[str], dict[str, Any]], None]
 
 _RESET = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
 def expand(argv: list[str], spec: dict[str, Any], say: Callable[[str], None]) -> list[str]:
-    """Replace {entry}, {args}, {sources} and {build} in a command of a language's declaration.
+    """A command of a language's declaration with {entry}, {args}, {sources} and {build} replaced.
 
-    ``say``: called with a line for the user where sources are left out.  Raises sources.NoProgram.
+    ``say(line)``: called with a line for the user when sources are left out.  Raises sources.NoProgram.
     """
     out = []
     for word in argv:
@@ -56,8 +58,8 @@ def expand(argv: list[str], spec: dict[str, Any], say: Callable[[str], None]) ->
     return out
 
 
-def chosen(spec: dict[str, Any]) -> dict[str, Any]:
-    """``spec`` with the commands of the first of its variants whose file is in the workspace."""
+def with_variant(spec: dict[str, Any]) -> dict[str, Any]:
+    """``spec`` with the commands of its first variant whose file is in the workspace, if there is one."""
     for variant in spec.get("variants", ()):
         if os.path.isfile(os.path.join(spec["workspace"], variant["when"])):
             return {**spec, "compile": variant["compile"], "run": variant["run"]}
@@ -72,36 +74,36 @@ def supervise(
     source: int = -1,
     become: Become | None = None,
 ) -> NoReturn:
-    """The supervisor's whole life; never returns.
+    """Runs the channel's phases, as the whole life of this process.  Never returns.
 
     ``stdio``: (stdin, stdout, stderr) descriptors for the programs, the terminal three times in tty mode.
-    ``source``: what the program has for standard input instead, or -1; its compiler has it not.
-    ``report``: where JSON lines go.  ``go``: a byte read from here lets the next phase begin.
-    ``become(argv, spec)``: called where a program would be executed, in its process.  It turns this process
-    into the program without executing anything, or returns where it cannot.
+    ``source``: a file for the program's standard input instead (the compiler does not get it), or -1.
+    ``report``: JSON lines are written to it.  ``go``: a byte read from it starts the next phase.
+    ``become(argv, spec)``: called in the program's process instead of an exec.  It runs the program in this
+    process, or returns if it cannot.
     """
-    status = 70
+    status = FAULT_STATUS
     try:
-        _settle(stdio, report, go, source)
+        _set_up(stdio, report, go, source)
         _run(spec, stdio, report, go, source, become)
         status = 0
     finally:
         os._exit(status)
 
 
-def _settle(stdio: tuple[int, int, int], report: int, go: int, source: int) -> None:
-    for number in _RESET:  # a program may signal it with any; the end of its tree is still to be told
+def _set_up(stdio: tuple[int, int, int], report: int, go: int, source: int) -> None:
+    for number in _RESET:  # a program may send it any signal, and it still has to report the end
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    leave({*stdio, report, go, source})
+    close_inherited({*stdio, report, go, source})
     os.setsid()
     kernel.adopt_orphans()
     if os.isatty(stdio[0]):
         fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
 
 
-def leave(keep: set[int]) -> None:
-    """In a fork of the agent: nothing of the agent's is left open but ``keep``, and no signal held back."""
+def close_inherited(keep: set[int]) -> None:
+    """In a fork of the agent: closes all descriptors but ``keep``, and unblocks all signals."""
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
@@ -109,14 +111,14 @@ def leave(keep: set[int]) -> None:
         if number not in keep:
             with contextlib.suppress(OSError):
                 os.close(number)
-    # Never a pipe of ours on a number that a program's standard stream will take.
+    # 0 to 2 are taken, so that no pipe of ours gets a number that a standard stream will replace.
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
 
 
 def default_signals() -> None:
-    """Signals as a new program expects them: each with its default."""
+    """Sets every signal to its default, as a new program expects it."""
     for number in _RESET:
         signal.signal(number, signal.SIG_DFL)
 
@@ -134,13 +136,14 @@ def _run(
     for phase in ("compile", "run"):
         if not spec[phase]:
             continue
-        streams.restore()
+        streams.restore()  # the compiler may have changed the modes of the terminal
         try:
-            argv = expand(spec[phase], spec, lambda line: _tell(stdio, line))
+            argv = expand(spec[phase], spec, lambda line: _print(stdio, line))
         except sources.NoProgram as problem:
-            _tell(stdio, str(problem))
+            _print(stdio, str(problem))
             argv = []
         if not argv:
+            # Reported as a program that failed: the reason has been printed.
             record = _record(phase, time.monotonic(), code=1)
         elif phase == "compile":
             record = _phase(phase, argv, spec, stdio, report, tty, stdio[0], None)
@@ -149,13 +152,13 @@ def _run(
             record = _phase(phase, argv, spec, stdio, report, tty, given, become)
         last = phase == "run" or record["code"] != 0
         record["last"] = last
-        _say(report, record)
+        _report(report, record)
         if not os.read(go, 1) or last:
             return
 
 
-def _tell(stdio: tuple[int, int, int], line: str) -> None:
-    """A line of ours, where the user looks for what compilers say."""
+def _print(stdio: tuple[int, int, int], line: str) -> None:
+    """Prints a line of the supervisor's own among the compiler's messages."""
     os.write(stdio[2], f"{line}\n".encode("utf-8", "surrogateescape"))
 
 
@@ -172,30 +175,30 @@ def _phase(
     began = time.monotonic()
     pid, problem = _spawn(argv, spec, stdio, tty, given, become)
     if problem:
-        # Told where the user looks, in the words of a shell, with a shell's exit codes.
+        # As a shell does it: a message on standard error, and 127 for a command that is not there.
         number, what = problem
-        os.write(stdio[2], f"{what or argv[0]}: {_why(number, what)}\n".encode())
+        os.write(stdio[2], f"{what or argv[0]}: {_explain(number, what)}\n".encode())
         return _record(phase, began, code=127 if number == errno.ENOENT and not what else 126)
-    _say(report, {"event": "began", "phase": phase, "pid": pid})
+    _report(report, {"event": "began", "phase": phase, "pid": pid})
     usage = _Usage()
     while True:
         ended, status, resources = os.wait4(-1, os.WUNTRACED | os.WCONTINUED)
         if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
             if ended == pid:
                 by = _name(os.WSTOPSIG(status)) if os.WIFSTOPPED(status) else None
-                _say(report, {"event": "stopped", "by": by})
+                _report(report, {"event": "stopped", "by": by})
             continue
         usage.add(resources)
         if ended == pid:
             break
     main_ended = time.monotonic()
-    left = 0
+    left = 0  # processes that outlived the main one; counted again until none is left, as some may fork
     while True:
         left = max(left, tree.kill(os.getpid()))
         if not _reap(usage):
             break
     if tty:
-        # The next phase's group becomes the foreground one anew; until then nobody gets the signals.
+        # Until the next phase sets its own group, a Ctrl-C must not go to a process that has ended.
         os.tcsetpgrp(stdio[0], os.getpgrp())
     killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     code = None if killed_by else os.WEXITSTATUS(status)
@@ -204,8 +207,8 @@ def _phase(
     return record
 
 
-def _why(number: int, folder: str) -> str:
-    """What the system says, and where it is one of our folders, what to do."""
+def _explain(number: int, folder: str) -> str:
+    """The system's message for an errno; for one of the agent's own folders also what to do."""
     said = os.strerror(number)
     if not folder:
         return said
@@ -217,8 +220,8 @@ def _why(number: int, folder: str) -> str:
 
 
 def _reap(usage: _Usage) -> bool:
-    """Wait for what was killed, for a moment; False when no child is left."""
-    deadline = time.monotonic() + 0.05
+    """Waits for killed processes, for REAP_SECONDS at most; False when no child is left."""
+    deadline = time.monotonic() + REAP_SECONDS
     while True:
         try:
             pid, _, resources = os.wait4(-1, os.WNOHANG)
@@ -233,6 +236,8 @@ def _reap(usage: _Usage) -> bool:
 
 
 class _Usage:
+    """CPU time (seconds) and the largest resident size (bytes) of all processes of a phase."""
+
     def __init__(self) -> None:
         self.cpu = 0.0
         self.resident = 0
@@ -251,6 +256,7 @@ def _record(
     left: int = 0,
     usage: _Usage | None = None,
 ) -> dict[str, Any]:
+    """The report of a phase's end.  ``number``: of the signal that killed the main process."""
     return {
         "event": "ended",
         "phase": phase,
@@ -264,7 +270,7 @@ def _record(
 
 
 def _name(number: int) -> str:
-    """The signal's name without SIG, as the wire has it; real-time ones have none of their own."""
+    """The signal's name without SIG, as in the protocol; RT and the number for a real-time signal."""
     try:
         return signal.Signals(number).name[3:]
     except ValueError:
@@ -279,9 +285,10 @@ def _spawn(
     given: int,
     become: Become | None,
 ) -> tuple[int, tuple[int, str] | None]:
-    """(pid, None), or (0, (errno, folder)) when the command could not be executed; the folder of ours that
-    was in the way, or ""."""
-    ready, failed = os.pipe()  # closed by the exec (or by what comes instead), or carries the problem
+    """Starts the command: (pid, None), or (0, (errno, folder)) when it could not be executed.
+
+    ``folder``: the one that could not be used, or "" when it was the command itself."""
+    ready, failed = os.pipe()  # closed by the exec (or by `become`); carries the error when that fails
     try:
         pid = os.fork()
     except OSError as error:
@@ -289,7 +296,7 @@ def _spawn(
         os.close(failed)
         return 0, (error.errno or errno.EIO, "")
     if pid == 0:
-        _become(argv, spec, stdio, tty, given, failed, become)
+        _execute(argv, spec, stdio, tty, given, failed, become)
     os.close(failed)
     _group(pid, pid, stdio, tty)
     problem = os.read(ready, 4096)
@@ -297,13 +304,15 @@ def _spawn(
     if problem:
         os.waitpid(pid, 0)
         return 0, (struct.unpack_from("i", problem)[0], problem[4:].decode("utf-8", "replace"))
-    # Only from here: until it executed, the child was as hidden as the agent, from itself as well.
-    mark(pid)
+    # Not earlier: until its exec the child's files in /proc belong to root, as the agent's do.
+    mark_for_oom(pid)
     return pid, None
 
 
-def mark(pid: int) -> bool:
-    """The kernel takes this process before the agent; False where it has ended, or not executed yet."""
+def mark_for_oom(pid: int) -> bool:
+    """Has the kernel kill this process before the agent when memory is short.
+
+    False when it has ended, or has not executed its command yet."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "w") as file:
             file.write(str(OOM_SCORE))
@@ -313,16 +322,18 @@ def mark(pid: int) -> bool:
 
 
 def _group(pid: int, group: int, stdio: tuple[int, int, int], tty: bool) -> None:
-    """Both parent and child do this, so that neither runs ahead of it."""
+    """Puts ``pid`` into ``group``, as the terminal's foreground group.
+
+    Called in parent and child, so that it is done before either goes on."""
     try:
         os.setpgid(pid, group)
         if tty:
             os.tcsetpgrp(stdio[0], group or os.getpgrp())
     except OSError:
-        pass  # the child has executed already, and had done it itself before
+        pass  # the child has executed its command already, and done this itself
 
 
-def _become(
+def _execute(
     argv: list[str],
     spec: dict[str, Any],
     stdio: tuple[int, int, int],
@@ -331,8 +342,10 @@ def _become(
     failed: int,
     become: Become | None,
 ) -> NoReturn:
-    """In the child: turn into the program.  Never returns."""
-    folder = ""
+    """In the child: executes the command.  Never returns.
+
+    ``given``: its standard input.  ``failed``: a pipe that gets errno and folder when something fails."""
+    folder = ""  # that is being prepared, for the message
     try:
         _group(0, 0, stdio, tty)
         default_signals()
@@ -341,9 +354,9 @@ def _become(
         os.nice(NICE)
         os.umask(0o022)
         for folder in (spec["workspace"], spec["build"], spec["env"]["TMPDIR"]):
-            owner.mend(folder)
+            owner.make_usable(folder)
         folder = spec["workspace"]
-        owner.mend_kept(folder)
+        owner.make_kept_usable(folder)
         os.chdir(folder)
         folder = ""
         if become is not None:
@@ -355,5 +368,5 @@ def _become(
         os._exit(127)
 
 
-def _say(report: int, message: dict[str, Any]) -> None:
+def _report(report: int, message: dict[str, Any]) -> None:
     os.write(report, json.dumps(message).encode() + b"\n")

@@ -1,33 +1,35 @@
-"""Terminals and pipes as programs find them: how they are when new, and are again for the next program."""
+"""The modes of terminals and pipes: set for a new program, and restored for the next one."""
 
 from __future__ import annotations
 
 import fcntl
 import termios
 
-_IUTF8 = 0o40000  # the module has no name for it
+_IUTF8 = 0o40000  # `termios` has no constant for it
 
 
-def take_utf8(terminal: int) -> None:
-    """Backspace removes a character, not a byte of it: all our programs' locale is UTF-8."""
+def set_utf8(terminal: int) -> None:
+    """Makes Backspace remove a whole UTF-8 character: all programs have a UTF-8 locale.
+
+    Raises termios.error."""
     modes = termios.tcgetattr(terminal)
     modes[0] |= _IUTF8
     termios.tcsetattr(terminal, termios.TCSANOW, modes)
 
 
-def start(terminal: int) -> None:
-    """Its output goes on, whatever stopped it: a program by `tcflow`, or the user by Ctrl-S."""
+def resume_output(terminal: int) -> None:
+    """Resumes a terminal's output, whether a program stopped it by `tcflow` or the user by Ctrl-S."""
     termios.tcflow(terminal, termios.TCOON)
     modes = termios.tcgetattr(terminal)
     if modes[0] & termios.IXON:
-        # The kernel forgets a Ctrl-S with the mode that gives it its meaning.
+        # Clearing the mode that gives Ctrl-S its meaning makes the kernel forget a Ctrl-S.
         without = [modes[0] & ~termios.IXON, *modes[1:]]
         termios.tcsetattr(terminal, termios.TCSANOW, without)
         termios.tcsetattr(terminal, termios.TCSANOW, modes)
 
 
 class Streams:
-    """The descriptors that the programs of a channel share, as they are now.
+    """Remembers the modes of ``descriptors``, which the programs of a channel share.
 
     ``terminal``: the one of them that is a terminal, or -1.
     """
@@ -38,10 +40,12 @@ class Streams:
         self._modes = termios.tcgetattr(terminal) if terminal >= 0 else []
 
     def restore(self) -> None:
-        """What a program left behind (O_NONBLOCK, raw mode, output held back) is not the next one's."""
+        """Undoes what a program left for the next one:
+
+        O_NONBLOCK, raw mode, stopped output, exclusive use."""
         for number, flags in self._flags.items():
             fcntl.fcntl(number, fcntl.F_SETFL, flags)
         if self._terminal >= 0:
             fcntl.ioctl(self._terminal, termios.TIOCNXCL)
             termios.tcsetattr(self._terminal, termios.TCSANOW, self._modes)
-            start(self._terminal)
+            resume_output(self._terminal)

@@ -1,4 +1,4 @@
-"""Process trees by /proc: find them, and kill them."""
+"""Find and kill process trees, by /proc."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ if TYPE_CHECKING:
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+MAX_ROUNDS = 50  # of looking for processes that were forked while others were stopped
 
 
 class Process(namedtuple("Process", "parent alive own waited")):
-    """``cpu``: seconds, of its own threads and of the children that it has waited for."""
+    """``parent``: its process id.  ``alive``: not a zombie.  ``own``: seconds of CPU time of its threads.
+    ``waited``: the same of the children that it has waited for."""
 
     __slots__ = ()
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU time, with what it has waited for."""
+        """Seconds of CPU time, its own and that of the children that it has waited for."""
         total: float = self.own + self.waited
         return total
 
 
 def processes() -> dict[int, Process]:
-    """{pid: Process} of every process that can be seen, those that nobody has waited for yet among them."""
+    """{pid: Process} of every process in /proc, zombies included."""
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
             line = kernel.read(f"/proc/{name}/stat")
-        except OSError:
+        except OSError:  # it has ended since the listing
             continue
-        # The command may contain anything but ends at the last parenthesis.
+        # The command's name is a program's to choose, parentheses included: it ends at the last one.
         state, parent, *fields = line[line.rfind(b")") + 2 :].split(None, 18)
-        # A process whose first thread has ended shows as a zombie while the others run.
+        # A process whose first thread has ended is shown as a zombie while its other threads run.
         alive = state not in b"ZX" or int(fields[15]) > 1
         user, system, waited_user, waited_system = map(int, fields[9:13])
         found[int(name)] = Process(
@@ -50,8 +52,10 @@ def processes() -> dict[int, Process]:
     return found
 
 
-def below(root: int, table: dict[int, Process], *, spare: Iterable[int] = ()) -> list[int]:
-    """Descendants of ``root``, also dead ones, without those below a process of ``spare`` or in it."""
+def below(root: int, table: dict[int, Process], *, exclude: Iterable[int] = ()) -> list[int]:
+    """Process ids of all descendants of ``root``, zombies included.
+
+    Processes of ``exclude`` are left out, with everything below them."""
     children: dict[int, list[int]] = {}
     for pid, process in table.items():
         children.setdefault(process.parent, []).append(pid)
@@ -59,21 +63,22 @@ def below(root: int, table: dict[int, Process], *, spare: Iterable[int] = ()) ->
     waiting = [root]
     while waiting:
         for pid in children.get(waiting.pop(), ()):
-            if pid not in spare:
+            if pid not in exclude:
                 found.append(pid)
                 waiting.append(pid)
     return found
 
 
-def descendants(root: int, *, spare: Iterable[int] = ()) -> list[int]:
-    """Those of ``below`` that live."""
+def descendants(root: int, *, exclude: Iterable[int] = ()) -> list[int]:
+    """As ``below``, of the living ones, by a new look at /proc."""
     table = processes()
-    return [pid for pid in below(root, table, spare=spare) if table[pid].alive]
+    return [pid for pid in below(root, table, exclude=exclude) if table[pid].alive]
 
 
 def sizes(root: int) -> dict[int, int]:
-    """Bytes that each living descendant of ``root`` has in memory without its files'; what several share is
-    divided among them, where the kernel says."""
+    """{pid: bytes} of anonymous memory of each living descendant of ``root``.
+
+    Pages that several processes share are divided among them, if the kernel says how many do."""
     return {pid: _size(pid) for pid in descendants(root)}
 
 
@@ -84,7 +89,7 @@ def _size(pid: int) -> int:
                 if line.startswith("Pss_Anon:"):
                     return int(line.split()[1]) * 1024
     except (OSError, ValueError):
-        pass  # it hides its memory, or is gone
+        pass  # it hides its memory, or has ended
     try:
         with open(f"/proc/{pid}/statm") as file:
             _, resident, shared = file.read().split()[:3]
@@ -93,16 +98,16 @@ def _size(pid: int) -> int:
         return 0
 
 
-def kill(root: int, *, spare: Iterable[int] = ()) -> int:
-    """SIGKILL every descendant of ``root``; how many lived.
+def kill(root: int, *, exclude: Iterable[int] = ()) -> int:
+    """Sends SIGKILL to every living descendant of ``root``; returns how many there were.
 
-    They are stopped first, until no new one shows, so that what forks faster than it is killed cannot
-    get away.  A process that cannot run in the container's quota dies later than this returns: whoever
-    needs certainty waits for it, or calls again.
+    They are stopped first, until no new one appears: otherwise a process that forks faster than it is killed
+    could escape.  A process may end later than this returns, when the container's CPU quota is used up:
+    callers that need certainty wait for it, or call again.
     """
     stopped: set[int] = set()
-    for _ in range(50):
-        fresh = [pid for pid in descendants(root, spare=spare) if pid not in stopped]
+    for _ in range(MAX_ROUNDS):
+        fresh = [pid for pid in descendants(root, exclude=exclude) if pid not in stopped]
         if not fresh:
             break
         for pid in fresh:
@@ -114,6 +119,6 @@ def kill(root: int, *, spare: Iterable[int] = ()) -> int:
 
 
 def send(pid: int, number: int) -> None:
-    """Signal a process that may be gone already."""
+    """Sends a signal to a process that may have ended already."""
     with contextlib.suppress(OSError):
         os.kill(pid, number)

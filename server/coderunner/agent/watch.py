@@ -1,8 +1,8 @@
-"""Watches the workspace for changes: by inotify, and by looking through it where that does not suffice.
+"""Watches the workspace for changes: by inotify, and by scanning it when inotify is not sufficient.
 
-Every folder has a watch, up to a bound.  A program can use up the user's watches, or change more than the
-kernel keeps: then all is looked through, in pieces of a few milliseconds, at a channel's end, and now and
-then while somebody is attached.
+Every folder has a watch, up to MAX_WATCHES.  A program can use up the user's watches, or change more files
+than the kernel's queue holds.  Then the whole workspace is scanned, in pieces of a few milliseconds: at a
+channel's end, and every SLOW_SECONDS while a server is attached.
 """
 
 from __future__ import annotations
@@ -18,44 +18,46 @@ from coderunner.wire import artifacts
 from . import files, folders
 from .inotify import CLOSE_WRITE, CREATE, FOLDER, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, Inotify
 
-PAUSE_SECONDS = 0.25  # between two looks at what the kernel says: changes are told this often at most
-SLOW_SECONDS = 2.0  # between two looks at everything, where the kernel does not say all
-REST = 5  # after looking through everything, so many times as long as that took of the processor
-SCAN_PIECE = 256
-MAX_WATCHES = 1024
-MAX_SEEN = 512
+PAUSE_SECONDS = 0.25  # between two reads of inotify: changes are reported that often at most
+SLOW_SECONDS = 2.0  # between two scans, when inotify does not cover everything
+REST_FACTOR = 5  # after a scan none begins for this many times the CPU time that it took
+SCAN_PIECE = 256  # entries of one call of `folders.listing`
+MAX_WATCHES = 1024  # folders
+MAX_SEEN = 512  # files that are remembered
 
 
 class Watcher:
-    """``revision`` grows with each change that was noticed.  The agent's loop calls ``read`` when
-    ``descriptor`` is ready and ``wants`` says so, and ``tick``; ``take`` gives the files that were made."""
+    """Finds changed files.  ``revision``: incremented with each change that was noticed.
+
+    The agent's loop calls ``read`` when ``descriptor`` is readable and ``wants`` allows it, and ``tick`` in
+    each turn; ``pop_made`` gives the new artifacts.  ``now``: seconds of the monotonic clock."""
 
     def __init__(self, now: float) -> None:
         self.revision = 0
         self._inotify: Inotify | None = None
-        self._folders: dict[int, str] = {}  # watch -> path, with a slash behind
-        self._watches: dict[str, int] = {}  # the other way round
-        self._whole = True  # every folder has a watch
-        self._resume = now  # when the kernel's word is wanted again
-        self._cursor: str | None = None  # of a scan that is under way
+        self._folders: dict[int, str] = {}  # watch -> path, with a slash at its end
+        self._watches: dict[str, int] = {}  # path -> watch
+        self._covered = True  # every folder has a watch
+        self._read_at = now  # when inotify may be read again
+        self._cursor: str | None = None  # of the scan in progress
         self._scanning = False
-        self._wanted = False  # a scan, as soon as may be
-        self._rested = now
-        self._spent = 0.0
-        self._sum = 0
-        self._last_sum: int | None = None
+        self._wanted = False  # a scan is to begin as soon as it may
+        self._scan_at = now  # when the next scan may begin
+        self._spent = 0.0  # seconds of CPU time of the scan in progress
+        self._sum = 0  # CRC-32 over all paths, sizes and times of the scan in progress
+        self._last_sum: int | None = None  # of the scan before
         self._seen: dict[str, tuple[int, int, int]] = {}  # path -> signature, of files that may be artifacts
-        self._made: dict[str, int] = {}  # path -> size, of those that changed since they were taken
+        self._made: dict[str, int] = {}  # path -> size, of artifacts that `pop_made` has not returned yet
         self._open()
 
     @property
     def descriptor(self) -> int:
-        """The kernel's descriptor; -1 where it gives none."""
+        """The descriptor of inotify; -1 without one."""
         return self._inotify.descriptor if self._inotify else -1
 
     @property
     def looking(self) -> bool:
-        """Whether something may still be found of what happened before."""
+        """Whether a scan is in progress or due, which may find files that were made before."""
         return self._scanning or self._wanted
 
     def _open(self) -> None:
@@ -63,48 +65,52 @@ class Watcher:
             self._inotify = Inotify()
             self._watch("")
         except OSError:
-            self._whole = False
+            self._covered = False
 
     # --- the loop's turn ---------------------------------------------------------------------------
 
     def wants(self, now: float) -> bool:
-        """Whether ``read`` is due, so that changes are told at most every PAUSE_SECONDS."""
-        return self._inotify is not None and now >= self._resume
+        """Whether ``read`` may be called: PAUSE_SECONDS after the last time."""
+        return self._inotify is not None and now >= self._read_at
 
     def tick(self, now: float, *, attached: bool) -> float | None:
-        """Look through a piece where that is due; the moment of the next one, or None."""
-        if not self.looking and not self._whole and attached and now >= self._rested + SLOW_SECONDS:
+        """Scans a piece if that is due; returns the moment at which it has to be called again, or None.
+
+        ``attached``: whether a server is; without one nobody is told of changes."""
+        if not self.looking and not self._covered and attached and now >= self._scan_at + SLOW_SECONDS:
             self._wanted = True
-        if self._wanted and not self._scanning and now >= self._rested:
+        if self._wanted and not self._scanning and now >= self._scan_at:
             self._begin()
         if self._scanning:
             self._scan(now)
         if self._scanning:
             return now
         if self._wanted:
-            return self._rested
-        moments = [self._resume] if now < self._resume else []
-        if not self._whole and attached:
-            moments.append(self._rested + SLOW_SECONDS)
+            return self._scan_at
+        moments = [self._read_at] if now < self._read_at else []
+        if not self._covered and attached:
+            moments.append(self._scan_at + SLOW_SECONDS)
         return min(moments, default=None)
 
     @property
     def made(self) -> bool:
-        """Whether ``take`` would give something."""
+        """Whether ``pop_made`` has something to return."""
         return bool(self._made)
 
-    def take(self) -> dict[str, int]:
-        """{path: size} of files that may be artifacts and have changed."""
+    def pop_made(self) -> dict[str, int]:
+        """{path: size} of files that may be artifacts and have changed since the last call."""
         made, self._made = self._made, {}
         return made
 
-    def own(self, path: str, status: os.stat_result) -> None:
-        """We wrote it: no program did."""
+    def mark_ours(self, path: str, status: os.stat_result) -> None:
+        """The agent wrote this file itself: it is no program's artifact.
+
+        ``status``: of the file afterwards."""
         if artifacts.kind(path):
             self._remember(path, _signature(status))
 
     def read(self, now: float) -> None:
-        """What the kernel says, up to now."""
+        """Reads and handles the events of inotify."""
         if self._inotify is None:
             return
         changed = False
@@ -123,29 +129,29 @@ class Watcher:
                 elif mask & (CLOSE_WRITE | MOVED_TO) and artifacts.kind(name):
                     self._look(path)
         self.revision += changed
-        self._resume = now + PAUSE_SECONDS
+        self._read_at = now + PAUSE_SECONDS
 
     def _folder(self, path: str, mask: int) -> None:
         if mask & MOVED_FROM:
             self._unwatch(path)
         elif mask & (CREATE | MOVED_TO):
             self._watch(path)
-            self._wanted = True  # what was put into it before it had a watch
+            self._wanted = True  # files may have been put into it before it had a watch
 
     # --- watches -----------------------------------------------------------------------------------
 
     def _watch(self, path: str) -> None:
-        """``path`` ends with a slash, or is empty."""
+        """Adds a watch for a folder.  ``path``: with a slash at its end; empty for the workspace."""
         if self._inotify is None or path in self._watches or path.count("/") > folders.MAX_DEPTH:
             return
         if len(self._watches) >= MAX_WATCHES:
-            self._whole = False
+            self._covered = False
             return
         try:
             watch = self._inotify.add(f"{files.WORKSPACE}/{path}")
         except OSError as error:
-            # Gone meanwhile, or there are no more of them.
-            self._whole = self._whole and error.errno != errno.ENOSPC
+            # The folder is gone, or (ENOSPC) the user has no watch left.
+            self._covered = self._covered and error.errno != errno.ENOSPC
             return
         before = self._folders.get(watch)
         if before is not None:
@@ -160,12 +166,12 @@ class Watcher:
             if self._inotify is not None:
                 self._inotify.remove(watch)
 
-    # --- looking through everything ----------------------------------------------------------------
+    # --- scanning ----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self._wanted, self._scanning = False, True
         self._cursor, self._sum, self._spent = None, 0, 0.0
-        self._whole = True
+        self._covered = True
         if self._inotify is None:
             self._open()
 
@@ -185,7 +191,7 @@ class Watcher:
         self._spent += time.thread_time() - began
         if self._cursor is None:
             self._scanning = False
-            self._rested = now + REST * self._spent
+            self._scan_at = now + REST_FACTOR * self._spent
             if self._sum != self._last_sum and self._last_sum is not None:
                 self.revision += 1
             self._last_sum = self._sum
@@ -193,6 +199,7 @@ class Watcher:
     # --- files that may be artifacts ---------------------------------------------------------------
 
     def _look(self, path: str) -> None:
+        """Notes a file that may be an artifact, if it is new or has changed."""
         try:
             with files.folder_of(path) as (folder, name):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)

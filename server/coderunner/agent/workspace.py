@@ -1,4 +1,4 @@
-"""The workspace as the session has it: files in and out, word of its changes, and who made what."""
+"""The session's workspace: files in and out, reports of changes, and which program made which artifact."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 from coderunner.wire import frames
 
 from . import files
-from .channel import EXITED
 from .ledger import Ledger
+from .limited import EXITED
 from .snapshot import Snapshot
 from .watch import Watcher
 
@@ -21,62 +21,65 @@ if TYPE_CHECKING:
     from .link import Link
     from .programs import Programs
 
-NEWS = 32  # artifacts told at once
+MAX_NEWS = 32  # artifacts that are reported in one turn
 
 
 class Workspace:
-    """Uploads, the watcher of changes, and the ledger of what programs made."""
+    """Combines uploads, the watcher for changes, and the ledger of artifacts.
+
+    ``programs``: who may have made them."""
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._uploads = files.Uploads()
         self._watcher = Watcher(time.monotonic())
         self._ledger = Ledger()
-        self._told = 0  # the revision that the server knows
-        self._due: float | None = None  # when to look again
-        self._ended: int | None = None  # the channel that gets what is found of the time before its end
+        self._told = 0  # the revision that was reported to the server
+        self._due: float | None = None  # when the watcher is to be called again
+        self._ended: int | None = None  # the channel that ended last: files found now may be its work
         self._snapshot: Snapshot | None = None
-        self._unlooked: set[int] = set()  # live channels whose end nobody has looked at the workspace for
+        self._unlooked: set[int] = set()  # channels whose last files are not collected yet
 
     # --- what changes ------------------------------------------------------------------------------
 
     @property
     def descriptor(self) -> int:
-        """Readable when something has changed; -1 where the kernel does not tell."""
+        """Readable when files have changed; -1 without inotify."""
         return self._watcher.descriptor
 
     def wants(self, now: float) -> bool:
-        """Whether ``read`` is due."""
+        """Whether the descriptor is to be polled now."""
         return self._watcher.wants(now)
 
     def read(self) -> None:
-        """Takes in what the kernel says of changes."""
+        """Reads the kernel's reports of changes."""
         self._watcher.read(time.monotonic())
 
     def tick(self) -> float | None:
-        """The moment at which to look again, or None."""
+        """The moment at which `look_around` has to be called again, or None."""
         return self._due
 
-    def settle(self, channel: Channel) -> None:
-        """What a program made last is its own, and told before its end."""
+    def collect_last(self, channel: Channel) -> None:
+        """When ``channel`` has ended: records its last files as its own, so that they are reported before
+        its end."""
         if channel.phase == EXITED and channel.number in self._unlooked:
             self._unlooked.discard(channel.number)
             self._ended = channel.number
             self.read()
-            self._give()
+            self._record_made()
 
     def look_around(self, *, attached: bool) -> None:
-        """Looks through a piece of the workspace where that is due. ``attached``: a server is there."""
+        """Scans a part of the workspace if that is due.  ``attached``: whether a server is."""
         self._due = self._watcher.tick(time.monotonic(), attached=attached)
-        self._give()
+        self._record_made()
         if not self._watcher.looking:
             self._ended = None
 
-    def _give(self) -> None:
-        """What was made, to the program that ran then; of several to the one that began last."""
+    def _record_made(self) -> None:
+        """Records new files for the program that runs; of several, for the one that began last."""
         if not self._watcher.made:
             return
-        made = self._watcher.take()
+        made = self._watcher.pop_made()
         runs = self._programs.runs(self._ended)
         for path, size in made.items() if runs else ():
             self._ledger.add(runs[-1], path, size)
@@ -84,60 +87,66 @@ class Workspace:
     # --- programs ----------------------------------------------------------------------------------
 
     def before(self) -> None:
-        """What happened until now is not the next program's doing."""
+        """Before a program begins: records earlier files, which it has not made."""
         self.read()
-        self._give()
+        self._record_made()
 
     def began(self, number: int) -> None:
-        """A program has begun: what is made until its end is looked at then."""
+        """A program has begun: its last files are collected when it ends."""
         self._unlooked.add(number)
 
     def forget(self, number: int) -> None:
         """The channel is removed."""
         self._ledger.forget(number)
 
-    # --- as it was -----------------------------------------------------------------------------------
+    # --- snapshot ------------------------------------------------------------------------------------
 
     def keep(self) -> None:
-        """Keeps the workspace as it is now, for `restore`. Raises TooMuch, OSError."""
+        """Takes a snapshot of the workspace, for `restore`.  Raises TooMuch, OSError."""
         self._snapshot = Snapshot()
 
     def restore(self) -> None:
-        """Brings the container back to what was kept; no process of before lives on.
+        """Restores the snapshot, after all processes but this one were killed.
 
-        Raises StillAlive, OSError, and ValueError where nothing was kept."""
+        Raises StillAlive, OSError, and ValueError without a snapshot."""
         if self._snapshot is None:
-            raise ValueError("nothing was kept")
+            raise ValueError("there is no snapshot to restore")
         self._snapshot.restore()
 
     # --- the server --------------------------------------------------------------------------------
 
     def attached(self) -> None:
-        """A server has attached: it is told everything anew, and knows of no upload."""
-        self._uploads.clear()  # the server before does not go on with them
+        """A server has attached: everything is reported to it again, and incomplete uploads are dropped."""
+        self._uploads.clear()  # their server does not continue them
         self._told = 0
         self._ledger.repeat()
 
     def fill(self, link: Link) -> bool:
-        """False when there is more to tell first: a program's end comes behind all that it made."""
+        """Adds reports of changes to the stream.
+
+        False when more must be sent first: a program's end is reported after its artifacts."""
         if self._told != self._watcher.revision:
             self._told = self._watcher.revision
-            link.say(frames.WORKSPACE, offset=self._told)
-        for number, news in self._ledger.next(NEWS):
-            link.say_json(frames.ARTIFACT, news, channel=number)
+            link.send(frames.WORKSPACE, offset=self._told)
+        for number, news in self._ledger.next(MAX_NEWS):
+            link.send_json(frames.ARTIFACT, news, channel=number)
         return not self._ledger
 
     # --- files in and out --------------------------------------------------------------------------
 
     def put(self, entries: Any, raw: bytes) -> None:
-        """``entries``: (path, size) of the files that stand in ``raw`` one behind the other."""
+        """Writes files.
+
+        ``entries``: their (path, size), in the order of their bytes in ``raw``.  Raises FilesError."""
         start = 0
         for path, size in entries:
-            self._watcher.own(path, files.write(path, raw[start : start + size]))
+            self._watcher.mark_ours(path, files.write(path, raw[start : start + size]))
             start += size
 
     def put_piece(self, body: dict[str, Any], raw: bytes) -> int | None:
-        """A piece of a file; nothing of it shows before the last.  The file's size then, else None."""
+        """Writes a piece of an upload.
+
+        Returns the file's size after the last one, else None.  Raises FilesError."""
         status = self._uploads.put(
             body["upload"],
             body["path"],
@@ -147,20 +156,20 @@ class Workspace:
             executable=body["executable"],
         )
         if status:
-            self._watcher.own(body["path"], status)
+            self._watcher.mark_ours(body["path"], status)
         return status.st_size if status else None
 
     def drop(self, upload: Any) -> None:
-        """Gives an upload up."""
+        """Drops an incomplete upload."""
         self._uploads.drop(upload)
 
     def rename(self, path: str, to: str) -> None:
-        """Moves a file or folder. Raises FilesError."""
-        self._watcher.own(to, files.rename(path, to))
+        """Renames a file or folder.  Raises FilesError."""
+        self._watcher.mark_ours(to, files.rename(path, to))
 
 
 def standard_input(spec: dict[str, Any]) -> int:
-    """A descriptor of the file that is the program's standard input; -1 without one."""
+    """A descriptor of the file for the program's standard input; -1 without one.  Raises FilesError."""
     if not spec.get("stdin"):
         return -1
     source, _ = files.opened(spec["stdin"])

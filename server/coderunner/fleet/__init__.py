@@ -1,1 +1,1 @@
-"""What provides and counts the sessions: admission, warm containers, openings, groups, adoption, sweep."""
+"""Provides and counts sessions: admission, warm containers, openings, groups, adoption, sweep."""

@@ -1,9 +1,10 @@
-"""What all sessions together make the server hold, in bytes, under one bound.
+"""One bound, in bytes, of the server's memory for all sessions together.
 
-Each has a bound of its own (`sessions.holdings`), but all of them at theirs would be more than the machine
-gives the server.  Where the bound is reached, caches of output go first, of whoever has most: the agents have
-it all by right.  Then who holds most is refused what more it wants; and where another one wants it, or nobody
-gives anything back, it is ended.  Who holds less than an equal share is never touched.
+Each session has a bound of its own (`sessions.holdings`), but all of them at their bounds would exceed the
+server's memory.  When the common bound is reached, caches of output are dropped first, those of the sessions
+with the largest caches, as the agents keep that output as well.  Then the session that holds most gets no
+more; and when another one asks for memory, or nothing is given back, that session is ended.  A session with
+less than an equal share never loses anything.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 BUDGET = 384 * MIB
-LOOK_SECONDS = 0.5  # for what grows without asking, each under a small bound of its own
+LOOK_SECONDS = 0.5  # between two checks, for memory that grows without asking `allows`
 
 
 class Budget:
-    """``sessions()``: those that count, by id."""
+    """``limit``: bytes.  ``sessions()``: the sessions that count, by id."""
 
     def __init__(self, limit: int, sessions: Callable[[], Mapping[str, Session]]) -> None:
         self.limit = limit
         self._sessions = sessions
-        self._most = 0  # bytes that may be held now: as counted last, and what was added since
+        self._estimate = 0  # bytes: the last count, and what was allowed since; never below what is held
 
     def include(self, session: Session) -> None:
-        """What a session wants to hold is asked for here, too."""
+        """Has a session's `Holdings` ask this budget as well, from now on."""
         session.container.holdings.shared = partial(self.allows, session)
 
     @property
@@ -41,34 +42,37 @@ class Budget:
         return sum(one.container.holdings.held for one in self._live())
 
     def allows(self, session: Session, more: int) -> bool:
-        """Whether a session may hold ``more`` bytes.  Others may lose their caches for it, or be ended."""
-        self._most += more
-        if self._most <= self.limit:
+        """Whether a session may hold ``more`` bytes.
+
+        Other sessions may lose their caches for it, or be ended."""
+        self._estimate += more
+        if self._estimate <= self.limit:
             return True
-        self._most = self.held
-        if self._most + more > self.limit:
+        # Counted anew only here: most calls are answered by the estimate.
+        self._estimate = self.held
+        if self._estimate + more > self.limit:
             self._spare()
-        while self._most + more > self.limit:
+        while self._estimate + more > self.limit:
             greatest = self._greatest()
             if greatest is None or greatest is session:
                 return False
             self._evict(greatest)
-        self._most += more
+        self._estimate += more
         return True
 
     def look(self) -> None:
-        """Frees what is over the bound: caches first, then who holds most is ended."""
-        self._most = self.held
-        if self._most > self.limit:
+        """Frees memory above the bound: drops caches first, then ends the sessions that hold most."""
+        self._estimate = self.held
+        if self._estimate > self.limit:
             self._spare()
-        while self._most > self.limit:
+        while self._estimate > self.limit:
             greatest = self._greatest()
             if greatest is None:
                 return
             self._evict(greatest)
 
     async def watch(self) -> None:
-        """Looks every LOOK_SECONDS, for ever."""
+        """Calls `look` every LOOK_SECONDS.  Never returns."""
         while True:
             await timing.sleep(LOOK_SECONDS)
             self.look()
@@ -80,13 +84,14 @@ class Budget:
         return max(self._live(), key=lambda one: one.container.holdings.held, default=None)
 
     def _spare(self) -> None:
-        """Until a quarter is free, so that this is not done for each byte; or there are none left."""
+        """Drops caches, the largest first, until a quarter of the bound is free, so that this is done
+        rarely."""
         for one in sorted(self._live(), key=lambda one: -one.container.holdings.cached):
             holdings = one.container.holdings
-            if self._most <= self.limit * 3 // 4 or not holdings.cached:
+            if self._estimate <= self.limit * 3 // 4 or not holdings.cached:
                 return
             holdings.spare(holdings.cached)
-            self._most = self.held
+            self._estimate = self.held
 
     def _evict(self, session: Session) -> None:
         holdings = session.container.holdings
@@ -96,4 +101,4 @@ class Budget:
         session.evict(
             f"it makes the server hold {held} MiB, more than any other does, and there is no memory for all"
         )
-        self._most = self.held
+        self._estimate = self.held

@@ -1,4 +1,4 @@
-"""The languages of this server, and what can be had of each at the moment."""
+"""The languages of this server, and whether each can be used at the moment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 
 PENDING, BUILDING, READY, FAILED = "pending", "building", "ready", "failed"
-MESSAGE = 200  # characters of a failure that a warning repeats
+MAX_MESSAGE = 200  # characters of a failure's message in a warning
+RETRY_AFTER_MS = 3000  # for a language that is not ready; an image takes longer, but many are nearly done
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """``status``: one of the four words; ``message``: for people; ``image``: the reference once ready."""
+    """``status``:
+
+    PENDING, BUILDING, READY or FAILED.  ``message``: for people.  ``image``: its reference if ready."""
 
     status: str = PENDING
     message: str = ""
@@ -25,8 +28,11 @@ class Readiness:
 
 
 class LanguageCatalog:
-    """``on_ready`` is told of each language that becomes ready, ``on_lost`` of one whose image has gone,
-    ``on_asked`` of one that somebody wants, and that is not ready.  ``asked``: those, until they are ready.
+    """All languages, with their states.
+
+    ``on_ready(name)``: called when a language becomes ready.  ``on_lost(name)``: when its image was removed.
+    ``on_asked(name)``: when somebody wants a language that is not ready.  ``asked``: the names of those.
+    ``defaults``: limits of all languages.
     """
 
     def __init__(self, languages: Mapping[str, Language], defaults: Limits) -> None:
@@ -39,7 +45,7 @@ class LanguageCatalog:
         self._states = {name: Readiness() for name in languages}
 
     def language(self, name: str) -> Language:
-        """Raises UnknownLanguage."""
+        """The declaration of a language.  Raises UnknownLanguage."""
         found = self.languages.get(name)
         if found is None:
             known = ", ".join(sorted(self.languages))
@@ -47,21 +53,24 @@ class LanguageCatalog:
         return found
 
     def limits(self, name: str) -> Limits:
-        """The limits of a session in this language that asks for none. Raises UnknownLanguage."""
+        """The limits of a session in this language that requests none.  Raises UnknownLanguage."""
         return limit_rules.resolve(self._defaults, self.language(name).limits)
 
     def image(self, name: str) -> str:
-        """The image to start from. Raises UnknownLanguage, LanguageNotReady, LanguageFailed."""
+        """The reference of the language's image.
+
+        Raises UnknownLanguage, LanguageNotReady, LanguageFailed."""
         state = self.state(name)
         if state.image is not None:
             return state.image
         self.ask(name)
         if state.status == FAILED:
             raise LanguageFailed(f"the image of {name} could not be built: {state.message}")
-        raise LanguageNotReady(f"{name} is being prepared ({state.status}); try again", retry_after_ms=3000)
+        raise LanguageNotReady(f"{name} is being prepared ({state.status}); try again",
+        retry_after_ms=RETRY_AFTER_MS)
 
     def ask(self, name: str) -> None:
-        """Somebody wants this language, or looks at it.  Raises UnknownLanguage."""
+        """Somebody wants this language: it is built next, if it is not ready.  Raises UnknownLanguage."""
         if self.state(name).image is not None or name in self.asked:
             return
         self.asked.add(name)
@@ -69,12 +78,12 @@ class LanguageCatalog:
             self.on_asked(name)
 
     def state(self, name: str) -> Readiness:
-        """How far it is. Raises UnknownLanguage."""
+        """The state of a language.  Raises UnknownLanguage."""
         self.language(name)
         return self._states[name]
 
     def set_state(self, name: str, state: Readiness) -> None:
-        """It has become this; `on_ready` is told of a language that can be used now."""
+        """Sets the state of a language, and calls `on_ready` if it can be used now."""
         self._states[name] = state
         if state.image is not None:
             self.asked.discard(name)
@@ -82,15 +91,16 @@ class LanguageCatalog:
                 self.on_ready(name)
 
     def lose(self, name: str) -> None:
-        """Somebody removed the image beneath us."""
+        """The engine no longer has the language's image: it is built again.  Raises UnknownLanguage."""
         if self.state(name).image is None:
-            return  # known already
+            return  # reported already
         self.set_state(name, Readiness(PENDING, "its image is gone and is made again"))
         if self.on_lost is not None:
             self.on_lost(name)
 
     def summary(self) -> LanguagesReady:
-        """How many of how many are ready; which are asked for and missing, and which have failed."""
+        """How many languages are ready, of how many; which are wanted and not ready, and which have
+        failed."""
         return LanguagesReady(
             ready=len(self.ready()),
             of=len(self.languages),
@@ -99,10 +109,10 @@ class LanguageCatalog:
         )
 
     def warnings(self) -> list[str]:
-        """Of each language that failed, or that somebody waits for."""
+        """A sentence for each language that has failed, or that somebody waits for."""
         failed = self._failed()
         found = [
-            f"{name} failed and cannot be used: {self._states[name].message.splitlines()[0][:MESSAGE]}"
+            f"{name} failed and cannot be used: {self._states[name].message.splitlines()[0][:MAX_MESSAGE]}"
             for name in failed
         ]
         return found + [
@@ -113,5 +123,5 @@ class LanguageCatalog:
         return [name for name, state in self._states.items() if state.status == FAILED]
 
     def ready(self) -> list[str]:
-        """The languages that can be used now."""
+        """The names of the languages that can be used now."""
         return [name for name, state in self._states.items() if state.image is not None]

@@ -1,11 +1,11 @@
-"""Groups: sessions of one owner on a private network.
+"""Groups: sessions on a private network.
 
-A group lives as long as it has members, and its network as long as the group.  Whoever has the group's token
-may join.  A place in a group is taken before the container moves, and given back when the session ends, or
-did not come about; with the last place the network goes.
+A group exists as long as it has members, and its network as long as the group.  Whoever has the group's token
+can join.  A place in a group is taken before the container joins the network, and released when the session
+ends or could not be opened; with the last place the network is removed.
 
-The token is made from the instance's key and the group's id, so nobody needs to keep it, and the next server
-knows it as well.  That server learns from the sessions' sealed records who is a member of what.
+The token is derived from the instance's key and the group's id, so it is stored nowhere, and the next server
+can derive it, too.  That server finds the members of each group in the sessions' sealed records.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ from coderunner.sessions.container import Container
 
 log = logging.getLogger(__name__)
 
-DOOR_SECONDS = 60.0  # a firewall that is loaded anew forgets our rules: they are set again after this time
+RULES_SECONDS = 60.0  # a firewall that is reloaded drops our rules, so they are set again after this time
 RETRY_AFTER_MS = 5000
-ATTEMPTS = 16  # at addresses that another server takes in the same moment
+MAX_ATTEMPTS = 16  # at a subnet, each of which another server may take at the same moment
+MAX_START = 1 << 20  # subnets: the first candidate is a random one of so many
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRules:
-    """How many groups, how many members in each, and where their addresses come from."""
+    """``groups``: how many at one time.  ``members``: how many in each.  ``pool``: of their addresses."""
 
     groups: int
     members: int
@@ -62,14 +63,14 @@ class GroupRules:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A member's place: the group's id, and the host name in it."""
+    """A member's place.  ``group``: its id.  ``member``: the host name within it."""
 
     group: str
     member: str
 
     @classmethod
     def of(cls, record: Record) -> Place | None:
-        """That of a session; None where it is in no group."""
+        """The place of a session, by its record; None without a group."""
         if record.group is None or record.member is None:
             return None
         return cls(record.group, record.member)
@@ -77,9 +78,9 @@ class Place:
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """`network` is the engine's id, None until it is made.
+    """`network`: the engine's id, None until the network is made.
 
-    `members` have a name, `live` are those of them whose sessions are not over; without these none can join.
+    `members`: host names in use.  `live`: those whose sessions have not ended; without them nobody can join.
     """
 
     id: str
@@ -93,14 +94,14 @@ class _Group:
 
 
 def token_of(group: str, key: bytes) -> str:
-    """192 bits that only the instance can make."""
+    """The group's token: 192 bits that only the holder of the instance's key can compute."""
     mac = hmac.new(key, b"group\0" + group.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(mac[:24]).decode()
 
 
 def helper(identity: Identity, image: str, kind: str) -> Helper:
-    """A container that sets rules of the kernel."""
-    # Labelled as a session, so that the sweep and the reaper know it, should we die on the way.
+    """A short-lived container that sets firewall rules.  ``kind``: for its name and label."""
+    # Labelled like a session: if this server ends meanwhile, the sweep and `reap` remove it.
     labels = {
         "type": SESSION_TYPE,
         **identity.labels,
@@ -112,12 +113,16 @@ def helper(identity: Identity, image: str, kind: str) -> Helper:
 
 
 def network_labels(instance: str) -> dict[str, str]:
-    """The labels of this instance's networks."""
+    """The labels that all networks of this instance have."""
     return {"type": NETWORK_TYPE, INSTANCE_LABEL: instance}
 
 
 class Groups:
-    """All groups of this server.  `key` is the instance's secret, `image` any that is ready."""
+    """All groups of this server.
+
+    `key`: the instance's secret.  `image()`: any image that is ready, for helper containers; None without
+    one.
+    """
 
     def __init__(
         self,
@@ -135,9 +140,9 @@ class Groups:
         self._rules = rules
         self._key = key
         self._groups: dict[str, _Group] = {}
-        self._found: dict[str, str] = {}  # networks of the server before us, by their groups
-        self._door = asyncio.Lock()
-        self._door_shut = -DOOR_SECONDS
+        self._found: dict[str, str] = {}  # networks of the previous server, by group
+        self._rules_lock = asyncio.Lock()
+        self._rules_set = -RULES_SECONDS  # when the host's rules were set last
         self._image = image
 
     def __len__(self) -> int:
@@ -146,13 +151,14 @@ class Groups:
     # --- places ----------------------------------------------------------------------------------------
 
     def check(self, group: str | None, token: str | None, member: str | None, language: str) -> None:
-        """Raises what `enter` would raise now, before somebody waits for a slot."""
+        """Raises what `enter` would raise now: called before a request waits for a slot."""
         self._look_up(group, token, member, language)
 
     def enter(self, group: str | None, token: str | None, member: str | None, language: str) -> Place:
-        """A place in this group, or in a new one; `leave` gives it back.
+        """Takes a place in this group, or in a new one; `release` gives it back.
 
-        Raises NoGroup, GroupFull, TooManyGroups, MemberTaken.
+        ``group``, ``token``: None for a new group.  ``member``: the requested host name, or None.  Raises
+        NoGroup, GroupFull, TooManyGroups, MemberTaken.
         """
         one, name = self._look_up(group, token, member, language)
         if one is None:
@@ -181,30 +187,30 @@ class Groups:
         return one, name
 
     def token(self, group: str) -> str:
-        """What lets somebody join the group."""
+        """The token with which other sessions can join the group."""
         return token_of(group, self._key)
 
     @contextlib.asynccontextmanager
     async def place(
         self, group: str | None, token: str | None, member: str | None, language: str
     ) -> AsyncIterator[Place]:
-        """As `enter`; given back where the block fails, else its holder's to give back."""
+        """As `enter`; the place is released if the block fails, and else belongs to the caller."""
         place = self.enter(group, token, member, language)
         try:
             yield place
         except BaseException:
-            await asyncio.shield(self.leave(place))
+            await asyncio.shield(self.release(place))
             raise
 
-    def end(self, place: Place) -> None:
-        """The member's session is over; its name remains taken until its container is gone, and it leaves."""
+    def end_member(self, place: Place) -> None:
+        """The member's session has ended.  Its name stays in use until its container is removed."""
         group = self._groups.get(place.group)
         if group is not None:
             group.live.discard(place.member)
 
-    async def leave(self, place: Place) -> None:
-        """With the last member the network goes; what the engine refuses now, the sweep does later."""
-        self.end(place)
+    async def release(self, place: Place) -> None:
+        """Gives a place back.  With the last one the network is removed, now or by the next sweep."""
+        self.end_member(place)
         group = self._groups.get(place.group)
         if group is None:
             return
@@ -214,7 +220,7 @@ class Groups:
         del self._groups[place.group]
         network = group.network
         if network is None:
-            return  # not made; where it is being made at this moment, its maker removes it
+            return  # not made yet; if it is being made right now, `_join` removes it
         try:
             await self._pool.submit(
                 lambda: self._engine.networks.remove(network),
@@ -227,9 +233,10 @@ class Groups:
     # --- the network -----------------------------------------------------------------------------------
 
     async def join(self, place: Place, container: Container) -> None:
-        """Moves a running container into the group's network, which the first member makes.
+        """Moves a running container to the group's network, which is made for the first member.
 
-        Raises EngineError, TooManyGroups.  The container is of no use then.
+        Raises EngineError, TooManyGroups.  Then the container's networks are not known, and it must be
+        removed.
         """
         await self._pool.submit(
             lambda: self._join(place, container),
@@ -240,18 +247,20 @@ class Groups:
     async def _join(self, place: Place, container: Container) -> None:
         group = self._groups.get(place.group)
         if group is None:
-            raise NetworkFailed("the group is over")  # it was left while this waited for a worker
+            raise NetworkFailed("the group is over")  # it ended while this waited for a worker
         if group.network is None:
-            # The network first: who would take the host's rules away sees it, or we set them after him.
+            # First the network, then the rules: a server that is about to remove the rules either sees the
+            # network, or has removed them before they are set here.
             network = await self._make(group)
             try:
-                await self._shut_door(anew=not any(one.network for one in self._groups.values()))
+                await self._set_host_rules(anew=not any(one.network for one in self._groups.values()))
                 if group.id not in self._groups:
                     raise NetworkFailed("the group is over")
             except BaseException:
                 await asyncio.shield(self._engine.networks.remove(network))
                 raise
             group.network = network
+        # The member's own rules come before the network: it must never be reachable without them.
         subnet = await self._subnet(group)
         await bound_member(self._engine, container.id, subnet, self._helper("member"))
         await self._engine.networks.disconnect("none", container.id)
@@ -262,7 +271,9 @@ class Groups:
             raise NetworkFailed(f"the container should have one network, and has {found}")
 
     async def _subnet(self, group: _Group) -> IPv4Network:
-        """The engine's word: the server before us may have made the network.  Raises EngineError."""
+        """The network's subnet, asked of the engine, as the previous server may have made it.
+
+        Raises EngineError."""
         for row in await self._ours():
             if row.id == group.network and row.subnets:
                 return row.subnets[0]
@@ -272,11 +283,12 @@ class Groups:
         return f"{self._identity.prefix}-{group.id}"
 
     async def _make(self, group: _Group) -> str:
+        """Makes the group's network; returns the engine's id.  Raises EngineError, TooManyGroups."""
         networks = self._engine.networks
         taken = [subnet for network in await networks.list() for subnet in network.subnets]
-        # Not from the beginning: another server with the same pool would want the same.
-        candidates = free_subnets(self._rules.pool, taken, secrets.randbelow(1 << 20))
-        for _, subnet in zip(range(ATTEMPTS), candidates, strict=False):
+        # From a random one on: another server with the same pool would choose the same first subnet.
+        candidates = free_subnets(self._rules.pool, taken, secrets.randbelow(MAX_START))
+        for _, subnet in zip(range(MAX_ATTEMPTS), candidates, strict=False):
             spec = NetworkSpec(
                 name=self._name(group),
                 bridge=group.id[-BRIDGE_DIGITS:],
@@ -291,14 +303,17 @@ class Groups:
             f"no addresses of {self._rules.pool} are left for another group", retry_after_ms=RETRY_AFTER_MS
         )
 
-    async def _shut_door(self, *, anew: bool = False) -> None:
-        """``anew``: with the first group; the rules may have gone with the last one of another server."""
-        async with self._door:
+    async def _set_host_rules(self, *, anew: bool = False) -> None:
+        """Sets the host's firewall rules, unless that was done within RULES_SECONDS.
+
+        ``anew``: in any case, for the first group: another server may have removed them with its last one.
+        """
+        async with self._rules_lock:
             now = asyncio.get_running_loop().time()
-            if now - self._door_shut < (0 if anew else DOOR_SECONDS):
+            if now - self._rules_set < (0 if anew else RULES_SECONDS):
                 return
             await install_host_rules(self._engine, self._helper("host"))
-            self._door_shut = now
+            self._rules_set = now
 
     def _helper(self, kind: str) -> Helper:
         image = self._image()
@@ -309,16 +324,16 @@ class Groups:
     # --- after a restart, and in the long run ----------------------------------------------------------
 
     async def find(self) -> None:
-        """Before adoption: which networks are there.  Raises EngineError."""
+        """Before adoption: finds this instance's networks.  Raises EngineError."""
         self._found = {row.labels.get("coderunner.group", ""): row.id for row in await self._ours()}
 
     async def _ours(self) -> list[NetworkSummary]:
-        """Not those of a server that has our name by mistake."""
+        """This instance's networks, without those of a server that has the same name by mistake."""
         rows = await self._engine.networks.list(network_labels(self._identity.instance))
         return [row for row in rows if not self._identity.another(row.labels)]
 
     def adopt(self, place: Place) -> None:
-        """A member whose session this instance's server before had."""
+        """Restores the place of a session that was adopted from the previous server."""
         network = self._found.get(place.group)
         if network is None:
             log.warning("the group of a session has no network", extra=fields(group=place.group))
@@ -327,7 +342,9 @@ class Groups:
         group.add(place.member)
 
     async def sweep(self) -> int:
-        """Removes networks of this instance that have no group here; how many.  Raises CodeRunnerError."""
+        """Removes this instance's networks without a group here; returns how many.
+
+        Raises CodeRunnerError."""
         return await self._pool.submit(
             self._sweep,
             priority=workers.SWEEP,
@@ -337,34 +354,33 @@ class Groups:
 
     async def _sweep(self) -> int:
         if self._groups and self._image() is not None:
-            await self._shut_door()
+            await self._set_host_rules()  # a firewall that was reloaded meanwhile has dropped them
         removed = 0
         for network in await self._ours():
             if network.labels.get("coderunner.group") in self._groups:
                 continue
             try:
                 await self._engine.networks.remove(network.id)
-            except NetworkBusy as error:  # a container in it is not removed yet
+            except NetworkBusy as error:  # one of its containers is still being removed
                 log.info("network not removed", extra=fields(network=network.name, why=error.message))
                 continue
             removed += 1
             log.info("network swept", extra=fields(network=network.name))
         return removed
 
-
     async def clear(self) -> None:
-        """When the server ends: no rule of ours stays on the host where no group is left on the engine.
+        """When the server ends: removes the host's rules if no server on this engine has a group.
 
         Raises CodeRunnerError.
         """
-        if self._door_shut > 0 and self._image() is not None:
+        if self._rules_set > 0 and self._image() is not None:
             await remove_host_rules(self._engine, self._helper("host"))
 
 
 async def end_networks(engine: DockerEngine, identity: Identity, image: str | None) -> int:
-    """Removes the networks of a server that has ended, and the host's rules where no group is left; how many.
+    """Removes the networks of a server that has ended; returns how many.
 
-    ``image``: any that is ready, for the rules.  Raises EngineError.
+    Also the host's rules, if no group is left.  ``image``: any that is ready, for that.  Raises EngineError.
     """
     found = await engine.networks.list(network_labels(identity.instance))
     ours = [network for network in found if not identity.another(network.labels)]
@@ -377,9 +393,10 @@ async def end_networks(engine: DockerEngine, identity: Identity, image: str | No
 
 
 async def reap_networks(engine: DockerEngine, instance: str, *, older_than: float, now: float) -> int:
-    """Removes networks of this instance that have no member; how many.  For when no server lives.
+    """Removes this instance's networks without members; returns how many.  For when no server runs.
 
-    `older_than` seconds: a server that does live is making its first member join.  Raises EngineError.
+    `older_than`: seconds; in a newer network, a server that runs may be about to put its first member.
+    Raises EngineError.
     """
     removed = 0
     for network in await engine.networks.list(network_labels(instance)):

@@ -1,6 +1,7 @@
-"""Containers whose instance's key is lost: no server can adopt them, and none of another key may remove them.
+"""Removes containers whose instance's key is lost.
 
-Only a person can say that a key is lost.  What a living server has is spared all the same.
+No server can adopt them, and a server with another key must not remove them.  Only a person can know that a
+key is lost.  Containers of a server that runs are never removed, whatever the person says.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from coderunner.sessions.link import SILENCE_SECONDS
 from coderunner.sessions.record import BadSeal, owner_of, record_in
 from coderunner.wire import flow
 
-LISTEN_SECONDS = SILENCE_SECONDS + flow.BEAT_SECONDS  # longer than a server takes to mend a broken link
-ASK_SECONDS = 15.0
+LISTEN_SECONDS = SILENCE_SECONDS + flow.BEAT_SECONDS  # longer than a server needs to mend a broken link
+ASK_SECONDS = 15.0  # in which an agent must have shown its record
 
 
 async def remove_lost(
     engine: DockerEngine, instance: str, key: bytes | None, alive: Collection[str] = ()
 ) -> int:
-    """Removes the containers of this name that this key did not make; how many.  Takes some seconds.
+    """Removes the containers of this instance that were not made with `key`; returns how many.
 
-    `key`: the instance's, None where it has none.  `alive`: the owners whose servers are known to live; of
-    others the agents are listened to.  Raises EngineError, and CannotStart where a server that lives has some
-    of them: then none is touched.
+    `key`: the instance's, None when it has none.  `alive`: fingerprints of the keys of servers that are known
+    to run.  For others it listens LISTEN_SECONDS to each agent.  Raises EngineError, and CannotStart when a
+    server that runs has one of the containers: then none is removed.
     """
     owner = owner_of(key) if key is not None else None
     listed = await engine.list(labels_of(instance))
@@ -50,13 +51,15 @@ async def remove_lost(
 
 
 def _of_one_alive(summary: ContainerSummary, alive: Collection[str]) -> bool:
-    """A container of a release that gave no fingerprint may be any one's."""
+    """Whether a running server may have this container.
+
+    One without a fingerprint may belong to any of them."""
     owner = summary.labels.get(OWNER_LABEL)
     return owner in alive if owner is not None else bool(alive)
 
 
 async def _sealed_with(engine: DockerEngine, summary: ContainerSummary, key: bytes | None) -> bool:
-    """Whether a container without a fingerprint, of a release that gave none, is this key's."""
+    """Whether a container without a fingerprint, made by an older release, has a record sealed with `key`."""
     if key is None or OWNER_LABEL in summary.labels or not summary.running or summary.paused:
         return False
     container = container_of(engine, summary)
@@ -65,7 +68,7 @@ async def _sealed_with(engine: DockerEngine, summary: ContainerSummary, key: byt
             await container.connect(start=False)
         record_in(container.link.hello, key, container.id)
     except (LookupError, BadSeal, ValueError, CodeRunnerError, TimeoutError):
-        return False  # it cannot be adopted
+        return False  # not ours, or it cannot be adopted in any case
     finally:
         await container.close()
     return True

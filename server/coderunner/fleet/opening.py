@@ -1,23 +1,32 @@
-"""An opening: the work between a request and its session, owned by the registry, not by a socket."""
+"""An opening: the work between a request and its session. It belongs to the registry, not to a socket."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from coderunner import timing
+from coderunner import metrics, timing
 from coderunner.core import admission
 from coderunner.core.admission import Position
+from coderunner.logs import fields
+from coderunner.sessions.record import whose
 from coderunner.sessions.session import Session
 
-HOLD_SECONDS = 10.0  # a lost socket keeps its place in the queue, and its fresh session, this long
+log = logging.getLogger(__name__)
+
+HOLD_SECONDS = 10.0  # how long an opening, or its new session, is kept after its socket was lost
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: ``principal`` is None for the unauthenticated. ``about``: of the request, for the log."""
+    """Who makes a request.
+
+    ``principal``: the authenticated user, or None.  ``priority``: in the queue.  ``about``: fields for the
+    log.
+    """
 
     address: str
     principal: str | None = None
@@ -27,7 +36,10 @@ class Caller:
 
 @dataclass(slots=True)
 class Opened:
-    """What came of an opening. ``warm``: its container had waited. ``timings_ms``: what took how long."""
+    """The result of an opening.
+
+    ``warm``: whether the container came from the warm pool.  ``timings_ms``: by step, how long it took.
+    """
 
     session: Session
     token: str
@@ -37,7 +49,13 @@ class Opened:
 
 @dataclass(slots=True, eq=False)
 class Opening:
-    """``done``: the session, or the error to answer with.  ``notify`` gets each queue position."""
+    """One opening.
+
+    ``done``: gives the session, or the error to answer with.  ``position``: in the queue, None before the
+    first. ``notify``: called with each position; None while no socket waits.  ``abandoned``: ends it if no
+    socket claims it in time.  ``delivered``: a client has been sent the session.  ``keys``: the nonces that
+    find it.
+    """
 
     done: asyncio.Task[Opened] = field(init=False)
     position: Position | None = None
@@ -47,13 +65,13 @@ class Opening:
     keys: list[Any] = field(default_factory=list)
 
     def on_position(self, position: Position) -> None:
-        """The place in the queue has changed."""
+        """The position in the queue has changed."""
         self.position = position
         if self.notify is not None:
             self.notify(position)
 
     def claim(self, notify: Callable[[Position], None]) -> None:
-        """A socket waits for it."""
+        """A socket waits for the result, perhaps in place of an earlier one.  ``notify``: see the class."""
         if self.abandoned is not None:
             self.abandoned.cancel()
             self.abandoned = None
@@ -62,9 +80,12 @@ class Opening:
             notify(self.position)
 
     def abandon(self, notify: Callable[[Position], None], *, hold: bool) -> None:
-        """The socket that claimed it with ``notify`` is gone; unless another claims it, so is the request."""
+        """The socket that claimed it with ``notify`` is closed.
+
+        The opening ends, with ``hold`` after HOLD_SECONDS and only if no other socket claims it until then.
+        """
         if self.notify != notify:
-            return  # another has it already
+            return  # another socket has claimed it already
         self.notify = None
         if hold:
             self.abandoned = timing.Timer(HOLD_SECONDS, self._give_up)
@@ -73,7 +94,7 @@ class Opening:
 
     @property
     def session(self) -> str | None:
-        """The id of the session that it has become."""
+        """The id of the session; None before it is there, and after a failure."""
         if not self.done.done() or self.done.cancelled() or self.done.exception() is not None:
             return None
         return self.done.result().session.id
@@ -82,4 +103,26 @@ class Opening:
         if not self.done.done():
             self.done.cancel()
         elif not self.delivered and not self.done.cancelled() and self.done.exception() is None:
-            self.done.result().session.end("resume_timeout")  # nobody ever got its token
+            self.done.result().session.end("resume_timeout")  # no client has received its token
+
+
+def report(
+    opened: Opened, caller: Caller, moments: tuple[float, ...], *, warm: bool, group: bool
+) -> None:
+    """Notes how long each step of an opening took: for the client, the metrics and the log.
+
+    ``moments``: before the queue, after it, after the container was there, after it joined its group, and at
+    the end, in seconds.  ``warm``: the container came from the warm pool.  ``group``: there was a group to
+    join.
+    """
+    began, admitted, ready, joined, done = moments
+    steps = {"queue": admitted - began, "provision": ready - admitted, "prepare": done - joined}
+    if group:
+        steps["group"] = joined - ready
+    opened.warm = warm
+    opened.timings_ms = {name: round(seconds * 1000, 2) for name, seconds in steps.items()}
+    metrics.queue_wait_seconds.observe(admitted - began)
+    metrics.open_seconds.labels("yes" if warm else "no").observe(done - admitted)
+    waited = {f"{name}_ms": round(ms) for name, ms in opened.timings_ms.items()}
+    told = {**whose(opened.session.record), **caller.about}
+    log.info("session opened", extra=fields(**told, warm=warm, **waited))

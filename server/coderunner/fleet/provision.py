@@ -1,4 +1,4 @@
-"""Making and unmaking containers: the only place that asks the engine for either."""
+"""Creates and removes the containers of sessions: the only module that asks the engine for either."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ from coderunner.sessions.specs import companions_of
 
 log = logging.getLogger(__name__)
 
-WARM_AGE_SECONDS = 3600.0  # the longest that a container waits for its tenant
-TROUBLE_SECONDS = 30.0  # how long a failure says something of the next attempt
-NAMES = 3  # attempts at a name that no container has
+WARM_AGE_SECONDS = 3600.0  # how long a container waits for a session, at most
+TROUBLE_SECONDS = 30.0  # how long after a failure the server reports itself as not ready
+MAX_NAMES = 3  # random names that are tried
 
 
 class Catalog(Protocol):
-    """The languages and what can be had of them now."""
+    """The languages and their states, as the provisioner needs them."""
 
     def language(self, name: str) -> Language:
         """Raises UnknownLanguage."""
@@ -63,11 +63,11 @@ class Catalog(Protocol):
         ...
 
     def limits(self, name: str) -> Limits:
-        """What a container of this language gets where the client requests nothing else."""
+        """The limits of a container whose client requests no others.  Raises UnknownLanguage."""
         ...
 
     def lose(self, name: str) -> None:
-        """The engine has no such image any more."""
+        """The engine no longer has the image of this language."""
         ...
 
     def ready(self) -> list[str]:
@@ -76,9 +76,12 @@ class Catalog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What marks a container as this server's.  ``runtime``: None for the engine's default.
+    """What marks containers as this server's, and what they have in common.
 
-    ``prefix``: how the names of its containers begin.  ``owner``: the fingerprint of the instance's key.
+    ``instance``: the instance's name.  ``owner``: fingerprint of its key.  ``prefix``: of container names.
+    ``runtime``: the engine's name for it, None for the default.  ``lifetime_ms``: of a session, at most.
+    ``create_seconds``: in which the engine must have made or removed a container.  ``disk_read``: (device,
+    bytes a second) that a container may read, None without a limit.
     """
 
     instance: str
@@ -91,19 +94,24 @@ class Identity:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of all that this server makes on the engine."""
+        """The labels of everything that this server makes on the engine."""
         return {INSTANCE_LABEL: self.instance, OWNER_LABEL: self.owner}
 
     def another(self, labels: Mapping[str, str]) -> bool:
-        """Whether what has these labels is of a server with our name and another key.
+        """Whether these labels are those of a server with the same name and another key.
 
-        What has no fingerprint was made by a release that gave none, and may be ours.
+        Without a fingerprint, which older releases did not set, it may be this server's.
         """
         return labels.get(OWNER_LABEL, self.owner) != self.owner
 
 
 class Provisioner:
-    """Containers with a ready agent, and their removal, by the worker pool."""
+    """Makes containers with a ready agent, and removes them, in the worker pool.
+
+    ``sockets``: for the agents, None when they are only reached over attach streams.  ``known``: ids of the
+    containers that belong to something in this server; the sweep removes others.  ``arriving``: container id
+    -> session id, of containers whose adoption is not finished.
+    """
 
     def __init__(
         self,
@@ -119,22 +127,25 @@ class Provisioner:
         self.catalog = catalog
         self.uids = uids
         self.identity = identity
-        self.known: set[str] = set()  # containers that somebody here answers for
-        self.arriving: dict[str, str] = {}  # sessions by containers: those that are adopted late
+        self.known: set[str] = set()
+        self.arriving: dict[str, str] = {}
         self._pool = pool
         self._failed: tuple[float, str] | None = None  # when the last attempt failed, and why
         self._leaving = False
 
     def trouble(self) -> str | None:
-        """Why the last container could not be made; None where that worked, or was tried long ago."""
+        """Why the last container could not be made; None if it could, or if that was TROUBLE_SECONDS ago."""
         now = asyncio.get_running_loop().time()
         return self._failed[1] if self._failed and now - self._failed[0] < TROUBLE_SECONDS else None
 
     async def create(self, language: str, *, priority: int = workers.USER) -> Container:
-        """Raises EngineError, AgentLost, StartFailed, LanguageNotReady, LanguageFailed."""
+        """Makes a container of a language, with its agent attached.  ``priority``: in the worker pool.
+
+        Raises EngineError, AgentLost, StartFailed, LanguageNotReady, LanguageFailed.
+        """
         try:
             container = await self._pool.submit(
-                lambda: self._create_named(language, patient=priority != workers.USER),
+                lambda: self._create_named(language, wait_for_preload=priority != workers.USER),
                 priority=priority,
                 name=f"provision {language}",
                 timeout=self.identity.create_seconds + preparation_seconds(self.catalog.language(language)),
@@ -147,16 +158,18 @@ class Provisioner:
         return container
 
     def leave_behind(self) -> None:
-        """The server is in a hurry: from now on nothing is removed.  What has no tenant is found, and
-        removed, by the next one.
+        """From now on no container is removed, as the server has to end quickly.
+
+        The next server removes those that have no session.
         """
         self._leaving = True
 
     async def _orphaned(self, container: Container) -> None:
+        """Removes a container that was made for a caller who has given up meanwhile."""
         await self._remove(container)
 
     def socket(self, language: str, session: str) -> AgentSocket | None:
-        """One for a container of this language, where it can have one. Raises AgentLost."""
+        """A socket for a new container of this language; None when it can have none.  Raises AgentLost."""
         runtime = self.catalog.language(language).runtime or self.identity.runtime
         if self.sockets is None or not self.sockets.usable or runtime not in USUAL_RUNTIMES:
             return None
@@ -170,7 +183,7 @@ class Provisioner:
         image: str | None = None,
         socket: AgentSocket | None = None,
     ) -> ContainerSpec:
-        """What a container of this language is made of."""
+        """The specification of a container of this language.  ``image``: another than the catalog's."""
         folder = {} if socket is None else {SOCKET_LABEL: str(socket.folder)}
         declared = self.catalog.language(language)
         limits = self.catalog.limits(language)
@@ -194,27 +207,32 @@ class Provisioner:
             socket=folder.get(SOCKET_LABEL),
         )
 
-    async def _create_named(self, language: str, *, patient: bool) -> Container:
-        """Another server's container, or a leftover, may have the name by chance."""
-        for _ in range(NAMES - 1):
+    async def _create_named(self, language: str, *, wait_for_preload: bool) -> Container:
+        """As `_create_as_can_be`, with another random name when a container has the first one already."""
+        for _ in range(MAX_NAMES - 1):
             with contextlib.suppress(NameConflict):
-                return await self._create_as_can_be(language, patient=patient)
-        return await self._create_as_can_be(language, patient=patient)
+                return await self._create_as_can_be(language, wait_for_preload=wait_for_preload)
+        return await self._create_as_can_be(language, wait_for_preload=wait_for_preload)
 
-    async def _create_as_can_be(self, language: str, *, patient: bool) -> Container:
-        """Where no container had a socket yet, that may be what the engine refuses."""
+    async def _create_as_can_be(self, language: str, *, wait_for_preload: bool) -> Container:
+        """As `_create`, without a socket when that is what fails.
+
+        Until one container had a socket, it is not known whether the engine can mount it.
+        """
         doubtful = self.sockets is not None and self.sockets.doubtful
         try:
-            return await self._create(language, patient=patient)
+            return await self._create(language, wait_for_preload=wait_for_preload)
         except (StartFailed, AgentLost) as error:
             if self.sockets is None or not doubtful:
                 raise
-            container = await self._create(language, patient=patient, plain=True)
+            container = await self._create(language, wait_for_preload=wait_for_preload, plain=True)
             self.sockets.give_up(error.message)
             return container
 
-    async def _create(self, language: str, *, patient: bool, plain: bool = False) -> Container:
-        """``plain``: without a socket."""
+    async def _create(self, language: str, *, wait_for_preload: bool, plain: bool = False) -> Container:
+        """Makes a container, attaches to its agent and prepares the language.
+
+        ``plain``: without a socket."""
         session = f"{self.identity.instance}-{secrets.token_hex(8)}"
         uid = self.uids.acquire(session)
         container_id = None
@@ -227,16 +245,17 @@ class Provisioner:
                 self.catalog.lose(language)
                 raise
             except (EngineTimeout, asyncio.CancelledError):
-                container_id = spec.name  # the engine may make it all the same
+                container_id = spec.name  # the engine may still make it, so it is removed by its name
                 raise
             self.known.add(container_id)
             container = Container(
                 self.engine, container_id, session=session, language=language, uid=uid, socket=socket
             )
             await container.connect(start=True)
-            await _prepare(container, self.catalog.language(language), patient=patient)
+            await _prepare(container, self.catalog.language(language), wait_for_preload=wait_for_preload)
             return container
         except BaseException:
+            # Also when cancelled: neither a container nor a user id may be lost.
             if container_id is None:
                 self.forget(uid, session)
             elif not self._leaving:
@@ -244,7 +263,7 @@ class Provisioner:
             raise
 
     async def remove(self, container: Container) -> None:
-        """Ends the link and the container; what the engine refuses now, the sweep does later."""
+        """Closes the link and removes the container.  What the engine refuses now, the sweep does later."""
         if self._leaving:
             await container.close()
             return
@@ -271,33 +290,36 @@ class Provisioner:
         else:
             self.forget(uid, session)
         finally:
-            self.known.discard(container_id)  # from now on the sweep's
+            self.known.discard(container_id)  # if it still exists, the sweep removes it
 
     def forget(self, uid: int, session: str) -> None:
-        """The container of this session is gone, or was never made."""
+        """Gives back the user id and the socket of a container that is removed, or was never made."""
         self.uids.release(uid, session)
         if self.sockets is not None:
             self.sockets.remove(session)
 
 
 def preparation_seconds(language: Language) -> float:
-    """How long what lives beside the programs may take to be ready."""
+    """How long a language's service and preload may take to become ready, in seconds."""
     return max((one.start_ms / 1000 for one in (language.service, language.preload) if one), default=0.0)
 
 
-async def _prepare(container: Container, language: Language, *, patient: bool) -> None:
-    """What its user is not to wait for.  Where one waits already (not ``patient``), programs start plainly
-    until the preload is ready.  Raises StartFailed, AgentLost.
+async def _prepare(container: Container, language: Language, *, wait_for_preload: bool) -> None:
+    """Has the agent start the language's service and preload, and waits for them.
+
+    ``wait_for_preload``: False when a user is waiting: then programs start without the preload until it is
+    ready.  Raises StartFailed, AgentLost.
     """
     preparation = to_builtins(companions_of(language))
     if not preparation:
         return
     seconds = CALL_SECONDS + preparation_seconds(language)
-    reply, _ = await container.call("prepare", seconds=seconds, patient=patient, **preparation)
+    preparation["wait_for_preload"] = wait_for_preload
+    reply, _ = await container.call("prepare", seconds=seconds, **preparation)
     try:
         prepared = reports.read(reports.Prepared, reply, "the answer to 'prepare'")
     except reports.AgentProtocolError as error:
         raise AgentLost(str(error)) from None
     if prepared.preload:
         why = prepared.preload[:1000]
-        log.warning("programs start plainly", extra=fields(session=container.session, why=why))
+        log.warning("programs start without the preload", extra=fields(session=container.session, why=why))

@@ -1,8 +1,7 @@
-"""The admission queue: `core.admission` decides, this waits and reports positions.
+"""The admission queue: waits for the decisions of `core.admission`, and reports positions.
 
-Everything runs on one loop, and each change of the decisions is followed, without a pause in between, by
-answers to all whom it concerns. So at every moment the statistics are what the waiters were told; of a long
-queue, in a moment.
+Each change of the decisions is followed by the answers to all waiters that it concerns, without an `await` in
+between. So the statistics always agree with what the waiters were told; in a long queue, after TELL_SECONDS.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from coderunner.logs import fields, outcome
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 5.0  # until the next look, where one failed
-# Every change may change all positions: of so many waiters they are told at once; of more together, a moment
-# later, so that who comes or goes costs the same however many wait.
+LOOK_SECONDS = 5.0  # until deadlines are looked at again, after that failed
+RETRY_AFTER_MS = 5000  # for a request that has waited in vain
+# A change may change the position of every waiter. Up to so many waiters are told at once; more are told
+# together after TELL_SECONDS, so that one who comes or goes costs about the same in a queue of any length.
 TOLD_AT_ONCE, TELL_SECONDS = 50, 0.05
 
 Clock = Callable[[], float]
@@ -29,7 +29,7 @@ OnPosition = Callable[[Position], None]
 
 
 class Slot:
-    """The right to one live session. It is released once; further calls do nothing."""
+    """The right to one live session.  It can be released once; further calls do nothing."""
 
     def __init__(self, ticket: Ticket, on_release: Callable[[Ticket, bool | None], None]) -> None:
         self.ticket = ticket
@@ -37,7 +37,9 @@ class Slot:
         self._released = False
 
     def release(self, *, failed: bool = False) -> None:
-        """Frees the slot. `failed`: the session ended by a fault of the server, for the statistics."""
+        """Frees the slot.
+
+        `failed`: whether the session ended by a fault of the server, for the statistics."""
         if not self._released:
             self._released = True
             self._on_release(self.ticket, failed)
@@ -47,12 +49,11 @@ class Slot:
 class _Waiter:
     future: asyncio.Future[None]
     on_position: OnPosition
-    told: int = 0
-    """The position that was told last; 0 is none yet."""
+    told: int = 0  # the position that was reported last; 0 before the first
 
 
 class AdmissionQueue:
-    """Waits for slots on behalf of sessions; who gets one next is decided by `admission`.
+    """Waits for slots; `admission` decides who gets the next one.
 
     `clock`: the clock of the tickets' deadlines, in seconds; `timing.now` by default.
     """
@@ -66,10 +67,11 @@ class AdmissionQueue:
         self._telling: asyncio.TimerHandle | None = None
 
     async def acquire(self, ticket: Ticket, on_position: OnPosition) -> Slot:
-        """Waits for a slot; tells each new position, the first one included, by `on_position`.
+        """Waits for a slot, and calls `on_position` with each new position in the queue.
 
         Raises QueueFull, TooManySessions or Draining at once, QueueTimeout at the ticket's deadline, Draining
-        when the server stops. Cancelled, it leaves the queue, or gives back the slot it has just been given.
+        when the server stops. When cancelled, it leaves the queue, or releases the slot that it was just
+        given.
         """
         began = self._clock()
         try:
@@ -101,13 +103,13 @@ class AdmissionQueue:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                future.exception()  # retrieved, or asyncio logs that it never was
+                future.exception()  # otherwise asyncio logs that it was never retrieved
             self._abandon(ticket)
             raise
         return Slot(ticket, self._release)
 
     def adopt(self, ticket: Ticket) -> Slot:
-        """A slot for a session that lives already; it may exceed the number of slots."""
+        """A slot for a session that exists already; it may exceed the number of slots."""
         self._admission.adopt(ticket, self._clock())
         return Slot(ticket, self._release)
 
@@ -134,7 +136,8 @@ class AdmissionQueue:
         if self._admission.cancel(ticket.id):
             self._after_change()
         else:
-            # It was granted between the cancellation and now; or answered otherwise, and nothing happens.
+            # It was granted at the same moment, so the slot is given back; for any other answer this does
+            # nothing.
             self._release(ticket, failed=None)
 
     def _answer_granted(self, granted: list[Ticket]) -> None:
@@ -145,19 +148,21 @@ class AdmissionQueue:
     def _answer(self, ticket: Ticket, error: Exception | None) -> None:
         waiter = self._waiters.pop(ticket.id)
         if waiter.future.done():
-            return  # cancelled a moment ago: its task is about to give back what it was granted
+            return  # cancelled at the same moment: its task gives back what it is granted here
         if error is None:
             waiter.future.set_result(None)
         else:
             waiter.future.set_exception(error)
 
     def _after_change(self) -> None:
-        """Answers waiters that are late or admitted, sets the timer anew, has changed positions told."""
+        """Answers waiters that have timed out or were admitted, sets the timer, and has new positions
+        reported."""
         self._version += 1
         now = self._clock()
         for ticket in self._admission.expire(now):
-            self._answer(ticket, QueueTimeout(retry_after_ms=5000))
-        for ticket in self._admission.grant(now):  # one who left, or goes before, may have kept others out
+            self._answer(ticket, QueueTimeout(retry_after_ms=RETRY_AFTER_MS))
+        # A waiter that left may have been the one for whom there was no memory.
+        for ticket in self._admission.grant(now):
             self._answer(ticket, None)
         self._set_timer()
         if len(self._waiters) <= TOLD_AT_ONCE:
@@ -166,7 +171,7 @@ class AdmissionQueue:
             self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 
     def _tell(self) -> None:
-        """Tells each waiter its position where that is another than it was told last."""
+        """Reports its position to each waiter whose position has changed."""
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
@@ -182,7 +187,7 @@ class AdmissionQueue:
             except Exception:
                 log.exception("Telling a queue position failed")
             if self._version != version:
-                return  # the callback changed the queue, and the newer positions were told in its course
+                return  # the callback has changed the queue, which has reported the newer positions
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -194,7 +199,9 @@ class AdmissionQueue:
             self._timer = timing.Timer(delay, self._look)
 
     def _look(self) -> None:
-        """Called at the next deadline. A fault here is logged and tried again, or all would wait for ever."""
+        """Called at the next deadline.
+
+        After a fault it is called again, as nobody would be answered otherwise."""
         try:
             self._after_change()
         except Exception:

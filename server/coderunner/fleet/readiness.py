@@ -1,4 +1,4 @@
-"""Whether a session could start now, and what stands in the way."""
+"""Whether a session could start now, and if not, why."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.registry import Registry
 from coderunner.fleet.warm import WarmPool
 
-ENGINE_ASKED_SECONDS = 1.0
+PING_SECONDS = 1.0  # between two pings of the engine, at least
 
 
 class Readiness:
-    """Why no session could start now.
+    """Finds the reasons why no session could start now.
 
-    ``blocked``: a reason that the server has by itself, None where it has none.
+    ``blocked``: a reason that is set by the server, None without one.  ``registry``: None until it exists.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class Readiness:
         self.blocked: str | None = "the server is starting"
         self.registry: Registry | None = None
         self._asking = asyncio.Lock()
-        self._asked = -ENGINE_ASKED_SECONDS
-        self._silent: str | None = None  # what came of asking the engine
+        self._asked = -PING_SECONDS
+        self._silent: str | None = None  # why the last ping failed
 
     async def _engine_silent(self) -> str | None:
-        """The engine is asked at most once a second, however often we are asked."""
+        """Why the engine does not answer, None if it does.  It is pinged once in PING_SECONDS at most."""
         async with self._asking:
-            if timing.now() - self._asked >= ENGINE_ASKED_SECONDS:
+            if timing.now() - self._asked >= PING_SECONDS:
                 try:
                     await self._engine.ping()
                     self._silent = None
@@ -47,7 +47,7 @@ class Readiness:
             return self._silent
 
     async def __call__(self) -> list[str]:
-        """The reasons, in words; none where a session could start."""
+        """The reasons, as sentences; none when a session could start."""
         reasons = [self.blocked] if self.blocked else []
         silent = await self._engine_silent()
         if silent is not None:

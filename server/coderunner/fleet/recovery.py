@@ -1,7 +1,7 @@
-"""Recovery from faults of this server: a session is dropped from memory, and adopted anew.
+"""Recovery from faults of this server: a session is dropped from memory, and adopted from its container.
 
-Its clients get 1011 and come back; its container, its programs and its token are as they were.  Where this
-server fails at the same session again and again, that ends it, and says why.
+Its clients are closed with 1011 and reconnect; its container, programs and token are not changed.  A session
+at which this server fails FAULTS times in FAULT_SECONDS is ended, with its reason.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-FAULTS, FAULT_SECONDS = 3, 60.0  # so many in so many seconds end a session
-PAUSE_SECONDS = 0.5  # before another attempt
-ADOPT_SECONDS = 30.0  # in which its agent must answer
-COME_BACK_MS = 500  # after which clients ask again
+FAULTS, FAULT_SECONDS = 3, 60.0  # so many faults within this time end a session
+PAUSE_SECONDS = 0.5  # between two attempts
+ADOPT_SECONDS = 30.0  # in which the agent must answer
+RETRY_AFTER_MS = 500  # for clients that ask for the session meanwhile
 
 Register = Callable[[Container, Language, Record], Session]
 
 
 class _NotThere(Exception):
-    """The container, its agent or its record is gone."""
+    """The container, its agent or its record no longer exists."""
 
 
 class Recovery:
-    """``register`` makes a session of a container and its record; ``ended`` gives back what a session had
-    that cannot be recovered; ``key`` is the instance's."""
+    """Recovers sessions, each as a task.
+
+    ``key``: the instance's.  ``register``: makes a session of a container and its record.  ``ended``: awaited
+    for a session that cannot be recovered; it gives back everything that the session had."""
 
     def __init__(
         self,
@@ -53,16 +55,17 @@ class Recovery:
         self._register = register
         self._ended = ended
         self._tasks = Tasks("recovery")
-        self._faults: dict[str, deque[float]] = {}  # by session, when this server failed at it
-        self._returning: dict[str, Session] = {}
+        self._faults: dict[str, deque[float]] = {}  # by session: the moments of this server's faults
+        self._returning: dict[str, Session] = {}  # being recovered, by id
 
     def check(self, session: str | None) -> None:
-        """Raises InternalError, to be tried again soon, where this session is about to be there again."""
+        """Raises a retryable InternalError while this session is being recovered."""
         if session in self._returning:
-            raise InternalError(retry_after_ms=COME_BACK_MS)
+            raise InternalError(retry_after_ms=RETRY_AFTER_MS)
 
     def failed(self, session: Session) -> None:
-        """This server failed at one of the session's tasks."""
+        """One of the session's tasks has failed by a fault of this server: recovers the session, or ends
+        it."""
         if self._given_up(session):
             session.end("engine_lost")
             return
@@ -71,11 +74,12 @@ class Recovery:
         self._tasks.start(self._return(session), "session-return")
 
     def forget(self, session: str) -> None:
-        """It is over."""
+        """The session has ended: its faults are forgotten."""
         self._faults.pop(session, None)
 
     async def stop(self) -> list[Session]:
-        """Recovers none any more; those that were on their way, whose containers live."""
+        """Stops all recoveries; returns the sessions that were being recovered, whose containers still
+        exist."""
         await self._tasks.stop()
         left = list(self._returning.values())
         self._returning.clear()

@@ -1,8 +1,8 @@
-"""All live sessions of this server, and the way into one: from a request to an opened session.
+"""All live sessions of this server, and how a request becomes a session.
 
-An opening is the work between the two: waiting for a slot, getting a container, sealing the record.  It
-has an owner (the registry), not a socket: a client whose socket is lost on the way finds it again by its
-nonce.
+An opening is the work between request and session: waiting for a slot, getting a container, sealing the
+record. It belongs to the registry and not to a socket, so a client that loses its socket meanwhile finds it
+again by the nonce of its request.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from coderunner import metrics, timing
 from coderunner.core.admission import Ticket
 from coderunner.core.capability import Capability, read
 from coderunner.errors import (
-    BadMessage,
     CodeRunnerError,
     Draining,
     EngineUnavailable,
     NoSession,
     StartFailed,
-    Unsupported,
 )
 from coderunner.fleet.budget import BUDGET, Budget
 from coderunner.fleet.groups import Groups, Place
 from coderunner.fleet.opening import Caller as Caller
 from coderunner.fleet.opening import Opened as Opened
 from coderunner.fleet.opening import Opening as Opening
+from coderunner.fleet.opening import report
 from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.queue import AdmissionQueue, Slot
 from coderunner.fleet.recovery import Recovery
+from coderunner.fleet.requests import RequestChecker
 from coderunner.fleet.warm import WarmPool
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
-from coderunner.schema.limits import Limits, OpenLimits
+from coderunner.schema.limits import Limits
 from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
 from coderunner.sessions.record import digest, new_token, seal, whose
@@ -52,16 +52,20 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-GROUP_RUNTIMES = (None, "runc")  # others may read their networks when they start, and never again
-NONCE_SECONDS = 60.0  # a nonce means the same session this long
+ARRIVING_RETRY_MS = 500
+RESTART_RETRY_MS = 500  # a new server listens after about this time
+DRAINING_RETRY_MS = 2000
+NONCE_SECONDS = 60.0  # how long after its opening a session is found by the nonce of its request
 
 
 class Registry:
-    """All sessions of this server, by their ids, from their `open` to the removal of their containers.
+    """``sessions``: all sessions, by id, from their opening until their container is removed.
 
-    ``rules``: limits and times of all sessions. ``key``: the instance's secret, which seals records.
-    ``queue_timeout``: seconds that an `open` waits for a slot. ``groups``: None where none are offered.
-    ``budget``: bytes that all sessions together may make the server hold.
+    ``draining``: no new sessions are opened.  ``absent``: the error for all requests while the sessions of
+    the server before are not adopted yet, else None.  ``rules``: limits and times of all sessions. ``key``:
+    the instance's secret, which seals records. ``queue_timeout``: seconds that an `open` waits for a slot.
+    ``groups``: None where none are offered. ``budget``: bytes that all sessions together may make the server
+    hold.
     """
 
     def __init__(
@@ -79,21 +83,22 @@ class Registry:
         self.sessions: dict[str, Session] = {}
         self.budget = Budget(budget, lambda: self.sessions)
         self.queue = queue
-        self.groups = groups  # None: none are offered
+        self.groups = groups
         self._provisioner = provisioner
         self._warm = warm
         self._rules = rules
         self._key = key
         self._queue_timeout = queue_timeout
-        self._openings: dict[Any, Opening] = {}
-        self._adopted: dict[Any, Session] = {}  # by nonce, of sessions opened just before a restart
-        self._over: set[Any] = set()  # nonces of sessions that were opened a moment ago, and are over
+        self._openings: dict[Any, Opening] = {}  # by nonce: (principal, client, nonce)
+        self._adopted: dict[Any, Session] = {}  # by nonce, of sessions that were opened just before a restart
+        self._over: set[Any] = set()  # nonces of ended sessions, for NONCE_SECONDS
         self._slots: dict[str, Slot] = {}
         self._tasks = Tasks("registry", expected=(CodeRunnerError,))
         self._recovery = Recovery(provisioner.engine, key, register=self._recovered, ended=self._ended)
-        self._tickets = itertools.count()
+        self._requests = RequestChecker(provisioner, rules)
+        self._tickets = itertools.count()  # numbers that are the tickets' ids
         self.draining = False
-        self.absent: CodeRunnerError | None = None  # why the sessions before are not here yet
+        self.absent: CodeRunnerError | None = None
 
     # --- finding ---------------------------------------------------------------------------------------
 
@@ -106,7 +111,7 @@ class Registry:
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
         if session is None or session.over:
-            digest(token)  # as much work as for a known id: the time of the answer tells nothing
+            digest(token)  # as much work as for a known id, so that the time of the answer does not differ
             raise NoSession()
         role = session.allows(token)
         if role is None:
@@ -114,11 +119,13 @@ class Registry:
         return session, role
 
     def _check_arrived(self, session_id: str) -> None:
-        """Raises what a client is told whose session may be here yet."""
+        """Raises a retryable error while this session may still be adopted."""
         if self.absent is not None:
             raise self.absent
         if session_id in self._provisioner.arriving.values():
-            raise EngineUnavailable("the session's container has not answered yet", retry_after_ms=500)
+            raise EngineUnavailable(
+                "the session's container has not answered yet", retry_after_ms=ARRIVING_RETRY_MS
+            )
 
     def look(self, session_id: str, text: str, path: str) -> tuple[Session, Capability]:
         """The session and capability of an address `/view/{session_id}/{text}/{path}`.
@@ -146,10 +153,11 @@ class Registry:
         is over. What fails later is raised by the opening.
         """
         if self.draining:
-            raise Draining(retry_after_ms=2000)
+            raise Draining(retry_after_ms=DRAINING_RETRY_MS)
         if self.absent is not None:
             raise self.absent
         nonce = (caller.principal, request.client, request.nonce) if request.nonce else None
+        # An `open` without a nonce is never taken for a repetition.
         known = self._openings.get(nonce) if nonce else None
         if known is not None and not known.done.cancelled():
             self._recovery.check(known.session)
@@ -161,7 +169,7 @@ class Registry:
         if adopted is not None and not adopted.over:
             work = self._reopen(adopted)
         else:
-            language, limits = self._check(request)
+            language, limits = self._requests.check(request, self.groups)
             work = self._open(opening, request, caller, language, limits)
         opening.done = self._tasks.start(work, "opening")
         if nonce:
@@ -171,18 +179,20 @@ class Registry:
         return opening
 
     def returned(self, request: m.Open, caller: Caller) -> bool:
-        """Whether the server before this one had opened a session for just this request.  Raises `absent`."""
+        """Whether the previous server had opened a session for this very request.  Raises `absent`."""
         if self.absent is not None:
             raise self.absent
         return (caller.principal, request.client, request.nonce) in self._adopted
 
     def check(self, request: m.Open, run: m.Run) -> ProgramSpec:
-        """What a run in a session of `request` would be. Raises all that is wrong with either."""
-        language, limits = self._check(request)
+        """The program that `run` would start in a session of `request`.  Raises what is wrong with either."""
+        language, limits = self._requests.check(request, self.groups)
         check_project(run.files, self._rules.project)
         return run_spec(run, language, limits, self._rules.limits)
 
     def _opening_done(self, opening: Opening) -> None:
+        """A failed opening is forgotten, so that the same request may try again; a session's is kept for a
+        while."""
         task = opening.done
         error = None if task.cancelled() else task.exception()
         failed = task.cancelled() or error is not None
@@ -194,32 +204,6 @@ class Registry:
                 self._openings.pop(key, None)
             else:
                 asyncio.get_running_loop().call_later(NONCE_SECONDS, self._openings.pop, key, None)
-
-    def _check(self, request: m.Open) -> tuple[Language, Limits]:
-        catalog = self._provisioner.catalog
-        language = catalog.language(request.language)
-        catalog.image(request.language)
-        self._check_network(request, language)
-        if request.record:
-            raise Unsupported("recording is not offered by this server; leave `record` out")
-        check_project(request.files, self._rules.project)
-        usual = catalog.limits(request.language)
-        limits = self._rules.limits.with_requested(usual, request.limits, OpenLimits)
-        return language, limits
-
-    def _check_network(self, request: m.Open, language: Language) -> None:
-        if request.network != "group":
-            if request.group or request.group_token or request.member:
-                raise BadMessage('group, group_token and member go with network: "group"')
-            return
-        if (request.group is None) != (request.group_token is None):
-            raise BadMessage("group and group_token belong together; leave both out to make a new group")
-        if self.groups is None:
-            raise Unsupported("groups are not offered by this server; leave `network` out")
-        runtime = language.runtime or self._provisioner.identity.runtime
-        if runtime not in GROUP_RUNTIMES:
-            raise Unsupported(f"{language.name} runs in {runtime}, whose containers cannot join a network")
-        self.groups.check(request.group, request.group_token, request.member, language.name)
 
     async def _open(
         self, opening: Opening, request: m.Open, caller: Caller, language: Language, limits: Limits
@@ -235,6 +219,7 @@ class Registry:
             priority=caller.priority,
             memory=limits.container_bytes,
         )
+        # In this order: slot, place in the group, container. Each step gives back all before it if it fails.
         slot = await self.queue.acquire(ticket, opening.on_position)
         admitted = loop.time()
         try:
@@ -247,26 +232,16 @@ class Registry:
                     joined = loop.time()
                     opened = await self._begin(container, request, caller, language, limits, place)
                 except BaseException:
-                    # Also where the client gave up: the container was made for it, and is never used again.
+                    # Also when the client gave up: a container that was prepared for somebody is never
+                    # reused.
                     await asyncio.shield(self._provisioner.remove(container))
                     raise
         except BaseException as error:
             slot.release(failed=not isinstance(error, asyncio.CancelledError))
             raise
         self._slots[opened.session.id] = slot
-        opened.warm = warm
-        opened.timings_ms = {
-            "queue": round((admitted - began) * 1000, 2),
-            "provision": round((ready - admitted) * 1000, 2),
-            "prepare": round((loop.time() - joined) * 1000, 2),
-        }
-        if place is not None:
-            opened.timings_ms["group"] = round((joined - ready) * 1000, 2)
-        metrics.queue_wait_seconds.observe(admitted - began)
-        metrics.open_seconds.labels("yes" if warm else "no").observe(loop.time() - admitted)
-        waited = {f"{name}_ms": round(ms) for name, ms in opened.timings_ms.items()}
-        told = {**whose(opened.session.record), **caller.about}
-        log.info("session opened", extra=fields(**told, warm=warm, **waited))
+        moments = (began, admitted, ready, joined, loop.time())
+        report(opened, caller, moments, warm=warm, group=place is not None)
         return opened
 
     def _place(self, request: m.Open, language: Language) -> AbstractAsyncContextManager[Place | None]:
@@ -275,7 +250,8 @@ class Registry:
         return self.groups.place(request.group, request.group_token, request.member, language.name)
 
     async def _reopen(self, session: Session) -> Opened:
-        """Opens an adopted session again, with a new token: its client may never have received the first."""
+        """Answers a repeated `open` of an adopted session, with a new token: the client may not have the
+        first."""
         token = new_token()
         record = replace(session.record, token_digest=digest(token))
         container = session.container
@@ -284,11 +260,12 @@ class Registry:
         return Opened(session, token, warm=False, timings_ms={})
 
     async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
-        """A container with these limits, and whether it is a warm one, whose usual limits were changed."""
+        """A container with these limits, and whether it comes from the warm pool."""
         container = self._warm.acquire(language.name)
         warm = container is not None
         if container is None:
             container = await self._provisioner.create(language.name)
+        # Warm containers have the language's usual limits; a request for others changes them in place.
         usual = self._provisioner.catalog.limits(language.name)
         if (limits.container_bytes, limits.pids) != (usual.container_bytes, usual.pids):
             try:
@@ -309,6 +286,7 @@ class Registry:
         limits: Limits,
         place: Place | None,
     ) -> Opened:
+        """Seals the record, writes the request's files, and makes the session."""
         token = new_token()
         now = time.time()
         record = Record(
@@ -333,6 +311,7 @@ class Registry:
                 files=[[file.path, len(file.content)] for file in request.files],
             )
         if container.gone.done():
+            # Checked last: from here on nothing waits, and the session itself watches its container.
             raise StartFailed(f"the container ended: {container.gone.result()}")
         session = self._register(container, language, record)
         return Opened(session, token, warm=False, timings_ms={})
@@ -352,10 +331,11 @@ class Registry:
         self.budget.include(session)
         return session
 
+    # Called by `Recovery` for a session that is adopted again after a fault of this server.
     def _recovered(self, container: Container, language: Language, record: Record) -> Session:
         session = self._register(container, language, record)
         for key in [key for key, one in self._openings.items() if one.session == session.id]:
-            del self._openings[key]  # it refers to the session object that was dropped
+            del self._openings[key]  # it refers to the old session object
             self._remember(key, session)
         return session
 
@@ -365,9 +345,9 @@ class Registry:
         asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
 
     def adopt(self, container: Container, record: Record) -> Session:
-        """Registers a session of this instance's previous server, by its sealed record.
+        """Registers a session of the previous server, by its sealed record.
 
-        It gets a slot at once, also above the limit: it was admitted before.
+        It gets a slot at once, also above their number: it was admitted before.  Raises UnknownLanguage.
         """
         language = self._provisioner.catalog.language(record.language)
         now = timing.now()
@@ -398,20 +378,21 @@ class Registry:
     # --- ending ----------------------------------------------------------------------------------------
 
     async def _ended(self, session: Session, reason: str) -> None:
+        """Gives back what an ended session had: container, place in its group, references, slot."""
         lived = round(time.time() - session.record.opened, 1)
         metrics.sessions_ended.labels(reason).inc()
         log.info("session ended", extra=fields(**whose(session.record), reason=reason, seconds=lived))
-        # Without its record no server adopts it, should this one end before the container is removed.
+        # Without the record no server adopts it, should this one end before the container is removed.
         session.container.link.cast("seal", record=None)
         place = Place.of(session.record)
         if self.groups is not None and place is not None:
-            self.groups.end(place)  # before its clients are told, so that none joins a group that is over
+            self.groups.end_member(place)  # at once, so that nobody joins a group that is over
         try:
             await self._provisioner.remove(session.container)
             if self.groups is not None and place is not None:
-                await self.groups.leave(place)
+                await self.groups.release(place)
         finally:
-            # Only now: `end_all` waits for the sessions that are in the table.
+            # Only now, as `end_all` waits for the sessions that are in the table.
             self.sessions.pop(session.id, None)
             self._recovery.forget(session.id)
             self._forget(session)
@@ -420,7 +401,9 @@ class Registry:
                 slot.release(failed=reason == "engine_lost")
 
     def _forget(self, session: Session) -> None:
-        """Drops all references to an ended session; a repeated `open` of its gets NoSession for a while."""
+        """Drops all references to an ended session.
+
+        A repeated `open` of it gets NoSession for NONCE_SECONDS."""
         keys = {key for key, one in self._openings.items() if one.session == session.id}
         keys |= {key for key, one in self._adopted.items() if one.id == session.id}
         for key in keys:
@@ -430,15 +413,15 @@ class Registry:
             asyncio.get_running_loop().call_later(NONCE_SECONDS, self._over.discard, key)
 
     def drain(self) -> None:
-        """Takes no new sessions; those that wait in the queue get Draining."""
+        """Opens no new sessions; requests that wait in the queue get Draining."""
         self.draining = True
         self.queue.drain()
 
     async def suspend(self) -> None:
-        """Closes all clients' sockets because the server stops; containers live on for the next server."""
+        """Closes all clients' sockets because the server stops.  The containers stay for the next server."""
         self.drain()
-        # A client that comes back before the next server listens has to try again, not to get NoSession.
-        self.absent = Draining(retry_after_ms=500)
+        # A client that reconnects before the next server listens must try again, and not get NoSession.
+        self.absent = Draining(retry_after_ms=RESTART_RETRY_MS)
         await self._tasks.stop()
         await self._recovery.stop()
         sessions = [session for session in self.sessions.values() if not session.over]

@@ -13,13 +13,15 @@ from coderunner.logs import fields
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 10.0
+RETRY_SECONDS = 10.0  # while the engine does not answer
 
 
 class Surroundings:
-    """`containers`: how many there may be at one time.  `watched` says why sessions cannot be watched.
+    """Checks the machine once, and keeps the warnings.
 
-    `level`: of its lines in the log; a developer's machine need not be set up for strangers.
+    `containers`: how many there may be at one time.  `watched()`: why sessions cannot be watched, as
+    sentences. `level`: of its lines in the log; lower on a developer's machine, which serves no strangers.
+    `confinement`: how containers are confined, by the engine's own account.
     """
 
     def __init__(
@@ -33,11 +35,11 @@ class Surroundings:
         self._found: list[str] = []
 
     def warnings(self) -> list[str]:
-        """In sentences, each with what mends it."""
+        """The warnings, as sentences that say what to do."""
         return [*self._found, *self._watched()]
 
     async def look(self) -> None:
-        """Asks engine and kernel, once, and writes what it found into the log; waits for the engine."""
+        """Asks the engine and the kernel, once, and logs the warnings.  Waits until the engine answers."""
         while True:
             try:
                 info = await self._engine.info()

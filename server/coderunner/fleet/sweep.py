@@ -1,8 +1,9 @@
 """Adoption of containers when the server starts, and their sweep while it runs.
 
-Labels say it: the instance's name, and a fingerprint of its key.  What is this server's own and alive, with
-a record that it sealed itself, is adopted; what is its own and dead, without a tenant or forgotten is
-removed; what is another's is never touched, also where that one has our name by mistake.
+Containers are told apart by labels: the instance's name, and a fingerprint of its key.  A running container
+of this server, with a record that this instance has sealed, is adopted.  Its other containers are removed:
+ended ones, those without a session, and those that nothing here knows.  Containers of other servers are never
+touched, also when such a server has the same name by mistake.
 """
 
 from __future__ import annotations
@@ -37,27 +38,28 @@ from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 
-ADOPT_SECONDS = 30.0
-LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 0.5
-AT_ONCE = 8
-GRACE_SECONDS = 0.35  # that all wait for one; the agent of one that is being made or ended may be silent
-FAULTS = 3  # attempts at adopting one, where this server fails at it
-FAULT_PAUSE_SECONDS = 1.0
-MAKING_SECONDS = 60.0  # a container is made within this time
-NAMED = 5  # containers that a message lists
+ADOPT_SECONDS = 30.0  # in which an agent must answer
+LISTEN_SECONDS = 2 * flow.BEAT_SECONDS + 0.5  # two heartbeats of a server that is attached, and some delay
+MAX_ADOPTIONS = 8  # at one time
+GRACE_SECONDS = 0.35  # how long the start waits for one agent, which may be silent because its container ends
+MAX_FAULTS = 3  # attempts at adopting one container, when this server fails by a fault of its own
+FAULT_PAUSE_SECONDS = 1.0  # between them
+MAKING_SECONDS = 60.0  # in which a container is made
+MAX_NAMED = 5  # containers that a message lists
 
 
 def labels_of(instance: str) -> dict[str, str]:
-    """The labels of this instance's containers."""
+    """The labels that all containers of this instance have."""
     return {"type": SESSION_TYPE, INSTANCE_LABEL: instance}
 
 
 class AnothersContainers(CannotStart):
-    """Running containers have this instance's name, and were made with another key."""
+    """Running containers have this instance's name, and were made with another key: the server must not
+    start."""
 
     def __init__(self, identity: Identity, found: Iterable[ContainerSummary]) -> None:
         names = sorted(summary.name for summary in found)
-        listed = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+        listed = ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
         super().__init__(
             f"{len(names)} running containers of INSTANCE_NAME {identity.instance!r} were made with another"
             f" key than this STATE_DIR has ({listed}). Nothing was touched. Either another server has this"
@@ -66,33 +68,37 @@ class AnothersContainers(CannotStart):
         )
 
 
+Work = asyncio.Task[str | BadSeal | None]  # None: adopted. BadSeal: another server's, as far as one can tell.
+
+
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """How many sessions were adopted; and the containers that were not, each with the reason: they go.
+    """The result of `adopt_all`.
 
-    `late`: those whose agent has not answered yet; the task's result is None (adopted), or why not.
+    `adopted`: how many sessions.  `refused`: containers that are to be removed, each with the reason.
+    `late`: those whose agent has not answered yet; the task gives None (adopted), or the reason.
     """
 
     adopted: int
     refused: list[tuple[ContainerSummary, str]]
-    late: list[tuple[ContainerSummary, asyncio.Task[str | BadSeal | None]]]
+    late: list[tuple[ContainerSummary, Work]]
 
 
 async def adopt_all(
     engine: DockerEngine, registry: Registry, provisioner: Provisioner, key: bytes
 ) -> Adoption:
-    """Adopts what lives; removes nothing, so that clients need not wait for it.
+    """Adopts the sessions of the previous server.  Removes nothing, so that clients need not wait for that.
 
-    Nor do they wait for one whose agent is silent: while that is tried, it is in `provisioner.arriving`, and
-    who asks for its session is told to come again.
+    A container whose agent is silent is tried on, in `provisioner.arriving`, after this has returned; clients
+    that ask for its session are told to try again.
 
-    Raises EngineError, and AnothersContainers before anything is touched, or where only the seals could tell.
+    Raises EngineError, and AnothersContainers: before anything is touched, or when only the seals could tell.
     """
     identity = provisioner.identity
-    limit = asyncio.Semaphore(AT_ONCE)
-    works: list[asyncio.Task[str | BadSeal | None]] = []
+    limit = asyncio.Semaphore(MAX_ADOPTIONS)
+    works: list[Work] = []
 
-    async def begin(summary: ContainerSummary) -> asyncio.Task[str | BadSeal | None]:
+    async def begin(summary: ContainerSummary) -> Work:
         provisioner.uids.claim(uid_of(summary), session_of(summary))
         socket = _listening(provisioner, summary)
         async with limit:
@@ -100,31 +106,43 @@ async def adopt_all(
                 _adopt(engine, registry, provisioner, key, summary, socket), name="adopt"
             )
             works.append(work)
-            # Where no label says whose it is, only the seal does, and that may end this server.
+            # Without a fingerprint only the seal tells whose it is, and that may end this server: no grace.
             await asyncio.wait([work], timeout=GRACE_SECONDS if OWNER_LABEL in summary.labels else None)
         if not work.done():
             provisioner.arriving[summary.id] = session_of(summary)
             work.add_done_callback(lambda _: provisioner.arriving.pop(summary.id, None))
         return work
 
-    listed = await engine.list(labels_of(identity.instance))
-    anothers = [summary for summary in listed if identity.another(summary.labels)]
-    if any(summary.running for summary in anothers):
-        raise AnothersContainers(identity, (summary for summary in anothers if summary.running))
-    # Tried again after the engine was away, some may be this server's own already.
-    found = [s for s in listed if s.id not in provisioner.known and not identity.another(s.labels)]
-    found.sort(key=lambda summary: summary.created)  # what was just being made comes last
+    found = await _candidates(engine, provisioner)
     await _refuse_in_use(engine, identity, found)
     try:
         begun = list(zip(found, await asyncio.gather(*(begin(summary) for summary in found)), strict=True))
-        answers = [(summary, work.result()) for summary, work in begun if work.done()]
-        sealed = [summary for summary, why in answers if isinstance(why, BadSeal)]
-        if sealed:
-            raise AnothersContainers(identity, sealed)
+        return _adoption(identity, begun)
     except BaseException:
         for work in works:
             work.cancel()
         raise
+
+
+async def _candidates(engine: DockerEngine, provisioner: Provisioner) -> list[ContainerSummary]:
+    """This server's containers, the oldest first.  Raises AnothersContainers, EngineError."""
+    identity = provisioner.identity
+    listed = await engine.list(labels_of(identity.instance))
+    running = [one for one in listed if one.running and identity.another(one.labels)]
+    if running:
+        raise AnothersContainers(identity, running)
+    # After the engine was away this is called once more, and some belong to sessions of this server already.
+    found = [s for s in listed if s.id not in provisioner.known and not identity.another(s.labels)]
+    return sorted(found, key=lambda summary: summary.created)  # the last ones may not be ready yet
+
+
+def _adoption(identity: Identity, begun: Iterable[tuple[ContainerSummary, Work]]) -> Adoption:
+    """Sums up what has been decided so far.  Raises AnothersContainers, and what a task raised."""
+    begun = list(begun)
+    answers = [(summary, work.result()) for summary, work in begun if work.done()]
+    sealed = [summary for summary, why in answers if isinstance(why, BadSeal)]
+    if sealed:
+        raise AnothersContainers(identity, sealed)
     refused = [(summary, str(why)) for summary, why in answers if why is not None]
     late = [(summary, work) for summary, work in begun if not work.done()]
     return Adoption(len(answers) - len(refused), refused, late)
@@ -133,7 +151,10 @@ async def adopt_all(
 async def _refuse_in_use(
     engine: DockerEngine, identity: Identity, found: Iterable[ContainerSummary]
 ) -> None:
-    """What has no fingerprint may be a living server's: to greet its agent would cut that one off."""
+    """Raises AnothersContainers when a container without a fingerprint has a server attached.
+
+    To attach to its agent would detach that server.
+    """
     unmarked = [summary for summary in found if OWNER_LABEL not in summary.labels]
     heard = await asyncio.gather(*(in_use(engine, summary, LISTEN_SECONDS) for summary in unmarked))
     if any(heard):
@@ -141,9 +162,9 @@ async def _refuse_in_use(
 
 
 async def in_use(engine: DockerEngine, summary: ContainerSummary, seconds: float) -> bool:
-    """Whether a server is attached to its agent: that answers each beat, and whoever else attaches hears it.
+    """Whether another server is attached to the agent, found out within `seconds`.
 
-    The server that asks has no link to it.  Raises EngineError.
+    The agent answers each heartbeat also on its standard output, which this reads.  Raises EngineError.
     """
     if not summary.running or summary.paused:
         return False
@@ -161,12 +182,12 @@ async def in_use(engine: DockerEngine, summary: ContainerSummary, seconds: float
 
 
 def session_of(summary: ContainerSummary) -> str:
-    """The id of the session for which it was made; "" where no label says so."""
+    """The id of the session for which a container was made; "" without such a label."""
     return summary.labels.get("coderunner.session", "")
 
 
 def uid_of(summary: ContainerSummary) -> int:
-    """The user id of its programs; 0 where no label says so."""
+    """The user id of a container's programs; -1 without such a label."""
     text = summary.labels.get("coderunner.uid", "")
     return int(text) if text.isdecimal() else -1
 
@@ -179,26 +200,26 @@ async def _adopt(
     summary: ContainerSummary,
     socket: AgentSocket | None = None,
 ) -> str | BadSeal | None:
-    """None: it is a session again.  Else why not; BadSeal where it is another's, as far as one can tell."""
+    """Adopts one container: None, or the reason why not; BadSeal when it seems to be another server's."""
     if not summary.running:
         return f"it does not run: {summary.status}"
     if summary.paused:
-        # The watchdog pauses a suspect; a server that is killed in that moment leaves it so.
+        # The watchdog pauses suspects for a moment, in which the previous server may have been killed.
         try:
             await engine.unpause(summary.id)
         except CodeRunnerError as error:
             return f"it is paused: {error.message}"
     if ROLE_LABEL in summary.labels:
-        return f"a {summary.labels[ROLE_LABEL]} that the server before left"
+        return f"a {summary.labels[ROLE_LABEL]} container that the previous server has left"
     faults = 0
     while True:
         try:
             return await _adopt_running(engine, registry, provisioner, key, summary, socket)
         except Exception:
-            # A fault of this server's is no reason to end somebody's session; thrice, it is one to say so.
+            # A fault of this server alone must not end a session, but it must not be tried for ever either.
             log.exception("adopting failed: a fault of this server", extra=fields(container=summary.name))
             faults += 1
-            if faults == FAULTS:
+            if faults == MAX_FAULTS:
                 return "a fault of this server, again and again"
         await asyncio.sleep(FAULT_PAUSE_SECONDS)
 
@@ -219,7 +240,7 @@ async def _adopt_running(
     except LookupError:
         why: str | BadSeal = "it has no tenant"
     except BadSeal as error:
-        # Where the label says that the container is ours, its record was tampered with.
+        # With this server's fingerprint on the container, the record was tampered with.
         why = str(error) if OWNER_LABEL in summary.labels else error
     except AnotherVersion as error:
         why = _another_version(error, summary, key)
@@ -229,15 +250,15 @@ async def _adopt_running(
         await container.close()
         raise
     else:
-        # What fails from here on is no fault of the container's.
+        # What fails from here on is a fault of this server, and is raised.
         if record.session == container.session and record.expires > time.time():
-            return await _taken(registry, provisioner, container, record)
+            return await _register(registry, provisioner, container, record)
         why = "its session's time is over"
     await container.close()
     return why
 
 
-async def _taken(
+async def _register(
     registry: Registry, provisioner: Provisioner, container: Container, record: Record
 ) -> str | None:
     provisioner.known.add(container.id)
@@ -253,12 +274,12 @@ async def _taken(
 
 
 def _listening(provisioner: Provisioner, summary: ContainerSummary) -> AgentSocket | None:
-    """Where its agent connects.  At once, while others are adopted: it tries five times a second."""
+    """The socket to which the agent connects, opened before its turn comes: it tries five times a second."""
     if provisioner.sockets is None or SOCKET_LABEL not in summary.labels or not summary.running:
         return None
     socket = provisioner.sockets.find(session_of(summary))
     if socket is not None:
-        with contextlib.suppress(OSError):  # told when it is needed
+        with contextlib.suppress(OSError):  # reported when the container is adopted
             socket.listen()
     return socket
 
@@ -266,7 +287,7 @@ def _listening(provisioner: Provisioner, summary: ContainerSummary) -> AgentSock
 def container_of(
     engine: DockerEngine, summary: ContainerSummary, socket: AgentSocket | None = None
 ) -> Container:
-    """A handle of a container that is there; `connect` greets its agent."""
+    """A Container for an existing one; `connect` attaches to its agent."""
     return Container(
         engine,
         summary.id,
@@ -278,7 +299,7 @@ def container_of(
 
 
 def _another_version(error: AnotherVersion, summary: ContainerSummary, key: bytes) -> str | BadSeal:
-    """It cannot be adopted; whose it is still counts."""
+    """The reason for a container whose agent has another version; BadSeal when it is another server's."""
     try:
         record_in(error.hello, key, summary.id)
     except BadSeal as seal:
@@ -292,9 +313,9 @@ def _another_version(error: AnotherVersion, summary: ContainerSummary, key: byte
 async def remove_all(
     engine: DockerEngine, provisioner: Provisioner, found: Iterable[tuple[ContainerSummary, str]]
 ) -> int:
-    """Removes these, each for its reason, and says so in the log; how many.
+    """Removes containers, and logs each with its reason; returns how many.
 
-    What the engine refuses to remove now, the sweep finds again.
+    What the engine refuses to remove now, the next sweep removes.
     """
     removed = 0
     for summary, why in found:
@@ -305,7 +326,7 @@ async def remove_all(
 
 
 async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) -> bool:
-    """False where the engine refuses; both are logged."""
+    """Removes a container, and its socket's folder; False when the engine refuses.  Both are logged."""
     what = {
         "container": summary.id[:12],
         "session": session_of(summary),
@@ -325,14 +346,15 @@ async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) 
 
 
 async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: float) -> int:
-    """Remove what is this instance's and nobody here answers for; how many.  Raises EngineError.
+    """Removes this instance's containers that nothing in this server knows; returns how many.
 
-    ``older_than`` seconds: a container that is being made right now is known a moment later.
+    ``older_than``: seconds; a newer container may be one that is just being made.  0 at the start, when none
+    is.  Raises EngineError.
     """
     listed = await engine.list(labels_of(provisioner.identity.instance))
     anothers = [summary for summary in listed if provisioner.identity.another(summary.labels)]
     if anothers:
-        names = [summary.name for summary in anothers[:NAMED]]
+        names = [summary.name for summary in anothers[:MAX_NAMED]]
         log.warning(
             "another server has this INSTANCE_NAME; give one of the two another name",
             extra=fields(containers=names),
@@ -350,17 +372,17 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     removed = await remove_all(engine, provisioner, lost)
     await engine.prune_volumes(labels_of(provisioner.identity.instance))
     if provisioner.sockets is not None:
-        # One that is new may be of a container that is being made, which the engine would refuse without it.
+        # A new folder may belong to a container that is being made, and that cannot start without it.
         sessions = {session_of(summary) for summary in listed}
         await asyncio.to_thread(provisioner.sockets.keep, max(older_than, MAKING_SECONDS), sessions)
     return removed
 
 
 async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, told: set[str]) -> None:
-    """Says once of each other server on this engine, which is in ``told`` then, that it has user ids of ours.
+    """Warns once of each other server on this engine that uses some of this server's user ids.
 
-    The kernel counts inotify watches and pipes by user: one server's sessions would use up the other's.
-    Raises EngineError.
+    The kernel counts inotify watches and pipes by user, so the sessions of one server could use up those of
+    the other.  ``told``: names of servers that were warned of; it is added to.  Raises EngineError.
     """
     ours, own = provisioner.uids.all, provisioner.identity.instance
     rows = [(s.labels.get(INSTANCE_LABEL, ""), uid_of(s)) for s in await engine.list({"type": SESSION_TYPE})]
@@ -374,13 +396,13 @@ async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, tol
 
 
 def is_over(summary: ContainerSummary, now: float) -> bool:
-    """Its deadline label has passed."""
+    """Whether the deadline of a container's label has passed.  ``now``: seconds since 1970."""
     deadline = summary.labels.get(DEADLINE_LABEL, "")
     return deadline.isdecimal() and int(deadline) < now
 
 
 async def end_all(engine: DockerEngine, identity: Identity) -> int:
-    """Remove every container of an instance whose server has ended; how many.  Raises EngineError."""
+    """Removes all containers of an instance whose server has ended; returns how many.  Raises EngineError."""
     listed = await engine.list(labels_of(identity.instance))
     ours = [summary for summary in listed if not identity.another(summary.labels)]
     return sum([await remove_one(engine, summary, "all sessions are ended") for summary in ours])
@@ -393,10 +415,11 @@ async def anothers(engine: DockerEngine, identity: Identity) -> list[str]:
 
 
 async def reap(engine: DockerEngine, *, instance: str | None, now: float) -> int:
-    """Remove the containers of this instance (None: of all) whose deadline label has passed; how many.
+    """Removes the containers of this instance (None: of all) whose deadline has passed; returns how many.
 
-    And the unnamed volumes that no container has any more: who removes a container by hand leaves its own.
-    For when no server lives (`coderunner reap`, from a systemd timer).  Raises EngineError.
+    Also removes unnamed volumes without a container, which remain when a container is removed by hand.
+
+    For when no server runs (`coderunner reap`, from a systemd timer).  Raises EngineError.
     """
     labels = {"type": SESSION_TYPE} if instance is None else labels_of(instance)
     over = [summary for summary in await engine.list(labels) if is_over(summary, now)]

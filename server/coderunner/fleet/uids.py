@@ -1,7 +1,7 @@
-"""A user id of its own for every live container.
+"""A separate user id for every container.
 
-With a shared one, a session used up the inotify watches and pipe pages of its neighbours: the kernel
-counts them per user, over all containers.
+The kernel counts some resources, such as inotify watches and pages of pipes, by user and over all containers.
+With a shared user id, one session could use up those of all others.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from coderunner.errors import StartFailed
 
 
 class Uids:
-    """``base`` to ``base + count - 1``; the longest unused is given next.
+    """The user ids from ``base`` to ``base + count - 1``; the one that is unused for the longest time is
+    next.
 
-    ``owner`` is a container's session.  Only the owner gives an id back: a container that the engine made
-    too late, swept when its id has long been another's, gives nothing.
+    ``owner``: the id of a container's session.  Only the owner can release an id: a container that the engine
+    made too late may be removed when its id has another owner already.
     """
 
     def __init__(self, base: int, count: int) -> None:
@@ -22,21 +23,21 @@ class Uids:
         self.all = range(base, base + count)
 
     def acquire(self, owner: str) -> int:
-        """Raises StartFailed when none is left."""
+        """Takes an unused id for ``owner``.  Raises StartFailed when none is left."""
         for uid in self._free:
             self.claim(uid, owner)
             return uid
         raise StartFailed("all user ids for sessions are in use; raise SESSION_UID_COUNT")
 
     def claim(self, uid: int, owner: str) -> bool:
-        """Take this one; False when it is taken or not of this range."""
+        """Takes this id for ``owner``; False when it is in use, or out of the range."""
         if self._free.pop(uid, "") is not None:
             return False
         self._owners[uid] = owner
         return True
 
     def release(self, uid: int, owner: str) -> None:
-        """The id is free again, where it is this owner's."""
+        """Frees the id, if it is ``owner``'s."""
         if self._owners.get(uid) == owner:
             del self._owners[uid]
             self._free[uid] = None

@@ -1,8 +1,8 @@
-"""Containers made ahead of time, so that nobody waits for one.
+"""The warm pool: containers that are made ahead of time, so that nobody waits for one.
 
-Sized by demand: as many as were taken in the last half minute, between a language's floor and ceiling,
-and fewer where the machine is short of memory.  Refilled behind users' own work.  An empty pool means a
-slower start, never a failure.
+For each language it holds its floor, and as many more as were taken in the last DEMAND_SECONDS, up to its
+ceiling; fewer when the machine is short of memory.  It is refilled with lower priority than users' own work.
+An empty pool means a slower start, never a failure.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-DEMAND_SECONDS = 30.0
-RETRY_SECONDS = 5.0
-LOOK_SECONDS = 10.0
-PAUSE_SECONDS = 1.0  # who has just come runs a program first: a start takes half a second of a CPU
-MEMORY_SHORT = 0.10  # below this share of available memory nothing is made ahead
+DEMAND_SECONDS = 30.0  # how long a container that was taken counts as demand
+RETRY_SECONDS = 5.0  # after a container could not be made
+LOOK_SECONDS = 10.0  # between two adjustments, at most
+PAUSE_SECONDS = 1.0  # before a refill: a start takes half a CPU second, which a new user's program gets first
+MIN_MEMORY_SHARE = 0.10  # with a smaller share of memory available nothing is made ahead
 
 
 @dataclass(slots=True)
 class _LanguagePool:
+    """The ready containers of one language.  ``taken``: moments, of those within DEMAND_SECONDS."""
+
     floor: int
     ceiling: int
     ready: deque[Container] = field(default_factory=deque)
@@ -48,20 +50,25 @@ class _LanguagePool:
         return max(self.floor, min(self.ceiling, self.floor + len(self.taken)))
 
     def pause(self, now: float) -> float:
-        """Seconds until it is to be refilled: at once where more than one came in the last moment."""
+        """Seconds until it may be refilled: 0 when several users came within PAUSE_SECONDS, as more may
+        follow."""
         latest = [moment for moment in self.taken if moment > now - PAUSE_SECONDS]
         return latest[0] + PAUSE_SECONDS - now if len(latest) == 1 else 0.0
 
 
 class WarmPool:
-    """``memory_available`` answers the share of the machine's memory that is free, 0 to 1."""
+    """Fills the pools of all languages, as a task.
+
+    ``floor``: containers of each language that declares none.  ``ceiling``: of all languages together.
+    ``memory_available()``: the share of the machine's memory that is available, 0 to 1.
+    """
 
     def __init__(
-        self, provisioner: Provisioner, *, floor: int, most: int, memory_available: Callable[[], float]
+        self, provisioner: Provisioner, *, floor: int, ceiling: int, memory_available: Callable[[], float]
     ) -> None:
         self._provisioner = provisioner
         self._floor = floor
-        self._most = most
+        self._ceiling = ceiling
         self._memory_available = memory_available
         self._pools: dict[str, _LanguagePool] = {}
         self._wake = asyncio.Event()
@@ -73,7 +80,7 @@ class WarmPool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is made any more; what waits is removed (it has no tenant), or left to the next server."""
+        """Stops making containers, and removes those that wait, as they have no session."""
         await self._making.stop()
         waiting = [container for pool in self._pools.values() for container in pool.ready]
         self._pools.clear()
@@ -81,7 +88,9 @@ class WarmPool:
         await self._removing.finish()
 
     def acquire(self, language: str) -> Container | None:
-        """A ready container, now the caller's; None when there is none."""
+        """A ready container, which belongs to the caller now; None when there is none.
+
+        Raises UnknownLanguage."""
         pool = self._pool(language)
         pool.taken.append(asyncio.get_running_loop().time())
         self._wake.set()
@@ -98,20 +107,21 @@ class WarmPool:
 
     @property
     def waiting(self) -> int:
-        """How many are ready now, of all languages."""
+        """Number of ready containers, of all languages."""
         return sum(len(pool.ready) for pool in self._pools.values())
 
     def wake(self) -> None:
-        """A language has become ready."""
+        """Adjusts the pools now: a language has become ready."""
         self._wake.set()
 
     def _pool(self, language: str) -> _LanguagePool:
         pool = self._pools.get(language)
         if pool is None:
             warm = self._provisioner.catalog.language(language).warm
-            floor = self._floor if warm.floor is None else warm.floor
-            ceiling = self._most if warm.ceiling is None else warm.ceiling
-            pool = self._pools[language] = _LanguagePool(min(floor, self._most), min(ceiling, self._most))
+            # The server's ceiling is for all languages together, so it bounds each of them as well.
+            floor = min(self._ceiling, self._floor if warm.floor is None else warm.floor)
+            ceiling = min(self._ceiling, self._ceiling if warm.ceiling is None else warm.ceiling)
+            pool = self._pools[language] = _LanguagePool(floor, ceiling)
         return pool
 
     async def _keep(self) -> None:
@@ -123,10 +133,12 @@ class WarmPool:
                     await self._wake.wait()
 
     def _adjust(self) -> float:
-        """Seconds until a pool that is short is due."""
+        """Discards old and surplus containers and begins missing ones; returns the seconds until the next
+        call."""
         again = LOOK_SECONDS
         now = asyncio.get_running_loop().time()
         targets = self._targets(now)
+        # All surplus first: its memory is needed by what is made next.
         for language, target in targets.items():
             self._retire(self._pool(language), target, now)
         for language, target in targets.items():
@@ -142,9 +154,11 @@ class WarmPool:
         return again
 
     def _targets(self, now: float) -> dict[str, int]:
-        """Where there is less room than languages, those that are asked for come first."""
+        """By language, how many containers to hold.
+
+        With room for fewer than all, languages in demand come first."""
         pools = {name: self._pool(name) for name in self._provisioner.catalog.ready()}
-        left = 0 if self._memory_available() < MEMORY_SHORT else self._most
+        left = 0 if self._memory_available() < MIN_MEMORY_SHARE else self._ceiling
         targets = {}
         for name in sorted(pools, key=lambda one: (-len(pools[one].taken), one)):
             targets[name] = min(pools[name].target(now), left)
@@ -195,6 +209,6 @@ class WarmPool:
         return WarmPoolBlock(
             ready=sum(one.ready for one in languages.values()),
             starting=sum(one.starting for one in languages.values()),
-            max=self._most,
+            max=self._ceiling,
             languages=languages,
         )

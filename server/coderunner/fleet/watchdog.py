@@ -1,10 +1,11 @@
-"""Ends sessions that take from the machine what no account of their container counts.
+"""Ends sessions that use resources of the machine which their container's limits do not count.
 
-Two kinds.  A holding can be counted: file locks, and bytes that wait in sockets.  Who holds more than the
-bound in two looks in a row, or four times as much in one, is ended.  A strain cannot: work that the kernel
-does in threads of its own (the other end of a terminal), and waiting for the disk.  Where one lasts, the
-busiest sessions are stopped for half a second, one after the other, four times each: whose pauses lower it
-every time, and whose going on raises it, is the cause.  Nobody is ended on suspicion.
+There are two kinds.  A holding can be counted by session: file locks, and bytes that wait in sockets.  A
+session that holds more than the bound at two looks in a row, or four times as much at one, is ended.  A
+strain cannot be counted by session: work of the kernel's own threads (the other end of a terminal), and
+waiting for the disk. When one lasts, the busiest sessions are paused for half a second, one after the other,
+TURNS times each.  The session whose every pause lowers the strain is the cause, and is ended; without that
+proof none is.
 """
 
 from __future__ import annotations
@@ -28,20 +29,22 @@ from coderunner.sessions.session import Session
 log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
-SUSPECTS = 3  # sessions that are stopped for a moment, at most, in one search
-BUSY = 0.05  # of a processor: who uses less is no suspect
+MAX_SUSPECTS = 3  # sessions that are paused in one search
+MIN_CPU_SHARE = 0.05  # of a processor: a session that uses less is no suspect
 MEASURE_SECONDS = 0.5
-TURNS = 4  # a suspect is stopped so often: that all nine figures fall apart by chance is one in 126
-DIFFERENCE = 0.5  # that it must make on average, in shares at which a search begins
-PART = 1 / 3  # or, on a machine so busy that there is less of it, in parts of all of it
-DRAIN_SECONDS = 0.1  # what a stopped session left to do is done
-QUIET_SECONDS = (60.0, 900.0)  # after a search that found nobody: at first, and at most
+TURNS = 4  # pauses of a suspect; that nine figures are in the right order by chance is one in 126
+MIN_DIFFERENCE = 0.5  # that the pauses must make on average, as a part of the share that begins a search
+MIN_PART = 1 / 3  # or as a part of the strain itself, on a machine so busy that it is lower
+DRAIN_SECONDS = 0.1  # after a pause began, for the work that the session has left to the kernel
+QUIET_SECONDS = (60.0, 900.0)  # without a search after one that found nothing: at first, and at most
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What can be counted. `bound` is what a session may hold of it."""
+    """Something that is counted by session.
+
+    `bound`: how much one may hold.  `each`: of a `unit`, for messages."""
 
     name: str
     unit: str
@@ -51,7 +54,11 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Strain:
-    """`read`: seconds of it since the start; above `share` for `looks` in a row, a search begins."""
+    """Something that is only known of the whole machine.
+
+    `read`: its seconds since the machine's start.  A search begins when it takes more than `share` of the
+    time at so many `looks` in a row.
+    """
 
     name: str
     read: Callable[[Host], float | None]
@@ -68,7 +75,10 @@ STRAINS = (
 
 
 class Watchdog:
-    """`sessions` are the live ones.  `run` looks every `interval` seconds until it is cancelled."""
+    """Watches the sessions.
+
+    `sessions()`: those of the server, by id.  `interval`: seconds between two looks.  `host`: reads /proc.
+    """
 
     def __init__(
         self,
@@ -83,17 +93,18 @@ class Watchdog:
         self._interval = interval
         self._host = host or Host()
         self._strains = strains
-        self._pids: dict[str, int | None] = {}  # of each session's PID 1; None: not on this machine
+        self._pids: dict[str, int | None] = {}  # host's pid of each session's PID 1; None: not visible here
         self._over: set[tuple[str, str]] = set()  # (session, holding) above the bound at the last look
         self._strained = dict.fromkeys(strains, 0)
         self._before: dict[Strain, float | None] = {}
         self._last = 0.0
         self._quiet = 0.0
         self._pause = QUIET_SECONDS[0]
+        # One thread, so that a slow read of /proc never uses up those of the default pool.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="watchdog")
 
     async def run(self) -> None:
-        """Looks at all containers every interval, for ever."""
+        """Looks at all sessions every `interval` seconds, until it is cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._interval)
@@ -105,7 +116,7 @@ class Watchdog:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     def warnings(self) -> list[str]:
-        """Why sessions cannot be watched; [] where they can."""
+        """Why sessions cannot be watched, as sentences; none when they can."""
         if self._pids and all(pid is None for pid in self._pids.values()):
             return [
                 "The processes of the sessions do not show in /proc (another machine's engine, users mapped, "
@@ -114,7 +125,7 @@ class Watchdog:
         return []
 
     async def look(self) -> None:
-        """One look.  Raises EngineError."""
+        """One look at all sessions, which may end some, and may take seconds.  Raises EngineError."""
         sessions = {name: one for name, one in self._sessions().items() if not one.over}
         self._over = {key for key in self._over if key[0] in sessions}
         if not sessions:
@@ -128,19 +139,19 @@ class Watchdog:
             await self._search(strain, sessions)
 
     async def _ask(self, question: Callable[..., Answer], *arguments: object) -> Answer:
-        """Reads the kernel's files beside the loop: they can take a while."""
+        """Reads files of the kernel in the thread, as that can take a while."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, question, *arguments)
 
     async def _find(self, sessions: Mapping[str, Session]) -> None:
         for name in self._pids.keys() - sessions.keys():
             del self._pids[name]
         for name in sessions.keys() - self._pids.keys():
-            with contextlib.suppress(EngineError):  # it is gone, or the next look finds it
+            with contextlib.suppress(EngineError):  # it has ended, or the next look finds it
                 pid = (await self._engine.inspect(sessions[name].container.id)).pid
                 here = await self._ask(self._host.uid, pid)
                 self._pids[name] = pid if pid and here == sessions[name].container.uid else None
 
-    # --- what can be counted -----------------------------------------------------------------------------
+    # --- holdings ----------------------------------------------------------------------------------------
 
     def _locks(self, sessions: Mapping[str, Session]) -> dict[str, int]:
         users = self._host.locks(LOCKS.bound)
@@ -165,10 +176,10 @@ class Watchdog:
                 )
                 self._evict(sessions[name], f"it holds {held} {holding.name}, and may hold {most}")
 
-    # --- what cannot -------------------------------------------------------------------------------------
+    # --- strains -----------------------------------------------------------------------------------------
 
     def _lasting(self) -> list[Strain]:
-        """Those that have lasted long enough."""
+        """The strains that have lasted long enough for a search."""
         now = time.monotonic()
         passed, self._last = now - self._last, now
         found = []
@@ -182,6 +193,7 @@ class Watchdog:
         return found
 
     async def _search(self, strain: Strain, sessions: Mapping[str, Session]) -> None:
+        """Pauses the suspects, and ends the one that causes the strain, if there is one."""
         self._strained[strain] = 0
         for name in await self._suspects():
             session = sessions[name]
@@ -192,7 +204,7 @@ class Watchdog:
                 continue
             seen = {"going": [f"{one:.2f}" for one in going], "stopped": [f"{one:.2f}" for one in stopped]}
             log.info("watchdog: looked for", extra=fields(what=strain.name, session=session.id, **seen))
-            enough = min(DIFFERENCE * strain.share, PART * mean(going))
+            enough = min(MIN_DIFFERENCE * strain.share, MIN_PART * mean(going))
             apart = min(going) > max(stopped) and mean(going) - mean(stopped) >= enough
             if apart and not session.over:
                 shares = f"{mean(going):.0%} of the time, {mean(stopped):.0%} while it was stopped"
@@ -203,7 +215,7 @@ class Watchdog:
         self._pause = min(2 * self._pause, QUIET_SECONDS[1])
 
     async def _suspects(self) -> list[str]:
-        """The sessions that are charged the most time, the busiest first."""
+        """The ids of the sessions with the most CPU time at the moment, the busiest first."""
         pids = {name: pid for name, pid in self._pids.items() if pid is not None}
         before = await self._ask(self._charged, pids)
         await asyncio.sleep(MEASURE_SECONDS)
@@ -212,16 +224,18 @@ class Watchdog:
             name: (after[name] - before[name]) / MEASURE_SECONDS for name in after.keys() & before.keys()
         }
         busy = sorted(
-            (name for name, share in shares.items() if share >= BUSY), key=lambda name: -shares[name]
+            (name for name, share in shares.items() if share >= MIN_CPU_SHARE), key=lambda name: -shares[name]
         )
-        return busy[:SUSPECTS]
+        return busy[:MAX_SUSPECTS]
 
     def _charged(self, pids: Mapping[str, int]) -> dict[str, float]:
         seconds = {name: self._host.session_seconds(pid) for name, pid in pids.items()}
         return {name: value for name, value in seconds.items() if value is not None}
 
     async def _try(self, strain: Strain, session: Session) -> tuple[list[float], list[float]]:
-        """The strain's shares while the session goes on, and while it is stopped.  Raises EngineError."""
+        """The strain's shares of the time, (while the session runs, while it is paused).
+
+        Raises EngineError."""
         going, stopped = [await self._share(strain)], []
         for _ in range(TURNS):
             async with self._stopped(session):
@@ -238,11 +252,12 @@ class Watchdog:
 
     @contextlib.asynccontextmanager
     async def _stopped(self, session: Session) -> AsyncIterator[None]:
-        """Its programs do not run inside; whatever happens, they go on after."""
+        """Pauses the session's container within the block; afterwards it continues, whatever happens."""
         try:
             await self._engine.pause(session.container.id)
             yield
         finally:
+            # Also after an error, as the engine may have paused it all the same.
             await asyncio.shield(self._resume(session))
 
     async def _resume(self, session: Session) -> None:

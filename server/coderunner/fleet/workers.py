@@ -1,7 +1,7 @@
-"""The worker pool: how much work the container engine is asked for at one time.
+"""The worker pool, which bounds how many jobs the container engine does at one time.
 
-A job is user work, a refill of the warm pool, or a sweep, and is taken in this order. Jobs of one kind are
-taken in the order of submission.
+Users' work goes first, then refills of the warm pool, then the sweep. Jobs of one priority are done in the
+order of submission.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 OnOrphan = Callable[[Any], Awaitable[None] | None]
 
+# Priorities; the lowest number goes first.
 USER = 0
 REFILL = 1
 SWEEP = 2
@@ -34,7 +35,10 @@ SWEEP = 2
 
 @dataclass(frozen=True, slots=True)
 class WorkerStats:
-    """A snapshot. `average_task_ms` is of all ended jobs, completed and failed; 0 when there are none."""
+    """The pool's figures at one moment.
+
+    `average_task_ms`: of all ended jobs, completed and failed; 0 without any.
+    """
 
     total: int
     active: int
@@ -63,7 +67,10 @@ class _Entry:
 
 
 class WorkerPool:
-    """`async with WorkerPool(4) as pool:`. Leaving it refuses what waits and ends what runs in `grace` s."""
+    """`size` workers, as an async context manager.
+
+    `max_queued`: jobs that may wait. `grace`: seconds that running jobs get when the pool closes.
+    """
 
     def __init__(self, size: int, *, max_queued: int = 4096, grace: float = 10.0) -> None:
         self.size = size
@@ -71,7 +78,7 @@ class WorkerPool:
         self._grace = grace
         self._queue: list[_Entry] = []
         self._numbers = itertools.count()
-        self._resting: deque[asyncio.Future[None]] = deque()
+        self._resting: deque[asyncio.Future[None]] = deque()  # of workers that wait for a job
         self._tasks = Tasks("worker pool")
         self._active = 0
         self._completed = 0
@@ -92,7 +99,7 @@ class WorkerPool:
         await self.close()
 
     async def close(self) -> None:
-        """Waiting jobs get Draining; running ones get the grace, then are cancelled."""
+        """Refuses waiting jobs with Draining; running ones are cancelled after `grace` seconds."""
         self._closing = True
         refused, self._queue = self._queue, []
         for entry in refused:
@@ -104,7 +111,7 @@ class WorkerPool:
         await self._tasks.stop()
 
     async def drop(self) -> None:
-        """As `close`, at once: what runs is cancelled where it is, and what it leaves is the caller's."""
+        """As `close`, without a grace. What the cancelled jobs leave behind is the caller's to clean up."""
         self._grace = 0.0
         await self.close()
 
@@ -117,11 +124,11 @@ class WorkerPool:
         timeout: float,
         on_orphan: Callable[[T], Awaitable[None] | None] | None = None,
     ) -> T:
-        """Has a worker do the work within `timeout` seconds of its beginning, and answers its result.
+        """Has a worker do the work, within `timeout` seconds from its beginning, and returns the result.
 
-        Cancelled before it began, the job is dropped. Cancelled later, it runs to its end, and its result
-        goes to `on_orphan`, which gives back what the result holds. Raises what the work raises,
-        EngineTimeout, QueueFull where too many jobs wait, Draining while the pool closes.
+        A job that is cancelled before it began is dropped. One that is cancelled later runs to its end, and
+        its result goes to `on_orphan`, which has to clean it up. `name`: for the log. Raises what the work
+        raises, EngineTimeout, QueueFull where too many jobs wait, Draining while the pool closes.
         """
         if self._closing:
             raise Draining()
@@ -136,12 +143,12 @@ class WorkerPool:
             if not job.begun:
                 self._drop(job)
             if job.future.done() and not job.future.cancelled() and job.future.exception() is None:
-                # It ended, and in the same moment its caller was cancelled: nobody will take the result.
+                # It ended at the moment when its caller was cancelled: nobody else will take the result.
                 self._return_later(job, job.future.result())
             raise
 
     def stats(self) -> WorkerStats:
-        """The figures of now."""
+        """The present figures."""
         ended = self._completed + self._failed
         return WorkerStats(
             total=self.size,
@@ -179,14 +186,14 @@ class WorkerPool:
                 await rest
 
     async def _do(self, job: _Job) -> None:
-        """Does one job; only the cancellation of the worker itself comes out of it."""
+        """Does one job. Raises nothing but the cancellation of the worker itself."""
         job.begun = True
         self._active += 1
         try:
             await self._run(job)
         finally:
             self._active -= 1
-            if not job.future.done():  # a fault of ours: its caller does not wait for ever
+            if not job.future.done():  # a fault of ours: its caller must not wait for ever
                 job.future.set_exception(InternalError())
 
     async def _run(self, job: _Job) -> None:
@@ -199,6 +206,7 @@ class WorkerPool:
             result = await self._bounded(job)
         except asyncio.CancelledError:
             task = asyncio.current_task()
+            # Of this worker by the pool, or raised by the work itself, which must not end the worker.
             cancelled = task is not None and task.cancelling() > 0
             error = Draining() if cancelled else InternalError(f"{job.name} was cancelled from within")
         except Exception as failure:
@@ -234,7 +242,7 @@ class WorkerPool:
         self._tasks.start(self._give_back(job, result), f"return of {job.name}")
 
     async def _give_back(self, job: _Job, result: Any) -> None:
-        """The result of a job whose caller has gone goes to its `on_orphan`, within the job's time-out."""
+        """Passes the result of a job without a caller to its `on_orphan`, within the job's time-out."""
         if job.on_orphan is None:
             return
         try:

@@ -1,1 +1,3 @@
-"""One live session: its container, channels, attachments, files, deadlines. It knows of no other session."""
+"""One live session: container, channels, attachments, files, deadlines.
+
+Nothing here knows of other sessions."""

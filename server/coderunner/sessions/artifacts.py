@@ -13,18 +13,22 @@ from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.views import Views
 from coderunner.wire import artifacts
 
-MAX_ARTIFACTS = 512  # of a session; the oldest are forgotten
-COST = 4096  # bytes of memory, at most, for each
+MAX_ARTIFACTS = 512  # of a session; the oldest are dropped
+COST = 4096  # bytes of memory of each, at most
 
 
 class Artifacts:
-    """``views`` gives the addresses: a new one for each who is told."""
+    """The artifacts of a session, oldest first; iterating makes a message for each, with a new address.
+
+    ``views``: makes the addresses.  ``attachments``: are told of new artifacts.  ``holdings``: counts the
+    memory.
+    """
 
     def __init__(self, views: Views, attachments: Attachments, holdings: Holdings) -> None:
         self._views = views
         self._attachments = attachments
         self._all: dict[tuple[int, str], tuple[str, int]] = {}  # type and size, by channel and path
-        self._full: set[int] = set()
+        self._full: set[int] = set()  # channels with more artifacts than are shown
         holdings.count("artifacts", lambda: COST * len(self._all))
 
     def __iter__(self) -> Iterator[m.Artifact]:
@@ -32,7 +36,7 @@ class Artifacts:
             yield self._artifact(channel, path, kind, size)
 
     def of(self, channel: int) -> list[m.Artifact]:
-        """Those of one channel, oldest first."""
+        """The artifacts of one channel, oldest first."""
         return [one for one in self if one.channel == channel]
 
     def _count(self, channel: int) -> int:
@@ -42,7 +46,8 @@ class Artifacts:
         return m.Artifact(channel, path, kind, size, self._views.url(path, kind))
 
     def add(self, channel: int, news: ArtifactNews) -> None:
-        """The agent's word; what it has told before is told again when it changed."""
+        """The agent reports an artifact, for the first time or because it has changed: all clients are
+        told."""
         if news.more:
             if channel not in self._full and len(self._full) < MAX_ARTIFACTS:
                 self._full.add(channel)
@@ -51,12 +56,12 @@ class Artifacts:
             return
         name = news.path
         if len(name) > artifacts.MAX_PATH:
-            return  # no honest agent tells of it
+            return  # no genuine agent reports it
         kind = artifacts.kind(name)
         try:
             path = check_path(name)
         except BadPath:
-            return  # a name that no other machine could take
+            return  # a path that not every machine can have: it cannot be downloaded
         full = self._count(channel) >= artifacts.MAX_PER_CHANNEL
         if kind is None or (full and (channel, path) not in self._all):
             return
@@ -67,11 +72,11 @@ class Artifacts:
         self._attachments.broadcast(self._artifact(channel, path, kind, news.size))
 
     def empty(self) -> None:
-        """The session is over."""
+        """Drops all of them, as the session has ended."""
         self._all.clear()
 
     def forget(self, channel: int) -> None:
-        """The channel is removed."""
+        """Drops a channel's artifacts, as the channel was removed."""
         for key in [one for one in self._all if one[0] == channel]:
             del self._all[key]
         self._full.discard(channel)

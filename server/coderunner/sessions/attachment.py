@@ -1,8 +1,8 @@
-"""An attachment: one client's view of a session, as cursors into its channels' journals.
+"""An attachment: one client's connection to a session, as cursors into its channels' output.
 
-There is no queue of output for a client.  ``next`` makes the next frame from where the client's cursors
-stand, when the client can take it; a client that reads slowly holds up nobody and nothing but itself.
-What is queued are messages, bounded, and those that only tell the latest of something replace each other.
+There is no queue of output for a client.  ``next`` makes the next frame from the cursors' positions when the
+client can take one, so a client that reads slowly delays only itself.  Messages are queued, within a bound,
+and one that only reports the latest state of something replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -37,19 +37,23 @@ from coderunner.sessions.channel import Channel
 from coderunner.sessions.window import Window
 from coderunner.wire import flow
 
-MESSAGE_LIMIT = 1024
-MESSAGE_BYTES = 512 * 1024  # of memory, for all messages that wait for one client
-MESSAGE_COST = 384  # of each, beside its text
-FETCH_SIZE = 60_000
-FIRST_FRAME = 1024
-FLUSH_SECONDS = 2.0
-LOOK_SECONDS = 1.0  # whether an agent that did not answer does now
-_GOING_AWAY = 1011
+MAX_MESSAGES = 1024  # that wait for one client
+MAX_MESSAGE_BYTES = 512 * 1024  # of memory, for all messages that wait for one client
+MESSAGE_COST = 384  # bytes of memory of each, beside its text
+FETCH_SIZE = 60_000  # bytes that are fetched from the agent at once
+FIRST_FRAME = 1024  # bytes of a client's first frame of output; each next one may be larger
+FLUSH_SECONDS = 2.0  # in which an ending attachment is sent the rest of the output
+LOOK_SECONDS = 1.0  # between two attempts at output that the agent could not give
+_INTERNAL_ERROR = 1011  # WebSocket close code, after which clients attach again
 
 
 @dataclass(slots=True)
 class Cursor:
-    """Where a client stands in one channel: what was sent to it, what it has consumed."""
+    """A client's position in one channel's output.
+
+    ``sent``: offset up to which output was sent.  ``acked``: up to which the client has consumed it.
+    ``window``: how far the first may be ahead of the second.
+    """
 
     sent: int
     acked: int
@@ -61,15 +65,17 @@ class Cursor:
         return self.acked + self.window.size - self.sent
 
     def advance(self, count: int) -> None:
-        """So many bytes were sent."""
+        """``count`` more bytes were sent."""
         self.sent += count
         self.window.sent(self.sent, self.acked, asyncio.get_running_loop().time())
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Output from the agent's journal. ``begin``: the offset of ``data``, at or behind the one asked for.
-    ``restore``: what sets a terminal to the modes in force there, where output before it is gone."""
+    """Output from the agent's journal.
+
+    ``begin``: the offset of ``data``; above the one that was asked for when output is lost.  ``restore``:
+    escape sequences that set a terminal to the modes in force there; None when nothing is lost."""
 
     begin: int
     stream: int
@@ -78,30 +84,34 @@ class Fetched:
 
 
 class OutputSource(Protocol):
-    """What an attachment reads from: a session's channels. ``reachable``: whether their agent is, now."""
+    """What an attachment reads from: the channels of a session."""
 
     @property
     def reachable(self) -> bool:
-        """Whether the agent can be asked now."""
+        """Whether there is a connection to the agent now."""
     def __contains__(self, number: object) -> bool: ...
     def values(self) -> Collection[Channel]:
         """All channels, in the order in which they began."""
 
-    async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
-        """What the cache does not have, at most so many bytes. Raises NoChannel, AgentLost, EngineError."""
+    async def fetch(self, channel: Channel, offset: int, limit: int) -> Fetched:
+        """Output that is not in the cache any more, at most ``limit`` bytes.
+
+        Raises NoChannel, AgentLost, EngineError.
+        """
 
     def release(self, channel: Channel) -> None:
-        """A client's cursor has moved."""
+        """A client's cursor has moved: the agent may have to be told."""
 
     def repaint(self, channel: Channel) -> None:
-        """A client lost part of a terminal's output."""
+        """A client has missed a part of a terminal's output: the program is to paint its screen anew."""
 
 
 class Attachment:
     """One client's view of a session: a queue of messages, and a cursor into each channel's output.
 
-    ``source``: the channels that it reads from. ``role``: `control` or `watch`. ``cursors``: offsets below
-    which the client has the output of a channel. ``close_code``: of the WebSocket, None until its end.
+    ``source``: the channels that it reads from.  ``client``: the client's id.  ``role``: `control` or
+    `watch`. ``cursors``: by channel, the offset below which the client has the output.  ``close_code``: of
+    the WebSocket, None while the attachment lasts.
     """
 
     def __init__(self, source: OutputSource, client: str, role: str, cursors: Mapping[int, int]) -> None:
@@ -111,24 +121,26 @@ class Attachment:
         self.granted = role  # the greatest role that its token allows
         self.close_code: int | None = None
         self._cursors: dict[int, Cursor] = {}
+        # Numbers without a channel are dropped: a client could name 65,536 of them.
         self._given = {number: at for number, at in cursors.items() if number in source}
         self._messages: OrderedDict[Hashable, ServerMessage] = OrderedDict()
         self.waiting = 0  # bytes of memory that the messages take
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
-        self._turn = 0
-        self._sent = 0
+        self._turn = 0  # which channel is looked at first
+        self._sent = 0  # bytes of output, for the size of the first frames
         self._flush_until: float | None = None
-        self._stalled = False  # output waits for an agent that is out of reach
-        self._last: ServerMessage | None = None  # behind all output, once the session is over
+        self._stalled = False  # output waits for an agent that cannot be reached
+        self._last: ServerMessage | None = None  # sent after all output, when the session has ended
 
-    # --- what the session tells ----------------------------------------------------------------------
+    # --- from the session ----------------------------------------------------------------------------
 
     def post(self, message: ServerMessage) -> None:
-        """Queues a message. A client that reads none is ended with 1011; its next attach tells it all.
+        """Queues a message.  A client that reads none is ended with 1011; its next attach tells it
+        everything.
 
-        A message that replaces an earlier one of the same kind takes its place, so that the queue of a slow
-        client does not grow with progress reports.
+        A message of some types replaces an earlier one and takes its place, so that the queue of a slow
+        client does not grow with reports of progress.
         """
         if self.close_code is not None:
             return
@@ -143,31 +155,30 @@ class Attachment:
             self.waiting -= _cost(self._messages[key])
         self._messages[key] = message
         self.waiting += _cost(message)
-        if len(self._messages) > MESSAGE_LIMIT or self.waiting > MESSAGE_BYTES:
-            self.end(_GOING_AWAY, flush=False)
+        if len(self._messages) > MAX_MESSAGES or self.waiting > MAX_MESSAGE_BYTES:
+            self.end(_INTERNAL_ERROR, flush=False)
         self._wake.set()
 
     def cut(self) -> None:
-        """Ends it with 1011 and drops its messages: the session holds too much memory."""
+        """Ends it with 1011 and drops its messages, as the session uses too much memory."""
         self._messages.clear()
         self.waiting = 0
-        self.end(_GOING_AWAY, flush=False)
+        self.end(_INTERNAL_ERROR, flush=False)
 
     def forget(self, number: int) -> None:
-        """A channel is removed; numbers are not used again."""
+        """A channel was removed; its number is not used again."""
         self._cursors.pop(number, None)
         self._given.pop(number, None)
 
     def wake(self) -> None:
-        """Has `next` look again: there may be output to send."""
+        """Has `next` look again, as there may be output to send."""
         self._wake.set()
 
     def end(self, code: int, *, flush: bool = True, last: ServerMessage | None = None) -> None:
-        """Ends the attachment with a WebSocket ``code``, after what is queued.
+        """Ends the attachment with a WebSocket close ``code``, after the queued messages.
 
-        With ``flush``, output that the server holds is sent first, for FLUSH_SECONDS at most.
-
-        ``last``: the session is over, and this ends it for the client.  It has a moment to take the rest.
+        ``flush``: output is sent first, for FLUSH_SECONDS at most.  ``last``: a message after all output,
+        when the session has ended.
         """
         if self.close_code is None:
             self.close_code = code
@@ -176,10 +187,10 @@ class Attachment:
             self._flush_until = timing.now() + seconds
         self._wake.set()
 
-    # --- what the client tells -------------------------------------------------------------------------
+    # --- from the client -------------------------------------------------------------------------------
 
     def ack(self, channel: Channel, offset: int) -> None:
-        """The client has consumed output up to ``offset``. Raises AckAhead."""
+        """The client has consumed output up to ``offset``.  Raises AckAhead for more than was sent."""
         cursor = self.cursor(channel)
         if offset > cursor.sent:
             raise AckAhead(
@@ -194,18 +205,18 @@ class Attachment:
             self._wake.set()
 
     def cursor(self, channel: Channel) -> Cursor:
-        """The client's cursor in a channel; at the channel's first byte where the client named none."""
+        """The client's cursor in a channel; at offset 0 when the client has named none."""
         found = self._cursors.get(channel.number)
         if found is None:
-            # A client may name an offset of a server before: not beyond what there is.
+            # An offset beyond the output would never be reached: a client may name any number.
             start = min(self._given.pop(channel.number, 0), max(channel.cache.end, channel.end or 0))
             found = self._cursors[channel.number] = Cursor(start, start)
         return found
 
-    # --- what goes out -----------------------------------------------------------------------------------
+    # --- to the client -----------------------------------------------------------------------------------
 
     async def next(self) -> str | bytes | None:
-        """The next frame for the client; None when the attachment has ended."""
+        """Waits for the next frame for the client; None when the attachment has ended."""
         while True:
             self._wake.clear()
             if self._messages:
@@ -224,7 +235,7 @@ class Attachment:
                 await self._pause(LOOK_SECONDS if self._stalled else None)
 
     def at_hand(self) -> str | bytes | None:
-        """As `next`, of what can be sent without waiting for anything; None where there is no more of it."""
+        """As `next`, without waiting for anything; None when nothing can be sent at once."""
         if self._messages:
             return self._next_message()
         if self._left() > 0:
@@ -241,13 +252,13 @@ class Attachment:
         return codec.encode_server(message)
 
     def _left(self) -> float:
-        """Seconds in which output may still be sent."""
+        """Seconds in which output may still be sent; infinite while the attachment lasts."""
         if self._flush_until is None:
             return math.inf
         return self._flush_until - timing.now()
 
     def _took_all(self) -> bool:
-        """Whether every program's end has been sent; nothing comes behind that."""
+        """Whether the end of every program was sent, after which there is no output."""
         return all(self.cursor(channel).exit_sent for channel in self._source.values())
 
     async def _pause(self, seconds: float | None) -> None:
@@ -259,11 +270,11 @@ class Attachment:
                 await self._wake.wait()
 
     async def _next_output(self) -> str | bytes | None:
-        """The next frame of output, None where nothing can be sent."""
+        """The next frame of output; None when nothing can be sent."""
         self._stalled = False
         for channel, cursor in self._turns():
             if self._behind(channel, cursor):
-                frame = await self._fetch(channel, cursor)  # waits for the agent, and for nothing longer
+                frame = await self._fetch(channel, cursor)  # waits for the agent, within a deadline
             else:
                 frame = self._cached(channel, cursor)
             if frame is not None:
@@ -271,7 +282,8 @@ class Attachment:
         return None
 
     def _turns(self) -> list[tuple[Channel, Cursor]]:
-        """Channels take turns, so that one that floods does not delay another's echo."""
+        """All channels with their cursors, another first each time: one that prints much does not delay
+        the others."""
         channels = list(self._source.values())
         self._turn += 1
         first = self._turn % len(channels) if channels else 0
@@ -279,16 +291,17 @@ class Attachment:
 
     @staticmethod
     def _behind(channel: Channel, cursor: Cursor) -> bool:
-        """Whether what comes next is not in the cache any more."""
+        """Whether the output that comes next has been dropped from the cache."""
         return cursor.sent < channel.cache.start and cursor.room() > 0
 
     def _cached(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
-        """A frame of what the cache has, or the channel's end."""
+        """A frame of output from the cache, or the channel's end; None when neither can be sent."""
         upto = min(channel.cache.end, cursor.acked + cursor.window.size)
         if cursor.sent < upto:
-            # Frames begin small: over a line that breaks every few kilobytes, whole ones still get through.
-            most = min(flow.SEND_SIZE, FIRST_FRAME + self._sent)
-            stream, data = channel.cache.read(cursor.sent, min(most, upto - cursor.sent))
+            # The first frames are small: over a connection that breaks after a few kilobytes, some still
+            # arrive.
+            limit = min(flow.SEND_SIZE, FIRST_FRAME + self._sent)
+            stream, data = channel.cache.read(cursor.sent, min(limit, upto - cursor.sent))
             frame = codec.encode_output(channel.number, stream, cursor.sent, data)
             cursor.advance(len(data))
             self._sent += len(data)
@@ -300,13 +313,14 @@ class Attachment:
         return None
 
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
-        """Output that the server's cache dropped, from the agent; a gap where the agent dropped it, too."""
+        """A frame of output that the cache has dropped, from the agent; a `gap` when the agent has dropped
+        it, too."""
         at = cursor.sent
         if not self._source.reachable:
             return self._unreachable(channel, cursor)
-        most = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
+        limit = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
         try:
-            found = await self._source.fetch(channel, at, most)
+            found = await self._source.fetch(channel, at, limit)
         except NoChannel:
             return self._gap(channel, cursor, channel.cache.start, None)
         except (AgentLost, EngineError):
@@ -322,7 +336,8 @@ class Attachment:
         return codec.encode_output(channel.number, found.stream, at, found.data)
 
     def _unreachable(self, channel: Channel, cursor: Cursor) -> str | None:
-        """A gap where the session is over, else None: the agent keeps the output until it is reachable."""
+        """A `gap` when the session has ended, else None: the agent keeps the output until it can be
+        reached."""
         if self._last is not None:
             return self._gap(channel, cursor, channel.cache.start, None)
         self._stalled = True
@@ -333,13 +348,14 @@ class Attachment:
         metrics.gap_bytes.inc(to - cursor.sent)
         gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
         cursor.sent = to
-        cursor.acked = max(cursor.acked, to)  # nobody can consume it: it does not fill the window
+        # Lost output can never be acknowledged, so it must not fill the window.
+        cursor.acked = max(cursor.acked, to)
         self._source.release(channel)
         return codec.encode_server(gap)
 
 
 def _cost(message: ServerMessage) -> int:
-    """An upper bound of a queued message's memory in bytes, without what other objects hold as well."""
+    """An upper bound of a queued message's memory in bytes, without objects that are also held elsewhere."""
     if isinstance(message, ErrorMessage | Notice):
         return MESSAGE_COST + 4 * len(message.message)
     if isinstance(message, Attached):

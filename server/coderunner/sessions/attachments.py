@@ -1,4 +1,4 @@
-"""Who is attached to a session: any number of watchers, and at most one in control."""
+"""The attachments of a session: any number that watch, and at most one that controls."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 
-MAX_ATTACHMENTS = 128  # a class that watches; each costs memory, and a token's holder could open thousands
-COST = 16 * 1024  # bytes of memory, at most, for each, beside the messages that wait for it
+MAX_ATTACHMENTS = 128  # enough for a class; a holder of the token could open thousands, which cost memory
+COST = 16 * 1024  # bytes of memory of each, at most, beside its queued messages
+RETRY_AFTER_MS = 5000
 
 
 class Attachments:
-    """``channels`` is the session's own table, by number.  ``holdings`` counts what waits for clients."""
+    """All attachments, in the order in which they came.  ``control``: the one that controls, or None.
+
+    ``channels``: the session's channels, by number.  ``holdings``: counts the memory of queued messages.
+    """
 
     def __init__(self, channels: Mapping[int, Channel], holdings: Holdings) -> None:
         self.control: Attachment | None = None
@@ -39,11 +43,13 @@ class Attachments:
         return attachment in self._all
 
     def add(self, attachment: Attachment) -> None:
-        """As control it takes the control, where all is full in place of the one that has watched longest.
-        Raises TooManyAttachments."""
+        """Adds an attachment.  With the role `control` it takes the control from another one.
+
+        If there are MAX_ATTACHMENTS, it replaces the one that has watched longest; one that only wants to
+        watch is refused.  Raises TooManyAttachments, NotControl."""
         if len(self._all) >= MAX_ATTACHMENTS:
             full = TooManyAttachments(
-                f"{MAX_ATTACHMENTS} are attached to this session already", retry_after_ms=5000
+                f"{MAX_ATTACHMENTS} are attached to this session already", retry_after_ms=RETRY_AFTER_MS
             )
             if attachment.role != "control":
                 raise full
@@ -56,7 +62,7 @@ class Attachments:
             self.give_control(attachment)
 
     def remove(self, attachment: Attachment) -> bool:
-        """False when it was not there (any more)."""
+        """Removes an attachment; False when it was removed already."""
         if attachment not in self._all:
             return False
         self._all.remove(attachment)
@@ -65,16 +71,19 @@ class Attachments:
         return True
 
     def supersede(self, client: str) -> list[Attachment]:
-        """The old attachments of a client that is back, told so and removed."""
+        """Ends and removes the attachments of a client that attaches again; returns them."""
         old = [one for one in self._all if one.client == client]
         for one in old:
             one.post(m.ErrorMessage.of(Superseded()))
-            one.end(4409, flush=False)
+            one.end(Superseded.close, flush=False)
             self.remove(one)
         return old
 
     def give_control(self, attachment: Attachment) -> None:
-        """To one that may have it; the one before watches on, and both learn how far the input is."""
+        """Gives the control to ``attachment``; the one before continues to watch.
+
+        Both learn the offsets of the input.  Raises NotControl when its token only allows watching.
+        """
         if attachment.granted != "control":
             raise NotControl("this token only allows watching")
         before, self.control = self.control, attachment
@@ -84,26 +93,27 @@ class Attachments:
             before.role = "watch"
             before.post(m.Role("watch", offsets))
         if taken or attachment.role == "watch":
-            # Also where nobody had it: who asked waits for this word before it lets its user type.
+            # Also when nobody had the control: the client waits for this message before it sends input.
             attachment.role = "control"
             attachment.post(m.Role("control", offsets))
-        for channel in self._channels.values():  # it may have missed them
+        for channel in self._channels.values():  # it may have missed earlier ones
             attachment.post(m.InAck(channel.number, channel.in_acked))
 
     def require_control(self, attachment: Attachment) -> None:
-        """Raises NotControl where it only watches."""
+        """Raises NotControl when ``attachment`` only watches."""
         if attachment is not self.control:
             raise NotControl("this attachment only watches; send `take` to take the control")
 
     def broadcast(self, message: m.ServerMessage) -> None:
-        """To all of them."""
+        """Queues a message for all attachments."""
         for attachment in self._all:
             attachment.post(message)
         self.relieve()
 
     def relieve(self) -> None:
-        """Where too much waits for clients, the one for whom most waits is cut off: its next attach tells
-        it all."""
+        """Ends attachments, the one with most queued messages first, until the session is within its bound.
+
+        Their next attach tells those clients everything."""
         while self._all and not self._holdings.allows(0):
             slowest = max(self._all, key=lambda one: one.waiting)
             if not slowest.waiting:
@@ -112,19 +122,19 @@ class Attachments:
             log.warning("a client that reads nothing was cut off", extra=fields(**self._holdings.table()))
 
     def forget(self, number: int) -> None:
-        """A channel is removed."""
+        """Drops all cursors of a channel, as it was removed."""
         for attachment in self._all:
             attachment.forget(number)
 
     def wake(self) -> None:
-        """There is output, or an end, that some of them may not have been sent."""
+        """Wakes all of them, as there is output, or an end, that they may not have been sent."""
         for attachment in self._all:
             attachment.wake()
 
     def window(self, channel: Channel) -> int:
-        """The greatest of their windows, in bytes."""
+        """The largest window of an attachment in a channel, in bytes."""
         return max([one.cursor(channel).window.size for one in self._all], default=flow.WINDOW)
 
     def furthest(self, channel: Channel) -> int:
-        """The highest offset that any of them has acknowledged; 0 without any."""
+        """The highest offset that any attachment has acknowledged; 0 without any."""
         return max([one.cursor(channel).acked for one in self._all], default=0)

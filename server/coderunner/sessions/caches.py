@@ -1,4 +1,4 @@
-"""The caches of a session's channels, under a bound of their own; the agent has what is given up."""
+"""The output caches of a session's channels, under one bound. The agent still has what they drop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from coderunner.sessions.holdings import CACHE_BYTES
 
 
 class Caches:
-    """``total``: bytes held by all of them.  ``grew`` is told each time how many more."""
+    """``total``: bytes of all caches.
+
+    ``channels``: by number.  ``grew(bytes)``: called when a cache has grown."""
 
     def __init__(self, channels: Mapping[int, Channel], grew: Callable[[int], None]) -> None:
         self.total = 0
@@ -18,7 +20,7 @@ class Caches:
         self._sizes: dict[int, int] = {}
 
     def changed(self, channel: Channel) -> None:
-        """Its cache has grown, or was given up."""
+        """The size of a channel's cache has changed: counts it, and drops others if they exceed the bound."""
         before = self.total
         self._count(channel)
         if self.total > before:
@@ -27,11 +29,11 @@ class Caches:
             self.spare(self.total - CACHE_BYTES)
 
     def forget(self, number: int) -> None:
-        """The channel is gone."""
+        """The channel was removed."""
         self.total -= self._sizes.pop(number, 0)
 
     def spare(self, size: int) -> None:
-        """Give up ``size`` bytes or more, of ended channels first, and of those that began first."""
+        """Drops ``size`` bytes or more: caches of ended channels first, and of those the oldest."""
         for channel in sorted(self._channels.values(), key=lambda one: one.exit is None):
             if size <= 0:
                 return
@@ -40,7 +42,7 @@ class Caches:
             self._count(channel)
 
     def empty(self) -> None:
-        """Gives all of them up."""
+        """Drops all caches."""
         self.spare(self.total)
 
     def _count(self, channel: Channel) -> None:

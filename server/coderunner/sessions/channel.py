@@ -1,6 +1,6 @@
-"""A channel as the server has it: a cache of the agent's journal, input accounting, the exit.
+"""A channel as the server knows it: a cache of the agent's journal, the accounting of input, the exit.
 
-The agent keeps output by right; the cache here only saves a round trip, and may be lost at any time.
+The agent's journal is what counts; the cache only saves a round trip, and may be lost at any time.
 """
 
 from __future__ import annotations
@@ -12,47 +12,50 @@ from coderunner.schema.messages import ChannelView, Diagnostic, Exit, State
 from coderunner.wire import flow
 from coderunner.wire.journal import Journal
 
-CACHE = flow.WINDOW
+CACHE_BYTES = flow.WINDOW  # of output, until a client with a larger window attaches
 
 
 class Channel:
-    """No I/O: decides what may be sent, accepted and released."""
+    """The state of one channel, without I/O.
+
+    ``number``: of the channel.  ``mode``: `tty` or `pipe`.  ``start``: the offset at which the cache begins.
+    """
 
     def __init__(self, number: int, mode: str, *, start: int = 0) -> None:
         self.number = number
         self.mode = mode
         self.cols: int | None = None
         self.rows: int | None = None
-        self.cache = Journal(CACHE, tagged=mode == "pipe", start=start)
-        self.oldest = 0  # what the agent's journal is known to begin with
+        self.cache = Journal(CACHE_BYTES, tagged=mode == "pipe", start=start)
+        self.oldest = 0  # the offset at which the agent's journal begins, as far as is known
         self.phase = "running"
         self.phase_offset = 0
-        self.started = False  # the agent has confirmed it
-        self.asked = False  # the agent was asked to begin it, and has not answered
-        self.killing = False  # somebody waits for the agent to confirm its end
-        self.end: int | None = None
+        self.started = False  # the agent has confirmed its start
+        self.asked = False  # the agent was asked to start it, and has not answered
+        self.killing = False  # a task waits for the agent to confirm its end
+        self.end: int | None = None  # the offset at which its output ends
         self.exit: Exit | None = None
-        self.wall_ms: int | None = None  # its limit, where this server began it
-        self.wall_deadline: float | None = None
-        self.intent: str | None = None  # why this server asked for the end
+        self.wall_ms: int | None = None  # its wall limit, if this server started it
+        self.wall_deadline: float | None = None  # when this server ends it, seconds of `timing.now`
+        self.intent: str | None = None  # why this server asked for its end
         self.kind = "run"  # or shell
-        self.stopped: str | None = None  # what makes it stand still
-        self.occupied = True  # False: a shell at its prompt
-        self.entry = ""  # the file that the program begins with
-        self.run_offset: int | None = None  # where the program's output begins, behind its compiler's
+        self.stopped: str | None = None  # the signal that stopped it, or `output`; None while it runs
+        self.occupied = True  # False for a shell in which nothing runs
+        self.entry = ""  # the file that is executed
+        self.run_offset: int | None = None  # where the program's output begins, after the compiler's
         self.diagnostics: tuple[Diagnostic, ...] = ()
-        self.looked_at: set[str] = set()  # phases whose output was searched for problems
-        self.searching = 0  # searches that are not over, which the exit waits for
-        self.adopted = False  # a server before this one began it
-        self.unexplained_kill = False  # its main process died of a SIGKILL that nobody here sent
-        self.released = 0
-        self.exit_acked = False
-        self.input_offset = 0  # the next byte we expect from the client
-        self.in_acked = 0  # what the program's terminal or pipe took
+        self.looked_at: set[str] = set()  # phases whose output was searched for diagnostics
+        self.searching = 0  # searches in progress, for which the exit message waits
+        self.adopted = False  # it was started by a previous server
+        self.unexplained_kill = False  # its main process ended by a SIGKILL that was not sent by us
+        self.released = 0  # offset that the control client has acknowledged
+        self.exit_acked = False  # the control client has the exit message
+        self.input_offset = 0  # of the next byte that is expected from the client
+        self.in_acked = 0  # offset up to which the program's terminal or pipe has taken input
         self.input_eof = False
-        self.eof_at: int | None = None
-        self.measured: Stopwatch | None = None  # stopped by the next output
-        self._unacked = bytearray()
+        self.eof_at: int | None = None  # the offset at which the client has ended the input
+        self.measured: Stopwatch | None = None  # a measurement that ends with the next output
+        self._unacked = bytearray()  # input from `in_acked` on, to be repeated after a break
 
     @property
     def live(self) -> bool:
@@ -66,16 +69,16 @@ class Channel:
 
     @property
     def told_end(self) -> Exit | None:
-        """Its end, where that may be told: behind its problems."""
+        """The exit message, once it may be sent: after the diagnostics."""
         return None if self.searching else self.exit
 
     # --- output ------------------------------------------------------------------------------------
 
     def take_output(self, stream: int, offset: int, data: bytes) -> bool:
-        """Output from the agent; False when all of it was known."""
+        """Adds output from the agent to the cache; False when all of it was known."""
         known = self.cache.end - offset
         if known < 0:
-            # The agent's journal ran over before it could be sent: cursors below fetch, and get a gap.
+            # The agent has dropped output before it could be sent: cursors below get a `gap`.
             self.cache.reset(offset)
             known = 0
         if known >= len(data):
@@ -84,13 +87,16 @@ class Channel:
         return True
 
     def take_oldest(self, offset: int) -> None:
-        """Where the agent's journal begins.  Beyond our cache, there is no output to wait for before it."""
+        """The agent's journal begins at ``offset``.
+
+        Output between the cache's end and it will never come."""
         self.oldest = max(self.oldest, offset)
         if self.oldest > self.cache.end:
             self.cache.reset(self.oldest)
 
     def advance(self, phase: str, offset: int) -> State | None:
-        """Moves to `phase`, which began at output `offset`; the message to send, None where nothing changed.
+        """Moves to `phase`, which began at output `offset`; returns the message to send, None without a
+        change.
 
         A phase only moves forward: a report that came late or twice changes nothing.
         """
@@ -105,10 +111,10 @@ class Channel:
     # --- input -------------------------------------------------------------------------------------
 
     def accept_input(self, offset: int, data: bytes) -> bytes:
-        """The part of a client's input that is new and may be sent to the agent.
+        """Accepts a client's input; returns the part that is new, fits into the window, and is to be sent on.
 
-        Raises InputGap when bytes are missing before it.  Raises InputOverflow, with nothing taken, when
-        no byte of it fits into the window; a part that fits is taken (``overflow`` tells of the rest).
+        ``overflow`` gives the error for a part that does not fit.  Raises InputGap when bytes are missing
+        before it.
         """
         if offset > self.input_offset:
             raise InputGap(
@@ -116,7 +122,7 @@ class Channel:
                 channel=self.number,
                 expected=self.input_offset,
             )
-        data = data[self.input_offset - offset :]  # what was repeated after a cut is known already
+        data = data[self.input_offset - offset :]  # a client repeats input after a break
         if self.eof_at is not None:
             data = data[: max(0, self.eof_at - self.input_offset)]
         taken = data[: self.in_acked + flow.INPUT_WINDOW - self.input_offset]
@@ -124,22 +130,22 @@ class Channel:
         if self.exit is None:
             self._unacked += taken
         else:
-            self.in_acked = self.input_offset  # the program has ended: it counts as consumed
+            self.in_acked = self.input_offset  # the program has ended: the input counts as read
         return bytes(taken)
 
     @property
     def input_held(self) -> int:
-        """Bytes of input that the program has not taken yet."""
+        """Bytes of input that are kept because the program has not taken them yet."""
         return len(self._unacked)
 
     def drop_input(self) -> bool:
-        """Drops the input that an ended program has not read; whether there was any."""
+        """Drops the input that an ended program has not read; returns whether there was any."""
         self._unacked.clear()
         dropped, self.in_acked = self.in_acked < self.input_offset, self.input_offset
         return dropped
 
     def overflow(self, end: int) -> InputOverflow | None:
-        """The error to answer input with that ended at ``end`` and did not fit."""
+        """The error for input up to offset ``end`` that was not accepted completely; None if it was."""
         if end <= self.input_offset or self.eof_at is not None:
             return None
         return InputOverflow(
@@ -150,8 +156,8 @@ class Channel:
         )
 
     def take_in_ack(self, offset: int) -> bool:
-        """The program has read its input up to `offset`; whether that is more than was known."""
-        # An agent is not trusted: input that was never sent cannot have been read.
+        """The program has taken its input up to `offset`; returns whether that is new."""
+        # The agent is not trusted: input that was not sent cannot have been read.
         offset = min(offset, self.input_offset)
         if offset <= self.in_acked:
             return False
@@ -160,22 +166,22 @@ class Channel:
         return True
 
     def unacked_input(self) -> tuple[int, bytes]:
-        """(offset, bytes) to repeat to an agent that may have missed them."""
+        """(offset, bytes) of input that is repeated to an agent that may have missed it."""
         return self.in_acked, bytes(self._unacked)
 
     def restore_input(self, taken: int, acked: int) -> None:
-        """Continues the input of an agent that had another server before.
+        """Continues the input of a channel of a previous server.
 
-        `taken`: up to where the agent has it; `acked`: up to where the program has read it.
+        `taken`: offset up to which the agent has it; `acked`: up to which the program has read it.
         """
         self.input_offset, self.in_acked = taken, acked
-        # What the agent has taken and not written yet is safe with it: repeating it is not ours to do.
+        # Only a placeholder: the agent has these bytes, and will not ask for them.
         self._unacked = bytearray(taken - acked)
 
     # --- views -------------------------------------------------------------------------------------
 
     def view(self) -> ChannelView:
-        """The channel as `attached` tells of it."""
+        """The channel as it is described in the message `attached`."""
         return ChannelView(
             channel=self.number,
             mode=self.mode,

@@ -1,7 +1,7 @@
-"""A session's channels: what its clients ask of them, what the agent tells of them, and how both meet.
+"""A session's channels: requests of clients for them, reports of the agent about them, and flow control.
 
-Nothing here waits for a client.  What the agent has to do is sent at once, and again after a break of the
-stream: every command is absolute, or names something that the agent does only once.
+Nothing here waits for a client.  Commands are sent to the agent at once, and again after a break of the
+stream: each sets an absolute state, or names something that the agent does only once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from coderunner.schema import reports
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
-from coderunner.sessions import endings, kills, walls
+from coderunner.sessions import endings, kills
 from coderunner.sessions.attachment import Attachment, Fetched
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.caches import Caches
@@ -31,13 +31,15 @@ from coderunner.sessions.runs import Begun, Runs
 from coderunner.wire import flow
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
-DIAGNOSTIC_COST = 1024  # bytes of memory, at most, for each
+DIAGNOSTIC_COST = 1024  # bytes of memory of each, at most
 
 
 class Channels:
-    """``all``: by number.  ``touch`` is called when a program's doings count as activity, ``changed`` when
-    a deadline may have moved, ``task`` with work that the session owns, ``forgotten`` with a channel's number
-    that is removed."""
+    """The channels of a session.  ``all``: by number.  ``attachments``: of the session.
+
+    ``lifetime_ms``: of the session.  ``touch()``: called for activity of a program.  ``changed()``: when a
+    deadline may have moved.  ``task(work, name)``: starts a task of the session.  ``forgotten(number)``:
+    called when a channel was removed."""
 
     def __init__(
         self,
@@ -77,19 +79,19 @@ class Channels:
         return number in self.all
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers, in the order in which the channels began."""
+        """The channels' numbers, in the order in which they began."""
         return iter(self.all)
 
     def __len__(self) -> int:
         return len(self.all)
 
     def values(self) -> Collection[Channel]:
-        """All of them, in the order in which they began."""
+        """All channels, in the order in which they began."""
         return self.all.values()
 
     @property
     def busy(self) -> bool:
-        """Whether a program lives; a shell in which nothing runs is none."""
+        """Whether a program runs; a shell at its prompt does not count."""
         return any(channel.active for channel in self.all.values())
 
     def _count(self, holdings: Holdings) -> None:
@@ -102,18 +104,18 @@ class Channels:
         )
 
     def close(self) -> None:
-        """Nothing is sent later than now."""
+        """Cancels reports to the agent that were delayed."""
         self._paces.close()
 
     def empty(self) -> None:
-        """The session is over: no output and no input is held any more."""
+        """Drops all output, input and diagnostics, as the session has ended."""
         self._caches.empty()
         for channel in self.all.values():
             channel.drop_input()
             channel.diagnostics = ()
 
     def _drop(self, number: int) -> None:
-        """Nothing is kept of a channel that the agent does not have."""
+        """Removes a channel that the agent does not have."""
         self.all.pop(number, None)
         self._caches.forget(number)
         self._paces.forget(number)
@@ -121,9 +123,9 @@ class Channels:
         self._forgotten(number)
 
     def _keep_only(self, numbers: Collection[int]) -> None:
-        """The agent's word on which channels it has is the whole truth each time.
+        """Removes all channels but these, which are those that the agent has.
 
-        Raises AgentProtocolError where it denies one whose end it has not told."""
+        Raises AgentProtocolError when one is missing whose end it has not reported."""
         for number, channel in list(self.all.items()):
             if number in numbers or channel.asked:
                 continue
@@ -134,10 +136,10 @@ class Channels:
     def _call(self, op: str, **body: Any) -> None:
         self._container.link.cast(op, **body)
 
-    # --- what a client asks ------------------------------------------------------------------------------
+    # --- requests of clients -----------------------------------------------------------------------------
 
     def input(self, number: int, offset: int, data: bytes) -> None:
-        """A client's input. Raises NoChannel, InputGap, InputOverflow."""
+        """Accepts a client's input, and sends it to the agent.  Raises NoChannel, InputGap, InputOverflow."""
         channel = self[number]
         end = offset + len(data)
         at = channel.input_offset
@@ -146,7 +148,7 @@ class Channels:
             self._container.link.send_input(number, at, taken)
             measured = channel.measured
             if channel.mode == "tty" and (measured is None or measured.longest is None):
-                # What comes now is no first byte of a program that waited for the key.
+                # The next output is an echo; a program that waited for input must not count as slow to start.
                 channel.measured = metrics.Stopwatch(metrics.echo_seconds, metrics.ECHO_SECONDS)
         elif taken:
             self._tell_in_ack(channel)
@@ -155,28 +157,31 @@ class Channels:
             raise overflow
 
     def ack(self, attachment: Attachment, message: m.Ack) -> None:
-        """A client has consumed output, and perhaps the end. Raises NoChannel, AckAhead."""
+        """A client has consumed output, and perhaps has the exit message.  Raises NoChannel, AckAhead."""
         channel = self[message.channel]
         attachment.ack(channel, message.offset)
         if attachment is self.attachments.control:
             channel.released = max(channel.released, message.offset)
-            # Not ahead of the end: the agent would forget a program whose end nobody has heard of.
+            # Not before the end is known here: the agent would forget a program whose end nobody has
+            # received.
             channel.exit_acked = channel.exit_acked or (message.exit and channel.exit is not None)
         self.release(channel)
 
     def resize(self, message: m.Resize) -> None:
-        """Another size of the terminal, for all who look at it. Raises NoChannel."""
+        """Sets the terminal's size, and tells all clients.  Raises NoChannel."""
         channel = self[message.channel]
         channel.cols, channel.rows = message.cols, message.rows
         self._call("resize", channel=message.channel, cols=message.cols, rows=message.rows)
         self.attachments.broadcast(m.Resized(message.channel, message.cols, message.rows))
 
     def signal(self, message: m.Signal) -> None:
-        """To the program in the foreground, at most once. Raises NoChannel."""
+        """Sends a signal to the foreground program, once at most.  Raises NoChannel."""
         self._call("signal", channel=self[message.channel].number, name=message.name)
 
     def eof(self, message: m.Eof) -> None:
-        """The input ends. Raises NoChannel, BadMessage."""
+        """Ends the input.
+
+        Raises NoChannel; BadMessage for a terminal, and when input went on beyond the offset."""
         channel = self[message.channel]
         if channel.mode == "tty":
             raise BadMessage("a terminal has no end of file; send byte 04 as input", channel=message.channel)
@@ -190,7 +195,7 @@ class Channels:
         self._call("eof", channel=message.channel, offset=message.offset)
 
     def kill(self, channel: Channel, intent: str) -> None:
-        """Ends the whole process tree; an agent that does not confirm loses its container."""
+        """Kills the process tree.  If the agent does not confirm it in time, the container is condemned."""
         if not channel.live:
             return
         channel.intent = channel.intent or intent
@@ -204,9 +209,9 @@ class Channels:
     def run(
         self, attachment: Attachment, number: int, spec: ProgramSpec, files: tuple[m.File, ...]
     ) -> None:
-        """Begins a program; what comes of it is told to all. Raises ChannelLimit, FilesBusy."""
+        """Starts a program; all clients are told what becomes of it.  Raises ChannelLimit, FilesBusy."""
         known = self.all.get(number)
-        if known is not None:  # repeated after a cut: starts nothing
+        if known is not None:  # repeated after a break: it starts nothing
             attachment.post(m.State(number, known.phase, known.phase_offset))
             return
         if sum(channel.live for channel in self.all.values()) >= flow.MAX_CHANNELS:
@@ -223,6 +228,7 @@ class Channels:
         self._task(self._start(channel, begun), "session-run")
 
     async def _start(self, channel: Channel, begun: Begun) -> None:
+        """Waits for the agent's answer to `run`."""
         try:
             reply, again = await begun
         except CodeRunnerError as error:
@@ -231,7 +237,7 @@ class Channels:
         finally:
             channel.asked = False
         if reply is None:
-            return
+            return  # the container was condemned, which ends the session
         try:
             started = reports.read(reports.Started, reply, "the answer to 'run'")
             if started.error is None and (started.state is None or started.state.channel != channel.number):
@@ -251,14 +257,15 @@ class Channels:
         self.release(channel)
 
     def _refuse(self, channel: Channel, error: CodeRunnerError) -> None:
+        """Removes a channel that could not be started, and tells all clients why."""
         self._drop(channel.number)
         error.channel = channel.number
         self.attachments.broadcast(m.ErrorMessage.of(error))
 
-    # --- what the agent tells ----------------------------------------------------------------------------
+    # --- reports of the agent ----------------------------------------------------------------------------
 
     def on_output(self, number: int, stream: int, offset: int, data: bytes) -> None:
-        """Output from the agent: into the cache, and whoever is attached is woken."""
+        """Output from the agent: goes into the cache, and wakes the attachments."""
         channel = self.all.get(number)
         if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
             if channel.measured is not None:
@@ -270,7 +277,7 @@ class Channels:
             self.attachments.wake()
 
     def on_in_ack(self, number: int, offset: int) -> None:
-        """The program has taken its input up to ``offset``."""
+        """The program has taken its input up to ``offset``: the control client is told."""
         channel = self.all.get(number)
         if channel is not None and channel.take_in_ack(offset):
             self._tell_in_ack(channel)
@@ -280,12 +287,12 @@ class Channels:
             self.attachments.control.post(m.InAck(channel.number, channel.in_acked))
 
     def on_state(self, state: ChannelState) -> None:
-        """A channel's whole state, as the agent tells it."""
+        """A channel's complete state, from the agent."""
         self._take_state(state)
         self._container.changed.fire()
 
     def _take_state(self, state: ChannelState) -> None:
-        """A channel's whole state."""
+        """Updates a channel, and tells the clients what has changed."""
         channel = self.all.get(state.channel)
         if channel is None:
             return
@@ -298,7 +305,7 @@ class Channels:
             self._touch()
         phases = [(state.phase, state.phase_offset)]
         if channel.phase == "compiling" and state.phase == "exited" and state.run_offset is not None:
-            # A program as short as that began and ended between two reports.
+            # A short program began and ended between two reports: clients are told both.
             phases.insert(0, ("running", state.run_offset))
         for phase, offset in phases:
             told = channel.advance(phase, offset)
@@ -320,6 +327,7 @@ class Channels:
         self.attachments.wake()
 
     def _finish(self, channel: Channel, end: int, evidence: Mapping[str, object]) -> None:
+        """A program has ended: judges the agent's evidence of how."""
         channel.end = end
         others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
         channel.exit = endings.exit_message(channel, evidence, others=bool(others))
@@ -330,9 +338,9 @@ class Channels:
         self.attachments.wake()
 
     def on_attached(self, hello: Hello) -> None:
-        """The agent is reachable again, or for the first time by this server.
+        """The agent has been attached to, for the first time or again.
 
-        Raises AgentProtocolError where it has forgotten what it cannot forget."""
+        Raises AgentProtocolError when a channel is missing whose end it has not reported."""
         self._keep_only({state.channel for state in hello.channels})
         for state in hello.channels:
             number = state.channel
@@ -350,7 +358,8 @@ class Channels:
         self.attachments.wake()
 
     def _repeat(self, channel: Channel, state: ChannelState) -> None:
-        """What may have been lost with a broken stream: the agent's word on input, and our commands."""
+        """Repeats what a broken stream may have lost: input, and commands whose effect the agent does not
+        show."""
         number = channel.number
         self.on_in_ack(number, state.in_acked)
         at, data = channel.unacked_input()
@@ -367,10 +376,10 @@ class Channels:
     # --- flow --------------------------------------------------------------------------------------------
 
     def release(self, channel: Channel) -> None:
-        """Tell the agent how far the clients are."""
+        """Reports to the agent how much of a channel's output the clients have acknowledged."""
         control = self.attachments.control
         if control is not None:
-            # An attach cursor is an ack.
+            # The cursor with which a client attaches counts as an acknowledgement.
             channel.released = max(channel.released, control.cursor(channel).acked)
         standing = Standing(
             released=channel.released,
@@ -382,7 +391,7 @@ class Channels:
         self._paces[channel.number].update(standing)
 
     def release_all(self) -> None:
-        """As `release`, of each channel: who is attached has changed."""
+        """As `release`, for all channels, as the attachments have changed."""
         for channel in self.all.values():
             self.release(channel)
 
@@ -395,40 +404,36 @@ class Channels:
             exit_acked=standing.exit_acked,
         )
 
-    async def fetch(self, channel: Channel, offset: int, most: int) -> Fetched:
-        """Output from the agent's journal.  Raises NoChannel, AgentLost."""
+    async def fetch(self, channel: Channel, offset: int, limit: int) -> Fetched:
+        """At most ``limit`` bytes of output from the agent's journal.  Raises NoChannel, AgentLost."""
         number = channel.number
-        reply, data = await self._container.link.call("fetch", channel=number, offset=offset, most=most)
+        reply, data = await self._container.link.call("fetch", channel=number, offset=offset, limit=limit)
         try:
             fetched = reports.read(reports.Fetched, reply, "the answer to 'fetch'")
         except AgentProtocolError as error:
             self._container.condemn(f"the agent broke its protocol: {error}")
             raise AgentLost(str(error)) from None
         restore = fetched.restore and fetched.restore[:MAX_RESTORE]
-        return Fetched(max(offset, fetched.from_), 2 if fetched.stream == 2 else 1, data[:most], restore)
+        return Fetched(max(offset, fetched.from_), 2 if fetched.stream == 2 else 1, data[:limit], restore)
 
     def repaint(self, channel: Channel) -> None:
-        """The program is asked to paint its screen anew."""
+        """Has a full-screen program paint its screen anew."""
         if channel.mode == "tty" and channel.live:
             self._call("repaint", channel=channel.number)
 
     @property
     def reachable(self) -> bool:
-        """Whether there is a stream to the agent; attachments are woken when there is one again."""
+        """Whether there is a stream to the agent.  Attachments are woken when there is one again."""
         return not self._container.link.closed.done()
 
     def have(self) -> dict[int, int]:
-        """Offsets up to which this server has the output of each channel."""
+        """By channel, the offset up to which this server has the output."""
         return {number: channel.cache.end for number, channel in self.all.items()}
 
     # --- time, and the end -------------------------------------------------------------------------------
 
-    def hold_wall_limits(self, now: float) -> float | None:
-        """As `walls.hold`, for all of them."""
-        return walls.hold(self.all.values(), now, self._container.condemn)
-
     async def end_programs(self, intent: str) -> None:
-        """So that programs get a true ending, not a vanished container."""
+        """Kills all programs, so that clients get a real exit message before the container is removed."""
         live = [channel for channel in self.all.values() if channel.exit is None]
         for channel in live:
             if channel.live:
@@ -437,7 +442,7 @@ class Channels:
         await kills.all_ended(live, self._container)
 
     def lose(self) -> None:
-        """The container goes: what has not ended yet has no better end than that."""
+        """The container is being removed: programs without an end get one that says so."""
         for channel in self.all.values():
             if channel.exit is None:
                 channel.end = channel.cache.end

@@ -1,7 +1,7 @@
-"""A container and the link to its agent: kept up while the container lives, made anew when it breaks.
+"""A container and the link to its agent, which is made again whenever it breaks.
 
-``gone`` is done, with the reason, when the container cannot be used any more: it ended, it was removed,
-its agent is silent, or we condemned it.  Until then a broken stream is mended out of the session's sight.
+``gone`` is done, with the reason, when the container cannot be used any more: it has ended, was removed or
+condemned, or its agent does not answer.  Until then a broken stream is replaced without the session's help.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-MEND_SECONDS = 30.0  # how long a running container's agent may stay out of reach
-ENGINE_SECONDS = 300.0  # how long the engine may be away: with live-restore its containers go on
-RETRY_SECONDS = 0.2
+MEND_SECONDS = 30.0  # how long the agent of a running container may be out of reach
+ENGINE_SECONDS = 300.0  # how long the engine may be away; with live-restore its containers run on
+RETRY_SECONDS = 0.2  # between two attempts
 
 
 class AnotherVersion(AgentLost):
@@ -53,31 +53,36 @@ class Broadcast:
         self._next: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
-        """Returns at the next `fire`."""
+        """Waits for the next `fire`."""
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._next)
 
     def fire(self) -> None:
-        """Wakes all tasks that wait now."""
+        """Wakes all tasks that are waiting now."""
         if self._next is not None and not self._next.done():
             self._next.set_result(None)
 
 
 class AgentEvents(Listener, Protocol):
-    """Receives a container's events: implemented by its session."""
+    """Receives a container's events; implemented by its session."""
 
     def on_attached(self, hello: Hello) -> None:
-        """The link to the agent is up, for the first time or again. Raises AgentProtocolError."""
+        """The agent has been attached to, for the first time or again.  Raises AgentProtocolError."""
     def have(self) -> Mapping[int, int]:
         """By channel, the offset up to which this server has the output."""
 
 
 class Container:
-    """``connect`` makes the link, ``close`` ends it, ``DockerEngine.remove`` ends the container.
+    """A session's container.  ``connect`` makes the link, ``close`` ends it; neither removes the container.
 
-    ``socket``: to which its agent connects; where there is none, or the agent does not come, the engine's
-    attach stream leads to it."""
+    ``session``, ``language``, ``uid``: for which it was made.  ``socket``: to which its agent connects.
+    Without one, or when the agent does not connect, the engine's attach stream is used.
+
+    ``gone``: done, with the reason, when the container cannot be used any more.  ``fault``: done when a fault
+    of this server has ended the link: the container still works, and has to be adopted again.  ``changed``:
+    fires whenever something has happened that a task may wait for.  ``holdings``: memory that it makes this
+    server use.  ``link``: from `connect` on."""
 
     def __init__(
         self,
@@ -97,34 +102,33 @@ class Container:
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.changed = Broadcast()
         self.holdings = Holdings()
-        self.link: AgentLink  # from `connect` on
+        self.link: AgentLink
         self.socket = socket
         self._linked = False
         self._engine = engine
         self._events: AgentEvents | None = None
         self._generation = 0
-        # Done when a fault of this server ended the link: the container lives, and has to be adopted anew.
         self.fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks = Tasks("container", self._failed, session=session)
 
     async def connect(self, *, start: bool) -> None:
-        """Attaches to the agent, with ``start`` after starting the container.
+        """Attaches to the agent.  ``start``: starts the container as well.
 
-        May be called once; for another try another Container is made for the same id.
-
-        Raises EngineError, AgentLost.
+        May be called once; for another attempt, another Container is made for the same id.  Raises
+        EngineError, AgentLost.
         """
         await self._attach({}, start=start, torn=not start)
         self._tasks.start(self._keep(), "container-link")
 
     async def _attach(self, have: Mapping[int, int], *, start: bool = False, torn: bool) -> None:
+        """``torn``: another server may have left half a frame in the attach stream."""
         absent = ""  # why the agent did not connect to the socket
         direct: ByteStream | None = None
         stream: ByteStream | None = None
         socket = self._listening()
         try:
             if start:
-                # Attached before the start: the agent's first output, also on standard error, would be lost.
+                # Attached before the start: otherwise the agent's first output, also errors, would be lost.
                 stream = await self._engine.attach(self.id)
                 await self._engine.start(self.id)
             if socket is not None:
@@ -147,8 +151,8 @@ class Container:
         except AgentLost as error:
             if direct is None or isinstance(error, AnotherVersion):
                 raise
-            # What connected waited for us, and meanwhile the agent gave up all that it had: it was another
-            # server's until now, which is silent.  The attach stream is there at any time.
+            # The connection was made for a previous server that is silent now, and the agent has closed it
+            # meanwhile. The attach stream works at any time.
             log.info("the agent's socket ended", extra=fields(session=self.session, why=str(error)))
             await self._greet(await self._engine.attach(self.id), have, torn=True)
         if absent and socket is not None:
@@ -156,7 +160,7 @@ class Container:
             socket.failed(absent)
 
     def _listening(self) -> AgentSocket | None:
-        """The socket to which the agent can connect now, where it has one that can be used."""
+        """The socket, listening; None when there is none, or it cannot be used."""
         if self.socket is None or not self.socket.usable:
             return None
         try:
@@ -167,15 +171,17 @@ class Container:
         return self.socket
 
     async def _direct(self, socket: AgentSocket) -> ByteStream:
-        """Raises NobodyCame, EngineError."""
+        """Accepts the agent's connection.  Raises NobodyCame, EngineError."""
         state = await self._engine.inspect(self.id)
         if not state.running:
             raise NobodyCame("the container does not run")
         return await socket.accept(state.pid, ATTACH_SECONDS)
 
     async def _greet(self, stream: ByteStream, have: Mapping[int, int], *, torn: bool) -> None:
+        """Makes a link of the stream.  Raises AgentLost; RuntimeError for a fault of this server."""
         link = AgentLink(stream, self.holdings)
         try:
+            # Above that of every server before, which were times as well.
             self._generation = max(self._generation + 1, time.time_ns())
             await link.attach(self._generation, have, torn=torn)
             if link.hello.version != wire.VERSION:
@@ -183,13 +189,13 @@ class Container:
         except BaseException:
             await link.close()
             if link.fault is not None:
-                # A fault of this server must not count as an agent that does not answer.
+                # It must not be taken for an agent that does not answer, which would end the session.
                 raise RuntimeError("a fault of this server while attaching to an agent") from link.fault
             raise
         self.link, self._linked = link, True
 
     def listen(self, events: AgentEvents) -> None:
-        """Sends ``events`` the agent's state, and from then on all its reports."""
+        """Passes the agent's state to ``events``, and from then on all its reports."""
         self._events = events
         self._introduce(events)
 
@@ -200,14 +206,14 @@ class Container:
         except AgentProtocolError as error:
             self.condemn(f"the agent broke its protocol: {error}")
             return
-        self.link.hello = replace(hello, channels=())  # as large as a container likes: not kept
+        self.link.hello = replace(hello, channels=())  # not kept, as its size is the container's choice
         self.link.listen(events)
 
     async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
-        """As `AgentLink.call`, for idempotent calls: repeated over a new link where the stream broke.
+        """As `AgentLink.call`, for idempotent calls: repeated over the next link when the stream broke.
 
-        ``seconds``: for each try. Raises AgentLost where the container is gone, or its agent does not answer
-        although the stream is intact.
+        ``seconds``: for each attempt.  Raises AgentLost when the container is gone, or its agent does not
+        answer although the stream works.
         """
         while True:
             link = self.link
@@ -219,6 +225,7 @@ class Container:
                 await self._mended()
 
     async def _mended(self) -> None:
+        """Waits for the next link.  Raises AgentLost when there will be none."""
         while self.link.closed.done():
             if self.gone.done() or self.fault.done():
                 raise AgentLost(self.gone.result() if self.gone.done() else "")
@@ -227,6 +234,7 @@ class Container:
     # --- keeping ---------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
+        """Makes a new link whenever one ends, until the container is gone."""
         while not self.gone.done():
             reason = await asyncio.shield(self.link.closed)
             if self.gone.done():
@@ -237,6 +245,7 @@ class Container:
                 self._failed(self.link.fault)
                 return
             if self.link.broken:
+                # The next link would be broken in the same way: something else writes in the agent's name.
                 self._lose(reason)
             else:
                 await self._mend(reason)
@@ -276,7 +285,7 @@ class Container:
 
     @property
     def usable(self) -> bool:
-        """Whether it runs, as far as is known, and its agent can be reached now."""
+        """Whether it runs, as far as is known, with a link to its agent."""
         return not (self.gone.done() or self.fault.done() or self.link.closed.done())
 
     def _lose(self, reason: str) -> None:
@@ -285,12 +294,12 @@ class Container:
         self.changed.fire()
 
     def condemn(self, reason: str) -> None:
-        """Its agent cannot be trusted with an end any more: the container goes."""
+        """Gives the container up, as its agent cannot be trusted any more.  ``reason``: for the log."""
         log.warning("container condemned", extra=fields(session=self.session, why=reason))
         self._lose(reason)
 
     async def close(self) -> None:
-        """End the link.  The container lives on."""
+        """Ends the link.  The container keeps running."""
         self._lose("closed")
         await self._tasks.stop()
         if self._linked:

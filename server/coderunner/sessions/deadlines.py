@@ -1,4 +1,4 @@
-"""A session's deadlines: pure arithmetic, the moment is an argument."""
+"""A session's deadlines. No clock: the present moment is an argument."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from dataclasses import dataclass
 
 from coderunner.schema.messages import Expiry
 
-WARNING_SECONDS = 60.0
-LOOK_SECONDS = 5.0  # while nobody is attached: a queue that forms shortens the time for coming back
+WARNING_SECONDS = 60.0  # before an end, clients are warned
+LOOK_SECONDS = 5.0  # while nobody is attached, as the resume time-out depends on the queue
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeTimeouts:
-    """Seconds that a session without an attachment is kept: while others want its slot, and otherwise."""
+    """Seconds that a session without attachments is kept: ``wanted`` while others wait for a slot."""
 
     wanted: float
     unwanted: float
 
 
 class Deadlines:
-    """``busy``: a program lives, so the session is not idle.  ``wanted``: somebody waits for a slot.
+    """The deadlines of one session.  ``lifetime``, ``idle``: seconds.
 
-    All moments are of one monotonic clock, in seconds: a wall clock that jumps ends nobody's session.
+    Parameters of the methods: ``now``: seconds of one monotonic clock, so that a change of the wall clock
+    ends no session.  ``busy``: a program runs, so the session is not idle.  ``wanted``: somebody waits for a
+    slot.
     """
 
     def __init__(self, now: float, *, lifetime: float, idle: float, resume: ResumeTimeouts) -> None:
@@ -33,21 +35,21 @@ class Deadlines:
         self._warned: set[str] = set()
 
     def touch(self, now: float) -> None:
-        """Input, a run, an extension, the end of a program."""
+        """There was activity: input, a run, an extension, or the end of a program."""
         self._active = now
         self._warned.discard("idle_timeout")
 
     def attach(self) -> None:
-        """Who comes now has been told nothing yet."""
+        """A client has attached.  It is warned of near ends, even if another one was before."""
         self._detached = None
         self._warned.clear()
 
     def detach(self, now: float) -> None:
-        """The last attachment has gone."""
+        """The last attachment has ended."""
         self._detached = now
 
     def _all(self, *, busy: bool, wanted: bool) -> list[tuple[float, str]]:
-        """(moment, `closed.reason`) of every end that time may bring."""
+        """(moment, reason) of every deadline that is in force."""
         found = [(self._over_at, "lifetime")]
         if not busy:
             found.append((self._active + self._idle, "idle_timeout"))
@@ -57,11 +59,11 @@ class Deadlines:
         return found
 
     def due(self, now: float, *, busy: bool, wanted: bool) -> str | None:
-        """The reason for which the session is over now."""
+        """The reason of a deadline that has passed; None without one."""
         return next((why for moment, why in self._all(busy=busy, wanted=wanted) if now >= moment), None)
 
     def warn(self, now: float, *, busy: bool) -> list[tuple[str, float]]:
-        """(reason, seconds left) of the ends that are near and have not been told yet."""
+        """(reason, seconds left) of the deadlines that are near and were not warned of yet."""
         near = []
         for moment, why in self._all(busy=busy, wanted=False):
             if why != "resume_timeout" and why not in self._warned and now >= moment - WARNING_SECONDS:
@@ -70,7 +72,7 @@ class Deadlines:
         return near
 
     def next_look(self, now: float, *, busy: bool, wanted: bool) -> float:
-        """Seconds until something may be due or to be told."""
+        """Seconds until a deadline or a warning may be due."""
         moments = []
         for moment, why in self._all(busy=busy, wanted=wanted):
             told = why in self._warned or why == "resume_timeout"
@@ -79,6 +81,6 @@ class Deadlines:
         return min(wait, LOOK_SECONDS) if self._detached is not None else wait
 
     def expiry(self, now: float, *, busy: bool) -> Expiry:
-        """What is left, in milliseconds, as clients are told."""
+        """The remaining times, in milliseconds, as clients are sent them."""
         idle = None if busy else max(0, round((self._active + self._idle - now) * 1000))
         return Expiry(idle_ms=idle, total_ms=max(0, round((self._over_at - now) * 1000)))

@@ -1,6 +1,7 @@
-"""Problems with a place, found in what a compiler or a failed program printed: told before the program's end.
+"""Finds diagnostics (problems with a file and line) in the output of compilers and of failed programs.
 
-Nearly always all of it is in the server's own copy of the output when it is due; else it is fetched.
+Clients are told of them before the program's end.  The output is usually still in the server's cache; if it
+is not, it is fetched from the agent.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from coderunner.wire.journal import STDERR, STDOUT
 
 log = logging.getLogger(__name__)
 
-MAX_FETCHES = 64
-SECONDS = 3.0  # the longest that an end waits for its problems
-_FAILED = ("exited", "signaled")  # by itself; what we ended has no problem to show
+MAX_FETCHES = 64  # pieces of output for one search
+MAX_SECONDS = 3.0  # that an exit message waits for the search
+_FAILED = ("exited", "signaled")  # reasons of programs that failed by themselves
 Fetch = Callable[[Channel, int, int], Awaitable[Any]]
 
 
 class DiagnosticsFinder:
-    """``fetch``: a piece of a channel's output from its agent; ``paths``: of the workspace's files; ``task``:
-    takes work that the session owns."""
+    """Searches the output of a session's channels.
+
+    ``fetch(channel, offset, limit)``: output from the agent.  ``paths()``: of the workspace's files.
+    ``task(work, name)``: starts a task of the session."""
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class DiagnosticsFinder:
         self._task = task
 
     def look(self, channel: Channel) -> None:
-        """Look at what is complete by now and was not looked at."""
+        """Searches the output of the phases that have ended and were not searched yet."""
         if channel.kind != "run":
             return
         compiled = _compiled_until(channel)
@@ -66,8 +69,9 @@ class DiagnosticsFinder:
             channel.looked_at.add("run")
 
     def _hint(self, channel: Channel, exit_: m.Exit, end: int) -> None:
-        """What a program wanted that is not here goes with its end; from what is in the cache, as it is all
-        there where a program has just ended."""
+        """Adds hints to the exit message, such as for a module that is not installed.
+
+        Only output in the cache is searched: when a program has just ended, all that matters is there."""
         if not self._hints or exit_.reason not in (*_FAILED, "compile_failed"):
             return
         failed = exit_.reason == "compile_failed"
@@ -85,7 +89,7 @@ class DiagnosticsFinder:
         else:
             end = min(end, start + MAX_BYTES)
         if channel.cache.start > start:
-            # The server before has seen it, or it was given up for room: the agent has it.
+            # The previous server has received it, or the cache has dropped it: the agent still has it.
             self._begin(channel, self._recall(channel, phase, start, end))
             return
         texts = [channel.cache.only(stream, start, end) for stream in _streams(channel, phase)]
@@ -98,7 +102,7 @@ class DiagnosticsFinder:
 
     async def _search(self, channel: Channel, search: Coroutine[Any, Any, None]) -> None:
         try:
-            async with timing.within(SECONDS):
+            async with timing.within(MAX_SECONDS):
                 await search
         except TimeoutError:
             log.debug("a search for problems took too long", extra=fields(channel=channel.number))
@@ -107,6 +111,7 @@ class DiagnosticsFinder:
             self._attachments.wake()
 
     async def _recall(self, channel: Channel, phase: str, start: int, end: int) -> None:
+        """Searches output that is fetched from the agent."""
         found = {STDOUT: bytearray(), STDERR: bytearray()}
         try:
             for _ in range(MAX_FETCHES):
@@ -118,7 +123,7 @@ class DiagnosticsFinder:
                 found[piece.stream] += piece.data
                 start = piece.begin + len(piece.data)
         except (AgentLost, CodeRunnerError):
-            pass  # it is over, or the output is gone
+            pass  # what was fetched so far is searched
         texts = [bytes(found[stream]) for stream in _streams(channel, phase)]
         if self._found(channel, phase, texts):
             await self._tell(channel, phase, texts)
@@ -132,7 +137,10 @@ class DiagnosticsFinder:
         return items
 
     async def _tell(self, channel: Channel, phase: str, texts: list[bytes]) -> None:
-        """Those in files that are there: a tool names a library's, or one of ours without its folder."""
+        """Sends the diagnostics, of files in the workspace only.
+
+        A tool may name files of libraries, and files of the workspace without their folder.
+        """
         files = None
         with contextlib.suppress(AgentLost, CodeRunnerError):
             files = await self._paths()
@@ -144,14 +152,14 @@ class DiagnosticsFinder:
 
 
 def _compiled_until(channel: Channel) -> int | None:
-    """Where the compiler's output ends; None while that is not known, or without a compiler."""
+    """The offset at which the compiler's output ends; None while it is not known, and without a compiler."""
     if channel.exit is not None and channel.exit.reason == "compile_failed":
         return channel.end
     return channel.run_offset or None
 
 
 def _streams(channel: Channel, phase: str) -> tuple[int, ...]:
-    """On pipes, what a program says on its standard output is its result and no complaint."""
+    """The streams to search: on pipes a program's standard output is its result, and has no diagnostics."""
     if channel.mode == "tty":
         return (STDOUT,)
     return (STDERR,) if phase == "run" else (STDERR, STDOUT)

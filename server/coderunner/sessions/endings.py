@@ -1,4 +1,4 @@
-"""From what an agent reports of a program's end to the `exit` message, by the rules of `core.lifecycle`."""
+"""Makes the `exit` message from an agent's evidence of a program's end, by the rules of `core.lifecycle`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from coderunner.sessions.channel import Channel
 
 
 def exit_message(channel: Channel, evidence: Any, *, others: bool) -> Exit:
-    """``others``: another channel may be the one that the kernel's count of memory kills means."""
+    """The exit message of a program that has ended.
+
+    ``evidence``: as the agent sent it.  ``others``: the kernel's count of memory kills may mean another
+    channel.
+    """
     intent = Intent(channel.intent) if channel.intent else None
     report = lifecycle.read_report(evidence, intent=intent, others=others)
     verdict = lifecycle.judge(report.evidence)
@@ -33,7 +37,7 @@ def exit_message(channel: Channel, evidence: Any, *, others: bool) -> Exit:
 
 
 def lost(channel: Channel) -> Exit:
-    """The container is gone and nobody saw the end, or it was ours (a wall limit that the agent missed)."""
+    """The exit message of a program whose end was not seen, as the container is gone or was condemned."""
     end = channel.end if channel.end is not None else channel.cache.end
     return Exit(
         channel=channel.number,

@@ -1,7 +1,8 @@
-"""A session's files, through its agent and as its own user: nothing a program plants leads out of them.
+"""The files of a session, read and written by its agent with the session's user id.
 
-Each call to the agent is small, so that it never keeps a program or a keystroke waiting, and only a few are
-under way at a time.  What the agent answers is a stranger's word, and checked.
+Links and other files that a program has made therefore lead to nothing that it could not reach itself.  Each
+call to the agent is small, so that it delays neither programs nor keystrokes, and there are only a few at one
+time. The agent is not trusted: its answers are checked.
 """
 
 from __future__ import annotations
@@ -31,24 +32,25 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_ENTRIES = 8192  # what a workspace has inodes for
+MAX_ENTRIES = 8192  # of a listing; a workspace has no more inodes
 LIST_PIECE = 256  # entries that the agent looks at in one call
-MAX_PIECES = 512  # an agent may give shorter ones
-MAX_PATHS = 2048
-REMOVE_PIECE = 256
-MAX_ARCHIVES = 2  # requests at a time that pack or unpack one
-CHECK_PIECE = 1024 * 1024  # bytes that the agent reads again in one call
-MAX_REMOVALS = 400  # calls: as many as a full workspace takes, and as many again
-MAX_CALLS = 4
-MAX_REQUESTS = 16
-MAX_WAITING = 128  # a page may show as many pictures at once
-WAIT_SECONDS = 20.0
-MEND_SECONDS = 10.0
+MAX_PIECES = 512  # calls for one listing, some of which may give fewer entries
+MAX_PATHS = 2048  # that `paths` returns, about
+REMOVE_PIECE = 256  # files that are removed in one call
+MAX_ARCHIVES = 2  # requests at one time that pack or unpack an archive
+CHECK_PIECE = 1024 * 1024  # bytes that the agent reads for a checksum in one call
+MAX_REMOVALS = 400  # calls for one removal: twice as many as a full workspace needs
+MAX_CALLS = 4  # to the agent at one time
+MAX_REQUESTS = 16  # of clients at one time
+MAX_WAITING = 128  # requests that wait for their turn; a page may show as many pictures at once
+WAIT_SECONDS = 20.0  # that a request waits for its turn
+MEND_SECONDS = 10.0  # that a call waits for a broken stream to be replaced
+RETRY_AFTER_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``size``: of the whole file at this moment; ``inode``: which file it was, whatever its name."""
+    """Bytes of a file.  ``size``: of the whole file at that moment.  ``inode``: identifies the file."""
 
     data: bytes
     size: int
@@ -56,11 +58,11 @@ class Piece:
 
 
 async def paths(container: Container) -> set[str]:
-    """Of the workspace's files, MAX_PATHS or a few more at most. Raises AgentLost, CodeRunnerError."""
+    """The paths of the workspace's files, about MAX_PATHS at most.  Raises AgentLost, CodeRunnerError."""
     found: set[str] = set()
     cursor: str | None = None
     for _ in range(MAX_PIECES):
-        reply, _ = await container.call("list", after=cursor, most=LIST_PIECE)
+        reply, _ = await container.call("list", after=cursor, limit=LIST_PIECE)
         listed = _read(reports.Listed, reply, "list")
         found |= {entry.path for entry in _entries(listed) if not entry.folder}
         cursor = listed.next
@@ -70,8 +72,10 @@ async def paths(container: Container) -> set[str]:
 
 
 class Files:
-    """All raise NoSession when the session is over or its container gone, AgentLost where that one is out of
-    reach for now, BadPath, and FilesFailed with what the system said."""
+    """Access to the files of one session.
+
+    All methods raise NoSession when the session has ended, AgentLost when its agent cannot be reached for
+    now, BadPath, and FilesFailed with the system's message."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -84,16 +88,19 @@ class Files:
 
     @contextlib.asynccontextmanager
     async def request(self, *, archive: bool = False) -> AsyncIterator[None]:
-        """Around everything that one request does; some wait for others.  Raises FilesBusy."""
+        """Encloses everything that one request does, after waiting for its turn.  Raises FilesBusy.
+
+        ``archive``: it packs or unpacks an archive, of which fewer are allowed at one time.
+        """
         turns = self._archives if archive else self._requests
         if self._waiting >= MAX_WAITING:
-            raise FilesBusy(retry_after_ms=1000)
+            raise FilesBusy(retry_after_ms=RETRY_AFTER_MS)
         self._waiting += 1
         try:
             async with timing.within(WAIT_SECONDS):
                 await turns.acquire()
         except TimeoutError:
-            raise FilesBusy(retry_after_ms=1000) from None
+            raise FilesBusy(retry_after_ms=RETRY_AFTER_MS) from None
         finally:
             self._waiting -= 1
         try:
@@ -101,18 +108,18 @@ class Files:
         finally:
             turns.release()
 
-    # --- looking -----------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------
 
     async def listing(self) -> AsyncIterator[tuple[list[FileEntry], bool]]:
-        """(entries, whether there are more that are not told), a piece at a time: nobody holds all of them.
-        Sorted name by name, a folder before what is in it.
+        """The workspace's entries, in pieces of (entries, whether some are left out at the end).
 
-        What has a name that no other machine could take is not among them.
+        Sorted by name within each folder, a folder before its content.  Entries whose names are not valid on
+        every machine are left out.
         """
         count = 0
         cursor: str | None = None
         for _ in range(MAX_PIECES):
-            reply, _ = await self._again("list", after=cursor, most=LIST_PIECE)
+            reply, _ = await self._again("list", after=cursor, limit=LIST_PIECE)
             listed = _read(reports.Listed, reply, "list")
             found = _entries(listed)[: MAX_ENTRIES + 1 - count]
             count += len(found)
@@ -123,17 +130,17 @@ class Files:
                 return
         yield [], True
 
-    async def read(self, path: str, offset: int = 0, most: int = PIECE) -> Piece:
-        """Raises NoFile."""
-        reply, data = await self._again("read", path=check_path(path), offset=offset, most=min(most, PIECE))
+    async def read(self, path: str, offset: int = 0, limit: int = PIECE) -> Piece:
+        """At most ``limit`` bytes of a file, from ``offset`` on.  Raises NoFile."""
+        reply, data = await self._again("read", path=check_path(path), offset=offset, limit=min(limit, PIECE))
         told = _read(reports.FileRead, reply, "read")
-        return Piece(data[:most], told.size, told.inode)
+        return Piece(data[:limit], told.size, told.inode)
 
     async def pieces(self, path: str, begin: Piece, offset: int, end: int) -> AsyncIterator[bytes]:
-        """What lies from ``offset`` (where ``begin`` was read) to ``end``.
+        """The bytes of a file from ``offset`` to ``end``, in pieces.  ``begin``: the piece at ``offset``.
 
-        Less where the file has shrunk or was written over meanwhile, or another has its name: the last piece
-        is only told when all of them stand in the file together.
+        Fewer bytes when the file has shrunk, was overwritten or replaced meanwhile: the last piece is only
+        given after a checksum has shown that all pieces are in the file at the same time.
         """
         piece, first, crc = begin, offset, 0
         while offset < end and piece.data:
@@ -141,7 +148,7 @@ class Files:
             offset += len(data)
             crc = zlib.crc32(data, crc)
             several = offset - first > len(data)
-            if several and offset == end and not await self._stands(path, begin.inode, (first, end), crc):
+            if several and offset == end and not await self._unchanged(path, begin.inode, (first, end), crc):
                 return
             yield data
             if offset < end:
@@ -149,29 +156,29 @@ class Files:
                 if piece.inode != begin.inode:
                     return
 
-    async def _stands(self, path: str, inode: int, span: tuple[int, int], crc: int) -> bool:
-        """Whether the bytes of a file between two offsets have this CRC-32, now.
+    async def _unchanged(self, path: str, inode: int, span: tuple[int, int], crc: int) -> bool:
+        """Whether the bytes of a file between two offsets have this CRC-32 now.
 
-        Its times do not tell: they stay as they are where a program writes to a mapped file.
+        The file's times would not tell: they do not change when a program writes to a mapped file.
         """
         found = 0
         for at in range(*span, CHECK_PIECE):
-            most = min(CHECK_PIECE, span[1] - at)
-            reply, _ = await self._again("check", path=path, offset=at, most=most, crc=found)
+            size = min(CHECK_PIECE, span[1] - at)
+            reply, _ = await self._again("check", path=path, offset=at, limit=size, crc=found)
             told = _read(reports.FileChecked, reply, "check")
             if told.inode != inode:
                 return False
             found = told.crc
         return found == crc
 
-    # --- changing ----------------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------------------
 
     async def write(
-        self, path: str, content: AsyncIterator[bytes], *, most: int, executable: bool = False
+        self, path: str, content: AsyncIterator[bytes], *, max_bytes: int, executable: bool = False
     ) -> int:
-        """A whole file, which replaces the old one when all of it is there; its size.
+        """Writes a whole file, which replaces an old one once it is complete; returns its size in bytes.
 
-        Raises FileTooLarge, WorkspaceFull, FileExists where it is a folder.
+        ``content``: in pieces of any size.  Raises FileTooLarge, WorkspaceFull; FileExists for a folder.
         """
         upload, size = next(self._uploads), 0
         waiting = b""
@@ -179,8 +186,8 @@ class Files:
         try:
             async for data in content:
                 waiting += data
-                if size + len(waiting) > most:
-                    raise FileTooLarge(f"{path!a} has more than {most} bytes")
+                if size + len(waiting) > max_bytes:
+                    raise FileTooLarge(f"{path!a} has more than {max_bytes} bytes")
                 while len(waiting) > PIECE:
                     await self._call("put", waiting[:PIECE], **common, offset=size, last=False)
                     size += PIECE
@@ -192,14 +199,16 @@ class Files:
             raise
 
     async def rename(self, path: str, to: str) -> None:
-        """Raises NoFile, FileExists."""
+        """Renames a file or folder; ``to`` must not exist.  Raises NoFile, FileExists."""
         await self._call("rename", path=check_path(path), to=check_path(to))
 
     async def remove(self, path: str) -> int:
-        """A file, or a folder with everything in it; how many went.  Raises NoFile."""
+        """Removes a file, or a folder with its content; returns the number of files and folders.
+
+        Raises NoFile."""
         count = 0
         for _ in range(MAX_REMOVALS):
-            reply, _ = await self._call("remove", path=check_path(path), most=REMOVE_PIECE)
+            reply, _ = await self._call("remove", path=check_path(path), limit=REMOVE_PIECE)
             told = _read(reports.Removed, reply, "remove")
             count += min(told.removed, REMOVE_PIECE + 1)
             if not told.more:
@@ -207,7 +216,9 @@ class Files:
         raise FilesFailed(f"{path!a} fills up again while it is being deleted; stop the program that writes")
 
     async def make_folder(self, path: str) -> None:
-        """With those above it; one that is there already is fine.  Raises FileExists for a file."""
+        """Creates a folder, with its parents.
+
+        An existing folder is no error.  Raises FileExists for a file."""
         await self._call("folder", path=check_path(path))
 
     # --- the agent ---------------------------------------------------------------------------------------
@@ -218,7 +229,7 @@ class Files:
             return await self._container.link.call(op, raw, **body)
 
     async def _again(self, op: str, **body: Any) -> Reply:
-        """What changes nothing is asked again when the stream broke beneath it."""
+        """As `_call`, for calls that change nothing: repeated once when the stream broke."""
         link = self._container.link
         try:
             return await self._call(op, **body)
@@ -228,7 +239,7 @@ class Files:
             return await self._call(op, **body)
 
     async def _linked(self) -> None:
-        """Until the stream to the agent has been mended, if it is broken."""
+        """Waits for a stream to the agent.  Raises NoSession, AgentLost."""
         container = self._container
         with contextlib.suppress(TimeoutError):
             async with timing.within(MEND_SECONDS):
@@ -240,8 +251,10 @@ class Files:
             raise AgentLost("the session's container is out of reach")
 
     def end(self) -> None:
-        """The session is over, though its container may have to wait for its end: nothing more is told of its
-        files, and what is under way breaks off at its next piece."""
+        """The session has ended, although its container may still exist: from now on all calls raise
+        NoSession.
+
+        Requests in progress end at their next call."""
         self._over = True
         self._container.changed.fire()
 
@@ -251,7 +264,7 @@ class Files:
 
 
 def _read(kind: type[T], reply: Mapping[str, object], op: str) -> T:
-    """Raises FilesFailed where the answer is none."""
+    """An answer of the agent as a model.  Raises FilesFailed when it is malformed."""
     try:
         return reports.read(kind, reply, f"the answer to '{op}'")
     except AgentProtocolError as error:
@@ -259,7 +272,7 @@ def _read(kind: type[T], reply: Mapping[str, object], op: str) -> T:
 
 
 def _entries(listed: reports.Listed) -> list[FileEntry]:
-    """Without those that are malformed, or have a name that no other machine could take."""
+    """The entries of an answer, without malformed ones and names that are not valid on every machine."""
     found = []
     for one in listed.files:
         with contextlib.suppress(BadPath, AgentProtocolError):

@@ -39,7 +39,7 @@ SILENCE_SECONDS = 10.0
 LATE_SECONDS = 1.0  # what a beat may take to arrive
 EARLY_BYTES = 4 * 1024 * 1024  # what an agent may say of its channels before anybody listens
 EARLY_COST = 512  # of each such word, beside eight times its length
-MAX_LAST_WORDS = 4096
+MAX_FATAL_ERROR = 4096
 MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
 MAX_TEARS = 1  # frames in one attach whose header checks out and whose payload does not
 
@@ -348,8 +348,8 @@ class AgentLink:
                 self._greeted.set_result(0)
         elif frame.kind == frames.REPLY:
             self._take_reply(frame)
-        elif frame.kind == frames.LAST_WORDS:
-            self._stream.stderr_tail = frame.payload[-MAX_LAST_WORDS:]
+        elif frame.kind == frames.FATAL_ERROR:
+            self._stream.stderr_tail = frame.payload[-MAX_FATAL_ERROR:]
         elif self._listener is None and frame.kind == frames.OUTPUT:
             pass  # none is due before a credit
         elif self._listener is None and frame.kind == frames.WORKSPACE:

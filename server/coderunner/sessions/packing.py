@@ -186,7 +186,7 @@ async def unpack(files: Files, archive: BinaryIO, bounds: Bounds, into: str = ""
                 await files.write(
                     member.path,
                     _pieces(member, begin),
-                    most=bounds.max_file_bytes,
+                    max_bytes=bounds.max_file_bytes,
                     executable=member.executable,
                 )
                 done.written.append(member.path)

@@ -290,7 +290,7 @@ class Session:
             now, busy, wanted = self._now(), self.channels.busy, self._wanted()
             for why, left in self._deadlines.warn(now, busy=busy):
                 self._warn(why, left)
-            due_in = self.channels.hold_wall_limits(now)
+            due_in = walls.hold(self.channels.values(), now, self.container.condemn)
             if due_in is None:
                 return
             wait = min(due_in, self._deadlines.next_look(now, busy=busy, wanted=wanted))

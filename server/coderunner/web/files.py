@@ -155,7 +155,7 @@ async def write(request: web.Request) -> web.Response:
     if (request.content_length or 0) > most:
         raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {most}")
     async with session.files.request():
-        size = await session.files.write(path, body_pieces(request), most=most)
+        size = await session.files.write(path, body_pieces(request), max_bytes=most)
     return json_reply(FileWritten(path, size))
 
 

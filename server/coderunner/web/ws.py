@@ -77,7 +77,7 @@ def hello(parts: Parts) -> m.Hello:
             "payload_bytes": codec.MAX_PAYLOAD,
             "window_bytes": flow.WINDOW,
             "input_window_bytes": flow.INPUT_WINDOW,
-            "journal_bytes": flow.JOURNAL,
+            "journal_bytes": flow.JOURNAL_BYTES,
             "channels": flow.MAX_CHANNELS,
             "files": settings.max_files_per_session,
             "file_bytes": settings.max_file_size,

@@ -1,8 +1,8 @@
-"""Files of a program that people want to see beside its output: which they are, and who made them."""
+"""Artifacts: files that a program makes and that clients show beside its output. Recognised by extension."""
 
 from __future__ import annotations
 
-# Ending -> what it is served as.
+# File extension -> the media type that it is served as.
 KINDS = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -16,11 +16,11 @@ KINDS = {
     ".htm": "text/html",
     ".pdf": "application/pdf",
 }
-MAX_PER_CHANNEL = 64  # of a channel
-MAX_PATH = 512  # bytes; what has a longer one is not announced
+MAX_PER_CHANNEL = 64  # artifacts that are announced for one channel
+MAX_PATH = 512  # bytes; a file with a longer path is not announced
 
 
 def kind(path: str) -> str | None:
-    """The type that a file's name promises, or None: no artifact."""
+    """The media type for the extension of ``path``; None when the file is no artifact."""
     dot = path.rfind(".")
     return KINDS.get(path[dot:].lower()) if dot >= 0 else None

@@ -1,77 +1,81 @@
-"""Who may read on, and who must wait: the numbers and rules of flow control, without any I/O.
+"""Sizes, times and rules of flow control, without I/O.
 
-``released`` is the highest offset that the control client has acknowledged.  It is that client's alone:
-the server passes it on and never invents it.  What lies between ``released`` and what was produced is
-kept by right, so a client that comes back misses nothing.
+``released`` is the highest offset that the control client has acknowledged.  The server passes it on and
+never makes it up.  The agent keeps everything between ``released`` and the end of the output, so that a
+client that reconnects misses nothing.
 """
 
 from __future__ import annotations
 
-WINDOW = 256 * 1024  # how far a program may be ahead of the client that controls it, and of one far away
-MAX_WINDOW = 512 * 1024  # at most
-JOURNAL = 1024 * 1024  # what the agent keeps of a channel
-EXITED_JOURNALS = 4 * 1024 * 1024  # what it keeps of all channels that ended
-INPUT_WINDOW = 64 * 1024  # how far a client's input may be ahead of what the program's terminal took
-MAX_CHANNELS = 8  # live ones
-READ_SIZE = 65536
-SEND_SIZE = 65536
-FLOOD_SECONDS = 0.001  # how long output that follows other output waits to fill a frame
-MUCH = 8192  # bytes read in one waking, of which more must come
-LITTLE = 512  # bytes read in one waking; of less, it costs more than it brings
-IN_ACK_SECONDS = 0.003  # how long an acknowledgement of input waits for an echo to go with
-BEAT_SECONDS = 2.0
-SILENCE_SECONDS = 6.0
+WINDOW = 256 * 1024  # bytes that output may be ahead of the control client's acknowledgements
+MAX_WINDOW = 512 * 1024  # the same for a client with a long round trip, at most
+JOURNAL_BYTES = 1024 * 1024  # output that the agent keeps of each channel
+MAX_EXITED_BYTES = 4 * 1024 * 1024  # output that the agent keeps of all exited channels together
+INPUT_WINDOW = 64 * 1024  # bytes of input that may be on their way to a program that does not read
+MAX_CHANNELS = 8  # live at one time in one session
+READ_SIZE = 65536  # bytes of one read from a program
+SEND_SIZE = 65536  # bytes of output in one frame
+FLOOD_SECONDS = 0.001  # how long output that follows other output is gathered to fill a frame
+FLOOD_READ = 8192  # a wake-up that reads more than this many bytes is taken for a part of a flood
+MIN_READ = 512  # after a wake-up that read less, reading pauses: a wake-up costs more than so few bytes
+IN_ACK_SECONDS = 0.003  # an acknowledgement of input waits this long for the echo, to share its write
+BEAT_SECONDS = 2.0  # between two heartbeats of the server
+SILENCE_SECONDS = 6.0  # without a frame, the agent takes its server for gone
 
 
 class Pace:
-    """When output is sent.  The first of it goes at once; what follows within a moment is a flood, where many
-    small frames cost both ends more than they tell: it is gathered until ``due``, or until it fills a frame.
-    Of a flood of little pieces nothing is read meanwhile, as each waking costs as much as it brings."""
+    """Decides when output of one channel is sent.
+
+    The first output is sent at once.  Output that follows within FLOOD_SECONDS is a flood: many small frames
+    would cost both ends more than their content is worth, so it is gathered until ``due`` (seconds of the
+    caller's clock, None when nothing is held back) or until it fills a frame.  While a flood consists of very
+    small reads, reading pauses as well.  All times are seconds of one monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.due: float | None = None
-        self.floods = False  # output came behind output that had just been sent
-        self._sent = 0.0
-        self._rests = False
+        self.floods = False  # output followed output that had just been sent
+        self._sent = 0.0  # when output was sent last
+        self._paused = False  # reading waits for `due`
 
-    def came(self, count: int, now: float) -> None:
-        """So many bytes were read."""
+    def on_read(self, count: int, now: float) -> None:
+        """``count`` bytes were read from the program."""
         if self.due is None:
-            # Or more than was read of a terminal at once: a busy machine may take longer for a frame.
-            self.floods = now < self._sent + FLOOD_SECONDS or count > MUCH
+            # The size counts beside the time: a busy machine may need longer than FLOOD_SECONDS for a frame.
+            self.floods = now < self._sent + FLOOD_SECONDS or count > FLOOD_READ
             if count and self.floods:
                 self.due = max(self._sent, now - FLOOD_SECONDS / 2) + FLOOD_SECONDS
-        self._rests = self.due is not None and count < LITTLE
+        self._paused = self.due is not None and count < MIN_READ
 
-    def rests(self, now: float) -> bool:
-        """Whether reading waits for ``due``."""
-        return self._rests and self.due is not None and now < self.due
+    def pauses_reading(self, now: float) -> bool:
+        """Whether the program is not to be read before ``due``."""
+        return self._paused and self.due is not None and now < self.due
 
-    def holds(self, count: int, now: float) -> bool:
-        """Whether so many bytes wait to be more."""
+    def holds_back(self, count: int, now: float) -> bool:
+        """Whether ``count`` unsent bytes are to wait for more output."""
         return self.due is not None and now < self.due and count < SEND_SIZE
 
-    def waits(self, now: float) -> float:
-        """Seconds in which more of the same flood is waited for; 0 where there is none."""
-        return FLOOD_SECONDS if self.floods and not self._rests else 0.0
+    def wait_seconds(self, now: float) -> float:
+        """Seconds for which more of the same flood is worth waiting for; 0 outside of a flood."""
+        return FLOOD_SECONDS if self.floods and not self._paused else 0.0
 
-    def sent(self, left: int, now: float) -> None:
-        """Something was; so many bytes are left, which in a flood wait for more, too."""
+    def on_sent(self, left: int, now: float) -> None:
+        """Output was sent, and ``left`` bytes were not; in a flood those wait for more as well."""
         self.floods = self.floods or now < self._sent + FLOOD_SECONDS
         self._sent, self.due = now, now + FLOOD_SECONDS if left and self.floods else None
 
-    def answers(self) -> None:
-        """There was input: what comes now is waited for."""
+    def on_input(self) -> None:
+        """The program was sent input: the next output is probably its echo, and is not held back."""
         self._sent, self.due, self.floods = 0.0, None, False
 
 
 def readable_until(released: int, credit: int, *, controlled: bool, tty: bool) -> int | None:
-    """The offset up to which the agent reads the program; None: without bound.  ``credit``: up to where the
-    server takes output.
+    """The offset up to which the agent reads the program's output; None means without a bound.
 
-    Without a control attachment a pipe waits when the journal is full (nothing is lost), and a terminal
-    runs on (its oldest bytes fall off, which a gap tells).
+    ``released``: acknowledged by the control client.  ``credit``: the server accepts output below it.
+    ``controlled``: whether a control client is attached.  Without one, a pipe waits when the journal is full
+    (nothing is lost), and a terminal runs on (its oldest bytes are dropped, which a `gap` reports).
     """
     if controlled:
         return min(max(released + WINDOW, credit), released + MAX_WINDOW)
-    return None if tty else released + JOURNAL
+    return None if tty else released + JOURNAL_BYTES

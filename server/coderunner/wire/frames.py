@@ -1,8 +1,8 @@
-"""Frames between server and agent: bytes in, frames out, and back in step after any break.
+"""Frames between server and agent, and decoders that find the next good frame after any break.
 
-The stream between the two can be torn in the middle of a frame, in either direction: a server killed
-while it writes, an attach that begins in mid-output.  So a frame carries two checksums, and a decoder
-that does not understand what it reads looks for the next frame that checks out.
+The stream can break in the middle of a frame, in either direction: the server is killed while it writes, or
+an attach begins in the middle of a frame.  Therefore a frame has two checksums, and a decoder that reads
+something else searches for the next frame whose checksums are right.
 
 Header, 36 bytes, big-endian::
 
@@ -10,9 +10,9 @@ Header, 36 bytes, big-endian::
     | u32 checksum of the payload | u32 checksum of the header before it
 
 Checksums are CRC-32 with a seed.  A server gives each attach a random seed that programs in the
-container cannot know: output that imitates a frame, found by a decoder that begins in the middle of
-a real one, does not check out.  (The frame was never seen by the program, so a CRC serves as well as
-a keyed hash here; the trust boundary is the container in any case.)
+container do not know, so program output that imitates a frame has wrong checksums when a decoder begins in
+the middle of a real one.  (A program never sees a frame, so a CRC is as good as a keyed hash here; the trust
+boundary is the container in any case.)
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ MAGIC = b"\xc5CR\x01"
 HEADER = struct.Struct(">4sBBHQQII")
 CHECK = struct.Struct(">I")
 HEADER_SIZE = HEADER.size + CHECK.size
-MAX_PAYLOAD = 65536
-# A call or reply may span frames; files of one message are at most 8 MiB, base64 and JSON around them more.
+MAX_PAYLOAD = 65536  # bytes; larger messages span several frames
+# Bytes of a call or reply. The files of one message have at most 8 MiB; base64 and JSON add to that.
 MAX_MESSAGE = 16 * 1024 * 1024
 
-# server to agent
-ATTACH = 1  # json: seed, and what the server knows
+# Kinds of frames, server to agent.
+ATTACH = 1  # JSON: {"seed", "have": {channel: offset}}
 BEAT = 2  # both ways
 INPUT = 3  # channel, offset, bytes for the program
 FLOW = 4  # channel, offset = released; payload: FLOW_BODY
 CALL = 5  # message: {"id", "op", ...} and raw bytes
-# agent to server
-HELLO = 16  # json: what the agent holds
+# Kinds of frames, agent to server.
+HELLO = 16  # JSON: version, sealed record, state of each channel
 OUTPUT = 17  # channel, stream, offset, bytes of the program
 IN_ACK = 18  # channel, offset
-STATE = 19  # json: a channel's whole state, absolute
+STATE = 19  # JSON: a channel's complete state
 REPLY = 20  # message: {"id", ...} and raw bytes
-WORKSPACE = 22  # offset = revision: files have changed
-ARTIFACT = 23  # channel; json: {path, size} of a file that its program made, or {more: true}
-LAST_WORDS = 24  # text: why the agent ends, by a fault of its own
+WORKSPACE = 22  # files have changed; offset = the new revision
+ARTIFACT = 23  # channel; JSON: {path, size} of a file that its program made, or {more: true}
+FATAL_ERROR = 24  # text: the traceback of a fault that ends the agent
 REFUSED = 21  # the attach's generation is not above `offset`, the one in force
 
 FLOW_BODY = struct.Struct(">QB")  # credit (send output below this offset), flags
@@ -58,13 +58,14 @@ EXIT_ACKED = 2  # the client has this channel's exit
 MORE = 1  # in `stream` of CALL and REPLY: the message goes on in the next frame
 RAW = struct.Struct(">I")  # length of the JSON in front of the raw bytes
 
-# A tear leaves at most one frame incomplete: this many bytes of nothing close it.
+# Sent before a new attach: a broken write leaves at most one frame incomplete, and this many zero bytes
+# complete it.
 PREAMBLE = bytes(MAX_PAYLOAD + HEADER_SIZE)
 
 if TYPE_CHECKING:
 
     class Frame(NamedTuple):
-        """One frame as it came."""
+        """One decoded frame; its fields are those of the header, and the payload."""
 
         kind: int
         stream: int
@@ -86,7 +87,7 @@ def encode(
     stream: int = 0,
     seed: int = 0,
 ) -> bytes:
-    """One frame as bytes.  ``payload`` is at most MAX_PAYLOAD bytes."""
+    """One frame as bytes.  ``payload`` has at most MAX_PAYLOAD bytes.  ``seed``: of the checksums."""
     head = HEADER.pack(
         MAGIC, kind, stream, channel, generation, offset, len(payload), zlib.crc32(payload, seed)
     )
@@ -96,7 +97,7 @@ def encode(
 def encode_message(
     kind: int, generation: int, body: dict[str, Any], raw: bytes = b"", *, seed: int = 0
 ) -> bytes:
-    """A JSON object with raw bytes behind it, as one or more frames, in one bytes object."""
+    """A message (a JSON object followed by raw bytes) as one or more frames, in one bytes object."""
     text = json.dumps(body, separators=(",", ":")).encode()
     whole = b"".join((RAW.pack(len(text)), text, raw))
     parts = []
@@ -107,8 +108,9 @@ def encode_message(
 
 
 def decode_message(whole: bytes | bytearray, text_limit: int = MAX_MESSAGE) -> tuple[dict[str, Any], bytes]:
-    """(body, raw) of a reassembled message; ValueError for anything that is not one, or has more than
-    ``text_limit`` bytes of JSON."""
+    """(body, raw) of a reassembled message.
+
+    Raises ValueError for anything else, and for more than ``text_limit`` bytes of JSON."""
     if len(whole) < RAW.size:
         raise ValueError("message too short")
     (length,) = RAW.unpack_from(whole)
@@ -123,8 +125,10 @@ def decode_message(whole: bytes | bytearray, text_limit: int = MAX_MESSAGE) -> t
 
 
 class Decoder:
-    """Bytes in, frames out.  Holds at most one frame; ``skipped`` counts bytes that were no frame's, ``torn``
-    frames whose header checked out and whose payload did not."""
+    """Decodes a stream of bytes into frames, and keeps at most one incomplete frame.
+
+    ``seed``: of the checksums.  ``skipped``: bytes that belonged to no frame.  ``torn``: frames with a right
+    checksum of the header and a wrong one of the payload."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -133,7 +137,7 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes | memoryview) -> list[Frame]:
-        """All frames that are complete now.  Never raises, whatever the bytes."""
+        """The frames that ``data`` completes.  Never raises, whatever the bytes are."""
         buffer = self._buffer
         buffer += data
         frames = []
@@ -141,7 +145,7 @@ class Decoder:
         while True:
             at = buffer.find(MAGIC, start)
             if at < 0:
-                # Keep what may be the beginning of a magic.
+                # The last bytes may be the beginning of a magic number: they are kept.
                 keep = max(start, len(buffer) - len(MAGIC) + 1)
                 self.skipped += keep - start
                 start = keep
@@ -153,6 +157,7 @@ class Decoder:
             _, kind, stream, channel, generation, offset, length, check = HEADER.unpack_from(buffer, at)
             (head_check,) = CHECK.unpack_from(buffer, at + HEADER.size)
             head = bytes(buffer[at : at + HEADER.size])
+            # Nothing is believed before its checksum: a length from elsewhere would have us wait for ever.
             if length > MAX_PAYLOAD or zlib.crc32(head, self.seed) != head_check:
                 start = at + 1
                 self.skipped += 1
@@ -163,7 +168,7 @@ class Decoder:
             with memoryview(buffer) as view:
                 payload = bytes(view[at + HEADER_SIZE : end])
             if zlib.crc32(payload, self.seed) != check:
-                # The frame was torn: what follows it begins somewhere inside.
+                # The frame is incomplete: the next one begins somewhere inside these bytes.
                 start = at + 1
                 self.skipped += 1
                 self.torn += 1
@@ -175,9 +180,9 @@ class Decoder:
 
 
 class Assembler:
-    """Puts the parts of a CALL or REPLY together; a new generation drops what is incomplete.
+    """Reassembles the parts of a CALL or REPLY.
 
-    ``limit``: bytes of a message, ``text_limit`` of the JSON in it."""
+    ``limit``: bytes of a message.  ``text_limit``: bytes of the JSON in it."""
 
     def __init__(self, limit: int = MAX_MESSAGE, text_limit: int = MAX_MESSAGE) -> None:
         self._limit = limit
@@ -186,13 +191,16 @@ class Assembler:
         self._overflow = False
 
     def reset(self) -> None:
-        """Drops what is incomplete."""
+        """Drops an incomplete message, as a new generation requires."""
         self._parts = bytearray()
         self._overflow = False
 
     def add(self, frame: Frame) -> tuple[dict[str, Any], bytes] | None:
-        """(body, raw) when the message is complete, else None; ValueError for one that is no message."""
+        """(body, raw) when ``frame`` completes a message, else None.
+
+        Raises ValueError as `decode_message`."""
         if len(self._parts) + len(frame.payload) > self._limit:
+            # The rest of the message is still read, but not kept: the next message begins behind it.
             self._overflow = True
             self._parts = bytearray()
         if not self._overflow:
@@ -207,5 +215,5 @@ class Assembler:
 
     @property
     def held(self) -> int:
-        """Bytes of a message that is not complete."""
+        """Bytes held of an incomplete message."""
         return len(self._parts)

@@ -1,8 +1,8 @@
 """The bounded record of a channel's latest output, addressed by absolute offset.
 
-One offset space for standard output and standard error together, so that what was read in an order is
-replayed in it.  On pipes every byte has a tag beside it that says which of the two it is: twice the
-memory, but a bound that holds for any way of alternating.
+Standard output and standard error share one sequence of offsets, so that output is replayed in the order in
+which it was read.  On pipes each byte has a tag that says which of the two streams it belongs to.  That takes
+twice the memory, but the bound holds however often the program alternates between the streams.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import itertools
 
 STDOUT = 1
 STDERR = 2
-LEAST = 4096  # bytes of the smallest ring
+MIN_RING = 4096  # bytes
 
 
 class Journal:
-    """Bytes from ``start`` to ``end``; never more than ``limit``, the oldest fall off.
+    """The output between the offsets ``start`` and ``end``, at most ``limit`` bytes; the oldest are dropped.
 
-    A ring: what comes in a flood takes the place of what falls off, and nothing is moved for it.
+    Stored in a ring buffer, so that appending to a full journal moves no other bytes.  ``tagged``: whether
+    the stream of each byte is recorded.  ``start``: the offset of the first byte that will be appended.
     """
 
     def __init__(self, limit: int, *, tagged: bool, start: int = 0) -> None:
         self.limit = limit
-        self.start = self.end = start  # `end`: the offset behind the last byte
-        self._base = start  # the offset that stands at the beginning of the ring
+        self.start = self.end = start  # `end`: the offset after the last byte
+        self._base = start  # the offset of the ring's first position
         self._tagged = tagged
         self._data = bytearray()
         self._tags = bytearray()
@@ -34,18 +35,20 @@ class Journal:
         return len(self._data) + len(self._tags)
 
     def append(self, stream: int, data: bytes) -> bytes:
-        """Append ``data``; the bytes that fell off for it, oldest first (b"" when none)."""
+        """Appends ``data``; returns the bytes that were dropped to make room, oldest first (b"" when
+        none)."""
         if len(data) > self.limit:
             dropped = self.evict(self.end) + data[: -self.limit]
             self.reset(self.end + len(data) - self.limit)
             self.append(stream, data[-self.limit :])
             return dropped
         dropped = self.evict(self.end + len(data) - self.limit)
+        # The ring grows with the output: most programs print little, and a full one costs a megabyte.
         size = self.end - self.start + len(data)
         if size > len(self._data):
             self._grow(size)
         at = (self.end - self._base) % (len(self._data) or 1)
-        first = min(len(data), len(self._data) - at)
+        first = min(len(data), len(self._data) - at)  # bytes before the ring's end; the rest wraps around
         self._data[at : at + first] = data if first == len(data) else data[:first]
         self._data[: len(data) - first] = data[first:]
         if self._tagged:
@@ -56,8 +59,8 @@ class Journal:
         return dropped
 
     def _grow(self, size: int) -> None:
-        """To a ring of ``size`` or more, with what is held at its beginning."""
-        room = min(self.limit, max(size, 2 * len(self._data), LEAST))
+        """Replaces the ring by one of at least ``size`` bytes that begins with what is held."""
+        room = min(self.limit, max(size, 2 * len(self._data), MIN_RING))
         held = self._slice(self._data, self.start, self.end)
         tags = self._slice(self._tags, self.start, self.end) if self._tagged else b""
         self._data, self._base = bytearray(room), self.start
@@ -67,7 +70,7 @@ class Journal:
             self._tags[: len(tags)] = tags
 
     def _slice(self, ring: bytearray, offset: int, end: int) -> bytes:
-        """The bytes between two offsets that are held."""
+        """The bytes of a ring between two offsets, both of which must be held."""
         if offset >= end:
             return b""
         at = (offset - self._base) % len(ring)
@@ -78,7 +81,7 @@ class Journal:
             return b"".join((view[at:], view[: stop - len(ring)]))
 
     def evict(self, offset: int) -> bytes:
-        """Drop what is below ``offset``; the dropped bytes."""
+        """Drops everything below ``offset``; returns the dropped bytes."""
         offset = min(offset, self.end)
         if offset <= self.start:
             return b""
@@ -87,28 +90,30 @@ class Journal:
         return dropped
 
     def reset(self, offset: int) -> None:
-        """Hold nothing, and go on from ``offset``."""
+        """Drops everything, and continues at ``offset``."""
         self._data, self._tags = bytearray(), bytearray()
         self.start = self.end = self._base = offset
 
     def only(self, stream: int, offset: int, end: int) -> bytes:
-        """The bytes of one stream between two offsets, as far as they are held; without tags, all bytes."""
+        """The bytes of one stream between two offsets, as far as they are held; all bytes where there are
+        no tags."""
         start, stop = (min(max(at, self.start), self.end) for at in (offset, end))
         data = self._slice(self._data, start, stop)
         if self._tagged:
             other = STDERR if stream == STDOUT else STDOUT
+            # Tags become 1 (wanted) and 0 in one pass: a loop over the bytes would be a hundred times slower.
             mask = bytes.maketrans(bytes((stream, other)), b"\1\0")
             return bytes(itertools.compress(data, self._slice(self._tags, start, stop).translate(mask)))
         return data
 
-    def read(self, offset: int, most: int) -> tuple[int, bytes]:
-        """(stream, bytes) from ``offset``: one stream's bytes, at most ``most``; b"" at the end.
+    def read(self, offset: int, limit: int) -> tuple[int, bytes]:
+        """(stream, bytes) from ``offset`` on: at most ``limit`` bytes of one stream; b"" at the end.
 
-        IndexError below ``start`` or beyond ``end``.
+        Raises IndexError for an offset below ``start`` or beyond ``end``.
         """
         if not self.start <= offset <= self.end:
             raise IndexError(f"offset {offset} is not in the journal ({self.start} to {self.end})")
-        end = min(offset + most, self.end)
+        end = min(offset + limit, self.end)
         if offset >= end:
             return STDOUT, b""
         stream = STDOUT

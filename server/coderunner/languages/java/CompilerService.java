@@ -31,8 +31,8 @@ public final class CompilerService {
     private static final ToolProvider JAVAC = ToolProvider.findFirst("javac").orElseThrow();
     private static final int WARM_UPS = 4; // then it takes a tenth of a cold one; more rounds gain little
     private static final long WARM_UP_MILLIS = 5000; // on a busy machine a service that is ready serves better
-    private static final int MOST_REQUEST_BYTES = 1 << 20;
-    private static final long MOST_MILLIS = 25_000; // less than the client's patience
+    private static final int MAX_REQUEST_BYTES = 1 << 20;
+    private static final long MAX_MILLIS = 25_000; // less than the client's patience
 
     private static volatile long began = Long.MAX_VALUE;
 
@@ -75,9 +75,9 @@ public final class CompilerService {
     }
 
     private static List<String> read(SocketChannel client) throws IOException {
-        byte[] bytes = Channels.newInputStream(client).readNBytes(MOST_REQUEST_BYTES);
+        byte[] bytes = Channels.newInputStream(client).readNBytes(MAX_REQUEST_BYTES);
         String text = new String(bytes, StandardCharsets.UTF_8);
-        if (bytes.length == MOST_REQUEST_BYTES || !text.endsWith("\0")) return List.of();
+        if (bytes.length == MAX_REQUEST_BYTES || !text.endsWith("\0")) return List.of();
         return Arrays.asList(text.substring(0, text.length() - 1).split("\0", -1));
     }
 
@@ -110,7 +110,7 @@ public final class CompilerService {
     /** A compilation that does not end takes the process with it; it is started anew. */
     private static void watch() {
         Thread watchman = new Thread(() -> {
-            while (System.currentTimeMillis() - MOST_MILLIS < began) {
+            while (System.currentTimeMillis() - MAX_MILLIS < began) {
                 try {
                     Thread.sleep(1000);
                 } catch (InterruptedException never) {

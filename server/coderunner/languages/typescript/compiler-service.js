@@ -17,7 +17,7 @@ const PROGRAMS = [
   [`${LIBRARY}typescript/lib/_tsc.js`, "executeCommandLine(sys, noop, sys.args);"],
   [`${LIBRARY}typescript/lib/tsc.js`, "ts.executeCommandLine(ts.sys, ts.noop, ts.sys.args);"],
 ];
-const MOST_REQUEST_BYTES = 1 << 20;
+const MAX_REQUEST_BYTES = 1 << 20;
 const WARM_UPS = 2; // then it takes 50 ms of CPU; more rounds gain little
 const WARM_UP_MS = 5000; // on a busy machine a service that is ready serves better
 const OPTIONS = fs.readFileSync(`${__dirname}/options`, "utf8").trim().split(/\s+/);
@@ -115,7 +115,7 @@ function listen(place) {
     socket.on("data", (piece) => {
       pieces.push(piece);
       length += piece.length;
-      if (length > MOST_REQUEST_BYTES) socket.destroy();
+      if (length > MAX_REQUEST_BYTES) socket.destroy();
     });
     socket.on("end", () => serve(Buffer.concat(pieces), socket));
   });

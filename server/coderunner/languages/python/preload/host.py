@@ -127,7 +127,7 @@ class Host:
         _open_streams()
         self._rename(argv, spec["env"])
         self.kernel.show_memory()
-        self.supervisor.mark(self.os.getpid())
+        self.supervisor.mark_for_oom(self.os.getpid())
         self._signals()
         self.os.closerange(3, self.os.sysconf("SC_OPEN_MAX"))  # the last is what our parent waits for
         try:
