@@ -11,19 +11,22 @@ from pathlib import Path
 import aiohttp.web
 import pytest
 
-from coderunner import app, config, tasks
+from coderunner import app, config, garbage, metrics, tasks
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import EngineUnavailable
+from coderunner.fleet.budget import Budget
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.watchdog import Watchdog
+from coderunner.jobs.runs import Runs
 from coderunner.prepare import Preparation
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.session import Session
 from coderunner.web import connection
+from coderunner.web.handshake import Handshake
 from coderunner.web.tcp_limits import TcpConnections
-from tests.harness import attach, docker, eventually, session
+from tests.harness import attach, connect, docker, eventually, session
 from tests.inside import bash_settings
 
 COUNT = "i=0; while read -r word; do i=$((i+1)); echo $i $word; done"
@@ -145,8 +148,33 @@ async def test_a_fault_at_a_connection_ends_that_connection_alone(serving, monke
         assert await back.closed() == 1000
 
 
+async def test_a_fault_at_handing_over_a_new_session_leaves_it_to_the_next_try(serving, monkeypatch, caplog):
+    server, registry = serving
+    once(monkeypatch, Handshake, "_begin")
+    nonce = secrets.token_urlsafe(16)
+    async with connect(server.url) as client:
+        await client.send(m.Open("bash", client.client, nonce=nonce))
+        assert await client.closed() == 1011
+    told = [one.fields for one in caplog.records if getattr(one, "fields", {}).get("owner") == "connection"]
+    assert [one["task"] for one in told] == ["ws-open"]
+    (waiting,) = registry.sessions
+    # The opening is the registry's, not the connection's: the same request finds what it has made.
+    async with connect(server.url, client=client.client) as again:
+        await again.send(m.Open("bash", again.client, nonce=nonce))
+        await again.wait(lambda: again.opened, 30, "opened")
+        assert again.opened.session == waiting
+        assert (await again.result(1, "echo here", entry="main.sh")).text == "here\n"
+        await again.send(m.Close())
+        assert await again.closed() == 1000
+    await eventually(lambda: registry.queue.stats().active == 0, 10, "the slot given back")
+
+
 # A job of the server's own -> what of it fails, once.
 JOBS = {
+    "budget": (Budget, "watch"),
+    "runs": (Runs, "watch"),
+    "loop-lag": (metrics, "watch_loop"),
+    "garbage": (garbage, "watch"),
     "engine-info": (DockerEngine, "info"),
     "tcp-connections": (TcpConnections, "watch"),
     "images": (Preparation, "all"),

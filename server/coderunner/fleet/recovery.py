@@ -96,7 +96,6 @@ class Recovery:
         return True
 
     async def _return(self, session: Session) -> None:
-        await session.container.close()
         recovered = await self._attempts(session)
         del self._returning[session.id]
         if not recovered:
@@ -105,6 +104,8 @@ class Recovery:
     async def _attempts(self, session: Session) -> bool:
         while True:
             try:
+                # Within the attempt: where this fails, too, the session must not stay here for ever.
+                await session.container.close()
                 await self._adopt(session)
                 log.info("session recovered", extra=fields(session=session.id))
                 return True

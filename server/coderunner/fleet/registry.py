@@ -388,9 +388,12 @@ class Registry:
         if self.groups is not None and place is not None:
             self.groups.end_member(place)  # at once, so that nobody joins a group that is over
         try:
-            await self._provisioner.remove(session.container)
-            if self.groups is not None and place is not None:
-                await self.groups.release(place)
+            try:
+                await self._provisioner.remove(session.container)
+            finally:
+                # Also after a fault: a group that keeps a place nobody has would never end.
+                if self.groups is not None and place is not None:
+                    await self.groups.release(place)
         finally:
             # Only now, as `end_all` waits for the sessions that are in the table.
             self.sessions.pop(session.id, None)

@@ -1,0 +1,216 @@
+"""Every owner of tasks fails at each of them: a line in the log, the outcome for clients, nothing kept.
+
+`OWNED` names all tasks that the server's code starts, so that a new one needs its test as well."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from coderunner.errors import NoSession
+from coderunner.fleet.recovery import Recovery
+from coderunner.fleet.warm import WarmPool
+from coderunner.jobs.runs import Runs
+from coderunner.jobs.work import Work
+from coderunner.schema import messages as m
+from coderunner.sessions.session import Session
+from tests.fleet.test_registry import registry
+from tests.harness import ROOT
+from tests.sessions.fakes import hello, state, until
+from tests.sessions.test_faults import Bug, begun, faults, once, raises_later, recovered
+
+# A task's name in the code -> the file with the test in which it fails.
+OWNED = {
+    "connection": "tests/gate/test_connections.py",
+    "to-engine": "tests/gate/test_connections.py",
+    "to-client": "tests/gate/test_connections.py",
+    "adopt": "tests/web/test_faults.py",
+    "budget": "tests/web/test_faults.py",
+    "engine-info": "tests/web/test_faults.py",
+    "garbage": "tests/web/test_faults.py",
+    "image-": "tests/web/test_faults.py",
+    "images": "tests/web/test_faults.py",
+    "loop-lag": "tests/web/test_faults.py",
+    "reload": "tests/web/test_faults.py",
+    "remove": "tests/web/test_faults.py",
+    "runs": "tests/web/test_faults.py",
+    "surroundings": "tests/web/test_faults.py",
+    "sweep": "tests/web/test_faults.py",
+    "tcp-connections": "tests/web/test_faults.py",
+    "watchdog": "tests/web/test_faults.py",
+    "ws-keepalive": "tests/web/test_faults.py",
+    "ws-read": "tests/web/test_faults.py",
+    "ws-write": "tests/web/test_faults.py",
+    "ws-open": "tests/web/test_faults.py",
+    "agent-beat": "tests/sessions/test_faults.py",
+    "agent-read": "tests/sessions/test_faults.py",
+    "agent-write": "tests/sessions/test_faults.py",
+    "container-link": "tests/sessions/test_faults.py",
+    "opening": "tests/sessions/test_faults.py",
+    "return of ": "tests/sessions/test_faults.py",
+    "session-kill": "tests/sessions/test_faults.py",
+    "session-run": "tests/sessions/test_faults.py",
+    "session-time": "tests/sessions/test_faults.py",
+    "warm-container": "tests/sessions/test_faults.py",
+    "warm-pool": "tests/sessions/test_faults.py",
+    "worker-": "tests/sessions/test_faults.py",
+    "run": "tests/sessions/test_owners.py",
+    "session-container": "tests/sessions/test_owners.py",
+    "session-diagnostics": "tests/sessions/test_owners.py",
+    "session-end": "tests/sessions/test_owners.py",
+    "session-return": "tests/sessions/test_owners.py",
+    "warm-container-removal": "tests/sessions/test_owners.py",
+}
+
+
+def started(source: Path) -> set[str]:
+    """The names of the tasks that a module starts: `owner.start(work, "name")`, also `keep` and `task`."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if not isinstance(node, ast.Call) or len(node.args) != 2:
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if called not in ("start", "keep", "_task"):
+            continue
+        name = node.args[1]
+        if isinstance(name, ast.JoinedStr):
+            name = name.values[0]
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            found.add(name.value)
+    return found
+
+
+def test_each_task_of_the_server_has_a_test_in_which_it_fails():
+    names: set[str] = set()
+    for source in (ROOT / "server/coderunner").rglob("*.py"):
+        if not {"languages", "attack", "agent", "inside"} & set(source.parts):
+            names |= started(source)
+    assert names == set(OWNED)
+    assert all((ROOT / file).exists() for file in OWNED.values())
+
+
+async def alone() -> None:
+    """No task is left but the test's own."""
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
+
+
+class TestSession:
+    async def test_a_fault_at_watching_its_container(self, monkeypatch, caplog):
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        once(monkeypatch, Session, "end")
+        opened.session.container.condemn("for a test")
+        await until(lambda: attachment.close_code == 1011, "the client's close")
+        assert faults(caplog)[0] == {"owner": "session", "task": "session-container", "session": "s-0"}
+        await recovered(one, opened.session)
+        assert (provisioner.removed, one.queue.stats().active) == ([], 1)
+        await one.end_all("evicted")
+        assert (provisioner.removed, one.queue.stats().active) == (["c-0"], 0)
+        await alone()
+
+    async def test_a_fault_at_its_diagnostics(self, monkeypatch, caplog):
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        session = opened.session
+        session.on_attached(hello([state(1)]))
+        provisioner.agents[0].hello["channels"] = [state(1)]
+        finder = session.channels._diagnostics
+        finder._begin(session.channels[1], raises_later())
+        await until(lambda: attachment.close_code == 1011, "the client's close")
+        assert faults(caplog)[0] == {"owner": "session", "task": "session-diagnostics", "session": "s-0"}
+        await recovered(one, session)
+        await one.end_all("evicted")
+        assert (provisioner.removed, one.queue.stats().active) == (["c-0"], 0)
+        await alone()
+
+    async def test_a_fault_at_giving_back_what_it_had(self, monkeypatch, caplog):
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        monkeypatch.setattr(provisioner, "remove", raises_later)
+        with pytest.raises(Bug):
+            await opened.session.end("client")
+        assert attachment._last == m.Closed("client")  # the client is told all the same
+        assert faults(caplog)[0] == {"owner": "session's end", "task": "session-end", "session": "s-0"}
+        # Whatever failed, neither slot nor table keeps it; the container is the sweep's.
+        assert (one.sessions, one.queue.stats().active) == ({}, 0)
+        await opened.session.container.close()
+        await alone()
+
+    async def test_a_fault_at_closing_the_old_link_is_a_failed_attempt(self, monkeypatch, caplog):
+        """It used to end the recovery: the session was neither there nor over, and kept its slot for ever."""
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        close, failed = opened.session.container.close, []
+
+        async def fails() -> None:
+            if not failed:
+                failed.append(True)
+                raise Bug
+            await close()
+
+        monkeypatch.setattr(opened.session.container, "close", fails)
+        opened.session._failed()
+        anew = await recovered(one, opened.session)
+        assert attachment.close_code == 1011
+        assert one.find(anew.id, opened.token) == (anew, "control")
+        assert "recovering a session failed" in caplog.text
+        await one.end_all("evicted")
+        assert (provisioner.removed, one.queue.stats().active) == (["c-0"], 0)
+        await alone()
+
+    async def test_a_fault_at_its_return(self, monkeypatch, caplog):
+        one, provisioner, opened, attachment = await begun(monkeypatch)
+        monkeypatch.setattr(Recovery, "_adopt", raises_later)
+        monkeypatch.setattr(provisioner, "remove", raises_later)
+        opened.session._failed()
+        await until(lambda: faults(caplog), "the log line")
+        assert faults(caplog)[0] == {"owner": "recovery", "task": "session-return"}
+        assert attachment.close_code == 1011
+        assert (one.sessions, one.queue.stats().active) == ({}, 0)
+        with pytest.raises(NoSession):
+            one.find(opened.session.id, opened.token)
+        await alone()
+
+
+class TestPools:
+    async def test_a_fault_at_removing_a_warm_container(self, monkeypatch, caplog):
+        _, provisioner = registry()
+        create = provisioner.create
+        provisioner.create = lambda language, *, priority: create(language)
+        async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
+            await until(lambda: pool.waiting == 1, "a container")
+            remove = provisioner.remove
+            monkeypatch.setattr(provisioner, "remove", raises_later)
+            pool._pools["python"].ready[0]._lose("for a test")
+            assert pool.acquire("python") is None
+            await until(lambda: faults(caplog), "the log line")
+            assert faults(caplog)[0] == {"owner": "warm pool", "task": "warm-container-removal"}
+            monkeypatch.setattr(provisioner, "remove", remove)
+            pool.wake()
+            await until(lambda: pool.waiting == 1, "another container, all the same")
+
+
+class Broken(Work):
+    """A run at which this server fails."""
+
+    begun = False
+
+    async def _work(self) -> None:
+        raise Bug
+
+
+ABOUT = SimpleNamespace(id="one", key="", room=1, held=1, principal=None, address="127.0.0.1")
+
+
+class TestRuns:
+    async def test_a_fault_at_a_run_is_its_callers_error(self, caplog, tmp_path):
+        (tmp_path / "one").mkdir()
+        runs = Runs(tmp_path, None, None, 1 << 30)  # type: ignore[arg-type]
+        work = Broken(ABOUT, tmp_path / "one")
+        runs._start(work)
+        await until(lambda: faults(caplog), "the log line")
+        assert faults(caplog)[0] == {"owner": "runs", "task": "run"}
+        assert work.over
+        assert work.error.code == "internal"
+        await runs.close()
+        await alone()
