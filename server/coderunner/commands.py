@@ -12,7 +12,7 @@ import coderunner
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001
 
-MOST_ROUNDS = 1000
+MAX_ROUNDS = 1000
 
 Run = Callable[[argparse.Namespace], int]
 """What a command does; the exit code."""
@@ -135,8 +135,8 @@ def _outside(commands: Commands, run: Mapping[str, Run]) -> None:
     bench.add_argument("--url", default="", help="where it is (default: PORT on this machine)")
     bench.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
     bench.add_argument(
-        "--rounds", type=int, default=10, choices=range(1, MOST_ROUNDS + 1), metavar="COUNT",
-        help=f"how often each figure is taken, up to {MOST_ROUNDS} (default: 10)",
+        "--rounds", type=int, default=10, choices=range(1, MAX_ROUNDS + 1), metavar="COUNT",
+        help=f"how often each figure is taken, up to {MAX_ROUNDS} (default: 10)",
     )  # fmt: skip
     bench.add_argument("--save", type=Path, metavar="FILE", help="write the figures there, as a baseline")
     bench.add_argument(

@@ -82,7 +82,8 @@ def make_usable(path: str) -> None:
 def make_kept_usable(workspace: str) -> None:
     """As `make_usable`, for the folders of ``KEPT`` that exist, and the folders in them.
 
-    Nothing is created, and no link is followed.  Errors are ignored: the program that needs a folder reports them.
+    Nothing is created, and no link is followed.  Errors are ignored: the program that needs a folder reports
+    them.
     """
     for name in KEPT:
         try:
