@@ -1,8 +1,8 @@
-"""What one session can make the server hold, in bytes, under one bound.
+"""One bound, in bytes, of the server's memory for one session.
 
-Its program, its agent and its clients are all the same stranger's.  Whatever they make the server keep is
-counted here by who keeps it; where something more would exceed the bound, caches of output go first (the
-agent has it by right), and then the newcomer is refused.
+The program, the agent and the clients of a session may all be hostile.  Everything that they make the server
+keep is counted here.  When more would exceed the bound, caches of output are dropped first, as the agent has
+that output as well; then the request for more is refused.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 SESSION_BYTES = 24 * 1024 * 1024
-CACHES = "caches"  # what they are counted as
-CACHE_BYTES = 6 * 1024 * 1024  # of it, output that the agent keeps as well
+CACHES = "caches"  # the name under which caches are counted
+CACHE_BYTES = 6 * 1024 * 1024  # of SESSION_BYTES, for caches of output
 
 
 class Holdings:
-    """``spare``: called with a number of bytes that should be given up, as far as that can be.  ``shared``:
-    whether all sessions together leave room for so many more."""
+    """Counts one session's memory.  ``limit``: bytes.
+
+    ``spare(bytes)``: called to drop that much of the caches, as far as possible.  ``shared(bytes)``: whether
+    the bound of all sessions together allows so many more."""
 
     def __init__(self, limit: int = SESSION_BYTES) -> None:
         self.limit = limit
@@ -25,16 +27,18 @@ class Holdings:
         self._sizes: dict[str, Callable[[], int]] = {}
 
     def count(self, what: str, size: Callable[[], int]) -> None:
-        """``size()`` answers the bytes held now as ``what``; a later call for the same replaces it."""
+        """Adds something to count.
+
+        ``size()``: its bytes now.  A later call for the same ``what`` replaces it."""
         self._sizes[what] = size
 
     @property
     def held(self) -> int:
-        """Bytes, of all that is counted."""
+        """Bytes of everything that is counted."""
         return sum(size() for size in self._sizes.values())
 
     def allows(self, more: int) -> bool:
-        """Whether ``more`` bytes beyond those counted now are within the bound."""
+        """Whether ``more`` bytes are within both bounds, if necessary after dropping caches."""
         excess = self.held + more - self.limit
         if excess > 0:
             self.spare(excess)
@@ -42,16 +46,16 @@ class Holdings:
         return excess <= 0 and self.shared(more)
 
     def cache(self, more: int) -> None:
-        """A cache has grown: where there is no room, caches are what is given up."""
+        """A cache has grown by ``more`` bytes: without room for them, as much of the caches is dropped."""
         if not self.shared(more):
             self.spare(more)
 
     @property
     def cached(self) -> int:
-        """Bytes of output that the agent keeps as well."""
+        """Bytes of the caches, whose output the agent keeps as well."""
         size = self._sizes.get(CACHES)
         return size() if size is not None else 0
 
     def table(self) -> dict[str, int]:
-        """Who holds how much, for the log."""
+        """By name, the bytes of everything that is counted, for the log."""
         return {what: size() for what, size in self._sizes.items()}

@@ -8,13 +8,14 @@ from coderunner import timing
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 
-KILL_SECONDS = 1.0  # an agent that confirms no kill in this time loses its container
+KILL_SECONDS = 1.0  # in which an agent must have killed a program
+CONFIRM_SECONDS = KILL_SECONDS + 1.0  # after which a container is condemned whose agent has not confirmed it
 
 
 async def confirmed(channel: Channel, container: Container) -> None:
-    """Returns when the program has ended, or the container is condemned because its agent does not end it.
+    """Waits until the program has ended; condemns the container if its agent does not confirm that in time.
 
-    While the stream to the agent is being mended nobody is judged: then the command is repeated.
+    Without a stream to the agent no time counts: the command is repeated over the next one.
     """
     while channel.live:
         link = container.link
@@ -22,7 +23,7 @@ async def confirmed(channel: Channel, container: Container) -> None:
             await container.changed.wait()
             continue
         try:
-            async with timing.within(KILL_SECONDS + 1.0):
+            async with timing.within(CONFIRM_SECONDS):
                 while channel.live:
                     await container.changed.wait()
         except TimeoutError:
@@ -32,7 +33,7 @@ async def confirmed(channel: Channel, container: Container) -> None:
 
 
 async def all_ended(channels: Collection[Channel], container: Container) -> None:
-    """Returns when all of them have ended, at the latest after KILL_SECONDS."""
+    """Waits until all programs have ended, KILL_SECONDS at most."""
     try:
         async with timing.within(KILL_SECONDS):
             while any(channel.live for channel in channels):

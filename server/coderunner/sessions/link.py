@@ -1,9 +1,9 @@
-"""The server's end of one agent: frames over a socket or the container's attach stream.
+"""The server's side of the connection to one agent: frames over a socket or the container's attach stream.
 
-The stream is always drained, whatever the clients do (a stalled reader of an attach stream wedges the
-container, kill and remove included: moby issue 41827).  That is safe because the agent sends output only
-within the credit that it was given.  Every byte from it is hostile input: what does not check out is dropped
-or ends the link, never the server.
+The stream is always read, whatever the clients do: an attach stream that nobody reads blocks the container,
+also its kill and removal (moby issue 41827).  That needs no unbounded memory, because the agent sends output
+only within its credit.  Every byte of an agent is untrusted: what is wrong is dropped or ends the link, and
+never the server.
 """
 
 from __future__ import annotations
@@ -30,44 +30,48 @@ from coderunner.wire import flow, frames
 
 log = logging.getLogger(__name__)
 
-SMALL = 65536  # bytes that are sent at once, where nothing waits before them; more is sent piece by piece
-MAX_REPLY = 512 * 1024  # bytes of an answer, of which at most
-MAX_REPLY_TEXT = 256 * 1024  # are JSON: more than any honest one has, and read in a few milliseconds
-ATTACH_SECONDS = 10.0
-CALL_SECONDS = 10.0
-SILENCE_SECONDS = 10.0
-LATE_SECONDS = 1.0  # what a beat may take to arrive
-EARLY_BYTES = 4 * 1024 * 1024  # what an agent may say of its channels before anybody listens
-EARLY_COST = 512  # of each such word, beside eight times its length
+SMALL = 65536  # bytes that are written at once if nothing waits before them; more is written in pieces
+MAX_REPLY = 512 * 1024  # bytes of an answer
+MAX_REPLY_TEXT = 256 * 1024  # bytes of JSON in it: more than any genuine one has, and parsed in milliseconds
+ATTACH_SECONDS = 10.0  # in which an agent must answer the greeting
+CLOSE_SECONDS = 5.0
+CALL_SECONDS = 10.0  # in which it must answer a call
+SILENCE_SECONDS = 10.0  # without a byte of the agent, the link ends
+LATE_SECONDS = 1.0  # that a heartbeat may take to arrive
+MAX_EARLY_BYTES = 4 * 1024 * 1024  # of memory, for reports before there is a listener
+EARLY_COST = 512  # bytes of memory of each such report, beside eight times its length
 MAX_FATAL_ERROR = 4096
-MAX_GENERATION = 2**63  # they are nanoseconds since the epoch
-MAX_TEARS = 1  # frames in one attach whose header checks out and whose payload does not
+MAX_GENERATION = 2**63  # generations are nanoseconds since 1970
+MAX_TORN = 1  # frames with a right header and a wrong payload in one attach
 
 
-Reply = tuple[Mapping[str, object], bytes]  # to be read as one of schema.reports
+Reply = tuple[Mapping[str, object], bytes]  # JSON, to be read as a model of schema.reports, and raw bytes
 Answer = Coroutine[Any, Any, Reply]  # a reply, and the raw bytes with it
 
 
 class ByteStream(Protocol):
-    """A stream to an agent.  ``stderr_tail``: the last that the agent said beside its frames."""
+    """A stream of bytes to and from an agent.
+
+    ``stderr_tail``: the end of what it has written to standard error."""
 
     stderr_tail: bytes
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises EngineError."""
     def deliver(self, take: Callable[[bytes | memoryview], None]) -> bool:
-        """Has ``take`` called with the bytes as they come, valid until it returns, and with b"" at the end;
-        False where the stream has to be read."""
+        """Has ``take`` called with bytes as they arrive, and with b"" at the end.
+
+        The bytes are valid until ``take`` returns.  False when the stream has to be read instead."""
     async def write(self, data: bytes) -> None:
-        """Returns when the stream has taken them. Raises EngineError."""
+        """Writes, and waits until the stream has taken the bytes.  Raises EngineError."""
     def write_now(self, data: bytes) -> bool:
-        """False where it would have to wait; then nothing was written."""
+        """Writes if that is possible without waiting; False when it is not, and nothing was written."""
     async def close(self) -> None:
-        """Ends it, once."""
+        """Closes the stream."""
 
 
 class Listener(Protocol):
-    """Receives an agent's reports. Called in the reader's task; must not block.
+    """Receives an agent's reports.  Its methods are called while the stream is read, and must not block.
 
     May raise AgentProtocolError for a report that contradicts earlier ones.
     """
@@ -99,13 +103,13 @@ class AgentLink:
         self.hello = Hello(version=0)
         self.broken = False
         self._listener: Listener | None = None
-        self._early: list[Told] = []  # reports that came before there was a listener
+        self._early: list[Told] = []  # reports that arrived before there was a listener
         self._early_bytes = 0
         self._revision = 0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stream = stream
         self._generation = 0
-        self._seed = secrets.randbits(32)  # of the checksums; programs do not know it
+        self._seed = secrets.randbits(32)  # of the checksums; programs in the container do not know it
         self._decoder = frames.Decoder(self._seed)
         self._assembler = frames.Assembler(MAX_REPLY, MAX_REPLY_TEXT)
         self._holdings = holdings
@@ -122,11 +126,11 @@ class AgentLink:
         self._tasks = Tasks("agent link", self._failed)
 
     async def attach(self, generation: int, have: Mapping[int, int], *, torn: bool) -> None:
-        """Greets the agent; returns when it has reported its state, which is in ``hello`` then.
+        """Greets the agent, and waits for its state, which is in ``hello`` then.
 
         ``generation``: higher than that of every attach before; the agent obeys only the highest. ``have``:
         by channel, the offset up to which this server has the output. ``torn``: another server wrote to this
-        agent before, perhaps half a frame. Raises AgentLost when no answer comes in ATTACH_SECONDS.
+        agent before, perhaps half a frame.  Raises AgentLost when no answer comes in ATTACH_SECONDS.
         """
         if not self._stream.deliver(self._delivered):
             self._tasks.start(self._read(), "agent-read")
@@ -136,7 +140,7 @@ class AgentLink:
         try:
             async with timing.within(ATTACH_SECONDS):
                 in_force = await self._greet(generation, have)
-                # Refused: the clock went back since another attach. The refusal says what to exceed.
+                # Refused, as the clock was set back since an earlier attach: the answer says what to exceed.
                 if in_force and await self._greet(in_force + 1, have):
                     raise AgentLost("the agent refused two attaches")
         except TimeoutError:
@@ -144,7 +148,7 @@ class AgentLink:
         self._tasks.start(self._beat(), "agent-beat")
 
     def listen(self, listener: Listener) -> None:
-        """Sends all reports to ``listener``, first those that came since the greeting."""
+        """Passes all reports to ``listener``, first those that have arrived since the greeting."""
         self._listener = listener
         early, self._early, self._early_bytes = self._early, [], 0
         try:
@@ -169,7 +173,7 @@ class AgentLink:
     # --- to the agent ------------------------------------------------------------------------------
 
     def send_input(self, channel: int, offset: int, data: bytes) -> None:
-        """Input for a program, in frames; ``offset``: of its first byte."""
+        """Sends input for a program.  ``offset``: of its first byte."""
         for start in range(0, len(data), frames.MAX_PAYLOAD):
             piece = data[start : start + frames.MAX_PAYLOAD]
             self._frame(frames.INPUT, piece, channel=channel, offset=offset + start)
@@ -187,11 +191,11 @@ class AgentLink:
         self._frame(frames.FLOW, body, channel=channel, offset=released)
 
     def cast(self, op: str, **body: Any) -> None:
-        """Sends a command whose answer is not needed. After the end of the link it does nothing."""
+        """Sends a call without an answer.  After the end of the link it does nothing."""
         self._send(frames.encode_message(frames.CALL, self._generation, {"op": op, **body}))
 
     async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
-        """As ``ask``, awaited; also raises the error that the agent answers with."""
+        """As ``ask``, awaited; also raises an error that the agent answers."""
         reply, data = await self.ask(op, raw, seconds=seconds, **body)
         fault = reports.read(reports.Reply, reply, op).error
         if fault is not None:
@@ -199,10 +203,10 @@ class AgentLink:
         return reply, data
 
     def ask(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Answer:
-        """A command, sent now, in the order of the calls; awaiting it gives (reply, raw bytes).
+        """Sends a call now, in the order of the calls; awaiting the result gives (answer, raw bytes).
 
-        Raises FilesBusy at once where the session holds too much already, AgentLost when it is awaited.  An
-        error that the agent answers is in the reply, for ``problem``.
+        ``seconds``: for the answer.  Raises FilesBusy at once when the session uses too much memory already,
+        and AgentLost when awaited.  An error that the agent answers is in the answer, for ``problem``.
         """
         number = next(self._ids)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -239,9 +243,9 @@ class AgentLink:
         if self.closed.done():
             return
         if len(data) <= SMALL and not self._outbox and not self._writing and self._stream.write_now(data):
-            return  # a keystroke does not wait for another task's turn
+            return  # so that a keystroke does not wait for the turn of another task
         if len(self._outbox) > SMALL and not self._holdings.allows(len(data)):
-            # The agent stopped reading: more would fill the session's budget. It is attached to anew.
+            # The agent has stopped reading, and the session's memory is used up: a new attach drops all this.
             self._end("the agent reads nothing")
             return
         self._outbox += data
@@ -250,8 +254,9 @@ class AgentLink:
     # --- tasks -------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """Until the stream ends or the agent breaks its protocol. What a listener raises besides is a fault
-        of this server, and goes to ``_failed``."""
+        """Reads until the stream ends or the agent breaks its protocol.
+
+        Any other exception, also of a listener, is a fault of this server, and goes to ``_failed``."""
         while True:
             try:
                 data = await self._stream.read()
@@ -265,7 +270,7 @@ class AgentLink:
                 return self._break(error)
 
     def _delivered(self, data: bytes | memoryview) -> None:
-        """As `_read`, called by the stream: a key's echo waits for no task's turn."""
+        """As `_read`, but called by the stream, so that an echo does not wait for the turn of a task."""
         try:
             if self.closed.done():
                 return
@@ -279,13 +284,13 @@ class AgentLink:
             self._tasks.fault(error, "agent-read")
 
     def _take(self, data: bytes | memoryview) -> None:
-        """Bytes of the agent. Raises AgentProtocolError, and what a listener raises."""
+        """Handles bytes of the agent.  Raises AgentProtocolError, and what a listener raises."""
         self._heard = timing.now()
         for frame in self._decoder.feed(data):
             told = self._decode(frame)
             if told is not None:
                 self._tell(told, len(frame.payload))
-        if self._decoder.torn > MAX_TEARS:
+        if self._decoder.torn > MAX_TORN:
             raise AgentProtocolError("frames with wrong checksums")
 
     def _why_over(self) -> str:
@@ -293,7 +298,7 @@ class AgentLink:
         return f"end of stream: {said}" if said else "end of stream"
 
     def _break(self, error: AgentProtocolError) -> None:
-        """Ends the link for good: a program in the container writes as the agent, or the agent is broken."""
+        """Ends the link, and allows no other: the agent is faulty, or a program writes in its name."""
         log.warning("agent broke its protocol", extra=fields(why=str(error)))
         self.broken = True
         self._end(f"the agent broke its protocol: {error}")
@@ -304,7 +309,7 @@ class AgentLink:
                 await self._writable.wait()
                 self._writable.clear()
                 while self._outbox:
-                    # Piece by piece: what the stream has taken and not passed on is not counted by us.
+                    # In pieces: bytes that the stream has taken are not counted as this session's any more.
                     data = bytes(self._outbox[:SMALL])
                     del self._outbox[:SMALL]
                     self._writing = True
@@ -320,10 +325,10 @@ class AgentLink:
             sent = loop.time()
             await asyncio.sleep(flow.BEAT_SECONDS)
             if loop.time() - sent > flow.SILENCE_SECONDS - LATE_SECONDS:
-                # This loop stood still, and the agent has detached: it ignores all but a new attach.
+                # Our event loop was blocked, and the agent has detached: it ignores all frames but an attach.
                 self._end("this server was silent itself")
             if self._silent():
-                await timing.catch_up()  # a beat may have arrived that was not read yet
+                await timing.catch_up()  # bytes may have arrived that were not read yet
             if self._silent():
                 self._end(f"silent for {SILENCE_SECONDS:g} s")
 
@@ -351,7 +356,7 @@ class AgentLink:
         elif frame.kind == frames.FATAL_ERROR:
             self._stream.stderr_tail = frame.payload[-MAX_FATAL_ERROR:]
         elif self._listener is None and frame.kind == frames.OUTPUT:
-            pass  # none is due before a credit
+            pass  # no output is expected before a credit was given
         elif self._listener is None and frame.kind == frames.WORKSPACE:
             self._revision = min(frame.offset, MAX_OFFSET)
         elif frame.kind in _DECODERS:
@@ -378,7 +383,7 @@ class AgentLink:
         else:
             self._early.append(told)
             self._early_bytes += EARLY_COST + 8 * size
-            if self._early_bytes > EARLY_BYTES:
+            if self._early_bytes > MAX_EARLY_BYTES:
                 raise AgentProtocolError("too many reports before the session listens")
 
     def _failed(self, error: BaseException) -> None:
@@ -395,11 +400,11 @@ class AgentLink:
                 waiting.set_exception(AgentLost(reason))
 
     async def close(self) -> None:
-        """Ends the link and its stream, in 5 s at most; the container lives on."""
+        """Ends the link and its stream, in CLOSE_SECONDS at most.  The container keeps running."""
         self._end("closed")
         await self._tasks.stop()
         with contextlib.suppress(EngineError, TimeoutError):
-            async with timing.within(5):
+            async with timing.within(CLOSE_SECONDS):
                 await self._stream.close()
 
 

@@ -1,7 +1,7 @@
-"""Reports of the clients' progress to the agent: at once where it may wait for them, else in a moment.
+"""Reports the clients' progress to the agent: at once when it may be waiting for that, else after a delay.
 
-Every keystroke's echo is acknowledged by its client.  Passed on one by one, these acknowledgements stand in
-the way of the next keystroke; an agent whose window is nearly empty does not need them.
+Clients acknowledge the echo of each keystroke.  If every acknowledgement were passed on, it would delay the
+next keystroke, and an agent that has sent little does not need it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from typing import NamedTuple
 
 from coderunner.wire import flow
 
-STEP = flow.WINDOW // 16  # what the clients may be ahead of what the agent knows of them
-SECONDS = 0.02  # and how long
+STEP = flow.WINDOW // 16  # bytes of progress that are reported at once
+DELAY_SECONDS = 0.02  # for less
 
 
 class Standing(NamedTuple):
-    """``released``: by the control client; ``furthest``: by any; ``controlled``: whether there is one;
-    ``window``: how far output may be ahead of the furthest, in bytes."""
+    """The clients' progress in one channel.
+
+    ``released``: offset that the control client has acknowledged.  ``furthest``: that any client has.
+    ``controlled``: whether there is a control client.  ``exit_acked``: it has the exit message.  ``window``:
+    bytes that output may be ahead of ``furthest``."""
 
     released: int
     furthest: int
@@ -28,7 +31,7 @@ class Standing(NamedTuple):
 
 
 class Pace:
-    """Of one channel.  ``send`` passes a standing on to the agent."""
+    """The reports of one channel.  ``send(standing)``: reports it to the agent."""
 
     def __init__(self, send: Callable[[Standing], None]) -> None:
         self._send = send
@@ -37,20 +40,20 @@ class Pace:
         self._timer: asyncio.TimerHandle | None = None
 
     def update(self, standing: Standing) -> None:
-        """The clients are here now; it is sent at once, or within SECONDS."""
+        """The clients are here now; it is sent at once, or within DELAY_SECONDS."""
         told = self._told
         self._next = standing
         if told is None or standing[2:] != told[2:] or self._ahead(standing, told) >= STEP:
             self._flush()
         elif self._timer is None and standing != told:
-            self._timer = asyncio.get_running_loop().call_later(SECONDS, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(DELAY_SECONDS, self._flush)
 
     def again(self) -> None:
-        """The agent may have missed it: whatever is told next goes out at once."""
+        """The agent may have missed reports: the next one is sent at once."""
         self._told = None
 
     def close(self) -> None:
-        """Nothing is sent later than now."""
+        """Cancels delayed reports."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -67,7 +70,7 @@ class Pace:
 
 
 class Paces:
-    """Of all channels of a session.  ``send`` passes a channel's standing on to the agent."""
+    """The reports of all channels of a session.  ``send(channel, standing)``: reports it to the agent."""
 
     def __init__(self, send: Callable[[int, Standing], None]) -> None:
         self._send = send
@@ -80,12 +83,12 @@ class Paces:
         return found
 
     def forget(self, number: int) -> None:
-        """The channel is gone."""
+        """The channel was removed."""
         pace = self._all.pop(number, None)
         if pace is not None:
             pace.close()
 
     def close(self) -> None:
-        """Nothing is sent later than now."""
+        """Cancels delayed reports."""
         for pace in self._all.values():
             pace.close()

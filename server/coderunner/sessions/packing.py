@@ -1,6 +1,6 @@
-"""The workspace as an archive, out and in, read and written file by file.
+"""Packs the workspace into archives, and unpacks archives into it, file by file.
 
-A file may change while it is read: the archive has what was there when its turn came.
+Files may change meanwhile: the archive has each file as it was when its turn came.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from coderunner.errors import BadArchive, BadPath, CodeRunnerError, FilesFailed,
 from coderunner.schema.answers import FileEntry
 from coderunner.sessions.files import Files, Piece
 
-_GONE = (BadPath, FilesFailed, NoFile)  # what a file may have become since it was listed
-MAX_NAMES = 2 * 1024 * 1024  # characters: a zip has all of them at its end, until then in memory
-_EARLIEST, _LATEST = 315_619_200_000, 4_000_000_000_000  # a zip knows the years 1980 to 2107
+_GONE = (BadPath, FilesFailed, NoFile)  # errors of a file that was removed or replaced since it was listed
+MAX_NAMES = 2 * 1024 * 1024  # characters of all names, which are in memory until they end a zip
+_EARLIEST, _LATEST = 315_619_200_000, 4_000_000_000_000  # milliseconds: a zip has the years 1980 to 2107
 
 
 @dataclass(slots=True)
 class Unpacked:
-    """What an archive left in the workspace. ``error``: what ended it before its end."""
+    """What was unpacked into the workspace.  ``error``: what ended it early, or None."""
 
     written: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -40,9 +40,10 @@ class Unpacked:
 
 
 async def pack(files: Files, kind: str) -> AsyncIterator[bytes]:
-    """The workspace's files as an archive of a kind of `rest.ARCHIVES`, in pieces.  Raises AgentLost.
+    """The workspace as an archive, in pieces.  ``kind``: one of `rest.ARCHIVES`.
 
-    Links, pipes and devices are not in it, nor what has a name that another machine could not take.
+    Links, pipes, devices and files whose names are not valid on every machine are left out.  Raises
+    AgentLost, and FilesFailed when a file changes while it is packed.
     """
     entries = _entries(files)
     if kind == "zip":
@@ -62,7 +63,7 @@ async def _entries(files: Files) -> AsyncIterator[FileEntry]:
 
 
 class _Sink:
-    """Where the archive is written to, piece by piece; a zip needs no seeking."""
+    """A file object that collects what `zipfile` writes, until ``drain`` takes it."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -106,7 +107,8 @@ async def _zip(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator
 
 
 def _moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:
-    """A program may set any."""
+    """A file's time for a zip; the earliest one for times that a zip cannot have, as a program may set
+    any."""
     if not _EARLIEST <= milliseconds <= _LATEST:
         return (1980, 1, 1, 0, 0, 0)
     moment = time.gmtime(milliseconds / 1000)
@@ -150,9 +152,10 @@ async def _begin(files: Files, entry: FileEntry) -> Piece | None:
 
 
 async def _content(files: Files, entry: FileEntry, begin: Piece) -> AsyncIterator[bytes]:
-    """As many bytes as the file had at its beginning.  FilesFailed where it is gone, has shrunk or was
-    written over meanwhile:
-    an archive that breaks off is asked for again, one with a part of a file is believed."""
+    """Exactly the bytes that the file had at its beginning.
+
+    Raises FilesFailed when it has shrunk, was overwritten or removed meanwhile: a user notices an archive
+    that breaks off, but not one with a part of a file."""
     left = begin.size
     try:
         async for data in files.pieces(entry.path, begin, 0, begin.size):
@@ -168,10 +171,10 @@ async def _content(files: Files, entry: FileEntry, begin: Piece) -> AsyncIterato
 
 
 async def unpack(files: Files, archive: BinaryIO, bounds: Bounds, into: str = "") -> Unpacked:
-    """Writes an archive's files into the workspace, below ``into``.
+    """Writes an archive's files to the workspace, below ``into``.
 
-    All of it is examined before anything is written.  Raises BadArchive, BadPath, FileTooLarge,
-    TooManyFiles: nothing was written.  What fails later is in the answer, beside what was written until then.
+    The whole archive is examined first.  Raises BadArchive, BadPath, FileTooLarge, TooManyFiles, and then
+    nothing was written.  A later error is in the result, beside what was written before it.
     """
     contents = await asyncio.to_thread(_examined, archive, bounds, into)
     done = Unpacked(left_out=list(contents.left_out))
@@ -203,7 +206,7 @@ def _examined(archive: BinaryIO, bounds: Bounds, into: str) -> Contents:
 
 
 def _next(found: Iterator[Member]) -> tuple[Member, bytes] | None:
-    """A member and its first piece: of thousands of small files, each goes to a thread once."""
+    """The next member and its first piece, read in one go: a small file then needs a thread only once."""
     member = next(found, None)
     if member is None:
         return None

@@ -1,7 +1,8 @@
-"""The record of a session, as its agent keeps it: sealed.
+"""The sealed record of a session, which its agent keeps for the next server.
 
-The record is sealed with the instance's key and bound to the container's id.  A program cannot read it
-(the agent's memory is hidden), and could not forge or move one if it did.  The token itself is not in it.
+It is authenticated with the instance's key and bound to the container's id.  Programs cannot read it, as the
+agent's memory is hidden, and could neither forge one nor move it to another container.  It contains a hash of
+the session's token, and not the token.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from coderunner.schema.reports import Hello
 
 
 def new_token() -> str:
-    """192 random bits; the protocol asks for 128 at least."""
+    """A new session token: 192 random bits, of which the protocol requires 128."""
     return secrets.token_urlsafe(24)
 
 
 def digest(token: str) -> str:
-    """A token has full entropy, so a plain hash keeps it."""
+    """The hash of a token.  A token is random, so no slow hash is needed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -34,22 +35,25 @@ def _mac(key: bytes, container: str, body: bytes) -> str:
 
 
 def owner_of(key: bytes) -> str:
-    """A fingerprint of the instance's key, for labels: it tells two keys apart, and nothing of either."""
+    """A fingerprint of the instance's key, for labels.  It reveals nothing of the key."""
     return hmac.new(key, b"owner", hashlib.sha256).hexdigest()[:16]
 
 
 def seal(record: Record, key: bytes, container: str) -> str:
-    """Text for the agent to keep."""
+    """The sealed record, as text for the agent.  ``container``: its id."""
     body = orjson.dumps(msgspec.to_builtins(record))
     return _mac(key, container, body) + "." + base64.b64encode(body).decode()
 
 
 class BadSeal(Exception):
-    """This instance did not seal the record, or not for this container."""
+    """The record was sealed with another key, or for another container."""
 
 
 def unseal(text: str, key: bytes, container: str) -> Record:
-    """Raises BadSeal; ValueError for a record of ours that another release wrote, which says other things."""
+    """The record in a sealed text.
+
+    Raises BadSeal; ValueError for a record of this instance that is of another release.
+    """
     mac, _, encoded = text.partition(".")
     try:
         body = base64.b64decode(encoded, validate=True)
@@ -64,13 +68,13 @@ def unseal(text: str, key: bytes, container: str) -> Record:
 
 
 def record_in(hello: Hello, key: bytes, container: str) -> Record:
-    """What an agent's greeting brought.  Raises LookupError where it never had a tenant, and as `unseal`."""
+    """The record in an agent's greeting.  Raises LookupError without one, and as `unseal`."""
     if hello.sealed is None:
         raise LookupError
     return unseal(hello.sealed, key, container)
 
 
 def whose(record: Record) -> dict[str, str]:
-    """A session's fields for the log; ``principal`` only where there is one."""
+    """A session's fields for the log; ``principal`` only if there is one."""
     told = {"session": record.session, "language": record.language, "address": record.address}
     return told if record.principal is None else told | {"principal": record.principal}

@@ -1,4 +1,4 @@
-"""What an agent refuses, as errors of ours."""
+"""Errors that an agent answers, as exceptions of this server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from coderunner.schema.reports import Fault
 
 
 def problem(fault: Fault) -> errors.CodeRunnerError:
-    """An agent's error as one of ours; FilesFailed for a code that is not an agent's to use."""
+    """The exception for an agent's error; FilesFailed for a code that agents do not use."""
     return _BY_CODE.get(fault.code, FilesFailed)(fault.message[:1000])
 
 
-# The errors that are an agent's to name.
+# The errors that an agent may answer.
 _BY_CODE = {
     kind.code: kind
     for kind in (

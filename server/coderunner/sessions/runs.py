@@ -1,4 +1,4 @@
-"""Asking an agent to begin a program: sent at once, and again where the stream broke before its answer."""
+"""The call that starts a program: sent at once, and again when the stream broke before its answer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from coderunner.schema.calls import ProgramSpec
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import Answer
 
-RUN_SECONDS = 30.0
+RUN_SECONDS = 30.0  # for the answer; files may have to be written before
 
 Begun = Coroutine[Any, Any, tuple[Mapping[str, object] | None, bool]]
 
 
 class Runs:
-    """``held``: bytes of files that may have to be sent again."""
+    """Starts programs.  ``held``: bytes of files that are kept to be sent again."""
 
     def __init__(self, container: Container) -> None:
         self.held = 0
@@ -27,10 +27,10 @@ class Runs:
         container.holdings.count("runs", lambda: self.held)
 
     def ask(self, number: int, spec: ProgramSpec, files: tuple[m.File, ...]) -> Begun:
-        """Sent before this returns: input that follows on the socket must not overtake it.
+        """Sends the call before it returns, as input that follows must not arrive earlier.
 
-        Awaited (it must be): (the agent's answer, whether it was asked again), the answer None where the
-        agent gave none in RUN_SECONDS and its container was condemned.  Raises FilesBusy, with nothing sent.
+        The result must be awaited.  It gives (answer, whether the call was repeated); the answer is None when
+        there was none in RUN_SECONDS, and the container was condemned.  Raises FilesBusy, with nothing sent.
         """
         content = b"".join(file.content for file in files)
         sizes = [[file.path, len(file.content)] for file in files]

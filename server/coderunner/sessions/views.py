@@ -1,7 +1,7 @@
-"""Addresses of a session's files that need no token: how long each is good, and for what.
+"""Capability URLs for a session's files, and how long each is valid.
 
-An address ends some minutes after it was given. Who has the session's token, as the page has, can keep one
-that is in use; that is known to this server only, so that after a restart it is kept anew.
+A URL is valid for some minutes. A client with the session's token can keep one valid that is in use. Which
+are kept is only known to this server, so after a restart clients keep them again.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from urllib.parse import unquote
 from coderunner.core.capability import Capability, grant, read, view_url
 from coderunner.sessions.holdings import Holdings
 
-SECONDS = 300.0
-MAX_ADDRESSES = 1024  # addresses that are kept
-COST = 256  # bytes of memory, at most, for each, and for each word
+SECONDS = 300.0  # that a URL is valid
+MAX_ADDRESSES = 1024  # URLs that are kept valid
+COST = 256  # bytes of memory of each URL and each word, at most
 MAX_WORDS = 64
-WORD_SECONDS = 30.0  # from the page of ours to the frame in it
+WORD_SECONDS = 30.0  # that a word is valid: from the loading of a page to that of the frame in it
 _URL = re.compile(r"view/([^/]+)/([^/]+)/([^?#]+)")
 
 
 class Views:
-    """``key``: the instance's secret.  ``seconds``: how long an address is good, and a kept one once more.
-    ``now``: the time of day, which all servers of an instance share."""
+    """The URLs of one session.
+
+    ``key``: the instance's secret.  ``seconds``: how long a URL is valid, and again when it is kept.
+    ``now()``: seconds since 1970, which all servers of an instance share."""
 
     def __init__(
         self,
@@ -44,18 +46,18 @@ class Views:
         holdings.count("views", lambda: COST * (len(self._kept) + len(self._words)))
 
     def url(self, path: str, kind: str) -> str:
-        """A new address of a file of this type."""
+        """A new URL for a file.  ``kind``: its media type; an HTML page may also load what lies beside it."""
         capability = grant(self._key, self._session, path, self._now(), page=kind == "text/html")
         return view_url(self._session, capability, path)
 
     def good(self, text: str, capability: Capability) -> bool:
-        """Whether what was granted with this text is good now."""
+        """Whether the URL with this capability, whose text is ``text``, is valid now."""
         now = self._now()
-        # Neither is one good that a clock which was far ahead has given.
+        # `abs`, as one made while the clock was far ahead must not be valid for long.
         return abs(now - capability.given) < self.seconds or self._kept.get(text, 0.0) > now
 
     def keep(self, url: str) -> bool:
-        """Keeps an address that was once given, also one that has ended.  False for one that never was."""
+        """Keeps a URL valid, also one that is not valid any more.  False for one that was never made."""
         found = _URL.fullmatch(url)
         if found is None or found[1] != self._session:
             return False
@@ -69,7 +71,7 @@ class Views:
         return True
 
     def word(self) -> str:
-        """With which a frame of ours asks for a page, once."""
+        """A random word with which a frame of the page can load an HTML file, once."""
         word = secrets.token_urlsafe(16)
         self._words[word] = self._now() + WORD_SECONDS
         while len(self._words) > MAX_WORDS:
@@ -77,10 +79,10 @@ class Views:
         return word
 
     def use_word(self, word: str) -> bool:
-        """Whether this word was given a moment ago, and not used yet."""
+        """Whether this word was made within WORD_SECONDS and not used before."""
         return self._words.pop(word, 0.0) > self._now()
 
     def empty(self) -> None:
-        """The session is over: no address leads to it any more."""
+        """Makes all URLs invalid, as the session has ended."""
         self._kept.clear()
         self._words.clear()

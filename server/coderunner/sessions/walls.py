@@ -1,4 +1,4 @@
-"""Wall limits of a session's programs, enforced by this server where their agent does not."""
+"""The wall limits of a session's programs, for agents that do not enforce them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from coderunner.sessions.channel import Channel
 
 
 def overdue(channels: Collection[Channel], now: float) -> bool:
-    """Whether a program has outlived its wall limit. ``now``: seconds, of `timing.now`."""
+    """Whether a program is past its wall limit.  ``now``: seconds, of `timing.now`."""
     return any(one.wall_deadline is not None and now >= one.wall_deadline for one in channels)
 
 
 def hold(channels: Collection[Channel], now: float, condemn: Callable[[str], None]) -> float | None:
-    """Seconds until the next one is due; None when one is overdue.
+    """Seconds until the next wall limit; None when a program is past its limit.
 
-    Then its agent is not to be trusted with the end: ``condemn`` is called with the reason.
+    Then its agent does not work, and ``condemn(reason)`` is called.
     """
     wait = float("inf")
     for channel in channels:

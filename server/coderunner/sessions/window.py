@@ -1,8 +1,9 @@
-"""How far output may be ahead of what one client has acknowledged, by how far away it is.
+"""The window of one client: how far output may be ahead of its acknowledgements, by its round trip.
 
-A client far away fills its line only if as much is under way as the line takes in a round trip. One that is
-near, or behind a slow line, would only wait longer for the end of a flood that it interrupts. So the window
-is twice what arrives within the least round trip that was seen, and never less than `flow.WINDOW`.
+To use all of a connection's bandwidth, as much must be on its way as it carries in a round trip. For a client
+that is near, or that has little bandwidth, a larger window would only delay the end of a flood that it
+interrupts. So the window is twice what arrives within the shortest round trip so far, and at least
+`flow.WINDOW`.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ MAX_MARKS = 2 * flow.MAX_WINDOW // MARK_BYTES
 
 
 class Window:
-    """Of one client in one channel.  ``size``: bytes; it only grows.  ``marks``: pieces whose acknowledgement
-    is timed."""
+    """The window of one client in one channel.  ``size``: bytes; it only grows.
+
+    ``marks``: offsets whose acknowledgement is timed.  ``now`` in its methods: seconds of one clock."""
 
     __slots__ = ("_trip", "marks", "size")
 
     def __init__(self) -> None:
         self.size = flow.WINDOW
-        self.marks: deque[tuple[int, int, float]] = deque()  # sent up to, acknowledged then, when
+        self.marks: deque[tuple[int, int, float]] = deque()  # (offset sent, offset acknowledged then, when)
         self._trip = math.inf
 
     def sent(self, offset: int, acked: int, now: float) -> None:
-        """Output was sent up to ``offset``, of which ``acked`` is what the client had acknowledged."""
+        """Output was sent up to ``offset``; the client had acknowledged up to ``acked``."""
         far = not self.marks or offset - self.marks[-1][0] >= MARK_BYTES
         if far and len(self.marks) < MAX_MARKS:
             self.marks.append((offset, acked, now))
 
     def acked(self, offset: int, now: float) -> bool:
-        """The client has acknowledged output up to ``offset``; whether the window has grown."""
+        """The client has acknowledged output up to ``offset``; returns whether the window has grown."""
         mark = None
         while self.marks and self.marks[0][0] <= offset:
             mark = self.marks.popleft()
