@@ -9,7 +9,7 @@ from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 
 KILL_SECONDS = 1.0  # in which an agent must have killed a program
-CONFIRM_SECONDS = KILL_SECONDS + 1.0  # after which a container is condemned whose agent has not confirmed it
+GRACE_SECONDS = 1.0  # later than that, a container is condemned whose agent has not confirmed a kill
 
 
 async def confirmed(channel: Channel, container: Container) -> None:
@@ -23,7 +23,7 @@ async def confirmed(channel: Channel, container: Container) -> None:
             await container.changed.wait()
             continue
         try:
-            async with timing.within(CONFIRM_SECONDS):
+            async with timing.within(KILL_SECONDS + GRACE_SECONDS):
                 while channel.live:
                     await container.changed.wait()
         except TimeoutError:
