@@ -15,7 +15,7 @@ import pytest
 
 from coderunner import app, config
 from coderunner.errors import ConfigError, EngineError, EngineUnavailable
-from coderunner.fleet.readiness import ENGINE_ASKED_SECONDS, Readiness
+from coderunner.fleet.readiness import PING_SECONDS, Readiness
 from coderunner.schema import messages as m
 from tests.harness import docker, eventually, running_server, session, wait_until
 from tests.inside import bash_settings
@@ -135,5 +135,5 @@ async def test_readiness_asks_the_engine_at_most_once_a_second():
         asked += 50
         assert time.monotonic() - began < 5
     assert asked > 1100
-    assert engine.pings <= 1 + (time.monotonic() - began) / ENGINE_ASKED_SECONDS + 1
+    assert engine.pings <= 1 + (time.monotonic() - began) / PING_SECONDS + 1
     assert "away" in (await readiness())[0]
