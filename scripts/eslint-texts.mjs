@@ -42,7 +42,7 @@ function exempt(node) {
 }
 
 export const noLiteralTexts = {
-  meta: { type: 'problem', schema: [], messages: { literal: 'A text that a user sees belongs into static/core/texts/en.js: {{ text }}', early: 'Texts are chosen after modules are loaded: take them when they are shown.' } },
+  meta: { type: 'problem', schema: [], messages: { literal: 'A text that a user sees belongs into static/core/texts/en/: {{ text }}', early: 'Texts are chosen after modules are loaded: take them when they are shown.' } },
   create(context) {
     const report = (node, text) => context.report({ node, messageId: 'literal', data: { text: JSON.stringify(text) } });
     const look = (node, text) => {

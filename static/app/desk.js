@@ -4,9 +4,9 @@ import { randomId } from '../core/bytes.js';
 import { CodecError } from '../core/codec.js';
 import { parseEnv } from '../core/env.js';
 import { Emitter } from '../core/events.js';
-import { present } from '../core/faults.js';
+import { messageOf, present } from '../core/faults.js';
 import { FIRST_ROOM, Mirror, RUN_ROOM, fits, isText } from '../core/mirror.js';
-import { problem, wordsOf } from '../core/problem.js';
+import { problem } from '../core/problem.js';
 import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
 import { texts } from '../core/texts.js';
@@ -146,7 +146,7 @@ export class Desk extends Emitter {
       if (!mirror.over) go();
     } catch (error) {
       screen.clear();
-      banner('error', { title: texts.program.notStartedTitle, detail: wordsOf(error), dismiss: true });
+      banner('error', { title: texts.program.notStartedTitle, detail: messageOf(error), dismiss: true });
     } finally {
       this.#preparing.delete(screen);
     }

@@ -1,10 +1,9 @@
 // The files: what the user does with their own and with what programs made.
 import { utf8 } from '../core/bytes.js';
 import { size } from '../core/ending.js';
-import { codeOf, present } from '../core/faults.js';
+import { codeOf, messageOf, present } from '../core/faults.js';
 import { MAX_TEXT } from '../core/mirror.js';
 import { pathProblem } from '../core/path.js';
-import { wordsOf } from '../core/problem.js';
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
@@ -100,7 +99,7 @@ export class Files {
       clearBanner(`conflict-${path}`);
       draw();
     });
-    mirror.on('failed', (error) => banner('workspace', { title: texts.files.notSent, detail: wordsOf(error), dismiss: true }));
+    mirror.on('failed', (error) => banner('workspace', { title: texts.files.notSent, detail: messageOf(error), dismiss: true }));
   }
 
   #tell(/** @type {Mirror} */ mirror, /** @type {string} */ path) {
@@ -165,7 +164,7 @@ export class Files {
   }
 
   #failed(/** @type {string} */ path, /** @type {unknown} */ error) {
-    banner('workspace', { title: texts.files.failed(path), detail: wordsOf(error), dismiss: true });
+    banner('workspace', { title: texts.files.failed(path), detail: messageOf(error), dismiss: true });
   }
 
   /** All names that are taken, but those of `path` and below it. */

@@ -106,7 +106,7 @@ function drawLanguages() {
   $('run').disabled = !ready && !program.running;
   $('run').title = ready ? '' : texts.languages.notReady(language.title);
   if (ready) clearBanner('language');
-  else if (language.status === 'failed') banner('language', { tone: 'bad', title: texts.languages.notPrepared(language.title), detail: language.message ?? '' });
+  else if (language.status === 'failed') banner('language', { tone: 'bad', title: texts.languages.notPrepared(language.title), detail: language.message ? texts.inEnglish(language.message, 'language_failed') : '' });
   else banner('language', { tone: 'info', title: texts.languages.isPrepared(language.title), detail: texts.languages.isPreparedDetail });
 }
 

@@ -1,7 +1,7 @@
 // Hands files to the browser as downloads.
 import { utf8 } from '../core/bytes.js';
 import { zip } from '../core/zip.js';
-import { wordsOf } from '../core/problem.js';
+import { messageOf } from '../core/faults.js';
 import { texts } from '../core/texts.js';
 import { banner } from './banners.js';
 import { el } from './dom.js';
@@ -15,7 +15,7 @@ export async function save(getting, name) {
     el('a', { href, download: name.split('/').at(-1) ?? name }).click();
     setTimeout(() => URL.revokeObjectURL(href), KEEP_MS);
   } catch (error) {
-    banner('save', { title: texts.files.notDownloaded, detail: wordsOf(error), dismiss: true });
+    banner('save', { title: texts.files.notDownloaded, detail: messageOf(error), dismiss: true });
   }
 }
 

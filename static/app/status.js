@@ -1,5 +1,6 @@
 // What the page says about its session: the status line, the banners, the card while waiting.
 import { seconds, sessionOver } from '../core/ending.js';
+import { noticeWords } from '../core/problem.js';
 import { texts } from '../core/texts.js';
 import { banner, clearBanner } from './banners.js';
 import { $ } from './dom.js';
@@ -163,9 +164,10 @@ export class Status {
     this.draw();
   }
 
-  #notice(/** @type {import('../core/messages.js').Notice} */ { code, message }) {
+  #notice(/** @type {import('../core/messages.js').Notice} */ notice) {
+    const { code } = notice;
     if (code === 'idle_warning') this.#idleWarned = true;
-    else if (code !== 'lifetime_warning') banner(`notice-${code}`, { tone: 'info', title: message, dismiss: true });
+    else if (code !== 'lifetime_warning') banner(`notice-${code}`, { tone: 'info', ...noticeWords(notice), dismiss: true });
     this.draw();
   }
 

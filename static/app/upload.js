@@ -3,8 +3,8 @@
 import { textOf } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { pathProblem } from '../core/path.js';
-import { wordsOf } from '../core/problem.js';
 import { unzip } from '../core/zip.js';
+import { messageOf } from '../core/faults.js';
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 import { banner } from './banners.js';
@@ -123,7 +123,7 @@ export class Upload {
       if (document.querySelector('dialog[open]')) return;
       /** @type {HTMLElement | null} */ const over = event.target instanceof Element ? event.target.closest('[data-folder]') : null;
       const folder = over?.dataset.folder;
-      const found = await dropped(event.dataTransfer).catch((error) => say(texts.upload.unread, wordsOf(error)));
+      const found = await dropped(event.dataTransfer).catch((error) => say(texts.upload.unread, messageOf(error)));
       if (found) await this.take(found.map(({ path, file }) => ({ path: folder ? `${folder}/${path}` : path, file })));
     }, { capture: true });
   }
@@ -139,7 +139,7 @@ export class Upload {
       }
       await this.#take(all);
     } catch (error) {
-      say(texts.upload.failed, wordsOf(error));
+      say(texts.upload.failed, messageOf(error));
     }
   }
 

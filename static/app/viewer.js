@@ -1,7 +1,7 @@
 // One thing that a program made, large: a picture, a table, a page of no origin, or what is known of it.
 import { anyText } from '../core/bytes.js';
 import { size } from '../core/ending.js';
-import { wordsOf } from '../core/problem.js';
+import { messageOf } from '../core/faults.js';
 import { texts } from '../core/texts.js';
 import { $, el, focusQuietly, targetOf } from './dom.js';
 import { drawTable } from './table.js';
@@ -48,7 +48,7 @@ function content(/** @type {Item} */ item) {
   if (kind === 'page' && address) {
     const frame = el('iframe', { title: path, attrs: { sandbox: 'allow-scripts', referrerpolicy: 'no-referrer' } });
     address().then((src) => { frame.src = src; }, (error) => {
-      frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: texts.artifacts.notShown(wordsOf(error)) })));
+      frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: texts.artifacts.notShown(messageOf(error)) })));
     });
     return frame;
   }
@@ -56,7 +56,7 @@ function content(/** @type {Item} */ item) {
     const box = el('div', { className: 'table-box', tabIndex: 0, textContent: '…', attrs: { role: 'region', 'aria-label': path } });
     drawTable(url).then(({ table, rows, more }) => {
       box.replaceChildren(table, more ? el('p', { className: 'hint', textContent: texts.artifacts.firstRows(rows) }) : '');
-    }, (error) => { box.textContent = texts.artifacts.notShown(wordsOf(error)); });
+    }, (error) => { box.textContent = texts.artifacts.notShown(messageOf(error)); });
     return box;
   }
   if (kind === 'file' && head) {

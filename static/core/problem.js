@@ -1,5 +1,4 @@
 // What to tell a person about an `error` of the server: what happened, and what to do.
-import { codeOf, messageOf } from './faults.js';
 import { texts } from './texts.js';
 
 /** Codes whose advice says it all; for the others the server's own words are shown as well. */
@@ -14,11 +13,16 @@ const SILENT = new Set(['input_gap', 'input_overflow', 'ack_ahead', 'channel_use
 export function problem(/** @type {{code: string, message: string}} */ { code, message }) {
   if (SILENT.has(code)) return null;
   const title = texts.errors[code] ?? texts.unknownError;
-  return { title, detail: COMPLETE.has(code) ? '' : `${message} (${code})` };
+  return { title, detail: COMPLETE.has(code) ? '' : texts.inEnglish(message, code) };
 }
 
-/** What went wrong, in the user's words where its code is known, else in those that came with it. @param {unknown} error */
-export function wordsOf(error) {
-  const told = texts.errors[codeOf(error) ?? ''];
-  return told ?? messageOf(error);
+/** What the server refused, in one text: by its code where that is known, and in its own words. */
+export function inWords(/** @type {{code: string, message: string}} */ { code, message }) {
+  return `${texts.errors[code] ?? texts.unknownError} ${texts.inEnglish(message, code)}`;
+}
+
+/** What a `notice` tells. @returns {{title: string, detail: string}} */
+export function noticeWords(/** @type {{code: string, message: string}} */ { code, message }) {
+  const known = texts.notices[code];
+  return { title: known ?? texts.unknownNotice, detail: texts.inEnglish(message, code) };
 }

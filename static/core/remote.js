@@ -1,5 +1,6 @@
 // The files of a live session over HTTP, as the session's own user sees them. One request at a time: the server
 // takes few at once, and in this order the last wish of the user is the last that is done.
+import { inWords } from './problem.js';
 import { texts } from './texts.js';
 
 const WITHIN_MS = 30_000;
@@ -109,6 +110,6 @@ export class Remote {
     }
     if (answer.ok || answer.status === empty) return answer;
     const told = await answer.json().then((/** @type {{error?: {code: string, message: string, retryable: boolean}}} */ { error }) => error, () => null);
-    throw new RemoteError(told?.code ?? 'internal', told?.message ?? texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
+    throw new RemoteError(told?.code ?? 'internal', told ? inWords(told) : texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
   }
 }

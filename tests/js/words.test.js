@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { duration, ending, seconds, sessionOver, size } from '../../static/core/ending.js';
-import { problem } from '../../static/core/problem.js';
+import { inWords, noticeWords, problem } from '../../static/core/problem.js';
+import { Remote } from '../../static/core/remote.js';
+import { useTexts } from '../../static/core/texts.js';
+import { en } from '../../static/core/texts/en.js';
 
 const exit = (change = {}) => ({
   type: 'exit', channel: 1, code: 0, signal: null, reason: 'exited', limits_hit: [], left_behind: 0, offset: 9,
@@ -68,6 +71,29 @@ test('every error of the protocol has words, or is dealt with in silence', () =>
 
 test('an error of the future is shown in the words of the server', () => {
   assert.deepEqual(problem({ code: 'new_one', message: 'the moon is full' }), { title: 'Something went wrong.', detail: 'the moon is full (new_one)' });
+});
+
+test('what the server refuses and tells is said by the table', async () => {
+  assert.equal(inWords({ code: 'no_file', message: "there is no 'a.txt'" }), "A file is not there any more. there is no 'a.txt' (no_file)");
+  const before = en;
+  useTexts({ ...en, errors: { no_file: 'Eine Datei ist weg.' }, notices: { evicted: 'Ende.' }, inEnglish: (_, code) => `(${code})` });
+  try {
+    assert.deepEqual(problem({ code: 'no_file', message: 'there is none' }), { title: 'Eine Datei ist weg.', detail: '(no_file)' });
+    assert.equal(inWords({ code: 'no_file', message: 'there is none' }), 'Eine Datei ist weg. (no_file)');
+    assert.deepEqual(noticeWords({ code: 'evicted', message: 'the server ends this' }), { title: 'Ende.', detail: '(evicted)' });
+    const remote = new Remote({ fetch: async () => Response.json({ error: { code: 'no_file', message: 'there is none' } }, { status: 404 }), api: (path) => path }, { id: 's', token: 't' });
+    await assert.rejects(remote.list(), { code: 'no_file', message: 'Eine Datei ist weg. (no_file)' });
+  } finally {
+    useTexts(before);
+  }
+});
+
+test('every notice of the protocol has words', () => {
+  const told = readFileSync(new URL('../../server/coderunner/schema/server_messages.py', import.meta.url), 'utf8').split('class Notice')[1].split('class ')[0];
+  const codes = [...told.matchAll(/`(\w+)`/g)].map(([, code]) => code).filter((code) => code !== 'closed');
+  assert.ok(codes.length >= 4);
+  const bySelf = ['idle_warning', 'lifetime_warning']; // a banner with what is to be done
+  assert.deepEqual(codes.filter((code) => !bySelf.includes(code) && !Object.hasOwn(en.notices, code)), []);
 });
 
 test('why a session is over', () => {
