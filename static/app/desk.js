@@ -10,11 +10,15 @@ import { problem } from '../core/problem.js';
 import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
 import { texts } from '../core/texts.js';
+import { zip } from '../core/zip.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
 import { Keeper } from './keeper.js';
 import { drain } from './screen.js';
 import { claim } from './store.js';
+
+/** Nothing is made smaller: the workspace's room is counted in what it becomes. @param {import('../core/parcels.js').Packed[]} files */
+const pack = async (files) => zip(await import('../dist/zip.js'), files, { level: 0 });
 
 const CLAIM_MS = 2000;
 const NONCE_LIVES_MS = 55_000;
@@ -285,7 +289,7 @@ export class Desk extends Emitter {
     this.session = session;
     this.owner = owner;
     this.mirror?.dispose();
-    const mirror = new Mirror({ remote: new Remote(world, session), timers: world.timers, sent });
+    const mirror = new Mirror({ remote: new Remote(world, session), timers: world.timers, sent, pack });
     if (owner === this.project) mirror.project = this.project;
     this.mirror = mirror;
     this.emit('mirror', mirror);

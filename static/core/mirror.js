@@ -8,6 +8,7 @@ import { digest } from './digest.js';
 import { Emitter } from './events.js';
 import { codeOf, retryable } from './faults.js';
 import { Outbox } from './outbox.js';
+import { parcels } from './parcels.js';
 
 export const MAX_TEXT = 1024 * 1024; // bytes of a file that is opened as text
 const AGAIN_MS = 1000;
@@ -51,6 +52,7 @@ const stampOf = (/** @type {{size: number, mtime_ms: number}} */ { size, mtime_m
 export class Mirror extends Emitter {
   #remote;
   #timers;
+  #pack;
   /** @type {import('./project.js').Project | null} */ #project = null;
   /** @type {(() => unknown)[]} */ #stop = [];
   /** @type {Map<string, Known>} */ #base = new Map(); // path -> {digest, stamp, writing}: what the workspace has from us, as far as is known
@@ -62,11 +64,17 @@ export class Mirror extends Emitter {
   #epoch = 0; // grows with each write of ours: what was read before it says nothing
   /** @type {number | null} of `timers` */ #timer = null;
 
-  constructor(/** @type {{remote: import('./remote.js').Remote, timers: import('./types.js').Timers, sent?: Record<string, [string | null, string | null]>}} */ { remote, timers, sent = {} }) {
+  /**
+   * @param {{remote: import('./remote.js').Remote, timers: import('./types.js').Timers, sent?: Record<string, [string | null, string | null]>,
+   *   pack(files: import('./parcels.js').Packed[]): Promise<Uint8Array<ArrayBuffer>>}} parts
+   *   `sent`: the `record()` of an earlier page; `pack`: makes a zip archive
+   */
+  constructor({ remote, timers, sent = {}, pack }) {
     super();
     this.#remote = remote;
     this.#outbox = new Outbox(remote, (error) => this.#failed(error));
     this.#timers = timers;
+    this.#pack = pack;
     for (const [path, [known, stamp]] of Object.entries(sent)) this.#base.set(path, { digest: known, stamp, writing: false });
     /** @type {Map<string, import('./types.js').Entry>} */ this.entries = new Map(); // path -> {path, size, mtime_ms, folder}
     this.complete = true;
@@ -128,13 +136,18 @@ export class Mirror extends Emitter {
     const sending = this.sending(files);
     this.#do(async () => {
       try {
-        for (const { path, content } of files) await this.#remote.write(path, bytesOf(content));
+        for (const parcel of parcels(files.map(({ path, content }) => ({ path, bytes: bytesOf(content) })))) await this.#carry(parcel);
         sending.done();
       } catch (error) {
         sending.failed();
         throw error;
       }
     });
+  }
+
+  async #carry(/** @type {import('./parcels.js').Packed[]} */ parcel) {
+    if (parcel.length === 1) await this.#remote.write(parcel[0].path, parcel[0].bytes);
+    else await this.#remote.unpack(await this.#pack(parcel));
   }
 
   #renamed(/** @type {string} */ from, /** @type {string} */ to) {

@@ -67,6 +67,11 @@ export class Remote {
     await this.#ask('PUT', `files/${encoded(path)}`, { body, within: ARCHIVE_WITHIN_MS });
   }
 
+  /** Writes all files of an archive (zip), in the place of those of their names. */
+  async unpack(/** @type {Uint8Array<ArrayBuffer>} */ archive) {
+    await this.#ask('PUT', 'archive', { body: archive, within: ARCHIVE_WITHIN_MS });
+  }
+
   async rename(/** @type {string} */ path, /** @type {string} */ to) {
     await this.#ask('PATCH', `files/${encoded(path)}`, { body: JSON.stringify({ path: to }) });
   }

@@ -19,9 +19,13 @@ function named(/** @type {(bytes: Uint8Array) => string | undefined} */ other = 
   return (/** @type {Uint8Array} */ bytes, /** @type {string} */ encoding) => (/^utf-?8$/i.test(encoding ?? '') ? textOf(bytes) ?? undefined : other(bytes));
 }
 
-/** @param lib zip.js, as static/vendor/zip.js has it @param {{path: string, bytes: Uint8Array<ArrayBuffer>}[]} files @returns {Promise<Uint8Array<ArrayBuffer>>} */
-export async function zip(/** @type {typeof import('../vendor/zip.js')} */ lib, files) {
-  const writer = new lib.ZipWriter(new lib.Uint8ArrayWriter(), { useWebWorkers: false, useUnicodeFileNames: true });
+/**
+ * @param {typeof import('../vendor/zip.js')} lib @param {{path: string, bytes: Uint8Array<ArrayBuffer>}[]} files
+ * @param {{level?: number}} options `level` 0: nothing is made smaller, 9: as small as can be
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
+export async function zip(lib, files, { level = 5 } = {}) {
+  const writer = new lib.ZipWriter(new lib.Uint8ArrayWriter(), { useWebWorkers: false, useUnicodeFileNames: true, level });
   for (const { path, bytes } of files) await writer.add(path, new lib.Uint8ArrayReader(bytes));
   return writer.close();
 }

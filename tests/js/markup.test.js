@@ -14,6 +14,17 @@ test('every element that the code asks for by its name is in the markup, once', 
   assert.deepEqual(asked.filter((one) => !ids.includes(one.split(': ')[1])), []);
 });
 
+test('the types of the elements that the code asks for are those of the markup', () => {
+  const kinds = { Buttons: 'button', Inputs: 'input', Forms: 'form', Dialogs: 'dialog', Selects: 'select' };
+  const types = read('app/elements.js');
+  const tags = new Map([...read('index.html').matchAll(/<(\w+)\b[^>]*?\bid="([^"]+)"/g)].map(([, tag, id]) => [id, tag]));
+  for (const [name, tag] of Object.entries(kinds)) {
+    const named = [...types.match(new RegExp(`\\{([^{}]*)\\} ${name} \\*/`))[1].matchAll(/'([\w-]+)'/g)].map(([, id]) => id).sort();
+    assert.deepEqual(named, [...tags].filter(([, one]) => one === tag).map(([id]) => id).sort(), name);
+  }
+  assert.deepEqual([tags.get('env'), tags.get('viewer-open')], ['textarea', 'a']);
+});
+
 test('icons that are used are drawn', () => {
   const drawn = new Set([...read('index.html').matchAll(/<symbol id="i-([\w-]+)"/g)].map(([, name]) => name));
   const used = [...read('index.html').matchAll(/href="#i-([\w-]+)"/g)].map(([, name]) => name);

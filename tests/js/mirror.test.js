@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { textOf, utf8 } from '../../static/core/bytes.js';
 import { Emitter } from '../../static/core/events.js';
 import { Mirror } from '../../static/core/mirror.js';
+import { parcels } from '../../static/core/parcels.js';
 import { Remote, RemoteError } from '../../static/core/remote.js';
 import { Clock } from './world.js';
 
@@ -24,6 +25,12 @@ class Workspace {
   fetch = async (url, { method, body, headers }) => {
     assert.equal(headers.Authorization, 'Bearer secret');
     assert.ok(url.startsWith('api/sessions/s/'));
+    if (url === 'api/sessions/s/archive') {
+      this.asked.push(`${method} archive`);
+      if (this.broken) throw new TypeError('no network');
+      for (const file of this.unpack(body)) this.write(file.path, file.bytes);
+      return Response.json({});
+    }
     const path = decodeURIComponent(url.slice('api/sessions/s/files'.length).replace(/^\//, ''));
     this.asked.push(`${method} ${path}`);
     await this.before?.(method, path);
@@ -73,9 +80,11 @@ function begun(files, sent) {
   const workspace = new Workspace();
   const remote = new Remote({ fetch: workspace.fetch, api: (path) => path }, { id: 's', token: 'secret' });
   const clock = new Clock();
-  const mirror = new Mirror({ remote, timers: clock, sent });
+  const packed = []; // what each archive holds
+  const mirror = new Mirror({ remote, timers: clock, sent, pack: async (files) => { packed.push(files); return utf8(String(packed.length - 1)); } });
   const project = new FakeProject(files);
   mirror.project = project;
+  workspace.unpack = (archive) => packed[Number(textOf(archive))];
   const conflicts = [];
   const failures = [];
   mirror.on('conflict', (path) => conflicts.push(path));
@@ -272,6 +281,34 @@ test('what was edited is pushed for a shell, and a run waits for that', async ()
   mirror.push();
   await mirror.settle();
   assert.deepEqual(mirror.toSend().map(({ path }) => path), ['a.py'], 'what did not arrive is sent by the next run');
+});
+
+test('a thousand small files are written as a few archives, a large one by itself', async () => {
+  const small = Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`src/${at}.txt`, `file ${at}`]));
+  const { workspace, mirror } = begun({ ...small, 'large.txt': 'x'.repeat(100_000), 'empty.txt': '' });
+  mirror.push();
+  await mirror.settle();
+  const asked = workspace.asked.filter((one) => one.startsWith('PUT'));
+  assert.deepEqual(asked, ['PUT archive', 'PUT archive', 'PUT archive', 'PUT archive', 'PUT archive', 'PUT large.txt']);
+  assert.equal(workspace.files.size, 1002);
+  assert.equal(workspace.text('src/999.txt'), 'file 999');
+  assert.deepEqual(mirror.toSend(), []);
+});
+
+test('of files that are packed together none is taken for written where the archive did not arrive', async () => {
+  const { workspace, mirror } = begun({ 'a.py': '1', 'b.py': '2', 'c.py': '3' });
+  workspace.broken = true;
+  mirror.push();
+  await mirror.settle();
+  assert.equal(mirror.toSend().length, 3);
+});
+
+test('a parcel has a bound in bytes', () => {
+  const file = (size) => ({ path: 'f', bytes: new Uint8Array(size) });
+  const found = parcels(Array.from({ length: 40 }, () => file(60_000)));
+  assert.equal(found.flat().length, 40);
+  assert.ok(found.length >= 3 && found.every((parcel) => parcel.reduce((sum, { bytes }) => sum + bytes.length, 0) <= 1024 * 1024));
+  assert.deepEqual(parcels([file(1), file(2)]).map(({ length }) => length), [1, 1]);
 });
 
 test('a workspace of very many files is not listed at each of its changes', async () => {
