@@ -10,7 +10,7 @@ import { problem } from '../core/problem.js';
 import { Remote } from '../core/remote.js';
 import { Session } from '../core/session.js';
 import { texts } from '../core/texts.js';
-import { zip } from '../core/zip.js';
+import { unzip, zip } from '../core/zip.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
 import { Keeper } from './keeper.js';
@@ -19,6 +19,7 @@ import { claim } from './store.js';
 
 /** Nothing is made smaller: the workspace's room is counted in what it becomes. @param {import('../core/parcels.js').Packed[]} files */
 const pack = async (files) => zip(await import('../dist/zip.js'), files, { level: 0 });
+const unpack = async (/** @type {Uint8Array<ArrayBuffer>} */ archive) => unzip(await import('../dist/zip.js'), archive, { maxFiles: 10_000, maxBytes: 64 * 1024 * 1024 });
 
 const CLAIM_MS = 2000;
 const NONCE_LIVES_MS = 55_000;
@@ -289,7 +290,7 @@ export class Desk extends Emitter {
     this.session = session;
     this.owner = owner;
     this.mirror?.dispose();
-    const mirror = new Mirror({ remote: new Remote(world, session), timers: world.timers, sent, pack });
+    const mirror = new Mirror({ remote: new Remote(world, session), timers: world.timers, sent, pack, unpack });
     if (owner === this.project) mirror.project = this.project;
     this.mirror = mirror;
     this.emit('mirror', mirror);

@@ -14,6 +14,8 @@ export const MAX_TEXT = 1024 * 1024; // bytes of a file that is opened as text
 const AGAIN_MS = 1000;
 const MANY = 1000; // entries, from which on a listing costs enough that the next one waits
 const REST_MS = 2000;
+const MANY_AT_ONCE = 16; // files, from which on their contents are fetched together
+const MAX_TOGETHER = 16 * 1024 * 1024; // bytes of a workspace that is fetched as a whole
 
 const MAX_BYTES = 16 * 1024 * 1024; // of a file of the project that is no text
 const MAX_SENT = 256 * 1024; // characters of a file that travels in the message of a run
@@ -53,6 +55,7 @@ export class Mirror extends Emitter {
   #remote;
   #timers;
   #pack;
+  #unpack;
   /** @type {import('./project.js').Project | null} */ #project = null;
   /** @type {(() => unknown)[]} */ #stop = [];
   /** @type {Map<string, Known>} */ #base = new Map(); // path -> {digest, stamp, writing}: what the workspace has from us, as far as is known
@@ -66,15 +69,17 @@ export class Mirror extends Emitter {
 
   /**
    * @param {{remote: import('./remote.js').Remote, timers: import('./types.js').Timers, sent?: Record<string, [string | null, string | null]>,
-   *   pack(files: import('./parcels.js').Packed[]): Promise<Uint8Array<ArrayBuffer>>}} parts
-   *   `sent`: the `record()` of an earlier page; `pack`: makes a zip archive
+   *   pack(files: import('./parcels.js').Packed[]): Promise<Uint8Array<ArrayBuffer>>,
+   *   unpack(archive: Uint8Array<ArrayBuffer>): Promise<import('./parcels.js').Packed[]>}} parts
+   *   `sent`: the `record()` of an earlier page; `pack` makes a zip archive, and `unpack` reads one
    */
-  constructor({ remote, timers, sent = {}, pack }) {
+  constructor({ remote, timers, sent = {}, pack, unpack }) {
     super();
     this.#remote = remote;
     this.#outbox = new Outbox(remote, (error) => this.#failed(error));
     this.#timers = timers;
     this.#pack = pack;
+    this.#unpack = unpack;
     for (const [path, [known, stamp]] of Object.entries(sent)) this.#base.set(path, { digest: known, stamp, writing: false });
     /** @type {Map<string, import('./types.js').Entry>} */ this.entries = new Map(); // path -> {path, size, mtime_ms, folder}
     this.complete = true;
@@ -273,13 +278,13 @@ export class Mirror extends Emitter {
   async #compare(/** @type {number} */ epoch) {
     if (!this.#project) return;
     for (const [path, known] of this.#base) if (!known.writing && !this.entries.has(path)) this.#base.delete(path);
-    for (const path of [...this.#project.files.keys()]) {
-      const entry = this.entries.get(path);
-      const known = this.#base.get(path);
-      if (!entry || entry.folder || known?.writing || known?.stamp === stampOf(entry)) continue;
-      const content = await (typeof this.#project.files.get(path) === 'string' ? this.#text(entry) : this.#bytes(entry));
+    const changed = [...this.#project.files.keys()].flatMap((path) => this.#changedSince(path) ?? []);
+    const together = await this.#together(changed);
+    if (epoch !== this.#epoch) return this.#restart();
+    for (const entry of changed) {
+      const content = await this.#content(entry, together.get(entry.path));
       if (epoch !== this.#epoch) return this.#restart();
-      this.#judge(path, content, stampOf(entry));
+      this.#judge(entry.path, content, stampOf(entry));
     }
     for (const path of [...this.#project.guests.keys()]) {
       const entry = this.entries.get(path);
@@ -298,6 +303,32 @@ export class Mirror extends Emitter {
 
   #restart() {
     this.#stale = true;
+  }
+
+  /** What the workspace has of a file, where that may be another version than is known. */
+  #changedSince(/** @type {string} */ path) {
+    const entry = this.entries.get(path);
+    const known = this.#base.get(path);
+    return entry && !entry.folder && !known?.writing && known?.stamp !== stampOf(entry) ? entry : null;
+  }
+
+  /** Of many files the contents come as one archive, unless the workspace has much besides. @param {import('./types.js').Entry[]} wanted */
+  async #together(wanted) {
+    /** @type {Map<string, Uint8Array<ArrayBuffer>>} */ const found = new Map();
+    const sum = (/** @type {Iterable<{size: number}>} */ entries) => [...entries].reduce((total, { size }) => total + size, 0);
+    const all = sum(this.entries.values());
+    if (wanted.length < MANY_AT_ONCE || !this.complete || all > MAX_TOGETHER || all > 4 * sum(wanted) + FIRST_ROOM) return found;
+    const archive = new Uint8Array(await (await this.#remote.archive('zip')).arrayBuffer());
+    for (const { path, bytes } of await this.#unpack(archive).catch(() => [])) found.set(path, bytes); // else each is read by itself
+    return found;
+  }
+
+  /** @param {import('./types.js').Entry} entry @param {Uint8Array<ArrayBuffer> | undefined} bytes where they came already */
+  #content(entry, bytes) {
+    const text = typeof this.#project?.files.get(entry.path) === 'string';
+    if (!bytes) return text ? this.#text(entry) : this.#bytes(entry);
+    if (bytes.length > (text ? MAX_TEXT : MAX_BYTES)) return null;
+    return text ? textOf(bytes) : bytes;
   }
 
   /** A file as text; null where it is none, or too large. */

@@ -341,3 +341,20 @@ def test_a_project_of_any_size_is_there(tab: Tab, count: int, size: int, first: 
         tab.sees(f"\n{count * size}", "shell")
     tab.run().sees(f"{count * size} bytes")
     tab.ended("Finished")
+
+
+@pytest.mark.long
+def test_a_thousand_files_take_a_few_requests(tab: Tab) -> None:
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    tab.get(
+        "() => coderunner.desk.project.put([...Array.from({ length: 1000 }, (_, at) =>"
+        " ({ path: `src/${at % 20}/f${at}.txt`, content: `file ${at}\\n`.repeat(140) })),"
+        " { path: 'main.py', content: 'import os\\nprint(sum(len(f) for *_, f in os.walk(\"src\")), \"there\")' }])"
+    )
+    tab.page.keyboard.press("Control+Enter")
+    tab.sees("1000 there", seconds=120)
+    tab.until("!coderunner.desk.mirror.busy", seconds=120)
+    files = [one for one in asked if "/api/sessions/" in one]
+    assert len(files) < 20, files
+    assert not tab.get("coderunner.desk.mirror.conflicts.size")

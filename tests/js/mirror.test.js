@@ -25,11 +25,11 @@ class Workspace {
   fetch = async (url, { method, body, headers }) => {
     assert.equal(headers.Authorization, 'Bearer secret');
     assert.ok(url.startsWith('api/sessions/s/'));
-    if (url === 'api/sessions/s/archive') {
+    if (url.startsWith('api/sessions/s/archive')) {
       this.asked.push(`${method} archive`);
       if (this.broken) throw new TypeError('no network');
-      for (const file of this.unpack(body)) this.write(file.path, file.bytes);
-      return Response.json({});
+      if (method === 'PUT') for (const file of this.unpack(body)) this.write(file.path, file.bytes);
+      return method === 'PUT' ? Response.json({}) : new Response(this.pack([...this.files].map(([path, { bytes }]) => ({ path, bytes }))));
     }
     const path = decodeURIComponent(url.slice('api/sessions/s/files'.length).replace(/^\//, ''));
     this.asked.push(`${method} ${path}`);
@@ -81,9 +81,10 @@ function begun(files, sent) {
   const remote = new Remote({ fetch: workspace.fetch, api: (path) => path }, { id: 's', token: 'secret' });
   const clock = new Clock();
   const packed = []; // what each archive holds
-  const mirror = new Mirror({ remote, timers: clock, sent, pack: async (files) => { packed.push(files); return utf8(String(packed.length - 1)); } });
+  const mirror = new Mirror({ remote, timers: clock, sent, pack: async (members) => { packed.push(members); return utf8(String(packed.length - 1)); }, unpack: async (archive) => workspace.unpack(archive) });
   const project = new FakeProject(files);
   mirror.project = project;
+  workspace.pack = (members) => utf8(String(packed.push(members) - 1));
   workspace.unpack = (archive) => packed[Number(textOf(archive))];
   const conflicts = [];
   const failures = [];
@@ -289,10 +290,30 @@ test('a thousand small files are written as a few archives, a large one by itsel
   mirror.push();
   await mirror.settle();
   const asked = workspace.asked.filter((one) => one.startsWith('PUT'));
-  assert.deepEqual(asked, ['PUT archive', 'PUT archive', 'PUT archive', 'PUT archive', 'PUT archive', 'PUT large.txt']);
+  assert.deepEqual(asked, [...Array(4).fill('PUT archive'), 'PUT empty.txt', 'PUT large.txt']);
   assert.equal(workspace.files.size, 1002);
   assert.equal(workspace.text('src/999.txt'), 'file 999');
   assert.deepEqual(mirror.toSend(), []);
+});
+
+test('of many files the contents are fetched together, and what a program wrote is taken over', async () => {
+  const { workspace, project, mirror, run, conflicts } = begun(Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`${at}.txt`, `file ${at}`])));
+  await run();
+  assert.deepEqual(workspace.asked, ['GET ', 'GET archive']);
+  workspace.write('7.txt', 'by a program');
+  await mirror.refresh();
+  assert.deepEqual(workspace.asked.slice(2), ['GET ', 'GET 7.txt']);
+  assert.equal(project.files.get('7.txt'), 'by a program');
+  for (let at = 0; at < 100; at += 1) workspace.write(`${at}.txt`, `new ${at}`);
+  project.edit('8.txt', 'mine');
+  await mirror.refresh();
+  assert.deepEqual(workspace.asked.slice(4), ['GET ', 'GET archive']);
+  assert.equal(project.files.get('99.txt'), 'new 99');
+  assert.deepEqual(conflicts, ['8.txt']);
+  workspace.write('much.bin', new Uint8Array(100_000)); // it costs more than a hundred requests of a few bytes
+  for (let at = 0; at < 20; at += 1) workspace.write(`${at}.txt`, `again ${at}`);
+  await mirror.refresh();
+  assert.equal(workspace.asked.filter((one) => one === 'GET archive').length, 2);
 });
 
 test('of files that are packed together none is taken for written where the archive did not arrive', async () => {
