@@ -37,7 +37,7 @@ function drawText(/** @type {HTMLElement} */ box, /** @type {Item} */ { path, si
       el('p', { className: 'hint', textContent: words }),
       el('pre', { textContent: found.text, tabIndex: 0, attrs: { role: 'region', 'aria-label': path } }),
     );
-  }, (error) => nothing(texts.artifacts.notShown(wordsOf(error))));
+  }, (error) => nothing(texts.artifacts.notShown(messageOf(error))));
 }
 
 /** Its content as an element. What a program wrote is text, a picture, or runs without an origin of ours. */

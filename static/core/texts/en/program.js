@@ -89,7 +89,6 @@ export const program = {
     /** @param {number} count */
     firstRows: (count) => plural(count, { one: 'The first row. Save it to have the rest.', other: `The first ${number(count)} rows. Save it to have the rest.` }),
     document: 'A document. It opens in a tab of its own.',
-    empty: 'There is no file in it.',
     nothing: 'It is neither a text nor a picture, so there is nothing to show here.',
     /** @param {string} encoding */
     text: (encoding) => `A text in ${encoding}, only to be read here: the editor opens UTF-8 of at most 2 MB, and 1 MB of what programs made.`,

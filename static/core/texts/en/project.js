@@ -125,6 +125,7 @@ export const project = {
     /** @param {string} path */
     notTaken: (path) => `“${path}” cannot be taken.`,
     nothing: 'Nothing was uploaded.',
+    empty: 'There is no file in it.',
     /** @param {string} paths @param {string} size */
     leftOut: (paths, size) => `Left out: ${paths}. A file may have ${size} at most.`,
     /** @param {string[]} paths @param {number} more */
