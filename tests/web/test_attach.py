@@ -86,8 +86,8 @@ class TestResume:
     async def test_a_pipe_waits_for_its_client_and_a_terminal_runs_on(self, server):
         async with session(server, keep=True) as client:
             client.acks = False
-            await client.run(1, COUNT.format(n=400_000, pause="pass"), mode="pipe")
-            await client.run(2, COUNT.format(n=400_000, pause="pass") + "open('done','w')", mode="tty")
+            await client.run(1, COUNT.format(n=200_000, pause="pass"), mode="pipe")
+            await client.run(2, COUNT.format(n=200_000, pause="pass") + "open('done','w')", mode="tty")
             await client.wait(lambda: client.channel(1).end and client.channel(2).end)
             client.drop()
             await client.closed()
@@ -97,10 +97,10 @@ class TestResume:
             del channel.data[channel.end :]
         async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
             pipe, tty = await back.ended(1, 40), await back.ended(2, 40)
-            assert bytes(pipe.data) == numbers(400_000)
+            assert bytes(pipe.data) == numbers(200_000)
             assert pipe.gaps == []
             (gap,) = tty.gaps
-            whole = numbers(400_000).replace(b"\n", b"\r\n")
+            whole = numbers(200_000).replace(b"\n", b"\r\n")
             assert gap.to == len(whole) - (1 << 20)
             assert bytes(tty.data[gap.from_ :]) == whole[gap.to :]
             await back.send(m.Close())
