@@ -9,6 +9,7 @@ import pytest
 from coderunner.doctor import server as doctor
 from coderunner.doctor.findings import FAIL, OK
 from tests.nginx.front import edit, running_nginx
+from tests.share import some_now
 
 
 @pytest.fixture(autouse=True)
@@ -66,15 +67,26 @@ NOBODY = "proxy_pass http://127.0.0.1:9/;"
 
 @pytest.mark.parametrize(
     ("check", "old", "new", "mend"),
-    [
-        ("websocket", UPGRADE, "", "Upgrade"),
-        ("address", ADDRESS, "proxy_set_header X-Forwarded-For $http_x_forwarded_for;", "X-Forwarded-For"),
-        ("address", ADDRESS, 'proxy_set_header X-Forwarded-For "";', "TRUSTED_PROXIES"),
-        ("server", HOST, "proxy_set_header Host a.test;", "ALLOWED_HOSTS"),
-        ("buffering", BUFFERING, f"proxy_buffering on; {IGNORED}", "proxy_buffering off"),
-        ("idle", "proxy_read_timeout 10m;", "proxy_read_timeout 1s;", "proxy_read_timeout"),
-        ("server", "proxy_pass http://coderunner/;", NOBODY, "systemctl"),
-    ],
+    some_now(
+        [
+            ("websocket", UPGRADE, "", "Upgrade"),
+            (
+                "address",
+                ADDRESS,
+                "proxy_set_header X-Forwarded-For $http_x_forwarded_for;",
+                "X-Forwarded-For",
+            ),
+            ("address", ADDRESS, 'proxy_set_header X-Forwarded-For "";', "TRUSTED_PROXIES"),
+            ("server", HOST, "proxy_set_header Host a.test;", "ALLOWED_HOSTS"),
+            ("buffering", BUFFERING, f"proxy_buffering on; {IGNORED}", "proxy_buffering off"),
+            ("idle", "proxy_read_timeout 10m;", "proxy_read_timeout 1s;", "proxy_read_timeout"),
+            ("server", "proxy_pass http://coderunner/;", NOBODY, "systemctl"),
+        ],
+        0,
+        1,
+        4,
+        5,
+    ),
 )
 async def test_what_people_get_wrong(tmp_path, upstream, monkeypatch, check, old, new, mend):
     with running_nginx(tmp_path, upstream, alter=lambda text: edit(text, old, new)) as wrong:

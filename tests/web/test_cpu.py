@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from tests.harness import session
+from tests.share import some_now
 
 TOOLS = """
 import ctypes, os, signal, sys, threading, time
@@ -77,7 +78,7 @@ class TestUsage:
             least = 200 if "ignores" in kind else 380
             assert least <= used <= 800, used
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", some_now(KINDS, "orphans", "threads that have ended"))
     async def test_the_limit_holds(self, server, kind):
         code = repeated(kind, 50)
         async with session(server) as client:

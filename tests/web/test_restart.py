@@ -164,6 +164,7 @@ def created(container: str, **labels: str) -> None:
     docker("create", "--name", container, "--label", "type=coderunner-session", *words, image, "true")
 
 
+@pytest.mark.long
 async def test_a_lost_key_is_told_and_removes_only_what_no_server_has(tmp_path):
     with running_server(tmp_path, **SETTINGS) as server:
         async with session(server, keep=True) as client:
@@ -258,6 +259,7 @@ async def test_the_sweep_leaves_what_another_key_made(tmp_path):
             docker("rm", "-fv", others)
 
 
+@pytest.mark.long
 async def test_what_was_made_before_there_were_fingerprints_is_judged_by_its_seal(tmp_path, monkeypatch):
     """A server of before is one whose labels name no owner."""
     hook = tmp_path / "before"

@@ -8,6 +8,7 @@ import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import session
+from tests.share import some_now
 
 
 class TestOutput:
@@ -259,22 +260,26 @@ class TestEndings:
 
     @pytest.mark.parametrize(
         ("code", "expected"),
-        [
-            (
-                "int main() { std::vector<char> x(320 << 20, 1); pause(); }",
-                {"reason": "oom", "signal": "KILL", "limits_hit": ("memory",)},
-            ),
-            (
-                "int main() { if (!fork()) { std::vector<char> x(320 << 20, 1); pause(); } wait(0); }",
-                {"reason": "exited", "code": 0, "limits_hit": ("memory",)},
-            ),
-            (
-                # what several processes share is counted once
-                "int main() { std::vector<char> x(180 << 20, 1); for (int i = 0; i < 4; i++) if (!fork())"
-                " { sleep(1); return x[9] - 1; } while (wait(0) > 0); }",
-                {"reason": "exited", "code": 0, "limits_hit": ()},
-            ),
-        ],
+        some_now(
+            [
+                (
+                    "int main() { std::vector<char> x(320 << 20, 1); pause(); }",
+                    {"reason": "oom", "signal": "KILL", "limits_hit": ("memory",)},
+                ),
+                (
+                    "int main() { if (!fork()) { std::vector<char> x(320 << 20, 1); pause(); } wait(0); }",
+                    {"reason": "exited", "code": 0, "limits_hit": ("memory",)},
+                ),
+                (
+                    # what several processes share is counted once
+                    "int main() { std::vector<char> x(180 << 20, 1); for (int i = 0; i < 4; i++) if (!fork())"
+                    " { sleep(1); return x[9] - 1; } while (wait(0) > 0); }",
+                    {"reason": "exited", "code": 0, "limits_hit": ()},
+                ),
+            ],
+            0,
+            1,
+        ),
     )
     async def test_a_program_has_its_own_share_of_what_its_compiler_may_use(self, server, code, expected):
         """Its container has 512 MiB, for the compiler."""

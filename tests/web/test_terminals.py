@@ -6,6 +6,7 @@ import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import attach, session
+from tests.share import some_now
 
 LEAVE = """import ctypes, fcntl, os, termios
 for number in range(3):
@@ -110,29 +111,34 @@ def stops(client, channel):
 class TestStandingStill:
     @pytest.mark.parametrize(
         ("mode", "code", "keys", "by"),
-        [
-            ("tty", "import time\nwhile True: time.sleep(.01)", b"\x1a", "TSTP"),
-            ("tty", "import os\nos.kill(0, 19)\nwhile True: pass", b"", "STOP"),
-            (
-                "pipe",
-                "import os\nos.kill(os.getpid(), 19)\nwhile True: pass",
-                b"",
-                "STOP",
-            ),
-            (
-                "tty",
-                "import os, termios\ntermios.tcflow(1, 0)\nwhile True: print('x')",
-                b"",
-                "output",
-            ),
-            ("tty", "input()\nwhile True: print('x')", b"\x13\n", "output"),
-            (
-                "tty",
-                "import os\nos.tcsetpgrp(0, os.getppid())\ninput()",
-                b"",
-                "TTIN",
-            ),
-        ],
+        some_now(
+            [
+                ("tty", "import time\nwhile True: time.sleep(.01)", b"\x1a", "TSTP"),
+                ("tty", "import os\nos.kill(0, 19)\nwhile True: pass", b"", "STOP"),
+                (
+                    "pipe",
+                    "import os\nos.kill(os.getpid(), 19)\nwhile True: pass",
+                    b"",
+                    "STOP",
+                ),
+                (
+                    "tty",
+                    "import os, termios\ntermios.tcflow(1, 0)\nwhile True: print('x')",
+                    b"",
+                    "output",
+                ),
+                ("tty", "input()\nwhile True: print('x')", b"\x13\n", "output"),
+                (
+                    "tty",
+                    "import os\nos.tcsetpgrp(0, os.getppid())\ninput()",
+                    b"",
+                    "TTIN",
+                ),
+            ],
+            0,
+            1,
+            4,
+        ),
     )
     async def test_it_is_told_and_goes_on_when_asked(self, server, mode, code, keys, by):
         async with session(server) as client:

@@ -11,6 +11,7 @@ import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import Server, attach, docker, eventually, running_server, session, start_server
+from tests.share import some_now
 
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "1"}
 FLOOD = "i = 0\nwhile True:\n    print('%07d' % i)\n    i += 1\n"
@@ -39,7 +40,7 @@ def mounts(server: Server, name: str) -> str:
     return docker("inspect", "-f", "{{json .HostConfig.Mounts}}", f"coderunner-{name}")
 
 
-@pytest.mark.parametrize("stream", BOTH)
+@pytest.mark.parametrize("stream", some_now(BOTH, "socket"))
 async def test_a_flooding_server_that_is_killed_is_followed_without_a_gap(tmp_path, stream):
     """On a terminal, whose output nobody holds back for long where nobody controls it."""
     with running_server(tmp_path, **SETTINGS, AGENT_STREAM=stream) as server:

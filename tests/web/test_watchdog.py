@@ -6,6 +6,7 @@ import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import Server, running_server, session
+from tests.share import some_now
 
 LOCKS = """
 import fcntl, time
@@ -73,12 +74,16 @@ async def evicted(client, server: Server, words: str, seconds: float = 15) -> No
 
 @pytest.mark.parametrize(
     ("program", "few", "many", "words"),
-    [
-        (LOCKS, 2000, 4000, "file locks"),
-        (DATAGRAMS, 10, 400, "MiB of data"),
-        (STREAMS, 5, 300, "MiB of data"),
-        (ANSWERS, 10, 300, "MiB of data"),
-    ],
+    some_now(
+        [
+            (LOCKS, 2000, 4000, "file locks"),
+            (DATAGRAMS, 10, 400, "MiB of data"),
+            (STREAMS, 5, 300, "MiB of data"),
+            (ANSWERS, 10, 300, "MiB of data"),
+        ],
+        0,
+        1,
+    ),
     ids=["locks", "datagrams", "streams", "answers"],
 )
 async def test_who_holds_too_much_is_ended_and_nobody_else(watched, program, few, many, words):
