@@ -61,7 +61,7 @@ def test_what_a_program_writes_is_in_the_tree_at_once(tab: Tab) -> None:
     # What is no text is told, and can be saved.
     page.click(f"{MADE}[data-path='data.bin']")
     page.wait_for_selector("#viewer[open]")
-    expect(page.locator("#viewer-body")).to_contain_text("no text", use_inner_text=True)
+    expect(page.locator("#viewer-body")).to_contain_text("neither a text nor a picture", use_inner_text=True)
     with page.expect_download() as download:
         page.click("#viewer-save")
     assert Path(download.value.path()).read_bytes() == bytes(range(256))
