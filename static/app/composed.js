@@ -36,6 +36,7 @@ export class Composed {
     first('keyup', () => { this.#key = false; });
     first('compositionstart', () => this.#begin());
     host.addEventListener('compositionend', () => this.#end()); // after xterm.js
+    first('blur', () => this.#flush()); // xterm.js empties the text area then
     first('beforeinput', () => { this.#before = this.#area.value; });
     first('input', (event) => this.#input(event));
     term.onData((data) => this.#sent(data));
@@ -48,10 +49,14 @@ export class Composed {
 
   #down(/** @type {KeyboardEvent} */ event) {
     this.#before = this.#area.value;
-    this.#key = event.keyCode !== NO_KEY;
-    if (!this.#key || MODIFIERS.includes(event.key) || !this.#waiting) return;
-    // xterm.js would send the word now, without what was inserted after it
-    const word = this.#area.value.slice(this.#waiting.start);
+    this.#key = event.keyCode !== NO_KEY && !MODIFIERS.includes(event.key); // a modifier's end may come to another window
+    if (this.#key) this.#flush();
+  }
+
+  /** Sends the word that xterm.js has not sent yet: it would send it without what was inserted after it. */
+  #flush() {
+    if (!this.#waiting) return;
+    const word = this.#area.value.slice(this.#waiting.start) || this.#waiting.text;
     this.#waiting = null;
     this.#area.value = '';
     this.#send(word);
@@ -82,10 +87,11 @@ export class Composed {
   #input(/** @type {Event} */ event) {
     if (!(event instanceof InputEvent)) return;
     if (this.#composing || this.#key || event.isComposing) return;
-    const inserted = event.inputType === 'insertText' ? event.data : null;
+    const inserted = /^insert(LineBreak|Paragraph)$/.test(event.inputType) ? '\r' : event.inputType === 'insertText' ? event.data : null;
     if (!inserted && !/^(insertReplacementText|delete)/.test(event.inputType)) return;
     event.stopPropagation();
-    const text = inserted ?? typedFor(this.#before, this.#area.value);
+    const known = this.#waiting?.start ?? Infinity; // what is behind it the program does not have yet
+    const text = inserted ?? typedFor(this.#before.slice(0, known), this.#area.value.slice(0, known));
     if (this.#waiting) this.#waiting.text += text; // it goes with the word
     else this.#send(text);
   }

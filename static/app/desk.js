@@ -167,9 +167,14 @@ export class Desk extends Emitter {
     const settled = await Promise.race([mirror.settle(), late]);
     clearTimeout(timer);
     this.#preparing.delete(this.program);
-    if (!settled) this.end(); // a program must not see what was deleted here
-    this.#run();
-    if (!settled) this.program.say(texts.program.newSession);
+    if (settled || (!mirror.over && !mirror.owing)) { // else it only looks what is there
+      this.#run();
+      return;
+    }
+    this.end(); // a program must not see what was deleted here
+    if (fits(this.project.list(), RUN_ROOM)) this.#run();
+    else await this.#bring(this.program, () => this.#run());
+    this.program.say(texts.program.newSession);
   }
 
   #run() {

@@ -29,7 +29,7 @@ function drawText(/** @type {HTMLElement} */ box, /** @type {Item} */ { path, si
   const nothing = (/** @type {string} */ words) => box.replaceChildren(el('p', { textContent: words }));
   head().then((start) => {
     const whole = start.length >= bytes;
-    const found = anyText(start, whole);
+    const found = anyText(start, whole && start.length < MAX_HEAD); // it may have grown since it was listed
     if (!found) return nothing(texts.artifacts.nothing);
     const words = whole ? texts.artifacts.text(found.encoding) : texts.artifacts.textHead(found.encoding, size(start.length));
     box.className = 'text-box';

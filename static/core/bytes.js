@@ -15,7 +15,7 @@ export function textOf(/** @type {Uint8Array} */ bytes) {
 }
 
 // Characters that no text has, of those that a code page of old machines has everywhere else.
-const NO_TEXT = /[\u0000-\u0007\u000e-\u001a\u001c-\u001f\u007f\ufffd]/u;
+const NO_TEXT = /[\u0000-\u0007\u000e-\u001a\u001c-\u001f\u007f]/u;
 
 /**
  * A text in whatever encoding, for showing: with a mark of UTF-16, as UTF-8, or as old Windows programs wrote it.

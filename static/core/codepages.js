@@ -15,10 +15,13 @@ const KANA = String.raw`\p{Script=Hiragana}\u30a1-\u30fe`; // none of half a wid
 const WIDE = String.raw`\u3000-\u303f\uff01-\uff5e`; // their signs
 const only = (/** @type {string} */ letters) => new RegExp(`^[\\u0000-\\u007f${letters}]*$`, 'u');
 
+// Chinese in the bytes of EUC-KR is Hangul, too, by chance: of rare syllables. Korean names have one of these.
+const USUAL = '가고과관구국그기나내는다대도동들등라로리마문물미보부비사상서성소수습시실아안어연영요용원유으은을의이인일자작장전정제조주지진차체초치타통트표하한해호화';
+
 /** Others: what their texts are made of, and the first bytes of the characters that are in use. @type {[string, RegExp, RegExp][]} */
 const OTHERS = [
   ['shift_jis', only(HAN + KANA + WIDE), /^[\u0000-\u007f\u0081-\u0083\u0088-\u0098]*$/],
-  ['euc-kr', only(String.raw`\p{Script=Hangul}`), /^[\u0000-\u007f\u00b0-\u00c8]*$/],
+  ['euc-kr', new RegExp(`^(?=[^]*[${USUAL}])[\\u0000-\\u007f\\p{Script=Hangul}]*$`, 'u'), /^[\u0000-\u007f\u00b0-\u00c8]*$/],
   ['gbk', only(HAN + WIDE), /^[\u0000-\u007f\u00a1-\u00a3\u00b0-\u00f7]*$/],
   ['big5', only(HAN + WIDE), /^[\u0000-\u007f\u00a1\u00a4-\u00c6]*$/],
   ['ibm866', only(String.raw`\p{Script=Cyrillic}№`), /^[^]*$/],

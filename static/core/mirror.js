@@ -16,6 +16,8 @@ const MANY = 1000; // entries, from which on a listing costs enough that the nex
 const REST_MS = 2000;
 const MANY_AT_ONCE = 16; // files, from which on their contents are fetched together
 const MAX_TOGETHER = 16 * 1024 * 1024; // bytes of a workspace that is fetched as a whole
+/** Refusals of an archive whose files may be taken one by one: a server may be set to less than the usual. */
+const AS_ARCHIVE = new Set(['too_many_files', 'file_too_large', 'bad_archive', 'bad_path']);
 
 const MAX_BYTES = 16 * 1024 * 1024; // of a file of the project that is no text
 const MAX_SENT = 256 * 1024; // characters of a file that travels in the message of a run
@@ -151,8 +153,15 @@ export class Mirror extends Emitter {
   }
 
   async #carry(/** @type {import('./parcels.js').Packed[]} */ parcel) {
-    if (parcel.length === 1) await this.#remote.write(parcel[0].path, parcel[0].bytes);
-    else await this.#remote.unpack(await this.#pack(parcel));
+    if (parcel.length > 1) {
+      try {
+        await this.#remote.unpack(await this.#pack(parcel));
+        return;
+      } catch (error) {
+        if (!AS_ARCHIVE.has(codeOf(error) ?? '')) throw error;
+      }
+    }
+    for (const { path, bytes } of parcel) await this.#remote.write(path, bytes);
   }
 
   #renamed(/** @type {string} */ from, /** @type {string} */ to) {
@@ -217,6 +226,11 @@ export class Mirror extends Emitter {
     return this.#outbox.busy || this.#stale || this.#refreshing !== null;
   }
 
+  /** Whether a change of the user has not arrived yet. */
+  get owing() {
+    return this.#outbox.busy;
+  }
+
   /** Until the workspace is as the user left the project. @returns {Promise<boolean>} false where it could not be made so */
   async settle() {
     await this.#outbox.settle();
@@ -276,26 +290,27 @@ export class Mirror extends Emitter {
   }
 
   async #compare(/** @type {number} */ epoch) {
-    if (!this.#project) return;
+    const project = this.#project;
+    if (!project) return;
     for (const [path, known] of this.#base) if (!known.writing && !this.entries.has(path)) this.#base.delete(path);
-    const changed = [...this.#project.files.keys()].flatMap((path) => this.#changedSince(path) ?? []);
+    const changed = [...project.files.keys()].flatMap((path) => this.#changedSince(path) ?? []);
     const together = await this.#together(changed);
-    if (epoch !== this.#epoch) return this.#restart();
+    if (epoch !== this.#epoch || this.#project !== project) return this.#restart();
     for (const entry of changed) {
       const content = await this.#content(entry, together.get(entry.path));
-      if (epoch !== this.#epoch) return this.#restart();
+      if (epoch !== this.#epoch || this.#project !== project) return this.#restart();
       this.#judge(entry.path, content, stampOf(entry));
     }
-    for (const path of [...this.#project.guests.keys()]) {
+    for (const path of [...project.guests.keys()]) {
       const entry = this.entries.get(path);
       if (entry && this.#guests.get(path) === stampOf(entry)) continue;
       const text = entry && !entry.folder ? await this.#text(entry) : null;
-      if (epoch !== this.#epoch) return this.#restart();
-      if (!this.#project?.guests.has(path)) continue; // adopted or closed meanwhile
-      if (text === null || !entry) this.#project.shut(path);
+      if (epoch !== this.#epoch || this.#project !== project) return this.#restart();
+      if (!project.guests.has(path)) continue; // adopted or closed meanwhile
+      if (text === null || !entry) project.shut(path);
       else {
         this.#guests.set(path, stampOf(entry));
-        this.#project.take(path, text);
+        project.take(path, text);
       }
     }
     return undefined;
@@ -318,8 +333,12 @@ export class Mirror extends Emitter {
     const sum = (/** @type {Iterable<{size: number}>} */ entries) => [...entries].reduce((total, { size }) => total + size, 0);
     const all = sum(this.entries.values());
     if (wanted.length < MANY_AT_ONCE || !this.complete || all > MAX_TOGETHER || all > 4 * sum(wanted) + FIRST_ROOM) return found;
-    const archive = new Uint8Array(await (await this.#remote.archive('zip')).arrayBuffer());
-    for (const { path, bytes } of await this.#unpack(archive).catch(() => [])) found.set(path, bytes); // else each is read by itself
+    try {
+      const archive = new Uint8Array(await (await this.#remote.archive('zip')).arrayBuffer());
+      for (const { path, bytes } of await this.#unpack(archive)) found.set(path, bytes);
+    } catch {
+      // It broke off (a program wrote a file meanwhile), or the session is over: each is read by itself, and says so.
+    }
     return found;
   }
 

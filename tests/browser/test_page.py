@@ -224,7 +224,7 @@ def test_on_a_phone(open_tab: Callable[..., Tab]) -> None:
 QUICK = """(moment) => {
   const area = document.querySelector('#program-term textarea');
   const event = (type, fields) => {
-    const kinds = { input: InputEvent, beforeinput: InputEvent, keydown: KeyboardEvent };
+    const kinds = { input: InputEvent, beforeinput: InputEvent, keydown: KeyboardEvent, blur: FocusEvent };
     const Kind = kinds[type] ?? CompositionEvent;
     area.dispatchEvent(new Kind(type, { bubbles: true, composed: true, ...fields }));
   };
@@ -245,23 +245,37 @@ QUICK = """(moment) => {
   event('compositionstart', { data: '' });
   area.value += 'word';
   event('compositionend', { data: 'word' });
-  if (moment === 'now' || moment === 'enter') insert();
+  if (moment === 'back') {
+    event('beforeinput', { inputType: 'deleteContentBackward' });
+    area.value = area.value.slice(0, -1);
+    event('input', { inputType: 'deleteContentBackward' });
+  }
+  if (['now', 'enter', 'back', 'leave'].includes(moment)) insert();
   if (moment === 'enter') event('keydown', { key: 'Enter', keyCode: 13 });
+  if (moment === 'leave') event('blur');
+}"""
+
+LINE_BREAK = """() => {
+  const area = document.querySelector('#program-term textarea');
+  area.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, key: 'Unidentified', keyCode: 229 }));
+  area.value += '\\n';
+  area.dispatchEvent(new InputEvent('input', { bubbles: true, inputType: 'insertLineBreak' }));
 }"""
 
 
 def test_a_keyboard_quicker_than_the_terminal_loses_and_doubles_nothing(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(**PHONE).language("Python")
     tab.page.tap(".views [data-view=code]")
-    tab.code("for moment in range(5): print('said', repr(input('> ')), moment)\n")
+    tab.code("for moment in range(7): print('said', repr(input('> ')), moment)\n")
     tab.page.tap("#run")
-    for number, moment in enumerate(("now", "before", "after", "key", "enter")):
+    for number, moment in enumerate(("now", "before", "after", "key", "enter", "back", "leave")):
+        said = "wor next" if moment == "back" else "word next"
         tab.until(f"coderunner.text('program').split('> ').length === {number + 2}")
         tab.get(QUICK, moment)
         if moment != "enter":
-            tab.until("coderunner.text('program').endsWith('> word next')")
-            tab.page.keyboard.press("Enter")
-        tab.sees(f"said 'word next' {number}")
+            tab.until(f"coderunner.text('program').endsWith('> {said}')")
+            tab.get(LINE_BREAK)
+        tab.sees(f"said '{said}' {number}")
 
 
 def test_what_an_input_method_takes_back_is_taken_back(open_tab: Callable[..., Tab]) -> None:

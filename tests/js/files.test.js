@@ -77,6 +77,8 @@ const OLD_NAMES = [
   ['日本語/テスト.py', '93fa967b8cea2f8365835883672e7079'], // shift_jis
   ['課題1.py', '89db91e8312e7079'], // shift_jis
   ['中文.py', 'd6d0cec42e7079'], // gbk
+  ['北京.txt', 'b1b1bea92e747874'], // gbk, and Hangul by chance
+  ['报告.doc', 'b1a8b8e62e646f63'],
   ['作业/第一题.c', 'd7f7d2b52fb5dad2bbcce22e63'], // gbk
   ['作業/練習.py', 'a740b77e2fbd6db2df2e7079'], // big5
   ['과제/연습.py', 'b0fac1a62fbfacbdc02e7079'], // euc-kr
@@ -144,6 +146,7 @@ test('a text is known in whatever encoding, also where a character is cut; what 
   const cut = utf8('words é').subarray(0, -1);
   assert.deepEqual(anyText(cut, false), { text: 'words ', encoding: 'UTF-8' });
   assert.equal(anyText(cut, true)?.encoding, 'Windows-1252', 'all of it ends so');
+  assert.deepEqual(anyText(utf8('Grüße \ufffd'), true), { text: 'Grüße \ufffd', encoding: 'UTF-8' }, 'what another decoder left');
   assert.deepEqual(anyText(Uint8Array.of(0xff, 0xfe, 0x41, 0), true), { text: 'A', encoding: 'UTF-16LE' });
   assert.deepEqual(anyText(Uint8Array.of(0xfe, 0xff, 0, 0x41), true), { text: 'A', encoding: 'UTF-16BE' });
   assert.deepEqual(anyText(Uint8Array.of(0x47, 0x72, 0xfc, 0xdf, 0x65), true)?.text, 'Grüße');

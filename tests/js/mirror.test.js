@@ -28,6 +28,8 @@ class Workspace {
     if (url.startsWith('api/sessions/s/archive')) {
       this.asked.push(`${method} archive`);
       if (this.broken) throw new TypeError('no network');
+      if (this.archives === 'break off') return new Response(new ReadableStream({ start: (stream) => stream.error(new TypeError('cut')) }));
+      if (this.archives === 'are refused') return Response.json({ error: { code: 'too_many_files', message: '', retryable: false } }, { status: 413 });
       if (method === 'PUT') for (const file of this.unpack(body)) this.write(file.path, file.bytes);
       return method === 'PUT' ? Response.json({}) : new Response(this.pack([...this.files].map(([path, { bytes }]) => ({ path, bytes }))));
     }
@@ -322,6 +324,40 @@ test('of files that are packed together none is taken for written where the arch
   mirror.push();
   await mirror.settle();
   assert.equal(mirror.toSend().length, 3);
+});
+
+test('where an archive breaks off each file is read by itself', async () => {
+  const files = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`${at}.txt`, `file ${at}`]));
+  const { workspace, project, mirror, run, failures } = begun(files);
+  await run();
+  workspace.archives = 'break off';
+  for (let at = 0; at < 20; at += 1) workspace.write(`${at}.txt`, `new ${at}`);
+  await mirror.refresh();
+  assert.deepEqual([...project.files.values()], Array.from({ length: 20 }, (_, at) => `new ${at}`));
+  assert.deepEqual(failures, []);
+});
+
+test('another project that is opened while an archive comes is not compared with it', async () => {
+  const files = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`${at}.txt`, `file ${at}`]));
+  const { workspace, mirror, run, failures } = begun(files);
+  await run();
+  for (let at = 0; at < 20; at += 1) workspace.write(`${at}.txt`, `new ${at}`);
+  const { pack } = workspace;
+  workspace.pack = (members) => {
+    mirror.project = null;
+    return pack(members);
+  };
+  await mirror.refresh();
+  assert.deepEqual(failures, []);
+});
+
+test('files that a server does not take as an archive are written one by one', async () => {
+  const { workspace, mirror, failures } = begun({ 'a.py': '1', 'b.py': '2', 'c.py': '3' });
+  workspace.archives = 'are refused';
+  mirror.push();
+  await mirror.settle();
+  assert.deepEqual([...workspace.files.keys()], ['a.py', 'b.py', 'c.py']);
+  assert.deepEqual([mirror.toSend(), failures], [[], []]);
 });
 
 test('a parcel has a bound in bytes', () => {
