@@ -101,6 +101,7 @@ def assembled(
         settings.max_concurrent_sessions + settings.warm_max,
         watchdog.warnings,
         logging.WARNING if settings.production else logging.DEBUG,
+        groups=settings.max_groups > 0,
     )
     return Fleet(
         catalog, provisioner, warm, groups, registry, readiness, watchdog, surroundings, agents

@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser(COMMANDS).parse_args(argv)
     try:
         result: int = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # there is none where it was closed before
+            sys.stdout.flush()
         return result
     except ConfigError as error:
         _say("coderunner: the settings are wrong:", *(f"  {problem}" for problem in error.problems))

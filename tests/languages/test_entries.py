@@ -87,3 +87,10 @@ async def test_an_error_in_a_class_named_otherwise_is_in_its_own_file(everything
         channel = await client.ended(1, 120)
         assert channel.text.startswith("a/test.java:2: error: "), channel.text
         assert "/sources/" not in channel.text
+
+
+async def test_a_text_that_never_ends_is_an_error_at_once(everything: Server) -> None:
+    text = 'public class Text { String s = """\n' + r'\" ' * 60 + "\n}\n"
+    channel = await run(everything, "java", {"Text.java": text}, "Text.java")
+    assert channel.exit.reason == "compile_failed"
+    assert "unclosed text block" in channel.text

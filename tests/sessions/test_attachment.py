@@ -144,6 +144,21 @@ class TestAgentOutOfReach:
         await reader.done
 
 
+    async def test_what_it_cannot_answer_is_a_gap_and_the_rest_comes(self):
+        """As an agent of another version, which does not know what it is asked."""
+        one = Agent()
+        one.answers["fetch"] = {"error": {"code": "internal", "message": "not known"}}
+        world = await World(one).begin()
+        world.session.on_attached(hello([state(1, to=9, sent=9)]))
+        reader = Reader(world.control())
+        await until(lambda: reader.of(m.Gap), "the gap")
+        assert reader.of(m.Gap) == [m.Gap(1, 0, 9, None)]
+        output(world, b"rest", 9)
+        await until(lambda: reader.output == b"rest", "what comes behind it")
+        await world.close()
+        await reader.done
+
+
 class TestControl:
     async def test_a_superseded_attachment_takes_nothing_any_more(self):
         world = await World(Agent()).begin()

@@ -95,6 +95,15 @@ async def test_what_was_refused_is_not_read_on(tcp, transport):
     assert not transport.reads
 
 
+async def test_who_is_sent_a_close_is_read_on_for_its_own(tcp, transport):
+    reads(tcp, PING * (FULL + 1))
+    assert not transport.reads
+    tcp.finish()
+    assert transport.reads
+    reads(tcp, PING * (4 * FULL))
+    assert transport.reads, "nobody takes these, and they are not counted"
+
+
 class Body:
     def __init__(self) -> None:
         self.total_bytes, self.over = 0, False
@@ -113,6 +122,12 @@ async def test_a_body_of_little_but_what_stands_around_it_is_cut(tcp, transport)
     body.over = True
     reads(tcp, b"x" * 1_000_000)
     assert not transport.gone, "what comes behind it is another request's"
+    lines = Body()  # of three bytes, each in a chunk of its own
+    tcp.begin(lines)
+    for _ in range(100):
+        lines.total_bytes += 1000
+        reads(tcp, b"x" * 2667)
+    assert not transport.gone
     tcp.begin(Body())
     reads(tcp, b"x" * (CHUNKING_BYTES + 1))
     assert transport.gone

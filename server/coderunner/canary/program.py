@@ -10,7 +10,6 @@ from typing import Any
 
 from coderunner.engine.containers import (
     HOST_NAME,
-    MASKED_PATHS,
     MAX_TERMINALS,
     NAMESERVERS,
     READONLY_PATHS,
@@ -18,6 +17,7 @@ from coderunner.engine.containers import (
     TMP_INODES,
     USUAL_RUNTIMES,
     ContainerSpec,
+    masked_paths,
     shm_bytes,
 )
 
@@ -64,7 +64,7 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "terminals": MAX_TERMINALS if spec.runtime in USUAL_RUNTIMES else None,
         "sysctls": SYSCTLS if spec.runtime in USUAL_RUNTIMES else {},
         "nameservers": NAMESERVERS,
-        "masked_paths": MASKED_PATHS,
+        "masked_paths": masked_paths(),
         "readonly_paths": READONLY_PATHS,
     }
 

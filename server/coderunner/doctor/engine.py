@@ -99,7 +99,7 @@ def _floors(settings: Settings, info: EngineInfo) -> list[Finding]:
         text = f"the engine runs on another kernel ({info.kernel}), whose settings are not seen from here"
         return [ok("kernel", text)]
     sessions = settings.max_concurrent_sessions + settings.warm_max
-    low = floors.floors(sessions, info.memory_bytes)
+    low = floors.floors(sessions, info.memory_bytes, groups=settings.max_groups > 0)
     return [of_sentence("kernel", one) for one in low] or [
         ok("kernel", "its settings bound what sessions take")
     ]

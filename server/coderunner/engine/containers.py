@@ -62,7 +62,7 @@ AGENT_COMMAND = (
 _NOT_MASKED = {"/sys/devices/system", "/sys/devices/virtual"}  # processors and memory; the loopback device
 # Those of an engine on another machine, which cannot be looked at.
 _DEVICES = ("/sys/devices/LNXSYSTM:00", "/sys/devices/pci0000:00", "/sys/devices/platform")
-MASKED_PATHS = (
+_MASKED = (
     # the engine's own list, which ours replaces
     "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
     "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
@@ -72,13 +72,24 @@ MASKED_PATHS = (
     "/proc/zoneinfo", "/proc/pressure", "/proc/fs", "/sys/block", "/sys/bus",
     "/sys/class/block", "/sys/class/dmi", "/sys/class/hwmon",
     "/sys/class/thermal", "/sys/dev", "/sys/devices/virtual/block", "/sys/devices/virtual/dmi",
-    "/sys/devices/virtual/thermal", "/sys/fs/btrfs", "/sys/fs/ext4", "/sys/fs/xfs",
+    "/sys/devices/virtual/thermal",
+    "/sys/devices/virtual/nvme-fabrics", "/sys/devices/virtual/nvme-subsystem",
+    "/sys/fs/btrfs", "/sys/fs/ext4", "/sys/fs/xfs",
     "/sys/module", "/sys/power",
-    # devices by where they are plugged in: the host's disks with their serial numbers and sizes
-    *sorted({*_DEVICES, *glob.glob("/sys/devices/*")} - _NOT_MASKED),
     # processor temperatures show activity of other users
     *(f"/sys/devices/system/cpu/cpu{number}/thermal_throttle" for number in range(os.cpu_count() or 1)),
 )  # fmt: skip
+
+
+def masked_paths() -> list[str]:
+    """Paths of the kernel's that no session sees.
+
+    Devices by where they are plugged in show the host's disks with serial numbers and sizes. They are looked
+    up for each container: what is plugged in later is hidden from the next one.
+    """
+    return [*_MASKED, *sorted({*_DEVICES, *glob.glob("/sys/devices/*")} - _NOT_MASKED)]
+
+
 NAMESERVERS = ("0.0.0.0", "127.0.0.11")  # nobody, and in a group the engine's own for the members' names
 READONLY_PATHS = ("/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
@@ -379,7 +390,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "HostConfig.MaskedPaths",
-        lambda s: list(MASKED_PATHS),
+        lambda s: masked_paths(),
         "what tells of the host; a list of ours replaces the engine's own, so it repeats it",
     ),
     Setting(

@@ -15,7 +15,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from coderunner import timing
-from coderunner.engine.containers import MASKED_PATHS, READONLY_PATHS
+from coderunner.engine.containers import READONLY_PATHS, masked_paths
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.networks import BRIDGE_PREFIX, NETWORK_TYPE
 from coderunner.errors import EngineError, EngineTimeout, NetworkFailed
@@ -51,7 +51,7 @@ def helper_body(
             "Memory": MEMORY_BYTES,
             "MemorySwap": MEMORY_BYTES,
             "IpcMode": "private",
-            "MaskedPaths": list(MASKED_PATHS),
+            "MaskedPaths": masked_paths(),
             "ReadonlyPaths": list(READONLY_PATHS),
             "LogConfig": {"Type": "none", "Config": {}},
         },

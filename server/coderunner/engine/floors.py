@@ -24,12 +24,17 @@ GUIDE = "deploy/coderunner.sysctl.conf has it"
 NO_CONFINEMENT, UNKNOWN = "none", "unknown"
 
 
-def floors(containers: int, memory_bytes: int, settings: Path = Path("/proc/sys")) -> list[str]:
-    """What is below its floor for so many containers on so much memory, each with what mends it."""
+def floors(
+    containers: int, memory_bytes: int, settings: Path = Path("/proc/sys"), *, groups: bool = True
+) -> list[str]:
+    """What is below its floor for so many containers on so much memory, each with what mends it.
+
+    ``groups``: whether sessions may have networks of their own.
+    """
     return [
         *_terminals(containers, settings),
         *_filters(containers, settings),
-        *_neighbours(containers, settings),
+        *(_neighbours(containers, settings) if groups else ()),
         *(text for kind in ("tcp", "udp") for text in _buffers(kind, memory_bytes, settings)),
     ]
 

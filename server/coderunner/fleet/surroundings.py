@@ -25,11 +25,18 @@ class Surroundings:
     """
 
     def __init__(
-        self, engine: DockerEngine, containers: int, watched: Callable[[], list[str]], level: int
+        self,
+        engine: DockerEngine,
+        containers: int,
+        watched: Callable[[], list[str]],
+        level: int,
+        *,
+        groups: bool = True,
     ) -> None:
         self.confinement = floors.UNKNOWN
         self._engine = engine
         self._containers = containers
+        self._groups = groups
         self._watched = watched
         self._level = level
         self._found: list[str] = []
@@ -49,7 +56,8 @@ class Surroundings:
                 break
         self.confinement = floors.confinement(info)
         if floors.is_here(info):
-            self._found = [*floors.unconfined(info), *floors.floors(self._containers, info.memory_bytes)]
+            low = floors.floors(self._containers, info.memory_bytes, groups=self._groups)
+            self._found = [*floors.unconfined(info), *low]
         else:
             self._found = [
                 f"The engine runs on another kernel ({info.kernel}), whose settings are not seen from here."

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from coderunner import metrics, timing
 from coderunner.core import codec
-from coderunner.errors import AckAhead, AgentLost, EngineError, NoChannel
+from coderunner.errors import AckAhead, AgentLost, CodeRunnerError, EngineError
 from coderunner.schema.messages import (
     Artifact,
     Attached,
@@ -321,10 +321,10 @@ class Attachment:
         limit = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
         try:
             found = await self._source.fetch(channel, at, limit)
-        except NoChannel:
-            return self._gap(channel, cursor, channel.cache.start, None)
         except (AgentLost, EngineError):
             return self._unreachable(channel, cursor)
+        except CodeRunnerError:  # no such channel, or an agent of before that cannot answer: it is lost
+            return self._gap(channel, cursor, channel.cache.start, None)
         if found.begin > at:
             channel.oldest = max(channel.oldest, found.begin)
             self._source.repaint(channel)

@@ -320,14 +320,15 @@ class Connection:
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
+            self._tcp.finish()
             if self._tcp.crowd:  # to close one that has sent much takes the kernel a millisecond
                 await self._connections.crowd.turn()
             if self._tcp.over:
                 return  # the peer is gone already
             async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)
-        except (ConnectionError, TimeoutError, RuntimeError):
-            self.abort()  # the peer is gone, or reads nothing
+        except (CodeRunnerError, ConnectionError, TimeoutError, RuntimeError):
+            self.abort()  # the peer is gone, or reads nothing; nobody stays at a socket that nobody writes to
 
     async def _pump(self) -> int:
         """Sends the frames of the handshake, then of the attachment; returns the code to close with."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # what is read at a time
 HEAD_BYTES = 32 * 1024  # of a request, before its handler begins
 CHUNKING_BYTES = 16 * 1024  # of a body in chunks: of its heads and trailer, beside as many as it has itself
+SMALL_CHUNKS = 256 * 1024  # more of them, for who sends few bytes in each chunk: the head of one has five
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEAD_SECONDS = 10.0  # from its first byte (the first: from the connection) to its last
 IDLE_SECONDS = 90.0  # without a request; above the time for which a proxy keeps connections
@@ -76,6 +77,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._body: StreamReader | None = None  # in chunks, and not complete
         self._chunked = 0  # bytes of it, and of what stands around them
         self._full = False  # so many messages wait that no more are read
+        self._finished = False  # nobody takes messages any more
         self._fd = -1
         self._session: str | None = None
         self._second = False  # one of the crowd: it comes behind others
@@ -188,7 +190,8 @@ class TcpConnection(asyncio.BufferedProtocol):
             self._body = None
             return
         self._chunked += size
-        if self._chunked > CHUNKING_BYTES + 2 * self._body.total_bytes:
+        total = self._body.total_bytes
+        if self._chunked > CHUNKING_BYTES + 2 * total + min(4 * total, SMALL_CHUNKS):
             self.cut("a body of little but what stands around it")
 
     def begin(self, body: StreamReader | None = None) -> None:
@@ -250,6 +253,20 @@ class TcpConnection(asyncio.BufferedProtocol):
             if self.transport is not None and not self.deaf:
                 self.transport.resume_reading()
 
+    def finish(self) -> None:
+        """Nobody takes messages any more: what still comes is dropped, up to the peer's close frame."""
+        self._finished = True
+        self._drop()
+        if self._full:
+            self._full = False
+            if self.transport is not None and not self.deaf:
+                self.transport.resume_reading()
+
+    def _drop(self) -> None:
+        self._framing.complete.clear()
+        self._unread = 0
+        self._connections.count(self)
+
     def keep(self, size: int) -> None:
         """Counts `size` bytes of messages that the application holds until there is a session; 0: none."""
         self.kept = size
@@ -260,6 +277,9 @@ class TcpConnection(asyncio.BufferedProtocol):
         before, have = framing.messages, len(framing.complete)
         if not framing.feed(data):
             self._refuse(FrameTooLarge(f"a text may have at most {framing.text} bytes here"))
+            return
+        if self._finished:
+            self._drop()
             return
         if len(framing.complete) > have:
             self._unread += sum(framing.complete[have:]) + OVERHEAD * (len(framing.complete) - have)

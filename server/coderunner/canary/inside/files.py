@@ -97,7 +97,8 @@ def _(want: dict[str, Any]) -> str:
             info = os.stat(path)
             expect(stat.S_ISCHR(info.st_mode) and info.st_rdev == null, f"{path} shows")
     expect(hidden > 0, "none of the paths exists")
-    for place, folders, _ in os.walk("/sys/devices"):  # wherever else the host's disks may show
+    for place, folders, names in os.walk("/sys/devices"):  # wherever else the host's disks may show
+        expect("serial" not in names or "nvme" not in place, f"{place}/serial shows")
         if "block" in folders:
             shown = os.listdir(os.path.join(place, "block"))
             expect(not shown, f"{place}/block has {' '.join(shown)[:80]}")
