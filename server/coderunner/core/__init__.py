@@ -1,1 +1,2 @@
-"""Values and decisions without I/O, clock or asyncio: the time is an argument."""
+"""Pure values and decisions: no I/O, no clock, no asyncio. Functions that need the time take it as an
+argument."""

@@ -1,15 +1,18 @@
-"""Who gets a slot, and who waits for one: pure, without a clock.
+"""Admission control: which requests get a session slot and in which order the others wait. Pure, without a
+clock.
 
-Slots bound the live sessions. Who finds none waits in a queue of bounded size: a higher priority goes first;
-within one priority the clients take turns (round robin), so that one who asks for fifty does not hold up one
-who asks for one; a client's own tickets go in the order of asking. Times are seconds of one monotonic clock.
+The number of live sessions is bounded by slots. A request that finds no free slot waits in a bounded queue.
+Higher priority goes first. Within one priority, clients take turns (round robin), so that a client with fifty
+requests does not delay a client with one. Requests of one client are served first come, first served. All
+times are seconds of one monotonic clock, which the caller passes in.
 
-What all live tickets may use of the machine's memory is bounded, too. Who is next and does not fit waits, and
-nobody passes it, or one who asks for much would wait for ever; who finds nobody live always fits.
+The memory that all live tickets may use is bounded as well. If the next ticket does not fit, it waits, and no
+ticket behind it is admitted first: otherwise a large request could wait for ever. If no ticket is live, the
+next one always fits, even if it alone exceeds the bound.
 
-Invariants: a ticket is live, waiting, or gone, and only one of these; no one waits while a slot is free and
-the next one fits (unless draining); live tickets exceed the bounds only by adoption or after these were
-lowered.
+Invariants: a ticket is in exactly one state of live, waiting and gone; no ticket waits while a slot is free
+and the next one fits (unless draining); live tickets exceed the bounds only through adoption, or after the
+bounds were lowered.
 """
 
 from __future__ import annotations
@@ -26,15 +29,15 @@ API = 1
 BACKGROUND = 0
 
 _RECENT = 32
-"""Of how many ended sessions the average is taken that an estimate is made from."""
+"""How many of the last ended sessions are averaged for the estimate of the waiting time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A request for a slot.
 
-    `deadline`: when waiting ends, in seconds of the caller's clock. `priority`: higher ones go first.
-    `memory`: bytes that the container may use.
+    `deadline`: when it gives up waiting, in seconds of the caller's clock. `priority`: higher values are
+    served first. `memory`: the container's memory limit in bytes.
     """
 
     id: str
@@ -47,13 +50,18 @@ class Ticket:
 
     @property
     def client(self) -> tuple[str, str]:
-        """Who takes turns: the authenticated caller, or else the address."""
+        """The identity used for taking turns: the authenticated principal, or the address if there is
+        none."""
         return ("principal", self.principal) if self.principal is not None else ("address", self.address)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the queue: 1 is next. `eta_ms` is None when nothing is known to estimate from."""
+    """A place in the queue.
+
+    `position`: 1 is next. `eta_ms`: expected milliseconds until the slot, None before any session has ended.
+    `deadline_ms`: milliseconds until the ticket gives up waiting.
+    """
 
     position: int
     ahead: int
@@ -63,8 +71,12 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """A snapshot. `average_task_ms` is of all ended sessions, completed and failed; 0 when there are none.
-    `memory`: bytes that the live ones may use, of `memory_limit` (0: there is none)."""
+    """A snapshot of the queue's figures.
+
+    `average_task_ms`: mean duration of all ended sessions, completed and failed, in milliseconds; 0 when none
+    has ended. `memory`: sum of the live tickets' memory limits in bytes. `memory_limit`: its bound in bytes,
+    0 for unlimited.
+    """
 
     slots: int
     active: int
@@ -80,11 +92,12 @@ class QueueStats:
 
 
 class Admission:
-    """Decides who gets one of `slots`, and in which order up to `max_queue` others wait.
+    """Assigns `slots` slots, and keeps up to `max_queue` waiting tickets in order.
 
-    `memory` bounds what all live tickets may use, in bytes; 0 is unlimited. `per_address` and
-    `per_principal` cap live and waiting tickets together; 0 is unlimited. Of IPv6 a /56 may have twice, and
-    a /48 four times, what an address has."""
+    `memory`: bound of the live tickets' memory limits in bytes, 0 for unlimited. `per_address`,
+    `per_principal`: caps on live and waiting tickets together, 0 for unlimited. An IPv6 /56 is allowed twice,
+    and a /48 four times, the cap of one address (`core.networks`).
+    """
 
     def __init__(
         self, slots: int, max_queue: int, per_address: int = 0, per_principal: int = 0, *, memory: int = 0
@@ -97,7 +110,8 @@ class Admission:
         self._per_principal = per_principal
         self._live: dict[str, tuple[Ticket, float]] = {}
         self._waiting: dict[str, Ticket] = {}
-        # For each priority the clients in the order of their turns, each with its tickets; none is empty.
+        # priority -> client -> its tickets, clients in the order of their turns. Empty entries are removed at
+        # once, so that a client that comes back starts at the end of the round.
         self._lines: dict[int, OrderedDict[tuple[str, str], deque[Ticket]]] = {}
         self._addresses: Counter[str] = Counter()
         self._principals: Counter[str] = Counter()
@@ -110,16 +124,18 @@ class Admission:
     # --- asking and leaving ---------------------------------------------------------------------------
 
     def ask(self, ticket: Ticket, now: float) -> bool:
-        """Whether the ticket has a slot at once. If not, it waits, and the caller calls `grant` next.
+        """Admits or queues a ticket. Returns True if it is live now, False if it waits.
 
-        Raises Draining, TooManySessions or QueueFull; then the ticket is neither.
+        After False the caller has to call `grant`: a slot may be free although other tickets wait.
+        Raises Draining, TooManySessions or QueueFull, and then does not keep the ticket; ValueError if a
+        ticket with this id is live or waiting.
         """
         if ticket.id in self._live or ticket.id in self._waiting:
             raise ValueError(f"the ticket {ticket.id} is here already")
         if self._draining:
             raise Draining()
         self._check_caps(ticket)
-        # Who comes now does not overtake those that wait.
+        # A newcomer must not overtake tickets that already wait, even if it fits and they do not.
         if not self._waiting and self._fits(ticket):
             self._count(ticket, +1)
             self._enter(ticket, now)
@@ -133,16 +149,21 @@ class Admission:
         return False
 
     def adopt(self, ticket: Ticket, now: float) -> None:
-        """A slot without asking, for a session that lives already. It may exceed the slots and the caps."""
+        """Makes a ticket live without any check, for a session whose container is running already.
+
+        This may exceed the slots, the memory bound and the caps: a restarted server must not end sessions
+        because its settings were lowered. Raises ValueError if a ticket with this id is live or waiting.
+        """
         if ticket.id in self._live or ticket.id in self._waiting:
             raise ValueError(f"the ticket {ticket.id} is here already")
         self._count(ticket, +1)
         self._enter(ticket, now)
 
     def release(self, ticket_id: str, now: float, *, failed: bool | None = False) -> list[Ticket]:
-        """The slot is free again; answers who has got one now. A ticket that is not live changes nothing.
+        """Frees a live ticket's slot, and returns the waiting tickets that got a slot through it.
 
-        `failed`: the session ended by a fault of ours. None: it never began and counts as neither.
+        Does nothing and returns [] if the ticket is not live. `failed`: True if the session ended through a
+        fault of this server, None if it never began, which counts neither as completed nor as failed.
         """
         entry = self._live.pop(ticket_id, None)
         if entry is None:
@@ -158,20 +179,27 @@ class Admission:
         return self.grant(now)
 
     def grant(self, now: float) -> list[Ticket]:
-        """Hands free slots to those who are next. Waiters past their deadline are left for `expire`."""
+        """Gives free slots to the next waiting tickets, and returns these.
+
+        Tickets past their deadline get no slot; they stay in the queue until `expire` removes them.
+        """
         granted: list[Ticket] = []
         for ticket in list(self.order()) if self._waiting and len(self._live) < self._slots else ():
             if ticket.deadline <= now:
                 continue
             if not self._fits(ticket):
-                break  # no smaller ticket overtakes it, or a large one would wait for ever
+                break  # a smaller ticket must not overtake it: a large one would wait for ever
             self._take_turn(ticket)
             self._enter(ticket, now)
             granted.append(ticket)
         return granted
 
     def cancel(self, ticket_id: str) -> bool:
-        """Leaves the queue, behind which `grant` is to be called. False where the ticket does not wait."""
+        """Removes a waiting ticket. Returns False if it was not waiting.
+
+        The caller has to call `grant` afterwards: the ticket may have been a large one that blocked the
+        others.
+        """
         ticket = self._waiting.pop(ticket_id, None)
         if ticket is None:
             return False
@@ -186,14 +214,14 @@ class Admission:
         return True
 
     def expire(self, now: float) -> list[Ticket]:
-        """Takes out, and answers, the waiters whose deadline has come."""
+        """Removes and returns the waiting tickets whose deadline has passed."""
         late = [ticket for ticket in self._waiting.values() if ticket.deadline <= now]
         for ticket in late:
             self.cancel(ticket.id)
         return late
 
     def drain(self) -> list[Ticket]:
-        """From now on nobody is let in; takes out, and answers, all waiters. Live tickets stay."""
+        """Refuses all tickets from now on; removes and returns those that wait. Live tickets stay live."""
         self._draining = True
         waiters = list(self._waiting.values())
         for ticket in waiters:
@@ -203,8 +231,11 @@ class Admission:
     # --- looking --------------------------------------------------------------------------------------
 
     def order(self) -> Iterator[Ticket]:
-        """The waiters in the order in which they will get slots, if nobody comes or leaves."""
+        """Yields the waiting tickets in the order in which they will get slots if none is added or
+        removed."""
         for priority in sorted(self._lines, reverse=True):
+            # Copies: the round robin below consumes them, and the caller may change the queue while it
+            # iterates.
             turns = deque(deque(tickets) for tickets in self._lines[priority].values())
             while turns:
                 tickets = turns.popleft()
@@ -213,7 +244,7 @@ class Admission:
                     turns.append(tickets)
 
     def positions(self, now: float) -> dict[str, Position]:
-        """Every waiter's position by ticket id."""
+        """The position of every waiting ticket, by ticket id. `now`: seconds of the caller's clock."""
         pace = self._pace_s()
         return {
             ticket.id: Position(
@@ -226,11 +257,12 @@ class Admission:
         }
 
     def next_deadline(self) -> float | None:
-        """The moment at which the next waiter gives up; None where nobody waits."""
+        """The earliest deadline of the waiting tickets, in seconds of the caller's clock; None if none
+        waits."""
         return min((ticket.deadline for ticket in self._waiting.values()), default=None)
 
     def stats(self) -> QueueStats:
-        """The present figures."""
+        """A snapshot of the present figures."""
         ended = self._completed + self._failed
         return QueueStats(
             slots=self._slots,
@@ -249,6 +281,7 @@ class Admission:
     # --- inside ---------------------------------------------------------------------------------------
 
     def _fits(self, ticket: Ticket) -> bool:
+        # With no live ticket any size fits: one above the bound would otherwise block the queue for ever.
         room = not self._memory_limit or not self._live or self._memory + ticket.memory <= self._memory_limit
         return room and len(self._live) < self._slots
 
@@ -257,9 +290,9 @@ class Admission:
         self._live[ticket.id] = (ticket, now)
 
     def _take_turn(self, ticket: Ticket) -> None:
-        """Out of the queue, and the client to the end of its line; the ticket stays counted."""
+        """Removes a ticket from the queue and moves its client to the end of the round."""
         self.cancel(ticket.id)
-        self._count(ticket, +1)
+        self._count(ticket, +1)  # `cancel` took it out of the caps' counts, but it becomes live next
         line = self._lines.get(ticket.priority)
         if line is not None and ticket.client in line:
             line.move_to_end(ticket.client)
@@ -285,15 +318,22 @@ class Admission:
         for counter, key in counted:
             counter[key] += step
             if not counter[key]:
-                del counter[key]
+                del counter[key]  # or the counters would keep every address that was ever seen
 
     def _pace_s(self) -> float | None:
-        """The expected time from one free slot to the next."""
+        """The expected seconds between two slots becoming free; None if nothing is known.
+
+        With all slots in use, one becomes free every (mean session duration / number of slots) seconds.
+        """
         if not self._recent or self._slots <= 0:
             return None
         return sum(self._recent) / len(self._recent) / self._slots
 
     def _retry_after_ms(self) -> int:
-        """When asking again has a chance: about one slot's time, within reason."""
+        """The `retry_after_ms` of a refusal, in milliseconds: about the time until one slot becomes free.
+
+        At least 1 s, so that clients do not poll; at most 30 s, as long sessions say little about the next
+        slot; 5 s as long as no session has ended.
+        """
         pace = self._pace_s()
         return 5000 if pace is None else round(min(max(pace, 1.0), 30.0) * 1000)

@@ -1,4 +1,7 @@
-"""From the bytes of an archive to the files that it puts into a workspace, every bound kept on the way."""
+"""Reads uploaded archives (zip, tar, gzipped tar) within bounds, and checks the paths of their members.
+
+Archives come from untrusted clients. Nothing here trusts a size that an archive states about itself.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ from coderunner.core.zips import zip_members
 from coderunner.errors import BadArchive, BadPath, TooManyFiles
 
 FREE_BYTES = 8 * 1024 * 1024
+"""Unpacked bytes that every archive may have, however small it is: a small text file may compress 1000:1."""
 MAX_RATIO = 200
-"""Beyond FREE_BYTES an archive may unpack to this many times its size; an honest project stays below 30."""
-OVERHEAD = 4096  # of a member, in headers and padding
-_LITTER = "__MACOSX/"  # what one system adds of its own to every zip
+"""Beyond FREE_BYTES an archive may unpack to this many times its size; real projects stay below 30."""
+OVERHEAD = 4096  # bytes of headers and padding allowed for each member of a tar, on top of its content
+_LITTER = "__MACOSX/"  # metadata folder that macOS adds to every zip; not part of the project
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`max_bytes`: of all files together."""
+    """Upper bounds of an archive: number of files, bytes of one file, bytes of all files together."""
 
     max_files: int
     max_file_bytes: int
@@ -29,13 +33,15 @@ class Bounds:
 
     @property
     def members(self) -> int:
-        """Folders and what is left out count as well, so that they cost no unbounded time."""
-        return 4 * self.max_files + 64
+        """The most members of any kind. Folders and skipped members are counted too: each costs reading
+        time."""
+        return 4 * self.max_files + 64  # room for folders and macOS metadata beside the files themselves
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an archive holds: paths in the workspace, in the archive's order. `left_out`: links, devices."""
+    """Workspace paths of an archive's members, in the archive's order. `left_out`: links and devices,
+    skipped."""
 
     files: tuple[str, ...]
     folders: tuple[str, ...]
@@ -43,9 +49,11 @@ class Contents:
 
 
 def members(file: BinaryIO, bounds: Bounds, into: str = "") -> Iterator[Member]:
-    """The archive's members, each with its path in the workspace below `into`.
+    """Yields the archive's members, each with its checked path in the workspace, below the folder `into`.
 
-    Zip, tar and gzipped tar are told apart by their first bytes. Raises BadArchive, BadPath, TooManyFiles.
+    The kind of archive is recognised by its first bytes, as file names and media types are the client's
+    claim. The content of a member has to be read before the next member is requested.
+    Raises BadArchive, BadPath, TooManyFiles.
     """
     file.seek(0)
     head = file.read(4)
@@ -62,12 +70,13 @@ def members(file: BinaryIO, bounds: Bounds, into: str = "") -> Iterator[Member]:
         if count >= bounds.members:
             raise TooManyFiles(f"the archive holds more than {bounds.members} entries")
         path = member.path
-        while path.startswith("./"):
+        while path.startswith("./"):  # `tar -c .` writes every name so
             path = path[2:]
         path = path[:-1] if path.endswith("/") else path
         if (path in ("", ".") and member.folder) or path.startswith(_LITTER):
             continue
         path = check_path(path)
+        # Checked again with `into`: only the two together show whether the path is too long or too deep.
         yield Member(
             path=check_path(f"{into}/{path}") if into else path,
             size=member.size,
@@ -79,7 +88,7 @@ def members(file: BinaryIO, bounds: Bounds, into: str = "") -> Iterator[Member]:
 
 
 def _most(file: BinaryIO, bounds: Bounds) -> int:
-    """How many bytes of files may come of it; the file's position stays."""
+    """The most bytes that an archive may unpack to. The file's position is left as it was."""
     position = file.tell()
     packed = file.seek(0, 2)
     file.seek(position)
@@ -87,8 +96,9 @@ def _most(file: BinaryIO, bounds: Bounds) -> int:
 
 
 def examine(file: BinaryIO, bounds: Bounds, into: str = "") -> Contents:
-    """Unpacks all of it and keeps nothing: what passes here can be written.
+    """Unpacks the whole archive without keeping any content, and returns what it holds.
 
+    An archive that passes here can be written to a workspace without failing half-way.
     Raises BadArchive, BadPath, FileTooLarge, TooManyFiles.
     """
     most = _most(file, bounds)
@@ -103,13 +113,14 @@ def examine(file: BinaryIO, bounds: Bounds, into: str = "") -> Contents:
             folders.append(member.path)
         else:
             sizes.append((member.path, member.size))
+            # Each file by itself at once, before its content is unpacked; all of them together at the end.
             check_sizes(sizes[-1:], max_files=1, max_file_bytes=bounds.max_file_bytes)
             total += member.size
             if len(sizes) > bounds.max_files:
                 raise TooManyFiles(f"the archive holds more than {bounds.max_files} files")
             if total > most:
                 raise BadArchive(f"the archive unpacks to more than {most} bytes")
-            for _ in member.content:
+            for _ in member.content:  # raises BadArchive if it is damaged or longer than stated
                 pass
     check_sizes(sizes, max_files=bounds.max_files, max_file_bytes=bounds.max_file_bytes)
     both = {path for path, _ in sizes} & set(folders)

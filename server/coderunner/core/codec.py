@@ -1,6 +1,7 @@
-"""`coderunner.v1` on the wire: bytes and texts in, values out, and back. No other errors than the declared.
+"""Encodes and decodes the frames of the protocol `coderunner.v1`.
 
-Text frames are JSON objects with a `type`. Binary frames have a header of 12 bytes, big-endian:
+Decoding raises only the errors that each function declares, whatever the input is. Text frames are JSON
+objects with a `type`. Binary frames have a header of 12 bytes, big-endian:
 
     u8 kind (1 output, 2 input) | u8 stream | u16 channel | u64 offset | payload of at most 64 KiB
 """
@@ -23,19 +24,20 @@ from coderunner.schema.types import MAX_OFFSET
 
 MAX_PAYLOAD = 64 * 1024
 MAX_TEXT = 2 * 1024 * 1024
-"""Its reading takes three milliseconds at most, in which nobody else has a turn."""
+"""Bytes of one text frame. Decoding that many blocks the event loop for at most three milliseconds."""
 MAX_FIRST_TEXT = 64 * 1024
-"""Of all texts that come before there is a session."""
+"""Bytes of all text frames together that a connection may send before it has a session."""
 SMALL_TEXT = 64 * 1024
-"""What is read at once; a longer one in steps, with others between."""
+"""Bytes that are decoded in one step. Longer texts are decoded in several, so that other tasks can run."""
 MAX_VALUES = 16 * 1024
-"""Values outside of texts, that is `,`, `[` and `{`: a message of 4,096 files has 12,288 of them. Each costs
-the reader as much as some hundred bytes of text."""
+"""JSON values of one text frame, counted as `,`, `[` and `{` outside of strings. The largest legitimate
+message has 4,096 files and 12,288 of them. One value costs the decoder as much as some hundred bytes of
+text."""
 
 STDOUT = 1
 STDERR = 2
 
-_BLOCK = 256 * 1024
+_BLOCK = 256 * 1024  # bytes that are counted in one step, about a millisecond
 
 _HEADER = struct.Struct(">BBHQ")
 HEADER_SIZE = _HEADER.size
@@ -68,7 +70,7 @@ class _Channel(msgspec.Struct):
 
 
 def decode_client_text(text: str | bytes) -> m.ClientMessage:
-    """Raises BadJson, BadMessage, UnknownType or FrameTooLarge."""
+    """Decodes a client's text frame. Raises BadJson, BadMessage, UnknownType or FrameTooLarge."""
     steps = decode_client_steps(text)
     while True:
         try:
@@ -78,11 +80,14 @@ def decode_client_text(text: str | bytes) -> m.ClientMessage:
 
 
 def decode_client_steps(text: str | bytes) -> Generator[None, None, m.ClientMessage]:
-    """As `decode_client_text`, with a pause after every few milliseconds of work."""
+    """As `decode_client_text`, as a generator that yields after every few milliseconds of work.
+
+    The message is the generator's return value.
+    """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(data) > MAX_TEXT:
         raise FrameTooLarge(f"a text frame may have at most {MAX_TEXT} bytes")
-    # Fewer bytes than MAX_VALUES need no counting: most messages are a few dozens.
+    # A text of at most MAX_VALUES bytes cannot hold more values; most messages have a few dozen bytes.
     if len(data) > MAX_VALUES and data.count(b"[") + data.count(b"{") + data.count(b",") > MAX_VALUES:
         yield from check_values(data)
     try:
@@ -94,19 +99,24 @@ def decode_client_steps(text: str | bytes) -> Generator[None, None, m.ClientMess
 
 
 def _pause(data: bytes) -> Iterator[None]:
-    """Before each reading of a long text."""
+    """Yields once if the text is long: each decoding of it is a step of its own."""
     if len(data) > SMALL_TEXT:
         yield
 
 
 def check_values(data: bytes, most: int = MAX_VALUES) -> Iterator[None]:
-    """A step after every few milliseconds.  Raises BadMessage where there are more values than ``most``, as a
-    message can have: read they would take seconds."""
+    """Counts the JSON values of a text without parsing it; yields after every few milliseconds.
+
+    Raises BadMessage if there are more than `most`. This comes before parsing, as msgspec builds a list
+    before it checks its length: millions of values would take seconds.
+    """
     at, inside, values = 0, False, 0
     while at < len(data):
         block = data[at : at + _BLOCK]
         if (len(block) - len(block.rstrip(b"\\"))) % 2:
-            block = data[at : at + _BLOCK + 1]  # with what its last backslash escapes
+            block = data[at : at + _BLOCK + 1]  # an odd backslash at the end escapes the next byte
+        # Without escapes, each quote begins or ends a string: every second part is outside of strings.
+        # The split is bounded, or many short strings would make as many objects.
         parts = block.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 2 * most)
         outside = b"".join(parts[inside::2])
         values += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
@@ -118,7 +128,7 @@ def check_values(data: bytes, most: int = MAX_VALUES) -> Iterator[None]:
 
 
 def decode_server_text(text: str | bytes) -> m.ServerMessage:
-    """For clients and tests. Raises as `decode_client_text`."""
+    """Decodes a server's text frame, for clients and tests. Raises as `decode_client_text`."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(data) > MAX_TEXT:
         raise FrameTooLarge(f"a text frame may have at most {MAX_TEXT} bytes")
@@ -139,13 +149,14 @@ def _decode(data: bytes, messages: msgspec.json.Decoder[Any], kinds: Mapping[str
 
 
 def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> Generator[None, None, ProtocolError]:
-    """What is wrong with a text that was refused. Looked for only then: it costs more readings."""
+    """The error that explains why a text was refused. Only called then, as it decodes the text up to three
+    times more. A generator with the error as return value."""
     no_json = BadJson("a text frame must be a JSON object in UTF-8")
     try:
         yield from _pause(data)
         name = msgspec.json.decode(data, type=_Tag).type
     except msgspec.ValidationError:
-        # No object at all, or one without a `type` that is a text.
+        # Either not an object, or an object whose `type` is missing or no string.
         return BadMessage("type is missing") if data.lstrip()[:1] == b"{" else no_json
     except (ValueError, RecursionError):
         return no_json
@@ -162,27 +173,28 @@ def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> Generator[None,
         yield from _pause(data)
         channel = msgspec.json.decode(data, type=_Channel).channel
     except (ValueError, RecursionError):
-        channel = None  # it is what is wrong
+        channel = None  # the channel itself is invalid: the error belongs to the connection
     return BadMessage(wrong.sentence(name), channel=channel)
 
 
 def encode_client(message: m.ClientMessage) -> str:
-    """The text of a message; its files as texts where they are UTF-8."""
+    """Encodes a client's message. Files are written as text if they are UTF-8, otherwise as base64."""
     document = msgspec.to_builtins(message, str_keys=True)
     if isinstance(message, m.Open) and message.network == m.NETWORKS[0]:
-        document.pop("network", None)  # msgspec leaves out only what is the default object itself
+        # msgspec omits a default by identity, so an equal string from elsewhere would stay in.
+        document.pop("network", None)
     if isinstance(message, m.Open | m.Run) and message.files:
         document["files"] = [_file(file) for file in message.files]
     return _dumped(document).decode()
 
 
 def encode_server(message: m.ServerMessage) -> str:
-    """The text of a message. A lone surrogate in it goes out as "?"."""
+    """Encodes a server's message. Lone surrogates, which UTF-8 cannot express, become "?"."""
     return _dumped(msgspec.to_builtins(message, str_keys=True)).decode()
 
 
 def encode_answer(document: msgspec.Struct) -> bytes:
-    """The JSON of a model of `schema.answers`. A lone surrogate in it goes out as "?"."""
+    """Encodes a model of `schema.answers` as JSON. Lone surrogates become "?"."""
     return _dumped(msgspec.to_builtins(document, str_keys=True))
 
 
@@ -198,7 +210,8 @@ def _dumped(document: Any) -> bytes:
     try:
         return orjson.dumps(document)
     except TypeError:
-        # A lone surrogate, in words that came from outside: the message goes out, the character as "?".
+        # orjson refuses lone surrogates. They occur in names that a program chose (bytes that are no UTF-8);
+        # the message must reach the client all the same.
         return orjson.dumps(_encodable(document))
 
 
@@ -217,7 +230,7 @@ def _encodable(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class InputFrame:
-    """Bytes for a program; `offset` is where the first of them stands in the channel's input."""
+    """Bytes for a program. `offset`: position of the first byte in the channel's whole input."""
 
     channel: int
     offset: int
@@ -226,7 +239,8 @@ class InputFrame:
 
 @dataclass(frozen=True, slots=True)
 class OutputFrame:
-    """Bytes of a program; `stream` is STDOUT (all of a tty) or STDERR, `offset` counts across both."""
+    """Bytes from a program. `stream`: STDOUT or STDERR; a tty has only STDOUT. `offset`: position of the
+    first byte in the channel's whole output, counted across both streams."""
 
     channel: int
     stream: int
@@ -235,13 +249,14 @@ class OutputFrame:
 
 
 def decode_input(data: bytes) -> InputFrame:
-    """Raises BadFrame, or FrameTooLarge where the payload is above MAX_PAYLOAD."""
+    """Decodes a client's binary frame. Raises BadFrame, or FrameTooLarge if the payload exceeds
+    MAX_PAYLOAD."""
     _, channel, offset, payload = _open_frame(data, _KIND_INPUT, (0,))
     return InputFrame(channel, offset, payload)
 
 
 def decode_output(data: bytes) -> OutputFrame:
-    """For clients and tests. Raises as `decode_input`."""
+    """Decodes a server's binary frame, for clients and tests. Raises as `decode_input`."""
     stream, channel, offset, payload = _open_frame(data, _KIND_OUTPUT, (STDOUT, STDERR))
     return OutputFrame(channel, stream, offset, payload)
 
@@ -262,10 +277,12 @@ def _open_frame(data: bytes, kind: int, streams: tuple[int, ...]) -> tuple[int, 
 
 
 def encode_input(channel: int, offset: int, payload: bytes) -> bytes:
-    """A binary frame of a client. ``offset``: of the first byte of ``payload`` in the channel's input."""
+    """Encodes a client's binary frame. `offset`: position of the payload's first byte in the channel's
+    input."""
     return _HEADER.pack(_KIND_INPUT, 0, channel, offset) + payload
 
 
 def encode_output(channel: int, stream: int, offset: int, payload: bytes) -> bytes:
-    """A binary frame of the server. ``stream``: 1 standard output, 2 standard error."""
+    """Encodes a server's binary frame. `stream`: STDOUT or STDERR; `offset`: position of the payload's first
+    byte in the channel's output."""
     return _HEADER.pack(_KIND_OUTPUT, stream, channel, offset) + payload

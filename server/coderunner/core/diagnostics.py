@@ -1,6 +1,7 @@
-"""From what a compiler or a program printed to problems with a place: pure, and bounded in time by its shape.
+"""Extracts diagnostics (file, line, message) and hints from what a compiler or a program printed. Pure.
 
-Of a text at most MAX_LINES lines of MAX_LINE characters are looked at, each once by each pattern.
+Programs are hostile, so the time is bounded: at most MAX_LINES lines of MAX_LINE characters are examined,
+each once by each pattern.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from coderunner.schema.languages import Hint, Pattern
 from coderunner.schema.messages import Diagnostic
 
 MAX_BYTES = 64 * 1024
-MAX_LINES = 1600  # Java shows 1,024 frames of a stack that overflowed
-MAX_LINE = 400
-MAX_ITEMS = 100
-MAX_MESSAGE = 300
+MAX_LINES = 1600  # Java prints 1,024 frames of a stack overflow, and the message stands before them
+MAX_LINE = 400  # characters of a line that are examined
+MAX_ITEMS = 100  # diagnostics of one text
+MAX_MESSAGE = 300  # characters
 MAX_HINTS = 4
 WORKSPACE = "/workspace/"
-_OURS = (".build/", ".tmp/", ".service/")
+_OURS = (".build/", ".tmp/", ".service/")  # folders that the server itself makes in the workspace
+# Terminal escape sequences. Each repetition is bounded: an unterminated one must not cost quadratic time.
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\-_=>])"
 )
@@ -36,10 +38,10 @@ def diagnose(
     tail: bool = False,
     files: Collection[str] | None = None,
 ) -> tuple[Diagnostic, ...]:
-    """The problems that a text names, in its order.
+    """Returns the diagnostics that a text contains, in its order.
 
-    `entry`: the file that a line means that names none. `tail`: where the text is too long, its end counts
-    and not its beginning. `files`: those of the workspace, where they are known; no others have a problem.
+    `entry`: the file for lines that name none. `tail`: examine the end of a text that is too long instead of
+    its beginning. `files`: the workspace's files if known; diagnostics for other files are dropped.
     """
     if not patterns:
         return ()
@@ -57,14 +59,14 @@ def _lines(text: bytes, *, tail: bool) -> list[str]:
 
 
 def hints(text: bytes, declared: Sequence[Hint]) -> tuple[str, ...]:
-    """The sentences that fit the end of what a program printed, at most MAX_HINTS."""
-    found: dict[str, None] = {}
-    told: set[int] = set()  # a line that one has explained is left alone by those behind it
+    """Returns the sentences of the hints that match the end of a program's output, at most MAX_HINTS."""
+    found: dict[str, None] = {}  # a dict as an ordered set
+    told: set[int] = set()  # numbers of lines that a hint has matched: only the first hint of a line counts
     plain = _ESCAPES.sub("", text[-MAX_BYTES:].decode("utf-8", "replace"))
     lines: list[str] = []
     for hint in declared:
         for template in hint.lines:
-            if template.literal not in plain:
+            if template.literal not in plain:  # one search of the whole text instead of one per line
                 continue
             lines = lines or [line[:MAX_LINE].rstrip() for line in _BREAKS.split(plain)[-MAX_LINES:]]
             for number, line in enumerate(lines):
@@ -82,7 +84,11 @@ def _filled(say: str, parts: Mapping[str, str]) -> str:
 
 
 def _place(path: str, known: Collection[str]) -> str | None:
-    """The file of the workspace that a tool means, which may leave its folder out, or name one more."""
+    """Resolves a path in a tool's output to one of the `known` files; None if none fits.
+
+    Tools may print a path without its leading folders, or with additional ones. Of several files the one
+    that is nearest to the workspace's root is taken, or the one that shares the longest end.
+    """
     if path in known:
         return path
     below = [one for one in known if one.endswith("/" + path)]
@@ -93,11 +99,15 @@ def _place(path: str, known: Collection[str]) -> str | None:
 
 
 class _Search:
+    """Feeds lines to all patterns, and collects the diagnostics without duplicates."""
+
     def __init__(self, patterns: Sequence[Pattern], entry: str, files: Collection[str] | None) -> None:
         self._patterns = patterns
         self._entry = entry
         self._files = files
-        self._open: dict[int, tuple[int, dict[str, str]]] = {}  # pattern -> (line's number, its first line)
+        # Patterns of two lines whose first has matched: pattern's index -> (line number, its parts).
+        self._open: dict[int, tuple[int, dict[str, str]]] = {}
+        # Keyed by (path, line, message): tools repeat a message, for example in a summary.
         self._found: dict[tuple[str, int, str], Diagnostic] = {}
 
     def items(self) -> tuple[Diagnostic, ...]:
@@ -109,7 +119,8 @@ class _Search:
             if len(self._found) >= MAX_ITEMS:
                 return
             if len(pattern.lines) == 1:
-                # What a pattern before has read is not read anew, as a warning without its severity.
+                # The first pattern that matches a line wins: a more general one after it would report the
+                # same line again, for example a warning as an error.
                 parts = None if said else pattern.lines[0].match(line)
                 if parts is not None:
                     said = self._add(parts, pattern)
@@ -128,7 +139,8 @@ class _Search:
                 del self._open[index]
                 return
         parts = first.match(line)
-        # A place outside of the workspace (a library's) does not take the place of one inside.
+        # In a stack trace the innermost frames may be a library's. They must not replace an open match that
+        # is in the workspace, as the user can only change that one.
         if parts is not None and ("line" not in first.names or self._path(parts)):
             self._open[index] = (number, parts)
 
@@ -140,13 +152,13 @@ class _Search:
         path, line = self._path(parts), int(parts["line"])
         if path is None or line < 1:
             return False
-        message = parts["message"].removeprefix("• ")
+        message = parts["message"].removeprefix("• ")  # GHC's bullet
         if parts.get("name"):
             message = f"{parts['name']}: {message}"
         message = "".join(each if each.isprintable() else " " for each in message)[:MAX_MESSAGE].strip()
         column = int(parts.get("column", 0))
         key = (path, line, message)
-        known = self._found.get(key)
+        known = self._found.get(key)  # replaced only by one that is more exact
         if known is None or (not known.column and column):
             severity = parts.get("severity", pattern.severity)
             self._found[key] = Diagnostic(path, line, column, severity, message)
@@ -154,11 +166,11 @@ class _Search:
 
 
 def workspace_path(path: str) -> str | None:
-    """A file of the workspace as its listing has it; None for any other."""
+    """A printed path as the workspace's listing has it; None if it is outside of the workspace."""
     path = path.strip().removeprefix("file://").removeprefix(WORKSPACE)
     while path.startswith("./"):
         path = path[2:]
-    if path.startswith(("<", "(", *_OURS)):  # no file: a text, or a library's
+    if path.startswith(("<", "(", *_OURS)):  # `<stdin>`, `(eval)` and the like are no files
         return None
     if "/../" in path:
         path = posixpath.normpath(path)

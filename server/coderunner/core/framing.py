@@ -1,43 +1,49 @@
-"""Where the messages of a WebSocket begin and end, in bytes that come in pieces, whatever they say.
+"""Tracks WebSocket frame boundaries (RFC 6455, 5.2) in a byte stream, without keeping payloads.
 
-What a library assembles, it holds until the last byte is there; how much that is and since when, it does not
-tell. This counts along (RFC 6455, 5.2).
+aiohttp buffers a message until it is complete, and does not tell how much it holds or since when. This parser
+reads the same bytes, so that the server can bound the memory and the time of incomplete messages.
 """
 
 from __future__ import annotations
 
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
-_MAX_HEAD = 14
+_MAX_HEAD = 14  # 2 bytes, 8 of an extended length, 4 of a mask
 
 
 class Framing:
-    """`text` and `binary`: the most bytes that a message of the kind may have.
+    """The parser's state for one connection.
 
-    `partial`: bytes held of a message that is not complete. `unfinished`: the peer owes the rest of one.
-    `complete`: the sizes of what has become complete; who takes a message takes one of them.
+    `text`, `binary`: the most payload bytes of a message of the kind. `partial`: payload bytes received of an
+    incomplete message. `complete`: sizes in bytes of messages and control frames that are complete; whoever
+    takes a message from the library removes one entry. `messages`: how many became complete in all.
+    `too_large`: a message exceeded its bound.
     """
 
     def __init__(self, text: int, binary: int) -> None:
         self.text = text
         self.binary = binary
         self.partial = 0
-        self.messages = 0  # how many have become complete
+        self.messages = 0
         self.too_large = False
-        self._head = b""
-        self._left = 0  # of the present frame's payload
-        self._size = 0  # of the present frame's payload
+        self._head = b""  # the bytes of a frame's header that is not complete
+        self._left = 0  # bytes of the present frame's payload that are still to come
+        self._size = 0  # bytes of the present frame's payload in all
         self._control = False
         self._final = True
-        self._message: int | None = None  # the kind of the message under way
+        self._message: int | None = None  # the kind of the incomplete message; continuation frames have none
         self.complete: list[int] = []
 
     @property
     def unfinished(self) -> bool:
-        """Whether the peer owes the rest of a message."""
+        """Whether a message or a frame has begun and is not complete."""
         return bool(self._head) or self._left > 0 or self._message is not None
 
     def feed(self, data: bytes) -> bool:
-        """False as soon as a message is larger than it may be: none of its bytes is to be kept."""
+        """Parses the next bytes. Returns False once a message exceeds its bound; the caller then drops them
+        all.
+
+        The announced length is checked, so an oversized message is refused before its payload arrives.
+        """
         at, end = 0, len(data)
         while at < end:
             if not self._left:
@@ -61,21 +67,22 @@ class Framing:
         return True
 
     def _begin(self, head: bytes) -> int:
-        """The length of a frame's head; 0 where there is more to come, -1 where the message is too large."""
+        """Parses a frame's header. Returns its length in bytes, 0 if it is incomplete, -1 if the message
+        exceeds its bound."""
         if len(head) < 2:
             return 0
         first, second = head[0], head[1]
-        size, length = second & 127, 2
+        size, length = second & 127, 2  # 126 and 127 mean that the length follows in 2 or 8 bytes
         if size >= 126:
             length += 2 if size == 126 else 8
-        if second & 128:
+        if second & 128:  # a mask follows
             length += 4
         if len(head) < length:
             return 0
         if size >= 126:
             size = int.from_bytes(head[2:4] if size == 126 else head[2:10], "big")
         kind = first & 15
-        self._control = kind >= 8
+        self._control = kind >= 8  # may stand between the fragments of a message, and does not count for it
         self._final = bool(first & 128)
         if not self._control:
             if kind != _CONTINUATION or self._message is None:

@@ -1,4 +1,4 @@
-"""What a group decides: its members' names, and which addresses it gets.  Pure."""
+"""Decisions for groups (sessions with a private network): host names of members, free subnets. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ipaddress import IPv4Network
 
 from coderunner.errors import MemberTaken
 
-SUBNET_PREFIX = 28
-MAX_MEMBERS = 13  # of 16 addresses the first names the network, the second the gateway, the last all
+SUBNET_PREFIX = 28  # 16 addresses for each group
+MAX_MEMBERS = 13  # 16 without the network's address, the gateway's and the broadcast address
 
-# Every container's own file of hosts has these, so they would mean another place in each.
+# Every container's /etc/hosts has these names for itself, so a member of that name could not be reached.
 RESERVED = frozenset(
     (
         "localhost", "coderunner", "ip6-localhost", "ip6-loopback", "ip6-localnet", "ip6-mcastprefix",
@@ -21,20 +21,27 @@ RESERVED = frozenset(
 
 
 def choose_name(requested: str | None, language: str, taken: Collection[str]) -> str:
-    """A member's host name: as requested, else the language's with a number.  Raises MemberTaken."""
+    """Returns a member's host name: the requested one, or the language's name with a free number.
+
+    `taken`: names of the group's members. Raises MemberTaken if the requested name is reserved or taken.
+    """
     if requested is not None:
         if requested in RESERVED:
             raise MemberTaken(f"{requested} is reserved in every container; choose another name")
         if requested in taken:
             raise MemberTaken(f"the group has a member {requested} already; choose another name")
         return requested
-    stem = re.sub(r"[^a-z0-9]+", "-", language.lower()).strip("-")
+    stem = re.sub(r"[^a-z0-9]+", "-", language.lower()).strip("-")  # `c++` has no characters for a host name
     stem = stem if stem[:1].isalpha() else "member"
     return next(name for number in range(1, len(taken) + 2) if (name := f"{stem}-{number}") not in taken)
 
 
 def free_subnets(pool: IPv4Network, taken: Iterable[IPv4Network], first: int) -> Iterator[IPv4Network]:
-    """Every subnet of the pool that overlaps none that is taken, in a circle from the `first` on."""
+    """Yields the pool's subnets that overlap no taken network, beginning with number `first`, wrapping
+    around.
+
+    Beginning elsewhere each time delays the reuse of addresses that other members may still remember.
+    """
     others = [network for network in taken if network.overlaps(pool)]
     count = subnets_of(pool)
     size = 1 << (32 - SUBNET_PREFIX)
@@ -46,5 +53,5 @@ def free_subnets(pool: IPv4Network, taken: Iterable[IPv4Network], first: int) ->
 
 
 def subnets_of(pool: IPv4Network) -> int:
-    """How many groups a pool has addresses for."""
+    """The number of groups that a pool has subnets for."""
     return int(1 << (SUBNET_PREFIX - pool.prefixlen)) if pool.prefixlen <= SUBNET_PREFIX else 0

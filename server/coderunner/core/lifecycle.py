@@ -1,8 +1,9 @@
-"""A channel's phases, which only move forward, and its end, which is judged by evidence and never guessed.
+"""A channel's phases, and the decision why its program ended.
 
-The evidence comes from the agent in the container, which shares it with hostile programs: `read_report` takes
-any JSON value and answers what is well-formed in it. What a program can do by itself (exit with 137, die of a
-signal of its own) never passes for something that was done to it.
+The reason is derived from evidence of the kernel and of this server, not from exit codes: a program can exit
+with 137 or kill itself with a signal, and that must not be reported as out of memory or as a timeout. The
+evidence comes from the agent, which runs in a container with hostile programs, so `read_report` accepts any
+JSON value and uses what is well-formed in it.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from coderunner.schema.types import MAX_OFFSET
 
 
 class Phase(StrEnum):
-    """What a channel does; it only moves forward."""
+    """What a channel's program is doing."""
 
     COMPILING = "compiling"
     RUNNING = "running"
     EXITED = "exited"
 
     def may_become(self, later: Phase) -> bool:
-        """Forward only; a phase may be left out, none comes twice."""
+        """Whether `later` may follow this phase: phases only move forward, and may be skipped."""
         order = list(Phase)
         return order.index(later) > order.index(self)
 
 
 class ExitReason(StrEnum):
-    """Why a program is over, as the wire names it."""
+    """Why a program ended; the values are those of the protocol's `exit.reason`."""
 
     EXITED = "exited"
     SIGNALED = "signaled"
@@ -48,7 +49,8 @@ class ExitReason(StrEnum):
 
 
 class Intent(StrEnum):
-    """Why we killed; recorded before the signal was sent. The values are the exit reasons of these names."""
+    """Why the server or the agent killed a program; recorded before SIGKILL is sent, so that an end that
+    comes first is not attributed to it. The values are those of the exit reasons of the same names."""
 
     WALL_TIMEOUT = "wall_timeout"
     CPU_TIMEOUT = "cpu_timeout"
@@ -60,28 +62,31 @@ class Intent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended: a code, or a signal's name without SIG, or neither (nobody saw it)."""
+    """How a process ended: an exit code, or a signal's name without SIG, or neither if its end was not
+    seen."""
 
     code: int | None = None
     signal: str | None = None
 
     @property
     def seen(self) -> bool:
-        """Whether its supervisor saw it end."""
+        """Whether the supervisor waited for the process and got its status."""
         return self.code is not None or self.signal is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known of a channel's end.
+    """What is known about a channel's end.
 
-    `compile` and `main`: the ends of the first processes of the two phases, None for a phase that was not.
-    `intent`: why we sent SIGKILL, None where we sent none. The agent stops the whole tree before it kills, so
-    a first process that was alive then always ends by SIGKILL.
-    `oom_kills`, `fork_refusals`: how far the kernel's counts rose in the channel's time, 0 where it has none.
-    `thrashed`: for want of memory the container read its programs' files again and again.
-    `others`: another channel may as well be the one that the kernel's count of oom kills means.
-    `supervisor_lost`: a program killed the process that watched over it.
+    `compile`, `main`: how the first process of each phase ended, None for a phase that did not take place.
+    `intent`: why SIGKILL was sent, None if it was not. The agent stops the whole process tree before it
+    kills, so a first process that was alive at that moment always ends by SIGKILL.
+    `oom_kills`, `fork_refusals`: by how much the cgroup's counters rose during the channel's life, 0 if the
+    kernel has no such counter.
+    `disk_full`: a file system of the container was full.
+    `thrashed`: memory was so short that the kernel kept reading the programs' files from disk again.
+    `others`: other channels were alive in the container, whose memory the counters cover as well.
+    `supervisor_lost`: a program killed the process that supervised it.
     """
 
     compile: Ended | None = None
@@ -96,14 +101,18 @@ class Evidence:
 
     @property
     def last(self) -> Ended:
-        """The end that ended the channel. After a good compile without a program's end, nobody saw it."""
+        """The process end that decides the channel's end.
+
+        A successful compile without a known end of the program counts as an end that was not seen.
+        """
         if self.main is None and self.compile is not None and self.compile.code != 0:
             return self.compile
         return self.main or Ended()
 
 
 class Verdict(NamedTuple):
-    """`shared`: the memory evidence fits another channel of the session as well."""
+    """The decision on a channel's end. `shared`: the memory evidence may belong to another channel of the
+    session, as the kernel counts by container."""
 
     reason: ExitReason
     limits_hit: tuple[str, ...]
@@ -111,12 +120,13 @@ class Verdict(NamedTuple):
 
 
 def qualifies_for_oom(evidence: Evidence) -> bool:
-    """The kernel killed for memory, and the first process ended by a SIGKILL that we did not send."""
+    """Whether the end counts as out of memory: the kernel's OOM killer acted, and the first process ended by
+    a SIGKILL that was not sent by the agent."""
     return evidence.oom_kills > 0 and evidence.last.signal == "KILL" and evidence.intent is None
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """The channel's `exit.reason`, `limits_hit` and `shared`."""
+    """Decides the channel's `exit.reason`, `limits_hit` and `shared`."""
     memory = evidence.oom_kills > 0
     hits = (
         ("memory", memory or evidence.thrashed),
@@ -129,10 +139,11 @@ def judge(evidence: Evidence) -> Verdict:
 def _reason(evidence: Evidence) -> ExitReason:
     last = evidence.last
     if evidence.intent is not None and (last.signal == "KILL" or not last.seen):
-        # With another end than by SIGKILL, it had ended before our kill.
+        # With any other end than SIGKILL the program had ended by itself before the kill reached it.
         return ExitReason(evidence.intent.value)
     if not last.seen:
-        # A lost supervisor was killed from within: a signal that nobody saw. Otherwise nothing is known.
+        # Only a program of the session itself can kill a supervisor, so that is the program's own doing.
+        # Without a supervisor's report and without its loss, nothing is known: the container itself is gone.
         return ExitReason.SIGNALED if evidence.supervisor_lost else ExitReason.ENGINE_LOST
     if qualifies_for_oom(evidence):
         return ExitReason.OOM
@@ -146,7 +157,8 @@ def _reason(evidence: Evidence) -> ExitReason:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An agent's report of an end, read. `usage.output_bytes` is None: the journal knows it."""
+    """An agent's parsed report of an end. `usage.output_bytes` is None: the caller takes it from the journal.
+    `left_behind`: number of processes that were still alive when the first one ended."""
 
     evidence: Evidence
     usage: Usage
@@ -154,9 +166,10 @@ class Report:
 
 
 def read_report(raw: object, *, intent: Intent | None = None, others: bool = False) -> Report:
-    """Reads an agent's evidence; never fails. What is missing or malformed in it counts as not known.
+    """Parses an agent's evidence. Never raises: missing and malformed fields count as unknown.
 
-    `intent` is the server's own record and goes before the agent's; `others`: see Evidence.
+    `intent`: why this server had the program killed; it takes precedence over the agent's. `others`: see
+    Evidence.
     """
     report = as_far_as_right(reports.Evidence, raw)
     ends = [end for end in (report.compile, report.main) if end is not None]
@@ -189,5 +202,7 @@ def _end(said: reports.End | None) -> Ended | None:
 
 
 def _together(counts: Iterable[int | None], combine: Callable[[list[int]], int]) -> int | None:
+    """Combines the known counts; None if none is known. Bounded, as a sum may exceed what the protocol
+    allows."""
     known = [count for count in counts if count is not None]
     return min(combine(known), MAX_OFFSET) if known else None

@@ -1,4 +1,4 @@
-"""What a session and a program may use: defaults as data, a language's own, a client's requests, ceilings."""
+"""Computes the limits in force from the defaults, a language's own limits and a client's requests."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ NAMES = tuple(Limits.__struct_fields__)
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """`limits.toml`: the defaults, and the bounds of what a client may request."""
+    """The contents of `limits.toml`: the defaults, and the upper and lower bounds of a client's requests."""
 
     defaults: Limits
     ceilings: Mapping[str, int]
     floors: Mapping[str, int] = field(default_factory=dict)
 
     def under(self, *, memory_bytes: int, cpus: float, lifetime_ms: int, idle_ms: int) -> LimitRules:
-        """With what the server's settings say. No request makes a session outlive `lifetime_ms`."""
+        """Returns the rules with the server's settings applied: bytes, processors, milliseconds.
+
+        The ceilings of all times are lowered to `lifetime_ms`, so that no request can exceed it.
+        """
         ceilings = {**self.ceilings, "lifetime_ms": lifetime_ms}
         for name in ("idle_ms", "wall_ms"):
             ceilings[name] = min(ceilings.get(name, 0), lifetime_ms)
@@ -36,7 +39,7 @@ class LimitRules:
         return LimitRules(defaults, ceilings, self.floors)
 
     def with_requested(self, base: Limits, requested: Mapping[str, int], kind: type[Struct]) -> Limits:
-        """`base` with what a client requested; `kind` is `RunLimits` or `OpenLimits`.
+        """Returns `base` with a client's requests applied. `kind`: `RunLimits` or `OpenLimits`.
 
         Raises BadLimit as `resolve` does.
         """
@@ -44,13 +47,13 @@ class LimitRules:
 
 
 def parse_rules(text: str) -> LimitRules:
-    """Reads `limits.toml`. Raises ConfigError with all problems."""
+    """Parses the text of `limits.toml`. Raises ConfigError with all problems found."""
     file = read_toml(LimitsFile, text, "limits.toml")
     return LimitRules(file.defaults, given(file.ceilings), given(file.floors))
 
 
 def given(limits: Struct) -> dict[str, Any]:
-    """Those that are set, by name."""
+    """The fields of a model that are set, by name."""
     return {name: value for name, value in asdict(limits).items() if value is not UNSET}
 
 
@@ -63,17 +66,20 @@ def resolve(
     *,
     kind: type[Struct] = RequestedLimits,
 ) -> Limits:
-    """The limits in force: the defaults, then the language's own, then what the client requested.
+    """Returns the limits in force: the defaults, overridden by the language's, overridden by the client's
+    requests.
 
-    A request may go down to the floor, and up to the ceiling or what is in force without it, whichever is
-    greater. Raises BadLimit for one that is not in the model `kind`, is no positive whole number, or lies
-    outside of these bounds. The file systems in memory are made to fit in half of the memory.
+    A request may go down to the floor, and up to the ceiling or to the value without the request, whichever
+    is greater. The sizes of the in-memory file systems are reduced to half of the memory.
+    Raises BadLimit for a request that is not in the model `kind`, is no positive integer, or is out of
+    bounds.
     """
     limits = replace(defaults, **language)
     wrong = [problem.sentence("") for problem in problems(kind, requested or {})]
     if wrong:
         raise BadLimit("; ".join(wrong))
     for name, value in (requested or {}).items():
+        # The value without the request is always allowed: a language may exceed the general ceiling.
         ceiling = max(getattr(limits, name), (ceilings or {}).get(name, 0))
         if value > ceiling:
             raise BadLimit(f"{name} may be at most {ceiling}")
@@ -85,9 +91,13 @@ def resolve(
 
 
 def _fitting(limits: Limits) -> Limits:
-    """What stands in a tmpfs is memory: a full workspace must not be the program's death by oom."""
+    """Reduces the sizes of workspace and /tmp together to half of the memory.
+
+    Both are tmpfs, which counts as the container's memory: without this, filling the workspace would get the
+    program killed for memory instead of failing with "no space left".
+    """
     half = limits.memory_bytes // 2
     if limits.workspace_bytes + limits.tmp_bytes <= half:
         return limits
-    tmp = min(limits.tmp_bytes, half // 4)
+    tmp = min(limits.tmp_bytes, half // 4)  # the larger part for the workspace, where users' files are
     return replace(limits, tmp_bytes=tmp, workspace_bytes=min(limits.workspace_bytes, half - tmp))

@@ -1,4 +1,4 @@
-"""What an archive holds, whatever its kind."""
+"""A member of an archive, independent of the archive's format."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PIECE = 60_000
-"""The most that is read, unpacked and handed on at once, in bytes."""
+"""The most bytes that are read, unpacked and passed on in one step; it bounds memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`path` is as the archive has it, unchecked. `plain` is False for links, pipes and devices."""
+    """One entry of an archive.
+
+    `path`: as stored in the archive, unchecked. `size`: stated size in bytes, which reading `content`
+    verifies. `plain`: False for links, pipes and devices. `content`: can be read once, before the next
+    member is requested.
+    """
 
     path: str
     size: int

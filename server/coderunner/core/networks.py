@@ -1,7 +1,7 @@
-"""The networks that an address is counted under, from the narrowest to the widest.
+"""The networks under which a client's address is counted for limits, from the narrowest to the widest.
 
-An IPv4 address is one customer's. Of IPv6 a customer has a /64, a /56 or a /48, and who is counted by the
-narrowest alone comes in again from the next.
+An IPv4 address belongs to one customer. In IPv6 a customer has a whole /64, /56 or /48: with limits by /64
+only, a client with a wider network could evade them by changing its address.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import ipaddress
 from functools import lru_cache
 
 _PREFIXES = ((64, 1), (56, 2), (48, 4))
-"""Length of the prefix, and how many times the allowance of one address it has."""
+"""(prefix length, multiple of one address's allowance). Wider networks may hold several customers, so they
+are allowed more, but less than the number of their subnets."""
 
 
 @lru_cache(maxsize=4096)
 def networks(address: str) -> tuple[tuple[str, int], ...]:
-    """(key, allowance) of every network that the address is counted in, the narrowest first.
+    """Returns (key, multiple of the allowance) for every network that an address is counted in, narrowest
+    first.
 
-    `address`: `192.0.2.1`, `2001:db8::1` or `2001:db8::/64`; anything else is counted as it is.
+    `address`: such as `192.0.2.1`, `2001:db8::1` or `2001:db8::/64`. Anything else (a Unix socket's peer) is
+    a key of its own.
     """
     try:
         found = ipaddress.ip_address(address.partition("/")[0])
     except ValueError:
         return ((address, 1),)
+    # On a dual-stack socket IPv4 clients appear as ::ffff:a.b.c.d; all of them would share one /48.
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
         found = found.ipv4_mapped
     if isinstance(found, ipaddress.IPv4Address):
@@ -34,5 +38,5 @@ def networks(address: str) -> tuple[tuple[str, int], ...]:
 
 
 def customer(address: str) -> str:
-    """The narrowest of them: what an address is called wherever clients are told apart."""
+    """The narrowest network's key: the identity of a client without a principal, as in logs and records."""
     return networks(address)[0][0]

@@ -1,4 +1,4 @@
-"""The rules for a project's files: which paths a workspace takes, and how many bytes."""
+"""Checks the files that a client sends: paths, sizes, numbers, and conflicts between them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ class ProjectFile(Protocol):
 
     @property
     def path(self) -> str:
-        """Below the workspace, with slashes."""
+        """The path relative to the workspace, with slashes."""
     @property
     def content(self) -> bytes:
-        """All of its bytes."""
+        """The file's content."""
 
 
 def check_files(files: Iterable[ProjectFile], *, max_files: int, max_file_bytes: int) -> None:
-    """Checks a set of files that is written together.
+    """Checks a set of files that are written together.
 
-    Raises TooManyFiles, FileTooLarge, or BadPath for a bad path, for two files of one path (also where the
-    two are equal only to the eye, after Unicode normalisation), and for a file that is used as a folder.
+    Raises TooManyFiles, FileTooLarge, or BadPath: for an invalid path, for two files with the same path
+    (compared after Unicode normalisation, as they look the same), and for a path that is both a file and a
+    folder.
     """
     sizes = [(file.path, len(file.content)) for file in files]
     check_sizes(sizes, max_files=max_files, max_file_bytes=max_file_bytes)
 
 
 def check_sizes(sizes: Sequence[tuple[str, int]], *, max_files: int, max_file_bytes: int) -> None:
-    """As `check_files`, of paths and sizes."""
+    """As `check_files`, for pairs of path and size in bytes."""
     if len(sizes) > max_files:
         raise TooManyFiles(f"{len(sizes)} files are too many; send at most {max_files}")
-    seen: dict[str, str] = {}
-    folders: dict[str, str] = {}
+    seen: dict[str, str] = {}  # normalised path -> path as sent, for the messages
+    folders: dict[str, str] = {}  # normalised folder -> a file in it
     for name, size in sizes:
         path = check_path(name)
         if size > max_file_bytes:

@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket for each network, narrow and wide."""
+"""Rate limits by client address: one token bucket for each network of `core.networks`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from collections import OrderedDict
 from coderunner.core.networks import networks
 
 MAX_ADDRESSES = 8192
-"""Buckets that are kept; of more, the one that was not used for the longest time is forgotten."""
+"""The most buckets that are kept; beyond that the least recently used is dropped, which bounds the memory."""
 
 
 MAX_WAIT_SECONDS = 2.0
-"""Seconds of credit at most: nobody waits longer for what others of their address took."""
+"""The most credit, in seconds: a client behind a shared address waits no longer for what others took."""
 
 
 class Rates:
-    """`rate` tokens a second and at most `burst` at once, for one address; wider networks have multiples."""
+    """Token buckets with `rate` tokens per second and at most `burst` tokens for one address.
+
+    Wider networks have multiples of both (`core.networks`).
+    """
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
@@ -23,7 +26,7 @@ class Rates:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def charge(self, address: str, now: float, cost: float = 1.0) -> float:
-        """Takes `cost` tokens, on credit where there are none; answers the seconds until they are paid back.
+        """Takes `cost` tokens, going into debt if necessary. Returns the seconds until the debt is paid off.
 
         `now`: seconds of a monotonic clock.
         """
@@ -32,14 +35,17 @@ class Rates:
             rate, burst = self._rate * allowance, self._burst * allowance
             tokens, at = self._buckets.pop(key, (burst, now))
             tokens = max(min(burst, tokens + (now - at) * rate) - cost, -rate * MAX_WAIT_SECONDS)
-            self._buckets[key] = (tokens, now)
+            self._buckets[key] = (tokens, now)  # removed and added again: the order is that of use
             wait = max(wait, -tokens / rate)
         while len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         return wait
 
     def allows(self, address: str, now: float, cost: float = 1.0) -> bool:
-        """Takes the tokens only where all are there."""
+        """Takes `cost` tokens if every network has them, and returns True; otherwise takes none.
+
+        `now`: seconds of a monotonic clock.
+        """
         for key, allowance in networks(address):
             burst = self._burst * allowance
             tokens, at = self._buckets.get(key, (burst, now))

@@ -1,7 +1,7 @@
-"""Tar archives of strangers, read strictly: header by header, nothing taken on trust, a piece at a time.
+"""A strict, streaming reader for tar archives from untrusted clients.
 
-Python's own reader is made for archives of friends: it holds extended headers of any size, and follows what
-they say about sparse files and links.
+`tarfile` is not used because it reads extended headers of any size into memory and interprets sparse files
+and links as the archive says; docs/architecture.md has the measurements.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterator
 from coderunner.core.members import PIECE, Member
 from coderunner.errors import BadArchive
 
-BLOCK = 512
-MAX_EXTENDED = 64 * 1024  # of a long name or a pax header
-MAX_GZIP_MEMBERS = 4096
+BLOCK = 512  # bytes; headers have this size, and contents are padded to it
+MAX_EXTENDED = 64 * 1024  # bytes of a long name or a pax header; a path has at most 1,024
+MAX_GZIP_MEMBERS = 4096  # parallel compressors write many; each costs a new decompressor
+# Types of headers (POSIX ustar and pax, GNU). "7" is a contiguous file, which is read as a plain one.
 _FILE, _FOLDER = (b"0", b"\0", b"7"), b"5"
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE = b"L", b"K", b"x", b"g", b"S"
 Read = Callable[[int], bytes]
-"""Answers as many of the next bytes as are asked for, fewer only at the end."""
+"""Returns the requested number of the next bytes, fewer only at the end."""
 
 
 def tar_members(read: Read) -> Iterator[Member]:
-    """Each member's content must be taken before the next; what is not taken is passed over.
+    """Yields the members of a tar. Content that the caller does not read before the next member is skipped.
 
-    Raises BadArchive.
+    Raises BadArchive, also from reading a member's content.
     """
     name: str | None = None
     size: int | None = None
@@ -49,12 +50,12 @@ def tar_members(read: Read) -> Iterator[Member]:
             continue
         if kind == _SPARSE:
             raise BadArchive("the tar holds a sparse file; pack it without --sparse")
-        length = stored if size is None else size
+        length = stored if size is None else size  # a pax header's size replaces the header's own
         if kind not in _FILE:
             length = 0 if kind == _FOLDER else length
         content = _Content(read, length)
         path = _name(header) if name is None else name
-        file = kind in _FILE and not path.endswith("/")
+        file = kind in _FILE and not path.endswith("/")  # before POSIX, folders had only the slash
         yield Member(
             path=path,
             size=length if file else 0,
@@ -68,14 +69,16 @@ def tar_members(read: Read) -> Iterator[Member]:
 
 
 def _nothing_behind(read: Read) -> None:
-    """Two archives in a row look like one, and the second would be lost without a word."""
+    """Raises BadArchive if data follows the end of the tar: a second, concatenated archive would be ignored
+    silently."""
     while more := read(PIECE):
         if more.strip(b"\0"):
             raise BadArchive("there is data behind the end of the tar; send two archives one after the other")
 
 
 class _Content:
-    """A member's bytes, padded to whole blocks; the rest is passed over by ``skip``."""
+    """Iterates over a member's content. `skip` reads past the rest of it and the padding to the next
+    block."""
 
     def __init__(self, read: Read, size: int) -> None:
         self._read = read
@@ -99,12 +102,14 @@ class _Content:
 def _check(header: bytes) -> None:
     if len(header) < BLOCK:
         raise BadArchive("the tar ends in the middle of a header")
+    # The checksum is computed with its own field filled with spaces.
     if sum(header) - sum(header[148:156]) + 8 * 32 != _number(header[148:156]):
         raise BadArchive("this is not a tar, or it is damaged: a header's checksum does not fit")
 
 
 def _number(field: bytes) -> int:
-    if field[0] & 0x80:  # base 256, for what octal digits cannot hold
+    """A number of a header. Raises BadArchive."""
+    if field[0] & 0x80:  # GNU's base 256, for numbers that do not fit into octal digits
         return int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
     digits = field.split(b"\0")[0].strip()
     if not digits:
@@ -115,12 +120,13 @@ def _number(field: bytes) -> int:
 
 
 def _decimal(digits: bytes) -> int:
-    if not digits.isdigit() or len(digits) > 18:
+    if not digits.isdigit() or len(digits) > 18:  # 18 digits fit into 64 bits; int() of many is slow
         raise BadArchive("the tar is damaged: invalid number in a header")
     return int(digits)
 
 
 def _extended(read: Read, size: int) -> bytes:
+    """Reads an extended header of `size` bytes and its padding. Raises BadArchive."""
     if size > MAX_EXTENDED:
         raise BadArchive(f"the tar holds a header of {size} bytes; at most {MAX_EXTENDED} are read")
     data = read(size)
@@ -131,7 +137,7 @@ def _extended(read: Read, size: int) -> bytes:
 
 
 def _pax(data: bytes) -> dict[bytes, bytes]:
-    """Records of the form "<length> <key>=<value>\\n", each length counting its whole record."""
+    """Parses a pax header: records "<length> <key>=<value>\\n", where the length counts the whole record."""
     found = {}
     while data:
         digits, _, _ = data[:20].partition(b" ")
@@ -146,6 +152,7 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
 
 def _name(header: bytes) -> str:
     name = header[:100].split(b"\0")[0]
+    # GNU's own format uses the bytes of the prefix for other fields; its magic is "ustar " with a space.
     prefix = header[345:500].split(b"\0")[0] if header[257:263] == b"ustar\0" else b""
     return _text(prefix + b"/" + name if prefix else name)
 
@@ -158,19 +165,20 @@ def _text(name: bytes) -> str:
 
 
 class Gunzip:
-    """`read` of what a gzip file holds, at most `most` bytes of it in all; no more than is asked for is
-    unpacked. Raises BadArchive."""
+    """A decompressor with a `read` method. It unpacks no more than is requested, and at most `most` bytes in
+    all, so that a small file that expands enormously costs neither memory nor time."""
 
     def __init__(self, read: Read, most: int) -> None:
         self._source = read
         self._left = most
-        self._unpacker = zlib.decompressobj(wbits=31)
-        self._waiting = b""
+        self._unpacker = zlib.decompressobj(wbits=31)  # 16 for a gzip header, 15 for the largest window
+        self._waiting = b""  # the beginning of the next gzip member
         self._ended = False
         self._members = 1
 
     def _another(self) -> bool:
-        """A gzip may have several members, one behind the other, and zeros behind the last."""
+        """Starts the next gzip member. Returns False at the end: a file may have several members, followed by
+        zero bytes as padding."""
         rest = self._unpacker.unused_data.lstrip(b"\0")
         while not rest and (more := self._source(PIECE)):
             rest = more.lstrip(b"\0")
@@ -184,7 +192,8 @@ class Gunzip:
         return not self._ended
 
     def read(self, size: int) -> bytes:
-        """At most ``size`` unpacked bytes. Raises BadArchive."""
+        """Returns the next `size` unpacked bytes, fewer only at the end. Raises BadArchive if the data is
+        damaged or exceeds the bound."""
         found = bytearray()
         while len(found) < size and not self._ended:
             if self._unpacker.eof and not self._another():

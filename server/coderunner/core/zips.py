@@ -1,6 +1,8 @@
-"""Zip archives of strangers, read strictly: by their directory, each file's place and size held against it.
+"""A strict reader for zip archives from untrusted clients.
 
-Python's own reader makes an object of every entry before anybody can say that there are too many.
+It reads by the central directory, and verifies the position, size and checksum of each file against it.
+`zipfile` is not used because it makes an object of every entry before their number can be checked;
+docs/architecture.md has the measurements.
 """
 
 from __future__ import annotations
@@ -14,20 +16,23 @@ from typing import BinaryIO
 from coderunner.core.members import PIECE, Member
 from coderunner.errors import BadArchive, TooManyFiles
 
+# Records of the format (APPNOTE.TXT): end of central directory, its 64-bit locator and form, an entry of the
+# central directory, a local file header.
 _END = struct.Struct("<4s4H2LH")
 _END64_PLACE = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_ENCRYPTED, _UTF8 = 0x1, 0x800
-_STORED, _DEFLATED = 0, 8
-_UNIX = 3
-_SATURATED = 0xFFFFFFFF
-MAX_EXTRA = 2048  # of an entry: name, extra fields and comment beyond this are no honest project's
+_ENCRYPTED, _UTF8 = 0x1, 0x800  # flags
+_STORED, _DEFLATED = 0, 8  # methods of compression
+_UNIX = 3  # the system that made the entry: its external attributes hold a file mode
+_SATURATED = 0xFFFFFFFF  # the value does not fit and stands in the 64-bit extra field
+MAX_EXTRA = 2048  # bytes of an entry's name, extra fields and comment together; real projects stay below
 
 
 def zip_members(file: BinaryIO, *, most: int) -> Iterator[Member]:
-    """In the directory's order. Raises BadArchive, and TooManyFiles beyond ``most`` entries."""
+    """Yields the members in the directory's order. Raises BadArchive, and TooManyFiles beyond `most`
+    entries."""
     size = file.seek(0, 2)
     at, length, count = _directory(file, size)
     if count > most or length > most * (_ENTRY.size + MAX_EXTRA):
@@ -38,6 +43,7 @@ def zip_members(file: BinaryIO, *, most: int) -> Iterator[Member]:
     while position + _ENTRY.size <= len(directory):
         entry, position = _Entry.read(directory, position)
         packed += entry.packed
+        # A zip bomb lets many entries share the same packed bytes; then their sum exceeds the file's size.
         if packed > size or entry.at > size:
             raise BadArchive("the zip's files overlap each other, or lie outside of it")
         yield Member(
@@ -51,8 +57,9 @@ def zip_members(file: BinaryIO, *, most: int) -> Iterator[Member]:
 
 
 def _directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
-    """(offset, length, entries) of the directory."""
-    begin = max(0, size - _END.size - 0xFFFF)
+    """Returns the central directory's offset and length in bytes and its number of entries. Raises
+    BadArchive."""
+    begin = max(0, size - _END.size - 0xFFFF)  # a comment of up to 65,535 bytes may follow the end record
     file.seek(begin)
     tail = file.read()
     found = tail.rfind(b"PK\x05\x06")
@@ -81,7 +88,7 @@ def _directory64(file: BinaryIO, place: int) -> tuple[int, int, int]:
 
 
 class _Entry:
-    """A line of the directory."""
+    """An entry of the central directory."""
 
     __slots__ = ("at", "crc", "executable", "folder", "method", "name", "packed", "plain", "size")
 
@@ -95,6 +102,7 @@ class _Entry:
 
     @classmethod
     def read(cls, directory: bytes, position: int) -> tuple[_Entry, int]:
+        """Parses the entry at `position`. Returns it and the next one's position. Raises BadArchive."""
         (mark, made_by, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length,
          _, _, attributes, at) = _ENTRY.unpack_from(directory, position)  # fmt: skip
         if mark != b"PK\x01\x02":
@@ -113,7 +121,8 @@ class _Entry:
 
 
 def _wide(extra: bytes, *values: int) -> list[int]:
-    """Values that did not fit into their fields stand in an extra field, in this order."""
+    """Replaces saturated values by those of the zip64 extra field (kind 1), which has only these, in this
+    order."""
     found = list(values)
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
@@ -132,15 +141,16 @@ def _text(raw: bytes, flags: int) -> str:
     except UnicodeDecodeError:
         if flags & _UTF8:
             raise BadArchive(f"the zip holds a name that is not UTF-8: {raw[:60]!a}") from None
-        return raw.decode("cp437")
+        return raw.decode("cp437")  # the format's encoding of names without the UTF-8 flag
 
 
 def _content(file: BinaryIO, entry: _Entry) -> Iterator[bytes]:
-    """Exactly the bytes that the directory promises, or BadArchive."""
+    """Yields a file's content. Raises BadArchive if it is not exactly what the directory states."""
     file.seek(entry.at)
     local = file.read(_LOCAL.size)
     if len(local) < _LOCAL.size or local[:4] != b"PK\x03\x04":
         raise BadArchive(f"the zip is damaged: {entry.name[:60]!a} is not where it should be")
+    # The local header's own lengths: its extra fields may differ from those in the directory.
     name_length, extra_length = _LOCAL.unpack(local)[9:]
     place = entry.at + _LOCAL.size + name_length + extra_length
     check = size = 0
@@ -155,13 +165,15 @@ def _content(file: BinaryIO, entry: _Entry) -> Iterator[bytes]:
 
 
 def _unpacked(file: BinaryIO, entry: _Entry, place: int) -> Iterator[bytes]:
+    """Yields unpacked pieces of at most PIECE bytes. `place`: offset of the packed bytes. Raises
+    BadArchive."""
     left = entry.packed
-    unpacker = zlib.decompressobj(wbits=-15) if entry.method == _DEFLATED else None
-    more = False  # the last piece was full: the unpacker may hold back some of what it has read
+    unpacker = zlib.decompressobj(wbits=-15) if entry.method == _DEFLATED else None  # negative: raw deflate
+    more = False  # the last piece was full: the unpacker may hold output without needing more input
     while left or more or (unpacker and unpacker.unconsumed_tail):
         packed = unpacker.unconsumed_tail if unpacker else b""
         if not packed and not more:
-            file.seek(place)  # others may have read in between
+            file.seek(place)  # the caller may have moved the file's position between two pieces
             packed = file.read(min(left, PIECE))
             if not packed:
                 raise BadArchive("the zip ends in the middle of a file")
