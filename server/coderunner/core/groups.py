@@ -40,7 +40,7 @@ def free_subnets(pool: IPv4Network, taken: Iterable[IPv4Network], first: int) ->
     """Yields the pool's subnets that overlap no taken network, beginning with number `first`, wrapping
     around.
 
-    Beginning elsewhere each time delays the reuse of addresses that other members may still remember.
+    Servers that share an engine and a pool would all choose the same subnet if each began with the first.
     """
     others = [network for network in taken if network.overlaps(pool)]
     count = subnets_of(pool)

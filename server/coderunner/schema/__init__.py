@@ -1,5 +1,6 @@
-"""What goes over the wire and what is read from files, declared once, as models of msgspec.
+"""msgspec models of all external data: protocol messages, agents' reports, stored records, files, settings.
 
-`types`: the values that fields have. `check`: reads a document by a model, and says what is wrong with it.
-All else here are models. Whatever comes from outside is read through `check`, and nowhere by hand.
+`types`: constrained types for fields. `check`: validates documents against a model and explains what is
+wrong. The other modules hold models, and `write` generates documents and code from them. External data is
+always read by a model, so that no other module validates by hand.
 """

@@ -1,7 +1,7 @@
-"""The JSON documents that the server answers over HTTP, one model for each.
+"""Models of the JSON documents that the server returns over HTTP.
 
-Times are milliseconds and sizes bytes, where a field does not say otherwise. Which route answers with which
-model stands in `web/routes.py`.
+Times are in milliseconds and sizes in bytes unless a field says otherwise. `web/routes.py` maps routes to
+models. The docstrings are published as descriptions at `/api/docs`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from coderunner.schema.types import one_of
 
 
 class Health(Struct, frozen=True):
-    """`GET /api/health`: the process answers. `uptime_s` in seconds."""
+    """`GET /api/health`: the process is alive. `uptime_s`: seconds since it started."""
 
     status: str
     version: str
@@ -27,14 +27,14 @@ class Health(Struct, frozen=True):
 
 
 class Address(Struct, frozen=True):
-    """`GET /api/address`: the caller's, as the limits count it; of IPv6 its /64."""
+    """`GET /api/address`: the caller's address as the rate limits see it; for IPv6 its /64 network."""
 
     address: str
 
 
 class LanguagesReady(Struct, frozen=True):
-    """How many `of` how many languages are ready; the names of those that somebody asked for and that are not
-    ready (`missing`), and of those whose image could not be built (`failed`)."""
+    """Number of languages that are `ready`, `of` all. `missing`: names of languages that a client requested
+    and that are not ready. `failed`: names of those whose image could not be built."""
 
     ready: int
     of: int
@@ -43,9 +43,10 @@ class LanguagesReady(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """`GET /api/ready`: whether a session could start now; if not, the `reasons`, with status 503.
+    """`GET /api/ready`: whether a session could start now. If not, the status is 503 and `reasons` say why.
 
-    `confinement`: the kernel's access control that the engine uses. `agent_stream`: how agents are reached.
+    `confinement`: the mandatory access control that the engine applies to containers, such as AppArmor.
+    `agent_stream`: the transport between the server and the agents in the containers.
     """
 
     ready: bool
@@ -57,10 +58,10 @@ class Ready(Struct, frozen=True):
 
 
 class QueueBlock(Struct, frozen=True, rename="camel"):
-    """Sessions: `active` hold one of the slots, `queued` wait for one. `queue_utilization` is from 0 to 1.
+    """Figures of the queue. `active` sessions hold a slot, `queued` ones wait for one.
 
-    `memory_bytes`: what the limits of all live sessions add up to; `max_memory_bytes`: to what they may (0:
-    nothing bounds it).
+    `queue_utilization`: from 0 to 1. `memory_bytes`: sum of the live sessions' memory limits;
+    `max_memory_bytes`: its bound, 0 for unlimited.
     """
 
     queued: int
@@ -77,7 +78,7 @@ class QueueBlock(Struct, frozen=True, rename="camel"):
 
 
 class WorkersBlock(Struct, frozen=True, rename="camel"):
-    """The workers that call the engine."""
+    """Figures of the worker pool, which calls the container engine."""
 
     total_workers: int
     active_workers: int
@@ -89,7 +90,7 @@ class WorkersBlock(Struct, frozen=True, rename="camel"):
 
 
 class WarmLanguage(Struct, frozen=True):
-    """One language's waiting containers. `hits`: openings that got one, `misses`: that did not."""
+    """The warm containers of one language. `hits` and `misses`: sessions that did and did not get one."""
 
     ready: int
     starting: int
@@ -99,7 +100,7 @@ class WarmLanguage(Struct, frozen=True):
 
 
 class WarmPoolBlock(Struct, frozen=True):
-    """The waiting containers of all languages, at most `max`."""
+    """The warm containers of all languages. `max`: the most there may be."""
 
     ready: int
     starting: int
@@ -108,7 +109,7 @@ class WarmPoolBlock(Struct, frozen=True):
 
 
 class QueueStatistics(Struct, frozen=True, rename="camel"):
-    """`GET /api/queue-stats`. `timestamp` is ISO 8601 in UTC."""
+    """`GET /api/queue-stats`. `timestamp`: ISO 8601 in UTC."""
 
     status: Annotated[str, one_of(("ok", "degraded", "draining"))]
     timestamp: str
@@ -143,9 +144,10 @@ class SampleView(Struct, frozen=True):
 
 
 class LanguageView(Struct, frozen=True):
-    """A language: how far its image is (`status`, and `message` in words), and what the page needs of it.
+    """A language, as the page shows it. `status`: progress of its image; `message`: the same as text for
+    people.
 
-    `editor` names the mode of an editor, `repl` says whether there is a prompt of its own.
+    `editor`: name of the editor's mode. `repl`: whether the language has an interactive prompt.
     """
 
     name: str
@@ -162,13 +164,13 @@ class LanguageView(Struct, frozen=True):
 
 
 class FileLimits(Struct, frozen=True):
-    """The largest file that a client may send by itself."""
+    """`file_bytes`: the largest file that a client may send."""
 
     file_bytes: int
 
 
 class Languages(Struct, frozen=True):
-    """`GET /api/languages`, those that are asked for most first."""
+    """`GET /api/languages`, in the order of demand."""
 
     languages: tuple[LanguageView, ...]
     limits: FileLimits
@@ -191,7 +193,8 @@ class ExitView(Struct, frozen=True):
 
 
 class ArtifactView(Struct, frozen=True):
-    """A file to look at: the fields of the message `artifact`, without its channel."""
+    """A file that a program made, to be displayed: the fields of the message `artifact`, without its
+    channel."""
 
     path: str
     mime: str
@@ -200,7 +203,7 @@ class ArtifactView(Struct, frozen=True):
 
 
 class ProgramView(Struct, frozen=True):
-    """A channel of a session. `exit` is null while its program lives."""
+    """A channel of a session. `exit` is null while its program runs."""
 
     channel: int
     kind: Kinds
@@ -212,7 +215,7 @@ class ProgramView(Struct, frozen=True):
 
 
 class SessionView(Struct, frozen=True):
-    """`GET /api/sessions/{session}`. `revision` grows with every change of the workspace."""
+    """`GET /api/sessions/{session}`. `revision`: increases with every change of the workspace."""
 
     session: str
     language: str
@@ -222,9 +225,9 @@ class SessionView(Struct, frozen=True):
 
 
 class ViewsKept(Struct, frozen=True, omit_defaults=True):
-    """`POST .../views`: for each address whether it opens something, and for how many `ms` from now.
+    """`POST .../views`. `kept`: for each URL whether it is valid. `ms`: how long it is valid from now.
 
-    `word`: with which a frame may ask for a page, where that was requested.
+    `word`: a secret with which a frame may load a page, if one was requested.
     """
 
     kept: tuple[bool, ...]
@@ -236,7 +239,7 @@ class ViewsKept(Struct, frozen=True, omit_defaults=True):
 
 
 class FileEntry(Struct, frozen=True):
-    """A file or folder of a workspace. `mtime_ms`: of its last change, since 1970."""
+    """A file or folder of a workspace. `mtime_ms`: time of the last change, milliseconds since 1970."""
 
     path: str
     size: int
@@ -246,7 +249,7 @@ class FileEntry(Struct, frozen=True):
 
 
 class FileList(Struct, frozen=True):
-    """`GET .../files`. `complete` is false where there are more than are listed."""
+    """`GET .../files`. `complete`: false if the workspace has more files than are listed."""
 
     files: tuple[FileEntry, ...]
     complete: bool
@@ -260,7 +263,7 @@ class FileWritten(Struct, frozen=True):
 
 
 class FileMoved(Struct, frozen=True):
-    """`PATCH .../files/{path}`: where it is now."""
+    """`PATCH .../files/{path}`. `path`: the new one."""
 
     path: str
 
@@ -272,13 +275,14 @@ class FolderMade(Struct, frozen=True):
 
 
 class FilesRemoved(Struct, frozen=True):
-    """`DELETE .../files/{path}`: how many files and folders went."""
+    """`DELETE .../files/{path}`. `removed`: number of files and folders."""
 
     removed: int
 
 
 class ArchiveUnpacked(Struct, frozen=True):
-    """`PUT .../archive`: paths of the files and folders written, and names of entries that were left out."""
+    """`PUT .../archive`: paths of the files and folders written. `left_out`: names of skipped links and
+    devices."""
 
     written: tuple[str, ...]
     folders: tuple[str, ...]
@@ -289,7 +293,7 @@ class ArchiveUnpacked(Struct, frozen=True):
 
 
 class ErrorBody(Struct, frozen=True):
-    """An error as the WebSocket tells it: see the table of codes."""
+    """An error, with the codes of the WebSocket protocol (docs/protocol.md)."""
 
     code: str
     message: str
@@ -297,7 +301,8 @@ class ErrorBody(Struct, frozen=True):
 
 
 class ErrorAnswer(Struct, frozen=True, omit_defaults=True):
-    """The answer to a request that failed. The last three where an archive was unpacked in part."""
+    """The answer to a request that failed. `written`, `folders` and `left_out` are set if an archive was
+    unpacked in part."""
 
     error: ErrorBody
     written: tuple[str, ...] | UnsetType = UNSET
@@ -306,7 +311,7 @@ class ErrorAnswer(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, error: CodeRunnerError, unpacked: ArchiveUnpacked | None = None) -> ErrorAnswer:
-        """The answer that tells a client of `error`, with what an archive left in the workspace before it."""
+        """The answer for `error`. `unpacked`: what was written to the workspace before an archive failed."""
         body = ErrorBody(error.code, error.message, error.retryable)
         if unpacked is None:
             return cls(body)

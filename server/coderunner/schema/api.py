@@ -1,4 +1,4 @@
-"""What programs ask over HTTP, and what they are answered: `/api/run`, `/api/runs`."""
+"""Models of the requests and answers of `/api/run` and `/api/runs`. The docstrings appear at `/api/docs`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from coderunner.schema.check import Problems
 from coderunner.schema.messages import Diagnostic, Files, Modes, Size, Usage, WantedLimits
 from coderunner.schema.types import EnvName, Path, at_most, matching, text, whole
 
-MAX_BODY = 4 * 1024 * 1024
-MAX_SOURCE = 4 * 1024 * 1024
+MAX_BODY = 4 * 1024 * 1024  # bytes
+MAX_SOURCE = 4 * 1024 * 1024  # characters: the body's own bound is reached first
 MAX_CONTENT = 1024 * 1024
-"""Bytes of artifacts whose content an answer holds, in all."""
+"""The most bytes of artifacts' content in one answer, all artifacts together."""
 
 
 class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`POST /api/run`: a program, and all that it is given.
+    """`POST /api/run`: a program and its input.
 
-    Either `source`, which becomes the file `entry` (by default the language's own), or `files`. `stdin` ends
-    behind its last byte; `stdin_base64` where it is not UTF-8. In the mode `tty` the program has a terminal
-    of `cols` by `rows`, on which `stdin` is typed. `artifact_bytes`: files that the program makes and that
-    are not larger come with their content. """
+    Either `source`, which becomes the file `entry` (default: the language's own), or `files`. `stdin` is
+    closed after its last byte; `stdin_base64` is for input that is not UTF-8. In the mode `tty` the program
+    has a terminal of `cols` by `rows` characters, into which `stdin` is typed. `artifact_bytes`: files that
+    the program makes are returned with their content up to this size. """
 
     language: Annotated[str, text(64, least=1)]
     source: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
@@ -40,6 +40,8 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     artifact_bytes: Annotated[int, whole(0, MAX_CONTENT)] = 0
 
     def __post_init__(self) -> None:
+        # Rules between fields, and those that cannot be a type's: a pattern against NUL would be matched
+        # against every element before their number is checked.
         if (self.source is None) is (not self.files):
             raise Problems(("", "must have either source or files"))
         if self.stdin is not None and self.stdin_base64 is not None:
@@ -51,14 +53,14 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
     @property
     def input(self) -> bytes:
-        """The bytes of its standard input."""
+        """The bytes of the program's standard input."""
         return self.stdin_base64 or (self.stdin or "").encode("utf-8", "surrogatepass")
 
 
 class Printed(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a phase printed. `output` is both streams in the order in which they were read, and `order` says
-    how many bytes of it are of which: first of standard output, then of standard error, and so on. A text
-    that is not UTF-8 stands under its name with `_base64` instead."""
+    """The output of a phase. `output`: both streams in the order in which they were read. `order`: lengths
+    in bytes of its alternating pieces, the first of standard output, the next of standard error, and so on.
+    Output that is not UTF-8 is in the field with `_base64` instead."""
 
     stdout: str | UnsetType = UNSET
     stdout_base64: bytes | UnsetType = UNSET
@@ -70,7 +72,7 @@ class Printed(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CompileView(Printed, frozen=True, kw_only=True):
-    """What the compiler printed. `failed`: there was no program to run."""
+    """The compiler's output. `failed`: it made no program to run."""
 
     failed: bool
 
@@ -87,8 +89,8 @@ class RunExit(Struct, frozen=True):
 
 
 class MadeFile(Struct, frozen=True, omit_defaults=True):
-    """A file that the program made, an image, a table or a page. `content` where it was asked for and the
-    file is small; `content_base64` where it is not UTF-8."""
+    """A file that the program made: an image, a table or a page. `content` is set if it was requested and
+    the file is small enough; `content_base64` if it is not UTF-8."""
 
     path: str
     mime: str
@@ -98,17 +100,18 @@ class MadeFile(Struct, frozen=True, omit_defaults=True):
 
 
 class Missing(Struct, frozen=True):
-    """Bytes of the output that nobody has any more, from one offset to another."""
+    """A range of output offsets whose bytes are lost; `end` is exclusive."""
 
     begin: int
     end: int
 
 
 class RunAnswer(Printed, frozen=True, kw_only=True):
-    """The whole of a run. `compile` is null for languages without a compiler. `gaps`: a terminal's output
-    that was printed faster than it was kept while the server was away; never of the mode `pipe`.
+    """The result of a run. `compile` is null for languages without a compiler. `gaps`: terminal output that
+    was lost because the program printed more than is buffered while the server restarted; never in the mode
+    `pipe`.
 
-    The event `done` has the same without what was printed.
+    The event `done` has the same fields without the output.
     """
 
     id: str
@@ -123,13 +126,13 @@ class RunAnswer(Printed, frozen=True, kw_only=True):
 
 
 class RunQuery(Struct, frozen=True):
-    """`GET /api/runs/{run}`. `wait`: seconds to wait for the answer."""
+    """`GET /api/runs/{run}`. `wait`: seconds to wait for the run's end, 0 to 60."""
 
     wait: Annotated[str, matching("[0-9]|[1-5][0-9]|60", "a whole number of seconds from 0 to 60")] = "0"
 
 
 class RunStatus(Struct, frozen=True):
-    """A run that has not ended: `queued`, or `running`."""
+    """A run that has not ended. `status`: `queued` or `running`."""
 
     id: str
     status: str
@@ -137,8 +140,8 @@ class RunStatus(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Problem details (RFC 9457). `code` is one of the codes of `docs/protocol.md`, and never changes its
-    meaning; `retryable`: the same request may succeed later, not before `Retry-After`."""
+    """Problem details (RFC 9457). `code`: a code of docs/protocol.md, whose meaning never changes.
+    `retryable`: the same request may succeed later, after `Retry-After` if it is sent."""
 
     type: str
     title: str
@@ -149,7 +152,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def of(cls, error: CodeRunnerError, status: int) -> Problem:
-        """The document that tells of an error."""
+        """The document for `error`. `status`: the HTTP status."""
         return cls(
             type=f"urn:coderunner:error:{error.code}",
             title=error.code.replace("_", " "),

@@ -1,4 +1,7 @@
-"""What graders ask over HTTP, and what they are answered: `/api/batch`, `/api/batches`."""
+"""Models of the requests and answers of `/api/batch` and `/api/batches`, for graders.
+
+The docstrings appear at `/api/docs`.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from coderunner.schema.check import Problems
 from coderunner.schema.messages import Files, Usage, WantedLimits
 from coderunner.schema.types import EnvName, Path, at_most, one_of, text, whole
 
-MAX_BATCH_BODY = 8 * 1024 * 1024
-MAX_BATCH_VALUES = 256 * 1024
+MAX_BATCH_BODY = 8 * 1024 * 1024  # bytes
+MAX_BATCH_VALUES = 256 * 1024  # JSON values of a body, counted before it is parsed (`core.codec`)
 MAX_CASES = 10_000
-MAX_PARALLEL = 8
-MAX_SHOWN = 64 * 1024
+MAX_PARALLEL = 8  # sessions of one batch
+MAX_SHOWN = 64 * 1024  # bytes of output in one verdict
 MAX_ALL_SHOWN = 8 * 1024 * 1024
-"""Bytes of output that all verdicts of a batch may show."""
+"""The most bytes of output in all verdicts of a batch together: it bounds the size of the stored answer."""
 MAX_CASE_OUTPUT = 8 * 1024 * 1024
-MAX_ARGS = 128 * 1024
+MAX_ARGS = 128 * 1024  # bytes of all arguments together
 
 CHECKERS = ("exact", "tokens", "floats", "program")
 VERDICTS = (
@@ -33,8 +36,8 @@ Text = Annotated[str, Meta(max_length=MAX_SOURCE)]
 
 
 class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One input. `expected`: what the program is to print; without it, to end with 0 is enough. `args`
-    stand behind those of the batch."""
+    """One test case. `expected`: the output to compare with; without it, exit code 0 is enough. `args`:
+    appended to those of the batch."""
 
     name: Annotated[str, text(128)] | None = None
     stdin: Text | None = None
@@ -51,22 +54,22 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     @property
     def input(self) -> bytes:
-        """The bytes of its standard input."""
+        """The bytes of the program's standard input."""
         return self.stdin_base64 or (self.stdin or "").encode("utf-8", "surrogatepass")
 
     @property
     def wanted(self) -> bytes | None:
-        """The bytes that are expected; None where none are."""
+        """The expected output; None if the case has none."""
         if self.expected is None and self.expected_base64 is None:
             return None
         return self.expected_base64 or (self.expected or "").encode("utf-8", "surrogatepass")
 
 
 class Checker(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How what was printed is compared with what was expected. `exact`: byte by byte. `tokens`: words,
-    whatever is between them. `floats`: as `tokens`, with numbers that differ by at most `tolerance`, as they
-    are or in proportion. `program`: by a program, which is given the arguments `input`, `output` and
-    `expected`, names of files, and ends with 0 (passed) or 1 (wrong answer).
+    """How the output is compared with the expected one. `exact`: byte by byte. `tokens`: the words are equal,
+    whatever space is between them. `floats`: as `tokens`, but numbers may differ by `tolerance`, absolute or
+    relative. `program`: a program gets the names of the files `input`, `output` and `expected` as arguments,
+    and exits with 0 (passed) or 1 (wrong answer).
     """
 
     kind: Annotated[str, one_of(CHECKERS)] = "tokens"
@@ -87,12 +90,12 @@ class Checker(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
 
 
 class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`POST /api/batch`: a program, compiled once, and many inputs.
+    """`POST /api/batch`: a program that is compiled once and run on many inputs.
 
-    Either `source`, which becomes the file `entry` (by default the language's own), or `files`. `limits` are
-    of each case. `parallel`: sessions in which cases run side by side, each with a compile of its own.
-    `stop_at_first`: no case begins behind the first that did not pass. `shown_bytes`: how much of what a
-    case printed its verdict shows.
+    Either `source`, which becomes the file `entry` (default: the language's own), or `files`. `limits`: for
+    each case. `parallel`: number of sessions that run cases at the same time, each of which compiles the
+    program. `stop_at_first`: start no further case after the first that did not pass. `shown_bytes`: how
+    many bytes of its output a verdict contains.
     """
 
     language: Annotated[str, text(64, least=1)]
@@ -130,8 +133,8 @@ def _check_args(args: tuple[str, ...]) -> None:
 
 
 class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came of a case, and its evidence: the fields of the message `exit`, the beginning of what it
-    printed, and what the checker said. A text that is not UTF-8 stands under its name with `_base64`.
+    """The result of a case with its evidence: the fields of the message `exit`, the beginning of the output,
+    and the checker's `message`. Output that is not UTF-8 is in the field with `_base64`.
     """
 
     index: int
@@ -151,9 +154,10 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BatchAnswer(Struct, frozen=True, kw_only=True):
-    """The whole of a batch. `end`: `done`, or why cases were not run. `counts`: how many of which verdict.
+    """The result of a batch. `end`: `done`, or why some cases were not run. `counts`: number of cases by
+    verdict.
 
-    The event `done` has the same without `cases`.
+    The event `done` has the same fields without `cases`.
     """
 
     id: str
@@ -168,7 +172,8 @@ class BatchAnswer(Struct, frozen=True, kw_only=True):
 
 
 class BatchStatus(Struct, frozen=True):
-    """A batch that has not ended: `queued`, or `running`. `finished`: cases that have a verdict."""
+    """A batch that has not ended. `status`: `queued` or `running`. `finished`: number of cases with a
+    verdict."""
 
     id: str
     status: str

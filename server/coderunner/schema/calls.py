@@ -1,4 +1,4 @@
-"""What an agent is told to start."""
+"""Models of what the server tells an agent to start: programs, shells, and a language's companions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from coderunner.schema.reports import Kinds
 
 
 class ServiceSpec(Struct, frozen=True, kw_only=True):
-    """A language's service, begun in `folder`; it is ready when the path `ready` exists."""
+    """A language's service. `folder`: its working directory. `start_ms`: how long it may take to start.
+    `ready`: a path that exists once the service can be used."""
 
     command: tuple[str, ...]
     env: dict[str, str]
@@ -20,10 +21,12 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
 
 
 class PreloadSpec(Struct, frozen=True, kw_only=True):
-    """A language's preload: programs are forked from it instead of executing `run`.
+    """A language's preload: a process with its runtime loaded, from which programs are forked to start
+    faster.
 
-    `entries`: patterns of the entry files that it can run. `fixed`: patterns of names in the environment; a
-    program that has another value there than the preload is executed.
+    `run`: the command whose execution the fork replaces. `entries`: patterns of the entry files that it can
+    run. `fixed`: patterns of environment variables that the runtime reads only at its own start; a program
+    with another value for one of them is executed instead of forked.
     """
 
     command: tuple[str, ...]
@@ -36,15 +39,15 @@ class PreloadSpec(Struct, frozen=True, kw_only=True):
 
 
 class Companions(Struct, frozen=True, omit_defaults=True):
-    """What an agent is to have ready before a user comes."""
+    """What an agent starts in a warm container, before it is given to a user."""
 
     service: ServiceSpec | None = None
     preload: PreloadSpec | None = None
 
 
 class ProgramLimits(Struct, frozen=True):
-    """What the agent itself enforces: milliseconds, bytes of output, processors, and the program's share of
-    the container's memory."""
+    """The limits that the agent enforces itself: times in milliseconds, output in bytes, processors, and the
+    memory in bytes, which may be less than the container's (compilers may have more)."""
 
     wall_ms: Whole
     cpu_ms: Whole
@@ -54,7 +57,7 @@ class ProgramLimits(Struct, frozen=True):
 
 
 class ProgramVariant(Struct, frozen=True):
-    """The commands where the file `when` is in the workspace."""
+    """The commands to use if the file `when` exists in the workspace."""
 
     when: str
     compile: tuple[str, ...]
@@ -62,9 +65,12 @@ class ProgramVariant(Struct, frozen=True):
 
 
 class ProgramSpec(Struct, frozen=True, kw_only=True):
-    """A `run` or a `shell`, with all that its language says of it. Commands are as declared: the agent
-    expands them, and chooses among the variants. `stdin`: a file of the workspace. `restored`: it begins in
-    the workspace as it was kept, and with no process of before."""
+    """A program or a shell to start, with everything that its language declares.
+
+    Commands contain placeholders: the agent expands them and chooses the variant, as both depend on the
+    files in the workspace. `stdin`: a file of the workspace. `restored`: before the start, all processes are
+    ended and the workspace is restored from the agent's snapshot.
+    """
 
     kind: Kinds
     mode: Modes
@@ -87,6 +93,9 @@ class ProgramSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def first_phase(self) -> str:
-        """What it begins with, as far as is known here: the variant is chosen in the container."""
+        """The phase that the channel is assumed to begin with: `compiling` if any variant compiles.
+
+        The agent, which chooses the variant, reports the true phase later.
+        """
         compiles = self.compile or any(variant.compile for variant in self.variants)
         return "compiling" if compiles else "running"

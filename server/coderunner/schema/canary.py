@@ -1,4 +1,4 @@
-"""What the canary's program reports, and what is kept of it from one start of the server to the next."""
+"""Models of the report of the canary (attack probes in a container), and of its cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ HELD, BROKEN, UNTRIED, ERROR = OUTCOMES = ("held", "broken", "untried", "error")
 
 
 class Finding(Struct, frozen=True):
-    """What one probe saw: whether the bound that is promised (in words) holds; `error`: the probe failed."""
+    """The result of one probe. `promise`: the tested guarantee, as text. `outcome`: whether it held, was
+    `broken`, could not be tried here (`untried`), or the probe itself failed (`error`)."""
 
     promise: str
     outcome: Annotated[str, one_of(OUTCOMES)]
@@ -20,8 +21,9 @@ class Finding(Struct, frozen=True):
 
 
 class ReportLine(Struct, frozen=True):
-    """A line of the report: a probe's finding; which probe comes next (`trying`, its promise); or, in the
-    last line, only how many probes were `done`."""
+    """A line of the report: a probe's finding; or `trying`, the promise of the probe that starts now, so
+    that a probe that kills the container is known; or, in the last line, the number of probes `done`, which
+    shows that the report is complete."""
 
     trying: str = ""
     probe: str = ""
@@ -32,6 +34,6 @@ class ReportLine(Struct, frozen=True):
 
 
 class KeptVerdict(Struct, frozen=True):
-    """A file of the cache: the findings of a canary for which every promise held, by the names of probes."""
+    """A file of the cache: the findings by probe name. Only written if every promise held."""
 
     probes: dict[str, Finding]

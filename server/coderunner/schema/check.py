@@ -1,7 +1,8 @@
-"""Reads documents by the models, and says in plain words what is wrong with one.
+"""Validates documents against models, and describes all problems of an invalid one for users.
 
-msgspec judges, and stops at the first problem with words for programmers. Only then a document is looked at
-again, field by field: each problem gets its path and what would be right. Nothing is judged here.
+msgspec decides whether a document is valid, but stops at the first problem and words it for programmers. So
+an invalid document is examined again, field by field: each problem gets the field's path and what is
+expected. Valid documents do not take that way, and it never decides by itself.
 """
 
 from __future__ import annotations
@@ -23,25 +24,27 @@ S = TypeVar("S", bound=Struct)
 
 @functools.cache
 def fields_of(kind: type[Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    """As msgspec has them, which reads a model's annotations anew each time: a third of a millisecond."""
+    """A model's fields, cached: msgspec evaluates the annotations at each call, which takes 0.3 ms."""
     return msgspec.structs.fields(kind)
 
 
 class Problem(NamedTuple):
-    """Where in the document (names of fields, indices of lists), and the words behind: `must be ...`."""
+    """A problem of a document. `path`: names of fields and indices of lists. `words`: such as `must be
+    ...`."""
 
     path: Path
     words: str
 
     def sentence(self, where: str) -> str:
-        """As `run.files[2].path must be ...`, where `where` is `run`."""
-        for part in self.path:
+        """The problem as a sentence, such as `run.files[2].path must be ...` if `where` is `run`."""
+        for part in self.path:  # names come from the document, so they are shortened
             where += f"[{part}]" if isinstance(part, int) else f".{part[:64]}"
         return f"{where.removeprefix('.')} {self.words}".lstrip()
 
 
 class Problems(ValueError):
-    """For a model's `__post_init__`: fields that do not fit each other, as pairs of a field and words."""
+    """Raised by a model's `__post_init__` if fields contradict each other: pairs of a field's name and
+    words."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
         super().__init__("; ".join(" ".join(problem) for problem in problems))
@@ -49,9 +52,13 @@ class Problems(ValueError):
 
 
 def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
-    """All that is wrong with `value`, parsed JSON or TOML, as a `kind`; nothing where it is right."""
+    """Yields all problems of `value` (parsed JSON or TOML) as a `kind`; nothing if it is valid.
+
+    `path`: where the value stands in its document.
+    """
     if isinstance(value, list | Mapping) and not _fits_in_number(kind, value):
-        yield Problem(path, f"must be {words_of(kind)}")  # at once: msgspec builds all of it before it counts
+        # Before msgspec sees it: msgspec builds all elements of a list before it checks their number.
+        yield Problem(path, f"must be {words_of(kind)}")
         return
     try:
         msgspec.convert(value, kind, str_keys=True)
@@ -69,6 +76,7 @@ def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
             inside = _in_list(get_args(bare)[0], value, path)
         elif get_origin(bare) is dict and isinstance(value, Mapping):
             inside = _in_table(kind, value, path)
+    # The problem of a part is more exact than "must be a list"; that one is used only if all parts are valid.
     found = next(inside, None)
     if found is None:
         yield from default
@@ -94,8 +102,9 @@ def _in_struct(kind: type[Struct], value: Mapping[Any, Any], path: Path) -> Iter
         elif field.required:
             sound = False
             yield Problem((*path, name), "is missing")
-    if sound:  # then they have to fit each other
+    if sound:  # `__post_init__` compares the fields with each other, which needs all of them to be valid
         try:
+            # Without unknown names: these are reported below, with a hint.
             names = {field.encode_name for field in fields} | {kind.__struct_config__.tag_field}
             msgspec.convert({name: value[name] for name in value if name in names}, kind, str_keys=True)
         except ValidationError as error:
@@ -116,6 +125,7 @@ def _in_table(kind: Any, value: Mapping[Any, Any], path: Path) -> Iterator[Probl
             yield Problem(path, own_words.format(name=str(name)[:64]))
             continue
         try:
+            # The name alone, with a value that always fits, to tell a wrong name from a wrong value.
             msgspec.convert({name: None}, types.GenericAlias(dict, (key, None)), str_keys=True)
         except ValidationError:
             yield Problem(path, f"has the name {str(name)[:64]!a}, which must be {words_of(key)}")
@@ -124,11 +134,11 @@ def _in_table(kind: Any, value: Mapping[Any, Any], path: Path) -> Iterator[Probl
 
 
 def _own_problems(error: Exception, path: Path) -> list[Problem]:
-    """What a model's `__post_init__` raised: the fields are right, and do not fit each other."""
+    """The problems that a model's `__post_init__` raised."""
     cause = error.__cause__
     if isinstance(cause, Problems):
         return [Problem((*path, name) if name else path, words) for name, words in cause.problems]
-    return [Problem(path, str(cause or error).split(" - at `")[0])]
+    return [Problem(path, str(cause or error).split(" - at `")[0])]  # msgspec appends the path, we prepend it
 
 
 def _fits_in_number(kind: Any, value: Collection[object]) -> bool:
@@ -138,18 +148,21 @@ def _fits_in_number(kind: Any, value: Collection[object]) -> bool:
 
 
 def hint(name: str, known: Collection[str], likeness: float = 0.6) -> str:
-    """`did you mean NAME?` where one of `known` is alike, else what there is."""
+    """Returns `did you mean NAME?` if a known name is similar to `name`, else the list of known names.
+
+    `likeness`: required similarity from 0 to 1, as `difflib.get_close_matches` has it.
+    """
     near = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
 
 
 def is_model(kind: Any) -> bool:
-    """Whether it is a model, and no other type."""
+    """Whether a type is a model."""
     return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def bare_of(kind: Any) -> Any:
-    """The type inside of `Annotated` and `| None`."""
+    """The type without `Annotated`, `| None` and `| UnsetType`; a union of several types stays."""
     while True:
         if get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
@@ -163,7 +176,7 @@ def bare_of(kind: Any) -> Any:
 
 
 def meta_of(kind: Any) -> Meta:
-    """The bounds of a field's type; empty ones where it has none."""
+    """The constraints of a field's type; an empty `Meta` if it has none."""
     if get_origin(kind) is Annotated:
         metas = [one for one in get_args(kind)[1:] if isinstance(one, Meta)]
         return metas[0] if metas else meta_of(get_args(kind)[0])
@@ -174,12 +187,12 @@ def meta_of(kind: Any) -> Meta:
 
 
 def choices_of(kind: Any) -> tuple[str, ...]:
-    """Of a field that is one of some words: these; of another: none."""
+    """The allowed words of a type made by `types.one_of`; empty for other types."""
     return tuple((meta_of(kind).extra or {}).get("choices", ()))
 
 
 def words_of(kind: Any) -> str:
-    """What a value of this type is, as the end of the sentence "<field> must be ..."."""
+    """Describes the valid values of a type, as the end of the sentence "<field> must be ..."."""
     meta, bare = meta_of(kind), bare_of(kind)
     if meta.description:
         return meta.description
@@ -203,8 +216,11 @@ def words_of(kind: Any) -> str:
 
 
 def problems_in_json(kind: type[Struct], data: bytes) -> Iterator[Problem]:
-    """As `problems`, of the text of an object that msgspec has refused. What is in no field of `kind` is not
-    built."""
+    """As `problems`, for the text of an object that msgspec has refused.
+
+    Unknown fields are not parsed: a large value there costs no memory. Raises ValueError or RecursionError if
+    the text is no JSON object.
+    """
     known = {field.encode_name for field in fields_of(kind)}
     raw = msgspec.json.decode(data, type=dict[str, Raw])
     told = {name: msgspec.json.decode(raw[name]) for name in raw if name in known}
@@ -214,8 +230,10 @@ def problems_in_json(kind: type[Struct], data: bytes) -> Iterator[Problem]:
 
 
 def as_far_as_right(kind: type[S], value: object) -> S:
-    """A model of whose fields each may be absent: what is wrong in `value` counts as absent, and all is if it
-    is no object. Never raises."""
+    """Reads a model whose fields are all optional, leaving out the invalid ones. Never raises.
+
+    A `value` that is no object counts as an empty one.
+    """
     given: dict[str, Any] = {}
     for field in fields_of(kind):
         item = value.get(field.encode_name) if isinstance(value, Mapping) else None
@@ -229,11 +247,11 @@ def as_far_as_right(kind: type[S], value: object) -> S:
 
 
 class NotJson(ValueError):
-    """The text is no JSON object."""
+    """Raised for a text that is no JSON object."""
 
 
 def read_json(kind: type[S], data: bytes) -> S:
-    """The text of an object as a `kind`.  Raises NotJson, or ValueError with all that is wrong in it."""
+    """Parses a JSON object as a `kind`. Raises NotJson, or ValueError with all problems of the document."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors

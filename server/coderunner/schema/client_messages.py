@@ -1,4 +1,4 @@
-"""What a client says: the messages from client to server."""
+"""The messages from client to server. Their docstrings become rows of docs/protocol.md (`schema.write`)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from coderunner.schema.types import (
 
 
 class Open(Message, frozen=True, tag="open"):
-    """Asks for a new session. The same `nonce` of the same principal and client within a minute is the same
-    session. With `network: "group"` it has a private network: [groups](#groups).
+    """Requests a new session. Repeating it with the same `nonce`, principal and client within a minute gives
+    the same session. With `network: "group"` the session joins a private network: [groups](#groups).
     """
 
     language: Annotated[str, text(64, least=1)]
@@ -57,9 +57,9 @@ class Open(Message, frozen=True, tag="open"):
 
 class Attach(Message, frozen=True, tag="attach"):
     """Binds this socket to a live session. `cursors` maps channels to offsets below which everything was
-    received: output goes on from there; a channel without one is replayed from the beginning of its
-    journal. `role` may only lower what the token grants. As `control` (the default of such a token) it
-    takes the control over, and the attachment before becomes `watch`.
+    received: output continues from there; a channel without one is replayed from the beginning of its
+    journal. `role` may only lower what the token grants. With `control` (the default of such a token) it
+    takes over the control, and the previous holder becomes `watch`.
     """
 
     session: Id
@@ -70,20 +70,21 @@ class Attach(Message, frozen=True, tag="attach"):
 
 
 class Take(Message, frozen=True, tag="take"):
-    """Makes this attachment the `control` one, if its token allows; the attachment before becomes `watch`."""
+    """Gives this attachment the control, if its token allows; the previous holder becomes `watch`."""
 
 
 class Run(Message, frozen=True, tag="run"):
-    """Writes the files (added or replaced), compiles where the language needs it, and runs the program.
-    `stdin` is the path of a file in the workspace that is its standard input; `no_file` where there is
-    none.
+    """Writes the files (adding or replacing), compiles if the language needs it, and runs the program.
+    `stdin` is the path of a file in the workspace that becomes its standard input; error `no_file` if it
+    does not exist.
     """
 
     channel: Channel
     mode: Modes
     files: Files = ()
     entry: Path | None = None
-    # Without a pattern: msgspec would search each of far too many before it counts them.
+    # NUL is refused in `__post_init__` and not by a pattern: msgspec would match the pattern against every
+    # element of a far too long list before it checks the length.
     args: Annotated[tuple[Annotated[str, Meta(max_length=65536)], ...], at_most(1024)] = ()
     env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
     cols: Size | None = None
@@ -100,8 +101,9 @@ class Run(Message, frozen=True, tag="run"):
 
 
 class Shell(Message, frozen=True, tag="shell"):
-    """An interactive shell in the same container; with `repl: true` the language's own prompt, which loads
-    the file `entry` where it is there and the language can. `GET /api/languages` tells which have one.
+    """Starts an interactive shell in the same container; with `repl: true` the language's own prompt, which
+    loads the file `entry` if it exists and the language supports that. `GET /api/languages` tells which have
+    a prompt.
     """
 
     channel: Channel
@@ -115,7 +117,7 @@ class Shell(Message, frozen=True, tag="shell"):
 
 
 class Resize(Message, frozen=True, tag="resize"):
-    """A new size, everywhere clamped to 2–1000."""
+    """Sets the terminal's size. Sizes in any message are clamped to 2–1000."""
 
     channel: Channel
     cols: Size
@@ -126,7 +128,10 @@ class Resize(Message, frozen=True, tag="resize"):
 
 
 def _clamp(message: Run | Shell | Resize, cols: int | None, rows: int | None) -> None:
-    """Of any whole number, the nearest size that a terminal has."""
+    """Replaces sizes out of range by the nearest valid ones.
+
+    They are not refused: a page computes them from its layout, and a program must not fail to start for it.
+    """
     if cols is not None and not MIN_CELLS <= cols <= MAX_CELLS:
         force_setattr(message, "cols", min(max(cols, MIN_CELLS), MAX_CELLS))
     if rows is not None and not MIN_CELLS <= rows <= MAX_CELLS:
@@ -134,15 +139,16 @@ def _clamp(message: Run | Shell | Resize, cols: int | None, rows: int | None) ->
 
 
 class Signal(Message, frozen=True, tag="signal"):
-    """To the foreground process group, at most once: a client does not repeat it after a cut."""
+    """Sends a signal to the foreground process group. Clients must not repeat it after a lost connection, as
+    it may have been delivered."""
 
     channel: Channel
     name: Signals
 
 
 class Eof(Message, frozen=True, tag="eof"):
-    """In `pipe` mode: stdin closes behind the input below `offset`; may be repeated. On a terminal a client
-    sends byte 04 as input.
+    """In `pipe` mode: closes stdin after the input below `offset`; may be repeated. On a terminal, send byte
+    04 as input instead.
     """
 
     channel: Channel
@@ -150,14 +156,14 @@ class Eof(Message, frozen=True, tag="eof"):
 
 
 class Kill(Message, frozen=True, tag="kill"):
-    """Ends the whole process tree."""
+    """Kills the channel's whole process tree."""
 
     channel: Channel
 
 
 class Ack(Message, frozen=True, tag="ack"):
-    """Every output byte below `offset` has been consumed; with `exit: true` the channel's `exit` as well. An
-    ack above what was sent is answered with `error ack_ahead` and ignored.
+    """Confirms that every output byte below `offset` was consumed; with `exit: true` the channel's `exit` as
+    well. An `offset` beyond what was sent is ignored and answered with `error ack_ahead`.
     """
 
     channel: Channel
@@ -166,7 +172,7 @@ class Ack(Message, frozen=True, tag="ack"):
 
 
 class Extend(Message, frozen=True, tag="extend"):
-    """Moves the idle deadline; answered with `expires`."""
+    """Restarts the idle time; answered with `expires`."""
 
 
 class Close(Message, frozen=True, tag="close"):

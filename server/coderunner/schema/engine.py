@@ -1,7 +1,7 @@
-"""What the container engine answers: of its documents, the fields that this server reads.
+"""Models of the container engine's documents, with only the fields that this server reads.
 
-The rest of a document is neither built nor looked at. The names on the wire are the engine's. Where it may
-answer null instead of an empty list or object, the field allows None.
+Other fields are skipped without being built. The names in JSON are the engine's. If the engine may send null
+for an empty list or object, the field allows None.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Component(Struct, frozen=True, rename="pascal"):
 
 
 class EngineVersion(Struct, frozen=True, rename="pascal"):
-    """`GET /version`. API versions are as `1.41`."""
+    """`GET /version`. API versions have the form `1.41`."""
 
     version: str = ""
     api_version: str = ""
@@ -30,7 +30,7 @@ class EngineVersion(Struct, frozen=True, rename="pascal"):
 
 
 class EngineFacts(Struct, frozen=True, rename="pascal"):
-    """`GET /info`. `mem_total` in bytes, of the host; `ncpu` its processors."""
+    """`GET /info`. `mem_total`: the host's memory in bytes; `ncpu`: its number of processors."""
 
     id: str = field(name="ID", default="")
     kernel_version: str = ""
@@ -46,19 +46,19 @@ class EngineFacts(Struct, frozen=True, rename="pascal"):
 
 
 class Refusal(Struct, frozen=True):
-    """The body of an answer that says no."""
+    """The body of an error response."""
 
     message: str
 
 
 class Created(Struct, frozen=True, rename="pascal"):
-    """What was made: a container or a network."""
+    """The answer to the creation of a container or a network."""
 
     id: Id
 
 
 class ImageConfig(Struct, frozen=True, rename="pascal"):
-    """What an image says of the containers made from it."""
+    """The configuration that an image gives to its containers."""
 
     labels: Labels | None = None
 
@@ -88,7 +88,8 @@ class ImageStep(Struct, frozen=True, rename="pascal"):
 
 
 class RunState(Struct, frozen=True, rename="pascal"):
-    """How far a container is. Times are ISO 8601; those of what has not happened are in the year 1."""
+    """A container's state. Times are ISO 8601; the time of an event that has not happened is in the year
+    1."""
 
     status: str
     running: bool
@@ -102,7 +103,7 @@ class RunState(Struct, frozen=True, rename="pascal"):
 
 
 class ContainerConfig(Struct, frozen=True, rename="pascal"):
-    """What a container was made with. `image`: by the name that was asked for."""
+    """A container's configuration. `image`: the name that was requested, not the image's id."""
 
     image: str
     labels: Labels | None = None
@@ -118,7 +119,7 @@ class ContainerDocument(Struct, frozen=True, rename="pascal"):
 
 
 class Endpoint(Struct, frozen=True, rename="pascal"):
-    """A container's place in a network; an address is empty where it has none."""
+    """A container's connection to a network; an address that it does not have is empty."""
 
     ip_address: str = field(name="IPAddress", default="")
     ipv6_address: str = field(name="GlobalIPv6Address", default="")
@@ -131,7 +132,7 @@ class NetworkSettings(Struct, frozen=True, rename="pascal"):
 
 
 class ContainerNetworks(Struct, frozen=True, rename="pascal"):
-    """`GET /containers/{id}/json`, of which only the networks are wanted."""
+    """`GET /containers/{id}/json`, reduced to the networks."""
 
     network_settings: NetworkSettings | None = None
 
@@ -148,7 +149,7 @@ class ContainerRow(Struct, frozen=True, rename="pascal"):
 
 
 class Ended(Struct, frozen=True, rename="pascal"):
-    """`POST /containers/{id}/wait`: with which code it ended."""
+    """`POST /containers/{id}/wait`: the container's exit code."""
 
     status_code: int
 
@@ -167,19 +168,19 @@ class VolumeList(Struct, frozen=True, rename="pascal"):
 
 
 class AddressRange(Struct, frozen=True, rename="pascal"):
-    """`subnet` in CIDR form; empty where the network has none."""
+    """`subnet`: in CIDR form, empty if the network has none."""
 
     subnet: str = ""
 
 
 class AddressManagement(Struct, frozen=True, rename="pascal"):
-    """Which addresses a network has."""
+    """A network's address ranges."""
 
     config: tuple[AddressRange, ...] | None = None
 
 
 class NetworkRow(Struct, frozen=True, rename="pascal"):
-    """A row of `GET /networks`. `created` in ISO 8601."""
+    """A row of `GET /networks`. `created`: ISO 8601."""
 
     id: Id
     name: str
@@ -189,7 +190,7 @@ class NetworkRow(Struct, frozen=True, rename="pascal"):
 
 
 class BuildStep(Struct, frozen=True):
-    """A line of `POST /build`: words of the build, or why it failed."""
+    """A line of `POST /build`: output of the build, or why it failed."""
 
     stream: str | None = None
     error: str | None = None

@@ -1,6 +1,7 @@
-"""How settings are written as text: forms that a number or a text has in `.env`, and the words about them.
+"""Parsers for the text of settings (sizes, durations, hosts, networks), with error messages that say what to
+write.
 
-The models' bounds are msgspec's to judge; a form makes a value of the text, or says what to write.
+A form turns the text into a value. The bounds are part of the models, and checked by msgspec.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import msgspec
 from coderunner.schema.check import bare_of, choices_of, meta_of, words_of
 
 _BYTES = re.compile(r"([0-9]+)\s*([kmg]?)i?b?", re.IGNORECASE)
+# RFC 1918 and RFC 6598 (carrier-grade NAT); for IPv6 unique local and link-local addresses.
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _PRIVATE_IPV6 = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # all of IPv4
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # all of IPv4, as IPv6 addresses
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
@@ -29,15 +31,19 @@ _MILLISECONDS = {
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`parse` takes the stripped, non-empty text, and raises ValueError; `words` tells of a type with this
-    form and of a text what to write instead, where `parse` does not know the bounds."""
+    """How a setting's text is parsed.
+
+    `parse`: takes the stripped, non-empty text; raises ValueError. `words`: takes the field's type and the
+    text, and returns what to write instead, for forms whose message depends on the type's bounds; None: the
+    message of the ValueError is used.
+    """
 
     parse: Callable[[str], Any]
     words: Callable[[Any, str], str] | None = None
 
 
 def read(kind: Any, text: str) -> Any:
-    """A field's value from the text of a setting.  Raises ValueError, whose text completes "write ..."."""
+    """Parses a setting's text as a field's value. Raises ValueError, whose text completes "write ..."."""
     bare = bare_of(kind)
     if is_list(bare):
         return items(get_args(bare)[0], text)
@@ -50,12 +56,12 @@ def read(kind: Any, text: str) -> Any:
 
 
 def is_list(bare: Any) -> bool:
-    """Whether a setting of this type is a list, separated by commas."""
+    """Whether a setting of this type is a comma-separated list."""
     return get_origin(bare) is tuple and get_args(bare)[-1] is ...
 
 
 def items(kind: Any, text: str) -> tuple[Any, ...]:
-    """A list, separated by commas; what stands in it twice is in it once."""
+    """Parses a comma-separated list; duplicates are dropped. Raises ValueError."""
     found = tuple(dict.fromkeys(read(kind, part.strip()) for part in text.split(",") if part.strip()))
     if not found:
         raise ValueError("what belongs between the commas, or nothing at all")
@@ -63,19 +69,20 @@ def items(kind: Any, text: str) -> tuple[Any, ...]:
 
 
 def _integer(text: str) -> int:
+    # Not int() alone, which takes "1_000", " 7" and digits of other scripts, and is slow for very long texts.
     if not re.fullmatch(r"[0-9]{1,15}", text):
         raise ValueError
     return int(text)
 
 
 def _number(text: str) -> float:
-    if not _NUMBER.fullmatch(text):
+    if not _NUMBER.fullmatch(text):  # float() alone takes "nan" and "inf"
         raise ValueError
     return float(text)
 
 
 def size(text: str) -> int:
-    """Bytes: a plain number, or with k, m or g (powers of 1024)."""
+    """Parses a number of bytes: plain, or with the suffix k, m or g (powers of 1024). Raises ValueError."""
     match = _BYTES.fullmatch(text)
     if match is None or len(match[1]) > 15:
         raise ValueError
@@ -88,7 +95,7 @@ def _size_words(kind: Any, _: str) -> str:
 
 
 def _duration_words(kind: Any, text: str) -> str:
-    """A duration with a unit is refused with its number of milliseconds."""
+    """The message for a wrong duration; for one with a unit (`5s`) it says the number of milliseconds."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([a-z]+)", text.lower())
     unit = match and _MILLISECONDS.get(match[2])
     hint = f" ({text} is {round(float(match[1]) * unit)})" if match and unit else ""
@@ -96,7 +103,7 @@ def _duration_words(kind: Any, text: str) -> str:
 
 
 def _disk_rate(text: str) -> tuple[str, int]:
-    """(device, bytes a second) from a text such as `/dev/sda:50m`."""
+    """Parses a text such as `/dev/sda:50m` into (device, bytes per second). Raises ValueError."""
     device, colon, amount = text.rpartition(":")
     if not colon or re.fullmatch(r"/dev/[A-Za-z0-9_/-]{1,60}", device) is None:
         raise ValueError
@@ -121,7 +128,7 @@ def _number_words(kind: Any, _: str) -> str:
 
 
 def show_size(value: int) -> str:
-    """The shortest exact form: 268435456 -> `256m`."""
+    """Writes bytes in the shortest exact form: 268435456 becomes `256m`."""
     for suffix, unit in (("g", 1024**3), ("m", 1024**2), ("k", 1024)):
         if value and value % unit == 0:
             return f"{value // unit}{suffix}"
@@ -129,21 +136,25 @@ def show_size(value: int) -> str:
 
 
 def folder(text: str) -> str:
-    """A path as it is: nothing in it is expanded."""
+    """A path, taken literally. `~` and `$` are refused, as people would expect them to be expanded."""
     if not text.isprintable() or not text.strip() or text.startswith("~") or "$" in text:
         raise ValueError("a path in printable characters; ~ and $NAME stay as they are")
     return text
 
 
 def secret(text: str) -> str:
-    """What an HTTP header can carry."""
+    """A secret that can be sent in an HTTP header.
+
+    Shell syntax is refused: in a `.env` file it is not executed, and would become a secret that others can
+    guess.
+    """
     if not re.fullmatch(r"[!-~]+", text) or re.search(r"\$[({]|`|^\$\w+$", text):
         raise ValueError("ASCII letters, digits and signs without spaces; $(command) stays as it is")
     return text
 
 
 def name(text: str) -> str:
-    """A part of container, network and label names."""
+    """A name that is valid as part of the names of containers, networks and labels."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", text):
         raise ValueError("up to 32 of the characters a-z, 0-9, _ and -, beginning with a letter or digit")
     return text
@@ -153,7 +164,7 @@ UNIX = "unix:"
 
 
 def listener(text: str) -> str:
-    """As `host`, or `unix:` and the absolute path of a socket."""
+    """An address to listen on: as `host`, or `unix:` followed by a socket's absolute path."""
     if text.startswith(UNIX):
         if text.startswith(f"{UNIX}/") and not text.endswith("/"):
             return text
@@ -170,14 +181,14 @@ def host(text: str) -> str:
     try:
         return str(ipaddress.ip_address(bare))
     except ValueError:
-        # Digits and dots alone are an address with a slip in it, and no name.
+        # Digits and dots alone are a mistyped address, although they would be a valid host name.
         if _HOST.fullmatch(text) and len(text) <= 253 and not re.fullmatch(r"[0-9.]+", text):
             return text.lower()
     raise ValueError("a host name or an IP address, without a port, for example 127.0.0.1")
 
 
 def host_port(text: str) -> str:
-    """What a Host header may say: a host name or address, and maybe a port."""
+    """A value of the Host header: a host name or address with an optional port."""
     match = re.fullmatch(r"(\[[^]]*\]|[^]:[]+)(?::([0-9]{1,5}))?", text)
     try:
         host(match[1] if match else "")
@@ -191,7 +202,7 @@ def host_port(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """What an Origin header may say: scheme, host, maybe port, nothing else."""
+    """A value of the Origin header: scheme, host and optional port."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc or text != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("origins like https://example.com, without a path or a slash at the end")
@@ -200,7 +211,11 @@ def origin(text: str) -> str:
 
 
 def proxy(text: str) -> str:
-    """An IP address or a network in CIDR form, and not one that lets anybody say who he is."""
+    """A trusted proxy: an IP address or a network in CIDR form.
+
+    Networks that contain a large part of the internet are refused: with them, any client could claim any
+    address in X-Forwarded-For.
+    """
     try:
         found = ipaddress.ip_network(text)
     except ValueError as error:
@@ -220,7 +235,7 @@ def _too_wide(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
 
 
 def address_pool(text: str) -> str:
-    """A range of private IPv4 addresses in CIDR form."""
+    """A range of private IPv4 addresses in CIDR form, large enough for one group's subnet (/28)."""
     problem = ValueError("a private IPv4 network of 16 addresses or more, for example 10.213.0.0/16")
     try:
         pool = ipaddress.IPv4Network(text)
@@ -232,7 +247,7 @@ def address_pool(text: str) -> str:
 
 
 def engine(text: str) -> str:
-    """Where the container engine listens."""
+    """The container engine's address: a Unix socket, or a host with a port."""
     if re.fullmatch(r"unix:///\S+", text):
         return text
     problem = ValueError("an address like unix:///var/run/docker.sock or tcp://127.0.0.1:2375, with the port")

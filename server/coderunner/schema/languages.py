@@ -1,14 +1,17 @@
-"""`language.toml`: what a language is, what stands ready beside its programs, and what its tools print.
+"""The model of `language.toml`: a language's commands, its companion processes, its tools' messages, its
+samples.
 
-In `compile` and `run`, which the agent expands in the container:
+Placeholders in `compile` and `run`, which the agent expands in the container:
 
-    {entry}    the file to begin with
-    {build}    the folder for what compiling makes (/workspace/.build)
-    {args}     a whole element: the arguments of the run, each its own element
-    {sources}  a whole element: the workspace's files that match `sources`, sorted; where the language
-               says with `main` what a main function looks like, the entry's program (agent/sources.py)
+    {entry}    the program's first file
+    {build}    the folder for compiled files (/workspace/.build)
+    {args}     must be an element of its own: replaced by the run's arguments, one element each
+    {sources}  must be an element of its own: replaced by the workspace's files that match `sources`, sorted;
+    if
+               the language declares with `main` what a main function looks like, only by the files of the
+               entry's program (agent/sources.py)
 
-A `[[variants]]` table has commands of its own for projects in which the file `when` is found.
+A `[[variants]]` table has other commands, for projects that contain the file `when`.
 """
 
 from __future__ import annotations
@@ -31,12 +34,12 @@ from coderunner.schema.templates import Template, parse_template
 from coderunner.schema.types import one_of, whole
 
 SERVICE_FOLDER = "/workspace/.service"
-START_MS = 10_000
+START_MS = 10_000  # milliseconds for a service or a preload to start, where it declares nothing else
 MAX_START_MS = 60_000
-MAX_PATTERNS = 16
-MAX_WITHIN = 200
+MAX_PATTERNS = 16  # each is tried on every line of a program's output
+MAX_WITHIN = 200  # lines between the two lines of a pattern
 MAX_SAY = 240  # characters of a hint
-MIN_LITERAL = 8  # of text in one piece: what is shorter means many things
+MIN_LITERAL = 8  # characters of fixed text in a hint's line: shorter ones would match unrelated output
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9_+-]+")
@@ -55,11 +58,11 @@ Env = Annotated[
 ]
 
 Found = Iterator[tuple[str, str]]
-"""A field and what is wrong with it."""
+"""Pairs of a field's name and what is wrong with it."""
 
 
 class _Declared(Struct, frozen=True, forbid_unknown_fields=True):
-    """A table whose fields have to make sense beside their types: `_wrong` yields what does not."""
+    """Base of tables with checks beyond their fields' types. Subclasses yield the problems from `_wrong`."""
 
     def __post_init__(self) -> None:
         found = list(self._wrong())
@@ -110,7 +113,7 @@ def _twice(what: str, names: list[str], more: str = "") -> Found:
 
 
 class Warm(_Declared, frozen=True):
-    """How many waiting containers: at least `floor`, at most `ceiling`. None: the server's setting."""
+    """Number of warm containers: at least `floor`, at most `ceiling`. None: the server's setting applies."""
 
     floor: Annotated[int, whole(0, 1000)] | None = None
     ceiling: Annotated[int, whole(0, 1000)] | None = None
@@ -121,7 +124,7 @@ class Warm(_Declared, frozen=True):
 
 
 class Variant(_Declared, frozen=True):
-    """The commands of a project that has the file `when` in its workspace, in place of the plain ones."""
+    """Commands that replace the language's own for projects with the file `when` in the workspace."""
 
     when: str
     compile: Texts | None = None
@@ -137,10 +140,11 @@ class Variant(_Declared, frozen=True):
 
 
 class Repl(_Declared, frozen=True):
-    """The language's own prompt. `load`: the command where the program's first file is in the workspace,
-    which it loads; without it, `command` is for both.
+    """The language's interactive prompt. `load`: the command to use if the program's first file exists in the
+    workspace, which the prompt then loads; without it, `command` is always used.
 
-    It is tested by what is declared of it: behind `prompt`, the line `ask` is answered by `answer`."""
+    `prompt`, `ask` and `answer` are for the test of the image: at the prompt, the typed line `ask` must make
+    the language print `answer`."""
 
     command: Texts
     prompt: str
@@ -159,7 +163,8 @@ class Repl(_Declared, frozen=True):
 
 
 class Service(_Declared, frozen=True):
-    """A program that lives as long as its session.  `ready`: a path that exists once it can be used."""
+    """A background process for the session's whole life, such as a database server. `ready`: a path that
+    exists once it can be used. `start_ms`: the most milliseconds until then."""
 
     command: Texts
     ready: str
@@ -174,10 +179,11 @@ class Service(_Declared, frozen=True):
 
 
 class Preload(_Declared, frozen=True):
-    """A process from which programs are forked instead of executed, in the same way for who looks at them.
+    """A process with its runtime loaded, from which programs are forked to start faster. A program must not
+    be able to tell the difference.
 
-    `entries`: patterns of the entry files that it can run. `fixed`: patterns of names in the environment that
-    it has read when it began; a run that has another value there is executed.
+    `entries`: patterns of the entry files that it can run. `fixed`: patterns of environment variables that
+    the runtime reads only at its own start; a run with another value for one of them is executed instead.
     """
 
     command: Texts
@@ -195,14 +201,17 @@ class Preload(_Declared, frozen=True):
 if TYPE_CHECKING:
     Lines = tuple[Template, ...]
     Overrides = Mapping[str, Any]
-else:  # as they stand in the file; `__post_init__` makes the others of them
+else:  # the types in the file, which msgspec reads; `__post_init__` converts them to the types above
     Lines = Texts
     Overrides = SomeLimits
 
 
 class Pattern(_Declared, frozen=True):
-    """One line, or two with at most `within` others between them. Of the two, one has the place and the other
-    the message: of several places before a message the last counts, of several behind one the first."""
+    """A diagnostic as a tool prints it: in one line, or in two with at most `within` others between them.
+
+    Of two lines, one has the location and the other the message. If several locations come before a message,
+    the last one is used; if several come after it, the first.
+    """
 
     lines: Lines
     within: Annotated[int, whole(1, MAX_WITHIN)] = 20
@@ -228,8 +237,8 @@ class Pattern(_Declared, frozen=True):
 
 
 class Hint(_Declared, frozen=True):
-    """A sentence for people, `say`, about what a program wanted that is not here, where one of `lines` is
-    found in what it printed. `{name}` and `{word}` of the line may stand in it."""
+    """An explanation for users, `say`, that is shown if a program's output contains one of `lines`: for
+    example that there is no network. `say` may contain `{name}` and `{word}` of the line."""
 
     lines: Lines
     say: str
@@ -256,15 +265,17 @@ class Hint(_Declared, frozen=True):
 
 
 class HintsFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """`hints.toml`: those of all languages."""
+    """`hints.toml`: the hints for all languages."""
 
     hints: Annotated[tuple[Hint, ...], Meta(description="tables under [[hints]]")] = ()
 
 
 class Sample(_Declared, frozen=True):
-    """A program that shows the language and tests its image. Its files lie under `samples/<name>/`.
+    """A sample program, which the page offers and which tests the language's image.
 
-    Of one that exits, `expect_code` is 0 where nothing else is said; None: any."""
+    Its files are in `samples/<name>/`. The `expect_...` fields are the test's conditions. `expect_code`: 0
+    by default if `expect_reason` is `exited`, otherwise None, which allows any.
+    """
 
     name: str
     title: str
@@ -290,8 +301,8 @@ class Sample(_Declared, frozen=True):
 
 
 class Language(_Declared, frozen=True, kw_only=True):
-    """A language as declared. `limits` holds only what it overrides; `machines` are those that it is for, as
-    the kernel names them (none: all)."""
+    """A language's declaration. `limits`: only those that it overrides. `machines`: the architectures that
+    it supports, as `uname -m` prints them; empty for all."""
 
     name: str
     title: str
@@ -339,7 +350,7 @@ class Language(_Declared, frozen=True, kw_only=True):
         yield from _twice("samples are named", [sample.name for sample in self.samples])
         if any("{sources}" in argv for argv in self._commands()) and not self.sources:
             yield "sources", "must name patterns, as {sources} is used"
-        try:  # here, so that a mistake is found when the languages are read and not when one is used
+        try:  # compiled only as a check: a mistake must show when the server starts, not at the first run
             re.compile(self.main, re.M)
         except re.error as error:
             yield "main", f"is no regular expression: {error}"
@@ -357,11 +368,12 @@ class Language(_Declared, frozen=True, kw_only=True):
 
 
 class Demand(Struct, frozen=True, forbid_unknown_fields=True):
-    """`demand.toml`: in which order languages are made ready."""
+    """`demand.toml`: the order in which languages are built and offered."""
 
     order: Annotated[tuple[str, ...], Meta(description="a list of names of languages")]
 
 
 def sample_files(sample: Sample, read: Callable[[str], bytes]) -> dict[str, bytes]:
-    """The sample's files by path. `read` takes a path below the language's folder."""
+    """Reads a sample's files; returns their contents by path. `read`: takes a path below the language's
+    folder."""
     return {path: read(f"samples/{sample.name}/{path}") for path in sample.files}

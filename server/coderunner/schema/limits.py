@@ -1,4 +1,4 @@
-"""What a session and a program may use: the limits, and those of them that a client may request."""
+"""Models of the limits of sessions and programs, and of the subsets that languages and clients may set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ Processors = Annotated[float, Meta(gt=0, le=1024, description="a positive number
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Times in milliseconds, sizes in bytes. All are positive: nothing is unlimited."""
+    """All limits. `_ms` are milliseconds, `_bytes` bytes, `cpus` processors. There is no value for
+    unlimited."""
 
     unknown_words: ClassVar[str] = "is no limit"
 
@@ -33,23 +34,26 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_ms: Whole
     lifetime_ms: Whole
     compile_memory_bytes: Whole | None = None
-    """What compilers may use; None: as much as programs."""
+    """Memory for compilers, which often need more than the programs; None: as much as programs."""
 
     @property
     def container_bytes(self) -> int:
-        """The memory of the session's container: for its programs and for its compilers."""
+        """The memory of the session's container in bytes: enough for its programs and for its compilers."""
         return max(self.memory_bytes, self.compile_memory_bytes or 0)
 
 
 RUN_LIMITS = ("wall_ms", "cpu_ms", "output_bytes")
-"""What `run.limits` may name."""
+"""The limits that a client may request in `run.limits`."""
 OPEN_LIMITS = ("idle_ms", "lifetime_ms", "memory_bytes", "pids")
-"""What `open.limits` may name."""
+"""The limits that a client may request in `open.limits`."""
 
 
 def _some(name: str, names: Collection[str], unknown_words: str) -> type[Struct]:
-    """A model of the limits in `names`, each of which may be absent. `unknown_words` complete the sentence
-    "<name> ..." for any other name."""
+    """Makes a model with the limits in `names`, all optional. `unknown_words`: end of the sentence "<name>
+    ..." for other names.
+
+    The types are taken from `Limits`, so that each bound is declared once.
+    """
     chosen = [one for one in msgspec.structs.fields(Limits) if one.name in names]
     return msgspec.defstruct(
         name,
@@ -61,9 +65,9 @@ def _some(name: str, names: Collection[str], unknown_words: str) -> type[Struct]
 
 
 SomeLimits = _some("SomeLimits", Limits.__struct_fields__, "is no limit")
-"""What a language's `[limits]` overrides."""
+"""A language's `[limits]` table."""
 RequestedLimits = _some("RequestedLimits", RUN_LIMITS + OPEN_LIMITS, "cannot be requested")
-"""What a client may request, in `run` or in `open`; the ceilings and floors are of these."""
+"""All that a client may request in `run` and `open`; `limits.toml` has ceilings and floors for these."""
 RunLimits = _some("RunLimits", RUN_LIMITS, "cannot be requested for a program")
 OpenLimits = _some("OpenLimits", OPEN_LIMITS, "cannot be requested for a session")
 

@@ -1,9 +1,8 @@
-"""Every message of `coderunner.v1` as a value. The fields are the protocol's, in its order.
+"""All messages of the protocol `coderunner.v1`, collected from `client_messages`, `server_messages` and
+`parts`.
 
-A field with a default may be absent on the wire, and is left out when it has that default; a field without
-one is always there (null where the value is None). `from_` is `from` on the wire.
-
-`client_messages` and `server_messages` have the two directions, `parts` what both are made of.
+A field with a default is optional in JSON, and omitted if it has that value. A field without a default is
+always present, and null if it is None. `from_` is `from` in JSON, as that is a keyword of Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What messages are made of: words, files, and the bounds of both directions."""
+"""Types that the messages of both directions share: enumerations, files, sizes."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ Modes = Annotated[str, one_of(MODES)]
 Phases = Annotated[str, one_of(PHASES)]
 MIN_CELLS, MAX_CELLS = 2, 1000
 Size = Annotated[int, Meta(description="a whole number")]
-"""Columns or rows that a client asks for: any number, of which the nearest possible one is taken.
-A number that stands there is from MIN_CELLS to MAX_CELLS."""
+"""Columns or rows that a client requests: any integer, which the message's `__post_init__` clamps to
+MIN_CELLS to MAX_CELLS."""
 
 
 class Part(Struct, frozen=True, omit_defaults=True):
-    """A part of messages."""
+    """Base of the parts of messages."""
 
 
 class Message(Part, frozen=True):
-    """A message: `type` on the wire is the tag of its class."""
+    """Base of the messages. The `type` in JSON is the tag of the class."""
 
 
 if TYPE_CHECKING:
     FileContent = bytes
-else:  # what stands on the wire under `content`; `File.__post_init__` makes bytes of it
+else:  # the type of `content` in JSON, which msgspec reads; `File.__post_init__` converts it to bytes
     FileContent = str | UnsetType
 
 
 class File(Part, frozen=True):
-    """A file of a project: `{path, content}`, or `{path, content_base64}` where it is not UTF-8.
+    """A file of a project: in JSON `{path, content}`, or `{path, content_base64}` if it is not UTF-8.
 
-    `content` is bytes in any case: `content_base64` is there on the wire only.
+    After reading, `content` is always set, as bytes, and `content_base64` is unset.
     """
 
     path: str
@@ -71,6 +71,7 @@ class File(Part, frozen=True):
         if (self.content is UNSET) is (self.content_base64 is UNSET):  # type: ignore[comparison-overlap]
             raise ValueError("must have either content or content_base64")
         if isinstance(self.content, str):
+            # msgspec's way to set a field of a frozen struct while it is being made.
             force_setattr(self, "content", self.content.encode())
         elif self.content_base64 is not UNSET:
             force_setattr(self, "content", self.content_base64)

@@ -1,4 +1,7 @@
-"""What is known of a session only when it opens: kept by its agent, so that a restarted server finds it."""
+"""The record of a session, which its agent keeps so that a restarted server can adopt the session.
+
+A container's labels are fixed when it is made, before it has a session, so they cannot hold this.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ from msgspec import Struct
 from coderunner.schema.limits import Limits
 
 VERSION = 3
-"""Raise it with every change of the fields, teach `read` the version before, and add a record of the new one
-to `tests/fleet/records`: a server that is updated finds the sessions of the one before."""
+"""The format's version. With every change of the fields: increase it, keep `read` able to read the versions
+before, and add a record to `tests/fleet/records`. An updated server finds sessions that the old one
+opened."""
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """``opened`` and ``expires``: seconds since the epoch.  ``token_digest``: of the control token.
+    """A session's record.
 
-    ``group`` and ``member``: where it has a group, and its name there.
-    ``nonce``: of the `open`, so that its repetition finds the session after a restart as well.
+    `token_digest`: of the control token, which itself is not stored. `client`, `nonce`: from the message
+    `open`, so that a repeated `open` finds the session also after a restart. `opened`, `expires`: seconds
+    since 1970. `group`, `member`: id of the session's group and its host name there; None without a group.
     """
 
     session: str
@@ -35,13 +40,13 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Version(Struct):
-    version: int = 1  # the first had none
+    version: int = 1  # the first format had no number
 
 
 def read(text: bytes) -> Record:
-    """A record, whichever version wrote it.  Raises ValueError where this server cannot read it."""
+    """Parses a record of any known version. Raises ValueError if this server cannot read it."""
     version = msgspec.json.decode(text, type=_Version).version
     if not 1 <= version <= VERSION:
         raise ValueError(f"its record is of version {version}, and this server reads 1 to {VERSION}")
-    # Version 1 has no number; 3 has a limit more, which is not there for what began before.
+    # All versions are read by one model: what 2 and 3 added (a number, a limit) is optional.
     return msgspec.structs.replace(msgspec.json.decode(text, type=Record), version=VERSION)

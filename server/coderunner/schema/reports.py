@@ -1,7 +1,7 @@
-"""What an agent says of itself and of its channels: it is as hostile as the programs beside it.
+"""Models of what agents report. An agent shares its container with hostile programs, so nothing is trusted.
 
-An offset that does not fit the others, or a number out of its bounds, is the agent's fault and ends its link.
-What it tells of a program's end is evidence, of which what is wrong counts as not known: `Evidence`.
+An inconsistent offset or a number out of bounds raises AgentProtocolError, which ends the link to the agent.
+Only the evidence of a program's end is read leniently: what is invalid in it counts as unknown (`Evidence`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from coderunner.schema.messages import STOPPED_BY, Modes, Phases
 from coderunner.schema.types import MAX_OFFSET, Channel, Offset, Positive, at_most, one_of, whole
 from coderunner.wire import flow
 
-MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps so many live ones, and so many that have ended
-MAX_SEALED = 16 * 1024
+MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps up to flow.MAX_CHANNELS live ones and 32 ended ones
+MAX_SEALED = 16 * 1024  # characters of a sealed record
 MAX_RESTORE = 4096
 
 Kinds = Annotated[str, one_of(("run", "shell"))]
@@ -27,14 +27,20 @@ Signed = Annotated[int, whole(-MAX_OFFSET, MAX_OFFSET)]
 
 
 class AgentProtocolError(Exception):
-    """The agent, or something in the container that speaks for it, broke the protocol between us.
+    """The agent, or a program in the container that imitates it, violated the agent protocol.
 
-    Raised for nothing else: a fault of this server's own is never taken for one of the container's."""
+    Never raised for faults of this server: it ends the link, and a fault of ours must not be blamed on a
+    tenant."""
 
 
 class ChannelState(Struct, frozen=True, kw_only=True):
-    """A channel's whole state. Output: from the journal's beginning `from_` to `to`, of which `sent` went to
-    this server, and `released` was acknowledged by clients."""
+    """A channel's complete state.
+
+    Output offsets: the journal holds `from_` to `to`; everything below `sent` was sent to this server,
+    everything below `released` was acknowledged by clients. `run_offset`: where the program's output begins
+    behind the compiler's. Input offsets: below `in_acked` it reached the program, below `input_offset` the
+    agent. `end`: the output's last offset once the program has ended, with `evidence`.
+    """
 
     channel: Channel
     mode: Modes
@@ -69,7 +75,8 @@ class ChannelState(Struct, frozen=True, kw_only=True):
 
 
 class Hello(Struct, frozen=True):
-    """The answer to an attach. `sealed`: the record that this agent keeps, None before it has a tenant."""
+    """The answer to an attach. `sealed`: the session's sealed record, None while the container is in the
+    warm pool."""
 
     version: int
     sealed: Annotated[str, Meta(max_length=MAX_SEALED)] | None = None
@@ -83,7 +90,8 @@ class Hello(Struct, frozen=True):
 
 
 class ArtifactNews(Struct, frozen=True):
-    """A file that a program made, its name as the program chose it. `more`: there are more than are told."""
+    """A file that a program made. `path`: unchecked, as the program named it. `more`: there are further
+    files that are not reported."""
 
     path: str = ""
     size: Offset = 0
@@ -91,26 +99,27 @@ class ArtifactNews(Struct, frozen=True):
 
 
 class Fault(Struct, frozen=True):
-    """Why the agent did not do what it was asked."""
+    """Why a call failed in the agent."""
 
     code: str = ""
     message: str = ""
 
 
 class Reply(Struct, frozen=True):
-    """Any answer."""
+    """What the answers to all calls have in common."""
 
     error: Fault | None = None
 
 
 class Prepared(Struct, frozen=True):
-    """The answer to `prepare`. `preload`: why programs start plainly, where they do."""
+    """The answer to `prepare`. `preload`: why the preload is not available, None if it is."""
 
     preload: str | None = None
 
 
 class Started(Struct, frozen=True):
-    """The answer to `run`: the numbers of all channels that the agent has; a state where it is no error."""
+    """The answer to `run`. `channels`: numbers of all channels that the agent has. `state`: the new
+    channel's, None if there is an `error`."""
 
     channels: Annotated[tuple[int, ...], at_most(MAX_CHANNELS)]
     error: Fault | None = None
@@ -118,7 +127,8 @@ class Started(Struct, frozen=True):
 
 
 class Fetched(Struct, frozen=True):
-    """The answer to `fetch`: where the output begins, its stream, and escape sequences to restore."""
+    """The answer to `fetch`. `from_`: offset of the output. `stream`: 1 or 2. `restore`: escape sequences
+    that set the terminal's modes as they were at that offset."""
 
     from_: Offset = field(name="from")
     stream: int = 1
@@ -126,7 +136,7 @@ class Fetched(Struct, frozen=True):
 
 
 class FileFound(Struct, frozen=True):
-    """One of the files of `Listed`."""
+    """An entry of `Listed`. `mtime_ms`: milliseconds since 1970; a program may set it to any value."""
 
     path: str
     size: Offset
@@ -136,7 +146,8 @@ class FileFound(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """The answer to `list`. Each of `files` is read by itself: what is wrong with one spoils no other."""
+    """The answer to `list`. `files` is not typed here: each is read by itself as `FileFound`, so that an
+    invalid one does not hide the others. `next`: where the next page begins."""
 
     files: Annotated[tuple[Any, ...], Meta(description="a list")] = ()
     next: str | None = None
@@ -150,21 +161,22 @@ class FileRead(Struct, frozen=True):
 
 
 class FileChecked(Struct, frozen=True):
-    """The answer to `check`: the CRC-32 of the bytes read before and of these."""
+    """The answer to `check`. `crc`: CRC-32 of all bytes read so far, including these."""
 
     crc: Annotated[int, whole(0, 2**32 - 1)]
     inode: Annotated[int, whole(0, 2**63 - 1)] = 0
 
 
 class Removed(Struct, frozen=True):
-    """The answer to `remove`: how many went, and whether there are more."""
+    """The answer to `remove`. `removed`: number of files and folders. `more`: the call has to be repeated
+    for the rest."""
 
     removed: Offset
     more: bool
 
 
 class End(Struct, frozen=True):
-    """Of a phase: how its first process ended, and what its tree used."""
+    """A phase's end: how its first process ended, and what its process tree used."""
 
     code: Annotated[int, whole(0, 255)] | None = None
     signal: Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9+-]{1,15}\Z")] | None = None
@@ -175,7 +187,7 @@ class End(Struct, frozen=True):
 
 
 class Evidence(Struct, frozen=True):
-    """Of a program's end; `check.as_far_as_right` reads it."""
+    """The evidence of a program's end (`core.lifecycle.Evidence`). Read by `check.as_far_as_right`."""
 
     compile: End | None = None
     main: End | None = None
@@ -192,19 +204,19 @@ _STATE = msgspec.json.Decoder(ChannelState)
 
 
 def read_hello(text: bytes) -> Hello:
-    """Raises AgentProtocolError."""
+    """Parses the answer to an attach. Raises AgentProtocolError."""
     return _decoded(_HELLO, text, "hello")
 
 
 def read_state(text: bytes) -> ChannelState:
-    """Raises AgentProtocolError."""
+    """Parses a channel's state. Raises AgentProtocolError."""
     return _decoded(_STATE, text, "state")
 
 
 def read_artifact(text: bytes) -> ArtifactNews:
-    """Raises AgentProtocolError."""
+    """Parses the report of a file that a program made. Raises AgentProtocolError."""
     try:
-        # Not by msgspec: a name that is no UTF-8 comes as lone surrogates, which it refuses.
+        # With `json`: a name that is not UTF-8 arrives as lone surrogates, which msgspec refuses.
         return read(ArtifactNews, json.loads(text), "artifact")
     except (ValueError, RecursionError) as error:
         raise AgentProtocolError(f"artifact: {error}") from None
@@ -218,7 +230,7 @@ def _decoded(decoder: msgspec.json.Decoder[check.T], text: bytes, where: str) ->
 
 
 def read(kind: type[check.T], reply: object, where: str) -> check.T:
-    """An agent's answer as a `kind`. Raises AgentProtocolError."""
+    """Reads an agent's answer as a `kind`. `where`: the call, for the message. Raises AgentProtocolError."""
     try:
         return msgspec.convert(reply, kind)
     except (msgspec.ValidationError, RecursionError) as error:

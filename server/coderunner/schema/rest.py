@@ -1,4 +1,4 @@
-"""What requests over HTTP say: their bodies, which are JSON, and the parameters of their queries."""
+"""Models of the JSON bodies and query parameters of HTTP requests. The docstrings appear at `/api/docs`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from coderunner.schema.types import one_of
 
 MAX_URLS = 64
 ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
-"""The kinds of archive that a workspace is packed as, with their media types."""
+"""The formats in which a workspace can be downloaded, with their media types."""
 
 # --- bodies -----------------------------------------------------------------------------------------------
 
 
 class MoveFile(Struct, frozen=True):
-    """`PATCH /files/<path>`: where the file or folder is to be moved."""
+    """`PATCH /files/<path>`: moves the file or folder to `path`."""
 
     path: Annotated[str, Meta(description="a text: where it is to be moved")]
 
 
 class MakeFolder(Struct, frozen=True):
-    """`POST /files/<path>`: a folder, and nothing else as yet."""
+    """`POST /files/<path>`: makes a folder. `folder` must be true, which leaves room for other kinds
+    later."""
 
     folder: bool
 
@@ -32,7 +33,8 @@ class MakeFolder(Struct, frozen=True):
 
 
 class KeepViews(Struct, frozen=True):
-    """`POST /views`: addresses that are in use; with `frame` the answer has a word for a frame."""
+    """`POST /views`: keeps the URLs valid that a client still displays. With `frame`, the answer has a
+    `word` that lets a frame load a page."""
 
     urls: Annotated[
         tuple[str, ...], Meta(max_length=MAX_URLS, description=f"a list of at most {MAX_URLS} addresses")
@@ -44,24 +46,26 @@ class KeepViews(Struct, frozen=True):
 
 
 class LanguagesQuery(Struct, frozen=True):
-    """`GET /api/languages`. `want`: the language that the client looks at; it is built next."""
+    """`GET /api/languages`. `want`: the language that the user has selected; if its image is missing, it is
+    built next."""
 
     want: str = ""
 
 
 class DownloadQuery(Struct, frozen=True):
-    """`GET .../archive`: as what the workspace is packed."""
+    """`GET .../archive`. `format`: the format of the archive."""
 
     format: Annotated[str, one_of(tuple(ARCHIVES))] = "zip"
 
 
 class UploadQuery(Struct, frozen=True):
-    """`PUT .../archive`. `into`: the folder into which it is unpacked; empty: the workspace itself."""
+    """`PUT .../archive`. `into`: the folder to unpack into; empty for the workspace itself."""
 
     into: str = ""
 
 
 class ViewQuery(Struct, frozen=True):
-    """`GET /view/...`. `framed`: the word that lets a frame ask for a page; empty: no frame asks."""
+    """`GET /view/...`. `framed`: the word that permits a frame to load a page; empty if it is not for a
+    frame."""
 
     framed: str = ""

@@ -1,4 +1,4 @@
-"""What the server says: the messages from server to client."""
+"""The messages from server to client. Their docstrings become rows of docs/protocol.md (`schema.write`)."""
 
 from __future__ import annotations
 
@@ -40,21 +40,23 @@ from coderunner.schema.types import (
 
 
 class Expiry(Part, frozen=True):
-    """`idle_ms` is None while nothing counts as idle (a program lives)."""
+    """Milliseconds until the session ends. `idle_ms`: without input; None while a program runs, as no time
+    counts as idle then. `total_ms`: in any case."""
 
     idle_ms: Count | None
     total_ms: Count
 
 
 class Isolation(Part, frozen=True):
-    """What a session's programs are separated by."""
+    """How a session is isolated: the container runtime, and the kind of network."""
 
     runtime: Word
     network: Word
 
 
 class ChannelView(Part, frozen=True):
-    """What `attached` tells of a channel. `from_` to `to` is the output that can still be had."""
+    """A channel in `attached`. `from_` to `to`: the output that is still available. `input_offset`: the next
+    input byte that the server expects."""
 
     channel: Channel
     mode: Modes
@@ -68,7 +70,7 @@ class ChannelView(Part, frozen=True):
 
 
 class Usage(Part, frozen=True):
-    """None where there is no evidence."""
+    """What a program used; a value that could not be measured is None."""
 
     wall_ms: Count | None
     cpu_ms: Count | None
@@ -77,7 +79,7 @@ class Usage(Part, frozen=True):
 
 
 class Diagnostic(Part, frozen=True):
-    """`line` and `column` count from 1; a column of 0 is not known. `path` is below the workspace."""
+    """A problem in a file. `path`: in the workspace. `line`, `column`: from 1; a column of 0 is unknown."""
 
     path: Path
     line: Count
@@ -87,8 +89,9 @@ class Diagnostic(Part, frozen=True):
 
 
 class Hello(Message, frozen=True, tag="hello"):
-    """The greeting. `limits` has at least `text_bytes`, `first_text_bytes`, `payload_bytes`, `window_bytes`,
-    `input_window_bytes`, `journal_bytes`, `channels`, `files`, `file_bytes`, `resume_ms`, `view_ms`.
+    """The first message of a connection. `limits` has at least `text_bytes`, `first_text_bytes`,
+    `payload_bytes`, `window_bytes`, `input_window_bytes`, `journal_bytes`, `channels`, `files`,
+    `file_bytes`, `resume_ms`, `view_ms`.
     """
 
     protocol: Word
@@ -100,8 +103,8 @@ class Hello(Message, frozen=True, tag="hello"):
 
 
 class Queued(Message, frozen=True, tag="queued"):
-    """The place in the queue, again whenever the position changes. A socket lost while queued keeps its
-    place for 10 seconds, for the same `nonce`. At the deadline: `error queue_timeout`.
+    """The place in the queue; sent again whenever it changes. If the connection is lost, the place is kept
+    for 10 seconds, for an `open` with the same `nonce`. At the deadline: `error queue_timeout`.
     """
 
     position: Annotated[Count, Note("1 is next")]
@@ -111,7 +114,8 @@ class Queued(Message, frozen=True, tag="queued"):
 
 
 class Opened(Message, frozen=True, tag="opened"):
-    """The session is there, and this attachment controls it. The last three where it has a group."""
+    """The session has started, and this attachment has the control. The last three fields are for sessions
+    with a group."""
 
     session: Id
     token: Secret
@@ -126,8 +130,8 @@ class Opened(Message, frozen=True, tag="opened"):
 
 
 class Attached(Message, frozen=True, tag="attached"):
-    """This socket is bound to the session. Of a channel, `from` and `to` tell the output that can still be
-    had, `input_offset` the next input byte that the server expects.
+    """This socket is bound to the session. For each channel, `from` and `to` tell the output that is still
+    available, `input_offset` the next input byte that the server expects.
     """
 
     session: Id
@@ -137,14 +141,15 @@ class Attached(Message, frozen=True, tag="attached"):
 
 
 class Role(Message, frozen=True, tag="role"):
-    """The control changed hands; sent to both, and to who takes it while nobody has it."""
+    """The control was handed over; sent to both attachments, or to the new holder alone if nobody had it."""
 
     role: Roles
     input_offsets: Offsets
 
 
 class State(Message, frozen=True, tag="state"):
-    """`exited` is sent the moment the process tree is gone, whatever output is still on its way."""
+    """The channel's phase. `exited` is sent as soon as the process tree has ended, even if output is still
+    to come."""
 
     channel: Channel
     phase: Phases
@@ -152,10 +157,10 @@ class State(Message, frozen=True, tag="state"):
 
 
 class Stopped(Message, frozen=True, tag="stopped"):
-    """The program stands still, and its limits go on: `by` is the signal that stopped it (`STOP`, `TSTP` as
-    by Ctrl-Z, `TTIN`, `TTOU`), or `output` where its terminal holds its output back (Ctrl-S); null: it
-    goes on. `signal` with `CONT` has it go on, whichever it was. Told when it lasts longer than 0.1 s,
-    and to who attaches.
+    """The program is stopped, while its time limits continue: `by` is the signal that stopped it (`STOP`,
+    `TSTP` as by Ctrl-Z, `TTIN`, `TTOU`), or `output` if its terminal is held (Ctrl-S); null: it continues. A
+    `signal` `CONT` continues it in all cases. Sent if the stop lasts longer than 0.1 s, and to new
+    attachments.
     """
 
     channel: Channel
@@ -170,9 +175,9 @@ class InAck(Message, frozen=True, tag="in_ack"):
 
 
 class Gap(Message, frozen=True, tag="gap"):
-    """Bytes that this attachment will never get. For a terminal `restore` holds the escape sequences of the
-    modes in force (alternate screen, cursor, mouse, paste, …): the client resets its terminal and applies
-    it, and the server has the program repaint.
+    """A range of output that this attachment will never receive. For a terminal, `restore` holds the escape
+    sequences of the modes in force (alternate screen, cursor, mouse, paste, …): the client resets its
+    terminal and applies them, and the server makes the program repaint.
     """
 
     channel: Channel
@@ -182,7 +187,8 @@ class Gap(Message, frozen=True, tag="gap"):
 
 
 class Resized(Message, frozen=True, tag="resized"):
-    """Never answered with a `resize`."""
+    """The terminal has a new size. Clients must not answer with a `resize`: two of them could do so for
+    ever."""
 
     channel: Channel
     cols: Cell
@@ -190,14 +196,14 @@ class Resized(Message, frozen=True, tag="resized"):
 
 
 class Diagnostics(Message, frozen=True, tag="diagnostics"):
-    """Problems that the compiler or the failed program named, all of the channel so far; below."""
+    """All problems that the compiler or the failed program has reported in this channel so far; see below."""
 
     channel: Channel
     items: Annotated[tuple[Diagnostic, ...], at_most(10_000)]
 
 
 class Artifact(Message, frozen=True, tag="artifact"):
-    """The program has written a file to look at; again when it has changed. Below."""
+    """The program has written a file that can be displayed; sent again when it has changed; see below."""
 
     channel: Channel
     path: Path
@@ -207,15 +213,15 @@ class Artifact(Message, frozen=True, tag="artifact"):
 
 
 class Workspace(Message, frozen=True, tag="workspace"):
-    """Files have changed; which, `GET /files` tells. At most four a second; only the latest is kept for a
-    slow client. `revision` only grows. An attachment is told the present one.
+    """Files of the workspace have changed; `GET /files` lists them. At most four a second, and a slow client
+    gets only the latest. `revision` only increases. A new attachment is sent the present one.
     """
 
     revision: Count
 
 
 class Exit(Message, frozen=True, tag="exit"):
-    """How the program ended, behind its last output byte: below."""
+    """How the program ended; sent after its last output byte; see below."""
 
     channel: Channel
     code: Annotated[int, whole(0, 255)] | None
@@ -230,15 +236,15 @@ class Exit(Message, frozen=True, tag="exit"):
 
 
 class Expires(Message, frozen=True, tag="expires"):
-    """`idle_ms` is null while nothing counts as idle."""
+    """Milliseconds until the session ends. `idle_ms` is null while a program runs."""
 
     idle_ms: Count | None
     total_ms: Count
 
 
 class Notice(Message, frozen=True, tag="notice"):
-    """For people. Codes: `idle_warning`, `lifetime_warning`, `artifact_limit`, `evicted` (why, before
-    `closed`); others may come.
+    """A text for the user. Codes: `idle_warning`, `lifetime_warning`, `artifact_limit`, `evicted` (the
+    reason, before `closed`); others may be added.
     """
 
     code: Word
@@ -246,15 +252,15 @@ class Notice(Message, frozen=True, tag="notice"):
 
 
 class Closed(Message, frozen=True, tag="closed"):
-    """The session is over. It comes last, behind the output and the `exit` that the client still took; a
-    close frame follows.
+    """The session has ended. The last message, after the output and the `exit` that the client still
+    received; a close frame follows.
     """
 
     reason: Annotated[str, one_of(CLOSED_REASONS)]
 
 
 class ErrorMessage(Message, frozen=True, tag="error"):
-    """See the table of codes."""
+    """An error; see the table of codes."""
 
     code: Word
     message: Line
@@ -265,7 +271,7 @@ class ErrorMessage(Message, frozen=True, tag="error"):
 
     @classmethod
     def of(cls, error: CodeRunnerError) -> ErrorMessage:
-        """The message that tells a client of an error."""
+        """The message for `error`."""
         return cls(
             code=error.code,
             message=error.message,
@@ -277,7 +283,7 @@ class ErrorMessage(Message, frozen=True, tag="error"):
 
 
 class Pong(Message, frozen=True, tag="pong"):
-    """The `t` of the `ping`."""
+    """The answer to `ping`, with its `t`."""
 
     t: Number
 

@@ -1,16 +1,17 @@
-"""Lines of compilers and interpreters, described by an example with its parts in braces.
+"""Templates that match lines of compilers and interpreters, with the parts to extract in braces.
 
     {path}:{line}:{column}: {severity}: {message}
 
-A part ends where the text behind it begins; nothing is ever tried twice, so a line costs its length at most,
-whatever it says.
+Templates instead of regular expressions: a part ends at the first occurrence of the text behind it
+({message} at the last), without backtracking, so that hostile output cannot make the matching slow.
 
     {path}      a file's name              {line}, {column}    whole numbers
     {severity}  error, warning, note …     {name}              a word, put before the message
-    {word}      a word that is of no use   {*}                 anything
-    {message}   what is wrong
+    {word}      a word that is not used    {*}                 anything
+    {message}   the problem's description
 
-A space at the beginning stands for any amount of them; without it the line must begin with what is there.
+A space at the beginning matches any indentation of at least one character; otherwise the line must begin
+with the template's beginning.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _SEVERITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """`head`: the text before the first part; `parts`: each with the text behind it, "" at the line's end."""
+    """A parsed template. `indented`: it begins with a space. `head`: the text before the first part.
+    `parts`: names, each with the text that follows it, "" at the end of the line."""
 
     indented: bool
     head: str
@@ -40,16 +42,16 @@ class Template:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names between braces."""
+        """The names of the parts."""
         return frozenset(name for name, _ in self.parts)
 
     @property
     def literal(self) -> str:
-        """The longest text that must be in a line."""
+        """The longest fixed text, which every matching line contains: callers search for it first."""
         return max((self.head, *(behind for _, behind in self.parts)), key=len)
 
     def match(self, line: str) -> dict[str, str] | None:
-        """The parts of a line; None for one that is another."""
+        """Returns the parts of a matching line by name, or None. `{*}` is left out."""
         if self.indented:
             stripped = line.lstrip()
             if stripped == line:
@@ -69,7 +71,7 @@ class Template:
 
 
 def parse_template(text: str) -> Template:
-    """Raises ValueError, which says what is wrong."""
+    """Parses a template. Raises ValueError with the reason."""
     pieces = _PARTS.split(text.lstrip(" "))
     names, texts = pieces[1::2], pieces[2::2]
     for name in names:
@@ -77,6 +79,7 @@ def parse_template(text: str) -> Template:
             raise ValueError(f"{{{name}}} is not known; known are {', '.join(sorted(KNOWN))}")
         if name != "*" and names.count(name) > 1:
             raise ValueError(f"{{{name}}} stands twice in {text!r}")
+    # A part of free length needs a text behind it, or its end is ambiguous; numbers end by themselves.
     for name, behind in zip(names[:-1], texts[:-1], strict=True):
         if not behind and name not in ("line", "column"):
             raise ValueError(f"behind {{{name}}} there must be some text in {text!r}, where it ends")
@@ -86,7 +89,8 @@ def parse_template(text: str) -> Template:
 
 
 def _part(line: str, at: int, name: str, behind: str) -> tuple[str, int]:
-    """(the part, where what follows the text behind it begins); -1: it is not there."""
+    """Matches one part at position `at`. Returns its value and the position behind the text that follows it,
+    or ("", -1)."""
     if name in ("line", "column", "name", "word"):
         word = (_NAME if name in ("name", "word") else _NUMBER).match(line, at)
         if not word or not line.startswith(behind, word.end()):
@@ -104,5 +108,5 @@ def _part(line: str, at: int, name: str, behind: str) -> tuple[str, int]:
     if name == "severity":
         value = _SEVERITIES.get(value.strip().lower(), "")
     elif name == "message" and value[0].isspace():
-        value = ""  # a line of source, indented
+        value = ""  # an indented text is a quoted line of source code, no message
     return value, end + len(behind) if value or name == "*" else -1

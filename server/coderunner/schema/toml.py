@@ -1,4 +1,4 @@
-"""Declarations in TOML, read by the models; all their problems at once, in the words of a TOML file."""
+"""Reads TOML files by models, and reports all problems at once, with TOML's terms and table headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from coderunner.schema.check import Problem, S, problems
 
 
 def read_toml(kind: type[S], text: str, where: str) -> S:
-    """The file's text as a `kind`; `where` is its name.  Raises ConfigError with all problems."""
+    """Parses a file's text as a `kind`. `where`: its name, for the messages. Raises ConfigError with all
+    problems."""
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -23,10 +24,10 @@ def read_toml(kind: type[S], text: str, where: str) -> S:
 
 
 def in_toml(problem: Problem, where: str) -> str:
-    """As `FILE [[samples]] 2: entry must be ...`: tables as a file writes them, counted from 1."""
+    """Words a problem as `FILE [[samples]] 2: entry must be ...`: with the table's header, counted from 1."""
     words = problem.words.replace("must be an object", "must be a table")
     path = list(problem.path)
-    # What is wrong with a table itself has no field behind the table's name.
+    # A problem of a whole table names the table; other problems name the last part of the path as the field.
     key = "" if words == "must be a table" and len(path) > 0 else str(path.pop()) if path else ""
     if key.isdigit() and path:  # an item of a list of texts
         key = f"{path.pop()}[{key}]"

@@ -1,6 +1,7 @@
-"""The kinds of values that the models' fields have, each with its bounds.
+"""Constrained types for the models' fields.
 
-The words of a `Meta(description=...)` complete the sentence "<field> must be ...", in errors and documents.
+A `Meta(description=...)` completes the sentence "<field> must be ..." in error messages and documents.
+Patterns end with `\\Z`, as `$` would also match before a newline at the end.
 """
 
 from __future__ import annotations
@@ -11,42 +12,42 @@ from typing import Annotated
 from msgspec import Meta
 
 MAX_OFFSET = 2**53 - 1
-"""The greatest integer that every JSON reader keeps exactly."""
+"""The greatest integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
 MAX_FILES = 4096
-"""Files that are read from one message."""
+"""The most files in one message."""
 
 
 class Note(str):
-    """What the protocol's document says of a field, in parentheses behind its name."""
+    """A remark on a field, which docs/protocol.md has in parentheses behind the field's name."""
 
     __slots__ = ()
 
 
 def one_of(choices: Sequence[str]) -> Meta:
-    """A text that is one of `choices`, which `check.choices_of` gives back."""
+    """A string that is one of `choices`; `check.choices_of` returns these."""
     pattern = rf"^(?:{'|'.join(choices)})\Z"
     words = f"one of {', '.join(choices)}"
     return Meta(pattern=pattern, description=words, extra={"choices": tuple(choices)})
 
 
 def whole(low: int, high: int) -> Meta:
-    """A whole number from `low` to `high`."""
+    """An integer from `low` to `high`, both included."""
     return Meta(ge=low, le=high)
 
 
 def text(most: int, *, least: int = 0) -> Meta:
-    """A text of `least` to `most` characters without NUL."""
+    """A string of `least` to `most` characters without NUL."""
     words = f"a text of {least} to {most} characters without NUL"
     return Meta(min_length=least, max_length=most, pattern=r"^[^\0]*\Z", description=words)
 
 
 def matching(pattern: str, words: str) -> Meta:
-    """A text that fits `pattern` as a whole."""
+    """A string that matches `pattern` completely. `words`: its description."""
     return Meta(pattern=rf"^(?:{pattern})\Z", description=words)
 
 
 def at_most(entries: int) -> Meta:
-    """A list or an object of so many entries."""
+    """A list or an object of at most `entries` entries."""
     return Meta(max_length=entries)
 
 

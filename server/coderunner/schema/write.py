@@ -1,10 +1,10 @@
-"""What is made from the models: `python -m coderunner.schema.write`, or with `--check` only compared.
+"""Generates files from the models: `python -m coderunner.schema.write`; with `--check` it only compares.
 
-    static/core/messages.js   for the page: what each message of the server must have, and the types of all
+    static/core/messages.js   for the page: a table for validating the server's messages, and JSDoc types
     docs/protocol.md          the two tables of messages
-    wire/words.py             for the agent: the words that it says and is told
+    wire/words.py             for the agent: the protocol's enumerations as plain constants
 
-A row's fields come from the model's annotations, its words from the model's docstring.
+In a table's row the fields come from a model's annotations, the description from its docstring.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from coderunner.schema.types import MAX_OFFSET, Note
 
 ROOT = Path(__file__).parents[3]
 MANY_CHOICES = 9
-"""More than these do not stand in a row: a table of their own explains them."""
+"""Enumerations with more words than this are not listed in a row; docs/protocol.md has a table for them."""
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    """Writes what differs; with `--check` names it, and ends with 1."""
+    """Writes the files that differ; with `--check` only prints their names. Returns the exit code: 1 if
+    `--check` found a difference."""
     parser = argparse.ArgumentParser(prog="python -m coderunner.schema.write", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where something differs")
     check = parser.parse_args(arguments).check
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 
 
 def protocol_document(old: str) -> str:
-    """`old` with the rows of both tables of messages made anew."""
+    """Returns the document `old` with the rows of both message tables regenerated."""
     rows = {"effect": m.ClientMessage, "meaning": m.ServerMessage}
     for column, messages in rows.items():
         head = f"| type | fields | {column} |\n| --- | --- | --- |\n"
@@ -97,7 +98,7 @@ _HEAD = """\
 
 
 def javascript(_: str) -> str:
-    """The text of `static/core/messages.js`."""
+    """Returns the text of `static/core/messages.js`."""
     parts: dict[str, type[Struct]] = {}
     table = [_entry(kind) for kind in get_args(m.ServerMessage)]
     typedefs = [_typedef(kind, parts) for kind in (*get_args(m.ClientMessage), *get_args(m.ServerMessage))]
@@ -125,7 +126,8 @@ def _quoted(word: str) -> str:
 
 
 def _spec(kind: Any) -> str:
-    """A type as codec.js reads it: a word, a list of a word and what it is about, or an object of fields."""
+    """A type in the notation that codec.js interprets: a word, a list of a word and its arguments, or an
+    object with the specifications of its fields."""
     bare, meta, choices = bare_of(kind), meta_of(kind), choices_of(kind)
     if is_model(bare):
         return "{ " + ", ".join(_member(field) for field in fields(bare)) + " }" if fields(bare) else "{}"
@@ -188,7 +190,8 @@ def _js_type(kind: Any, parts: dict[str, type[Struct]]) -> str:
 
 
 def agents_words(_: str) -> str:
-    """The agent runs where there is no msgspec: it has the schema's words as plain constants."""
+    """Returns the text of `wire/words.py`. The agent runs in containers without msgspec, and cannot import
+    the models."""
     names = ("MODES", "PHASES", "STOPPED_BY")
     lines = [f"{name} = {_python(getattr(m, name))}\n" for name in names]
     return (

@@ -1,6 +1,7 @@
-"""Every setting, once: name, type, bounds, default, unit, help. All else about settings is derived from here.
+"""Declares every setting: name, type, bounds, default, unit, help. Parsers and documents are derived from
+this.
 
-A field's name in capitals is the setting's. Durations are milliseconds, sizes bytes.
+A field's name in capitals is the setting's name. Durations are in milliseconds, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ EXAMPLE_ADMIN_KEY = "replace-me-with-the-output-of-openssl-rand-hex-32"
 
 
 class Settings(SessionSettings, frozen=True, kw_only=True):
-    """The settings as the program sees them: checked and frozen.
+    """The validated settings.
 
-    Its own fields say who may come, and whether the canary runs. The bases are one behind the other, so that
-    the fields keep the order of the documents.
+    This class has the fields about access and the canary; the other groups are its base classes. These
+    inherit from each other in a chain, as multiple inheritance would not keep the order of the fields in the
+    documents.
     """
 
     canary: Annotated[
@@ -76,18 +78,18 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
 
     @property
     def production(self) -> bool:
-        """Whether strangers can reach it."""
+        """Whether the server runs in production mode, where untrusted clients can reach it."""
         return self.app_env == "production"
 
     def __repr__(self) -> str:
-        """Without its secrets."""
+        """Without the secrets: the text may end up in a log or a traceback."""
         shown = (f"{one.field}={getattr(self, one.field)!r}" for one in SETTINGS if not one.doc.secret)
         return f"Settings({', '.join(shown)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A field of `Settings`, as a setting is named in the environment."""
+    """A setting, as the environment and the documents name it: a field of `Settings` with its type."""
 
     field: str
     kind: Any
@@ -95,30 +97,30 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """As it is written in `.env`."""
+        """The name in the environment and in `.env`."""
         return self.field.upper()
 
     @property
     def help(self) -> str:
-        """What it does, for the documents."""
+        """The description for the documents."""
         return self.doc.help
 
     @property
     def default(self) -> str:
-        """The default as it would be written."""
+        """The default, as it would be written in `.env`."""
         return self.doc.default
 
     @property
     def is_list(self) -> bool:
-        """Whether it is several values with commas between them."""
+        """Whether it is a comma-separated list."""
         return forms.is_list(bare_of(self.kind))
 
     def parse(self, text: str) -> Any:
-        """The value of a stripped, non-empty text.  Raises ValueError, whose text completes "write ..."."""
+        """Parses a stripped, non-empty text. Raises ValueError, whose text completes "write ..."."""
         return forms.read(self.kind, text)
 
     def default_for(self, app_env: str) -> str:
-        """The default as it would be written, for a mode."""
+        """The default in the mode `app_env`, as it would be written in `.env`."""
         if app_env == "production" and self.doc.production_default is not None:
             return self.doc.production_default
         return self.doc.default

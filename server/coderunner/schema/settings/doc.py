@@ -1,4 +1,4 @@
-"""What is said of a setting, in the documents and in errors."""
+"""The description of a setting, for the documents and for error messages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ DAY_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Doc:
-    """What is said of a setting. Defaults are texts as they would stand in `.env`; the empty text means "not
-    set"."""
+    """A setting's description. Defaults are written as in `.env`; an empty one means "not set"."""
 
     default: str
     help: str
     unit: str = ""
     production_default: str | None = None
-    """The default in production where it differs."""
+    """The default in production if it differs; None if it does not."""
     required_in_production: bool = False
     example: str = ""
-    """What `.env.production.example` shows where there is no default."""
+    """The value in `.env.production.example` for a setting without a default."""
     secret: bool = False
