@@ -1,8 +1,8 @@
-"""A session: one tenant's live container, its channels, and whoever is attached to it.
+"""A session: one tenant's live container with its channels and attached clients.
 
-It outlives any socket.  It owns its slot and its container; ``end`` gives both back, once, whatever else
-happens.  What its channels do is in `channels`, who is attached in `attachments`, how long it may last in
-`deadlines`; this puts them together.
+A session outlives the sockets of its clients. It owns a slot and a container, which `end` returns exactly
+once. This module connects its parts: `channels` (programs), `attachments` (clients), `deadlines` (times),
+`container`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Limits and times that all sessions share. ``view_seconds``: how long an address of a file is good."""
+    """Limits and times that are the same for all sessions. `view_seconds`: how long a capability URL is
+    valid."""
 
     limits: LimitRules
     project: ProjectRules
@@ -50,12 +51,15 @@ class Rules:
 
 
 class Session:
-    """A live session, from its container's first link to the removal of its container.
+    """A live session.
 
-    ``wanted()`` says whether somebody waits for a slot: then a session without clients ends earlier.
-    ``on_end``: awaited last, with the reason; it gives back slot and container. ``on_fault``: called when a
-    task of the session failed by a fault of this server; it must ``drop`` or ``end`` the session. ``key``:
-    the instance's secret, which signs addresses of files that need no token.
+    It starts its tasks when it is made, so that needs a running event loop, and a container whose agent is
+    linked.
+
+    `wanted()`: whether a client waits for a slot; a session without clients then ends earlier. `on_end`:
+    awaited as the last step of the end, with the reason; returns slot and container. `on_fault`: called if a
+    task of the session fails through a bug of this server; it must `drop` or `end` the session. `key`: the
+    instance's secret, which authenticates capability URLs.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class Session:
         self.limits: Limits = record.limits
         self.over = False
         self._tasks = Tasks("session", lambda _: self._failed(), session=self.id)
-        # Apart from the others: the end cancels those, and must not cancel itself.
+        # Separate from the other tasks: the end cancels those, and must not cancel itself.
         self._endings = Tasks("session's end", session=self.id)
         self._on_fault = on_fault
         self.channels = Channels(
@@ -93,17 +97,19 @@ class Session:
         self.files = Files(container)
         self.views = Views(key, self.id, container.holdings, rules.view_seconds)
         self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
-        self.revision = 0  # of the workspace
+        self.revision = 0  # of the workspace; the agent counts it
         self._rules = rules
         self._wanted = wanted
         self._on_end = on_end
         self._deadlines = Deadlines(
             self._now(),
+            # The record has wall-clock time, as it outlives this process; from here on a monotonic clock
+            # counts.
             lifetime=record.expires - time.time(),
             idle=record.limits.idle_ms / 1000,
             resume=rules.resume,
         )
-        self._changed = asyncio.Event()  # a deadline may have moved
+        self._changed = asyncio.Event()  # set if a deadline may have come nearer
         self._ended: asyncio.Task[None] | None = None
         container.listen(self)
         self._tasks.start(self._keep_time(), "session-time")
@@ -114,14 +120,16 @@ class Session:
     def attach(
         self, client: str, role: str, granted: str, cursors: Mapping[int, int], *, announce: bool = True
     ) -> Attachment:
-        """A new attachment, which ends an old one of the same client.
+        """Attaches a client, and ends an earlier attachment of the same client.
 
-        ``role``: `control` (taken from whoever has it) or `watch`. ``granted``: the greatest role that the
-        token allows. ``cursors``: by channel, the offset below which the client has the output. ``announce``:
-        whether it is sent `attached`. Raises NoSession, TooManyAttachments.
+        `client`: the id that the client chose. `role`: `control` (taken from its present holder) or `watch`.
+        `granted`: the highest role that the client's token allows. `cursors`: for each channel, the offset
+        below which the client has the output already. `announce`: whether to send `attached`; not after
+        `open`, which is answered with `opened`. Raises NoSession, TooManyAttachments.
         """
         if self.over:
             raise NoSession()
+        # A client that reconnects may be faster than the server notices the loss of its old socket.
         for _ in self._attachments.supersede(client):
             self._left()
         attachment = Attachment(self.channels, client, role, cursors)
@@ -138,7 +146,8 @@ class Session:
         return attachment
 
     def _tell_all(self, attachment: Attachment) -> None:
-        """Sends a new attachment what the others were sent once: revision, stops, diagnostics, artifacts."""
+        """Sends a new attachment the state that is otherwise sent only when it changes: the workspace's
+        revision, stopped programs, diagnostics, artifacts."""
         if self.revision:
             attachment.post(m.Workspace(self.revision))
         for channel in self.channels.values():
@@ -150,7 +159,8 @@ class Session:
             attachment.post(made)
 
     def detach(self, attachment: Attachment) -> None:
-        """The client's socket is closed. The session lives on, until its deadlines say otherwise."""
+        """Removes an attachment whose socket is closed. The session continues until one of its deadlines
+        ends it."""
         if self._attachments.remove(attachment):
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
@@ -164,7 +174,7 @@ class Session:
         self._look_at_time()
 
     def allows(self, token: str) -> str | None:
-        """The greatest role of a token; None when it is not this session's."""
+        """Returns the highest role that a token allows, or None if it is not one of this session's."""
         if hmac.compare_digest(digest(token), self.record.token_digest):
             return "control"
         return None
@@ -172,9 +182,9 @@ class Session:
     # --- what a client asks ------------------------------------------------------------------------------
 
     def handle(self, attachment: Attachment, message: m.ClientMessage) -> None:
-        """Does what a client's message asks. Raises CodeRunnerError, which is the answer to it."""
+        """Executes a client's message. Raises CodeRunnerError, which the caller sends as the answer."""
         if attachment not in self._attachments:
-            return  # superseded, and its socket is about to close
+            return  # superseded; its socket is about to close, and no answer would be read
         match message:
             case m.Ack():
                 self.channels.ack(attachment, message)
@@ -215,47 +225,52 @@ class Session:
                 self.end("client")
 
     def input(self, attachment: Attachment, channel: int, offset: int, data: bytes) -> None:
-        """A client's input. Raises NotControl, and as `Channels.input`."""
+        """Passes a client's input to a channel. `offset`: of the first byte in the channel's input.
+
+        Raises NotControl, and as `Channels.input`.
+        """
         self._attachments.require_control(attachment)
         self._touch()
         self.channels.input(channel, offset, data)
 
     # --- what the agent tells ----------------------------------------------------------------------------
 
-    # As `AgentEvents`. Reports of channels go to `Channels` directly: output must not take a detour.
+    # The interface `AgentEvents`. Reports about channels are handled by `Channels`. The most frequent ones
+    # are properties that return its bound methods, which saves a call for each frame of output.
 
     @property
     def on_output(self) -> Callable[[int, int, int, bytes], None]:
-        """`Channels.on_output`."""
+        """Handler of output: `Channels.on_output`."""
         return self.channels.on_output
 
     @property
     def on_in_ack(self) -> Callable[[int, int], None]:
-        """`Channels.on_in_ack`."""
+        """Handler of acknowledged input: `Channels.on_in_ack`."""
         return self.channels.on_in_ack
 
     @property
     def on_state(self) -> Callable[[ChannelState], None]:
-        """`Channels.on_state`."""
+        """Handler of a channel's state: `Channels.on_state`."""
         return self.channels.on_state
 
     def on_attached(self, hello: Hello) -> None:
-        """`Channels.on_attached`."""
+        """Called when the link to the agent is established: see `Channels.on_attached`."""
         self.channels.on_attached(hello)
 
     def have(self) -> dict[int, int]:
-        """`Channels.have`."""
+        """By channel, the offset below which this server has the output: see `Channels.have`."""
         return self.channels.have()
 
     def on_workspace(self, revision: int) -> None:
-        """Files have changed; sent to all attachments, once for each revision."""
+        """Called when files have changed; tells all attachments, once for each revision."""
+        # The agent repeats its reports after a new link, so older revisions arrive as well.
         if revision > self.revision:
             self.revision = revision
             self._attachments.broadcast(m.Workspace(revision))
 
     def on_artifact(self, channel: int, news: ArtifactNews) -> None:
-        """A program has made a file that people may want to see."""
-        if channel in self.channels:
+        """Called when a program has made a file that can be displayed."""
+        if channel in self.channels:  # the agent may know channels that were forgotten here
             self.artifacts.add(channel, news)
 
     # --- time --------------------------------------------------------------------------------------------
@@ -264,14 +279,15 @@ class Session:
         return timing.now()
 
     def _touch(self) -> None:
-        # Deadlines only move away by it: who waits for the nearest finds out then, and not with each key.
+        # Activity only postpones deadlines, so `_keep_time` is not woken: it would run at each key. It finds
+        # out when the old deadline comes.
         self._deadlines.touch(self._now())
 
     def _look_at_time(self) -> None:
         self._changed.set()
 
     def expiry(self) -> m.Expiry:
-        """The times that are left to the session, as clients are sent them."""
+        """The times until the session's end, as the protocol has them."""
         return self._deadlines.expiry(self._now(), busy=self.channels.busy)
 
     def _expires(self) -> m.Expires:
@@ -279,10 +295,13 @@ class Session:
         return m.Expires(expiry.idle_ms, expiry.total_ms)
 
     async def _keep_time(self) -> None:
+        """Ends the session when a deadline has passed, warns clients before, and enforces programs' wall
+        times."""
         while not self.over:
             self._changed.clear()
             if self._due() is not None or walls.overdue(self.channels.values(), self._now()):
-                await timing.catch_up()  # a key or a program's end may have arrived and not been read yet
+                # A key or a program's end may have arrived in time and not been read yet: it counts.
+                await timing.catch_up()
             reason = self._due()
             if reason is not None:
                 self.end(reason)
@@ -313,6 +332,7 @@ class Session:
     # --- the end -----------------------------------------------------------------------------------------
 
     async def _watch_container(self) -> None:
+        """Ends the session if its container is gone; reports a fault of the container's tasks."""
         gone = self.container.gone
         either: list[asyncio.Future[Any]] = [gone, self.container.fault]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -329,9 +349,10 @@ class Session:
             self._on_fault(self)
 
     def drop(self) -> None:
-        """Forgets the session after a fault of this server; the container lives on.
+        """Discards this object after a bug of this server; the container and its programs continue.
 
-        Clients are closed with 1011 and attach again, to the session that is adopted from the container.
+        Clients are closed with 1011 and reconnect, to the session that is adopted from the same container
+        (`fleet.recovery`), whose state does not depend on anything here.
         """
         self.over = True
         for attachment in self._attachments:
@@ -341,27 +362,32 @@ class Session:
         self._empty()
 
     def evict(self, why: str) -> asyncio.Task[None]:
-        """Ends the session because of what it does to others; `why` is sent to its clients."""
+        """Ends the session because it harms others; `why` is sent to its clients. Returns as `end`."""
         self._attachments.broadcast(m.Notice("evicted", f"the server ends this session: {why}"))
         return self.end("evicted")
 
     def end(self, reason: str) -> asyncio.Task[None]:
-        """Ends the session, once; the task is done when slot and container have been given back."""
+        """Ends the session. Returns a task that is done when slot and container have been returned.
+
+        Later calls return the same task, and their reason is ignored.
+        """
         if self._ended is None:
             self.over = True
             self._ended = self._endings.start(self._end(reason), "session-end")
         return self._ended
 
     async def _end(self, reason: str) -> None:
-        # Without its record a restarted server does not adopt it.
+        # Delete the record in the agent first: if this server is killed now, the next one must not adopt a
+        # session that was ending.
         self.container.link.cast("seal", record=None)
         try:
-            if reason != "engine_lost":
+            if reason != "engine_lost":  # without a container there are no programs to end
                 await self.channels.end_programs("evicted" if reason == "evicted" else "session_closed")
             self.channels.lose()
             for attachment in self._attachments:
                 attachment.end(1000, last=m.Closed(reason))
         except Exception:
+            # Whatever fails, `on_end` has to return the slot and the container.
             log.exception("ending a session", extra=fields(session=self.id))
         finally:
             self._stop_working()
@@ -369,14 +395,18 @@ class Session:
             await self._on_end(self, reason)
 
     def _empty(self) -> None:
-        """Drops all output once nobody reads it: whatever still refers to the session holds nothing large."""
+        """Frees output, artifacts and views once no client reads them.
+
+        References to an ended session may last for a while (tasks, tracebacks); they must not hold megabytes.
+        """
         if self.over and not self._attachments:
             self.channels.empty()
             self.artifacts.empty()
             self.views.empty()
 
     def suspend(self) -> None:
-        """Closes the clients with 1012 because the server stops; container and programs live on."""
+        """Closes the clients with 1012 because the server stops. Container and programs continue, to be
+        adopted by the next server."""
         self.over = True
         for attachment in self._attachments:
             attachment.end(1012)

@@ -1,4 +1,5 @@
-"""From a declaration and a client's `run` or `shell` to what the agent is to start.  No I/O."""
+"""Combines a language's declaration with a client's `run` or `shell` into what the agent has to start. No
+I/O."""
 
 from __future__ import annotations
 
@@ -23,20 +24,21 @@ from coderunner.schema.messages import File, Run, Shell
 
 WORKSPACE = "/workspace"
 BUILD = "/workspace/.build"
-MAX_WORDS = 1024 * 1024  # bytes of all arguments and values of the environment
-COLS, ROWS = 80, 24  # the classic terminal, where a client does not say
+MAX_WORDS = 1024 * 1024  # bytes of all arguments and environment values; Linux takes 2 MiB in all
+COLS, ROWS = 80, 24  # the size of a VT100, if the client does not request another
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectRules:
-    """How many files a client may send at once, and of how many bytes each."""
+    """Bounds of the files in one message: their number, and bytes of each."""
 
     max_files: int
     max_file_bytes: int
 
 
 def companions_of(language: Language) -> Companions:
-    """What an agent has to have ready before a user of this language comes."""
+    """The companion processes (service, preload) that an agent starts in a warm container of this
+    language."""
     service, preload = language.service, language.preload
     return Companions(
         service=None
@@ -63,7 +65,7 @@ def companions_of(language: Language) -> Companions:
 
 
 def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> ProgramSpec:
-    """Raises BadPath, BadLimit, BadMessage."""
+    """Returns the specification of a `run`. `limits`: the session's. Raises BadPath, BadLimit, BadMessage."""
     _check_words(message)
     spec = _spec(message, language, rules.with_requested(limits, message.limits, RunLimits))
     return replace(
@@ -78,12 +80,15 @@ def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules
             ProgramVariant(variant.when, variant.compile or (), variant.run) for variant in language.variants
         ),
         stdin=check_path(message.stdin) if message.stdin is not None else None,
-        env={**language.env, **message.env},
+        env={**language.env, **message.env},  # the client's values win
     )
 
 
 def _check_words(message: Run) -> None:
-    """The kernel takes no more for a program; and they are kept until it has begun."""
+    """Raises BadMessage if arguments and environment are too large for `execve`.
+
+    The bound also limits memory, as they are kept until the program has been started.
+    """
     size = sum(len(word.encode("utf-8", "replace")) for word in (*message.args, *message.env.values()))
     if size > MAX_WORDS:
         raise BadMessage(
@@ -93,8 +98,12 @@ def _check_words(message: Run) -> None:
 
 
 def shell_spec(message: Shell, language: Language, limits: Limits) -> ProgramSpec:
-    """Raises BadPath, and BadMessage where the language has no prompt of its own that was asked for."""
-    # A shell lives as long as its session; what is run in it, compilers as well, is bounded by the container.
+    """Returns the specification of a `shell`. `limits`: the session's.
+
+    Raises BadPath, and BadMessage if `repl` is requested and the language has no prompt.
+    """
+    # A shell may last as long as its session. Programs and compilers in it share the container's memory
+    # limit.
     unhurried = replace(
         limits,
         wall_ms=limits.lifetime_ms,
@@ -110,11 +119,13 @@ def shell_spec(message: Shell, language: Language, limits: Limits) -> ProgramSpe
             f"{language.name} has no prompt of its own; send shell without repl", channel=message.channel
         )
     entry = check_path(message.entry or language.entry)
+    # As a variant: only the agent knows whether the file exists when the prompt starts.
     loading = (ProgramVariant(entry, (), repl.load),) if repl.load else ()
     return replace(spec, entry=entry, run=repl.command, variants=loading)
 
 
 def _spec(message: Run | Shell, language: Language, limits: Limits) -> ProgramSpec:
+    """A shell's specification, from which `run_spec` replaces what is different for a program."""
     return ProgramSpec(
         kind="shell",
         mode="tty",
@@ -135,5 +146,5 @@ def _spec(message: Run | Shell, language: Language, limits: Limits) -> ProgramSp
 
 
 def check_project(files: tuple[File, ...], rules: ProjectRules) -> None:
-    """Raises TooManyFiles, FileTooLarge, BadPath."""
+    """Checks the files of a message. Raises TooManyFiles, FileTooLarge, BadPath."""
     check_files(files, max_files=rules.max_files, max_file_bytes=rules.max_file_bytes)
