@@ -10,13 +10,13 @@ from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
 
-# A program's full speed is about 1,100 acks a second; a person's, with a mouse, a few hundred frames.
+# Measured: output at full speed needs about 1,100 acks a second, a person with a mouse a few hundred frames.
 FRAMES_PER_SECOND = 4000
 FRAMES_BURST = 8000
 
 
 class Attached:
-    """One attachment and the rate of its client."""
+    """The connection's side of an attachment: passes messages on, and limits the client's rate."""
 
     def __init__(self, session: Session, attachment: Attachment) -> None:
         self._session = session
@@ -26,7 +26,8 @@ class Attached:
 
     @property
     def watches(self) -> bool:
-        """Whether it only watches; a session may have many of these."""
+        """Whether the attachment only watches. A session may have many of these, so they have a lower
+        priority."""
         return self._attachment.role != "control"
 
     @property
@@ -35,7 +36,7 @@ class Attached:
         return self._attachment.close_code or 1000
 
     def spend(self, cost: int) -> None:
-        """Counts ``cost`` frames against the client's rate. Raises RateLimited."""
+        """Counts `cost` frames against the client's rate. Raises RateLimited, which closes the connection."""
         now = asyncio.get_running_loop().time()
         self._tokens = min(FRAMES_BURST, self._tokens + (now - self._refilled) * FRAMES_PER_SECOND)
         self._tokens -= cost
@@ -44,11 +45,11 @@ class Attached:
             raise RateLimited("too much at once; send fewer and shorter messages", retry_after_ms=5000)
 
     def text(self, message: m.ClientMessage) -> None:
-        """Raises the error to answer with."""
+        """Executes a message. Raises CodeRunnerError, which is the answer to it."""
         self._session.handle(self._attachment, message)
 
     def input(self, frame: codec.InputFrame) -> None:
-        """Raises the error to answer with."""
+        """Passes input to its channel. Raises CodeRunnerError, which is the answer to it."""
         self._session.input(self._attachment, frame.channel, frame.offset, frame.payload)
 
     def post(self, message: m.ServerMessage) -> None:
@@ -56,17 +57,17 @@ class Attached:
         self._attachment.post(message)
 
     async def next(self) -> str | bytes | None:
-        """The next frame for the client; None when the attachment has ended."""
+        """Waits for the next frame for the client; None when the attachment has ended."""
         return await self._attachment.next()
 
     def at_hand(self) -> str | bytes | None:
-        """The next frame without waiting; None where there is none now."""
+        """The next frame if there is one now, otherwise None."""
         return self._attachment.at_hand()
 
     def end(self, code: int) -> None:
-        """Ends it once what is queued has been sent."""
+        """Ends the attachment after the queued messages have been sent."""
         self._attachment.end(code)
 
     def lost(self) -> None:
-        """The socket is closed: detaches. The session continues."""
+        """Called when the socket is closed: detaches from the session, which continues."""
         self._session.detach(self._attachment)

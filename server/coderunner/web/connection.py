@@ -1,8 +1,8 @@
-"""One WebSocket: its reader, its writer and its keepalive.
+"""One WebSocket connection: its reader, writer and keepalive tasks.
 
-The reader never waits for the program or for the writer, so a Ctrl-C, an ack or a kill is never stuck behind
-input or output; what a client may queue up that way is bounded by its attachment and by a rate.  What the
-frames mean is the `Handshake`'s to say at first, and then the `Attached` connection's.
+The reader waits neither for the program nor for the writer, so a Ctrl-C, an ack or a kill is not delayed by
+input or output. What a client can queue up that way is bounded by its attachment and by a rate. Frames are
+interpreted by `Handshake` until there is a session, then by `Attached`.
 """
 
 from __future__ import annotations
@@ -36,26 +36,27 @@ from coderunner.web.tcp_limits import TcpConnections
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_SECONDS = 20.0
-MISSED_PONGS = 2
-CLOSE_SECONDS = 5.0
-TEXT_A_FRAME = 4096  # a long text counts as several frames,
-VALUES_A_FRAME = 50  # and so does one of many lists and objects, which take longest to read
-PING_COST = 8  # frames: a ping makes us answer
-AT_ONCE = 32 * 1024  # bytes of frames from which on they are written
-FRAMES_A_TURN = 64  # frames in a row; then the loop serves other connections
+KEEPALIVE_SECONDS = 20.0  # between pings; below the 60 s after which many proxies drop a silent connection
+MISSED_PONGS = 2  # unanswered pings after which the peer counts as gone
+CLOSE_SECONDS = 5.0  # for the peer to answer a close frame
+TEXT_A_FRAME = 4096  # bytes of text that cost as much as one frame
+VALUES_A_FRAME = 50  # lists and objects that cost as much as one frame: they take the longest to decode
+PING_COST = 8  # frames; higher than 1 because each ping makes the server send something
+AT_ONCE = 32 * 1024  # bytes of frames that are collected for one write
+FRAMES_A_TURN = 64  # frames that are read in a row before other connections get their turn
 
 
 class State(Enum):
-    """Where a connection is.
+    """The state of a connection.
 
-    HANDSHAKE: `open` or `attach` has to come.  OPENING: a session is being made.  ATTACHED: it has one.
-    CLOSING: its close code is settled; what is queued is still sent.  CLOSED: nothing more is sent.
+    HANDSHAKE: waits for `open` or `attach`. OPENING: its session is being made. ATTACHED: has a session.
+    CLOSING: the close code is decided, queued messages are still sent. CLOSED: nothing more is sent.
     """
 
     HANDSHAKE, OPENING, ATTACHED, CLOSING, CLOSED = range(5)
 
 
+# Allowed transitions. OPENING goes back to HANDSHAKE if opening fails: the client may try again.
 _NEXT = {
     State.HANDSHAKE: {State.OPENING, State.ATTACHED, State.CLOSING, State.CLOSED},
     State.OPENING: {State.HANDSHAKE, State.ATTACHED, State.CLOSING, State.CLOSED},
@@ -66,9 +67,10 @@ _NEXT = {
 
 
 class Connection:
-    """One socket, from its greeting to its close.
+    """A WebSocket from `hello` to its close.
 
-    ``session_id``: of the address, None for `open`.  ``gone`` is done when nothing of it runs any more.
+    `session_id`: from the URL /ws/<session>; None for /ws. `gone`: a future that is done when none of the
+    connection's tasks runs any more.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Connection:
         self._handshake: Handshake | None = Handshake(parts, self, session_id)
         self._attached: Attached | None = None
         self._close_code: int | None = None
-        self._unanswered = 0  # pings
+        self._unanswered = 0  # pings since the last frame of any kind
         self._refusal: CodeRunnerError | None = None
         self._tasks = Tasks(
             "connection",
@@ -104,9 +106,10 @@ class Connection:
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self, protocols: list[str], hello: m.Hello) -> None:
-        """Sends ``hello`` and serves the socket until either side has closed it.
+        """Sends `hello` and serves the socket until either side has closed it.
 
-        ``protocols``: the subprotocols that the client offered, among them its credential.
+        `protocols`: the subprotocols that the client offered. They may contain its credential, as browsers
+        cannot set a header for a WebSocket.
         """
         writer = self._writer = self.start(self._write(), "ws-write")
         self.start(self._keep_alive(), "ws-keepalive")
@@ -126,7 +129,7 @@ class Connection:
         except CodeRunnerError as error:
             self.fail(error)
         except Exception:
-            self.fail(InternalError())  # logged with its owner
+            self.fail(InternalError())  # `Tasks` logs it
         finally:
             self._lost()
             for task in self._tasks:
@@ -134,29 +137,32 @@ class Connection:
                     task.cancel()
             if self._socket.closed and self.state is not State.CLOSED:
                 writer.cancel()
-            # A writer with a close to send gets a moment for it; a peer that reads nothing does not get more.
+            # The writer gets some time to send the close frame, but a peer that reads nothing must not keep
+            # it.
             done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
             if not done:
                 writer.cancel()
                 self.abort()
             await self._tasks.stop()
-            # Nothing of it waits for the garbage collector: not what frames hold, nor a circle of owners.
+            # Break the reference cycles, so that memory is freed now: after many connections the garbage
+            # collector would stop the loop for long.
             self._tasks.ignore_faults()
             self._reader = self._writer = self._handshake = None
             self._move(State.CLOSED)
             self.gone.set_result(None)
 
     def refuse(self, error: CodeRunnerError) -> None:
-        """Has `serve` send nothing but this error and its close; called before `serve`."""
+        """Makes `serve` send only this error and close. To be called before `serve`."""
         self._refusal = error
 
     def shut(self, code: int) -> None:
-        """Closes with `code` because the server stops; where there is a session, the session does that."""
+        """Closes with `code` because the server stops. Only for connections without a session; the others
+        are closed by `Session.suspend`."""
         if self._handshake is not None and self.state in (State.HANDSHAKE, State.OPENING):
             self._handshake.shut(code)
 
     def _move(self, state: State) -> None:
-        """Moves to a state of `_NEXT`. Raises RuntimeError for another: that is a fault of this server."""
+        """Changes the state. Raises RuntimeError for a transition that is not in `_NEXT`, which is a bug."""
         if state is not self.state:
             if state not in _NEXT[self.state]:
                 raise RuntimeError(f"a connection cannot go from {self.state.name} to {state.name}")
@@ -165,19 +171,19 @@ class Connection:
     # --- reading -----------------------------------------------------------------------------------------
 
     def _faulted(self) -> None:
-        """A task of this connection failed: it is closed with 1011, and the client attaches again."""
+        """Called if a task of this connection failed: closes with 1011, so that the client reconnects."""
         self.fail(InternalError())
         if self._writer is None or self._writer.done():
-            self.abort()  # the peer is gone
+            self.abort()  # nobody is left to send the close frame
 
     async def _read(self, protocols: list[str]) -> None:
         caller = guard.caller(self._parts.settings, self._request, protocols)
         turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
-            if next(turns) == 0:  # `receive` does not yield where a frame waits
+            if next(turns) == 0:  # `receive` does not yield to the loop while frames are waiting
                 await asyncio.sleep(0)
             frame = await self._socket.receive()
-            self._unanswered = 0
+            self._unanswered = 0  # any frame shows that the peer is alive, not only a pong
             match frame.type:
                 case aiohttp.WSMsgType.TEXT:
                     metrics.bytes_in.inc(len(frame.data))
@@ -194,17 +200,19 @@ class Connection:
                     await self._spend(1)
                 case _:
                     return
-            self._tcp.taken()  # counted until now: a long text may wait for its turn to be read
+            self._tcp.taken()  # only now: a long text stays in memory until its turn to be decoded
 
     async def _spend(self, cost: int) -> None:
-        """Counts the work of a frame: who has no session or only watches waits; then raises RateLimited."""
+        """Charges the cost of a frame. Clients without a session and watchers are slowed down; a client with
+        the control is refused with RateLimited."""
         if self._attached is not None:
             self._attached.spend(cost)
-            self._tcp.second(self._attached.watches)  # a hundred may watch one session
+            # A hundred clients may watch one session: their sockets come behind those of users who type.
+            self._tcp.second(self._attached.watches)
             await self._connections.pace_member(self._address, cost, watches=self._attached.watches)
             return
         await self._connections.pace(self._address, cost)
-        if self._tcp.over:  # closed meanwhile: its remaining frames are not used
+        if self._tcp.over:  # closed while it waited: the frames that are still buffered are dropped
             raise ConnectionResetError
 
     async def _take_text(self, data: bytes, caller: Caller) -> None:
@@ -223,9 +231,9 @@ class Connection:
             self._take(lambda: self._text(message, len(data), caller), channel)
 
     def _take(self, act: Callable[[], None], channel: int | None = None) -> None:
-        """Runs `act`, and answers an error of its that does not close the connection.
+        """Runs `act`, and sends errors that do not close the connection. Raises the others.
 
-        `channel`: the one that a refused run or shell was to have, which the error names."""
+        `channel`: of a `run` or `shell`, so that the client can assign the error."""
         try:
             act()
         except CodeRunnerError as error:
@@ -258,9 +266,9 @@ class Connection:
         self._tcp.keep(size)
 
     def opening(self, under_way: bool) -> bool:
-        """A session is being made, or (`under_way` false) that has failed.
+        """Called when the making of a session begins (`under_way`) or has failed.
 
-        False where the connection closes already: then the session must not be made.
+        Returns False if the connection is closing: then it must not get the session.
         """
         if self.state not in (State.HANDSHAKE, State.OPENING):
             return False
@@ -268,7 +276,7 @@ class Connection:
         return True
 
     def attached(self, session: Session, attachment: Attachment) -> None:
-        """Ends the handshake: frames go to and come from `attachment` from now on."""
+        """Called when there is a session: from now on frames are exchanged with `attachment`."""
         self._move(State.ATTACHED)
         self._attached = Attached(session, attachment)
         self._tcp.admit_session(session.id, codec.MAX_TEXT)
@@ -283,7 +291,7 @@ class Connection:
             source.post(message)
 
     def fail(self, error: CodeRunnerError) -> None:
-        """Sends an error, and closes with its code where it has one."""
+        """Sends an error, and closes the connection if the error has a close code."""
         if self._close_code is not None:
             return
         if isinstance(error, AccessError):
@@ -294,7 +302,7 @@ class Connection:
             self.close(error.close)
 
     def close(self, code: int) -> None:
-        """Closes with `code` once what is queued has been sent; of several calls the first counts."""
+        """Closes with `code` after the queued messages have been sent. Only the first call has an effect."""
         if self._close_code is not None or self.state is State.CLOSED:
             return
         self._close_code = code
@@ -305,7 +313,7 @@ class Connection:
             self._handshake.end()
 
     def _lost(self) -> None:
-        """Tells handshake and attachment that no frame comes or goes any more."""
+        """Tells the handshake and the attachment that the socket is closed."""
         if self._handshake is not None:
             self._handshake.lost()
         if self._attached is not None:
@@ -314,14 +322,16 @@ class Connection:
     async def _write(self) -> None:
         try:
             code = await self._pump()
-            # While somebody reads, aiohttp drops the connection behind the close frame, and its code may
-            # be lost; only when nobody does, it waits for the peer's own close.
+            # The reader is stopped first: while another task reads, aiohttp's `close` does not wait for the
+            # peer's close frame and drops the connection, and the close code may not arrive.
             self._move(State.CLOSED)
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
             self._tcp.finish()
-            if self._tcp.crowd:  # to close one that has sent much takes the kernel a millisecond
+            # Closing a socket with much data in its buffers takes the kernel a millisecond, so a crowd takes
+            # turns.
+            if self._tcp.crowd:
                 await self._connections.crowd.turn()
             if self._tcp.over:
                 return  # the peer is gone already
@@ -331,7 +341,7 @@ class Connection:
             self.abort()  # the peer is gone, or reads nothing; nobody stays at a socket that nobody writes to
 
     async def _pump(self) -> int:
-        """Sends the frames of the handshake, then of the attachment; returns the code to close with."""
+        """Sends the frames of the handshake, then those of the attachment. Returns the close code."""
         assert self._handshake is not None
         while (frame := await self._handshake.next()) is not None:
             await self._send([frame])
@@ -346,7 +356,7 @@ class Connection:
         return self._attached.close_code
 
     async def _send(self, frames: list[str | bytes]) -> None:
-        """Sends all of them in one write, so that a key's echo does not wait for a write of its own."""
+        """Sends frames in one write: a system call for each would delay a key's echo."""
         if self._socket.closed:
             raise ConnectionResetError
         if self._tcp.crowd:
@@ -356,6 +366,7 @@ class Connection:
         await self._tcp.drained()
 
     async def _keep_alive(self) -> None:
+        """Pings the peer, and aborts the connection of a peer that does not answer."""
         while True:
             await timing.sleep(KEEPALIVE_SECONDS)
             if self._unanswered >= MISSED_PONGS:
@@ -372,13 +383,14 @@ class Connection:
                 return
 
     def abort(self) -> None:
-        """Aborts the TCP connection, without a close frame."""
+        """Aborts the TCP connection without a close frame."""
         if self._request.transport is not None:
             self._request.transport.abort()
 
 
 def _effort(text: bytes) -> int:
-    """The cost of a text, in frames: texts that are long or have many values take longer to read."""
+    """The cost of a text in frames: long texts and those with many lists and objects take longer to
+    decode."""
     return 1 + len(text) // TEXT_A_FRAME + (text.count(b"[") + text.count(b"{")) // VALUES_A_FRAME
 
 

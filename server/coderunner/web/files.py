@@ -1,4 +1,7 @@
-"""The workspace of a live session over HTTP; the session's token is the bearer."""
+"""HTTP access to the workspace of a live session, authorised by the session's token as bearer.
+
+The handlers' docstrings are published at `/api/docs`.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,18 @@ from coderunner.web import guard
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import error_reply, json_reply, query_of
 
-BODY_SECONDS = 30.0  # in which some bytes of a body must arrive
-WRITE_SECONDS = 60.0  # in which a client must read a piece of an answer
-IN_MEMORY = 1024 * 1024
-SLOWEST = 16 * 1024  # bytes a second on average, below which reading a body is given up
+BODY_SECONDS = 30.0  # for a body to arrive, beside the time that its bytes take at SLOWEST
+WRITE_SECONDS = 60.0  # for a client to read a piece of an answer
+IN_MEMORY = 1024 * 1024  # bytes of an uploaded archive that are kept in memory; larger ones go to a file
+SLOWEST = 16 * 1024  # bytes per second that a client must send on average, or it is refused
 
 
 def session_of(request: web.Request, *, control: bool = False) -> Session:
-    """Raises NoSession, always the same, for whatever does not fit; NotAllowed for a token that may not."""
+    """Returns the session that a request is for. `control`: whether its token must allow changes.
+
+    Raises NotAllowed for a token that only allows reading; NoSession for an unknown session and for a wrong
+    token, which a client must not be able to tell apart.
+    """
     name, token = request.match_info["session"], guard.bearer(request)
     session, role = request.app[PARTS].registry.find(name, token)
     if control and role != "control":
@@ -40,7 +47,7 @@ def session_of(request: web.Request, *, control: bool = False) -> Session:
 
 
 def largest(settings: Settings) -> int:
-    """Bytes of a single file: it goes through in pieces, where those of a message are held as a whole."""
+    """The most bytes of a file over HTTP. More than in a message: it is streamed, and not held in memory."""
     return max(settings.max_file_size, settings.max_archive_size)
 
 
@@ -52,16 +59,15 @@ def _path(request: web.Request) -> str:
 
 
 async def listing(request: web.Request) -> web.StreamResponse:
-    """All files and folders, sorted; `complete` is false where there are more than are told.
-
-    Sent piece by piece: a workspace full of long names, asked for again and again, takes no memory."""
+    """Lists all files and folders, sorted; `complete` is false if there are more than are listed."""
+    # Streamed, as the names of a full workspace have many megabytes, and many clients may ask at once.
     session = session_of(request)
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-store"})
     async with session.files.request():
         begun, complete = False, True
         async for entries, more in session.files.listing():
             complete = complete and not more
-            if not response.prepared:  # from here on the answer can only be completed or aborted
+            if not response.prepared:  # only now, so that an error of the first call can still be answered
                 await response.prepare(request)
                 await _send(response, b'{"files":[')
             if entries:
@@ -74,7 +80,7 @@ async def listing(request: web.Request) -> web.StreamResponse:
 
 
 async def read(request: web.Request) -> web.StreamResponse:
-    """A file's bytes, or the part of them that `Range` asks for."""
+    """Returns a file's content, or the part that the header `Range` requests."""
     session, path = session_of(request), _path(request)
     name = quote(path.rpartition("/")[2])
     return await send_file(
@@ -92,7 +98,10 @@ async def read(request: web.Request) -> web.StreamResponse:
 async def send_file(
     request: web.Request, session: Session, path: str, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Sends a file or a range of it. Raises NoFile, BadPath, FilesFailed before anything is sent."""
+    """Sends a file or the requested range of it, with these headers.
+
+    Raises NoFile, BadPath or FilesFailed, only before anything is sent.
+    """
     async with session.files.request():
         begin = await session.files.read(path)
         span = _span(request, begin.size)
@@ -114,7 +123,8 @@ async def send_file(
             await _send(response, data)
             offset += len(data)
         if offset < end:
-            response.force_close()  # it has changed meanwhile: aborted, so that nobody takes it for the whole
+            # The file became shorter meanwhile. Aborting makes the client see an incomplete answer.
+            response.force_close()
             if request.transport is not None:
                 request.transport.abort()
         else:
@@ -123,9 +133,10 @@ async def send_file(
 
 
 def _span(request: web.Request, size: int) -> tuple[int, int, bool] | None:
-    """What of a file of `size` bytes is asked for: (offset, end, whether it is the whole).
+    """The requested range of a file of `size` bytes: (offset, end, whether it is the whole file).
 
-    None where nothing of it is there. Several ranges, and what is no range, are answered with the whole.
+    None if the range is outside of the file. For several ranges and for an invalid header the whole file is
+    returned, as RFC 9110 allows.
     """
     try:
         asked = request.http_range
@@ -134,13 +145,13 @@ def _span(request: web.Request, size: int) -> tuple[int, int, bool] | None:
     if asked.start is None:
         return 0, size, True
     offset, end, _ = asked.indices(size)
-    if asked.start == 0 and "=-" in request.headers["Range"]:  # the last 0 bytes, which aiohttp reads as all
+    if asked.start == 0 and "=-" in request.headers["Range"]:  # `bytes=-0`: aiohttp takes it for the whole
         return None
     return (offset, end, False) if offset < end else None
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
-    """Writes a piece. Raises TimeoutError where the client reads nothing for WRITE_SECONDS."""
+    """Writes a piece. Raises TimeoutError if the client reads nothing for WRITE_SECONDS."""
     async with timing.within(WRITE_SECONDS):
         await response.write(data)
 
@@ -149,7 +160,7 @@ async def _send(response: web.StreamResponse, data: bytes) -> None:
 
 
 async def write(request: web.Request) -> web.Response:
-    """Replaces the file by the body, atomically, once all of it has arrived."""
+    """Replaces a file by the body, atomically, after the whole body has arrived."""
     session, path = session_of(request, control=True), _path(request)
     most = largest(request.app[PARTS].settings)
     if (request.content_length or 0) > most:
@@ -160,7 +171,7 @@ async def write(request: web.Request) -> web.Response:
 
 
 async def rename(request: web.Request) -> web.Response:
-    """`{"path": "new/name"}`: moves a file or a folder; never replaces one."""
+    """Moves a file or a folder: `{"path": "new/name"}`. An existing file is not replaced."""
     session, path = session_of(request, control=True), _path(request)
     to = (await body_of(request, MoveFile)).path
     async with session.files.request():
@@ -169,7 +180,7 @@ async def rename(request: web.Request) -> web.Response:
 
 
 async def remove(request: web.Request) -> web.Response:
-    """A file, or a folder with everything in it."""
+    """Removes a file, or a folder with everything in it."""
     session, path = session_of(request, control=True), _path(request)
     async with session.files.request():
         count = await session.files.remove(path)
@@ -177,7 +188,7 @@ async def remove(request: web.Request) -> web.Response:
 
 
 async def make_folder(request: web.Request) -> web.Response:
-    """`{"folder": true}`: makes a folder and its parents; an existing one is no error."""
+    """Makes a folder and its parents: `{"folder": true}`. An existing folder is no error."""
     session, path = session_of(request, control=True), _path(request)
     await body_of(request, MakeFolder)
     async with session.files.request():
@@ -186,7 +197,7 @@ async def make_folder(request: web.Request) -> web.Response:
 
 
 async def body_of(request: web.Request, kind: type[S]) -> S:
-    """The body, JSON, as one of `schema.rest`.  Raises BadMessage with what is wrong, TooSlow."""
+    """Reads a JSON body as a model of `schema.rest`. Raises BadMessage with all problems, TooSlow."""
     try:
         async with timing.within(BODY_SECONDS):
             text = await request.read()
@@ -201,7 +212,9 @@ async def body_of(request: web.Request, kind: type[S]) -> S:
 
 
 async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """The body in pieces as they arrive. Raises TooSlow."""
+    """Yields the body in pieces as they arrive. Raises TooSlow."""
+    # Each piece postpones the deadline by the time that it takes at the slowest rate. A deadline for each
+    # read alone would allow a client to send one byte at a time for ever.
     due = timing.now() + BODY_SECONDS
     while True:
         try:
@@ -219,7 +232,7 @@ async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
 
 
 async def download(request: web.Request) -> web.StreamResponse:
-    """The whole workspace as an archive: `format` is zip, tar or tar.gz."""
+    """Returns the whole workspace as an archive. `format`: zip, tar or tar.gz."""
     session = session_of(request)
     kind = query_of(request, DownloadQuery).format
     name = f"{session.language.name}-project.{kind}"
@@ -239,7 +252,7 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 
 async def upload(request: web.Request) -> web.Response:
-    """Unpacks a zip, a tar or a gzipped tar into the workspace, below `into` where that is given."""
+    """Unpacks a zip, a tar or a gzipped tar into the workspace, or into its folder `into`."""
     session = session_of(request, control=True)
     settings = request.app[PARTS].settings
     into = query_of(request, UploadQuery).into.strip("/")
@@ -258,6 +271,7 @@ async def upload(request: web.Request) -> web.Response:
 
 
 async def _spool(request: web.Request, archive: BinaryIO, most: int) -> None:
+    """Stores the body, at most `most` bytes. Zip files can only be read with random access."""
     size = 0
     if (request.content_length or 0) > most:
         raise FileTooLarge(f"the archive has {request.content_length} bytes; send at most {most}")

@@ -1,4 +1,4 @@
-"""Authentication, allowed hosts and origins, and client addresses of requests."""
+"""Authentication of requests, allowed hosts and origins, and the addresses of clients behind proxies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from coderunner.errors import Unauthenticated
 from coderunner.fleet.registry import Caller
 
 PROTOCOL = "coderunner.v1"
-BEARER = "coderunner.bearer."
-ADMIN = "admin"
+BEARER = "coderunner.bearer."  # prefix of a subprotocol that carries the credential, in base64url
+ADMIN = "admin"  # the principal of a caller with ADMIN_KEY
 
 
 def host_name(header: str) -> str:
-    """The name in a Host header, without its port and the dot that may end it, in small letters."""
+    """The name in a Host header in lower case, without the port and a trailing dot."""
     header = header.strip().lower()
     if header.startswith("["):
         name, bracket, _ = header[1:].partition("]")
@@ -32,8 +32,10 @@ def host_name(header: str) -> str:
 
 
 def host_allowed(settings: Settings, header: str) -> bool:
-    """Whether requests for this host are answered. Prevents DNS rebinding: a page of another name must not
-    reach a server on loopback."""
+    """Whether requests for this host are answered.
+
+    This prevents DNS rebinding: a page whose name resolves to 127.0.0.1 must not reach a server there.
+    """
     name = host_name(header)
     if not settings.production and _is_loopback(name):
         return True
@@ -41,40 +43,45 @@ def host_allowed(settings: Settings, header: str) -> bool:
 
 
 def _is_loopback(name: str) -> bool:
-    """Whether no name server can resolve this name to another machine: `localhost`, or a loopback address."""
+    """Whether a name is `localhost` or a loopback address. No name server can resolve these differently."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return name == "localhost"
 
 
+# Headers of common proxies. Any one of them shows that a request from loopback came from elsewhere.
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "Forwarded", "X-Original-URI", "Via")
 
 
 def from_here(request: web.BaseRequest, header: str) -> bool:
-    """Whether the request was made on this machine, and not passed on by a proxy."""
+    """Whether a request was made on this machine, and not forwarded by a proxy on it."""
     if not _is_loopback(host_name(header)) or any(name in request.headers for name in _FORWARDED):
         return False
     return _is_loopback(_peer(request))
 
 
-_REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}")  # nginx's $request_id; anything else could forge lines of the log
 
 
 def request_id(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
-    """The request id that a trusted proxy gave, as a field of the log; empty without one."""
+    """The request id of a trusted proxy as a field for the log; empty if there is none."""
     found = request.headers.get("X-Request-ID", "")
     known = _REQUEST_ID.fullmatch(found) is not None and trusted(settings, _peer(request))
     return {"request": found} if known else {}
 
 
 def about(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
-    """Fields of a log line about a request: the client's address, and a trusted proxy's request id."""
+    """Fields for log lines about a request: the client's address, and the proxy's request id."""
     return {"address": address_of(settings, request), **request_id(settings, request)}
 
 
 def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
-    """No Origin: no browser.  One that is there must be this host's own, or on the list."""
+    """Whether a WebSocket request with this Origin is accepted: the own host, or one of ALLOWED_ORIGINS.
+
+    `host`: the Host header. A request without Origin is accepted: browsers always send it for a WebSocket,
+    so it is another client, which could send any value.
+    """
     if origin is None:
         return True
     if origin in settings.allowed_origins:
@@ -87,11 +94,14 @@ def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
 
 
 def address_of(settings: Settings, request: web.BaseRequest) -> str:
-    """The client's address.  X-Forwarded-For counts only where a trusted proxy wrote it: the last entry
-    that is not itself one.  IPv6 clients are named by their /64."""
+    """The client's address; of IPv6 its /64 network.
+
+    X-Forwarded-For is used only from trusted proxies: its last entry that is not a trusted proxy itself.
+    Entries before that come from the client, who may write anything.
+    """
     address = peer = _peer(request)
     if trusted(settings, address):
-        # All lines of it: some proxies append to the client's, others add one of their own.
+        # All lines of the header: some proxies append to the client's line, others add one of their own.
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
         for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
             address = hop
@@ -100,12 +110,12 @@ def address_of(settings: Settings, request: web.BaseRequest) -> str:
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        return peer
+        return peer  # a trusted proxy sent something else, such as `unknown`
     return customer(address)
 
 
 def _peer(request: web.BaseRequest) -> str:
-    """The peer's address. The peer of a Unix socket is on this machine."""
+    """The address of the TCP peer; 127.0.0.1 for a Unix socket, whose peer is on this machine."""
     transport = request.transport
     if transport is None:
         return "unknown"
@@ -116,7 +126,7 @@ def _peer(request: web.BaseRequest) -> str:
 
 
 def trusted(settings: Settings, address: str) -> bool:
-    """Whether this is the address of a trusted proxy."""
+    """Whether an address is in TRUSTED_PROXIES."""
     try:
         parsed = ipaddress.ip_address(address)
         return any(parsed in ipaddress.ip_network(one, strict=False) for one in settings.trusted_proxies)
@@ -124,13 +134,18 @@ def trusted(settings: Settings, address: str) -> bool:
         return False
 
 
+# What may be written into a content security policy: no spaces, semicolons or quotes, which would end the
+# source.
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 
 
 def place(settings: Settings, request: web.BaseRequest, path: str) -> str:
-    """Where a client sees ``path`` of ours, as a source of a content security policy: name, port, and the
-    path below which a proxy has mounted us.  Empty where that cannot be said without a doubt."""
+    """The source expression that names `path` of this server in a content security policy.
+
+    It has the host, the port, and the prefix under which a proxy has mounted the server. "" if these cannot
+    be determined safely.
+    """
     host = request.headers.get("Host", "")
     if not _HOST.fullmatch(host):
         return ""
@@ -142,13 +157,17 @@ def place(settings: Settings, request: web.BaseRequest, path: str) -> str:
 
 
 def offered(request: web.BaseRequest) -> list[str]:
-    """The subprotocols that the client offers."""
+    """The WebSocket subprotocols that the client offers."""
     values = request.headers.getall("Sec-WebSocket-Protocol", [])
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
 def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -> Caller:
-    """Raises Unauthenticated for a credential that is not one of ours."""
+    """Identifies the caller of a request. `protocols`: the offered subprotocols.
+
+    Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
+    owner.
+    """
     address = address_of(settings, request)
     about = request_id(settings, request)
     credential = _credential(request, protocols)
@@ -160,8 +179,8 @@ def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -
 
 
 def require_operator(settings: Settings, request: web.BaseRequest) -> None:
-    """Raises Unauthenticated unless the request bears ADMIN_KEY; where none is set (development), unless it
-    is made on this machine."""
+    """Raises Unauthenticated unless the request has ADMIN_KEY as bearer or, if no key is set (development),
+    was made on this machine."""
     if settings.admin_key:
         if hmac.compare_digest(bearer(request).encode(), settings.admin_key.encode()):
             return
@@ -171,14 +190,16 @@ def require_operator(settings: Settings, request: web.BaseRequest) -> None:
 
 
 def bearer(request: web.BaseRequest) -> str:
-    """The token of an Authorization header; the empty text where there is none."""
-    # Bytes that are not UTF-8 become a token that no session has.
+    """The token of the Authorization header; "" if there is none."""
+    # aiohttp decodes headers with surrogates. They are replaced, so that later encoding cannot fail; the
+    # result is no session's token.
     raw = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
     header = raw.decode("utf-8", "replace")
     return header[7:].strip() if header.lower().startswith("bearer ") else ""
 
 
 def _credential(request: web.BaseRequest, protocols: list[str]) -> bytes | None:
+    """The credential from the header or from a subprotocol; None if there is none; b"" if it is malformed."""
     if bearer(request):
         return bearer(request).encode()
     for protocol in protocols:

@@ -1,7 +1,7 @@
-"""A connection before it has a session: from `hello` to `opened` or `attached`.
+"""The phase of a connection before it has a session: from `hello` to `opened` or `attached`.
 
-A stranger is on the other end.  The time for its first message is bounded, and so is what may come behind
-`open` while the session is being made: one `run` or `shell`, its input, and acknowledgements.
+The client is not authenticated yet, so everything is bounded: the time for its first message, and what it
+may send after `open` while the session is being made (one `run` or `shell`, its input, and acks).
 """
 
 from __future__ import annotations
@@ -29,39 +29,40 @@ from coderunner.sessions.session import Session
 from coderunner.web.keys import Parts
 from coderunner.wire import flow
 
-FIRST_MESSAGE_SECONDS = 10.0
-MAX_PIPELINED = 256  # frames behind `open`
-MAX_QUEUED = 256  # messages that wait for the writer; a peer that reads none of them is disconnected
+FIRST_MESSAGE_SECONDS = 10.0  # after `hello`, and after a failed `open`
+MAX_PIPELINED = 256  # frames after `open`, before `opened`
+MAX_QUEUED = 256  # messages that wait to be sent; a peer that does not read is disconnected
 
 Pipelined = m.Run | m.Shell | codec.InputFrame | m.Eof | m.Ack
 
 
 class Client(Protocol):
-    """What the handshake needs of its connection."""
+    """The interface of `Connection` that the handshake uses."""
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Runs work that ends with the connection; its unexpected failure ends the connection."""
+        """Starts a task that is cancelled with the connection; if it fails, the connection is closed."""
 
     def fail(self, error: CodeRunnerError) -> None:
-        """Answers with an error, and closes where the error says so."""
+        """Sends an error, and closes if the error has a close code."""
 
     def close(self, code: int) -> None:
-        """Closes once what is queued has been sent."""
+        """Closes with `code` after the queued messages have been sent."""
 
     def keep(self, size: int) -> None:
-        """Counts `size` bytes of text that are held until there is a session."""
+        """Reports that the handshake holds `size` bytes of text."""
 
     def opening(self, under_way: bool) -> bool:
-        """A session is being made, or (`under_way` false) that has failed. False: it closes already."""
+        """Reports that a session is being made, or has failed; returns False if the connection is closing."""
 
     def attached(self, session: Session, attachment: Attachment) -> None:
-        """Ends the handshake: the connection has this session from now on."""
+        """Hands the connection over to a session."""
 
 
 class Handshake:
-    """A connection's messages until it has a session: `open` or `attach`, and what is pipelined behind them.
+    """Handles the messages of a connection without a session, and keeps those that are pipelined after
+    `open`.
 
-    ``session_id``: the one in the address, None where the address is for `open`.
+    `session_id`: from the URL /ws/<session>; None for /ws, which is for `open`.
     """
 
     def __init__(self, parts: Parts, client: Client, session_id: str | None) -> None:
@@ -69,11 +70,13 @@ class Handshake:
         self._client = client
         self._session_id = session_id
         self._opening: Opening | None = None
-        self._hold = False  # whether a lost socket keeps its place: its client can find it by a nonce
+        # Whether the place in the queue is kept if the socket is lost: only a client with a nonce can find
+        # it again.
+        self._hold = False
         self._pipelined: list[Pipelined] = []
-        self._pipelined_bytes = 0
-        self._waiting_bytes = 0  # of texts that wait for `opened`
-        self._first_due: timing.Timer | None = None  # of `open` or `attach`, whatever else comes
+        self._pipelined_bytes = 0  # of input
+        self._waiting_bytes = 0  # of texts
+        self._first_due: timing.Timer | None = None  # not postponed by other messages, such as pings
         self._queue: deque[m.ServerMessage] = deque()
         self._wake = asyncio.Event()
         self._over = False
@@ -81,7 +84,8 @@ class Handshake:
     # --- reading -----------------------------------------------------------------------------------------
 
     def text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
-        """Handles a message of ``size`` bytes. Raises CodeRunnerError, which is the answer to it."""
+        """Handles a message whose text has `size` bytes. Raises CodeRunnerError, which is the answer to
+        it."""
         if isinstance(message, m.Ping):
             self.post(m.Pong(message.t))
         elif self._opening is not None:
@@ -94,7 +98,7 @@ class Handshake:
             raise UnexpectedMessage("send `open` or `attach` first")
 
     def input(self, frame: codec.InputFrame) -> None:
-        """Input behind a `run`, kept until that is begun.  Raises InputOverflow, UnexpectedMessage."""
+        """Keeps input for a pipelined `run` or `shell`. Raises InputOverflow, UnexpectedMessage."""
         if self._opening is None or not self._pipelined:
             raise UnexpectedMessage("send `open` or `attach` first")
         self._pipelined_bytes += len(frame.payload)
@@ -115,9 +119,10 @@ class Handshake:
         self._pipelined.append(message)
 
     def _hold_text(self, size: int) -> None:
-        """Counts a text that is held until there is a session. Raises UnexpectedMessage.
+        """Counts a text of `size` bytes that is kept until there is a session. Raises UnexpectedMessage.
 
-        All of them together may have as many bytes as one: a connection without a session holds no more.
+        All kept texts together may have as many bytes as a single one, so that pipelining gains a client
+        nothing.
         """
         if self._waiting_bytes + size > codec.MAX_FIRST_TEXT:
             raise UnexpectedMessage(
@@ -129,7 +134,8 @@ class Handshake:
     # --- opening and attaching ---------------------------------------------------------------------------
 
     def expect_first(self) -> None:
-        """Sets the deadline for `open` or `attach` anew; passed, it closes with NoFirstMessage."""
+        """Starts the deadline for `open` or `attach`, after which the connection is closed with
+        NoFirstMessage."""
         self._expect_nothing()
         late = NoFirstMessage("send `open` or `attach` first")
         self._first_due = timing.Timer(FIRST_MESSAGE_SECONDS, lambda: self._client.fail(late))
@@ -140,7 +146,7 @@ class Handshake:
             self._first_due = None
 
     def _open(self, message: m.Open, size: int, caller: Caller) -> None:
-        self.expect_first()
+        self.expect_first()  # in case the registry refuses: the client may try again
         if self._session_id is not None:
             raise BadMessage("`open` belongs to /ws; this address is for `attach`")
         self._waiting_bytes = 0
@@ -161,7 +167,8 @@ class Handshake:
             return  # the client gave up before this task ran
         try:
             opened = await asyncio.shield(opening.done)
-            # A connection that is closing must not take the session: nobody would receive its token.
+            # A closing connection must not take the session: its client would never get the token. The
+            # opening then stays undelivered, and a repeated `open` with the same nonce finds it.
             if self._opening is opening and self._client.opening(True):
                 self._begin(opened, message)
                 opening.delivered = True
@@ -197,6 +204,7 @@ class Handshake:
             )
         )
         self._finish(session, attachment)
+        # After `opened`, so that errors and output of the pipelined messages come behind it.
         for item in self._pipelined:
             try:
                 if isinstance(item, codec.InputFrame):
@@ -226,7 +234,7 @@ class Handshake:
     # --- writing -----------------------------------------------------------------------------------------
 
     def post(self, message: m.ServerMessage) -> None:
-        """Queues a message; where MAX_QUEUED wait, the peer reads none and is closed with 1011."""
+        """Queues a message. If MAX_QUEUED are waiting, the peer does not read, and is closed with 1011."""
         if len(self._queue) >= MAX_QUEUED:
             self._client.close(1011)
             return
@@ -234,7 +242,7 @@ class Handshake:
         self._wake.set()
 
     async def next(self) -> str | bytes | None:
-        """The next frame for the client; None when the handshake has ended."""
+        """Waits for the next frame for the client; None when the handshake has ended."""
         while not self._queue:
             if self._over:
                 return None
@@ -245,19 +253,21 @@ class Handshake:
     # --- the end -----------------------------------------------------------------------------------------
 
     def shut(self, code: int) -> None:
-        """The server stops: a waiting `open` gets Draining, any other connection is closed with ``code``."""
+        """Called when the server stops: a waiting `open` is answered with Draining, other connections are
+        closed with `code`."""
         if self._opening is not None:
             self._client.fail(Draining(retry_after_ms=2000))
         else:
             self._client.close(code)
 
     def end(self) -> None:
-        """Ends the handshake: `next` returns what is queued, and then None."""
+        """Ends the handshake: `next` returns the queued messages, then None."""
         self._over = True
         self._wake.set()
 
     def lost(self) -> None:
-        """The socket is closed; an `open` in the queue keeps its place for some seconds."""
+        """Called when the socket is closed. An `open` with a nonce keeps its place in the queue for some
+        seconds."""
         self._expect_nothing()
         self._give_up(hold=self._hold)
 

@@ -1,4 +1,4 @@
-"""Typed keys of the application's parts, for the handlers."""
+"""Typed keys under which handlers find the server's parts in the aiohttp application."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from coderunner.web.tcp_limits import TcpConnections
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The server's parts as the handlers see them.
+    """The parts of the server that the handlers use.
 
-    ``ready`` answers the reasons why no session could start now (none: one could).
-    ``declared`` has the samples; ``static`` is the folder of the web client.  ``surroundings`` knows the
-    machine, ``agents`` how they are reached; ``runs`` has what programs ordered over HTTP.
+    `ready`: returns the reasons why no session could start now; empty if one could. `declared`: the
+    languages' declarations and samples. `static`: the web client's folder. `surroundings`: facts about the
+    machine. `agents`: how agents are reached. `runs`: runs and batches over HTTP.
     """
 
     settings: Settings

@@ -1,7 +1,7 @@
-"""Lingering close: sockets that are kept until their peers have read the last answer.
+"""Lingering close: keeps refused sockets open until their peers have read the last answer.
 
-Closing a socket that has unread input makes the kernel send a reset, which discards what the peer has not
-read yet. So each is shut down for writing and kept for some seconds, without any of its connection's objects.
+Closing a socket with unread input makes the kernel send a reset, and that discards what the peer has not read
+yet. So each socket is shut down for writing and kept for some seconds, without the objects of its connection.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ import itertools
 import socket
 from collections import OrderedDict
 
-MAX_LEFTOVERS = 1024
-SECONDS = 5.0
-FEW, LOOK_SECONDS = 8, 0.01  # sockets checked in one turn: closing one may free megabytes in the kernel
+MAX_LEFTOVERS = 1024  # sockets; the oldest are closed first, as refused clients must not use up descriptors
+SECONDS = 5.0  # that a socket is kept at most
+FEW, LOOK_SECONDS = 8, 0.01  # sockets per check: closing one may free megabytes in the kernel
 
 
 class Leftovers:
-    """Sockets that are kept open for some seconds, so that their peers can read the last answer."""
+    """The sockets that are kept open for some seconds."""
 
     def __init__(self) -> None:
-        self._all: OrderedDict[socket.socket, float] = OrderedDict()  # until when
+        self._all: OrderedDict[socket.socket, float] = OrderedDict()  # socket -> when to close it, loop time
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._all)
 
     def keep(self, fd: int) -> None:
-        """Keeps a duplicate of the descriptor, to which all has been written; the caller closes its own."""
-        with contextlib.suppress(OSError):
+        """Keeps a duplicate of the descriptor `fd`; the caller closes its own. All output must have been
+        written."""
+        with contextlib.suppress(OSError):  # out of descriptors, or the peer has reset the connection
             one = socket.socket(fileno=socket.dup(fd))
             one.shutdown(socket.SHUT_WR)
             self._all[one] = asyncio.get_running_loop().time() + SECONDS
@@ -55,7 +56,8 @@ class Leftovers:
 
     @staticmethod
     def _hung_up(one: socket.socket) -> bool:
-        """Whether the peer has closed. Nothing is read: the full buffer stops a peer that goes on sending."""
+        """Whether the peer has closed. Input is only peeked at: the full buffer then stops a peer that keeps
+        sending."""
         try:
             return not one.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
         except BlockingIOError:
@@ -64,7 +66,7 @@ class Leftovers:
             return True
 
     def close(self) -> None:
-        """Closes all of them at once."""
+        """Closes all sockets now."""
         for one in self._all:
             one.close()
         self._all.clear()

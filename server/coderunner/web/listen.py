@@ -1,4 +1,8 @@
-"""The server's sockets: bound at the very beginning, listening once everything is ready."""
+"""The listening sockets: bound when the server starts, listening once everything is ready.
+
+Binding early reserves the address, and fails early if it is taken. Until `listen`, clients are refused by the
+kernel and try again, instead of waiting for a server that still adopts its sessions.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +23,20 @@ from coderunner.web.keys import TCP_CONNECTIONS
 from coderunner.web.middleware import ClientFaults
 from coderunner.web.tcp_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES, Runner
 
-BACKLOG = 1024
+BACKLOG = 1024  # connections that the kernel keeps until they are accepted
 SHUTDOWN_SECONDS = 0.5  # for requests that are being answered when the server stops
-AT_ONCE = 4  # connections that are accepted in a row, before the loop serves others
-KEEPALIVE_SECONDS = 75.0  # above the minute for which nginx keeps a connection
-LINGERING_SECONDS = 5.0  # for the rest of a body that was refused, so that its sender reads why
-SOCKET_MODE = 0o660  # the user of the server in front is in our group
+AT_ONCE = 4  # connections that are accepted in a row before other sockets get their turn
+KEEPALIVE_SECONDS = 75.0  # longer than nginx's 60 s, so that nginx is always the one that closes
+LINGERING_SECONDS = 5.0  # for reading the rest of a refused body, so that its sender gets the answer
+SOCKET_MODE = 0o660  # the reverse proxy's user is a member of our group
 
 
 @contextlib.contextmanager
 def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
     """Binds the sockets without listening, so that no other server can take the address.
 
-    ``host``: an address or a name; `::` is every address, of IPv4 as well; or `unix:` and a path,
-    and ``port`` says nothing.  Raises CannotStart.
+    `host`: an address or a name; `::` for all addresses of IPv6 and IPv4; or `unix:` and a path, where
+    `port` is ignored. Raises CannotStart.
     """
     with contextlib.ExitStack() as stack:
         with _told(host, port):
@@ -45,6 +49,7 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 @contextlib.contextmanager
 def _told(host: str, port: int) -> Iterator[None]:
+    """Converts an OSError into CannotStart, whose message names the address."""
     try:
         yield
     except OSError as error:
@@ -64,18 +69,21 @@ def _internet(stack: contextlib.ExitStack, host: str, port: int) -> list[socket.
     for family, address in places:
         one = stack.enter_context(contextlib.closing(socket.socket(family, socket.SOCK_STREAM)))
         one.setblocking(False)
-        # What connections of the server before leave behind for a minute does not hold the port.
+        # Without this, connections of the previous server in TIME_WAIT block the port for a minute.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 gets its own socket
         one.bind((address, port))
-        port = one.getsockname()[1]  # of port 0: all sockets get the same free port
+        port = one.getsockname()[1]  # for port 0: all sockets use the free port that the first one got
         sockets.append(one)
     return sockets
 
 
 def _unix(stack: contextlib.ExitStack, path: Path) -> socket.socket:
-    """Binds a Unix socket under a temporary name until it listens: the former server's stays until then."""
+    """Binds a Unix socket under a temporary name, which is renamed once it listens.
+
+    Until then the path belongs to the previous server, and there is no moment without a socket at it.
+    """
     _refuse_taken(path)
     one = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
     one.setblocking(False)
@@ -88,7 +96,7 @@ def _unix(stack: contextlib.ExitStack, path: Path) -> socket.socket:
 
 
 def _refuse_taken(path: Path) -> None:
-    """Raises OSError where a server listens at this path, or where it is no socket."""
+    """Raises OSError if a server listens at this path, or if something other than a socket is there."""
     if path.exists() and not path.is_socket():
         raise OSError(errno.EEXIST, "it exists, and is no socket")
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as caller:
@@ -96,7 +104,7 @@ def _refuse_taken(path: Path) -> None:
         try:
             caller.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            return
+            return  # nothing is there, or the socket of a server that has ended
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
@@ -104,7 +112,7 @@ def _refuse_taken(path: Path) -> None:
 async def listening(
     app: web.Application, sockets: Sequence[socket.socket], host: str
 ) -> AsyncIterator[str]:
-    """Accepts connections; yields the address to show.  ``host`` as `bound` had it.
+    """Accepts connections; yields the URL to show to users. `host`: as for `bound`.
 
     Raises CannotStart.
     """
@@ -117,7 +125,7 @@ async def listening(
         logger=http_log,
         handle_signals=False,
         shutdown_timeout=SHUTDOWN_SECONDS,
-        auto_decompress=False,  # aiohttp would unpack whatever anybody sends, before a handler is asked
+        auto_decompress=False,  # aiohttp would unpack every body without a bound, before the handler runs
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGERING_SECONDS,
         max_headers=MAX_HEADERS,
@@ -136,13 +144,16 @@ async def listening(
             for one in sockets:
                 await web.SockSite(runner, one, backlog=AT_ONCE).start()
                 turns.second(one.fileno())
-                one.listen(BACKLOG)  # asyncio takes `backlog` connections in a row; more may wait
+                # asyncio uses `backlog` for two things: the kernel's queue, and how many connections to
+                # accept in a row. AT_ONCE is for the latter; this sets the former.
+                one.listen(BACKLOG)
             if host.startswith(UNIX):
                 stack.callback(_place(sockets[0], Path(host.removeprefix(UNIX))).unlink, missing_ok=True)
         yield _address(sockets[0], host)
 
 
 def _place(one: socket.socket, path: Path) -> Path:
+    """Renames a socket's temporary file to `path`, atomically replacing the previous one."""
     return Path(one.getsockname()).rename(path)
 
 

@@ -1,4 +1,4 @@
-"""`GET /metrics` for Prometheus; needs the operator's key."""
+"""`GET /metrics` for Prometheus, which requires the operator's key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coderunner.web.keys import PARTS, SNAPSHOT, Parts
 
 
 class Snapshot(Collector):
-    """A collector that reads the server's state at the moment of a scrape."""
+    """A collector that reads the server's state when it is scraped, instead of keeping gauges up to date."""
 
     def __init__(self, parts: Parts, sockets: set[object]) -> None:
         self._parts = parts
@@ -26,11 +26,11 @@ class Snapshot(Collector):
         self.registry.register(self)
 
     def describe(self) -> list[Metric]:
-        """No descriptions: registering must not read parts that have not started."""
+        """Returns nothing. Otherwise registering would call `collect`, before the parts have been started."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All families, each value read now."""
+        """Yields all metrics with their present values."""
         parts = self._parts
         about = GaugeMetricFamily("coderunner_info", "Always 1.", labels=["version", "instance_name"])
         about.add_metric([__version__, parts.settings.instance_name], 1)
@@ -103,7 +103,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """All metrics as text. Raises Unauthenticated without the operator's key."""
+    """Returns all metrics in Prometheus' text format. Raises Unauthenticated without the operator's key."""
     guard.require_operator(request.app[PARTS].settings, request)
     text = generate_latest(REGISTRY) + generate_latest(request.app[SNAPSHOT])
     headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"}

@@ -1,4 +1,4 @@
-"""Checks and headers of every request: the host it names, its origin, its request id."""
+"""The middleware of all requests: rate limit, checks of Host and Origin, security headers, errors as JSON."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ HEADERS = {
 
 
 class ClientFaults(logging.Filter):
-    """Logs a request that is not HTTP as one line without a traceback: it is the client's fault."""
+    """A filter for aiohttp's log: requests that are not valid HTTP get one line without a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False for a record about a client's fault: it is logged shorter elsewhere."""
+        """Returns False for a record about a client's fault, after logging it in short."""
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, HttpProcessingError) or error.code >= 500:
             return True
@@ -41,21 +41,25 @@ class ClientFaults(logging.Filter):
 
 
 def release(error: BaseException | None) -> None:
-    """Drops the frames of an exception: what a crowd of requests had would wait for the garbage
-    collector, which then stops the loop for all."""
+    """Drops an exception's traceback and context.
+
+    They form reference cycles with the objects of the request. After many refused requests, the garbage
+    collector would need so long for these that it stops the event loop.
+    """
     if error is not None:
         error.__traceback__ = error.__context__ = None
 
 
 BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
-"""The answer to a request, as soon as its first byte may be out."""
-LONGEST_STATIC = 200  # characters of an address of the page's own files
-REFUSED = 10.0  # requests: what one that is refused counts as
+"""Key of a request's response, set as soon as its first byte may have been sent."""
+LONGEST_STATIC = 200  # characters of the path of one of the page's files; longer ones raise errors in `stat`
+REFUSED = 10.0  # requests that a refused one counts as: who probes or guesses is slowed down
 
 
 @web.middleware
 async def guard_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost middleware: bounds the rate of requests, and begins no answer twice."""
+    """The outermost middleware: limits the rate of requests, and makes sure that no second response is
+    started."""
     tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
     if tcp is not None:
         tcp.begin(request.content if request.body_exists and request.content_length is None else None)
@@ -69,12 +73,13 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
         if not isinstance(error, web.HTTPException):
             raise
         release(error)
-        # An exception that is the answer refers to the request, and that to the exception.
+        # Copied into a plain response: the exception and the request refer to each other, a cycle that only
+        # the garbage collector would free.
         response = web.Response(
             status=error.status, reason=error.reason, text=error.text, headers=error.headers
         )
     finally:
-        request.pop(BEGUN, None)  # they refer to each other
+        request.pop(BEGUN, None)  # request and response refer to each other as well
         if tcp is not None:
             tcp.done()
     if response.status >= 400:
@@ -83,8 +88,11 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
-    """What has begun to be answered ends as it should or not at all: bytes of anything else behind the ones
-    that are out would be part of it."""
+    """Aborts the connection after an error in the middle of a response.
+
+    An error document would become part of the body that has begun; only an aborted connection shows the
+    client that the response is incomplete.
+    """
     why = error.code if isinstance(error, CodeRunnerError) else type(error).__name__
     if not isinstance(error, CodeRunnerError | ConnectionError | TimeoutError):
         log.error("an answer failed", exc_info=error, extra=fields(path=shown(request)))
@@ -101,12 +109,13 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     if not guard.host_allowed(settings, host) and not guard.from_here(request, host):
         raise web.HTTPMisdirectedRequest(text="this server is not known under that name: see ALLOWED_HOSTS\n")
     if request.path.startswith("/static/") and ("/." in request.path or len(request.path) > LONGEST_STATIC):
-        raise web.HTTPNotFound  # what tools note for themselves; what no file system takes as a name
+        raise web.HTTPNotFound  # hidden files of tools; names that no file system accepts
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-        # Unpacking what anybody sends is work without a bound.
+        # A compressed body may expand a thousandfold.
         raise web.HTTPUnsupportedMediaType(text="send the body as it is, without Content-Encoding\n")
     if request.path == "/ws" or request.path.startswith("/ws/"):
-        # A WebSocket is not bound by the same-origin policy; a foreign page could open one with our cookies.
+        # The same-origin policy does not apply to WebSockets: without this, any page could connect from a
+        # user's browser, and reach a server in the user's network.
         if not guard.origin_allowed(settings, request.headers.get("Origin"), host):
             raise web.HTTPForbidden(text="this origin may not connect: see ALLOWED_ORIGINS\n")
         return await handler(request)
@@ -114,7 +123,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Adds the headers of every answer, also where it is streamed. Those that a handler has set stay."""
+    """Adds the headers that every response has, streamed ones included. Headers that a handler has set are
+    kept."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if isinstance(request, web.Request):
@@ -125,7 +135,7 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """An error as JSON, with the fields of the WebSocket's `error` and the status of its code."""
+    """Calls the handler, and turns a CodeRunnerError into a JSON response with the status of its code."""
     try:
         return await handler(request)
     except CodeRunnerError as error:

@@ -1,9 +1,9 @@
-"""The web client as it is sent: its document, what may be kept of its files, and answers made smaller.
+"""Serves the web client's document, with compression, caching and its content security policy.
 
-`scripts/bundle.mjs` makes `static/dist/page/`: the page in few files, each with a hash of its content in its
-name and with copies in gzip and Brotli beside it (aiohttp sends the one that a client takes).  Its document
-is sent as long as the bundle is of the sources that are here; else, in development, the document that names
-the sources themselves, so that a change is seen without a build.
+`scripts/bundle.mjs` makes `static/dist/page/`: the page in few files, with a content hash in each name and
+with compressed copies (gzip, Brotli), from which aiohttp chooses. The bundle's document is sent if the
+bundle was made from the present sources. Otherwise the document that loads the sources directly is sent, so
+that in development a change is visible without a build.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ log = logging.getLogger(__name__)
 
 FOLDERS = ("app", "core", "style", "vendor")
 HASHED = re.compile(r"^/static/dist/(?:page/)?[a-z-]+-[A-Z0-9]{8}\.(?:js|css)$")
-"""Names that carry a hash of the content: what is there once need not be asked for again."""
+"""Files with a content hash in their names. They never change, so caches may keep them for ever."""
 FOR_EVER = "public, max-age=31536000, immutable"
-LEAST_SMALLER = 1024  # bytes: what is shorter is sent as it is
-# The page's libraries bring their styles as constructed sheets, so that not even styles need an exception.
-# Frames are pages that programs wrote: each comes with a policy of its own that takes its origin away.
+LEAST_SMALLER = 1024  # bytes of a JSON response; shorter ones fit into one packet anyway
+# No 'unsafe-inline', not even for styles: the libraries use constructed style sheets. `frame-src 'self'` is
+# for pages that programs wrote; each is sent with its own policy, whose sandbox takes the origin away
+# (`web/view.py`).
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self'; style-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -39,7 +40,8 @@ POLICY = (
 
 
 class WebClient:
-    """``folder`` is `static/`; ``watched``: its files may change while the server runs."""
+    """The web client's files. `folder`: `static/`. `watched`: whether they may change while the server
+    runs."""
 
     def __init__(self, folder: Path, *, watched: bool) -> None:
         self._folder = folder
@@ -48,7 +50,11 @@ class WebClient:
         self._bundled = False
 
     def smallest(self, accepted: str) -> tuple[bytes, str | None]:
-        """The document, and how it is packed. In development it says so: the page offers more there then."""
+        """Returns the document and its Content-Encoding (None: uncompressed). `accepted`: the header
+        Accept-Encoding.
+
+        In development an attribute is added, by which the page offers additional tools.
+        """
         file = self.document()
         if not self._watched:
             return _smallest(file, accepted)
@@ -56,8 +62,10 @@ class WebClient:
         return (_packed(body), "gzip") if _takes(accepted, "gzip") else (body, None)
 
     def document(self) -> Path:
-        """The document to send: the bundle's, or the one that names the sources where these are others."""
+        """The document to send: the bundle's if it is up to date, otherwise the one that loads the
+        sources."""
         if self._seen is None or self._watched:
+            # Times are compared first: hashing all sources for each request would be slow.
             seen = tuple(file.stat().st_mtime_ns for file in (*self._sources(), self._stamp) if file.exists())
             if seen != self._seen:
                 self._seen = seen
@@ -70,7 +78,7 @@ class WebClient:
         return self._folder / "dist/page/sources.txt"
 
     def _sources(self) -> list[Path]:
-        """As the bundle's script counts them."""
+        """The source files in the order in which `scripts/bundle.mjs` hashes them; both must agree."""
         found = [
             file
             for folder in FOLDERS
@@ -93,7 +101,8 @@ class WebClient:
 
 
 async def document_reply(request: web.Request, client: WebClient) -> web.Response:
-    """The page's document, in the smallest form that the client takes; nothing where it has it already."""
+    """Returns the page's document in the smallest encoding that the client accepts, or 304 if its copy is
+    current."""
     accepted = request.headers.get("Accept-Encoding", "")
     body, encoding = await asyncio.to_thread(client.smallest, accepted)
     tag = hashlib.sha256(body).hexdigest()[:32]
@@ -127,7 +136,8 @@ def _takes(accepted: str, encoding: str) -> bool:
 
 
 def smaller_json(request: web.Request, document: Struct) -> web.Response:
-    """A long answer that many ask for: packed once, as long as it is the same."""
+    """A JSON response, compressed if the client accepts it. For long documents that many clients request: the
+    compressed form is cached."""
     body = encode_answer(document)
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= LEAST_SMALLER and _takes(request.headers.get("Accept-Encoding", ""), "gzip"):
@@ -138,4 +148,4 @@ def smaller_json(request: web.Request, document: Struct) -> web.Response:
 
 @functools.lru_cache(maxsize=4)
 def _packed(body: bytes) -> bytes:
-    return gzip.compress(body, 6, mtime=0)
+    return gzip.compress(body, 6, mtime=0)  # without the time, so that the ETag stays the same

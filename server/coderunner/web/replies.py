@@ -1,4 +1,4 @@
-"""Answers with JSON as their body, made from the models in `schema.answers`; queries, read by models."""
+"""JSON responses from the models of `schema.answers`, and queries read by the models of `schema.rest`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from coderunner.web.keys import PARTS
 
 log = logging.getLogger(__name__)
 
+# An error's HTTP status: by its code if it is listed, otherwise by its WebSocket close code, otherwise 400.
 STATUS_BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
 STATUS_BY_CODE = {
     "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
@@ -29,7 +30,7 @@ _VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/|/api/batches/)[^/]*")
 
 
 def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """An answer with a model of `schema.answers` as JSON, which no cache keeps."""
+    """A JSON response with a model of `schema.answers`, which caches must not store."""
     return web.Response(
         body=encode_answer(document),
         status=status,
@@ -41,9 +42,9 @@ def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | No
 def error_reply(
     request: web.Request, error: CodeRunnerError, unpacked: ArchiveUnpacked | None = None
 ) -> web.Response:
-    """The answer to a request that failed, with the status that belongs to the error; it is logged, too.
+    """The JSON response for an error, with the error's HTTP status. Logs the error.
 
-    `unpacked`: what an archive left in the workspace before the error.
+    `unpacked`: what was written to the workspace before an archive failed.
     """
     about = guard.about(request.app[PARTS].settings, request)
     log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
@@ -54,9 +55,9 @@ def error_reply(
 
 
 def query_of(request: web.Request, kind: type[S]) -> S:
-    """The query's parameters as one of `schema.rest`; names that the model does not have are not looked at.
+    """Reads the query's parameters as a model of `schema.rest`. Unknown parameters are ignored.
 
-    Of a parameter that is given twice, the first counts. Raises BadMessage with what is wrong.
+    If a parameter is repeated, the first value is used. Raises BadMessage with all problems.
     """
     names = [field.encode_name for field in fields_of(kind)]
     given = {name: request.query[name] for name in names if name in request.query}
@@ -67,5 +68,6 @@ def query_of(request: web.Request, kind: type[S]) -> S:
 
 
 def shown(request: web.BaseRequest) -> str:
-    """The path for a log, without the part of an address that lets who knows it read files or a run."""
+    """The request's path for the log, with capabilities and ids of runs masked: knowing them grants
+    access."""
     return _VIEW.sub(r"\1***", request.path)

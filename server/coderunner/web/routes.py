@@ -1,4 +1,7 @@
-"""Every address of the server, in one table (`OPERATIONS`), and the small handlers behind them."""
+"""All routes of the server in one table (`OPERATIONS`), and the small handlers.
+
+The handlers' docstrings are published at `/api/docs`.
+"""
 
 from __future__ import annotations
 
@@ -69,10 +72,9 @@ _DOCUMENTS: web.AppKey[dict[str, LanguageView]] = web.AppKey("documents", dict)
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one address, and the models of what it takes and answers.
+    """A route: one method of one path, with the models of its query, JSON body and JSON answer.
 
-    `answer` is None where it is no JSON; `query` and `body` where nothing of them is read, or where the body
-    is not JSON.
+    `answer` is None if it is not JSON; `query` and `body` are None if they are not read or not JSON.
     """
 
     method: str
@@ -83,14 +85,14 @@ class Operation:
     body: type[Struct] | None = None
 
     def route(self) -> web.RouteDef:
-        """As aiohttp takes it; a GET answers HEAD as well."""
+        """The route for aiohttp. A GET route answers HEAD as well."""
         if self.method == "GET":
             return web.get(self.path, self.handler)
         return web.route(self.method, self.path, self.handler)
 
 
 def application(parts: Parts, connections: TcpConnections) -> web.Application:
-    """The table of routes, with the guard in front of all of them."""
+    """Makes the aiohttp application: all routes, the middleware, and the parts for the handlers."""
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
@@ -100,7 +102,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     app[_STARTED] = time.monotonic()
     app[_CLIENT] = WebClient(parts.static, watched=not parts.settings.production)
     offered = parts.catalog.languages
-    # A new caller begins with the first that is ready.
+    # The page selects the first ready language for a new user, so the most demanded ones come first.
     order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
     app[runs.BODIES] = Bodies()
@@ -113,23 +115,23 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
 
 
 async def page(request: web.Request) -> web.Response:
-    """The web client."""
+    """Returns the web client's page."""
     return await document_reply(request, request.app[_CLIENT])
 
 
 async def health(request: web.Request) -> web.Response:
-    """The server is alive; says nothing of the engine."""
+    """Tells that the server process is alive. Does not check the engine: see `/api/ready`."""
     uptime = time.monotonic() - request.app[_STARTED]
     return json_reply(Health("ok", coderunner.__version__, round(uptime, 1)))
 
 
 async def address(request: web.Request) -> web.Response:
-    """The caller's own address, for who sets up a proxy."""
+    """Returns the caller's address as the server sees it, for testing a proxy's configuration."""
     return json_reply(Address(guard.address_of(request.app[PARTS].settings, request)))
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Could a session start now?  If not: 503 and the reasons."""
+    """Tells whether a session could start now. If not: status 503 and the reasons."""
     parts = request.app[PARTS]
     reasons = await parts.ready()
     document = Ready(
@@ -146,7 +148,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def stats(request: web.Request) -> web.Response:
-    """Queue, worker pool and warm pool, as they are at this moment."""
+    """Returns the present figures of the queue, the worker pool and the warm pool."""
     parts = request.app[PARTS]
     document = queue_stats(
         timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -159,8 +161,8 @@ async def stats(request: web.Request) -> web.Response:
 
 
 async def languages(request: web.Request) -> web.Response:
-    """Languages, whether each is ready, and its sample programs.  ``want`` in the query: the one that the
-    client looks at; where it is not ready, it is built next."""
+    """Lists the languages with their status and sample programs. `want`: the language that the user has
+    selected; if it is not ready, it is built next."""
     parts = request.app[PARTS]
     wanted = query_of(request, LanguagesQuery).want
     if wanted in parts.catalog.languages:
@@ -173,7 +175,7 @@ async def languages(request: web.Request) -> web.Response:
 
 
 def _document(parts: Parts, language: Language) -> LanguageView:
-    """What does not change while the server runs."""
+    """The part of a language's view that does not change while the server runs, so it is made once."""
     contents = parts.declared.samples(language)
     samples = tuple(
         SampleView(
@@ -206,12 +208,12 @@ def _described() -> tuple[bytes, str]:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """This interface, as OpenAPI 3.1."""
+    """Returns the description of this HTTP interface as OpenAPI 3.1."""
     return web.Response(body=_described()[0], content_type="application/json")
 
 
 async def docs(request: web.Request) -> web.Response:
-    """The same for people."""
+    """Returns the description of this HTTP interface as a page."""
     headers = {"Content-Security-Policy": describing.POLICY}
     return web.Response(text=_described()[1], content_type="text/html", headers=headers)
 
@@ -223,7 +225,7 @@ _BATCH = "/api/batches/{batch}"
 _ARCHIVE = _SESSION + "/archive"
 
 ACROSS = ("/api/run", "/api/batch")
-"""What pages of other origins may use."""
+"""Prefixes of paths that pages of other origins may use (CORS)."""
 
 OPERATIONS = (
     Operation("GET", "/", page),
@@ -257,5 +259,5 @@ OPERATIONS = (
     Operation("GET", _BATCH + "/events", runs.follow),
     Operation("DELETE", _BATCH, runs.cancel, BatchStatus),
 )
-"""Every address of the server but the page's own files. A request that fails is answered with `ErrorAnswer`,
-one of a run with `api.Problem`; the page, the WebSocket and the refusals of `middleware.py` with text."""
+"""All routes except the page's static files. Errors are answered with `ErrorAnswer`, those of runs and
+batches with `api.Problem`, those of the page, the WebSocket and `middleware.py` with plain text."""

@@ -13,7 +13,7 @@ from coderunner.web.replies import json_reply
 
 
 async def session(request: web.Request) -> web.Response:
-    """GET /api/sessions/{session}."""
+    """Returns the state of a session and its channels."""
     one = session_of(request)
     return json_reply(
         SessionView(

@@ -1,4 +1,5 @@
-"""The document of `GET /api/queue-stats`, made from snapshots taken at one moment."""
+"""Builds the document of `GET /api/queue-stats` from snapshots of the queue, the workers and the warm
+pool."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from coderunner.fleet.workers import WorkerStats
 from coderunner.schema.answers import QueueBlock, QueueStatistics, WarmPoolBlock, WorkersBlock
 
 NEARLY_FULL = 0.8
-"""Above this share of the queue's places in use, the document warns."""
+"""The share of the queue's places from which on the document has a warning."""
 
 
 def queue_stats(
@@ -20,9 +21,9 @@ def queue_stats(
     warm_pool: WarmPoolBlock,
     warnings: Iterable[str] = (),
 ) -> QueueStatistics:
-    """`status` is `ok`, `degraded` (there are warnings) or `draining`.
+    """Returns the document. Its `status` is `draining`, `degraded` if there are warnings, or `ok`.
 
-    `warnings` of other parts come before those found here.
+    `timestamp`: ISO 8601 in UTC. `warnings`: those of other parts, which come before those found here.
     """
     found = (*warnings, *_warnings(queue, workers))
     return QueueStatistics(

@@ -1,7 +1,8 @@
-"""Limits of one connection between its socket and aiohttp: how much it may hold, and for how long.
+"""Limits for one TCP connection, enforced between its socket and aiohttp: how many bytes it may hold, for
+how long.
 
-aiohttp waits for ever for the rest of a request's head or of a WebSocket's message, and keeps what it has of
-it. So every byte passes here first, in pieces of 16 KiB.
+aiohttp waits without a deadline for the rest of a request's head or of a WebSocket message, and buffers what
+it has. So every byte passes here first, in pieces of at most 16 KiB.
 """
 
 from __future__ import annotations
@@ -25,37 +26,42 @@ from coderunner.errors import CodeRunnerError, FrameTooLarge, RateLimited, TooSl
 if TYPE_CHECKING:
     from coderunner.web.tcp_limits import TcpConnections
 
-PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # what is read at a time
-HEAD_BYTES = 32 * 1024  # of a request, before its handler begins
-CHUNKING_BYTES = 16 * 1024  # of a body in chunks: of its heads and trailer, beside as many as it has itself
-SMALL_CHUNKS = 256 * 1024  # more of them, for who sends few bytes in each chunk: the head of one has five
+PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # bytes of one read
+HEAD_BYTES = 32 * 1024  # of a request, before its handler is called
+CHUNKING_BYTES = 16 * 1024  # overhead of a chunked body (heads, trailer) that is allowed beside its own size
+SMALL_CHUNKS = 256 * 1024  # more overhead, for bodies of a few bytes per chunk: the head of one has five
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-HEAD_SECONDS = 10.0  # from its first byte (the first: from the connection) to its last
-IDLE_SECONDS = 90.0  # without a request; above the time for which a proxy keeps connections
-STILL_SECONDS = 30.0  # what is still being sent after that is looked at this often
-UNREAD_MS = 60_000  # a peer that takes nothing for so long is gone, whatever we send
-MESSAGE_SECONDS = 15.0  # for a message, plus the time that its bytes take at the slowest rate
-SLOWEST = 16 * 1024  # bytes a second
-OVERHEAD = 256  # bytes that a message takes beside its own
-UNTAKEN = 320  # messages that may wait without a session: what may come behind `open`, and then some
-FULL, FREE = 64, 32  # messages that wait, from which on no more are read, and again are
-FREE_BYTES = 32 * 1024  # of them, that aiohttp has not stopped reading for
-GOODBYE_SECONDS = 5.0  # to take an error and a close
-_TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88  # whole frames
+HEAD_SECONDS = 10.0  # for a request's head, from its first byte; for the first request from the connection
+IDLE_SECONDS = 90.0  # between requests; longer than proxies keep unused connections
+STILL_SECONDS = 30.0  # between checks of a connection whose last answer is still being sent
+UNREAD_MS = 60_000  # without an acknowledgement of sent data, until the kernel gives the peer up
+MESSAGE_SECONDS = 15.0  # for a WebSocket message, beside the time that its bytes take at SLOWEST
+SLOWEST = 16 * 1024  # bytes per second
+OVERHEAD = 256  # bytes of memory of a buffered message beside its content
+UNTAKEN = 320  # buffered messages without a session: handshake.MAX_PIPELINED and some more
+FULL, FREE = 64, 32  # buffered messages at which reading is paused, and resumed
+FREE_BYTES = 32 * 1024  # of buffered messages, below which reading is resumed
+GOODBYE_SECONDS = 5.0  # for the peer to read an error and a close frame
+_TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88  # first bytes of unfragmented frames
 
 
 class State(Enum):
-    """HEAD: a request's head has to come. BUSY: a handler has the request. DONE: its answer is made, and
-    the next head may come. FRAMES: a WebSocket."""
+    """The state of a connection.
+
+    HEAD: waits for the head of its first request. BUSY: a handler has the request. DONE: the answer is made,
+    the next request may come. FRAMES: a WebSocket.
+    """
 
     HEAD, BUSY, DONE, FRAMES = range(4)
 
 
 class TcpConnection(asyncio.BufferedProtocol):
-    """The protocol of one TCP connection, between asyncio's transport and aiohttp's own protocol.
+    """The protocol of one TCP connection, between asyncio's transport and aiohttp's protocol.
 
-    `address`: the client's, under which it is counted; None for a connection of a trusted proxy until a
-    request names its client. `due`: when `late` is called, None for no deadline; seconds of `timing`'s clock.
+    `address`: the client under which the connection is counted; None for one of a trusted proxy until a
+    request names its client. `due`: when `late` is called, in seconds of `timing`'s clock; None for no
+    deadline. `kept`: bytes of messages that the application holds until there is a session. `deaf`: further
+    input is ignored.
     """
 
     def __init__(self, connections: TcpConnections, make: Callable[[], Any]) -> None:
@@ -66,31 +72,31 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.address: str | None = None
         self.state = State.HEAD
         self.due: float | None = None
-        self.kept = 0  # bytes of messages that wait for a session
-        self._received = 0  # bytes of what has to be a head
+        self.kept = 0
+        self._received = 0  # bytes of an incomplete head
         self._framing = Framing(0, 0)
-        self._unread = 0  # bytes of complete messages that nobody has taken yet
+        self._unread = 0  # bytes of complete messages that the application has not taken yet
         self._began = 0.0  # when the unfinished message began
         self._fail: Callable[[CodeRunnerError], None] | None = None
-        self.deaf = False  # what comes is neither read nor counted any more
-        self._told = False  # a close was sent: the socket lingers, so that the peer can read it
-        self._body: StreamReader | None = None  # in chunks, and not complete
-        self._chunked = 0  # bytes of it, and of what stands around them
-        self._full = False  # so many messages wait that no more are read
-        self._finished = False  # nobody takes messages any more
+        self.deaf = False
+        self._told = False  # an error or a close was sent: the socket lingers until the peer has read it
+        self._body: StreamReader | None = None  # an incomplete chunked body
+        self._chunked = 0  # raw bytes of the chunked body, with its overhead
+        self._full = False  # reading is paused because FULL messages are buffered
+        self._finished = False  # whether the application takes no messages any more
         self._fd = -1
         self._session: str | None = None
-        self._second = False  # one of the crowd: it comes behind others
-        self._paused: asyncio.Future[None] | None = None  # done when the peer takes what is sent again
+        self._second = False  # whether the loop serves this socket after those of users who type (`turns`)
+        self._paused: asyncio.Future[None] | None = None  # exists while the peer reads too slowly
 
     # --- asyncio's side ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio: the connection exists. One that exceeds its address's limits is aborted."""
-        transport = cast(asyncio.Transport, transport)  # those of other loops are of no such class
+        """Called by asyncio for a new connection. Aborts it if its address exceeds a limit."""
+        transport = cast(asyncio.Transport, transport)  # other loops' transports are no instances
         self.transport = transport
         one = transport.get_extra_info("socket")
-        # Without it the kernel keeps a connection whose peer takes nothing for a quarter of an hour.
+        # By default the kernel retransmits to a peer that is gone for about 15 minutes.
         if one is not None and one.family in (socket.AF_INET, socket.AF_INET6):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         self._fd = one.fileno() if one is not None else -1
@@ -104,7 +110,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._handler.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called by asyncio: the connection is closed. `error` is None for an orderly end."""
+        """Called by asyncio when the connection is closed. `error`: None for an orderly end."""
         self._connections.forget(self)
         turns.first(self._fd)
         if self._told and error is None:
@@ -112,22 +118,23 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._resume()
         if self._handler is not None:
             self._handler.connection_lost(error)
-        # The objects refer to each other; without this they wait for the garbage collector.
+        # Break the reference cycles, so that the objects are freed without the garbage collector.
         self._handler = self._fail = self._body = self.transport = None
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Called by asyncio: where to read into.
+        """Called by asyncio before a read: returns the buffer.
 
-        Those of the crowd read small pieces, so that a hundred of them delay a user's key little.
+        Sockets of the crowd get a small one, so that reading a hundred of them delays a user's key only a
+        little.
         """
         small = self._second and self.state is not State.BUSY
         return self._connections.small if small else self._connections.buffer
 
     def buffer_updated(self, size: int) -> None:
-        """Called by asyncio: `size` bytes were read. They are checked, then handed to aiohttp."""
+        """Called by asyncio after reading `size` bytes: checks them, and passes them to aiohttp."""
         if self._handler is None or self.deaf:
             return
-        # Copied: all connections read into the same buffer.
+        # Copied, as all connections read into the same buffer.
         data = bytes(self._connections.buffer[:size])
         if self.state is State.FRAMES:
             self._frames(data)
@@ -139,20 +146,20 @@ class TcpConnection(asyncio.BufferedProtocol):
             self._handler.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Called by asyncio: the peer sends no more."""
+        """Called by asyncio when the peer has closed its sending side."""
         if self._handler is not None:
             self._handler.eof_received()
         return None
 
     def pause_writing(self) -> None:
-        """Called by asyncio: the peer takes less than is sent."""
+        """Called by asyncio when too much unsent output is buffered."""
         if self._paused is None:
             self._paused = asyncio.get_running_loop().create_future()
         if self._handler is not None:
             self._handler.pause_writing()
 
     def resume_writing(self) -> None:
-        """Called by asyncio: the peer takes what is sent again."""
+        """Called by asyncio when the buffered output has been sent."""
         self._resume()
         if self._handler is not None:
             self._handler.resume_writing()
@@ -168,14 +175,14 @@ class TcpConnection(asyncio.BufferedProtocol):
         if not self._received and self.state is State.DONE:
             self.due = min(self.due or 0.0, self._connections.now() + HEAD_SECONDS)
         self._received += size
-        # Behind an answer the rest of a refused body may come, which nobody keeps.
+        # Only in the state HEAD: after an answer, the rest of a refused body may arrive, which is discarded.
         if self.state is State.HEAD and self._received > HEAD_BYTES:
             self._too_large()
             return
         self._connections.count(self)
 
     def _too_large(self) -> None:
-        """Answered by hand: nobody has taken the request, and the rest of it is not read."""
+        """Answers directly: no handler has the request, and the rest of it is not read."""
         assert self.transport is not None
         self._connections.note("head too large")
         self.deaf = self._told = True
@@ -184,7 +191,8 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.transport.close()
 
     def _chunks(self, size: int) -> None:
-        """aiohttp keeps a trailer, of which nobody here reads anything, until it is complete."""
+        """Bounds the overhead of a chunked body: aiohttp buffers an endless trailer, which no handler would
+        see."""
         assert self._body is not None
         if self._body.is_eof():
             self._body = None
@@ -195,33 +203,37 @@ class TcpConnection(asyncio.BufferedProtocol):
             self.cut("a body of little but what stands around it")
 
     def begin(self, body: StreamReader | None = None) -> None:
-        """A handler has the request: its head is complete, and has no deadline any more.
+        """Called when a handler gets the request: its head is complete, and the deadline ends.
 
-        `body`: where it comes in chunks.
+        `body`: the request's body if it is chunked, otherwise None.
         """
         self._body, self._chunked = body, 0
         self.state, self.due, self._received = State.BUSY, None, 0
         self._connections.count(self)
 
     def done(self) -> None:
-        """The handler has made its answer: the next request has IDLE_SECONDS to come."""
+        """Called when the handler has made its answer: the next request must come within IDLE_SECONDS."""
         if self.state is State.BUSY:
             self.state, self.due = State.DONE, self._connections.now() + IDLE_SECONDS
 
     # --- WebSockets --------------------------------------------------------------------------------------
 
     def upgrade(self, text: int, binary: int, fail: Callable[[CodeRunnerError], None]) -> None:
-        """From now on the bytes are WebSocket frames.
+        """Interprets the bytes as WebSocket frames from now on.
 
-        `text`, `binary`: the greatest size of a message, in bytes. `fail` is called with the first error;
-        nothing is read after it.
+        `text`, `binary`: the most bytes of a message of the kind. `fail`: called with the first error, after
+        which nothing is read.
         """
         self._framing = Framing(text, binary)
         self._fail = fail
         self.state, self.due = State.FRAMES, None
 
     def send(self, messages: Sequence[str | bytes]) -> None:
-        """Sends WebSocket messages, in one write. Raises ConnectionResetError where the connection ends."""
+        """Sends WebSocket messages in one write. Raises ConnectionResetError if the connection is closed or
+        closing.
+
+        Frames are built here, as aiohttp would write each message by itself.
+        """
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError
         parts: list[bytes] = []
@@ -237,14 +249,15 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.transport.write(b"".join(parts))
 
     async def drained(self) -> None:
-        """Returns when the peer takes what is sent, at once where it does. Raises ConnectionResetError."""
+        """Waits while too much unsent output is buffered. Raises ConnectionResetError if the connection
+        ends."""
         if self._paused is not None:
             await asyncio.shield(self._paused)
             if self.over:
                 raise ConnectionResetError
 
     def taken(self) -> None:
-        """The application has taken the oldest complete message: it is not counted any more."""
+        """Called when the application has taken the oldest buffered message, which is no longer counted."""
         if self._framing.complete:
             self._unread -= self._framing.complete.pop(0) + OVERHEAD
             self._connections.count(self)
@@ -254,7 +267,7 @@ class TcpConnection(asyncio.BufferedProtocol):
                 self.transport.resume_reading()
 
     def finish(self) -> None:
-        """Nobody takes messages any more: what still comes is dropped, up to the peer's close frame."""
+        """The application takes no more messages: those that still arrive are dropped, up to the close frame."""
         self._finished = True
         self._drop()
         if self._full:
@@ -268,7 +281,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._connections.count(self)
 
     def keep(self, size: int) -> None:
-        """Counts `size` bytes of messages that the application holds until there is a session; 0: none."""
+        """Sets how many bytes of messages the application holds until there is a session."""
         self.kept = size
         self._connections.count(self)
 
@@ -288,11 +301,13 @@ class TcpConnection(asyncio.BufferedProtocol):
                 self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
                 return
             if len(framing.complete) > FULL and not self.stranger and self.transport is not None:
-                # aiohttp counts their bytes alone: a hundred sockets held 130,000 messages.
+                # aiohttp's own flow control counts bytes only: a hundred sockets could hold 130,000 tiny
+                # messages.
                 self._full = True
                 self.transport.pause_reading()
         if framing.unfinished:
-            # A new message gets a new deadline; more bytes of the same one only the time that they take.
+            # Further bytes of the same message extend its deadline only by the time that they take at
+            # SLOWEST.
             if self.due is None or framing.messages != before:
                 self._began = self._connections.now()
             self.due = self._began + MESSAGE_SECONDS + framing.partial / SLOWEST
@@ -301,7 +316,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._connections.count(self)
 
     def _refuse(self, error: CodeRunnerError) -> None:
-        """Reports an error to the peer and stops reading: the rest stays in the kernel's buffers."""
+        """Reports an error to the peer and stops reading; further input stays in the kernel's buffers."""
         self.deaf = True
         self.due = self._connections.now() + GOODBYE_SECONDS
         assert self.transport is not None
@@ -310,9 +325,9 @@ class TcpConnection(asyncio.BufferedProtocol):
             self._fail(error)
 
     def part(self, code: int) -> None:
-        """Sends a close frame with `code` behind the error, and closes.
+        """Sends a close frame with `code` and closes.
 
-        The peer's close frame is not waited for: it would come behind bytes that are not read.
+        It does not wait for the peer's close frame, which would come after input that is not read any more.
         """
         if self.transport is not None and not self.over:
             self._told = True
@@ -321,30 +336,31 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     @property
     def stranger(self) -> bool:
-        """Whether it is counted for its address, because it has no session."""
+        """Whether the connection has no session, and is counted under its address."""
         return self._session is None and self.state is not State.BUSY
 
     @property
     def over(self) -> bool:
-        """Whether the connection is gone, or about to be."""
+        """Whether the connection is closed or closing."""
         return self.transport is None or self.transport.is_closing()
 
     # --- bounds ------------------------------------------------------------------------------------------
 
     @property
     def held(self) -> int:
-        """Bytes that this connection makes the server hold."""
+        """Bytes that the server holds in memory for this connection."""
         if self.state is State.FRAMES:
             return self._framing.partial + self._unread + self.kept
         return self._received
 
     @property
     def idle(self) -> bool:
-        """Whether it may be closed to make room: no handler runs, and nothing waits for a session."""
+        """Whether it may be closed in favour of a new connection: no handler runs, and no session is being
+        made."""
         return self.state is not State.BUSY and not self.kept
 
     def admit_session(self, session: str, text: int) -> None:
-        """It has a session from now on: counted there, with texts of up to `text` bytes."""
+        """Called when the connection gets a session: counts it there, and allows texts of `text` bytes."""
         self.kept = 0
         self._session = session
         self._framing.text = text
@@ -352,22 +368,23 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     @property
     def crowd(self) -> bool:
-        """Whether its socket is one of the crowd."""
+        """Whether its socket is served after those of users who type."""
         return self._second
 
     def second(self, whether: bool) -> None:
-        """Whether its socket is one of the crowd, and handled after all others."""
+        """Sets whether its socket is served after those of users who type."""
         if whether is not self._second:
             self._second = whether
             (turns.second if whether else turns.first)(self._fd)
 
     def late(self, now: float) -> None:
-        """Called when `due` has passed, at `now`: ends the connection, or sets a new deadline."""
+        """Called when `due` has passed: ends the connection, or sets a new deadline. `now`: the present
+        time."""
         assert self.transport is not None
         if self.deaf:
             self.cut("did not go")
         elif self.state is State.FRAMES:
-            if not self.transport.is_reading():  # this server paused it: the rest may wait in the kernel
+            if not self.transport.is_reading():  # paused by this server, so the peer is not to blame
                 self.due = now + MESSAGE_SECONDS
                 return
             self._connections.note("unfinished message")
@@ -378,7 +395,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             self.cut("no request" if not self._received else "unfinished head")
 
     def _sending(self) -> bool:
-        """Whether bytes of an answer wait here or in the kernel's send queue."""
+        """Whether parts of an answer are still buffered here or in the kernel's send queue."""
         assert self.transport is not None
         if self.transport.get_write_buffer_size():
             return True
@@ -389,7 +406,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         return False
 
     def cut(self, why: str) -> None:
-        """Aborts the connection; `why` is counted for the log."""
+        """Aborts the connection. `why`: the reason, which is counted for the log."""
         self.deaf = True
         self._told = False
         self._connections.note(why)
@@ -399,6 +416,6 @@ class TcpConnection(asyncio.BufferedProtocol):
 
 
 def tcp_of(request: web.BaseRequest) -> TcpConnection | None:
-    """The connection that a request came over; None where it is closed."""
+    """The connection of a request; None if it is closed."""
     found = request.transport.get_protocol() if request.transport is not None else None
     return found if isinstance(found, TcpConnection) else None

@@ -1,7 +1,7 @@
-"""Limits of all connections: how many, how often and how much, by the networks that they come from.
+"""Limits across all TCP connections: their number, rate and memory, by the client's networks.
 
-Who has a session is counted by that instead. What goes beyond a bound is taken from whoever has most of it,
-so that a crowd of connections costs itself, and no newcomer.
+Connections with a session are counted by session instead. If a bound is exceeded, connections of the network
+that uses the most are cut, so that an attack costs the attacker and not new clients.
 """
 
 from __future__ import annotations
@@ -33,22 +33,24 @@ from coderunner.web.tcp import PIECE, SMALL_PIECE, TcpConnection
 
 log = logging.getLogger(__name__)
 
-MEMBERS_HELD = 64 * 1024 * 1024  # bytes of unfinished messages of all sockets with a session
+MEMBERS_HELD = 64 * 1024 * 1024  # bytes of buffered messages of all connections with a session
 CROWD = 10  # closed connections after which free memory is returned to the system
-GIVE_BACK_SECONDS = 5.0  # between two such returns: each takes some milliseconds
-MAX_LINE_BYTES, MAX_FIELD_BYTES = 8192, 8190  # bytes; not equal, so that one knows which it was
+GIVE_BACK_SECONDS = 5.0  # between two such returns, as each takes some milliseconds
+# Different values, as aiohttp's error only tells the bound: so it shows whether the line or a header was too
+# long.
+MAX_LINE_BYTES, MAX_FIELD_BYTES = 8192, 8190
 MAX_HEADERS = 64
-SHARE = 0.25  # of the loop's time goes at most into reading long texts
+SHARE = 0.25  # the most of the loop's time that decoding long texts may take
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Limits of connections that have no session.
+    """Limits by address; wider IPv6 networks have multiples (`core.networks`). Rates are per second.
 
-    `connections`: of one address at one time; `in_all`: of all addresses; `held`: bytes that all hold.
-    `opened`, `burst`: new connections of one address a second, and at once. `asked`, `asked_burst`: the same
-    of its requests, and of its frames before there is a session. `watched`, `watched_burst`: frames of all
-    its connections that watch a session; `typed`, `typed_burst`: of all that control one.
+    `connections`: without a session at the same time; `in_all`: the same for all addresses together; `held`:
+    bytes that these hold in memory. `opened`, `burst`: rate and burst of new connections. `asked`,
+    `asked_burst`: of requests, and of frames without a session. `watched`, `watched_burst`: of frames of all
+    connections that watch a session; `typed`, `typed_burst`: of all that control one.
     """
 
     connections: int = 512
@@ -65,14 +67,18 @@ class Bounds:
 
 
 class Ledger:
-    """Counts the bytes that connections hold, by keys (networks or sessions); at most `most` bytes in all."""
+    """Counts the bytes that connections hold, by key (network or session), and enforces a bound of `most`
+    bytes.
+
+    `under`: by key its connections, the oldest first.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._total = 0
         self._counted: dict[TcpConnection, int] = {}
         self._keys: dict[TcpConnection, tuple[str, ...]] = {}
-        self.under: dict[str, dict[TcpConnection, None]] = {}  # in the order in which they came
+        self.under: dict[str, dict[TcpConnection, None]] = {}  # dicts as ordered sets
 
     def __len__(self) -> int:
         return len(self._counted)
@@ -81,14 +87,14 @@ class Ledger:
         return tcp in self._counted
 
     def add(self, tcp: TcpConnection, keys: Iterable[str]) -> None:
-        """Counts a connection under these keys, with nothing held yet."""
+        """Adds a connection under these keys, with 0 bytes."""
         self._counted[tcp] = 0
         self._keys[tcp] = tuple(keys)
         for key in self._keys[tcp]:
             self.under.setdefault(key, {})[tcp] = None
 
     def remove(self, tcp: TcpConnection) -> None:
-        """Counts it no more. A connection that is not counted is ignored."""
+        """Removes a connection; does nothing if it is not counted here."""
         self._total -= self._counted.pop(tcp, 0)
         for key in self._keys.pop(tcp, ()):
             del self.under[key][tcp]
@@ -96,29 +102,30 @@ class Ledger:
                 del self.under[key]
 
     def count(self, tcp: TcpConnection) -> None:
-        """Counts `tcp.held` anew. Beyond the bound connections are cut until a quarter of it is free again.
+        """Updates the count with `tcp.held`. Above the bound, connections are cut until a quarter of it is
+        free.
 
-        Under the key that holds most, the connection that holds most goes first.
+        Each time, the largest connection of the key with the largest sum is cut.
         """
         held = tcp.held
         self._total += held - self._counted[tcp]
         self._counted[tcp] = held
         if self._total <= self._most:
             return
-        # Down to three quarters, so that the search does not begin again with the next byte.
+        # Down to three quarters: otherwise the search, which is slow, would be repeated with the next bytes.
         while self._total > self._most * 3 // 4:
             among = max(self.under.values(), key=lambda held: sum(self._counted[one] for one in held))
             max(among, key=lambda one: self._counted[one]).cut("too many bytes held")
 
 
 class TcpConnections:
-    """All TCP connections of the server, and the limits that they share.
+    """All TCP connections of the server, with their common limits.
 
-    `trusted` says whether an address is that of a proxy, whose connections are counted for its clients.
+    `trusted`: whether an address is a trusted proxy's, whose connections are counted for its clients instead.
     """
 
     def __init__(self, trusted: Callable[[str], bool], bounds: Bounds = Bounds()) -> None:
-        self.buffer = memoryview(bytearray(PIECE))  # one for all: what is read is copied out of it at once
+        self.buffer = memoryview(bytearray(PIECE))  # shared by all connections, which copy from it at once
         self.small = self.buffer[:SMALL_PIECE]
         self._trusted = trusted
         self._bounds = bounds
@@ -130,25 +137,29 @@ class TcpConnections:
         self._strangers = Ledger(bounds.held)
         self._members = Ledger(MEMBERS_HELD)
         self._cut: Counter[str] = Counter()
-        self._ended = 0  # since memory was given back
+        self._ended = 0  # connections that were closed since memory was last returned
         self._given_back = 0.0
         self._reading = asyncio.Lock()
         self.leftovers = Leftovers()
-        self.crowd = Crowd()  # what those are sent who come second
+        self.crowd = Crowd()  # gives the sockets of low priority their turns to send
 
     def make(self, handler: Callable[[], Any]) -> TcpConnection:
-        """The protocol of a new connection; ``handler`` makes aiohttp's own."""
+        """Makes the protocol of a new connection. `handler`: makes aiohttp's protocol."""
         return TcpConnection(self, handler)
 
     @staticmethod
     def now() -> float:
-        """Seconds of the clock of all deadlines here, which stands still while this loop does."""
+        """The present time in seconds of `timing`'s clock, which stands still while the event loop is
+        blocked."""
         return timing.now()
 
     # --- coming and going --------------------------------------------------------------------------------
 
     def admit(self, tcp: TcpConnection) -> bool:
-        """Counts a new connection; False where its address has or makes too many."""
+        """Counts a new connection. Returns False if its address has too many or opens them too often.
+
+        A trusted proxy's connection is counted later, when a request names the client (`meet`).
+        """
         assert tcp.transport is not None
         peer = tcp.transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -158,9 +169,9 @@ class TcpConnections:
         return True
 
     def meet(self, tcp: TcpConnection, address: str) -> bool:
-        """Counts a connection without a session for the client's `address`, and for the networks around it.
+        """Counts a connection without a session under the client's `address` and its networks.
 
-        False where one of them has too many or opens them too often; then it must not stay.
+        Returns False if one of them has too many or opens them too often; the caller must then close it.
         """
         if tcp.address is not None:
             return True
@@ -178,7 +189,8 @@ class TcpConnections:
         return True
 
     def _make_room(self, among: dict[TcpConnection, None], new: TcpConnection) -> bool:
-        """Cuts the oldest idle connection of `among`; False where none is idle, and `new` must not stay."""
+        """Cuts the oldest idle connection of `among`. If none is idle, stops counting `new` and returns
+        False."""
         oldest = next((tcp for tcp in among if tcp.idle and tcp is not new), None)
         if oldest is not None:
             oldest.cut("too many connections")
@@ -188,19 +200,19 @@ class TcpConnections:
         return False
 
     def move_to_session(self, tcp: TcpConnection, session: str) -> None:
-        """Counts the connection for its session from now on, no longer for its address."""
+        """Counts the connection under its session instead of its address."""
         self._strangers.remove(tcp)
         self._members.add(tcp, (session,))
 
     def forget(self, tcp: TcpConnection) -> None:
-        """Counts a closed connection no more."""
+        """Stops counting a closed connection."""
         self._ended += tcp in self._all
         self._all.discard(tcp)
         self._strangers.remove(tcp)
         self._members.remove(tcp)
 
     def count(self, tcp: TcpConnection) -> None:
-        """The bytes that a connection holds have changed."""
+        """Called when the number of bytes that a connection holds has changed."""
         for ledger in (self._strangers, self._members):
             if tcp in ledger:
                 ledger.count(tcp)
@@ -208,29 +220,33 @@ class TcpConnections:
     # --- work --------------------------------------------------------------------------------------------
 
     async def pace(self, address: str, cost: float = 1.0) -> None:
-        """Waits as long as `address` has to, for a request that costs `cost`.
+        """Delays a request that costs `cost` as the rate of `address` requires.
 
-        Waiting, not refusing: of many users behind one address, nobody is refused for what another does.
+        Requests are delayed instead of refused, as many users may share an address.
         """
         wait = self._asked.charge(address, self.now(), cost)
         if wait > 0:
             await asyncio.sleep(wait)
 
     async def pace_member(self, address: str, cost: float, *, watches: bool) -> None:
-        """Waits as long as those of `address` who watch sessions have to, or control them, for a frame that
-        costs `cost`.  One socket alone that controls never waits: it is refused before."""
+        """Delays a frame that costs `cost`, of a connection with a session. `watches`: which of the two
+        rates counts.
+
+        A single connection with the control never waits here: its own rate (`web/attached.py`) is lower.
+        """
         wait = (self._watched if watches else self._typed).charge(address, self.now(), cost)
         if wait > 0:
             await asyncio.sleep(wait)
 
     def charge(self, address: str, cost: float) -> None:
-        """Counts `cost` more requests for `address`: what was refused, or cost more than it seemed."""
+        """Charges `cost` further requests to `address`, for one that was refused or expensive."""
         self._asked.charge(address, self.now(), cost)
 
     async def read_text(self, data: bytes) -> m.ClientMessage:
-        """A client's text as a message. Raises as `codec.decode_client_text`.
+        """Decodes a client's text. Raises as `codec.decode_client_text`.
 
-        Long texts are read one after the other, in steps, with SHARE of the loop's time at most.
+        Long texts are decoded one at a time and in steps, which together take at most SHARE of the loop's
+        time.
         """
         if len(data) <= codec.SMALL_TEXT:
             return codec.decode_client_text(data)
@@ -244,18 +260,19 @@ class TcpConnections:
                     message: m.ClientMessage = done.value
                     return message
                 finally:
+                    # After t seconds of work sleep for t * (1 / SHARE - 1), the last step included.
                     await asyncio.sleep((time.perf_counter() - began) * (1 / SHARE - 1))
 
     # --- time --------------------------------------------------------------------------------------------
 
     def note(self, why: str) -> None:
-        """Counts one that was cut, for the log's line of this second."""
+        """Counts a cut connection by its reason, for the log."""
         self._cut[why] += 1
 
     async def watch(self) -> None:
-        """Runs as long as the server: ends connections whose deadline has passed.
+        """Ends connections whose deadline has passed; runs as long as the server.
 
-        Logs once a second how many were cut and why, so that a crowd does not fill the log.
+        Logs once per second how many were cut and why: a line for each would let an attacker fill the log.
         """
         while True:
             await timing.sleep(1.0)
@@ -271,8 +288,8 @@ class TcpConnections:
 
 
 def _give_back() -> None:
-    """Returns free memory to the system: the C library keeps the small pieces that a crowd has left."""
-    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+    """Returns free memory to the system, which glibc does not do by itself for many small blocks."""
+    with contextlib.suppress(AttributeError, OSError):  # other C libraries have no malloc_trim
         _c_library().malloc_trim(0)
 
 
@@ -282,7 +299,7 @@ def _c_library() -> ctypes.CDLL:
 
 
 class _Handler(web.RequestHandler):
-    """aiohttp's, which answers what is too large as it does what is no HTTP."""
+    """aiohttp's request handler, with proper answers to heads that are too large."""
 
     __slots__ = ()
 
@@ -293,7 +310,8 @@ class _Handler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """With the status that says what to send less of, and without a repetition of it."""
+        """Answers a failed request: 414 or 431 for a head that is too large. The answer does not repeat any
+        of it, as aiohttp's would."""
         if isinstance(exc, LineTooLong):
             line = exc.args[1:2] == (MAX_LINE_BYTES,)
             status = 414 if line else 431
@@ -306,12 +324,12 @@ class _Handler(web.RequestHandler):
 
 def _handler(made: Callable[[], Any]) -> Any:
     found = made()
-    found.__class__ = _Handler  # aiohttp's server takes no other class of it
+    found.__class__ = _Handler  # aiohttp's server has no option for another class
     return found
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner, whose connections all pass `TcpConnections`."""
+    """aiohttp's runner, with TcpConnection between each socket and aiohttp's protocol."""
 
     def __init__(self, app: web.Application, connections: TcpConnections, **options: Any) -> None:
         super().__init__(app, **options)
@@ -319,7 +337,7 @@ class Runner(web.AppRunner):
 
     @property
     def server(self) -> Any:
-        """aiohttp's name for what makes a connection's protocol."""
+        """The factory of connections' protocols, under the name that aiohttp expects."""
         made = super().server
         return None if made is None else lambda: self._connections.make(functools.partial(_handler, made))
 
@@ -330,9 +348,9 @@ class Runner(web.AppRunner):
 
 
 def _without_unknown_expect(make: Callable[..., Any], message: Any, *rest: Any) -> Any:
-    """Makes a request without its `Expect` header where the value is unknown, as RFC 9110 allows.
+    """Makes a request, ignoring an `Expect` header with an unknown value, as RFC 9110 allows.
 
-    aiohttp refuses an unknown one with an answer that repeats it, and fails where it is not UTF-8.
+    aiohttp's refusal repeats the value, and fails with an internal error if that is not UTF-8.
     """
     if message.headers.get("Expect", "100-continue").lower() != "100-continue":
         headers = message.headers.copy()

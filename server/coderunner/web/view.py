@@ -1,8 +1,9 @@
-"""Files of a session for what cannot send a header: images of the page, frames, and what those load.
+"""Serves a session's files under capability URLs, for images and frames, which cannot send a header.
 
-The address itself is the capability to read: one file, or a page and what lies beside it. What a program
-wrote is shown in no origin of ours: a page or an image that can hold scripts comes with a policy that takes
-its origin away and lets it load nothing but what its own address opens.
+The URL contains the permission (`core.capability`) for one file, or for a page and the files beside it.
+Files are written by untrusted programs, so none may run scripts in the server's origin: documents that can
+contain scripts are sent with a content security policy that sandboxes them and lets them load only what
+their own URL permits.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply, query_of
 from coderunner.wire import artifacts
 
-# What pages may load beside what is shown by itself. Nothing here is markup: that could carry scripts.
+# Types that pages may load, in addition to those that are displayed by themselves. No markup, which could
+# contain scripts.
 TYPES = artifacts.KINDS | {
     ".css": "text/css",
     ".gz": "application/gzip",
@@ -55,17 +57,17 @@ _DATA = (
     ".arrow", ".bin", ".dat", ".geojson", ".glb", ".gltf", ".mtl", ".npy", ".obj", ".parquet", ".stl",
     ".topojson", ".xml", ".yaml", ".yml",
 )  # fmt: skip
-"""What pages fetch as well. At the top of a tab it is a download."""
+"""Data files that pages may fetch, without a type of their own: opened in a tab, they are downloads."""
 
 OURS = "'self'"
 PAGES = ("text/html", "image/svg+xml")
-"""What can hold scripts: shown in a frame, never at the top."""
+"""Types that can contain scripts. They are displayed in a frame only, never as a tab's own document."""
 
 _FRAMES = ("iframe", "frame", "embed", "object")
 
 
 async def view(request: web.Request) -> web.StreamResponse:
-    """GET /view/{session}/{capability}/{path}."""
+    """Returns a file that a capability URL permits to read."""
     text, path = request.match_info["capability"], request.match_info["path"]
     session, capability = request.app[PARTS].registry.look(request.match_info["session"], text, path)
     check_path(path)
@@ -74,7 +76,7 @@ async def view(request: web.Request) -> web.StreamResponse:
     own = place + quote(capability.folder) if place and capability.folder is not None else ""
     if kind in PAGES and _at_the_top(request, session.views):
         async with session.files.request():
-            await session.files.read(path, 0, 1)  # what is not there is no frame either
+            await session.files.read(path, 0, 1)  # a missing file must give an error, not an empty frame
         return _framed(path, own or (place and place + quote(path)), session.views.word())
     headers = {
         "Content-Type": kind or "application/octet-stream",
@@ -82,7 +84,8 @@ async def view(request: web.Request) -> web.StreamResponse:
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
         "Vary": "Sec-Fetch-Dest, Accept",
-        # Frames have no origin, so to a browser everything is another's; who knows the address may look.
+        # A sandboxed page has an opaque origin, so its own files are cross-origin for the browser. Opening
+        # them to all origins is no risk: only someone who knows the secret URL can request them.
         "Cross-Origin-Resource-Policy": "cross-origin",
         "Access-Control-Allow-Origin": "*",
     }
@@ -94,8 +97,8 @@ async def view(request: web.Request) -> web.StreamResponse:
 
 
 async def keep(request: web.Request) -> web.Response:
-    """POST /api/sessions/{session}/views: keeps the addresses that are in use, each as it was told.  `frame`:
-    the answer has a word with which a frame may ask for a page."""
+    """Keeps capability URLs valid that the client still displays. With `frame` the answer has a word that
+    lets a frame load a page."""
     views = session_of(request).views
     wanted = await body_of(request, KeepViews)
     kept = tuple(views.keep(one) for one in wanted.urls)
@@ -104,8 +107,11 @@ async def keep(request: web.Request) -> web.Response:
 
 
 def _kind(capability: Capability, path: str) -> str | None:
-    """What it is served as.  Raises NoSession for what lies beside a page and is nothing that pages load: the
-    source of the program, what has no ending, what is hidden."""
+    """The media type to serve a file with; None for a download.
+
+    Raises NoSession for a file beside a page that pages do not load: source files, files without an
+    extension, hidden files. A page's URL may be shared, and must not reveal the program.
+    """
     dot = path.rfind(".")
     ending = path[dot:].lower() if dot >= 0 else ""
     if capability.folder is not None:
@@ -116,21 +122,25 @@ def _kind(capability: Capability, path: str) -> str | None:
 
 
 def _at_the_top(request: web.Request, views: Views) -> bool:
-    """Whether the answer may become what a tab shows, and not a frame in it or what a script reads."""
+    """Whether the answer may become a tab's own document, rather than a frame or a script's data."""
     to = request.headers.get("Sec-Fetch-Dest")
     if to is not None:
         return to not in _FRAMES and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
-    # An old browser, or any without TLS. Where it goes somewhere, it asks for HTML; a frame that we have made
-    # asks with a word, which is used up before what it loads can read it.
+    # Without Sec-Fetch-Dest: an old browser, or any one without TLS. Then a navigation is recognised by
+    # `Accept`, and a frame of ours by a word in its URL. The word is valid once, so the page in the frame
+    # cannot reuse it.
     if "text/html" not in request.headers.get("Accept", "text/html"):
         return False
     return not views.use_word(query_of(request, ViewQuery).framed)
 
 
 def _framed(path: str, place: str, word: str) -> web.Response:
-    """A page of ours around one that a program wrote, for a tab of its own.  At the top that page could go to
-    any address, with what it has read in it, also from a sandbox; a frame goes only where the policy around
-    it allows: `place`, or where that cannot be said, this server."""
+    """A document of the server that shows a program's page in a frame, for a tab of its own.
+
+    As a tab's own document, even a sandboxed page could navigate to any URL, and so send away what it has
+    read. A frame can only navigate where the surrounding policy allows: to `place`, or to this server if
+    that is "". `word`: permits the frame to load the page.
+    """
     nonce = secrets.token_urlsafe(16)
     title = html.escape(path.rpartition("/")[2])
     text = (
@@ -149,9 +159,11 @@ def _framed(path: str, place: str, word: str) -> web.Response:
 
 
 def policy(kind: str | None, place: str) -> str:
-    """`place`: what its address opens beside it, as a source that a policy understands, or empty."""
+    """The content security policy for a file. `kind`: its media type. `place`: the source expression of the
+    files that its URL permits, "" if there are none."""
     if kind == "application/pdf":
-        # A browser's own reader shows it, which a sandbox would forbid; it runs nothing as a page of ours.
+        # No sandbox, as browsers refuse to show their PDF viewer in one. The viewer runs no scripts in our
+        # origin.
         return "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'"
     if kind not in PAGES:
         return "sandbox; default-src 'none'; frame-ancestors 'self'"

@@ -1,4 +1,4 @@
-"""The addresses of the WebSocket: the upgrade, and the greeting."""
+"""The WebSocket endpoint: checks the upgrade request, and builds `hello`."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from coderunner.wire import flow
 
 class _Socket(web.WebSocketResponse):
     async def write_eof(self) -> None:  # type: ignore[override]  # as aiohttp has it
-        """aiohttp's last word about it."""
+        """Called by aiohttp at the end of the connection; frees the exception that it keeps."""
         await super().write_eof()
         release(self.exception())
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """GET /ws and GET /ws/{session}."""
+    """Opens a WebSocket with the subprotocol `coderunner.v1`: `/ws` for a new session, `/ws/{session}` to
+    attach."""
     parts = request.app[PARTS]
     protocols = guard.offered(request)
     if guard.PROTOCOL not in protocols:
         raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {guard.PROTOCOL}\n")
     socket = _Socket(
         protocols=(guard.PROTOCOL,),
-        max_msg_size=codec.MAX_TEXT + 1,
-        autoping=False,
-        compress=False,
-        decode_text=False,  # done with the rest of reading it
+        max_msg_size=codec.MAX_TEXT + 1,  # `Framing` enforces the exact bound, with an error of the protocol
+        autoping=False,  # pings are charged to the client's rate first
+        compress=False,  # a compressed message's size is unknown until it is unpacked
+        decode_text=False,  # msgspec decodes UTF-8 together with the JSON
     )
     if not _in_ascii(request) or not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
@@ -43,7 +44,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     try:
         await socket.prepare(request)
     except ConnectionError:
-        return web.Response()  # gone already, and nobody to tell: not a fault to be logged
+        return web.Response()  # the peer is gone already; not a fault of ours to be logged
     if tcp is None:
         return socket
     connection = Connection(parts, socket, request, request.match_info.get("session"), connections, tcp)
@@ -59,13 +60,13 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 
 def _in_ascii(request: web.Request) -> bool:
-    """Of what asks for a WebSocket: aiohttp fails at anything else, instead of refusing it."""
+    """Whether the headers of an upgrade are ASCII. aiohttp fails with an internal error on others."""
     names = ("Connection", "Upgrade", *(name for name in request.headers if name.lower().startswith("sec-")))
     return all(value.isascii() for name in names for value in request.headers.getall(name, ()))
 
 
 def hello(parts: Parts) -> m.Hello:
-    """The first message on every connection: what this server is, and its limits."""
+    """The first message of every connection: the server's version, its limits and features."""
     settings = parts.settings
     return m.Hello(
         protocol=m.PROTOCOL,
