@@ -1,4 +1,5 @@
-"""The composition root: builds the parts from the settings, owns their lifetimes, serves until stopped."""
+"""The composition root: makes the server's parts from the settings, starts and stops them in order, and
+serves."""
 
 from __future__ import annotations
 
@@ -54,19 +55,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENGINE_RETRY_SECONDS = 2.0
-INTERRUPTED = 128 + signal.SIGINT  # the exit code, as a shell tells it
-HURRY_SECONDS = 0.2  # for what is given up when the next server is waited for
-SUSPEND_SECONDS = 0.5  # for the last frames of clients, who lose nothing without them: they resume
+ENGINE_RETRY_SECONDS = 2.0  # between attempts to reach an engine that does not answer
+INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
+HURRY_SECONDS = 0.2  # for background tasks to end when the next server is about to start
+SUSPEND_SECONDS = 0.5  # for sending the last frames to clients; what is not sent, they get after reconnecting
+# How a server ends; see `Server`.
 SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
-LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # sessions live on
+LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # ends after which the sessions' containers continue
 
 
 @dataclass(slots=True)
 class Server:
-    """A running server.  ``url`` is where it listens; ``stop`` ends it (SUSPEND, END or RELOAD).
+    """A running server. `url`: where it listens. `stopped`: how it was stopped.
 
-    By itself it ends as REFUSED (a promised bound does not hold) or ANOTHERS (its name is another's).
+    `stop` ends it: with SUSPEND its sessions continue for the next server, with RELOAD as well
+    (development), with END they are ended. It stops by itself with REFUSED if the canary found a broken
+    promise, and with ANOTHERS if another server uses its instance name.
     """
 
     url: str
@@ -77,7 +81,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Server]:
-    """The whole server, listening.  Raises ConfigError, CannotStart."""
+    """Starts the whole server, and yields it once it listens. Raises ConfigError, CannotStart."""
     declared = declarations.load(only=settings.languages)
     stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -85,6 +89,8 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         if not stopped.done():
             stopped.set_result(how)
 
+    # The order matters, in reverse for the end: the lock first, so that two servers never touch the same
+    # containers; then the port, without listening; clients are only let in when all sessions are adopted.
     async with contextlib.AsyncExitStack() as stack:
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
         stack.enter_context(shown(settings.instance_name, owner_of(key)))
@@ -126,7 +132,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
 async def _listen(
     stack: contextlib.AsyncExitStack, parts: Parts, sockets: Sequence[socket.socket], tasks: Tasks
 ) -> tuple[web.Application, str]:
-    """Clients may connect from now on, until `stack` is left; the address to show comes last."""
+    """Accepts clients until `stack` is closed. Returns the application and the URL to show."""
     connections = TcpConnections(functools.partial(guard.trusted, parts.settings))
     tasks.keep(connections.watch, "tcp-connections")
     app = application(parts, connections)
@@ -143,9 +149,9 @@ def _start_jobs(
     tasks: Tasks,
     stop: Callable[[str], None],
 ) -> Preparation:
-    """Start the jobs that run beside the sessions as long as the server does; each begins again after one.
+    """Starts the background jobs, which run as long as the server; a job that fails is started again.
 
-    Returns the one that prepares languages, which is told of a stop."""
+    Returns the one that prepares languages, which has to be told that the server stops."""
     catalog, registry = fleet.catalog, fleet.registry
 
     def refuse(reason: str) -> None:
@@ -170,7 +176,8 @@ def _start_jobs(
 
 
 def _holder(settings: Settings) -> str:
-    """The name under which this server notes which images it uses."""
+    """The name under which this server records which images it uses, so that no `images prune` removes
+    them."""
     return holder_of(Path(settings.state_dir), settings.instance_name)
 
 
@@ -183,18 +190,19 @@ async def _end(
     builder: ImageBuilder,
     tasks: Tasks,
 ) -> None:
-    """Sessions are left to the next server, or are over. `how`: as `Server.stop` was told."""
+    """Leaves the sessions to the next server, or ends them. `how`: as `Server.stop` got it."""
     catalog, registry = fleet.catalog, fleet.registry
     catalog.on_ready = catalog.on_lost = catalog.on_asked = None
     if how in LEAVING:
-        # Clients wait for the next server: what only the engine's time could end, is left to it.
+        # Clients wait for the next server, so nothing here waits for the engine: what is unfinished is left
+        # to it.
         fleet.provisioner.leave_behind()
         tasks.hurry(HURRY_SECONDS)
         await pool.drop()
         await registry.suspend()
         return
     await registry.end_all("evicted")
-    # What the server before us left behind, and we had not removed yet.
+    # Containers and networks that an earlier server left behind and that are not removed yet.
     with contextlib.suppress(CodeRunnerError):
         await sweep(engine, fleet.provisioner, older_than=0)
         await fleet.groups.sweep()
@@ -203,16 +211,19 @@ async def _end(
 
 
 async def _builder(settings: Settings, folder: Path, uids: Uids) -> ImageBuilder:
-    """The engine's SDK takes as long to load as all of ours: not before clients can connect, and not while
-    they wait for the loop."""
+    """Makes the image builder, importing the Docker SDK in a thread.
+
+    The import takes as long as that of the whole server, so it comes after the server listens, and not in
+    the event loop.
+    """
     images = await asyncio.to_thread(importlib.import_module, "coderunner.engine.images")
-    gc.freeze()
+    gc.freeze()  # the modules stay: the garbage collector need not look at them again
     made: ImageBuilder = images.ImageBuilder(settings.docker_host, folder, uids.all)
     return made
 
 
 def _tell_settings(settings: Settings, languages: int) -> None:
-    """The first line of a log: what runs here, and within which limits."""
+    """Logs the first line: version, mode and limits."""
     facts = fields(
         version=__version__,
         mode=settings.app_env,
@@ -235,11 +246,11 @@ def _tell_settings(settings: Settings, languages: int) -> None:
 
 
 async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
-    """Once it answers: which engine this is, and what it could never do for these settings."""
+    """Waits until the engine answers, then logs its facts, and settings that it cannot fulfil."""
     while True:
         try:
             info = await engine.info()
-        except EngineError:  # told by who needs it
+        except EngineError:  # logged by the parts that need the engine
             await asyncio.sleep(ENGINE_RETRY_SECONDS)
             continue
         facts = fields(
@@ -263,7 +274,13 @@ async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
 
 @dataclass(slots=True)
 class _Arrival:
-    """Before anybody can connect: a client must find its session again, or be told to wait."""
+    """Adopts the sessions of the previous server, before clients can connect.
+
+    A client that comes back must find its session, or be told to try again; it must never be told that its
+    session does not exist.
+    `refused`: containers that were not adopted, with the reason. `late`: those whose agent has not answered
+    yet.
+    """
 
     engine: DockerEngine
     registry: Registry
@@ -277,7 +294,10 @@ class _Arrival:
     late: Sequence[tuple[ContainerSummary, asyncio.Task[str | BadSeal | None]]] = ()
 
     async def begin(self) -> None:
-        """Adopts; where the engine is away, goes on trying beside the rest.  Raises AnothersContainers."""
+        """Adopts the sessions. If the engine does not answer, keeps trying in the background.
+
+        Raises AnothersContainers if there are containers of another server with this instance name.
+        """
         try:
             await self._adopt()
         except EngineError as error:
@@ -305,7 +325,7 @@ class _Arrival:
                 await self._adopt()
             except EngineError:
                 continue
-            except CannotStart as error:  # containers of another's, or an engine of another kind
+            except CannotStart as error:  # another server's containers, or an unsupported engine
                 log.critical("stopping", extra=fields(why=error.message))
                 self.readiness.blocked = error.message
                 self.stop(REFUSED if isinstance(error, UnsupportedEngine) else ANOTHERS)
@@ -314,9 +334,12 @@ class _Arrival:
             self.clear()
 
     def clear(self) -> None:
-        """Removes what was not adopted.  Only once the server listens: until then it may still be refused."""
+        """Starts to remove containers that were not adopted.
+
+        Called only after the server listens: as long as its start may fail, it must not destroy anything.
+        """
         if self.registry.absent is not None:
-            return  # what there is, is not known yet
+            return  # the engine has not answered: it is not known yet which containers there are
         self.tasks.keep(self._clear, "remove")
 
     async def _clear(self) -> None:
@@ -324,15 +347,15 @@ class _Arrival:
         for summary, work in self.late:
             if (why := await work) is not None:
                 await remove_all(self.engine, self.provisioner, [(summary, str(why))])
-        with contextlib.suppress(CodeRunnerError):  # the sweep comes again
+        with contextlib.suppress(CodeRunnerError):  # repeated with each sweep
             await self.groups.sweep()
 
 
 async def _close_sockets(app: web.Application, settings: Settings, stopped: asyncio.Future[str]) -> None:
-    """Connections get their last frames out within the grace; then the listener goes."""
+    """Gives connections SHUTDOWN_GRACE to send their last frames, then aborts them."""
     grace = settings.shutdown_grace / 1000
     if stopped.done() and stopped.result() in LEAVING:
-        grace = min(grace, SUSPEND_SECONDS)  # one that reads nothing keeps all others from the next server
+        grace = min(grace, SUSPEND_SECONDS)  # one peer that does not read must not delay the restart for all
     sockets = app[SOCKETS]
     for connection in list(sockets):
         connection.shut(1012)
@@ -353,17 +376,17 @@ async def _sweep(
     seconds = settings.docker_timeout / 1000
     told: set[str] = set()
     while True:
-        with contextlib.suppress(CodeRunnerError):  # where the engine is away, others say so
+        with contextlib.suppress(CodeRunnerError):  # an engine that does not answer is reported elsewhere
             await warn_of_shared_ids(engine, provisioner, told)
         await asyncio.sleep(settings.cleanup_interval / 1000)
         if registry.absent is not None:
-            continue  # nothing is adopted yet: all would look forgotten
+            continue  # nothing is adopted yet, so every container would look abandoned
         try:
             await pool.submit(
                 lambda: sweep(engine, provisioner, older_than=seconds),
                 priority=workers.SWEEP,
                 name="sweep",
-                timeout=2 * seconds,  # what is left then is found by the next
+                timeout=2 * seconds,  # the next sweep finds what is left
             )
             await groups.sweep()
         except CodeRunnerError as error:
@@ -371,13 +394,14 @@ async def _sweep(
 
 
 async def _watch_sources(stop: Callable[[str], None]) -> None:
-    """Development: a changed source restarts the server; its sessions live on and are adopted."""
+    """Restarts the server when a source file changes (development); sessions continue and are adopted."""
     changed = await changed_sources(PACKAGE)
     log.info("source changed, reloading", extra=fields(file=changed))
     stop(RELOAD)
 
 
 def _interrupt(server: Server) -> None:
+    """Handles SIGINT: ends the sessions and the server; the second time, exits at once."""
     if not server.stopped.done():
         server.stop(END)
         return
@@ -387,11 +411,11 @@ def _interrupt(server: Server) -> None:
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
-    """Runs until a signal or a reload; how it was stopped.
+    """Runs the server until it is stopped; returns how (SUSPEND, END, RELOAD, REFUSED or ANOTHERS).
 
-    SIGTERM leaves the containers to the next server (a deploy), as does SIGHUP, where it is not ignored
-    (nohup); SIGINT, a developer's Ctrl-C, ends them; a second one while the engine takes its time leaves the
-    rest to the next server.
+    SIGTERM (a deploy) leaves the containers to the next server; so does SIGHUP unless it is ignored (nohup).
+    SIGINT (a developer's Ctrl-C) ends the sessions; a second one exits at once and leaves the rest to the
+    next server. `announce`: called with the URL once the server listens.
     """
     loop = asyncio.get_running_loop()
     async with serving(settings) as server:
@@ -399,7 +423,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             loop.add_signal_handler(signal.SIGHUP, server.stop, SUSPEND)
         loop.add_signal_handler(signal.SIGINT, _interrupt, server)
-        # What is there now stays: to look it through again and again would stop the loop each time.
+        # The objects of the start-up stay for ever. Frozen, they are not examined by each full collection,
+        # which would stop the loop for longer.
         gc.collect()
         gc.freeze()
         log.info("listening", extra=fields(url=server.url))

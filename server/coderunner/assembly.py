@@ -1,4 +1,4 @@
-"""Makes the parts that provide sessions from the settings; nothing here does anything yet."""
+"""Makes the parts that provide sessions, from the settings. They are started elsewhere (`app`)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from coderunner.sessions.session import Rules
 from coderunner.sessions.specs import ProjectRules
 from coderunner.web.keys import Parts
 
-OVERCOMMIT = 4  # what all sessions may use, to the machine's memory: few use what they may at one time
+OVERCOMMIT = 4  # SESSION_MEMORY's default, in times the machine's memory: few sessions reach their limit
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What provides the sessions and counts them."""
+    """The parts that provide and count sessions."""
 
     catalog: LanguageCatalog
     provisioner: Provisioner
@@ -51,7 +51,7 @@ class Fleet:
     agents: AgentSockets
 
     def parts(self, settings: Settings, declared: Declarations, pool: WorkerPool, runs: Runs) -> Parts:
-        """What the handlers of requests see of it; `runs`: what programs ordered over HTTP."""
+        """The parts as HTTP handlers use them. `runs`: runs and batches over HTTP."""
         return Parts(
             settings, self.registry, self.catalog, declared, self.warm, pool, self.readiness, STATIC,
             self.surroundings, self.agents, runs,
@@ -61,7 +61,7 @@ class Fleet:
 def assembled(
     settings: Settings, declared: Declarations, engine: DockerEngine, pool: WorkerPool, key: bytes
 ) -> Fleet:
-    """The parts, made in the order in which they need each other. `key`: the instance's."""
+    """Makes the parts, in the order of their dependencies. `key`: the instance's secret."""
     rules = declared.rules.under(
         memory_bytes=settings.docker_memory,
         cpus=settings.docker_cpus,
@@ -81,6 +81,8 @@ def assembled(
         provisioner.identity,
         GroupRules(settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)),
         key=key,
+        # The container that sets a group's firewall rules may have any image, as all contain the agent's
+        # files.
         image=lambda: next((catalog.image(name) for name in catalog.ready()), None),
     )
     registry = Registry(
@@ -142,7 +144,7 @@ def _session_rules(settings: Settings, limits: LimitRules) -> Rules:
 
 
 def _machine_memory() -> tuple[int, int]:
-    """Bytes of this machine's memory, and of what is free of it; 0 where the kernel does not say."""
+    """(total, available) memory of this machine in bytes; 0 if unknown."""
     sizes = {}
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -153,6 +155,6 @@ def _machine_memory() -> tuple[int, int]:
 
 
 def memory_available() -> float:
-    """The share of this machine's memory that is free; 1.0 where the kernel does not say."""
+    """The share of this machine's memory that is available, from 0 to 1; 1.0 if unknown."""
     total, free = _machine_memory()
     return free / total if total else 1.0

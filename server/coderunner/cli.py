@@ -1,4 +1,4 @@
-"""The command line, and the only reader of the process environment."""
+"""The command line. The only module that reads the process environment."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REAP_NETWORK_SECONDS = 600.0  # one without a member that is younger may be a living server's, being joined
+REAP_NETWORK_SECONDS = 600.0  # a younger network without members may be about to get some
 
 
-# How the process ends. The unit in deploy/ does not restart after WRONG_SETTINGS and BROKEN_BOUND: the next
-# try would end alike. After all others it does.
+# Exit codes. The unit in deploy/ restarts the server after all but WRONG_SETTINGS and BROKEN_BOUND: with
+# these the next start would fail in the same way.
 FAILED, WRONG_SETTINGS, BROKEN_BOUND, TRY_AGAIN = 1, 2, 3, os.EX_TEMPFAIL
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. ``argv`` without the program's name; the exit code."""
+    """Runs a command, and returns the exit code. `argv`: the arguments without the program's name; None:
+    sys.argv."""
     arguments = make_parser(COMMANDS).parse_args(argv)
     try:
         result: int = arguments.run(arguments)
@@ -58,13 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
     except KeyboardInterrupt:
         return app.INTERRUPTED
-    except BrokenPipeError:  # `| head` has read enough; what is still to be flushed goes nowhere
+    except BrokenPipeError:
+        # The reader, such as `head`, has ended. Python flushes standard output at exit, which would fail
+        # again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
 
 
 def _say(*lines: str) -> None:
-    """What went wrong, on standard error: in the journal an error like those that are logged."""
+    """Prints error messages on standard error; for the journal with the priority of an error."""
     in_journal = logs.is_journal(sys.stderr, os.environ.get("JOURNAL_STREAM", ""))
     before = f"<{logs.priority(logging.ERROR)}>" if in_journal else ""
     for line in "\n".join(lines).splitlines():
@@ -72,7 +75,7 @@ def _say(*lines: str) -> None:
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
-    """Raises ConfigError.  A file that was named must be there; the usual one need not."""
+    """Reads the settings. The file of --env-file must exist, the default one need not. Raises ConfigError."""
     file = _env_file(arguments)
     text = config.read(file) if file is not None else None
     return config.load(os.environ, text, file=str(file or config.ENV_FILE), languages=declarations.names())
@@ -80,12 +83,12 @@ def _load(arguments: argparse.Namespace) -> Settings:
 
 def _env_file(arguments: argparse.Namespace) -> Path | None:
     usual = Path(config.ENV_FILE)
-    # A link that leads nowhere was meant to be a file.
+    # `lexists`: a dangling link must be reported, and not treated as if there were no file.
     return arguments.env_file or (usual if os.path.lexists(usual) else None)
 
 
 def _named(arguments: argparse.Namespace) -> list[str]:
-    """The languages of the command line.  Raises CodeRunnerError for one that there is not."""
+    """The languages named on the command line. Raises CodeRunnerError for an unknown one."""
     known = declarations.names()
     for name in arguments.names:
         if name not in known:
@@ -118,7 +121,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     if how == app.RELOAD:
         os.execv(sys.executable, [sys.executable, "-m", "coderunner", *sys.argv[1:]])
     if how == app.SUSPEND:
-        # Clients wait for the next server, and Python takes 0.3 s to take itself apart.
+        # Clients wait for the next server, and the interpreter's finalisation takes 0.3 s.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)
@@ -139,7 +142,7 @@ def _settings(arguments: argparse.Namespace) -> int:
 
 
 def _checked(settings: Settings, file: Path | None) -> str:
-    """Which settings these are, for who would know whether they are the ones that were meant."""
+    """A summary of where the settings come from and the most important ones, to recognise a wrong file."""
     host = settings.host
     set_there = [one.name for one in config.SETTINGS if os.environ.get(one.name, "").strip()]
     rows = {
@@ -171,7 +174,9 @@ def _images(arguments: argparse.Namespace) -> int:
             return
         if arguments.action == "build":
             state_dir, name = Path(settings.state_dir), settings.instance_name
-            if not lives(state_dir, name):  # else it is that server's to say, which may be of another release
+            # A running server records the images it uses itself; it may be of another release, with other
+            # images.
+            if not lives(state_dir, name):
                 offered = declarations.load(only=settings.languages).languages
                 await builder.note_use(holder_of(state_dir, name), name, offered)
         for name in declared.demand:
@@ -239,6 +244,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 async def _carry(
     arguments: argparse.Namespace, builder: ImageBuilder, names: list[str], say: Callable[[str], None]
 ) -> None:
+    """`images save` and `images load`, for machines without a network. Raises CodeRunnerError."""
     from coderunner.engine.carry import CannotCarry
 
     if arguments.file is None:
@@ -267,8 +273,11 @@ async def _carry(
 async def _prune(
     arguments: argparse.Namespace, settings: Settings, builder: ImageBuilder, names: Iterable[str]
 ) -> None:
+    """`images prune`: removes images that neither this version nor another server uses."""
     state_dir, name = Path(settings.state_dir), settings.instance_name
     own = holder_of(state_dir, name)
+    # The notes of holders in `besides` do not protect images. The own note is one of them unless the server
+    # runs.
     besides = [] if lives(state_dir, name) else [own]
     if arguments.every_instance:
         besides = await builder.holders()
@@ -282,7 +291,7 @@ async def _prune(
 
 
 def _builder(settings: Settings, folder: Path) -> ImageBuilder:
-    from coderunner.engine.images import ImageBuilder  # not while the server starts: its clients wait
+    from coderunner.engine.images import ImageBuilder  # here, as the import would delay `serve`
 
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
     return ImageBuilder(settings.docker_host, folder, uids)
@@ -311,6 +320,8 @@ def _reap(arguments: argparse.Namespace) -> int:
 
 
 async def _end_all(engine: DockerEngine, settings: Settings) -> None:
+    """`reap --all`: removes all containers and networks of a stopped server. Raises CannotStart,
+    CodeRunnerError."""
     state_dir, name = Path(settings.state_dir), settings.instance_name
     if lives(state_dir, name):
         raise CannotStart(f"the server named {name!r} runs: stop it first")
@@ -342,7 +353,7 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
 
 
 def _attack(arguments: argparse.Namespace) -> int:
-    from coderunner.attack import run as attacks  # not while the server starts: its clients wait
+    from coderunner.attack import run as attacks  # here, as the import would delay `serve`
 
     if _server(arguments).startswith(UNIX):
         raise CodeRunnerError("attacks go over a network: name the address of the proxy in front with --url")
@@ -350,7 +361,7 @@ def _attack(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from coderunner.bench import run as bench  # not while the server starts: its clients wait
+    from coderunner.bench import run as bench  # here, as the import would delay `serve`
 
     return bench.main(
         _server(arguments), arguments.bearer, arguments.rounds, arguments.save, arguments.baseline
@@ -358,13 +369,14 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:
-    """Where the server is that these settings describe: `unix:` and a path, or an address with a slash at its
-    end; `own`: whatever --url says.  Raises ConfigError."""
+    """The server's address: `unix:` and a path, or a URL that ends with a slash. From --url or, without it
+    and if `own`, from the settings. Raises ConfigError."""
     if arguments.url and not own:
         return str(arguments.url)
     settings = _load(arguments)
     if settings.host.startswith(UNIX):
         return settings.host
+    # A server that listens on all addresses is reached over loopback.
     host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/"
 
@@ -409,4 +421,4 @@ COMMANDS: dict[str, Run] = {
     "languages table": _language_table,
     "languages test": _test_languages,
 }
-"""What each command does, by its words."""
+"""The commands' functions by name."""

@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""The command line's parsers: all commands and their options."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import coderunner
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001
 
-MAX_ROUNDS = 1000
+MAX_ROUNDS = 1000  # of `bench`
 
 Run = Callable[[argparse.Namespace], int]
-"""What a command does; the exit code."""
+"""A command's function; returns the exit code."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Of a command and of those below it: an option is meant only where it is written out, as some end
-    sessions or remove images of other servers."""
+    """A parser without abbreviated options: some options end sessions or remove images of other servers, and
+    must not be given by accident."""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(allow_abbrev=False, **fields)
 
 
 def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
-    """All commands with their options. ``run``: what each does, by its words: `languages test`; it is `run`
-    of what is parsed.
+    """Makes the parser of the command line. `run`: the commands' functions by name, such as `languages test`.
+
+    The parsed arguments have the chosen function as their attribute `run`.
     """
     parser = Parser(prog="coderunner", description=coderunner.__doc__)
     parser.add_argument("--version", action="version", version=f"coderunner {coderunner.__version__}")

@@ -1,4 +1,5 @@
-"""What settings ask of the machine and the engine that they are for, looked at before a server needs it."""
+"""Checks settings against this machine and its engine (`settings --check`, `doctor`), without changing
+anything."""
 
 from __future__ import annotations
 
@@ -16,15 +17,18 @@ from coderunner.engine.states import EngineInfo
 from coderunner.errors import EngineError
 from coderunner.schema.forms import UNIX
 
-SMALL = 1 << 30  # bytes that any machine has: the engine is not asked for them
-MEMORY_BESIDE = 400 * 1024**2  # bytes that a server needs beside one and a half times BUFFER_MEMORY
-UNIT = "system.slice/coderunner.service"  # where the one of deploy/ is, while it runs
-PARTITION = "/sys/class/block/{}/partition"  # is there for a partition, and not for a disk
+SMALL = 1 << 30  # bytes; up to this DOCKER_MEMORY is not compared with the engine's machine, which has more
+MEMORY_BESIDE = 400 * 1024**2  # bytes that a server needs in addition to 1.5 times BUFFER_MEMORY
+UNIT = "system.slice/coderunner.service"  # control group of the unit in deploy/
+PARTITION = "/sys/class/block/{}/partition"  # exists for partitions, not for whole disks
 
 
 async def problems(settings: Settings) -> list[str]:
-    """What would keep a server with these settings from working here, each with what to write; nothing is
-    changed.  What lies on another machine, or behind an engine that does not answer now, is not looked at."""
+    """Returns the problems that would keep a server with these settings from working here, each with what to
+    write.
+
+    Facts of another machine, and of an engine that does not answer, are not checked.
+    """
     found = [_state(Path(settings.state_dir)), _address(settings.host), too_little_memory(settings)]
     local = settings.docker_host is None or settings.docker_host.startswith("unix://")
     if settings.disk_read_limit is not None and local:
@@ -37,8 +41,9 @@ async def problems(settings: Settings) -> list[str]:
 
 
 def too_little_memory(settings: Settings, root: Path = Path("/")) -> str | None:
-    """What is wrong where the control group of this process, or of the unit, ends the server before it has as
-    much as BUFFER_MEMORY lets it hold; else None.  ``root``: where the machine's files begin."""
+    """The problem if the memory limit of the control group (this process's or the unit's) is too low for
+    BUFFER_MEMORY, so that the kernel would kill the server; otherwise None. `root`: the root of the file
+    system, for tests."""
     most = min((limit for name in (_own_group(root), UNIT) for limit in _limits(root, name)), default=None)
     needed = MEMORY_BESIDE + settings.buffer_memory * 3 // 2
     if most is None or most >= needed:
@@ -52,7 +57,8 @@ def too_little_memory(settings: Settings, root: Path = Path("/")) -> str | None:
 
 
 def _own_group(root: Path) -> str:
-    """Its name below that of all, of the memory's controller or of all controllers; "" where none shows."""
+    """The path of this process's control group: of the memory controller (v1) or the unified one (v2); "" if
+    unknown."""
     with contextlib.suppress(OSError, ValueError):
         groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
         for number, controllers, name in sorted(groups, key=lambda one: "memory" not in one[1]):
@@ -62,16 +68,17 @@ def _own_group(root: Path) -> str:
 
 
 def _limits(root: Path, name: str) -> Iterator[int]:
-    """Those of a control group and of all that it is in, in bytes."""
+    """Yields the memory limits in bytes of a control group and all its ancestors, of which the lowest
+    counts."""
     parts = Path(name)
     for group in (parts, *parts.parents) if name else ():
         for path in (f"memory/{group}/memory.limit_in_bytes", f"{group}/memory.max"):
-            with contextlib.suppress(OSError, ValueError):  # not there, or `max`
+            with contextlib.suppress(OSError, ValueError):  # the other version of cgroups, or `max`: no limit
                 yield int((root / "sys/fs/cgroup" / path).read_text())
 
 
 def _state(folder: Path) -> str | None:
-    """The folder itself may be made yet, by the server or by its unit."""
+    """The problem with STATE_DIR, or None. It need not exist: the server or its unit makes it."""
     if folder.absolute() == Path("/"):
         return "STATE_DIR is /, the root of all; write the path of a folder of its own"
     try:
@@ -88,7 +95,10 @@ def _state(folder: Path) -> str | None:
 
 
 def _room(folder: Path, there: Path) -> str | None:
-    """What nobody can write to: the kernel's own folders, a full disk, one that can only be read."""
+    """The problem if nobody could write to a folder, or None: kernel file systems, read-only ones, full ones.
+
+    Permissions are not checked: the server's user may be another one.
+    """
     try:
         disk = os.statvfs(there)
     except OSError:
@@ -105,7 +115,7 @@ def _room(folder: Path, there: Path) -> str | None:
 def _address(host: str) -> str | None:
     if host.startswith(UNIX):
         folder = Path(host.removeprefix(UNIX)).parent
-        # The unit makes the one below /run.
+        # systemd makes a folder in /run when the unit starts (RuntimeDirectory).
         if folder.is_dir() or (folder.parent == Path("/run") and not os.path.lexists(folder)):
             return None
         return f"HOST is {host}, but {folder} is no folder; make it, or write another path"
@@ -142,7 +152,7 @@ def _engine_socket(place: str) -> str | None:
         what = f"{path} is no socket"
     except FileNotFoundError:
         what = f"there is no {path}"
-    except OSError:  # of a folder that this user may not enter: the server's user may
+    except OSError:  # in a folder that this user may not enter; the server's user may be allowed to
         return None
     return f"DOCKER_HOST is {place}, but {what}; write the engine's socket, or start the engine"
 
@@ -160,7 +170,8 @@ async def _asked_of_the_engine(settings: Settings) -> list[str | None]:
 
 
 def too_much_memory(settings: Settings, engine: EngineInfo) -> str | None:
-    """What is wrong where a session's bound would be none; else None."""
+    """The problem if DOCKER_MEMORY exceeds the memory of the engine's machine, and so bounds nothing; else
+    None."""
     if not 0 < engine.memory_bytes < settings.docker_memory:
         return None
     return (
@@ -170,7 +181,8 @@ def too_much_memory(settings: Settings, engine: EngineInfo) -> str | None:
 
 
 def too_many_cpus(settings: Settings, engine: EngineInfo) -> str | None:
-    """What is wrong where the engine would refuse each container for its processors; else None."""
+    """The problem if DOCKER_CPUS exceeds the engine's processors, for which it would refuse each container;
+    else None."""
     if not 0 < engine.cpus < settings.docker_cpus:
         return None
     return (

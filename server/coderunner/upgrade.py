@@ -1,4 +1,5 @@
-"""`coderunner upgrade-check`: run by the new version, before it takes over; it changes nothing."""
+"""`coderunner upgrade-check`: tells what replacing the running version by this one would do. Changes
+nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +17,15 @@ UNITS = Path("/etc/systemd/system")
 
 
 async def check(settings: Settings, units: Path = UNITS) -> tuple[bool, list[str]]:
-    """(whether sessions live on, what there is to know, in lines). Raises EngineUnavailable, ConfigError."""
+    """Returns (whether all sessions would survive, the report as lines). `units`: the folder of installed
+    systemd units.
+
+    Raises EngineUnavailable, ConfigError.
+    """
     containers = await asyncio.to_thread(spoken, settings.docker_host, settings.instance_name)
     lines = [f"version {__version__}, instance {settings.instance_name}: the settings are sound"]
+    # An agent keeps its version as long as its container runs; a server only talks to agents of its own
+    # version.
     ending = sum(count for version, count in containers.items() if version != VERSION)
     staying = containers[VERSION]
     if ending:
@@ -38,6 +45,7 @@ async def check(settings: Settings, units: Path = UNITS) -> tuple[bool, list[str
 
 
 def _units(folder: Path) -> Iterator[str]:
+    """Lines about installed units and other files of deploy/ that differ from this version's."""
     for name, path in places.files().items():
         installed = folder / path.name
         there = name.startswith("deploy/") and installed.is_file()

@@ -1,4 +1,5 @@
-"""The settings: declared once, read from the environment and a `.env` file, checked all together."""
+"""Reads the settings (declared in `schema.settings`) from the environment and a `.env` file, and validates
+them."""
 
 from coderunner.config.document import example_text, settings_table
 from coderunner.config.envfile import read

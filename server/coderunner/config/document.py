@@ -1,4 +1,5 @@
-"""The settings as documents: `.env.production.example` and the table of `docs/configuration.md`."""
+"""Generates the documents of the settings: `.env.production.example` and the table of
+`docs/configuration.md`."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from coderunner.schema.settings import SETTINGS, Setting
 
 
 def example_text() -> str:
-    """The text of `.env.production.example`: every setting with its help, at its production value."""
+    """Returns the text of `.env.production.example`: every setting with its description and production
+    value."""
     lines = [
         "# CodeRunner in production. Copy this file to .env and change what is marked.",
         "# An empty value means the default. Made from the settings' own declarations:",
@@ -30,7 +32,7 @@ def _production_value(setting: Setting) -> str:
 
 
 def settings_table() -> str:
-    """A Markdown table of all settings."""
+    """Returns a Markdown table of all settings."""
     lines = ["| setting | default | in production | unit | meaning |", "| --- | --- | --- | --- | --- |"]
     for setting in SETTINGS:
         default = f"`{setting.doc.default}`" if setting.doc.default else ""

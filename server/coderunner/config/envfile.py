@@ -1,4 +1,4 @@
-"""A `.env` file: its text from the disk, and its lines as names and values."""
+"""Reads and parses `.env` files."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from pathlib import Path
 
 from coderunner.errors import ConfigError
 
-MAX_BYTES = 256 * 1024
-_NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # no file at all; a socket is ENXIO
+MAX_BYTES = 256 * 1024  # a larger file was named by mistake
+_NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # not a regular file; ENXIO comes from opening a socket
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
 _ENDS = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value and where it stands, for the message about it."""
+    """A setting's text, and where it was set, for error messages."""
 
     text: str
     where: str
 
 
 def read(path: Path) -> str:
-    """The file's text.  Raises ConfigError where it is missing, cannot be read, or is no text.
+    """Returns a file's text. Raises ConfigError if it is missing, cannot be read, or is not UTF-8.
 
-    /dev/null is a file without settings; of a pipe, a socket or another device nothing is read, as it may
-    never end.
+    /dev/null counts as a file without settings. Pipes, sockets and other devices are refused, as reading
+    from them may never end.
     """
     try:
+        # O_NONBLOCK: opening a pipe would wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             kind = os.fstat(file.fileno())
             if not stat.S_ISREG(kind.st_mode) and kind.st_rdev != os.stat(os.devnull).st_rdev:
@@ -47,7 +48,7 @@ def read(path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise ConfigError([f"{path}: is larger than {MAX_BYTES // 1024} KiB; this is not a settings file"])
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
@@ -56,7 +57,11 @@ def read(path: Path) -> str:
 
 
 def parse(text: str, file: str, known: Collection[str], problems: list[str]) -> dict[str, Given]:
-    """The settings of a file's text by name; what is wrong with a line is appended to `problems`."""
+    """Parses a file's text; returns its settings by name.
+
+    `file`: the file's name, for messages. `known`: names of all settings. Problems are appended to
+    `problems`, one for each wrong line, and the line is skipped.
+    """
     given: dict[str, Given] = {}
     lines: dict[str, int] = {}
     for number, raw in enumerate(_ENDS.split(text.removeprefix("\ufeff")), start=1):
@@ -64,6 +69,7 @@ def parse(text: str, file: str, known: Collection[str], problems: list[str]) -> 
         if not line or line.startswith("#"):
             continue
         where = f"{file} line {number}"
+        # Copied from web pages or word processors; nobody would find such a character by looking.
         odd = next((c for c in line if not c.isprintable() and c != "\t"), None)
         if odd is not None:
             problems.append(f"{where}: has an invisible character (U+{ord(odd):04X}); write the line anew")
@@ -88,12 +94,12 @@ def parse(text: str, file: str, known: Collection[str], problems: list[str]) -> 
 
 
 def nearest(name: str, known: Collection[str], likeness: float) -> str | None:
-    """The one of `known` that is most like this name, if any is alike by that much (of 1)."""
+    """The most similar one of the `known` names; None if none is similar by `likeness` (from 0 to 1)."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)
 
 
 def _unquoted(value: str) -> str | None:
-    """Without quotes around it, or the comment that ` #` begins outside of them.  None: a stray quote."""
+    """Removes quotes around a value, and a comment (` #`) after it. Returns None for an unbalanced quote."""
     if value[:1] in ("'", '"'):
         content, closed, rest = value[1:].partition(value[0])
         return content if closed and re.fullmatch(r"(\s+#.*)?\s*", rest) else None

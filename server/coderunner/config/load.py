@@ -1,4 +1,4 @@
-"""From the environment and the text of a `.env` file to `Settings`; every problem is reported at once."""
+"""Makes `Settings` from the environment and the text of a `.env` file, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from coderunner.schema.settings import EXAMPLE_ADMIN_KEY, SETTINGS, Setting, Set
 
 ENV_FILE = ".env"
 KNOWN = {setting.name: setting for setting in SETTINGS}
-# Of the environment, which is not ours alone, only a name that is very like one of ours is taken for it.
+# The environment belongs to other programs as well, so only a name that is very similar counts as misspelt.
 _LIKENESS = 0.85
-_NOT_OURS = frozenset({"LANGUAGE"})  # which language programs speak to people
-_SHORTEST = 6  # names of fewer letters are like too many others
+_NOT_OURS = frozenset({"LANGUAGE"})  # gettext's, similar to LANGUAGES
+_SHORTEST = 6  # letters of a setting's name; shorter ones are similar to too many other variables
 
 
 def load(
@@ -29,19 +29,19 @@ def load(
     file: str = ENV_FILE,
     languages: Collection[str] = (),
 ) -> Settings:
-    """The environment goes before the file; an empty value means the default.
+    """Returns the settings. The environment takes precedence over the file; an empty value means the default.
 
-    `file` is the file's name for messages; `languages` those that LANGUAGES may name (empty: not checked).
-    Raises ConfigError with all problems: each names the line of the file (or the environment) and what to
-    write.  A name in the file that is no setting is a problem, too, and so is one in the environment that is
-    nearly a setting's; all else in the environment is none.
+    `file`: the file's name, for messages. `languages`: those that LANGUAGES may name (empty: not checked).
+    Raises ConfigError with all problems, each with the line of the file (or the environment) and what to
+    write. Unknown names are a problem in the file; in the environment only if they are similar to a
+    setting's.
     """
     problems: list[str] = []
     given = parse(env_file_text or "", file, KNOWN, problems)
     problems += _misspelt(environ)
     empty = env_file_text is not None and not given and not problems and file != os.devnull
     if empty and "APP_ENV" not in environ:
-        # One that was cut off, or is to be filled yet: of production it would make development, in silence.
+        # An empty or truncated file would silently start a production server in development mode.
         problems.append(f"{file}: sets nothing; write APP_ENV=production or APP_ENV=development there")
     for name in KNOWN:
         if name in environ:
@@ -62,7 +62,8 @@ def load(
 
 
 def _own_name(state_dir: str) -> str:
-    """Another folder, another name: the servers of two checkouts never have one by default."""
+    """The default of INSTANCE_NAME, made from the path of STATE_DIR: the servers of two checkouts on one
+    machine must not share a name, or each would remove the other's containers."""
     return f"coderunner-{hashlib.sha256(os.path.realpath(state_dir).encode()).hexdigest()[:8]}"
 
 
@@ -77,7 +78,7 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
 
 
 def _value(setting: Setting, given: Given | None, app_env: str, problems: list[str]) -> Any:
-    """The setting's value; None where it is unset or wrong (a wrong one is in `problems` then)."""
+    """Returns a setting's value; None if it is unset or invalid (then a problem is appended)."""
     text = given.text if given is not None else ""
     where = given.where if given is not None and text else "default"
     if not text:
@@ -93,7 +94,7 @@ def _value(setting: Setting, given: Given | None, app_env: str, problems: list[s
 
 
 class _Together:
-    """The rules between settings.  A value that is None was wrong by itself, and is reported already."""
+    """Checks the rules between settings. A value of None was invalid by itself, and is reported already."""
 
     def __init__(
         self, values: dict[str, Any], given: dict[str, Given], file: str, problems: list[str]
@@ -111,7 +112,7 @@ class _Together:
         return name in self._given and self._given[name].text != ""
 
     def mode(self) -> None:
-        """What development forbids, and production requires."""
+        """Checks what development forbids and production requires."""
         values = self._values
         meant = [one.name for one in SETTINGS if one.doc.required_in_production and self._is_set(one.name)]
         if "APP_ENV" not in self._given and meant:
@@ -119,6 +120,7 @@ class _Together:
                           " APP_ENV=development")
         if values["APP_ENV"] == "development":
             host = values["HOST"]
+            # Development needs no admin key, so it must not be reachable from a network.
             if host is not None and not (_is_loopback(host) or host.startswith(UNIX)):
                 self._problem("HOST", f"is {host}, but development serves the own machine only; write"
                               " HOST=127.0.0.1, or set APP_ENV=production")
@@ -135,7 +137,7 @@ class _Together:
                               " openssl rand -hex 32")
 
     def pairs(self) -> None:
-        """What one setting leaves to another."""
+        """Checks pairs of settings that bound each other."""
         values = self._values
         self._at_most("DOCKER_CMD_TIMEOUT", "DOCKER_TIMEOUT")
         self._at_most("SESSION_IDLE_TIMEOUT", "SESSION_TTL")
@@ -143,7 +145,7 @@ class _Together:
         self._at_most("DOCKER_MEMORY", "SESSION_MEMORY")
         if self._is_set("WARM_FLOOR") or None in (values["WARM_FLOOR"], values["WARM_MAX"]):
             self._at_most("WARM_FLOOR", "WARM_MAX")
-        else:  # who lowers the ceiling alone has said what he means
+        else:  # only the ceiling was lowered: the default floor follows without complaint
             values["WARM_FLOOR"] = min(values["WARM_FLOOR"], values["WARM_MAX"])
         sessions, warm = values["MAX_CONCURRENT_SESSIONS"], values["WARM_MAX"]
         ids = values["SESSION_UID_COUNT"]
