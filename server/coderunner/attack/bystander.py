@@ -1,8 +1,9 @@
-"""An innocent user: types a key every 20 ms into a session of their own and notes how late each echo comes.
+"""An ordinary user during the attacks: types a key every 20 ms, and measures the latency of each echo.
 
-A process of its own, so that the attacking client's work does not pass for the server's. It speaks lines of
-JSON on standard output, [when the key was typed, seconds until its echo], by the monotonic clock that all
-processes of a machine share; when its session is lost, {"lost": why}. It ends with its standard input.
+It is a separate process, so that the attacking client's own work does not count as the server's latency. It
+prints lines of JSON: {} when it is ready, then [time of the key, seconds until its echo], in the monotonic
+clock that all processes of a machine share; {"lost": why} if its session is lost. It ends when its standard
+input is closed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
 from coderunner.core.codec import OutputFrame
 
-INTERVAL = 0.02
+INTERVAL = 0.02  # seconds between keys
 PROGRAM = """
 import os, tty
 tty.setraw(0)
@@ -28,7 +29,7 @@ while data := os.read(0, 4096):
     os.write(1, data)
 """
 READY = len("ready")
-HOUR_MS = 3_600_000
+HOUR_MS = 3_600_000  # the wall limit of its program, longer than the suite takes
 
 
 async def _type(stage: Stage) -> None:
@@ -36,6 +37,7 @@ async def _type(stage: Stage) -> None:
 
     def on_output(frame: OutputFrame) -> None:
         now = time.monotonic()
+        # The echo has exactly the keys' bytes, so an offset tells which key it belongs to.
         for number in range(frame.offset - READY, frame.offset - READY + len(frame.payload)):
             if 0 <= number < len(typed):
                 print(json.dumps([typed[number], now - typed[number]]), flush=True)
@@ -44,7 +46,7 @@ async def _type(stage: Stage) -> None:
         peer.on_output = on_output
         await peer.run(1, PROGRAM, mode="tty", limits={"wall_ms": HOUR_MS})
         await peer.until(1, "ready")
-        peer.keep = False
+        peer.keep = False  # the output is not needed, and would grow all the time
         print("{}", flush=True)
         left = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
         while not left.done():
@@ -74,7 +76,8 @@ class Echo:
 
 
 class Bystander:
-    """The process, from outside. Not bound to an event loop."""
+    """Starts the bystander's process, and collects its measurements. Usable from any event loop: it has a
+    thread."""
 
     def __init__(self, url: str, bearer: str = "") -> None:
         self.lost: str | None = None
@@ -128,7 +131,10 @@ class Bystander:
             self._news.notify_all()
 
     async def between(self, begin: float, end: float, *, patience: float = 10.0) -> Echo | None:
-        """The echoes of the keys typed in that time, once a later one is there; None when none came."""
+        """The latencies of keys typed between two times of the monotonic clock; None if echoes have stopped.
+
+        Waits up to `patience` seconds for the echo of a later key, which shows that all before have come.
+        """
         await asyncio.to_thread(self._wait, end, patience)
         with self._news:
             late = sorted(seconds * 1000 for typed, seconds in self._samples if begin <= typed <= end)

@@ -1,4 +1,4 @@
-"""A case: an attack, what must come of it, and how to carry it out."""
+"""A case of the attack suite: a description, the expected outcomes, and the script that carries it out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from coderunner.attack.stage import Stage
 
 Script = Callable[["Stage"], Awaitable[str]]
-UNTRIED = "untried: "
+UNTRIED = "untried: "  # begins an outcome that says why the attack is impossible here
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`script` carries the attack out and answers in a few words what was seen: one of `expected`, or the
-    attack got through. An answer that begins with "untried: " says why it could not be tried here."""
+    """An attack. `script`: carries it out, and describes in a few words what happened. Anything but one of
+    the `expected` outcomes means that the attack succeeded; one that begins with UNTRIED counts as passed."""
 
     name: str
     group: str
@@ -25,19 +25,19 @@ class Case:
     script: Script
 
     def holds(self, seen: str) -> bool:
-        """Whether what was seen is what must come of it."""
+        """Whether an outcome is an expected one."""
         return seen in self.expected or seen.startswith(UNTRIED)
 
 
 class Group:
-    """Collects the client scripts of one module."""
+    """Collects the cases of one module of `attack.clients`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.cases: list[Case] = []
 
     def case(self, name: str, attacks: str, *expected: str) -> Callable[[Script], Script]:
-        """A decorator: its function is a case. ``expected``: what may be seen."""
+        """A decorator that makes a function the script of a case. `expected`: its outcomes."""
 
         def add(script: Script) -> Script:
             self.add(name, attacks, script, *expected)
@@ -46,10 +46,10 @@ class Group:
         return add
 
     def add(self, name: str, attacks: str, script: Script, *expected: str) -> None:
-        """As ``case``, for cases that are made in a loop."""
+        """As `case`, for cases that are made in a loop."""
         self.cases.append(Case(name, self.name, attacks, expected, script))
 
 
 def same(got: bytes | bytearray, sent: bytes) -> str:
-    """Describes whether bytes came back as they were sent."""
+    """The outcome of a comparison of received and sent bytes."""
     return "every byte as it was" if bytes(got) == sent else f"{len(got)} bytes of {len(sent)}, or others"

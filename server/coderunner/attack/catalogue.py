@@ -1,4 +1,4 @@
-"""All cases, in the order in which they are carried out."""
+"""All cases of the attack suite, in the order in which they are carried out."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MODULES = (
 
 
 def cases(patterns: Sequence[str] = ()) -> list[Case]:
-    """Those whose name or group fits one of the patterns (as `fork*`); all without patterns."""
+    """The cases whose name or group matches one of the patterns (such as `fork*`); all if there are none."""
     found = [*programs.load(), *(case for module in MODULES for case in module.GROUP.cases)]
     if not patterns:
         return found

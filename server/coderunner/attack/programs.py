@@ -1,12 +1,13 @@
-"""Hostile programs, read from the tables in `programs/`, and how one is run.
+"""Reads hostile programs from the tables in `programs/`, and runs them.
 
-A table's case has `name`, `attacks`, `expect` (a text, or a list of them: any will do), `code`, and where
-they differ from the usual `language`, `entry`, `mode`, `args`, `env`, `limits`, `input` (typed when it
-began), `when` (an output to wait for) with `send` ("kill", or a signal's name), `shows` false where its last
-line is any, and `then`: the code of a second program in the same session, whose last line is shown as well.
+A case has `name`, `attacks`, `expect` (a text, or a list of alternatives) and `code`. Optional: `language`,
+`entry`, `mode`, `args`, `env`, `limits`, `input` (typed after the start), `when` (an output to wait for)
+with `send` ("kill", or a signal's name), `shows` (false: the last line is not part of the outcome), and
+`then` (the code of a second program in the same session, whose last line is part of the outcome).
 
-What is seen of a program: how it ended, the limits it hit, what it left behind, and its last line:
-`oom KILL +memory`, `exited 0 left 2: done`. When the session is of no use afterwards, `, session unusable`.
+An outcome is made of how the program ended, the limits it hit, what it left behind, and its last line, for
+example `oom KILL +memory` or `exited 0 left 2: done`; and of `, session unusable` if the session runs no
+programs afterwards.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from coderunner.client.peer import Channel, Peer, Unexpected
 from coderunner.schema import messages as m
 
 GROUPS = ("processes", "memory", "disk", "output", "terminal", "secrets", "network", "kernel")
-WALL_MS = 10_000
-SECONDS = 25.0
+WALL_MS = 10_000  # the wall limit of a program that declares no other
+SECONDS = 25.0  # to wait for a program's end
 ALIVE = {
     "python": ("main.py", "print('alive')"),
     "bash": ("main.sh", "echo alive"),
@@ -32,7 +33,7 @@ ALIVE = {
 
 
 def load() -> Iterator[Case]:
-    """The cases of `programs/*.toml`."""
+    """Yields the cases of `programs/*.toml`."""
     for group in GROUPS:
         text = (files("coderunner.attack") / "programs" / f"{group}.toml").read_text("utf-8")
         document = tomllib.loads(text)
@@ -53,7 +54,7 @@ def _case(group: str, table: Mapping[str, Any]) -> Case:
 
 
 def _call(caller: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    """A system call by its numbers: [x86_64, aarch64]."""
+    """Makes a case that calls one system call. `numbers`: its number on [x86_64, aarch64]."""
     numbers = [str(number) for number in table["numbers"]]
     return {
         "name": table["name"],
@@ -65,7 +66,7 @@ def _call(caller: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]
 
 
 async def attack(stage: Stage, table: Mapping[str, Any]) -> str:
-    """Runs a hostile program as its table says; what was seen of it."""
+    """Runs a hostile program as its table declares, and returns the outcome."""
     language = table.get("language", "python")
     async with stage.session(language) as peer:
         await start(peer, 1, table)
@@ -82,7 +83,7 @@ async def attack(stage: Stage, table: Mapping[str, Any]) -> str:
 
 
 async def start(peer: Peer, channel: int, table: Mapping[str, Any]) -> None:
-    """Sends the program's `run`, or opens a shell, as its table says."""
+    """Starts a program as its table declares, and types its input."""
     language = table.get("language", "python")
     await peer.run(
         channel,
@@ -98,7 +99,8 @@ async def start(peer: Peer, channel: int, table: Mapping[str, Any]) -> None:
 
 
 async def aftermath(peer: Peer, language: str = "python", channel: int = 3) -> str:
-    """Empty when the session still runs programs."""
+    """Tests whether the session still runs programs. Returns "" if it does, otherwise the end of the
+    outcome."""
     entry, code = ALIVE[language]
     try:
         stream = await peer.result(channel, code, 10, entry=entry)
@@ -108,7 +110,7 @@ async def aftermath(peer: Peer, language: str = "python", channel: int = 3) -> s
 
 
 def describe(stream: Channel, *, shows: bool = True) -> str:
-    """How it ended; with `shows` its last line as well."""
+    """Describes how a program ended; with `shows` also its last line."""
     end = stream.exit
     if end is None:
         return "no end"
@@ -119,6 +121,6 @@ def describe(stream: Channel, *, shows: bool = True) -> str:
         words.append(str(end.code))
     words += [f"+{name}" for name in end.limits_hit]
     if end.left_behind and end.reason in ("exited", "signaled"):
-        # Of a tree that we killed some processes or others outlive the first: the count says nothing.
+        # If the tree was killed, it is chance how many processes outlive the first one.
         words.append(f"left {end.left_behind}")
     return " ".join(words) + (f": {stream.last_line}" if stream.last_line and shows else "")

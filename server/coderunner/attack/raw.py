@@ -1,4 +1,4 @@
-"""A WebSocket by hand, for frames that no library would send."""
+"""A WebSocket client without a library, for frames that no library would send."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 from coderunner.client.peer import Unexpected
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-_MASK = b"\x11\x22\x33\x44"
+_MASK = b"\x11\x22\x33\x44"  # fixed, so that a failed case can be repeated byte by byte
 
 
 def frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bool = True, length: int = -1
 ) -> bytes:
-    """A client's frame. `length` is what its header claims where that is not the payload's."""
+    """Builds a client's frame, valid or not. `length`: what the header states if it is not the payload's
+    length."""
     size = len(payload) if length < 0 else length
     head = bytes([fin << 7 | rsv << 4 | opcode])
     bit = mask << 7
@@ -46,17 +47,18 @@ class Raw:
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Writes it; what the server refuses to read any more is lost without a word."""
+        """Writes data. Errors are ignored if the server has closed the connection, as that is what many
+        cases test."""
         if self.over:
             return
         with contextlib.suppress(ConnectionError):
             self._writer.write(data)
             async with asyncio.timeout(20):
                 await self._writer.drain()
-        await asyncio.sleep(0)  # with TLS, drain of what is over returns at once, without a turn for others
+        await asyncio.sleep(0)  # with TLS, `drain` on a closed connection does not yield to the loop
 
     async def status(self, seconds: float = 10) -> int:
-        """The status of the next HTTP answer; 0 when the server hung up without one."""
+        """The status of the next HTTP response; 0 if the server closed the connection without one."""
         try:
             async with asyncio.timeout(seconds):
                 head = await self._reader.readuntil(b"\r\n\r\n")
@@ -69,7 +71,8 @@ class Raw:
         return int(head.split(None, 2)[1])
 
     async def receive(self) -> tuple[int, bytes]:
-        """(opcode, payload) of the next frame."""
+        """Returns (opcode, payload) of the next frame. The server's frames are not masked and not
+        fragmented."""
         first, second = await self._reader.readexactly(2)
         size = second & 127
         if size == 126:
@@ -79,7 +82,7 @@ class Raw:
         return first & 15, await self._reader.readexactly(size)
 
     async def until(self, text: bytes, seconds: float = 10) -> bytes:
-        """The next frame that holds this text."""
+        """Returns the payload of the next frame that contains `text`. Raises Unexpected."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -90,7 +93,7 @@ class Raw:
             raise Unexpected(f"no frame with {text!r}: {type(error).__name__}") from None
 
     async def close_code(self, seconds: float = 15) -> int:
-        """The code that the server closes with; 1006 when it just hung up."""
+        """Waits for the server's close code; 1006 if it closed the connection without a close frame."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -104,23 +107,23 @@ class Raw:
 
     @property
     def over(self) -> bool:
-        """The connection is gone, as far as is known here."""
+        """Whether the connection is known to be closed."""
         return self._writer.is_closing()
 
     async def ended(self, seconds: float) -> None:
-        """Until the server has hung up; raises TimeoutError."""
+        """Waits until the server has closed the connection. Raises TimeoutError."""
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(seconds):
                 while await self._reader.read(65536):
                     pass
 
     def close(self) -> None:
-        """Hangs up at once."""
+        """Aborts the connection."""
         self._writer.transport.abort()
 
 
 def request(url: str, path: str, headers: Mapping[str, str], *, method: str = "GET") -> bytes:
-    """An upgrade request; an empty value leaves a header out."""
+    """Builds an upgrade request. `headers`: replace or add headers; an empty value removes one."""
     parts = urlsplit(url)
     usual = {
         "Host": parts.netloc,
@@ -137,7 +140,7 @@ def request(url: str, path: str, headers: Mapping[str, str], *, method: str = "G
 
 @contextlib.asynccontextmanager
 async def connect(url: str) -> AsyncIterator[Raw]:
-    """Connected, and nothing said yet."""
+    """Connects with TCP or TLS, without sending anything."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     async with asyncio.timeout(10):
@@ -158,7 +161,7 @@ async def connect(url: str) -> AsyncIterator[Raw]:
 async def websocket(
     url: str, path: str = "ws", headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[Raw]:
-    """Upgraded, and greeted by the server."""
+    """Opens a WebSocket, and waits for `hello`. Raises Unexpected if the server refuses."""
     async with connect(url) as one:
         await one.send(request(url, path, headers or {}))
         status = await one.status()

@@ -1,4 +1,4 @@
-"""Sessions whose files a case looks at over HTTP."""
+"""Sessions whose files a case accesses over HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from coderunner.client.rest import Rest as Rest
 
 @contextlib.asynccontextmanager
 async def session(stage: Stage, program: str = "") -> AsyncIterator[tuple[Peer, Rest]]:
-    """A session in which a program has run, and the way to its files."""
+    """Opens a session, runs `program` in it, and yields a WebSocket peer and an HTTP client for the
+    session's files."""
     async with stage.session() as peer, aiohttp.ClientSession(auto_decompress=False) as http:
         assert peer.opened is not None
         if program:

@@ -1,4 +1,4 @@
-"""Carries cases out, one after the other, beside a bystander, and tells what came of each."""
+"""Carries out cases one after the other, while a bystander measures latencies, and reports the outcomes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
 from coderunner.errors import CodeRunnerError
 
-MAX_SECONDS = 50.0
-SETTLE_SECONDS = 5.0
-SHORTEST_SECONDS = 0.12  # so that there are echoes to measure
-_WIDTHS = (34, 44, 56)
+MAX_SECONDS = 50.0  # of one case
+SETTLE_SECONDS = 5.0  # for the server to return a case's slots
+SHORTEST_SECONDS = 0.12  # of a case: with a key every 20 ms, six echoes are measured
+_WIDTHS = (34, 44, 56)  # characters of the table's columns
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`echo`: the bystander's latencies while it went on; None when no echo came any more."""
+    """The outcome of a case. `echo`: the bystander's latencies during the case; None if no echo came any
+    more."""
 
     case: Case
     seen: str
@@ -34,12 +35,12 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether the case holds, and the bystander's keys were echoed meanwhile."""
+        """Whether the outcome is an expected one, and the bystander's keys were echoed meanwhile."""
         return self.case.holds(self.seen) and self.echo is not None
 
 
 async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Result:
-    """Carries one case out. It leaves nothing behind, whatever happens."""
+    """Carries out one case. Its sessions are closed before this returns, whatever happens."""
     before = await _active(url, bearer)
     began = time.monotonic()
     try:
@@ -64,14 +65,14 @@ async def _active(url: str, bearer: str) -> int:
 
 
 async def _settle(url: str, bearer: str, before: int) -> None:
-    """Until the slots of a case have been given back, which the next one may need."""
+    """Waits until a case's slots have been returned, as the next case may need them."""
     with contextlib.suppress(OSError, aiohttp.ClientError, ValueError, TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS), Stage(url, bearer) as stage:
             await stage.settled(lambda queue: bool(queue["active"] <= before), SETTLE_SECONDS)
 
 
 def row(result: Result) -> str:
-    """The line of the table for a result."""
+    """The table's line for a result."""
     expected = " or ".join(result.case.expected)
     mark = "  " if result.holds else "! "
     cells = [
@@ -82,7 +83,7 @@ def row(result: Result) -> str:
 
 
 def heading() -> str:
-    """The table's first line."""
+    """The table's header."""
     names = ("case", "expected", "seen")
     return (
         "  "
@@ -101,7 +102,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def summary(results: Sequence[Result]) -> Iterable[str]:
-    """What did not hold, in full, and the figures of the whole."""
+    """Yields lines: failed cases in full, then the totals and the slowest echoes."""
     for one in results:
         if not one.holds:
             expected = " or ".join(one.case.expected)
@@ -119,7 +120,11 @@ def summary(results: Sequence[Result]) -> Iterable[str]:
 
 
 def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) -> int:
-    """The command; 0 when every case held.  Raises CodeRunnerError for a name that no case has."""
+    """Runs the command. `names`: patterns of cases. Returns 0 if all passed, 1 if one failed, 2 if there is
+    no session.
+
+    Raises CodeRunnerError for a name that matches no case.
+    """
     for name in names:
         if not catalogue.cases([name]):
             raise CodeRunnerError(f"no case is named {name}; see coderunner attack --list")

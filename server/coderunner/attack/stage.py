@@ -1,4 +1,4 @@
-"""What a case is given: the way to the server, and the certainty that nothing of it stays behind."""
+"""What a case's script gets: access to the server. Everything that it opens is closed after it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from coderunner.client.visit import Visit
 
 
 class Stage(Visit):
-    """A visit whose sockets may be made by hand."""
+    """A visit that can also open raw WebSocket connections."""
 
     @contextlib.asynccontextmanager
     async def raw(self, path: str = "ws", headers: Mapping[str, str] | None = None) -> AsyncIterator[raw.Raw]:
-        """An upgraded connection by hand."""
+        """Yields an upgraded WebSocket on which frames are written byte by byte."""
         async with raw.websocket(self.url, path, {**self.headers, **(headers or {})}) as one:
             yield one
 
     async def settled(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> bool:
-        """Whether the figures of the server's queue become so in time."""
+        """Waits until the figures of the server's queue meet a condition; returns False after `seconds`."""
         deadline = time.monotonic() + seconds
         while not condition((await self.stats())["queue"]):
             if time.monotonic() > deadline:
@@ -33,7 +33,8 @@ class Stage(Visit):
 
 
 async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, most: int) -> list[Peer]:
-    """As many sessions as the server has slots for and gives to one client, at most these."""
+    """Opens at most `most` sessions: as many as the server has free slots and allows one client. `stack`
+    closes them."""
     queue = (await stage.stats())["queue"]
     found: list[Peer] = []
     for _ in range(min(most, queue["maxConcurrent"] - queue["active"])):

@@ -1,1 +1,1 @@
-"""What a client of a running server waits for: measured, and compared with a run of before."""
+"""Measures the latencies that a client of a running server sees, and compares them with an earlier run."""

@@ -1,4 +1,4 @@
-"""The measurements: each is one figure, or several, of what a client of a server sees."""
+"""The measurements of `coderunner bench`, as a client of the server sees them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from coderunner.client.peer import Peer
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 
-PATIENCE_SECONDS = 120.0  # for a session, where the server is busy
-RUN_SECONDS = 60.0
-KEYS = 20
-MEGABYTES = 4
+PATIENCE_SECONDS = 120.0  # to wait for a session of a busy server
+RUN_SECONDS = 60.0  # to wait for a program's output or end
+KEYS = 20  # per round
+MEGABYTES = 4  # of output per round
 MS, RATE = "ms", "MB/s"
 
 _HELLO = "print('hello')"
@@ -29,7 +29,8 @@ _ECHOING = 1  # the number of the channel that echoes
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`measure` gives one figure of a round, or several; `unit` is milliseconds, or MB a second."""
+    """A measured quantity. `unit`: MS or RATE. `measure`: takes the measurement; returns one or several
+    values."""
 
     title: str
     unit: str
@@ -37,7 +38,7 @@ class Figure:
 
 
 class Client:
-    """A session of its own, in which programs run one after the other, beside one that echoes."""
+    """A session in which the measured programs run one after the other, beside one that echoes keys."""
 
     def __init__(self, visit: Visit, peer: Peer) -> None:
         self._visit = visit
@@ -46,7 +47,7 @@ class Client:
         self._typed = 0
 
     def figures(self) -> list[Figure]:
-        """All of them, in the order in which they are taken."""
+        """All figures, in the order in which they are measured."""
         return [
             Figure("an HTTP request, there and back", MS, self._request),
             Figure("connection to `hello`", MS, self._connect),
@@ -59,7 +60,7 @@ class Client:
         ]
 
     async def begin(self) -> None:
-        """Starts what echoes. Raises Unexpected."""
+        """Starts the program that echoes keys. Raises Unexpected."""
         await self._peer.run(_ECHOING, _ECHO, mode="tty", entry="echo.py")
         await self._peer.until(_ECHOING, "!", RUN_SECONDS)
 
@@ -135,7 +136,8 @@ class Client:
 
 @asynccontextmanager
 async def client(visit: Visit) -> AsyncIterator[Client]:
-    """A client whose session ends with the block. Raises Unexpected where the server gives none."""
+    """Yields a client, whose session ends with the block. Raises Unexpected if the server gives no
+    session."""
     async with visit.session("python", patience=PATIENCE_SECONDS) as peer:
         one = Client(visit, peer)
         await one.begin()
@@ -143,5 +145,5 @@ async def client(visit: Visit) -> AsyncIterator[Client]:
 
 
 def _since(began: float) -> float:
-    """Milliseconds."""
+    """Milliseconds since `began`, a time of `perf_counter`."""
     return (time.perf_counter() - began) * 1000

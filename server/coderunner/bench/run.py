@@ -1,4 +1,4 @@
-"""`coderunner bench`: rounds of measurements with a bar of their progress, a table, and a baseline."""
+"""`coderunner bench`: takes the measurements in rounds, prints a table, and compares with a baseline."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from coderunner.client.peer import Unexpected
 from coderunner.client.visit import Visit
 from coderunner.errors import CodeRunnerError
 
-FORMAT = 1
-WORSE = 1.5  # times of the baseline's median, from which a figure counts as worse
-FAILED, NOTHING = 1, 2
+FORMAT = 1  # of a baseline's file
+WORSE = 1.5  # ratio to the baseline's median from which on a figure counts as worse; below, it may be noise
+FAILED, NOTHING = 1, 2  # exit codes: a figure is worse; nothing could be measured
 
 
 @dataclass
@@ -38,19 +38,21 @@ class Row:
 
     @property
     def p99(self) -> float:
-        """The 99th percentile towards what is worse: of rates the first."""
+        """The 99th percentile in the bad direction: a high time, but a low rate."""
         ordered = sorted(self.values, reverse=self.unit == RATE)
         return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
 
     def times(self, before: float) -> float:
-        """By how much it is worse than a median of before; below 1 it is better."""
+        """The factor by which the median is worse than an earlier one; below 1 it is better."""
         return before / self.p50 if self.unit == RATE else self.p50 / before
 
 
 async def measured(url: str, bearer: str, rounds: int, *, show: bool = True) -> list[Row]:
-    """The rows of so many rounds, in which each figure has its turn; one more before them warms up.
+    """Takes all measurements in so many rounds; returns a row for each figure.
 
-    `show`: a bar on standard error, where that is a terminal. Raises Unexpected, and aiohttp's errors.
+    Each round measures every figure once, so that a disturbance does not fall on a single figure. One more
+    round comes first, whose values are dropped. `show`: show a progress bar if standard error is a terminal.
+    Raises Unexpected, and aiohttp's errors.
     """
     async with Visit(url, bearer) as visit, client(visit) as one:
         figures = one.figures()
@@ -72,7 +74,7 @@ async def _one(figure: Figure, bar: _Bar) -> list[float]:
 
 
 class _Bar:
-    """tqdm's, where it is installed (the extra `bench`) and somebody looks; else nothing."""
+    """A progress bar of tqdm, if that is installed (the extra `bench`) and standard error is a terminal."""
 
     def __init__(self, steps: int, *, show: bool) -> None:
         self._bar: Any = None
@@ -103,13 +105,13 @@ class _Bar:
 
 
 def saved(rows: Sequence[Row], url: str) -> str:
-    """The text of a baseline's file."""
+    """Returns the text of a baseline's file."""
     found = {row.title: {"unit": row.unit, "p50": row.p50, "p99": row.p99} for row in rows}
     return json.dumps({"format": FORMAT, "url": url, "figures": found}, indent=2, ensure_ascii=False) + "\n"
 
 
 def baseline(path: Path) -> dict[str, float]:
-    """The medians of a file that `--save` wrote, by title. Raises CodeRunnerError."""
+    """Reads a baseline's file; returns the medians by the figures' titles. Raises CodeRunnerError."""
     try:
         document = json.loads(path.read_text("utf-8"))
         if document["format"] != FORMAT:
@@ -128,7 +130,7 @@ def baseline(path: Path) -> dict[str, float]:
 
 
 def table(rows: Sequence[Row], before: Mapping[str, float]) -> list[str]:
-    """Its lines; what is worse than `before` (medians by title) begins with `!`."""
+    """The table's lines. Figures that are worse than `before` (medians by title) are marked with `!`."""
     head = f"  {'':<42}{'p50':>10}{'p99':>10}  {'unit':<6}" + (
         f"{'before':>10}{'worse by':>10}" if before else ""
     )
@@ -142,14 +144,15 @@ def table(rows: Sequence[Row], before: Mapping[str, float]) -> list[str]:
 
 
 def worse(rows: Sequence[Row], before: Mapping[str, float]) -> list[Row]:
-    """Those whose median is WORSE times that of before, or more."""
+    """The figures whose median is at least WORSE times as bad as before."""
     return [row for row in rows if row.title in before and row.times(before[row.title]) >= WORSE]
 
 
 def main(url: str, bearer: str, rounds: int, save: Path | None, compare: Path | None) -> int:
-    """Prints the table. 0; 1 where a figure is worse than the baseline's; 2 where nothing could be measured.
+    """Runs the command. Returns 0, FAILED if a figure is worse than the baseline's, NOTHING if none could be
+    measured.
 
-    Raises CodeRunnerError where a baseline cannot be read or written.
+    Raises CodeRunnerError if a baseline cannot be read or written.
     """
     before = baseline(compare) if compare is not None else {}
     try:

@@ -148,6 +148,7 @@ class _Together:
         else:  # only the ceiling was lowered: the default floor follows without complaint
             values["WARM_FLOOR"] = min(values["WARM_FLOOR"], values["WARM_MAX"])
         sessions, warm = values["MAX_CONCURRENT_SESSIONS"], values["WARM_MAX"]
+        # Each container, warm ones included, runs under a user id of its own.
         ids = values["SESSION_UID_COUNT"]
         if None not in (sessions, warm, ids) and ids < sessions + warm:
             self._problem("SESSION_UID_COUNT", f"is {ids}, but MAX_CONCURRENT_SESSIONS + WARM_MAX is"

@@ -171,7 +171,7 @@ class Admission:
         ticket, began = entry
         self._memory -= ticket.memory
         self._count(ticket, -1)
-        if failed is not None:
+        if failed is not None:  # one that never began would make the average too short
             self._completed += not failed
             self._failed += failed
             self._total_s += max(0.0, now - began)
@@ -202,7 +202,7 @@ class Admission:
         """
         ticket = self._waiting.pop(ticket_id, None)
         if ticket is None:
-            return False
+            return False  # live or gone: granting and cancelling may cross
         self._count(ticket, -1)
         line = self._lines[ticket.priority]
         tickets = line[ticket.client]

@@ -123,6 +123,8 @@ def examine(file: BinaryIO, bounds: Bounds, into: str = "") -> Contents:
             for _ in member.content:  # raises BadArchive if it is damaged or longer than stated
                 pass
     check_sizes(sizes, max_files=bounds.max_files, max_file_bytes=bounds.max_file_bytes)
+    # `check_sizes` compares the files with each other; here they are compared with the archive's empty
+    # folders.
     both = {path for path, _ in sizes} & set(folders)
     if both:
         raise BadPath(f"{min(both)!a} is a file and a folder in the archive")

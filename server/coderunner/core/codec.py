@@ -36,6 +36,7 @@ text."""
 
 STDOUT = 1
 STDERR = 2
+# The numbers are part of the protocol.
 
 _BLOCK = 256 * 1024  # bytes that are counted in one step, about a millisecond
 
@@ -167,6 +168,8 @@ def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> Generator[None,
         wrong = next(problems_in_json(kinds[name], data), Problem((), "names a field twice"))
     except (ValueError, RecursionError):
         return no_json
+    # Only a `run` or `shell` makes a channel, which then does not start; other errors concern the message
+    # alone.
     if kinds[name] not in (m.Run, m.Shell):
         return BadMessage(wrong.sentence(name))
     try:
@@ -271,6 +274,7 @@ def _open_frame(data: bytes, kind: int, streams: tuple[int, ...]) -> tuple[int, 
         raise BadFrame(f"the kind of this frame must be {kind}, not {got}")
     if stream not in streams:
         raise BadFrame(f"the stream of this frame must be {' or '.join(map(str, streams))}, not {stream}")
+    # JavaScript clients count in doubles: the offset after the last byte must be exact as well.
     if offset > MAX_OFFSET - (len(data) - HEADER_SIZE):
         raise BadFrame(f"an offset is at most {MAX_OFFSET}")
     return stream, channel, offset, bytes(data[HEADER_SIZE:])

@@ -32,7 +32,7 @@ def choose_name(requested: str | None, language: str, taken: Collection[str]) ->
             raise MemberTaken(f"the group has a member {requested} already; choose another name")
         return requested
     stem = re.sub(r"[^a-z0-9]+", "-", language.lower()).strip("-")  # `c++` has no characters for a host name
-    stem = stem if stem[:1].isalpha() else "member"
+    stem = stem if stem[:1].isalpha() else "member"  # a host name begins with a letter
     return next(name for number in range(1, len(taken) + 2) if (name := f"{stem}-{number}") not in taken)
 
 

@@ -133,6 +133,7 @@ def judge(evidence: Evidence) -> Verdict:
         ("pids", evidence.fork_refusals > 0),
         ("disk", evidence.disk_full),
     )
+    # A limit that was hit is reported even if it is not the reason: a program may survive a refused fork.
     return Verdict(_reason(evidence), tuple(name for name, hit in hits if hit), memory and evidence.others)
 
 
@@ -171,6 +172,7 @@ def read_report(raw: object, *, intent: Intent | None = None, others: bool = Fal
     `intent`: why this server had the program killed; it takes precedence over the agent's. `others`: see
     Evidence.
     """
+    # Leniently: an end without some of its figures is better than an end that is never reported.
     report = as_far_as_right(reports.Evidence, raw)
     ends = [end for end in (report.compile, report.main) if end is not None]
     if intent is None and report.intent is not None and report.intent in set(Intent):
@@ -189,6 +191,7 @@ def read_report(raw: object, *, intent: Intent | None = None, others: bool = Fal
     usage = Usage(
         wall_ms=_together((end.wall_ms for end in ends), sum),
         cpu_ms=_together((end.cpu_ms for end in ends), sum),
+        # The phases run one after the other: times add up, peaks do not.
         memory_peak_bytes=_together((end.memory_peak_bytes for end in ends), max),
         output_bytes=None,
     )
@@ -198,6 +201,7 @@ def read_report(raw: object, *, intent: Intent | None = None, others: bool = Fal
 def _end(said: reports.End | None) -> Ended | None:
     if said is None:
         return None
+    # A process has either a code or a signal; an agent that reports both is not believed about the code.
     return Ended(code=said.code if said.signal is None else None, signal=said.signal)
 
 

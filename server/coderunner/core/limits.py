@@ -31,6 +31,7 @@ class LimitRules:
         The ceilings of all times are lowered to `lifetime_ms`, so that no request can exceed it.
         """
         ceilings = {**self.ceilings, "lifetime_ms": lifetime_ms}
+        # A program or an idle time that outlives the session would only show a misleading number.
         for name in ("idle_ms", "wall_ms"):
             ceilings[name] = min(ceilings.get(name, 0), lifetime_ms)
         defaults = replace(
@@ -83,6 +84,7 @@ def resolve(
         ceiling = max(getattr(limits, name), (ceilings or {}).get(name, 0))
         if value > ceiling:
             raise BadLimit(f"{name} may be at most {ceiling}")
+        # Likewise downwards: a language's own value may be below the general floor.
         floor = min(getattr(limits, name), (floors or {}).get(name, 1))
         if value < floor:
             raise BadLimit(f"{name} must be at least {floor}")

@@ -14,7 +14,7 @@ _PREFIXES = ((64, 1), (56, 2), (48, 4))
 are allowed more, but less than the number of their subnets."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # called several times for each request, and parsing addresses is slow
 def networks(address: str) -> tuple[tuple[str, int], ...]:
     """Returns (key, multiple of the allowance) for every network that an address is counted in, narrowest
     first.

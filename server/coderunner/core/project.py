@@ -50,5 +50,6 @@ def check_sizes(sizes: Sequence[tuple[str, int]], *, max_files: int, max_file_by
         while "/" in key:
             key = key.rpartition("/")[0]
             folders.setdefault(key, path)
+    # `a` and `a/b` cannot both be written.
     for key in seen.keys() & folders.keys():
         raise BadPath(f"{seen[key]!a} is a file and, in {folders[key]!a}, a folder; rename one")

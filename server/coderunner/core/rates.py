@@ -34,6 +34,7 @@ class Rates:
         for key, allowance in networks(address):
             rate, burst = self._rate * allowance, self._burst * allowance
             tokens, at = self._buckets.pop(key, (burst, now))
+            # Refill up to `burst`, take `cost`, and limit the debt.
             tokens = max(min(burst, tokens + (now - at) * rate) - cost, -rate * MAX_WAIT_SECONDS)
             self._buckets[key] = (tokens, now)  # removed and added again: the order is that of use
             wait = max(wait, -tokens / rate)
@@ -51,5 +52,6 @@ class Rates:
             tokens, at = self._buckets.get(key, (burst, now))
             if min(burst, tokens + (now - at) * self._rate * allowance) < cost:
                 return False
+        # Only after all have been checked: a refusal must not cost the networks that would have allowed it.
         self.charge(address, now, cost)
         return True

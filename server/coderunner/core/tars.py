@@ -111,7 +111,7 @@ def _number(field: bytes) -> int:
     """A number of a header. Raises BadArchive."""
     if field[0] & 0x80:  # GNU's base 256, for numbers that do not fit into octal digits
         return int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
-    digits = field.split(b"\0")[0].strip()
+    digits = field.split(b"\0")[0].strip()  # ended by NUL or space, padded with spaces by some programs
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
@@ -204,6 +204,7 @@ class Gunzip:
                 data = self._unpacker.decompress(packed, size - len(found))
             except zlib.error:
                 raise BadArchive("the gzip is damaged") from None
+            # No input and no output: the file is truncated. Without this check the loop would never end.
             if not packed and not data:
                 raise BadArchive("the gzip ends too early")
             found += data

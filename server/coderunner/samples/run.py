@@ -1,4 +1,5 @@
-"""Runs samples on a server, each in a session of its own, and compares what comes with what is declared."""
+"""Runs the languages' samples on a server, each in its own session, and compares the results with the
+declaration."""
 
 from __future__ import annotations
 
@@ -17,24 +18,22 @@ from coderunner.declarations import Declarations
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language, Repl, Sample
 
-SAMPLE_SECONDS = 90.0
-OPEN_SECONDS = 120.0
-READY_SECONDS = 1800.0  # a server that has just started builds its images first
-LOOK_SECONDS = 1.0
+SAMPLE_SECONDS = 90.0  # for a sample to end
+OPEN_SECONDS = 120.0  # for a session
+READY_SECONDS = 1800.0  # for a language: a server that has just started builds its images first
+LOOK_SECONDS = 1.0  # between two looks at a language's status
 CHANNEL = 1
 STDOUT = 1
 REPL = "repl"
-WHERE = "\x1b[6n"
-_WIDTHS = (14, 16, 42, 42)
-_TAIL = 2000
+WHERE = "\x1b[6n"  # the escape sequence by which a program asks the terminal for the cursor's position
+_WIDTHS = (14, 16, 42, 42)  # columns of the table
+_TAIL = 2000  # bytes of a failed sample's output that are shown
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a sample; `complaint` says in full what differs and is empty where nothing does.
-
-    `milliseconds` from the request to run until its end was told; a compile phase is part of it.
-    """
+    """The result of a sample. `complaint`: what differs from the declaration, "" if nothing does.
+    `milliseconds`: from sending `run` to receiving `exit`, compiling included."""
 
     language: str
     sample: str
@@ -46,7 +45,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the program wrote, by stream, and how it ended."""
+    """A program's output by stream, and its `exit`."""
 
     stdout: bytearray
     stderr: bytearray
@@ -54,7 +53,7 @@ class _Seen:
 
 
 async def perform(visit: Visit, language: Language, sample: Sample, files: Mapping[str, bytes]) -> Outcome:
-    """Runs one sample. Whatever goes wrong is in the outcome."""
+    """Runs one sample. Errors become part of the outcome."""
     seen = _Seen(bytearray(), bytearray())
     began, trouble = time.monotonic(), ""
     try:
@@ -84,7 +83,7 @@ async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Se
 
 
 async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[str, bytes]) -> Outcome:
-    """Opens the language's own prompt beside these files, and asks what is declared of it."""
+    """Tests a language's prompt: opens it in a workspace with `files`, types `ask` and waits for `answer`."""
     began, seen = time.monotonic(), repl.answer
     parts = tuple(m.File(path, data) for path, data in files.items())
     try:
@@ -92,7 +91,7 @@ async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[
             began = time.monotonic()
             await peer.send(m.Shell(CHANNEL, 80, 24, repl=True))
             await _told_in_terminal(peer, repl.prompt, 0)
-            before = len(peer.channel(CHANNEL).text)  # a greeting may have the answer by chance
+            before = len(peer.channel(CHANNEL).text)  # the greeting may contain the answer by chance
             await peer.input(CHANNEL, repl.ask.encode() + b"\r")
             await _told_in_terminal(peer, repl.answer, before)
     except (Unexpected, OSError, aiohttp.ClientError) as error:
@@ -104,7 +103,10 @@ async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[
 
 
 async def _told_in_terminal(peer: Peer, text: str, start: int) -> None:
-    """Waits for this text, and answers a line editor's question for the cursor as a terminal does."""
+    """Waits for `text` behind the output's index `start`. Raises Unexpected.
+
+    Answers requests for the cursor's position as a terminal does: some line editors wait for that.
+    """
     told = peer.channel(CHANNEL)
     answered = told.text[:start].count(WHERE)
 
@@ -142,7 +144,8 @@ def _told(seen: _Seen, sample: Sample) -> str:
 
 
 def _compares_output(sample: Sample) -> bool:
-    """A compiler's own words are for people: that there are some is enough."""
+    """Whether the output is compared. Compilers' messages differ between versions; that there are some is
+    enough."""
     return sample.expect_stdout is not None and sample.expect_reason != "compile_failed"
 
 
@@ -169,9 +172,8 @@ def _complaint(language: Language, sample: Sample, got: str, seen: _Seen) -> str
 
 
 async def outcomes(visit: Visit, declared: Declarations, names: Sequence[str]) -> AsyncIterator[Outcome]:
-    """Of every sample of these languages, in their order; without names, of all that the server offers.
-
-    Raises Unexpected where the server cannot be used at all.
+    """Runs every sample of these languages in order, and yields the outcomes. Without names: of all
+    languages that the server offers. Raises Unexpected if the server cannot be reached.
     """
     offered = await _offered(visit)
     for name in names or sorted(declared.languages.keys() & offered.keys()):
@@ -188,12 +190,12 @@ async def outcomes(visit: Visit, declared: Declarations, names: Sequence[str]) -
 
 
 def _first(language: Language, files: Mapping[str, Mapping[str, bytes]]) -> Mapping[str, bytes]:
-    """The files of the first sample that begins with the file that a new project does."""
+    """The files of the first sample whose entry is the language's default, which its prompt can load."""
     return next((files[sample.name] for sample in language.samples if sample.entry == language.entry), {})
 
 
 async def _offered(visit: Visit) -> dict[str, tuple[str, str]]:
-    """(status, message) by language."""
+    """(status, message) of each language that the server offers. Raises Unexpected."""
     try:
         document = await visit.document("api/languages")
     except (OSError, aiohttp.ClientError) as error:
@@ -202,7 +204,7 @@ async def _offered(visit: Visit) -> dict[str, tuple[str, str]]:
 
 
 async def _not_ready(visit: Visit, name: str) -> str:
-    """Waits for the language's image; why it cannot be had, or an empty text."""
+    """Waits until a language is ready. Returns "", or why it is not."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
         status, message = (await _offered(visit)).get(name, ("failed", "not offered by this server"))
@@ -217,12 +219,12 @@ async def _not_ready(visit: Visit, name: str) -> str:
 
 
 def heading() -> str:
-    """The table's first line."""
+    """The table's header."""
     return "  " + _cells(("language", "sample", "expected", "seen")) + "      ms"
 
 
 def row(outcome: Outcome) -> str:
-    """The line of the table for an outcome."""
+    """The table's line for an outcome."""
     cells = (outcome.language, outcome.sample, outcome.expected, outcome.seen)
     return ("! " if outcome.complaint else "  ") + _cells(cells) + f"{outcome.milliseconds:8.0f}"
 
@@ -232,7 +234,7 @@ def _cells(texts: Iterable[str]) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Cuts a text to so many columns of a terminal, where some characters take two."""
+    """Cuts or pads a text to `width` columns of a terminal, in which some characters take two columns."""
     columns = [2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text]
     if sum(columns) > width:
         while sum(columns) > width - 1:
@@ -243,7 +245,8 @@ def cut(text: str, width: int) -> str:
 
 
 def main(url: str, bearer: str, declared: Declarations, names: Sequence[str]) -> int:
-    """Prints the table; 0 when all is as declared, 1 when something differs, 2 when nothing could be run."""
+    """Runs the command. Returns 0 if all samples are as declared, 1 if one differs, 2 if none could be
+    run."""
     try:
         return asyncio.run(_main(url, bearer, declared, names))
     except Unexpected as error:

@@ -57,6 +57,7 @@ class Ready(Struct, frozen=True):
     agent_stream: str
 
 
+# In camel case, unlike the other documents: clients rely on these names.
 class QueueBlock(Struct, frozen=True, rename="camel"):
     """Figures of the queue. `active` sessions hold a slot, `queued` ones wait for one.
 
@@ -143,6 +144,7 @@ class SampleView(Struct, frozen=True):
     files: tuple[SampleFile, ...]
 
 
+# The last two fields change while the server runs; the others are made once (`web/routes.py`).
 class LanguageView(Struct, frozen=True):
     """A language, as the page shows it. `status`: progress of its image; `message`: the same as text for
     people.
@@ -300,6 +302,7 @@ class ErrorBody(Struct, frozen=True):
     retryable: bool
 
 
+# UNSET and not None, so that the fields are missing in JSON for all other errors.
 class ErrorAnswer(Struct, frozen=True, omit_defaults=True):
     """The answer to a request that failed. `written`, `folders` and `left_out` are set if an archive was
     unpacked in part."""

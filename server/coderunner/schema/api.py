@@ -29,6 +29,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     source: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
     files: Files = ()
     entry: Path | None = None
+    # The bounds of the message `run`.
     args: Annotated[tuple[Annotated[str, Meta(max_length=65536)], ...], at_most(1024)] = ()
     env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
     stdin: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
@@ -54,6 +55,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     @property
     def input(self) -> bytes:
         """The bytes of the program's standard input."""
+        # JSON may contain escaped lone surrogates, which a strict encoder refuses.
         return self.stdin_base64 or (self.stdin or "").encode("utf-8", "surrogatepass")
 
 
@@ -128,6 +130,7 @@ class RunAnswer(Printed, frozen=True, kw_only=True):
 class RunQuery(Struct, frozen=True):
     """`GET /api/runs/{run}`. `wait`: seconds to wait for the run's end, 0 to 60."""
 
+    # A pattern and no integer: parameters of a query are strings.
     wait: Annotated[str, matching("[0-9]|[1-5][0-9]|60", "a whole number of seconds from 0 to 60")] = "0"
 
 

@@ -47,6 +47,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     expected_base64: bytes | None = None
 
     def __post_init__(self) -> None:
+        # A field and its `_base64` form exclude each other.
         for name in ("stdin", "expected"):
             if getattr(self, name) is not None and getattr(self, f"{name}_base64") is not None:
                 raise Problems((name, f"must not stand beside {name}_base64"))
@@ -60,6 +61,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     @property
     def wanted(self) -> bytes | None:
         """The expected output; None if the case has none."""
+        # An empty expected output is one: None and "" differ.
         if self.expected is None and self.expected_base64 is None:
             return None
         return self.expected_base64 or (self.expected or "").encode("utf-8", "surrogatepass")
@@ -119,6 +121,8 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         held = [f"env.{name}" for name, word in self.env.items() if "\0" in word]
         if held:
             raise Problems(*((name, "must not hold a NUL") for name in held))
+        # Checked here, so that a batch is refused before it runs and not when its answer has become too
+        # large.
         if self.shown_bytes * len(self.cases) > MAX_ALL_SHOWN:
             most = MAX_ALL_SHOWN // len(self.cases)
             raise Problems(("shown_bytes", f"must be at most {most} for {len(self.cases)} cases"))

@@ -97,5 +97,6 @@ class ProgramSpec(Struct, frozen=True, kw_only=True):
 
         The agent, which chooses the variant, reports the true phase later.
         """
+        # The agent's own report follows at once, so a wrong guess shows for a moment only.
         compiles = self.compile or any(variant.compile for variant in self.variants)
         return "compiling" if compiles else "running"

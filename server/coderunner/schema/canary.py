@@ -25,6 +25,7 @@ class ReportLine(Struct, frozen=True):
     that a probe that kills the container is known; or, in the last line, the number of probes `done`, which
     shows that the report is complete."""
 
+    # One model for three kinds of lines, as the program that writes them has the standard library only.
     trying: str = ""
     probe: str = ""
     promise: str = ""

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 Labels = dict[str, str]
-Id = Annotated[str, Meta(min_length=1)]
+Id = Annotated[str, Meta(min_length=1)]  # an empty id in a URL would name a whole collection
 
 
 class Component(Struct, frozen=True, rename="pascal"):
@@ -25,6 +25,7 @@ class EngineVersion(Struct, frozen=True, rename="pascal"):
 
     version: str = ""
     api_version: str = ""
+    # Named explicitly: `rename="pascal"` would make MinApiVersion.
     min_api_version: str = field(name="MinAPIVersion", default="1.0")
     components: tuple[Component, ...] | None = None
 
@@ -35,7 +36,7 @@ class EngineFacts(Struct, frozen=True, rename="pascal"):
     id: str = field(name="ID", default="")
     kernel_version: str = ""
     operating_system: str = ""
-    cgroup_version: str = "1"
+    cgroup_version: str = "1"  # engines that know no version 2 do not send it
     ncpu: int = field(name="NCPU", default=0)
     mem_total: int = 0
     default_runtime: str = ""

@@ -22,6 +22,7 @@ _BYTES = re.compile(r"([0-9]+)\s*([kmg]?)i?b?", re.IGNORECASE)
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _PRIVATE_IPV6 = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # all of IPv4, as IPv6 addresses
+# RFC 1123's names, with the underscores that are used in practice.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
@@ -45,6 +46,7 @@ class Form:
 def read(kind: Any, text: str) -> Any:
     """Parses a setting's text as a field's value. Raises ValueError, whose text completes "write ..."."""
     bare = bare_of(kind)
+    # A list's items have a form of their own.
     if is_list(bare):
         return items(get_args(bare)[0], text)
     own = (one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Form))
@@ -86,6 +88,7 @@ def size(text: str) -> int:
     match = _BYTES.fullmatch(text)
     if match is None or len(match[1]) > 15:
         raise ValueError
+    # The suffix's index is its power of 1024.
     return int(match[1]) << 10 * " kmg".index(match[2].lower() or " ")
 
 
@@ -227,6 +230,7 @@ def proxy(text: str) -> str:
 
 
 def _too_wide(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    # 10.0.0.0/8 is the largest network that one organisation has for itself.
     if isinstance(network, ipaddress.IPv4Network):
         return network.prefixlen < 8
     private = any(network.subnet_of(one) for one in _PRIVATE_IPV6)
@@ -252,6 +256,7 @@ def engine(text: str) -> str:
         return text
     problem = ValueError("an address like unix:///var/run/docker.sock or tcp://127.0.0.1:2375, with the port")
     match = re.fullmatch(r"(?:tcp|https?)://([^\s/@?#]+):([0-9]{1,5})/?", text)
+    # With credentials, a path or a query the address would not be what the engine's client uses.
     if match is None or not 0 < int(match[2]) < 65536:
         raise problem
     try:

@@ -41,10 +41,11 @@ MAX_WITHIN = 200  # lines between the two lines of a pattern
 MAX_SAY = 240  # characters of a hint
 MIN_LITERAL = 8  # characters of fixed text in a hint's line: shorter ones would match unrelated output
 
+# A language's name becomes part of image tags, labels and file names.
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9_+-]+")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_WHOLE = {"args", "sources"}
+_WHOLE = {"args", "sources"}  # expand to several elements, so they cannot be a part of one
 _PART = {"entry", "build"}
 
 Texts = Annotated[tuple[str, ...], Meta(description="a list of texts")]
@@ -156,6 +157,7 @@ class Repl(_Declared, frozen=True):
         for key in ("prompt", "ask", "answer"):
             if not getattr(self, key):
                 yield key, "is empty"
+        # The test looks for the answer in the terminal's output, which contains the echo of what was typed.
         if self.answer and self.answer in self.ask:
             yield "answer", "must not stand in ask, which the terminal shows as it is typed"
         yield from _bad_argv("command", self.command)
@@ -173,6 +175,8 @@ class Service(_Declared, frozen=True):
 
     def _wrong(self) -> Found:
         yield from _bad_command(self.command)
+        # A folder apart from users' files: listings do not show it, and a reset of the workspace leaves it
+        # alone.
         inside = self.ready.startswith(SERVICE_FOLDER + "/") and posixpath.normpath(self.ready) == self.ready
         if not inside or "\0" in self.ready:
             yield "ready", f"must be a path below {SERVICE_FOLDER}/"
@@ -227,6 +231,7 @@ class Pattern(_Declared, frozen=True):
                 problems.append(("lines", f"cannot be read: {error}"))
         if not 1 <= len(self.lines) <= 2:
             problems.append(("lines", "must be one line or two"))
+        # Both lines together, as one has the location and the other the message.
         names = [name for template in templates for name in template.names]
         for name in ("line", "message"):
             if names.count(name) != 1 and templates:
@@ -254,6 +259,7 @@ class Hint(_Declared, frozen=True):
             problems.append(("lines", "must have at least one"))
         if any(len(template.literal) < MIN_LITERAL for template in templates):
             problems.append(("lines", f"must each have {MIN_LITERAL} characters of text in one piece"))
+        # A placeholder must be in every line, as any of them may be the one that matches.
         wanted = set(_PLACEHOLDER.findall(self.say))
         if any(not wanted <= template.names & {"name", "word"} for template in templates):
             problems.append(("say", "may have {name} and {word} of the lines, where all have them"))
@@ -359,6 +365,7 @@ class Language(_Declared, frozen=True, kw_only=True):
         super().__post_init__()
         if isinstance(self.limits, Struct):
             limits = msgspec.structs.asdict(self.limits)
+            # Only those that are set, so that the result can be laid over the defaults.
             given = {name: value for name, value in limits.items() if value is not msgspec.UNSET}
             force_setattr(self, "limits", given)
 

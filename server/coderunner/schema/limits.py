@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from coderunner.schema.types import MAX_OFFSET
 
+# Positive: a limit of 0 would make every program fail.
 Whole = Annotated[int, Meta(ge=1, le=MAX_OFFSET, description="a positive whole number")]
 Processors = Annotated[float, Meta(gt=0, le=1024, description="a positive number")]
 
@@ -18,7 +19,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All limits. `_ms` are milliseconds, `_bytes` bytes, `cpus` processors. There is no value for
     unlimited."""
 
-    unknown_words: ClassVar[str] = "is no limit"
+    unknown_words: ClassVar[str] = "is no limit"  # for `schema.check`, in messages about unknown names
 
     wall_ms: Whole
     cpu_ms: Whole
@@ -42,6 +43,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return max(self.memory_bytes, self.compile_memory_bytes or 0)
 
 
+# What is bound to the container is fixed when the session opens; a run can only set what the agent enforces.
 RUN_LIMITS = ("wall_ms", "cpu_ms", "output_bytes")
 """The limits that a client may request in `run.limits`."""
 OPEN_LIMITS = ("idle_ms", "lifetime_ms", "memory_bytes", "pids")

@@ -18,17 +18,21 @@ from coderunner.schema.types import (
 
 PROTOCOL = "coderunner.v1"
 
+# Signals that a client may send: those of a terminal's keys and of job control, and the two for users.
 SIGNALS = ("INT", "TERM", "QUIT", "HUP", "KILL", "TSTP", "CONT", "USR1", "USR2")
 ROLES = ("control", "watch")
 MODES = ("tty", "pipe")
+# Why a program stands still: four signals, or output that its terminal holds back (Ctrl-S).
 STOPPED_BY = ("STOP", "TSTP", "TTIN", "TTOU", "output")
 PHASES = ("compiling", "running", "exited")
 NETWORKS = ("none", "group")
+# Of `exit`; docs/protocol.md and `core.lifecycle` have what each means.
 REASONS = (
     "exited", "signaled", "compile_failed", "oom", "wall_timeout", "cpu_timeout", "output_limit",
     "killed", "evicted", "session_closed", "engine_lost",
 )  # fmt: skip
 LIMITS_HIT = ("memory", "pids", "disk")
+# Of `closed`.
 CLOSED_REASONS = ("client", "idle_timeout", "lifetime", "resume_timeout", "evicted", "engine_lost")
 SEVERITIES = ("error", "warning", "info")
 
@@ -37,7 +41,7 @@ Signals = Annotated[str, one_of(SIGNALS)]
 Roles = Annotated[str, one_of(ROLES)]
 Modes = Annotated[str, one_of(MODES)]
 Phases = Annotated[str, one_of(PHASES)]
-MIN_CELLS, MAX_CELLS = 2, 1000
+MIN_CELLS, MAX_CELLS = 2, 1000  # bounded, as programs allocate a screen of this size
 Size = Annotated[int, Meta(description="a whole number")]
 """Columns or rows that a client requests: any integer, which the message's `__post_init__` clamps to
 MIN_CELLS to MAX_CELLS."""
@@ -78,6 +82,7 @@ class File(Part, frozen=True):
             force_setattr(self, "content_base64", UNSET)
 
 
+# Bounds that msgspec checks before anything is done with the values.
 Files = Annotated[tuple[File, ...], at_most(MAX_FILES)]
 WantedLimits = Annotated[dict[Annotated[str, Meta(max_length=256)], Positive], at_most(16)]
 Offsets = Annotated[dict[Channel, Offset], at_most(4096)]

@@ -18,6 +18,7 @@ one."""
 
 def check_path(path: str) -> str:
     """Checks a path, and returns it unchanged. Raises BadPath, whose message says what to change."""
+    # Escaped and shortened, as the path is part of messages and logs.
     shown = ascii(path if len(path) <= 60 else path[:57] + "...")
     if not path:
         raise BadPath("a path is empty; give the file a name")
@@ -37,6 +38,7 @@ def check_path(path: str) -> str:
     components = path.split("/")
     if len(components) > MAX_DEPTH:
         raise BadPath(f"the path {shown} is too deep; use at most {MAX_DEPTH} levels")
+    # `..` would leave the workspace; `.` and empty parts would let two spellings name one file.
     for component in components:
         if component in ("", ".", ".."):
             what = f"the component {component!r}" if component else "an empty component"

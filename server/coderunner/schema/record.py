@@ -16,6 +16,8 @@ before, and add a record to `tests/fleet/records`. An updated server finds sessi
 opened."""
 
 
+# Unknown fields are refused: a record of a newer server may hold something without which it must not be
+# adopted.
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """A session's record.
 
@@ -49,4 +51,5 @@ def read(text: bytes) -> Record:
     if not 1 <= version <= VERSION:
         raise ValueError(f"its record is of version {version}, and this server reads 1 to {VERSION}")
     # All versions are read by one model: what 2 and 3 added (a number, a limit) is optional.
+    # With the present version, as if this server had written it.
     return msgspec.structs.replace(msgspec.json.decode(text, type=Record), version=VERSION)

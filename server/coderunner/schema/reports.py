@@ -21,6 +21,7 @@ MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps up to flow.MAX_CHANNELS 
 MAX_SEALED = 16 * 1024  # characters of a sealed record
 MAX_RESTORE = 4096
 
+# Of a channel.
 Kinds = Annotated[str, one_of(("run", "shell"))]
 TerminalSize = Annotated[int, whole(1, 65535)]
 Signed = Annotated[int, whole(-MAX_OFFSET, MAX_OFFSET)]
@@ -64,6 +65,7 @@ class ChannelState(Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        # Everything that the server computes with these offsets relies on their order.
         if not self.from_ <= self.sent <= self.to or self.released > self.to:
             raise ValueError("has output offsets that do not fit each other")
         if self.run_offset is not None and self.run_offset > self.to:
@@ -83,6 +85,7 @@ class Hello(Struct, frozen=True):
     channels: Annotated[tuple[ChannelState, ...], at_most(MAX_CHANNELS)] = ()
 
     def __post_init__(self) -> None:
+        # A hostile agent must not make the server keep more channels than a session can have.
         if len({state.channel for state in self.channels}) < len(self.channels):
             raise ValueError("names a channel twice")
         if sum(state.end is None for state in self.channels) > flow.MAX_CHANNELS:
@@ -157,7 +160,7 @@ class FileRead(Struct, frozen=True):
     """The answer to `read`."""
 
     size: Offset
-    inode: Annotated[int, whole(0, 2**63 - 1)] = 0
+    inode: Annotated[int, whole(0, 2**63 - 1)] = 0  # another inode means that the file was replaced meanwhile
 
 
 class FileChecked(Struct, frozen=True):

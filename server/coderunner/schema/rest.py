@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from coderunner.schema.types import one_of
 
-MAX_URLS = 64
+MAX_URLS = 64  # as many as a channel has artifacts at most
 ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
 """The formats in which a workspace can be downloaded, with their media types."""
 

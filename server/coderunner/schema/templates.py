@@ -21,8 +21,10 @@ from dataclasses import dataclass
 
 _PARTS = re.compile(r"\{(\w+|\*)\}")
 KNOWN = {"path", "line", "column", "severity", "name", "word", "message", "*"}
+# The lengths are bounded, so that a line cannot cost more than its own length.
 _NUMBER = re.compile(r"[0-9]{1,7}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$<>-]{0,127}(?:::[A-Za-z0-9_.$<>]{1,127}){0,8}")
+# What tools print, and the protocol's three severities.
 _SEVERITIES = {
     "error": "error", "fatal error": "error", "fatal": "error", "parse error": "error",
     "internal compiler error": "error", "panic": "error",
@@ -67,7 +69,7 @@ class Template:
                 return None
             if name != "*":
                 found[name] = value
-        return found if at == len(line) else None
+        return found if at == len(line) else None  # a rest at the end means that it is another kind of line
 
 
 def parse_template(text: str) -> Template:
@@ -99,7 +101,7 @@ def _part(line: str, at: int, name: str, behind: str) -> tuple[str, int]:
     if not behind:
         end = len(line)
     elif name == "message":
-        end = line.rfind(behind, at)
+        end = line.rfind(behind, at)  # the last one: a message may contain the text that ends it
     else:
         end = line.find(behind, at)
     if end <= at and not (name == "*" and end == at):

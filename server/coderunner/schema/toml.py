@@ -17,6 +17,7 @@ def read_toml(kind: type[S], text: str, where: str) -> S:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError([f"{where}: {error}"]) from None
+    # msgspec's own TOML decoder stops at the first problem.
     found = [in_toml(problem, where) for problem in problems(kind, document)]
     if found:
         raise ConfigError(found)

@@ -58,13 +58,15 @@ Cell = Annotated[int, whole(2, 1000)]
 Positive = Annotated[int, whole(1, MAX_OFFSET)]
 Number = int | float
 Word = Annotated[str, text(256)]
-Path = Annotated[str, text(1024)]
+Path = Annotated[str, text(1024)]  # only its length; `check_path` has the rules, with better messages
 Line = Annotated[str, Meta(max_length=65536)]
+# The sets of characters of ids and tokens are wider than what this server makes, so that it may change.
 Id = Annotated[str, matching(r"[A-Za-z0-9_.-]{1,128}", "an id")]
 Secret = Annotated[str, matching(r"[A-Za-z0-9_.=-]{1,512}", "a token")]
 Random = Annotated[
     str, matching(r"[A-Za-z0-9_-]{22,64}", "128 random bits as 22 to 64 of A-Z a-z 0-9 _ -")
 ]
+# RFC 1123, and lower case: names are compared as they are written.
 HostName = Annotated[
     str,
     matching(

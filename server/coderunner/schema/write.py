@@ -59,6 +59,7 @@ def protocol_document(old: str) -> str:
     rows = {"effect": m.ClientMessage, "meaning": m.ServerMessage}
     for column, messages in rows.items():
         head = f"| type | fields | {column} |\n| --- | --- | --- |\n"
+        # Raises ValueError if the head is missing or there twice: the document has been restructured by hand.
         before, table = old.split(head)
         after = table[re.match(r"(\|.*\n)*", table).end() :]  # type: ignore[union-attr]
         old = before + head + "".join(_row(kind) for kind in get_args(messages)) + after
@@ -116,6 +117,7 @@ def _entry(kind: type[Struct]) -> str:
     members = [_member(field) for field in fields(kind)]
     name = kind.__struct_config__.tag
     line = f"  {name}: {{ {', '.join(members)} }},"
+    # One line if it fits, as in files that are written by hand.
     if len(line) <= WIDTH:
         return line
     return f"  {name}: {{\n" + "".join(f"    {member},\n" for member in members) + "  },"
@@ -192,7 +194,7 @@ def _js_type(kind: Any, parts: dict[str, type[Struct]]) -> str:
 def agents_words(_: str) -> str:
     """Returns the text of `wire/words.py`. The agent runs in containers without msgspec, and cannot import
     the models."""
-    names = ("MODES", "PHASES", "STOPPED_BY")
+    names = ("MODES", "PHASES", "STOPPED_BY")  # only those that the agent uses
     lines = [f"{name} = {_python(getattr(m, name))}\n" for name in names]
     return (
         '"""Words of the protocol, for the agent. Made by scripts/schema.sh from coderunner/schema."""\n\n'

@@ -130,4 +130,5 @@ def _doc_of(kind: Any) -> Doc:
     return next(one for one in kind.__metadata__ if isinstance(one, Doc))
 
 
+# In the order of the fields, which is that of the documents.
 SETTINGS = tuple(Setting(one.name, one.type, _doc_of(one.type)) for one in fields(Settings))
