@@ -187,9 +187,9 @@ class Gap(Message, frozen=True, tag="gap"):
 
 
 class Resized(Message, frozen=True, tag="resized"):
-    """The terminal has a new size. Clients must not answer with a `resize`: two of them could do so for
-    ever."""
+    """The terminal has a new size. Never answered with a `resize`."""
 
+    # Two clients with different windows would otherwise resize it in turns for ever.
     channel: Channel
     cols: Cell
     rows: Cell
