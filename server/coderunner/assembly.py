@@ -129,6 +129,8 @@ def _queue(settings: Settings) -> AdmissionQueue:
             settings.max_queue_size,
             settings.sessions_per_address,
             settings.sessions_per_principal,
+            # Without SESSION_MEMORY the machine's memory is the measure; 0, if that is unknown, means
+            # unlimited.
             memory=settings.session_memory or _machine_memory()[0] * OVERCOMMIT,
         )
     )

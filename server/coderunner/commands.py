@@ -51,6 +51,7 @@ def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
     serve.set_defaults(run=run["serve"])
 
     settings = commands.add_parser("settings", help="print the settings' documentation")
+    # Required, as printing one of them by default would be a guess.
     how = settings.add_mutually_exclusive_group(required=True)
     how.add_argument("--example", action="store_true", help="the text of .env.production.example")
     how.add_argument("--table", action="store_true", help="the table of docs/configuration.md")

@@ -28,6 +28,7 @@ from coderunner.attack.clients import (
     workspace,
 )
 
+# The crowds, which load the server most, come late.
 MODULES = (
     handshake,
     frames,

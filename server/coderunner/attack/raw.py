@@ -35,6 +35,7 @@ def frame(
     if not mask:
         return head + payload
     key = (_MASK * (len(payload) // 4 + 1))[: len(payload)]
+    # As one large number: a loop over the bytes would be too slow for floods.
     hidden = int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")
     return head + _MASK + hidden.to_bytes(len(payload), "big")
 

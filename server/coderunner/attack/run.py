@@ -47,6 +47,7 @@ async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Re
         async with asyncio.timeout(MAX_SECONDS), Stage(url, bearer) as stage:
             seen = await case.script(stage)
     except Unexpected as error:
+        # Not a failure yet: for some cases the server's refusal is the expected outcome.
         seen = str(error)
     except TimeoutError:
         seen = f"no end in {MAX_SECONDS:g} s"
@@ -74,7 +75,7 @@ async def _settle(url: str, bearer: str, before: int) -> None:
 def row(result: Result) -> str:
     """The table's line for a result."""
     expected = " or ".join(result.case.expected)
-    mark = "  " if result.holds else "! "
+    mark = "  " if result.holds else "! "  # for searching a long table
     cells = [
         _cut(text, width)
         for text, width in zip((result.case.name, expected, result.seen), _WIDTHS, strict=True)

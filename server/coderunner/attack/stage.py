@@ -28,7 +28,7 @@ class Stage(Visit):
         while not condition((await self.stats())["queue"]):
             if time.monotonic() > deadline:
                 return False
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the protocol has no event for it
         return True
 
 
@@ -41,6 +41,7 @@ async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, most:
         try:
             found.append(await stack.enter_async_context(stage.session()))
         except Unexpected as error:
+            # The limit for one client is not known in advance; any other refusal is a failure.
             if "too_many_sessions" not in str(error):
                 raise
             break

@@ -86,7 +86,7 @@ class Client:
             took = _since(began)
             await peer.send(m.Close())
             await peer.closed()
-            self._visit.forget(peer)
+            self._visit.forget(peer)  # its session is closed already
         return [took]
 
     # --- in the session ----------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ STDOUT = 1
 STDERR = 2
 # The numbers are part of the protocol.
 
-_BLOCK = 256 * 1024  # bytes that are counted in one step, about a millisecond
+_BLOCK = 256 * 1024  # bytes of which the values are counted in one step
 
 _HEADER = struct.Struct(">BBHQ")
 HEADER_SIZE = _HEADER.size

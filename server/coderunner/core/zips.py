@@ -63,7 +63,7 @@ def _directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
     begin = max(0, size - _END.size - 0xFFFF)  # a comment of up to 65,535 bytes may follow the end record
     file.seek(begin)
     tail = file.read()
-    found = tail.rfind(b"PK\x05\x06")  # the last one: the comment of an inner zip may hold another
+    found = tail.rfind(b"PK\x05\x06")  # the last one: the zip may contain another one, stored
     if found < 0 or len(tail) - found < _END.size:
         raise BadArchive("this is not a zip, or its end is missing")
     _, _, _, _, count, length, at, _ = _END.unpack_from(tail, found)

@@ -78,6 +78,7 @@ async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Se
     await peer.send(m.Run(CHANNEL, "pipe", files=parts, entry=sample.entry, args=sample.args))
     if given:
         await peer.input(CHANNEL, given, offset=0)
+    # Also without input: a program that reads would wait for ever.
     await peer.send(m.Eof(CHANNEL, len(given)))
     return await peer.ended(CHANNEL, SAMPLE_SECONDS)
 
@@ -154,7 +155,7 @@ def _holds(seen: _Seen, sample: Sample) -> bool:
     return (
         seen.end.reason == sample.expect_reason
         and sample.expect_code in (None, seen.end.code)
-        and seen.end.limits_hit == ()
+        and seen.end.limits_hit == ()  # a sample that only just passes would fail on another machine
         and (not _compares_output(sample) or bytes(seen.stdout) == (sample.expect_stdout or "").encode())
         and (sample.expect_reason != "compile_failed" or bool(seen.stdout or seen.stderr))
     )

@@ -43,7 +43,7 @@ class Open(Message, frozen=True, tag="open"):
     the same session. With `network: "group"` the session joins a private network: [groups](#groups).
     """
 
-    language: Annotated[str, text(64, least=1)]
+    language: Annotated[str, text(64, least=1)]  # whether it exists is checked later, with a better message
     client: Random
     nonce: Random | None = None
     files: Files = ()
@@ -52,7 +52,7 @@ class Open(Message, frozen=True, tag="open"):
     group: Id | None = None
     group_token: Secret | None = None
     member: HostName | None = None
-    record: bool = False
+    record: bool = False  # reserved, and refused as unsupported
 
 
 class Attach(Message, frozen=True, tag="attach"):
@@ -146,6 +146,7 @@ class Signal(Message, frozen=True, tag="signal"):
     name: Signals
 
 
+# With an offset, so that a repetition cannot close stdin before input that is still to be sent again.
 class Eof(Message, frozen=True, tag="eof"):
     """In `pipe` mode: closes stdin after the input below `offset`; may be repeated. On a terminal, send byte
     04 as input instead.

@@ -18,7 +18,7 @@ from coderunner.schema.types import (
 
 PROTOCOL = "coderunner.v1"
 
-# Signals that a client may send: those of a terminal's keys and of job control, and the two for users.
+# Signals that a client may send.
 SIGNALS = ("INT", "TERM", "QUIT", "HUP", "KILL", "TSTP", "CONT", "USR1", "USR2")
 ROLES = ("control", "watch")
 MODES = ("tty", "pipe")

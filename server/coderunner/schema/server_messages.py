@@ -136,7 +136,7 @@ class Attached(Message, frozen=True, tag="attached"):
 
     session: Id
     role: Roles
-    channels: Annotated[tuple[ChannelView, ...], at_most(65536)]
+    channels: Annotated[tuple[ChannelView, ...], at_most(65536)]  # a channel's number has 16 bits
     expires: Expiry
 
 
@@ -220,6 +220,7 @@ class Workspace(Message, frozen=True, tag="workspace"):
     revision: Count
 
 
+# The shared fields are repeated in `answers.ExitView` and `api.RunExit`, which are documents of their own.
 class Exit(Message, frozen=True, tag="exit"):
     """How the program ended; sent after its last output byte; see below."""
 

@@ -46,7 +46,7 @@ def companions_of(language: Language) -> Companions:
         else ServiceSpec(
             command=service.command,
             env={**language.env, **service.env},
-            folder=SERVICE_FOLDER,
+            folder=SERVICE_FOLDER,  # not among the user's files
             start_ms=service.start_ms,
             ready=service.ready,
         ),

@@ -41,6 +41,8 @@ class Attached:
         self._tokens = min(FRAMES_BURST, self._tokens + (now - self._refilled) * FRAMES_PER_SECOND)
         self._tokens -= cost
         self._refilled = now
+        # A token bucket as in `core.rates`, but per connection. It may go into debt, so a large frame is
+        # charged in full before it is refused.
         if self._tokens < 0:
             raise RateLimited("too much at once; send fewer and shorter messages", retry_after_ms=5000)
 

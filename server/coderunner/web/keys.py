@@ -46,5 +46,6 @@ class Parts:
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 TCP_CONNECTIONS: web.AppKey[TcpConnections] = web.AppKey("tcp_connections", TcpConnections)
+# The open WebSocket connections; `Any`, as `Connection` imports this module.
 SOCKETS: web.AppKey[set[Any]] = web.AppKey("sockets", set)
 SNAPSHOT: web.AppKey[CollectorRegistry] = web.AppKey("snapshot", CollectorRegistry)

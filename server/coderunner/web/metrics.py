@@ -32,6 +32,7 @@ class Snapshot(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yields all metrics with their present values."""
         parts = self._parts
+        # Prometheus' convention for constant facts: a gauge of 1 with labels.
         about = GaugeMetricFamily("coderunner_info", "Always 1.", labels=["version", "instance_name"])
         about.add_metric([__version__, parts.settings.instance_name], 1)
         yield about
@@ -104,6 +105,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 async def metrics(request: web.Request) -> web.Response:
     """Returns all metrics in Prometheus' text format. Raises Unauthenticated without the operator's key."""
+    # The figures tell how busy a server is and what it runs, which is nobody else's business.
     guard.require_operator(request.app[PARTS].settings, request)
     text = generate_latest(REGISTRY) + generate_latest(request.app[SNAPSHOT])
     headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"}

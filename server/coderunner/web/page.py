@@ -93,6 +93,7 @@ class WebClient:
     def _is_current(self) -> bool:
         if not self._stamp.is_file():
             return False
+        # By content and not by time: a checkout or a copy changes the times of all files.
         digest = hashlib.sha256()
         for file in self._sources():
             digest.update(self._name(file).encode() + b"\0")
@@ -104,6 +105,7 @@ async def document_reply(request: web.Request, client: WebClient) -> web.Respons
     """Returns the page's document in the smallest encoding that the client accepts, or 304 if its copy is
     current."""
     accepted = request.headers.get("Accept-Encoding", "")
+    # In a thread, as it reads files and may hash all sources.
     body, encoding = await asyncio.to_thread(client.smallest, accepted)
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {
@@ -131,6 +133,7 @@ def _takes(accepted: str, encoding: str) -> bool:
     for word in accepted.lower().split(","):
         name, *parameters = word.replace(" ", "").split(";")
         if name == encoding:
+            # `gzip;q=0` means that the client does not accept it.
             return not any(re.fullmatch(r"q=0(\.0*)?", one) for one in parameters)
     return False
 

@@ -26,6 +26,7 @@ STATUS_BY_CODE = {
     "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
     "body_too_large": 413, "bad_media": 415, "key_reused": 422, "workspace_full": 507,
 }  # fmt: skip
+# Paths whose next segment is a secret.
 _VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/|/api/batches/)[^/]*")
 
 
@@ -50,6 +51,7 @@ def error_reply(
     log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
     usual = 400 if error.close is None else STATUS_BY_CLOSE.get(error.close, 500)
     status = STATUS_BY_CODE.get(error.code, usual)
+    # The header has whole seconds; 0 would invite an immediate repetition.
     headers = {"Retry-After": str(max(1, error.retry_after_ms // 1000))} if error.retry_after_ms else {}
     return json_reply(ErrorAnswer.of(error, unpacked), status, headers)
 

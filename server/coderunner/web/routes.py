@@ -93,13 +93,15 @@ class Operation:
 
 def application(parts: Parts, connections: TcpConnections) -> web.Application:
     """Makes the aiohttp application: all routes, the middleware, and the parts for the handlers."""
+    # The bound of a body that aiohttp reads as a whole; files and archives are read in pieces, with their
+    # own.
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
     app[SOCKETS] = set()
     app[SNAPSHOT] = Snapshot(parts, app[SOCKETS]).registry
     app[TCP_CONNECTIONS] = connections
-    app[_STARTED] = time.monotonic()
+    app[_STARTED] = time.monotonic()  # a change of the wall clock must not change the uptime
     app[_CLIENT] = WebClient(parts.static, watched=not parts.settings.production)
     offered = parts.catalog.languages
     # The page selects the first ready language for a new user, so the most demanded ones come first.
@@ -165,6 +167,7 @@ async def languages(request: web.Request) -> web.Response:
     selected; if it is not ready, it is built next."""
     parts = request.app[PARTS]
     wanted = query_of(request, LanguagesQuery).want
+    # Anything else in `want` is ignored: the list is the same.
     if wanted in parts.catalog.languages:
         parts.catalog.ask(wanted)
     rows = []
@@ -201,7 +204,7 @@ def _document(parts: Parts, language: Language) -> LanguageView:
     )
 
 
-@functools.cache
+@functools.cache  # the description does not change while the server runs
 def _described() -> tuple[bytes, str]:
     told = describing.document(OPERATIONS)
     return msgspec.json.encode(told), describing.page(told)
@@ -218,6 +221,7 @@ async def docs(request: web.Request) -> web.Response:
     return web.Response(text=_described()[1], content_type="text/html", headers=headers)
 
 
+# `.+` in a path's pattern lets a file's path contain slashes.
 _SESSION = "/api/sessions/{session}"
 _FILE = _SESSION + "/files/{path:.+}"
 _RUN = "/api/runs/{run}"

@@ -26,6 +26,7 @@ def queue_stats(
     `timestamp`: ISO 8601 in UTC. `warnings`: those of other parts, which come before those found here.
     """
     found = (*warnings, *_warnings(queue, workers))
+    # Draining wins: monitoring must not take a planned stop for a problem.
     return QueueStatistics(
         status="draining" if queue.draining else "degraded" if found else "ok",
         timestamp=timestamp,
@@ -66,11 +67,13 @@ def _warnings(queue: QueueStats, workers: WorkerStats) -> list[str]:
         found.append("The server is stopping: no new sessions are taken.")
     if _utilization(queue) >= NEARLY_FULL:
         found.append(f"The queue is nearly full: {queue.queued} of {queue.max_queue} places are taken.")
+    # Only one of the two: with all slots taken, memory is not what a client waits for.
     if queue.active >= queue.slots:
         found.append(f"All {queue.slots} slots are taken ({queue.active} live sessions).")
     elif queue.queued and not queue.draining:
         mib = queue.memory // 2**20
         found.append(f"Who is next waits for memory: live sessions may use {mib} MiB (SESSION_MEMORY).")
+    # A short queue is normal; more tasks than workers means that the engine is slow.
     if workers.idle == 0 and workers.queued > workers.total:
         found.append(f"All {workers.total} workers are busy, and {workers.queued} tasks wait for one.")
     return found
