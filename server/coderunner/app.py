@@ -1,5 +1,5 @@
-"""The composition root: makes the server's parts from the settings, starts and stops them in order, and
-serves."""
+"""The composition root: makes the server's parts from the settings,
+starts and stops them in order, and serves."""
 
 from __future__ import annotations
 
@@ -176,8 +176,8 @@ def _start_jobs(
 
 
 def _holder(settings: Settings) -> str:
-    """The name under which this server records which images it uses, so that no `images prune` removes
-    them."""
+    """The name under which this server records which images it uses,
+    so that no `images prune` removes them."""
     return holder_of(Path(settings.state_dir), settings.instance_name)
 
 
@@ -194,8 +194,8 @@ async def _end(
     catalog, registry = fleet.catalog, fleet.registry
     catalog.on_ready = catalog.on_lost = catalog.on_asked = None
     if how in LEAVING:
-        # Clients wait for the next server, so nothing here waits for the engine: what is unfinished is left
-        # to it.
+        # Clients wait for the next server, so nothing here waits for the engine:
+        # what is unfinished is left to it.
         fleet.provisioner.leave_behind()
         tasks.hurry(HURRY_SECONDS)
         await pool.drop()
@@ -213,8 +213,8 @@ async def _end(
 async def _builder(settings: Settings, folder: Path, uids: Uids) -> ImageBuilder:
     """Makes the image builder, importing the Docker SDK in a thread.
 
-    The import takes as long as that of the whole server, so it comes after the server listens, and not in
-    the event loop.
+    The import takes as long as that of the whole server, so it comes after the server listens,
+    and not in the event loop.
     """
     images = await asyncio.to_thread(importlib.import_module, "coderunner.engine.images")
     gc.freeze()  # the modules stay: the garbage collector need not look at them again
@@ -278,8 +278,8 @@ class _Arrival:
 
     A client that comes back must find its session, or be told to try again; it must never be told that its
     session does not exist.
-    `refused`: containers that were not adopted, with the reason. `late`: those whose agent has not answered
-    yet.
+    `refused`: containers that were not adopted, with the reason.
+    `late`: those whose agent has not answered yet.
     """
 
     engine: DockerEngine

@@ -81,8 +81,8 @@ def assembled(
         provisioner.identity,
         GroupRules(settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)),
         key=key,
-        # The container that sets a group's firewall rules may have any image, as all contain the agent's
-        # files.
+        # The container that sets a group's firewall rules may have any image,
+        # as all contain the agent's files.
         image=lambda: next((catalog.image(name) for name in catalog.ready()), None),
     )
     registry = Registry(
@@ -129,8 +129,8 @@ def _queue(settings: Settings) -> AdmissionQueue:
             settings.max_queue_size,
             settings.sessions_per_address,
             settings.sessions_per_principal,
-            # Without SESSION_MEMORY the machine's memory is the measure; 0, if that is unknown, means
-            # unlimited.
+            # Without SESSION_MEMORY the machine's memory is the measure;
+            # 0, if that is unknown, means unlimited.
             memory=settings.session_memory or _machine_memory()[0] * OVERCOMMIT,
         )
     )

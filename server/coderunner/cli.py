@@ -41,8 +41,8 @@ FAILED, WRONG_SETTINGS, BROKEN_BOUND, TRY_AGAIN = 1, 2, 3, os.EX_TEMPFAIL
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command, and returns the exit code. `argv`: the arguments without the program's name; None:
-    sys.argv."""
+    """Runs a command, and returns the exit code. `argv`: the arguments without the program's name;
+    None: sys.argv."""
     arguments = make_parser(COMMANDS).parse_args(argv)
     try:
         result: int = arguments.run(arguments)
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return app.INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has ended. Python flushes standard output at exit, which would fail
-        # again.
+        # The reader, such as `head`, has ended. Python flushes standard output at exit,
+        # which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
 
@@ -174,8 +174,8 @@ def _images(arguments: argparse.Namespace) -> int:
             return
         if arguments.action == "build":
             state_dir, name = Path(settings.state_dir), settings.instance_name
-            # A running server records the images it uses itself; it may be of another release, with other
-            # images.
+            # A running server records the images it uses itself;
+            # it may be of another release, with other images.
             if not lives(state_dir, name):
                 offered = declarations.load(only=settings.languages).languages
                 await builder.note_use(holder_of(state_dir, name), name, offered)
@@ -276,8 +276,8 @@ async def _prune(
     """`images prune`: removes images that neither this version nor another server uses."""
     state_dir, name = Path(settings.state_dir), settings.instance_name
     own = holder_of(state_dir, name)
-    # The notes of holders in `besides` do not protect images. The own note is one of them unless the server
-    # runs.
+    # The notes of holders in `besides` do not protect images.
+    # The own note is one of them unless the server runs.
     besides = [] if lives(state_dir, name) else [own]
     if arguments.every_instance:
         besides = await builder.holders()
@@ -320,8 +320,8 @@ def _reap(arguments: argparse.Namespace) -> int:
 
 
 async def _end_all(engine: DockerEngine, settings: Settings) -> None:
-    """`reap --all`: removes all containers and networks of a stopped server. Raises CannotStart,
-    CodeRunnerError."""
+    """`reap --all`: removes all containers and networks of a stopped server.
+    Raises CannotStart, CodeRunnerError."""
     state_dir, name = Path(settings.state_dir), settings.instance_name
     if lives(state_dir, name):
         raise CannotStart(f"the server named {name!r} runs: stop it first")

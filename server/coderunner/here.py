@@ -1,5 +1,5 @@
-"""Checks settings against this machine and its engine (`settings --check`, `doctor`), without changing
-anything."""
+"""Checks settings against this machine and its engine (`settings --check`,
+`doctor`), without changing anything."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PARTITION = "/sys/class/block/{}/partition"  # exists for partitions, not for wh
 
 
 async def problems(settings: Settings) -> list[str]:
-    """Returns the problems that would keep a server with these settings from working here, each with what to
-    write.
+    """Returns the problems that would keep a server with these settings from working here,
+    each with what to write.
 
     Facts of another machine, and of an engine that does not answer, are not checked.
     """
@@ -42,8 +42,8 @@ async def problems(settings: Settings) -> list[str]:
 
 def too_little_memory(settings: Settings, root: Path = Path("/")) -> str | None:
     """The problem if the memory limit of the control group (this process's or the unit's) is too low for
-    BUFFER_MEMORY, so that the kernel would kill the server; otherwise None. `root`: the root of the file
-    system, for tests."""
+    BUFFER_MEMORY, so that the kernel would kill the server; otherwise None.
+    `root`: the root of the file system, for tests."""
     most = min((limit for name in (_own_group(root), UNIT) for limit in _limits(root, name)), default=None)
     needed = MEMORY_BESIDE + settings.buffer_memory * 3 // 2
     if most is None or most >= needed:
@@ -57,8 +57,8 @@ def too_little_memory(settings: Settings, root: Path = Path("/")) -> str | None:
 
 
 def _own_group(root: Path) -> str:
-    """The path of this process's control group: of the memory controller (v1) or the unified one (v2); "" if
-    unknown."""
+    """The path of this process's control group: of the memory controller (v1) or the unified one (v2);
+    "" if unknown."""
     with contextlib.suppress(OSError, ValueError):
         groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
         for number, controllers, name in sorted(groups, key=lambda one: "memory" not in one[1]):
@@ -68,8 +68,8 @@ def _own_group(root: Path) -> str:
 
 
 def _limits(root: Path, name: str) -> Iterator[int]:
-    """Yields the memory limits in bytes of a control group and all its ancestors, of which the lowest
-    counts."""
+    """Yields the memory limits in bytes of a control group and all its ancestors,
+    of which the lowest counts."""
     parts = Path(name)
     for group in (parts, *parts.parents) if name else ():
         for path in (f"memory/{group}/memory.limit_in_bytes", f"{group}/memory.max"):
@@ -170,8 +170,8 @@ async def _asked_of_the_engine(settings: Settings) -> list[str | None]:
 
 
 def too_much_memory(settings: Settings, engine: EngineInfo) -> str | None:
-    """The problem if DOCKER_MEMORY exceeds the memory of the engine's machine, and so bounds nothing; else
-    None."""
+    """The problem if DOCKER_MEMORY exceeds the memory of the engine's machine, and so bounds nothing;
+    else None."""
     if not 0 < engine.memory_bytes < settings.docker_memory:
         return None
     return (
@@ -181,8 +181,8 @@ def too_much_memory(settings: Settings, engine: EngineInfo) -> str | None:
 
 
 def too_many_cpus(settings: Settings, engine: EngineInfo) -> str | None:
-    """The problem if DOCKER_CPUS exceeds the engine's processors, for which it would refuse each container;
-    else None."""
+    """The problem if DOCKER_CPUS exceeds the engine's processors,
+    for which it would refuse each container; else None."""
     if not 0 < engine.cpus < settings.docker_cpus:
         return None
     return (

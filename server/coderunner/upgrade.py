@@ -1,5 +1,5 @@
-"""`coderunner upgrade-check`: tells what replacing the running version by this one would do. Changes
-nothing."""
+"""`coderunner upgrade-check`: tells what replacing the running version by this one would do.
+Changes nothing."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ UNITS = Path("/etc/systemd/system")
 
 
 async def check(settings: Settings, units: Path = UNITS) -> tuple[bool, list[str]]:
-    """Returns (whether all sessions would survive, the report as lines). `units`: the folder of installed
-    systemd units.
+    """Returns (whether all sessions would survive, the report as lines).
+    `units`: the folder of installed systemd units.
 
     Raises EngineUnavailable, ConfigError.
     """
     containers = await asyncio.to_thread(spoken, settings.docker_host, settings.instance_name)
     lines = [f"version {__version__}, instance {settings.instance_name}: the settings are sound"]
-    # An agent keeps its version as long as its container runs; a server only talks to agents of its own
-    # version.
+    # An agent keeps its version as long as its container runs;
+    # a server only talks to agents of its own version.
     ending = sum(count for version, count in containers.items() if version != VERSION)
     staying = containers[VERSION]
     if ending:

@@ -2,8 +2,8 @@
 
 It is a separate process, so that the attacking client's own work does not count as the server's latency. It
 prints lines of JSON: {} when it is ready, then [time of the key, seconds until its echo], in the monotonic
-clock that all processes of a machine share; {"lost": why} if its session is lost. It ends when its standard
-input is closed.
+clock that all processes of a machine share; {"lost": why} if its session is lost.
+It ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Echo:
 
 
 class Bystander:
-    """Starts the bystander's process, and collects its measurements. Usable from any event loop: it has a
-    thread."""
+    """Starts the bystander's process, and collects its measurements.
+    Usable from any event loop: it has a thread."""
 
     def __init__(self, url: str, bearer: str = "") -> None:
         self.lost: str | None = None

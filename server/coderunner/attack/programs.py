@@ -6,8 +6,8 @@ with `send` ("kill", or a signal's name), `shows` (false: the last line is not p
 `then` (the code of a second program in the same session, whose last line is part of the outcome).
 
 An outcome is made of how the program ended, the limits it hit, what it left behind, and its last line, for
-example `oom KILL +memory` or `exited 0 left 2: done`; and of `, session unusable` if the session runs no
-programs afterwards.
+example `oom KILL +memory` or `exited 0 left 2: done`;
+and of `, session unusable` if the session runs no programs afterwards.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ async def start(peer: Peer, channel: int, table: Mapping[str, Any]) -> None:
 
 
 async def aftermath(peer: Peer, language: str = "python", channel: int = 3) -> str:
-    """Tests whether the session still runs programs. Returns "" if it does, otherwise the end of the
-    outcome."""
+    """Tests whether the session still runs programs.
+    Returns "" if it does, otherwise the end of the outcome."""
     entry, code = ALIVE[language]
     try:
         stream = await peer.result(channel, code, 10, entry=entry)

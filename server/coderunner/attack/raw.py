@@ -21,8 +21,8 @@ _MASK = b"\x11\x22\x33\x44"  # fixed, so that a failed case can be repeated byte
 def frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bool = True, length: int = -1
 ) -> bytes:
-    """Builds a client's frame, valid or not. `length`: what the header states if it is not the payload's
-    length."""
+    """Builds a client's frame, valid or not. `length`:
+    what the header states if it is not the payload's length."""
     size = len(payload) if length < 0 else length
     head = bytes([fin << 7 | rsv << 4 | opcode])
     bit = mask << 7
@@ -48,8 +48,8 @@ class Raw:
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Writes data. Errors are ignored if the server has closed the connection, as that is what many
-        cases test."""
+        """Writes data. Errors are ignored if the server has closed the connection,
+        as that is what many cases test."""
         if self.over:
             return
         with contextlib.suppress(ConnectionError):
@@ -72,8 +72,8 @@ class Raw:
         return int(head.split(None, 2)[1])
 
     async def receive(self) -> tuple[int, bytes]:
-        """Returns (opcode, payload) of the next frame. The server's frames are not masked and not
-        fragmented."""
+        """Returns (opcode, payload) of the next frame.
+        The server's frames are not masked and not fragmented."""
         first, second = await self._reader.readexactly(2)
         size = second & 127
         if size == 126:

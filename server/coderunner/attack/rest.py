@@ -15,8 +15,8 @@ from coderunner.client.rest import Rest as Rest
 
 @contextlib.asynccontextmanager
 async def session(stage: Stage, program: str = "") -> AsyncIterator[tuple[Peer, Rest]]:
-    """Opens a session, runs `program` in it, and yields a WebSocket peer and an HTTP client for the
-    session's files."""
+    """Opens a session, runs `program` in it, and yields a WebSocket peer and
+    an HTTP client for the session's files."""
     async with stage.session() as peer, aiohttp.ClientSession(auto_decompress=False) as http:
         assert peer.opened is not None
         if program:

@@ -25,8 +25,8 @@ _WIDTHS = (34, 44, 56)  # characters of the table's columns
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of a case. `echo`: the bystander's latencies during the case; None if no echo came any
-    more."""
+    """The outcome of a case. `echo`: the bystander's latencies during the case;
+    None if no echo came any more."""
 
     case: Case
     seen: str
@@ -121,8 +121,8 @@ def summary(results: Sequence[Result]) -> Iterable[str]:
 
 
 def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) -> int:
-    """Runs the command. `names`: patterns of cases. Returns 0 if all passed, 1 if one failed, 2 if there is
-    no session.
+    """Runs the command. `names`: patterns of cases.
+    Returns 0 if all passed, 1 if one failed, 2 if there is no session.
 
     Raises CodeRunnerError for a name that matches no case.
     """

@@ -33,8 +33,8 @@ class Stage(Visit):
 
 
 async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, most: int) -> list[Peer]:
-    """Opens at most `most` sessions: as many as the server has free slots and allows one client. `stack`
-    closes them."""
+    """Opens at most `most` sessions: as many as the server has free slots and allows one client.
+    `stack` closes them."""
     queue = (await stage.stats())["queue"]
     found: list[Peer] = []
     for _ in range(min(most, queue["maxConcurrent"] - queue["active"])):

@@ -29,8 +29,8 @@ _ECHOING = 1  # the number of the channel that echoes
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured quantity. `unit`: MS or RATE. `measure`: takes the measurement; returns one or several
-    values."""
+    """A measured quantity. `unit`: MS or RATE. `measure`: takes the measurement;
+    returns one or several values."""
 
     title: str
     unit: str
@@ -136,8 +136,8 @@ class Client:
 
 @asynccontextmanager
 async def client(visit: Visit) -> AsyncIterator[Client]:
-    """Yields a client, whose session ends with the block. Raises Unexpected if the server gives no
-    session."""
+    """Yields a client, whose session ends with the block.
+    Raises Unexpected if the server gives no session."""
     async with visit.session("python", patience=PATIENCE_SECONDS) as peer:
         one = Client(visit, peer)
         await one.begin()

@@ -150,8 +150,8 @@ def worse(rows: Sequence[Row], before: Mapping[str, float]) -> list[Row]:
 
 
 def main(url: str, bearer: str, rounds: int, save: Path | None, compare: Path | None) -> int:
-    """Runs the command. Returns 0, FAILED if a figure is worse than the baseline's, NOTHING if none could be
-    measured.
+    """Runs the command. Returns 0, FAILED if a figure is worse than the baseline's,
+    NOTHING if none could be measured.
 
     Raises CodeRunnerError if a baseline cannot be read or written.
     """

@@ -1,5 +1,5 @@
-"""Reads the settings (declared in `schema.settings`) from the environment and a `.env` file, and validates
-them."""
+"""Reads the settings (declared in `schema.settings`) from the environment and a `.env` file,
+and validates them."""
 
 from coderunner.config.document import example_text, settings_table
 from coderunner.config.envfile import read

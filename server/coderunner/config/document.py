@@ -9,8 +9,8 @@ from coderunner.schema.settings import SETTINGS, Setting
 
 
 def example_text() -> str:
-    """Returns the text of `.env.production.example`: every setting with its description and production
-    value."""
+    """Returns the text of `.env.production.example`:
+    every setting with its description and production value."""
     lines = [
         "# CodeRunner in production. Copy this file to .env and change what is marked.",
         "# An empty value means the default. Made from the settings' own declarations:",

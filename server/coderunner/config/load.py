@@ -33,8 +33,8 @@ def load(
 
     `file`: the file's name, for messages. `languages`: those that LANGUAGES may name (empty: not checked).
     Raises ConfigError with all problems, each with the line of the file (or the environment) and what to
-    write. Unknown names are a problem in the file; in the environment only if they are similar to a
-    setting's.
+    write. Unknown names are a problem in the file;
+    in the environment only if they are similar to a setting's.
     """
     problems: list[str] = []
     given = parse(env_file_text or "", file, KNOWN, problems)

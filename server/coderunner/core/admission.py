@@ -1,5 +1,5 @@
-"""Admission control: which requests get a session slot and in which order the others wait. Pure, without a
-clock.
+"""Admission control: which requests get a session slot and in which order the others wait.
+Pure, without a clock.
 
 The number of live sessions is bounded by slots. A request that finds no free slot waits in a bounded queue.
 Higher priority goes first. Within one priority, clients take turns (round robin), so that a client with fifty
@@ -11,8 +11,8 @@ ticket behind it is admitted first: otherwise a large request could wait for eve
 next one always fits, even if it alone exceeds the bound.
 
 Invariants: a ticket is in exactly one state of live, waiting and gone; no ticket waits while a slot is free
-and the next one fits (unless draining); live tickets exceed the bounds only through adoption, or after the
-bounds were lowered.
+and the next one fits (unless draining); live tickets exceed the bounds only through adoption,
+or after the bounds were lowered.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Ticket:
 
     @property
     def client(self) -> tuple[str, str]:
-        """The identity used for taking turns: the authenticated principal, or the address if there is
-        none."""
+        """The identity used for taking turns: the authenticated principal,
+        or the address if there is none."""
         return ("principal", self.principal) if self.principal is not None else ("address", self.address)
 
 
@@ -74,8 +74,8 @@ class QueueStats:
     """A snapshot of the queue's figures.
 
     `average_task_ms`: mean duration of all ended sessions, completed and failed, in milliseconds; 0 when none
-    has ended. `memory`: sum of the live tickets' memory limits in bytes. `memory_limit`: its bound in bytes,
-    0 for unlimited.
+    has ended. `memory`: sum of the live tickets' memory limits in bytes.
+    `memory_limit`: its bound in bytes, 0 for unlimited.
     """
 
     slots: int
@@ -197,8 +197,8 @@ class Admission:
     def cancel(self, ticket_id: str) -> bool:
         """Removes a waiting ticket. Returns False if it was not waiting.
 
-        The caller has to call `grant` afterwards: the ticket may have been a large one that blocked the
-        others.
+        The caller has to call `grant` afterwards:
+        the ticket may have been a large one that blocked the others.
         """
         ticket = self._waiting.pop(ticket_id, None)
         if ticket is None:
@@ -231,11 +231,11 @@ class Admission:
     # --- looking --------------------------------------------------------------------------------------
 
     def order(self) -> Iterator[Ticket]:
-        """Yields the waiting tickets in the order in which they will get slots if none is added or
-        removed."""
+        """Yields the waiting tickets in the order in which they will get
+        slots if none is added or removed."""
         for priority in sorted(self._lines, reverse=True):
-            # Copies: the round robin below consumes them, and the caller may change the queue while it
-            # iterates.
+            # Copies: the round robin below consumes them,
+            # and the caller may change the queue while it iterates.
             turns = deque(deque(tickets) for tickets in self._lines[priority].values())
             while turns:
                 tickets = turns.popleft()
@@ -257,8 +257,8 @@ class Admission:
         }
 
     def next_deadline(self) -> float | None:
-        """The earliest deadline of the waiting tickets, in seconds of the caller's clock; None if none
-        waits."""
+        """The earliest deadline of the waiting tickets, in seconds of the caller's clock;
+        None if none waits."""
         return min((ticket.deadline for ticket in self._waiting.values()), default=None)
 
     def stats(self) -> QueueStats:

@@ -31,8 +31,8 @@ SMALL_TEXT = 64 * 1024
 """Bytes that are decoded in one step. Longer texts are decoded in several, so that other tasks can run."""
 MAX_VALUES = 16 * 1024
 """JSON values of one text frame, counted as `,`, `[` and `{` outside of strings. The largest legitimate
-message has 4,096 files and 12,288 of them. One value costs the decoder as much as some hundred bytes of
-text."""
+message has 4,096 files and 12,288 of them.
+One value costs the decoder as much as some hundred bytes of text."""
 
 STDOUT = 1
 STDERR = 2
@@ -168,8 +168,8 @@ def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> Generator[None,
         wrong = next(problems_in_json(kinds[name], data), Problem((), "names a field twice"))
     except (ValueError, RecursionError):
         return no_json
-    # Only a `run` or `shell` makes a channel, which then does not start; other errors concern the message
-    # alone.
+    # Only a `run` or `shell` makes a channel, which then does not start;
+    # other errors concern the message alone.
     if kinds[name] not in (m.Run, m.Shell):
         return BadMessage(wrong.sentence(name))
     try:
@@ -252,8 +252,8 @@ class OutputFrame:
 
 
 def decode_input(data: bytes) -> InputFrame:
-    """Decodes a client's binary frame. Raises BadFrame, or FrameTooLarge if the payload exceeds
-    MAX_PAYLOAD."""
+    """Decodes a client's binary frame. Raises BadFrame,
+    or FrameTooLarge if the payload exceeds MAX_PAYLOAD."""
     _, channel, offset, payload = _open_frame(data, _KIND_INPUT, (0,))
     return InputFrame(channel, offset, payload)
 
@@ -281,8 +281,8 @@ def _open_frame(data: bytes, kind: int, streams: tuple[int, ...]) -> tuple[int, 
 
 
 def encode_input(channel: int, offset: int, payload: bytes) -> bytes:
-    """Encodes a client's binary frame. `offset`: position of the payload's first byte in the channel's
-    input."""
+    """Encodes a client's binary frame. `offset`:
+    position of the payload's first byte in the channel's input."""
     return _HEADER.pack(_KIND_INPUT, 0, channel, offset) + payload
 
 

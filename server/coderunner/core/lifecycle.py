@@ -62,8 +62,8 @@ class Intent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended: an exit code, or a signal's name without SIG, or neither if its end was not
-    seen."""
+    """How a process ended: an exit code, or a signal's name without SIG,
+    or neither if its end was not seen."""
 
     code: int | None = None
     signal: str | None = None
@@ -169,8 +169,8 @@ class Report:
 def read_report(raw: object, *, intent: Intent | None = None, others: bool = False) -> Report:
     """Parses an agent's evidence. Never raises: missing and malformed fields count as unknown.
 
-    `intent`: why this server had the program killed; it takes precedence over the agent's. `others`: see
-    Evidence.
+    `intent`: why this server had the program killed; it takes precedence over the agent's.
+    `others`: see Evidence.
     """
     # Leniently: an end without some of its figures is better than an end that is never reported.
     report = as_far_as_right(reports.Evidence, raw)
@@ -206,7 +206,7 @@ def _end(said: reports.End | None) -> Ended | None:
 
 
 def _together(counts: Iterable[int | None], combine: Callable[[list[int]], int]) -> int | None:
-    """Combines the known counts; None if none is known. Bounded, as a sum may exceed what the protocol
-    allows."""
+    """Combines the known counts; None if none is known.
+    Bounded, as a sum may exceed what the protocol allows."""
     known = [count for count in counts if count is not None]
     return min(combine(known), MAX_OFFSET) if known else None

@@ -14,8 +14,8 @@ class Member:
     """One entry of an archive.
 
     `path`: as stored in the archive, unchecked. `size`: stated size in bytes, which reading `content`
-    verifies. `plain`: False for links, pipes and devices. `content`: can be read once, before the next
-    member is requested.
+    verifies. `plain`: False for links, pipes and devices.
+    `content`: can be read once, before the next member is requested.
     """
 
     path: str

@@ -1,5 +1,5 @@
-"""Runs the languages' samples on a server, each in its own session, and compares the results with the
-declaration."""
+"""Runs the languages' samples on a server, each in its own session,
+and compares the results with the declaration."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ def _told(seen: _Seen, sample: Sample) -> str:
 
 
 def _compares_output(sample: Sample) -> bool:
-    """Whether the output is compared. Compilers' messages differ between versions; that there are some is
-    enough."""
+    """Whether the output is compared. Compilers' messages differ between versions;
+    that there are some is enough."""
     return sample.expect_stdout is not None and sample.expect_reason != "compile_failed"
 
 
@@ -246,8 +246,8 @@ def cut(text: str, width: int) -> str:
 
 
 def main(url: str, bearer: str, declared: Declarations, names: Sequence[str]) -> int:
-    """Runs the command. Returns 0 if all samples are as declared, 1 if one differs, 2 if none could be
-    run."""
+    """Runs the command. Returns 0 if all samples are as declared,
+    1 if one differs, 2 if none could be run."""
     try:
         return asyncio.run(_main(url, bearer, declared, names))
     except Unexpected as error:

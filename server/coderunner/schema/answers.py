@@ -146,8 +146,8 @@ class SampleView(Struct, frozen=True):
 
 # The last two fields change while the server runs; the others are made once (`web/routes.py`).
 class LanguageView(Struct, frozen=True):
-    """A language, as the page shows it. `status`: progress of its image; `message`: the same as text for
-    people.
+    """A language, as the page shows it. `status`: progress of its image;
+    `message`: the same as text for people.
 
     `editor`: name of the editor's mode. `repl`: whether the language has an interactive prompt.
     """
@@ -195,8 +195,8 @@ class ExitView(Struct, frozen=True):
 
 
 class ArtifactView(Struct, frozen=True):
-    """A file that a program made, to be displayed: the fields of the message `artifact`, without its
-    channel."""
+    """A file that a program made, to be displayed: the fields of the message `artifact`,
+    without its channel."""
 
     path: str
     mime: str
@@ -283,8 +283,8 @@ class FilesRemoved(Struct, frozen=True):
 
 
 class ArchiveUnpacked(Struct, frozen=True):
-    """`PUT .../archive`: paths of the files and folders written. `left_out`: names of skipped links and
-    devices."""
+    """`PUT .../archive`: paths of the files and folders written.
+    `left_out`: names of skipped links and devices."""
 
     written: tuple[str, ...]
     folders: tuple[str, ...]
@@ -304,8 +304,8 @@ class ErrorBody(Struct, frozen=True):
 
 # UNSET and not None, so that the fields are missing in JSON for all other errors.
 class ErrorAnswer(Struct, frozen=True, omit_defaults=True):
-    """The answer to a request that failed. `written`, `folders` and `left_out` are set if an archive was
-    unpacked in part."""
+    """The answer to a request that failed. `written`,
+    `folders` and `left_out` are set if an archive was unpacked in part."""
 
     error: ErrorBody
     written: tuple[str, ...] | UnsetType = UNSET

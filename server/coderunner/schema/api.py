@@ -110,8 +110,8 @@ class Missing(Struct, frozen=True):
 
 class RunAnswer(Printed, frozen=True, kw_only=True):
     """The result of a run. `compile` is null for languages without a compiler. `gaps`: terminal output that
-    was lost because the program printed more than is buffered while the server restarted; never in the mode
-    `pipe`.
+    was lost because the program printed more than is buffered while the server restarted;
+    never in the mode `pipe`.
 
     The event `done` has the same fields without the output.
     """

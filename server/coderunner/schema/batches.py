@@ -121,8 +121,8 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         held = [f"env.{name}" for name, word in self.env.items() if "\0" in word]
         if held:
             raise Problems(*((name, "must not hold a NUL") for name in held))
-        # Checked here, so that a batch is refused before it runs and not when its answer has become too
-        # large.
+        # Checked here, so that a batch is refused before it runs and not
+        # when its answer has become too large.
         if self.shown_bytes * len(self.cases) > MAX_ALL_SHOWN:
             most = MAX_ALL_SHOWN // len(self.cases)
             raise Problems(("shown_bytes", f"must be at most {most} for {len(self.cases)} cases"))
@@ -158,8 +158,8 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BatchAnswer(Struct, frozen=True, kw_only=True):
-    """The result of a batch. `end`: `done`, or why some cases were not run. `counts`: number of cases by
-    verdict.
+    """The result of a batch. `end`: `done`, or why some cases were not run.
+    `counts`: number of cases by verdict.
 
     The event `done` has the same fields without `cases`.
     """
@@ -176,8 +176,8 @@ class BatchAnswer(Struct, frozen=True, kw_only=True):
 
 
 class BatchStatus(Struct, frozen=True):
-    """A batch that has not ended. `status`: `queued` or `running`. `finished`: number of cases with a
-    verdict."""
+    """A batch that has not ended. `status`: `queued` or `running`.
+    `finished`: number of cases with a verdict."""
 
     id: str
     status: str

@@ -21,8 +21,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
 
 
 class PreloadSpec(Struct, frozen=True, kw_only=True):
-    """A language's preload: a process with its runtime loaded, from which programs are forked to start
-    faster.
+    """A language's preload: a process with its runtime loaded,
+    from which programs are forked to start faster.
 
     `run`: the command whose execution the fork replaces. `entries`: patterns of the entry files that it can
     run. `fixed`: patterns of environment variables that the runtime reads only at its own start; a program

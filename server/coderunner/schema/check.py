@@ -29,8 +29,8 @@ def fields_of(kind: type[Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
 
 
 class Problem(NamedTuple):
-    """A problem of a document. `path`: names of fields and indices of lists. `words`: such as `must be
-    ...`."""
+    """A problem of a document. `path`: names of fields and indices of lists.
+    `words`: such as `must be ...`."""
 
     path: Path
     words: str
@@ -43,8 +43,8 @@ class Problem(NamedTuple):
 
 
 class Problems(ValueError):
-    """Raised by a model's `__post_init__` if fields contradict each other: pairs of a field's name and
-    words."""
+    """Raised by a model's `__post_init__` if fields contradict each other:
+    pairs of a field's name and words."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
         super().__init__("; ".join(" ".join(problem) for problem in problems))

@@ -75,8 +75,8 @@ class Take(Message, frozen=True, tag="take"):
 
 class Run(Message, frozen=True, tag="run"):
     """Writes the files (adding or replacing), compiles if the language needs it, and runs the program.
-    `stdin` is the path of a file in the workspace that becomes its standard input; error `no_file` if it
-    does not exist.
+    `stdin` is the path of a file in the workspace that becomes its standard input;
+    error `no_file` if it does not exist.
     """
 
     channel: Channel
@@ -102,8 +102,8 @@ class Run(Message, frozen=True, tag="run"):
 
 class Shell(Message, frozen=True, tag="shell"):
     """Starts an interactive shell in the same container; with `repl: true` the language's own prompt, which
-    loads the file `entry` if it exists and the language supports that. `GET /api/languages` tells which have
-    a prompt.
+    loads the file `entry` if it exists and the language supports that.
+    `GET /api/languages` tells which have a prompt.
     """
 
     channel: Channel

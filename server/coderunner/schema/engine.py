@@ -89,8 +89,8 @@ class ImageStep(Struct, frozen=True, rename="pascal"):
 
 
 class RunState(Struct, frozen=True, rename="pascal"):
-    """A container's state. Times are ISO 8601; the time of an event that has not happened is in the year
-    1."""
+    """A container's state. Times are ISO 8601;
+    the time of an event that has not happened is in the year 1."""
 
     status: str
     running: bool

@@ -1,5 +1,5 @@
-"""Parsers for the text of settings (sizes, durations, hosts, networks), with error messages that say what to
-write.
+"""Parsers for the text of settings (sizes, durations, hosts, networks),
+with error messages that say what to write.
 
 A form turns the text into a value. The bounds are part of the models, and checked by msgspec.
 """
@@ -148,8 +148,8 @@ def folder(text: str) -> str:
 def secret(text: str) -> str:
     """A secret that can be sent in an HTTP header.
 
-    Shell syntax is refused: in a `.env` file it is not executed, and would become a secret that others can
-    guess.
+    Shell syntax is refused: in a `.env` file it is not executed,
+    and would become a secret that others can guess.
     """
     if not re.fullmatch(r"[!-~]+", text) or re.search(r"\$[({]|`|^\$\w+$", text):
         raise ValueError("ASCII letters, digits and signs without spaces; $(command) stays as it is")
@@ -216,8 +216,8 @@ def origin(text: str) -> str:
 def proxy(text: str) -> str:
     """A trusted proxy: an IP address or a network in CIDR form.
 
-    Networks that contain a large part of the internet are refused: with them, any client could claim any
-    address in X-Forwarded-For.
+    Networks that contain a large part of the internet are refused: with them,
+    any client could claim any address in X-Forwarded-For.
     """
     try:
         found = ipaddress.ip_network(text)

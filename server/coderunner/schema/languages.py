@@ -1,14 +1,13 @@
-"""The model of `language.toml`: a language's commands, its companion processes, its tools' messages, its
-samples.
+"""The model of `language.toml`: a language's commands, its companion processes,
+its tools' messages, its samples.
 
 Placeholders in `compile` and `run`, which the agent expands in the container:
 
     {entry}    the program's first file
     {build}    the folder for compiled files (/workspace/.build)
-    {args}     must be an element of its own: replaced by the run's arguments, one element each
-    {sources}  must be an element of its own: replaced by the workspace's files that match `sources`, sorted;
-    if
-               the language declares with `main` what a main function looks like, only by the files of the
+    {args}     an element of its own, replaced by the run's arguments, one element each
+    {sources}  an element of its own, replaced by the workspace's files that match `sources`, sorted; if the
+               language declares with `main` what a main function looks like, only by the files of the
                entry's program (agent/sources.py)
 
 A `[[variants]]` table has other commands, for projects that contain the file `when`.
@@ -175,8 +174,8 @@ class Service(_Declared, frozen=True):
 
     def _wrong(self) -> Found:
         yield from _bad_command(self.command)
-        # A folder apart from users' files: listings do not show it, and a reset of the workspace leaves it
-        # alone.
+        # A folder apart from users' files: listings do not show it,
+        # and a reset of the workspace leaves it alone.
         inside = self.ready.startswith(SERVICE_FOLDER + "/") and posixpath.normpath(self.ready) == self.ready
         if not inside or "\0" in self.ready:
             yield "ready", f"must be a path below {SERVICE_FOLDER}/"
@@ -381,6 +380,6 @@ class Demand(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def sample_files(sample: Sample, read: Callable[[str], bytes]) -> dict[str, bytes]:
-    """Reads a sample's files; returns their contents by path. `read`: takes a path below the language's
-    folder."""
+    """Reads a sample's files; returns their contents by path.
+    `read`: takes a path below the language's folder."""
     return {path: read(f"samples/{sample.name}/{path}") for path in sample.files}

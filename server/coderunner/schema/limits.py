@@ -16,8 +16,8 @@ Processors = Annotated[float, Meta(gt=0, le=1024, description="a positive number
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All limits. `_ms` are milliseconds, `_bytes` bytes, `cpus` processors. There is no value for
-    unlimited."""
+    """All limits. `_ms` are milliseconds, `_bytes` bytes, `cpus` processors.
+    There is no value for unlimited."""
 
     unknown_words: ClassVar[str] = "is no limit"  # for `schema.check`, in messages about unknown names
 

@@ -1,5 +1,5 @@
-"""All messages of the protocol `coderunner.v1`, collected from `client_messages`, `server_messages` and
-`parts`.
+"""All messages of the protocol `coderunner.v1`, collected from `client_messages`,
+`server_messages` and `parts`.
 
 A field with a default is optional in JSON, and omitted if it has that value. A field without a default is
 always present, and null if it is None. `from_` is `from` in JSON, as that is a keyword of Python.

@@ -43,8 +43,8 @@ Modes = Annotated[str, one_of(MODES)]
 Phases = Annotated[str, one_of(PHASES)]
 MIN_CELLS, MAX_CELLS = 2, 1000  # bounded, as programs allocate a screen of this size
 Size = Annotated[int, Meta(description="a whole number")]
-"""Columns or rows that a client requests: any integer, which the message's `__post_init__` clamps to
-MIN_CELLS to MAX_CELLS."""
+"""Columns or rows that a client requests: any integer,
+which the message's `__post_init__` clamps to MIN_CELLS to MAX_CELLS."""
 
 
 class Part(Struct, frozen=True, omit_defaults=True):

@@ -12,8 +12,8 @@ MAX_COMPONENT_BYTES = 255  # NAME_MAX of Linux's file systems
 MAX_DEPTH = 32
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that change the direction of text: with them a file's name can be displayed as a different
-one."""
+"""Characters that change the direction of text:
+with them a file's name can be displayed as a different one."""
 
 
 def check_path(path: str) -> str:

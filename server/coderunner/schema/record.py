@@ -12,12 +12,12 @@ from coderunner.schema.limits import Limits
 
 VERSION = 3
 """The format's version. With every change of the fields: increase it, keep `read` able to read the versions
-before, and add a record to `tests/fleet/records`. An updated server finds sessions that the old one
-opened."""
+before, and add a record to `tests/fleet/records`.
+An updated server finds sessions that the old one opened."""
 
 
-# Unknown fields are refused: a record of a newer server may hold something without which it must not be
-# adopted.
+# Unknown fields are refused: a record of a newer server may hold something
+# without which it must not be adopted.
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """A session's record.
 

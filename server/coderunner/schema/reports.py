@@ -30,8 +30,8 @@ Signed = Annotated[int, whole(-MAX_OFFSET, MAX_OFFSET)]
 class AgentProtocolError(Exception):
     """The agent, or a program in the container that imitates it, violated the agent protocol.
 
-    Never raised for faults of this server: it ends the link, and a fault of ours must not be blamed on a
-    tenant."""
+    Never raised for faults of this server: it ends the link,
+    and a fault of ours must not be blamed on a tenant."""
 
 
 class ChannelState(Struct, frozen=True, kw_only=True):
@@ -77,8 +77,8 @@ class ChannelState(Struct, frozen=True, kw_only=True):
 
 
 class Hello(Struct, frozen=True):
-    """The answer to an attach. `sealed`: the session's sealed record, None while the container is in the
-    warm pool."""
+    """The answer to an attach. `sealed`: the session's sealed record,
+    None while the container is in the warm pool."""
 
     version: int
     sealed: Annotated[str, Meta(max_length=MAX_SEALED)] | None = None
@@ -171,8 +171,8 @@ class FileChecked(Struct, frozen=True):
 
 
 class Removed(Struct, frozen=True):
-    """The answer to `remove`. `removed`: number of files and folders. `more`: the call has to be repeated
-    for the rest."""
+    """The answer to `remove`. `removed`: number of files and folders.
+    `more`: the call has to be repeated for the rest."""
 
     removed: Offset
     more: bool

@@ -22,8 +22,8 @@ class MoveFile(Struct, frozen=True):
 
 
 class MakeFolder(Struct, frozen=True):
-    """`POST /files/<path>`: makes a folder. `folder` must be true, which leaves room for other kinds
-    later."""
+    """`POST /files/<path>`: makes a folder. `folder` must be true,
+    which leaves room for other kinds later."""
 
     folder: bool
 
@@ -46,8 +46,8 @@ class KeepViews(Struct, frozen=True):
 
 
 class LanguagesQuery(Struct, frozen=True):
-    """`GET /api/languages`. `want`: the language that the user has selected; if its image is missing, it is
-    built next."""
+    """`GET /api/languages`. `want`: the language that the user has selected;
+    if its image is missing, it is built next."""
 
     want: str = ""
 
@@ -65,7 +65,7 @@ class UploadQuery(Struct, frozen=True):
 
 
 class ViewQuery(Struct, frozen=True):
-    """`GET /view/...`. `framed`: the word that permits a frame to load a page; empty if it is not for a
-    frame."""
+    """`GET /view/...`. `framed`: the word that permits a frame to load a page;
+    empty if it is not for a frame."""
 
     framed: str = ""

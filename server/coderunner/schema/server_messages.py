@@ -114,8 +114,8 @@ class Queued(Message, frozen=True, tag="queued"):
 
 
 class Opened(Message, frozen=True, tag="opened"):
-    """The session has started, and this attachment has the control. The last three fields are for sessions
-    with a group."""
+    """The session has started, and this attachment has the control.
+    The last three fields are for sessions with a group."""
 
     session: Id
     token: Secret
@@ -148,8 +148,8 @@ class Role(Message, frozen=True, tag="role"):
 
 
 class State(Message, frozen=True, tag="state"):
-    """The channel's phase. `exited` is sent as soon as the process tree has ended, even if output is still
-    to come."""
+    """The channel's phase. `exited` is sent as soon as the process tree has ended,
+    even if output is still to come."""
 
     channel: Channel
     phase: Phases
@@ -159,8 +159,8 @@ class State(Message, frozen=True, tag="state"):
 class Stopped(Message, frozen=True, tag="stopped"):
     """The program is stopped, while its time limits continue: `by` is the signal that stopped it (`STOP`,
     `TSTP` as by Ctrl-Z, `TTIN`, `TTOU`), or `output` if its terminal is held (Ctrl-S); null: it continues. A
-    `signal` `CONT` continues it in all cases. Sent if the stop lasts longer than 0.1 s, and to new
-    attachments.
+    `signal` `CONT` continues it in all cases.
+    Sent if the stop lasts longer than 0.1 s, and to new attachments.
     """
 
     channel: Channel

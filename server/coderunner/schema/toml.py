@@ -11,8 +11,8 @@ from coderunner.schema.check import Problem, S, problems
 
 
 def read_toml(kind: type[S], text: str, where: str) -> S:
-    """Parses a file's text as a `kind`. `where`: its name, for the messages. Raises ConfigError with all
-    problems."""
+    """Parses a file's text as a `kind`. `where`: its name, for the messages.
+    Raises ConfigError with all problems."""
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

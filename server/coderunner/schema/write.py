@@ -192,8 +192,8 @@ def _js_type(kind: Any, parts: dict[str, type[Struct]]) -> str:
 
 
 def agents_words(_: str) -> str:
-    """Returns the text of `wire/words.py`. The agent runs in containers without msgspec, and cannot import
-    the models."""
+    """Returns the text of `wire/words.py`. The agent runs in containers without msgspec,
+    and cannot import the models."""
     names = ("MODES", "PHASES", "STOPPED_BY")  # only those that the agent uses
     lines = [f"{name} = {_python(getattr(m, name))}\n" for name in names]
     return (

@@ -1,8 +1,8 @@
 """A session: one tenant's live container with its channels and attached clients.
 
 A session outlives the sockets of its clients. It owns a slot and a container, which `end` returns exactly
-once. This module connects its parts: `channels` (programs), `attachments` (clients), `deadlines` (times),
-`container`.
+once. This module connects its parts: `channels` (programs), `attachments` (clients),
+`deadlines` (times), `container`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Limits and times that are the same for all sessions. `view_seconds`: how long a capability URL is
-    valid."""
+    """Limits and times that are the same for all sessions.
+    `view_seconds`: how long a capability URL is valid."""
 
     limits: LimitRules
     project: ProjectRules
@@ -53,8 +53,8 @@ class Rules:
 class Session:
     """A live session.
 
-    It starts its tasks when it is made, so that needs a running event loop, and a container whose agent is
-    linked.
+    It starts its tasks when it is made, so that needs a running event loop,
+    and a container whose agent is linked.
 
     `wanted()`: whether a client waits for a slot; a session without clients then ends earlier. `on_end`:
     awaited as the last step of the end, with the reason; returns slot and container. `on_fault`: called if a
@@ -103,8 +103,8 @@ class Session:
         self._on_end = on_end
         self._deadlines = Deadlines(
             self._now(),
-            # The record has wall-clock time, as it outlives this process; from here on a monotonic clock
-            # counts.
+            # The record has wall-clock time, as it outlives this process;
+            # from here on a monotonic clock counts.
             lifetime=record.expires - time.time(),
             idle=record.limits.idle_ms / 1000,
             resume=rules.resume,
@@ -159,8 +159,8 @@ class Session:
             attachment.post(made)
 
     def detach(self, attachment: Attachment) -> None:
-        """Removes an attachment whose socket is closed. The session continues until one of its deadlines
-        ends it."""
+        """Removes an attachment whose socket is closed.
+        The session continues until one of its deadlines ends it."""
         if self._attachments.remove(attachment):
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
@@ -295,8 +295,8 @@ class Session:
         return m.Expires(expiry.idle_ms, expiry.total_ms)
 
     async def _keep_time(self) -> None:
-        """Ends the session when a deadline has passed, warns clients before, and enforces programs' wall
-        times."""
+        """Ends the session when a deadline has passed, warns clients before,
+        and enforces programs' wall times."""
         while not self.over:
             self._changed.clear()
             if self._due() is not None or walls.overdue(self.channels.values(), self._now()):

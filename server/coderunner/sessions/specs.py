@@ -1,5 +1,5 @@
-"""Combines a language's declaration with a client's `run` or `shell` into what the agent has to start. No
-I/O."""
+"""Combines a language's declaration with a client's `run` or `shell`
+into what the agent has to start. No I/O."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class ProjectRules:
 
 
 def companions_of(language: Language) -> Companions:
-    """The companion processes (service, preload) that an agent starts in a warm container of this
-    language."""
+    """The companion processes (service, preload) that an agent starts
+    in a warm container of this language."""
     service, preload = language.service, language.preload
     return Companions(
         service=None
@@ -102,8 +102,8 @@ def shell_spec(message: Shell, language: Language, limits: Limits) -> ProgramSpe
 
     Raises BadPath, and BadMessage if `repl` is requested and the language has no prompt.
     """
-    # A shell may last as long as its session. Programs and compilers in it share the container's memory
-    # limit.
+    # A shell may last as long as its session.
+    # Programs and compilers in it share the container's memory limit.
     unhurried = replace(
         limits,
         wall_ms=limits.lifetime_ms,

@@ -137,8 +137,8 @@ class Connection:
                     task.cancel()
             if self._socket.closed and self.state is not State.CLOSED:
                 writer.cancel()
-            # The writer gets some time to send the close frame, but a peer that reads nothing must not keep
-            # it.
+            # The writer gets some time to send the close frame,
+            # but a peer that reads nothing must not keep it.
             done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
             if not done:
                 writer.cancel()
@@ -329,8 +329,8 @@ class Connection:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
             self._tcp.finish()
-            # Closing a socket with much data in its buffers takes the kernel a millisecond, so a crowd takes
-            # turns.
+            # Closing a socket with much data in its buffers takes the kernel a millisecond,
+            # so a crowd takes turns.
             if self._tcp.crowd:
                 await self._connections.crowd.turn()
             if self._tcp.over:
@@ -389,8 +389,8 @@ class Connection:
 
 
 def _effort(text: bytes) -> int:
-    """The cost of a text in frames: long texts and those with many lists and objects take longer to
-    decode."""
+    """The cost of a text in frames: long texts and those with many lists
+    and objects take longer to decode."""
     return 1 + len(text) // TEXT_A_FRAME + (text.count(b"[") + text.count(b"{")) // VALUES_A_FRAME
 
 

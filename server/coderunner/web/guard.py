@@ -134,8 +134,8 @@ def trusted(settings: Settings, address: str) -> bool:
         return False
 
 
-# What may be written into a content security policy: no spaces, semicolons or quotes, which would end the
-# source.
+# What may be written into a content security policy: no spaces,
+# semicolons or quotes, which would end the source.
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 
@@ -143,8 +143,8 @@ _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 def place(settings: Settings, request: web.BaseRequest, path: str) -> str:
     """The source expression that names `path` of this server in a content security policy.
 
-    It has the host, the port, and the prefix under which a proxy has mounted the server. "" if these cannot
-    be determined safely.
+    It has the host, the port, and the prefix under which a proxy has mounted the server.
+    "" if these cannot be determined safely.
     """
     host = request.headers.get("Host", "")
     if not _HOST.fullmatch(host):
@@ -165,8 +165,8 @@ def offered(request: web.BaseRequest) -> list[str]:
 def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -> Caller:
     """Identifies the caller of a request. `protocols`: the offered subprotocols.
 
-    Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
-    owner.
+    Raises Unauthenticated for an unknown credential:
+    treating it as none would hide the mistake from its owner.
     """
     address = address_of(settings, request)
     about = request_id(settings, request)

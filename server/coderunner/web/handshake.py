@@ -59,8 +59,8 @@ class Client(Protocol):
 
 
 class Handshake:
-    """Handles the messages of a connection without a session, and keeps those that are pipelined after
-    `open`.
+    """Handles the messages of a connection without a session,
+    and keeps those that are pipelined after `open`.
 
     `session_id`: from the URL /ws/<session>; None for /ws, which is for `open`.
     """
@@ -70,8 +70,8 @@ class Handshake:
         self._client = client
         self._session_id = session_id
         self._opening: Opening | None = None
-        # Whether the place in the queue is kept if the socket is lost: only a client with a nonce can find
-        # it again.
+        # Whether the place in the queue is kept if the socket is lost:
+        # only a client with a nonce can find it again.
         self._hold = False
         self._pipelined: list[Pipelined] = []
         self._pipelined_bytes = 0  # of input
@@ -84,8 +84,8 @@ class Handshake:
     # --- reading -----------------------------------------------------------------------------------------
 
     def text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
-        """Handles a message whose text has `size` bytes. Raises CodeRunnerError, which is the answer to
-        it."""
+        """Handles a message whose text has `size` bytes.
+        Raises CodeRunnerError, which is the answer to it."""
         if isinstance(message, m.Ping):
             self.post(m.Pong(message.t))
         elif self._opening is not None:
@@ -121,8 +121,8 @@ class Handshake:
     def _hold_text(self, size: int) -> None:
         """Counts a text of `size` bytes that is kept until there is a session. Raises UnexpectedMessage.
 
-        All kept texts together may have as many bytes as a single one, so that pipelining gains a client
-        nothing.
+        All kept texts together may have as many bytes as a single one,
+        so that pipelining gains a client nothing.
         """
         if self._waiting_bytes + size > codec.MAX_FIRST_TEXT:
             raise UnexpectedMessage(
@@ -134,8 +134,8 @@ class Handshake:
     # --- opening and attaching ---------------------------------------------------------------------------
 
     def expect_first(self) -> None:
-        """Starts the deadline for `open` or `attach`, after which the connection is closed with
-        NoFirstMessage."""
+        """Starts the deadline for `open` or `attach`,
+        after which the connection is closed with NoFirstMessage."""
         self._expect_nothing()
         late = NoFirstMessage("send `open` or `attach` first")
         self._first_due = timing.Timer(FIRST_MESSAGE_SECONDS, lambda: self._client.fail(late))
@@ -253,8 +253,8 @@ class Handshake:
     # --- the end -----------------------------------------------------------------------------------------
 
     def shut(self, code: int) -> None:
-        """Called when the server stops: a waiting `open` is answered with Draining, other connections are
-        closed with `code`."""
+        """Called when the server stops: a waiting `open` is answered with Draining,
+        other connections are closed with `code`."""
         if self._opening is not None:
             self._client.fail(Draining(retry_after_ms=2000))
         else:
@@ -266,8 +266,8 @@ class Handshake:
         self._wake.set()
 
     def lost(self) -> None:
-        """Called when the socket is closed. An `open` with a nonce keeps its place in the queue for some
-        seconds."""
+        """Called when the socket is closed. An `open` with a nonce keeps its
+        place in the queue for some seconds."""
         self._expect_nothing()
         self._give_up(hold=self._hold)
 

@@ -28,8 +28,8 @@ class Leftovers:
         return len(self._all)
 
     def keep(self, fd: int) -> None:
-        """Keeps a duplicate of the descriptor `fd`; the caller closes its own. All output must have been
-        written."""
+        """Keeps a duplicate of the descriptor `fd`; the caller closes its own.
+        All output must have been written."""
         with contextlib.suppress(OSError):  # out of descriptors, or the peer has reset the connection
             one = socket.socket(fileno=socket.dup(fd))
             one.shutdown(socket.SHUT_WR)
@@ -56,8 +56,8 @@ class Leftovers:
 
     @staticmethod
     def _hung_up(one: socket.socket) -> bool:
-        """Whether the peer has closed. Input is only peeked at: the full buffer then stops a peer that keeps
-        sending."""
+        """Whether the peer has closed. Input is only peeked at:
+        the full buffer then stops a peer that keeps sending."""
         try:
             return not one.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
         except BlockingIOError:

@@ -58,8 +58,8 @@ REFUSED = 10.0  # requests that a refused one counts as: who probes or guesses i
 
 @web.middleware
 async def guard_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost middleware: limits the rate of requests, and makes sure that no second response is
-    started."""
+    """The outermost middleware: limits the rate of requests,
+    and makes sure that no second response is started."""
     tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
     if tcp is not None:
         tcp.begin(request.content if request.body_exists and request.content_length is None else None)
@@ -123,8 +123,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Adds the headers that every response has, streamed ones included. Headers that a handler has set are
-    kept."""
+    """Adds the headers that every response has, streamed ones included.
+    Headers that a handler has set are kept."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if isinstance(request, web.Request):

@@ -30,8 +30,8 @@ HASHED = re.compile(r"^/static/dist/(?:page/)?[a-z-]+-[A-Z0-9]{8}\.(?:js|css)$")
 FOR_EVER = "public, max-age=31536000, immutable"
 LEAST_SMALLER = 1024  # bytes of a JSON response; shorter ones fit into one packet anyway
 # No 'unsafe-inline', not even for styles: the libraries use constructed style sheets. `frame-src 'self'` is
-# for pages that programs wrote; each is sent with its own policy, whose sandbox takes the origin away
-# (`web/view.py`).
+# for pages that programs wrote; each is sent with its own policy,
+# whose sandbox takes the origin away (`web/view.py`).
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self'; style-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -40,8 +40,8 @@ POLICY = (
 
 
 class WebClient:
-    """The web client's files. `folder`: `static/`. `watched`: whether they may change while the server
-    runs."""
+    """The web client's files. `folder`: `static/`.
+    `watched`: whether they may change while the server runs."""
 
     def __init__(self, folder: Path, *, watched: bool) -> None:
         self._folder = folder
@@ -50,8 +50,8 @@ class WebClient:
         self._bundled = False
 
     def smallest(self, accepted: str) -> tuple[bytes, str | None]:
-        """Returns the document and its Content-Encoding (None: uncompressed). `accepted`: the header
-        Accept-Encoding.
+        """Returns the document and its Content-Encoding (None: uncompressed).
+        `accepted`: the header Accept-Encoding.
 
         In development an attribute is added, by which the page offers additional tools.
         """
@@ -62,8 +62,8 @@ class WebClient:
         return (_packed(body), "gzip") if _takes(accepted, "gzip") else (body, None)
 
     def document(self) -> Path:
-        """The document to send: the bundle's if it is up to date, otherwise the one that loads the
-        sources."""
+        """The document to send: the bundle's if it is up to date,
+        otherwise the one that loads the sources."""
         if self._seen is None or self._watched:
             # Times are compared first: hashing all sources for each request would be slow.
             seen = tuple(file.stat().st_mtime_ns for file in (*self._sources(), self._stamp) if file.exists())
@@ -102,8 +102,8 @@ class WebClient:
 
 
 async def document_reply(request: web.Request, client: WebClient) -> web.Response:
-    """Returns the page's document in the smallest encoding that the client accepts, or 304 if its copy is
-    current."""
+    """Returns the page's document in the smallest encoding that the client accepts,
+    or 304 if its copy is current."""
     accepted = request.headers.get("Accept-Encoding", "")
     # In a thread, as it reads files and may hash all sources.
     body, encoding = await asyncio.to_thread(client.smallest, accepted)

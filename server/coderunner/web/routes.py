@@ -93,8 +93,8 @@ class Operation:
 
 def application(parts: Parts, connections: TcpConnections) -> web.Application:
     """Makes the aiohttp application: all routes, the middleware, and the parts for the handlers."""
-    # The bound of a body that aiohttp reads as a whole; files and archives are read in pieces, with their
-    # own.
+    # The bound of a body that aiohttp reads as a whole;
+    # files and archives are read in pieces, with their own.
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts

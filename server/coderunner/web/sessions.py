@@ -1,4 +1,4 @@
-"""What a session is doing, for who has its token and no WebSocket."""
+"""`GET /api/sessions/{session}`: a session's state, for clients with its token but without a WebSocket."""
 
 from __future__ import annotations
 

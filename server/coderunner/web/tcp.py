@@ -1,5 +1,5 @@
-"""Limits for one TCP connection, enforced between its socket and aiohttp: how many bytes it may hold, for
-how long.
+"""Limits for one TCP connection, enforced between its socket and aiohttp:
+how many bytes it may hold, for how long.
 
 aiohttp waits without a deadline for the rest of a request's head or of a WebSocket message, and buffers what
 it has. So every byte passes here first, in pieces of at most 16 KiB.
@@ -60,8 +60,8 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     `address`: the client under which the connection is counted; None for one of a trusted proxy until a
     request names its client. `due`: when `late` is called, in seconds of `timing`'s clock; None for no
-    deadline. `kept`: bytes of messages that the application holds until there is a session. `deaf`: further
-    input is ignored.
+    deadline. `kept`: bytes of messages that the application holds until there is a session.
+    `deaf`: further input is ignored.
     """
 
     def __init__(self, connections: TcpConnections, make: Callable[[], Any]) -> None:
@@ -124,8 +124,8 @@ class TcpConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Called by asyncio before a read: returns the buffer.
 
-        Sockets of the crowd get a small one, so that reading a hundred of them delays a user's key only a
-        little.
+        Sockets of the crowd get a small one, so that reading a hundred of
+        them delays a user's key only a little.
         """
         small = self._second and self.state is not State.BUSY
         return self._connections.small if small else self._connections.buffer
@@ -191,8 +191,8 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.transport.close()
 
     def _chunks(self, size: int) -> None:
-        """Bounds the overhead of a chunked body: aiohttp buffers an endless trailer, which no handler would
-        see."""
+        """Bounds the overhead of a chunked body: aiohttp buffers an endless trailer,
+        which no handler would see."""
         assert self._body is not None
         if self._body.is_eof():
             self._body = None
@@ -229,8 +229,8 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.state, self.due = State.FRAMES, None
 
     def send(self, messages: Sequence[str | bytes]) -> None:
-        """Sends WebSocket messages in one write. Raises ConnectionResetError if the connection is closed or
-        closing.
+        """Sends WebSocket messages in one write. Raises ConnectionResetError
+        if the connection is closed or closing.
 
         Frames are built here, as aiohttp would write each message by itself.
         """
@@ -249,8 +249,8 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.transport.write(b"".join(parts))
 
     async def drained(self) -> None:
-        """Waits while too much unsent output is buffered. Raises ConnectionResetError if the connection
-        ends."""
+        """Waits while too much unsent output is buffered.
+        Raises ConnectionResetError if the connection ends."""
         if self._paused is not None:
             await asyncio.shield(self._paused)
             if self.over:
@@ -301,13 +301,13 @@ class TcpConnection(asyncio.BufferedProtocol):
                 self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
                 return
             if len(framing.complete) > FULL and not self.stranger and self.transport is not None:
-                # aiohttp's own flow control counts bytes only: a hundred sockets could hold 130,000 tiny
-                # messages.
+                # aiohttp's own flow control counts bytes only:
+                # a hundred sockets could hold 130,000 tiny messages.
                 self._full = True
                 self.transport.pause_reading()
         if framing.unfinished:
-            # Further bytes of the same message extend its deadline only by the time that they take at
-            # SLOWEST.
+            # Further bytes of the same message extend its deadline only by
+            # the time that they take at SLOWEST.
             if self.due is None or framing.messages != before:
                 self._began = self._connections.now()
             self.due = self._began + MESSAGE_SECONDS + framing.partial / SLOWEST
@@ -355,8 +355,8 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     @property
     def idle(self) -> bool:
-        """Whether it may be closed in favour of a new connection: no handler runs, and no session is being
-        made."""
+        """Whether it may be closed in favour of a new connection: no handler runs,
+        and no session is being made."""
         return self.state is not State.BUSY and not self.kept
 
     def admit_session(self, session: str, text: int) -> None:
@@ -378,8 +378,8 @@ class TcpConnection(asyncio.BufferedProtocol):
             (turns.second if whether else turns.first)(self._fd)
 
     def late(self, now: float) -> None:
-        """Called when `due` has passed: ends the connection, or sets a new deadline. `now`: the present
-        time."""
+        """Called when `due` has passed: ends the connection, or sets a new deadline.
+        `now`: the present time."""
         assert self.transport is not None
         if self.deaf:
             self.cut("did not go")

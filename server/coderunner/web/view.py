@@ -27,8 +27,8 @@ from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply, query_of
 from coderunner.wire import artifacts
 
-# Types that pages may load, in addition to those that are displayed by themselves. No markup, which could
-# contain scripts.
+# Types that pages may load, in addition to those that are displayed by themselves.
+# No markup, which could contain scripts.
 TYPES = artifacts.KINDS | {
     ".css": "text/css",
     ".gz": "application/gzip",
@@ -127,8 +127,8 @@ def _at_the_top(request: web.Request, views: Views) -> bool:
     if to is not None:
         return to not in _FRAMES and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
     # Without Sec-Fetch-Dest: an old browser, or any one without TLS. Then a navigation is recognised by
-    # `Accept`, and a frame of ours by a word in its URL. The word is valid once, so the page in the frame
-    # cannot reuse it.
+    # `Accept`, and a frame of ours by a word in its URL.
+    # The word is valid once, so the page in the frame cannot reuse it.
     if "text/html" not in request.headers.get("Accept", "text/html"):
         return False
     return not views.use_word(query_of(request, ViewQuery).framed)
@@ -162,8 +162,8 @@ def policy(kind: str | None, place: str) -> str:
     """The content security policy for a file. `kind`: its media type. `place`: the source expression of the
     files that its URL permits, "" if there are none."""
     if kind == "application/pdf":
-        # No sandbox, as browsers refuse to show their PDF viewer in one. The viewer runs no scripts in our
-        # origin.
+        # No sandbox, as browsers refuse to show their PDF viewer in one.
+        # The viewer runs no scripts in our origin.
         return "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'"
     if kind not in PAGES:
         return "sandbox; default-src 'none'; frame-ancestors 'self'"

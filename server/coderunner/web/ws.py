@@ -24,8 +24,8 @@ class _Socket(web.WebSocketResponse):
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """Opens a WebSocket with the subprotocol `coderunner.v1`: `/ws` for a new session, `/ws/{session}` to
-    attach."""
+    """Opens a WebSocket with the subprotocol `coderunner.v1`:
+    `/ws` for a new session, `/ws/{session}` to attach."""
     parts = request.app[PARTS]
     protocols = guard.offered(request)
     if guard.PROTOCOL not in protocols:

@@ -1,5 +1,5 @@
-"""Declares every setting: name, type, bounds, default, unit, help. Parsers and documents are derived from
-this.
+"""Declares every setting: name, type, bounds, default, unit, help.
+Parsers and documents are derived from this.
 
 A field's name in capitals is the setting's name. Durations are in milliseconds, sizes in bytes.
 """
@@ -24,8 +24,8 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
     """The validated settings.
 
     This class has the fields about access and the canary; the other groups are its base classes. These
-    inherit from each other in a chain, as multiple inheritance would not keep the order of the fields in the
-    documents.
+    inherit from each other in a chain, as multiple inheritance would not keep
+    the order of the fields in the documents.
     """
 
     canary: Annotated[
