@@ -267,7 +267,7 @@ class TcpConnection(asyncio.BufferedProtocol):
                 self.transport.resume_reading()
 
     def finish(self) -> None:
-        """The application takes no more messages: those that still arrive are dropped, up to the close frame."""
+        """No messages are taken any more: those that still arrive are dropped, up to the close frame."""
         self._finished = True
         self._drop()
         if self._full:
