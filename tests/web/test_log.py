@@ -12,7 +12,7 @@ import msgspec
 from coderunner import __version__
 from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
-from tests.harness import Server, connect, running_server, session
+from tests.harness import Server, connect, running_server, session, wait_until
 
 SECRET = "hunter2-of-the-user"
 
@@ -175,3 +175,16 @@ def ask_raw(base: str, method: str, path: str, headers: dict[str, str]) -> int:
         connection.sendall(f"{method} /{path} HTTP/1.1\r\n{head}\r\n".encode())
         answer = connection.makefile("rb").readline()
     return int(answer.split()[1])
+
+
+def test_a_body_that_ends_in_the_middle_is_one_line(tmp_path):
+    settings = {"LANGUAGES": "bash", "WARM_MAX": "1", "LOG_FORMAT": "json"}
+    with running_server(tmp_path, ready=("bash",), **settings) as server:
+        host, port = urllib.parse.urlsplit(server.url).netloc.split(":")
+        for how in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
+            with socket.create_connection((host, int(port)), timeout=10) as client:
+                head = ("POST /api/run HTTP/1.1", f"Host: {host}", "Content-Type: application/json", how)
+                client.sendall("\r\n".join((*head, "", "3\r\n{  \r\n")).encode())
+                client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: len(said(server, "request broken off")) == 2, 10, "a line for each")
+        assert "Traceback" not in server.log.read_text()

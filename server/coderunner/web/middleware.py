@@ -70,6 +70,12 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     except Exception as error:
         if BEGUN in request:
             return _broken_off(request, error)
+        if isinstance(error, ConnectionError) and _gone(request):
+            release(error)
+            about = guard.about(request.app[PARTS].settings, request)
+            log.info("request broken off", extra=fields(path=shown(request), **about))
+            connections.charge(address, REFUSED)
+            return web.Response(status=400)  # which nobody reads; aiohttp would log a traceback for the error
         if not isinstance(error, web.HTTPException):
             raise
         release(error)
@@ -85,6 +91,11 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     if response.status >= 400:
         connections.charge(address, REFUSED)
     return response
+
+
+def _gone(request: web.Request) -> bool:
+    """Whether the connection has ended: its client left in the middle of a body, or it was cut."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
