@@ -14,7 +14,7 @@ import time
 
 YOUNG, PORTIONS = 700, 4  # objects made before the youngest are looked at; such looks before the next older
 NEVER = 2**31 - 1
-ENOUGH = 40  # portions (of some 2,800 objects each that have stayed) that are worth a look at a calm moment
+ENOUGH = 4  # portions (of some 2,800 objects each that have stayed) that are worth a look at a calm moment
 TOO_MANY = 400  # of them are looked at in any case: a million objects
 LOOK_SECONDS = 1.0
 CALM = 0.01  # of a processor that the loop has used since the last look, at most: one who types needs more
