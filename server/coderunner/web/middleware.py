@@ -138,7 +138,8 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
     Headers that a handler has set are kept."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if isinstance(request, web.Request):
+    # Once a connection has ended nothing is sent, and nobody would undo the cycle of request and response.
+    if isinstance(request, web.Request) and not _gone(request):
         request[BEGUN] = response
     if request.path.startswith("/static/"):
         kept = response.status in (200, 206, 304) and HASHED.match(request.path)
