@@ -23,6 +23,7 @@ export class Composed {
   #key = false; // a key of its own is down: what it inserts, xterm.js has from the key
   #start = 0; // of what is composed, in the text area
   #before = ''; // the text area before the last change
+  /** @type {string | null} */ #had = null; // the text area when a word began, all of it sent
   /** @type {{start: number, text: string} | null} */ #waiting = null; // a word that xterm.js is about to send
 
   /** @param {import('@xterm/xterm').Terminal} term that is open */
@@ -50,7 +51,9 @@ export class Composed {
   #down(/** @type {KeyboardEvent} */ event) {
     this.#before = this.#area.value;
     this.#key = event.keyCode !== NO_KEY && !MODIFIERS.includes(event.key); // a modifier's end may come to another window
-    if (this.#key) this.#flush();
+    if (!this.#key) return;
+    this.#had = null; // xterm.js ends the word, and may empty the text area
+    this.#flush();
   }
 
   /** Sends the word that xterm.js has not sent yet: it would send it without what was inserted after it. */
@@ -62,13 +65,24 @@ export class Composed {
     this.#send(word);
   }
 
+  /** Ends a word that is being composed and sends it, before what is not typed by a keyboard. */
+  finish() {
+    if (this.#composing) this.#area.blur();
+    this.#flush();
+  }
+
   #begin() {
     this.#composing = true;
     this.#start = this.#area.value.length;
+    // For a menu's Copy, xterm.js puts the terminal's selection there, which was never typed.
+    this.#had = this.#term.hasSelection() && this.#term.getSelection() === this.#area.value ? null : this.#area.value;
   }
 
   #end() {
     this.#composing = false;
+    // A word that was sent already may be composed again: xterm.js sends only what is behind it.
+    const had = this.#had;
+    if (had !== null && !this.#waiting && this.#area.matches(':focus')) this.#send(typedFor(had, this.#area.value.slice(0, this.#start)));
     const before = this.#waiting; // a word that ended in the same moment goes with this one
     const word = { start: before?.start ?? this.#start, text: before?.text ?? '' };
     this.#waiting = word;

@@ -164,6 +164,7 @@ export class TerminalView extends Emitter {
 
   /** A key of the key bar: `sequence` for the normal and for the application cursor mode. */
   press(/** @type {string} */ normal, application = normal) {
+    this.#composed.finish(); // `focus` takes the keyboard back
     this.term.input(this.term.modes.applicationCursorKeysMode ? application : normal, true);
     this.focus();
   }

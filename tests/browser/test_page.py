@@ -302,6 +302,42 @@ def test_what_an_input_method_takes_back_is_taken_back(open_tab: Callable[..., T
     tab.sees("said 'wör'")
 
 
+def test_a_word_that_is_composed_again_replaces_what_was_sent(open_tab: Callable[..., Tab]) -> None:
+    """As keyboards do behind a backspace over a space, and when they correct what was typed."""
+    tab = open_tab(**PHONE).language("Python")
+    tab.code("for _ in range(2): print('said', repr(input('> ')))\n")
+    tab.page.tap("#run")
+    tab.sees("> ")
+    tab.page.tap("#program-term")
+    cdp = tab.page.context.new_cdp_session(tab.page)
+    for number, (typed, again) in enumerate((("hello", "hell"), ("say teh", "say the end"))):
+        tab.until(f"coderunner.text('program').split('> ').length === {number + 2}")
+        cdp.send("Input.insertText", {"text": typed})
+        tab.until(f"coderunner.text('program').endsWith('> {typed}')")
+        region = {"replacementStart": 0, "replacementEnd": len(typed)}
+        end = len(again)
+        cdp.send(
+            "Input.imeSetComposition", {"text": again, "selectionStart": end, "selectionEnd": end, **region}
+        )
+        cdp.send("Input.insertText", {"text": again})
+        tab.until(f"coderunner.text('program').trimEnd().endsWith('> {again}')")
+        tab.page.keyboard.press("Enter")
+        tab.sees(f"said '{again}'")
+
+
+def test_a_key_of_the_bar_comes_behind_the_word_before_it(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(**PHONE).language("Python")
+    tab.code("print('said', repr(input('> ')))\n")
+    tab.page.tap("#run")
+    tab.sees("> ")
+    tab.page.tap("#program-term")
+    cdp = tab.page.context.new_cdp_session(tab.page)
+    cdp.send("Input.imeSetComposition", {"text": "foo", "selectionStart": 3, "selectionEnd": 3})
+    tab.page.tap("#keys >> text='Tab'")
+    tab.page.keyboard.press("Enter")
+    tab.sees("said 'foo\\t'")
+
+
 def test_languages_that_are_not_ready_are_told(server: Server, open_tab: Callable[..., Tab]) -> None:
     document = server.get("api/languages")
     tab = open_tab(load=False)
