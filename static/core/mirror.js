@@ -353,6 +353,7 @@ export class Mirror extends Emitter {
   /** A file as text; null where it is none, or too large. */
   async #text(/** @type {{path: string, size: number}} */ { path, size }) {
     if (size > MAX_TEXT) return null;
+    if (!size) return ''; // of an empty file no range can be asked for
     try {
       return textOf(await this.#remote.read(path, MAX_TEXT));
     } catch (error) {
@@ -363,6 +364,7 @@ export class Mirror extends Emitter {
 
   async #bytes(/** @type {{path: string, size: number}} */ { path, size }) {
     if (size > MAX_BYTES) return null;
+    if (!size) return new Uint8Array();
     try {
       return await this.#remote.read(path, MAX_BYTES);
     } catch (error) {
