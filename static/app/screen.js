@@ -6,6 +6,7 @@ import { Emitter } from '../core/events.js';
 import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { banner, clearBanner } from './banners.js';
+import { world } from './browser.js';
 import { TerminalView } from './terminal.js';
 
 const RESET = '\u001bc';
@@ -82,7 +83,7 @@ export class Screen extends Emitter {
     this.session = session;
     this.#parsed = 0;
     this.#stderr = false;
-    this.#began = Date.now();
+    this.#began = world.now();
     channel.shown = true;
     if (channel.size && channel.request === null) this.view.hold(channel.size);
     this.view.begin();
@@ -203,7 +204,7 @@ export class Screen extends Emitter {
     /** @type {Record<string, string>} */ const phases = { asked: texts.program.starting, compiling: texts.program.compiling, running: texts.program.running, exited: texts.program.ending };
     const words = phases[channel.phase];
     if (!words) return;
-    const draw = () => this.#tell('busy', words, channel.phase === 'running' && Date.now() - this.#began > 2000 ? [seconds(Date.now() - this.#began)] : []);
+    const draw = () => this.#tell('busy', words, channel.phase === 'running' && world.now() - this.#began > 2000 ? [seconds(world.now() - this.#began)] : []);
     if (channel.request === null) this.#tell('busy', words); // it began before this page: nobody here knows when
     else {
       draw();

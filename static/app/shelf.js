@@ -5,6 +5,8 @@ import { Library } from '../core/library.js';
 import { Project, recordsOf } from '../core/project.js';
 import { openDB } from '../dist/idb.js';
 
+const AGAIN_MS = [100, 400, 1500, 5000];
+
 /** @typedef {import('../core/types.js').Language} Language */
 /** @typedef {Record<string, import('../core/types.js').Value>} Values by a record's name */
 /** @typedef {Map<string, import('../core/types.js').Versioned>} Records */
@@ -41,7 +43,7 @@ export class Shelf extends Emitter {
 
   async #open() {
     try {
-      this.#library = await Library.open({ openDB, channel: new BroadcastChannel('coderunner:library'), lost: () => { this.#library = null; } });
+      this.#library = await Library.open({ openDB, channel: new BroadcastChannel('coderunner:library'), lost: () => this.#reopen() });
     } catch {
       return; // the projects say that nothing is kept
     }
@@ -50,6 +52,31 @@ export class Shelf extends Emitter {
       if (shown && shown.id === project) shown.told(names);
     });
     this.#library.on('projects', () => this.emit('projects'));
+  }
+
+  /** The browser closed the library, as when the data of this site are deleted: what is shown is kept anew. */
+  async #reopen() {
+    this.#library?.close();
+    this.#library = null;
+    this.ready = this.#openAgain();
+    await this.ready;
+    const library = /** @type {Library | null} */ (this.#library); // opened meanwhile
+    const project = this.#project;
+    if (!library || !project) return;
+    const { id, name, language } = project;
+    this.#store.set({});
+    this.#store.tab = { id, language: language.name };
+    await library.create({ id, language: language.name, name }, {}).catch(() => {}); // to write the files fails in the same way, and tells it
+    project.keepIn(library);
+  }
+
+  /** While the browser deletes, it opens nothing. */
+  async #openAgain() {
+    for (const ms of AGAIN_MS) {
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      await this.#open();
+      if (this.#library) return;
+    }
   }
 
   /** What the user would lose with this page. */

@@ -3,6 +3,7 @@ import { seconds, sessionOver } from '../core/ending.js';
 import { noticeWords } from '../core/problem.js';
 import { texts } from '../core/texts.js';
 import { banner, clearBanner } from './banners.js';
+import { world } from './browser.js';
 import { $ } from './dom.js';
 import { saveFiles } from './save.js';
 
@@ -48,7 +49,7 @@ export class Status {
     const [tone, text] = this.#linkWords(session);
     $('link-dot').dataset.tone = tone;
     if ($('link-text').textContent !== text) $('link-text').textContent = text;
-    const total = session?.phase === 'open' && session.expires ? session.expires.total_ms - (Date.now() - session.expires.at) : null;
+    const total = session?.phase === 'open' && session.expires ? session.expires.total_ms - (world.now() - session.expires.at) : null;
     $('expiry-text').textContent = total === null ? '' : texts.status.lasts(roughly(total));
   }
 
@@ -56,7 +57,7 @@ export class Status {
   #linkWords(/** @type {Session | null} */ session) {
     if (!session || session.phase === 'idle' || session.phase === 'over') return ['none', texts.status.none];
     if (session.phase === 'queued') return ['busy', texts.status.waiting(session.place?.position ?? '?')];
-    if (session.link.silentSince) return ['busy', texts.status.silent(seconds(Date.now() - session.link.silentSince))];
+    if (session.link.silentSince) return ['busy', texts.status.silent(seconds(world.now() - session.link.silentSince))];
     if (session.phase === 'connecting') return ['busy', texts.status.connecting];
     if (session.link.up) return ['good', session.rttMs === null ? texts.status.connected : texts.status.connectedTime(texts.units.milliseconds(Math.max(1, Math.round(session.rttMs))))];
     return session.link.stopped ? ['bad', texts.status.notConnected] : ['busy', texts.status.reconnecting];
@@ -65,8 +66,8 @@ export class Status {
   /** The card over the program's screen while its session is not there. */
   #card(/** @type {Session | null} */ session) {
     const waiting = Boolean(session && (session.phase === 'connecting' || session.phase === 'queued'));
-    this.#cardSince = waiting ? (this.#cardSince ?? Date.now()) : null;
-    const late = this.#cardSince !== null && Date.now() - this.#cardSince >= CARD_AFTER_MS;
+    this.#cardSince = waiting ? (this.#cardSince ?? world.now()) : null;
+    const late = this.#cardSince !== null && world.now() - this.#cardSince >= CARD_AFTER_MS;
     if (waiting && !late) setTimeout(() => this.draw(), CARD_AFTER_MS);
     const shown = session && waiting && (late || session.phase === 'queued') ? session : null;
     $('waiting').hidden = !shown;
@@ -80,8 +81,8 @@ export class Status {
   #cardWords(/** @type {Session} */ session) {
     if (session.phase === 'queued' && session.place) {
       const { position, eta_ms: eta, deadline_ms: deadline, at } = session.place;
-      const left = eta === null ? null : Math.max(0, eta - (Date.now() - at));
-      const patience = Math.max(0, deadline - (Date.now() - at));
+      const left = eta === null ? null : Math.max(0, eta - (world.now() - at));
+      const patience = Math.max(0, deadline - (world.now() - at));
       const soon = left === null ? '' : `${texts.waiting.about(seconds(Math.max(1000, left)))} `;
       return {
         title: position <= 1 ? texts.waiting.next : texts.waiting.place(position),
@@ -90,7 +91,7 @@ export class Status {
       };
     }
     if (session.link.retryInMs !== null) {
-      const again = Math.max(0, Math.ceil((session.link.retryInMs - (Date.now() - (session.link.at ?? 0))) / 1000));
+      const again = Math.max(0, Math.ceil((session.link.retryInMs - (world.now() - (session.link.at ?? 0))) / 1000));
       return { title: session.error ? texts.waiting.noRoom : texts.waiting.unreachable, detail: again ? texts.waiting.againIn(texts.units.seconds(again, 0)) : texts.waiting.again, leave: texts.waiting.stopTrying };
     }
     return { title: texts.waiting.starting, detail: texts.waiting.startingText, leave: texts.page.cancel };
@@ -98,7 +99,7 @@ export class Status {
 
   #loss(/** @type {Session | null} */ session) {
     const lost = session?.phase === 'open' && !session.link.up;
-    this.#downSince = lost ? (this.#downSince ?? Date.now()) : null;
+    this.#downSince = lost ? (this.#downSince ?? world.now()) : null;
     if (!session || this.#downSince === null) {
       this.#silence(session);
       return;
@@ -110,7 +111,7 @@ export class Status {
         : { tone: 'bad', title: texts.session.closed, detail: texts.session.code(session.link.code ?? 0), action: { label: texts.session.tryAgain, act: () => session.reconnect() } });
       return;
     }
-    if (Date.now() - this.#downSince < TELL_LOSS_AFTER_MS) {
+    if (world.now() - this.#downSince < TELL_LOSS_AFTER_MS) {
       setTimeout(() => this.draw(), TELL_LOSS_AFTER_MS);
       return;
     }
@@ -123,7 +124,7 @@ export class Status {
   /** Connected, but nothing comes: what is typed may be on its way, or go nowhere. */
   #silence(/** @type {Session | null} */ session) {
     const since = session?.phase === 'open' ? session.link.silentSince : null;
-    if (!session || !since || Date.now() - since < TELL_SILENCE_AFTER_MS) {
+    if (!session || !since || world.now() - since < TELL_SILENCE_AFTER_MS) {
       clearBanner('link');
       return;
     }
@@ -145,7 +146,7 @@ export class Status {
       clearBanner('expiry');
       return;
     }
-    const gone = Date.now() - session.expires.at;
+    const gone = world.now() - session.expires.at;
     const total = session.expires.total_ms - gone;
     const remote = this.#desk.mirror?.remote;
     const save = { label: texts.session.download, act: () => remote && saveFiles(remote, session.language ?? '') };

@@ -1,5 +1,6 @@
 // How a program ended, in words. The phrases are stable: people learn them, and tests read them.
 import { texts } from './texts.js';
+import { en } from './texts/en.js';
 
 /** @param {number} ms */
 export function duration(ms) {
@@ -41,13 +42,24 @@ function title(/** @type {{reason: string, code: number | null, signal: string |
   return texts.endings.reasons[reason];
 }
 
+/** The server's English sentence in the page's language; one that is not in the table, as it came. */
+function hint(/** @type {string} */ sentence) {
+  for (const [name, english] of Object.entries(en.hints)) {
+    const [before, after] = english.split('{word}');
+    if (after === undefined ? sentence !== english : !sentence.startsWith(before) || !sentence.endsWith(after)) continue;
+    const word = after === undefined ? '' : sentence.slice(before.length, sentence.length - after.length);
+    return texts.hints[/** @type {keyof typeof en.hints} */ (name)].replace('{word}', () => word);
+  }
+  return sentence;
+}
+
 /**
  * @param exit the `exit` message
  * @returns {{tone: 'good'|'bad'|'plain', title: string, details: string[]}}
  */
 export function ending(/** @type {import('./messages.js').Exit} */ exit) {
   const { reason, code, usage } = exit;
-  const details = [...(exit.hints ?? [])];
+  const details = (exit.hints ?? []).map(hint);
   if (reason === 'exited' && code === 0) details.push(texts.endings.exitCode(0));
   if (exit.shared) details.push(texts.endings.sharedMemory);
   for (const limit of exit.limits_hit) if (!(reason === 'oom' && limit === 'memory')) details.push(texts.endings.hit[limit]);

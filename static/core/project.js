@@ -290,6 +290,12 @@ export class Project extends Emitter {
     if (this.active === null || !this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
   }
 
+  /** Another library takes the place of one that was lost: it may have all of the project, or nothing. */
+  keepIn(/** @type {import('./library.js').Library} */ library) {
+    this.#library = library;
+    this.#changed(...this.records().keys());
+  }
+
   /** Writes what changed. @returns {Promise<boolean>} whether all is kept */
   async save() {
     this.#timers.clearTimeout(this.#timer);

@@ -55,6 +55,15 @@ def test_a_phone_either_way_round(open_tab: Callable[..., Tab], width: int, heig
     expect(page.locator("#tree")).to_be_visible()
 
 
+def test_a_narrow_window_with_a_mouse_has_no_bar_of_keys(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(viewport={"width": 600, "height": 800})
+    for view in ("code", "program", "shell"):
+        tab.page.click(f".views [data-view={view}]")
+        tab.until(f"document.body.dataset.view === '{view}'")
+        expect(tab.page.locator("#keys")).to_be_hidden()
+        expect(tab.page.locator("#code-keys")).to_be_hidden()
+
+
 def test_a_tablet_has_the_keys_while_a_terminal_is_typed_into(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(viewport={"width": 1180, "height": 820}, **TOUCH).language("Python")
     page = tab.page

@@ -201,3 +201,13 @@ def test_the_session_is_ended_and_another_begins(tab: Tab) -> None:
     tab.ended("Ended with its session")
     tab.run("print('two')\n").sees("two")
     tab.ended("Finished")
+
+
+def test_a_clock_that_jumps_changes_no_time(tab: Tab) -> None:
+    tab.run("print('begun')\nwhile True: pass\n").sees("begun")
+    lasts = tab.shows("document.getElementById('expiry-text').textContent", lambda now: "lasts" in now)
+    tab.get("(() => { const now = Date.now; Date.now = () => now() + 2 * 3600_000; })()")
+    tab.until("/^[1-9] s$/.test(document.querySelector('#outcome strong + span').textContent)")
+    assert tab.get("document.getElementById('expiry-text').textContent") == lasts
+    tab.page.click("#stop")
+    tab.ended("Stopped")

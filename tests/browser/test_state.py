@@ -210,6 +210,26 @@ BEFORE = {
 }  # fmt: skip
 
 
+def test_the_data_of_the_site_are_deleted_while_the_page_is_open(
+    open_tab: Callable[..., Tab], tab: Tab
+) -> None:
+    tab.code("print('first')\n")
+    tab.get("coderunner.desk.project.create('other.py', 'other = 1\\n')")
+    tab.until(SAVED)
+    cdp = tab.page.context.new_cdp_session(tab.page)
+    cdp.send("Storage.clearDataForOrigin", {"origin": tab.url.rstrip("/"), "storageTypes": "all"})
+    tab.get("coderunner.desk.project.show('main.py')")
+    tab.code("print('second')\n")
+    tab.until(f"{SAVED} && coderunner.desk.project.trouble === null")
+    expect(tab.page.locator(".banner")).to_have_count(0)
+    later = beside(open_tab, tab).language("Python")
+    shows(later, "print('second')\n")
+    assert later.get("coderunner.desk.project.paths") == ["main.py", "other.py"]
+    assert later.get("coderunner.desk.project.text('other.py')") == "other = 1\n"
+    later.code("print('third')\n")
+    shows(tab, "print('third')\n")
+
+
 def test_a_project_of_before_the_library_is_taken_over(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(load=False)
     kept = f"localStorage.setItem('coderunner:project:python', {json.dumps(BEFORE)!r})"

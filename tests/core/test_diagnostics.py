@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -320,3 +322,10 @@ def test_what_is_not_here_is_said(language, said, wanted):
     assert len(found) == len(wanted), found
     for sentence, words in zip(found, wanted, strict=True):
         assert words in sentence
+
+
+def test_what_is_said_is_in_the_page_s_table_of_texts():
+    page = Path(__file__).parents[2] / "static"
+    table = (page / "core/texts/en/hints.js").read_text("utf-8").replace("\\'", "'")
+    said = {hint.say for language in LANGUAGES.values() for hint in language.hints}
+    assert sorted(said) == sorted(re.findall(r"^    \w+: '(.*)',$", table, re.MULTILINE))

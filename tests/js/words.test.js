@@ -35,6 +35,13 @@ for (const [change, tone, title] of cases) {
   });
 }
 
+test('what it wanted that is not here is said in the language of the page', (t) => {
+  useTexts({ ...en, hints: { ...en.hints, crate: 'Die Kiste {word} fehlt.' } });
+  t.after(() => useTexts(en));
+  const said = ending(exit({ code: 1, hints: [en.hints.crate.replace('{word}', () => '$& serde'), 'Of another server.'] })).details;
+  assert.deepEqual(said.slice(0, 2), ['Die Kiste $& serde fehlt.', 'Of another server.']);
+});
+
 test('what it wanted that is not here comes first', () => {
   assert.equal(ending(exit({ code: 1, hints: ['This session has no network.'] })).details[0], 'This session has no network.');
 });

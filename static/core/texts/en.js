@@ -2,6 +2,7 @@
 // with the same keys, named in static/app/texts.js; the type checker tells which of them it lacks. What a text has to be told is a
 // parameter of it. `*word*` is emphasis, in the texts that index.html shows. Texts that are in a terminal or an outcome
 // begin with a small letter where they follow another one.
+import { hints } from './en/hints.js';
 import { page } from './en/page.js';
 import { program } from './en/program.js';
 import { project } from './en/project.js';
@@ -9,4 +10,4 @@ import { session } from './en/session.js';
 import { units } from './en/units.js';
 
 /** @typedef {typeof en} Texts */
-export const en = { locale: 'en', units, ...page, ...project, ...program, ...session };
+export const en = { locale: 'en', units, ...page, ...project, ...program, ...session, ...hints };
