@@ -119,6 +119,7 @@ def _identity(settings: Settings, key: bytes) -> Identity:
         lifetime_ms=settings.session_ttl,
         create_seconds=settings.docker_timeout / 1000,
         disk_read=settings.disk_read_limit,
+        cgroup_parent=settings.cgroup_parent,
     )
 
 

@@ -22,6 +22,7 @@ BAD = {
     "DOCKER_MEMORY": ["256mx", "1.5g", "-1"],
     "DISK_READ_LIMIT": ["50m", "/dev/sda", "/dev/sda:", "/dev/sda:50", "sda:50m", "/dev/../etc:50m", ":50m"],
     "QUEUE_TIMEOUT": ["60s"],
+    "CGROUP_PARENT": ["a b", "/a/../b", "//", "/a/", "..", "-.slice/"],
     "HOST": ["http://x", "a b", "256.1.1.1", "127.1", "[::1", "127.0.0.1:80", "a..b"],
     "ALLOWED_ORIGINS": ["https://a.com/", "a.com", "*", "null"],
     "ALLOWED_HOSTS": [

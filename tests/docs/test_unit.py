@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 
 import pytest
 
@@ -27,27 +26,25 @@ def bare(tmp_path_factory):
     return {**kept, "PATH": str(path), "DOCKER_HOST": "tcp://127.0.0.1:9"}
 
 
-def run(bare, *words: str) -> tuple[int, str, float]:
-    began = time.monotonic()
+def run(bare, *words: str) -> tuple[int, str]:
     done = subprocess.run(
         [ROOT / "scripts/test.sh", *words], env=bare, cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
     "path", ["tests/core/test_limits.py", "tests/web/test_guard.py::test_an_origin_that_is_none_is_refused"]
 )
 def test_a_part_of_it(bare, path):
-    code, said, seconds = run(bare, path, "-q")
+    code, said = run(bare, path, "-q")
     assert code == 0, said
     assert " passed" in said
-    assert seconds < 20
 
 
 @pytest.mark.timeout(150)  # all of them are imported, by a new process
 def test_all_of_it_is_found(bare):
-    code, said, _ = run(bare, "--unit", "--collect-only", "-q", "-n", "0")
+    code, said = run(bare, "--unit", "--collect-only", "-q", "-n", "0")
     assert code == 0, said
     assert "tests collected" in said
     for folder in ("tests/core/", "tests/config/", "tests/fleet/test_queue.py"):
@@ -55,6 +52,6 @@ def test_all_of_it_is_found(bare):
 
 
 def test_another_kind_of_test_prepares_what_it_needs(bare):
-    code, said, _ = run(bare, "tests/core", "tests/web/test_run.py")
+    code, said = run(bare, "tests/core", "tests/web/test_run.py")
     assert code == 1
     assert "no engine answers there" in said

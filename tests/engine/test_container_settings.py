@@ -277,6 +277,19 @@ async def test_reading_from_the_disk_is_bounded(
     assert float(said.split()[0]) < 6 * 1024**2
 
 
+async def test_a_container_is_in_the_control_group_that_is_named(
+    engine: DockerEngine, make_spec: MakeSpec, sdk: docker.DockerClient
+) -> None:
+    parent = "coderunner-test.slice" if sdk.info()["CgroupDriver"] == "systemd" else "/"
+    spec = make_spec("import time; time.sleep(60)", cgroup_parent=parent)
+    container = await engine.create(spec)
+    assert compare(create_body(spec), await engine.inspect_raw(container)) == []
+    await engine.start(container)
+    lines = Path(f"/proc/{(await engine.inspect(container)).pid}/cgroup").read_text().splitlines()
+    groups = {line.split(":", 2)[2] for line in lines}
+    assert groups & {f"/{container}", f"/coderunner.slice/{parent}/docker-{container}.scope"}, groups
+
+
 def _disk_of(place: Path) -> str:
     number = place.stat().st_dev
     device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
@@ -66,10 +65,8 @@ async def fake(tmp_path: Path, answer: Answer) -> AsyncIterator[tuple[FakeEngine
 @every_call
 async def test_an_engine_that_never_answers_is_a_timeout(tmp_path: Path, call) -> None:
     async with fake(tmp_path, never) as (server, engine):
-        began = time.monotonic()
         with pytest.raises(EngineTimeout, match=f"{CALL_S} s"):
             await call(engine)
-        assert time.monotonic() - began < CALL_S * 5
         async with asyncio.timeout(5):
             await server.idle.wait()  # the deadline has dropped the connection, too
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import docker
@@ -167,11 +166,10 @@ async def test_a_build_can_be_given_up(folder: Path, builder: ImageBuilder, sdk:
     )
     await asyncio.wait_for(sleeping.wait(), 60)
     await eventually(steps, 20, "the step runs")
-    began = time.monotonic()
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.monotonic() - began < 10
+    async with asyncio.timeout(60):  # the step sleeps for five times as long
+        with pytest.raises(asyncio.CancelledError):
+            await task
     await eventually(lambda: not steps(), 30, "the engine gave it up, too")
     write_toy(folder, "RUN true")
     assert await asyncio.wait_for(builder.ensure("toy", lambda _line: None), 60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -152,11 +151,9 @@ def test_without_the_tool_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_it_stops_when_told(tool: Path, etc: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ended"
-    write(tool, f"trap 'touch {mark}; exit 1' TERM; sleep 60 & wait")
+    write(tool, f"trap 'touch {mark}; exit 1' TERM; sleep 600 & wait")
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
-    began = time.monotonic()
     with pytest.raises(OriginFailed, match="stopped"), bootstrapped(stop, silent, etc):
-        pass
-    assert time.monotonic() - began < 10
+        pass  # long before the tool would end by itself
     assert mark.exists()

@@ -234,20 +234,20 @@ async def test_a_thousand_files_are_listed_and_deleted_beside_a_keystroke(server
         await client.run(1, code, mode="tty")
         await client.until(1, "!")
 
-        async def slowest() -> float:
-            worst, loop = 0.0, asyncio.get_running_loop()
+        async def echoes() -> int:
+            count = 0
             while not work.done():
-                before, began = client.channel(1).end, loop.time()
+                before = client.channel(1).end
                 await client.input(1, b"k")
                 await client.wait(lambda before=before: client.channel(1).end > before)
-                worst = max(worst, loop.time() - began)
-            return worst
+                count += 1
+            return count
 
         work = asyncio.create_task(rest("GET", "/files"))
-        assert await slowest() < 1.0  # no benchmark: one call for all of them would hold the agent for longer
+        assert await echoes() > 2  # one call for all of them would hold the agent until its end
         assert len((await work).document["files"]) == 4002
         work = asyncio.create_task(rest("DELETE", "/files/many"))
-        assert await slowest() < 1.0
+        assert await echoes() > 2
         assert (await work).document == {"removed": 4001}
 
 

@@ -99,6 +99,7 @@ class ContainerSpec:
     """One container to make. `uid` is unique among live sessions; `runtime` None is the engine's own.
 
     `disk_read`: a disk of the host, and how many bytes a second are read from it; None is without bound.
+    `cgroup_parent`: the control group in which the container's own is made; None is the engine's.
     `socket`: the folder of the agent's socket, on the server's machine; None where it has none.
     """
 
@@ -110,6 +111,7 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     runtime: str | None = None
     disk_read: tuple[str, int] | None = None
+    cgroup_parent: str | None = None
     socket: str | None = None
     command: tuple[str, ...] = AGENT_COMMAND
 
@@ -351,6 +353,12 @@ SETTINGS: tuple[Setting, ...] = (
         lambda s: round(s.limits.cpus * 1e9),
         "with ten fork bombs beside it, a neighbour's echo took 90 ms without the quota and 12 with it "
         "(99th percentile)",
+    ),
+    Setting(
+        "HostConfig.CgroupParent",
+        lambda s: s.cgroup_parent,
+        "with the driver cgroupfs the engine's own group has the weight of one process of the host, for all "
+        "containers together",
     ),
     Setting(
         "HostConfig.BlkioDeviceReadBps",

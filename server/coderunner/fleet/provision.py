@@ -81,7 +81,8 @@ class Identity:
     ``instance``: the instance's name.  ``owner``: fingerprint of its key.  ``prefix``: of container names.
     ``runtime``: the engine's name for it, None for the default.  ``lifetime_ms``: of a session, at most.
     ``create_seconds``: in which the engine must have made or removed a container.  ``disk_read``: (device,
-    bytes a second) that a container may read, None without a limit.
+    bytes a second) that a container may read, None without a limit.  ``cgroup_parent``: the control group of
+    all containers, None for the engine's.
     """
 
     instance: str
@@ -91,6 +92,7 @@ class Identity:
     lifetime_ms: int
     create_seconds: float
     disk_read: tuple[str, int] | None = None
+    cgroup_parent: str | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -204,6 +206,7 @@ class Provisioner:
             limits=limits,
             runtime=declared.runtime or self.identity.runtime,
             disk_read=self.identity.disk_read,
+            cgroup_parent=self.identity.cgroup_parent,
             socket=folder.get(SOCKET_LABEL),
         )
 

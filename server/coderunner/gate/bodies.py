@@ -105,6 +105,7 @@ class Tables:
             labels=labels,
             runtime=language.runtime or settings.docker_runtime,
             disk_read=settings.disk_read_limit,
+            cgroup_parent=settings.cgroup_parent,
         )
         if labels.get(ROLE_LABEL) == CANARY:
             spec = replace(spec, command=canary_command(spec))

@@ -25,6 +25,7 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # all of IPv4, as IPv6 address
 # RFC 1123's names, with the underscores that are used in practice.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 _MILLISECONDS = {
     "ms": 1, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000,
@@ -238,6 +239,14 @@ def _too_wide(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
     return mapped or (network.prefixlen < 16 and not private)
 
 
+def cgroup(text: str) -> str:
+    """A control group's path, or the name of a systemd slice."""
+    parts = text.strip("/").split("/")
+    if text != "/" and (text != text.rstrip("/") or not all(_GROUP.fullmatch(part) for part in parts)):
+        raise ValueError("a path like /coderunner or /, or a slice like coderunner.slice")
+    return text
+
+
 def address_pool(text: str) -> str:
     """A range of private IPv4 addresses in CIDR form, large enough for one group's subnet (/28)."""
     problem = ValueError("a private IPv4 network of 16 addresses or more, for example 10.213.0.0/16")
@@ -273,6 +282,7 @@ _PLAIN = {
 SIZE = Form(size, _size_words)
 DURATION = Form(_integer, _duration_words)
 DISK_RATE = Form(_disk_rate, _disk_words)
+CGROUP = Form(cgroup)
 NAME = Form(name)
 FOLDER = Form(folder)
 SECRET = Form(secret)

@@ -99,6 +99,16 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
             unit="disk:bytes a second, with k, m or g",
         ),
     ]
+    cgroup_parent: Annotated[
+        str | None,
+        forms.CGROUP,
+        Doc(
+            "",
+            "The control group in which the containers are, each with its share of the processors: with the"
+            " engine's driver systemd a slice, for example coderunner.slice, with cgroupfs a path; / gives"
+            " each container the weight of a process outside of them. Empty: the engine's own.",
+        ),
+    ]
     network_prefix: Annotated[
         str,
         forms.NAME,
