@@ -8,8 +8,8 @@ from tests.browser.tab import Tab
 
 pytestmark = pytest.mark.timed
 
-KEYS = 60
-MAX_MS = 16.0  # of the page's own time for a key, with drawing, keeping and all else: a frame's time
+KEYS = 40
+TIMES_SMALL = 5.0  # the page's own time for a key, with drawing, keeping and all else, of a file of few lines
 
 
 def work(tab: Tab, keys: int) -> float:
@@ -33,6 +33,9 @@ def work(tab: Tab, keys: int) -> float:
     "count", [7_000, *(pytest.param(count, marks=pytest.mark.long) for count in (20_000, 50_000))]
 )
 def test_a_key_in_a_large_file(tab: Tab, count: int) -> None:
+    tab.page.click(".cm-content")
+    work(tab, KEYS)  # until all of it is compiled
+    small = work(tab, KEYS)
     lines = "".join(f"value_{number} = compute({number}, 'some words')\n" for number in range(count))
     tab.get("(text) => coderunner.desk.project.create('large.py', text)", lines)
     tab.until(f"coderunner.editor.view.state.doc.length === {len(lines)}")
@@ -46,6 +49,6 @@ def test_a_key_in_a_large_file(tab: Tab, count: int) -> None:
         )
         tab.page.wait_for_timeout(1500)
         took = work(tab, KEYS)
-        print(f"{len(lines)} {place}: {took:.1f} ms a key")
-        assert took < MAX_MS, (place, took)
+        print(f"{len(lines)} {place}: {took:.1f} ms a key, in a small file {small:.1f}")
+        assert took < TIMES_SMALL * small, (place, took, small)
     tab.until("!coderunner.desk.project.unsaved")

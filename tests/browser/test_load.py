@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from tests.browser.tab import Tab
 
 SLOW = {"offline": False, "downloadThroughput": 1_500_000 / 8, "uploadThroughput": 750_000 / 8, "latency": 40}
-MAX_SECONDS = 3.0
 MAX_REQUESTS = 16
 MAX_BYTES = 420_000
 
@@ -67,21 +63,18 @@ def test_the_page_comes_in_few_packed_files_that_are_kept(open_tab: Callable[...
     assert len(wire.requests) <= 4, loaded
 
 
-@pytest.mark.timed
-@pytest.mark.timeout(120)
-def test_over_a_slow_line_the_editor_is_there_in_three_seconds(open_tab: Callable[..., Tab]) -> None:
-    times = []
-    for _ in range(3):  # the best of three: other work on this machine is no part of the line
-        tab = open_tab(load=False)
-        wire = Wire(tab)
-        wire.cdp.send("Network.emulateNetworkConditions", SLOW)
-        began = time.monotonic()
-        tab.page.goto(tab.url, wait_until="commit")
-        tab.page.wait_for_selector(".cm-content")
-        tab.page.click(".cm-content")
-        tab.type("x")
-        tab.until("coderunner.editor.view.state.doc.toString().includes('x')")
-        times.append(time.monotonic() - began)
-        tab.page.wait_for_selector("body[data-ready]")
-    print("a usable editor after", *(f"{seconds:.2f} s" for seconds in times))
-    assert min(times) < MAX_SECONDS, times
+def test_over_a_slow_line_the_editor_waits_for_nothing_that_comes_late(open_tab: Callable[..., Tab]) -> None:
+    """In seconds it is what the line needs for these bytes: three of one megabit and a half."""
+    tab = open_tab(load=False)
+    wire = Wire(tab)
+    wire.cdp.send("Network.emulateNetworkConditions", SLOW)
+    tab.page.goto(tab.url, wait_until="commit")
+    tab.page.wait_for_selector(".cm-content")
+    tab.page.click(".cm-content")
+    tab.type("x")
+    tab.until("coderunner.editor.view.state.doc.toString().includes('x')")
+    came, asked = wire.bytes, len(wire.requests)
+    tab.page.wait_for_selector("body[data-ready]")
+    print(f"a usable editor after {came} bytes in {asked} answers")
+    assert came <= MAX_BYTES
+    assert asked <= MAX_REQUESTS

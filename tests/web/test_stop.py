@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 
@@ -61,6 +60,7 @@ async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
     """However long the engine takes for what nobody waits for: the next server finds it, and removes it."""
     path = str(tmp_path / "engine.sock")
     settings = {**SETTINGS, "WARM_MAX": "4", "WARM_FLOOR": "4", "MAX_CONCURRENT_SESSIONS": "8"}
+    settings |= {"DOCKER_TIMEOUT": "300000", "DOCKER_CMD_TIMEOUT": "300000"}  # for longer than is waited here
     with (
         Proxy(ENGINE_SOCKET, path) as proxy,
         running_server(tmp_path, DOCKER_HOST=f"unix://{path}", **settings) as server,
@@ -72,12 +72,9 @@ async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
             await eventually(lambda: server.stats()["warmPool"]["starting"] >= 1, 20, "one in the making")
             await leaver.send(m.Close())  # its container cannot be removed now
             await leaver.closed()
-            began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             assert await client.closed() == 1012
-            told = time.monotonic()
             assert server.process.wait(20) == 0
-            assert time.monotonic() - began < 1.5, server.log.read_text()[-2000:]
             proxy.hold = lambda request: False
         before = set(server.containers())
         mine = {docker("inspect", "-f", "{{.Id}}", f"coderunner-{client.opened.session}").strip()}
@@ -87,12 +84,13 @@ async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
         ).process
         async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
             await back.message(m.Attached)
-            assert time.monotonic() - told < 3  # of an idle machine: one; half of it is Python's own start
             await back.input(1, b"typed\n")
             await back.until(1, "typed\r\ntyped")
             async with attach(server, leaver.opened) as late:
                 await late.error("no_session")  # it had ended
             await eventually(lambda: before & set(server.containers()) == mine, 20, "the rest removed")
+            log = (tmp_path / "again.log").read_text()
+            assert 0 < log.index("listening") < log.index("container removed"), "clients come first"
             await back.send(m.Close())
             await back.closed()
         wait_ready(server, ("python",))
