@@ -41,9 +41,7 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(file.parent.name for file in folder.glob("*/language.toml"))
 
 
-def load(
-    folder: Path = FOLDER, only: Iterable[str] = (), machine: str = platform.machine()
-) -> Declarations:
+def load(folder: Path = FOLDER, only: Iterable[str] = (), machine: str = platform.machine()) -> Declarations:
     """Every `<name>/language.toml` below `folder`, or those named in `only` (the setting LANGUAGES).
 
     What is not for this `machine` is left out.

@@ -59,9 +59,7 @@ gaps = Counter(
     "coderunner_output_gaps_total", "Places in its output that a client could not be sent any more.",
     registry=REGISTRY,
 )  # fmt: skip
-gap_bytes = Counter(
-    "coderunner_output_gap_bytes_total", "Bytes of output in those gaps.", registry=REGISTRY
-)
+gap_bytes = Counter("coderunner_output_gap_bytes_total", "Bytes of output in those gaps.", registry=REGISTRY)
 engine_seconds = Histogram(
     "coderunner_engine_call_seconds", "Calls of the container engine, by what was asked and what came of it.",
     ["call", "outcome"], buckets=_SLOW, registry=REGISTRY,

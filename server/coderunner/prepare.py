@@ -191,7 +191,6 @@ class Preparation:
         self.refuse(f"a promised bound of the containers does not hold: {broken}")
         return False
 
-
     async def _judged(self, name: str, session: str, uid: int, image: str) -> Verdict:
         """With a socket as sessions have; where no container had one yet, that may be what is refused."""
         sockets = self.provisioner.sockets
@@ -220,9 +219,7 @@ class Preparation:
 def _of_canary(spec: ContainerSpec) -> ContainerSpec:
     """The sweep leaves it alone until it must be done, and no server takes it for a session."""
     deadline = time.time() + canary.TIME_S + PROOF_SECONDS
-    return replace(
-        spec, labels={**spec.labels, ROLE_LABEL: "canary", DEADLINE_LABEL: str(int(deadline))}
-    )
+    return replace(spec, labels={**spec.labels, ROLE_LABEL: "canary", DEADLINE_LABEL: str(int(deadline))})
 
 
 def _progress(catalog: LanguageCatalog, name: str, line: str) -> None:

@@ -17,7 +17,7 @@ WATCH = """() => { window.longest = 0; let last = performance.now();
         longest = Math.max(longest, now - last);
         last = now;
     }, 10); }"""
-# Milliseconds of a piece of work that is always the same, in the page, on the machine as it is at that moment.
+# Milliseconds of a piece of work that is always the same, in the page, on the machine as it is then.
 WORK = """() => { const began = performance.now(); let sum = 0;
     for (let at = 0; at < 1e7; at += 1) sum = (sum + at) % 1009;
     return performance.now() - began + 0 * sum; }"""

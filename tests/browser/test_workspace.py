@@ -351,7 +351,7 @@ def test_a_thousand_files_take_a_few_requests(tab: Tab) -> None:
         "() => coderunner.desk.project.put([...Array.from({ length: 1000 }, (_, at) =>"
         " ({ path: `src/${at % 20}/f${at}.txt`, content: `file ${at}\\n`.repeat(140) })),"
         " { path: 'main.py', content:"
-        " 'import os\\nprint(sum(len(f) for *_, f in os.walk(\"src\")), \"there\")' }])"
+        ' \'import os\\nprint(sum(len(f) for *_, f in os.walk("src")), "there")\' }])'
     )
     tab.page.keyboard.press("Control+Enter")
     tab.sees("1000 there", seconds=120)

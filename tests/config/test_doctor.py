@@ -44,9 +44,7 @@ def test_no_engine_is_a_failure_with_what_to_do(tmp_path):
 def test_for_programs(tmp_path):
     with socket.socket(socket.AF_UNIX) as dead:  # it is there, and nobody listens
         dead.bind(str(tmp_path / "dead.sock"))
-        done = doctor(
-            "--json", DOCKER_HOST=f"unix://{tmp_path}/dead.sock", STATE_DIR=str(tmp_path), PORT="0"
-        )
+        done = doctor("--json", DOCKER_HOST=f"unix://{tmp_path}/dead.sock", STATE_DIR=str(tmp_path), PORT="0")
     document = json.loads(done.stdout)
     assert document["ok"] is False
     rows = {row["check"]: row for row in document["findings"]}

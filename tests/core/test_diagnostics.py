@@ -250,9 +250,7 @@ def test_paths(path, wanted):
     assert workspace_path(path) == wanted
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{nope}", "{path}{message}", "{line} {line}", "{message}{*}"]
-)
+@pytest.mark.parametrize("text", ["", "{nope}", "{path}{message}", "{line} {line}", "{message}{*}"])
 def test_templates_that_mean_nothing_are_refused(text):
     with pytest.raises(ValueError, match=r"."):
         parse_template(text)

@@ -26,10 +26,7 @@ def test_each_message_has_its_row_with_its_fields(kind):
     row = ROWS[codec.TYPES[kind]]
     cell = row.split("|")[2]
     listed = re.findall(r"`(\w+)(\??)`", re.sub(r"\([^)]*\)", "", cell))
-    expected = [
-        (f.encode_name, "" if f.required else "?")
-        for f in fields(kind)
-    ]
+    expected = [(f.encode_name, "" if f.required else "?") for f in fields(kind)]
     assert listed == expected
 
 

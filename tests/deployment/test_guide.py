@@ -40,7 +40,7 @@ INSTEAD = {
     "cat /proc/sys/kernel/pty/max /proc/sys/net/ipv4/tcp_mem /proc/sys/net/ipv4/udp_mem":
         "cat /proc/sys/kernel/pty/max",
 }  # fmt: skip
-STARTED = "journalctl -u coderunner -o cat | grep '\"msg\":\"CodeRunner' | tail -1"
+STARTED = 'journalctl -u coderunner -o cat | grep \'"msg":"CodeRunner\' | tail -1'
 # The first opens an editor, the others are words of a sentence.
 NOT_BY_ITSELF = {"systemctl edit coderunner", "systemctl restart", "docker rm", "docker volume rm"}
 # A read whose time is over has taken what there was of a line.
@@ -199,9 +199,7 @@ class User:
 
     async def _attach(self, look: object) -> None:
         assert self.opened is not None
-        async with connect(
-            self.url, f"ws/{self.opened.session}", client=self.client, **self.way()
-        ) as client:
+        async with connect(self.url, f"ws/{self.opened.session}", client=self.client, **self.way()) as client:
             await client.send(m.Attach(self.opened.session, self.opened.token, self.client, cursors={1: 0}))
             client.channel(1).start = 0
             await look(client)  # type: ignore[operator]
@@ -241,8 +239,8 @@ def measure(machine: Machine) -> None:
 def log_has_priorities(machine: Machine) -> None:
     first = machine.must("journalctl -u coderunner -o cat | grep -m1 '^{'")
     assert json.loads(first)["msg"].startswith("CodeRunner ")
-    machine.must("journalctl -u coderunner -p info -o cat | grep -q '\"msg\":\"listening\"'")
-    said = machine.run("journalctl -u coderunner -p warning -o cat | grep -c '\"msg\":\"listening\"'")
+    machine.must('journalctl -u coderunner -p info -o cat | grep -q \'"msg":"listening"\'')
+    said = machine.run('journalctl -u coderunner -p warning -o cat | grep -c \'"msg":"listening"\'')
     assert said.out.strip() == "0", "an info line has the priority of a warning"
 
 

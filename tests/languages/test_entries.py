@@ -90,7 +90,7 @@ async def test_an_error_in_a_class_named_otherwise_is_in_its_own_file(everything
 
 
 async def test_a_text_that_never_ends_is_an_error_at_once(everything: Server) -> None:
-    text = 'public class Text { String s = """\n' + r'\" ' * 60 + "\n}\n"
+    text = 'public class Text { String s = """\n' + r"\" " * 60 + "\n}\n"
     channel = await run(everything, "java", {"Text.java": text}, "Text.java")
     assert channel.exit.reason == "compile_failed"
     assert "unclosed text block" in channel.text

@@ -127,19 +127,25 @@ async def test_the_kernel_takes_it_before_the_agent_from_its_first_line_on(runne
 
 
 async def test_nothing_of_a_run_is_in_the_next(runner: Runner) -> None:
-    spoil = MODULES + """
+    spoil = (
+        MODULES
+        + """
 import builtins, os, sys, random, warnings, signal, threading, atexit, math
 builtins.print_ = print; math.pi = 3; numpy.mine = 1; pandas.DataFrame.mine = 2
 os.environ["MINE"] = "3"; os.chdir("/"); sys.path.append("/mine"); random.seed(1); numpy.random.seed(1)
 warnings.simplefilter("error"); signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.setrecursionlimit(99)
 os.umask(0); os.nice(3)
 """
-    look = MODULES + """
+    )
+    look = (
+        MODULES
+        + """
 import builtins, os, sys, math, signal, random, warnings
 print(hasattr(builtins, "print_"), math.pi == 3, hasattr(numpy, "mine"), hasattr(pandas.DataFrame, "mine"))
 print("MINE" in os.environ, os.getcwd(), "/mine" in sys.path, warnings.filters[0][0] == "error")
 print(signal.getsignal(signal.SIGTERM), sys.getrecursionlimit(), os.umask(0), os.nice(0))
 """
+    )
     before = await runner.text(look)
     await runner.text(spoil)
     assert await runner.text(look) == before
@@ -147,11 +153,14 @@ print(signal.getsignal(signal.SIGTERM), sys.getrecursionlimit(), os.umask(0), os
 
 
 async def test_no_two_runs_draw_the_same(runner: Runner) -> None:
-    code = MODULES + """
+    code = (
+        MODULES
+        + """
 import random, secrets, tempfile, uuid, os
 print(random.random(), numpy.random.random(), numpy.random.default_rng().random(), secrets.token_hex(4),
       uuid.uuid4(), random.SystemRandom().random(), tempfile.mktemp(), os.urandom(3).hex())
 """
+    )
     draws = [(await runner.text(code)).split() for _ in range(3)]
     assert all(len({*three}) == 3 for three in zip(*draws, strict=True)), draws
 
@@ -188,7 +197,9 @@ async def is_back(runner: Runner) -> bool:
 
 
 async def test_its_memory_is_hidden_from_programs(runner: Runner) -> None:
-    code = HOST + """
+    code = (
+        HOST
+        + """
 import json, socket
 pid = host()
 try:
@@ -198,6 +209,7 @@ try:
 except PermissionError:
     print("hidden")
 """
+    )
     assert (await runner.text(code, PLAIN)) == "hidden\n"
 
 

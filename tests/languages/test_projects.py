@@ -107,7 +107,7 @@ async def test_what_a_source_no_longer_makes_is_gone(compiled: Server) -> None:
     async with session(compiled, "java") as client:
         old = java("Main", main=True, says="old") + java("Gone", main=False)
         assert (await result(client, {"Main.java": old}, "Main.java")).text == "old\n"
-        body = "public static void main(String[] a) throws Exception { Class.forName(\"Gone\"); }"
+        body = 'public static void main(String[] a) throws Exception { Class.forName("Gone"); }'
         new = f"class Main {{ {body} }}"
         channel = await result(client, {"Main.java": new}, "Main.java", 2)
         assert "ClassNotFoundException: Gone" in channel.text

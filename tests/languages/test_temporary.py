@@ -38,12 +38,12 @@ int Native_Init(void *interpreter) { (void)interpreter; say(); return 0; }
 void install(void) { say(); }
 void *napi_register_module_v1(void *env, void *exports) { (void)env; say(); return exports; }
 """
-BUILD = f'''
+BUILD = f"""
 #include <stdio.h>
 #include <stdlib.h>
 int main(void) {{ FILE *file = fopen("native.c", "w"); fputs({json.dumps(LIBRARY)}, file); fclose(file);
   return system("gcc -shared -fPIC -O2 -o native.so native.c"); }}
-'''
+"""
 
 NAMES = """
 de_DE.UTF-8 de_DE.utf8 en_US.UTF-8 en_GB.UTF-8 fr_FR.UTF-8 es_ES.UTF-8 it_IT.UTF-8 pt_BR.UTF-8 tr_TR.UTF-8

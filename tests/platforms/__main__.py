@@ -206,7 +206,7 @@ def newest_python() -> dict[str, Any]:
             raise NotRun(f"its packages cannot be had: {made.stderr.strip().splitlines()[-1][:200]}")
     ask = (*inside, f"{venv}/bin/python", "-c", "import platform; print(platform.python_version())")
     version = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-    begin = f"cd {there} && exec env DOCKER_HOST=unix:///nowhere PYTHONPATH=server \"$@\""
+    begin = f'cd {there} && exec env DOCKER_HOST=unix:///nowhere PYTHONPATH=server "$@"'
     run = (*inside, "sh", "-c", begin, "sh")
     deselected = ("-p", "no:cacheprovider", "-k", "not real_engine and not disk and not usual")
     return {"python": version, **pytest((*UNIT, *deselected), (*run, f"{venv}/bin/python"), {})}

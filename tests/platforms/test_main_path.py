@@ -116,9 +116,7 @@ def attack(server: Server, *names: str) -> tuple[int, str]:
     python = (sys.executable, "-m", "coderunner", "--env-file", "/dev/null")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "server")}
     command = (*python, "attack", "--url", server.url, *names)
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=280, check=False
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -143,7 +143,6 @@ class TestAgentOutOfReach:
         await world.close()
         await reader.done
 
-
     async def test_what_it_cannot_answer_is_a_gap_and_the_rest_comes(self):
         """As an agent of another version, which does not know what it is asked."""
         one = Agent()

@@ -435,7 +435,6 @@ class TestPools:
             given.set()
         assert "Giving back the result" in caplog.text
 
-
     async def test_a_fault_at_the_queues_deadlines_leaves_nobody_waiting_for_ever(self, monkeypatch, caplog):
         monkeypatch.setattr("coderunner.fleet.queue.LOOK_SECONDS", 0.05)
         queue = AdmissionQueue(Admission(1, 8))

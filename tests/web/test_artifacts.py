@@ -88,8 +88,10 @@ class TestArtifacts:
             for number in range(3):
                 await client.input(1, b"\n")
                 await client.wait(
-                    lambda number=number: ".pictures/figure-1.png" in made(client)
-                    and made(client)[".pictures/figure-1.png"].size == number + 1,
+                    lambda number=number: (
+                        ".pictures/figure-1.png" in made(client)
+                        and made(client)[".pictures/figure-1.png"].size == number + 1
+                    ),
                     5,
                     "the picture",
                 )

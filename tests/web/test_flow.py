@@ -8,7 +8,6 @@ import statistics
 from pathlib import Path
 
 import pyte
-import pytest
 
 from coderunner.schema import messages as m
 from coderunner.wire.flow import MAX_WINDOW

@@ -120,4 +120,3 @@ async def test_a_connection_leaves_nothing_for_the_garbage_collector(watched, ki
     for _ in range(TIMES):
         await KINDS[kind](watched)
     assert await _left(watched, before) <= EACH * TIMES
-

@@ -246,9 +246,7 @@ async def test_the_sweep_leaves_what_another_key_made(tmp_path):
             created(mine, **label, coderunner_owner=owner)
             created(others, **label, coderunner_owner="0" * 16)
             await eventually(lambda: "lost" in server.log.read_text(), 40, "the sweep")
-            line = next(
-                line for line in server.log.read_text().splitlines() if "container removed" in line
-            )
+            line = next(line for line in server.log.read_text().splitlines() if "container removed" in line)
             assert "session=lost" in line
             assert "age_s=" in line
             assert "why=nobody answers for it" in line

@@ -453,7 +453,7 @@ async def test_answers_have_a_bound(tmp_path):
 
 def test_an_answer_is_told_in_pieces_and_is_the_same_as_at_once():
     """Characters cut between two records, and bytes that are no text, in both phases."""
-    text = "a\u00e9\n\"\\"
+    text = 'a\u00e9\n"\\'
     parts = [(1, text.encode()[:2]), (1, text.encode()[2:]), (2, b"\xff\xfe"), (1, b"x" * 40), (2, b"yz")]
     frames, at = [], 0
     for stream, data in parts:

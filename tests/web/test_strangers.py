@@ -26,11 +26,11 @@ CASES = {
     if case.group == "strangers" or case.name in OF_MEMBERS
 }
 MEMORY = 75 * 1024  # KiB; 240 unfinished messages alone held 2.2 GB
-# A test cannot hold milliseconds on a machine that does other things as well: an echo is held to a calm one of
-# the same minute, and to a bare terminal's of the same seconds; what was measured is printed.
+# A test cannot hold milliseconds on a machine that does other things as well: an echo is held to a calm one
+# of the same minute, and to a bare terminal's of the same seconds; what was measured is printed.
 TIMES_CALM = 25.0  # p50
-# A turn of the server's loop is held to a piece of work that the same thread does right behind it, each in its
-# own time on a processor: 8 times as long was seen, and 250 before.
+# A turn of the server's loop is held to a piece of work that the same thread does right behind it, each in
+# its own time on a processor: 8 times as long was seen, and 250 before.
 TIMES_WORK = 40.0
 FULL_COLLECTIONS = 1  # of the garbage collector, of up to 80 ms: one in some minutes of an attack
 

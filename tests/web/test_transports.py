@@ -123,4 +123,3 @@ async def test_a_program_finds_nobody_there_and_changes_nothing(server):
         assert len(ours) == 1
         assert client.opened.session in ours[0]
         assert re.search(r" /run/coderunner ro,", ours[0])
-

@@ -86,8 +86,10 @@ def parse(text: str, file: str, known: Collection[str], problems: list[str]) -> 
         elif name in given:
             problems.append(f"{where}: {name} stands already on line {lines[name]}; keep one of them")
         elif value is None:
-            problems.append(f"{where}: {name} has a quote that is not closed, or words after it; close it, or"
-                            " remove the quotes")
+            problems.append(
+                f"{where}: {name} has a quote that is not closed, or words after it; close it, or"
+                " remove the quotes"
+            )
         else:
             given[name], lines[name] = Given(value, where), number
     return given

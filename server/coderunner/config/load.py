@@ -116,25 +116,34 @@ class _Together:
         values = self._values
         meant = [one.name for one in SETTINGS if one.doc.required_in_production and self._is_set(one.name)]
         if "APP_ENV" not in self._given and meant:
-            self._problem("APP_ENV", f"is not set, but {' and '.join(meant)}; write APP_ENV=production, or"
-                          " APP_ENV=development")
+            self._problem(
+                "APP_ENV",
+                f"is not set, but {' and '.join(meant)}; write APP_ENV=production, or APP_ENV=development",
+            )
         if values["APP_ENV"] == "development":
             host = values["HOST"]
             # Development needs no admin key, so it must not be reachable from a network.
             if host is not None and not (_is_loopback(host) or host.startswith(UNIX)):
-                self._problem("HOST", f"is {host}, but development serves the own machine only; write"
-                              " HOST=127.0.0.1, or set APP_ENV=production")
+                self._problem(
+                    "HOST",
+                    f"is {host}, but development serves the own machine only; write"
+                    " HOST=127.0.0.1, or set APP_ENV=production",
+                )
         if values["APP_ENV"] == "production":
             for setting in SETTINGS:
                 if setting.doc.required_in_production and not self._is_set(setting.name):
                     self._problem(setting.name, f"is required in production; {_advice(setting)}")
             key = values["ADMIN_KEY"]
             if key is not None and (len(key) < 32 or len(set(key)) < 8):
-                self._problem("ADMIN_KEY", "is too easy to guess (it needs 32 characters, mixed); write the"
-                              " output of: openssl rand -hex 32")
+                self._problem(
+                    "ADMIN_KEY",
+                    "is too easy to guess (it needs 32 characters, mixed); write the"
+                    " output of: openssl rand -hex 32",
+                )
             elif key == EXAMPLE_ADMIN_KEY:
-                self._problem("ADMIN_KEY", "is still the example's; write the output of:"
-                              " openssl rand -hex 32")
+                self._problem(
+                    "ADMIN_KEY", "is still the example's; write the output of: openssl rand -hex 32"
+                )
 
     def pairs(self) -> None:
         """Checks pairs of settings that bound each other."""
@@ -151,15 +160,24 @@ class _Together:
         # Each container, warm ones included, runs under a user id of its own.
         ids = values["SESSION_UID_COUNT"]
         if None not in (sessions, warm, ids) and ids < sessions + warm:
-            self._problem("SESSION_UID_COUNT", f"is {ids}, but MAX_CONCURRENT_SESSIONS + WARM_MAX is"
-                          f" {sessions + warm}; write SESSION_UID_COUNT={sessions + warm} or more")
+            self._problem(
+                "SESSION_UID_COUNT",
+                f"is {ids}, but MAX_CONCURRENT_SESSIONS + WARM_MAX is"
+                f" {sessions + warm}; write SESSION_UID_COUNT={sessions + warm} or more",
+            )
         if values["RELOAD"] == "on" and values["APP_ENV"] == "production":
-            self._problem("RELOAD", "is on, but APP_ENV is production: each change of a file would restart "
-                          "the server; write RELOAD=off, or leave it out")
+            self._problem(
+                "RELOAD",
+                "is on, but APP_ENV is production: each change of a file would restart "
+                "the server; write RELOAD=off, or leave it out",
+            )
         groups, pool = values["MAX_GROUPS"], values["GROUP_ADDRESS_POOL"]
         if None not in (groups, pool) and (room := IPv4Network(pool).num_addresses // 16) < groups:
-            self._problem("GROUP_ADDRESS_POOL", f"is {pool}, which has addresses for {room} groups, but"
-                          f" MAX_GROUPS is {groups}; write a larger network, or MAX_GROUPS={room}")
+            self._problem(
+                "GROUP_ADDRESS_POOL",
+                f"is {pool}, which has addresses for {room} groups, but"
+                f" MAX_GROUPS is {groups}; write a larger network, or MAX_GROUPS={room}",
+            )
 
     def _at_most(self, small: str, large: str) -> None:
         low, high = self._values[small], self._values[large]

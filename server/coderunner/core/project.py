@@ -17,6 +17,7 @@ class ProjectFile(Protocol):
     @property
     def path(self) -> str:
         """The path relative to the workspace, with slashes."""
+
     @property
     def content(self) -> bytes:
         """The file's content."""

@@ -79,9 +79,7 @@ def load(client: docker.APIClient, path: Path, stop: Stop, say: Say) -> list[str
     return loaded
 
 
-def _copy(
-    pieces: Iterable[bytes], write: Callable[[bytes], object], size: int, stop: Stop, say: Say
-) -> None:
+def _copy(pieces: Iterable[bytes], write: Callable[[bytes], object], size: int, stop: Stop, say: Say) -> None:
     done = told = 0
     for piece in pieces:
         if stop.is_set():

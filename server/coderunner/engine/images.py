@@ -282,7 +282,8 @@ class ImageBuilder:
                 return  # another server has built it meanwhile
             _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, report)
 
-    def _renew(self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, report: Say
+    def _renew(
+        self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, report: Say
     ) -> list[str]:
         renewed = []
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:

@@ -66,8 +66,9 @@ class LanguageCatalog:
         self.ask(name)
         if state.status == FAILED:
             raise LanguageFailed(f"the image of {name} could not be built: {state.message}")
-        raise LanguageNotReady(f"{name} is being prepared ({state.status}); try again",
-        retry_after_ms=RETRY_AFTER_MS)
+        raise LanguageNotReady(
+            f"{name} is being prepared ({state.status}); try again", retry_after_ms=RETRY_AFTER_MS
+        )
 
     def ask(self, name: str) -> None:
         """Somebody wants this language: it is built next, if it is not ready.  Raises UnknownLanguage."""

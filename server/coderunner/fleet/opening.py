@@ -106,9 +106,7 @@ class Opening:
             self.done.result().session.end("resume_timeout")  # no client has received its token
 
 
-def report(
-    opened: Opened, caller: Caller, moments: tuple[float, ...], *, warm: bool, group: bool
-) -> None:
+def report(opened: Opened, caller: Caller, moments: tuple[float, ...], *, warm: bool, group: bool) -> None:
     """Notes how long each step of an opening took: for the client, the metrics and the log.
 
     ``moments``: before the queue, after it, after the container was there, after it joined its group, and at

@@ -90,9 +90,7 @@ class Recovery:
         moments.append(timing.now())
         if len(moments) < FAULTS or moments[-1] - moments[0] > FAULT_SECONDS:
             return False
-        log.error(
-            "a session ends: too many faults of this server", extra=fields(session=session.id)
-        )
+        log.error("a session ends: too many faults of this server", extra=fields(session=session.id))
         return True
 
     async def _return(self, session: Session) -> None:

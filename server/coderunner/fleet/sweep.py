@@ -148,9 +148,7 @@ def _adoption(identity: Identity, begun: Iterable[tuple[ContainerSummary, Work]]
     return Adoption(len(answers) - len(refused), refused, late)
 
 
-async def _refuse_in_use(
-    engine: DockerEngine, identity: Identity, found: Iterable[ContainerSummary]
-) -> None:
+async def _refuse_in_use(engine: DockerEngine, identity: Identity, found: Iterable[ContainerSummary]) -> None:
     """Raises AnothersContainers when a container without a fingerprint has a server attached.
 
     To attach to its agent would detach that server.

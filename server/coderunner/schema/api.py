@@ -23,7 +23,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     Either `source`, which becomes the file `entry` (default: the language's own), or `files`. `stdin` is
     closed after its last byte; `stdin_base64` is for input that is not UTF-8. In the mode `tty` the program
     has a terminal of `cols` by `rows` characters, into which `stdin` is typed. `artifact_bytes`: files that
-    the program makes are returned with their content up to this size. """
+    the program makes are returned with their content up to this size."""
 
     language: Annotated[str, text(64, least=1)]
     source: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None

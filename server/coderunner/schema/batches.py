@@ -107,8 +107,10 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     args: Args = ()
     env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
     limits: WantedLimits = {}
-    cases: Annotated[tuple[Case, ...], Meta(min_length=1, max_length=MAX_CASES, description=(
-        f"a list of 1 to {MAX_CASES} cases"))]
+    cases: Annotated[
+        tuple[Case, ...],
+        Meta(min_length=1, max_length=MAX_CASES, description=(f"a list of 1 to {MAX_CASES} cases")),
+    ]
     checker: Checker = Checker()
     parallel: Annotated[int, whole(1, MAX_PARALLEL)] = 1
     stop_at_first: bool = False

@@ -31,6 +31,7 @@ _MILLISECONDS = {
     "ms": 1, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000,
 }  # fmt: skip
 
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """How a setting's text is parsed.
@@ -208,7 +209,11 @@ def host_port(text: str) -> str:
 def origin(text: str) -> str:
     """A value of the Origin header: scheme, host and optional port."""
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or text != f"{parts.scheme}://{parts.netloc}":
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or text != f"{parts.scheme}://{parts.netloc}"
+    ):
         raise ValueError("origins like https://example.com, without a path or a slash at the end")
     host_port(parts.netloc)
     return text.lower()
@@ -273,6 +278,7 @@ def engine(text: str) -> str:
     except ValueError:
         raise problem from None
     return text
+
 
 _PLAIN = {
     int: Form(_integer, lambda kind, _: words_of(kind)),

@@ -89,6 +89,7 @@ class OutputSource(Protocol):
     @property
     def reachable(self) -> bool:
         """Whether there is a connection to the agent now."""
+
     def __contains__(self, number: object) -> bool: ...
     def values(self) -> Collection[Channel]:
         """All channels, in the order in which they began."""

@@ -206,9 +206,7 @@ class Channels:
 
     # --- running -----------------------------------------------------------------------------------------
 
-    def run(
-        self, attachment: Attachment, number: int, spec: ProgramSpec, files: tuple[m.File, ...]
-    ) -> None:
+    def run(self, attachment: Attachment, number: int, spec: ProgramSpec, files: tuple[m.File, ...]) -> None:
         """Starts a program; all clients are told what becomes of it.  Raises ChannelLimit, FilesBusy."""
         known = self.all.get(number)
         if known is not None:  # repeated after a break: it starts nothing

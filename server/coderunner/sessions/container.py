@@ -69,6 +69,7 @@ class AgentEvents(Listener, Protocol):
 
     def on_attached(self, hello: Hello) -> None:
         """The agent has been attached to, for the first time or again.  Raises AgentProtocolError."""
+
     def have(self) -> Mapping[int, int]:
         """By channel, the offset up to which this server has the output."""
 

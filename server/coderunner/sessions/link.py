@@ -58,14 +58,18 @@ class ByteStream(Protocol):
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises EngineError."""
+
     def deliver(self, take: Callable[[bytes | memoryview], None]) -> bool:
         """Has ``take`` called with bytes as they arrive, and with b"" at the end.
 
         The bytes are valid until ``take`` returns.  False when the stream has to be read instead."""
+
     async def write(self, data: bytes) -> None:
         """Writes, and waits until the stream has taken the bytes.  Raises EngineError."""
+
     def write_now(self, data: bytes) -> bool:
         """Writes if that is possible without waiting; False when it is not, and nothing was written."""
+
     async def close(self) -> None:
         """Closes the stream."""
 
@@ -78,12 +82,16 @@ class Listener(Protocol):
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
         """``offset``: of the first byte of ``data``. ``stream``: 1 standard output, 2 standard error."""
+
     def on_in_ack(self, channel: int, offset: int) -> None:
         """The program has taken its input up to ``offset``."""
+
     def on_state(self, state: ChannelState) -> None:
         """A channel's whole state."""
+
     def on_workspace(self, revision: int) -> None:
         """Files have changed; each change has a higher revision."""
+
     def on_artifact(self, channel: int, news: ArtifactNews) -> None:
         """A program has made a file that people may want to see."""
 

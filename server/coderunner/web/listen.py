@@ -109,9 +109,7 @@ def _refuse_taken(path: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def listening(
-    app: web.Application, sockets: Sequence[socket.socket], host: str
-) -> AsyncIterator[str]:
+async def listening(app: web.Application, sockets: Sequence[socket.socket], host: str) -> AsyncIterator[str]:
     """Accepts connections; yields the URL to show to users. `host`: as for `bound`.
 
     Raises CannotStart.

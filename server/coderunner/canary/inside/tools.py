@@ -33,6 +33,7 @@ PROBES: list[tuple[str, str, Probe]] = []
 
 def probe(name: str, promise: str) -> Callable[[Probe], Probe]:
     """A decorator: its function is a probe of the promise."""
+
     def add(function: Probe) -> Probe:
         PROBES.append((name, promise, function))
         return function

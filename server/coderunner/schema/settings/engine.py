@@ -47,7 +47,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
     ]
     docker_memory: Annotated[
         int,
-        whole(32 * 1024**2, 1024**4), forms.SIZE,
+        whole(32 * 1024**2, 1024**4),
+        forms.SIZE,
         Doc(
             "256m",
             "Memory of a session; a language may ask for another amount.",
@@ -65,7 +66,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
     ]
     docker_timeout: Annotated[
         int,
-        whole(1000, 600_000), forms.DURATION,
+        whole(1000, 600_000),
+        forms.DURATION,
         Doc(
             "30000",
             "Longest time to provide a container for a session.",
@@ -74,7 +76,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
     ]
     docker_cmd_timeout: Annotated[
         int,
-        whole(500, 600_000), forms.DURATION,
+        whole(500, 600_000),
+        forms.DURATION,
         Doc(
             "10000",
             "Longest time of one engine call.",
@@ -158,7 +161,6 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         whole(2, 65_536),
         Doc(
             "1024",
-            "How many user ids: at least MAX_CONCURRENT_SESSIONS + WARM_MAX, as every container needs"
-            " one.",
+            "How many user ids: at least MAX_CONCURRENT_SESSIONS + WARM_MAX, as every container needs one.",
         ),
     ]

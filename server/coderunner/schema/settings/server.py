@@ -46,8 +46,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         one_of(("on", "off")),
         Doc(
             "on",
-            "Restart when a source of the server changes; sessions live on. For work on CodeRunner"
-            " itself.",
+            "Restart when a source of the server changes; sessions live on. For work on CodeRunner itself.",
             production_default="off",
         ),
     ]
@@ -90,7 +89,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     ]
     shutdown_grace: Annotated[
         int,
-        whole(0, 600_000), forms.DURATION,
+        whole(0, 600_000),
+        forms.DURATION,
         Doc(
             "10000",
             "How long a stopping server may take at most to say good-bye to its clients. Above 25000 the"
@@ -124,7 +124,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     ]
     queue_timeout: Annotated[
         int,
-        whole(1000, DAY_MS), forms.DURATION,
+        whole(1000, DAY_MS),
+        forms.DURATION,
         Doc(
             "60000",
             "Longest wait in the queue.",

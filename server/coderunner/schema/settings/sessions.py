@@ -15,7 +15,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
 
     session_ttl: Annotated[
         int,
-        whole(10_000, 30 * DAY_MS), forms.DURATION,
+        whole(10_000, 30 * DAY_MS),
+        forms.DURATION,
         Doc(
             "14400000",
             "Longest life of a session.",
@@ -24,7 +25,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     session_idle_timeout: Annotated[
         int,
-        whole(1000, 30 * DAY_MS), forms.DURATION,
+        whole(1000, 30 * DAY_MS),
+        forms.DURATION,
         Doc(
             "900000",
             "A session without input, run and live program ends after this time.",
@@ -33,7 +35,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     session_resume_min: Annotated[
         int,
-        whole(1000, DAY_MS), forms.DURATION,
+        whole(1000, DAY_MS),
+        forms.DURATION,
         Doc(
             "60000",
             "How long a session waits for a lost client while others want its slot.",
@@ -42,7 +45,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     session_resume_max: Annotated[
         int,
-        whole(1000, DAY_MS), forms.DURATION,
+        whole(1000, DAY_MS),
+        forms.DURATION,
         Doc(
             "900000",
             "How long a session waits for a lost client while nobody wants its slot.",
@@ -51,7 +55,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     view_ttl: Annotated[
         int,
-        whole(1000, DAY_MS), forms.DURATION,
+        whole(1000, DAY_MS),
+        forms.DURATION,
         Doc(
             "300000",
             "How long an address opens a file that a program made; while the page shows it, it is kept.",
@@ -60,7 +65,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     cleanup_interval: Annotated[
         int,
-        whole(1000, DAY_MS), forms.DURATION,
+        whole(1000, DAY_MS),
+        forms.DURATION,
         Doc(
             "60000",
             "How often containers of this instance that nobody owns are looked for and removed.",
@@ -69,7 +75,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     watchdog_interval: Annotated[
         int,
-        whole(0, 60_000), forms.DURATION,
+        whole(0, 60_000),
+        forms.DURATION,
         Doc(
             "1000",
             "How often the server looks whether a session takes from the machine what no limit of its"
@@ -79,7 +86,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     buffer_memory: Annotated[
         int,
-        whole(32 * 1024**2, 64 * 1024**3), forms.SIZE,
+        whole(32 * 1024**2, 64 * 1024**3),
+        forms.SIZE,
         Doc(
             "384m",
             "What all sessions together may make the server hold: output, input, files under way,"
@@ -90,7 +98,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     spool_size: Annotated[
         int,
-        whole(16 * 1024**2, 64 * 1024**3), forms.SIZE,
+        whole(16 * 1024**2, 64 * 1024**3),
+        forms.SIZE,
         Doc(
             "1g",
             "What runs over HTTP may take in STATE_DIR: the output of those that run, and answers, which are"
@@ -100,7 +109,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     max_file_size: Annotated[
         int,
-        whole(1024, 4 * 1024**2), forms.SIZE,
+        whole(1024, 4 * 1024**2),
+        forms.SIZE,
         Doc(
             "1m",
             "Largest file that travels in a message; others are sent by themselves.",
@@ -109,7 +119,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
     ]
     max_archive_size: Annotated[
         int,
-        whole(1024, 256 * 1024**2), forms.SIZE,
+        whole(1024, 256 * 1024**2),
+        forms.SIZE,
         Doc(
             "16m",
             "Largest zip or tar that a client may send to be unpacked, and largest file that it may send"
