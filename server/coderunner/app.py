@@ -36,7 +36,7 @@ from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sw
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.here import too_little_memory, too_many_cpus, too_much_memory
-from coderunner.instance import holder_of, instance, shown
+from coderunner.instance import alone, holder_of, instance, shown
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
 from coderunner.places import PACKAGE
@@ -93,6 +93,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     # containers; then the port, without listening; clients are only let in when all sessions are adopted.
     async with contextlib.AsyncExitStack() as stack:
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
+        await alone(settings.instance_name, owner_of(key), Path(settings.state_dir))
         stack.enter_context(shown(settings.instance_name, owner_of(key)))
         sockets = stack.enter_context(bound(settings.host, settings.port))
         _tell_settings(settings, len(declared.languages))

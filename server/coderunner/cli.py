@@ -323,9 +323,9 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     """`reap --all`: removes all containers and networks of a stopped server.
     Raises CannotStart, CodeRunnerError."""
     state_dir, name = Path(settings.state_dir), settings.instance_name
-    if lives(state_dir, name):
-        raise CannotStart(f"the server named {name!r} runs: stop it first")
     key = key_of(state_dir, name)
+    if lives(state_dir, name) or (key is not None and owner_of(key) in owners_alive(name)):
+        raise CannotStart(f"the server named {name!r} runs: stop it first")
     identity = Identity(
         instance=name,
         owner=owner_of(key) if key is not None else "",

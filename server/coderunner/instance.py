@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from coderunner.errors import CannotStart
 
 KEY_BYTES = 32
+LEAVING_SECONDS = 2.0  # in which a server that has let go of its lock is gone
 _SIGN = "coderunner/"  # how the names of the sockets begin by which a server shows that it lives
 
 
@@ -76,6 +78,23 @@ def shown(name: str, owner: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # somebody has taken the name: then it is there
             sign.bind(f"\0{_SIGN}{name}/{owner}/{os.getpid()}")
         yield
+
+
+async def alone(name: str, owner: str, state_dir: Path) -> None:
+    """Returns when no other server of this machine has this name and this key.  The lock does not tell where
+    `STATE_DIR` was copied: both copies have the key, and each server would take the other's sessions.
+
+    Raises CannotStart.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LEAVING_SECONDS
+    while owner in owners_alive(name):
+        if loop.time() > deadline:
+            raise CannotStart(
+                f"a server named {name!r} runs already, with the same key but another folder than {state_dir},"
+                " which is a copy of its STATE_DIR; stop that server, or change INSTANCE_NAME of this one"
+            )
+        await asyncio.sleep(0.02)
 
 
 def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:

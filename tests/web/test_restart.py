@@ -216,6 +216,27 @@ async def test_a_server_of_the_same_name_elsewhere_touches_nothing(tmp_path, por
             assert bytes((await client.ended(1)).data) == numbers(400)
 
 
+async def test_a_copy_of_the_folder_is_no_second_server(tmp_path):
+    """The lock is another file, and the key the same: each would adopt the other's sessions."""
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with session(server) as client:
+            copy = tmp_path / "copy"
+            copy.mkdir()
+            key = next(Path(server.environment["STATE_DIR"]).glob("*.key"))
+            (copy / key.name).write_bytes(key.read_bytes())
+            theirs = set(server.containers())
+            other = {**server.environment, "STATE_DIR": str(copy)}
+            second = Server("", server.instance, server.process, other, server.log)
+            done = coderunner(second, "serve")
+            assert done.returncode == 75, done.stdout
+            assert "a copy of its STATE_DIR" in done.stdout
+            done = coderunner(second, "reap", "--all")
+            assert done.returncode == 75, done.stdout
+            assert "stop it first" in done.stdout
+            assert theirs <= set(server.containers())
+            assert (await client.result(1, "print('there')")).text == "there\n"
+
+
 async def test_what_a_server_has_that_stands_still_is_not_lost(tmp_path):
     """It answers nobody for as long as it is stopped, and it lives."""
     with running_server(tmp_path, **SETTINGS) as server:

@@ -128,10 +128,14 @@ class Connection:
             writer.cancel()
         except CodeRunnerError as error:
             self.fail(error)
-        except Exception:
-            self.fail(InternalError())  # `Tasks` logs it
+        except Exception as error:
+            if self._reader is None:  # else it is the reader's, which `Tasks` has told of
+                self._tasks.fault(error, "ws-serve")
         finally:
-            self._lost()
+            try:
+                self._lost()
+            except Exception as error:
+                self._tasks.fault(error, "ws-lost")
             for task in self._tasks:
                 if task is not writer:
                     task.cancel()

@@ -95,6 +95,13 @@ class TcpConnection(asyncio.BufferedProtocol):
         """Called by asyncio for a new connection. Aborts it if its address exceeds a limit."""
         transport = cast(asyncio.Transport, transport)  # other loops' transports are no instances
         self.transport = transport
+        try:
+            self._begin(transport)
+        except BaseException:
+            transport.abort()  # asyncio would leave it open, and nothing here counts it or ends it
+            raise
+
+    def _begin(self, transport: asyncio.Transport) -> None:
         one = transport.get_extra_info("socket")
         # By default the kernel retransmits to a peer that is gone for about 15 minutes.
         if one is not None and one.family in (socket.AF_INET, socket.AF_INET6):
