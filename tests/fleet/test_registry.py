@@ -7,10 +7,11 @@ import contextlib
 import itertools
 
 import pytest
+from msgspec.structs import replace
 
 from coderunner import declarations
 from coderunner.core.admission import Admission
-from coderunner.errors import Draining
+from coderunner.errors import Draining, StartFailed
 from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.registry import Caller, Registry
@@ -114,6 +115,22 @@ class TestPlace:
         opening.abandon(told.append, hold=True)
         await until(lambda: provisioner.removed == ["c-0"], "the container removed")
         assert one.queue.stats().active == 0
+
+
+    async def test_an_open_that_is_repeated_while_its_container_is_silent_gives_one_session(self):
+        """The server before had opened it; its container answers the next server only now."""
+        before, provisioner = registry()
+        old = (await before.open(OPEN, CALLER).done).session
+        await before.suspend()
+        after, _ = registry(slots=2)
+        new = (await after.open(OPEN, CALLER).done).session
+        with pytest.raises(StartFailed, match="repeated"):  # so the container is removed
+            after.adopt(old.container, old.record)
+        assert list(after.sessions.values()) == [new]
+        assert after.queue.stats().active == 1
+        another = replace(old.record, nonce="o" * 22)
+        assert after.adopt(old.container, another).id in after.sessions
+        await after.end_all("evicted")
 
 
 class TestStopping:

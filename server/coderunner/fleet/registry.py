@@ -347,8 +347,13 @@ class Registry:
     def adopt(self, container: Container, record: Record) -> Session:
         """Registers a session of the previous server, by its sealed record.
 
-        It gets a slot at once, also above their number: it was admitted before.  Raises UnknownLanguage.
+        It gets a slot at once, also above their number: it was admitted before.  Raises UnknownLanguage, and
+        StartFailed where its client has repeated its `open` while the container was silent.
         """
+        nonce = (record.principal, record.client, record.nonce)
+        if record.nonce is not None and nonce in self._openings:
+            # A client that repeats an `open` has not received this session's token: nobody else has it.
+            raise StartFailed("its request was repeated meanwhile, and has another session")
         language = self._provisioner.catalog.language(record.language)
         now = timing.now()
         ticket = Ticket(
@@ -370,7 +375,7 @@ class Registry:
         if self.groups is not None and place is not None:
             self.groups.adopt(place)
         if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
-            self._remember((record.principal, record.client, record.nonce), session)
+            self._remember(nonce, session)
         age = round(time.time() - record.opened)
         log.info("session adopted", extra=fields(**whose(record), seconds=age))
         return session
