@@ -279,3 +279,24 @@ async def test_a_crowd_in_disorder_is_answered_to_the_last(seed):
     assert queue.stats().active == 0
     assert queue._timer is None
     assert not queue._waiters
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_a_fault_at_a_request_costs_nobody_else_a_slot(monkeypatch, slots):
+    """One that waited would be given a slot later, and nobody would be there to give it back."""
+    queue = AdmissionQueue(Admission(slots, 5))
+    first = await Client(queue, "1").slot()
+    note = AdmissionQueue._note
+
+    def fails(self: AdmissionQueue, what: str, ticket: Ticket, *more: object) -> None:
+        if ticket.id == "2" and what != "no slot":
+            raise ZeroDivisionError
+        note(self, what, ticket, *more)
+
+    monkeypatch.setattr(AdmissionQueue, "_note", fails)
+    assert isinstance(await Client(queue, "2").error(), ZeroDivisionError)
+    assert (queue.stats().active, queue.stats().queued) == (1, 0)
+    first.release()
+    for number in range(3, 3 + slots):
+        await Client(queue, str(number)).slot()
+    assert queue.stats().active == slots

@@ -27,7 +27,7 @@ def stand_still(seconds: float) -> None:
 @pytest.fixture
 def quick(monkeypatch):
     """Deadlines of tenths of seconds."""
-    monkeypatch.setattr("coderunner.sessions.kills.KILL_SECONDS", -0.8)
+    monkeypatch.setattr("coderunner.sessions.kills.KILL_SECONDS", -3.8)
     monkeypatch.setattr("coderunner.sessions.channels.GRACE_SECONDS", 0.1)
     monkeypatch.setattr("coderunner.sessions.link.SILENCE_SECONDS", 0.5)
     monkeypatch.setattr(flow, "BEAT_SECONDS", 0.1)

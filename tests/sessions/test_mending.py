@@ -98,7 +98,7 @@ class TestRepeated:
 
     async def test_a_kill_waits_for_an_engine_that_is_away(self, monkeypatch):
         """The agent cannot confirm what it cannot hear: no reason to give up its container."""
-        monkeypatch.setattr("coderunner.sessions.kills.KILL_SECONDS", -0.9)
+        monkeypatch.setattr("coderunner.sessions.kills.KILL_SECONDS", -3.9)
         one = Agent()
         world = await World(one).begin()
         world.session.on_attached(hello([state(1)]))

@@ -148,6 +148,29 @@ async def test_a_fault_at_a_connection_ends_that_connection_alone(serving, monke
         assert await back.closed() == 1000
 
 
+BEFORE = {
+    "the greeting": (connection.Connection, "post", 1011),
+    "the wait for a request": (Handshake, "expect_first", 1011),
+    "the end": (Handshake, "lost", None),
+}
+
+
+@pytest.mark.parametrize("what", BEFORE)
+async def test_a_fault_before_anything_is_read_is_told_and_leaves_no_task(serving, monkeypatch, caplog, what):
+    """The fixture looks for the tasks."""
+    server, _ = serving
+    kind, name, code = BEFORE[what]
+    once(monkeypatch, kind, name)
+    async with connect(server.url) as client:
+        if code:
+            assert await client.closed() == code
+        else:
+            await client.disconnect()
+        await eventually(lambda: "a fault made by a test" in caplog.text, 5, "the log line")
+    async with session(server.url, "bash") as client:
+        assert (await client.result(1, "echo here", entry="main.sh")).text == "here\n"
+
+
 async def test_a_fault_at_handing_over_a_new_session_leaves_it_to_the_next_try(serving, monkeypatch, caplog):
     server, registry = serving
     once(monkeypatch, Handshake, "_begin")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from coderunner import timing
 from coderunner.core.admission import Admission, Position, QueueStats, Ticket
-from coderunner.errors import Draining, QueueTimeout
+from coderunner.errors import CodeRunnerError, Draining, QueueTimeout
 from coderunner.logs import fields, outcome
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,11 @@ class AdmissionQueue:
         except BaseException as error:
             self._note("no slot", ticket, began, outcome(error))
             raise
-        self._note("slot given", ticket, began, {})
+        try:
+            self._note("slot given", ticket, began, {})
+        except BaseException:
+            slot.release(failed=True)
+            raise
         return slot
 
     def _note(self, what: str, ticket: Ticket, began: float, more: dict[str, str]) -> None:
@@ -95,15 +99,20 @@ class AdmissionQueue:
     async def _wait(self, ticket: Ticket, on_position: OnPosition, began: float) -> Slot:
         if self._admission.ask(ticket, began):
             return Slot(ticket, self._release)
-        self._note("waits for a slot", ticket, began, {})
         future = asyncio.get_running_loop().create_future()
         self._waiters[ticket.id] = _Waiter(future, on_position)
-        self._after_change()
         try:
+            self._note("waits for a slot", ticket, began, {})
+            self._after_change()
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
                 future.exception()  # otherwise asyncio logs that it was never retrieved
+            self._abandon(ticket)
+            raise
+        except CodeRunnerError:
+            raise  # the answer
+        except BaseException:  # a fault of this server: a ticket that nobody waits for would get a slot
             self._abandon(ticket)
             raise
         return Slot(ticket, self._release)

@@ -9,7 +9,8 @@ from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 
 KILL_SECONDS = 1.0  # in which an agent must have killed a program
-GRACE_SECONDS = 1.0  # later than that, a container is condemned whose agent has not confirmed a kill
+GRACE_SECONDS = 4.0  # later than that, a container is condemned whose agent has not confirmed a kill: what is
+# killed needs time of a processor to end, and a machine with much to do gives little of it
 
 
 async def confirmed(channel: Channel, container: Container) -> None:

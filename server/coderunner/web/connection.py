@@ -112,9 +112,9 @@ class Connection:
         cannot set a header for a WebSocket.
         """
         writer = self._writer = self.start(self._write(), "ws-write")
-        self.start(self._keep_alive(), "ws-keepalive")
-        self.post(hello)
         try:
+            self.start(self._keep_alive(), "ws-keepalive")
+            self.post(hello)
             if self._refusal is not None:
                 raise self._refusal
             if self._handshake is not None:
