@@ -16,6 +16,8 @@ from tests.harness import Server
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    # As Chromium 152 has it by default: what a program's page may connect to.
+    "--enable-features=ConnectionAllowlists,OverrideConnectionAllowlistOriginTrial",
     "--host-resolver-rules=MAP code.test 127.0.0.1",  # a name that a browser does not trust without TLS
 )  # fmt: skip
 

@@ -162,6 +162,49 @@ def test_a_page_of_a_program_in_a_tab_of_its_own_carries_nothing_away(tab: Tab) 
     tab.ended("Finished")
 
 
+CALLS = """<!doctype html><body></body><script>
+const told = {};
+const call = `try {
+  const one = new RTCPeerConnection({iceServers: [{urls: 'stun:127.0.0.1:PORT'}]});
+  one.createDataChannel('x');
+  one.createOffer().then((offer) => one.setLocalDescription(offer));
+  tell('made');
+} catch (error) { tell(error.name); }`;
+onmessage = ({data}) => {
+  told.child = data;
+  const tell = (word) => { told.page = word; };
+  eval(call);
+  fetch('data.json').then((answer) => answer.text(), () => 'refused').then((text) => {
+    told.fetch = text;
+    document.body.textContent = JSON.stringify(told);
+  });
+};
+const child = document.createElement('iframe');
+child.srcdoc = `<script>const tell = (word) => parent.postMessage(word, '*'); ${call}<\\/script>`;
+document.body.append(child);
+</script>"""
+
+
+def test_a_page_of_a_program_sends_no_datagrams(tab: Tab) -> None:
+    """By WebRTC, of which no content security policy knows; nor does a frame in its frame."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        elsewhere.setblocking(False)
+        page = CALLS.replace("PORT", str(elsewhere.getsockname()[1]))
+        files = f"open('data.json', 'w').write('there')\nopen('calls.html', 'w').write({page!r})\n"
+        tab.code(files + "input('> ')\n").run().sees("> ")
+        tab.page.click("#artifacts-list .card")
+        body = tab.page.frame_locator("#viewer iframe").locator("body:has-text('fetch')")
+        told = body.evaluate("(body) => JSON.parse(body.textContent)")
+        assert told == {"child": "NotAllowedError", "page": "NotAllowedError", "fetch": "there"}
+        with pytest.raises(BlockingIOError):
+            elsewhere.recv(1)
+    tab.page.keyboard.press("Escape")
+    tab.page.click("#program-term")
+    tab.type("\n")
+    tab.ended("Finished")
+
+
 LIVES = """<!doctype html><p id="last"></p><p id="worst">200</p><p id="for">0</p><script>
 const show = (id, text) => { document.getElementById(id).textContent = text; };
 setInterval(() => fetch('data.json').then(({ status }) => status, () => 'none').then((status) => {

@@ -226,6 +226,7 @@ class TestView:
                 first, second = [await ask(inner, headers={"Accept": navigates}) for _ in range(2)]
                 assert first.body == b"RAW"
                 assert first.headers["Content-Security-Policy"].startswith("sandbox allow-scripts;")
+                assert first.headers["Connection-Allowlist"] == "(response-origin)"
                 assert b"RAW" not in second.body
                 assert (await ask(url, headers=FRAMED)).body == b"RAW"
                 # So does what reads it, or shows it as an image.
