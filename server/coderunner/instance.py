@@ -91,8 +91,8 @@ async def alone(name: str, owner: str, state_dir: Path) -> None:
     while owner in owners_alive(name):
         if loop.time() > deadline:
             raise CannotStart(
-                f"a server named {name!r} runs already, with the same key but another folder than {state_dir},"
-                " which is a copy of its STATE_DIR; stop that server, or change INSTANCE_NAME of this one"
+                f"a server named {name!r} runs already, with the same key but another folder: {state_dir} is"
+                " a copy of its STATE_DIR. Stop that server, or change INSTANCE_NAME and STATE_DIR of this one"
             )
         await asyncio.sleep(0.02)
 

@@ -119,7 +119,7 @@ class TestPlace:
 
     async def test_an_open_that_is_repeated_while_its_container_is_silent_gives_one_session(self):
         """The server before had opened it; its container answers the next server only now."""
-        before, provisioner = registry()
+        before, _ = registry()
         old = (await before.open(OPEN, CALLER).done).session
         await before.suspend()
         after, _ = registry(slots=2)

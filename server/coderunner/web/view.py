@@ -65,7 +65,7 @@ PAGES = ("text/html", "image/svg+xml")
 
 CONNECTIONS = {"Connection-Allowlist": "(response-origin)"}
 """For documents that can contain scripts. No directive of a content security policy stops WebRTC, which sends
-UDP to any host, or the lookup of names in advance; this header does, in browsers that know it (Chromium 152)."""
+UDP to any host, or names that are looked up in advance; this header does, in browsers that know it."""
 
 _FRAMES = ("iframe", "frame", "embed", "object")
 
