@@ -92,7 +92,7 @@ async def alone(name: str, owner: str, state_dir: Path) -> None:
         if loop.time() > deadline:
             raise CannotStart(
                 f"a server named {name!r} runs already, with the same key but another folder: {state_dir} is"
-                " a copy of its STATE_DIR. Stop that server, or change INSTANCE_NAME and STATE_DIR of this one"
+                " a copy of its STATE_DIR. Stop that server, or give this one another INSTANCE_NAME"
             )
         await asyncio.sleep(0.02)
 
