@@ -16,4 +16,5 @@ compile --extra dev --constraint requirements.lock --output-file requirements-de
 compile --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock pyproject.toml
 compile --output-file requirements-node.lock scripts/requirements-node.in
 compile --output-file requirements-audit.lock scripts/requirements-audit.in
-say "written: requirements.lock, requirements-dev.lock, requirements-bench.lock, requirements-node.lock, requirements-audit.lock"
+compile --output-file requirements-schemathesis.lock scripts/requirements-schemathesis.in
+say "written: requirements.lock, requirements-dev.lock, requirements-bench.lock, requirements-node.lock, requirements-audit.lock, requirements-schemathesis.lock"

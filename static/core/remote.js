@@ -114,7 +114,7 @@ export class Remote {
       throw new RemoteError('unreachable', error instanceof Error && error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });
     }
     if (answer.ok || answer.status === empty) return answer;
-    const told = await answer.json().then((/** @type {{error?: {code: string, message: string, retryable: boolean}}} */ { error }) => error, () => null);
-    throw new RemoteError(told?.code ?? 'internal', told ? inWords(told) : texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
+    const told = await answer.json().then((/** @type {{code: string, detail: string, retryable: boolean}} */ problem) => problem, () => null);
+    throw new RemoteError(told?.code ?? 'internal', told ? inWords({ ...told, message: told.detail }) : texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
   }
 }

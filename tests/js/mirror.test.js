@@ -29,7 +29,7 @@ class Workspace {
       this.asked.push(`${method} archive`);
       if (this.broken) throw new TypeError('no network');
       if (this.archives === 'break off') return new Response(new ReadableStream({ start: (stream) => stream.error(new TypeError('cut')) }));
-      if (this.archives === 'are refused') return Response.json({ error: { code: 'too_many_files', message: '', retryable: false } }, { status: 413 });
+      if (this.archives === 'are refused') return Response.json({ code: 'too_many_files', detail: '', retryable: false }, { status: 413 });
       if (method === 'PUT') for (const file of this.unpack(body)) this.write(file.path, file.bytes);
       return method === 'PUT' ? Response.json({}) : new Response(this.pack([...this.files].map(([path, { bytes }]) => ({ path, bytes }))));
     }
@@ -37,7 +37,7 @@ class Workspace {
     this.asked.push(`${method} ${path}`);
     await this.before?.(method, path);
     if (this.broken) throw new TypeError('no network');
-    const refuse = (status, code) => new Response(JSON.stringify({ error: { code, message: code, retryable: false } }), { status });
+    const refuse = (status, code) => new Response(JSON.stringify({ code, detail: code, retryable: false }), { status });
     if (!path) return Response.json({ files: [...this.files].map(([name, { bytes, mtime }]) => ({ path: name, size: bytes.length, mtime_ms: mtime, folder: false })), complete: true });
     if (method === 'PUT') {
       this.write(path, body);

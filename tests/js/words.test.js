@@ -64,7 +64,7 @@ test('durations and sizes', () => {
 });
 
 // Answers to programs that run something over HTTP: no page gets them.
-const FOR_PROGRAMS = ['body_too_large', 'bad_media', 'key_reused', 'no_run', 'spool_full'];
+const FOR_PROGRAMS = ['bad_method', 'no_address', 'wrong_host', 'body_too_large', 'bad_media', 'key_reused', 'no_run', 'spool_full'];
 
 test('every error of the protocol has words, or is dealt with in silence', () => {
   const table = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8').split('## Error codes')[1];
@@ -88,7 +88,7 @@ test('what the server refuses and tells is said by the table', async () => {
     assert.deepEqual(problem({ code: 'no_file', message: 'there is none' }), { title: 'Eine Datei ist weg.', detail: '(no_file)' });
     assert.equal(inWords({ code: 'no_file', message: 'there is none' }), 'Eine Datei ist weg. (no_file)');
     assert.deepEqual(noticeWords({ code: 'evicted', message: 'the server ends this' }), { title: 'Ende.', detail: '(evicted)' });
-    const remote = new Remote({ fetch: async () => Response.json({ error: { code: 'no_file', message: 'there is none' } }, { status: 404 }), api: (path) => path }, { id: 's', token: 't' });
+    const remote = new Remote({ fetch: async () => Response.json({ code: 'no_file', detail: 'there is none' }, { status: 404 }), api: (path) => path }, { id: 's', token: 't' });
     await assert.rejects(remote.list(), { code: 'no_file', message: 'Eine Datei ist weg. (no_file)' });
   } finally {
     useTexts(before);

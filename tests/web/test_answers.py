@@ -11,7 +11,7 @@ import pytest
 from coderunner.client.rest import Answer, Rest, ask
 from coderunner.core.codec import encode_answer
 from coderunner.schema import messages as m
-from coderunner.schema.answers import ErrorAnswer
+from coderunner.schema.api import Problem
 from coderunner.web.routes import OPERATIONS
 from tests.core.test_archives import a_zip
 from tests.harness import session
@@ -23,7 +23,7 @@ def as_declared(method: str, path: str, answer: Answer) -> None:
     """Decoded by the model of its route and encoded again, it is the same document."""
     model = next(one.answer for one in OPERATIONS if (one.method, one.path) == (method, path))
     if answer.status >= 400 and path != "/api/ready":
-        model = ErrorAnswer
+        model = Problem
     assert model is not None
     read = msgspec.json.decode(answer.body, type=model)
     assert json.loads(encode_answer(read)) == answer.document, (method, path)
@@ -77,13 +77,14 @@ async def test_every_route_answers_as_its_model_says(server):
     [
         ("/archive?format=rar", "format must be one of zip, tar, tar.gz"),
         ("/archive?format=", "format must be one of"),
+        ("/archive?format=tarxgz", "format must be one of"),
     ],
 )
 async def test_a_wrong_query_is_refused_with_what_is_right(server, path, words):
     async with session(server) as client:
         answer = await Rest(server.url, client.opened)("GET", path)
         assert answer.code == "400 bad_message"
-        assert words in answer.document["error"]["message"]
+        assert words in answer.document["detail"]
 
 
 async def test_what_no_model_names_in_a_query_is_not_looked_at(server):

@@ -15,12 +15,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from coderunner import config
 from coderunner.core.admission import Position
-from coderunner.errors import StartFailed
+from coderunner.errors import CodeRunnerError, StartFailed
 from coderunner.jobs.work import ANSWER, END, OUTPUT, Work, store
 from coderunner.web.api import cors, events
-from coderunner.web.api.problems import answers_problems
 from coderunner.web.api.sending import SENDING, Sending
 from coderunner.web.keys import PARTS
+from coderunner.web.replies import error_reply
 
 FRIEND = "https://friend.example"
 SETTINGS = config.load({"ALLOWED_ORIGINS": FRIEND})
@@ -66,14 +66,21 @@ def work(tmp_path) -> Told:
     return Told(SimpleNamespace(id="i", language="x"), tmp_path)
 
 
+@web.middleware
+async def problems(request, handler):
+    try:
+        return await handler(request)
+    except CodeRunnerError as error:
+        return error_reply(request, error)
+
+
 @pytest.fixture
 async def client(work) -> AsyncIterator[TestClient]:
-    @answers_problems
     @cors.across_origins
     async def handler(request: web.Request) -> web.StreamResponse:
         return await events.stream(request, work, events.last_id(request))
 
-    application = web.Application()
+    application = web.Application(middlewares=[problems])
     application[PARTS] = SimpleNamespace(settings=SETTINGS)  # all that is read of them here
     application[SENDING] = Sending()
     application.router.add_get("/events", handler)

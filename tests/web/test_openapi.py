@@ -58,10 +58,29 @@ async def test_a_refusal_is_what_the_document_says(server: Server, path: str, me
     if answer.status < 400:
         assert path.count("{") == 0
         return
-    ((media, content),) = TOLD["paths"][path][method]["responses"]["default"]["content"].items()
+    ((media, content),) = TOLD["paths"][path][method]["responses"][str(answer.status)]["content"].items()
     assert answer.content_type == media
     model = TOLD["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]
     assert set(model["required"]) <= set(json.loads(body)) <= set(model["properties"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "code"),
+    [
+        ("GET", "api/nothing", {}, 404, "no_address"),
+        ("PUT", "api/health", {}, 405, "bad_method"),
+        ("GET", "api/health", {"Host": "evil.example"}, 421, "wrong_host"),
+        ("POST", "api/run", {"Content-Encoding": "gzip"}, 415, "bad_media"),
+    ],
+)
+async def test_what_no_route_answers_is_a_problem_document_too(
+    server: Server, method: str, path: str, headers: dict[str, str], status: int, code: str
+):
+    reply = await ask(server, method, path, headers=headers)
+    assert reply.headers["Content-Type"].startswith("application/problem+json")
+    assert (reply.status, reply.document["status"], reply.document["code"]) == (status, status, code)
+    assert reply.document["detail"]
+    assert status != 405 or "GET" in reply.headers["Allow"]
 
 
 async def test_it_is_served_and_so_is_its_page(server: Server):

@@ -35,7 +35,7 @@ class Answer:
     @property
     def error(self) -> str:
         """An error's code, or the status."""
-        return str(self.document["error"]["code"]) if self.status >= 400 else str(self.status)
+        return str(self.document["code"]) if self.status >= 400 else str(self.status)
 
     @property
     def code(self) -> str:

@@ -201,6 +201,24 @@ class BadMedia(RequestError):
     code = "bad_media"
 
 
+class NoAddress(RequestError):
+    """A request over HTTP for a path that nothing is at."""
+
+    code = "no_address"
+
+
+class BadMethod(RequestError):
+    """A request over HTTP with a method that its path does not take; `Allow` has those that it takes."""
+
+    code = "bad_method"
+
+
+class WrongHost(RequestError):
+    """A request over HTTP for a host name that is not this server's."""
+
+    code = "wrong_host"
+
+
 class KeyReused(RequestError):
     """An `Idempotency-Key` was used before, with another request."""
 

@@ -10,7 +10,6 @@ from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType
 
-from coderunner.errors import CodeRunnerError
 from coderunner.schema import messages as m
 from coderunner.schema.reports import Kinds
 from coderunner.schema.types import one_of
@@ -289,33 +288,3 @@ class ArchiveUnpacked(Struct, frozen=True):
     written: tuple[str, ...]
     folders: tuple[str, ...]
     left_out: tuple[str, ...]
-
-
-# --- errors ---------------------------------------------------------------------------------------------
-
-
-class ErrorBody(Struct, frozen=True):
-    """An error, with the codes of the WebSocket protocol (docs/protocol.md)."""
-
-    code: str
-    message: str
-    retryable: bool
-
-
-# UNSET and not None, so that the fields are missing in JSON for all other errors.
-class ErrorAnswer(Struct, frozen=True, omit_defaults=True):
-    """The answer to a request that failed. `written`,
-    `folders` and `left_out` are set if an archive was unpacked in part."""
-
-    error: ErrorBody
-    written: tuple[str, ...] | UnsetType = UNSET
-    folders: tuple[str, ...] | UnsetType = UNSET
-    left_out: tuple[str, ...] | UnsetType = UNSET
-
-    @classmethod
-    def of(cls, error: CodeRunnerError, unpacked: ArchiveUnpacked | None = None) -> ErrorAnswer:
-        """The answer for `error`. `unpacked`: what was written to the workspace before an archive failed."""
-        body = ErrorBody(error.code, error.message, error.retryable)
-        if unpacked is None:
-            return cls(body)
-        return cls(body, unpacked.written, unpacked.folders, unpacked.left_out)

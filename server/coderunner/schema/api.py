@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from coderunner.errors import CodeRunnerError
+from coderunner.schema.answers import ArchiveUnpacked
 from coderunner.schema.check import Problems
 from coderunner.schema.messages import Diagnostic, Files, Modes, Size, Usage, WantedLimits
-from coderunner.schema.types import EnvName, Path, at_most, matching, text, whole
+from coderunner.schema.types import (
+    NO_NUL,
+    EnvName,
+    Path,
+    at_most,
+    either,
+    matching,
+    not_both,
+    text,
+    whole,
+)
 
 MAX_BODY = 4 * 1024 * 1024  # bytes
 MAX_SOURCE = 4 * 1024 * 1024  # characters: the body's own bound is reached first
@@ -25,13 +36,22 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     has a terminal of `cols` by `rows` characters, into which `stdin` is typed. `artifact_bytes`: files that
     the program makes are returned with their content up to this size."""
 
+    RULES: ClassVar[dict[str, Any]] = {
+        "allOf": [either("source", "files"), not_both("stdin", "stdin_base64")]
+    }
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "language": "python",
+        "source": "print(input()[::-1])",
+        "stdin": "abc",
+    }
+
     language: Annotated[str, text(64, least=1)]
     source: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
     files: Files = ()
     entry: Path | None = None
     # The bounds of the message `run`.
-    args: Annotated[tuple[Annotated[str, Meta(max_length=65536)], ...], at_most(1024)] = ()
-    env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
+    args: Annotated[tuple[Annotated[str, Meta(max_length=65536), NO_NUL], ...], at_most(1024)] = ()
+    env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768), NO_NUL]], at_most(256)] = {}
     stdin: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
     stdin_base64: bytes | None = None
     mode: Modes = "pipe"
@@ -142,20 +162,26 @@ class RunStatus(Struct, frozen=True):
     language: str
 
 
+# UNSET and not None, so that the fields are missing in JSON for all other errors.
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Problem details (RFC 9457). `code`: a code of docs/protocol.md, whose meaning never changes.
-    `retryable`: the same request may succeed later, after `Retry-After` if it is sent."""
+    `retryable`: the same request may succeed later, after `Retry-After` if it is sent. `written`, `folders`
+    and `left_out` are set if an archive was unpacked in part."""
 
     type: str
     title: str
     status: int
     detail: str
     code: str
-    retryable: bool | UnsetType = UNSET
+    retryable: bool
+    written: tuple[str, ...] | UnsetType = UNSET
+    folders: tuple[str, ...] | UnsetType = UNSET
+    left_out: tuple[str, ...] | UnsetType = UNSET
 
     @classmethod
-    def of(cls, error: CodeRunnerError, status: int) -> Problem:
-        """The document for `error`. `status`: the HTTP status."""
+    def of(cls, error: CodeRunnerError, status: int, unpacked: ArchiveUnpacked | None = None) -> Problem:
+        """The document for `error`. `status`: the HTTP status. `unpacked`: what was written to the workspace
+        before an archive failed."""
         return cls(
             type=f"urn:coderunner:error:{error.code}",
             title=error.code.replace("_", " "),
@@ -163,4 +189,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
             detail=error.message,
             code=error.code,
             retryable=error.retryable,
+            written=UNSET if unpacked is None else unpacked.written,
+            folders=UNSET if unpacked is None else unpacked.folders,
+            left_out=UNSET if unpacked is None else unpacked.left_out,
         )

@@ -5,14 +5,14 @@ The docstrings appear at `/api/docs`.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from coderunner.schema.api import MAX_SOURCE, CompileView
 from coderunner.schema.check import Problems
 from coderunner.schema.messages import Files, Usage, WantedLimits
-from coderunner.schema.types import EnvName, Path, at_most, one_of, text, whole
+from coderunner.schema.types import NO_NUL, EnvName, Path, at_most, either, not_both, one_of, text, whole
 
 MAX_BATCH_BODY = 8 * 1024 * 1024  # bytes
 MAX_BATCH_VALUES = 256 * 1024  # JSON values of a body, counted before it is parsed (`core.codec`)
@@ -31,13 +31,17 @@ VERDICTS = (
 )  # fmt: skip
 ENDS = ("done", "compile_failed", "stopped", "cancelled", "deadline")
 
-Args = Annotated[tuple[Annotated[str, Meta(max_length=65536)], ...], at_most(1024)]
+Args = Annotated[tuple[Annotated[str, Meta(max_length=65536), NO_NUL], ...], at_most(1024)]
 Text = Annotated[str, Meta(max_length=MAX_SOURCE)]
 
 
 class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One test case. `expected`: the output to compare with; without it, exit code 0 is enough. `args`:
     appended to those of the batch."""
+
+    RULES: ClassVar[dict[str, Any]] = {
+        "allOf": [not_both("stdin", "stdin_base64"), not_both("expected", "expected_base64")]
+    }
 
     name: Annotated[str, text(128)] | None = None
     stdin: Text | None = None
@@ -74,6 +78,22 @@ class Checker(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     and exits with 0 (passed) or 1 (wrong answer).
     """
 
+    RULES: ClassVar[dict[str, Any]] = {
+        "oneOf": [
+            {
+                "properties": {
+                    "kind": {"enum": [kind for kind in CHECKERS if kind != "program"]},
+                    "language": {"type": "null"}, "source": {"type": "null"}, "files": {"maxItems": 0},
+                }
+            },
+            {
+                "required": ["kind", "language"],
+                "properties": {"kind": {"const": "program"}, "language": {"type": "string"}},
+                **either("source", "files"),
+            },
+        ]
+    }  # fmt: skip
+
     kind: Annotated[str, one_of(CHECKERS)] = "tokens"
     tolerance: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] = 1e-6
     language: Annotated[str, text(64, least=1)] | None = None
@@ -100,12 +120,19 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     many bytes of its output a verdict contains.
     """
 
+    RULES: ClassVar[dict[str, Any]] = either("source", "files")
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "language": "python",
+        "source": "print(sum(map(int, input().split())))",
+        "cases": [{"stdin": "1 2", "expected": "3"}],
+    }
+
     language: Annotated[str, text(64, least=1)]
     source: Text | None = None
     files: Files = ()
     entry: Path | None = None
     args: Args = ()
-    env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768)]], at_most(256)] = {}
+    env: Annotated[dict[EnvName, Annotated[str, Meta(max_length=32768), NO_NUL]], at_most(256)] = {}
     limits: WantedLimits = {}
     cases: Annotated[
         tuple[Case, ...],

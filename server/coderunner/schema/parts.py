@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import force_setattr
@@ -66,6 +66,8 @@ class File(Part, frozen=True):
 
     After reading, `content` is always set, as bytes, and `content_base64` is unset.
     """
+
+    RULES: ClassVar[dict[str, Any]] = {"oneOf": [{"required": ["content"]}, {"required": ["content_base64"]}]}
 
     path: str
     content: FileContent = UNSET  # type: ignore[assignment]

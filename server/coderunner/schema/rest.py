@@ -25,7 +25,7 @@ class MakeFolder(Struct, frozen=True):
     """`POST /files/<path>`: makes a folder. `folder` must be true,
     which leaves room for other kinds later."""
 
-    folder: bool
+    folder: Annotated[bool, Meta(extra_json_schema={"const": True})]
 
     def __post_init__(self) -> None:
         if not self.folder:

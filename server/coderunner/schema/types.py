@@ -7,7 +7,7 @@ Patterns end with `\\Z`, as `$` would also match before a newline at the end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -25,9 +25,15 @@ class Note(str):
 
 def one_of(choices: Sequence[str]) -> Meta:
     """A string that is one of `choices`; `check.choices_of` returns these."""
-    pattern = rf"^(?:{'|'.join(choices)})\Z"
+    # Not `re.escape`, whose result other languages' patterns do not take.
+    pattern = rf"^(?:{'|'.join(choice.replace('.', '[.]') for choice in choices)})\Z"
     words = f"one of {', '.join(choices)}"
     return Meta(pattern=pattern, description=words, extra={"choices": tuple(choices)})
+
+
+# Told in documents and checked by the models themselves: as a pattern it would be matched against every
+# element of a list before their number is checked.
+NO_NUL = Meta(extra_json_schema={"pattern": r"^[^\x00]*$"})
 
 
 def whole(low: int, high: int) -> Meta:
@@ -49,6 +55,22 @@ def matching(pattern: str, words: str) -> Meta:
 def at_most(entries: int) -> Meta:
     """A list or an object of at most `entries` entries."""
     return Meta(max_length=entries)
+
+
+def either(one: str, many: str) -> dict[str, Any]:
+    """The rule of a JSON schema that exactly one of a text and a list is there."""
+    # Nothing and null are the same, and so are nothing and an empty list.
+    return {
+        "oneOf": [
+            {"required": [one], "properties": {one: {"type": "string"}, many: {"maxItems": 0}}},
+            {"required": [many], "properties": {one: {"type": "null"}, many: {"minItems": 1}}},
+        ]
+    }
+
+
+def not_both(one: str, other: str) -> dict[str, Any]:
+    """The rule of a JSON schema that of two texts at most one is there."""
+    return {"anyOf": [{"properties": {name: {"type": "null"}}} for name in (one, other)]}
 
 
 Channel = Annotated[int, whole(0, 65535)]

@@ -8,7 +8,15 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from coderunner.errors import CodeRunnerError
+from coderunner.errors import (
+    BadMedia,
+    BadMethod,
+    BodyTooLarge,
+    CodeRunnerError,
+    InternalError,
+    NoAddress,
+    WrongHost,
+)
 from coderunner.logs import fields
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, TCP_CONNECTIONS
@@ -77,13 +85,12 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
             connections.charge(address, REFUSED)
             return web.Response(status=400)  # which nobody reads; aiohttp would log a traceback for the error
         if not isinstance(error, web.HTTPException):
-            raise
+            if not request.path.startswith("/api/"):
+                raise
+            log.error("a request failed", exc_info=error, extra=fields(path=shown(request)))
+            return error_reply(request, InternalError())
         release(error)
-        # Copied into a plain response: the exception and the request refer to each other, a cycle that only
-        # the garbage collector would free.
-        response = web.Response(
-            status=error.status, reason=error.reason, text=error.text, headers=error.headers
-        )
+        response = _refused(request, error)
     finally:
         request.pop(BEGUN, None)  # request and response refer to each other as well
         if tcp is not None:
@@ -91,6 +98,27 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     if response.status >= 400:
         connections.charge(address, REFUSED)
     return response
+
+
+PROBLEMS: dict[int, type[CodeRunnerError]] = {
+    404: NoAddress, 405: BadMethod, 413: BodyTooLarge, 415: BadMedia, 421: WrongHost
+}  # fmt: skip
+"""The errors that the HTTP library's and this middleware's refusals are for programs, by status."""
+
+
+def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
+    """The response for a refusal of the HTTP library or of this middleware."""
+    kind = PROBLEMS.get(error.status)
+    if kind is not None and request.path.startswith("/api/"):
+        # A text of the HTTP library says no more than the status.
+        own = error.text and not error.text.startswith(str(error.status))
+        response = error_reply(request, kind(str(error.text).strip() if own else ""))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    # Copied into a plain response: the exception and the request refer to each other, a cycle that only
+    # the garbage collector would free.
+    return web.Response(status=error.status, reason=error.reason, text=error.text, headers=error.headers)
 
 
 def _gone(request: web.Request) -> bool:

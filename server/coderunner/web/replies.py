@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 
 from aiohttp import web
@@ -12,7 +13,8 @@ from msgspec.structs import fields as fields_of
 from coderunner.core.codec import encode_answer
 from coderunner.errors import BadMessage, CodeRunnerError
 from coderunner.logs import fields
-from coderunner.schema.answers import ArchiveUnpacked, ErrorAnswer
+from coderunner.schema.answers import ArchiveUnpacked
+from coderunner.schema.api import Problem
 from coderunner.schema.check import S, problems
 from coderunner.web import guard
 from coderunner.web.keys import PARTS
@@ -24,8 +26,11 @@ STATUS_BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
 STATUS_BY_CODE = {
     "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
     "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
-    "body_too_large": 413, "bad_media": 415, "key_reused": 422, "workspace_full": 507,
+    "bad_media": 415, "bad_method": 405, "body_too_large": 413, "key_reused": 422, "no_address": 404,
+    "workspace_full": 507, "wrong_host": 421,
 }  # fmt: skip
+CORS: web.RequestKey[dict[str, str]] = web.RequestKey("cors", dict)
+"""Headers of every answer to a page of another origin, also of one that a handler begins by itself."""
 # Paths whose next segment is a secret.
 _VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/|/api/batches/)[^/]*")
 
@@ -40,20 +45,32 @@ def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | No
     )
 
 
+def status_of(error: CodeRunnerError) -> int:
+    """The HTTP status that belongs to an error."""
+    usual = 400 if error.close is None else STATUS_BY_CLOSE.get(error.close, 500)
+    return STATUS_BY_CODE.get(error.code, usual)
+
+
+def problem(error: CodeRunnerError) -> Problem:
+    """The problem details document of an error."""
+    return Problem.of(error, status_of(error))
+
+
 def error_reply(
     request: web.Request, error: CodeRunnerError, unpacked: ArchiveUnpacked | None = None
 ) -> web.Response:
-    """The JSON response for an error, with the error's HTTP status. Logs the error.
+    """The problem document (RFC 9457) for an error, with the error's HTTP status. Logs the error.
 
     `unpacked`: what was written to the workspace before an archive failed.
     """
     about = guard.about(request.app[PARTS].settings, request)
     log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
-    usual = 400 if error.close is None else STATUS_BY_CLOSE.get(error.close, 500)
-    status = STATUS_BY_CODE.get(error.code, usual)
-    # The header has whole seconds; 0 would invite an immediate repetition.
-    headers = {"Retry-After": str(max(1, error.retry_after_ms // 1000))} if error.retry_after_ms else {}
-    return json_reply(ErrorAnswer.of(error, unpacked), status, headers)
+    status = status_of(error)
+    response = json_reply(Problem.of(error, status, unpacked), status, request.get(CORS, {}))
+    response.content_type = "application/problem+json"
+    if error.retry_after_ms:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
+    return response
 
 
 def query_of(request: web.Request, kind: type[S]) -> S:

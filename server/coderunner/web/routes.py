@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -40,6 +41,7 @@ from coderunner.schema.api import RunAnswer, RunQuery, RunRequest, RunStatus
 from coderunner.schema.batches import BatchAnswer, BatchRequest, BatchStatus
 from coderunner.schema.languages import Language
 from coderunner.schema.rest import (
+    ARCHIVES,
     DownloadQuery,
     KeepViews,
     LanguagesQuery,
@@ -50,7 +52,7 @@ from coderunner.schema.rest import (
 )
 from coderunner.web import files, guard
 from coderunner.web.api import document as describing
-from coderunner.web.api import runs
+from coderunner.web.api import events, runs
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import preflight
 from coderunner.web.api.sending import SENDING, Sending
@@ -75,6 +77,8 @@ class Operation:
     """A route: one method of one path, with the models of its query, JSON body and JSON answer.
 
     `answer` is None if it is not JSON; `query` and `body` are None if they are not read or not JSON.
+    `status`: of the answer; `also`: other statuses that are no refusals, with their models. `media`: media
+    types of the answer beside or instead of JSON. `headers`: those that are read, of `document.HEADERS`.
     """
 
     method: str
@@ -83,6 +87,10 @@ class Operation:
     answer: type[Struct] | None = None
     query: type[Struct] | None = None
     body: type[Struct] | None = None
+    status: int = 200
+    also: Mapping[int, type[Struct] | None] = field(default_factory=dict)
+    media: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
     def route(self) -> web.RouteDef:
         """The route for aiohttp. A GET route answers HEAD as well."""
@@ -229,15 +237,20 @@ _ARCHIVE = _SESSION + "/archive"
 ACROSS = ("/api/run", "/api/batch")
 """Prefixes of paths that pages of other origins may use (CORS)."""
 
+_BYTES = ("application/octet-stream",)
+_EVENTS = (events.MEDIA,)
+_FOLLOWED = ("Last-Event-ID",)
+_RESUMED = ("Idempotency-Key", "Last-Event-ID")
+
 OPERATIONS = (
     Operation("GET", "/", page),
     Operation("GET", "/ws", websocket),
     Operation("GET", "/ws/{session}", websocket),
     Operation("GET", "/api/health", health, Health),
-    Operation("GET", "/api/ready", ready, Ready),
+    Operation("GET", "/api/ready", ready, Ready, also={503: Ready}),
     Operation("GET", "/api/address", address, Address),
-    Operation("GET", "/api/openapi.json", openapi),
-    Operation("GET", "/api/docs", docs),
+    Operation("GET", "/api/openapi.json", openapi, media=("application/json",)),
+    Operation("GET", "/api/docs", docs, media=("text/html",)),
     Operation("GET", "/api/queue-stats", stats, QueueStatistics),
     Operation("GET", "/metrics", metrics),
     Operation("GET", "/api/languages", languages, Languages, query=LanguagesQuery),
@@ -245,21 +258,23 @@ OPERATIONS = (
     Operation("GET", _SESSION, session, SessionView),
     Operation("POST", _SESSION + "/views", keep, ViewsKept, body=KeepViews),
     Operation("GET", _SESSION + "/files", files.listing, FileList),
-    Operation("GET", _FILE, files.read),
+    Operation("GET", _FILE, files.read, also={206: None, 416: None}, media=_BYTES, headers=("Range",)),
     Operation("PUT", _FILE, files.write, FileWritten),
     Operation("PATCH", _FILE, files.rename, FileMoved, body=MoveFile),
-    Operation("POST", _FILE, files.make_folder, FolderMade, body=MakeFolder),
+    Operation("POST", _FILE, files.make_folder, FolderMade, body=MakeFolder, status=201),
     Operation("DELETE", _FILE, files.remove, FilesRemoved),
-    Operation("GET", _ARCHIVE, files.download, query=DownloadQuery),
+    Operation("GET", _ARCHIVE, files.download, query=DownloadQuery, media=tuple(ARCHIVES.values())),
     Operation("PUT", _ARCHIVE, files.upload, ArchiveUnpacked, query=UploadQuery),
-    Operation("POST", "/api/run", runs.run, RunAnswer, body=RunRequest),
-    Operation("GET", _RUN, runs.show, RunAnswer, query=RunQuery),
-    Operation("GET", _RUN + "/events", runs.follow),
-    Operation("DELETE", _RUN, runs.cancel, RunStatus),
-    Operation("POST", "/api/batch", runs.grade, BatchAnswer, body=BatchRequest),
-    Operation("GET", _BATCH, runs.show, BatchAnswer, query=RunQuery),
-    Operation("GET", _BATCH + "/events", runs.follow),
-    Operation("DELETE", _BATCH, runs.cancel, BatchStatus),
+    Operation("POST", "/api/run", runs.run, RunAnswer, body=RunRequest, media=_EVENTS, headers=_RESUMED),
+    Operation("GET", _RUN, runs.show, RunAnswer, query=RunQuery, also={202: RunStatus}),
+    Operation("GET", _RUN + "/events", runs.follow, also={204: None}, media=_EVENTS, headers=_FOLLOWED),
+    Operation("DELETE", _RUN, runs.cancel, RunStatus, status=202),
+    Operation(
+        "POST", "/api/batch", runs.grade, BatchAnswer, body=BatchRequest, media=_EVENTS, headers=_RESUMED
+    ),
+    Operation("GET", _BATCH, runs.show, BatchAnswer, query=RunQuery, also={202: BatchStatus}),
+    Operation("GET", _BATCH + "/events", runs.follow, also={204: None}, media=_EVENTS, headers=_FOLLOWED),
+    Operation("DELETE", _BATCH, runs.cancel, BatchStatus, status=202),
 )
-"""All routes except the page's static files. Errors are answered with `ErrorAnswer`, those of runs and
-batches with `api.Problem`, those of the page, the WebSocket and `middleware.py` with plain text."""
+"""All routes except the page's static files. Refusals of those below /api/ are answered with `api.Problem`,
+those of the page, the WebSocket and `middleware.py` for other paths with plain text."""

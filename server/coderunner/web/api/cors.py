@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from coderunner.errors import NotAllowed
 from coderunner.web import guard
-from coderunner.web.api.problems import TOLD, Handler, answers_problems
 from coderunner.web.keys import PARTS
+from coderunner.web.replies import CORS
 
 MAX_AGE = "600"  # seconds for which a browser may cache a preflight's answer
 HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
 EXPOSED = "Location, Retry-After"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def headers(request: web.Request) -> dict[str, str]:
@@ -39,7 +42,7 @@ def across_origins(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def wrapped(request: web.Request) -> web.StreamResponse:
         told = headers(request)
-        request[TOLD] = told
+        request[CORS] = told
         response = await handler(request)
         if not response.prepared:
             response.headers.update(told)
@@ -48,7 +51,6 @@ def across_origins(handler: Handler) -> Handler:
     return wrapped
 
 
-@answers_problems
 async def preflight(request: web.Request) -> web.Response:
     """OPTIONS: which methods and headers a page may use."""
     told = headers(request)

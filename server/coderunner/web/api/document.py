@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import html
+import http
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
+import msgspec.inspect
 from aiohttp.typedefs import Handler
 from msgspec import Struct
 
 import coderunner
-from coderunner.schema.answers import ErrorAnswer
 from coderunner.schema.api import Problem
 
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
 _RUNS = re.compile(r"/api/(?:run|runs|batch|batches)(?:/|$)")
 _NO_BEARER = re.compile(r"/api/(?:health|ready|queue-stats|languages|openapi\.json|docs)$")
+HEADERS = {
+    "Idempotency-Key": ("128 random bits: only DELETE cancels the work then", r"[A-Za-z0-9_-]{22,64}"),
+    "Last-Event-ID": ("the event after which the stream continues", "[0-9]{0,15}"),
+    "Range": ("the part of a file: one range of bytes", "bytes=[0-9]{1,15}-[0-9]{0,15}"),
+}
+"""Headers of requests, with their descriptions and patterns."""
+KEPT = {
+    "/api/run": ("/api/runs/{run}", "run"), "/api/batch": ("/api/batches/{batch}", "batch")
+}  # fmt: skip
+"""Paths of work that is asked for, with the paths and the parameters where it is found again."""
 _REF = "#/components/schemas/{name}"
 
 
@@ -42,6 +53,22 @@ class Described(Protocol):
         """The model of the answer; None where it is not JSON."""
 
     @property
+    def status(self) -> int:
+        """The usual status of the answer."""
+
+    @property
+    def also(self) -> Mapping[int, type[Struct] | None]:
+        """Other statuses that are no refusals, with their models."""
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """The media types of the answer beside or instead of JSON."""
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the headers that are read: of HEADERS."""
+
+    @property
     def query(self) -> type[Struct] | None:
         """The model of the query; None where the query is not read."""
 
@@ -53,12 +80,14 @@ class Described(Protocol):
 def document(operations: Iterable[Described]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of all routes below /api/."""
     told = [one for one in operations if one.path.startswith("/api/")]
-    models: set[type[Struct]] = {ErrorAnswer, Problem}
+    models: set[type[Struct]] = {Problem}
     for one in told:
-        models |= {model for model in (one.answer, one.query, one.body) if model is not None}
+        models |= {model for model in (one.answer, one.query, one.body, *one.also.values()) if model}
     order = sorted(models, key=lambda model: model.__name__)
     schemas, components = msgspec.json.schema_components(order, ref_template=_REF)
     refs = dict(zip(order, schemas, strict=True))
+    for name, rules in _rules(order).items():
+        components[name] |= rules
     paths: dict[str, dict[str, Any]] = {}
     for one in told:
         paths.setdefault(_PARAMETER.sub(r"{\1}", one.path), {})[one.method.lower()] = _operation(
@@ -75,51 +104,131 @@ def document(operations: Iterable[Described]) -> dict[str, Any]:
     }
 
 
+def _rules(models: Iterable[type[Struct]]) -> dict[str, dict[str, Any]]:
+    """Rules between the fields of models and of those within them, by the models' names."""
+    found: dict[str, dict[str, Any]] = {}
+    for info in msgspec.inspect.multi_type_info(models):
+        for inner in _within(info, set()):
+            if hasattr(inner, "RULES"):
+                found[inner.__name__] = inner.RULES
+    return found
+
+
+def _within(info: Any, seen: set[type]) -> Iterator[type]:
+    """The models in a type's description."""
+    if isinstance(info, msgspec.inspect.StructType):
+        if info.cls in seen:
+            return
+        seen.add(info.cls)
+        yield info.cls
+        for field in info.fields:
+            yield from _within(field.type, seen)
+    for name in ("type", "item_type", "value_type"):
+        if isinstance(inner := getattr(info, name, None), msgspec.inspect.Type):
+            yield from _within(inner, seen)
+    for inner in (*getattr(info, "types", ()), *getattr(info, "item_types", ())):
+        yield from _within(inner, seen)
+
+
 def _operation(one: Described, refs: dict[type[Struct], Any], components: dict[str, Any]) -> dict[str, Any]:
     words = " ".join((one.handler.__doc__ or "").split())
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in _PARAMETER.findall(one.path)
-    ]
-    if one.query is not None:
-        for name, schema in components[one.query.__name__]["properties"].items():
-            parameters.append({"name": name, "in": "query", "schema": _plain(schema)})
-    fails = Problem if _RUNS.match(one.path) else ErrorAnswer
-    media = "application/problem+json" if fails is Problem else "application/json"
-    answer: dict[str, Any] = {"description": words or "Done"}
-    if one.answer is not None:
-        answer["content"] = {"application/json": {"schema": refs[one.answer]}}
+    path = _PARAMETER.sub(r"{\1}", one.path)
     told: dict[str, Any] = {
-        "operationId": one.method.lower() + re.sub("[^a-z]+", "_", _PARAMETER.sub(r"by_\1", one.path)),
+        "operationId": _identity(one.method, path),
         "summary": words,
-        "parameters": parameters,
+        "parameters": _parameters(one, components),
         "responses": {
-            "2XX": answer,
-            "default": {
-                "description": "A refusal, with its code",
-                "content": {media: {"schema": refs[fails]}},
-            },
+            **_answers(one, refs, words),
+            **{str(status): _refusal(status, refs) for status in _refusals(one)},
         },
-        "security": [] if _NO_BEARER.search(one.path) else [{}, {"token": []}],
+        "security": _security(one.path),
     }
     if one.body is not None:
-        told["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": refs[one.body]}},
-        }
+        content: dict[str, Any] = {"schema": refs[one.body]}
+        if hasattr(one.body, "EXAMPLE"):
+            content["example"] = one.body.EXAMPLE
+        told["requestBody"] = {"required": True, "content": {"application/json": content}}
     elif one.method == "PUT":
         told["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
     return told
 
 
+def _identity(method: str, path: str) -> str:
+    return method.lower() + re.sub("[^a-z]+", "_", re.sub(r"\{(\w+)\}", r"by_\1", path))
+
+
+def _parameters(one: Described, components: dict[str, Any]) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(one.path)
+    ]
+    if one.query is not None:
+        for name, schema in components[one.query.__name__]["properties"].items():
+            told.append({"name": name, "in": "query", "schema": _plain(schema)})
+    for name in one.headers:
+        about, pattern = HEADERS[name]
+        schema = {"type": "string", "pattern": f"^{pattern}$"}
+        told.append({"name": name, "in": "header", "description": about, "schema": schema})
+    return told
+
+
+def _answers(one: Described, refs: dict[type[Struct], Any], words: str) -> dict[str, Any]:
+    """The responses of an operation that does what it is for, by their statuses."""
+    told: dict[str, Any] = {}
+    for status, model in {one.status: one.answer, **one.also}.items():
+        answer: dict[str, Any] = {"description": words or "Done"}
+        content: dict[str, Any] = {"application/json": {"schema": refs[model]}} if model is not None else {}
+        if status in (one.status, 206):
+            content |= {media: {} for media in one.media}
+        if content:
+            answer["content"] = content
+        if one.path in KEPT:
+            kept, name = KEPT[one.path]
+            answer["links"] = {
+                f"{method.lower()}{'_events' if '/events' in path else ''}": {
+                    "operationId": _identity(method, path),
+                    "parameters": {name: "$response.body#/id"},
+                }
+                for method, path in (("GET", kept), ("GET", kept + "/events"), ("DELETE", kept))
+            }
+        told[str(status)] = answer
+    return told
+
+
+def _refusal(status: int, refs: dict[type[Struct], Any]) -> dict[str, Any]:
+    return {
+        "description": f"A refusal: {http.HTTPStatus(status).phrase}",
+        "content": {"application/problem+json": {"schema": refs[Problem]}},
+    }
+
+
+def _refusals(one: Described) -> list[int]:
+    """The statuses of an operation's refusals. Every request may have a wrong Host, an encoded body, bytes
+    that are no HTTP."""
+    found = {400, 415, 421, 500}
+    if "{" in one.path or _RUNS.match(one.path):
+        found |= {401, 403, 404, 409, 429, 503}
+    if one.method in ("POST", "PUT", "PATCH") or _RUNS.match(one.path):
+        found |= {408, 413, 422, 507}  # what a run was refused with is told again by its address
+    return sorted(found - {one.status, *one.also})
+
+
+def _security(path: str) -> list[dict[str, Any]]:
+    if _NO_BEARER.search(path):
+        return []
+    return [{"token": []}] if "{session}" in path else [{}, {"token": []}]
+
+
 def _plain(schema: Any) -> Any:
-    """Patterns as the document's readers know them: they have no `\\Z`."""
+    """Patterns as the document's readers know them: these have neither `\\Z` nor `\\0`."""
     if isinstance(schema, dict):
         return {
-            name: value.replace(r"\Z", "$") if name == "pattern" and isinstance(value, str) else _plain(value)
+            name: value.replace(r"\Z", "$").replace(r"\0", r"\x00")
+            if name == "pattern" and isinstance(value, str)
+            else _plain(value)
             for name, value in schema.items()
         }
-    return [_plain(one) for one in schema] if isinstance(schema, list) else schema
+    return [_plain(one) for one in schema] if isinstance(schema, list | tuple) else schema
 
 
 def page(told: dict[str, Any]) -> str:
@@ -137,8 +246,10 @@ def page(told: dict[str, Any]) -> str:
             ]
             content = one.get("requestBody", {}).get("content", {})
             lines += [f"<li>body: {_link(media)}" for media in content.values() if media]
-            content = one["responses"]["2XX"].get("content", {})
-            lines += [f"<li>answer: {_link(media)}" for media in content.values()]
+            for status, answer in one["responses"].items():
+                content = answer.get("content", {})
+                told_as = [_link(media) if media else html.escape(name) for name, media in content.items()]
+                lines.append(f"<li>{status}: {', '.join(told_as) or 'nothing'}")
             lines.append("</ul>")
     for name, schema in told["components"]["schemas"].items():
         lines.append(f"<h3 id={name}>{name}</h3><p>{html.escape(schema.get('description', ''))}</p>")

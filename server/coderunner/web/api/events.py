@@ -15,9 +15,9 @@ from coderunner import timing
 from coderunner.errors import BadMessage
 from coderunner.jobs.work import Work
 from coderunner.web import guard
-from coderunner.web.api.problems import TOLD, problem
 from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
+from coderunner.web.replies import CORS, problem
 
 MEDIA = "text/event-stream"
 QUIET_SECONDS = 10.0  # after which a comment is sent, so that no proxy closes the connection as idle
@@ -52,7 +52,7 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
             "Location": f"/api/{job.place}/{job.id}",
-            **request.get(TOLD, {}),
+            **request.get(CORS, {}),
         }
     )
     await response.prepare(request)

@@ -21,17 +21,15 @@ from coderunner.web import guard
 from coderunner.web.api import events
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import across_origins
-from coderunner.web.api.problems import TOLD, answers_problems
 from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
-from coderunner.web.replies import query_of
+from coderunner.web.replies import CORS, query_of
 
 PIECE = 64 * 1024
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 _KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
 
-@answers_problems
 @across_origins
 async def run(request: web.Request) -> web.StreamResponse:
     """Runs a program; the answer is all that came of it, or with `Accept: text/event-stream` its events."""
@@ -42,7 +40,6 @@ async def run(request: web.Request) -> web.StreamResponse:
     return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
 
 
-@answers_problems
 @across_origins
 async def grade(request: web.Request) -> web.StreamResponse:
     """Runs a program with many inputs; the answer has a verdict for each, or its events have one by one."""
@@ -67,7 +64,6 @@ async def _ordered(request: web.Request, job: Work, key: str | None, begin: int)
             request.app[PARTS].runs.gone(job)
 
 
-@answers_problems
 @across_origins
 async def show(request: web.Request) -> web.StreamResponse:
     """The answer of a run; 202 and its status while there is none yet. `wait`: seconds to wait for it."""
@@ -81,7 +77,6 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await _whole(request, job) if job.over else _status(job)
 
 
-@answers_problems
 @across_origins
 async def follow(request: web.Request) -> web.StreamResponse:
     """Its events, behind `Last-Event-ID`. 204 where nothing is behind it: a browser then stops asking."""
@@ -91,7 +86,6 @@ async def follow(request: web.Request) -> web.StreamResponse:
     return await _streamed(request, job, begin)
 
 
-@answers_problems
 @across_origins
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Ends it. The answer tells what came of it until then; of one that has ended nothing changes."""
@@ -136,7 +130,7 @@ async def _whole(request: web.Request, job: Work) -> web.StreamResponse:
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
     sending.check(address)
     with job.answer() as stored:
-        response = web.StreamResponse(headers=_headers(job) | request.get(TOLD, {}))
+        response = web.StreamResponse(headers=_headers(job) | request.get(CORS, {}))
         response.content_type = "application/json"
         response.content_length = os.fstat(stored.fileno()).st_size
         await response.prepare(request)
