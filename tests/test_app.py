@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from coderunner import app, config
+from coderunner.engine.docker import DockerEngine
+from coderunner.engine.states import ContainerState
 from coderunner.errors import ConfigError, EngineError, EngineUnavailable
 from coderunner.fleet import readiness as readiness_module
 from coderunner.fleet.readiness import PING_SECONDS, Readiness
@@ -56,6 +58,27 @@ async def test_nothing_is_left(tmp_path):
     assert sorted(descriptors().values()) == sorted(before.values())
     assert docker("ps", "-aq", "--filter", f"label=coderunner.instance={settings.instance_name}") == ""
     assert [one for one in threading.enumerate() if one.name.startswith("docker")] == []
+
+
+async def test_an_adoption_asks_the_engine_for_no_container(tmp_path, monkeypatch):
+    """However many sessions there are, a restart costs one list: the kernel says who connects."""
+    settings = bash_settings(tmp_path, AGENT_STREAM="socket")
+    async with app.serving(settings) as server:
+        await eventually(lambda: server.parts.catalog.ready(), 120, "a language")
+        async with session(server.url, "bash", keep=True) as client:
+            server.stop(app.SUSPEND)
+    asked: list[str] = []
+    inspect = DockerEngine.inspect
+
+    async def counted(engine: DockerEngine, container: str) -> ContainerState:
+        asked.append(container)
+        return await inspect(engine, container)
+
+    monkeypatch.setattr(DockerEngine, "inspect", counted)
+    async with app.serving(settings) as server:
+        sessions = server.parts.registry.sessions
+        await eventually(lambda: client.opened.session in sessions, 30, "the adoption")
+        assert sessions[client.opened.session].container.id not in asked
 
 
 def test_production_proves_its_containers_before_it_serves(tmp_path):

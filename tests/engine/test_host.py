@@ -100,6 +100,27 @@ def test_times(kernel: Host, tmp_path: Path) -> None:
     assert kernel.session_seconds(8) == 2.5
 
 
+def test_the_first_process_of_a_container_is_known(tmp_path: Path) -> None:
+    kernel, ours = Host(tmp_path / "proc", tmp_path / "groups"), "0123abc" * 9
+    put(tmp_path / "proc/self/status", "Name:\tpython\nNSpid:\t77\n")
+    for pid, numbers, group, first in (
+        (7, "7\t1", f"/docker/{ours}", True),
+        (8, "8\t1", f"/system.slice/docker-{ours}.scope", True),
+        (9, "9\t1", f"/{ours}", True),
+        (10, "10\t5", f"/docker/{ours}", False),
+        (11, "11\t5\t1", f"/docker/{ours}", False),
+        (12, "12\t1", f"/docker/{ours[:-1]}x", False),
+        (13, "13\t1", f"/docker/{ours}/inner", False),
+        (14, "14", f"/docker/{ours}", False),
+    ):
+        put(tmp_path / f"proc/{pid}/status", f"Name:\tx\nNSpid:\t{numbers}\n")
+        put(tmp_path / f"proc/{pid}/cgroup", f"4:memory:{group}\n0::{group}\n")
+        assert kernel.is_first_of(pid, ours) is first, pid
+    put(tmp_path / "proc/15/cgroup", f"4:memory:/docker/{ours}\n")
+    assert not kernel.is_first_of(15, ours), "it shows no numbers"
+    assert not kernel.is_first_of(16, ours), "it is gone"
+
+
 def test_this_machine_can_be_read_and_cheaply() -> None:
     kernel = Host()
     assert kernel.uid(os.getpid()) == os.getuid()

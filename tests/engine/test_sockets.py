@@ -43,6 +43,14 @@ def connect(one: AgentSocket) -> socket.socket:
     return client
 
 
+async def this_process(peer: int) -> bool:
+    return peer == os.getpid()
+
+
+async def nobody(_: int) -> bool:
+    return False
+
+
 async def test_the_agent_is_let_in_and_nobody_else(made: AgentSockets) -> None:
     one = made.make("i-1")
     one.listen()
@@ -52,7 +60,7 @@ async def test_the_agent_is_let_in_and_nobody_else(made: AgentSockets) -> None:
     )  # fmt: skip
     try:
         # The agent is this process: the stranger came first, or comes while it is waited for.
-        accepted = asyncio.create_task(one.accept(os.getpid(), 5))
+        accepted = asyncio.create_task(one.accept(this_process, 5))
         said, _ = await asyncio.wait_for(stranger.communicate(b"\n"), 20)
         assert said in (b"b''\n", b"")  # an end at once, or a broken pipe
         agent = connect(one)
@@ -73,7 +81,7 @@ async def test_descriptors_that_come_with_bytes_are_not_kept(made: AgentSockets)
     one = made.make("i-1")
     one.listen()
     agent = connect(one)
-    stream = await one.accept(os.getpid(), 5)
+    stream = await one.accept(this_process, 5)
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(20):
         socket.send_fds(agent, [b"x"], [0, 1, 2])
@@ -107,7 +115,7 @@ async def test_who_knocks_all_the_time_is_a_bounded_number_of_times_let_knock(
 
     flooding = asyncio.create_task(asyncio.to_thread(flood))
     with pytest.raises(NobodyCame, match="others did"):
-        await one.accept(1, 5)
+        await one.accept(nobody, 5)
     one.close()
     stop = True
     assert await flooding <= 0.5 / sockets.STRANGER_SECONDS + 2 * sockets.BACKLOG

@@ -56,6 +56,28 @@ class Host:
                 return self._inside(pid, int(line.split()[1]))
         return None
 
+    def is_first_of(self, pid: int, container: str) -> bool:
+        """Whether a process is the first one of a container; False also where that does not show.
+
+        By its control group, and by its number in a namespace of processes right below ours: one that a
+        program of the container made would be deeper. ``container``: its full id.
+        """
+        numbers = self._numbers(str(pid))
+        if numbers[-1:] != ["1"] or len(numbers) != len(self._numbers("self")) + 1:
+            return False
+        names = (container, f"docker-{container}.scope")
+        groups = [
+            line.rstrip("\n").rpartition("/")[2] for line in self._lines(self._proc / str(pid) / "cgroup", 30)
+        ]
+        return any(group in names for group in groups)
+
+    def _numbers(self, pid: str) -> list[str]:
+        """Of a process, in each namespace from ours inwards."""
+        for line in self._lines(self._proc / pid / "status", 40):
+            if line.startswith("NSpid:"):
+                return line.split()[1:]
+        return []
+
     def _inside(self, pid: int, uid: int) -> int:
         for line in self._lines(self._proc / str(pid) / "uid_map", 340):
             inside, outside, count = (int(word) for word in line.split())

@@ -18,7 +18,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from coderunner import timing
@@ -35,6 +35,8 @@ CONNECT_SECONDS = 2.0  # an agent tries five times a second
 BACKLOG = 8
 STRANGER_SECONDS = 0.02  # seconds for which a peer that is not the agent may delay the next one
 FAILURES = 3  # agents in a row that did not come, before any did
+IsAgent = Callable[[int], Awaitable[bool]]
+"""Whether the process with this id is the agent whose socket it is."""
 _PEER = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -82,10 +84,11 @@ class AgentSocket:
             self._listener.close()
             self._listener = None
 
-    async def accept(self, pid: int, write_seconds: float) -> DirectStream:
-        """The stream to the agent, the process `pid` of the engine's; whoever else connects is cut off.
+    async def accept(self, is_agent: IsAgent, write_seconds: float) -> DirectStream:
+        """The stream to the agent; whoever else connects is cut off.
 
-        ``write_seconds``: what the agent may take to read.  Raises NobodyCame after CONNECT_SECONDS.
+        ``write_seconds``: what the agent may take to read.  Raises NobodyCame after CONNECT_SECONDS, and
+        what ``is_agent`` raises.
         """
         strangers = 0
         try:
@@ -95,8 +98,12 @@ class AgentSocket:
                     peer, _, _ = _PEER.unpack(
                         one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
                     )
-                    if peer == pid:
-                        break
+                    try:
+                        if peer != 0 and await is_agent(peer):
+                            break
+                    except BaseException:
+                        one.close()
+                        raise
                     one.close()
                     strangers += 1
                     if peer == 0:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from coderunner import timing, wire
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.host import Host
 from coderunner.engine.sockets import AgentSocket, NobodyCame
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
@@ -33,6 +34,7 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
+_kernel = Host()
 MEND_SECONDS = 30.0  # how long the agent of a running container may be out of reach
 ENGINE_SECONDS = 300.0  # how long the engine may be away; with live-restore its containers run on
 RETRY_SECONDS = 0.2  # between two attempts
@@ -173,10 +175,20 @@ class Container:
 
     async def _direct(self, socket: AgentSocket) -> ByteStream:
         """Accepts the agent's connection.  Raises NobodyCame, EngineError."""
-        state = await self._engine.inspect(self.id)
-        if not state.running:
-            raise NobodyCame("the container does not run")
-        return await socket.accept(state.pid, ATTACH_SECONDS)
+        known: int | None = None  # what the engine calls the agent
+
+        async def is_agent(peer: int) -> bool:
+            nonlocal known
+            if _kernel.is_first_of(peer, self.id):
+                return True
+            if known is None:  # it is somebody else, or the kernel does not tell: the engine is asked
+                state = await self._engine.inspect(self.id)
+                if not state.running:
+                    raise NobodyCame("the container does not run")
+                known = state.pid
+            return peer == known
+
+        return await socket.accept(is_agent, ATTACH_SECONDS)
 
     async def _greet(self, stream: ByteStream, have: Mapping[int, int], *, torn: bool) -> None:
         """Makes a link of the stream.  Raises AgentLost; RuntimeError for a fault of this server."""
