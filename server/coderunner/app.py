@@ -36,7 +36,7 @@ from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sw
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.here import too_little_memory, too_many_cpus, too_much_memory
-from coderunner.instance import alone, holder_of, instance, shown
+from coderunner.instance import alone, holder_of, instance, runs_of, shown
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
 from coderunner.places import PACKAGE
@@ -95,6 +95,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
         await alone(settings.instance_name, owner_of(key), Path(settings.state_dir))
         stack.enter_context(shown(settings.instance_name, owner_of(key)))
+        runs_folder = runs_of(Path(settings.state_dir), settings.instance_name)
         sockets = stack.enter_context(bound(settings.host, settings.port))
         _tell_settings(settings, len(declared.languages))
         engine = await stack.enter_async_context(
@@ -102,7 +103,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         )
         pool = await stack.enter_async_context(WorkerPool(settings.worker_threads))
         fleet = assembled(settings, declared, engine, pool, key)
-        runs = Runs(Path(settings.state_dir) / "runs", fleet.registry, fleet.catalog, settings.spool_size)
+        runs = Runs(runs_folder, fleet.registry, fleet.catalog, settings.spool_size)
         stack.push_async_callback(runs.close)
         tasks = await stack.enter_async_context(Tasks("server"))
         tasks.keep(lambda: _tell_engine(settings, engine), "engine-info")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import socket
 import stat
 from collections.abc import Collection, Iterator
@@ -29,7 +30,11 @@ async def problems(settings: Settings) -> list[str]:
 
     Facts of another machine, and of an engine that does not answer, are not checked.
     """
-    found = [_state(Path(settings.state_dir)), _address(settings.host), too_little_memory(settings)]
+    folder = Path(settings.state_dir)
+    found = [
+        _state(folder) or _obstacle(folder, settings.instance_name), _address(settings.host, settings.port),
+        too_little_memory(settings),
+    ]  # fmt: skip
     local = settings.docker_host is None or settings.docker_host.startswith("unix://")
     if settings.disk_read_limit is not None and local:
         found.append(_disk(settings.disk_read_limit[0]))
@@ -94,10 +99,26 @@ def _state(folder: Path) -> str | None:
     return f"STATE_DIR is {folder}, but {there} {what}; write the path of a folder, or remove what is there"
 
 
+def _obstacle(folder: Path, name: str) -> str | None:
+    """The problem if a file or folder that `instance` makes there cannot be one, or None."""
+    for end, meant in (("lock", stat.S_ISREG), ("key", stat.S_ISREG), ("runs", stat.S_ISDIR)):
+        path = folder / f"{name}.{end}"
+        try:
+            fine = meant(os.stat(path).st_mode)
+        except FileNotFoundError:
+            fine = not os.path.islink(path)  # a link to nowhere
+        except OSError as error:
+            fine = error.errno != errno.ELOOP  # else another user's: not known
+        if not fine:
+            return f"STATE_DIR is {folder}, but {path} is not the server's; remove it, or write another path"
+    return None
+
+
 def _room(folder: Path, there: Path) -> str | None:
     """The problem if nobody could write to a folder, or None: kernel file systems, read-only ones, full ones.
 
-    Permissions are not checked: the server's user may be another one.
+    What root may do says nothing of the server's user. Another user is asked for its own rights: whoever
+    may read the settings is the server's user, or told what to run this as.
     """
     try:
         disk = os.statvfs(there)
@@ -109,21 +130,41 @@ def _room(folder: Path, there: Path) -> str | None:
         return f"STATE_DIR is {folder}, but {there} can only be read; write another path"
     if disk.f_bavail == 0:
         return f"STATE_DIR is {folder}, where the disk is full; make room, or write another path"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return (
+            f"STATE_DIR is {folder}, but the user {_own_name()} may not write to {there}; give it the right"
+            " to, write another path, or run this as the server's user"
+        )
     return None
 
 
-def _address(host: str) -> str | None:
+def _own_name() -> str:
+    """The name of the user who runs this, or its number."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _address(host: str, port: int) -> str | None:
     if host.startswith(UNIX):
-        folder = Path(host.removeprefix(UNIX)).parent
+        path = Path(host.removeprefix(UNIX))
+        folder = path.parent
+        if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return f"HOST is {host}, but what is there is no socket; remove it, or write another path"
         # systemd makes a folder in /run when the unit starts (RuntimeDirectory).
-        if folder.is_dir() or (folder.parent == Path("/run") and not os.path.lexists(folder)):
+        if os.path.isdir(folder) or (folder.parent == Path("/run") and not os.path.lexists(folder)):
             return None
         return f"HOST is {host}, but {folder} is no folder; make it, or write another path"
     try:
-        family, kind, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as one:
             one.bind(place)
+    except PermissionError:
+        return f"PORT is {port}, which this user may not listen on; write one of 1024 or more"
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:  # by the server that runs, if it is no mistake; serving says it
+            return None
         return (
             f"HOST is {host}, which cannot be listened on ({error.strerror or error}); write an address that"
             " this machine has, or 0.0.0.0 for all"

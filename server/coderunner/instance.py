@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from coderunner.errors import CannotStart
 
@@ -29,7 +32,7 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
     with contextlib.ExitStack() as stack:
         with _usable(state_dir):
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = os.open(state_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = _opened(state_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT)
             stack.callback(os.close, lock)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,10 +50,45 @@ def _usable(state_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        why = _where(error, state_dir) + (error.strerror or str(error))
         raise CannotStart(
-            f"STATE_DIR {state_dir} cannot be used ({error.strerror or error}); give its disk room and"
+            f"STATE_DIR {state_dir} cannot be used ({why}); give its disk room and"
             " this user the right to write there, or choose another folder"
         ) from None
+
+
+def _where(error: OSError, state_dir: Path) -> str:
+    """What in the folder an error is about, for a message; "" if it is about the folder itself."""
+    place = error.filename if isinstance(error.filename, str | Path) else ""
+    return f"{Path(place).name}: " if place and Path(place).parent == state_dir else ""
+
+
+def _opened(path: Path, flags: int) -> int:
+    """Opens a file of the state folder. Raises OSError, also for anything that is no regular file: to open a
+    pipe could take for ever."""
+    found = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return found
+
+
+def runs_of(state_dir: Path, name: str) -> Path:
+    """Where the instance keeps its runs over HTTP, made if it is not there. Raises CannotStart."""
+    folder = state_dir / f"{name}.runs"
+    with _usable(state_dir):
+        folder.mkdir(exist_ok=True, mode=0o700)
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    return folder
+
+
+def _reading(path: Path) -> BinaryIO:
+    return os.fdopen(_opened(path, os.O_RDONLY), "rb")
+
+
+def _key_in(path: Path) -> bytes:
+    with _reading(path) as file:
+        return file.read(KEY_BYTES + 1)
 
 
 def holder_of(state_dir: Path, name: str) -> str:
@@ -61,7 +99,7 @@ def holder_of(state_dir: Path, name: str) -> str:
 def lives(state_dir: Path, name: str) -> bool:
     """Whether a server holds the instance's lock at this moment.  Raises CannotStart."""
     path = state_dir / f"{name}.lock"
-    with _usable(state_dir), contextlib.suppress(FileNotFoundError), open(path, "rb") as lock:
+    with _usable(state_dir), contextlib.suppress(FileNotFoundError), _reading(path) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -112,7 +150,7 @@ def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
 def key_of(state_dir: Path, name: str) -> bytes | None:
     """The instance's key; None where it has none.  Makes nothing.  Raises CannotStart."""
     with _usable(state_dir), contextlib.suppress(FileNotFoundError):
-        key = (state_dir / f"{name}.key").read_bytes()
+        key = _key_in(state_dir / f"{name}.key")
         return key if len(key) == KEY_BYTES else None
     return None
 
@@ -120,7 +158,7 @@ def key_of(state_dir: Path, name: str) -> bytes | None:
 def _key(path: Path) -> bytes:
     """Without the old key no session of the server before could be adopted."""
     with contextlib.suppress(FileNotFoundError):
-        key = path.read_bytes()
+        key = _key_in(path)
         if len(key) == KEY_BYTES:
             return key
     key = secrets.token_bytes(KEY_BYTES)

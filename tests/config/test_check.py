@@ -238,7 +238,7 @@ def a_partition(path, monkeypatch):
     monkeypatch.setenv("DISK_READ_LIMIT", "/dev/null:50m")
     monkeypatch.setattr(here, "PARTITION", f"{path}/{{}}")
     (path / "null").write_text("1")
-    monkeypatch.setattr(here, "stat", SimpleNamespace(S_ISBLK=stat.S_ISCHR))
+    monkeypatch.setattr(here.stat, "S_ISBLK", stat.S_ISCHR)
     return "DISK_READ_LIMIT names /dev/null, which is a partition"
 
 
@@ -253,6 +253,28 @@ def an_address_of_another_machine(path, monkeypatch):
 def a_socket_in_no_folder(path, monkeypatch):
     monkeypatch.setenv("HOST", f"unix:{path}/none/http.sock")
     return f"HOST is unix:{path}/none/http.sock, but {path}/none is no folder"
+
+
+def a_socket_where_a_folder_is(path, monkeypatch):
+    (path / "http.sock").mkdir()
+    monkeypatch.setenv("HOST", f"unix:{path}/http.sock")
+    return f"HOST is unix:{path}/http.sock, but what is there is no socket"
+
+
+def a_folder_of_another_user(path, monkeypatch):
+    monkeypatch.setattr(here.os, "access", lambda *_: False)
+    monkeypatch.setenv("STATE_DIR", f"{path}/state")
+    return f"may not write to {path}; give it the right to"
+
+
+def a_port_of_root(path, monkeypatch):
+    class Socket(socket.socket):
+        def bind(self, _address: object) -> None:
+            raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr(here.socket, "socket", Socket)
+    monkeypatch.setenv("PORT", "80")
+    return "PORT is 80, which this user may not listen on; write one of 1024 or more"
 
 
 def an_engine_that_is_not_there(path, monkeypatch):
@@ -270,7 +292,8 @@ WRONG_HERE = [
     an_engine_that_is_not_there, an_engine_that_is_no_socket,
     below_a_file, state_that_is_a_file, state_that_leads_nowhere, state_of_the_kernel, state_that_is_the_root,
     state_of_a_long_name, more_memory_than_there_is, no_disk_at_all, a_device_that_is_no_disk,
-    a_partition, an_address_of_another_machine, a_socket_in_no_folder,
+    a_partition, an_address_of_another_machine, a_socket_in_no_folder, a_socket_where_a_folder_is,
+    a_folder_of_another_user, a_port_of_root,
 ]  # fmt: skip
 
 

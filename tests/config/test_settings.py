@@ -41,7 +41,7 @@ BAD = {
     "INSTANCE_NAME": ["My Server"],
     "CANARY": ["yes"],
     "APP_ENV": ["test", "prod"],
-    "LANGUAGES": [",", "Python", "python bash"],
+    "LANGUAGES": [",", "python bash"],
     "STATE_DIR": ["~/state", "$HOME/state", "a\nb"],
     "ADMIN_KEY": [
         "$(openssl rand -hex 32)", "${ADMIN_SECRET_OF_THE_WHOLE_SYSTEM}",
@@ -256,6 +256,26 @@ class TestProblems:
             ".env line 1: LANGUAGES names cobol, which is no language; there are bash, python, science",
         ]
 
+    @pytest.mark.parametrize("text", ["python bash", "python;bash", "c++", "*"])
+    def test_languages_that_are_no_list_of_names(self, text):
+        [problem] = problems({"LANGUAGES": text})
+        assert "; write names separated by commas, for example python,cpp" in problem
+
+    def test_languages_as_people_write_them(self):
+        have = ["bash", "haskell", "python"]
+        assert load({"LANGUAGES": "Python, BASH"}, languages=have).languages == ("python", "bash")
+        with pytest.raises(ConfigError, match="write nothing for all"):
+            load({"LANGUAGES": "all"}, languages=have)
+
+    @pytest.mark.parametrize("origin", ["https://[::1", "https://*.example.com", "*", "https://u:p@a.com"])
+    def test_origins_that_are_none(self, origin):
+        [problem] = problems({"ALLOWED_ORIGINS": origin})
+        assert "; write whole origins like https://example.com" in problem
+
+    def test_a_socket_of_a_path_that_the_kernel_does_not_take(self):
+        [problem] = problems({"HOST": f"unix:/run/{'a' * 90}"})
+        assert "write the socket's absolute path of at most 90 bytes" in problem
+
     @pytest.mark.parametrize(
         "proxies", ["10.0.0.0/8", "127.0.0.1,::1", "fc00::/7", "2001:db8::/32", "104.16.0.0/13"]
     )
@@ -333,6 +353,8 @@ class TestProblems:
             ({"SESSION_RESUME_MIN": "1000000"}, "environment: SESSION_RESUME_MIN is 1000000, above"),
             ({"SESSION_MEMORY": "255m"}, "environment: SESSION_MEMORY is 267386880, below DOCKER_MEMORY"),
             ({"SESSION_MEMORY": "1g", "DOCKER_MEMORY": "2g"}, "environment: DOCKER_MEMORY is 2147483648"),
+            ({"MAX_ARCHIVE_SIZE": "64k"}, "environment: MAX_ARCHIVE_SIZE is 65536, below MAX_FILE_SIZE"),
+            ({"WATCHDOG_INTERVAL": "1"}, "environment: WATCHDOG_INTERVAL is 1 ms, which would keep the"),
             ({"MAX_CONCURRENT_SESSIONS": "2000"}, ".env: SESSION_UID_COUNT is 1024"),
             ({"GROUP_ADDRESS_POOL": "10.1.0.0/25"}, "environment: GROUP_ADDRESS_POOL is 10.1.0.0/25, which"),
             ({"MAX_GROUPS": "4096", "GROUP_ADDRESS_POOL": "10.1.0.0/17"}, "environment: GROUP_ADDRESS_"),
@@ -360,13 +382,14 @@ class TestDocuments:
         lines = [line.partition("=")[0] for line in example_text().splitlines() if not line.startswith("#")]
         assert [line for line in lines if line] == [s.name for s in SETTINGS]
 
-    def test_the_example_is_refused_only_for_its_key(self):
-        [problem] = problems(text=example_text())
-        assert "ADMIN_KEY is still the example's" in problem
+    def test_the_example_is_refused_only_for_what_it_says_to_change(self):
+        host, key = problems(text=example_text())
+        assert "ALLOWED_HOSTS is still the example's" in host
+        assert "ADMIN_KEY is still the example's" in key
 
     def test_the_example_with_a_key_is_good(self):
-        settings = load({}, example_text().replace(EXAMPLE_ADMIN_KEY, KEY))
-        assert settings == load(PRODUCTION | {"ALLOWED_HOSTS": "coderunner.example.com"})
+        text = example_text().replace(EXAMPLE_ADMIN_KEY, KEY).replace("coderunner.example.com", "run.me")
+        assert load({}, text) == load(PRODUCTION | {"ALLOWED_HOSTS": "run.me"})
 
     def test_the_page_has_the_table_of_the_declarations(self):
         assert settings_table() in (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"), (

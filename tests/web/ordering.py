@@ -72,7 +72,7 @@ async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
 
 def left(server: Server) -> list[Path]:
     """What is stored of runs."""
-    folder = Path(server.environment["STATE_DIR"]) / "runs"
+    folder = Path(server.environment["STATE_DIR"]) / f"{server.instance}.runs"
     return list(folder.iterdir()) if folder.exists() else []
 
 

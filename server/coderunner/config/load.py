@@ -19,6 +19,7 @@ KNOWN = {setting.name: setting for setting in SETTINGS}
 # The environment belongs to other programs as well, so only a name that is very similar counts as misspelt.
 _LIKENESS = 0.85
 _NOT_OURS = frozenset({"LANGUAGE"})  # gettext's, similar to LANGUAGES
+MIN_WATCHDOG_MS = 100  # a look takes milliseconds; who writes 1 means a second
 _SHORTEST = 6  # letters of a setting's name; shorter ones are similar to too many other variables
 
 
@@ -108,8 +109,11 @@ class _Together:
         given = self._given.get(name)
         self._problems.append(f"{given.where if given is not None else self._file}: {name} {text}")
 
+    def _text(self, name: str) -> str:
+        return self._given[name].text if name in self._given else ""
+
     def _is_set(self, name: str) -> bool:
-        return name in self._given and self._given[name].text != ""
+        return self._text(name) != ""
 
     def mode(self) -> None:
         """Checks what development forbids and production requires."""
@@ -131,8 +135,13 @@ class _Together:
                 )
         if values["APP_ENV"] == "production":
             for setting in SETTINGS:
-                if setting.doc.required_in_production and not self._is_set(setting.name):
+                if not setting.doc.required_in_production:
+                    continue
+                if not self._is_set(setting.name):
                     self._problem(setting.name, f"is required in production; {_advice(setting)}")
+                elif not setting.doc.secret and self._text(setting.name) == setting.doc.example:
+                    self._problem(setting.name, f"is still the example's; write your own instead of"
+                                  f" {setting.doc.example}")
             key = values["ADMIN_KEY"]
             if key is not None and (len(key) < 32 or len(set(key)) < 8):
                 self._problem(
@@ -152,6 +161,10 @@ class _Together:
         self._at_most("SESSION_IDLE_TIMEOUT", "SESSION_TTL")
         self._at_most("SESSION_RESUME_MIN", "SESSION_RESUME_MAX")
         self._at_most("DOCKER_MEMORY", "SESSION_MEMORY")
+        self._at_most("MAX_FILE_SIZE", "MAX_ARCHIVE_SIZE")
+        if 0 < (values["WATCHDOG_INTERVAL"] or 0) < MIN_WATCHDOG_MS:
+            self._problem("WATCHDOG_INTERVAL", f"is {values['WATCHDOG_INTERVAL']} ms, which would keep the"
+                          f" server busy; write {MIN_WATCHDOG_MS} or more, or 0 for never")
         if self._is_set("WARM_FLOOR") or None in (values["WARM_FLOOR"], values["WARM_MAX"]):
             self._at_most("WARM_FLOOR", "WARM_MAX")
         else:  # only the ceiling was lowered: the default floor follows without complaint
@@ -193,6 +206,8 @@ class _Together:
             if name not in known:
                 near = nearest(name, known, 0.5)
                 hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
+                if name == "all":
+                    hint = "write nothing for all"
                 self._problem("LANGUAGES", f"names {name}, which is no language; {hint}")
 
 

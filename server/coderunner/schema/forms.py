@@ -165,15 +165,28 @@ def name(text: str) -> str:
     return text
 
 
+def language(text: str) -> str:
+    """A language's name. Which there are, is checked elsewhere."""
+    try:
+        return name(text.lower())
+    except ValueError:
+        raise ValueError("names separated by commas, for example python,cpp, or nothing for all") from None
+
+
 UNIX = "unix:"
+MAX_SOCKET_PATH = 90  # bytes; the kernel takes 107, and the server binds it under a longer name first
 
 
 def listener(text: str) -> str:
     """An address to listen on: as `host`, or `unix:` followed by a socket's absolute path."""
     if text.startswith(UNIX):
-        if text.startswith(f"{UNIX}/") and not text.endswith("/"):
+        path = text.removeprefix(UNIX)
+        if path.startswith("/") and not path.endswith("/") and len(path.encode()) <= MAX_SOCKET_PATH:
             return text
-        raise ValueError("the socket's absolute path, for example unix:/run/coderunner/http.sock")
+        raise ValueError(
+            f"the socket's absolute path of at most {MAX_SOCKET_PATH} bytes, for example"
+            " unix:/run/coderunner/http.sock"
+        )
     try:
         return host(text)
     except ValueError as problem:
@@ -208,14 +221,15 @@ def host_port(text: str) -> str:
 
 def origin(text: str) -> str:
     """A value of the Origin header: scheme, host and optional port."""
-    parts = urlsplit(text)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.netloc
-        or text != f"{parts.scheme}://{parts.netloc}"
-    ):
-        raise ValueError("origins like https://example.com, without a path or a slash at the end")
-    host_port(parts.netloc)
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or text != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError
+        host_port(parts.netloc)
+    except ValueError:
+        raise ValueError(
+            "whole origins like https://example.com, without a path, a slash at the end, or *"
+        ) from None
     return text.lower()
 
 
@@ -290,6 +304,7 @@ DURATION = Form(_integer, _duration_words)
 DISK_RATE = Form(_disk_rate, _disk_words)
 CGROUP = Form(cgroup)
 NAME = Form(name)
+LANGUAGE = Form(language)
 FOLDER = Form(folder)
 SECRET = Form(secret)
 LISTENER = Form(listener)

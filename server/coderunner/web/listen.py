@@ -55,9 +55,19 @@ def _told(host: str, port: int) -> Iterator[None]:
     except OSError as error:
         place = host if host.startswith(UNIX) else f"{host}:{port}"
         raise CannotStart(
-            f"{place} cannot be listened on ({error.strerror or error}): stop what does, or change HOST or"
-            " PORT"
+            f"{place} cannot be listened on ({error.strerror or error}): {_mend(error.errno, host)}"
         ) from None
+
+
+def _mend(reason: int | None, host: str) -> str:
+    """What to do about an address that cannot be listened on, for a message."""
+    if reason == errno.EADDRINUSE:
+        return "stop what does, or change HOST or PORT"
+    if host.startswith(UNIX):
+        return "give this user a folder for it, and remove what is in its place, or change HOST"
+    if reason in (errno.EACCES, errno.EPERM):
+        return "this user may not; write a PORT of 1024 or more"
+    return "write an address of this machine as HOST, or 0.0.0.0 for all"
 
 
 def _internet(stack: contextlib.ExitStack, host: str, port: int) -> list[socket.socket]:

@@ -137,7 +137,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         ),
     ]
     languages: Annotated[
-        tuple[Annotated[str, forms.NAME], ...],
+        tuple[Annotated[str, forms.LANGUAGE], ...],
         Doc(
             "",
             "Names of the languages to offer, separated by commas. Empty: all that are installed.",
