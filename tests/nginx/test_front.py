@@ -276,6 +276,10 @@ async def test_nobody_else_reads_what_opens_an_artifact(front):
             async with http.put(front.url + path, data=b"x" * 70_000) as answer:
                 assert answer.status == 413
         await http.get(front.plain + "/view/s/SECRETLEAVE/plain.html", allow_redirects=False)
+        for path in ("api/runs/SECRETLEAVE", "api/batches/SECRETLEAVE/events", "?want=x&token=SECRETLEAVE"):
+            for asked in (path, "favicon.ico"):
+                async with http.get(front.url + asked, headers={"Referer": front.url + path}) as answer:
+                    assert answer.status in (200, 404)
         await http.get(front.url + "api/health", headers={"Referer": front.url + "view/s/SECRETLEAVE/b.html"})
     log, errors = front.folder / "coderunner.log", front.folder / "error.log"
     await eventually(lambda: "b.html" in log.read_text(), 5, "the log")

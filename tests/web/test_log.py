@@ -7,6 +7,7 @@ import json
 import socket
 import urllib.parse
 
+import aiohttp
 import msgspec
 
 from coderunner import __version__
@@ -117,6 +118,28 @@ def test_who_came_from_where_and_for_how_long(tmp_path):
         assert (line["code"], line["address"]) == ("no_session", "127.0.0.1")
         [line] = said(server, "request refused")
         assert (line["code"], line["address"]) == ("no_session", "127.0.0.1")
+
+
+def test_a_run_over_http_is_whose_it_was(tmp_path):
+    """Its session's lines and that of its end can be joined to the proxy's line about the request."""
+    request = "0123456789abcdef" * 2
+    settings = {"LANGUAGES": "bash", "WARM_MAX": "1", "LOG_FORMAT": "json", "TRUSTED_PROXIES": "127.0.0.1"}
+    with running_server(tmp_path, ready=("bash",), **settings) as server:
+
+        async def ask() -> None:
+            async with aiohttp.ClientSession() as http:
+                document = {"language": "bash", "source": "echo x"}
+                headers = {"X-Request-ID": request, "X-Forwarded-For": "192.0.2.7"}
+                async with http.post(server.url + "api/run", json=document, headers=headers) as answer:
+                    assert (await answer.json())["exit"]["code"] == 0
+
+        asyncio.run(ask())
+        server.stop()
+        [opened], [ended] = said(server, "session opened"), said(server, "run ended")
+        assert opened["session"] == ended["session"]
+        for line in (opened, ended):
+            assert (line["address"], line["request"], line["language"]) == ("192.0.2.7", request, "bash")
+        assert ended["seconds"] >= 0
 
 
 def test_an_address_that_opens_a_file_stands_in_no_line(tmp_path):

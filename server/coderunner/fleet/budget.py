@@ -15,6 +15,7 @@ from functools import partial
 
 from coderunner import timing
 from coderunner.logs import fields
+from coderunner.sessions.record import whose
 from coderunner.sessions.session import Session
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Budget:
     def _evict(self, session: Session) -> None:
         holdings = session.container.holdings
         table = {what: size for what, size in holdings.table().items() if size}
-        log.warning("session evicted", extra=fields(session=session.id, why="holds most", held=table))
+        log.warning("session evicted", extra=fields(**whose(session.record), why="holds most", held=table))
         held = max(1, holdings.held // MIB)
         session.evict(
             f"it makes the server hold {held} MiB, more than any other does, and there is no memory for all"

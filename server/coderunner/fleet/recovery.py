@@ -18,7 +18,7 @@ from coderunner.logs import fields
 from coderunner.schema.languages import Language
 from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
-from coderunner.sessions.record import BadSeal, record_in
+from coderunner.sessions.record import BadSeal, record_in, whose
 from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 
@@ -90,7 +90,8 @@ class Recovery:
         moments.append(timing.now())
         if len(moments) < FAULTS or moments[-1] - moments[0] > FAULT_SECONDS:
             return False
-        log.error("a session ends: too many faults of this server", extra=fields(session=session.id))
+        told = whose(session.record)
+        log.error("a session ends: too many faults of this server", extra=fields(**told))
         return True
 
     async def _return(self, session: Session) -> None:
@@ -105,13 +106,13 @@ class Recovery:
                 # Within the attempt: where this fails, too, the session must not stay here for ever.
                 await session.container.close()
                 await self._adopt(session)
-                log.info("session recovered", extra=fields(session=session.id))
+                log.info("session recovered", extra=fields(**whose(session.record)))
                 return True
             except _NotThere as error:
-                log.warning("session not recovered", extra=fields(session=session.id, why=str(error)))
+                log.warning("session not recovered", extra=fields(**whose(session.record), why=str(error)))
                 return False
             except Exception:
-                log.exception("recovering a session failed", extra=fields(session=session.id))
+                log.exception("recovering a session failed", extra=fields(**whose(session.record)))
                 if self._given_up(session):
                     return False
             await asyncio.sleep(PAUSE_SECONDS)

@@ -24,6 +24,7 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.host import Host
 from coderunner.errors import EngineError
 from coderunner.logs import fields
+from coderunner.sessions.record import whose
 from coderunner.sessions.session import Session
 
 log = logging.getLogger(__name__)
@@ -270,7 +271,5 @@ class Watchdog:
 
     def _evict(self, session: Session, why: str) -> None:
         if not session.over:
-            log.warning(
-                "session evicted", extra=fields(session=session.id, language=session.language.name, why=why)
-            )
+            log.warning("session evicted", extra=fields(**whose(session.record), why=why))
             session.evict(why)

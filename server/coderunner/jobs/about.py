@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ class AboutWork(Struct, kw_only=True, omit_defaults=True):
       caller disconnects.
     - ``digest``: of the request, in hexadecimal.
     - ``principal``, ``address``: its caller.
+    - ``told``: what else the log says of its caller.
     - ``version``: of the language.
     - ``room``: bytes that its records may take on the disk.
     - ``created``: seconds since 1970.
@@ -39,6 +41,7 @@ class AboutWork(Struct, kw_only=True, omit_defaults=True):
     digest: str
     principal: str | None
     address: str
+    told: dict[str, str] = {}
     version: str
     room: int
     created: float
@@ -49,6 +52,13 @@ class AboutWork(Struct, kw_only=True, omit_defaults=True):
         """The language that was asked for."""
         language: str = self.request.language
         return language
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For lines of the log about its end: whose it is, and for how many seconds it was there."""
+        whose = {} if self.principal is None else {"principal": self.principal}
+        seconds = round(time.time() - self.created, 1)
+        return {"language": self.language, "address": self.address, **whose, **self.told, "seconds": seconds}
 
     @property
     def held(self) -> int:

@@ -133,7 +133,7 @@ class Batch(Work):
 
     @property
     def _caller(self) -> Caller:
-        return Caller(self.about.address, self.about.principal, BACKGROUND)
+        return Caller(self.about.address, self.about.principal, BACKGROUND, self.about.told)
 
     @property
     def _late(self) -> bool:
@@ -381,7 +381,8 @@ class Batch(Work):
         store(self.folder / ABOUT, (stored(self.about),))
         self.ended_at = time.time()
         self.done = True
-        log.info("batch ended", extra=fields(cases=len(cases), passed=counts["passed"], reason=self._end))
+        ended = fields(cases=len(cases), passed=counts["passed"], reason=self._end, **self.about.facts)
+        log.info("batch ended", extra=ended)
 
     def _store_answer(self, whole: BatchAnswer) -> None:
         short = msgspec.to_builtins(whole)

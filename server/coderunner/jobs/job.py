@@ -278,7 +278,8 @@ class Job(Work):
         self.done = True
         ended = self._heard.exit
         assert ended is not None
-        log.info("run ended", extra=fields(session=self.about.session, reason=ended.reason))
+        facts = fields(session=self.about.session, reason=ended.reason, **self.about.facts)
+        log.info("run ended", extra=facts)
 
     def _store_answer(self, made: tuple[MadeFile, ...]) -> None:
         about = {

@@ -208,7 +208,7 @@ class Runs:
             self._count(work)
         self._keep_bound()
         if work.error is not None:
-            log.info("run not begun", extra=fields(code=work.error.code))
+            log.info("run not begun", extra=fields(code=work.error.code, **work.about.facts))
         if work.error is not None or (work.done and work.unwanted):
             self.forget(work)  # a key may be tried again
 
@@ -295,6 +295,7 @@ def _of_all(language: Language, caller: Caller, named: str, digest: str) -> dict
         "digest": digest,
         "principal": caller.principal,
         "address": caller.address,
+        "told": dict(caller.about),
         "version": language.version,
         "created": time.time(),
     }

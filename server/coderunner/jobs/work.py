@@ -108,7 +108,7 @@ class Work:
 
     @property
     def _caller(self) -> Caller:
-        return Caller(self.about.address, self.about.principal)
+        return Caller(self.about.address, self.about.principal, about=self.about.told)
 
     async def run(self) -> None:
         """Does the work. Errors for its caller are stored in `error`, not raised."""

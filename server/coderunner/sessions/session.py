@@ -31,7 +31,7 @@ from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
-from coderunner.sessions.record import digest
+from coderunner.sessions.record import digest, whose
 from coderunner.sessions.specs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.views import SECONDS, Views
 from coderunner.tasks import Tasks
@@ -339,7 +339,7 @@ class Session:
         if self.over:
             return
         if gone.done():
-            log.warning("session lost its container", extra=fields(session=self.id, why=gone.result()))
+            log.warning("session lost its container", extra=fields(**whose(self.record), why=gone.result()))
             self.end("engine_lost")
         else:
             self._failed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -71,16 +72,16 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
     if tcp is not None:
         tcp.begin(request.content if request.body_exists and request.content_length is None else None)
-    address = guard.address_of(request.app[PARTS].settings, request)
+    about = guard.about(request.app[PARTS].settings, request)  # now: it goes with the connection
+    address = about["address"]
     try:
         await connections.pace(address)
         response = await _guarded(request, handler)
     except Exception as error:
         if BEGUN in request:
-            return _broken_off(request, error)
+            return _broken_off(request, error, about)
         if isinstance(error, ConnectionError) and _gone(request):
             release(error)
-            about = guard.about(request.app[PARTS].settings, request)
             log.info("request broken off", extra=fields(path=shown(request), **about))
             connections.charge(address, REFUSED)
             return web.Response(status=400)  # which nobody reads; aiohttp would log a traceback for the error
@@ -126,16 +127,15 @@ def _gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _broken_off(request: web.Request, error: Exception) -> web.StreamResponse:
+def _broken_off(request: web.Request, error: Exception, about: Mapping[str, str]) -> web.StreamResponse:
     """Aborts the connection after an error in the middle of a response.
 
     An error document would become part of the body that has begun; only an aborted connection shows the
-    client that the response is incomplete.
+    client that the response is incomplete. `about`: fields for the log.
     """
     why = error.code if isinstance(error, CodeRunnerError) else type(error).__name__
     if not isinstance(error, CodeRunnerError | ConnectionError | TimeoutError):
         log.error("an answer failed", exc_info=error, extra=fields(path=shown(request)))
-    about = guard.about(request.app[PARTS].settings, request)
     log.info("answer broken off", extra=fields(path=shown(request), why=why, **about))
     if request.transport is not None:
         request.transport.abort()
