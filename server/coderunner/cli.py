@@ -54,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG_SETTINGS
     except CodeRunnerError as error:
         _say(f"coderunner: {error.message}")
-        if isinstance(error, UnsupportedEngine):
-            return BROKEN_BOUND
-        return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
+        return _code_of(error)
     except KeyboardInterrupt:
         return app.INTERRUPTED
     except BrokenPipeError:
@@ -64,6 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _code_of(error: CodeRunnerError) -> int:
+    if isinstance(error, UnsupportedEngine):
+        return BROKEN_BOUND
+    return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
 
 
 def _say(*lines: str) -> None:
@@ -105,6 +109,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         settings.log_format,  # type: ignore[arg-type]
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
+    logs.take_all()
 
     def announce(url: str) -> None:
         if not settings.production:
@@ -113,8 +118,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     try:
         with asyncio.Runner(loop_factory=turns.Loop) as runner:
             how = runner.run(app.serve(settings, announce))
-    except CodeRunnerError:
-        raise
+    except CodeRunnerError as error:
+        if settings.log_format != "json":
+            raise
+        # A line as all others are, for programs that read the log.
+        log.critical("cannot serve: %s", error.message)
+        return _code_of(error)
     except Exception:
         log.critical("the server failed", exc_info=True)
         return FAILED

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
@@ -142,3 +143,23 @@ def setup(
     root.setLevel(logging.WARNING)
     logging.getLogger("coderunner").setLevel(level.upper())
     return handler
+
+
+def take_all() -> None:
+    """Makes lines of the log of what Python itself would print: warnings, and errors that nobody catches,
+    in threads and while an object is removed. Printed as they are, they would be no JSON, and have no
+    priority."""
+    own = logging.getLogger("coderunner.python")
+
+    def uncaught(error: threading.ExceptHookArgs) -> None:
+        if error.exc_value is not None and not isinstance(error.exc_value, SystemExit):
+            name = error.thread.name if error.thread is not None else ""
+            own.error("a thread failed", exc_info=error.exc_value, extra=fields(thread=name))
+
+    def unraisable(error: sys.UnraisableHookArgs) -> None:
+        # Without the object: to show it may fail again, and to keep it would bring it back.
+        own.error(error.err_msg or "an error that cannot be raised", exc_info=error.exc_value)
+
+    threading.excepthook = uncaught
+    sys.unraisablehook = unraisable
+    logging.captureWarnings(capture=True)

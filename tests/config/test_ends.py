@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
 import re
 import signal
@@ -61,6 +62,15 @@ def test_a_busy_port(tmp_path):
         code, said = coderunner(tmp_path, PORT=port)
     assert code == os.EX_TEMPFAIL
     assert f"127.0.0.1:{port} cannot be listened on (" in one_line(said)
+
+
+def test_where_the_log_is_json_so_is_the_last_line(tmp_path):
+    with instance(tmp_path / "state", "test-ends"):
+        code, said = coderunner(tmp_path, LOG_FORMAT="json")
+    assert code == os.EX_TEMPFAIL
+    [line] = [json.loads(line) for line in said.splitlines()]
+    assert line["level"] == "critical"
+    assert line["msg"].startswith("cannot serve: a server named 'test-ends' runs already")
 
 
 def test_a_held_lock(tmp_path):

@@ -4,10 +4,13 @@ import io
 import json
 import logging
 import os
+import sys
+import threading
+import warnings
 
 import pytest
 
-from coderunner.logs import fields, is_journal, setup
+from coderunner.logs import fields, is_journal, setup, take_all
 
 log = logging.getLogger("coderunner.test")
 
@@ -104,6 +107,45 @@ def test_a_second_setup_replaces_the_first(logged):
     setup("info", "text", first)
     assert "once" in logged("text", lambda: log.info("once"))
     assert first.getvalue() == ""
+
+
+@pytest.fixture
+def hooks():
+    """What `take_all` replaces is put back."""
+    before = (threading.excepthook, sys.unraisablehook)
+    yield
+    threading.excepthook, sys.unraisablehook = before
+    logging.captureWarnings(capture=False)
+
+
+class Fails:
+    def __del__(self) -> None:
+        raise ValueError("removed")
+
+
+def in_a_thread() -> None:
+    thread = threading.Thread(target=lambda: 1 / 0, name="worker")
+    thread.start()
+    thread.join()
+
+
+def in_removing() -> None:
+    Fails()
+
+
+def a_warning() -> None:
+    warnings.warn("an old way", UserWarning, stacklevel=1)
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [(in_a_thread, "ZeroDivisionError"), (in_removing, "ValueError: removed"), (a_warning, "an old way")],
+)
+def test_what_python_itself_would_print_is_a_line(logged, hooks, call, says):
+    take_all()
+    [line] = logged("json", call).splitlines()
+    assert says in json.dumps(json.loads(line))
 
 
 class TestJournal:
