@@ -18,6 +18,7 @@ from coderunner.config import Settings
 from coderunner.config.envfile import nearest
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.sockets import AgentSockets
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError, UnsupportedEngine
 from coderunner.fleet.groups import end_networks, reap_networks
 from coderunner.fleet.lost import remove_lost
@@ -350,6 +351,7 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     image = next((builder.reference(language) for language in sorted(ready)), None)
     networks = await end_networks(engine, identity, image)
     await builder.forget_use(holder_of(state_dir, name))
+    AgentSockets(state_dir / "sockets", name, settings.agent_stream).clear()
     print(f"{name}: {containers} containers removed, {networks} networks removed")
     others = await anothers(engine, identity)
     if others:

@@ -169,6 +169,19 @@ async def test_the_container_goes_through_the_folder_and_nobody_reads_the_parent
     made.remove("i-1")
 
 
+def test_nothing_is_left_when_all_are_cleared(made: AgentSockets) -> None:
+    folders = [made.make(name).folder for name in ("i-1", "i-2")]
+    (folders[0] / sockets.SOCKET_NAME).touch()
+    beside = AgentSockets(folders[0].parents[1], "another", "auto")
+    kept = beside.make("another-1").folder
+    made.clear()
+    assert not folders[0].parent.exists()
+    assert kept.exists()
+    beside.clear()
+    assert not kept.parents[1].exists()
+    beside.clear()
+
+
 async def test_what_does_not_work_is_given_up_and_said(made: AgentSockets) -> None:
     assert (made.kind, made.usable, made.warnings()) == ("untried", True, [])
     for _ in range(sockets.FAILURES):

@@ -213,6 +213,13 @@ class AgentSockets:
         """Removes the folder of a session's container that is gone."""
         remove_folder(self._parent / session)
 
+    def clear(self) -> None:
+        """Removes all of them and their parents, where no server lives and no container is left."""
+        self.keep(0, ())
+        for folder in (self._parent, self._parent.parent):
+            with contextlib.suppress(OSError):  # another instance has some, or it is not there
+                os.rmdir(folder)
+
     def keep(self, older_than: float, sessions: Collection[str]) -> None:
         """Removes the folders that belong to none of these, and have been there for so many seconds."""
         with contextlib.suppress(OSError), os.scandir(self._parent) as folders:
