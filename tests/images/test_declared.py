@@ -47,10 +47,10 @@ def test_samples(name: str) -> None:
 
 # Of each kind in tests/languages: who has no program of it, as it cannot have one or shares another's tools.
 WITHOUT = {
-    "temporary": """assembly awk cobol coffeescript erlang forth fortran lisp mariadb postgresql prolog
-        python-science sqlite typescript""",
-    "localhost": """ada assembly awk bash cobol cpp forth fortran haskell mariadb octave pascal postgresql
-        prolog python-science sqlite""",
+    "temporary": """assembly awk cobol coffeescript cpp-boost erlang forth fortran lisp mariadb postgresql
+        prolog python-science sqlite typescript""",
+    "localhost": """ada assembly awk bash cobol cpp cpp-boost forth fortran haskell mariadb octave pascal
+        postgresql prolog python-science sqlite""",
 }
 
 

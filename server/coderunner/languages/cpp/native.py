@@ -17,6 +17,26 @@ LIBRARIES = (
     (r"openssl/\w+\.h", "-lssl -lcrypto"),
     (r"curl/\w+\.h", "-lcurl"),
     (r"catch2/\w+\.hpp", "-lCatch2Main -lCatch2"),
+    # Boost (the image of C++ (Boost) alone has it); the others are headers only.
+    (r"boost/(?:asio/)?coroutine\b", "-lboost_coroutine -lboost_context"),
+    (r"boost/(?:context|coroutine2)\b", "-lboost_context"),
+    (r"boost/fiber\b", "-lboost_fiber -lboost_context -lboost_filesystem"),
+    (r"boost/thread\b", "-lboost_thread -lboost_chrono -lboost_atomic"),
+    (r"boost/timer\b", "-lboost_timer -lboost_chrono"),
+    (r"boost/chrono\b", "-lboost_chrono"),
+    (r"boost/json\b", "-lboost_json -lboost_container"),
+    (r"boost/container\b", "-lboost_container"),
+    (r"boost/contract\b", "-lboost_contract"),
+    (r"boost/date_time\b", "-lboost_date_time"),
+    (r"boost/filesystem\b", "-lboost_filesystem -lboost_atomic"),
+    (r"boost/graph\b", "-lboost_graph"),
+    (r"boost/iostreams\b", "-lboost_iostreams -lz"),
+    (r"boost/nowide\b", "-lboost_nowide"),
+    (r"boost/program_options\b", "-lboost_program_options"),
+    (r"boost/random\b", "-lboost_random"),
+    (r"boost/(?:serialization|archive)\b", "-lboost_wserialization -lboost_serialization"),
+    (r"boost/test/(?!included)", "-lboost_unit_test_framework"),
+    (r"boost/url\b", "-lboost_url"),
 )
 SANITIZERS = {"address", "undefined"}
 

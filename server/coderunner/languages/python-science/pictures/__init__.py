@@ -22,12 +22,12 @@ def new_name(kind="png"):
 
 def show(picture, name=None):
     """Save the picture (PNG or GIF), and draw it where the program's output is a terminal."""
-    _save(picture, name or new_name())
+    save(picture, name or new_name())
     if sys.stdout is not None and sys.stdout.isatty():
         _draw(_fitting(picture))
 
 
-def _save(picture, name):
+def save(picture, name):
     try:
         os.makedirs(FOLDER, exist_ok=True)
         path = os.path.join(FOLDER, name)

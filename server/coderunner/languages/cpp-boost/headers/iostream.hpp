@@ -1,0 +1,1 @@
+../../cpp/headers/iostream.hpp

@@ -1,0 +1,1 @@
+../../../cpp/samples/args/main.cpp

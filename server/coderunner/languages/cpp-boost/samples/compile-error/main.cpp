@@ -1,0 +1,1 @@
+../../../cpp/samples/compile-error/main.cpp

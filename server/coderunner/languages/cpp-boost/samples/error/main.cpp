@@ -1,0 +1,1 @@
+../../../cpp/samples/error/main.cpp

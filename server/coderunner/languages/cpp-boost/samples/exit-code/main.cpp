@@ -1,0 +1,1 @@
+../../../cpp/samples/exit-code/main.cpp

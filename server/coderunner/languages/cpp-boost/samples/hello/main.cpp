@@ -1,0 +1,1 @@
+../../../cpp/samples/hello/main.cpp

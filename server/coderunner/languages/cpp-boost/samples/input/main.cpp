@@ -1,0 +1,1 @@
+../../../cpp/samples/input/main.cpp

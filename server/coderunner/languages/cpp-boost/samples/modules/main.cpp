@@ -1,0 +1,1 @@
+../../../cpp/samples/modules/main.cpp

@@ -1,0 +1,1 @@
+../../../cpp/samples/unicode/main.cpp
