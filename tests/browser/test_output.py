@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.tab import Tab
+from tests.reference import PAGE_WORK
 
 WATCH = """() => { window.longest = 0; let last = performance.now();
     setInterval(() => {
@@ -17,10 +18,6 @@ WATCH = """() => { window.longest = 0; let last = performance.now();
         longest = Math.max(longest, now - last);
         last = now;
     }, 10); }"""
-# Milliseconds of a piece of work that is always the same, in the page, on the machine as it is then.
-WORK = """() => { const began = performance.now(); let sum = 0;
-    for (let at = 0; at < 1e7; at += 1) sum = (sum + at) % 1009;
-    return performance.now() - began + 0 * sum; }"""
 TIMES_WORK = 60  # what was mended held the page for over a minute
 
 HOSTILE = {
@@ -41,7 +38,7 @@ HOSTILE = {
 @pytest.mark.timed
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_output_holds_the_page(tab: Tab, name: str) -> None:
-    before = tab.get(WORK)
+    before = tab.get(PAGE_WORK)
     tab.get(WATCH)
     tab.run(
         "import sys\ndef out(text): sys.stdout.write(text); sys.stdout.flush()\n"
@@ -51,7 +48,7 @@ def test_no_output_holds_the_page(tab: Tab, name: str) -> None:
     tab.ended("Finished", seconds=60)
     tab.sees("over")
     longest = tab.get("longest")
-    work = max(tab.get(WORK), before)
+    work = max(tab.get(PAGE_WORK), before)
     print(f"{name}: held for {longest:.0f} ms, a piece of work {work:.0f} ms")
     assert longest < TIMES_WORK * work
     tab.run("print('still here')\n").sees("still here")

@@ -17,6 +17,7 @@ from coderunner.core.framing import Framing
 from coderunner.core.networks import customer, networks
 from coderunner.core.rates import MAX_WAIT_SECONDS, Rates
 from coderunner.errors import BadMessage, CodeRunnerError, TooManySessions
+from tests.reference import work_seconds
 
 _frames = st.lists(
     st.tuples(st.sampled_from([raw.TEXT, raw.BINARY, raw.PING]), st.binary(max_size=300), st.booleans()),
@@ -108,7 +109,7 @@ def test_no_text_takes_long_for_its_values(value, size):
     else:
         with pytest.raises(BadMessage, match="values"):
             codec.decode_client_text(text)
-    assert time.process_time() - began < 0.1  # it was a second
+    assert time.process_time() - began < 50 * work_seconds()  # it was ten times as much
 
 
 def _filled(before: str, piece: str, after: str) -> bytes:

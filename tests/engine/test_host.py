@@ -11,6 +11,7 @@ import pytest
 
 from coderunner.engine import host
 from coderunner.engine.host import Host
+from tests.reference import work_seconds
 
 STATUS = "Name:\tpython3\nUmask:\t0022\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"
 
@@ -137,4 +138,5 @@ def test_this_machine_can_be_read_and_cheaply() -> None:
         kernel.kernel_seconds()
         for _ in range(50):
             kernel.uid(os.getpid())
-    assert (time.thread_time() - began) / 20 < 0.05  # seconds of a look at 50 sessions; measured: 0.004
+    look = (time.thread_time() - began) / 20  # of 50 sessions; measured: two pieces of work
+    assert look < 25 * work_seconds()

@@ -116,7 +116,6 @@ class TestPlace:
         await until(lambda: provisioner.removed == ["c-0"], "the container removed")
         assert one.queue.stats().active == 0
 
-
     async def test_an_open_that_is_repeated_while_its_container_is_silent_gives_one_session(self):
         """The server before had opened it; its container answers the next server only now."""
         before, _ = registry()
