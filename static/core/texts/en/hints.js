@@ -16,6 +16,7 @@ export const hints = {
     jar: 'The package {word} is not there: put its jar into the folder lib/ of the workspace; nothing can be downloaded.',
     luaModule: 'The module {word} is not in the workspace or in this image, and none can be installed, as there is no network.',
     perlModule: 'The module {word} is not in this image, and none can be installed, as there is no network.',
+    film: 'There is no program here that writes a film (ffmpeg): save an animation as .gif or .webp, which Pillow writes, or `show` it.',
     tkinter: 'tkinter (and turtle) needs a window, and a session has none: write to the terminal, or draw a picture to a file.',
     pythonModule: 'There is no module {word} in the workspace or in this image, and none can be installed, as there is no network; `pip list` in the shell names what there is.',
     rPackage: 'The package {word} is not in this image, and none can be installed, as there is no network; `rownames(installed.packages())` names what there is.',
