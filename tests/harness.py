@@ -267,6 +267,7 @@ async def attach(
     channels: dict[int, Channel] | None = None,
     cursors: dict[int, int] | None = None,
     patient: bool = True,
+    **fields: Any,
 ) -> AsyncIterator[Client]:
     """Another connection to a live session; with ``channels``, it goes on where those stopped.
 
@@ -275,7 +276,7 @@ async def attach(
     url = server if isinstance(server, str) else server.url
     due = time.monotonic() + ADOPTION_SECONDS
     while True:
-        async with connect(url, f"ws/{opened.session}", client=client) as one:
+        async with connect(url, f"ws/{opened.session}", client=client, **fields) as one:
             if channels is not None:
                 one.channels = channels
                 cursors = {number: channel.end for number, channel in channels.items()}
