@@ -1,5 +1,7 @@
-"""The images of the server and of nginx, as deploy/container/compose.yaml runs them: a production start with the
-canary, a program through TLS, a restart, and what who takes the server over gets of the engine."""
+"""The images of the server and of nginx, as deploy/container/compose.yaml runs them.
+
+A production start with the canary, a program through TLS, a restart, and what an attacker in the server gets.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,13 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-
 READY_SECONDS, CALL_SECONDS = 60, 300
 COUNT = "import time\nfor i in range(400):\n    print('%07d' % i, flush=True)\n    time.sleep(0.005)"
 # As a server that was taken over would ask.
-ASK = """import json, socket, sys
-body = json.dumps({"Image": "debian:trixie-slim", "HostConfig": {"Privileged": True, "Binds": ["/:/host"]}}).encode()
-s = socket.socket(socket.AF_UNIX); s.connect("/run/coderunner-engine/docker.sock")
-s.sendall(b"POST /v1.41/containers/create HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+ASK = """import json, socket
+host = {"Privileged": True, "Binds": ["/:/host"]}
+body = json.dumps({"Image": "debian:trixie-slim", "HostConfig": host}).encode()
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/coderunner-engine/docker.sock")
+head = "POST /v1.41/containers/create HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
+s.sendall(head.encode() + body)
 print(s.recv(4096).split()[1].decode())
 """
 
@@ -129,9 +134,11 @@ async def test_a_program_runs_and_a_restart_costs_no_byte(composed: Composed) ->
         assert (ready["agent_stream"], ready["warnings"]) == ("attach", [])
         composed.compose("restart", "server")
         await client.closed()
+        opened = client.opened
+        assert opened is not None
     wait_until(lambda: composed.get("api/ready")[0] == 200, READY_SECONDS, "the next server")
     async with attach(
-        composed.url, client.opened, client=client.client, channels=client.channels, ssl=composed.tls()
+        composed.url, opened, client=client.client, channels=client.channels, ssl=composed.tls()
     ) as back:
         await back.message(m.Attached)
         channel = await back.ended(1)

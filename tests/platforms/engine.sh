@@ -2,6 +2,7 @@
 # engine.sh ROOTFS FOLDER [dockerd flags]: the engine of a root file system beside another of this machine's, in
 # namespaces of its own (network, mount): nothing of the host's bridge or packet filter is touched. As root.
 # Socket: FOLDER/docker.sock, for the host, too; pid: FOLDER/dockerd.pid; log: FOLDER/log. It has no network out.
+# /tmp is the host's: agents' sockets are there, in tests. Tests run in its network: `nsenter --net -t PID`.
 # pivot_root and not chroot: in a chroot images cannot be loaded, and user namespaces are refused.
 # ENGINE_ENV="NAME=VALUE ...": more of dockerd's environment.
 set -euo pipefail
@@ -19,7 +20,7 @@ exec setsid unshare --net --mount --propagation private bash -c '
   mount --rbind /sys sys
   mount --rbind /dev dev
   mount -t tmpfs tmpfs run
-  mount -t tmpfs tmpfs tmp
+  mount --bind /tmp tmp
   mkdir -p ".$folder"
   mount --bind "$folder" ".$folder"
   echo 1 >/proc/sys/net/ipv4/ip_forward || true

@@ -51,8 +51,7 @@ COUNT = "import time\nfor i in range(400):\n    print('%07d' % i, flush=True)\n 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("platform")
-    more = {"DOCKER_RUNTIME": runtime} if (runtime := os.environ.get("PLATFORM_RUNTIME")) else {}
-    with running_server(folder, LANGUAGES="python", CANARY="on", WARM_MAX="2", **more) as one:
+    with running_server(folder, LANGUAGES="python", CANARY="on", WARM_MAX="2") as one:
         assert "containers hold what they promise" in one.log.read_text()
         yield one
 
