@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # The main path on other engines and Pythons than this machine's: `make test-platforms`, or
-# scripts/platforms.sh [--write] [NAME...]. What cannot be had here is told as 'not run'.
+# scripts/platforms.sh [--write] [--main] [NAME...]. What cannot be had here is told as 'not run'.
+#     scripts/platforms.sh --main newest        the short form: Debian's newest engine with the main path alone
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 
 scripts/setup.sh --dev
 ensure_engine
 ensure_origin
+if is_root && have apt-get; then
+  have mmdebstrap || apt_install "what makes the file systems of other platforms" mmdebstrap
+  have docker || apt_install "the engine's command" docker-cli
+fi
 export PATH=$PATH:/usr/sbin
 exec "$VENV/bin/python" -m tests.platforms "$@"

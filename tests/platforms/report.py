@@ -27,7 +27,12 @@ NOT_RUN = """
 - Docker Engine 29 itself, which Debian has not: its least API version and its image store are imitated.
 - arm64. Assembly is of x86-64.
 - Rootless engines and Docker Desktop: their sockets are found; what holds there, the canary says.
-- gVisor and Kata Containers (`DOCKER_RUNTIME`).
+- Kata Containers (`DOCKER_RUNTIME`). gVisor was tried, and the canary refuses it:
+  [security-levels.md](security-levels.md).
+
+The tests run in the network of the engine that they test. `tests/engine/test_networks.py` lacks there what
+the kernel shows of the machine's own network alone, and `tests/faults/test_engine.py` what needs images of
+five languages.
 
 Podman is refused, in one sentence.
 """
