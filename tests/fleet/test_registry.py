@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -13,18 +14,25 @@ from coderunner import declarations
 from coderunner.core.admission import Admission
 from coderunner.errors import Draining, StartFailed
 from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
+from coderunner.fleet.provision import Identity
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.registry import Caller, Registry
+from coderunner.fleet.sweep import adopt_all
+from coderunner.fleet.uids import Uids
 from coderunner.schema import messages as m
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import ResumeTimeouts
 from coderunner.sessions.session import Rules
 from coderunner.sessions.specs import ProjectRules
+from coderunner.tasks import Tasks
 from tests.sessions.fakes import CLIENT, Agent, Engine, until
 
 NONCE = "n" * 22
 OPEN = m.Open("python", CLIENT, nonce=NONCE)
 CALLER = Caller("127.0.0.1")
+
+
+IDENTITY = Identity("i", "o", "coderunner", None, lifetime_ms=1000, create_seconds=5)
 
 
 class Provisioner:
@@ -35,9 +43,14 @@ class Provisioner:
         self.catalog.set_state("python", Readiness(READY, "", "image"))
         self.engine = Engine()
         self.agents: list[Agent] = []
+        self.containers: list[Container] = []
         self.answers_seal = True
         self.removed: list[str] = []
         self.arriving: dict[str, str] = {}
+        self.known: set[str] = set()
+        self.identity = IDENTITY
+        self.uids = Uids(1, 8)
+        self.sockets = None
         self._numbers = itertools.count()
 
     async def create(self, language: str) -> Container:
@@ -49,6 +62,7 @@ class Provisioner:
         self.engine.agents[f"c-{number}"] = one
         container = Container(self.engine, f"c-{number}", session=f"s-{number}", language=language, uid=1)
         await container.connect(start=True)
+        self.containers.append(container)
         return container
 
     async def remove(self, container: Container) -> None:
@@ -67,6 +81,27 @@ def registry(slots: int = 1) -> tuple[Registry, Provisioner]:
     rules = Rules(declared.rules, ProjectRules(16, 65536), ResumeTimeouts(60, 900))
     queue = AdmissionQueue(Admission(slots, 8))
     return Registry(provisioner, NoWarmth(), queue, rules, key=b"k", queue_timeout=60), provisioner
+
+
+async def adopted(
+    one: Registry, provisioner: Provisioner, key: bytes, container: str, session: str
+) -> str | None:
+    """As a server adopts the only container that it finds when it begins: None, or the reason why not."""
+    labels = {"session": session, "language": "python", "uid": "1", "owner": IDENTITY.owner}
+    provisioner.engine.listed = [
+        SimpleNamespace(
+            id=container, name=container, running=True, paused=False, status="running", created=0.0,
+            labels={f"coderunner.{name}": value for name, value in labels.items()},
+        )
+    ]  # fmt: skip
+    async with Tasks("server") as tasks:
+        adoption = await adopt_all(provisioner.engine, one, provisioner, key, tasks)
+        if adoption.late:
+            why = await adoption.late[0][1]
+        else:
+            why = adoption.refused[0][1] if adoption.refused else None
+    assert provisioner.arriving == {}
+    return why
 
 
 class TestPlace:

@@ -9,13 +9,13 @@ import pytest
 from coderunner import declarations
 from coderunner.errors import EngineTimeout, StartFailed
 from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
-from coderunner.fleet.provision import Identity, Provisioner
+from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.sweep import adopt_all, reap, sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
+from coderunner.tasks import Tasks
+from tests.fleet.test_registry import IDENTITY
 from tests.sessions.fakes import Agent, Engine
-
-IDENTITY = Identity("i", "o", "coderunner", None, lifetime_ms=1000, create_seconds=5)
 
 
 def test_an_id_is_given_back_by_its_owner_only():
@@ -102,7 +102,7 @@ async def test_a_second_look_adopts_nothing_that_is_this_servers_own_already():
     engine = Slow()
     engine.made = [container("mine")]
     provisioner = SimpleNamespace(known={"mine"}, uids=Uids(100, 1), identity=IDENTITY, sockets=None)
-    adoption = await adopt_all(engine, None, provisioner, b"key")
+    adoption = await adopt_all(engine, None, provisioner, b"key", Tasks("server"))
     assert (adoption.adopted, adoption.refused) == (0, [])
 
 

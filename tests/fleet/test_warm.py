@@ -28,7 +28,7 @@ async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is(
         await until(lambda: pool.stats().ready == 1, "a container")
         provisioner.agents[0].stream.cut()
         provisioner.engine.away = True
-        await until(lambda: pool._pools["python"].ready[0].link.closed.done(), "its link broken")
+        await until(provisioner.containers[0].link.closed.done, "its link broken")
         assert pool.acquire("python") is None
         await begun.wait()
         asyncio.get_running_loop().call_soon(go.set)

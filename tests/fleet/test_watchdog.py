@@ -99,9 +99,14 @@ def sessions() -> dict[str, Fake]:
 
 
 @pytest.fixture
-def dog(kernel: Kernel, sessions: dict[str, Fake]) -> Watchdog:
+def engine(kernel: Kernel) -> Engine:
+    return Engine(kernel)
+
+
+@pytest.fixture
+def dog(engine: Engine, kernel: Kernel, sessions: dict[str, Fake]) -> Watchdog:
     strain = Strain("work", lambda _: kernel.done, 0.4, 3)
-    return Watchdog(Engine(kernel), lambda: sessions, 1.0, kernel, (strain,))  # type: ignore[arg-type]
+    return Watchdog(engine, lambda: sessions, 1.0, kernel, (strain,))  # type: ignore[arg-type]
 
 
 async def looks(dog: Watchdog, kernel: Kernel, count: int = 1) -> None:
@@ -184,22 +189,20 @@ async def test_what_none_of_them_causes_ends_nobody(
 
 
 async def test_who_cannot_go_on_is_lost_and_not_forgotten(
-    dog: Watchdog, kernel: Kernel, sessions: dict[str, Fake]
+    dog: Watchdog, engine: Engine, kernel: Kernel, sessions: dict[str, Fake]
 ) -> None:
     kernel.work = {1: 0.9}
-    dog._engine.fault = StartFailed("unpause: no")  # type: ignore[attr-defined]
+    engine.fault = StartFailed("unpause: no")
     await looks(dog, kernel, 5)
     assert "unpause: no" in sessions["s1"].condemned
 
 
 async def test_a_machine_that_does_not_show_them_is_said(
-    kernel: Kernel, sessions: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kernel: Kernel, sessions: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel, "uid", lambda pid: None)
-    dog = Watchdog(Engine(kernel), lambda: sessions, 1.0, kernel)  # type: ignore[arg-type]
+    dog = Watchdog(engine, lambda: sessions, 1.0, kernel, ())  # type: ignore[arg-type]
     assert dog.warnings() == []  # nothing is known yet
-    monkeypatch.setattr(watchdog, "STRAINS", ())
-    dog._strains = ()
     await looks(dog, kernel)
     assert "do not show in /proc" in dog.warnings()[0]
     kernel.waiting[1] = 10 * SOCKET
@@ -207,10 +210,12 @@ async def test_a_machine_that_does_not_show_them_is_said(
     assert ended(sessions) == []
 
 
-async def test_one_that_goes_while_it_is_found(dog: Watchdog, kernel: Kernel, monkeypatch: Any) -> None:
+async def test_one_that_goes_while_it_is_found(
+    dog: Watchdog, engine: Engine, kernel: Kernel, monkeypatch: Any
+) -> None:
     async def gone(_: str) -> Any:
         raise ContainerGone()
 
-    monkeypatch.setattr(dog._engine, "inspect", gone)
+    monkeypatch.setattr(engine, "inspect", gone)
     await looks(dog, kernel, 2)
     assert dog.warnings() == []

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
+from msgspec.structs import replace
+
 from coderunner import declarations, wire
+from coderunner.core import codec
 from coderunner.errors import EngineUnavailable
 from coderunner.schema import messages as m
 from coderunner.schema.record import Record
@@ -155,7 +160,11 @@ class Engine:
     def __init__(self, *agents: Agent) -> None:
         self.agents = {f"container-{number}": one for number, one in enumerate(agents)}
         self.away = False
+        self.listed: list[SimpleNamespace] = []  # its containers, as it tells them
         self.removed: list[str] = []
+
+    async def list(self, labels: Any) -> list[SimpleNamespace]:
+        return self.listed
 
     async def attach(self, container: str) -> Stream:
         if self.away:
@@ -190,15 +199,17 @@ class World:
         self.container: Container
         self.session: Session
 
-    async def begin(self) -> World:
+    async def begin(self, **limits_: int) -> World:
+        """``limits_``: others than a session has by default."""
         declared = declarations.load(only=["python"])
-        limits = declared.rules.defaults
+        limits = replace(declared.rules.defaults, **limits_)
         self.container = Container(self.engine, "container-0", session="s-1", language="python", uid=1)
         await self.container.connect(start=True)
         now = time.time()
         record = Record(
             session="s-1", language="python", limits=limits, token_digest=digest(TOKEN), client=CLIENT,
-            nonce=None, principal=None, address="127.0.0.1", opened=now, expires=now + 3600,
+            nonce=None, principal=None, address="127.0.0.1", opened=now,
+            expires=now + limits.lifetime_ms / 1000,
         )  # fmt: skip
         rules = Rules(declared.rules, ProjectRules(16, 65536), ResumeTimeouts(60, 900))
         self.session = Session(
@@ -233,6 +244,38 @@ class World:
                 over = {"phase": "exited", "to": said, "end": said, "evidence": {"main": {"code": 0}}}
                 self.agent.say_state(state(one.number, mode=one.mode, kind=one.kind, **taken, **over))
         await ended
+
+
+_read: weakref.WeakKeyDictionary[Attachment, list[m.ServerMessage]] = weakref.WeakKeyDictionary()
+
+
+def read_messages(attachment: Attachment) -> list[m.ServerMessage]:
+    """All that a client has been told so far, which reads what is there now."""
+    got = _read.setdefault(attachment, [])
+    while (frame := attachment.at_hand()) is not None:
+        if isinstance(frame, str):
+            got.append(codec.decode_server_text(frame))
+    return got
+
+
+async def read_to_end(attachment: Attachment) -> list[m.ServerMessage]:
+    """All that a client was told until its attachment ended."""
+    got = read_messages(attachment)
+    while (frame := await attachment.next()) is not None:
+        if isinstance(frame, str):
+            got.append(codec.decode_server_text(frame))
+    return got
+
+
+def told(attachment: Attachment, kind: type) -> list[Any]:
+    """Those of a kind."""
+    return [one for one in read_messages(attachment) if isinstance(one, kind)]
+
+
+def alive(kind: type) -> int:
+    """How many objects of a type there are, in this process."""
+    gc.collect()
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
 async def until(condition: Any, what: str, seconds: float = 5.0) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from typing import Any
 
 from coderunner.core import codec
 from coderunner.errors import CodeRunnerError
 from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
-from tests.sessions.fakes import Agent, World, hello, state, until
-from tests.sessions.test_mending import told
+from tests.sessions.fakes import Agent, World, hello, read_to_end, state, told, until
 
 OTHER = "o" * 22
 
@@ -209,6 +207,7 @@ class TestControl:
         for number in range(5000):
             world.session.handle(control, m.Ping(number))
         assert control.close_code == 1011
-        assert len(control._messages) <= 1025
-        assert json.loads(await control.next())["type"] == "attached"
+        messages = await read_to_end(control)
+        assert isinstance(messages[0], m.Attached)
+        assert len(messages) <= 1025
         await world.close()

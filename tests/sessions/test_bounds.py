@@ -11,14 +11,16 @@ from collections.abc import Iterator
 import pytest
 
 from coderunner.errors import BadMessage, FilesBusy, NoSession
+from coderunner.fleet.opening import Opening
 from coderunner.schema import messages as m
 from coderunner.schema.reports import ArtifactNews
+from coderunner.sessions.attachment import Cursor
 from coderunner.sessions.holdings import CACHE_BYTES, SESSION_BYTES
 from coderunner.sessions.link import MAX_REPLY
+from coderunner.sessions.pace import Pace
 from coderunner.wire import flow, frames
 from tests.fleet.test_registry import CALLER, registry
-from tests.sessions.fakes import CLIENT, Agent, World, hello, state, until
-from tests.sessions.test_mending import told
+from tests.sessions.fakes import CLIENT, Agent, World, alive, hello, state, told, until
 
 MIB = 1024 * 1024
 
@@ -50,7 +52,7 @@ def ended(number: int, at: int) -> dict:
 class TestChannels:
     async def test_a_hostile_agent_that_forgets_nothing_and_floods_every_channel(self):
         """It says that each channel has ended, keeps them all, and sends as much output as is taken."""
-        one = Agent()
+        one, before = Agent(), alive(Pace)
         world = await World(one).begin()
         control = world.control()
         one.answers["run"] = lambda body: {"state": state(body["channel"]), "channels": list(one.has)}
@@ -63,12 +65,12 @@ class TestChannels:
                 one.say_state(ended(number, flow.WINDOW))
                 await until(lambda n=number: world.session.channels[n].exit, "the end")
                 world.session.handle(control, m.Ping(1))
-                while control._messages:
-                    await control.next()
+                while isinstance(control.at_hand(), str):
+                    pass
                 assert world.container.holdings.held < SESSION_BYTES
-                assert world.session.channels._caches.total <= CACHE_BYTES
+                assert world.container.holdings.cached <= CACHE_BYTES
         assert len(world.session.channels) <= 40
-        assert len(world.session.channels._paces._all) <= 41
+        assert alive(Pace) - before <= 41
         await world.close()
 
     async def test_more_channels_than_there_may_be_end_the_session(self):
@@ -81,7 +83,7 @@ class TestChannels:
     @pytest.mark.parametrize("reply", ["error", "lost"])
     async def test_what_the_agent_forgot_is_dropped_whatever_became_of_the_answer(self, reply):
         """An error, too, tells which channels there are; and after a break the greeting does."""
-        one = Agent()
+        one, before = Agent(), alive(Cursor)
         world = await World(one).begin()
         world.session.on_attached(hello([ended(number, 5) for number in range(1, 6)]))
         control = world.control()
@@ -94,7 +96,7 @@ class TestChannels:
             one.hello = {**one.hello, "channels": [ended(5, 5)]}
             one.stream.cut()
         await until(lambda: list(world.session.channels) == [5], "the others dropped")
-        assert list(control._cursors) in ([5], [])
+        assert alive(Cursor) - before <= 1
         await world.close()
 
     async def test_an_agent_that_denies_a_live_channel_is_not_believed(self):
@@ -237,12 +239,12 @@ class TestToTheClients:
                 world.session.attach(f"{number:022}", "watch", "control", dict.fromkeys(range(4096), 5))
             control = world.control()
             for _ in range(900):
-                world.session._attachments.broadcast(m.Notice("x", "y" * 1000))
-                while control._messages:
-                    await control.next()
+                world.session.channels.attachments.broadcast(m.Notice("x", "y" * 1000))
+                while control.at_hand() is not None:
+                    pass
             assert world.container.holdings.held <= SESSION_BYTES
         assert control.close_code is None
-        assert any(one.close_code == 1011 for one in world.session._attachments)
+        assert any(one.close_code == 1011 for one in world.session.channels.attachments)
         await world.close()
 
 
@@ -250,6 +252,7 @@ class TestSessionsThatAreOver:
     async def test_hold_nothing_and_are_held_by_nobody(self):
         """Else a client that opens and closes in a loop has a minute's worth of them kept."""
         one, provisioner = registry(slots=4)
+        before = alive(Opening)
         for number in range(3):
             wish = m.Open("python", CLIENT, nonce=f"{number:022}")
             opened = await one.open(wish, CALLER).done
@@ -267,6 +270,7 @@ class TestSessionsThatAreOver:
             assert session.container.holdings.held == 0
             with pytest.raises(NoSession):
                 one.open(wish, CALLER)
-        assert one._openings == {}
+        del opened
+        assert alive(Opening) == before
         assert provisioner.removed == ["c-0", "c-1", "c-2"]
         await one.end_all("evicted")

@@ -7,14 +7,12 @@ import asyncio
 import json
 import logging
 import os
-from types import SimpleNamespace
 
 import pytest
 
 from coderunner import timing
 from coderunner.core.admission import Admission, Ticket
 from coderunner.errors import EngineTimeout, InternalError, QueueTimeout
-from coderunner.fleet import sweep
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.warm import WarmPool
@@ -26,8 +24,8 @@ from coderunner.sessions.link import AgentLink
 from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 from coderunner.wire import frames
-from tests.fleet.test_registry import CALLER, OPEN, registry
-from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, state, turns, until
+from tests.fleet.test_registry import CALLER, OPEN, adopted, registry
+from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, read_to_end, state, turns, until
 
 
 class Bug(LookupError):
@@ -92,6 +90,13 @@ def faults(caplog: pytest.LogCaptureFixture) -> list[dict]:
         record.fields for record in caplog.records
         if record.levelno >= logging.ERROR and hasattr(record, "fields") and "owner" in record.fields
     ]  # fmt: skip
+
+
+async def fail(monkeypatch: pytest.MonkeyPatch, provisioner, session: Session) -> None:
+    """This server fails at something that the session's agent tells; returns when the session is dropped."""
+    once(monkeypatch, Session, "on_workspace")
+    provisioner.agents[0].say(frames.WORKSPACE, offset=session.revision + 1)
+    await until(lambda: session.over, "the fault")
 
 
 async def recovered(one, old: Session) -> Session:
@@ -177,13 +182,14 @@ class TestASessionSurvives:
         once(monkeypatch, Session, name)
         if name == "_warn":
             monkeypatch.setattr("coderunner.sessions.deadlines.WARNING_SECONDS", 10**9)
-        opened.session._look_at_time()
+        opened.session.attach("w" * 22, "watch", "control", {})  # with which it looks at its deadlines
         await until(lambda: attachment.close_code == 1011, "the client's close")
         anew = await recovered(one, opened.session)
         assert faults(caplog)[0]["owner"] == "session"
         assert faults(caplog)[0]["task"] == "session-time"
-        anew._deadlines._over_at = 0
-        anew._look_at_time()
+        now = timing.now
+        monkeypatch.setattr(timing, "now", lambda: now() + 10**9)
+        anew.attach("w" * 22, "watch", "control", {})
         await until(lambda: not one.sessions, "its deadline, in force again")
 
     @pytest.mark.parametrize("what", ["run", "kill"])
@@ -216,7 +222,7 @@ class TestASessionSurvives:
 
         monkeypatch.setattr(provisioner.engine, "attach", slowly)
         provisioner.engine.away = False
-        opened.session._failed()
+        await fail(monkeypatch, provisioner, opened.session)
         for ask in (lambda: one.find(opened.session.id, opened.token), lambda: one.open(OPEN, CALLER)):
             with pytest.raises(InternalError) as told:
                 ask()
@@ -230,10 +236,10 @@ class TestASessionSurvives:
         await one.end_all("evicted")
 
     async def test_a_recovery_leaves_nothing_behind(self, monkeypatch):
-        one, _, opened, _ = await begun(monkeypatch)
+        one, provisioner, opened, _ = await begun(monkeypatch)
         await turns()
         tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
-        opened.session._failed()
+        await fail(monkeypatch, provisioner, opened.session)
         anew = await recovered(one, opened.session)
         await until(lambda: len(asyncio.all_tasks()) == tasks, "as many tasks as before")
         assert len(os.listdir("/proc/self/fd")) == files
@@ -247,12 +253,12 @@ class TestItsEnd:
         one, provisioner, opened, _ = await begun(monkeypatch)
         session = opened.session
         for _ in range(2):
-            session._failed()
+            await fail(monkeypatch, provisioner, session)
             session = await recovered(one, session)
         attachment = session.attach(CLIENT, "control", "control", {})
-        session._failed()
+        await fail(monkeypatch, provisioner, session)
         await until(lambda: provisioner.removed == ["c-0"], "the container removed")
-        assert attachment._last == m.Closed("engine_lost")
+        assert (await read_to_end(attachment))[-1] == m.Closed("engine_lost")
         assert one.queue.stats().active == 0
         assert one.sessions == {}
         assert "too many faults of this server" in caplog.text
@@ -260,7 +266,7 @@ class TestItsEnd:
     async def test_a_recovery_that_fails_again_and_again_ends_it(self, monkeypatch, caplog):
         one, provisioner, opened, _ = await begun(monkeypatch)
         monkeypatch.setattr(Recovery, "_adopt", raises_later)
-        opened.session._failed()
+        await fail(monkeypatch, provisioner, opened.session)
         await until(lambda: provisioner.removed == ["c-0"], "the container removed")
         assert caplog.text.count("recovering a session failed") == 2
         assert one.queue.stats().active == 0
@@ -268,7 +274,7 @@ class TestItsEnd:
     async def test_a_container_that_is_gone_meanwhile_is_lost(self, monkeypatch):
         one, provisioner, opened, _ = await begun(monkeypatch)
         provisioner.agents[0].hello = "nonsense"
-        opened.session._failed()
+        await fail(monkeypatch, provisioner, opened.session)
         await until(lambda: provisioner.removed == ["c-0"], "the container removed")
         assert one.queue.stats().active == 0
 
@@ -282,7 +288,7 @@ class TestItsEnd:
             await asyncio.Event().wait()
 
         monkeypatch.setattr(provisioner.engine, "attach", never)
-        opened.session._failed()
+        await fail(monkeypatch, provisioner, opened.session)
         await asked.wait()
         await (one.suspend() if how == "suspend" else one.end_all("evicted"))
         assert provisioner.removed == ([] if how == "suspend" else ["c-0"])
@@ -305,14 +311,8 @@ class TestAdoption:
         one, provisioner, opened, _ = await begun(monkeypatch)
         await one.suspend()
         after, _ = registry()
-        provisioner.known = set()
         fails(monkeypatch, type(after), "_register")
-        summary = SimpleNamespace(
-            id="c-0", name="c-0", running=True, paused=False, status="running", created=0,
-            labels={"coderunner.session": "s-0", "coderunner.language": "python", "coderunner.uid": "1"},
-        )  # fmt: skip
-        why = await sweep._adopt(provisioner.engine, after, provisioner, b"k", summary)
-        return after, provisioner, opened, why
+        return after, provisioner, opened, await adopted(after, provisioner, b"k", "c-0", "s-0")
 
     async def test_a_fault_while_adopting_ends_nothing(self, monkeypatch, caplog):
         after, provisioner, opened, why = await self.adopted(monkeypatch, once)
@@ -397,7 +397,9 @@ class TestPools:
         provisioner.create = lambda language, *, priority: create(language)
         async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: pool.waiting == 1, "a container")
-            pool._pools["python"].ready[0]._failed(Bug())
+            once(monkeypatch, Container, "_mend")
+            provisioner.agents[0].stream.cut()
+            await until(provisioner.containers[0].fault.done, "the fault")
             assert pool.acquire("python") is None
         assert "c-0" in provisioner.removed
 

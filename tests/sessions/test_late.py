@@ -13,7 +13,6 @@ from coderunner.errors import QueueTimeout
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
-from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, hello, state, until
 
@@ -121,12 +120,9 @@ async def test_a_call_whose_answer_waits_unread():
 
 async def test_a_session_whose_clients_key_waits_unread(monkeypatch):
     """Its idle time passed while the loop stood still; the key is read a moment later."""
-    world = await world_with()
+    world = await World(Agent()).begin(idle_ms=300)
     control = world.control()
     session = world.session
-    session._deadlines = Deadlines(timing.now(), lifetime=60, idle=0.3, resume=ResumeTimeouts(60, 60))
-    session._deadlines.attach()
-    session._look_at_time()
     await asyncio.sleep(0.1)
     asyncio.get_running_loop().call_later(0.45, session.handle, control, m.Extend())
     stand_still(0.8)
@@ -136,11 +132,13 @@ async def test_a_session_whose_clients_key_waits_unread(monkeypatch):
 
 
 async def test_a_shell_in_which_nothing_runs_is_no_live_program():
-    world = await world_with(state(1, kind="shell", mode="tty"))
+    world = await World(Agent()).begin(idle_ms=300)
     session = world.session
+    session.on_attached(hello([state(1, kind="shell", mode="tty")]))
+    control = world.control()
     assert session.channels.busy
-    session._deadlines = Deadlines(timing.now() - 50, lifetime=90, idle=0.3, resume=ResumeTimeouts(60, 60))
-    session._deadlines.attach()
+    await asyncio.sleep(0.6)  # longer than it may be idle
+    assert control.close_code is None
     world.agent.say_state(state(1, kind="shell", mode="tty", occupied=False))
     await until(lambda: not session.channels.busy, "the word of it")
     assert session.expiry().idle_ms > 0  # what ran in it ended now

@@ -7,12 +7,7 @@ import json
 
 from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
-from tests.sessions.fakes import Agent, World, hello, state, until
-
-
-def told(attachment, kind: type) -> list:
-    """The messages of a kind that wait for the client."""
-    return [one for one in attachment._messages.values() if isinstance(one, kind)]
+from tests.sessions.fakes import Agent, World, hello, state, told, until
 
 
 async def mended(world: World, attaches: int = 2) -> None:

@@ -7,21 +7,22 @@ from __future__ import annotations
 import ast
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from coderunner.errors import NoSession
 from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.warm import WarmPool
+from coderunner.jobs.job import Job
 from coderunner.jobs.runs import Runs
-from coderunner.jobs.work import Work
 from coderunner.schema import messages as m
+from coderunner.schema.api import RunRequest
+from coderunner.sessions.diagnostics import DiagnosticsFinder
 from coderunner.sessions.session import Session
-from tests.fleet.test_registry import registry
+from tests.fleet.test_registry import CALLER, registry
 from tests.harness import ROOT
-from tests.sessions.fakes import hello, state, until
-from tests.sessions.test_faults import Bug, begun, faults, once, raises_later, recovered
+from tests.sessions.fakes import hello, read_to_end, state, until
+from tests.sessions.test_faults import Bug, begun, fail, faults, once, raises_later, recovered
 
 # A task's name in the code -> the file with the test in which it fails.
 OWNED = {
@@ -29,6 +30,7 @@ OWNED = {
     "to-engine": "tests/gate/test_connections.py",
     "to-client": "tests/gate/test_connections.py",
     "adopt": "tests/web/test_faults.py",
+    "adopt-container": "tests/sessions/test_faults.py",
     "budget": "tests/web/test_faults.py",
     "engine-info": "tests/web/test_faults.py",
     "garbage": "tests/web/test_faults.py",
@@ -114,10 +116,13 @@ class TestSession:
     async def test_a_fault_at_its_diagnostics(self, monkeypatch, caplog):
         one, provisioner, opened, attachment = await begun(monkeypatch)
         session = opened.session
-        session.on_attached(hello([state(1)]))
-        provisioner.agents[0].hello["channels"] = [state(1)]
-        finder = session.channels._diagnostics
-        finder._begin(session.channels[1], raises_later())
+        printed = state(1, to=5, sent=5)
+        session.on_attached(hello([printed]))
+        provisioner.agents[0].hello["channels"] = [printed]
+        # It failed, and this server has nothing of what it printed: that is asked for and searched.
+        monkeypatch.setattr(DiagnosticsFinder, "_recall", raises_later)
+        evidence = {"main": {"code": 1}}
+        provisioner.agents[0].say_state({**printed, "phase": "exited", "end": 5, "evidence": evidence})
         await until(lambda: attachment.close_code == 1011, "the client's close")
         assert faults(caplog)[0] == {"owner": "session", "task": "session-diagnostics", "session": "s-0"}
         await recovered(one, session)
@@ -130,7 +135,7 @@ class TestSession:
         monkeypatch.setattr(provisioner, "remove", raises_later)
         with pytest.raises(Bug):
             await opened.session.end("client")
-        assert attachment._last == m.Closed("client")  # the client is told all the same
+        assert (await read_to_end(attachment))[-1] == m.Closed("client")  # the client is told all the same
         assert faults(caplog)[0] == {"owner": "session's end", "task": "session-end", "session": "s-0"}
         # Whatever failed, neither slot nor table keeps it; the container is the sweep's.
         assert (one.sessions, one.queue.stats().active) == ({}, 0)
@@ -149,7 +154,7 @@ class TestSession:
             await close()
 
         monkeypatch.setattr(opened.session.container, "close", fails)
-        opened.session._failed()
+        await fail(monkeypatch, provisioner, opened.session)
         anew = await recovered(one, opened.session)
         assert attachment.close_code == 1011
         assert one.find(anew.id, opened.token) == (anew, "control")
@@ -162,9 +167,8 @@ class TestSession:
         one, provisioner, opened, attachment = await begun(monkeypatch)
         monkeypatch.setattr(Recovery, "_adopt", raises_later)
         monkeypatch.setattr(provisioner, "remove", raises_later)
-        opened.session._failed()
-        await until(lambda: faults(caplog), "the log line")
-        assert faults(caplog)[0] == {"owner": "recovery", "task": "session-return"}
+        await fail(monkeypatch, provisioner, opened.session)
+        await until(lambda: {"owner": "recovery", "task": "session-return"} in faults(caplog), "the log line")
         assert attachment.close_code == 1011
         assert (one.sessions, one.queue.stats().active) == ({}, 0)
         with pytest.raises(NoSession):
@@ -181,7 +185,7 @@ class TestPools:
             await until(lambda: pool.waiting == 1, "a container")
             remove = provisioner.remove
             monkeypatch.setattr(provisioner, "remove", raises_later)
-            pool._pools["python"].ready[0]._lose("for a test")
+            provisioner.containers[0].condemn("for a test")
             assert pool.acquire("python") is None
             await until(lambda: faults(caplog), "the log line")
             assert faults(caplog)[0] == {"owner": "warm pool", "task": "warm-container-removal"}
@@ -190,24 +194,19 @@ class TestPools:
             await until(lambda: pool.waiting == 1, "another container, all the same")
 
 
-class Broken(Work):
+class Broken(Job):
     """A run at which this server fails."""
-
-    begun = False
 
     async def _work(self) -> None:
         raise Bug
 
 
-ABOUT = SimpleNamespace(id="one", key="", room=1, held=1, principal=None, address="127.0.0.1")
-
-
 class TestRuns:
-    async def test_a_fault_at_a_run_is_its_callers_error(self, caplog, tmp_path):
-        (tmp_path / "one").mkdir()
-        runs = Runs(tmp_path, None, None, 1 << 30)  # type: ignore[arg-type]
-        work = Broken(ABOUT, tmp_path / "one")
-        runs._start(work)
+    async def test_a_fault_at_a_run_is_its_callers_error(self, monkeypatch, caplog, tmp_path):
+        one, provisioner = registry()
+        monkeypatch.setattr("coderunner.jobs.runs.Job", Broken)
+        runs = Runs(tmp_path, one, provisioner.catalog, 1 << 30)
+        work = runs.begin(RunRequest(language="python", source="print(1)"), CALLER, None)
         await until(lambda: faults(caplog), "the log line")
         assert faults(caplog)[0] == {"owner": "runs", "task": "run"}
         assert work.over

@@ -68,7 +68,7 @@ async def test_a_fault_costs_a_client_a_reconnect_and_nothing_else(tmp_path: Pat
         async with attach(server.url, opened, client=client.client, channels=channels) as back:
             await back.until(1, "2 two")
             once(monkeypatch, Session, "have")  # while the stream is mended
-            registry.sessions[opened.session].container.link._end("cut by a test")
+            await registry.sessions[opened.session].container.link.close()
             assert await back.closed() == 1011
         await eventually(there, 10, "the session, adopted anew")
         async with attach(server.url, opened, client=client.client, channels=back.channels) as again:

@@ -67,10 +67,9 @@ async def test_a_client_that_reads_nothing_costs_no_memory_and_no_time_of_others
 
 async def test_a_socket_that_is_not_read_at_all_stops_the_program_not_the_server(server):
     async with session(server, keep=True) as client:
-        transport = client.socket._response.connection.transport
         await client.run(1, "import os\nn = 0\nwhile True:\n    n += os.write(1, b'x' * 65536)\n")
         await client.wait(lambda: client.channel(1).end)
-        transport.pause_reading()
+        client.stall()
         async with attach(server, client.opened, role="watch") as watcher:
             # The controller's window is full: the program waits, and so does what the watcher sees.
             await watcher.wait(lambda: watcher.channel(1).end >= client.channel(1).end, 20)
@@ -81,7 +80,6 @@ async def test_a_socket_that_is_not_read_at_all_stops_the_program_not_the_server
             assert watcher.channel(1).exit.reason == "killed"
             await watcher.send(m.Close())
             await watcher.closed()
-        transport.resume_reading()
 
 
 class Screen:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coderunner.places import STATIC
-from coderunner.web.page import HASHED, WebClient, _takes
+from coderunner.web.page import HASHED, WebClient, takes
 
 
 def make(folder: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_script_and_the_server_count_the_sources_alike() -> None:
     ],
 )  # fmt: skip
 def test_what_a_client_takes(accepted: str, taken: bool) -> None:
-    assert _takes(accepted, "br") is taken
+    assert takes(accepted, "br") is taken
 
 
 def test_names_with_a_hash() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from coderunner.core import codec
 from coderunner.schema import messages as m
-from tests.harness import connect, eventually, random_id, session
+from tests.harness import connect, eventually, random_id, send_bytes, session
 
 
 async def refused(server, status: int, **fields) -> None:
@@ -143,14 +143,12 @@ class TestWrongFrames:
     async def test_a_frame_too_large_closes_with_1009(self, server):
         async with session(server, keep=True) as client:
             # Only its beginning: a peer that still writes when the other side closes may miss the code.
-            client.socket._writer.transport.write(
-                struct.pack(">BBQ", 0x81, 0xFF, 9 << 20) + bytes(4) + b"x" * 100
-            )
+            send_bytes(client, struct.pack(">BBQ", 0x81, 0xFF, 9 << 20) + bytes(4) + b"x" * 100)
             assert await client.closed() == 1009
 
     async def test_invalid_utf8_closes_the_socket_not_the_server(self, server):
         async with session(server, keep=True) as client:
-            await client.socket._writer.send_frame(b"\xff\xfe", aiohttp.WSMsgType.TEXT)
+            await client.socket.send_frame(b"\xff\xfe", aiohttp.WSMsgType.TEXT)
             assert await client.closed() in (1007, 1006)
         async with session(server) as client:
             assert (await client.result(1, "print('alive')")).text == "alive\n"

@@ -16,7 +16,7 @@ from coderunner.attack.clients import crowds, strangers
 from coderunner.attack.clients.crowds import served
 from coderunner.attack.stage import Stage
 from coderunner.schema import messages as m
-from tests.harness import ROOT, connect, eventually, running_server, session
+from tests.harness import ROOT, connect, eventually, running_server, send_bytes, session
 from tests.reference import BareTerminal
 
 OF_MEMBERS = ("watchers", "pings-of-watchers", "texts-of-watchers", "frames-of-sessions")
@@ -148,7 +148,7 @@ async def test_a_failed_opening_does_not_leave_a_socket_without_a_deadline(serve
 @pytest.mark.long
 async def test_an_unfinished_message_of_a_member_ends_its_socket(server):
     async with session(server, keep=True) as client:
-        client.socket._writer.transport.write(raw.frame(raw.TEXT, b'{"type":', fin=False))
+        send_bytes(client, raw.frame(raw.TEXT, b'{"type":', fin=False))
         await client.error("too_slow", 30)
         assert await client.closed() == 1011
 

@@ -85,7 +85,7 @@ async def attack(
         stream = await engine.attach(container)
         try:
             await engine.start(container)
-            findings = await _listen(stream)
+            findings = await read_findings(stream)
         finally:
             await stream.close()
     finally:
@@ -98,7 +98,11 @@ async def _remove(engine: DockerEngine, name: str) -> None:
         await engine.remove(name)
 
 
-async def _listen(stream: AttachStream) -> dict[str, Finding]:
+async def read_findings(stream: AttachStream) -> dict[str, Finding]:
+    """Reads the report of a container's probes to its end: by the probe's name, what it found.
+
+    Raises CanaryUnfinished when it has no end, or none within TIME_S.
+    """
     findings: dict[str, Finding] = {}
     report = b""
     try:

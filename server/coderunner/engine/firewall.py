@@ -73,7 +73,7 @@ async def install_host_rules(engine: DockerEngine, helper: Helper) -> None:
 
     Raises NetworkFailed with the kernel's reason, EngineError.
     """
-    await _run(engine, helper, "host", ("host", BRIDGE_PREFIX))
+    await apply_rules(engine, helper, "host", ("host", BRIDGE_PREFIX))
 
 
 async def remove_host_rules(engine: DockerEngine, helper: Helper) -> bool:
@@ -84,7 +84,7 @@ async def remove_host_rules(engine: DockerEngine, helper: Helper) -> bool:
     """
     if await engine.networks.list({"type": NETWORK_TYPE}):
         return False
-    await _run(engine, helper, "host", ("no-host",))
+    await apply_rules(engine, helper, "host", ("no-host",))
     if await engine.networks.list({"type": NETWORK_TYPE}):
         await install_host_rules(engine, helper)
         return False
@@ -96,10 +96,16 @@ async def bound_member(engine: DockerEngine, container: str, subnet: IPv4Network
 
     Raises as `install_host_rules`.
     """
-    await _run(engine, helper, f"container:{container}", ("member", str(subnet)))
+    await apply_rules(engine, helper, f"container:{container}", ("member", str(subnet)))
 
 
-async def _run(engine: DockerEngine, helper: Helper, network: str, arguments: tuple[str, ...]) -> None:
+async def apply_rules(
+    engine: DockerEngine, helper: Helper, network: str, arguments: tuple[str, ...]
+) -> None:
+    """Runs `netfilter.py` with `arguments` in a helper container, in the namespace of `network`.
+
+    `network`: as the engine's NetworkMode.  Raises NetworkFailed with the kernel's reason, EngineError.
+    """
     body = helper_body(helper.image, helper.labels, network, arguments)
     try:
         container = await engine.create_from(body, helper.name)

@@ -34,6 +34,7 @@ from coderunner.logs import fields
 from coderunner.schema.record import Record
 from coderunner.sessions.container import AnotherVersion, Container
 from coderunner.sessions.record import BadSeal, record_in
+from coderunner.tasks import Tasks
 from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
@@ -85,12 +86,12 @@ class Adoption:
 
 
 async def adopt_all(
-    engine: DockerEngine, registry: Registry, provisioner: Provisioner, key: bytes
+    engine: DockerEngine, registry: Registry, provisioner: Provisioner, key: bytes, tasks: Tasks
 ) -> Adoption:
     """Adopts the sessions of the previous server.  Removes nothing, so that clients need not wait for that.
 
     A container whose agent is silent is tried on, in `provisioner.arriving`, after this has returned; clients
-    that ask for its session are told to try again.
+    that ask for its session are told to try again.  ``tasks``: they own that work, and end it when they stop.
 
     Raises EngineError, and AnothersContainers: before anything is touched, or when only the seals could tell.
     """
@@ -102,9 +103,8 @@ async def adopt_all(
         provisioner.uids.claim(uid_of(summary), session_of(summary))
         socket = _listening(provisioner, summary)
         async with limit:
-            work = asyncio.create_task(
-                _adopt(engine, registry, provisioner, key, summary, socket), name="adopt"
-            )
+            adopting = _adopt(engine, registry, provisioner, key, summary, socket)
+            work = tasks.start(adopting, "adopt-container")
             works.append(work)
             # Without a fingerprint only the seal tells whose it is, and that may end this server: no grace.
             await asyncio.wait([work], timeout=GRACE_SECONDS if OWNER_LABEL in summary.labels else None)

@@ -30,7 +30,8 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _mac(key: bytes, container: str, body: bytes) -> str:
+def authenticator(key: bytes, container: str, body: bytes) -> str:
+    """The HMAC, in hexadecimal, with which a record's ``body`` is bound to a container's id."""
     return hmac.new(key, container.encode() + b"\0" + body, hashlib.sha256).hexdigest()
 
 
@@ -42,7 +43,7 @@ def owner_of(key: bytes) -> str:
 def seal(record: Record, key: bytes, container: str) -> str:
     """The sealed record, as text for the agent.  ``container``: its id."""
     body = orjson.dumps(msgspec.to_builtins(record))
-    return _mac(key, container, body) + "." + base64.b64encode(body).decode()
+    return authenticator(key, container, body) + "." + base64.b64encode(body).decode()
 
 
 class BadSeal(Exception):
@@ -59,7 +60,7 @@ def unseal(text: str, key: bytes, container: str) -> Record:
         body = base64.b64decode(encoded, validate=True)
     except ValueError:
         body = b""
-    if not hmac.compare_digest(mac.encode(), _mac(key, container, body).encode()):
+    if not hmac.compare_digest(mac.encode(), authenticator(key, container, body).encode()):
         raise BadSeal("its record was sealed with another key")
     try:
         return schema.read(body)

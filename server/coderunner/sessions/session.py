@@ -84,15 +84,7 @@ class Session:
         # Separate from the other tasks: the end cancels those, and must not cancel itself.
         self._endings = Tasks("session's end", session=self.id)
         self._on_fault = on_fault
-        self.channels = Channels(
-            container,
-            language,
-            lifetime_ms=record.limits.lifetime_ms,
-            touch=self._touch,
-            changed=self._look_at_time,
-            task=self._tasks.start,
-            forgotten=lambda number: self.artifacts.forget(number),
-        )
+        self.channels = self._make_channels()
         self._attachments = self.channels.attachments
         self.files = Files(container)
         self.views = Views(key, self.id, container.holdings, rules.view_seconds)
@@ -101,19 +93,32 @@ class Session:
         self._rules = rules
         self._wanted = wanted
         self._on_end = on_end
-        self._deadlines = Deadlines(
-            self._now(),
-            # The record has wall-clock time, as it outlives this process;
-            # from here on a monotonic clock counts.
-            lifetime=record.expires - time.time(),
-            idle=record.limits.idle_ms / 1000,
-            resume=rules.resume,
-        )
+        self._deadlines = self._make_deadlines()
         self._changed = asyncio.Event()  # set if a deadline may have come nearer
         self._ended: asyncio.Task[None] | None = None
         container.listen(self)
         self._tasks.start(self._keep_time(), "session-time")
         self._tasks.start(self._watch_container(), "session-container")
+
+    def _make_channels(self) -> Channels:
+        return Channels(
+            self.container,
+            self.language,
+            lifetime_ms=self.limits.lifetime_ms,
+            touch=self._touch,
+            changed=self._look_at_time,
+            task=self._tasks.start,
+            forgotten=lambda number: self.artifacts.forget(number),
+        )
+
+    def _make_deadlines(self) -> Deadlines:
+        # The record has wall-clock time, as it outlives this process; from here on a monotonic clock counts.
+        return Deadlines(
+            self._now(),
+            lifetime=self.record.expires - time.time(),
+            idle=self.limits.idle_ms / 1000,
+            resume=self._rules.resume,
+        )
 
     # --- attachments -----------------------------------------------------------------------------------
 

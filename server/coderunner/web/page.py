@@ -59,7 +59,7 @@ class WebClient:
         if not self._watched:
             return _smallest(file, accepted)
         body = file.read_bytes().replace(b"<html ", b"<html data-development ", 1)
-        return (_packed(body), "gzip") if _takes(accepted, "gzip") else (body, None)
+        return (_packed(body), "gzip") if takes(accepted, "gzip") else (body, None)
 
     def document(self) -> Path:
         """The document to send: the bundle's if it is up to date,
@@ -124,12 +124,13 @@ async def document_reply(request: web.Request, client: WebClient) -> web.Respons
 def _smallest(file: Path, accepted: str) -> tuple[bytes, str | None]:
     for encoding, suffix in (("br", ".br"), ("gzip", ".gz")):
         smaller = file.with_name(file.name + suffix)
-        if _takes(accepted, encoding) and smaller.is_file():
+        if takes(accepted, encoding) and smaller.is_file():
             return smaller.read_bytes(), encoding
     return file.read_bytes(), None
 
 
-def _takes(accepted: str, encoding: str) -> bool:
+def takes(accepted: str, encoding: str) -> bool:
+    """Whether the header `Accept-Encoding` names this encoding, and not as one that is refused."""
     for word in accepted.lower().split(","):
         name, *parameters = word.replace(" ", "").split(";")
         if name == encoding:
@@ -143,7 +144,7 @@ def smaller_json(request: web.Request, document: Struct) -> web.Response:
     compressed form is cached."""
     body = encode_answer(document)
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
-    if len(body) >= LEAST_SMALLER and _takes(request.headers.get("Accept-Encoding", ""), "gzip"):
+    if len(body) >= LEAST_SMALLER and takes(request.headers.get("Accept-Encoding", ""), "gzip"):
         body = _packed(body)
         headers["Content-Encoding"] = "gzip"
     return web.Response(body=body, content_type="application/json", headers=headers)
