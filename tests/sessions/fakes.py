@@ -1,4 +1,8 @@
-"""An agent that a test speaks for, and an engine that has nothing but containers with such an agent."""
+"""An agent that a test speaks for, and an engine that has nothing but containers with such an agent.
+
+What tests have it say is what the real one says: `test_contract.py` is of both.  It is for what the real one
+cannot be made to do: to lie, to be silent, or to answer late.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +86,8 @@ class Stream:
 
 
 class Agent:
-    """Answers an attach with ``hello`` (and ``behind``, in the same piece), a call with ``answers[op]``.
+    """Answers an attach with ``hello`` (and ``behind``, in the same piece), a call with ``answers[op]``:
+    JSON, or JSON and bytes.
 
     An operation without an answer is never answered.  What it heard is in ``calls``, ``inputs``, ``flows``.
     """
@@ -118,8 +123,12 @@ class Agent:
                     self._called(message[0])
 
     def attached(self, frame: frames.Frame) -> None:
+        seed = json.loads(frame.payload)["seed"]
+        if frame.generation <= self.generation:
+            self.give(frames.encode(frames.REFUSED, frame.generation, offset=self.generation, seed=seed))
+            return
         self.attaches += 1
-        self.generation, self.seed = frame.generation, json.loads(frame.payload)["seed"]
+        self.generation, self.seed = frame.generation, seed
         pieces = [self.frame(frames.HELLO, json.dumps(self.hello).encode())]
         pieces += [self.frame(kind, payload, **fields) for kind, payload, fields in self.behind]
         self.give(b"".join(pieces))
@@ -131,11 +140,14 @@ class Agent:
         answer = self.answers.get(body["op"])
         if callable(answer):
             answer = answer(body)
+        raw = b""
+        if isinstance(answer, tuple):
+            answer, raw = answer
         if answer is not None and "id" in body:
             whole = {"id": body["id"], **answer} if isinstance(answer, dict) else answer
             if body["op"] == "run" and isinstance(answer, dict):
                 whole.setdefault("channels", self.has)
-            self.give(frames.encode_message(frames.REPLY, self.generation, whole, seed=self.seed))
+            self.give(frames.encode_message(frames.REPLY, self.generation, whole, raw, seed=self.seed))
 
     def frame(self, kind: int, payload: bytes = b"", **fields: int) -> bytes:
         return frames.encode(kind, self.generation, payload, seed=self.seed, **fields)

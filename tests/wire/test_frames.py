@@ -66,10 +66,10 @@ class TestDecoder:
             assert Decoder(other).feed(encoded(one, seed)) == []
 
     @given(st.binary(max_size=2000), seeds)
-    def test_noise_never_raises(self, noise, seed):
+    def test_noise_of_any_kind_raises_nothing(self, noise, seed):
         Decoder(seed).feed(noise)
 
-    def test_noise_is_not_kept(self):
+    def test_noise_never_raises_and_is_not_kept(self):
         """The longest frame that may have begun is, at most: here every few bytes may be a beginning."""
         decoder = Decoder(7)
         piece = (frames.MAGIC * 9 + bytes(range(256))) * 200
