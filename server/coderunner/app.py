@@ -107,10 +107,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         stack.push_async_callback(runs.close)
         tasks = await stack.enter_async_context(Tasks("server"))
         tasks.keep(lambda: _tell_engine(settings, engine), "engine-info")
-        arrival = _Arrival(
-            engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stop
-        )
-        await arrival.begin()
+        arrival = await _arrived(fleet, engine, key, tasks, stop)
         runs.resume()
         _start_watches(runs, tasks)
         parts = fleet.parts(settings, declared, pool, runs)
@@ -356,6 +353,17 @@ class _Arrival:
                 await remove_all(self.engine, self.provisioner, [(summary, str(why))])
         with contextlib.suppress(CodeRunnerError):  # repeated with each sweep
             await self.groups.sweep()
+
+
+async def _arrived(
+    fleet: Fleet, engine: DockerEngine, key: bytes, tasks: Tasks, stop: Callable[[str], None]
+) -> _Arrival:
+    """Adopts the sessions of the previous server, as `_Arrival.begin` does."""
+    arrival = _Arrival(
+        engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stop
+    )
+    await arrival.begin()
+    return arrival
 
 
 async def _close_sockets(app: web.Application, settings: Settings, stopped: asyncio.Future[str]) -> None:

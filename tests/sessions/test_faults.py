@@ -11,18 +11,13 @@ import os
 import pytest
 
 from coderunner import timing
-from coderunner.core.admission import Admission, Ticket
-from coderunner.errors import EngineTimeout, InternalError, QueueTimeout
-from coderunner.fleet.queue import AdmissionQueue
+from coderunner.errors import EngineTimeout, InternalError
 from coderunner.fleet.recovery import Recovery
-from coderunner.fleet.warm import WarmPool
-from coderunner.fleet.workers import WorkerPool
 from coderunner.schema import messages as m
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import AgentLink
 from coderunner.sessions.session import Session
-from coderunner.tasks import Tasks
 from coderunner.wire import frames
 from tests.fleet.test_registry import CALLER, OPEN, adopted, registry
 from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, read_to_end, state, turns, until
@@ -357,131 +352,3 @@ class TestOthers:
         with pytest.raises(RuntimeError, match="a fault of this server"):
             await container.connect(start=True)
         await container.close()
-
-
-class TestPools:
-    async def test_a_fault_at_making_a_container_is_not_repeated_without_a_pause(self, monkeypatch, caplog):
-        """It used to be: 649 creates in a second, and no word of it."""
-        _, provisioner = registry()
-        asked = []
-
-        async def create(language: str, *, priority: int) -> None:
-            asked.append(language)
-            await asyncio.sleep(0)
-            raise Bug
-
-        provisioner.create = create
-        async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
-            await until(lambda: asked, "an attempt")
-            for _ in range(100):
-                pool.wake()
-                await asyncio.sleep(0)
-            assert len(asked) == 1
-            assert pool.stats().starting == 0
-        assert faults(caplog) == [{"owner": "warm pool", "task": "warm-container"}]
-
-    async def test_a_fault_at_adjusting_it_does_not_end_it(self, monkeypatch, caplog):
-        monkeypatch.setattr("coderunner.tasks.AGAIN_SECONDS", 0.01)
-        _, provisioner = registry()
-        create = provisioner.create
-        provisioner.create = lambda language, *, priority: create(language)
-        once(monkeypatch, WarmPool, "_adjust")
-        async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
-            await until(lambda: pool.waiting == 1, "a container, all the same")
-        assert faults(caplog) == [{"owner": "warm pool", "task": "warm-pool"}]
-        assert provisioner.removed == ["c-0"]
-
-    async def test_a_container_that_we_failed_at_serves_nobody(self, monkeypatch):
-        _, provisioner = registry()
-        create = provisioner.create
-        provisioner.create = lambda language, *, priority: create(language)
-        async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
-            await until(lambda: pool.waiting == 1, "a container")
-            once(monkeypatch, Container, "_mend")
-            provisioner.agents[0].stream.cut()
-            await until(provisioner.containers[0].fault.done, "the fault")
-            assert pool.acquire("python") is None
-        assert "c-0" in provisioner.removed
-
-    async def test_a_fault_of_a_worker_answers_its_caller_and_costs_no_worker(self, monkeypatch, caplog):
-        monkeypatch.setattr("coderunner.tasks.AGAIN_SECONDS", 0.01)
-
-        async def work() -> int:
-            await asyncio.sleep(0)
-            return 7
-
-        async with WorkerPool(1) as pool:
-            once(monkeypatch, WorkerPool, "_bounded")
-            with pytest.raises(Bug):
-                await pool.submit(work, name="work", timeout=5)
-            once(monkeypatch, WorkerPool, "_run")
-            with pytest.raises(InternalError):
-                await pool.submit(work, name="work", timeout=5)
-            assert await pool.submit(work, name="work", timeout=5) == 7
-            assert pool.stats().active == 0
-        assert faults(caplog) == [{"owner": "worker pool", "task": "worker-1"}]
-
-    async def test_a_fault_at_giving_back_is_logged(self, caplog):
-        begun, given = asyncio.Event(), asyncio.Event()
-
-        async def work() -> int:
-            begun.set()
-            await given.wait()
-            return 7
-
-        async with WorkerPool(1) as pool:
-            job = asyncio.ensure_future(pool.submit(work, name="work", timeout=5, on_orphan=raises))
-            await begun.wait()
-            job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
-            given.set()
-        assert "Giving back the result" in caplog.text
-
-    async def test_a_fault_at_the_queues_deadlines_leaves_nobody_waiting_for_ever(self, monkeypatch, caplog):
-        monkeypatch.setattr("coderunner.fleet.queue.LOOK_SECONDS", 0.05)
-        queue = AdmissionQueue(Admission(1, 8))
-        now = timing.now()
-        await queue.acquire(Ticket("1", "a", None, "python", now + 60), lambda _: None)
-        waiting = asyncio.ensure_future(
-            queue.acquire(Ticket("2", "b", None, "python", now + 0.1), lambda _: None)
-        )
-        await asyncio.sleep(0)
-        once(monkeypatch, Admission, "expire")
-        with pytest.raises(QueueTimeout):
-            await asyncio.wait_for(waiting, 5)
-        assert "looking at the queue failed" in caplog.text
-
-
-class TestTasks:
-    async def test_the_owner_is_told_once_and_its_other_tasks_go_on(self, caplog):
-        told: list[BaseException] = []
-        async with Tasks("somebody", told.append, number=5) as tasks:
-            other = tasks.start(asyncio.sleep(60), "other")
-            for _ in range(2):
-                tasks.start(raises_later(), "work")
-            await until(lambda: len(tasks) == 1, "their ends")
-            assert len(told) == 1
-            assert not other.done()
-        assert other.cancelled()
-        assert faults(caplog) == 2 * [{"owner": "somebody", "task": "work", "number": 5}]
-
-    async def test_what_is_expected_is_somebody_elses_to_read(self, caplog):
-        async with Tasks("somebody", expected=(Bug,)) as tasks:
-            task = tasks.start(raises_later(), "work")
-            with pytest.raises(Bug):
-                await task
-        assert faults(caplog) == []
-
-    async def test_in_a_hurry_a_task_that_cleans_up_gets_a_moment(self):
-        async def slow() -> None:
-            try:
-                await asyncio.sleep(60)
-            finally:
-                await asyncio.sleep(60)
-
-        tasks = Tasks("somebody")
-        task = tasks.start(slow(), "slow")
-        await asyncio.sleep(0)
-        tasks.hurry(0.05)
-        await asyncio.wait_for(tasks.stop(), 5)
-        assert task.cancelled()

@@ -62,14 +62,14 @@ async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Re
 
 async def _active(url: str, bearer: str) -> int:
     async with Stage(url, bearer) as stage:
-        return int((await stage.stats())["queue"]["active"])
+        return (await stage.stats()).queue.active
 
 
 async def _settle(url: str, bearer: str, before: int) -> None:
     """Waits until a case's slots have been returned, as the next case may need them."""
     with contextlib.suppress(OSError, aiohttp.ClientError, ValueError, TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS), Stage(url, bearer) as stage:
-            await stage.settled(lambda queue: bool(queue["active"] <= before), SETTLE_SECONDS)
+            await stage.settled(lambda queue: queue.active <= before, SETTLE_SECONDS)
 
 
 def row(result: Result) -> str:

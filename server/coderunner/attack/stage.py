@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
 
 from coderunner.attack import raw
 from coderunner.client.peer import Peer, Unexpected
 from coderunner.client.visit import Visit
+from coderunner.schema.answers import QueueBlock
 
 
 class Stage(Visit):
@@ -22,10 +22,10 @@ class Stage(Visit):
         async with raw.websocket(self.url, path, {**self.headers, **(headers or {})}) as one:
             yield one
 
-    async def settled(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> bool:
+    async def settled(self, condition: Callable[[QueueBlock], bool], seconds: float) -> bool:
         """Waits until the figures of the server's queue meet a condition; returns False after `seconds`."""
         deadline = time.monotonic() + seconds
-        while not condition((await self.stats())["queue"]):
+        while not condition((await self.stats()).queue):
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.05)  # the protocol has no event for it
@@ -35,9 +35,9 @@ class Stage(Visit):
 async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, most: int) -> list[Peer]:
     """Opens at most `most` sessions: as many as the server has free slots and allows one client.
     `stack` closes them."""
-    queue = (await stage.stats())["queue"]
+    queue = (await stage.stats()).queue
     found: list[Peer] = []
-    for _ in range(min(most, queue["maxConcurrent"] - queue["active"])):
+    for _ in range(min(most, queue.max_concurrent - queue.active)):
         try:
             found.append(await stack.enter_async_context(stage.session()))
         except Unexpected as error:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
+import msgspec
 
 from coderunner.client.peer import Peer, Unexpected
 from coderunner.schema import messages as m
+from coderunner.schema.answers import QueueStatistics
 from coderunner.schema.forms import UNIX
 
 PROTOCOL = "coderunner.v1"
+T = TypeVar("T")
 
 
 class Visit:
@@ -134,20 +136,19 @@ class Visit:
         async with self._http.get(self.url + path, headers=self.headers) as answer:
             return answer.status, await answer.text(errors="replace")
 
-    async def document(self, path: str) -> dict[str, Any]:
-        """A JSON object. Raises Unexpected for another answer, and aiohttp's errors."""
-        status, text = await self.get(path)
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = None
-        if status != 200 or not isinstance(found, dict):
-            raise Unexpected(f"{self.url}{path} answers {status}: {text[:200]!r}")
-        return found
+    async def document(self, path: str, kind: type[T]) -> T:
+        """The answer of a route, as its model in `schema.answers`.
 
-    async def stats(self) -> dict[str, Any]:
+        Raises Unexpected for an answer that is none, and aiohttp's errors."""
+        status, text = await self.get(path)
+        if status == 200:
+            with contextlib.suppress(msgspec.DecodeError):
+                return msgspec.json.decode(text, type=kind)
+        raise Unexpected(f"{self.url}{path} answers {status}: {text[:200]!r}")
+
+    async def stats(self) -> QueueStatistics:
         """The server's figures. Raises as `document`."""
-        return await self.document("api/queue-stats")
+        return await self.document("api/queue-stats", QueueStatistics)
 
     # --- ending sessions ---------------------------------------------------------------------------------
 

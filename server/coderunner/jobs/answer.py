@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import codecs
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypedDict
 
 import msgspec
 
@@ -128,8 +129,17 @@ def text(name: str, data: bytes | bytearray) -> dict[str, str | bytes]:
         return {f"{name}_base64": bytes(data)}
 
 
+class Whose(TypedDict):
+    """What an answer says of its run, beside how it went."""
+
+    id: str
+    status: str
+    language: str
+    version: str
+
+
 def answers(
-    about: dict[str, str],
+    about: Whose,
     heard: Heard,
     frames: Frames,
     made: tuple[MadeFile, ...],
@@ -149,7 +159,7 @@ def answers(
         run_offset = heard.run_offset
     compiled = CompileView(failed=failed) if compiles else None
     short = RunAnswer(
-        **about,  # type: ignore[arg-type]
+        **about,
         exit=RunExit(
             ended.reason, ended.code, ended.signal, ended.limits_hit, ended.left_behind, ended.usage
         ),

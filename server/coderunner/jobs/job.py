@@ -22,7 +22,7 @@ from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed
 from coderunner.errors.table import leaves
 from coderunner.fleet.registry import Opening, Registry
 from coderunner.jobs.about import CHANNEL, About, messages, stored, typed
-from coderunner.jobs.answer import Heard, answers, cancelled, pieces, text
+from coderunner.jobs.answer import Heard, Whose, answers, cancelled, pieces, text
 from coderunner.jobs.spool import Record
 from coderunner.jobs.work import ANSWER, END, Work, store
 from coderunner.logs import fields
@@ -282,12 +282,9 @@ class Job(Work):
         log.info("run ended", extra=facts)
 
     def _store_answer(self, made: tuple[MadeFile, ...]) -> None:
-        about = {
-            "id": self.id,
-            "status": "done",
-            "language": self.about.request.language,
-            "version": self.about.version,
-        }
+        about = Whose(
+            id=self.id, status="done", language=self.about.request.language, version=self.about.version
+        )
         short, whole = answers(
             about, self._heard, lambda: pieces(self.spool.records()), made, compiles=self.about.compiles
         )

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -286,7 +286,18 @@ def _digest(principal: str | None, key: str) -> str:
     return hashlib.sha256(f"{principal or ''}\0{key}".encode()).hexdigest()
 
 
-def _of_all(language: Language, caller: Caller, named: str, digest: str) -> dict[str, Any]:
+class _Common(TypedDict):
+    id: str
+    nonce: str
+    key: str
+    digest: str
+    principal: str | None
+    address: str
+    version: str
+    created: float
+
+
+def _of_all(language: Language, caller: Caller, named: str, digest: str) -> _Common:
     """The fields that runs and batches have in common."""
     return {
         "id": secrets.token_urlsafe(24),

@@ -16,6 +16,7 @@ from coderunner.client.visit import Visit
 from coderunner.core import codec
 from coderunner.declarations import Declarations
 from coderunner.schema import messages as m
+from coderunner.schema.answers import Languages
 from coderunner.schema.languages import Language, Repl, Sample
 
 SAMPLE_SECONDS = 90.0  # for a sample to end
@@ -198,10 +199,10 @@ def _first(language: Language, files: Mapping[str, Mapping[str, bytes]]) -> Mapp
 async def _offered(visit: Visit) -> dict[str, tuple[str, str]]:
     """(status, message) of each language that the server offers. Raises Unexpected."""
     try:
-        document = await visit.document("api/languages")
+        offered = await visit.document("api/languages", Languages)
     except (OSError, aiohttp.ClientError) as error:
         raise Unexpected(f"there is no server at {visit.place}: {error}") from None
-    return {row["name"]: (row["status"], row["message"]) for row in document["languages"]}
+    return {row.name: (row.status, row.message) for row in offered.languages}
 
 
 async def _not_ready(visit: Visit, name: str) -> str:

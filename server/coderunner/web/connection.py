@@ -132,28 +132,32 @@ class Connection:
             if self._reader is None:  # else it is the reader's, which `Tasks` has told of
                 self._tasks.fault(error, "ws-serve")
         finally:
-            try:
-                self._lost()
-            except Exception as error:
-                self._tasks.fault(error, "ws-lost")
-            for task in self._tasks:
-                if task is not writer:
-                    task.cancel()
-            if self._socket.closed and self.state is not State.CLOSED:
-                writer.cancel()
-            # The writer gets some time to send the close frame,
-            # but a peer that reads nothing must not keep it.
-            done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
-            if not done:
-                writer.cancel()
-                self.abort()
-            await self._tasks.stop()
-            # Break the reference cycles, so that memory is freed now: after many connections the garbage
-            # collector would stop the loop for long.
-            self._tasks.ignore_faults()
-            self._reader = self._writer = self._handshake = None
-            self._move(State.CLOSED)
-            self.gone.set_result(None)
+            await self._finish(writer)
+
+    async def _finish(self, writer: asyncio.Task[None]) -> None:
+        """Ends the tasks, `writer` as the last one, and becomes CLOSED."""
+        try:
+            self._lost()
+        except Exception as error:
+            self._tasks.fault(error, "ws-lost")
+        for task in self._tasks:
+            if task is not writer:
+                task.cancel()
+        if self._socket.closed and self.state is not State.CLOSED:
+            writer.cancel()
+        # The writer gets some time to send the close frame,
+        # but a peer that reads nothing must not keep it.
+        done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
+        if not done:
+            writer.cancel()
+            self.abort()
+        await self._tasks.stop()
+        # Break the reference cycles, so that memory is freed now: after many connections the garbage
+        # collector would stop the loop for long.
+        self._tasks.ignore_faults()
+        self._reader = self._writer = self._handshake = None
+        self._move(State.CLOSED)
+        self.gone.set_result(None)
 
     def refuse(self, error: CodeRunnerError) -> None:
         """Makes `serve` send only this error and close. To be called before `serve`."""

@@ -90,7 +90,7 @@ async def _connections(stage: Stage) -> str:
     "opens-at-once", "slots and queue, by 300 openings at once", "300 answered, then exited 0: served"
 )
 async def _opens(stage: Stage) -> str:
-    before = (await stage.stats())["queue"]
+    before = (await stage.stats()).queue
     peers: list[Peer] = []
     try:
         for _ in range(300):
@@ -109,7 +109,7 @@ async def _opens(stage: Stage) -> str:
                 await peer.send(m.Close())
     finally:
         await asyncio.gather(*(peer.disconnect() for peer in peers))
-    await stage.settled(lambda queue: queue["active"] <= before["active"], 30)
+    await stage.settled(lambda queue: queue.active <= before.active, 30)
     return f"{answered} answered, then {await served(stage)}"
 
 

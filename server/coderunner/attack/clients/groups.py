@@ -250,7 +250,7 @@ async def _vanishing(stage: Stage) -> str:
             await peer.send(m.Ping(1))
             await peer.message(m.Pong)
             peer.drop()
-    active = (await stage.stats())["queue"]["active"]
-    left = not await stage.settled(lambda queue: queue["active"] <= max(1, active - 5), 30)
+    active = (await stage.stats()).queue.active
+    left = not await stage.settled(lambda queue: queue.active <= max(1, active - 5), 30)
     async with _members(stage, 1) as peers:
         return "sessions left" if left else "no session left" if peers else _NONE

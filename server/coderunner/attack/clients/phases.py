@@ -38,15 +38,15 @@ async def _greeting(stage: Stage) -> str:
     "all given back",
 )
 async def _opening(stage: Stage) -> str:
-    before = (await stage.stats())["queue"]["active"]
+    before = (await stage.stats()).queue.active
     for _ in range(5):
         async with stage.connect() as peer:
             await peer.send(m.Open("python", peer.client, limits={"pids": 64}))  # not as the warm ones
             await asyncio.sleep(0.002)
             peer.drop()
             await peer.closed()
-    back = await stage.settled(lambda queue: queue["active"] <= before and queue["queued"] == 0, 20)
-    return "all given back" if back else f"{(await stage.stats())['queue']}"
+    back = await stage.settled(lambda queue: queue.active <= before and queue.queued == 0, 20)
+    return "all given back" if back else f"{(await stage.stats()).queue}"
 
 
 @GROUP.case(
@@ -55,12 +55,12 @@ async def _opening(stage: Stage) -> str:
     "place lost, the next is served",
 )
 async def _queued(stage: Stage) -> str:
-    queue = (await stage.stats())["queue"]
-    if queue["maxConcurrent"] > _MAX_SLOTS:
-        return f"{UNTRIED}the server has {queue['maxConcurrent']} slots, too many to fill"
+    queue = (await stage.stats()).queue
+    if queue.max_concurrent > _MAX_SLOTS:
+        return f"{UNTRIED}the server has {queue.max_concurrent} slots, too many to fill"
     async with contextlib.AsyncExitStack() as stack:
-        holders = await sessions_at_once(stage, stack, queue["maxConcurrent"] - queue["active"])
-        if len(holders) < queue["maxConcurrent"] - queue["active"]:
+        holders = await sessions_at_once(stage, stack, queue.max_concurrent - queue.active)
+        if len(holders) < queue.max_concurrent - queue.active:
             return f"{UNTRIED}the server gives {len(holders)} more sessions to one client, too few to fill it"
         async with stage.connect() as lost:
             await lost.send(m.Open("python", lost.client))
@@ -144,13 +144,13 @@ async def _upload(stage: Stage) -> str:
     "close-while-opening", "the slots, by `close` before the session is there", "client, closed with 1000"
 )
 async def _close_opening(stage: Stage) -> str:
-    before = (await stage.stats())["queue"]["active"]
+    before = (await stage.stats()).queue.active
     async with stage.connect() as peer:
         await peer.send(m.Open("python", peer.client, limits={"pids": 64}))
         await peer.send(m.Close())
         closed = await peer.message(m.Closed)
         code = await peer.closed()
-    if not await stage.settled(lambda queue: queue["active"] <= before, 20):
+    if not await stage.settled(lambda queue: queue.active <= before, 20):
         raise Unexpected("the slot was not given back")
     return f"{closed.reason}, closed with {code}"
 
