@@ -22,7 +22,10 @@ from coderunner.engine.containers import SESSION_TYPE, ContainerSpec
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.schema.limits import Limits
+from tests.engine.groups import begin, make_network
 from tests.harness import ENGINE
+
+__all__ = ["begin", "make_network"]
 
 MakeSpec = Callable[..., ContainerSpec]
 BUILD_S = 900

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import os
 import secrets
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from ipaddress import IPv4Network
-from typing import Any
 
 import pytest
 
 from coderunner.canary.program import command
 from coderunner.canary.run import read_findings
-from coderunner.engine import firewall
 from coderunner.engine.containers import create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
-from coderunner.engine.firewall import Helper, bound_member, install_host_rules, remove_host_rules
+from coderunner.engine.firewall import Helper, bound_member, install_host_rules
 from coderunner.engine.networks import (
-    NETWORK_TYPE,
     NetworkSpec,
     NetworkSummary,
     differences,
@@ -39,77 +29,9 @@ from coderunner.errors import (
     NetworkGone,
 )
 from tests.engine.conftest import MakeSpec
+from tests.engine.groups import POOL, Begin, MakeNetwork, next_subnet
 from tests.harness import eventually
 from tests.listeners import REACH, addresses, listening
-
-WAIT = "import sys; sys.stdin.readline();"  # until the test has put it where it belongs
-POOL = list(IPv4Network("10.229.0.0/16").subnets(new_prefix=28))
-_numbers = itertools.count(os.getpid() * 7 % len(POOL))
-
-MakeNetwork = Callable[[], Awaitable[tuple[str, NetworkSpec]]]
-
-
-@pytest.fixture
-async def make_network(engine: DockerEngine, labels: dict[str, str]) -> AsyncIterator[MakeNetwork]:
-    marks = {**labels, "type": NETWORK_TYPE}
-
-    async def make() -> tuple[str, NetworkSpec]:
-        token = secrets.token_hex(6)
-        subnet = POOL[next(_numbers) % len(POOL)]
-        spec = NetworkSpec(name=f"coderunner-test-{token}", bridge=token, subnet=subnet, labels=marks)
-        return await engine.networks.create(spec), spec
-
-    yield make
-    for container in await engine.list(labels):
-        await engine.remove(container.id)
-    for network in await engine.networks.list(marks):
-        await engine.networks.remove(network.id)
-    assert await engine.networks.list(marks) == []
-
-
-class Program:
-    """A container that waits for a line before it does what it is for."""
-
-    def __init__(self, engine: DockerEngine, container: str, stream: Any) -> None:
-        self.engine, self.container, self.stream = engine, container, stream
-        self.said = b""
-
-    async def move(self, network: str, *names: str) -> None:
-        await self.engine.networks.disconnect("none", self.container)
-        await self.engine.networks.connect(network, self.container, names)
-
-    async def go(self) -> None:
-        await self.stream.write(b"go\n")
-
-    async def until(self, words: bytes) -> bytes:
-        async with asyncio.timeout(60):
-            while words not in self.said:
-                more = await self.stream.read()
-                assert more, f"it ended: {self.said!r} {self.stream.stderr_tail!r}"
-                self.said += more
-        return self.said
-
-
-Begin = Callable[..., Awaitable[Program]]
-
-
-@pytest.fixture
-async def begin(engine: DockerEngine, make_spec: MakeSpec) -> AsyncIterator[Begin]:
-    """Starts a waiting program without a network, as a warm container is; argv behind the source."""
-    streams = []
-
-    async def start(source: str, *argv: str) -> Program:
-        python = ("/usr/bin/python3", "-I", "-S", "-u", "-c", WAIT + source, *argv)
-        container = await engine.create(make_spec(python))
-        stream = await engine.attach(container)
-        streams.append(stream)
-        await engine.start(container)
-        return Program(engine, container, stream)
-
-    yield start
-    for stream in streams:
-        await stream.close()
-
 
 SERVER = """
 import socket
@@ -380,7 +302,7 @@ async def test_what_is_gone_or_taken_or_in_use_is_said(
     with pytest.raises(AddressesTaken):
         await engine.networks.create(replace(spec, name=spec.name + "-2", bridge=secrets.token_hex(6)))
     with pytest.raises(NetworkFailed, match="already exists"):
-        await engine.networks.create(replace(spec, subnet=POOL[next(_numbers) % len(POOL)]))
+        await engine.networks.create(replace(spec, subnet=next_subnet()))
     with pytest.raises(ContainerGone):
         await engine.networks.connect(network, "no-such-container", ())
     member = await begin("input()")
@@ -393,77 +315,3 @@ async def test_what_is_gone_or_taken_or_in_use_is_said(
     for call in (engine.networks.inspect_raw(network), engine.networks.disconnect(network, member.container)):
         with pytest.raises((NetworkGone, ContainerGone)):
             await call
-
-
-TABLES = """
-import socket, struct
-plug = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
-plug.bind((0, 0))
-plug.send(struct.pack("=IHHIIBBH", 20, 10 << 8 | 1, 0x301, 1, 0, 0, 0, 0))
-said = b""
-while struct.pack("=H", 3) != said[4:6]:  # the end of the list
-    said = plug.recv(65536)
-    print(said.count(b"coderunner_groups"))
-"""
-
-
-async def test_the_rules_go_as_they_came(engine: DockerEngine, make_spec: MakeSpec, begin: Begin) -> None:
-    """In a network of its own, so that nobody's groups are without them meanwhile."""
-    program = await begin("print('on', flush=True)")
-    pid = str((await engine.inspect(program.container)).pid)
-
-    def tables() -> int:
-        done = subprocess.run(
-            ["nsenter", "-t", pid, "-n", sys.executable, "-c", TABLES],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return sum(int(line) for line in done.stdout.split())
-
-    async def apply(*words: str) -> None:
-        spec = make_spec()
-        helper = Helper(spec.image, spec.name, spec.labels, 20)
-        await firewall.apply_rules(engine, helper, f"container:{program.container}", words)
-
-    assert tables() == 0
-    await apply("no-host")  # where there are none
-    assert tables() == 0
-    for _ in range(2):
-        await apply("host", "crg")
-        assert tables() == 2  # one of IP, one of ARP
-    await apply("no-host")
-    assert tables() == 0
-
-
-async def test_the_rules_stay_while_anybody_has_a_group(
-    engine: DockerEngine, make_spec: MakeSpec, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[tuple[str, ...]] = []
-
-    async def run(_engine: Any, _helper: Any, _network: str, words: tuple[str, ...]) -> None:
-        ran.append(words)
-
-    monkeypatch.setattr(firewall, "_run", run)
-    spec = make_spec()
-    helper = Helper(spec.image, spec.name, spec.labels, 20)
-    await make_network()
-    assert not await remove_host_rules(engine, helper)
-    assert ran == []
-    looks = [[], ["made meanwhile"], [], []]
-
-    async def look(_labels: Any) -> list[str]:
-        return looks.pop(0)
-
-    monkeypatch.setattr(engine.networks, "list", look)
-    assert not await remove_host_rules(engine, helper)
-    assert ran == [("no-host",), ("host", "crg")]
-    assert await remove_host_rules(engine, helper)
-    monkeypatch.undo()
-
-
-async def test_a_door_that_cannot_be_shut_says_why(
-    engine: DockerEngine, image: str, labels: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("coderunner.engine.firewall._program", lambda: "import sys; sys.exit('no such rule')")
-    with pytest.raises(NetworkFailed, match="no such rule"):
-        await install_host_rules(engine, Helper(image, f"{labels['coderunner.instance']}-host", labels, 20))
-    assert await engine.list(labels) == []

@@ -27,9 +27,9 @@ from coderunner.sessions.link import (
     CALL_SECONDS,
     AgentLink,
     ByteStream,
-    Listener,
     Reply,
 )
+from coderunner.sessions.listener import Listener
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)

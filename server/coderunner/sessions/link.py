@@ -21,9 +21,10 @@ from coderunner import timing
 from coderunner.errors import AgentLost, EngineError, FilesBusy
 from coderunner.logs import fields
 from coderunner.schema import reports
-from coderunner.schema.reports import AgentProtocolError, ArtifactNews, ChannelState, Hello
+from coderunner.schema.reports import AgentProtocolError, Hello
 from coderunner.schema.types import MAX_OFFSET
 from coderunner.sessions.holdings import Holdings
+from coderunner.sessions.listener import DECODERS, Listener, Told
 from coderunner.sessions.refusals import problem
 from coderunner.tasks import Tasks
 from coderunner.wire import flow, frames
@@ -72,31 +73,6 @@ class ByteStream(Protocol):
 
     async def close(self) -> None:
         """Closes the stream."""
-
-
-class Listener(Protocol):
-    """Receives an agent's reports.  Its methods are called while the stream is read, and must not block.
-
-    May raise AgentProtocolError for a report that contradicts earlier ones.
-    """
-
-    def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
-        """``offset``: of the first byte of ``data``. ``stream``: 1 standard output, 2 standard error."""
-
-    def on_in_ack(self, channel: int, offset: int) -> None:
-        """The program has taken its input up to ``offset``."""
-
-    def on_state(self, state: ChannelState) -> None:
-        """A channel's whole state."""
-
-    def on_workspace(self, revision: int) -> None:
-        """Files have changed; each change has a higher revision."""
-
-    def on_artifact(self, channel: int, news: ArtifactNews) -> None:
-        """A program has made a file that people may want to see."""
-
-
-Told = Callable[[Listener], None]
 
 
 class AgentLink:
@@ -367,8 +343,8 @@ class AgentLink:
             pass  # no output is expected before a credit was given
         elif self._listener is None and frame.kind == frames.WORKSPACE:
             self._revision = min(frame.offset, MAX_OFFSET)
-        elif frame.kind in _DECODERS:
-            return _DECODERS[frame.kind](frame)
+        elif frame.kind in DECODERS:
+            return DECODERS[frame.kind](frame)
         return None
 
     def _take_reply(self, frame: frames.Frame) -> None:
@@ -414,38 +390,3 @@ class AgentLink:
         with contextlib.suppress(EngineError, TimeoutError):
             async with timing.within(CLOSE_SECONDS):
                 await self._stream.close()
-
-
-def _output(frame: frames.Frame) -> Told:
-    if frame.offset > MAX_OFFSET - len(frame.payload):
-        raise AgentProtocolError("output offset out of range")
-    return lambda listener: listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
-
-
-def _in_ack(frame: frames.Frame) -> Told:
-    return lambda listener: listener.on_in_ack(frame.channel, frame.offset)
-
-
-def _workspace(frame: frames.Frame) -> Told:
-    if frame.offset > MAX_OFFSET:
-        raise AgentProtocolError("revision out of range")
-    return lambda listener: listener.on_workspace(frame.offset)
-
-
-def _artifact(frame: frames.Frame) -> Told:
-    news = reports.read_artifact(frame.payload)
-    return lambda listener: listener.on_artifact(frame.channel, news)
-
-
-def _state(frame: frames.Frame) -> Told:
-    state = reports.read_state(frame.payload)
-    return lambda listener: listener.on_state(state)
-
-
-_DECODERS: dict[int, Callable[[frames.Frame], Told]] = {
-    frames.OUTPUT: _output,
-    frames.IN_ACK: _in_ack,
-    frames.WORKSPACE: _workspace,
-    frames.ARTIFACT: _artifact,
-    frames.STATE: _state,
-}

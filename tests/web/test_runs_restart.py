@@ -1,0 +1,108 @@
+"""Programs run over plain HTTP: what outlives the server that began it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+import uuid
+
+import aiohttp
+import pytest
+
+from tests.harness import eventually, running_server
+from tests.web import ordering
+from tests.web.ordering import (
+    SETTINGS,
+    Event,
+    again,
+    ask,
+    events,
+    http,
+    idle,
+)
+
+COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
+
+
+run = functools.partial(ordering.order, "run")
+answer_of = functools.partial(ordering.done, "run")
+
+
+def numbers(count: int) -> str:
+    return "".join(f"{i:07d}\n" for i in range(count))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_run_outlives_the_server_and_nothing_is_lost_or_doubled(tmp_path, how):
+    key = {"Idempotency-Key": str(uuid.uuid4()), "Accept": "text/event-stream"}
+    program = "import sys\n" + COUNT.format(n=400, pause=0.005) + "print(sys.stdin.read())\n"
+    wanted = {"language": "python", "source": program, "stdin": "typed " * 30_000}
+    seen: list[Event] = []
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with http() as client:
+            async with client.post(server.url + "api/run", json=wanted, headers=key) as answer:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async for event in events(answer):
+                        seen.append(event)
+                        if event.name == "output" and "0000050" in event.data["text"]:
+                            server.stop(how)
+        assert seen[-1].name != "done"
+        server.process = again(server, tmp_path).process
+        behind = {**key, "Last-Event-ID": str([one.id for one in seen if one.id][-1])}
+        async with http() as client:
+            async with client.post(server.url + "api/run", json=wanted, headers=behind) as answer:
+                assert answer.status == 200, await answer.text()
+                seen += [event async for event in events(answer)]
+        assert seen[-1].name == "done"
+        assert seen[-1].data["exit"]["reason"] == "exited"
+        text = "".join(one.data["text"] for one in seen if one.name == "output")
+        assert text == numbers(400) + "typed " * 30_000 + "\n"
+        whole = await ask(server, "GET", f"api/runs/{seen[-1].data['id']}")
+        assert whole.document["stdout"] == text
+        assert [one.data["phase"] for one in seen if one.name == "state"] == ["running", "exited"]
+        await idle(server)
+
+
+async def test_an_answer_outlives_the_server(tmp_path):
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    with running_server(tmp_path, **SETTINGS) as server:
+        before = await run(server, key, source="import uuid; print(uuid.uuid4())")
+        server.stop(signal.SIGKILL)
+        server.process = again(server, tmp_path).process
+        after = await run(server, key, source="import uuid; print(uuid.uuid4())")
+        assert after.document == before.document
+
+
+async def test_a_run_that_waits_for_its_slot_is_queued_again(tmp_path):
+    settings = {**SETTINGS, "MAX_CONCURRENT_SESSIONS": "1"}
+    with running_server(tmp_path, **settings) as server:
+        first, second = ({"Idempotency-Key": str(uuid.uuid4())} for _ in range(2))
+        program = "import time\ntime.sleep({})\nprint('ran')\n"
+        waiting = [
+            asyncio.create_task(run(server, first, source=program.format(4))),
+            asyncio.create_task(run(server, second, source=program.format(0))),
+        ]
+        await eventually(lambda: server.stats()["queue"]["queued"] == 1, 20, "one waits")
+        server.stop(signal.SIGKILL)
+        for one in waiting:
+            with pytest.raises(aiohttp.ClientError):
+                await one
+        server.process = again(server, tmp_path).process
+        replies = await asyncio.gather(
+            run(server, second, source=program.format(0)), run(server, first, source=program.format(4))
+        )
+        assert [one.document["stdout"] for one in replies] == ["ran\n", "ran\n"]
+        await idle(server)
+
+
+async def test_what_nobody_can_ask_for_ends_with_the_server_that_began_it(tmp_path):
+    with running_server(tmp_path, **SETTINGS) as server:
+        waiting = asyncio.create_task(run(server, source="import time\ntime.sleep(300)\n"))
+        await eventually(lambda: server.stats()["queue"]["active"] == 1, 20, "it runs")
+        server.stop(signal.SIGKILL)
+        with pytest.raises(aiohttp.ClientError):
+            await waiting
+        server.process = again(server, tmp_path).process
+        await idle(server)
