@@ -98,12 +98,20 @@ def test_no_script_names_a_language(path: Path) -> None:
     assert not re.findall(rf"""(?:===?|case|\[)\s*['"`](?:{"|".join(UNMISTAKABLE)})['"`]""", text)
 
 
-@pytest.mark.parametrize("name", ["native.py", "fast-ld"])
+@pytest.mark.parametrize("name", ["native.py", "fast-ld", "fetch-node", "node.lock"])
 def test_what_several_images_have_is_one(name: str) -> None:
     """An image is built from its own folder alone, so such a file lies in each; all of them are the same."""
     copies = [path.read_bytes() for path in sorted(DECLARED.folder.glob(f"*/{name}"))]
     assert len(copies) > 1
     assert len(set(copies)) == 1
+
+
+def test_the_images_of_c_and_cpp_share_their_layers() -> None:
+    c, cpp = ((DECLARED.folder / name / "Dockerfile").read_text().splitlines() for name in ("c", "cpp"))
+    steps = [line for line in c if not line.startswith("#")]
+    shared = steps[: steps.index("COPY native.py /usr/local/lib/coderunner/") + 1]
+    assert len(shared) > 10
+    assert [line for line in cpp if not line.startswith("#") and line][: len(shared)] == shared
 
 
 def test_a_language_is_offered_on_the_machines_that_it_is_for() -> None:

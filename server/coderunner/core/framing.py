@@ -16,7 +16,6 @@ class Framing:
     `text`, `binary`: the most payload bytes of a message of the kind. `partial`: payload bytes received of an
     incomplete message. `complete`: sizes in bytes of messages and control frames that are complete; whoever
     takes a message from the library removes one entry. `messages`: how many became complete in all.
-    `too_large`: a message exceeded its bound.
     """
 
     def __init__(self, text: int, binary: int) -> None:
@@ -24,7 +23,6 @@ class Framing:
         self.binary = binary
         self.partial = 0
         self.messages = 0
-        self.too_large = False
         self._head = b""  # the bytes of a frame's header that is not complete
         self._left = 0  # bytes of the present frame's payload that are still to come
         self._size = 0  # bytes of the present frame's payload in all
@@ -50,7 +48,6 @@ class Framing:
                 head = self._head + data[at : at + _MAX_HEAD - len(self._head)]
                 length = self._begin(head)
                 if length < 0:
-                    self.too_large = True
                     return False
                 if not length:
                     self._head = head

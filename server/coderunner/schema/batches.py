@@ -172,7 +172,7 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     index: int
     name: str | UnsetType = UNSET
-    verdict: str
+    verdict: Annotated[str, one_of(VERDICTS)]
     reason: str | UnsetType = UNSET
     code: int | UnsetType | None = UNSET
     signal: str | UnsetType | None = UNSET
