@@ -293,6 +293,7 @@ class _Common(TypedDict):
     digest: str
     principal: str | None
     address: str
+    told: dict[str, str]
     version: str
     created: float
 
