@@ -91,8 +91,8 @@ def test_production_proves_its_containers_before_it_serves(tmp_path):
     }
     with running_server(tmp_path, ready=("bash",), **settings) as server:
         log = server.log.read_text()
-        assert '"msg":"containers hold what they promise"' in log
-        assert log.index("containers hold what they promise") < log.index("language ready")
+        assert '"msg":"container limits verified"' in log
+        assert log.index("container limits verified") < log.index("language ready")
         assert settings["ADMIN_KEY"] not in log
 
         async def use() -> None:

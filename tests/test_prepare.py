@@ -248,7 +248,7 @@ async def test_a_bound_that_does_not_hold_refuses_the_server(monkeypatch, tmp_pa
     one, catalog, proofs, refused = proving(monkeypatch, tmp_path, bad)
     await one.one("lua")
     assert catalog.state("lua").status == FAILED
-    assert refused == ["a promised bound of the containers does not hold: lua: memory; a network"]
+    assert refused == ["limits of the containers are not enforced: lua: memory; a network"]
     told = [record.fields["bound"] for record in caplog.records if record.levelname == "CRITICAL"]
     assert told == bad.failures
     assert proofs.given_back == [proofs.attacked[0].uid]

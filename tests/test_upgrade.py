@@ -22,14 +22,14 @@ async def test_it_tells_sessions_images_and_units(
         assert fine
         [live] = [line for line in lines if line.startswith("sessions: ")]
         assert int(live.split()[1]) >= 1
-        assert live.endswith("live on, and the next server adopts them")
-        assert "images: all 1 are here" in lines
+        assert live.endswith("continue; the next server adopts them")
+        assert "images: all 1 exist" in lines
         assert not [line for line in lines if str(tmp_path) in line]
 
         monkeypatch.setattr(upgrade, "VERSION", upgrade.VERSION + 1)
         unit.write_text("[Unit]\n")
         fine, lines = await upgrade.check(settings, tmp_path)
         assert not fine
-        assert any(line.endswith("and their sessions END") for line in lines)
+        assert any(line.endswith("their sessions will END") for line in lines)
         [told] = [line for line in lines if str(unit) in line]
-        assert told.endswith("coderunner files deploy/coderunner.service")
+        assert told.endswith("`coderunner files deploy/coderunner.service`")

@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 ENGINE_RETRY_SECONDS = 2.0  # between attempts to reach an engine that does not answer
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
 HURRY_SECONDS = 0.2  # for background tasks to end when the next server is about to start
-SUSPEND_SECONDS = 0.5  # for sending the last frames to clients; what is not sent, they get after reconnecting
+SUSPEND_SECONDS = 0.5  # to send the last frames to clients; they get the rest after reconnecting
 # How a server ends; see `Server`.
 SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
 LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # ends after which the sessions' containers continue
@@ -246,7 +246,7 @@ def _tell_settings(settings: Settings, languages: int) -> None:
     )
     log.info("CodeRunner %s starts in %s", __version__, settings.app_env, extra=facts)
     if (problem := too_little_memory(settings)) is not None:
-        log.warning("the server may be ended by the kernel", extra=fields(why=problem))
+        log.warning("the kernel may kill the server, as its memory limit is low", extra=fields(why=problem))
 
 
 async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
@@ -270,9 +270,9 @@ async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
         )
         log.info("container engine %s", info.version, extra=facts)
         if (problem := too_many_cpus(settings, info)) is not None:
-            log.error("no session can begin", extra=fields(why=problem))
+            log.error("no session can start", extra=fields(why=problem))
         if (problem := too_much_memory(settings, info)) is not None:
-            log.warning("a session's memory has no bound", extra=fields(why=problem))
+            log.warning("the memory limit of sessions has no effect", extra=fields(why=problem))
         return
 
 
@@ -306,7 +306,7 @@ class _Arrival:
             await self._adopt()
         except EngineError as error:
             log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
-            self.readiness.blocked = "the container engine has not answered since the server began"
+            self.readiness.blocked = "the container engine has not answered since the server started"
             self.registry.absent = EngineUnavailable(error.message, retry_after_ms=2000)
             self.tasks.keep(self._again, "adopt")
         except AnothersContainers:
@@ -420,7 +420,7 @@ def _interrupt(server: Server) -> None:
     if not server.stopped.done():
         server.stop(END)
         return
-    log.warning("interrupted again: leaving at once; the next start, or `coderunner reap`, removes the rest")
+    log.warning("interrupted again: exiting at once; the next start, or `coderunner reap`, removes the rest")
     logging.shutdown()
     os._exit(INTERRUPTED)
 

@@ -33,7 +33,8 @@ from coderunner.sessions.session import Rules
 from coderunner.sessions.specs import ProjectRules
 from coderunner.web.keys import Parts
 
-OVERCOMMIT = 4  # SESSION_MEMORY's default, in times the machine's memory: few sessions reach their limit
+# The default of SESSION_MEMORY is this many times the machine's memory, as few sessions reach their limit.
+OVERCOMMIT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,7 @@ def _queue(settings: Settings) -> AdmissionQueue:
             settings.max_queue_size,
             settings.sessions_per_address,
             settings.sessions_per_principal,
-            # Without SESSION_MEMORY the machine's memory is the measure;
-            # 0, if that is unknown, means unlimited.
+            # 0, if the machine's memory is unknown, means unlimited.
             memory=settings.session_memory or _machine_memory()[0] * OVERCOMMIT,
         )
     )

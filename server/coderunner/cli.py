@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REAP_NETWORK_SECONDS = 600.0  # a younger network without members may be about to get some
+REAP_NETWORK_SECONDS = 600.0  # age; to a younger network without members, a server may be adding some
 
 
 # Exit codes. The unit in deploy/ restarts the server after all but WRONG_SETTINGS and BROKEN_BOUND: with
@@ -98,7 +98,7 @@ def _named(arguments: argparse.Namespace) -> list[str]:
     for name in arguments.names:
         if name not in known:
             near = nearest(name, known, 0.5)
-            hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+            hint = f"did you mean {near}?" if near else f"the languages are {', '.join(known)}"
             raise CodeRunnerError(f"there is no language {name}; {hint}")
     return list(arguments.names)
 
@@ -144,7 +144,7 @@ def _settings(arguments: argparse.Namespace) -> int:
         problems = asyncio.run(here.problems(settings))
         if problems:
             raise ConfigError(problems)
-        print("The settings are sound.")
+        print("The settings are valid.")
         print(_checked(settings, _env_file(arguments)))
     else:
         print(config.example_text() if arguments.example else config.settings_table(), end="")
@@ -156,7 +156,7 @@ def _checked(settings: Settings, file: Path | None) -> str:
     host = settings.host
     set_there = [one.name for one in config.SETTINGS if os.environ.get(one.name, "").strip()]
     rows = {
-        "file": str(file.absolute()) if file else f"none ({Path(config.ENV_FILE).absolute()} is not there)",
+        "file": str(file.absolute()) if file else f"none ({Path(config.ENV_FILE).absolute()} does not exist)",
         "environment": ", ".join(set_there) or "nothing",
         "mode": settings.app_env,
         "instance": settings.instance_name,
@@ -211,7 +211,7 @@ def _files(arguments: argparse.Namespace) -> int:
     elif arguments.name in found:
         sys.stdout.write(found[arguments.name].read_text("utf-8"))
     else:
-        raise CodeRunnerError(f"there is no file {arguments.name}; there are {', '.join(found)}")
+        raise CodeRunnerError(f"there is no file {arguments.name}; the files are {', '.join(found)}")
     return 0
 
 
@@ -258,7 +258,7 @@ async def _carry(
     from coderunner.engine.carry import CannotCarry
 
     if arguments.file is None:
-        raise CodeRunnerError(f"images {arguments.action}: say which archive, as --file images.tar.gz")
+        raise CodeRunnerError(f"images {arguments.action} needs an archive; add --file images.tar.gz")
     try:
         if arguments.action == "save":
             size = await builder.save(names, arguments.file, say)
@@ -274,9 +274,11 @@ async def _carry(
         other = ours.get(reference)
         base = builder.base().reference
         print(
-            f"{reference}: made on another base image than the one here; docker rmi {base}, and load again"
+            f"{reference}: not usable, as it was built on another base image than this machine's; run"
+            f" `docker rmi {base}`, then load again"
             if other
-            else f"{reference}: of another version, other languages or other user ids than this one's"
+            else f"{reference}: not usable, as it was made by another version, or for other user ids"
+            " (SESSION_UID_BASE, SESSION_UID_COUNT)"
         )
 
 
@@ -297,7 +299,10 @@ async def _prune(
         if arguments.every_instance:
             await builder.forget_use(holder)
         elif holder != own:
-            print(f"kept what {holder} uses; where it is gone for good: images prune --every-instance")
+            print(
+                f"kept the images that {holder} uses; if that server no longer exists, run"
+                " `coderunner images prune --every-instance`"
+            )
 
 
 def _builder(settings: Settings, folder: Path) -> ImageBuilder:
@@ -335,7 +340,7 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     state_dir, name = Path(settings.state_dir), settings.instance_name
     key = key_of(state_dir, name)
     if lives(state_dir, name) or (key is not None and owner_of(key) in owners_alive(name)):
-        raise CannotStart(f"the server named {name!r} runs: stop it first")
+        raise CannotStart(f"the server {name!r} is running; stop it first")
     identity = Identity(
         instance=name,
         owner=owner_of(key) if key is not None else "",
@@ -357,9 +362,9 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     if others:
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         raise CodeRunnerError(
-            f"{len(others)} containers of {name!r} were made with another key than {state_dir} has, and stay"
-            f" ({shown}). Where they are another server's, end them with its STATE_DIR; where their key is"
-            " lost: coderunner reap --lost-key"
+            f"{len(others)} containers of {name!r} were made with another key than the one in {state_dir},"
+            f" and were not removed ({shown}). If they belong to another server, run this command with its"
+            " STATE_DIR; if their key is lost, run `coderunner reap --lost-key`"
         )
 
 
@@ -367,7 +372,7 @@ def _attack(arguments: argparse.Namespace) -> int:
     from coderunner.attack import run as attacks  # here, as the import would delay `serve`
 
     if _server(arguments).startswith(UNIX):
-        raise CodeRunnerError("attacks go over a network: name the address of the proxy in front with --url")
+        raise CodeRunnerError("attacks need a network address; give the address of the proxy with --url")
     return attacks.main(_server(arguments), arguments.bearer, arguments.names, listing=arguments.list)
 
 

@@ -56,8 +56,8 @@ def too_little_memory(settings: Settings, root: Path = Path("/")) -> str | None:
     fits = max(0, (most - MEMORY_BESIDE) * 2 // 3) >> 20
     return (
         f"BUFFER_MEMORY is {settings.buffer_memory >> 20}m, for which a server needs {needed >> 20}m, but its"
-        f" control group has {most >> 20}m (MemoryMax of the unit): the kernel would end it and all"
-        f" connections; write MemoryMax={(needed >> 20) + 1}M in the unit, or BUFFER_MEMORY={fits}m or less"
+        f" control group is limited to {most >> 20}m (MemoryMax of the unit): the kernel would kill it; write"
+        f" MemoryMax={(needed >> 20) + 1}M in the unit, or BUFFER_MEMORY={fits}m or less"
     )
 
 
@@ -85,18 +85,18 @@ def _limits(root: Path, name: str) -> Iterator[int]:
 def _state(folder: Path) -> str | None:
     """The problem with STATE_DIR, or None. It need not exist: the server or its unit makes it."""
     if folder.absolute() == Path("/"):
-        return "STATE_DIR is /, the root of all; write the path of a folder of its own"
+        return "STATE_DIR is /; write the path of a folder that only this server uses"
     try:
         os.lstat(folder)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             begin = str(folder)[:40]
-            return f"STATE_DIR is {begin}…, which is longer than a path may be; write a shorter one"
+            return f"STATE_DIR is {begin}…, which is longer than a path may be; write a shorter path"
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
     if there.is_dir():
         return _room(folder, there)
-    what = "leads nowhere" if there.is_symlink() and not there.exists() else "is no folder"
-    return f"STATE_DIR is {folder}, but {there} {what}; write the path of a folder, or remove what is there"
+    what = "is a broken link" if there.is_symlink() and not there.exists() else "is not a folder"
+    return f"STATE_DIR is {folder}, but {there} {what}; write the path of a folder, or remove {there}"
 
 
 def _obstacle(folder: Path, name: str) -> str | None:
@@ -125,15 +125,15 @@ def _room(folder: Path, there: Path) -> str | None:
     except OSError:
         return None
     if disk.f_blocks == 0:
-        return f"STATE_DIR is {folder}, but {there} is the kernel's and keeps no files; write another path"
+        return f"STATE_DIR is {folder}, but {there} is a kernel file system without files; write another path"
     if disk.f_flag & os.ST_RDONLY:
-        return f"STATE_DIR is {folder}, but {there} can only be read; write another path"
+        return f"STATE_DIR is {folder}, but {there} is read-only; write another path"
     if disk.f_bavail == 0:
-        return f"STATE_DIR is {folder}, where the disk is full; make room, or write another path"
+        return f"STATE_DIR is {folder}, where the disk is full; free some space, or write another path"
     if not os.access(there, os.W_OK | os.X_OK):
         return (
-            f"STATE_DIR is {folder}, but the user {_own_name()} may not write to {there}; give it the right"
-            " to, write another path, or run this as the server's user"
+            f"STATE_DIR is {folder}, but the user {_own_name()} may not write to {there}; give it permission,"
+            " write another path, or run this as the server's user"
         )
     return None
 
@@ -155,7 +155,7 @@ def _address(host: str, port: int) -> str | None:
         # systemd makes a folder in /run when the unit starts (RuntimeDirectory).
         if os.path.isdir(folder) or (folder.parent == Path("/run") and not os.path.lexists(folder)):
             return None
-        return f"HOST is {host}, but {folder} is no folder; make it, or write another path"
+        return f"HOST is {host}, but {folder} is not a folder; create it, or write another path"
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as one:
@@ -166,20 +166,20 @@ def _address(host: str, port: int) -> str | None:
         if error.errno == errno.EADDRINUSE:  # by the server that runs, if it is no mistake; serving says it
             return None
         return (
-            f"HOST is {host}, which cannot be listened on ({error.strerror or error}); write an address that"
-            " this machine has, or 0.0.0.0 for all"
+            f"HOST is {host}, on which this machine cannot listen ({error.strerror or error}); write an"
+            " address of this machine, or 0.0.0.0 for all"
         )
     return None
 
 
 def _disk(device: str) -> str | None:
-    write = "write the disk that has the images, as lsblk names it, for example /dev/sda:50m"
+    write = "write the disk with the engine's images, as lsblk names it, for example /dev/sda:50m"
     try:
         block = stat.S_ISBLK(os.stat(device).st_mode)
     except OSError as error:
-        return f"DISK_READ_LIMIT names {device}, which cannot be looked at ({error.strerror}); {write}"
+        return f"DISK_READ_LIMIT names {device}, which cannot be examined ({error.strerror}); {write}"
     if not block:
-        return f"DISK_READ_LIMIT names {device}, which is no disk; {write}"
+        return f"DISK_READ_LIMIT names {device}, which is not a disk; {write}"
     if os.path.exists(PARTITION.format(os.path.basename(os.path.realpath(device)))):
         return f"DISK_READ_LIMIT names {device}, which is a partition; {write}"
     return None
@@ -190,12 +190,12 @@ def _engine_socket(place: str) -> str | None:
     try:
         if stat.S_ISSOCK(os.stat(path).st_mode):
             return None
-        what = f"{path} is no socket"
+        what = f"{path} is not a socket"
     except FileNotFoundError:
-        what = f"there is no {path}"
+        what = f"{path} does not exist"
     except OSError:  # in a folder that this user may not enter; the server's user may be allowed to
         return None
-    return f"DOCKER_HOST is {place}, but {what}; write the engine's socket, or start the engine"
+    return f"DOCKER_HOST is {place}, but {what}; write the path of the engine's socket, or start the engine"
 
 
 async def _asked_of_the_engine(settings: Settings) -> list[str | None]:
@@ -217,7 +217,7 @@ def too_much_memory(settings: Settings, engine: EngineInfo) -> str | None:
         return None
     return (
         f"DOCKER_MEMORY is {settings.docker_memory >> 20}m, but the engine's machine has"
-        f" {engine.memory_bytes >> 20}m, so that one session could take all of it; write much less"
+        f" {engine.memory_bytes >> 20}m, so one session could use all of it; write much less"
     )
 
 
@@ -237,5 +237,5 @@ def _runtime(name: str | None, known: Collection[str]) -> str | None:
         return None
     return (
         f"DOCKER_RUNTIME is {name}, which the engine does not have; it has"
-        f" {', '.join(sorted(known))}: write one of them, or nothing for the engine's own"
+        f" {', '.join(sorted(known))}; write one of them, or leave it empty for the engine's default"
     )

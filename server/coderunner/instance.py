@@ -1,4 +1,4 @@
-"""One server for each instance name on a machine: its lock, and its secret."""
+"""Ensures one server for each instance name and STATE_DIR on a machine (a lock), and keeps its secret key."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from typing import BinaryIO
 from coderunner.errors import CannotStart
 
 KEY_BYTES = 32
-LEAVING_SECONDS = 2.0  # in which a server that has let go of its lock is gone
-_SIGN = "coderunner/"  # how the names of the sockets begin by which a server shows that it lives
+LEAVING_SECONDS = 2.0  # in which a server that has released its lock ends
+_SIGN = "coderunner/"  # prefix of the abstract sockets by which a running server is recognised
 
 
 @contextlib.contextmanager
 def instance(state_dir: Path, name: str) -> Iterator[bytes]:
-    """Holds the instance's lock; the value is its key, made at the first start.
+    """Holds the instance's lock. Yields its key, which is created at the first start.
 
-    Two servers of one name would adopt each other's sessions.  Raises CannotStart where another holds the
-    lock, or the folder cannot be used: missing rights, a full or read-only disk.
+    Without the lock, two servers of one name would adopt each other's sessions. Raises CannotStart if another
+    process holds the lock, or the folder cannot be used: missing permission, a full or read-only disk.
     """
     with contextlib.ExitStack() as stack:
         with _usable(state_dir):
@@ -38,8 +38,8 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CannotStart(
-                    f"a server named {name!r} runs already on {state_dir}; stop it, or change"
-                    " INSTANCE_NAME and STATE_DIR of this one"
+                    f"a server named {name!r} is already running with STATE_DIR {state_dir}; stop it, or"
+                    " change INSTANCE_NAME and STATE_DIR of this one"
                 ) from None
             key = _key(state_dir / f"{name}.key")
         yield key
@@ -52,8 +52,8 @@ def _usable(state_dir: Path) -> Iterator[None]:
     except OSError as error:
         why = _where(error, state_dir) + (error.strerror or str(error))
         raise CannotStart(
-            f"STATE_DIR {state_dir} cannot be used ({why}); give its disk room and"
-            " this user the right to write there, or choose another folder"
+            f"STATE_DIR {state_dir} cannot be used ({why}); check that its disk has free space and this user"
+            " may write there, or choose another folder"
         ) from None
 
 
@@ -92,12 +92,13 @@ def _key_in(path: Path) -> bytes:
 
 
 def holder_of(state_dir: Path, name: str) -> str:
-    """A name for the instance that no other has on the engine, by mistake either."""
+    """A name for the instance that is unique on the engine: two servers may have the same INSTANCE_NAME, but
+    not the same STATE_DIR as well."""
     return f"{name}-{hashlib.sha256(os.path.realpath(state_dir).encode()).hexdigest()[:8]}"
 
 
 def lives(state_dir: Path, name: str) -> bool:
-    """Whether a server holds the instance's lock at this moment.  Raises CannotStart."""
+    """Whether a server holds the instance's lock now. Raises CannotStart if the folder cannot be used."""
     path = state_dir / f"{name}.lock"
     with _usable(state_dir), contextlib.suppress(FileNotFoundError), _reading(path) as lock:
         try:
@@ -109,35 +110,36 @@ def lives(state_dir: Path, name: str) -> bool:
 
 @contextlib.contextmanager
 def shown(name: str, owner: str) -> Iterator[None]:
-    """While this lasts, every process of the machine can see that a server of this name lives, whatever it
-    does at the moment and whatever `STATE_DIR` it has; it ends with the process. `owner`: of its containers.
+    """Shows other processes of this machine that a server of this name is running, whatever its `STATE_DIR`.
+
+    It binds an abstract Unix socket, which the kernel removes when the process ends, however it ends.
+    `owner`: the fingerprint of the key with which its containers are labelled.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sign:
-        with contextlib.suppress(OSError):  # somebody has taken the name: then it is there
+        with contextlib.suppress(OSError):  # if another process bound the name, it can be seen as well
             sign.bind(f"\0{_SIGN}{name}/{owner}/{os.getpid()}")
         yield
 
 
 async def alone(name: str, owner: str, state_dir: Path) -> None:
-    """Returns when no other server of this machine has this name and this key.  The lock does not tell where
-    `STATE_DIR` was copied: both copies have the key, and each server would take the other's sessions.
-
-    Raises CannotStart.
+    """Checks that no other server of this machine has this name and this key; waits LEAVING_SECONDS for one
+    that is ending. The lock cannot tell if `STATE_DIR` was copied: both copies have the key, and each server
+    would adopt the other's sessions. `owner`: the fingerprint of the key. Raises CannotStart.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + LEAVING_SECONDS
     while owner in owners_alive(name):
         if loop.time() > deadline:
             raise CannotStart(
-                f"a server named {name!r} runs already, with the same key but another folder: {state_dir} is"
-                " a copy of its STATE_DIR. Stop that server, or give this one another INSTANCE_NAME"
+                f"a server named {name!r} is already running, with the same key but another folder:"
+                f" {state_dir} is a copy of its STATE_DIR. Stop it, or change this server's INSTANCE_NAME"
             )
         await asyncio.sleep(0.02)
 
 
 def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
-    """The owners of the servers of this name that live on this machine. One elsewhere, or in a container of
-    its own, is not among them."""
+    """The fingerprints of the servers of this name that run on this machine (see `shown`). Servers on other
+    machines, or in another network namespace, are not seen. `table`: the kernel's list of Unix sockets."""
     try:
         lines = table.read_text("ascii", "replace").splitlines()
     except OSError:
@@ -148,7 +150,8 @@ def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
 
 
 def key_of(state_dir: Path, name: str) -> bytes | None:
-    """The instance's key; None where it has none.  Makes nothing.  Raises CannotStart."""
+    """The instance's key, or None if it has none. Creates nothing. Raises CannotStart if the folder cannot
+    be used."""
     with _usable(state_dir), contextlib.suppress(FileNotFoundError):
         key = _key_in(state_dir / f"{name}.key")
         return key if len(key) == KEY_BYTES else None
@@ -156,12 +159,13 @@ def key_of(state_dir: Path, name: str) -> bytes | None:
 
 
 def _key(path: Path) -> bytes:
-    """Without the old key no session of the server before could be adopted."""
+    """Reads the key, or creates it. Without the old key, the previous server's sessions cannot be adopted."""
     with contextlib.suppress(FileNotFoundError):
         key = _key_in(path)
         if len(key) == KEY_BYTES:
             return key
     key = secrets.token_bytes(KEY_BYTES)
+    # Written to another file and synced before the rename, so that a crash leaves no partial key.
     fresh = path.with_suffix(".new")
     with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(key)

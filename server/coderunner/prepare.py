@@ -1,7 +1,7 @@
-"""Getting the languages ready while the server runs already: build, prove, offer.
+"""Prepares the languages while the server runs: builds the image, runs the canary, offers the language.
 
-What has an image is proven at once, side by side.  What has none is built in the order of demand, two at a
-time where memory allows; what somebody asks for comes next.
+Languages that have an image are tested and offered at once, four at a time. The others are built in the
+order of demand, two at a time if memory allows; a language that a client asks for is built next.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 10.0
-AGAIN_SECONDS = (60.0, 900.0)  # after which a build that failed is tried again: at first, and at most
+RETRY_SECONDS = 10.0  # between attempts to reach the engine
+AGAIN_SECONDS = (60.0, 900.0)  # pause before a failed build is repeated: the first, and the longest
 BUILDS = 2  # at one time
-BUILD_BYTES = 2 * 1024**3  # of free memory, where a second build is to begin
-ROOM_SECONDS = 5.0  # between two looks for it
-OFFERS = 4  # of what has an image, at one time: few, so that the most wanted are the first
-PROOFS = 2  # canaries at one time: each uses up its memory and two processors for a second
-PROOF_SECONDS = 60.0  # beside the canary's own time: for the engine's part
+BUILD_BYTES = 2 * 1024**3  # free memory that is needed to start a second build
+ROOM_SECONDS = 5.0  # between two checks of the free memory
+OFFERS = 4  # languages with an image, at one time; few, so that those in demand are ready first
+PROOFS = 2  # canaries at one time: each fills its memory limit and uses two processors for a second
+PROOF_SECONDS = 60.0  # for the engine to create and remove the canary's container, besides TIME_S
 
 
 def memory_bytes() -> int:
-    """The free memory of this machine; where the kernel does not say, as much as it takes."""
+    """The available memory of this machine in bytes; if unknown, as much as a second build needs."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -55,8 +55,9 @@ def memory_bytes() -> int:
 
 @dataclass(slots=True)
 class Preparation:
-    """``refuse`` is called where a promised bound of the containers does not hold.  ``demand``: the names of
-    the languages, the most wanted first.  ``holder``: under which the use of images is noted.
+    """Prepares languages. `refuse`: called with a reason if a limit of the containers is not enforced.
+    `demand`: names of the languages, the most wanted first. `holder`: the name under which this server
+    records which images it uses. `stopping`: set when the server stops; failures are not reported then.
     """
 
     settings: Settings
@@ -68,15 +69,14 @@ class Preparation:
     demand: list[str]
     holder: str
     stopping: bool = False
-    """What fails from now on fails because the server ends, and is nobody's to mend."""
     _queue: list[str] = field(default_factory=list)
-    _steps: dict[str, str] = field(default_factory=dict)  # of what is being built: its first step
-    _first_steps: dict[str, str] = field(default_factory=dict)  # of those whose folders are right
+    _steps: dict[str, str] = field(default_factory=dict)  # languages being built, with their first build step
+    _first_steps: dict[str, str] = field(default_factory=dict)  # of all languages whose folders are valid
     _proofs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS))
 
     async def all(self) -> None:
-        """Returns when every language is ready.  A build that failed is tried again: what it lacked, a
-        registry out of reach or room on the disk, may be there later."""
+        """Returns when every language is ready. Failed builds are repeated, as their cause (a registry that
+        cannot be reached, a full disk) may go away."""
         names, began = self.demand, time.monotonic()
         pause, longest = AGAIN_SECONDS
         while names:
@@ -93,14 +93,14 @@ class Preparation:
                 pause = min(2 * pause, longest)
 
     def ask(self, name: str) -> None:
-        """Has this language built next, as somebody asked for it."""
+        """Moves a language to the front of the build queue, as a client asked for it."""
         if name in self._queue:
             self._queue.remove(name)
             self._queue.insert(0, name)
-            log.info("language asked for, built next", extra=fields(language=name))
+            log.info("language requested, is built next", extra=fields(language=name))
 
     async def one(self, name: str) -> None:
-        """Returns when this language is ready or has failed."""
+        """Prepares one language; returns when it is ready or has failed. Waits for the engine."""
         while True:
             try:
                 await self._prepare(name)
@@ -116,7 +116,7 @@ class Preparation:
                 return
 
     def _tell(self, failed: list[str], seconds: float) -> None:
-        """The last line of a round of preparation."""
+        """Logs the result of a round of preparation."""
         if self.stopping:
             return
         ready, of = len(self.catalog.ready()), len(self.demand)
@@ -132,20 +132,20 @@ class Preparation:
     async def _present(self, names: list[str]) -> set[str]:
         while True:
             try:
-                # First, so that no other server prunes what is found.
+                # Before looking, so that no other server's `images prune` removes an image that was found.
                 await self.builder.note_use(self.holder, self.settings.instance_name, self.demand)
                 return await self.builder.present(names)
             except EngineUnavailable as error:
                 await self._wait_for_engine(error)
             except CodeRunnerError:
-                return set()  # what is wrong is told when the turn of each comes
+                return set()  # each language's own preparation reports what is wrong
 
     async def _offer(self, here: list[str]) -> None:
         while here:
             await self.one(here.pop(0))
 
     async def _build(self, number: int) -> None:
-        """Builds what is queued.  All but the first builder wait for memory."""
+        """Builds queued languages. All builders but the first (number 0) wait for free memory."""
         while self._queue:
             if number > 0 and memory_bytes() < BUILD_BYTES:
                 await asyncio.sleep(ROOM_SECONDS)
@@ -158,7 +158,8 @@ class Preparation:
                 del self._steps[name]
 
     def _next(self) -> str:
-        """Not one that begins as another that is being built: when that is done, it shares its layers."""
+        """Takes the next language from the queue. Prefers one whose first build step differs from those that
+        are running: once such a step is done, the engine has its layer cached."""
         shared = set(self._steps.values())
         fit = (name for name in self._queue if self._first_steps.get(name, name) not in shared)
         name = next(fit, self._queue[0])
@@ -182,17 +183,18 @@ class Preparation:
             finally:
                 self.provisioner.forget(uid, session)
         if verdict.ok:
-            log.info("containers hold what they promise", extra=fields(language=name))
+            log.info("container limits verified", extra=fields(language=name))
             return True
         for failure in verdict.failures:
-            log.critical("a promised bound does not hold", extra=fields(language=name, bound=failure))
-        self.catalog.set_state(name, Readiness(FAILED, "its containers do not hold what they promise"))
+            log.critical("a container limit is not enforced", extra=fields(language=name, bound=failure))
+        self.catalog.set_state(name, Readiness(FAILED, "limits of its containers are not enforced"))
         broken = f"{name}: {'; '.join(verdict.failures)}"
-        self.refuse(f"a promised bound of the containers does not hold: {broken}")
+        self.refuse(f"limits of the containers are not enforced: {broken}")
         return False
 
     async def _judged(self, name: str, session: str, uid: int, image: str) -> Verdict:
-        """With a socket as sessions have; where no container had one yet, that may be what is refused."""
+        """Runs the canary with an agent's socket, as sessions have. If no container has used such a socket
+        yet and the start fails, runs it without, and gives up sockets if that succeeds."""
         sockets = self.provisioner.sockets
         doubtful = sockets is not None and sockets.doubtful
         try:
@@ -217,12 +219,14 @@ class Preparation:
 
 
 def _of_canary(spec: ContainerSpec) -> ContainerSpec:
-    """The sweep leaves it alone until it must be done, and no server takes it for a session."""
+    """Labels the canary's container, so that no server adopts it as a session, and the sweep removes it only
+    after its deadline."""
     deadline = time.time() + canary.TIME_S + PROOF_SECONDS
     return replace(spec, labels={**spec.labels, ROLE_LABEL: "canary", DEADLINE_LABEL: str(int(deadline))})
 
 
 def _progress(catalog: LanguageCatalog, name: str, line: str) -> None:
-    """Called in the builder's thread; a state is replaced whole, so readers see the old or the new."""
+    """Reports a line of a build. Called in the builder's thread: the state is replaced as one object, so the
+    event loop reads the old one or the new one."""
     catalog.set_state(name, Readiness(BUILDING, line[:200]))
     log.info("%s: %s", name, line)

@@ -1,11 +1,11 @@
-"""Watching the server's own sources, for development."""
+"""Watches the server's source files, for development."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # between two comparisons of the files' times
 SUFFIXES = (".py", ".toml", ".json", "Dockerfile")
 
 
@@ -18,7 +18,7 @@ def _stamps(folder: Path) -> dict[Path, int]:
 
 
 async def changed_sources(folder: Path) -> str:
-    """Returns when a source below ``folder`` has changed, come or gone; its name."""
+    """Waits until a source file below `folder` is changed, added or removed; returns its name."""
     before = await asyncio.to_thread(_stamps, folder)
     while True:
         await asyncio.sleep(LOOK_SECONDS)

@@ -23,24 +23,26 @@ async def check(settings: Settings, units: Path = UNITS) -> tuple[bool, list[str
     Raises EngineUnavailable, ConfigError.
     """
     containers = await asyncio.to_thread(spoken, settings.docker_host, settings.instance_name)
-    lines = [f"version {__version__}, instance {settings.instance_name}: the settings are sound"]
+    lines = [f"version {__version__}, instance {settings.instance_name}: the settings are valid"]
     # An agent keeps its version as long as its container runs;
     # a server only talks to agents of its own version.
     ending = sum(count for version, count in containers.items() if version != VERSION)
     staying = containers[VERSION]
     if ending:
-        lines.append(f"sessions: {ending} containers have another agent, and their sessions END")
-    lines.append(f"sessions: {staying} containers live on, and the next server adopts them")
+        lines.append(f"sessions: {ending} containers have another agent version; their sessions will END")
+    lines.append(f"sessions: {staying} containers continue; the next server adopts them")
     declared = declarations.load(only=settings.languages)
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
     present = await ImageBuilder(settings.docker_host, declared.folder, uids).present(declared.languages)
     missing = [name for name in declared.demand if name not in present]
     if missing:
-        lines.append(f"images: {len(missing)} to be built first (images build): {', '.join(missing)}")
+        lines.append(
+            f"images: {len(missing)} are missing, run `coderunner images build` first: {', '.join(missing)}"
+        )
     else:
-        lines.append(f"images: all {len(present)} are here")
+        lines.append(f"images: all {len(present)} exist")
     lines += _units(units)
-    lines.append("what has changed: coderunner files CHANGELOG.md")
+    lines.append("run `coderunner files CHANGELOG.md` to see what has changed")
     return not ending, lines
 
 
@@ -50,4 +52,4 @@ def _units(folder: Path) -> Iterator[str]:
         installed = folder / path.name
         there = name.startswith("deploy/") and installed.is_file()
         if there and installed.read_bytes() != path.read_bytes():
-            yield f"{installed} is not this version's: compare it with coderunner files {name}"
+            yield f"{installed} differs from this version's; compare it with `coderunner files {name}`"

@@ -32,7 +32,7 @@ def check(tmp_path, monkeypatch, capsys):
 
 def rows(text: str) -> dict[str, str]:
     first, *rest = text.splitlines()
-    assert first == "The settings are sound."
+    assert first == "The settings are valid."
     return dict(line.strip().split(maxsplit=1) for line in rest)
 
 
@@ -54,7 +54,7 @@ def test_it_says_what_was_checked(check, tmp_path, monkeypatch):
 def test_without_a_file(check, tmp_path):
     code, said, _ = check()
     assert code == 0
-    assert rows(said)["file"] == f"none ({tmp_path}/.env is not there)"
+    assert rows(said)["file"] == f"none ({tmp_path}/.env does not exist)"
     assert rows(said)["mode"] == "development"
 
 
@@ -67,12 +67,12 @@ def test_another_file(check, tmp_path):
 
 
 def missing(path):
-    return "there is no such file"
+    return "the file does not exist"
 
 
 def dangling(path):
     path.symlink_to("nowhere")
-    return "there is no such file"
+    return "the file does not exist"
 
 
 def folder(path):
@@ -102,12 +102,12 @@ def nul(path):
 
 def no_language(path):
     path.write_text("LANGUAGES=python,pyhton\n")
-    return "line 1: LANGUAGES names pyhton, which is no language; did you mean python?"
+    return "line 1: LANGUAGES names pyhton, which is not a language; did you mean python?"
 
 
 def pipe(path):
     os.mkfifo(path)
-    return "cannot be read (it is a pipe or a device, and no file); name a file"
+    return "cannot be read (it is a pipe or a device, not a file); name a file"
 
 
 def plug(path):
@@ -118,17 +118,17 @@ def plug(path):
 
 def zeros(path):
     path.symlink_to("/dev/zero")
-    return "cannot be read (it is a pipe or a device, and no file); name a file"
+    return "cannot be read (it is a pipe or a device, not a file); name a file"
 
 
 def empty(path):
     path.write_text("")
-    return "sets nothing; write APP_ENV=production or APP_ENV=development there"
+    return "has no settings; write at least APP_ENV=production or APP_ENV=development"
 
 
 def comments(path):
     path.write_text("# to be filled\n\n#PORT=80\n")
-    return "sets nothing; write APP_ENV=production or APP_ENV=development there"
+    return "has no settings; write at least APP_ENV=production or APP_ENV=development"
 
 
 NO_FILES = [pipe, plug, zeros, empty, comments]
@@ -151,7 +151,7 @@ def test_a_usual_file_that_is_a_link_to_nowhere(check, tmp_path):
     (tmp_path / ".env").symlink_to("/nowhere/production.env")
     code, _, reported = check()
     assert code == 2
-    assert "  .env: there is no such file" in reported
+    assert "  .env: the file does not exist" in reported
 
 
 def test_a_file_of_another_user(check, tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_a_file_of_another_user(check, tmp_path, monkeypatch):
     monkeypatch.setattr("coderunner.config.envfile.os.open", denied)
     code, _, reported = check()
     assert code == 2
-    assert "  .env: cannot be read (Permission denied); let the user who runs this read it" in reported
+    assert "  .env: cannot be read (Permission denied); give this user permission to read it" in reported
 
 
 def test_bom_and_line_ends_of_another_system(check, tmp_path):
@@ -183,29 +183,29 @@ def test_no_file_at_all_is_meant_so(check):
 def below_a_file(path, monkeypatch):
     (path / "file").write_text("")
     monkeypatch.setenv("STATE_DIR", f"{path}/file/state")
-    return f"STATE_DIR is {path}/file/state, but {path}/file is no folder; write the path of a folder"
+    return f"STATE_DIR is {path}/file/state, but {path}/file is not a folder; write the path of a folder"
 
 
 def state_that_is_a_file(path, monkeypatch):
     (path / "file").write_text("")
     monkeypatch.setenv("STATE_DIR", "file")
-    return f"STATE_DIR is file, but {path}/file is no folder; write the path of a folder"
+    return f"STATE_DIR is file, but {path}/file is not a folder; write the path of a folder"
 
 
 def state_that_leads_nowhere(path, monkeypatch):
     (path / "link").symlink_to("nowhere")
     monkeypatch.setenv("STATE_DIR", "link")
-    return f"STATE_DIR is link, but {path}/link leads nowhere; write the path of a folder"
+    return f"STATE_DIR is link, but {path}/link is a broken link; write the path of a folder"
 
 
 def state_of_the_kernel(path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", "/proc/coderunner")
-    return "STATE_DIR is /proc/coderunner, but /proc is the kernel's and keeps no files"
+    return "STATE_DIR is /proc/coderunner, but /proc is a kernel file system without files"
 
 
 def state_that_is_the_root(path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", "/")
-    return "STATE_DIR is /, the root of all"
+    return "STATE_DIR is /; write the path"
 
 
 def state_of_a_long_name(path, monkeypatch):
@@ -226,12 +226,12 @@ def more_memory_than_there_is(path, monkeypatch):
 
 def no_disk_at_all(path, monkeypatch):
     monkeypatch.setenv("DISK_READ_LIMIT", "/dev/sdzz:50m")
-    return "DISK_READ_LIMIT names /dev/sdzz, which cannot be looked at (No such file or directory)"
+    return "DISK_READ_LIMIT names /dev/sdzz, which cannot be examined (No such file or directory)"
 
 
 def a_device_that_is_no_disk(path, monkeypatch):
     monkeypatch.setenv("DISK_READ_LIMIT", "/dev/null:50m")
-    return "DISK_READ_LIMIT names /dev/null, which is no disk"
+    return "DISK_READ_LIMIT names /dev/null, which is not a disk"
 
 
 def a_partition(path, monkeypatch):
@@ -247,12 +247,12 @@ def an_address_of_another_machine(path, monkeypatch):
     monkeypatch.setenv("ADMIN_KEY", KEY)
     monkeypatch.setenv("ALLOWED_HOSTS", "run.example.com")
     monkeypatch.setenv("HOST", "192.0.2.77")
-    return "HOST is 192.0.2.77, which cannot be listened on (Cannot assign requested address)"
+    return "HOST is 192.0.2.77, on which this machine cannot listen (Cannot assign requested address)"
 
 
 def a_socket_in_no_folder(path, monkeypatch):
     monkeypatch.setenv("HOST", f"unix:{path}/none/http.sock")
-    return f"HOST is unix:{path}/none/http.sock, but {path}/none is no folder"
+    return f"HOST is unix:{path}/none/http.sock, but {path}/none is not a folder"
 
 
 def a_socket_where_a_folder_is(path, monkeypatch):
@@ -264,7 +264,7 @@ def a_socket_where_a_folder_is(path, monkeypatch):
 def a_folder_of_another_user(path, monkeypatch):
     monkeypatch.setattr(here.os, "access", lambda *_: False)
     monkeypatch.setenv("STATE_DIR", f"{path}/state")
-    return f"may not write to {path}; give it the right to"
+    return f"may not write to {path}; give it permission"
 
 
 def a_port_of_root(path, monkeypatch):
@@ -279,13 +279,13 @@ def a_port_of_root(path, monkeypatch):
 
 def an_engine_that_is_not_there(path, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}/dcoker.sock")
-    return f"DOCKER_HOST is unix://{path}/dcoker.sock, but there is no {path}/dcoker.sock"
+    return f"DOCKER_HOST is unix://{path}/dcoker.sock, but {path}/dcoker.sock does not exist"
 
 
 def an_engine_that_is_no_socket(path, monkeypatch):
     (path / "docker.sock").write_text("")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}/docker.sock")
-    return f"DOCKER_HOST is unix://{path}/docker.sock, but {path}/docker.sock is no socket"
+    return f"DOCKER_HOST is unix://{path}/docker.sock, but {path}/docker.sock is not a socket"
 
 
 WRONG_HERE = [
@@ -297,7 +297,7 @@ WRONG_HERE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("flags", "says"), [(os.ST_RDONLY, "can only be read"), (0, "the disk is full")])
+@pytest.mark.parametrize(("flags", "says"), [(os.ST_RDONLY, "is read-only"), (0, "the disk is full")])
 def test_a_folder_that_cannot_be_written_to(check, tmp_path, monkeypatch, flags, says):
     disk = SimpleNamespace(f_blocks=1, f_bavail=0, f_flag=flags)
     monkeypatch.setattr(here.os, "statvfs", lambda _: disk)

@@ -70,14 +70,14 @@ def test_where_the_log_is_json_so_is_the_last_line(tmp_path):
     assert code == os.EX_TEMPFAIL
     [line] = [json.loads(line) for line in said.splitlines()]
     assert line["level"] == "critical"
-    assert line["msg"].startswith("cannot serve: a server named 'test-ends' runs already")
+    assert line["msg"].startswith("cannot serve: a server named 'test-ends' is already running")
 
 
 def test_a_held_lock(tmp_path):
     with instance(tmp_path / "state", "test-ends"):
         code, said = coderunner(tmp_path)
     assert code == os.EX_TEMPFAIL
-    assert "a server named 'test-ends' runs already" in one_line(said)
+    assert "a server named 'test-ends' is already running" in one_line(said)
 
 
 def test_a_folder_that_is_none(tmp_path):

@@ -146,10 +146,10 @@ class TestFile:
 
     def test_a_misspelled_name_is_told_with_the_nearest(self):
         assert problems(text="\n\nMAX_CONCURENT_SESSIONS=5") == [
-            ".env line 3: MAX_CONCURENT_SESSIONS is no setting; did you mean MAX_CONCURRENT_SESSIONS?"
+            ".env line 3: there is no setting MAX_CONCURENT_SESSIONS; did you mean MAX_CONCURRENT_SESSIONS?"
         ]
-        assert problems(text="port=5") == [".env line 1: port is no setting; did you mean PORT?"]
-        assert problems(text="QWERTZ=5") == [".env line 1: QWERTZ is no setting; remove the line"]
+        assert problems(text="port=5") == [".env line 1: there is no setting port; did you mean PORT?"]
+        assert problems(text="QWERTZ=5") == [".env line 1: there is no setting QWERTZ; remove the line"]
 
     @pytest.mark.parametrize(
         ("name", "near"),
@@ -165,20 +165,22 @@ class TestFile:
             assert load({name: "x"}) == load({})
         else:
             [problem] = problems({name: "x"})
-            assert problem == f"environment: {name} is no setting; did you mean {near}? Else remove it"
+            assert problem == (
+                f"environment: there is no setting {name}; did you mean {near}? Otherwise unset it"
+            )
 
     @pytest.mark.parametrize(
         "value", ['"3000', "'3000", "\"3000'", '"3000" 1', "'3000'x", '"3000"#5', '"', '"3000""', "\"30'00"]
     )
     def test_a_stray_quote(self, value):
         [problem] = problems(text=f"HOST=localhost\nPORT={value}\n")
-        assert problem.startswith(".env line 2: PORT has a quote that is not closed, or words after it; ")
+        assert problem.startswith(".env line 2: PORT has an unclosed quote, or text after the closing one; ")
 
     @pytest.mark.parametrize("character", "\0\x01\x0b\x0c\x1b\x85\u200b\u2028\xad\ufeff")
     def test_a_character_that_nobody_sees(self, character):
         [problem] = problems(text=f"HOST=localhost\nADMIN_KEY={KEY[:9]}{character}{KEY[9:]}\nPORT=1\n")
         assert problem == (
-            f".env line 2: has an invisible character (U+{ord(character):04X}); write the line anew"
+            f".env line 2: has an invisible character (U+{ord(character):04X}); retype the line"
         )
 
     def test_lines_are_counted_as_an_editor_does(self):
@@ -195,12 +197,12 @@ class TestFile:
 
     def test_a_line_that_is_no_setting(self):
         assert problems(text="PORT 5") == [
-            ".env line 1: this is no setting; write NAME=value, or begin the line with #"
+            ".env line 1: this is not a setting; write NAME=value, or begin the line with #"
         ]
 
     def test_one_setting_twice(self):
         assert problems(text="PORT=1\nHOST=\nPORT=2") == [
-            ".env line 3: PORT stands already on line 1; keep one of them"
+            ".env line 3: PORT is already set on line 1; keep one of the two"
         ]
 
 
@@ -208,7 +210,7 @@ class TestProblems:
     def test_all_are_told_at_once_each_with_its_line(self):
         found = problems({"WORKER_THREADS": "0"}, "PORT=http\nHSOT=x\nDOCKER_MEMORY=4k\nLOG_LEVEL=loud\n")
         assert found == [
-            ".env line 2: HSOT is no setting; did you mean HOST?",
+            ".env line 2: there is no setting HSOT; did you mean HOST?",
             ".env line 1: PORT cannot be 'http'; write a whole number from 0 to 65535",
             ".env line 4: LOG_LEVEL cannot be 'loud'; write one of: debug, info, warning, error",
             "environment: WORKER_THREADS cannot be '0'; write a whole number from 1 to 64",
@@ -252,8 +254,9 @@ class TestProblems:
         with pytest.raises(ConfigError) as caught:
             load({}, "LANGUAGES=bash,pyton,cobol", languages=have)
         assert caught.value.problems == [
-            ".env line 1: LANGUAGES names pyton, which is no language; did you mean python?",
-            ".env line 1: LANGUAGES names cobol, which is no language; there are bash, python, science",
+            ".env line 1: LANGUAGES names pyton, which is not a language; did you mean python?",
+            ".env line 1: LANGUAGES names cobol, which is not a language; the languages are bash, python,"
+            " science",
         ]
 
     @pytest.mark.parametrize("text", ["python bash", "python;bash", "c++", "*"])
@@ -343,7 +346,7 @@ class TestProblems:
 
     def test_the_examples_key_is_refused(self):
         [problem] = problems(PRODUCTION | {"ADMIN_KEY": EXAMPLE_ADMIN_KEY})
-        assert "still the example's" in problem
+        assert "the example value, which is public" in problem
 
     @pytest.mark.parametrize(
         ("given", "begin"),
@@ -385,7 +388,7 @@ class TestDocuments:
     def test_the_example_is_refused_only_for_what_it_says_to_change(self):
         host, key = problems(text=example_text())
         assert "ALLOWED_HOSTS is still the example's" in host
-        assert "ADMIN_KEY is still the example's" in key
+        assert "ADMIN_KEY is the example value, which is public" in key
 
     def test_the_example_with_a_key_is_good(self):
         text = example_text().replace(EXAMPLE_ADMIN_KEY, KEY).replace("coderunner.example.com", "run.me")

@@ -123,7 +123,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
 
 
 async def test_a_program_runs_and_a_restart_costs_no_byte(composed: Composed) -> None:
-    assert "containers hold what they promise" in composed.compose("logs", "server")
+    assert "container limits verified" in composed.compose("logs", "server")
     status, page = composed.get("")
     assert status == 200
     assert "static/dist/page" in page

@@ -108,7 +108,7 @@ async def test_a_setting_taken_away_is_named(engine: DockerEngine, make_spec: Ma
     verdict = verdict_of(compare(asked, document), findings)
     assert not verdict.ok
     for bound in bounds:
-        assert any(text.startswith(f"{bound}: promised: ") for text in verdict.failures)
+        assert any(text.startswith(f"{bound}: expected: ") for text in verdict.failures)
     assert any(f"HostConfig.{key}: asked for" in text for text in verdict.failures)
 
 
@@ -179,7 +179,7 @@ async def test_a_verdict_that_cannot_be_kept_is_one_all_the_same(
     verdict = await run_canary(engine, make_spec(), settings_digest="full", cache_dir=nowhere)
     assert verdict.ok
     [line] = [one for one in caplog.records if one.name == "coderunner.canary.run"]
-    assert "is not kept" in line.getMessage()
+    assert "could not be stored" in line.getMessage()
 
 
 async def test_smaller_limits_hold_as_well(engine: DockerEngine, make_spec: MakeSpec, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ async def test_a_canary_that_could_not_run_is_no_verdict(
         ("print('[]')", "ended early"),
         (
             'print(\'{"trying": "pid_1", "promise": "it lives"}\')',
-            r"ended early, while it tried pid_1 \(promised: it lives\)",
+            r"ended early during the probe pid_1 \(it lives\)",
         ),
         ("while True: print('x' * 10000)", "no end"),
     ],

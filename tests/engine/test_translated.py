@@ -31,7 +31,7 @@ NAME = 'Conflict. The container name "/x" is already in use by container "y".'
         ("kill", 500, "Cannot kill container: abc is not running", ContainerGone, "not running"),
         ("start", 500, "the runtime is not running", StartFailed, "answered 500"),
         ("start", 500, "no space left on device", StartFailed, "no space left"),
-        ("start", NO_ENGINE, "Cannot connect", EngineUnavailable, "is Docker Engine running"),
+        ("start", NO_ENGINE, "Cannot connect", EngineUnavailable, "check that Docker Engine is running"),
     ],
 )
 def test_an_answer(what, status, message, kind, said):
@@ -45,7 +45,7 @@ def test_an_answer(what, status, message, kind, said):
     ("error", "said"),
     [
         (ConnectionResetError(), "ConnectionResetError"),
-        (aiohttp.ServerDisconnectedError(), "broke off"),
+        (aiohttp.ServerDisconnectedError(), "broke"),
         (KeyError("Id"), "not an engine's"),
         (ValueError("Expecting value"), "not an engine's"),
     ],

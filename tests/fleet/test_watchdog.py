@@ -160,7 +160,7 @@ async def test_a_strain_is_traced_by_stopping_one_after_the_other(
     assert ended(sessions) == []  # not yet
     await looks(dog, kernel, 2)
     assert ended(sessions) == ["s3"]
-    assert "0% while it was stopped" in sessions["s3"].why
+    assert "0% while it was paused" in sessions["s3"].why
     assert kernel.stopped == set()
 
 
@@ -204,7 +204,7 @@ async def test_a_machine_that_does_not_show_them_is_said(
     dog = Watchdog(engine, lambda: sessions, 1.0, kernel, ())  # type: ignore[arg-type]
     assert dog.warnings() == []  # nothing is known yet
     await looks(dog, kernel)
-    assert "do not show in /proc" in dog.warnings()[0]
+    assert "are not visible in /proc" in dog.warnings()[0]
     kernel.waiting[1] = 10 * SOCKET
     await looks(dog, kernel)
     assert ended(sessions) == []

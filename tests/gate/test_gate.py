@@ -384,7 +384,7 @@ def test_a_server_works_behind_it(tmp_path: Path) -> None:
             with running_server(tmp_path, **settings) as server:
                 asyncio.run(use(server))
                 said = server.log.read_text()
-            assert "containers hold what they promise" in said
+            assert "container limits verified" in said
         finally:
             proxy.terminate()
             assert proxy.wait(10) == 0

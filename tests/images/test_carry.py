@@ -28,7 +28,7 @@ async def test_what_was_saved_is_usable_where_it_is_loaded(
     reference = await builder.ensure("toy", lambda _line: None)
     size = await builder.save(["toy"], archive, said.append)
     assert size == archive.stat().st_size > 1_000_000
-    assert "MB of images, before packing; " in said[0]
+    assert "MB of images, before compression; " in said[0]
     assert "free" in said[0]
     with gzip.open(archive) as packed:
         assert packed.read(2)
@@ -55,6 +55,6 @@ async def test_what_is_no_archive_or_has_no_room_is_told(
         await builder.save(["toy"], tmp_path / "nowhere/x.tar", lambda _line: None)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(carry.shutil, "disk_usage", lambda _folder: usage(10**9, 10**9, 10**6))
-    with pytest.raises(CannotCarry, match="no room for"):
+    with pytest.raises(CannotCarry, match="no space for"):
         await builder.save(["toy"], tmp_path / "x.tar", lambda _line: None)
     assert not list(tmp_path.glob("x.tar*"))

@@ -129,7 +129,7 @@ def test_a_mirror_without_the_release_is_followed_by_debians(tool: Path, etc: Pa
     lines: list[str] = []
     with bootstrapped(threading.Event(), lines.append, etc) as archive:
         assert archive.read_text() == "public\n"
-    assert lines[1:] == ["this machine's mirror has no trixie; from Debian's"]
+    assert lines[1:] == ["this machine's mirror does not have trixie; using Debian's"]
 
 
 def test_a_failure_has_its_last_words(tool: Path, etc: Path) -> None:

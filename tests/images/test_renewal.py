@@ -160,5 +160,5 @@ async def test_without_lists_nothing_happens(
     (tmp_path / "debian-security" / "Packages").unlink()
     said: list[str] = []
     assert await builder.renew(["toy"], said.append) == []
-    assert any("package lists cannot be had, so nothing is renewed: " in line for line in said)
+    assert any("package lists cannot be fetched, so nothing is renewed: " in line for line in said)
     assert sdk.images.get(toy).id == before

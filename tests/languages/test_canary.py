@@ -19,6 +19,6 @@ def test_the_containers_of_every_language_hold_what_they_promise(everything: Ser
     assert set(states.values()) == {"ready "}, states
     said = everything.log.read_text()
     unproven = [
-        name for name in states if f"containers hold what they promise  language={name}\n" not in said
+        name for name in states if f"container limits verified  language={name}\n" not in said
     ]
     assert unproven == []

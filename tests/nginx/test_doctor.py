@@ -28,7 +28,7 @@ async def test_all_is_well(front):
     found = await looked(front)
     certificate = found.pop("certificate")
     assert (certificate.state, certificate.mend) != (FAIL, "")
-    assert "good for" in certificate.text
+    assert "valid for" in certificate.text
     assert {check: one.text for check, one in found.items() if one.state == FAIL} == {}
     assert {"server", "clock", "ready", "address", "buffering", "websocket", "idle"} <= set(found)
     assert "127.0.0.2" in found["address"].text

@@ -52,7 +52,7 @@ COUNT = "import time\nfor i in range(400):\n    print('%07d' % i, flush=True)\n 
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("platform")
     with running_server(folder, LANGUAGES="python", CANARY="on", WARM_MAX="2") as one:
-        assert "containers hold what they promise" in one.log.read_text()
+        assert "container limits verified" in one.log.read_text()
         yield one
 
 

@@ -322,7 +322,7 @@ class TestAdoption:
         after, provisioner, _, why = await self.adopted(
             monkeypatch, lambda patch, kind, name: patch.setattr(kind, name, raises)
         )
-        assert why == "a fault of this server, again and again"
+        assert why == "this server failed 3 times to adopt it"
         assert after.queue.stats().active == 0
         assert provisioner.known == set()
         await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")

@@ -270,7 +270,7 @@ async def test_the_sweep_leaves_what_another_key_made(tmp_path):
             line = next(line for line in server.log.read_text().splitlines() if "container removed" in line)
             assert "session=lost" in line
             assert "age_s=" in line
-            assert "why=nobody answers for it" in line
+            assert "why=no session uses it" in line
             assert docker("ps", "-aq", "--filter", f"name={mine}") == ""
             assert docker("ps", "-aq", "--filter", f"name={others}") != ""
             assert "another server has this INSTANCE_NAME" in server.log.read_text()
@@ -346,7 +346,7 @@ async def test_what_is_not_adopted_is_removed_and_told(tmp_path):
         [line] = [line for line in said if client.opened.session in line]
         assert f"container={dead[:12]}" in line
         assert "why=it does not run: exited" in line
-        assert any("why=it has no tenant" in line for line in said)
+        assert any("why=it has no session" in line for line in said)
         async with attach(server, client.opened) as back:
             await back.error("no_session")
             assert await back.closed() == 4404
@@ -354,7 +354,7 @@ async def test_what_is_not_adopted_is_removed_and_told(tmp_path):
 
 async def test_a_second_server_of_the_same_name_is_refused(tmp_path):
     with running_server(tmp_path, **SETTINGS) as server:
-        with pytest.raises(AssertionError, match="runs already"):
+        with pytest.raises(AssertionError, match="is already running"):
             start_server(server.environment, tmp_path / "second.log", seconds=20)
 
 

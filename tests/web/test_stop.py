@@ -108,6 +108,6 @@ async def test_a_second_ctrl_c_leaves_at_once(tmp_path):
             await client.closed()
             server.process.send_signal(signal.SIGINT)
             assert server.process.wait(2) == 130
-        assert "leaving at once" in server.log.read_text()
+        assert "exiting at once" in server.log.read_text()
         for container in server.containers():
             docker("rm", "-fv", container)

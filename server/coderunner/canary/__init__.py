@@ -1,4 +1,5 @@
-"""The canary: before a language is offered, a container made like all others attacks itself."""
+"""The canary: before a language is offered, a program attacks its own container, made like those of
+sessions."""
 
 from coderunner.canary.program import expectation
 from coderunner.canary.run import CanaryUnfinished, run_canary

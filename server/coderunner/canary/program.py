@@ -1,4 +1,4 @@
-"""The canary's program as the command of a container: the probes' sources, and what they should find."""
+"""Makes the canary's program as the command of a container: the probes' sources, and the expected limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from coderunner.engine.containers import (
 )
 
 PACKAGE = "coderunner.canary.inside"
-# each after those that it imports
+# In the order of loading: each module after those that it imports.
 MODULES = ("tools", "identity", "kernel", "files", "processes", "uncharged", "report")
 LOADER = """\
 import json, sys, types
@@ -35,18 +35,18 @@ module.main(json.loads(sys.argv[2]))
 
 @cache
 def sources() -> str:
-    """The probes' modules as JSON: a list of names and texts, in the order to load them."""
+    """The probes' modules as JSON: a list of names and source texts, in the order of loading."""
     folder = files(PACKAGE)
     return json.dumps([[f"{PACKAGE}.{name}", (folder / f"{name}.py").read_text("utf-8")] for name in MODULES])
 
 
 def program_digest() -> str:
-    """Of all that runs inside: another program proves anew."""
+    """A digest of the canary's program. A verdict of another program does not count."""
     return hashlib.sha256((LOADER + sources()).encode()).hexdigest()
 
 
 def expectation(spec: ContainerSpec) -> dict[str, Any]:
-    """The bounds that a container of this kind promises, as the probes read them."""
+    """The limits that hold in a container of `spec`, as the probes' argument."""
     limits = spec.limits
     return {
         "uid": spec.uid,
@@ -70,5 +70,5 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def command(spec: ContainerSpec) -> tuple[str, ...]:
-    """The command of a container that proves what ``spec`` promises."""
+    """The command of a container that tests the limits of `spec`."""
     return ("/usr/bin/python3", "-I", "-S", "-c", LOADER, sources(), json.dumps(expectation(spec)))

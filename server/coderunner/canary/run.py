@@ -1,4 +1,4 @@
-"""The canary: a container made like every other, whose program attacks it. It shows which bounds hold."""
+"""Runs the canary: a container made like every other, whose program tests by attacks which limits hold."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from coderunner.schema.canary import ERROR, Finding, ReportLine
 
 log = logging.getLogger(__name__)
 
-TIME_S = 30.0  # all probes; they take 0.6 s on two idle cores
-MAX_REPORT = 1024 * 1024
+TIME_S = 30.0  # for all probes, which take 0.6 s on two idle cores
+MAX_REPORT = 1024 * 1024  # bytes
 
 
 class CanaryUnfinished(StartFailed):
-    """The canary could not say whether the bounds hold."""
+    """The canary could not find out whether the limits hold."""
 
 
 async def run_canary(
     engine: DockerEngine, spec: ContainerSpec, *, settings_digest: str, cache_dir: Path
 ) -> Verdict:
-    """Judges the containers of `spec`'s kind, by a good verdict of before or by an attack.
+    """Returns the verdict on containers like `spec`: a good one from the cache, or by an attack.
 
-    `spec` is as for a session, with a name and uid of its own; its command is replaced. A verdict is filed
-    under the image, the engine, its kernel, the settings and the probes. That it could not be had is an error
-    and no verdict: ImageMissing, CanaryUnfinished, and what `DockerEngine` raises.
+    `spec`: as for a session, with a name and user id of its own; its command is replaced. `settings_digest`:
+    of the container's settings. `cache_dir`: where good verdicts are stored, by image, engine, kernel,
+    settings and probes. Raises ImageMissing, CanaryUnfinished, and the errors of `DockerEngine`.
     """
     image = await engine.image(spec.image)
     if image is None:
-        raise ImageMissing(f"canary: there is no image {spec.image}")
+        raise ImageMissing(f"canary: the image {spec.image} does not exist")
     info = await engine.info()
     facts = (image.id, info.id, info.version, info.kernel, str(info.cgroup_version), settings_digest)
     program = await asyncio.to_thread(program_digest)
@@ -65,19 +65,22 @@ async def run_canary(
         await asyncio.to_thread(cache.keep, key, verdict)
     except OSError as error:
         why = f"{cache_dir}: {error.strerror or error}"
-        log.warning("the canary's verdict is not kept; the next start attacks again", extra=fields(why=why))
+        log.warning(
+            "the canary's verdict could not be stored; the next start runs it again", extra=fields(why=why)
+        )
     return verdict
 
 
 async def attack(
     engine: DockerEngine, body: Mapping[str, Any], name: str
 ) -> tuple[dict[str, Any], dict[str, Finding]]:
-    """Makes the container, runs it to its end and removes it: its inspect document, its probes' findings."""
+    """Creates the container, runs it to its end and removes it. Returns (the engine's document about it, the
+    probes' findings by name). `body`: the create request. `name`: the container's."""
     try:
         container = await engine.create_from(body, name)
     except NameConflict:
         raise
-    except BaseException:  # given up on while the engine was at it, it may be there all the same
+    except BaseException:  # the engine may have created it in spite of the error
         await _remove(engine, name)
         raise
     try:
@@ -94,7 +97,7 @@ async def attack(
 
 
 async def _remove(engine: DockerEngine, name: str) -> None:
-    with contextlib.suppress(EngineError):  # its deadline label leaves it to the sweep
+    with contextlib.suppress(EngineError):  # if this fails, the sweep removes it after its deadline
         await engine.remove(name)
 
 
@@ -110,9 +113,11 @@ async def read_findings(stream: AttachStream) -> dict[str, Finding]:
             while data := await stream.read():
                 report += data
                 if len(report) > MAX_REPORT:
-                    raise CanaryUnfinished("canary: its report has no end")
+                    raise CanaryUnfinished(f"canary: its report has more than {MAX_REPORT} bytes")
     except TimeoutError:
-        raise CanaryUnfinished(f"canary: not done within {TIME_S:g} s, after {_last(report)}") from None
+        raise CanaryUnfinished(
+            f"canary: not finished within {TIME_S:g} s; the last of its report: {_last(report)}"
+        ) from None
     tried = ""
     for line in report.splitlines():
         try:
@@ -120,7 +125,7 @@ async def read_findings(stream: AttachStream) -> dict[str, Finding]:
         except ValueError:
             break
         if told.trying:
-            tried = f", while it tried {told.trying} (promised: {told.promise})"
+            tried = f" during the probe {told.trying} ({told.promise})"
             continue
         if told.done is not None:
             if told.done == len(findings) > 0:
@@ -132,9 +137,10 @@ async def read_findings(stream: AttachStream) -> dict[str, Finding]:
         tried = ""
     words = stream.stderr_tail.decode("utf-8", "replace").strip()
     raise CanaryUnfinished(
-        f"canary: it ended early{tried}, after {_last(report)}; {words or 'it said nothing more'}"
+        f"canary: it ended early{tried}; the last of its report: {_last(report)};"
+        f" stderr: {words or 'nothing'}"
     )
 
 
 def _last(report: bytes) -> str:
-    return repr(report[-300:].decode("utf-8", "replace")) if report else "no output"
+    return repr(report[-300:].decode("utf-8", "replace")) if report else "nothing"

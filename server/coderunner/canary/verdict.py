@@ -1,4 +1,4 @@
-"""The canary's verdict, and a cache of good verdicts that outlives the server."""
+"""The canary's verdict, and a cache of good verdicts on disk."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import msgspec
 
 from coderunner.schema.canary import BROKEN, Finding, KeptVerdict
 
-KEPT = 100  # verdicts in the cache; one for each image, engine and set of settings that was in use
+KEPT = 100  # verdicts in the cache: one for each combination of image, engine and settings
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`failures` names each promised bound that does not hold, in words; empty when `ok`."""
+    """The result of the canary. `failures`: a text for each limit that does not hold, empty if `ok`.
+    `probes`: the findings by name. `cached`: whether it is from the cache."""
 
     ok: bool
     failures: list[str]
@@ -25,10 +26,11 @@ class Verdict:
 
 
 def verdict_of(differences: list[str], findings: Mapping[str, Finding]) -> Verdict:
-    """Judges the read-back's differences and the probes' findings."""
-    failures = [f"as made by the engine: {text}" for text in differences]
+    """Makes the verdict. `differences`: between the requested settings and the container. `findings`: of the
+    probes, by name."""
+    failures = [f"the engine did not apply a setting: {text}" for text in differences]
     failures += [
-        f"{name}: promised: {finding.promise}; seen: {finding.detail}"
+        f"{name}: expected: {finding.promise}; found: {finding.detail}"
         for name, finding in findings.items()
         if finding.outcome == BROKEN
     ]
@@ -36,17 +38,17 @@ def verdict_of(differences: list[str], findings: Mapping[str, Finding]) -> Verdi
 
 
 class VerdictCache:
-    """Verdicts as JSON files in one directory, which is made when it is needed.
+    """Good verdicts as JSON files in `directory`, which is created when needed.
 
-    Only a good verdict is kept: what an administrator mends on the host changes none of the facts that a
-    verdict is filed under. A file that cannot be read is no verdict.
+    Failures are not stored: if an administrator fixes the host, none of the facts changes by which a verdict
+    is found. A file that cannot be read is ignored.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def find(self, key: str) -> Verdict | None:
-        """What was found before for the same facts; None where nothing was, or it cannot be read."""
+        """The stored verdict for `key`, a digest of the facts; None if there is none or it cannot be read."""
         try:
             kept = msgspec.json.decode(self._path(key).read_bytes(), type=KeptVerdict)
         except (OSError, ValueError):
@@ -54,7 +56,8 @@ class VerdictCache:
         return Verdict(True, [], kept.probes, cached=True)
 
     def keep(self, key: str, verdict: Verdict) -> None:
-        """Raises OSError."""
+        """Stores a verdict for `key` if it is good, and removes the oldest ones beyond KEPT. Raises
+        OSError."""
         if not verdict.ok:
             return
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ def example_text() -> str:
     """Returns the text of `.env.production.example`:
     every setting with its description and production value."""
     lines = [
-        "# CodeRunner in production. Copy this file to .env and change what is marked.",
-        "# An empty value means the default. Made from the settings' own declarations:",
+        "# CodeRunner in production. Copy this file to .env and change the marked lines.",
+        "# An empty value means the default. Generated from the settings' declarations by:",
         "# python -m coderunner settings --example",
     ]
     for setting in SETTINGS:

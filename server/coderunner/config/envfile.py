@@ -13,7 +13,7 @@ from pathlib import Path
 
 from coderunner.errors import ConfigError
 
-MAX_BYTES = 256 * 1024  # a larger file was named by mistake
+MAX_BYTES = 256 * 1024  # all settings with their descriptions have 7 KiB; a larger file is a mistake
 _NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # not a regular file; ENXIO comes from opening a socket
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
 _ENDS = re.compile(r"\r\n|\n|\r")
@@ -38,15 +38,17 @@ def read(path: Path) -> str:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             kind = os.fstat(file.fileno())
             if not stat.S_ISREG(kind.st_mode) and kind.st_rdev != os.stat(os.devnull).st_rdev:
-                raise OSError(errno.EINVAL, "it is a pipe or a device, and no file")
+                raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file; write its right name after --env-file"]) from None
+        raise ConfigError([f"{path}: the file does not exist; correct its name after --env-file"]) from None
     except OSError as error:
-        mend = "name a file" if error.errno in _NO_FILE else "let the user who runs this read it"
+        mend = "name a file" if error.errno in _NO_FILE else "give this user permission to read it"
         raise ConfigError([f"{path}: cannot be read ({error.strerror}); {mend}"]) from None
     if len(content) > MAX_BYTES:
-        raise ConfigError([f"{path}: is larger than {MAX_BYTES // 1024} KiB; this is not a settings file"])
+        raise ConfigError(
+            [f"{path}: is larger than {MAX_BYTES // 1024} KiB, so it is no settings file; name another one"]
+        )
     try:
         return content.decode("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError as error:
@@ -69,27 +71,25 @@ def parse(text: str, file: str, known: Collection[str], problems: list[str]) -> 
         if not line or line.startswith("#"):
             continue
         where = f"{file} line {number}"
-        # Copied from web pages or word processors; nobody would find such a character by looking.
+        # Text copied from web pages or word processors may have such characters, which cannot be seen.
         odd = next((c for c in line if not c.isprintable() and c != "\t"), None)
         if odd is not None:
-            problems.append(f"{where}: has an invisible character (U+{ord(odd):04X}); write the line anew")
+            problems.append(f"{where}: has an invisible character (U+{ord(odd):04X}); retype the line")
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            problems.append(f"{where}: this is no setting; write NAME=value, or begin the line with #")
+            problems.append(f"{where}: this is not a setting; write NAME=value, or begin the line with #")
             continue
         name, value = match[1], _unquoted(match[2].strip())
         if name not in known:
             near = nearest(name.upper(), known, 0.6)
             hint = f"did you mean {near}?" if near else "remove the line"
-            problems.append(f"{where}: {name} is no setting; {hint}")
+            problems.append(f"{where}: there is no setting {name}; {hint}")
         elif name in given:
-            problems.append(f"{where}: {name} stands already on line {lines[name]}; keep one of them")
+            problems.append(f"{where}: {name} is already set on line {lines[name]}; keep one of the two")
         elif value is None:
-            problems.append(
-                f"{where}: {name} has a quote that is not closed, or words after it; close it, or"
-                " remove the quotes"
-            )
+            problems.append(f"{where}: {name} has an unclosed quote, or text after the closing one; close the"
+                            " quote, or remove the quotes")
         else:
             given[name], lines[name] = Given(value, where), number
     return given

@@ -19,8 +19,8 @@ KNOWN = {setting.name: setting for setting in SETTINGS}
 # The environment belongs to other programs as well, so only a name that is very similar counts as misspelt.
 _LIKENESS = 0.85
 _NOT_OURS = frozenset({"LANGUAGE"})  # gettext's, similar to LANGUAGES
-MIN_WATCHDOG_MS = 100  # a look takes milliseconds; who writes 1 means a second
-_SHORTEST = 6  # letters of a setting's name; shorter ones are similar to too many other variables
+MIN_WATCHDOG_MS = 100  # a check takes milliseconds; a value of 1 is probably meant as a second
+_SHORTEST = 6  # letters of a setting's name; shorter ones resemble too many variables of other programs
 
 
 def load(
@@ -34,8 +34,7 @@ def load(
 
     `file`: the file's name, for messages. `languages`: those that LANGUAGES may name (empty: not checked).
     Raises ConfigError with all problems, each with the line of the file (or the environment) and what to
-    write. Unknown names are a problem in the file;
-    in the environment only if they are similar to a setting's.
+    write. Unknown names are a problem in the file; in the environment only if they resemble a setting's.
     """
     problems: list[str] = []
     given = parse(env_file_text or "", file, KNOWN, problems)
@@ -43,7 +42,7 @@ def load(
     empty = env_file_text is not None and not given and not problems and file != os.devnull
     if empty and "APP_ENV" not in environ:
         # An empty or truncated file would silently start a production server in development mode.
-        problems.append(f"{file}: sets nothing; write APP_ENV=production or APP_ENV=development there")
+        problems.append(f"{file}: has no settings; write at least APP_ENV=production or APP_ENV=development")
     for name in KNOWN:
         if name in environ:
             given[name] = Given(environ[name].strip(), "environment")
@@ -72,7 +71,7 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
     long = [name for name in KNOWN if len(name) >= _SHORTEST]
     others = sorted(name for name in environ if name not in KNOWN and name not in _NOT_OURS)
     return [
-        f"environment: {name} is no setting; did you mean {near}? Else remove it"
+        f"environment: there is no setting {name}; did you mean {near}? Otherwise unset it"
         for name in others
         if (near := nearest(name.upper(), long, _LIKENESS)) is not None
     ]
@@ -128,11 +127,8 @@ class _Together:
             host = values["HOST"]
             # Development needs no admin key, so it must not be reachable from a network.
             if host is not None and not (_is_loopback(host) or host.startswith(UNIX)):
-                self._problem(
-                    "HOST",
-                    f"is {host}, but development serves the own machine only; write"
-                    " HOST=127.0.0.1, or set APP_ENV=production",
-                )
+                self._problem("HOST", f"is {host}, but in development only this machine may be served; write"
+                              " HOST=127.0.0.1, or set APP_ENV=production")
         if values["APP_ENV"] == "production":
             for setting in SETTINGS:
                 if not setting.doc.required_in_production:
@@ -144,15 +140,11 @@ class _Together:
                                   f" {setting.doc.example}")
             key = values["ADMIN_KEY"]
             if key is not None and (len(key) < 32 or len(set(key)) < 8):
-                self._problem(
-                    "ADMIN_KEY",
-                    "is too easy to guess (it needs 32 characters, mixed); write the"
-                    " output of: openssl rand -hex 32",
-                )
+                self._problem("ADMIN_KEY", "is too easy to guess (it needs 32 characters, at least 8 of them"
+                              " different); write the output of: openssl rand -hex 32")
             elif key == EXAMPLE_ADMIN_KEY:
-                self._problem(
-                    "ADMIN_KEY", "is still the example's; write the output of: openssl rand -hex 32"
-                )
+                self._problem("ADMIN_KEY", "is the example value, which is public; write the output of:"
+                              " openssl rand -hex 32")
 
     def pairs(self) -> None:
         """Checks pairs of settings that bound each other."""
@@ -179,12 +171,10 @@ class _Together:
                 f" {sessions + warm}; write SESSION_UID_COUNT={sessions + warm} or more",
             )
         if values["RELOAD"] == "on" and values["APP_ENV"] == "production":
-            self._problem(
-                "RELOAD",
-                "is on, but APP_ENV is production: each change of a file would restart "
-                "the server; write RELOAD=off, or leave it out",
-            )
+            self._problem("RELOAD", "is on, but APP_ENV is production: every change of a file would restart"
+                          " the server; write RELOAD=off, or remove the line")
         groups, pool = values["MAX_GROUPS"], values["GROUP_ADDRESS_POOL"]
+        # 16 addresses (a /28) for each group's network.
         if None not in (groups, pool) and (room := IPv4Network(pool).num_addresses // 16) < groups:
             self._problem(
                 "GROUP_ADDRESS_POOL",
@@ -202,13 +192,14 @@ class _Together:
             self._problem(large, f"is {high}, below {small}, which is {low}; raise it or lower {small}")
 
     def languages(self, known: Collection[str]) -> None:
+        """Checks the names in LANGUAGES against the `known` ones (empty: not checked)."""
         for name in self._values["LANGUAGES"] or () if known else ():
             if name not in known:
                 near = nearest(name, known, 0.5)
-                hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
+                hint = f"did you mean {near}?" if near else f"the languages are {', '.join(sorted(known))}"
                 if name == "all":
                     hint = "write nothing for all"
-                self._problem("LANGUAGES", f"names {name}, which is no language; {hint}")
+                self._problem("LANGUAGES", f"names {name}, which is not a language; {hint}")
 
 
 def _is_loopback(host: str) -> bool:

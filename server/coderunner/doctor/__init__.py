@@ -1,1 +1,1 @@
-"""`coderunner doctor`: looks at machine, engine, settings and server, and says what mends each."""
+"""`coderunner doctor`: checks machine, engine, settings and server, and says how to fix each problem."""

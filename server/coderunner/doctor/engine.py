@@ -1,4 +1,4 @@
-"""Checks of the container engine: reachable, new enough, with what the promises need, and the images."""
+"""Checks of the container engine: whether it answers, supports what containers need, and has the images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from coderunner.engine.images import ImageBuilder
 from coderunner.engine.states import EngineInfo
 from coderunner.errors import CodeRunnerError, EngineUnavailable
 
-REACH = "systemctl status docker; is this user in the group docker (id)? DOCKER_HOST names another engine"
+REACH = "check `systemctl status docker`, that this user is in the group docker (`id`), and DOCKER_HOST"
 
 
 async def checks(settings: Settings) -> tuple[list[Finding], EngineInfo | None]:
-    """What was found, and what the engine says of itself; None where it does not answer."""
+    """Checks the engine of the settings.
+
+    Returns the findings, and the engine's information; None if it does not answer.
+    """
     try:
         async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
             info = await engine.info()
     except EngineUnavailable as error:
         return [fail("engine", error.message, REACH)], None
     except CodeRunnerError as error:
-        return [fail("engine", error.message, "see docs/platforms.md for what is known to work")], None
+        return [fail("engine", error.message, "docs/platforms.md lists the engines that work")], None
     about = f"{info.version}, API {info.api_version}, {info.operating_system}, {info.kernel}"
     found = [ok("engine", about), *promises(settings, info)]
     with guarded("images", found):
@@ -33,7 +36,7 @@ async def checks(settings: Settings) -> tuple[list[Finding], EngineInfo | None]:
 
 
 def promises(settings: Settings, info: EngineInfo) -> list[Finding]:
-    """Whether an engine that says this of itself can keep what docs/containers.md promises."""
+    """Checks whether an engine with this information can enforce what docs/containers.md promises."""
     found: list[Finding] = []
     for name, check in (
         ("cgroups", _cgroups), ("seccomp", _seccomp), ("confinement", _confinement),
@@ -52,8 +55,8 @@ def _cgroups(info: EngineInfo) -> Finding:
     text = f"version {info.cgroup_version}"
     if "name=rootless" in info.security and info.cgroup_version < 2:
         return fail(
-            "cgroups", f"{text}: a rootless engine cannot limit memory and processes there",
-            "boot with systemd.unified_cgroup_hierarchy=1",
+            "cgroups", f"{text}: with it, a rootless engine cannot limit memory and processes",
+            "boot the machine with the kernel parameter systemd.unified_cgroup_hierarchy=1",
         )  # fmt: skip
     return ok("cgroups", text)
 
@@ -62,7 +65,7 @@ def _seccomp(info: EngineInfo) -> Finding:
     if any("name=seccomp" in text for text in info.security):
         return ok("seccomp", "the engine filters system calls")
     return fail(
-        "seccomp", "the engine does not filter system calls, and no session is started without",
+        "seccomp", "the engine does not filter system calls; without that no session is started",
         "use a kernel with CONFIG_SECCOMP_FILTER and an engine built with seccomp",
     )  # fmt: skip
 
@@ -80,7 +83,7 @@ def _live_restore(info: EngineInfo) -> Finding:
         return ok("live-restore", "sessions outlive a restart of the engine")
     return warn(
         "live-restore", "all sessions end when the engine restarts",
-        'put "live-restore": true into /etc/docker/daemon.json, and systemctl reload docker',
+        'add "live-restore": true to /etc/docker/daemon.json, then `systemctl reload docker`',
     )  # fmt: skip
 
 
@@ -89,19 +92,20 @@ def _runtime(settings: Settings, info: EngineInfo) -> Finding:
     if wanted is not None and info.runtimes and wanted not in info.runtimes:
         known = ", ".join(sorted(info.runtimes))
         return fail(
-            "runtime", f"there is no {wanted}; there are {known}", "set DOCKER_RUNTIME to one of them"
-        )
-    return ok("runtime", wanted or info.default_runtime or "the engine's own")
+            "runtime", f"the engine has no runtime {wanted}; it has {known}",
+            "set DOCKER_RUNTIME to one of them",
+        )  # fmt: skip
+    return ok("runtime", wanted or info.default_runtime or "the engine's default")
 
 
 def _floors(settings: Settings, info: EngineInfo) -> list[Finding]:
     if not floors.is_here(info):
-        text = f"the engine runs on another kernel ({info.kernel}), whose settings are not seen from here"
+        text = f"not checked: the engine runs on another kernel ({info.kernel})"
         return [ok("kernel", text)]
     sessions = settings.max_concurrent_sessions + settings.warm_max
     low = floors.floors(sessions, info.memory_bytes, groups=settings.max_groups > 0)
     return [of_sentence("kernel", one) for one in low] or [
-        ok("kernel", "its settings bound what sessions take")
+        ok("kernel", "its settings limit what sessions can use")
     ]
 
 
@@ -113,11 +117,11 @@ async def _images(settings: Settings) -> Finding:
     if missing:
         shown = ", ".join(missing[:8]) + (", …" if len(missing) > 8 else "")
         text = f"{len(missing)} of {len(declared.languages)} are not built: {shown}"
-        return warn("images", text, "coderunner images build (the server builds them as well, one by one)")
+        return warn("images", text, "run `coderunner images build`, or let the running server build them")
     return ok("images", f"all {len(there)} languages are built")
 
 
 def disk_of(info: EngineInfo) -> Path | None:
-    """The engine's folder, where it is on this machine."""
+    """The engine's data folder if it is on this machine, otherwise None."""
     folder = Path(info.root) if info.root else None
     return folder if folder is not None and floors.is_here(info) and folder.is_dir() else None

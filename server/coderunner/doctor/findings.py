@@ -1,4 +1,4 @@
-"""What a check found, and how it is shown."""
+"""The result of a check, and its text and JSON forms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 import orjson
 
 OK, WARN, FAIL = "ok", "warn", "fail"
-"""FAIL: sessions do not work, or not as promised. WARN: they do, and something should be mended."""
+"""States. FAIL: sessions do not work, or not as promised. WARN: they work, but something should be fixed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`check`: its name. `text`: what was seen. `mend`: what to do about it, empty where all is well."""
+    """One result. `check`: name of the check. `state`: OK, WARN or FAIL. `text`: what was found.
+    `mend`: how to fix it, empty if OK."""
 
     check: str
     state: str
@@ -28,33 +29,33 @@ def ok(check: str, text: str) -> Finding:
 
 
 def warn(check: str, text: str, mend: str) -> Finding:
-    """A check that passed, but found something to be mended."""
+    """A check that passed, but found something to be fixed; `mend` says how."""
     return Finding(check, WARN, text, mend)
 
 
 def fail(check: str, text: str, mend: str) -> Finding:
-    """A check that failed."""
+    """A check that failed; `mend` says how to fix it."""
     return Finding(check, FAIL, text, mend)
 
 
 def of_sentence(check: str, sentence: str) -> Finding:
-    """A warning that says `... Mend it: ...` in one sentence."""
-    text, _, mend = sentence.partition(" Mend it: ")
+    """A warning made from a sentence that has its remedy after ` Fix: `, as the server's warnings do."""
+    text, _, mend = sentence.partition(" Fix: ")
     return warn(check, text, mend or "see docs/deployment.md")
 
 
 @contextlib.contextmanager
 def guarded(check: str, found: list[Finding]) -> Iterator[None]:
-    """A check that fails by itself is a finding, too, and keeps no other from being made."""
+    """Turns an exception of a check into a finding, so that the remaining checks still run."""
     try:
         yield
     except Exception as error:
-        text = f"the check itself failed: {type(error).__name__}: {error}"
+        text = f"the check could not be completed: {type(error).__name__}: {error}"
         found.append(fail(check, text, "please report this, with the command and its output"))
 
 
 def as_text(found: Iterable[Finding]) -> str:
-    """A line for each, and below it what mends it."""
+    """One line for each finding, with its remedy below it."""
     lines = []
     for one in found:
         lines.append(f"{one.state:<4}  {one.check:<12}  {one.text}")
@@ -64,7 +65,8 @@ def as_text(found: Iterable[Finding]) -> str:
 
 
 def as_json(found: Iterable[Finding]) -> str:
-    """`{"ok": true, "findings": [{"check", "state", "text", "mend"}]}`."""
+    """The findings as JSON: `{"ok": true, "findings": [{"check", "state", "text", "mend"}]}`. `ok` is false
+    if any has failed."""
     rows = [asdict(one) for one in found]
     document = {"ok": all(row["state"] != FAIL for row in rows), "findings": rows}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()

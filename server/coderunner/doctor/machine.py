@@ -17,16 +17,20 @@ from coderunner.instance import lives
 from coderunner.schema.forms import UNIX
 from coderunner.web.listen import bound
 
-SERVER_BYTES = 100 * 2**20  # the server itself, docs/deployment.md
-SESSION_BYTES = 20 * 2**20  # a session that waits at a prompt; more is its program's
-DISK_SHORT, DISK_OUT = 5 * 2**30, 2**30  # an image of a language is up to 700 MB
-STATE_SHORT = 100 * 2**20
-DESCRIPTORS = 6  # for each session: its client, the agent, and files under way
-CLOCK_SECONDS = 5.0  # tokens and certificates are judged by the clock
+SERVER_BYTES = 100 * 2**20  # memory of the server itself (docs/deployment.md)
+SESSION_BYTES = 20 * 2**20  # memory of a session that waits at a prompt, without its program's
+DISK_SHORT, DISK_OUT = 5 * 2**30, 2**30  # free bytes; a language's image takes up to 700 MB
+STATE_SHORT = 100 * 2**20  # free bytes; runs' answers need SPOOL_SIZE besides
+DESCRIPTORS = 6  # for each session: its client, the agent, and file transfers
+CLOCK_SECONDS = 5.0  # tokens and certificates are valid by the clock
 
 
 def checks(settings: Settings, memory_bytes: int, disk: Path | None) -> list[Finding]:
-    """`memory_bytes`: of the machine with the engine. `disk`: its folder, None where that is elsewhere."""
+    """Checks this machine.
+
+    `memory_bytes`: of the engine's machine, 0 if unknown. `disk`: the engine's data folder, None if it is on
+    another machine.
+    """
     found: list[Finding] = []
     with guarded("state", found):
         found.append(_state(Path(settings.state_dir)))
@@ -51,14 +55,14 @@ def _state(folder: Path) -> Finding:
             pass
     except OSError as error:
         return fail(
-            "state", f"nothing can be written below {above} ({error.strerror})",
-            "give this user the right to, or set STATE_DIR to another folder",
+            "state", f"this user cannot write to {above} ({error.strerror})",
+            "give this user write permission, or set STATE_DIR to another folder",
         )  # fmt: skip
     free = shutil.disk_usage(above).free
     if free < STATE_SHORT:
-        mend = "free some: sealed keys and the answers of runs are kept there"
+        mend = "free some space: keys and the answers of runs are stored there"
         return fail("state", f"{above} has {free >> 20} MiB left", mend)
-    where = str(folder) if above == folder.absolute() else f"{folder} will be made in {above}"
+    where = str(folder) if above == folder.absolute() else f"{folder} will be created in {above}"
     return ok("state", f"{where}, {free >> 20} MiB free")
 
 
@@ -67,14 +71,14 @@ def _port(settings: Settings) -> Finding:
     try:
         running = lives(Path(settings.state_dir), settings.instance_name)
     except CannotStart as error:
-        return fail("port", error.message, "run this as the server's own user")
+        return fail("port", error.message, "run this command as the server's user")
     if running:
-        return ok("port", f"the server {settings.instance_name} runs, and has {place}")
+        return ok("port", f"the server {settings.instance_name} is running, on {place}")
     try:
         with bound(settings.host, settings.port):
             return ok("port", f"{place} is free")
     except CannotStart as error:
-        return fail("port", error.message, "ss -ltnp says who has it")
+        return fail("port", error.message, "`ss -ltnp` shows which process uses it")
 
 
 def _memory(settings: Settings, memory_bytes: int) -> Finding:
@@ -90,7 +94,7 @@ def _memory(settings: Settings, memory_bytes: int) -> Finding:
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     text = f"{folder} has {free / 2**30:.1f} GiB left"
-    mend = "coderunner images prune; docker system df says what takes the room"
+    mend = "run `coderunner images prune`; `docker system df` shows what uses the space"
     if free < DISK_OUT:
         return fail("disk", text, mend)
     return warn("disk", text, mend) if free < DISK_SHORT else ok("disk", text)
@@ -101,7 +105,7 @@ def _descriptors(settings: Settings) -> Finding:
     needed = settings.max_concurrent_sessions * DESCRIPTORS + 256
     if most != resource.RLIM_INFINITY and most < needed:
         text = f"a process may open {most} files, and the sessions need {needed}"
-        return fail("descriptors", text, f"ulimit -Hn {needed}, or LimitNOFILE={needed} in the unit")
+        return fail("descriptors", text, f"set `ulimit -Hn {needed}`, or LimitNOFILE={needed} in the unit")
     return ok("descriptors", f"a process may open {'any number of' if most < 0 else most} files")
 
 
@@ -113,17 +117,22 @@ def _firewall(settings: Settings) -> Finding:
             pass
     except OSError as error:
         text = f"the kernel has no packet filter ({error.strerror}), so sessions cannot have a network"
-        return warn("firewall", text, "load nf_tables, or set MAX_GROUPS=0")
+        return warn("firewall", text, "load the kernel module nf_tables, or set MAX_GROUPS=0")
     return ok("firewall", "the kernel has the packet filter that groups need")
 
 
 def clock(check: str, date: str) -> Finding:
-    """`date`: of an answer over HTTP that has just come."""
+    """Compares this machine's clock with the `Date` header of an HTTP response that has just arrived.
+
+    `check`: name of the finding.
+    """
     try:
         away = email.utils.parsedate_to_datetime(date).timestamp() - time.time()
     except (TypeError, ValueError):
-        return warn(check, "the answer has no date", "compare the clocks by hand")
+        return warn(check, "the response has no Date header", "compare the two clocks by hand")
+    # The header has whole seconds.
     if abs(away) > CLOCK_SECONDS + 1:
-        text = f"the clock there is {abs(away):.0f} s {'ahead of' if away > 0 else 'behind'} this one's"
-        return warn(check, text, "timedatectl set-ntp true on both")
-    return ok(check, "as this machine's clock")
+        where = "ahead of" if away > 0 else "behind"
+        text = f"the server's clock is {abs(away):.0f} s {where} this machine's"
+        return warn(check, text, "run `timedatectl set-ntp true` on both machines")
+    return ok(check, "the server's clock agrees with this machine's")

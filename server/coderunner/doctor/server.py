@@ -1,4 +1,4 @@
-"""Checks of a running server as its users reach it: through the proxy in front, with TLS."""
+"""Checks of a running server as its users reach it: through the reverse proxy, with TLS."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from coderunner.doctor.machine import clock
 from coderunner.schema import messages as m
 from coderunner.schema.forms import UNIX
 
-SECONDS = 15.0  # for an answer
-TRIES = 15  # of opening, where the address has no session left
-CERTIFICATE_DAYS = 14.0  # certbot renews thirty days before the end
-CLAIMED = "192.0.2.77"  # an address for documentation, which nobody has
+SECONDS = 15.0  # for a response
+TRIES = 15  # to open a session, one a second, if this address has its maximum of sessions
+CERTIFICATE_DAYS = 14.0  # certbot renews thirty days before a certificate expires
+CLAIMED = "192.0.2.77"  # from the range for documentation (RFC 5737), which no real client has
 SEPARATE_SECONDS = 0.5  # seconds by which two lines printed a second apart must arrive apart
 COMPARE = "compare the proxy's configuration with nginx.conf"
 SLOWLY = {
@@ -33,25 +33,29 @@ SLOWLY = {
     "python": "import time\nprint('one', flush=True)\ntime.sleep(1)\nprint('two')",
 }
 _UNREACHED = (
-    "the proxy does not reach the server",
-    "is the server running, and at the address that the proxy has?",
+    "the proxy cannot reach the server",
+    "check that the server is running, at the address that the proxy's configuration names",
 )
 _TROUBLE = {
     421: (
-        "the server does not know itself by this name",
-        "name it in ALLOWED_HOSTS; the proxy must leave Host as it is",
+        "the server does not accept this host name",
+        "add it to ALLOWED_HOSTS; the proxy must pass on the Host header unchanged",
     ),
     404: ("there is no CodeRunner at this path", f"give the address of the page, with its path; {COMPARE}"),
     502: _UNREACHED,
-    503: ("the server is not running, or has no room", "systemctl status coderunner"),
+    503: ("the server is not running, or is overloaded", "check `systemctl status coderunner`"),
     504: _UNREACHED,
 }
-"""By HTTP status: what it means, and what mends it."""
+"""By HTTP status: what it means, and how to fix it."""
 
 
 async def checks(url: str, *, through: bool, idle: float, bearer: str = "") -> list[Finding]:
-    """`url`: of the page, or `unix:` and a socket. `through`: as users come, with a session
-    that is opened and left alone for `idle` seconds; False: only whether it is there."""
+    """Checks a running server.
+
+    `url`: address of the page, or `unix:` and the path of a socket. `through`: also check what a proxy can
+    break, with a session that is kept idle for `idle` seconds. `bearer`: token for the server; it is not sent
+    if the certificate is invalid.
+    """
     found: list[Finding] = []
     base = "http://localhost/" if url.startswith(UNIX) else url if url.endswith("/") else url + "/"
     if base.startswith("https:"):
@@ -63,7 +67,7 @@ async def checks(url: str, *, through: bool, idle: float, bearer: str = "") -> l
             date = await _health(http, found)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = str(error) or type(error).__name__
-            mend = "systemctl status coderunner; ss -ltnp"
+            mend = "check `systemctl status coderunner` and `ss -ltnp`"
             return [*found, fail("server", f"{url} does not answer: {why}", mend)]
         if date is None:
             return found
@@ -85,7 +89,8 @@ async def _used(http: aiohttp.ClientSession, found: list[Finding], idle: float) 
 
 
 async def _patient(check: str, work: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
-    """Repeats a check that found no free session: that of the one before is being removed."""
+    """Repeats a check while this address has its maximum of sessions, as the session of the check before it
+    is still being removed."""
     for left in reversed(range(TRIES)):
         seen: list[Finding] = []
         await _guarded(check, seen, work())
@@ -105,7 +110,8 @@ async def _guarded(check: str, found: list[Finding], work: Any) -> None:
 
 @contextlib.asynccontextmanager
 async def _http(url: str, base: str, bearer: str, *, verified: bool) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of the server; on loopback it comes from an address that no proxy has."""
+    """An HTTP client for the server. On loopback it connects from 127.0.0.2, so that the server can tell it
+    from a proxy on 127.0.0.1."""
     connector: aiohttp.BaseConnector
     if url.startswith(UNIX):
         connector = aiohttp.UnixConnector(url.removeprefix(UNIX))
@@ -120,7 +126,7 @@ async def _http(url: str, base: str, bearer: str, *, verified: bool) -> AsyncIte
 
 
 def _is_loopback(base: str) -> bool:
-    """Whether the name is of IPv4's loopback, where another address of ours can be shown."""
+    """Whether the URL's host is in 127.0.0.0/8, from any address of which this process can connect."""
     parts = urlsplit(base)
     with contextlib.suppress(OSError):
         found = socket.getaddrinfo(parts.hostname, parts.port or 0, type=socket.SOCK_STREAM)
@@ -133,7 +139,7 @@ def _is_loopback(base: str) -> bool:
 def _certificate(base: str) -> Finding:
     parts = urlsplit(base)
     name = parts.hostname or ""
-    mend = "certbot renew, then systemctl reload nginx"
+    mend = "run `certbot renew`, then `systemctl reload nginx`"
     try:
         with (
             socket.create_connection((name, parts.port or 443), SECONDS) as plain,
@@ -143,14 +149,15 @@ def _certificate(base: str) -> Finding:
     except ssl.SSLCertVerificationError as error:
         return fail("certificate", f"of {name}: {error.verify_message}", mend)
     except OSError as error:
-        return fail("certificate", f"no TLS with {name}: {error}", COMPARE)
+        return fail("certificate", f"no TLS connection with {name}: {error}", COMPARE)
     days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
-    text = f"of {name}, good for {days:.0f} days"
+    text = f"of {name}, valid for {days:.0f} days"
     return warn("certificate", text, mend) if days < CERTIFICATE_DAYS else ok("certificate", text)
 
 
 async def _health(http: aiohttp.ClientSession, found: list[Finding]) -> str | None:
-    """Adds what came of asking; the answer's date, None where the server was not reached."""
+    """Requests api/health and adds a finding. Returns the response's Date header; None if it was not
+    CodeRunner's."""
     async with http.get("api/health") as answer:
         body = await answer.read()
         document = _json(body)
@@ -158,7 +165,7 @@ async def _health(http: aiohttp.ClientSession, found: list[Finding]) -> str | No
             hours = float(document.get("uptime_s", 0)) / 3600
             found.append(ok("server", f"version {document.get('version')}, up for {hours:.1f} h"))
             return answer.headers.get("Date", "")
-    usual = (f"it answers with {answer.status}, and not as CodeRunner does", COMPARE)
+    usual = (f"the response has status {answer.status}, and is not CodeRunner's", COMPARE)
     found.append(fail("server", *_TROUBLE.get(answer.status, usual)))
     return None
 
@@ -174,12 +181,12 @@ async def _ready(http: aiohttp.ClientSession) -> list[Finding]:
     async with http.get("api/ready") as answer:
         document = _json(await answer.read())
     if not document.get("ready"):
-        reasons = "; ".join(document.get("reasons") or ["it does not say why"])
-        return [fail("ready", f"no session could start now: {reasons}", "journalctl -u coderunner")]
+        reasons = "; ".join(document.get("reasons") or ["no reason given"])
+        return [fail("ready", f"no session could start now: {reasons}", "see `journalctl -u coderunner`")]
     found = [ok("ready", "a session could start now")]
     for text in document.get("warnings") or ():
-        said, _, mend = str(text).partition(" Mend it: ")
-        found.append(warn("ready", said, mend or "journalctl -u coderunner"))
+        said, _, mend = str(text).partition(" Fix: ")
+        found.append(warn("ready", said, mend or "see `journalctl -u coderunner`"))
     return found
 
 
@@ -189,14 +196,15 @@ async def _address(http: aiohttp.ClientSession) -> list[Finding]:
         for headers in ({}, {"X-Forwarded-For": CLAIMED, "X-Real-IP": CLAIMED, "Forwarded": f"for={CLAIMED}"})
     ]
     if claimed == CLAIMED:
-        text = "anybody can claim any address, and so evade all limits"
-        return [fail("address", text, "proxy_set_header X-Forwarded-For $remote_addr; and no other")]
+        text = "clients can claim any address in a header, and so evade all limits by address"
+        mend = "in nginx: `proxy_set_header X-Forwarded-For $remote_addr;`, and pass on no other such header"
+        return [fail("address", text, mend)]
     if seen in ("127.0.0.1", "::1"):
         return [fail(
-            "address", f"the server takes everybody for {seen}: one visitor's limits are everybody's",
-            "TRUSTED_PROXIES must name the proxy, and the proxy must set X-Forwarded-For",
+            "address", f"the server sees all clients as {seen}, so they share the limits of one address",
+            "name the proxy in TRUSTED_PROXIES, and have it set X-Forwarded-For",
         )]  # fmt: skip
-    return [ok("address", f"the server sees this client as {seen}, whatever it claims")]
+    return [ok("address", f"the server sees this client as {seen}, whatever its headers claim")]
 
 
 async def _body(http: aiohttp.ClientSession, path: str, headers: dict[str, str]) -> bytes:
@@ -205,7 +213,7 @@ async def _body(http: aiohttp.ClientSession, path: str, headers: dict[str, str])
 
 
 async def _language(http: aiohttp.ClientSession) -> str:
-    """One that is ready, if possible one whose output can be timed."""
+    """The name of a language that is ready, one of SLOWLY if possible; "" if none is."""
     async with http.get("api/languages") as answer:
         rows = _json(await answer.read()).get("languages", [])
     ready = [row["name"] for row in rows if row.get("status") == "ready"]
@@ -213,7 +221,7 @@ async def _language(http: aiohttp.ClientSession) -> str:
 
 
 async def _websocket(http: aiohttp.ClientSession, language: str, idle: float) -> list[Finding]:
-    """Opens a session, has it echo a line, and leaves it alone."""
+    """Opens a session with a shell, has it echo a line, and keeps it idle."""
     try:
         async with http.ws_connect("ws", protocols=(PROTOCOL,)) as wire:
             peer = Peer(wire)
@@ -226,11 +234,11 @@ async def _websocket(http: aiohttp.ClientSession, language: str, idle: float) ->
             return [
                 fail(
                     "websocket",
-                    "this origin may not connect",
-                    "ALLOWED_ORIGINS; the proxy must leave Host as it is",
+                    "connections from this origin are refused",
+                    "add it to ALLOWED_ORIGINS; the proxy must pass on the Host header unchanged",
                 )
             ]
-        text = f"the upgrade was answered with {error.status}: it is not passed on"
+        text = f"the proxy does not pass on the WebSocket upgrade (status {error.status})"
         return [fail("websocket", text, f"{COMPARE}: Upgrade, Connection, proxy_http_version 1.1")]
 
 
@@ -244,21 +252,21 @@ async def _visit(peer: Peer, language: str, idle: float) -> list[Finding]:
     await peer.input(1, b"echo o''k\n")
     await peer.until(1, "ok")
     found = [ok("websocket", f"a session opened after {opened * 1000:.0f} ms, and a shell in it answers")]
-    with contextlib.suppress(Unexpected):  # it was not closed
+    with contextlib.suppress(Unexpected):  # raised if the connection stays open, which is the good case
         await peer.closed(idle)
     if peer.close_code is not None:
-        text = f"a session that nobody used was cut with {peer.close_code} within {idle:g} s"
-        return [*found, fail("idle", text, f"raise proxy_read_timeout above a minute; {COMPARE}")]
+        text = f"an idle connection was closed within {idle:g} s (close code {peer.close_code})"
+        return [*found, fail("idle", text, f"raise proxy_read_timeout above 60 s; {COMPARE}")]
     await peer.send(m.Close())
     await peer.closed()
-    return [*found, ok("idle", f"a session that nobody used for {idle:g} s was left alone")]
+    return [*found, ok("idle", f"a connection that was idle for {idle:g} s stayed open")]
 
 
 async def _buffering(http: aiohttp.ClientSession, language: str) -> list[Finding]:
-    """Whether output that was printed a second apart arrives so."""
+    """Whether two lines that are printed a second apart also arrive apart."""
     source = SLOWLY.get(language)
     if source is None:
-        return [ok("buffering", "not looked at: neither Bash nor Python is ready")]
+        return [ok("buffering", "not checked: neither Bash nor Python is ready")]
     body = orjson.dumps({"language": language, "source": source})
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
     came: dict[bytes, float] = {}
@@ -273,10 +281,10 @@ async def _buffering(http: aiohttp.ClientSession, language: str) -> list[Finding
                 if word in seen:
                     came.setdefault(word, time.monotonic())
     if len(came) < 2:
-        text = f"a program's output did not come as events: {seen[-200:].decode(errors='replace')!r}"
+        text = f"a program's output did not arrive as events: {seen[-200:].decode(errors='replace')!r}"
         return [fail("buffering", text, COMPARE)]
     apart = came[b"two"] - came[b"one"]
     if apart < SEPARATE_SECONDS:
-        text = "output is held back until a program ends"
-        return [fail("buffering", text, f"proxy_buffering off; {COMPARE}")]
-    return [ok("buffering", f"lines that were printed a second apart came {apart:.1f} s apart")]
+        text = "the proxy holds output back until a program ends"
+        return [fail("buffering", text, f"in nginx: `proxy_buffering off;`; {COMPARE}")]
+    return [ok("buffering", f"lines that were printed a second apart arrived {apart:.1f} s apart")]

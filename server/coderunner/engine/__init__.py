@@ -1,1 +1,2 @@
-"""The container engine behind calls of our own, each with a deadline and errors of our own tree."""
+"""The interface to the container engine: each call has a deadline, and raises errors of
+`coderunner.errors`."""

@@ -1,4 +1,4 @@
-"""Which version of the agent's language the containers that run speak, as their images have it."""
+"""Finds out which version of the agent's protocol the running containers use, from the files in them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from coderunner.engine.containers import INSTANCE_LABEL, ROLE_LABEL, SESSION_TYP
 from coderunner.engine.docker import usual_socket
 from coderunner.errors import EngineUnavailable
 
-SECONDS = 30
+SECONDS = 30  # for a call
 SOURCE = "/opt/coderunner/coderunner/wire/__init__.py"
-MOST = 64 * 1024
+MOST = 64 * 1024  # bytes; a larger file is not the one expected
 
 
 def spoken(host: str | None, instance: str) -> Counter[int | None]:
-    """How many containers of this instance speak which version; None: it does not show.
+    """Counts the running containers of an instance by their protocol version; None: unknown.
 
-    Blocks. Raises EngineUnavailable.
+    `host`: the engine's address, None for the default. `instance`: INSTANCE_NAME. Blocks the thread. Raises
+    EngineUnavailable.
     """
     filters = {"label": [f"type={SESSION_TYPE}", f"{INSTANCE_LABEL}={instance}"]}
     try:

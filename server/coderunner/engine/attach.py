@@ -1,8 +1,8 @@
-"""The attach stream of a container: its standard streams as bytes, over one connection of its own.
+"""The attach stream of a container: its standard streams as bytes, over a connection of its own.
 
-The engine answers the request with `101` and then the connection is a plain byte stream: towards the
-container as it is, from it in frames: the stream (1 byte), three zero bytes, the length (4 bytes, big
-endian), the bytes. It does not come from a connection pool, and the bytes of a keystroke pass no HTTP code.
+The engine answers the request with `101`; then the connection is a byte stream. To the container, bytes are
+sent as they are. From it come frames: stream (1 byte), three zero bytes, length (4 bytes, big endian), data.
+The connection is not from a pool, so that the bytes of a keystroke pass no HTTP code.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from coderunner import timing
 from coderunner.errors import AgentLost, ContainerGone, EngineTimeout, EngineUnavailable
 from coderunner.schema.engine import Refusal
 
-STDERR_TAIL = 4096
-READ_BUFFER = 256 * 1024  # bytes read ahead at most; a frame of the engine holds at most 32 KiB
-MAX_HEAD = 16 * 1024
+STDERR_TAIL = 4096  # last bytes of stderr that are kept, for error messages
+READ_BUFFER = 256 * 1024  # bytes that are read ahead at most; a frame of the engine has up to 32 KiB
+MAX_HEAD = 16 * 1024  # bytes of a response's head, or of an error message
 STDOUT = 1
 _FRAME = struct.Struct(">BxxxL")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the engine listens: a unix socket's `path`, or `host` and `port`, with TLS or without."""
+    """The address of the engine: a Unix socket's `path`, or `host` and `port`, with or without TLS."""
 
     path: str | None = None
     host: str = "localhost"
@@ -39,7 +39,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Takes `unix:///path`, `tcp://host:port`, `http://…` or `https://…`. Raises EngineUnavailable."""
+        """Parses `unix:///path`, `tcp://host:port`, `http://…` or `https://…`. Raises EngineUnavailable."""
         parts = urlsplit(url)
         if parts.scheme == "unix" and parts.path:
             return cls(path=(parts.netloc + parts.path))
@@ -47,7 +47,7 @@ class Address:
             tls = parts.scheme == "https"
             return cls(host=parts.hostname, port=parts.port or (2376 if tls else 2375), tls=tls)
         raise EngineUnavailable(
-            f"DOCKER_HOST {url!r} is not understood; write unix:///path or tcp://host:port"
+            f"DOCKER_HOST {url!r} is not an engine's address; write unix:///path or tcp://host:port"
         )
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Address:
         return f"{'https' if self.tls else 'tcp'}://{self.host}:{self.port}"
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Raises OSError."""
+        """Connects. Raises OSError."""
         if self.path:
             return await asyncio.open_unix_connection(self.path, limit=READ_BUFFER)
         context = ssl.create_default_context() if self.tls else None
@@ -66,8 +66,8 @@ class Address:
 class AttachStream:
     """Reads the container's stdout and writes its stdin. One task may read while another writes.
 
-    The holder must go on reading as long as the container lives: an attach stream that nobody reads wedges
-    the container inside the engine, so that even kill and remove of it hang (moby issue 41827).
+    It must be read as long as the container runs: if nobody reads an attach stream, the engine can neither
+    kill nor remove the container; these calls hang (moby issue 41827).
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class AttachStream:
         self.stderr_tail = b""
 
     async def read(self) -> bytes:
-        """The next bytes of stdout, at most one frame of the engine; b"" when the stream has ended.
+        """Returns the next bytes of stdout, at most one frame of the engine; b"" at the end of the stream.
 
-        An end says nothing of its cause: the program's end, the engine's death and a cut connection look
-        alike here. A read that is cancelled loses nothing.
+        The end of the program, an end of the engine and a broken connection cannot be told apart here. A read
+        that is cancelled loses nothing.
         """
         try:
             while True:
@@ -101,13 +101,14 @@ class AttachStream:
             return b""
 
     def deliver(self, take: Callable[[bytes | memoryview], None]) -> bool:
-        """False: it has to be read."""
+        """Returns False: this stream does not call `take`, but has to be read. See `DirectStream.deliver`."""
         return False
 
     async def write(self, data: bytes) -> None:
-        """Hands the bytes over and waits while the engine takes no more.
+        """Writes the bytes, and waits if the engine does not accept them at once.
 
-        Raises AgentLost when the stream has ended, EngineTimeout when it took nothing for the time of a call.
+        Raises AgentLost if the stream has ended, EngineTimeout if nothing was accepted for the time of a
+        call.
         """
         if self._writer.is_closing():
             raise AgentLost("the stream to the container has ended")
@@ -116,38 +117,40 @@ class AttachStream:
             async with timing.within(self._call_timeout_s):
                 await self._writer.drain()
         except TimeoutError:
-            raise EngineTimeout("the container's input was not taken in time") from None
+            raise EngineTimeout("the engine did not accept the container's input in time") from None
         except OSError as error:
-            raise AgentLost(f"the stream to the container broke: {error}") from None
+            raise AgentLost(f"the stream to the container is broken: {error}") from None
 
     def write_now(self, data: bytes) -> bool:
-        """As `write`, without waiting; False, with nothing taken, where earlier bytes wait to be taken."""
+        """Writes the bytes without waiting. Returns False, without writing, if the stream has ended or
+        earlier bytes are still waiting."""
         if self._writer.is_closing() or self._writer.transport.get_write_buffer_size():
             return False
         self._writer.write(data)
         return True
 
     async def close(self) -> None:
-        """Drops the connection; the container's stdin stays open. May be called again, and while reading."""
+        """Closes the connection; the container's stdin stays open. May be called repeatedly, and during a
+        read."""
         self._writer.transport.abort()
-        with contextlib.suppress(OSError):  # the connection was broken before; it is closed now
+        with contextlib.suppress(OSError):  # raised if the connection was broken before
             await self._writer.wait_closed()
 
 
 async def open_attach(
     address: Address, api_version: str, container: str, call_timeout_s: float
 ) -> AttachStream:
-    """Attaches to the three streams of a container, made or running, without its earlier output.
+    """Attaches to the three streams of a container, created or running, without its earlier output.
 
-    The caller bounds the time; `call_timeout_s` is for the stream's writes. Raises ContainerGone,
-    EngineUnavailable, OSError.
+    `call_timeout_s`: seconds for a write to the stream; the time to attach is limited by the caller. Raises
+    ContainerGone, EngineUnavailable, OSError.
     """
     reader, writer = await address.open()
     try:
         await _upgrade(reader, writer, api_version, container)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
         writer.transport.abort()
-        raise EngineUnavailable(f"attach: the answer is not an engine's: {error}") from error
+        raise EngineUnavailable(f"attach: the response is not an engine's: {error}") from error
     except BaseException:
         writer.transport.abort()
         raise
@@ -157,7 +160,7 @@ async def open_attach(
 async def _upgrade(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, api_version: str, container: str
 ) -> None:
-    # No detach keys: Ctrl-P Ctrl-Q are bytes like others.
+    # Without detach keys, as Ctrl-P Ctrl-Q would otherwise end the stream.
     query = "stream=1&stdin=1&stdout=1&stderr=1&logs=0&detachKeys="
     writer.write(
         f"POST /{api_version}/containers/{container}/attach?{query} HTTP/1.1\r\n"
@@ -177,7 +180,7 @@ async def _upgrade(
 
 
 async def _body(reader: asyncio.StreamReader, most: int) -> bytes:
-    """At most so many bytes, until the engine closes: its attach errors come without a length."""
+    """Reads `most` bytes, or fewer if the engine closes: its errors of attach have no length."""
     try:
         return await reader.readexactly(most)
     except asyncio.IncompleteReadError as error:

@@ -1,4 +1,4 @@
-"""Images of languages as one archive, for a machine without a network: written here, read there."""
+"""Writes the languages' images to an archive and loads them from it, for machines without a network."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ import docker
 from coderunner.engine.threads import Say, Stop
 
 PIECE = 1024 * 1024
-LEVEL = 4  # of gzip: twice as fast as its default, and a twentieth larger
-TOLD_EVERY = 256 * 1024 * 1024
+LEVEL = 4  # of gzip: twice as fast as the default level, with archives that are 5% larger
+TOLD_EVERY = 256 * 1024 * 1024  # bytes between two lines of progress
 PACKED = (".gz", ".tgz")
 
 
 class CannotCarry(Exception):
-    """The archive cannot be written or read; the text says why."""
+    """The archive cannot be written or read; the text has the reason."""
 
 
 def save(
     client: docker.APIClient, references: Iterable[str], path: Path, size: int, stop: Stop, say: Say
 ) -> int:
-    """Writes these images into the archive; its bytes. A name that ends with `.gz` is packed.
+    """Writes images to the archive `path`, compressed if its name ends with `.gz`. Returns its size in bytes.
 
-    `size`: bytes of their layers, which are said, and for which there must be room. Raises CannotCarry.
+    `references`: the images. `size`: bytes of their layers, for the progress and the check of the free space.
+    `stop`: ends the work when set. `say`: called with each line of progress. Raises CannotCarry.
     """
     folder = path.absolute().parent
     try:
@@ -37,9 +38,9 @@ def save(
     except OSError as error:
         raise CannotCarry(f"{folder}: {error.strerror}") from None
     packed = path.name.endswith(PACKED)
-    say(f"{_mb(size)} of images{', before packing' if packed else ''}; {folder} has {_mb(free)} free")
-    if free < (size // 2 if packed else size):
-        raise CannotCarry(f"{folder} has no room for {_mb(size)}; name fewer languages, or another place")
+    say(f"{_mb(size)} of images{', before compression' if packed else ''}; {folder} has {_mb(free)} free")
+    if free < (size // 2 if packed else size):  # gzip is assumed to halve the size
+        raise CannotCarry(f"{folder} has no space for {_mb(size)}; name fewer languages, or another folder")
     draft = path.with_name(path.name + ".part")
     url = f"{client.base_url}/v{client.api_version}/images/get"
     try:
@@ -59,9 +60,9 @@ def save(
 
 
 def load(client: docker.APIClient, path: Path, stop: Stop, say: Say) -> list[str]:
-    """Reads an archive of `save`, or of `docker save`, into the engine; the images' names.
+    """Loads an archive of `save`, or of `docker save`, into the engine. Returns the images' names.
 
-    Raises CannotCarry.
+    `stop` and `say`: as for `save`. Raises CannotCarry.
     """
     loaded = []
     try:
@@ -75,7 +76,7 @@ def load(client: docker.APIClient, path: Path, stop: Stop, say: Say) -> list[str
     except OSError as error:
         raise CannotCarry(f"{path}: {error.strerror or error}") from None
     if not loaded:
-        raise CannotCarry(f"{path} has no image in it that has a name")
+        raise CannotCarry(f"{path} has no image with a name; make the archive with `coderunner images save`")
     return loaded
 
 

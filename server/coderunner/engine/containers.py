@@ -24,34 +24,37 @@ HOME = WORKSPACE
 TEMPORARY = f"{WORKSPACE}/.tmp"
 USER_NAME = "coder"
 HOST_NAME = "coderunner"
-OWN_ADDRESS = "127.0.1.1"  # as Debian has it: not localhost's, whose name it would have
+# As in Debian: with 127.0.0.1, a reverse look-up of localhost would return the container's name.
+OWN_ADDRESS = "127.0.1.1"
 SESSION_TYPE = "coderunner-session"
 
-# Labels. Whose a container (or a group's network) is, is said by the instance's name and the owner together:
-# the owner is a fingerprint of the instance's key, as two servers may have one name by mistake.
+# Labels. The server of a container (or a group's network) is identified by instance and owner together: the
+# owner is a fingerprint of the instance's key, as two servers may have the same name by mistake.
 INSTANCE_LABEL = "coderunner.instance"
 OWNER_LABEL = "coderunner.owner"
-ROLE_LABEL = "coderunner.role"  # of containers that never have a tenant: what they are for
-DEADLINE_LABEL = "coderunner.deadline"  # unix seconds after which nobody needs it
+ROLE_LABEL = "coderunner.role"  # purpose of containers that are not for sessions, such as the canary's
+DEADLINE_LABEL = "coderunner.deadline"  # unix seconds after which it may be removed
 SOCKET_LABEL = "coderunner.socket"  # the folder of its agent's socket on the server's machine
 
 TMP_INODES = 1024
-MAX_TERMINALS = 32
+MAX_TERMINALS = 32  # the kernel has 4096 for the whole machine, of which 3072 for containers
 VOLUME_LABELS = ("type", "coderunner.instance")
 SYSCTLS = {
     "net.ipv4.tcp_rmem": "4096 131072 262144",
     "net.ipv4.tcp_wmem": "4096 16384 262144",
-    # Connections that nobody accepts, and those that are over: each 3 KiB, or 250 bytes, charged to nobody.
+    # Kernel memory that counts against no container: connections that are not accepted take 3 KiB each,
+    # closed ones in TIME_WAIT 250 bytes.
     "net.core.somaxconn": "128",
     "net.ipv4.tcp_max_tw_buckets": "4096",
-    # Groups that a socket may join, and sources of each: up to 250 bytes each, charged to nobody.
+    # The same holds for multicast groups that a socket joins, and their source filters: up to 250 bytes each.
     "net.ipv4.igmp_max_memberships": "4",
     "net.ipv4.igmp_max_msf": "4",
 }
-# A kernel that was started without IPv6 has no such setting, and starts no container that asks for it.
+# On a kernel without IPv6 this setting does not exist, and a container that asks for it cannot start.
 if Path("/proc/sys/net/ipv6").exists():
     SYSCTLS["net.ipv6.conf.lo.disable_ipv6"] = "0"
-USUAL_RUNTIMES = (None, "runc", "crun")  # others have terminals and networks that are not the kernel's
+# other runtimes, such as gVisor, have their own terminals and networks
+USUAL_RUNTIMES = (None, "runc", "crun")
 MAX_SHM_BYTES = 16 * 1024 * 1024
 
 AGENT_COMMAND = (
@@ -59,11 +62,11 @@ AGENT_COMMAND = (
     "import sys;sys.path.insert(0,'/opt/coderunner');from coderunner.agent.main import main;main()",
 )  # fmt: skip
 
-_NOT_MASKED = {"/sys/devices/system", "/sys/devices/virtual"}  # processors and memory; the loopback device
-# Those of an engine on another machine, which cannot be looked at.
+_NOT_MASKED = {"/sys/devices/system", "/sys/devices/virtual"}  # programs read processors, memory and loopback
+# Usual ones, as those of an engine on another machine cannot be listed.
 _DEVICES = ("/sys/devices/LNXSYSTM:00", "/sys/devices/pci0000:00", "/sys/devices/platform")
 _MASKED = (
-    # the engine's own list, which ours replaces
+    # the engine's default list, which this one replaces
     "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
     "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
     # files that show activity of the host and of other containers
@@ -82,25 +85,26 @@ _MASKED = (
 
 
 def masked_paths() -> list[str]:
-    """Paths of the kernel's that no session sees.
+    """Paths of the kernel's file systems that are hidden from sessions.
 
-    Devices by where they are plugged in show the host's disks with serial numbers and sizes. They are looked
-    up for each container: what is plugged in later is hidden from the next one.
+    Folders of devices show the host's disks with serial numbers and sizes. They are listed for each
+    container, so that a device that is added later is hidden from the next one.
     """
     return [*_MASKED, *sorted({*_DEVICES, *glob.glob("/sys/devices/*")} - _NOT_MASKED)]
 
 
-NAMESERVERS = ("0.0.0.0", "127.0.0.11")  # nobody, and in a group the engine's own for the members' names
+# An address where no server is; and in a group the engine's name server, for the members' names.
+NAMESERVERS = ("0.0.0.0", "127.0.0.11")
 READONLY_PATHS = ("/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One container to make. `uid` is unique among live sessions; `runtime` None is the engine's own.
+    """One container to create. `uid`: unique among live sessions. `runtime`: None for the engine's default.
 
-    `disk_read`: a disk of the host, and how many bytes a second are read from it; None is without bound.
-    `cgroup_parent`: the control group in which the container's own is made; None is the engine's.
-    `socket`: the folder of the agent's socket, on the server's machine; None where it has none.
+    `disk_read`: a disk of the host and the bytes per second that may be read from it; None: unlimited.
+    `cgroup_parent`: the control group in which the container's own is made; None: the engine's default.
+    `socket`: the folder of the agent's socket on the server's machine; None: no socket.
     """
 
     image: str
@@ -118,7 +122,8 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`key` is the path in the create request; `value` None leaves it out and accepts the engine's own."""
+    """One setting of a container. `key`: its path in the create request. `value`: makes its value; None
+    leaves it out, so that the engine's default holds. `why`: its reason, for docs/containers.md."""
 
     key: str
     value: Callable[[ContainerSpec], Any]
@@ -126,7 +131,8 @@ class Setting:
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """What every program of a session finds in its environment; `env` goes above it. Never a secret."""
+    """The environment of every program of a session. `env`: variables that are added or replaced. It must
+    have no secrets, as programs can read it."""
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": HOME,
@@ -143,7 +149,8 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def shm_bytes(limits: Limits) -> int:
-    """Shared memory is a file system in memory beside those of the limits, which fill half of it at most."""
+    """The size of /dev/shm in bytes. It is small, as it uses the session's memory, like the workspace and
+    /tmp, which may fill half of that."""
     return min(MAX_SHM_BYTES, limits.memory_bytes // 16)
 
 
@@ -157,14 +164,14 @@ def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
 
 
 def _mounts(spec: ContainerSpec) -> list[dict[str, Any]] | None:
-    """None where there are none."""
+    """The mounts, or None if there are none."""
     return [*_terminals(spec), *_socket(spec)] or None
 
 
 def _socket(spec: ContainerSpec) -> list[dict[str, Any]]:
     if spec.socket is None:
         return []
-    # In this form, unlike in that of `Binds`, the engine makes no folder that is missing.
+    # Unlike with `Binds`, the engine does not create a missing folder (as root).
     return [{"Type": "bind", "Source": spec.socket, "Target": SOCKET_FOLDER, "ReadOnly": True}]
 
 
@@ -192,22 +199,22 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "Entrypoint",
         lambda s: [],
-        "an image cannot put a program before ours",
+        "an image cannot start another program before the agent",
     ),
     Setting(
         "Cmd",
         lambda s: list(s.command),
-        "PID 1 is the agent: it reaps children, else orphans pile up as zombies until fork fails",
+        "PID 1 is the agent, which reaps orphans: else they stay as zombies until fork fails",
     ),
     Setting(
         "Healthcheck",
         lambda s: {"Test": ["NONE"]},
-        "an image cannot have programs run beside ours",
+        "an image cannot have the engine run programs in the container",
     ),
     Setting(
         "WorkingDir",
         lambda s: WORKSPACE,
-        "programs begin where the user's files are",
+        "programs start where the user's files are",
     ),
     Setting(
         "Hostname",
@@ -217,34 +224,34 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "User",
         lambda s: f"{s.uid}:{s.uid}",
-        "never root, and a user of its own for each live session: the kernel counts inotify watches and "
-        "pipe pages by user, and with a shared one a session uses up its neighbours'",
+        "never root, and a different user for each live session: the kernel limits inotify watches and "
+        "pipe pages by user, so with a shared user one session could use up those of the others",
     ),
     Setting(
         "Env",
         lambda s: [f"{k}={v}" for k, v in environment(s.env).items()],
-        "what programs expect, with temporary files where there is most room; no secrets: every "
+        "what programs expect, with temporary files in the largest file system; no secrets, as every "
         "program of the session can read it",
     ),
     Setting(
         "Labels",
         lambda s: dict(s.labels),
-        "whose container it is, and until when it may live",
+        "to which server it belongs, and when it may be removed",
     ),
     Setting(
         "Tty",
         lambda s: False,
-        "the engine's stream stays binary; terminals are made inside, by the agent",
+        "the engine's stream stays binary; the agent makes terminals inside",
     ),
     Setting(
         "OpenStdin",
         lambda s: True,
-        "the agent takes its commands from stdin",
+        "the agent reads its commands from stdin",
     ),
     Setting(
         "StdinOnce",
         lambda s: False,
-        "the agent's stdin outlives the server, which may attach again",
+        "the agent's stdin stays open when the server detaches, so that it can attach again",
     ),
     Setting(
         "HostConfig.Runtime",
@@ -259,94 +266,92 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HostConfig.CapDrop",
         lambda s: ["ALL"],
-        "root's default capabilities give raw sockets, mknod, chroot and setuid",
+        "the default capabilities of root include raw sockets, mknod, chroot and setuid",
     ),
     Setting(
         "HostConfig.CapAdd",
         lambda s: [],
-        "nothing is given back",
+        "none is added",
     ),
     Setting(
         "HostConfig.SecurityOpt",
         lambda s: ["no-new-privileges:true", f"seccomp={seccomp_profile()}"],
-        "a setuid program reaches euid 0 even without any capability; the engine's default profile lets "
-        "io_uring and AF_VSOCK through",
+        "a setuid program gets euid 0 even without any capability; the engine's default seccomp profile "
+        "allows io_uring and AF_VSOCK",
     ),
     Setting(
         "HostConfig.ReadonlyRootfs",
         lambda s: True,
-        "the image is shared by all, and writes to it have no bound",
+        "writes to the image's file system have no limit",
     ),
     Setting(
         "HostConfig.Tmpfs",
         _tmpfs,
-        "the only writable places, bounded in bytes and in inodes (a bomb of empty files would end in "
-        "out-of-memory) and no setuid or device files; both run programs, which put what "
-        "they make and run there",
+        "the only writable places, limited in bytes and in inodes (else many empty files would use up the "
+        "memory), without setuid and device files; executable, as compilers put programs there",
     ),
     Setting(
         "HostConfig.Mounts",
         _mounts,
-        "a /dev/pts with a bound of its own, by an unnamed volume, as the engine's own mount of it has none: "
-        "five processes took all 3,072 pseudo-terminals of the machine; and a folder with nothing in it but "
-        "the socket to which the agent connects",
+        "a /dev/pts with a limit (an unnamed volume), as the engine's own has none: five processes took all "
+        "3,072 pseudo-terminals of the machine; and a folder that has only the socket to which the agent "
+        "connects",
     ),
     Setting(
         "HostConfig.Sysctls",
         lambda s: dict(SYSCTLS) if s.runtime in USUAL_RUNTIMES else None,
-        "the buffers of a TCP connection are the kernel's memory, by default up to 32 MiB each, and so are "
-        "connections that nobody accepts, by default 4,096 at each listening socket, and the multicast "
-        "groups that each socket joins, by default 20; `localhost` "
-        "is `::1`, too, in the engine's file of hosts, and a server at all its addresses needs that one",
+        "these use kernel memory that counts against no container: buffers of TCP connections (by default up "
+        "to 32 MiB each), connections that are not accepted (4,096 for each listening socket), multicast "
+        "groups of a socket (20); IPv6 on loopback, as `localhost` is also `::1` in the engine's hosts file",
     ),
     Setting(
         "HostConfig.ExtraHosts",
         lambda s: [f"{HOST_NAME}:{OWN_ADDRESS}"],
-        "the container's own name has an address: without a network the engine gives it none",
+        "the container's host name resolves: without a network the engine adds no address for it",
     ),
     Setting(
         "HostConfig.NetworkMode",
         lambda s: "none",
-        "an internal bridge is not isolation: the host's services answer on the gateway's address, and "
-        "the containers reach each other",
+        "an internal bridge does not isolate: the host's services can be reached at the gateway's address, "
+        "and containers reach each other",
     ),
     Setting(
         "HostConfig.Dns",
         lambda s: [NAMESERVERS[0]],
-        "where a group's network is joined later, the engine answers its members' names and passes all "
-        "others on to this, which is nobody; without it, to the host's resolver, whose address shows in any "
-        "container",
+        "in a group's network, the engine resolves the members' names and forwards all others to this "
+        "address, where no server is; without it, to the host's resolver, whose address would be visible in "
+        "any container",
     ),
     Setting(
         "HostConfig.DnsSearch",
         lambda s: ["."],
-        "none; else the host's own search domains show",
+        "none; else the host's search domains would be visible",
     ),
     Setting(
         "HostConfig.DnsOptions",
         lambda s: ["timeout:1", "attempts:1"],
-        "a name that nobody knows is refused after one second, not ten; and the host's options do not show",
+        "an unknown name fails after one second, not ten; and the host's options are not visible",
     ),
     Setting(
         "HostConfig.PidsLimit",
         lambda s: s.limits.pids,
-        "bounds a fork bomb; 0 would mean without limit",
+        "limits a fork bomb; 0 would mean unlimited",
     ),
     Setting(
         "HostConfig.Memory",
         lambda s: s.limits.container_bytes,
-        "programs, tmpfs and shared memory together, or a compiler, where that needs more: a program is then "
-        "held to its share by the agent",
+        "for programs, tmpfs and shared memory together, or for the compiler if it needs more: then the "
+        "agent limits programs to their share",
     ),
     Setting(
         "HostConfig.MemorySwap",
         lambda s: s.limits.container_bytes,
-        "equal to the memory: none of it is swap; the default allows twice as much",
+        "equal to the memory, so no swap; by default it is twice the memory",
     ),
     Setting(
         "HostConfig.OomKillDisable",
         lambda s: False,
-        "a container that may not be killed hangs when full",
+        "without the OOM killer, a container hangs when its memory is used up",
     ),
     Setting(
         "HostConfig.NanoCpus",
@@ -363,18 +368,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HostConfig.BlkioDeviceReadBps",
         lambda s: [{"Path": s.disk_read[0], "Rate": s.disk_read[1]}] if s.disk_read else None,
-        "an image is larger than a session's memory: reading it again and again keeps the host's disk busy",
+        "an image is larger than a session's memory, so reading it repeatedly keeps the host's disk busy",
     ),
     Setting(
         "HostConfig.Ulimits",
         _ulimits,
-        "open files, no core dumps, and the largest file (a sparse one of 60 GB is refused); never "
+        "open files, no core dumps, and the largest file (a sparse one of 60 GB is refused); not "
         "processes, which the kernel counts by user over all containers",
     ),
     Setting(
         "HostConfig.ShmSize",
         lambda s: shm_bytes(s.limits),
-        "shared memory is memory",
+        "shared memory counts as the session's memory",
     ),
     Setting(
         "HostConfig.IpcMode",
@@ -394,22 +399,22 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HostConfig.CgroupnsMode",
         lambda s: "private",
-        "the host's control groups do not show",
+        "the host's control groups are not visible",
     ),
     Setting(
         "HostConfig.MaskedPaths",
         lambda s: masked_paths(),
-        "what tells of the host; a list of ours replaces the engine's own, so it repeats it",
+        "files that reveal facts about the host; the list replaces the engine's, so it includes that",
     ),
     Setting(
         "HostConfig.ReadonlyPaths",
         lambda s: list(READONLY_PATHS),
-        "the kernel's settings",
+        "kernel settings",
     ),
     Setting(
         "HostConfig.Binds",
         lambda s: [],
-        "nothing of the host is mounted but what `Mounts` names, which has to be there",
+        "nothing of the host is mounted but what is in `Mounts`",
     ),
     Setting(
         "HostConfig.Devices",
@@ -419,23 +424,23 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HostConfig.LogConfig",
         lambda s: {"Type": "none", "Config": {}},
-        "output is the agent's to keep: four seconds of `yes` wrote 229 MB to the engine's log file",
+        "the agent keeps the output; four seconds of `yes` wrote 229 MB to the engine's log file",
     ),
     Setting(
         "HostConfig.RestartPolicy",
         lambda s: {"Name": "no", "MaximumRetryCount": 0},
-        "a session that ended stays ended",
+        "a session's container is not restarted",
     ),
     Setting(
         "HostConfig.AutoRemove",
         lambda s: False,
-        "a container that removed itself cannot be asked how it ended",
+        "the server asks a container that ended for the reason",
     ),
 )
 
 
 def create_body(spec: ContainerSpec) -> dict[str, Any]:
-    """The JSON object of the create request."""
+    """The JSON object of the create request for a container."""
     body: dict[str, Any] = {"HostConfig": {}}
     for setting in SETTINGS:
         value = setting.value(spec)
@@ -447,6 +452,7 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def settings_digest(spec: ContainerSpec) -> str:
-    """A digest over all that makes this container differ from another kind; not its name, user or labels."""
+    """A digest of the settings without name, user id and labels: containers with the same digest have the
+    same limits, so one verdict of the canary holds for all of them."""
     kind = replace(spec, name="", uid=0, labels={}, socket=spec.socket and "socket")
     return hashlib.sha256(json.dumps(create_body(kind), sort_keys=True).encode()).hexdigest()

@@ -13,13 +13,13 @@ from coderunner.errors import AgentLost, EngineTimeout
 Take = Callable[[bytes | memoryview], None]
 
 _room = memoryview(bytearray(READ_BUFFER))
-"""Where all of these read into: what was read is taken before the next one reads."""
+"""The read buffer of all these streams: what one has read is taken before the next one reads."""
 
 
 class DirectStream(asyncio.BufferedProtocol):
-    """A stream of bytes, which are handed on as they come, or kept until somebody asks.
+    """A stream of bytes, which are passed on as they arrive (`deliver`), or kept for `read`.
 
-    ``write_seconds``: what the agent may take to read.
+    `write_seconds`: how long a write may wait for the agent to read.
     """
 
     def __init__(self, write_seconds: float) -> None:
@@ -72,8 +72,10 @@ class DirectStream(asyncio.BufferedProtocol):
     # --- the agent link's side ---------------------------------------------------------------------------
 
     def deliver(self, take: Take) -> bool:
-        """Has ``take`` called with all bytes as they come, which are valid until it returns, and with b""
-        at the end; nobody can `read` then. True."""
+        """From now on calls `take` with all bytes as they arrive, and with b"" at the end. Returns True.
+
+        The bytes are valid only until `take` returns. After this call nothing can be `read`.
+        """
         self._take = take
         if self._kept:
             take(bytes(self._kept))
@@ -85,7 +87,7 @@ class DirectStream(asyncio.BufferedProtocol):
         return True
 
     async def read(self) -> bytes:
-        """The next bytes; b"" at the end. A read that is cancelled loses nothing."""
+        """Returns the next bytes; b"" at the end. A read that is cancelled loses nothing."""
         while not self._kept and not self._ended:
             self._news.clear()
             await self._news.wait()
@@ -96,9 +98,9 @@ class DirectStream(asyncio.BufferedProtocol):
         return data
 
     async def write(self, data: bytes) -> None:
-        """Hands the bytes over and waits while the agent takes no more.
+        """Writes the bytes, and waits if the agent does not read.
 
-        Raises AgentLost when the stream has ended, EngineTimeout when nothing was taken in time.
+        Raises AgentLost if the stream has ended, EngineTimeout if the agent did not read in time.
         """
         if self._transport is None or self._transport.is_closing():
             raise AgentLost("the stream to the container has ended")
@@ -110,10 +112,11 @@ class DirectStream(asyncio.BufferedProtocol):
             except TimeoutError:
                 raise EngineTimeout("the agent did not read in time") from None
         if self._ended:
-            raise AgentLost("the stream to the container broke")
+            raise AgentLost("the stream to the container is broken")
 
     def write_now(self, data: bytes) -> bool:
-        """As `write`, without waiting; False, with nothing taken, where earlier bytes wait to be taken."""
+        """Writes the bytes without waiting. Returns False, without writing, if the stream has ended or
+        earlier bytes are still waiting."""
         transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size():
             return False
@@ -121,7 +124,7 @@ class DirectStream(asyncio.BufferedProtocol):
         return True
 
     async def close(self) -> None:
-        """Drops the connection. May be called again, and while reading."""
+        """Closes the connection. May be called repeatedly, and during a read."""
         if self._transport is not None:
             self._transport.abort()
         while not self._ended:

@@ -1,4 +1,4 @@
-"""The Docker Engine adapter: every call has a deadline, every library's error becomes one of `errors`."""
+"""The Docker Engine adapter: every call has a deadline, and the libraries' errors become ones of `errors`."""
 
 from __future__ import annotations
 
@@ -55,13 +55,15 @@ log = logging.getLogger(__name__)
 
 OLDEST_API = (1, 41)  # Docker 20.10: the first with a private cgroup namespace
 CONNECT_TIMEOUT_S = 5.0
-MAX_EVENT = 1024 * 1024
+MAX_EVENT = 1024 * 1024  # bytes that a response is read ahead
 
 
 def usual_socket(root: Path = Path("/"), home: Path | None = None) -> str:
-    """The first engine socket that this user may use, else the first that exists, else where one belongs.
+    """The engine's address if DOCKER_HOST is not set: the first socket that this user may use, otherwise the
+    first that exists, otherwise the usual one.
 
-    The machine's engine goes before a rootless one of this user's, and that before Docker Desktop's.
+    The order: the machine's engine, a rootless engine of this user, Docker Desktop. `root`, `home`: for
+    tests.
     """
     places = [
         root / "var/run/docker.sock",
@@ -78,15 +80,15 @@ def usual_socket(root: Path = Path("/"), home: Path | None = None) -> str:
 def _is_socket(place: Path) -> bool:
     try:
         return place.is_socket()
-    except OSError:  # below a folder of somebody else's
+    except OSError:  # in a folder that this user may not enter
         return False
 
 
 class DockerEngine:
-    """One engine. Holds no state of containers: what it says was asked at that moment.
+    """One engine. It caches nothing about containers: each method asks the engine.
 
-    Every method may raise EngineUnavailable (no engine there, or it broke off) and EngineTimeout (no answer
-    within the time of a call); what else a method raises stands with it.
+    Every method may raise EngineUnavailable (the engine does not answer, or the connection broke) and
+    EngineTimeout (no response within the time of a call); other errors are named at each method.
     """
 
     def __init__(
@@ -102,14 +104,14 @@ class DockerEngine:
     @classmethod
     @asynccontextmanager
     async def connect(cls, host: str | None, call_timeout_s: float) -> AsyncIterator[DockerEngine]:
-        """The engine at `host` (`unix:///path` or `tcp://host:port`; None: the usual sockets).
+        """Makes the adapter for the engine at `host` (`unix:///path` or `tcp://host:port`; None: the
+        default).
 
-        A call may take `call_timeout_s` seconds. Does not ask the engine anything: one that is down now may
-        be up at the first call.
+        `call_timeout_s`: seconds for a call. No request is sent yet, so the engine may start later.
         """
         address = Address.parse(host or usual_socket())
-        # No limit: events and waits hold a connection each. No connection is kept for a next call: one that
-        # outlived a restart of the engine would fail the call that gets it, and a new one costs 0.1 ms.
+        # No limit, as each wait for a container's end occupies a connection. Connections are not reused: one
+        # from before a restart of the engine would fail its next call, and a new one takes only 0.1 ms.
         connector: aiohttp.BaseConnector
         if address.path:
             connector = aiohttp.UnixConnector(address.path, limit=0, force_close=True)
@@ -130,7 +132,7 @@ class DockerEngine:
     # --- engine -------------------------------------------------------------------------------------
 
     async def info(self) -> EngineInfo:
-        """Which engine this is and what it can do."""
+        """Version and properties of the engine and its machine."""
         async with self._call("info"):
             version, info = await asyncio.gather(self._docker.version(), self._docker.system.info())
             facts = convert(version, EngineVersion), convert(info, EngineFacts)
@@ -142,7 +144,7 @@ class DockerEngine:
             await self._plain.ask("GET", "_ping", object, versioned=False)
 
     async def image(self, reference: str) -> ImageInfo | None:
-        """The image of this reference or id; None where there is none."""
+        """The image with this reference or id; None if it does not exist."""
         try:
             async with self._call("image inspect"):
                 document = await self._docker.images.inspect(reference)
@@ -153,35 +155,36 @@ class DockerEngine:
     # --- containers ---------------------------------------------------------------------------------
 
     async def create(self, spec: ContainerSpec) -> str:
-        """Makes a container and returns its id. Raises ImageMissing, NameConflict, StartFailed."""
+        """Creates a container and returns its id. Raises ImageMissing, NameConflict, StartFailed."""
         return await self.create_from(create_body(spec), spec.name)
 
     async def create_from(self, body: Mapping[str, Any], name: str) -> str:
-        """As `create`, from a request body as it goes to the engine."""
+        """As `create`, with the request body `body`, which is sent as it is."""
         async with self._call("create", refused=StartFailed):
             container = await self._docker.containers.create(dict(body), name=name)
         return container.id
 
     async def attach(self, container: str) -> AttachStream:
-        """The container's streams. Attach before start: after it the first output may be gone.
+        """Attaches to the container's streams. Call it before `start`, or the first output may be lost.
 
-        Raises ContainerGone. The caller closes the stream and reads it without pause until then.
+        The caller must read the stream without pause, and close it. Raises ContainerGone.
         """
         async with self._call("attach"):
             return await open_attach(self._address, self._docker.api_version, container, self._call_timeout_s)
 
     async def start(self, container: str) -> None:
-        """Raises ContainerGone, StartFailed with the engine's reason."""
+        """Starts a container. Raises ContainerGone, StartFailed with the engine's reason."""
         async with self._call("start", refused=StartFailed):
             await self._docker.containers.container(container).start()
 
     async def pause(self, container: str) -> None:
-        """Freezes all processes of a container. Raises ContainerGone, StartFailed where it is refused."""
+        """Freezes all processes of a container. Raises ContainerGone, StartFailed if the engine refuses."""
         async with self._call("pause", refused=StartFailed):
             await self._docker.containers.container(container).pause()
 
     async def unpause(self, container: str) -> None:
-        """Resumes its processes; no error where it is not paused. Raises ContainerGone, StartFailed."""
+        """Resumes the processes of a container. Does nothing if it is not paused. Raises ContainerGone,
+        StartFailed."""
         try:
             async with self._call("unpause", refused=StartFailed):
                 await self._docker.containers.container(container).unpause()
@@ -190,13 +193,14 @@ class DockerEngine:
                 raise
 
     async def wait(self, container: str, within_s: float) -> int:
-        """Waits for the end of a container that was started; its exit code. Raises ContainerGone."""
+        """Waits up to `within_s` seconds for the end of a started container; returns its exit code. Raises
+        ContainerGone."""
         async with self._call("wait", within_s):
             answer = await self._docker.containers.container(container).wait(condition="not-running")
             return convert(answer, Ended).status_code
 
     async def remove(self, container: str) -> None:
-        """Kills and removes; returns when it is gone, also when it was gone before."""
+        """Kills and removes a container, and waits until it is removed. Does nothing if it does not exist."""
         handle = self._docker.containers.container(container)
         try:
             async with self._call("remove"):
@@ -210,13 +214,13 @@ class DockerEngine:
             pass
 
     async def inspect(self, container: str) -> ContainerState:
-        """Raises ContainerGone."""
+        """The state of a container. Raises ContainerGone."""
         async with self._call("inspect"):
             document = await self._docker.containers.container(container).show()
             return ContainerState.of(convert(document, ContainerDocument))
 
     async def networks_of(self, container: str) -> dict[str, str]:
-        """The names of its networks, each with its address there, empty where it has none.
+        """A container's addresses by the names of its networks; "" if it has no address there.
 
         Raises ContainerGone.
         """
@@ -227,7 +231,8 @@ class DockerEngine:
         return {name: one.ipv6_address or one.ip_address for name, one in joined.items()}
 
     async def inspect_raw(self, container: str) -> dict[str, Any]:
-        """The engine's whole document, for the read-back of what it made. Raises ContainerGone."""
+        """The engine's whole document about a container, to compare it with the request. Raises
+        ContainerGone."""
         async with self._call("inspect"):
             return await self._docker.containers.container(container).show()
 
@@ -240,17 +245,17 @@ class DockerEngine:
             return [ContainerSummary.of(row) for row in rows]
 
     async def prune_volumes(self, labels: Mapping[str, str]) -> int:
-        """Removes the unnamed volumes with these labels that no container has; how many.
+        """Removes unnamed volumes with these labels that no container uses; returns their number.
 
-        A container's own goes with it, unless somebody else removes it and leaves its volumes.
+        The engine removes a container's volume with the container, but not if `docker rm` is used without -v.
         """
-        # Not the engine's own prune: that leaves volumes with options alone.
+        # The engine's own prune does not remove volumes that have options.
         filters = json.dumps({"label": _label_filter(labels), "dangling": ["true"]})
         async with self._call("volume list"):
             answer = await self._plain.ask("GET", "volumes", VolumeList, params={"filters": filters})
         removed = 0
         for volume in answer.volumes or ():
-            with contextlib.suppress(EngineError):  # a container has it after all, or another removed it
+            with contextlib.suppress(EngineError):  # in use meanwhile, or already removed
                 async with self._call("volume remove"):
                     await self._plain.ask("DELETE", f"volumes/{volume.name}", object)
                 removed += 1
@@ -259,12 +264,12 @@ class DockerEngine:
     async def update(
         self, container: str, *, memory_bytes: int | None = None, pids: int | None = None
     ) -> None:
-        """Changes limits of a container in place. Raises ContainerGone, StartFailed where it is refused.
-
-        Memory cannot go below what is in use; swap stays off: both limits move together.
+        """Changes limits of a running container. Raises ContainerGone, StartFailed if the engine refuses, as
+        it does with less memory than is in use.
         """
         body: dict[str, int] = {}
         if memory_bytes is not None:
+            # Both limits are equal, so that there is no swap.
             body |= {"Memory": memory_bytes, "MemorySwap": memory_bytes}
         if pids is not None:
             body["PidsLimit"] = pids
@@ -277,9 +282,10 @@ class DockerEngine:
     async def _call(
         self, what: str, within_s: float | None = None, refused: type[EngineError] = EngineUnavailable
     ) -> AsyncIterator[None]:
-        """The frame of a call: its deadline, the API version agreed on, errors translated, its time logged.
+        """The context of each call: deadline, API version, translation of errors, log and metrics.
 
-        `refused` is what an answer becomes that says no and fits no better name.
+        `what`: name of the call. `within_s`: seconds, None for the default. `refused`: the class of error for
+        a refusal that has no more specific class.
         """
         began, error = time.monotonic(), None
         try:
@@ -306,22 +312,23 @@ class DockerEngine:
                     try:
                         yield
                     except DockerError as error:
-                        # The engine was replaced by one that does not support the agreed version any more.
+                        # The engine may have been replaced by one without the negotiated API version.
                         self._version_known = "client version" not in error.message
                         raise
         except TimeoutError:
-            raise EngineTimeout(f"{what}: no answer from the engine within {seconds:g} s") from None
+            raise EngineTimeout(f"{what}: no response from the engine within {seconds:g} s") from None
 
     async def _agree_on_version(self) -> None:
-        """The lowest API version from ours up that the engine speaks: then a newer engine does the same."""
+        """Chooses the lowest API version from OLDEST_API up that the engine supports, so that newer engines
+        behave the same."""
         version = await self._plain.ask("GET", "version", EngineVersion, versioned=False)
         refuse_podman(version)
         newest = _api(version.api_version)
         chosen = max(OLDEST_API, _api(version.min_api_version))
         if newest < chosen:
             raise EngineUnavailable(
-                f"the engine at {self._address} is {version.version or 'too old'}"
-                f" (API {version.api_version}); Docker Engine 20.10 (API 1.41) or newer is needed"
+                f"the engine at {self._address} is too old: version {version.version or 'unknown'}"
+                f" (API {version.api_version}); install Docker Engine 20.10 (API 1.41) or newer"
             )
         self._docker.api_version = f"v{chosen[0]}.{chosen[1]}"
         self._version_known = True

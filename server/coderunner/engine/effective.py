@@ -1,7 +1,7 @@
-"""Compares what the engine made of a container with the table of settings.
+"""Compares a container as the engine made it with the table of settings.
 
-The engine ignores keys that it does not know and drops what its kernel cannot do, both silently. What it
-cannot say itself (whether a bound holds) is the canary's to find out.
+The engine silently ignores keys that it does not know and settings that its kernel does not support. Whether
+a limit is really enforced, it cannot tell; the canary tests that.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from coderunner.engine.containers import SETTINGS
 
 ENGINES_OWN = "com.docker.volume."
 _MERGED = frozenset({"Env", "Labels", "HostConfig.Ulimits"})
-"""Where the image or the engine's own configuration adds to what was asked: ours must be among it."""
+"""Settings to which the image or the engine's configuration may add; the requested values must be
+included."""
 
 
 def compare(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
-    """Every setting of a create `body` that an inspect `document` shows otherwise, in words; [] if none."""
+    """The settings of a create request's `body` that differ in the engine's `document`, one text for each."""
     return [
         difference
         for setting in SETTINGS
@@ -32,7 +33,7 @@ def _made(document: Mapping[str, Any], key: str) -> Any:
 
 
 def _without_marks(mounts: Any) -> Any:
-    """Mounts without the labels of the engine's own: from 28.5 on it marks the volumes that have no name."""
+    """Mounts without the engine's own labels: since 28.5 it labels volumes without a name."""
     if not isinstance(mounts, list):
         return mounts
     return [_unmarked(mount) if isinstance(mount, Mapping) else mount for mount in mounts]
@@ -57,7 +58,7 @@ def _difference(key: str, asked: Any, made: Any) -> str | None:
     if key in _MERGED:
         missing = _missing(asked, made or type(asked)())
         return f"{key}: asked for {missing}, which the engine did not set" if missing else None
-    if asked == made or (not asked and not made):  # the engine shows an empty list also as null
+    if asked == made or (not asked and not made):  # the engine may report an empty list as null
         return None
     return f"{key}: asked for {_short(asked)}, the engine made {_short(made)}"
 

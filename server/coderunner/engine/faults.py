@@ -18,9 +18,10 @@ NO_ENGINE = 900  # aiodocker's status for 'cannot connect'
 def translated(
     what: str, address: Address | None = None, refused: type[EngineError] = EngineUnavailable
 ) -> Iterator[None]:
-    """Raises errors of `errors` in place of libraries'. `refused`: the class for other 4xx and 5xx answers.
+    """Replaces the libraries' exceptions by those of `coderunner.errors`.
 
-    A TimeoutError passes: whose deadline it was is the caller's to know.
+    `what`: name of the call, for messages. `address`: the engine's. `refused`: the class for 4xx and 5xx
+    responses that have no more specific class. A TimeoutError is not replaced: the caller knows its deadline.
     """
     try:
         yield
@@ -31,9 +32,9 @@ def translated(
             raise
         where = f" at {address}" if address else ""
         reason = str(error) or type(error).__name__
-        raise EngineUnavailable(f"{what}: the engine{where} broke off: {reason}") from error
+        raise EngineUnavailable(f"{what}: the connection to the engine{where} broke: {reason}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise EngineUnavailable(f"{what}: the answer is not an engine's: {error!r}") from error
+        raise EngineUnavailable(f"{what}: the response is not an engine's: {error!r}") from error
 
 
 def _our_error(
@@ -44,7 +45,7 @@ def _our_error(
     if error.status == NO_ENGINE:
         return EngineUnavailable(
             f"{what}: no engine answers at {address} ({words});"
-            " is Docker Engine running, and may this user open its socket?"
+            " check that Docker Engine is running and this user may open its socket"
         )
     if error.status == 404 and "no such image" in lower:
         return ImageMissing(f"{what}: {words}. Build the images: `make images`.")

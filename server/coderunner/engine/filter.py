@@ -1,9 +1,9 @@
-"""The filter of system calls as the engine takes it, made from `seccomp.json`.
+"""Makes the seccomp profile for the engine from `seccomp.json`.
 
-The file is a profile of the engine's kind with one key of our own.  A filter can only say "equal, under a
-mask": `"without": {"index": 1, "values": [26, 50], "below": 128}` stands for all values of that argument
-below the bound but these, and is written out as the blocks between them.  Masks of 32 bits see what the
-kernel sees: it ignores the upper half of an `int`, and a comparison of 64 bits is passed by a bit set there.
+The file has the engine's format and one additional key. A filter can only compare for equality under a mask;
+`"without": {"index": 1, "values": [26, 50], "below": 128}` stands for all values of that argument below the
+bound except these, and is expanded to the blocks of numbers between them. Masks have 32 bits, as the kernel
+ignores the upper half of an `int`: a filter that compared 64 bits could be evaded by setting a bit there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def _written_out(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def blocks(values: Sequence[int], below: int) -> Iterator[tuple[int, int]]:
-    """(mask, value) of each largest block of numbers below `below`, a power of two, without the `values`."""
+    """Yields (mask, value) of the largest blocks that cover all numbers below `below` (a power of two) except
+    `values`."""
 
     def look(begin: int, size: int) -> Iterator[tuple[int, int]]:
         if not any(begin <= one < begin + size for one in values):

@@ -1,7 +1,7 @@
-"""Firewall rules for groups, set by `netfilter.py` in a short-lived container.
+"""Sets firewall rules for groups, by running `netfilter.py` in a short-lived container.
 
-The server itself has no rights on these networks, and need not be on the engine's machine; the engine can
-start a program that has them.  It gets this one capability, no file to write, and no word from a user.
+The server has no permission to change these networks, and need not be on the engine's machine. The helper
+container has one capability (NET_ADMIN), a read-only file system, and arguments that no user can influence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.networks import BRIDGE_PREFIX, NETWORK_TYPE
 from coderunner.errors import EngineError, EngineTimeout, NetworkFailed
 
-MEMORY_BYTES = 64 * 1024 * 1024
+MEMORY_BYTES = 64 * 1024 * 1024  # of a helper container
 
 
 @cache
@@ -31,7 +31,11 @@ def _program() -> str:
 def helper_body(
     image: str, labels: Mapping[str, str], network: str, arguments: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The JSON object of the create request; `image` is any that has `/usr/bin/python3`."""
+    """The JSON object of the create request for a helper container.
+
+    `image`: any that has `/usr/bin/python3`. `network`: `host` or `container:` and an id. `arguments`: of
+    `netfilter.py`.
+    """
     return {
         "Image": image,
         "Entrypoint": [],
@@ -42,7 +46,8 @@ def helper_body(
         "Labels": dict(labels),
         "HostConfig": {
             "NetworkMode": network,
-            "UsernsMode": "host",  # with userns-remap, root has no rights on the host's network
+            # with userns-remap, root in a container could not change the host's network
+            "UsernsMode": "host",
             "CapDrop": ["ALL"],
             "CapAdd": ["NET_ADMIN"],
             "SecurityOpt": ["no-new-privileges:true"],
@@ -60,7 +65,7 @@ def helper_body(
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """What such a container is made of. `image` is any that has Python; it may take `seconds`."""
+    """A helper container. `image`: any that has Python. `seconds`: how long it may run."""
 
     image: str
     name: str
@@ -69,7 +74,7 @@ class Helper:
 
 
 async def install_host_rules(engine: DockerEngine, helper: Helper) -> None:
-    """Drops all packets from groups to the host.
+    """Sets the rules that drop all packets from groups to the host.
 
     Raises NetworkFailed with the kernel's reason, EngineError.
     """
@@ -77,10 +82,11 @@ async def install_host_rules(engine: DockerEngine, helper: Helper) -> None:
 
 
 async def remove_host_rules(engine: DockerEngine, helper: Helper) -> bool:
-    """Takes the host's rules away where the engine has no group any more, of any server; whether it did.
+    """Removes the host's rules if the engine has no group of any server; returns whether it did.
 
-    A server that makes a group in this moment makes its network first and sets the rules then: one of the two
-    looks below sees it, or it sets the rules after us.  Raises as `install_host_rules`.
+    Another server that makes a group at this moment makes its network first and sets the rules then. So
+    either one of the two checks below sees the network, or that server sets the rules after they were removed
+    here. Raises as `install_host_rules`.
     """
     if await engine.networks.list({"type": NETWORK_TYPE}):
         return False
@@ -92,7 +98,7 @@ async def remove_host_rules(engine: DockerEngine, helper: Helper) -> bool:
 
 
 async def bound_member(engine: DockerEngine, container: str, subnet: IPv4Network, helper: Helper) -> None:
-    """The running container sends to the group's `subnet` alone, and its table of connections stays small.
+    """Limits a running container to sending to the group's `subnet`, and bounds its connection tracking.
 
     Raises as `install_host_rules`.
     """
@@ -115,14 +121,14 @@ async def apply_rules(
             code = await engine.wait(container, helper.seconds)
             async with timing.within(helper.seconds):
                 while await stream.read():
-                    pass  # its stdout is empty; what stderr said is kept beside it
+                    pass  # stdout is empty, and the stream keeps the end of stderr
         except TimeoutError:
-            raise EngineTimeout(f"rules for groups: not set within {helper.seconds:g} s") from None
+            raise EngineTimeout(f"firewall rules for groups: not set within {helper.seconds:g} s") from None
         finally:
             await stream.close()
         if code != 0:
             words = stream.stderr_tail.decode("utf-8", "replace").strip()
-            raise NetworkFailed(f"groups are not available: {words or f'the program ended with {code}'}")
+            raise NetworkFailed(f"groups are not available: {words or f'the helper ended with {code}'}")
     finally:
-        with contextlib.suppress(EngineError):  # the sweep removes it, by its labels
+        with contextlib.suppress(EngineError):  # if this fails, the sweep removes it, by its labels
             await engine.remove(helper.name)

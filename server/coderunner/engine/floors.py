@@ -1,6 +1,6 @@
-"""Checks of the host's kernel settings that bound what no container's setting bounds.
+"""Checks of the host's kernel settings that bound what no container setting can bound.
 
-The values are those of this machine: where the engine runs on another kernel, nothing is said of it.
+They read this machine's values, and so cannot check an engine on another machine.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from coderunner.core.groups import MAX_MEMBERS
 from coderunner.engine.containers import MAX_TERMINALS
 from coderunner.engine.states import EngineInfo
 
-FILTER_BYTES = 64 * 1024  # of a container's own filter of system calls, compiled; generously
+FILTER_BYTES = 64 * 1024  # of a container's compiled seccomp filter; a generous estimate
 SPARE_TERMINALS = 64  # for other users of the machine
-SOCKET_SHARE = (
-    1 / 8
-)  # of the memory that the buffers of all sockets may take; the kernel's own default is 1/4
+SOCKET_SHARE = 1 / 8  # of memory, for the buffers of all sockets; the kernel's default is 1/4
 PAGE = 4096
-SPARE_NEIGHBOURS = 512  # for the machine's own networks
+SPARE_NEIGHBOURS = 512  # ARP entries for the machine's own networks
 GUIDE = "deploy/coderunner.sysctl.conf has it"
 NO_CONFINEMENT, UNKNOWN = "none", "unknown"
 
@@ -27,9 +25,10 @@ NO_CONFINEMENT, UNKNOWN = "none", "unknown"
 def floors(
     containers: int, memory_bytes: int, settings: Path = Path("/proc/sys"), *, groups: bool = True
 ) -> list[str]:
-    """What is below its floor for so many containers on so much memory, each with what mends it.
+    """The kernel settings that are too low (or, for buffers, too high), each as a sentence with its remedy.
 
-    ``groups``: whether sessions may have networks of their own.
+    `containers`: the most that run at once. `memory_bytes`: of the machine. `settings`: the folder of the
+    sysctls. `groups`: whether sessions may have networks.
     """
     return [
         *_terminals(containers, settings),
@@ -40,23 +39,26 @@ def floors(
 
 
 def confinement(info: EngineInfo) -> str:
-    """`apparmor`, `selinux` or `none`: what confines the sessions beside the rest, as the engine has it."""
+    """The engine's security module, which confines the containers: `apparmor`, `selinux` or `none`."""
     names = {part.removeprefix("name=") for text in info.security for part in text.split(",")}
     return next((name for name in ("apparmor", "selinux") if name in names), NO_CONFINEMENT)
 
 
 def unconfined(info: EngineInfo, system: Path = Path("/sys")) -> list[str]:
-    """Says where this kernel could confine sessions and the engine does not have it do so."""
+    """A sentence with its remedy if the kernel has a security module that the engine does not use.
+
+    `system`: the path of sysfs.
+    """
     if confinement(info) != NO_CONFINEMENT:
         return []
     if _text(system / "module/apparmor/parameters/enabled") == "Y":
         return [
-            "The kernel has AppArmor, and the engine does not use it: sessions run unconfined. Mend it: "
+            "The kernel has AppArmor, but the engine does not use it: sessions run unconfined. Fix: "
             "apt-get install apparmor && systemctl restart docker"
         ]
     if _text(system / "fs/selinux/enforce") == "1":
         return [
-            "The kernel enforces SELinux, and the engine does not use it: sessions run unconfined. Mend it: "
+            "The kernel enforces SELinux, but the engine does not use it: sessions run unconfined. Fix: "
             'set "selinux-enabled": true in /etc/docker/daemon.json and restart the engine'
         ]
     return []
@@ -74,7 +76,7 @@ def _terminals(containers: int, settings: Path) -> list[str]:
         return []
     return [
         f"kernel.pty.max is {most}: {containers} sessions with {MAX_TERMINALS} pseudo-terminals each can "
-        f"take all of the machine. Mend it: sysctl -w kernel.pty.max={needed} ({GUIDE})"
+        f"use all of the machine's. Fix: sysctl -w kernel.pty.max={needed} ({GUIDE})"
     ]
 
 
@@ -84,8 +86,8 @@ def _filters(containers: int, settings: Path) -> list[str]:
     if most is None or most >= needed:
         return []
     return [
-        f"net.core.bpf_jit_limit is {most}: the filters of {containers} containers may not fit, and "
-        f"then none starts. Mend it: sysctl -w net.core.bpf_jit_limit={needed} ({GUIDE})"
+        f"net.core.bpf_jit_limit is {most}: the seccomp filters of {containers} containers may not fit, and "
+        f"then no container starts. Fix: sysctl -w net.core.bpf_jit_limit={needed} ({GUIDE})"
     ]
 
 
@@ -95,8 +97,8 @@ def _neighbours(containers: int, settings: Path) -> list[str]:
     if most is None or most >= needed:
         return []
     return [
-        f"net.ipv4.neigh.default.gc_thresh3 is {most}: {containers} sessions in groups can fill the table of "
-        "neighbours, and then the machine reaches nobody new. Mend it: "
+        f"net.ipv4.neigh.default.gc_thresh3 is {most}: {containers} sessions in groups can fill the ARP"
+        " table, and then the machine cannot reach new addresses. Fix: "
         f"sysctl -w net.ipv4.neigh.default.gc_thresh3={needed} ({GUIDE})"
     ]
 
@@ -108,8 +110,8 @@ def _buffers(kind: str, memory_bytes: int, settings: Path) -> list[str]:
         return []
     values = f"{most // 2} {most * 3 // 4} {most}"
     return [
-        f"net.ipv4.{kind}_mem allows {int(words[2]) * PAGE >> 20} MiB of buffers, charged to nobody. "
-        f"Mend it: sysctl -w net.ipv4.{kind}_mem='{values}' ({GUIDE})"
+        f"net.ipv4.{kind}_mem allows {int(words[2]) * PAGE >> 20} MiB of socket buffers, which count against"
+        f" no container's memory limit. Fix: sysctl -w net.ipv4.{kind}_mem='{values}' ({GUIDE})"
     ]
 
 

@@ -1,8 +1,8 @@
-"""Figures of the kernel about sessions beyond their own accounts: bounded reads of `/proc`.
+"""Measures what sessions use of the kernel beyond their control groups' accounts, by bounded reads of
+`/proc`.
 
-All of it can be read without rights, where `/proc` shows other users' processes (no `hidepid`).  The methods
-block for some milliseconds at most and raise nothing: what cannot be read counts as nothing, or None.
-"""
+No privileges are needed if `/proc` shows other users' processes (it is not mounted with `hidepid`). The
+methods block for a few milliseconds at most and raise nothing: what cannot be read counts as 0 or None. """
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-# Of `/proc/locks`: the kernel's time grows with the square of what is read, and others' locks wait for it.
+# Of `/proc/locks`. Reading it takes time that grows with the square of the lines, and blocks other locks.
 MAX_LINES = 10_000
-MAX_SOCKETS = 4096
-FEW_SOCKETS = 16  # what these may hold is not worth a look
-LISTENING = "0A"
-UNACCEPTED_BYTES = 3072  # of a connection that waits to be accepted: its socket, which nobody owns yet
-READ_BYTES = 1 << 16
+MAX_SOCKETS = 4096  # lines read of each list of sockets
+FEW_SOCKETS = 16  # so few cannot hold enough memory to matter
+LISTENING = "0A"  # the state of a listening socket in /proc/net/tcp
+UNACCEPTED_BYTES = 3072  # kernel memory of a connection that is not accepted yet
+READ_BYTES = 1 << 16  # read at most of a file
 
 
 class Host:
-    """`proc` and `groups`: where the kernel's files are mounted."""
+    """Reads the kernel's files. `proc`, `groups`: where procfs and the cgroup file system are mounted."""
 
     def __init__(self, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> None:
         self._proc = proc
         self._groups = groups
 
     def locks(self, worth: int) -> Counter[int]:
-        """File locks by user id; empty where there are fewer than `worth` of them in all.
+        """Numbers of file locks by user id; empty if there are fewer than `worth` in all.
 
-        Of more than MAX_LINES only so many are counted, the newest of each processor first.
+        Only the first MAX_LINES are counted, which are the newest of each processor.
         """
         owners: Counter[int] = Counter()
         for line in self._lines(self._proc / "locks", MAX_LINES):
@@ -47,9 +47,9 @@ class Host:
         return users
 
     def uid(self, pid: int) -> int | None:
-        """The user of a process, as its container knows it; None where there is none, or it does not show.
+        """The user id of a process inside its container; None if the process does not exist or is hidden.
 
-        Where the engine maps users (userns-remap), it has another number on the host.
+        If the engine maps user ids (userns-remap), this is not the id on the host.
         """
         for line in self._lines(self._proc / str(pid) / "status", 20):
             if line.startswith("Uid:"):
@@ -86,9 +86,9 @@ class Host:
         return uid
 
     def waiting_bytes(self, pid: int) -> int:
-        """What waits in the sockets of this process's network, in bytes: charged to nobody.
+        """Bytes of data in the sockets of this process's network namespace, which count against no container.
 
-        Connections that were not accepted yet count as what they take themselves.
+        A connection that is not accepted yet counts as UNACCEPTED_BYTES.
         """
         net = self._proc / str(pid) / "net"
         used = re.search(r"^sockets: used (\d+)", self._text(net / "sockstat"), re.M)
@@ -101,7 +101,7 @@ class Host:
                 if len(words) > 4 and ":" in words[4]:
                     seen += 1
                     sent, received = (int(part, 16) for part in words[4].split(":"))
-                    # Of a listening socket the kernel tells how many wait, whatever became of them since.
+                    # For a listening socket, this column is the number of connections to be accepted.
                     listens = words[3] == LISTENING and name.startswith("tcp")
                     total += received * UNACCEPTED_BYTES if listens else sent + received
         for line in self._lines(net / "netlink", MAX_SOCKETS):
@@ -109,11 +109,13 @@ class Host:
             if len(words) > 5 and words[4].isdigit():
                 seen += 1
                 total += int(words[4]) + int(words[5])
-        # Where the lists were cut off, the rest is taken to hold as much.
+        # If the lists were cut off, the other sockets are assumed to hold as much on average.
         return total * max(1, int(used[1]) // max(seen, 1)) if seen >= MAX_SOCKETS else total
 
     def kernel_seconds(self) -> float | None:
-        """Processor time of all threads of the kernel since they began; None where they do not show."""
+        """Processor time of all kernel threads since their start, in seconds; None if they are not
+        visible."""
+        # All kernel threads are children of kthreadd, which has process id 2.
         children = self._text(self._proc / "2" / "task" / "2" / "children").split()
         ticks = 0
         for pid in children:
@@ -123,12 +125,13 @@ class Host:
         return ticks / 100 if children else None
 
     def stalled_seconds(self) -> float | None:
-        """How long all that could run waited for a disk, since the start; None where it does not show."""
+        """Seconds since the start of the machine in which all runnable tasks waited for a disk; None if the
+        kernel does not measure it."""
         found = re.search(r"^full .*total=(\d+)", self._text(self._proc / "pressure" / "io"), re.M)
         return int(found[1]) / 1e6 if found else None
 
     def session_seconds(self, pid: int) -> float | None:
-        """Processor time charged to the control group of this process; None where it does not show."""
+        """Processor time of this process's control group in seconds; None if it cannot be read."""
         for line in self._lines(self._proc / str(pid) / "cgroup", 30):
             _, controllers, path = line.rstrip("\n").split(":", 2)
             if "cpuacct" in controllers.split(","):

@@ -1,9 +1,9 @@
-"""The images of the languages: each from its folder, with the agent laid on top, named by their contents.
+"""Builds the languages' images, each from its folder, with the agent added; names them by a hash.
 
-An image's tag is a hash of everything that goes into it, so the same inputs are never built twice, a
-change never runs on an old image, and two servers that build at once make the same thing. A language's image
-also says which base image it was made on, by a hash of its content, and counts only as long as that is the
-one that is here: a base image that is renewed renews all.
+An image's tag is a hash of everything that goes into it, so that the same input is never built twice, a
+change never runs on an old image, and two servers that build at once make the same image. A language's image
+has a label with the hash of its base image's content, and counts only if that base image is still the current
+one: renewing the base renews all.
 
     coderunner/base:<hash>       languages/base/Dockerfile, from debian:trixie-slim
     coderunner/<name>:<hash>     languages/<name>/Dockerfile, from the base; then the recipe's epilogue
@@ -40,25 +40,25 @@ from coderunner.schema.engine import BuildStep, ImageDocument, ImageRow, ImageSt
 LABEL = "coderunner-image"
 BASE_LABEL = "coderunner.base"  # the id of the image it was made on, which is a hash of its content
 BUILT_LABEL = "coderunner.built"  # when, in UTC
-CALL_SECONDS = 60
-PULL_SILENCE_SECONDS = 20  # seconds after which a silent registry counts as unreachable
-BUILD_SILENCE_SECONDS = 600  # seconds without progress: installing one large package may take this long
-BUILD_SECONDS = 3600
+CALL_SECONDS = 60  # for a call that does not build
+PULL_SILENCE_SECONDS = 20  # without progress: then a registry counts as unreachable
+BUILD_SILENCE_SECONDS = 600  # without progress: installing one large package may take this long
+BUILD_SECONDS = 3600  # for a build
 LINE = 100  # characters of a line of progress
-TAIL = 15  # lines of a failed build that are kept for the message
+TAIL = 15  # last lines of a failed build, for the message
 
 
 class BuildFailed(ImageMissing):
-    """An image could not be built; the message has the last lines of the build."""
+    """An image could not be built; the message has the last lines of the build's output."""
 
 
 class ImageBuilder:
-    """Builds with the `docker` SDK, in threads of its own; one build of an image at a time.
+    """Builds images with the `docker` SDK, in threads; each image in one build at a time.
 
-    `host` is the engine's address (None: the usual sockets), `folder` the languages' folder, `uids` the user
-    ids under which containers may run, `prefix` the first part of the images' names. Every coroutine but
-    `first_steps` may raise EngineUnavailable. `base`, `language`, `final`, `reference` and `references` read
-    some hundred files and hash them: never in an event loop that has something else to do.
+    `host`: the engine's address (None: the default). `folder`: the languages' folder. `uids`: the user ids of
+    sessions. `prefix`: the first part of the images' names. Every coroutine but `first_steps` may raise
+    EngineUnavailable. `base`, `language`, `final`, `reference` and `references` block: they read and hash
+    some hundred files, so a server must not call them in its event loop.
     """
 
     def __init__(self, host: str | None, folder: Path, uids: range, prefix: str = PREFIX) -> None:
@@ -69,36 +69,37 @@ class ImageBuilder:
         self._one = asyncio.Lock()  # the base image, and renewals of all
         self._each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._noting = threading.Lock()
-        self._forgotten: set[str] = set()  # holders that use nothing any more
+        self._forgotten: set[str] = set()  # holders whose records were removed for good
 
     # --- recipes ---------------------------------------------------------------------------------------
 
     def base(self) -> Recipe:
-        """Raises BuildFailed where the folder has no Dockerfile."""
+        """The recipe of the base image. Raises BuildFailed if its folder has no Dockerfile."""
         with _recipes_told():
             return base_recipe(self._folder, self._prefix)
 
     def language(self, name: str) -> Recipe:
-        """Raises BuildFailed where the folder has no Dockerfile."""
+        """The recipe of a language's image. Raises BuildFailed if its folder has no Dockerfile."""
         with _recipes_told():
             return language_recipe(self._folder, name, self._prefix)
 
     def final(self, name: str) -> Recipe:
-        """Of the image that containers have: the language's, or one upon it, with more names of users."""
+        """The recipe of the image that containers use: the language's, or one on top of it that adds names
+        for user ids outside NAMED_UIDS. Raises BuildFailed."""
         return recipe_for(self.language(name), self._uids)
 
     def reference(self, name: str) -> str:
-        """The name of the language's image, whether it is there or not."""
+        """The name of the language's image, whether it exists or not. Raises BuildFailed."""
         return self.final(name).reference
 
     def references(self, names: Iterable[str]) -> set[str]:
-        """Of all images that these languages need."""
+        """The names of all images that these languages need. Raises BuildFailed."""
         wanted = [recipe for name in names for recipe in (self.language(name), self.final(name))]
         return {self.base().reference, *(recipe.reference for recipe in wanted)}
 
     async def first_steps(self, names: Iterable[str]) -> dict[str, str]:
-        """The first command of each language's image: those with the same one share what it makes. Without
-        the languages whose folders are wrong."""
+        """The first RUN command of each language's Dockerfile; languages with the same one share its layer.
+        Languages with invalid folders are left out."""
 
         def look(_stop: Stop, _tell: Say) -> dict[str, str]:
             found = {}
@@ -113,9 +114,9 @@ class ImageBuilder:
     # --- building --------------------------------------------------------------------------------------
 
     async def ensure(self, name: str, say: Say) -> str:
-        """The reference of the language's image, which is there when this returns.
+        """Builds the language's image if it does not exist, and returns its name.
 
-        `say` is told of progress, a line at a time, in the event loop. Raises BuildFailed, with what to do.
+        `say`: called in the event loop with each line of progress. Raises BuildFailed, which says what to do.
         """
 
         def read(_stop: Stop, _tell: Say) -> tuple[Recipe, Recipe, Recipe]:
@@ -132,11 +133,11 @@ class ImageBuilder:
         return recipe.reference
 
     async def exists(self, name: str) -> bool:
-        """Whether the language's image is here, on a base that is the one of now."""
+        """Whether the language's image exists, made on the current base image."""
         return await self.built(name) is not None
 
     async def present(self, names: Iterable[str]) -> set[str]:
-        """Those of these languages whose images are here. Raises BuildFailed where a folder is wrong."""
+        """Those of these languages whose images exist. Raises BuildFailed if a folder is invalid."""
 
         def look(stop: Stop, _tell: Say) -> set[str]:
             base, wanted = self.base(), {name: self.final(name) for name in names}
@@ -146,7 +147,7 @@ class ImageBuilder:
         return await in_thread(look, _silent)
 
     async def built(self, name: str) -> str | None:
-        """When the language's image was built, as an ISO date and time; None where it is not here."""
+        """When the language's image was built, as an ISO date and time; None if it does not exist."""
 
         def look(stop: Stop, _tell: Say) -> str | None:
             recipe, base = self.final(name), self.base()
@@ -157,10 +158,10 @@ class ImageBuilder:
         return await in_thread(look, _silent)
 
     async def renew(self, names: Iterable[str], say: Say) -> list[str]:
-        """Builds anew the images that have packages with security updates; what was built, by its name.
+        """Rebuilds images that have packages with security updates; returns the names of what was rebuilt.
 
-        Of the languages those that are here; where the base image is renewed, all of them. Where Debian's
-        lists cannot be had, `say` is told so and nothing is done. Raises BuildFailed.
+        Only images that exist are considered; if the base image is rebuilt, all are. If Debian's package
+        lists cannot be fetched, nothing is done, and `say` gets the reason. Raises BuildFailed.
         """
 
         def work(stop: Stop, report: Say) -> list[str]:
@@ -171,7 +172,7 @@ class ImageBuilder:
             return await in_thread(work, say)
 
     async def histories(self, names: Iterable[str]) -> dict[str, list[Step]]:
-        """The steps of each language's image, the oldest first. Raises ImageMissing where there is none."""
+        """The build steps of each language's image, the oldest first. Raises ImageMissing."""
 
         def look(stop: Stop, _tell: Say) -> dict[str, list[Step]]:
             wanted = {name: self.reference(name) for name in names}
@@ -195,7 +196,7 @@ class ImageBuilder:
         return await in_thread(work, say)
 
     async def load(self, path: Path, say: Say) -> list[str]:
-        """Reads an archive of `save` into the engine; the names of its images.  Raises CannotCarry."""
+        """Loads an archive of `save` into the engine; returns the names of its images. Raises CannotCarry."""
 
         def work(stop: Stop, tell: Say) -> list[str]:
             with self._client(BUILD_SILENCE_SECONDS, stop) as client:
@@ -204,23 +205,23 @@ class ImageBuilder:
         return await in_thread(work, say)
 
     async def note_use(self, holder: str, instance: str, names: Iterable[str]) -> None:
-        """From now on no other prunes what these languages need. `holder` is a name that no other server has.
+        """Records that a server uses the images of these languages, so that no other server's `prune` removes
+        them.
 
-        Raises BuildFailed.
+        `holder`: a name that no other server has (`instance.holder_of`). `instance`: INSTANCE_NAME. Raises
+        BuildFailed.
         """
 
         def work(stop: Stop, _tell: Say) -> None:
             wanted = self.references(names)
             with self._client(CALL_SECONDS, stop) as client, self._noting:
-                if holder not in self._forgotten:  # a server that ends may be preparing languages yet
+                if holder not in self._forgotten:  # a stopping server may still be preparing languages
                     uses.note(client, holder, instance, wanted)
 
         await in_thread(work, _silent)
 
     async def forget_use(self, holder: str) -> None:
-        """Removes this server's note, and makes none any more: its images may be removed.
-
-        Raises EngineUnavailable."""
+        """Removes a server's record, and makes no new one: its images may be removed by `prune`."""
 
         def work(stop: Stop, _tell: Say) -> None:
             with self._client(CALL_SECONDS, stop) as client, self._noting:
@@ -230,10 +231,10 @@ class ImageBuilder:
         await in_thread(work, _silent)
 
     async def prune(self, names: Iterable[str], *, besides: Iterable[str] = ()) -> list[str]:
-        """Removes images of CodeRunner but the current ones of these languages; those removed.
+        """Removes CodeRunner's images except the current ones of these languages; returns those removed.
 
-        An image that a container has stays, and so does what a server has noted that it uses, unless it is
-        one of the holders `besides`.
+        Images that a container uses are kept, and those that a server has recorded as in use, unless the
+        server is one of `besides`.
         """
 
         def work(stop: Stop, _tell: Say) -> list[str]:
@@ -242,7 +243,7 @@ class ImageBuilder:
         return await in_thread(work, _silent)
 
     async def holders(self) -> list[str]:
-        """The servers that have noted that they use images."""
+        """The names of the servers that have recorded that they use images."""
 
         def look(stop: Stop, _tell: Say) -> list[str]:
             with self._client(CALL_SECONDS, stop) as client:
@@ -254,7 +255,10 @@ class ImageBuilder:
 
     @contextmanager
     def _client(self, silence_seconds: float, stop: Stop) -> Iterator[docker.APIClient]:
-        """A client of the `docker` SDK; its errors are translated."""
+        """A client of the `docker` SDK, whose errors become BuildFailed or EngineUnavailable.
+
+        `silence_seconds`: how long the engine may send nothing. `stop`: closes the running request when set.
+        """
         client = None
         try:
             client = docker.APIClient(
@@ -279,7 +283,7 @@ class ImageBuilder:
     def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _current(client, recipe, base):
-                return  # another server has built it meanwhile
+                return  # built by another server in the meantime
             _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, report)
 
     def _renew(
@@ -288,15 +292,15 @@ class ImageBuilder:
         renewed = []
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _id(client, base.reference) is None:
-                return []  # no image is here that could be outdated
+                return []  # without the base there is no image to renew
             try:
                 lists = renewal.security_lists(client, base.reference, report)
             except renewal.NoLists as error:
-                report(f"Debian's package lists cannot be had, so nothing is renewed: {error}")
+                report(f"Debian's package lists cannot be fetched, so nothing is renewed: {error}")
                 return []
             if moved := renewal.upgradable(client, base.reference, lists):
                 report(f"{base.reference}: security updates of {', '.join(moved)}")
-                self._ensure_origin(client, stop, report)  # not there where images were carried here
+                self._ensure_origin(client, stop, report)  # missing if images came from an archive
                 _build(client, base, {}, stop, report, anew=True)
                 renewed.append("base")
             for name, (recipe, final) in wanted.items():
@@ -315,7 +319,8 @@ class ImageBuilder:
         return renewed
 
     def _ensure_origin(self, client: docker.APIClient, stop: Stop, report: Say) -> None:
-        """From a registry where one can be reached, else from Debian's packages."""
+        """Fetches the origin image from a registry, or makes it from Debian's packages. Raises
+        BuildFailed."""
         if _id(client, ORIGIN) is not None:
             return
         report(f"looking for {ORIGIN} in a registry")
@@ -323,7 +328,7 @@ class ImageBuilder:
             with self._client(PULL_SILENCE_SECONDS, stop) as puller:
                 for step in puller.pull(*ORIGIN.split(":"), stream=True, decode=True):
                     if step.error is not None:
-                        report(f"no registry has it for us: {str(step['error'])[:160]}")
+                        report(f"the registry did not provide it: {str(step['error'])[:160]}")
         except (BuildFailed, EngineUnavailable) as error:
             report(f"no registry can be reached: {error.message[:160]}")
         if _id(client, ORIGIN) is not None:
@@ -343,10 +348,10 @@ class ImageBuilder:
             for image in convert(client.images(filters={"label": f"type={LABEL}"}), list[ImageRow]):
                 for tag in image.repo_tags or ():
                     if tag.startswith(f"{self._prefix}/") and tag not in keep:
-                        with suppress(docker.errors.APIError):  # in use, or gone by now
+                        with suppress(docker.errors.APIError):  # in use, or already removed
                             client.remove_image(tag)
                             removed.append(tag)
-            # What builds that failed had made so far.
+            # Layers of failed builds.
             client.prune_images(filters={"dangling": True, "label": f"type={LABEL}"})
         return removed
 
@@ -356,7 +361,7 @@ def _silent(_line: str) -> None:
 
 
 def _id(client: docker.APIClient, reference: str) -> str | None:
-    """A hash of the image's content; None where there is no such image."""
+    """A hash of the image's content; None if the image does not exist."""
     try:
         return convert(client.inspect_image(reference), ImageDocument).id
     except docker.errors.ImageNotFound:
@@ -372,8 +377,8 @@ def _labels(client: docker.APIClient, reference: str) -> dict[str, str]:
 
 
 def _current(client: docker.APIClient, recipe: Recipe, base: Recipe) -> bool:
-    """Whether the language's image is here, made on the base image that is here.  Where none is (on a machine
-    that got its images from another) any will do."""
+    """Whether the language's image exists and was made on the current base image. On a machine without a base
+    image, as the images were loaded from an archive, any base counts."""
     made_on = _labels(client, recipe.reference).get(BASE_LABEL)
     return made_on is not None and made_on == (_id(client, base.reference) or made_on)
 
@@ -382,7 +387,7 @@ def _history(client: docker.APIClient, reference: str) -> list[Step]:
     try:
         steps = convert(client.history(reference), list[ImageStep])
     except docker.errors.ImageNotFound:
-        raise ImageMissing(f"{reference} is not here; build it with: coderunner images build") from None
+        raise ImageMissing(f"the image {reference} does not exist; run `coderunner images build`") from None
     return [Step(one.created_by, one.created, one.size) for one in reversed(steps)]
 
 
@@ -403,7 +408,8 @@ def _build(
     *,
     anew: bool = False,
 ) -> None:
-    """`anew`: nothing is taken from earlier builds."""
+    """Builds an image. `labels`: added to it. `anew`: without the engine's build cache. Raises
+    BuildFailed."""
     report(f"building {recipe.reference}")
     began = time.monotonic()
     lines: list[str] = []
@@ -436,7 +442,7 @@ def _build(
 
 
 def archive_of(files: Mapping[str, bytes]) -> io.BytesIO:
-    """A build's context. What begins as a script is executable."""
+    """A build's context as a tar archive. Files that begin with `#!` are executable."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, data in files.items():

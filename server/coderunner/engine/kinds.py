@@ -1,4 +1,4 @@
-"""Refuses engines that cannot isolate sessions as promised."""
+"""Refuses engines that cannot enforce the containers' settings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _INSTEAD = "run Docker Engine 20.10 or newer, and name its socket in DOCKER_HOST
 
 
 def refuse_podman(version: EngineVersion) -> None:
-    """`version`: the engine's answer to `/version`.  Raises UnsupportedEngine."""
+    """Refuses Podman. `version`: the engine's response to `/version`. Raises UnsupportedEngine."""
     if any("podman" in one.name.lower() for one in version.components or ()):
         raise UnsupportedEngine(
-            "Podman is not supported: its API does not take what the table of settings asks for (a filter of "
-            f"system calls within the request, among others); {_INSTEAD}"
+            "Podman is not supported: its API does not accept some settings that sessions need, such as"
+            f" a seccomp profile within the request; {_INSTEAD}"
         )

@@ -1,24 +1,24 @@
-"""Run as a program in a container, on a network that is not its own: rules of the kernel for groups.
+"""A program that sets the kernel's firewall rules for groups. It runs in a helper container.
 
-`host PREFIX`, on the host's network.  The host takes nothing that comes from a group.  An internal bridge
-without an address of the host is not enough: a datagram to a broadcast or multicast address, or one bound to
-the interface and sent without a route, still arrives at the host's sockets.  So one rule for each family (IP,
-and ARP) drops what enters the host by a group's bridge.  Members talk on: what passes from port
-to port of a bridge never passes these rules.  A third rule keeps their traffic out of the host's table of
-connections, which a member could otherwise fill for everybody.
+`host PREFIX`, in the host's network namespace: the host accepts no packets from groups. An internal bridge
+without an address of the host is not enough: a datagram to a broadcast or multicast address, or one sent on
+the interface without a route, still arrives at the host's sockets. So one rule for each family (IP and ARP)
+drops packets that enter the host by a group's bridge. Traffic between members passes only the bridge's ports,
+where these rules do not apply. A third rule keeps it out of the host's connection tracking table, which a
+member could otherwise fill for all.
 
-`member SUBNET`, on a member's network.  It sends to the group's addresses and to nobody else: the kernel has
-one table of neighbours for all its networks, of a thousand entries, and each address that is asked for takes
-one, so that a member could leave the host without any.  It has a table of connections of its own, for the
-engine's answers about names, and no limit counts that memory: 67 MB were filled in seconds.  Only what goes
-to and from the engine's name server is kept in it, and of that no more than a program needs.  The name server
-is the engine itself, which keeps a descriptor for each TCP connection to it: it is asked by datagrams alone.
+`member SUBNET`, in a member's network namespace: it may send to the group's addresses only. The kernel has
+one neighbour (ARP) table of about a thousand entries for all namespaces, and each address that a member tries
+takes one, so that it could leave none to the host. The namespace has its own connection tracking table, which
+the engine's name server needs, and whose memory counts against no container: 67 MB were filled in seconds. So
+only traffic with that name server is tracked, at a limited rate. The name server is part of the engine, which
+would keep a descriptor for each TCP connection to it; so it can be used over UDP only.
 
-`no-host`, on the host's network, when no group is left: the table goes.
+`no-host`, in the host's network namespace: removes the table, when no group is left.
 
-Standard library only, and no `nft` program: the few messages are spelled out (linux/netfilter/nf_tables.h).
-All of them are one transaction; doing it again replaces the table with the same.  Exits 0 when it holds.
-"""
+It uses the standard library only, and not the `nft` program: the few netlink messages are built here (see
+linux/netfilter/nf_tables.h). All of them are one transaction, which replaces the table of an earlier run.
+Exits with 0 if the rules are in force, otherwise with 1 and the reason on stderr. """
 
 import errno
 import ipaddress
@@ -29,7 +29,8 @@ import sys
 Request = tuple[int, int, int, bytes]
 """(kind, flags, family, body) of one message."""
 
-TABLE = b"coderunner_groups"  # not `coderunner`: that is the operator's own, by docs/deployment.md
+TABLE = b"coderunner_groups"  # `coderunner` is the operator's table in docs/deployment.md
+# The numbers below are the kernel's, from linux/netlink.h and linux/netfilter/*.h.
 NETLINK_NETFILTER, NF_TABLES = 12, 10
 BATCH_BEGIN, BATCH_END = 16, 17
 NEW_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE = 0, 2, 3, 6
@@ -38,11 +39,11 @@ NESTED = 0x8000
 INET, ARP = 1, 3
 PRE_ROUTING, LOCAL_OUT = 0, 3
 HOOK_INPUT = {INET: 1, ARP: 0}
-PRIORITY = -400  # before everybody else's rules, and before connections are tracked (-200)
+PRIORITY = -400  # before all other rules, and before connection tracking (-200)
 IIFNAME, OIFNAME, EQUAL, UNEQUAL, DROP, ACCEPT = 6, 7, 0, 1, 0, 1
 NETWORK_HEADER, SOURCE, DESTINATION = 1, 12, 16
-NAME_SERVER = bytes((127, 0, 0, 11))
-NAMES_A_SECOND = 500
+NAME_SERVER = bytes((127, 0, 0, 11))  # where the engine answers in a container with a network
+NAMES_A_SECOND = 500  # packets to the name server, and as many from it
 LOOPBACK = b"lo\0"
 EVERYBODY = bytes((255, 255, 255, 255))
 TRANSPORT, TCP, RESET = 16, 6, 1
@@ -93,7 +94,8 @@ def has_address(offset: int, address: bytes) -> bytes:
 
 
 def elsewhere(subnet: ipaddress.IPv4Network) -> bytes:
-    """What leaves by another interface than the loopback, and neither for the subnet nor for everybody."""
+    """Matches packets that leave by another interface than loopback, and whose destination is neither in the
+    subnet nor the broadcast address."""
 
     def compare(value: bytes) -> bytes:
         data = attribute(NESTED | 3, attribute(1, value))
@@ -119,14 +121,14 @@ def below(rate: int) -> bytes:
 
 
 def over_tcp() -> bytes:
-    """The steps that only TCP passes."""
+    """Matches TCP packets."""
     return expression(b"meta", number(1, REGISTER), number(2, TRANSPORT)) + expression(
         b"cmp", number(1, REGISTER), number(2, EQUAL), attribute(NESTED | 3, attribute(1, bytes((TCP,))))
     )
 
 
 def chain(family: int, name: bytes, hook: int, *rules: bytes) -> list[Request]:
-    """The messages that make a chain at a hook of the kernel."""
+    """The messages that make a chain with these rules at a hook of the kernel."""
     where = attribute(NESTED | 4, number(1, hook), number(2, PRIORITY))
     table, named = attribute(1, TABLE + b"\0"), name + b"\0"
     body = table + attribute(3, named) + where + attribute(7, b"filter\0")
@@ -138,14 +140,14 @@ def chain(family: int, name: bytes, hook: int, *rules: bytes) -> list[Request]:
 
 
 def fresh_table(family: int) -> list[Request]:
-    """The messages that replace our table by an empty one."""
+    """The messages that make the table, or empty it if it exists."""
     table = attribute(1, TABLE + b"\0")
     make = (NEW_TABLE, CREATE, family, table)
-    return [make, (DELETE_TABLE, 0, family, table), make]  # first, as deleting a missing table fails
+    return [make, (DELETE_TABLE, 0, family, table), make]  # created first, as deleting a missing table fails
 
 
 def host_rules(prefix: bytes) -> list[Request]:
-    """All messages for the host. ``prefix``: what the bridges' names begin with."""
+    """The messages for the host. `prefix`: with which the names of groups' bridges begin."""
     found: list[Request] = []
     for family in (INET, ARP):
         found += fresh_table(family)
@@ -154,12 +156,13 @@ def host_rules(prefix: bytes) -> list[Request]:
 
 
 def no_door() -> list[Request]:
-    """The messages that remove our table from this network namespace."""
+    """The messages that remove the table from this network namespace."""
     return [request for family in (INET, ARP) for request in fresh_table(family)[:2]]
 
 
 def member(subnet: ipaddress.IPv4Network, refusal: bytes) -> list[Request]:
-    """`subnet`: the group's; `refusal`: what becomes of a TCP connection to the name server."""
+    """The messages for a member. `subnet`: the group's. `refusal`: the last step of the rule for TCP
+    connections to the name server."""
     enough = below(NAMES_A_SECOND) + verdict(ACCEPT)
     names = [has_address(place, NAME_SERVER) + enough for place in (DESTINATION, SOURCE)]
     untracked = expression(b"notrack")
@@ -167,12 +170,12 @@ def member(subnet: ipaddress.IPv4Network, refusal: bytes) -> list[Request]:
     return [
         *fresh_table(INET),
         *chain(INET, b"output", LOCAL_OUT, elsewhere(subnet) + verdict(DROP), connections, *names, untracked),
-        *chain(INET, b"prerouting", PRE_ROUTING, untracked),  # what came by way of the above has its mark
+        *chain(INET, b"prerouting", PRE_ROUTING, untracked),  # replies to tracked packets stay tracked
     ]
 
 
 def apply(asked: list[Request]) -> None:
-    """Raises OSError with the kernel's reason."""
+    """Sends the messages as one transaction. Raises OSError with the kernel's reason."""
     batch = message(BATCH_BEGIN, 0, 0, NF_TABLES, b"", 0)
     for sequence, (kind, flags, family, body) in enumerate(asked, start=1):
         batch += message(NF_TABLES << 8 | kind, flags | ACK, family, 0, body, sequence)
@@ -193,10 +196,10 @@ def apply(asked: list[Request]) -> None:
 
 
 def bound_member(subnet: ipaddress.IPv4Network) -> None:
-    """Sets the rules of a member, in the words that this kernel has."""
+    """Sets the rules of a member. Raises OSError."""
     try:
         apply(member(subnet, expression(b"reject", number(1, RESET))))
-    except FileNotFoundError:  # a kernel without that expression: the connection waits for nothing instead
+    except FileNotFoundError:  # a kernel without `reject`: such connections time out instead
         apply(member(subnet, verdict(DROP)))
 
 
@@ -209,4 +212,4 @@ if __name__ == "__main__":
         else:
             bound_member(ipaddress.IPv4Network(sys.argv[2]))
     except OSError as error:
-        sys.exit(f"rules for groups cannot be set: {error}")
+        sys.exit(f"firewall rules for groups cannot be set: {error}")

@@ -1,7 +1,7 @@
-"""Creates, joins, leaves and removes a group's network on the engine.
+"""Creates and removes the networks of groups, and connects containers to them.
 
-It is an internal bridge without an address of the host.  That alone is no isolation (see `netfilter.py`); the
-bridge's name begins with `BRIDGE_PREFIX`, by which the host's rules know what to drop.
+A group's network is an internal bridge without an address of the host. That alone does not isolate it (see
+`netfilter.py`). The bridges' names begin with `BRIDGE_PREFIX`, by which the host's rules recognise them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from coderunner.schema.engine import Created, NetworkRow
 
 NETWORK_TYPE = "coderunner"
 BRIDGE_PREFIX = "crg"
-BRIDGE_DIGITS = 12  # an interface's name has at most 15 characters
+BRIDGE_DIGITS = 12  # with the prefix 15, the most that an interface's name may have
 
 Subnet = ipaddress.IPv4Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """One network to make.  `bridge` are BRIDGE_DIGITS characters that no other bridge has."""
+    """One network to create. `bridge`: BRIDGE_DIGITS characters that no other bridge has."""
 
     name: str
     bridge: str
@@ -39,7 +39,7 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSummary:
-    """One line of a list.  `created` in unix seconds."""
+    """One network of a list. `created`: unix seconds."""
 
     id: str
     name: str
@@ -62,18 +62,18 @@ class NetworkSummary:
 
 
 def network_body(spec: NetworkSpec) -> dict[str, Any]:
-    """The JSON object of the create request; each line has its reason."""
+    """The JSON object of the create request for a network."""
     return {
         "Name": spec.name,
-        "CheckDuplicate": True,  # else an engine before 25 makes a second one of the same name
+        "CheckDuplicate": True,  # before version 25, the engine would allow two networks of one name
         "Driver": "bridge",
-        "Internal": True,  # nothing is forwarded out of it, nor into it
+        "Internal": True,  # nothing is forwarded between it and other networks
         "Attachable": False,
         "EnableIPv6": False,  # the interface inside has no IPv6, not even a link-local address
         "IPAM": {"Driver": "default", "Config": [{"Subnet": str(spec.subnet)}]},
         "Options": {
             "com.docker.network.bridge.name": BRIDGE_PREFIX + spec.bridge,
-            # The host has no address on it: else its services answer on the gateway's.
+            # Without an address of the host, at which its services could be reached.
             "com.docker.network.bridge.inhibit_ipv4": "true",
             "com.docker.network.bridge.enable_icc": "true",  # members may connect to each other
             "com.docker.network.bridge.enable_ip_masquerade": "false",
@@ -83,12 +83,12 @@ def network_body(spec: NetworkSpec) -> dict[str, Any]:
 
 
 def differences(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
-    """Every setting of a create `body` that an inspect `document` shows otherwise, in words; [] if none."""
+    """The settings of a create request's `body` that differ in the engine's `document`, one text for each."""
     found = []
     for key in ("Name", "Driver", "Internal", "Attachable", "EnableIPv6", "Options", "Labels"):
         asked, made = body[key], document.get(key)
         if isinstance(asked, Mapping) and isinstance(made, Mapping):
-            made = {name: made.get(name) for name in asked}  # the engine may add its own
+            made = {name: made.get(name) for name in asked}  # the engine may add others
         if asked != made:
             found.append(f"{key}: asked for {asked!r}, the engine made {made!r}")
     subnets = [config.get("Subnet") for config in (document.get("IPAM") or {}).get("Config") or ()]
@@ -102,16 +102,16 @@ Call = Callable[..., AbstractAsyncContextManager[None]]
 
 
 class Networks:
-    """The networks of one engine.  Methods raise as those of `DockerEngine`, whose `call` it is given."""
+    """The networks of one engine. `call`: `DockerEngine._call`, so methods raise the same errors."""
 
     def __init__(self, plain: PlainCalls, call: Call) -> None:
         self._plain = plain
         self._call = call
 
     async def create(self, spec: NetworkSpec) -> str:
-        """Makes a network, looks whether it is what was asked for, and returns its id.
+        """Creates a network, verifies its settings, and returns its id.
 
-        Raises AddressesTaken where the engine has a network with such addresses, else NetworkFailed.
+        Raises AddressesTaken if another network of the engine has such addresses, and NetworkFailed.
         """
         body = network_body(spec)
         async with self._network_call("network create"):
@@ -127,7 +127,7 @@ class Networks:
         return network
 
     async def connect(self, network: str, container: str, names: tuple[str, ...]) -> None:
-        """Gives the container an interface in it; `names` are its own among the members.
+        """Connects a container to a network. `names`: its host names there.
 
         Raises ContainerGone, NetworkGone, NetworkFailed.
         """
@@ -136,13 +136,13 @@ class Networks:
             await self._plain.ask("POST", f"networks/{network}/connect", object, body=body)
 
     async def disconnect(self, network: str, container: str) -> None:
-        """Raises as `connect`.  The name of a network will do."""
+        """Disconnects a container. `network`: id or name. Raises as `connect`."""
         async with self._network_call("network disconnect"):
             body = {"Container": container, "Force": False}
             await self._plain.ask("POST", f"networks/{network}/disconnect", object, body=body)
 
     async def remove(self, network: str) -> None:
-        """Returns when it is gone, also when it was gone before.  Raises NetworkBusy: it has members."""
+        """Removes a network. Does nothing if it does not exist. Raises NetworkBusy if it has members."""
         try:
             async with self._network_call("network remove"):
                 await self._plain.ask("DELETE", f"networks/{network}", object)
@@ -150,12 +150,12 @@ class Networks:
             pass
 
     async def inspect_raw(self, network: str) -> dict[str, Any]:
-        """The engine's whole document, for the comparison with what was asked.  Raises NetworkGone."""
+        """The engine's whole document about a network. Raises NetworkGone."""
         async with self._network_call("network inspect"):
             return await self._plain.ask("GET", f"networks/{network}", dict[str, Any])
 
     async def list(self, labels: Mapping[str, str] | None = None) -> list[NetworkSummary]:
-        """All networks with these labels; without any, all that the engine has."""
+        """All networks with these labels; without `labels`, all of the engine."""
         filters = {"label": [f"{name}={value}" for name, value in (labels or {}).items()]}
         async with self._call("network list"):
             params = {"filters": json.dumps(filters)}

@@ -1,8 +1,7 @@
-"""The image that all others start from, where no registry has it for us: made from Debian's packages.
+"""Makes the origin image of all others from Debian's packages, for machines that cannot reach a registry.
 
-Where this machine's apt has sources of Debian's, of any release, their addresses are used, so a lab whose
-machines install from a mirror of its own makes (and later extends) its images from that mirror.
-"""
+If this machine's apt has Debian sources, of any release, their addresses are used. So a site with its own
+mirror makes (and later extends) its images from that mirror. """
 
 from __future__ import annotations
 
@@ -17,11 +16,11 @@ from pathlib import Path
 
 ORIGIN = "debian:trixie-slim"
 SUITE = "trixie"
-SECONDS = 900
+SECONDS = 900  # for mmdebstrap, which usually takes half a minute
 _POLL_SECONDS = 0.2
-_TAIL = 12  # lines of mmdebstrap's own words that are kept for the message
+_TAIL = 12  # last lines of mmdebstrap's output, for the message
 
-_RELEASES = ("bullseye", "bookworm", "trixie", "forky")  # not "stable", which others say, too
+_RELEASES = ("bullseye", "bookworm", "trixie", "forky")  # not "stable", which other archives use as well
 _NEEDLESS = ("doc", "man", "info", "locale", "groff", "lintian", "linda")
 
 _INSTEAD = (
@@ -31,22 +30,23 @@ _INSTEAD = (
 
 
 class OriginFailed(Exception):
-    """It cannot be made; the text says why and what mends it."""
+    """The image cannot be made; the text says why, and what to do."""
 
 
 @contextmanager
 def bootstrapped(
     stop: threading.Event, say: Callable[[str], None], etc: Path = Path("/etc")
 ) -> Iterator[Path]:
-    """A tar archive of the root file system, there as long as the context lasts.
+    """Makes a tar archive of the root file system; yields its path. It is removed at the end of the context.
 
-    From this machine's own mirror, and where that has no such release from Debian's. Takes half a minute;
-    ends early when `stop` is set. Raises OriginFailed.
+    Uses this machine's mirror, or Debian's if that does not have the release. Takes half a minute. `stop`:
+    ends the work when set. `say`: called with each line of progress. `etc`: path of /etc. Raises
+    OriginFailed.
     """
     if shutil.which("mmdebstrap") is None:
         raise OriginFailed(
-            f"{ORIGIN} is not here, no registry can be reached, and mmdebstrap, which could make it, is not"
-            f" installed. As root, run `apt-get install mmdebstrap` and try again; or {_INSTEAD}"
+            f"the image {ORIGIN} does not exist, no registry can be reached, and mmdebstrap, which could make"
+            f" it, is not installed. As root, run `apt-get install mmdebstrap` and try again; or {_INSTEAD}"
         )
     say(f"making {ORIGIN} from Debian's packages (mmdebstrap)")
     with tempfile.TemporaryDirectory(prefix="coderunner-origin-") as folder:
@@ -54,7 +54,7 @@ def bootstrapped(
         own = own_sources(etc)
         said = _make(archive, own, stop)
         if said and own:
-            say(f"this machine's mirror has no {SUITE}; from Debian's")
+            say(f"this machine's mirror does not have {SUITE}; using Debian's")
             said = _make(archive, "", stop)
         if said:
             raise OriginFailed(
@@ -66,7 +66,8 @@ def bootstrapped(
 
 
 def _make(archive: Path, lines: str, stop: threading.Event) -> str:
-    """Into `archive`, from sources (none: of mmdebstrap's own choice). Its last words where it fails."""
+    """Runs mmdebstrap. `archive`: the file to write. `lines`: apt sources ("": mmdebstrap's default). Returns
+    the end of its output if it fails, otherwise ""."""
     words = archive.with_name("words")
     sources = archive.with_name("sources.list")
     sources.write_text(lines, "utf-8")
@@ -85,7 +86,7 @@ def _command() -> list[str]:
         "mmdebstrap",
         "--variant=minbase",
         *excluded,
-        "--dpkgopt=force-unsafe-io",  # as the registry's image has it; an incomplete archive is removed
+        "--dpkgopt=force-unsafe-io",  # no fsync: an archive that a crash cut off is not used
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',
@@ -93,7 +94,8 @@ def _command() -> list[str]:
 
 
 def _run(command: list[str], sink: int, stop: threading.Event) -> int:
-    """Its exit code. A process group of its own: it has children, and Ctrl-C is the server's to answer."""
+    """Runs a command; returns its exit code. It gets its own process group, so that Ctrl-C reaches the server
+    only. Raises OriginFailed if `stop` is set or it takes too long."""
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
     )
@@ -107,14 +109,15 @@ def _run(command: list[str], sink: int, stop: threading.Event) -> int:
         raise OriginFailed(f"mmdebstrap took longer than {SECONDS} s")
     finally:
         if process.poll() is None:
-            process.terminate()  # SIGTERM: it removes its files and ends its children
+            process.terminate()  # with SIGTERM, mmdebstrap removes its files and ends its children
             process.wait()
 
 
 def own_sources(etc: Path) -> str:
-    """Debian's `main` of the suite where this machine's apt finds its own release, fetched over the network.
+    """Lines for apt with Debian's `main` of SUITE, at the addresses where this machine's apt gets its
+    release.
 
-    Empty where apt has no source of Debian's: then mmdebstrap's own choice, Debian's public mirror, is right.
+    "" if apt has no Debian source; then mmdebstrap's default, Debian's public mirror, is used.
     """
     files = [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]
     lines: list[str] = []
@@ -129,7 +132,7 @@ def own_sources(etc: Path) -> str:
 
 
 def _of_suite(line: str) -> str:
-    """The line with our suite in place of another release of Debian's; empty for all other sources."""
+    """The line with SUITE in place of its Debian release; "" if it is not a Debian source."""
     fields = line.split()
     release = re.fullmatch(rf"(?:{'|'.join(_RELEASES)})(-updates|-security)?", fields[2])
     if release is None or not fields[1].startswith(("http://", "https://", "file:")):
@@ -138,13 +141,14 @@ def _of_suite(line: str) -> str:
 
 
 def _of_lines(text: str) -> list[str]:
-    """`deb [options] address suite component...`; options name keys of this machine, so they are left out."""
+    """Sources as lines: `deb [options] address suite component...`. Options are left out, as they name key
+    files of this machine."""
     found = re.findall(r"^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(\S.*?)\s*(?:#.*)?$", text, re.MULTILINE)
     return [f"deb {address} {suite} main" for address, suite, parts in found if "main" in parts.split()]
 
 
 def _of_stanzas(text: str) -> list[str]:
-    """The newer form: paragraphs of `Types:`, `URIs:`, `Suites:`, `Components:`."""
+    """Sources in the newer form: paragraphs of `Types:`, `URIs:`, `Suites:`, `Components:`."""
     lines = []
     for paragraph in re.split(r"\n\s*\n", re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)):
         fields = {

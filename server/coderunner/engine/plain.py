@@ -1,4 +1,4 @@
-"""Calls of the engine's API that aiodocker's public interface has not, or not in one request."""
+"""Calls of the engine's API that aiodocker's public interface does not have, or not as one request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ T = TypeVar("T")
 
 
 class PlainCalls:
-    """Requests over the session that aiodocker uses as well.
-
-    `version`: the API version in force, as `v1.41`. Whoever calls sets the deadline.
+    """Requests over `session`, which aiodocker uses as well. `url`: the engine's. `version`: returns the
+    negotiated API version, such as `v1.41`. The caller sets the deadline.
     """
 
     def __init__(self, session: aiohttp.ClientSession, url: str, version: Callable[[], str]) -> None:
@@ -37,11 +36,12 @@ class PlainCalls:
         body: Mapping[str, Any] | None = None,
         versioned: bool = True,
     ) -> T:
-        """The answer's JSON as a `kind`, one of `schema.engine`; `object` for an answer that is not needed.
+        """Sends a request; returns the response's JSON as a `kind`.
 
-        Raises DockerError with the engine's words, as aiodocker's own calls do (of status NO_ENGINE where
-        nobody answers), what aiohttp raises where the answer breaks off, and
-        ValueError for one that is no `kind`.
+        `kind`: a class of `schema.engine`, or `object` if the response is not needed. `params`: the query.
+        `versioned`: whether the path begins with the API version. Raises DockerError with the engine's
+        message, as aiodocker's own calls do (with status NO_ENGINE if the engine cannot be reached),
+        aiohttp's errors if the response is incomplete, and ValueError if it is not a `kind`.
         """
         base = f"{self._url}/{self._version()}" if versioned else self._url
         data = orjson.dumps(body) if body is not None else None

@@ -1,4 +1,4 @@
-"""What an image is made of, as a value: the build's files, and a name that is a hash of them."""
+"""Recipes of images: the files and arguments of a build, and a name that is a hash of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from coderunner.engine.origin import ORIGIN
 
 PREFIX = "coderunner"
 SOURCES = Path(__file__).parent.parent
-IN_CONTAINERS = ("agent", "wire")  # our packages that run in every container, by the same names
+IN_CONTAINERS = ("agent", "wire")  # packages that are copied into every image, under the same names
 NOT_IN_IMAGE = ("samples", "language.toml")
-COMPILED = "__pycache__"  # an installer makes it beside every module, at any depth
+COMPILED = "__pycache__"  # pip makes such folders beside the modules when it installs
 NAMED_UIDS = range(20_000, 24_096)
-"""User ids that have a name in every image: enough for several servers, so that all share their images."""
+"""User ids with a name in every image: enough for several servers, so that they can share images."""
 
-# Appended to every language's Dockerfile. Compiled modules that are not checked against their sources start
-# fastest; no program may gain another user's rights; links to manuals that were left out lead nowhere; the
-# workspace is a mount point.
+# Appended to every language's Dockerfile. `unchecked-hash`: modules start faster if Python need not compare
+# them with their sources. setuid bits are removed, so that no program gains privileges, and links to manuals
+# that were left out of the image. /workspace is a mount point.
 EPILOGUE = """
 USER root
 COPY .coderunner/lib /opt/coderunner
@@ -41,12 +41,13 @@ RUN cat /tmp/passwd >> /etc/passwd && cat /tmp/group >> /etc/group && rm /tmp/pa
 
 
 class BadRecipe(Exception):
-    """A folder from which no image can be made."""
+    """The folder has no Dockerfile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`reference`: the image's name; `files`: the build's context by path; `arguments`: its build-args."""
+    """One image to build. `reference`: its name. `files`: the build's context, by path. `arguments`: its
+    build arguments."""
 
     reference: str
     files: Mapping[str, bytes]
@@ -54,12 +55,13 @@ class Recipe:
 
 
 def base_recipe(folder: Path, prefix: str = PREFIX) -> Recipe:
-    """Of `<folder>/base`. Raises BadRecipe."""
+    """The recipe of the base image, from `<folder>/base`. Raises BadRecipe."""
     return _recipe(f"{prefix}/base", _context(folder / "base"), {})
 
 
 def language_recipe(folder: Path, name: str, prefix: str = PREFIX) -> Recipe:
-    """Of `<folder>/<name>`, with the agent and an entry for each of NAMED_UIDS. Raises BadRecipe."""
+    """The recipe of a language's image, from `<folder>/<name>`, with the agent and a user name for each of
+    NAMED_UIDS. Raises BadRecipe."""
     files = _context(folder / name)
     files["Dockerfile"] += EPILOGUE.encode()
     files |= _agent() | _users(NAMED_UIDS)
@@ -67,8 +69,8 @@ def language_recipe(folder: Path, name: str, prefix: str = PREFIX) -> Recipe:
 
 
 def recipe_for(language: Recipe, uids: range) -> Recipe:
-    """The language's image for a server whose sessions have these user ids: where some have no name in it,
-    one layer more, which is made in a second and of nothing from outside.
+    """The recipe for a server whose sessions have these user ids: the language's, or if some ids have no name
+    in that image, one with another layer that adds them, which takes a second and no network.
     """
     others = [uid for uid in uids if uid not in NAMED_UIDS]
     if not others:
@@ -78,7 +80,7 @@ def recipe_for(language: Recipe, uids: range) -> Recipe:
 
 
 def _agent() -> dict[str, bytes]:
-    """The agent and what it shares with the server, below a package that has nothing else in it."""
+    """The files of the agent and of `wire`, in a package `coderunner` that has nothing else."""
     files = {".coderunner/lib/coderunner/__init__.py": b""}
     for package in IN_CONTAINERS:
         for path in sorted((SOURCES / package).glob("*.py")):
@@ -87,7 +89,8 @@ def _agent() -> dict[str, bytes]:
 
 
 def _users(uids: Iterable[int]) -> dict[str, bytes]:
-    """One name for all, so that prompts and `whoami` read the same; programs look users up by number."""
+    """Entries for /etc/passwd and /etc/group. All ids have the same name, so that prompts and `whoami` show
+    it in every session; programs look users up by number."""
     passwd = "".join(f"coder:x:{uid}:{uid}:CodeRunner:/workspace:/bin/bash\n" for uid in uids)
     group = "".join(f"coder:x:{uid}:\n" for uid in uids)
     return {".coderunner/passwd": passwd.encode(), ".coderunner/group": group.encode()}

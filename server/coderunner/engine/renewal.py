@@ -1,8 +1,7 @@
-"""Which packages of an image have security updates, as its own apt sees it.
+"""Finds out which packages of an image have security updates, by the apt in it.
 
-The lists are fetched once, in a container of the base image, and laid into a container of each image, which
-has no network and is never written to otherwise.
-"""
+The package lists are fetched once, in a container of the base image, and copied into a container of each
+image, which has no network. """
 
 from __future__ import annotations
 
@@ -16,18 +15,21 @@ import docker
 import docker.errors
 
 LISTS = "/var/lib/apt/lists"
-FETCH_SECONDS = 180
-LOOK_SECONDS = 60
-MAX_BYTES = 256 * 1024 * 1024  # all lists of a release have 60 MB; those of its security updates far less
+FETCH_SECONDS = 180  # to fetch the lists
+LOOK_SECONDS = 60  # for apt to compare them with an image's packages
+MAX_BYTES = 256 * 1024 * 1024  # all lists of a release have 60 MB, those of its security updates far less
 _UPGRADABLE = re.compile(r"^([a-z0-9][a-z0-9+.-]*)/\S*-security\S* ", re.MULTILINE)
 
 
 class NoLists(Exception):
-    """They cannot be fetched; the text says why."""
+    """The package lists cannot be fetched; the text has the reason."""
 
 
 def security_lists(client: docker.APIClient, image: str, say: Callable[[str], None]) -> bytes:
-    """A tar archive of the lists of security updates, by the image's own sources.  Raises NoLists."""
+    """Fetches the lists of security updates from the image's apt sources; returns them as a tar archive.
+
+    `say`: called with a line of progress. Raises NoLists.
+    """
     say("looking for security updates")
     with _container(client, image, ["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"]) as one:
         client.start(one)
@@ -40,7 +42,7 @@ def security_lists(client: docker.APIClient, image: str, say: Callable[[str], No
 
 
 def upgradable(client: docker.APIClient, image: str, lists: bytes) -> list[str]:
-    """The installed packages for which the lists have a newer version, by name."""
+    """The names of the image's packages for which the lists have a newer version."""
     with _container(client, image, ["apt", "list", "--upgradable"], network=False) as one:
         client.put_archive(one, "/var/lib/apt", lists)
         client.start(one)
@@ -52,7 +54,7 @@ def upgradable(client: docker.APIClient, image: str, lists: bytes) -> list[str]:
 def _container(
     client: docker.APIClient, image: str, command: list[str], network: bool = True
 ) -> Iterator[str]:
-    """Root's, as the image's builder is; removed at the end."""
+    """Creates a container, with a process of root; yields its id, and removes it at the end."""
     made = client.create_container(
         image, command, user="0:0", entrypoint=[], network_disabled=not network,
         labels={"type": "coderunner-renewal"}, environment={"LC_ALL": "C"}, working_dir="/",
@@ -69,7 +71,7 @@ def _bounded(stream: Iterator[bytes]) -> bytes:
         parts.append(part)
         size += len(part)
         if size > MAX_BYTES:
-            raise NoLists(f"they have more than {MAX_BYTES} bytes")
+            raise NoLists(f"the lists have more than {MAX_BYTES} bytes")
     return b"".join(parts)
 
 

@@ -11,7 +11,9 @@ from coderunner.schema.languages import Language
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of an image's history. Two images share a layer where this and all steps below are the same."""
+    """A step of an image's history. Two images share a layer if it and all steps below are equal.
+
+    `created`: unix seconds. `size`: bytes."""
 
     command: str
     created: int
@@ -20,7 +22,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Bytes of an image, and of what no other has; `partners` have as much as any of the rest."""
+    """Bytes of an image, and of those of its layers that it shares with no other. `partners`: the images with
+    which it shares the rest."""
 
     size: int
     own: int
@@ -28,7 +31,7 @@ class Share:
 
 
 def shares(histories: Mapping[str, Sequence[Step]]) -> dict[str, Share]:
-    """For each image by its name; a history begins with the oldest step."""
+    """The sizes of each image, by name. `histories`: the steps of each image, the oldest first."""
     found = {}
     for name, steps in histories.items():
         common = {other: _common(steps, histories[other]) for other in histories if other != name}
@@ -44,15 +47,15 @@ def _common(one: Sequence[Step], other: Sequence[Step]) -> int:
 
 
 def total(histories: Mapping[str, Sequence[Step]]) -> int:
-    """Bytes of all together, where each layer is counted once."""
+    """Bytes of all images together, with each layer counted once."""
     layers = {tuple(steps[: n + 1]): steps[n].size for steps in histories.values() for n in range(len(steps))}
     return sum(layers.values())
 
 
 def markdown(languages: Mapping[str, Language], histories: Mapping[str, Sequence[Step]]) -> str:
-    """The table of docs/languages.md."""
+    """The table of docs/languages.md. `histories`: the steps of each image, the oldest first."""
     lines = [
-        "| language | name | version | image | of it its own | the rest shared with |",
+        "| language | name | version | image | not shared | rest shared with |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     found = shares(histories)

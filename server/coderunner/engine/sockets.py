@@ -1,12 +1,13 @@
-"""Sockets of the server's own, one for each container, to which its agent connects: a stream past the engine.
+"""Unix sockets of the server, one for each container, to which its agent connects directly.
 
-The folder of a socket is mounted into its container, read-only; only PID 1 of that container is let in, by
-what the kernel says of the peer.  The parent of these folders is this user's alone.  A socket listens only
-while its agent is to connect, so that between these moments a program in the container finds nobody there.
+The socket's folder is mounted into its container, read-only. Only PID 1 of that container is accepted: the
+kernel tells the peer's process id. The parent folder can be entered by the server's user only. A socket
+listens only while its agent is expected to connect, so that programs in the container cannot connect at other
+times.
 
-Where a container cannot reach a socket of the server's (an engine on another machine, a runtime with sockets
-of its own), or the server does not see who is there (in a container of its own), the engine's attach stream
-serves.
+The engine's attach stream is used instead if a container cannot reach the server's sockets (an engine on
+another machine, a runtime with its own sockets), or the server cannot see the process ids of containers (it
+runs in a container itself).
 """
 
 from __future__ import annotations
@@ -31,21 +32,22 @@ log = logging.getLogger(__name__)
 
 AUTO, SOCKET, ATTACH = CHOICES = ("auto", "socket", "attach")
 UNTRIED = "untried"
-CONNECT_SECONDS = 2.0  # an agent tries five times a second
+CONNECT_SECONDS = 2.0  # for an agent to connect; it tries five times a second
 BACKLOG = 8
-STRANGER_SECONDS = 0.02  # seconds for which a peer that is not the agent may delay the next one
-FAILURES = 3  # agents in a row that did not come, before any did
+# Pause after a peer that is not the agent, so that a program cannot keep the loop busy.
+STRANGER_SECONDS = 0.02
+FAILURES = 3  # agents that did not connect, before any did, after which `auto` gives up sockets
 IsAgent = Callable[[int], Awaitable[bool]]
 """Whether the process with this id is the agent whose socket it is."""
 _PEER = struct.Struct("3i")  # pid, uid, gid
 
 
 class NobodyCame(Exception):
-    """The agent did not connect; the message says why, as far as is known."""
+    """The agent did not connect; the message has the reason, if it is known."""
 
 
 class AgentSocket:
-    """Of one container.  ``folder``: on this machine, mounted into the container."""
+    """The socket of one container. `folder`: on this machine, mounted into the container."""
 
     def __init__(self, owner: AgentSockets, folder: Path) -> None:
         self.folder = folder
@@ -54,7 +56,7 @@ class AgentSocket:
 
     @property
     def usable(self) -> bool:
-        """Whether its agent may still connect."""
+        """Whether sockets are in use, so that its agent may connect."""
         return self._owner.usable
 
     def listen(self) -> None:
@@ -63,7 +65,7 @@ class AgentSocket:
             return
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            # By the folder's descriptor: its path may be longer than the address of a socket.
+            # By the folder's descriptor, as a socket's address has at most 107 bytes.
             folder = os.open(self.folder, os.O_PATH | os.O_DIRECTORY)
             try:
                 with contextlib.suppress(FileNotFoundError):
@@ -79,17 +81,16 @@ class AgentSocket:
         self._listener = listener
 
     def close(self) -> None:
-        """Closes it; connections that were not accepted are aborted."""
+        """Stops listening; connections that were not accepted are aborted."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     async def accept(self, is_agent: IsAgent, write_seconds: float) -> DirectStream:
-        """The stream to the agent; whoever else connects is cut off.
+        """Accepts the agent's connection and returns its stream. Connections of other processes are closed.
 
-        ``write_seconds``: what the agent may take to read.  Raises NobodyCame after CONNECT_SECONDS, and
-        what ``is_agent`` raises.
-        """
+        `is_agent`: tells the agent by its process id. `write_seconds`: how long a write may wait for the
+        agent to read. Raises NobodyCame after CONNECT_SECONDS, and what `is_agent` raises. """
         strangers = 0
         try:
             async with timing.within(CONNECT_SECONDS):
@@ -106,11 +107,13 @@ class AgentSocket:
                         raise
                     one.close()
                     strangers += 1
-                    if peer == 0:
-                        raise NobodyCame("this server does not see the processes of containers")
+                    if peer == 0:  # the peer is in a process namespace that this one does not include
+                        raise NobodyCame("this server cannot see the processes of containers")
                     await asyncio.sleep(STRANGER_SECONDS)
         except TimeoutError:
-            raise NobodyCame(f"not within {CONNECT_SECONDS:g} s; {strangers} others did") from None
+            raise NobodyCame(
+                f"not within {CONNECT_SECONDS:g} s; {strangers} connections of other processes were refused"
+            ) from None
         try:
             loop = asyncio.get_running_loop()
             _, stream = await loop.create_unix_connection(lambda: DirectStream(write_seconds), sock=one)
@@ -130,15 +133,15 @@ class AgentSocket:
         return one
 
     def failed(self, why: str) -> None:
-        """Notes that its agent, which is alive, did not connect."""
+        """Records that its agent, which is running, did not connect. `why`: for the log."""
         self._owner.failed(why)
 
 
 class AgentSockets:
-    """Of one instance.  ``folder``: the parent of their folders.  ``choice``: one of CHOICES.
+    """The sockets of one instance. `folder`: where their folders are made. `choice`: one of CHOICES.
 
-    With ``auto`` the first containers show whether agents come; where none does, the sockets are given up
-    until the next start.
+    With `auto`, the first containers show whether agents can connect; if none does, the server uses attach
+    streams until its next start.
     """
 
     def __init__(self, folder: Path, instance: str, choice: str) -> None:
@@ -150,17 +153,17 @@ class AgentSockets:
 
     @property
     def usable(self) -> bool:
-        """Whether containers are made with a socket, and agents waited for."""
+        """Whether containers are made with a socket."""
         return self._choice != ATTACH and self._given_up is None
 
     @property
     def doubtful(self) -> bool:
-        """Whether it may turn out that containers cannot have one."""
+        """Whether it is not known yet that agents can connect."""
         return self._choice == AUTO and not self._came and self._given_up is None
 
     @property
     def kind(self) -> str:
-        """What connects server and agents: ``socket``, ``attach``, or not known yet."""
+        """How server and agents are connected: `socket`, `attach`, or `untried` if not known yet."""
         if not self.usable:
             return ATTACH
         return SOCKET if self._came else UNTRIED
@@ -170,20 +173,21 @@ class AgentSockets:
         if self._given_up is None:
             return []
         return [
-            "Agents are reached over the engine's attach streams, which are slower than sockets:"
-            f" {self._given_up}. AGENT_STREAM=attach says that this is meant."
+            "Agents are connected by the engine's attach streams, which are slower than sockets:"
+            f" {self._given_up}. Fix: set AGENT_STREAM=attach if this is intended"
         ]
 
     def make(self, session: str) -> AgentSocket:
-        """With a folder of its own, which is new. Raises AgentLost where the disk does not allow it."""
+        """Makes the folder for a session's socket. Raises AgentLost if the disk does not allow it."""
         folder = self._parent / session
         try:
             self._parent.mkdir(mode=0o700, exist_ok=True, parents=True)
             os.chmod(self._parent, 0o700)
             folder.mkdir()
-            os.chmod(folder, 0o711)  # whatever the umask is: its container's user goes through it
+            # Whatever the umask is: the container's user must be able to enter it.
+            os.chmod(folder, 0o711)
         except OSError as error:
-            raise AgentLost(f"no folder for the agent's socket: {error}") from error
+            raise AgentLost(f"the folder for the agent's socket cannot be made: {error}") from error
         return AgentSocket(self, folder)
 
     def find(self, session: str) -> AgentSocket | None:
@@ -198,19 +202,19 @@ class AgentSockets:
         self._came = True
 
     def failed(self, why: str) -> None:
-        """Notes that an agent that is alive did not connect."""
+        """Records that an agent, which is running, did not connect. `why`: for the log."""
         self._failures += 1
         if self.doubtful and self._failures >= FAILURES:
             self.give_up(f"agents do not connect to the server's sockets ({why})")
 
     def give_up(self, why: str) -> None:
-        """Stops using sockets: containers on this engine cannot reach them."""
+        """Stops using sockets, as containers on this engine cannot reach them. `why`: for the log."""
         if self.doubtful:
             self._given_up = why
-            log.warning("agents are reached over the engine's attach streams", extra=fields(why=why))
+            log.warning("agents are connected by the engine's attach streams", extra=fields(why=why))
 
     def remove(self, session: str) -> None:
-        """Removes the folder of a session's container that is gone."""
+        """Removes the folder of a session whose container is removed."""
         remove_folder(self._parent / session)
 
     def clear(self) -> None:
@@ -221,7 +225,7 @@ class AgentSockets:
                 os.rmdir(folder)
 
     def keep(self, older_than: float, sessions: Collection[str]) -> None:
-        """Removes the folders that belong to none of these, and have been there for so many seconds."""
+        """Removes folders that belong to none of `sessions` and are at least `older_than` seconds old."""
         with contextlib.suppress(OSError), os.scandir(self._parent) as folders:
             for one in folders:
                 if one.name not in sessions and time.time() - one.stat().st_ctime >= older_than:
@@ -229,7 +233,7 @@ class AgentSockets:
 
 
 def remove_folder(folder: str | Path) -> None:
-    """That of a container which is gone; what else is in it stays, and the folder with it."""
+    """Removes a socket's folder with the socket. A folder with anything else in it is kept."""
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(folder, SOCKET_NAME))
     with contextlib.suppress(OSError):

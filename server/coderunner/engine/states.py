@@ -1,4 +1,5 @@
-"""What the engine says of itself, its images and its containers, as values made from `schema.engine`."""
+"""What the engine reports about itself, its images and its containers, as values made from
+`schema.engine`."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from coderunner.schema.engine import (
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """`id` is the engine's own, `api_version` the one agreed on, `root` its folder;
-    `memory_bytes` is the host's."""
+    """Facts about the engine. `api_version`: the negotiated one. `memory_bytes`, `cpus`: of its machine.
+    `root`: its data folder. `security`: its security options, such as `name=seccomp,profile=default`."""
 
     id: str
     version: str
@@ -35,7 +36,7 @@ class EngineInfo:
 
     @classmethod
     def of(cls, version: EngineVersion, info: EngineFacts, api_version: str) -> EngineInfo:
-        """From the engine's answers to `/version` and `/info`. Raises ValueError."""
+        """Made from the engine's responses to `/version` and `/info`. Raises ValueError."""
         return cls(
             id=info.id,
             version=version.version,
@@ -55,7 +56,7 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """`id` is the content's digest; `size` in bytes."""
+    """Facts about an image. `id`: digest of its content. `size`: bytes."""
 
     id: str
     tags: tuple[str, ...]
@@ -64,7 +65,7 @@ class ImageInfo:
 
     @classmethod
     def of(cls, document: ImageDocument) -> ImageInfo:
-        """From the engine's answer to an inspect."""
+        """Made from the engine's response to an inspect request."""
         return cls(
             id=document.id,
             tags=document.repo_tags or (),
@@ -75,9 +76,8 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """One container as inspected. `exit_code` is None while it runs or was never started; `pid` 0 then.
-
-    `oom_killed` is exact on cgroup v1; on v2 the engine may miss it.
+    """The state of one container. `exit_code`: None if it is running or was never started. `pid`: of its PID
+    1 on the host, 0 if it is not running. `oom_killed`: exact on cgroup v1; on v2 the engine may miss it.
     """
 
     id: str
@@ -96,7 +96,7 @@ class ContainerState:
 
     @classmethod
     def of(cls, document: ContainerDocument) -> ContainerState:
-        """From the engine's answer to an inspect."""
+        """Made from the engine's response to an inspect request."""
         state = document.state
         ended = not state.running and state.status in ("exited", "dead")
         return cls(
@@ -118,7 +118,7 @@ class ContainerState:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSummary:
-    """One line of a list. `created` in unix seconds; `status` as in `ContainerState`."""
+    """One container of a list. `created`: unix seconds. `status`: as in `ContainerState`."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""Blocking work in a thread that can be stopped, as the `docker` SDK needs it beside an event loop."""
+"""Runs blocking work in a thread that can be stopped; used for the `docker` SDK."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from typing import Any, TypeVar
 
 import requests
 
-STOP_SECONDS = 2.0
+STOP_SECONDS = 2.0  # that a cancelled caller waits for the thread to end
 
 Say = Callable[[str], None]
 _T = TypeVar("_T")
 
 
 class Stop(threading.Event):
-    """Set, it also ends the answer that the thread reads: the engine may be silent about a build for minutes,
-    and goes on with it until its reader is gone."""
+    """An event that stops the thread's work. Setting it also closes the response that the thread is reading:
+    in a build the engine may send nothing for minutes, and continues until its client disconnects."""
 
     def __init__(self) -> None:
         super().__init__()
         self._answer: requests.Response | None = None
 
     def follow(self, answer: requests.Response, *_: Any, **__: Any) -> None:
-        """An answer that is being read: it is closed where the work is stopped."""
+        """Registers a response, which `set` closes. A hook of `requests`, hence the other arguments."""
         self._answer = answer
 
     def set(self) -> None:
-        """Stops the work, also where it waits for the engine."""
+        """Stops the work, even if it is waiting for the engine."""
         super().set()
         if self._answer is not None:
-            with suppress(OSError, ValueError, RuntimeError):  # it has ended
+            with suppress(OSError, ValueError, RuntimeError):  # raised if it has ended
                 self._answer.raw.shutdown()
 
 
 async def in_thread(work: Callable[[Stop, Say], _T], say: Say) -> _T:
-    """Runs `work(stop, tell)` in a thread; `tell` makes the loop call `say`.
+    """Runs `work(stop, tell)` in a thread and returns its result, or raises its exception.
 
-    The thread is a daemon: an engine that hangs must not hold up the end of the server.
+    `tell`: has the event loop call `say`. If the caller is cancelled, the work is stopped. The thread is a
+    daemon, so that an engine that hangs cannot delay the end of the server.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()
@@ -65,7 +66,8 @@ async def in_thread(work: Callable[[Stop, Say], _T], say: Say) -> _T:
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        done.add_done_callback(lambda one: one.cancelled() or one.exception())  # nobody awaits it any more
+        # Retrieves the exception, which asyncio would otherwise log, as nothing awaits `done` any more.
+        done.add_done_callback(lambda one: one.cancelled() or one.exception())
         stop.set()
         await asyncio.wait([done], timeout=STOP_SECONDS)
         raise

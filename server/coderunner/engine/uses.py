@@ -1,7 +1,8 @@
-"""Which server uses which images: noted on the engine, which servers share, so that none prunes another's.
+"""Records which server uses which images, on the engine itself, so that no server's `prune` removes
+another's.
 
-A record is an empty volume whose labels say it. A container would do as well for its own image, but a server
-that starts has none yet, and a language that nobody opens never has.
+A record is an empty volume with labels. Containers alone do not show which images are in use: a server that
+is starting has none yet, and a language that nobody opens never has one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ IMAGES_LABEL = "coderunner.images"
 
 
 def note(client: docker.APIClient, holder: str, instance: str, references: Collection[str]) -> None:
-    """`holder` (a name that no other has) uses these images, and no others any more."""
+    """Records that `holder` (a name that no other server has) uses these images, and no others.
+
+    `instance`: its INSTANCE_NAME. Raises docker.errors.APIError.
+    """
     labels = {"type": USES, INSTANCE_LABEL: instance, IMAGES_LABEL: ",".join(sorted(references))}
     with contextlib.suppress(docker.errors.NotFound):
         if convert(client.inspect_volume(_name(holder)), Volume).labels == labels:
@@ -31,13 +35,13 @@ def note(client: docker.APIClient, holder: str, instance: str, references: Colle
 
 
 def forget(client: docker.APIClient, holder: str) -> None:
-    """Removes the note of a server, if there is one."""
+    """Removes the record of a server, if there is one. Raises docker.errors.APIError."""
     with contextlib.suppress(docker.errors.NotFound):
         client.remove_volume(_name(holder))
 
 
 def all_of(client: docker.APIClient) -> dict[str, set[str]]:
-    """The images that each holder uses."""
+    """The images that each holder has recorded as in use. Raises docker.errors.APIError."""
     answer = convert(client.volumes(filters={"label": f"type={USES}"}), VolumeList)
     return {
         one.name.removeprefix(f"{USES}-"): set((one.labels or {}).get(IMAGES_LABEL, "").split(","))

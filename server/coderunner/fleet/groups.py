@@ -47,7 +47,7 @@ from coderunner.sessions.container import Container
 log = logging.getLogger(__name__)
 
 RULES_SECONDS = 60.0  # a firewall that is reloaded drops our rules, so they are set again after this time
-RETRY_AFTER_MS = 5000
+RETRY_AFTER_MS = 5000  # for a group that is full, or one too many
 MAX_ATTEMPTS = 16  # at a subnet, each of which another server may take at the same moment
 MAX_START = 1 << 20  # subnets: the first candidate is a random one of so many
 
@@ -174,6 +174,7 @@ class Groups:
             if len(self._groups) >= self._rules.groups:
                 raise TooManyGroups(retry_after_ms=RETRY_AFTER_MS)
             return None, choose_name(member, language, ())
+        # Compared before the group is looked up: all refusals take the same time and get the same answer.
         fits = hmac.compare_digest(token_of(group, self._key).encode(), (token or "").encode())
         one = self._groups.get(group)
         if one is None or not one.live or not fits:
@@ -217,6 +218,7 @@ class Groups:
         group.members.discard(place.member)
         if group.members:
             return
+        # Removed from the table first: nobody must join while the network is being removed.
         del self._groups[place.group]
         network = group.network
         if network is None:
@@ -263,8 +265,10 @@ class Groups:
         # The member's own rules come before the network: it must never be reachable without them.
         subnet = await self._subnet(group)
         await bound_member(self._engine, container.id, subnet, self._helper("member"))
+        # The engine refuses to connect a container that is on the network `none`.
         await self._engine.networks.disconnect("none", container.id)
         await self._engine.networks.connect(group.network, container.id, (place.member,))
+        # Verified, as the rules that were set hold for this one network only.
         found = await self._engine.networks_of(container.id)
         addresses = [ipaddress.ip_address(address) for address in found.values() if address]
         if list(found) != [self._name(group)] or not all(one in self._rules.pool for one in addresses):

@@ -156,7 +156,7 @@ class Provisioner:
         except EngineError as error:
             self._failed = (asyncio.get_running_loop().time(), error.message)
             raise
-        self._failed = None
+        self._failed = None  # one success shows that the trouble is over
         return container
 
     def leave_behind(self) -> None:
@@ -189,6 +189,8 @@ class Provisioner:
         folder = {} if socket is None else {SOCKET_LABEL: str(socket.folder)}
         declared = self.catalog.language(language)
         limits = self.catalog.limits(language)
+        # Labels cannot be changed later, so it is the latest end of a session that begins after the longest
+        # wait in the warm pool.
         deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000
         return ContainerSpec(
             image=image or self.catalog.image(language),
@@ -229,6 +231,7 @@ class Provisioner:
             if self.sockets is None or not doubtful:
                 raise
             container = await self._create(language, wait_for_preload=wait_for_preload, plain=True)
+            # Only if it works without: otherwise the socket was not the cause.
             self.sockets.give_up(error.message)
             return container
 
@@ -250,7 +253,7 @@ class Provisioner:
             except (EngineTimeout, asyncio.CancelledError):
                 container_id = spec.name  # the engine may still make it, so it is removed by its name
                 raise
-            self.known.add(container_id)
+            self.known.add(container_id)  # at once, or the sweep could remove it while it is prepared
             container = Container(
                 self.engine, container_id, session=session, language=language, uid=uid, socket=socket
             )

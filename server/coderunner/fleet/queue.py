@@ -19,7 +19,7 @@ from coderunner.logs import fields, outcome
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0  # until deadlines are looked at again, after that failed
-RETRY_AFTER_MS = 5000  # for a request that has waited in vain
+RETRY_AFTER_MS = 5000  # for a request that was not admitted before its deadline
 # A change may change the position of every waiter. Up to so many waiters are told at once; more are told
 # together after TELL_SECONDS, so that one who comes or goes costs about the same in a queue of any length.
 TOLD_AT_ONCE, TELL_SECONDS = 50, 0.05
@@ -138,6 +138,7 @@ class AdmissionQueue:
         return bool(self._waiters)
 
     def _release(self, ticket: Ticket, failed: bool | None) -> None:
+        # Without an `await` between the decision and the answers, so that they always agree.
         self._answer_granted(self._admission.release(ticket.id, self._clock(), failed=failed))
 
     def _abandon(self, ticket: Ticket) -> None:
@@ -155,6 +156,7 @@ class AdmissionQueue:
         self._after_change()
 
     def _answer(self, ticket: Ticket, error: Exception | None) -> None:
+        # Removed before it is answered: `wanted` must not count somebody who has a slot.
         waiter = self._waiters.pop(ticket.id)
         if waiter.future.done():
             return  # cancelled at the same moment: its task gives back what it is granted here
@@ -194,6 +196,7 @@ class AdmissionQueue:
             try:
                 waiter.on_position(position)
             except Exception:
+                # One client's fault must not keep the others from being told.
                 log.exception("Telling a queue position failed")
             if self._version != version:
                 return  # the callback has changed the queue, which has reported the newer positions

@@ -70,6 +70,7 @@ class Recovery:
             session.end("engine_lost")
             return
         session.drop()
+        # From here on clients that come back are told to try again, and not that there is no such session.
         self._returning[session.id] = session
         self._tasks.start(self._return(session), "session-return")
 
@@ -86,6 +87,7 @@ class Recovery:
         return left
 
     def _given_up(self, session: Session) -> bool:
+        # The deque keeps the last FAULTS moments: their span decides, and nothing has to be cleaned up.
         moments = self._faults.setdefault(session.id, deque(maxlen=FAULTS))
         moments.append(timing.now())
         if len(moments) < FAULTS or moments[-1] - moments[0] > FAULT_SECONDS:
@@ -119,6 +121,7 @@ class Recovery:
 
     async def _adopt(self, session: Session) -> None:
         old = session.container
+        # A new object: the state of the old one may be what the fault has spoilt.
         container = Container(
             self._engine, old.id, session=old.session, language=old.language, uid=old.uid, socket=old.socket
         )
@@ -135,4 +138,5 @@ class Recovery:
                 await container.connect(start=False)
             return record_in(container.link.hello, self._key, container.id)
         except (CodeRunnerError, LookupError, ValueError, BadSeal, TimeoutError) as error:
+            # These are faults of the container or its agent: another attempt would meet the same.
             raise _NotThere(str(error) or type(error).__name__) from None

@@ -52,9 +52,9 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-ARRIVING_RETRY_MS = 500
+ARRIVING_RETRY_MS = 500  # for a session whose container is being adopted
 RESTART_RETRY_MS = 500  # a new server listens after about this time
-DRAINING_RETRY_MS = 2000
+DRAINING_RETRY_MS = 2000  # for an `open` while the server stops
 NONCE_SECONDS = 60.0  # how long after its opening a session is found by the nonce of its request
 
 
@@ -111,7 +111,8 @@ class Registry:
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
         if session is None or session.over:
-            digest(token)  # as much work as for a known id, so that the time of the answer does not differ
+            # As much work as for a known id: the time of the answer must not show whether the id exists.
+            digest(token)
             raise NoSession()
         role = session.allows(token)
         if role is None:
@@ -156,6 +157,7 @@ class Registry:
             raise Draining(retry_after_ms=DRAINING_RETRY_MS)
         if self.absent is not None:
             raise self.absent
+        # With the caller in it: nobody finds another's session by a nonce that was overheard.
         nonce = (caller.principal, request.client, request.nonce) if request.nonce else None
         # An `open` without a nonce is never taken for a repetition.
         known = self._openings.get(nonce) if nonce else None
@@ -171,6 +173,7 @@ class Registry:
         else:
             language, limits = self._requests.check(request, self.groups)
             work = self._open(opening, request, caller, language, limits)
+        # A task of the registry: the client's socket may end and come back while it runs.
         opening.done = self._tasks.start(work, "opening")
         if nonce:
             self._openings[nonce] = opening
@@ -255,12 +258,14 @@ class Registry:
         token = new_token()
         record = replace(session.record, token_digest=digest(token))
         container = session.container
+        # Sealed first: a server that starts now must know the token that the client is about to get.
         await container.call("seal", record=seal(record, self._key, container.id))
         session.record = record
         return Opened(session, token, warm=False, timings_ms={})
 
     async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
         """A container with these limits, and whether it comes from the warm pool."""
+        # Also counts the demand by which the pool is refilled, so it is asked even if it has none.
         container = self._warm.acquire(language.name)
         warm = container is not None
         if container is None:
@@ -303,6 +308,7 @@ class Registry:
             group=place.group if place is not None else None,
             member=place.member if place is not None else None,
         )
+
         await container.call("seal", record=seal(record, self._key, container.id))
         if request.files:
             await container.call(
@@ -374,6 +380,7 @@ class Registry:
         place = Place.of(record)
         if self.groups is not None and place is not None:
             self.groups.adopt(place)
+        # Its client may not have got the answer of the previous server, and repeat the request.
         if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
             self._remember(nonce, session)
         age = round(time.time() - record.opened)
@@ -428,8 +435,10 @@ class Registry:
     async def suspend(self) -> None:
         """Closes all clients' sockets because the server stops.  The containers stay for the next server."""
         self.drain()
+        # Before the sockets are closed, as clients come back at once.
         # A client that reconnects before the next server listens must try again, and not get NoSession.
         self.absent = Draining(retry_after_ms=RESTART_RETRY_MS)
+        # Openings first: one that ends now would add a session after the list below was made.
         await self._tasks.stop()
         await self._recovery.stop()
         sessions = [session for session in self.sessions.values() if not session.over]

@@ -63,9 +63,9 @@ class AnothersContainers(CannotStart):
         listed = ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
         super().__init__(
             f"{len(names)} running containers of INSTANCE_NAME {identity.instance!r} were made with another"
-            f" key than this STATE_DIR has ({listed}). Nothing was touched. Either another server has this"
-            " name: give one of the two another INSTANCE_NAME. Or STATE_DIR was changed: set it back. Or the"
-            " key is lost: `coderunner reap --lost-key` removes the containers, and ends their sessions."
+            f" key than this STATE_DIR has ({listed}). Nothing was changed. If another server has this name,"
+            " give one of the two another INSTANCE_NAME. If STATE_DIR was changed, set it back. If the key is"
+            " lost, `coderunner reap --lost-key` removes the containers and ends their sessions."
         )
 
 
@@ -100,6 +100,7 @@ async def adopt_all(
     works: list[Work] = []
 
     async def begin(summary: ContainerSummary) -> Work:
+        # Claimed before anything may fail: a container that is not adopted uses its id until it is removed.
         provisioner.uids.claim(uid_of(summary), session_of(summary))
         socket = _listening(provisioner, summary)
         async with limit:
@@ -119,6 +120,7 @@ async def adopt_all(
         begun = list(zip(found, await asyncio.gather(*(begin(summary) for summary in found)), strict=True))
         return _adoption(identity, begun)
     except BaseException:
+        # Otherwise they would go on, and attach to agents, after this call has failed.
         for work in works:
             work.cancel()
         raise
@@ -208,7 +210,7 @@ async def _adopt(
         except CodeRunnerError as error:
             return f"it is paused: {error.message}"
     if ROLE_LABEL in summary.labels:
-        return f"a {summary.labels[ROLE_LABEL]} container that the previous server has left"
+        return f"a {summary.labels[ROLE_LABEL]} container of the previous server"
     faults = 0
     while True:
         try:
@@ -218,7 +220,7 @@ async def _adopt(
             log.exception("adopting failed: a fault of this server", extra=fields(container=summary.name))
             faults += 1
             if faults == MAX_FAULTS:
-                return "a fault of this server, again and again"
+                return f"this server failed {MAX_FAULTS} times to adopt it"
         await asyncio.sleep(FAULT_PAUSE_SECONDS)
 
 
@@ -236,7 +238,7 @@ async def _adopt_running(
             await container.connect(start=False)
         record = record_in(container.link.hello, key, container.id)
     except LookupError:
-        why: str | BadSeal = "it has no tenant"
+        why: str | BadSeal = "it has no session"
     except BadSeal as error:
         # With this server's fingerprint on the container, the record was tampered with.
         why = str(error) if OWNER_LABEL in summary.labels else error
@@ -251,7 +253,7 @@ async def _adopt_running(
         # What fails from here on is a fault of this server, and is raised.
         if record.session == container.session and record.expires > time.time():
             return await _register(registry, provisioner, container, record)
-        why = "its session's time is over"
+        why = "its session has expired"
     await container.close()
     return why
 
@@ -259,6 +261,7 @@ async def _adopt_running(
 async def _register(
     registry: Registry, provisioner: Provisioner, container: Container, record: Record
 ) -> str | None:
+    # Before the session exists, so that no sweep in between takes the container for an abandoned one.
     provisioner.known.add(container.id)
     try:
         registry.adopt(container, record)
@@ -335,6 +338,7 @@ async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) 
     try:
         await engine.remove(summary.id)
     except EngineError as error:
+        # The socket's folder stays as well, as the container still has it mounted.
         log.warning("container not removed", extra=fields(**what, error=error.message))
         return False
     if SOCKET_LABEL in summary.labels:
@@ -359,7 +363,7 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
         )
     now = time.time()
     lost = [
-        (summary, "nobody answers for it")
+        (summary, "no session uses it")
         for summary in listed
         if not provisioner.identity.another(summary.labels)
         and summary.id not in provisioner.known
@@ -388,7 +392,7 @@ async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, tol
     told |= others
     for name in sorted(others):
         log.warning(
-            "another server's sessions have user ids of ours: give one of the two another SESSION_UID_BASE",
+            "another server uses user ids of this server's range; give one of them another SESSION_UID_BASE",
             extra=fields(instance=name, ids=f"{ours.start} to {ours.stop - 1}"),
         )
 
@@ -403,7 +407,7 @@ async def end_all(engine: DockerEngine, identity: Identity) -> int:
     """Removes all containers of an instance whose server has ended; returns how many.  Raises EngineError."""
     listed = await engine.list(labels_of(identity.instance))
     ours = [summary for summary in listed if not identity.another(summary.labels)]
-    return sum([await remove_one(engine, summary, "all sessions are ended") for summary in ours])
+    return sum([await remove_one(engine, summary, "`coderunner reap --all`") for summary in ours])
 
 
 async def anothers(engine: DockerEngine, identity: Identity) -> list[str]:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 DEMAND_SECONDS = 30.0  # how long a container that was taken counts as demand
 RETRY_SECONDS = 5.0  # after a container could not be made
-LOOK_SECONDS = 10.0  # between two adjustments, at most
+LOOK_SECONDS = 10.0  # between two adjustments, at most: demand and free memory change without an event
 PAUSE_SECONDS = 1.0  # before a refill: a start takes half a CPU second, which a new user's program gets first
 MIN_MEMORY_SHARE = 0.10  # with a smaller share of memory available nothing is made ahead
 
@@ -81,6 +81,7 @@ class WarmPool:
 
     async def __aexit__(self, *_: object) -> None:
         """Stops making containers, and removes those that wait, as they have no session."""
+        # First, or a container that is being made would be added to a pool that is emptied already.
         await self._making.stop()
         waiting = [container for pool in self._pools.values() for container in pool.ready]
         self._pools.clear()
@@ -92,10 +93,12 @@ class WarmPool:
 
         Raises UnknownLanguage."""
         pool = self._pool(language)
+        # Also if there is none to take: a user who had to wait is demand as well.
         pool.taken.append(asyncio.get_running_loop().time())
         self._wake.set()
         while pool.ready:
             container = pool.ready.popleft()
+            # It may have ended while it waited, such as after a restart of the engine without live-restore.
             if container.usable:
                 pool.hits += 1
                 log.debug("warm container taken", extra=fields(language=language, left=len(pool.ready)))
@@ -126,7 +129,7 @@ class WarmPool:
 
     async def _keep(self) -> None:
         while True:
-            self._wake.clear()
+            self._wake.clear()  # before the adjustment, so that an event during it is not lost
             again = self._adjust()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(again):
@@ -146,7 +149,7 @@ class WarmPool:
             short = target - len(pool.ready) - pool.starting
             wait = max(pool.retry_at - now, pool.pause(now))
             if short > 0 and wait > 0:
-                again = min(again, wait + 0.001)
+                again = min(again, wait + 0.001)  # a little later, so that the pause is certainly over then
                 continue
             for _ in range(short):
                 pool.starting += 1
@@ -158,6 +161,7 @@ class WarmPool:
 
         With room for fewer than all, languages in demand come first."""
         pools = {name: self._pool(name) for name in self._provisioner.catalog.ready()}
+        # With little memory the target is 0, so that waiting containers make room for users' programs.
         left = 0 if self._memory_available() < MIN_MEMORY_SHARE else self._ceiling
         targets = {}
         for name in sorted(pools, key=lambda one: (-len(pools[one].taken), one)):
@@ -182,6 +186,7 @@ class WarmPool:
             pool.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             log.warning("no warm container", extra=fields(language=language, why=error.message))
         except Exception:
+            # A fault of this server: without a pause it would be repeated in an endless loop.
             pool.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             raise
         else:

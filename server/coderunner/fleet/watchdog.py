@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MIB = 1024 * 1024
 MAX_SUSPECTS = 3  # sessions that are paused in one search
 MIN_CPU_SHARE = 0.05  # of a processor: a session that uses less is no suspect
-MEASURE_SECONDS = 0.5
+MEASURE_SECONDS = 0.5  # length of a measurement, and so of a pause
 TURNS = 4  # pauses of a suspect; that nine figures are in the right order by chance is one in 126
 MIN_DIFFERENCE = 0.5  # that the pauses must make on average, as a part of the share that begins a search
 MIN_PART = 1 / 3  # or as a part of the strain itself, on a machine so busy that it is lower
@@ -120,8 +120,8 @@ class Watchdog:
         """Why sessions cannot be watched, as sentences; none when they can."""
         if self._pids and all(pid is None for pid in self._pids.values()):
             return [
-                "The processes of the sessions do not show in /proc (another machine's engine, users mapped, "
-                "or hidepid): nobody is ended who takes locks, buffers or time of the kernel."
+                "The sessions' processes are not visible in /proc (an engine on another machine, mapped user"
+                " ids, or hidepid): sessions that use too many locks, buffers or kernel time are not ended."
             ]
         return []
 
@@ -175,7 +175,7 @@ class Watchdog:
                 held, most = (
                     f"{number // holding.each:,}{holding.unit}" for number in (amount, holding.bound)
                 )
-                self._evict(sessions[name], f"it holds {held} {holding.name}, and may hold {most}")
+                self._evict(sessions[name], f"it has {held} {holding.name}; the limit is {most}")
 
     # --- strains -----------------------------------------------------------------------------------------
 
@@ -208,8 +208,8 @@ class Watchdog:
             enough = min(MIN_DIFFERENCE * strain.share, MIN_PART * mean(going))
             apart = min(going) > max(stopped) and mean(going) - mean(stopped) >= enough
             if apart and not session.over:
-                shares = f"{mean(going):.0%} of the time, {mean(stopped):.0%} while it was stopped"
-                self._evict(session, f"{strain.name}: {shares}, {TURNS} times")
+                shares = f"{mean(going):.0%} of the time, {mean(stopped):.0%} while it was paused"
+                self._evict(session, f"{strain.name}: {shares}, in {TURNS} measurements")
                 self._pause = QUIET_SECONDS[0]
                 return
         self._quiet = time.monotonic() + self._pause
@@ -258,14 +258,16 @@ class Watchdog:
             await self._engine.pause(session.container.id)
             yield
         finally:
-            # Also after an error, as the engine may have paused it all the same.
+            # Also after an error, as the engine may have paused it in spite of that, and shielded, as a stop
+            # of the server must not leave a paused session to the next one.
             await asyncio.shield(self._resume(session))
 
     async def _resume(self, session: Session) -> None:
         try:
             await self._engine.unpause(session.container.id)
         except EngineError as error:
-            session.container.condemn(f"it was stopped for a moment and could not go on: {error.message}")
+            # A session that stays paused would hang for its users, with nothing to tell them why.
+            session.container.condemn(f"it was paused and could not be resumed: {error.message}")
 
     # --- the end -----------------------------------------------------------------------------------------
 

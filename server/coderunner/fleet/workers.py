@@ -171,7 +171,7 @@ class WorkerPool:
 
     def _drop(self, job: _Job) -> None:
         self._queue = [entry for entry in self._queue if entry.job is not job]
-        heapq.heapify(self._queue)
+        heapq.heapify(self._queue)  # an entry from the middle leaves the list without the heap's order
 
     async def _worker(self) -> None:
         loop = asyncio.get_running_loop()
@@ -181,6 +181,7 @@ class WorkerPool:
             elif self._closing:
                 return
             else:
+                # A future for each worker: a shared event would wake all of them for one job.
                 rest = loop.create_future()
                 self._resting.append(rest)
                 await rest
@@ -217,6 +218,7 @@ class WorkerPool:
         ms = round((loop.time() - began) * 1000)
         log.debug("work done", extra=fields(work=job.name, ms=ms, queued=len(self._queue), **outcome(error)))
         if job.future.done():
+            # Its caller was cancelled meanwhile.
             if error is None:
                 await self._give_back(job, result)
             else:

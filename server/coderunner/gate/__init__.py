@@ -1,7 +1,7 @@
-"""A filtering proxy for the container engine's socket: only the calls that a server makes, with its bodies.
+"""A filtering proxy for the container engine's socket, which allows only the calls that a server makes.
 
-Whoever may use the socket is root on the machine. A server behind it, taken over, can make the
-containers, images and networks of CodeRunner and nothing else: a create call's body is made anew here, from
-the same table of settings, and must be the one that was sent. `policy` judges a request, `bodies` makes
-bodies anew, `proxy` passes on what is allowed.
+Access to the engine's socket is equal to root on the machine. A compromised server behind this proxy can make
+CodeRunner's containers, images and networks, and nothing else: the proxy builds the body of each create call
+itself, from the same table of settings, and refuses a request whose body differs. `policy` decides about
+requests, `bodies` builds the bodies, `proxy` forwards what is allowed.
 """

@@ -1,4 +1,4 @@
-"""Bodies of create calls, made anew from our own tables: what was sent must be equal to one of these."""
+"""Builds the bodies of create calls from this version's tables, and compares those of requests with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from coderunner.engine.recipes import Recipe, base_recipe, language_recipe, reci
 from coderunner.schema.languages import Language
 
 CANARY = "canary"
-MAX_LABEL = 256
+MAX_LABEL = 256  # characters of a label's value
 LABELS = frozenset(
     {"type", INSTANCE_LABEL, OWNER_LABEL, ROLE_LABEL, DEADLINE_LABEL, "coderunner.session",
      "coderunner.language", "coderunner.uid", "coderunner.group"}
@@ -41,12 +41,13 @@ _BRIDGE = re.compile(rf"{BRIDGE_PREFIX}[0-9a-zA-Z]{{{BRIDGE_DIGITS}}}")
 
 
 class Refused(Exception):
-    """Not one of the calls that a server makes; the text says what of it."""
+    """The request is not one that a server makes; the text says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What this instance's server may make. `images` by reference: the language; `recipes` by reference."""
+    """What the instance's server may create. `images`: languages by image reference. `recipes`: build recipes
+    by image reference."""
 
     settings: Settings
     languages: Mapping[str, Language]
@@ -56,7 +57,8 @@ class Tables:
 
     @classmethod
     def of(cls, settings: Settings) -> Tables:
-        """From the same settings and languages as the server's. Raises ConfigError, BadRecipe."""
+        """Makes the tables from the settings and languages, which must be the server's. Raises ConfigError,
+        BadRecipe."""
         declared = declarations.load(only=settings.languages)
         rules = declared.rules.under(
             memory_bytes=settings.docker_memory,
@@ -77,15 +79,16 @@ class Tables:
     # --- containers ------------------------------------------------------------------------------------
 
     def container(self, sent: Mapping[str, Any], name: str, ours: Callable[[str], str]) -> dict[str, Any]:
-        """The body of a session's container, a canary's or a helper's. Raises Refused.
+        """The body for a container of a session, a canary or a helper. Raises Refused if `sent` differs.
 
-        `ours` gives the full id of a container of this instance, for a helper that joins its network.
+        `name`: the container's. `ours`: returns the full id of a container of this instance ("" if there is
+        none), for a helper that joins its network.
         """
         labels = self.labels(sent.get("Labels"), SESSION_TYPE)
         if not name.startswith(f"{self.settings.network_prefix}-{self.settings.instance_name}-"):
-            raise Refused("the container's name is not one of this instance's")
+            raise Refused("the container's name does not begin as this instance's do")
         if sent.get("Image") not in self.images:
-            raise Refused("the image is none of the languages'")
+            raise Refused("the image is not one of a language")
         role = labels.get(ROLE_LABEL)
         if role in (None, CANARY):
             return _same(sent, self._session(sent, name, labels))
@@ -96,7 +99,7 @@ class Tables:
         user = _USER.fullmatch(str(sent.get("User")))
         first = settings.session_uid_base
         if user is None or not first <= int(user[1]) < first + settings.session_uid_count:
-            raise Refused("the user is none of SESSION_UID_BASE and the following")
+            raise Refused("the user id is outside SESSION_UID_BASE and SESSION_UID_COUNT")
         spec = ContainerSpec(
             image=sent["Image"],
             name=name,
@@ -124,12 +127,12 @@ class Tables:
             self._subnet(arguments[1])
             member = ours(network.partition(":")[2])
             if not member:
-                raise Refused("the network joined is of a container that is not this instance's")
+                raise Refused("the helper joins the network of a container of another instance")
             return make(network, arguments)
-        raise Refused("the helper's network or its arguments are none of the server's")
+        raise Refused("the helper's network or arguments are not those that a server uses")
 
     def update(self, sent: Mapping[str, Any]) -> dict[str, int]:
-        """New limits of a container, below the ceilings. Raises Refused."""
+        """The body for new limits of a container. Raises Refused if they exceed the ceilings."""
         memory, pids = sent.get("Memory"), sent.get("PidsLimit")
         most = self.rules.ceilings
         made: dict[str, int] = {}
@@ -145,30 +148,30 @@ class Tables:
         return max(ceilings.get(name, 0), *(int(getattr(one, name)) for one in limits))
 
     def labels(self, sent: Any, kind: str) -> dict[str, str]:
-        """Labels of what is made: of this instance, of this type, and no others. Raises Refused."""
+        """The labels, if they are of this instance, of type `kind`, and only known ones. Raises Refused."""
         if not isinstance(sent, Mapping) or not all(
             name in LABELS and isinstance(value, str) and len(value) <= MAX_LABEL
             for name, value in sent.items()
         ):
-            raise Refused("its labels are none of the server's")
+            raise Refused("the labels are not those that a server sets")
         if sent.get("type") != kind or sent.get(INSTANCE_LABEL) != self.settings.instance_name:
-            raise Refused("its labels say that it is not of this instance")
+            raise Refused("the labels name another instance or type")
         return dict(sent)
 
     # --- networks --------------------------------------------------------------------------------------
 
     def network(self, sent: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of a group's network. Raises Refused."""
+        """The body for a group's network. Raises Refused if `sent` differs."""
         labels, name = self.labels(sent.get("Labels"), NETWORK_TYPE), str(sent.get("Name"))
         if not name.startswith(f"{self.settings.network_prefix}-"):
-            raise Refused("the network's name is not one of this instance's")
+            raise Refused("the network's name does not begin with NETWORK_PREFIX")
         try:
             subnet = sent["IPAM"]["Config"][0]["Subnet"]
             bridge = sent["Options"]["com.docker.network.bridge.name"]
         except (KeyError, TypeError, IndexError):
-            raise Refused("the network has no subnet, or no bridge") from None
+            raise Refused("the network has no subnet or no bridge name") from None
         if not isinstance(bridge, str) or not _BRIDGE.fullmatch(bridge):
-            raise Refused("the network's bridge is none of the server's")
+            raise Refused("the network's bridge does not have a name as a server gives")
         spec = NetworkSpec(
             name=name, bridge=bridge.removeprefix(BRIDGE_PREFIX), subnet=self._subnet(subnet), labels=labels
         )
@@ -178,7 +181,7 @@ class Tables:
         try:
             subnet = IPv4Network(str(text))
         except ValueError:
-            raise Refused("the subnet is none") from None
+            raise Refused("the subnet is invalid") from None
         if not subnet.subnet_of(IPv4Network(self.settings.group_address_pool)):
             raise Refused("the subnet is not in GROUP_ADDRESS_POOL")
         return subnet
@@ -186,38 +189,41 @@ class Tables:
     # --- images ----------------------------------------------------------------------------------------
 
     def build(self, tag: str, arguments: str, context: bytes) -> Recipe:
-        """The recipe that a build's tag names, where context and arguments are its own. Raises Refused."""
+        """The recipe of the image `tag`. `arguments`: the build arguments as JSON. `context`: a tar archive.
+
+        Raises Refused if there is no such recipe, or its arguments or files differ.
+        """
         recipe = self.recipes.get(tag)
         if recipe is None:
-            raise Refused("the image to build is none of the languages'")
+            raise Refused("the image to build is not one of a language")
         if read_object(arguments.encode()) != dict(recipe.arguments):
-            raise Refused("the build's arguments are not the recipe's")
+            raise Refused("the build's arguments differ from the recipe's")
         if _files(context) != dict(recipe.files):
-            raise Refused("the build's files are not the recipe's")
+            raise Refused("the build's files differ from the recipe's")
         return recipe
 
 
 def read_object(data: bytes) -> dict[str, Any]:
-    """A JSON object in which no name stands twice: the engine would take the last, or another spelling of it.
-    Raises Refused."""
+    """Parses a JSON object. Raises Refused if it is invalid, or has a name twice in any spelling: the
+    engine's parser (Go's) ignores case and takes the last one."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len({name.lower() for name in made}) != len(pairs):
-            raise Refused("a name stands twice in the body")
+            raise Refused("the body has a name twice")
         return made
 
     try:
         found = json.loads(data, object_pairs_hook=once)
     except (ValueError, RecursionError):
-        raise Refused("the body is no JSON") from None
+        raise Refused("the body is not JSON") from None
     if not isinstance(found, dict):
-        raise Refused("the body is no JSON object")
+        raise Refused("the body is not a JSON object")
     return found
 
 
 def _same(sent: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
-    """What we made, where it is what was sent. Raises Refused with the keys that differ."""
+    """Returns `made` if it equals what was sent. Otherwise raises Refused with the keys that differ."""
     if sent == made:
         return made
     wrong = sorted(key for key in sent.keys() | made.keys() if sent.get(key) != made.get(key))
@@ -225,12 +231,12 @@ def _same(sent: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         keys = one.keys() | other.keys()
         wrong += sorted(f"HostConfig.{key}" for key in keys if one.get(key) != other.get(key))
-    raise Refused(f"not as the table of settings has it: {', '.join(wrong)[:300]}")
+    raise Refused(f"these differ from the table of settings: {', '.join(wrong)[:300]}")
 
 
 def _whole(value: Any, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
-        raise Refused("the limit is none, or above its ceiling")
+        raise Refused("the limit is not a positive number, or is above its ceiling")
     return value
 
 
@@ -241,8 +247,8 @@ def _files(context: bytes) -> dict[str, bytes]:
             for entry in archive:
                 data = archive.extractfile(entry) if entry.isreg() else None
                 if data is None or entry.name in found:
-                    raise Refused("the build's files are not plain, or one is there twice")
+                    raise Refused("the build's context has an entry that is not a file, or one name twice")
                 found[entry.name] = data.read()
     except tarfile.TarError:
-        raise Refused("the build's files are no archive") from None
+        raise Refused("the build's context is not a tar archive") from None
     return found

@@ -1,4 +1,4 @@
-"""Which calls of the engine's API pass: those of RULES, each with what is looked at. No others do."""
+"""Decides which calls of the engine's API pass: those that match one of RULES and pass its check."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from coderunner.engine.uses import IMAGES_LABEL, USES
 from coderunner.gate.bodies import Refused, Tables, read_object
 
 Ask = Callable[[str], Awaitable[tuple[int, Any]]]
-"""GET of a path of the engine's own: (status, document)."""
+"""Sends a GET request to the engine; returns (status, document)."""
 
-MAX_ALIASES = 8
+MAX_ALIASES = 8  # host names of a member in its group's network
 _PATH = re.compile(r"(/v1\.[0-9]{1,3})?(/[A-Za-z0-9_.:/-]{1,300})")
 _NAME = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,200})"
 _IMAGE = r"([a-z0-9][A-Za-z0-9_.:/-]{0,200})"
@@ -29,7 +29,7 @@ _ATTACH = {"stream": "1", "stdin": "1", "stdout": "1", "stderr": "1", "logs": "0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as it came. `body` None: it was not read yet, as it may be large."""
+    """One request as received. `body` None: not read yet, as it may be large."""
 
     method: str
     path: str
@@ -39,9 +39,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What is sent to the engine instead. `body` None: the client's is passed on as it comes.
+    """The request that is sent to the engine instead. `body` None: the client's body is forwarded unread.
 
-    `stream`: the connection becomes the container's streams. `keep`: of each row of the answer only these.
+    `kind`: content type. `stream`: the connection is upgraded to a container's streams. `keep`: if not empty,
+    only these fields of each row of the response are returned.
     """
 
     method: str
@@ -54,54 +55,55 @@ class Permit:
 
     @property
     def target(self) -> str:
-        """The request's target."""
+        """The request target: path and query."""
         return self.path + (f"?{urlencode(self.query)}" if self.query else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`pattern` of the path without the version; `looked` says for people what is looked at, `handle` is the
-    name of what looks at it."""
+    """One kind of call. `pattern`: regular expression for the path without the API version. `looked`: what is
+    checked, for the documentation. `handle`: name of the method of `Policy` that checks it."""
 
     method: str
     pattern: str
     looked: str
     handle: str
-    streams: bool = False  # its body may be large, and is passed on unread
+    streams: bool = False  # its body may be large, and is forwarded unread
 
 
 def parse(target: str) -> tuple[str, str, dict[str, str]]:
-    """(version, path, query) of a request's target. Raises Refused."""
+    """Splits a request target into (version, path, query). Raises Refused if it is not in its plain form, as
+    the engine could read it differently."""
     path, _, query = target.partition("?")
     found = _PATH.fullmatch(path)
     if found is None or "//" in path or "/../" in path + "/" or "/./" in path + "/":
-        raise Refused("the path is none of the engine's API in its plain form")
+        raise Refused("the path is not a plain one of the engine's API")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=32)
     except ValueError:
-        raise Refused("the query cannot be read") from None
+        raise Refused("the query is invalid") from None
     if len({name.lower() for name, _ in pairs}) != len(pairs):
-        raise Refused("a name stands twice in the query")
+        raise Refused("the query has a name twice")
     return found[1] or "", found[2], dict(pairs)
 
 
 class Policy:
-    """Judges calls. `ask` looks things up in the engine that stands behind."""
+    """Decides about calls. `ask`: sends a GET request to the engine, to look up what a call refers to."""
 
     def __init__(self, tables: Tables, ask: Ask) -> None:
         self._tables = tables
         self._ask = ask
 
     def find(self, method: str, path: str) -> tuple[Rule, tuple[str, ...]]:
-        """The rule for a call, and what its pattern found. Raises Refused."""
+        """Returns the rule for a call and the groups of its pattern. Raises Refused if there is none."""
         for rule in RULES:
             found = re.fullmatch(rule.pattern, path)
             if rule.method == method and found is not None:
                 return rule, found.groups()
-        raise Refused("no such call is one of a server's")
+        raise Refused("a server does not make such a call")
 
     async def judge(self, call: Call) -> Permit:
-        """What to send instead. Raises Refused."""
+        """Returns the request to send to the engine. Raises Refused."""
         rule, groups = self.find(call.method, call.path)
         permit: Permit = await getattr(self, f"_{rule.handle}")(call, groups)
         return permit
@@ -140,9 +142,9 @@ class Policy:
             return Permit(call.method, call.path, query)
         if query == {"fromSrc": "-", "repo": name, "tag": tag}:
             if (await self._ask(f"/images/{ORIGIN}/json"))[0] != 404:
-                raise Refused(f"{ORIGIN} is here, and others may use it")
+                raise Refused(f"{ORIGIN} exists already, and others may use it")
             return Permit(call.method, call.path, query, None, kind="application/x-tar")
-        raise Refused(f"no image but {ORIGIN} is fetched")
+        raise Refused(f"only the image {ORIGIN} may be fetched")
 
     async def _build(self, call: Call, _: tuple[str, ...]) -> Permit:
         query = {key: value for key, value in call.query.items() if value not in ("", "False", "0", "None")}
@@ -150,9 +152,9 @@ class Policy:
         recipe = self._tables.build(query.get("t", ""), query.get("buildargs", "{}"), call.body or b"")
         labels = read_object(query.get("labels", "{}").encode())
         if labels.get("type") != LABEL or not labels.keys() <= {"type", BUILT_LABEL, BASE_LABEL}:
-            raise Refused("the image's labels are none of the server's")
+            raise Refused("the image's labels are not those that a server sets")
         if not all(isinstance(value, str) for value in labels.values()):
-            raise Refused("the image's labels are no texts")
+            raise Refused("the image's labels are not strings")
         sent = {"t": recipe.reference, "rm": "1", "forcerm": "1", "labels": json.dumps(labels)}
         sent["buildargs"] = json.dumps(dict(recipe.arguments))
         if "nocache" in query:
@@ -180,9 +182,10 @@ class Policy:
         return _json("/containers/create", body, {"name": name})
 
     async def _container(self, name: str) -> str:
-        """The full id of a container of this instance; "" where there is none. Raises Refused."""
+        """The full id of a container of this instance; "" if it does not exist. Raises Refused if it is of
+        another instance."""
         if not re.fullmatch(_NAME, name):
-            raise Refused("no such name is a container's")
+            raise Refused("the container's name is invalid")
         return await self._ours(f"/containers/{name}/json", ("Config",), SESSION_TYPE, "the container")
 
     async def _network(self, name: str) -> str:
@@ -203,7 +206,7 @@ class Policy:
 
     async def _use(self, call: Call, groups: tuple[str, ...], **more: Any) -> Permit:
         name, rest = groups[0], "".join(groups[1:])
-        # By its full id: a name may be another's by the time the engine has read it.
+        # By its full id: another container could get the name between this check and the call.
         full = await self._container(name) or name
         return replace(Permit(call.method, f"/containers/{full}{rest}"), **more)
 
@@ -217,7 +220,7 @@ class Policy:
 
     async def _attach(self, call: Call, groups: tuple[str, ...]) -> Permit:
         if dict(call.query) != _ATTACH:
-            raise Refused("a container's streams are taken in one way only")
+            raise Refused("the parameters of attach are not those that a server uses")
         return await self._use(call, groups, query=dict(call.query), stream=True)
 
     async def _update(self, call: Call, groups: tuple[str, ...]) -> Permit:
@@ -228,7 +231,7 @@ class Policy:
     async def _remove(self, call: Call, groups: tuple[str, ...]) -> Permit:
         _only(call.query, "force", "v", "link")
         if call.query.get("link", "").lower() in ("1", "true"):
-            raise Refused("no server removes a link")
+            raise Refused("links may not be removed")
         return await self._use(call, groups, query={"force": "1", "v": "1"})
 
     # --- volumes ----------------------------------------------------------------------------------------
@@ -241,15 +244,15 @@ class Policy:
         sent = {key: value for key, value in read_object(call.body or b"").items() if value}
         labels = sent.get("Labels")
         if not isinstance(labels, dict) or labels.keys() != {"type", INSTANCE_LABEL, IMAGES_LABEL}:
-            raise Refused("the volume's labels are none of the server's")
+            raise Refused("the volume's labels are not those that a server sets")
         if not all(isinstance(value, str) for value in labels.values()) or labels["type"] != USES:
-            raise Refused("the volume's labels are none of the server's")
+            raise Refused("the volume's labels are not those that a server sets")
         name = sent.get("Name")
         if not isinstance(name, str) or not re.fullmatch(_NAME, name) or not name.startswith(f"{USES}-"):
-            raise Refused("the volume's name is none of the server's")
+            raise Refused("the volume's name is not one that a server gives")
         body = {"Name": name, "Driver": "local", "Labels": labels}
         if sent.keys() - body.keys() or sent.get("Driver", "local") != "local":
-            raise Refused("a volume is made without options")
+            raise Refused("a volume may not have options")
         return _json("/volumes/create", body)
 
     async def _one_volume(self, call: Call, groups: tuple[str, ...]) -> Permit:
@@ -257,7 +260,7 @@ class Policy:
         status, document = await self._ask(f"/volumes/{groups[0]}")
         labels = (document or {}).get("Labels") or {}
         if status == 200 and labels.get("type") not in (USES, SESSION_TYPE):
-            raise Refused("the volume is not the server's")
+            raise Refused("the volume is not a server's")
         instance = self._tables.settings.instance_name
         if status == 200 and call.method == "DELETE" and labels.get(INSTANCE_LABEL) != instance:
             raise Refused("the volume is not of this instance")
@@ -267,7 +270,8 @@ class Policy:
 
     async def _list_networks(self, call: Call, _: tuple[str, ...]) -> Permit:
         _only(call.query, "filters")
-        keep = ("Id", "Name", "Labels", "IPAM", "Created")  # of others, so that no address is taken twice
+        # A server needs the addresses of all networks, to choose free ones for a group.
+        keep = ("Id", "Name", "Labels", "IPAM", "Created")
         return Permit(call.method, call.path, dict(call.query), keep=keep)
 
     async def _make_network(self, call: Call, _: tuple[str, ...]) -> Permit:
@@ -288,12 +292,13 @@ class Policy:
         else:
             names = (sent.get("EndpointConfig") or {}).get("Aliases")
             if not isinstance(names, list) or len(names) > MAX_ALIASES:
-                raise Refused("the member's names are none")
+                raise Refused(f"the aliases are not a list of at most {MAX_ALIASES}")
             body["EndpointConfig"] = {"Aliases": [_alias(name) for name in names]}
         if {**sent, "Container": body["Container"]} != body:
-            raise Refused("a network is joined with names, and nothing else")
+            raise Refused("joining a network may have no options but aliases")
         network = groups[0]
-        if (network, groups[1]) != ("none", "disconnect"):  # the engine's own, in which each container begins
+        # `none` is the engine's own network, in which each container starts.
+        if (network, groups[1]) != ("none", "disconnect"):
             network = await self._network(network) or network
         return _json(f"/networks/{network}/{groups[1]}", body)
 
@@ -305,65 +310,67 @@ def _json(path: str, body: Mapping[str, Any], query: Mapping[str, str] | None = 
 def _only(query: Mapping[str, str], *names: str) -> None:
     unknown = sorted(query.keys() - set(names))
     if unknown:
-        raise Refused(f"the query has {', '.join(unknown)[:100]}")
+        raise Refused(f"the query has unexpected names: {', '.join(unknown)[:100]}")
 
 
 def _our_image(reference: str) -> None:
     if not re.fullmatch(rf"{PREFIX}/[a-z0-9_-]+:[0-9a-f]+", reference):
-        raise Refused("the image is not CodeRunner's")
+        raise Refused("the image is not one of CodeRunner")
 
 
 def _filters(call: Call, *kinds: str) -> str:
-    """The filters as they came, among which must be one for a label `type` of ours. Raises Refused."""
+    """The filters as JSON. Raises Refused if none is for a label `type` with one of `kinds`."""
     filters = read_object(call.query.get("filters", "{}").encode())
     labels = filters.get("label")
     wanted = [labels] if isinstance(labels, str) else labels
     if isinstance(wanted, dict):
         wanted = [name for name, on in wanted.items() if on is True]
     if not isinstance(wanted, list) or not any(f"type={kind}" in wanted for kind in kinds):
-        raise Refused(f"only what has the label type={' or '.join(kinds)} is looked at")
+        raise Refused(f"a filter for the label type={' or '.join(kinds)} is missing")
     return json.dumps(filters)
 
 
 def _alias(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,62}", name):
-        raise Refused("the member's names are none")
+        raise Refused("an alias is not a plain host name")
     return name
 
 
 RULES: tuple[Rule, ...] = (
     Rule("GET", "/(?:_ping|version|info)", "nothing", "plain"),
-    Rule("GET", f"/images/{_IMAGE}/(?:json|history)", "CodeRunner's own, or the one they start from",
+    Rule("GET", f"/images/{_IMAGE}/(?:json|history)", "an image of CodeRunner, or their base image",
          "look_at_image"),
-    Rule("GET", "/images/json", "the label", "list_images"),
-    Rule("DELETE", f"/images/{_IMAGE}", "CodeRunner's own", "remove_image"),
-    Rule("POST", "/images/prune", "the label", "prune_images"),
-    Rule("POST", "/images/create", "the image the others start from; brought along only where there is none",
+    Rule("GET", "/images/json", "filtered by label", "list_images"),
+    Rule("DELETE", f"/images/{_IMAGE}", "an image of CodeRunner", "remove_image"),
+    Rule("POST", "/images/prune", "filtered by label", "prune_images"),
+    Rule("POST", "/images/create", "the base image; uploaded only if it does not exist",
          "fetch_origin", streams=True),
-    Rule("POST", "/build", "tag, arguments and every file: a language's, as installed here", "build"),
-    Rule("GET", "/containers/json", "the label", "list_containers"),
-    Rule("POST", "/containers/create", "the whole body, made anew from the table of settings", "create"),
+    Rule("POST", "/build", "tag, arguments and every file are those of a language of this version", "build"),
+    Rule("GET", "/containers/json", "filtered by label", "list_containers"),
+    Rule("POST", "/containers/create", "the body equals one built from the table of settings", "create"),
     Rule("GET", f"/containers/{_NAME}(/json)", "of this instance", "act"),
     Rule("POST", f"/containers/{_NAME}(/(?:start|pause|unpause))", "of this instance", "act"),
     Rule("POST", f"/containers/{_NAME}(/wait)", "of this instance", "wait"),
     Rule("POST", f"/containers/{_NAME}(/attach)", "of this instance", "attach"),
-    Rule("POST", f"/containers/{_NAME}(/update)", "of this instance; limits below their ceilings", "update"),
+    Rule("POST", f"/containers/{_NAME}(/update)", "of this instance; limits up to their ceilings", "update"),
     Rule("DELETE", f"/containers/{_NAME}", "of this instance", "remove"),
-    Rule("GET", "/volumes", "the label", "list_volumes"),
-    Rule("POST", "/volumes/create", "a note of images in use: name and labels, no options", "make_volume"),
+    Rule("GET", "/volumes", "filtered by label", "list_volumes"),
+    Rule("POST", "/volumes/create", "a record of images in use: name and labels, no options", "make_volume"),
     Rule("GET", f"/volumes/{_NAME}", "the label", "one_volume"),
     Rule("DELETE", f"/volumes/{_NAME}", "the label", "one_volume"),
-    Rule("GET", "/networks", "of others only names and addresses are told", "list_networks"),
-    Rule("POST", "/networks/create", "the whole body, made anew", "make_network"),
+    Rule("GET", "/networks", "of each network, only names, labels and addresses are returned",
+         "list_networks"),
+    Rule("POST", "/networks/create", "the body equals one built from the table of settings", "make_network"),
     Rule("GET", f"/networks/{_NAME}", "of this instance", "one_network"),
     Rule("DELETE", f"/networks/{_NAME}", "of this instance", "one_network"),
-    Rule("POST", f"/networks/{_NAME}/(connect|disconnect)", "both of this instance; names alone", "join"),
+    Rule("POST", f"/networks/{_NAME}/(connect|disconnect)", "network and container of this instance;"
+         " no options but aliases", "join"),
 )  # fmt: skip
 
 
 def table() -> str:
     """RULES as the table of docs/engine-proxy.md."""
-    lines = ["| call | what is looked at |", "| --- | --- |"]
+    lines = ["| call | what is checked |", "| --- | --- |"]
     for rule in RULES:
         path = rule.pattern.replace(_NAME, "NAME").replace(_IMAGE, "IMAGE").replace("(?:", "(")
         lines.append(f"| `{rule.method} {path.replace('|', ' or ')}` | {rule.looked} |")

@@ -1,7 +1,7 @@
-"""The proxy itself: one request a connection, judged whole, then sent to the engine as we write it.
+"""The proxy: takes one request per connection, decides about it, and sends the engine a request of its own.
 
-Not by an HTTP library's proxying: what the engine gets is nothing of the client's but what the policy made,
-so that no two readings of one request can differ.
+It does not use an HTTP library's forwarding: the engine gets only what the policy built, so a request cannot
+be read in one way by the proxy and in another by the engine.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-HEAD_SECONDS = 10.0
-BODY_SECONDS = 60.0
-ASK_SECONDS = 20.0
-IDLE_SECONDS = 3600.0  # seconds of silence in a streamed answer, as of a build or a wait
-MAX_HEAD = 64 * 1024  # a query may have a recipe's arguments in it
-MAX_BODY = 16 * 1024 * 1024
-MAX_ORIGIN = 2 * 1024**3
-MAX_ANSWER = 16 * 1024 * 1024
+HEAD_SECONDS = 10.0  # to receive a request's head
+BODY_SECONDS = 60.0  # to receive a request's body, or each piece of a streamed one
+ASK_SECONDS = 20.0  # for a response of the engine that is read whole
+IDLE_SECONDS = 3600.0  # for a streamed response, such as that of a build or a wait
+MAX_HEAD = 64 * 1024  # bytes; the query of a build has the recipe's arguments
+MAX_BODY = 16 * 1024 * 1024  # bytes; the largest is the context of a build
+MAX_ORIGIN = 2 * 1024**3  # bytes of an uploaded base image
+MAX_ANSWER = 16 * 1024 * 1024  # bytes of a response that is read whole
 PIECE = 64 * 1024
 MAX_CONNECTIONS = 1024
 
@@ -42,7 +42,7 @@ class Broken(Exception):
 
 
 class EngineGate:
-    """`address`: the engine's."""
+    """Listens for requests. `tables`: what may be created. `address`: the engine's address."""
 
     def __init__(self, tables: Tables, address: Address) -> None:
         self._address = address
@@ -51,8 +51,8 @@ class EngineGate:
 
     @asynccontextmanager
     async def listening(self, path: Path) -> AsyncIterator[None]:
-        """At this socket, which the folder's group may use, too. At its end no connection is left. Raises
-        CannotStart."""
+        """Listens at the Unix socket `path` until the context ends; then closes all connections. The group of
+        the socket's folder may connect. Raises CannotStart."""
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self._connections.start(self._serve(reader, writer), "connection")
@@ -62,7 +62,10 @@ class EngineGate:
             server = await asyncio.start_unix_server(connected, str(path), limit=MAX_HEAD)
             _open_to_group(path)
         except OSError as error:
-            raise CannotStart(f"{path} cannot be listened at ({error.strerror or error})") from None
+            raise CannotStart(
+                f"cannot listen at {path} ({error.strerror or error}); check that its folder exists and this"
+                " user may write there"
+            ) from None
         try:
             yield
         finally:
@@ -71,7 +74,8 @@ class EngineGate:
             _make_room(path)
 
     async def ask(self, path: str) -> tuple[int, Any]:
-        """GET of the engine's: (status, document). Raises OSError, ValueError, TimeoutError."""
+        """Sends a GET request to the engine; returns (status, document). Raises OSError, ValueError,
+        TimeoutError."""
         async with asyncio.timeout(ASK_SECONDS):
             reader, writer = await self._address.open()
             try:
@@ -83,7 +87,7 @@ class EngineGate:
         return status, json.loads(data) if data.strip() else None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, to its end."""
+        """Serves one connection until it ends."""
         try:
             if len(self._connections) > MAX_CONNECTIONS:
                 raise Broken("too many connections")
@@ -146,28 +150,28 @@ async def _head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]
         async with asyncio.timeout(HEAD_SECONDS):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
     except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, UnicodeDecodeError):
-        raise Broken("the request's head is none") from None
+        raise Broken("the request's head is incomplete or invalid") from None
     first, *lines = head[:-4].split("\r\n")
     words = first.split(" ")
     if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise Broken("the request's first line is none")
+        raise Broken("the request's first line is invalid")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.lower()
         twice = name in headers and name.startswith(("content", "transfer"))
         if not colon or not name or name != name.strip() or twice:
-            raise Broken("a header is none, or stands twice")
+            raise Broken("a header is invalid, or is there twice")
         headers[name] = value.strip()
     return words[0], words[1], headers
 
 
 def _length(headers: dict[str, str], most: int) -> int:
     if "transfer-encoding" in headers:
-        raise Broken("a body is taken with its length only")
+        raise Broken("this body needs a Content-Length")
     text = headers.get("content-length", "0")
     if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > most:
-        raise Broken(f"a body has at most {most} bytes")
+        raise Broken(f"Content-Length must be a number up to {most}")
     return int(text)
 
 
@@ -187,10 +191,10 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
         except ValueError:
             size = -1
         if not 0 <= size <= MAX_BODY - len(body):
-            raise Broken(f"a body has at most {MAX_BODY} bytes, in plain chunks")
+            raise Broken(f"the body has an invalid chunk, or more than {MAX_BODY} bytes")
         data = await reader.readexactly(size + 2)
         if data[size:] != b"\r\n":
-            raise Broken("a chunk is none")
+            raise Broken("a chunk does not end where its length says")
         if size == 0:
             return body
         body += data[:size]
@@ -209,7 +213,7 @@ def _request(permit: Permit, length: int, version: str = "") -> bytes:
 
 
 def _status(head: bytes) -> tuple[int, int | None]:
-    """The status, and the length where one is told."""
+    """Parses a response's head into (status, length). Length: -1 if chunked, None if not given."""
     first, *lines = head.decode("latin-1").split("\r\n")
     found = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in found}
@@ -223,13 +227,13 @@ async def _answer(reader: asyncio.StreamReader, length: int | None) -> bytes:
         return await _chunks(reader)
     if length is not None:
         if length > MAX_ANSWER:
-            raise ValueError("the engine's answer is too long")
+            raise ValueError("the engine's response is too long")
         return await reader.readexactly(length)
     return await reader.read(MAX_ANSWER)
 
 
 async def _kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keep: tuple[str, ...]) -> None:
-    """The rows of the answer with these fields alone."""
+    """Forwards the rows of the engine's response with the fields `keep` only."""
     async with asyncio.timeout(ASK_SECONDS):
         status, length = _status(await reader.readuntil(b"\r\n\r\n"))
         rows = json.loads(await _answer(reader, length))
@@ -243,14 +247,15 @@ async def _copy_exactly(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         async with asyncio.timeout(BODY_SECONDS):
             data = await reader.read(min(length, PIECE))
             if not data:
-                raise Broken("the body broke off")
+                raise Broken("the body is incomplete")
             length -= len(data)
             writer.write(data)
             await writer.drain()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None) -> None:
-    """To the end; without a writer what comes is dropped: who is answered has nothing more to say."""
+    """Copies until the end of the stream. Without a writer the data are dropped: while a response is sent,
+    nothing more of the client is expected, but its disconnection must be noticed."""
     while data := await reader.read(PIECE):
         if writer is not None:
             writer.write(data)
@@ -264,7 +269,8 @@ async def _both(
     down: asyncio.StreamWriter,
     stream: bool,
 ) -> None:
-    """Until either side has ended: a client that leaves ends its call, as it does without us."""
+    """Copies in both directions until either side ends. A client that disconnects ends its call, as it does
+    without the proxy."""
     async with Tasks("engine-proxy connection", expected=(OSError,)) as ways:
         ways.start(_copy(client, down if stream else None), "to-engine")
         ways.start(_copy(engine, back), "to-client")

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, socket: Path) -> None:
-    """Serves at `socket` until SIGTERM or SIGINT. Raises ConfigError, CannotStart."""
+    """Serves at the Unix socket `socket` until SIGTERM or SIGINT. Raises ConfigError, CannotStart."""
     address = Address.parse(settings.docker_host or usual_socket())
     gate = EngineGate(Tables.of(settings), address)
     stopped = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What is stored of work before anything is opened for it, and what a client would send to have it done."""
+"""What is stored of a run or batch before its session is opened, and the messages that carry it out."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from coderunner.schema.batches import BatchRequest, Checker
 from coderunner.schema.limits import RUN_LIMITS
 from coderunner.schema.messages import File
 
-CHANNEL = 1  # the one channel of each of its sessions
-CASE_BYTES = 256  # of memory, for a case beside its texts
+CHANNEL = 1  # the number of the only channel in each of its sessions
+CASE_BYTES = 256  # memory of a case besides its texts
 
 
 class AboutWork(Struct, kw_only=True, omit_defaults=True):
-    """What is stored of all work.
+    """What is stored of a run or a batch.
 
-    - ``id``, ``nonce``: its name, and that of the opening of its session.
-    - ``key``: a digest of its `Idempotency-Key` and principal; empty: it is removed when its
-      caller disconnects.
-    - ``digest``: of the request, in hexadecimal.
-    - ``principal``, ``address``: its caller.
-    - ``told``: what else the log says of its caller.
-    - ``version``: of the language.
-    - ``room``: bytes that its records may take on the disk.
-    - ``created``: seconds since 1970.
+    - `id`, `nonce`: its id, and the nonce with which its session is opened.
+    - `key`: a digest of its `Idempotency-Key` and principal; if empty, it is removed when its caller
+      disconnects.
+    - `digest`: of the request, in hexadecimal.
+    - `principal`, `address`: its caller.
+    - `told`: other fields of the log about its caller.
+    - `version`: of the language.
+    - `room`: bytes that its records may take on the disk.
+    - `created`: seconds since 1970.
     """
 
     id: str
@@ -49,7 +49,7 @@ class AboutWork(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def language(self) -> str:
-        """The language that was asked for."""
+        """The name of the requested language."""
         language: str = self.request.language
         return language
 
@@ -62,12 +62,13 @@ class AboutWork(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def held(self) -> int:
-        """Bytes of memory that its request takes, roughly: some texts have four for each character."""
+        """Bytes of memory that its request takes, roughly: Python's texts have up to four for a character."""
         raise NotImplementedError
 
 
 class About(AboutWork, kw_only=True, omit_defaults=True):
-    """Of a run. ``compiles``: a compiler runs first. ``session``, ``token``: once its session is open."""
+    """What is stored of a run. `compiles`: whether a compiler runs first. `session`, `token`: set once its
+    session is open."""
 
     compiles: bool
     request: RunRequest
@@ -83,7 +84,7 @@ class About(AboutWork, kw_only=True, omit_defaults=True):
 
 
 class AboutBatch(AboutWork, kw_only=True, omit_defaults=True):
-    """Of a batch. ``count``: of its cases."""
+    """What is stored of a batch. `count`: number of its cases."""
 
     count: int
     request: BatchRequest
@@ -99,20 +100,21 @@ class AboutBatch(AboutWork, kw_only=True, omit_defaults=True):
 
 
 def sizes(files: Iterable[File]) -> int:
-    """Bytes of memory that these take."""
+    """Bytes of memory that these files take."""
     return sum(sys.getsizeof(file.content) + sys.getsizeof(file.path) for file in files)
 
 
 def of_texts(texts: Iterable[object]) -> int:
-    """Bytes of memory that these take; None takes none."""
+    """Bytes of memory that these texts take; None counts as 0."""
     return sum(sys.getsizeof(one) for one in texts if one is not None)
 
 
 def stored(about: AboutWork) -> bytes:
-    """The JSON that is written of it, from which it is read again."""
+    """Its JSON, for the file from which a later server reads it."""
     document = msgspec.to_builtins(about)
     for file in _files(document):
-        file["content_base64"] = file.pop("content")  # as bytes become base64, whatever the name
+        # msgspec encodes bytes as base64, and reads them back only from the field of this name.
+        file["content_base64"] = file.pop("content")
     return msgspec.json.encode(document)
 
 
@@ -123,14 +125,15 @@ def _files(document: Any) -> Iterator[dict[str, Any]]:
 
 
 def typed(request: RunRequest) -> bytes:
-    """The bytes of input. A terminal's ends with what a person types there: Ctrl-D, behind a line twice."""
+    """The bytes of input. For a terminal, Ctrl-D is appended as the end of input: once at the beginning of a
+    line, twice within a line, where the first only sends the line."""
     if request.mode == "pipe":
         return request.input
     return request.input + (b"\4" if request.input[-1:] in (b"", b"\n") else b"\4\4")
 
 
 def messages(about: About) -> tuple[m.Open, m.Run]:
-    """What a client would send for a run: its files come with the program."""
+    """The messages `open` and `run` that carry out a run. Its files are sent with `run`."""
     wanted = about.request
     of_session, of_run = _divided(wanted.limits)
     opening = m.Open(wanted.language, about.id, nonce=about.nonce, limits=of_session)
@@ -149,13 +152,13 @@ def messages(about: About) -> tuple[m.Open, m.Run]:
 
 
 def submission(about: AboutBatch) -> tuple[m.Open, m.Run]:
-    """What a client would send for the program that a batch judges."""
+    """The messages `open` and `run` for the program that a batch judges."""
     request = about.request
     return _with_files(about.id, request, request.args, request.env, request.limits)
 
 
 def checking(about: AboutBatch) -> tuple[m.Open, m.Run]:
-    """The same for a batch's program that checks."""
+    """The messages `open` and `run` for a batch's checker program."""
     return _with_files(about.id, about.request.checker, (), {}, {})
 
 
@@ -166,7 +169,8 @@ def _with_files(
     env: dict[str, str],
     limits: Mapping[str, int],
 ) -> tuple[m.Open, m.Run]:
-    """The files come with the session, as they are the same for each of its programs."""
+    """The messages `open` and `run`. The files are sent with `open`, as all programs of the session use
+    them."""
     of_session, of_run = _divided(limits)
     assert program.language is not None
     nonce = secrets.token_urlsafe(16)
@@ -177,11 +181,11 @@ def _with_files(
 def _sources(program: RunRequest | BatchRequest | Checker) -> tuple[File, ...]:
     if program.source is None:
         return program.files
-    assert program.entry is not None  # `Runs.begin` has seen to it
+    assert program.entry is not None  # `Runs.begin` sets it
     return (File(program.entry, program.source.encode("utf-8", "surrogatepass")),)
 
 
 def _divided(limits: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
-    """Those of the session, and those of each run in it."""
+    """Divides limits into those of the session and those of each run in it."""
     of_run = {name: value for name, value in limits.items() if name in RUN_LIMITS}
     return {name: value for name, value in limits.items() if name not in of_run}, of_run

@@ -19,8 +19,8 @@ Frames = Callable[[], Iterator[codec.OutputFrame]]
 
 
 class Heard:
-    """Collected from a run's records. `offset`: behind the last byte of output; `run_offset`: where the
-    program's own begins, None while its compiler runs."""
+    """The state of a run, collected from its records. `offset`: end of the output so far. `run_offset`: where
+    the program's output begins, after the compiler's; None while the compiler runs."""
 
     def __init__(self) -> None:
         self.offset = 0
@@ -32,7 +32,7 @@ class Heard:
         self.gaps: list[Missing] = []
 
     def news(self, message: m.ServerMessage) -> bool:
-        """Takes a message. Returns False where it contains nothing new, so that it need not be stored."""
+        """Processes a message. Returns False if it contains nothing new, so that it need not be stored."""
         match message:
             case m.State():
                 if message.phase == self.phase:
@@ -59,7 +59,7 @@ class Heard:
         return True
 
     def hear(self, records: Iterable[Record]) -> None:
-        """Takes all records of a spool."""
+        """Processes all records of a spool."""
         for record in records:
             if isinstance(record.frame, str):
                 self.news(codec.decode_server_text(record.frame))
@@ -76,7 +76,7 @@ def pieces(records: Iterable[Record]) -> Iterator[codec.OutputFrame]:
 
 
 def _phase(frames: Frames, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """(stream, bytes) of what stands between two offsets."""
+    """Yields (stream, bytes) of the output between two offsets."""
     for frame in frames():
         data = frame.payload[max(0, begin - frame.offset) : max(0, end - frame.offset)]
         if data:
@@ -84,7 +84,8 @@ def _phase(frames: Frames, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _printed(frames: Frames, begin: int, end: int) -> Iterator[bytes]:
-    """The fields of `Printed`, each behind a comma."""
+    """Yields the fields of `Printed` as JSON, each after a comma."""
+    # Lengths of the alternating parts of stdout and stderr, beginning with stdout.
     order = [0]
     for stream, data in _phase(frames, begin, end):
         if (stream == STDERR) is (len(order) % 2 == 1):
@@ -98,7 +99,8 @@ def _printed(frames: Frames, begin: int, end: int) -> Iterator[bytes]:
 
 
 def _text(name: str, parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
-    """As `text`, of bytes that are not in memory together."""
+    """As `text`, as JSON, for bytes that should not all be in memory. `parts`: yields them, each time it is
+    called."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for data in parts():
@@ -109,6 +111,7 @@ def _text(name: str, parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
         left = b""
         for data in parts():
             left += data
+            # Base64 encodes groups of three bytes; the rest is kept for the next piece.
             whole = len(left) // 3 * 3
             yield binascii.b2a_base64(left[:whole], newline=False)
             left = left[whole:]
@@ -122,7 +125,7 @@ def _text(name: str, parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
 
 
 def text(name: str, data: bytes | bytearray) -> dict[str, str | bytes]:
-    """A field of this name, or of that with `_base64` where the bytes are not UTF-8."""
+    """A field of this name, or with `_base64` appended to the name if the bytes are not UTF-8."""
     try:
         return {name: data.decode()}
     except UnicodeDecodeError:
@@ -146,11 +149,12 @@ def answers(
     *,
     compiles: bool,
 ) -> tuple[bytes, Iterator[bytes]]:
-    """The answer of a run that has ended, as JSON: without what was printed, for who has had that as events;
-    and whole, in pieces, as it may be a dozen times as long as the output.
+    """The answer of a run that has ended, as JSON. Returns it without the output, for callers that received
+    that as events; and whole, in pieces, as it may be twelve times as long as the output.
 
-    `about`: its id, language and version. `frames()`: all output, from its beginning. `compiles`: it begins
-    with a compiler."""
+    `about`: id, language and version. `heard`: the run's state. `frames`: yields all output from the
+    beginning. `made`: its artifacts. `compiles`: whether a compiler runs first.
+    """
     ended = heard.exit
     assert ended is not None
     failed = ended.reason == "compile_failed"

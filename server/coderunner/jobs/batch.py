@@ -1,9 +1,8 @@
-"""A batch: one program, compiled once, and many inputs, each with a verdict.
+"""A batch: one program that is compiled once and run with many inputs, each with a verdict.
 
-What is expected, and the program that checks, never come into the submission's container: they are compared
-here, or run in a session of their own. A verdict is stored before anybody is told of it, so that the next
-server goes on with the cases that have none.
-"""
+Expected output and the checker program are never in the submission's container: outputs are compared in the
+server, and the checker runs in a session of its own. A verdict is stored before it is sent to anybody, so
+that after a restart the next server continues with the cases that have none. """
 
 from __future__ import annotations
 
@@ -45,12 +44,12 @@ from coderunner.sessions.session import Session
 log = logging.getLogger(__name__)
 
 ABOUT, SESSIONS = "batch.json", "sessions.json"
-MAX_SECONDS = 3600.0  # of a batch; what has not begun then is not run
-RETRY_SECONDS = 0.25  # before a former session is looked for again that is about to be there
-TURN_SECONDS = 20.0  # for which it keeps a session that others wait for
-TRIES = 3  # of a case whose session was lost
-IN_THREAD = 128 * 1024  # bytes from which on outputs are compared beside the loop
-MESSAGE_BYTES = 1024  # of what a checker says
+MAX_SECONDS = 3600.0  # of a batch; cases that have not begun then are not run
+RETRY_SECONDS = 0.25  # between checks for a session of an earlier server that is being adopted
+TURN_SECONDS = 20.0  # for which it keeps a session while other callers are waiting for one
+TRIES = 3  # for a case whose session was lost
+IN_THREAD = 128 * 1024  # bytes; larger outputs are compared in a thread, so that the loop is not blocked
+MESSAGE_BYTES = 1024  # of a checker's output that become the message
 FULL = (QueueFull, QueueTimeout, TooManySessions)
 
 
@@ -106,11 +105,12 @@ class Batch(Work):
 
     def state(self) -> BatchStatus:
         """The status that is returned while the batch is not done."""
+        # The verdicts are dropped from memory when the answer is stored.
         finished = self.about.count if self.done else len(self._verdicts)
         return BatchStatus(self.id, self.status, self.about.language, self.about.count, finished)
 
     def event(self, record: Record) -> tuple[str, Any]:
-        """`compiled`, or `case` with its verdict."""
+        """The event `compiled`, or `case` with its verdict."""
         read = _read(record)
         if isinstance(read, Compiled):
             return "compiled", {"compile": read.view}
@@ -184,7 +184,8 @@ class Batch(Work):
     # --- sessions ----------------------------------------------------------------------------------------
 
     async def _worker(self, *, first: bool) -> None:
-        """Runs cases until none is left. Workers but the first give up where no slot is free."""
+        """Runs cases until none is left. All workers but the first end if no slot is free: one session is
+        enough to finish, and others may need the slots."""
         while self._pending and not self._cancelled:
             self._stop_where_due()
             try:
@@ -196,9 +197,10 @@ class Batch(Work):
                 if isinstance(error, Draining) or not error.retryable:
                     raise
                 if not (self._compiled or self._resumed or self._benches):
-                    raise  # nothing was begun
+                    raise  # nothing was done yet: the caller is told, and can repeat the request
                 if not first and isinstance(error, FULL):
                     return
+                # A random pause, so that many batches do not retry at the same moment.
                 await asyncio.sleep(random.uniform(0.5, 2.0))
             except asyncio.CancelledError:
                 if not self._cancelled or _cancelling():
@@ -219,7 +221,7 @@ class Batch(Work):
         await self._compile(bench)
         while self._pending and not self._cancelled:
             if self._registry.queue.wanted and time.monotonic() > began + TURN_SECONDS:
-                return  # others wait: the worker asks for a session again, and queues behind them
+                return  # others are waiting: the worker queues for a session again, after them
             index = self._pending.popleft()
             try:
                 verdict = await self._judge(index, bench, checker)
@@ -306,7 +308,7 @@ class Batch(Work):
         store(self.folder / SESSIONS, (msgspec.json.encode(self._opened),))
 
     async def _end_former(self) -> None:
-        """Ends the sessions that an earlier server opened for this batch; their cases are run anew."""
+        """Ends the sessions that an earlier server opened for this batch; their cases are run again."""
         try:
             former = msgspec.json.decode((self.folder / SESSIONS).read_bytes(), type=list[Opened])
         except (OSError, ValueError):
@@ -317,9 +319,8 @@ class Batch(Work):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _ended_former(self, one: Opened) -> bool:
-        """Ends one session. Returns False while its container does not answer or the engine is not reachable.
-
-        Raises Draining.
+        """Ends one session. Returns False if its container or the engine does not answer, so that it has to
+        be tried again. Raises Draining.
         """
         request = m.Open(one.language, self.id, nonce=one.nonce)
         try:

@@ -1,5 +1,7 @@
-"""A session in which one program is compiled once and then run again and again, each time as if it were the
-first: its container is brought back to what it was behind the compiler, and no process of before lives on."""
+"""A session in which a program is compiled once and run many times, each time as if it were the first.
+
+Before each run the agent ends all processes, and restores the workspace as the compiler left it.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.sessions.session import Session
 
-FIRST, LAST = 1, 60_000  # numbers of channels, each of which is used once
-BUSY_SECONDS, BUSY_TRIES = 0.05, 60  # until what was killed has ended
-NOTHING = ("true",)
+FIRST, LAST = 1, 60_000  # channel numbers; a session may use each number once
+BUSY_SECONDS, BUSY_TRIES = 0.05, 60  # pause and attempts while processes of the run before are being ended
+NOTHING = ("true",)  # the command that runs after the compiler, if only that is wanted
 
 
 class Lost(Exception):
@@ -34,12 +36,17 @@ def check_language(language: Language) -> None:
     """Raises Unsupported for a language whose container cannot be restored between runs."""
     if language.service is not None:
         raise Unsupported(
-            f"{language.name} has a service, which would know of the cases before; send each to /api/run"
+            f"{language.name} has a service, which keeps state from one case to the next; send each case to"
+            " /api/run"
         )
 
 
 class Bench:
-    """``session`` is used by nothing else, and ended with the bench. ``spec``: the program as it is run."""
+    """Runs a program repeatedly in `session`, which nothing else may use, and which it ends when it is
+    closed.
+
+    `client`: id of the attachment's client. `spec`: the program.
+    """
 
     def __init__(self, session: Session, client: str, spec: ProgramSpec) -> None:
         self.session = session
@@ -47,7 +54,7 @@ class Bench:
         self._attachment = session.attach(client, "control", "control", {}, announce=False)
         self._number = FIRST
         self._running = 0
-        self.ended = False  # for good: the next server finds nothing of it
+        self.ended = False  # whether the session was ended, so that the next server need not do it
 
     async def __aenter__(self) -> Bench:
         return self
@@ -57,7 +64,8 @@ class Bench:
     ) -> None:
         self.session.detach(self._attachment)
         if self._attachment.close_code != 1012 and not isinstance(error, asyncio.CancelledError | Draining):
-            self.ended = True  # else the next server ends it
+            # Otherwise this server is stopping: the next one ends the session.
+            self.ended = True
             self.session.end("client")
 
     def kill(self) -> None:
@@ -67,9 +75,11 @@ class Bench:
             self.session.channels.kill(channel, "killed")
 
     async def compile(self) -> Outcome | None:
-        """Compiles, where the language has a compiler, and keeps the workspace for all later runs.
+        """Compiles if the language has a compiler, and has the agent save the workspace for all later runs.
 
-        Raises Lost, and FileTooLarge where the workspace is too large to be kept."""
+        Returns the compiler's outcome, None without a compiler. Raises Lost, and FileTooLarge if the
+        workspace is too large to be saved.
+        """
         spec, outcome = self._spec, None
         if spec.first_phase == "compiling":
             only = tuple(replace(one, run=NOTHING) for one in spec.variants)
@@ -87,9 +97,11 @@ class Bench:
         return outcome
 
     async def run(self, stdin: bytes, args: tuple[str, ...] = (), files: tuple[m.File, ...] = ()) -> Outcome:
-        """The program with these arguments behind its own. ``files`` are there beside what was kept.
+        """Runs the program. `stdin`: its input. `args`: added to its own. `files`: added to the saved
+        workspace.
 
-        Raises Lost, Full, Draining."""
+        Raises Lost, Full, Draining.
+        """
         spec = replace(self._spec, args=(*self._spec.args, *args))
         for _ in range(BUSY_TRIES):
             try:

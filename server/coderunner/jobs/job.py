@@ -1,7 +1,7 @@
-"""A run over HTTP: one program in a session of its own, followed by an attachment within this process.
+"""A run over HTTP: one program in a session of its own, whose output an attachment in this process receives.
 
-It is a client like any other, with a token and cursors, and what it hears goes into its spool before it is
-acknowledged. So another server goes on with it where this one was killed.
+The attachment has a token and a cursor, like that of a client. What it receives is written to the run's spool
+before it is acknowledged. So after a restart the next server continues where this one stopped.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 0.25  # before a session is looked for again that is about to be there again
-RETRIES = 240
-ARTIFACT_SECONDS = 10.0  # to read what was made
-RECORD_BYTES = 16 * 1024  # of output in a record: a reader of events is sent one as a whole
-IN_THREAD = 256 * 1024  # bytes of a spool from which on its answer is made beside the loop
+RETRY_SECONDS = 0.25  # between checks for a session that is being recovered or adopted
+RETRIES = 240  # in all a minute
+ARTIFACT_SECONDS = 10.0  # to read an artifact
+RECORD_BYTES = 16 * 1024  # of output in a record; each is sent as one event
+IN_THREAD = 256 * 1024  # bytes of a spool; from a larger one the answer is made in a thread
 ABOUT = "about.json"
 
 
@@ -66,7 +66,8 @@ class Job(Work):
         return RunStatus(self.id, self.status, self.about.language)
 
     def event(self, record: Record) -> tuple[str, Any]:
-        """A piece of output, or a message of the protocol without the fields that only its client needs."""
+        """A piece of output, or a message of the protocol without the fields that only a WebSocket client
+        needs."""
         if isinstance(record.frame, bytes):
             frame = codec.decode_output(record.frame)
             stream = "stderr" if frame.stream == STDERR else "stdout"
@@ -119,7 +120,7 @@ class Job(Work):
         await self._finish()
 
     async def _find(self) -> Session | None:
-        """Its session, opened where there is none. None: it has ended, or the run was cancelled."""
+        """Finds its session, or opens one. Returns None if the session has ended or the run was cancelled."""
         while True:
             try:
                 if self.about.session:
@@ -133,7 +134,7 @@ class Job(Work):
             except Draining:
                 raise
             except CodeRunnerError as error:
-                # What was begun is found again; of what was not, the caller is told.
+                # A session that was opened will be found again; otherwise the caller gets the error.
                 if not (error.retryable and (self.about.session or self._resumed)):
                     raise
             await asyncio.sleep(RETRY_SECONDS)
@@ -241,7 +242,7 @@ class Job(Work):
                         if begin.size <= min(left, self.about.request.artifact_bytes):
                             pieces_of = session.files.pieces(one.path, begin, 0, begin.size)
                             data = b"".join([piece async for piece in pieces_of])
-                            if len(data) == begin.size:  # else it changed meanwhile
+                            if len(data) == begin.size:  # otherwise the file changed during the read
                                 content = text("content", data)
                                 left -= len(data)
             found.append(MadeFile(one.path, one.mime, one.size, **content))  # type: ignore[arg-type]
@@ -249,7 +250,7 @@ class Job(Work):
 
     async def _finish(self, made: tuple[MadeFile, ...] | None = None) -> None:
         """Stores the answer. `made`: the artifacts; None: those that the records name, without content."""
-        if self._heard.exit is None:  # its container is gone, and was while no server lived
+        if self._heard.exit is None:  # the session ended while no server was running
             usage = m.Usage(
                 wall_ms=None, cpu_ms=None, memory_peak_bytes=None, output_bytes=self._heard.offset
             )
@@ -293,20 +294,23 @@ class Job(Work):
 
 
 def feed(session: Session, attachment: Attachment, number: int, data: bytes) -> None:
-    """Sends as much of `data` as the channel's input window takes, then a pipe's end of input."""
+    """Sends as much of the input `data` as the channel's window allows, and after the last byte a pipe's end.
+
+    `number`: the channel. Called again when the channel has acknowledged input.
+    """
     channel = session.channels.all.get(number)
     if channel is None or not channel.live:
         return
     room = channel.in_acked + flow.INPUT_WINDOW - channel.input_offset
     at = channel.input_offset
     if room > 0 and at < len(data):
-        with contextlib.suppress(CodeRunnerError):  # it has ended in this moment
+        with contextlib.suppress(CodeRunnerError):  # raised if it has just ended
             session.input(attachment, number, at, data[at : at + room])
     if channel.mode == "pipe" and channel.input_offset >= len(data) and channel.eof_at is None:
         session.handle(attachment, m.Eof(number, len(data)))
 
 
 def refusal(message: m.ErrorMessage) -> CodeRunnerError:
-    """The error of the class that has the code of `message`; StartFailed for an unknown code."""
+    """The exception for the error that a message reports; StartFailed if its code is unknown."""
     kinds = {kind.code: kind for kind in leaves()}
     return kinds.get(message.code, StartFailed)(message.message)

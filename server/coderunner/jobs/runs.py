@@ -1,7 +1,8 @@
-"""All runs and batches that run or ended in the last ten minutes, found by id and by `Idempotency-Key`.
+"""All runs and batches that are running or ended in the last ten minutes, by id and by `Idempotency-Key`.
 
-The disk space and the memory that they may need are counted before they begin and have a bound. No caller may
-have more than half of the disk space."""
+The disk space and memory that each may need are reserved before it begins, and are limited in all. No caller
+may have more than half of the disk space.
+"""
 
 from __future__ import annotations
 
@@ -39,23 +40,25 @@ from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-KEPT_SECONDS = 600.0  # for which an answer is had again
-SWEEP_SECONDS = 5.0
-OUTPUT_BYTES, MAX_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # of a run: without a request, and at most
-WALL_MS = 60_000  # of a run, without a request
-SLACK = 5 * 1024 * 1024  # bytes of output that may come between killing a program and its end
-SMALLEST = 64 * 1024  # what an answer counts as, at least
-REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024  # bytes of memory: of runs that have not ended
-VERDICT = 2048  # bytes that a verdict takes, with its answer, beside what it shows of the output
-CASE_WALL_MS, CASE_OUTPUT = 10_000, 1024 * 1024  # of a case, without a request
-SHARE = 2  # the part of the spool that one caller may have: one half
+KEPT_SECONDS = 600.0  # for which an answer can be fetched
+SWEEP_SECONDS = 5.0  # between two removals of old answers
+OUTPUT_BYTES, MAX_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # output of a run: the default, and the most
+WALL_MS = 60_000  # of a run, by default
+SLACK = 5 * 1024 * 1024  # bytes of output that may still arrive after a program was killed
+SMALLEST = 64 * 1024  # bytes that an answer counts as at least
+# memory of unfinished requests: all, one caller
+REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024
+VERDICT = 2048  # bytes of a verdict's record and of its part of the answer, without the shown output
+CASE_WALL_MS, CASE_OUTPUT = 10_000, 1024 * 1024  # limits of a case, by default
+SHARE = 2  # one caller may have this fraction of the spool: one half
 
 
 W = TypeVar("W", bound=Work)
 
 
 class Runs:
-    """``folder`` is used by no other server. ``most``: bytes that all runs may take in it."""
+    """Begins, finds and removes runs and batches. `folder`: where they are stored; only this server uses it.
+    `most`: bytes that they may take there in all (SPOOL_SIZE)."""
 
     def __init__(self, folder: Path, registry: Registry, catalog: LanguageCatalog, most: int) -> None:
         self._folder = folder
@@ -73,9 +76,10 @@ class Runs:
     # --- beginning ---------------------------------------------------------------------------------------
 
     def begin(self, wanted: RunRequest | BatchRequest, caller: Caller, key: str | None) -> Work:
-        """A new run or batch, or the one that this caller began with this key.
+        """Begins a run or batch, or returns the one that this caller began with this key.
 
-        Raises KeyReused, SpoolFull, and the errors of a wrong request; nothing was begun then.
+        `key`: the `Idempotency-Key`, None without one. Raises KeyReused, SpoolFull, and the errors of an
+        invalid request; nothing was begun then.
         """
         digest = hashlib.sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()
         named = _digest(caller.principal, key) if key is not None else ""
@@ -157,7 +161,7 @@ class Runs:
         raise SpoolFull(retry_after_ms=round(wait * 1000))
 
     def _count(self, work: Work) -> None:
-        """Counts anew what `work` needs or may need; called when that has changed."""
+        """Updates the space and memory that `work` counts as; called when that has changed."""
         size = 0
         self._requests.pop(work, None)
         if work.done:
@@ -210,12 +214,12 @@ class Runs:
         if work.error is not None:
             log.info("run not begun", extra=fields(code=work.error.code, **work.about.facts))
         if work.error is not None or (work.done and work.unwanted):
-            self.forget(work)  # a key may be tried again
+            self.forget(work)  # so that the key can be used for another attempt
 
     def _keep_bound(self) -> None:
-        """Removes answers before their time where the bound is exceeded: the oldest of the caller with most.
+        """Removes answers early if the limit is exceeded, the oldest of the caller with most bytes first.
 
-        An answer may be a dozen times as long as its output: the bound may be exceeded when a run ends.
+        The limit may be exceeded when a run ends, as an answer may be twelve times as long as its output.
         """
         while self._total > self._most:
             ended = [work for work in self._jobs.values() if work.done]
@@ -226,14 +230,15 @@ class Runs:
     # --- finding -----------------------------------------------------------------------------------------
 
     def find(self, name: str, caller: Caller, kind: type[W]) -> W:
-        """The work of this id, kind and caller. Raises NoRun, the same whatever does not match."""
+        """The run or batch with this id, of this kind and caller. Raises NoRun, with the same message
+        whatever does not match, so that ids of other callers cannot be found out."""
         work = self._jobs.get(name)
         if not isinstance(work, kind) or work.about.principal != caller.principal:
             raise NoRun()
         return work
 
     def forget(self, work: Work) -> None:
-        """Removes it and its files."""
+        """Removes a run or batch and its files."""
         if self._jobs.pop(work.id, None) is not None:
             if self._by_key.get(work.about.key) is work:
                 del self._by_key[work.about.key]
@@ -253,7 +258,7 @@ class Runs:
     # --- time --------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Continues what an earlier server began; cancels runs that nobody can ask for."""
+        """Continues the work of an earlier server; cancels runs without a key, as nobody can fetch them."""
         with contextlib.suppress(FileNotFoundError):
             for folder in sorted(self._folder.iterdir()):
                 try:
@@ -278,7 +283,7 @@ class Runs:
                     self.forget(one)
 
     async def close(self) -> None:
-        """Stops all work. What has not ended stays stored for the next server."""
+        """Stops all work. Unfinished work is continued by the next server."""
         await self._tasks.stop()
 
 

@@ -1,4 +1,4 @@
-"""How a case ended, and whether what it printed is what was expected. No I/O of its own."""
+"""Decides how a case ended, and whether its output is the expected one. Without I/O."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from coderunner.schema.batches import Case, Checker, Verdict
 
 _WORD = re.compile(rb"\S+")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-SHOWN_WORD = 40
-COMPILE_SHOWN = 256 * 1024  # bytes
+SHOWN_WORD = 40  # characters of a word that a message shows
+COMPILE_SHOWN = 256 * 1024  # bytes of a compiler's output that are shown
 _BY_REASON = {
     "oom": "memory_limit",
     "wall_timeout": "time_limit",
@@ -27,7 +27,7 @@ _BY_REASON = {
     "signaled": "runtime_error",
 }
 LOST = ("engine_lost", "evicted", "session_closed")
-"""Reasons that say nothing of the program: its case is run again."""
+"""Reasons that are not the program's fault: its case is run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Outcome:
     run_offset: int = 0
 
     def stream(self, number: int) -> bytes:
-        """Everything it printed on this stream, compiler excluded."""
+        """All output of the program on this stream, without the compiler's."""
         return b"".join(
             frame.payload[max(0, self.run_offset - frame.offset) :]
             for frame in self.frames
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def by_end(outcome: Outcome) -> str | None:
-    """The verdict on how a program ended; None where its output decides."""
+    """The verdict if a program did not end normally; None if its output decides."""
     told = outcome.exit
     if told.reason == "exited" and told.code == 0:
         return None
@@ -58,7 +58,7 @@ def by_end(outcome: Outcome) -> str | None:
 
 
 def compared(checker: Checker, wanted: bytes, got: bytes) -> str:
-    """Describes the first difference; empty where there is none."""
+    """Describes the first difference between the expected output `wanted` and `got`; "" if there is none."""
     if checker.kind == "exact":
         return "" if got == wanted else _first_byte(wanted, got)
     pairs = itertools.zip_longest(_WORD.finditer(wanted), _WORD.finditer(got))
@@ -86,6 +86,7 @@ def _shown(found: re.Match[bytes] | None) -> str:
 
 
 def _near(one: bytes, other: bytes, tolerance: float) -> bool:
+    # Bounds the time that parsing takes.
     if len(one) > 400 or len(other) > 400:
         return False
     if not _NUMBER.fullmatch(one) or not _NUMBER.fullmatch(other):
@@ -115,7 +116,7 @@ def compile_view(outcome: Outcome) -> CompileView:
 
 
 def verdict_of(index: int, case: Case, name: str, outcome: Outcome, shown: int, message: str = "") -> Verdict:
-    """A verdict with its evidence; `shown`: bytes of each stream."""
+    """A verdict on a case that was run. `name`: the verdict. `shown`: bytes of each stream to include."""
     told = outcome.exit
     more: dict[str, object] = {}
     if shown:
@@ -139,15 +140,16 @@ def verdict_of(index: int, case: Case, name: str, outcome: Outcome, shown: int, 
 
 
 def _beginning(data: bytes, most: int) -> bytes:
-    """At most so many bytes, of which the last is no part of a character."""
+    """The first `most` bytes, or a few less, so that no UTF-8 character is cut."""
     if len(data) > most:
+        # 10xxxxxx is a continuation byte, so a cut before it would be within a character.
         while most and data[most] & 0xC0 == 0x80:
             most -= 1
     return data[:most]
 
 
 def without_evidence(index: int, case: Case, name: str, message: str = "") -> Verdict:
-    """A verdict on a case that was not run to its end."""
+    """A verdict on a case that was not run, or not to its end. `name`: the verdict."""
     return Verdict(
         index=index,
         verdict=name,

@@ -1,4 +1,4 @@
-"""What runs and batches have in common: a folder with their stored state, records, and an end."""
+"""The base class of runs and batches: a folder with their state, records of their events, and an answer."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OUTPUT, END, ANSWER = "output", "end.json", "answer.json"
 
 
 class Work:
-    """`folder`: with all that is stored of it. It is `done` when its answer is stored, or `error` says why
-    there is none. `suspended`: this server stops, the next one goes on with it. `resumed`: a server before
-    this one began it, and its caller was told so. `unwanted`: nobody can ask for its answer."""
+    """A run or a batch. `folder`: where it is stored. `done`: its answer is stored. `error`: why there will
+    be no answer. `suspended`: this server is stopping, and the next one continues it. `resumed`: an earlier
+    server began it, so its caller knows its id. `unwanted`: nobody can fetch its answer."""
 
-    place: str  # where it is asked for, below /api/
+    place: str  # the part of its address after /api/
 
     def __init__(self, about: AboutWork, folder: Path, *, resumed: bool = False) -> None:
         self.about: Any = about
@@ -46,7 +46,7 @@ class Work:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more happens to it in this process."""
+        """Whether it does not change any more in this process."""
         return self.done or self.error is not None or self.suspended
 
     @property
@@ -60,12 +60,12 @@ class Work:
         return "done" if self.done else "running" if self.begun else "queued"
 
     async def news(self) -> None:
-        """Waits for the next record, another place in the queue, or the end."""
+        """Waits for the next record, a change of its place in the queue, or the end."""
         if not self.over:
             await self._news.wait()
 
     def answer(self) -> BinaryIO:
-        """The stored answer, which may be long. Raises OSError."""
+        """Opens the stored answer, which may be long. Raises OSError."""
         return (self.folder / ANSWER).open("rb")
 
     def end(self) -> bytes:
@@ -74,7 +74,7 @@ class Work:
 
     @property
     def stored(self) -> int:
-        """Bytes of its files, once it is done; 0 before."""
+        """Bytes of its files if it is done, otherwise 0."""
         return sum(one.stat().st_size for one in self.folder.iterdir()) if self.done else 0
 
     def shed(self) -> None:
@@ -90,7 +90,7 @@ class Work:
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """Ends it. Its answer has the results until now."""
+        """Ends it early. Its answer has the results so far."""
         raise NotImplementedError
 
     def remove(self) -> None:
@@ -111,7 +111,7 @@ class Work:
         return Caller(self.about.address, self.about.principal, about=self.about.told)
 
     async def run(self) -> None:
-        """Does the work. Errors for its caller are stored in `error`, not raised."""
+        """Does the work. An error for its caller is stored in `error`, not raised."""
         try:
             await self._work()
         except Draining:

@@ -1,10 +1,10 @@
-"""The canary's probes: a program that attacks the container it runs in, as its PID 1.
+"""The canary's probes: a program that attacks the container in which it runs as PID 1.
 
-It is sent to the container as source text, so it stands alone: the standard library and its own modules.
-Each probe prints one line of JSON, `{"probe", "promise", "outcome", "detail"}`, as soon as it knows: `held`,
-`broken` (the bound does not hold), `untried` (nothing here to try it on) or `error` (the probe itself
-failed). A last line `{"done": n}` says that all have spoken.
+It is sent to the container as source text, so it uses only the standard library and its own modules. Each
+probe prints one line of JSON, `{"probe", "promise", "outcome", "detail"}`. The outcome is `held`, `broken`
+(the limit does not hold), `untried` (it cannot be tested on this machine) or `error` (the probe itself
+failed). The last line is `{"done": n}`, with the number of probes.
 
-A probe must be able to fail: it looks for what only its own setting brings about. A write to /etc fails for
-an unprivileged user on any file system, so the mount's own read-only flag is asked, too.
+A probe must be able to fail, so it tests for what only its setting causes. For example, a write to /etc fails
+for an unprivileged user on any file system, so the mount's read-only flag is tested as well.
 """

@@ -1,4 +1,4 @@
-"""Probes of files: what can be read and written, and how much."""
+"""Probes of files: which can be read and written, and how much."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from coderunner.canary.inside.tools import (
 RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8  # statvfs flags of Linux
 
 READ_ONLY = ("/", "/etc", "/usr", "/opt", "/var/tmp", "/sys", "/run/coderunner")
-# Mounts that are writable by their flags; of /proc, /dev and /sys/fs/cgroup (on cgroup v1 a tmpfs that holds
-# the read-only groups) an unprivileged user can write nothing that matters, which `UNWRITABLE` tries.
+# Mounts whose flags allow writing. In /proc, /dev and /sys/fs/cgroup (on cgroup v1 a tmpfs with the read-only
+# groups) an unprivileged user can write nothing that matters, which is tested with `UNWRITABLE`.
 WRITABLE_MOUNTS = frozenset(
     {WORKSPACE, TMP, SHM, "/dev", "/dev/pts", "/dev/mqueue", "/dev/console", "/proc", "/sys/fs/cgroup"}
 )
@@ -52,7 +52,7 @@ def _(want: dict[str, Any]) -> None:
     with open("/proc/self/mountinfo") as file:
         mounts = [line.split() for line in file]
     for _id, _parent, _device, root, point, options, *rest in mounts:
-        writable = "rw" in options.split(",") and root != "/null"  # /null: what a masked file is covered with
+        writable = "rw" in options.split(",") and root != "/null"  # masked files are covered with /dev/null
         if writable and rest[rest.index("-") + 1].startswith("cgroup"):
             _closed(point)
         else:
@@ -63,14 +63,15 @@ def _(want: dict[str, Any]) -> None:
 
 
 def _usual_device(point: str) -> bool:
-    """Of those that every container has: where the engine maps users, each is a mount of its own."""
+    """Whether it is one of the devices that every container has. If the engine maps user ids, each of them is
+    a mount."""
     folder, name = os.path.split(point)
     return folder == "/dev" and name in DEVICES and stat.S_ISCHR(os.stat(point).st_mode)
 
 
 def _closed(point: str) -> None:
-    """That a user can change nothing in a control group whose mount would let root do so: where the engine
-    maps users, the kernel does not let it be mounted otherwise."""
+    """Expects that a user can change nothing in a control group that is mounted writable: if the engine maps
+    user ids, the kernel does not allow a read-only mount."""
     refused(f"making a group in {point}", functools.partial(os.mkdir, f"{point}/canary"))
     for entry in os.scandir(point):
         if entry.is_file(follow_symlinks=False):
@@ -84,7 +85,7 @@ def write_open(path: str) -> None:
     os.close(os.open(path, os.O_WRONLY))
 
 
-@probe("masked", "the files that tell of the host are hidden")
+@probe("masked", "files that reveal facts about the host are hidden")
 def _(want: dict[str, Any]) -> str:
     null, hidden = os.makedev(1, 3), 0
     for path in want["masked_paths"]:
@@ -95,17 +96,17 @@ def _(want: dict[str, Any]) -> str:
             expect(not os.listdir(path), f"{path} has entries")
         else:
             info = os.stat(path)
-            expect(stat.S_ISCHR(info.st_mode) and info.st_rdev == null, f"{path} shows")
+            expect(stat.S_ISCHR(info.st_mode) and info.st_rdev == null, f"{path} is visible")
     expect(hidden > 0, "none of the paths exists")
-    for place, folders, names in os.walk("/sys/devices"):  # wherever else the host's disks may show
-        expect("serial" not in names or "nvme" not in place, f"{place}/serial shows")
+    for place, folders, names in os.walk("/sys/devices"):  # other places where the host's disks may be listed
+        expect("serial" not in names or "nvme" not in place, f"{place}/serial is visible")
         if "block" in folders:
             shown = os.listdir(os.path.join(place, "block"))
             expect(not shown, f"{place}/block has {' '.join(shown)[:80]}")
     return f"{hidden} hidden"
 
 
-@probe("mounts", "writable places take no setuid and no device files; temporary files run, shared memory not")
+@probe("mounts", "writable mounts are nosuid and nodev; /tmp is executable, shared memory is not")
 def _(want: dict[str, Any]) -> None:
     for path, flags in (
         (WORKSPACE, NOSUID | NODEV),
@@ -122,14 +123,14 @@ def _(want: dict[str, Any]) -> None:
         expect(said.startswith("Python"), f"a program in {TMP} did not run")
 
 
-@probe("devices", "no devices but the harmless ones")
+@probe("devices", "there are only harmless devices")
 def _(want: dict[str, Any]) -> None:
     names = set(os.listdir("/dev"))
     blocks = [name for name in names if stat.S_ISBLK(os.lstat("/dev/" + name).st_mode)]
     expect(names <= DEVICES and not blocks, f"/dev has {sorted(names - DEVICES) + blocks}")
 
 
-@probe("workspace_bytes", "the workspace is bounded in bytes")
+@probe("workspace_bytes", "the bytes of the workspace are limited")
 def _(want: dict[str, Any]) -> str:
     bound = want["workspace_bytes"]
     taken = fill_bytes(SCRATCH, bound, want["file_bytes"])
@@ -137,14 +138,14 @@ def _(want: dict[str, Any]) -> str:
     return f"{taken} bytes"
 
 
-@probe("workspace_inodes", "the workspace is bounded in files")
+@probe("workspace_inodes", "the number of files in the workspace is limited")
 def _(want: dict[str, Any]) -> str:
     made = fill_inodes(SCRATCH, want["inodes"])
     expect(made <= want["inodes"], f"took {made} files, promised {want['inodes']}")
     return f"{made} files"
 
 
-@probe("tmp", "/tmp is bounded in bytes and in files")
+@probe("tmp", "the bytes and the number of files of /tmp are limited")
 def _(want: dict[str, Any]) -> str:
     taken = fill_bytes(TMP + "/canary", want["tmp_bytes"], want["file_bytes"])
     expect_bytes(taken, want["tmp_bytes"])
@@ -153,7 +154,7 @@ def _(want: dict[str, Any]) -> str:
     return f"{taken} bytes, {made} files"
 
 
-@probe("shared_memory", "shared memory is bounded, and nobody else's is seen")
+@probe("shared_memory", "shared memory is limited, and that of others is not visible")
 def _(want: dict[str, Any]) -> None:
     taken = fill_bytes(SHM + "/canary", want["shm_bytes"], want["file_bytes"])
     expect_bytes(taken, want["shm_bytes"])
@@ -162,7 +163,7 @@ def _(want: dict[str, Any]) -> None:
     expect(not segments, f"segments of others: {segments}")
 
 
-@probe("file_size", "one file is bounded, also a sparse one")
+@probe("file_size", "the size of a file is limited, also of a sparse one")
 def _(want: dict[str, Any]) -> None:
     expect_limit(resource.RLIMIT_FSIZE, want["file_bytes"], "file size")
     with scratch(SCRATCH) as place:
@@ -171,12 +172,14 @@ def _(want: dict[str, Any]) -> None:
 
 
 def expect_bytes(taken: int, bound: int) -> None:
-    """Raises Broken where more was taken than promised."""
+    """Raises Broken if more bytes could be used than `bound`."""
     expect(taken < bound + resource.getpagesize(), f"took {taken} bytes, promised {bound}")
 
 
 def fill_bytes(path: str, bound: int, file_bytes: int) -> int:
-    """Writes until refused or past the bound; the bytes that were taken."""
+    """Writes files until it is refused or beyond `bound`; returns the bytes written.
+
+    `file_bytes`: the largest file that is allowed."""
     taken, block = 0, bytes(256 * 1024)
     with scratch(path):
         for number in range(bound // file_bytes + 2):
@@ -187,7 +190,7 @@ def fill_bytes(path: str, bound: int, file_bytes: int) -> int:
 
 
 def fill_inodes(path: str, bound: int) -> int:
-    """Makes files until refused or past the bound; how many there were."""
+    """Creates files until it is refused or beyond `bound`; returns their number."""
     with scratch(path):
         for number in range(bound + 1):
             try:

@@ -21,7 +21,7 @@ from coderunner.canary.inside.tools import (
 )
 
 
-@probe("user", "programs run as an unprivileged user of their own")
+@probe("user", "programs run as an unprivileged user that no other session has")
 def _(want: dict[str, Any]) -> str:
     uids, gids, groups = os.getresuid(), os.getresgid(), os.getgroups()
     expect(set(uids) == {want["uid"]} and 0 not in uids, f"user ids {uids}, promised {want['uid']}")
@@ -30,7 +30,7 @@ def _(want: dict[str, Any]) -> str:
     return f"uid {uids[0]}"
 
 
-@probe("capabilities", "no capability, not even for a setuid program")
+@probe("capabilities", "there are no capabilities, not even for setuid programs")
 def _(want: dict[str, Any]) -> None:
     fields = status_fields()
     sets = {name: fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
@@ -60,7 +60,7 @@ def _(want: dict[str, Any]) -> str:
 
 
 def _programs() -> list[str]:
-    """What stands where programs are. An image may have links to nowhere, and folders closed to us."""
+    """The paths of programs. Folders that are missing or may not be read are left out."""
     found = {}
     for place in ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"):
         with contextlib.suppress(OSError):
@@ -78,14 +78,14 @@ def _run_setuid(path: str) -> str:
             os.execv(path, [path, "--version"])
         os._exit(127)
     os.close(null)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # a process that is not yet reaped still tells its ids
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: until it is reaped, /proc shows its ids
     ids = status_fields(pid)["Uid"].split()
     os.waitpid(pid, 0)
     expect("0" not in ids, f"{path} ran with user ids {ids}")
     return f"{path} ran with user ids {ids}"
 
 
-@probe("identity", "nobody becomes another user, gives files away, sets the clock or the host's name")
+@probe("identity", "changing the user, files' owners, the clock and the host name is refused")
 def _(want: dict[str, Any]) -> None:
     with scratch(SCRATCH) as place:
         create(place + "/file")

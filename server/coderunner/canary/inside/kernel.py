@@ -20,8 +20,9 @@ from coderunner.canary.inside.tools import (
     system_call,
 )
 
-# What must be refused: name, number on x86_64 and on aarch64 (None: not there), arguments with which the call
-# would do no harm, but would answer otherwise than EPERM or ENOSYS if the kernel saw it.
+# Calls that must be refused: name, number on x86_64 and on aarch64 (None: does not exist), arguments with
+# which
+# the call does no harm, but fails with another error than EPERM or ENOSYS if it reaches the kernel.
 SYSTEM_CALLS: tuple[tuple[str, int | None, int | None, tuple[int, ...]], ...] = (
     ("io_uring_setup", 425, 425, (1, 0)),
     ("io_uring_enter", 426, 426, (-1, 0, 0, 0, 0, 0)),
@@ -72,7 +73,7 @@ NUMBERS = {
         "seccomp": 277, "fsync": 82, "fdatasync": 83, "syncfs": 267, "ioctl": 29,
     },
 }  # fmt: skip
-# family, type and protocol of sockets that nobody needs to run a program
+# Family, type and protocol of sockets that programs do not need.
 SOCKETS = (
     ("AF_VSOCK", 40, 1, 0), ("AF_ALG", 38, 5, 0), ("AF_PACKET", 17, 3, 0), ("AF_XDP", 44, 3, 0),
     ("AF_KEY", 15, 3, 2), ("AF_BLUETOOTH", 31, 3, 1), ("AF_CAN", 29, 3, 1), ("AF_TIPC", 30, 1, 0),
@@ -80,25 +81,26 @@ SOCKETS = (
     ("raw IPv6", 10, 3, 58), ("DCCP", 2, 6, 33), ("L2TP", 10, 2, 115), ("UDP-Lite", 2, 2, 136),
     ("a packet socket of no protocol", 2, 5, 0),
 )  # fmt: skip
-NOT_SUPPORTED = (("SCTP", 2, 1, 132), ("MPTCP", 10, 1, 262))  # as on a kernel without
+# Refused with EPROTONOSUPPORT, as on a kernel without these protocols: programs then use TCP.
+NOT_SUPPORTED = (("SCTP", 2, 1, 132), ("MPTCP", 10, 1, 262))
 TCP, IPV6 = 6, 41
-UNCHARGED = (  # options of sockets by which one holds memory of the kernel's, or what all networks share
+UNCHARGED = (  # socket options that use kernel memory which counts against no container, or shared tables
     ("labels of flows", IPV6, 32), ("groups of IPv6", IPV6, 20), ("groups by MCAST_JOIN_GROUP", IPV6, 42),
     ("sources of groups", IPV6, 46), ("filters of groups", IPV6, 48), ("anycast", IPV6, 27),
     ("keys of TCP", TCP, 14), ("keys of TCP by prefix", TCP, 32), ("keys of TCP-AO", TCP, 38),
 )  # fmt: skip
-# TIOCSETD, SIOCGIFBR, SIOCSIFBR, SIOCGIFVLAN, SIOCSIFVLAN
+# Requests by which the kernel may load modules: TIOCSETD, SIOCGIFBR, SIOCSIFBR, SIOCGIFVLAN, SIOCSIFVLAN
 LOADING = (0x5423, 0x8940, 0x8941, 0x8982, 0x8983)
-# the cloud's metadata service, the engine's usual gateway, private networks, the internet
+# A cloud's metadata service, the engine's usual gateway, private networks, the internet.
 DESTINATIONS = (
     ("169.254.169.254", 80), ("172.17.0.1", 22), ("10.0.0.1", 80), ("192.168.0.1", 80), ("1.1.1.1", 53),
     ("fd00:ec2::254", 80), ("2606:4700:4700::1111", 53),
 )  # fmt: skip
 
 
-@probe("system_calls", "io_uring, ptrace, namespaces, mounts, keys, bpf and their like are refused")
+@probe("system_calls", "io_uring, ptrace, namespaces, mounts, keys, bpf and similar calls are refused")
 def _(want: dict[str, Any]) -> str:
-    number_of("socket")  # says where the architecture is not known
+    number_of("socket")  # raises Untried if the architecture is unknown
     x86 = platform.machine() == "x86_64"
 
     def attack() -> dict[str, int]:
@@ -106,7 +108,7 @@ def _(want: dict[str, Any]) -> str:
         return {name: system_call(number, *args) for name, number, args in calls if number is not None}
 
     results, status = in_child(attack)
-    expect(isinstance(results, dict), f"the attacker died with status {status}: {results}")
+    expect(isinstance(results, dict), f"the attacking process ended with status {status}: {results}")
     assert isinstance(results, dict)
     passed = {
         name: code(value) for name, value in results.items() if -value not in (errno.EPERM, errno.ENOSYS)
@@ -115,7 +117,7 @@ def _(want: dict[str, Any]) -> str:
     return f"{len(results)} refused"
 
 
-@probe("new_namespaces", "clone makes no namespace, and clone3 is not there")
+@probe("new_namespaces", "clone cannot make namespaces, and clone3 does not exist")
 def _(want: dict[str, Any]) -> None:
     clone, clone3 = number_of("clone"), number_of("clone3")
 
@@ -133,7 +135,7 @@ def _(want: dict[str, Any]) -> None:
     expect(result == -errno.ENOSYS, f"clone3: {result}, promised {-errno.ENOSYS}")
 
 
-@probe("sockets", "no socket but UNIX, TCP, UDP, echo and NETLINK_ROUTE, and none that the kernel looks for")
+@probe("sockets", "only UNIX, TCP, UDP, ICMP echo and NETLINK_ROUTE sockets, and none that loads a module")
 def _(want: dict[str, Any]) -> str:
     number = number_of("socket")
     seen = {name: system_call(number, *arguments) for name, *arguments in SOCKETS}
@@ -142,7 +144,7 @@ def _(want: dict[str, Any]) -> str:
     for name, *arguments in NOT_SUPPORTED:
         result = system_call(number, *arguments)
         expect(result == -errno.EPROTONOSUPPORT, f"{name}: {code(result)}, promised EPROTONOSUPPORT")
-    # Of a descriptor that is none: the kernel would answer EBADF.
+    # With the invalid descriptor -1: if the call reached the kernel, the error would be EBADF.
     for name, level, option in UNCHARGED:
         result = system_call(number_of("setsockopt"), -1, level, option, 0, 0)
         expect(result == -errno.EPERM, f"{name}: {code(result)}, promised EPERM")
@@ -152,7 +154,7 @@ def _(want: dict[str, Any]) -> str:
     return f"{len(seen) + len(NOT_SUPPORTED)} refused"
 
 
-@probe("foreign_calls", "system calls of the 32-bit and x32 kinds, which no filter rule covers, are refused")
+@probe("foreign_calls", "system calls of the 32-bit and x32 interfaces, which have no rules, are refused")
 def _(want: dict[str, Any]) -> str:
     if platform.machine() != "x86_64":
         raise Untried("only on x86_64")
@@ -173,7 +175,7 @@ def _(want: dict[str, Any]) -> str:
     return str(answers)
 
 
-@probe("network", "no network: nothing outside the container is reached")
+@probe("network", "there is no network: nothing outside the container can be reached")
 def _(want: dict[str, Any]) -> str:
     with open("/proc/net/route") as file:
         routes = file.read().splitlines()[1:]
@@ -185,7 +187,7 @@ def _(want: dict[str, Any]) -> str:
     return f"{len(DESTINATIONS)} addresses unreachable"
 
 
-@probe("resolver", "the host's resolver and its domains do not show")
+@probe("resolver", "the host's resolver and its domains are not visible")
 def _(want: dict[str, Any]) -> str:
     with open("/etc/resolv.conf") as file:
         words = [line.split() for line in file if line.strip() and not line.startswith("#")]
@@ -208,7 +210,7 @@ def _unreachable(family: int, kind: int, address: str, port: int) -> None:
 
 
 def number_of(name: str) -> int:
-    """The number of a system call on this machine. Raises Untried where it is not known."""
+    """The number of a system call on this machine. Raises Untried if it is not known."""
     numbers = NUMBERS.get(platform.machine())
     if numbers is None:
         raise Untried(f"no system call numbers for {platform.machine()}")
@@ -216,5 +218,5 @@ def number_of(name: str) -> int:
 
 
 def code(result: int) -> str:
-    """What came of a system call: the errno's name, or what it gave."""
-    return errno.errorcode.get(-result, str(result)) if result < 0 else f"gave {result}"
+    """The result of a system call as text: the name of the error, or the value."""
+    return errno.errorcode.get(-result, str(result)) if result < 0 else f"returned {result}"

@@ -26,11 +26,11 @@ from coderunner.canary.inside.tools import (
 )
 
 
-@probe("pid_namespace", "only the container's own processes are seen")
+@probe("pid_namespace", "only the container's own processes are visible")
 def _(want: dict[str, Any]) -> None:
-    expect(os.getpid() == 1, f"our process id is {os.getpid()}")
-    # Whoever began in here descends from us (a setuid program may leave a child behind); a parent that cannot
-    # be seen is outside.
+    expect(os.getpid() == 1, f"the process id is {os.getpid()}")
+    # Processes of this container descend from PID 1 (a setuid program may have left a child). One with the
+    # parent 0 has its parent outside.
     others = []
     for name in os.listdir("/proc"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -41,7 +41,7 @@ def _(want: dict[str, Any]) -> None:
 
 @probe("pid_1", "PID 1's memory, environment and files cannot be read, and it cannot be killed")
 def _(want: dict[str, Any]) -> None:
-    expect(os.getpid() == 1, f"our process id is {os.getpid()}")  # otherwise PID 1 is another user's
+    expect(os.getpid() == 1, f"the process id is {os.getpid()}")  # otherwise PID 1 is another user's
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the agent does it
 
     def attack() -> list[str]:
@@ -60,7 +60,7 @@ def _(want: dict[str, Any]) -> None:
     expect(result == [], f"readable under /proc/1: {result}")
 
 
-@probe("control_groups", "the limits are in the kernel's own accounts, and the host's groups do not show")
+@probe("control_groups", "the limits are those of the control groups, and the host's groups are not visible")
 def _(want: dict[str, Any]) -> None:
     with open("/proc/self/cgroup") as file:
         shown = [line for line in file.read().split() if not line.endswith(":/")]
@@ -93,28 +93,29 @@ def _control(name: str) -> str:
         with open("/sys/fs/cgroup/" + name) as file:
             return file.read().strip()
     except FileNotFoundError:
-        raise Broken(f"the kernel keeps no account {name}") from None
+        raise Broken(f"the control group has no {name}") from None
 
 
-@probe("open_files", "open files are bounded")
+@probe("open_files", "the number of open files is limited")
 def _(want: dict[str, Any]) -> None:
     expect_limit(resource.RLIMIT_NOFILE, want["nofile"], "open files")
 
 
-@probe("core_dumps", "no core dumps")
+@probe("core_dumps", "there are no core dumps")
 def _(want: dict[str, Any]) -> str | None:
     expect_limit(resource.RLIMIT_CORE, 0, "core dump")
     with scratch(SCRATCH) as place:
         os.chdir(place)
         in_child(os.abort)
         os.chdir("/")
-        expect(not os.listdir(place), f"a dump was left: {os.listdir(place)}")
+        expect(not os.listdir(place), f"a core dump was written: {os.listdir(place)}")
     with open("/proc/sys/kernel/core_pattern") as file:
         pattern = file.read().strip()
-    return f"the host hands dumps to {pattern}, whatever the limit" if pattern.startswith("|") else None
+    # With a pipe, the kernel ignores the limit of 0; the dump does not reach the container.
+    return f"the host passes dumps to {pattern}, whatever the limit" if pattern.startswith("|") else None
 
 
-@probe("oom_score", "nobody makes himself safe from the out-of-memory killer")
+@probe("oom_score", "no process can protect itself from the out-of-memory killer")
 def _(want: dict[str, Any]) -> None:
     with open("/proc/self/oom_score_adj") as file:
         score = int(file.read())
@@ -126,7 +127,7 @@ def _(want: dict[str, Any]) -> None:
     refused("lowering the score", lower)
 
 
-@probe("processes", "a fork bomb stops at the bound")
+@probe("processes", "the number of processes is limited")
 def _(want: dict[str, Any]) -> str:
     bound = want["pids"]
     children: list[int] = []
@@ -145,11 +146,11 @@ def _(want: dict[str, Any]) -> str:
             os.kill(pid, signal.SIGKILL)
         for pid in children:
             os.waitpid(pid, 0)
-    expect(len(children) < bound, f"{len(children)} processes beside PID 1, promised {bound} in all")
-    return f"{len(children)} beside PID 1"
+    expect(len(children) < bound, f"{len(children)} processes besides PID 1, promised {bound} in all")
+    return f"{len(children)} besides PID 1"
 
 
-@probe("memory", "memory is bounded, and what goes beyond dies alone")
+@probe("memory", "memory is limited, and only the process that exceeds the limit is killed")
 def _(want: dict[str, Any]) -> None:
     bound = want["memory_bytes"] + want["memory_bytes"] // 8
 

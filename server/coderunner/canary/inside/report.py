@@ -1,4 +1,4 @@
-"""Runs the probes in order and says what each saw."""
+"""Runs the probes in order and prints the result of each."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from coderunner.canary.inside.tools import PROBES, Broken, Untried
 
 
 def say(message: dict[str, Any]) -> None:
-    """One line of JSON for the server."""
+    """Prints a line of JSON for the server."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 def main(want: dict[str, Any]) -> None:
-    """Runs all probes, each in its own process; ``want``: what the server promises."""
+    """Runs all probes. `want`: the expected limits, as `program.expectation` makes them."""
     for name, promise, function in PROBES:
         outcome, detail = "held", ""
         say({"trying": name, "promise": promise})

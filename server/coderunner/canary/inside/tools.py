@@ -1,4 +1,4 @@
-"""What the probes have in common: the list of them, ways to say what was seen, children, scratch places."""
+"""Functions that the probes share: the list of probes, expectations, child processes, temporary folders."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ libc.syscall.restype = ctypes.c_long
 
 
 class Broken(Exception):
-    """Raised where a bound does not hold; the text says what was seen."""
+    """A limit does not hold; the text says what was found."""
 
 
 class Untried(Exception):
-    """Raised where the probe cannot be tried on this machine."""
+    """The probe cannot be run on this machine; the text says why."""
 
 
 Probe = Callable[[dict[str, Any]], str | None]
@@ -32,7 +32,7 @@ PROBES: list[tuple[str, str, Probe]] = []
 
 
 def probe(name: str, promise: str) -> Callable[[Probe], Probe]:
-    """A decorator: its function is a probe of the promise."""
+    """A decorator for a probe. `name`: its id. `promise`: the sentence that it tests."""
 
     def add(function: Probe) -> Probe:
         PROBES.append((name, promise, function))
@@ -42,13 +42,14 @@ def probe(name: str, promise: str) -> Callable[[Probe], Probe]:
 
 
 def expect(holds: bool, seen: object) -> None:
-    """Raises Broken with what was seen where the promise does not hold."""
+    """Raises Broken with `seen` if the promise does not hold."""
     if not holds:
         raise Broken(str(seen))
 
 
 def refused(what: str, action: Callable[[], object]) -> str:
-    """That an action is refused, and in which words. Raises Broken where it is not."""
+    """Expects that an action is refused; returns the error. Raises Broken if it succeeds. `what`: its
+    name."""
     try:
         action()
     except (OSError, ValueError) as error:
@@ -57,13 +58,14 @@ def refused(what: str, action: Callable[[], object]) -> str:
 
 
 def system_call(number: int, *arguments: int) -> int:
-    """The negative error number, or what the call gave."""
+    """Makes a system call, past the C library; returns its result, or the negative error number."""
     result = int(libc.syscall(ctypes.c_long(number), *(ctypes.c_long(each) for each in arguments)))
     return -ctypes.get_errno() if result == -1 else result
 
 
 def in_child(action: Callable[[], object]) -> tuple[object, int]:
-    """Runs it in a process of its own: its JSON result (None if it died) and its wait status."""
+    """Runs an action in a child process; returns (its JSON result, None if it was killed; its wait
+    status)."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -84,25 +86,25 @@ def _speak_and_leave(writer: int, action: Callable[[], object]) -> NoReturn:
 
 
 def first_to_die() -> None:
-    """The kernel ends this process before all others when memory is out."""
+    """Has the kernel kill this process before all others if memory is short."""
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
 
 def status_fields(pid: int | str = "self") -> dict[str, str]:
-    """The lines of /proc/PID/status by their names."""
+    """The fields of /proc/PID/status by name."""
     with open(f"/proc/{pid}/status") as file:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
 
 
 def create(path: str) -> None:
-    """Makes an empty file, or opens it. Raises OSError."""
+    """Creates an empty file, or opens it for writing. Raises OSError."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
 @contextlib.contextmanager
 def scratch(path: str) -> Iterator[str]:
-    """A folder that is removed with all in it at the end."""
+    """Creates a folder, which is removed with its files at the end."""
     os.mkdir(path)
     try:
         yield path
@@ -113,7 +115,7 @@ def scratch(path: str) -> Iterator[str]:
 
 
 def expect_limit(kind: int, value: int, what: str) -> None:
-    """Raises Broken where a resource limit is not the promised one."""
+    """Raises Broken if the resource limit `kind` is not `value`, or can be raised. `what`: its name."""
     have = resource.getrlimit(kind)
     expect(have == (value, value), f"{what}: limits {have}, promised {value}")
     refused(f"raising the {what}", lambda: resource.setrlimit(kind, (value, value + 1)))

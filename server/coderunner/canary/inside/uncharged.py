@@ -1,4 +1,5 @@
-"""What a program could leave in the kernel, or have it do, that no account of the container shows."""
+"""Probes of kernel resources that count against no limit of the container, and so must be refused or
+bounded."""
 
 from __future__ import annotations
 
@@ -24,14 +25,14 @@ from coderunner.canary.inside.tools import (
 
 SOL_SOCKET, SO_RCVBUF, SO_SNDBUF = 1, 8, 7
 FILTERS = {"SO_ATTACH_FILTER": 26, "SO_ATTACH_BPF": 50, "SO_ATTACH_REUSEPORT_CBPF": 51, "…_EBPF": 52}
-BEYOND = 1 << 32  # the kernel sees 32 bits of an int; a filter that compares 64 is passed by this
+BEYOND = 1 << 32  # the kernel uses 32 bits of an int; this bit evades a filter that compares 64
 PR_SET_SECCOMP, MODE_FILTER = 22, 2
 F_OFD_SETLK, CLONE_FILES = 37, 0x400
 DONTNEED = 4
 NETLINK = 16
 
 
-@probe("filters", "no filter of packets or of system calls can be given to the kernel")
+@probe("filters", "packet filters and filters of system calls are refused")
 def _(want: dict[str, Any]) -> None:
     program = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))  # return: allow
     holder = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", 1, ctypes.addressof(program)))
@@ -51,7 +52,7 @@ def _(want: dict[str, Any]) -> None:
     expect(results == [-errno.EINVAL] * 2, f"a filter of system calls: {results}, status {status}")
 
 
-@probe("locks", "no locks that outlive their owner, or have none")
+@probe("locks", "locks that are not owned by one process are refused")
 def _(want: dict[str, Any]) -> None:
     with scratch(SCRATCH) as place, open(place + "/locked", "w+b") as file:
         lock = struct.pack("@hhqqi", 1, 0, 0, 1, 0)  # a write lock of the first byte
@@ -72,7 +73,7 @@ def _(want: dict[str, Any]) -> None:
     expect(shared == -errno.EPERM, f"clone with CLONE_FILES: {shared}, promised {-errno.EPERM}")
 
 
-@probe("buffers", "the buffers of sockets are bounded")
+@probe("buffers", "the buffers of sockets are limited")
 def _(want: dict[str, Any]) -> None:
     for kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM), (NETLINK, 3)):
         with socket.socket(*kind) as plug:
@@ -87,11 +88,11 @@ def _(want: dict[str, Any]) -> None:
         expect(have == promised, f"{name} is {have}, promised {promised}")
 
 
-@probe("terminals", "pseudo-terminals are bounded")
+@probe("terminals", "the number of pseudo-terminals is limited")
 def _(want: dict[str, Any]) -> str:
     bound = want["terminals"]
     if bound is None:
-        raise Untried("this runtime's terminals are not the kernel's")
+        raise Untried("this runtime has its own terminals")
 
     def attack() -> int:
         taken = 0
@@ -106,13 +107,13 @@ def _(want: dict[str, Any]) -> str:
 
     taken, _status = in_child(attack)
     expect(isinstance(taken, int) and taken <= bound, f"took {taken} terminals, promised {bound}")
-    expect(taken != 0, "no terminal can be had")
+    expect(taken != 0, "no terminal can be opened")
     return f"{taken} terminals"
 
 
-@probe("disk", "nobody has the host's disk written, or files of the image dropped from memory")
+@probe("disk", "programs cannot force writes to the host's disk, or drop files of the image from memory")
 def _(want: dict[str, Any]) -> None:
-    # Of a descriptor that is none: only a filter answers that with success.
+    # With the invalid descriptor -1: only the filter returns success.
     for name, arguments in (("fsync", (-1,)), ("fdatasync", (-1,)), ("syncfs", (-1,))):
         result = system_call(number_of(name), *arguments)
         expect(result == 0, f"{name} reached the kernel: {code(result)}")

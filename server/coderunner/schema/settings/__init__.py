@@ -33,8 +33,8 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
         one_of(("auto", "on", "off")),
         Doc(
             "auto",
-            "Attack probes against the server's own containers at start-up; the server refuses to serve"
-            " where a promised bound does not hold. auto: on in production, off in development.",
+            "Whether the server attacks its own containers at start-up; it refuses to serve if a container"
+            " limit is not enforced. auto: on in production, off in development.",
         ),
     ]
     allowed_hosts: Annotated[
@@ -51,14 +51,15 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
         tuple[Annotated[str, forms.ORIGIN], ...],
         Doc(
             "",
-            "Other origins whose pages may open sessions, separated by commas. The own origin always may.",
+            "Other origins whose pages may open sessions, separated by commas. The server's own is always"
+            " allowed.",
         ),
     ]
     trusted_proxies: Annotated[
         tuple[Annotated[str, forms.PROXY], ...],
         Doc(
             "",
-            "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed,"
+            "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted,"
             " separated by commas.",
             production_default="127.0.0.1,::1",
         ),
@@ -68,7 +69,7 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
         forms.SECRET,
         Doc(
             "",
-            "The operator's credential, 32 characters or more: it opens /metrics. Make one: openssl rand"
+            "The operator's credential for /metrics, 32 characters or more. To make one: openssl rand"
             " -hex 32",
             required_in_production=True,
             example=EXAMPLE_ADMIN_KEY,

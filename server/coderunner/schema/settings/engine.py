@@ -20,8 +20,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.ENGINE,
         Doc(
             "",
-            "Where the container engine listens, for example unix:///var/run/docker.sock. Empty: the"
-            " usual sockets.",
+            "Address of the container engine, for example unix:///var/run/docker.sock. Empty: the first"
+            " usual socket that exists.",
         ),
     ]
     session_memory: Annotated[
@@ -29,9 +29,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.SIZE,
         Doc(
             "",
-            "What the containers of all live sessions may use together, each counted with its limit; who"
-            " does not fit waits in the queue. Empty: four times the machine's memory, as few use what"
-            " they may.",
+            "Most memory for all live sessions together, each counted with its limit; further sessions"
+            " wait in the queue. Empty: four times the machine's memory, as few sessions reach their limit.",
             unit="bytes, or with k, m, g",
         ),
     ]
@@ -40,9 +39,9 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         one_of(("auto", "socket", "attach")),
         Doc(
             "auto",
-            "How the server talks with the agents in the containers. socket: each connects to a Unix socket"
-            " below STATE_DIR, which is mounted into its container. attach: over the engine, which is"
-            " slower. auto: socket where the first containers show that it works.",
+            "How the server is connected to the agents in the containers. socket: by a Unix socket below"
+            " STATE_DIR, which is mounted into the container. attach: over the engine, which is slower."
+            " auto: socket if the first containers show that it works, otherwise attach.",
         ),
     ]
     docker_memory: Annotated[
@@ -51,7 +50,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.SIZE,
         Doc(
             "256m",
-            "Memory of a session; a language may ask for another amount.",
+            "Memory limit of a session; a language may set another one.",
             unit="bytes, or with k, m, g",
         ),
     ]
@@ -80,7 +79,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "10000",
-            "Longest time of one engine call.",
+            "Longest time for one call of the engine.",
             unit="ms",
         ),
     ]
@@ -89,7 +88,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.NAME,
         Doc(
             "",
-            "Container runtime, for example runsc. Empty: the engine's own default.",
+            "Container runtime, for example runsc. Empty: the engine's default.",
         ),
     ]
     disk_read_limit: Annotated[
@@ -97,8 +96,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.DISK_RATE,
         Doc(
             "",
-            "What one session may read from the disk that has the images: the disk (no partition), a"
-            " colon, and bytes a second, for example /dev/sda:50m. Empty: no limit.",
+            "How fast a session may read from the disk with the engine's images: the disk (not a"
+            " partition), a colon, and bytes per second, for example /dev/sda:50m. Empty: no limit.",
             unit="disk:bytes a second, with k, m or g",
         ),
     ]
@@ -117,7 +116,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.NAME,
         Doc(
             "coderunner",
-            "How the names of containers and networks begin.",
+            "Prefix of the names of containers and networks.",
         ),
     ]
     max_groups: Annotated[
@@ -125,7 +124,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         whole(0, 4096),
         Doc(
             "32",
-            "Groups, sessions that share a private network, at one time; 0: none are offered.",
+            "Most groups (sessions that share a private network) at one time; 0: no groups.",
         ),
     ]
     group_members: Annotated[
@@ -133,7 +132,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         whole(2, 13),
         Doc(
             "8",
-            "Sessions in one group, at most.",
+            "Most sessions in one group.",
         ),
     ]
     group_address_pool: Annotated[
@@ -141,7 +140,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.ADDRESS_POOL,
         Doc(
             "10.213.0.0/16",
-            "Where the groups' networks get their addresses, 16 for each. Private addresses that nothing"
+            "Addresses for the networks of groups, 16 for each. They must be private addresses that nothing"
             " else on the machine uses.",
         ),
     ]
@@ -150,9 +149,9 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         whole(1000, 2_000_000_000),
         Doc(
             "22048",
-            "First user id for sessions; each live session runs under an id of its own. Two servers on"
-            " one engine need ranges that do not overlap. Ids of 20000 to 24095 have a name in every"
-            " image; for others each image gets one layer more.",
+            "First user id for sessions; each live session has a different one. Two servers on one engine"
+            " need ranges that do not overlap. Ids from 20000 to 24095 have a name in every image; for"
+            " others, each image gets another layer.",
             production_default="20000",
         ),
     ]
@@ -161,6 +160,6 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         whole(2, 65_536),
         Doc(
             "1024",
-            "How many user ids: at least MAX_CONCURRENT_SESSIONS + WARM_MAX, as every container needs one.",
+            "Number of user ids: at least MAX_CONCURRENT_SESSIONS + WARM_MAX, as every container needs one.",
         ),
     ]

@@ -28,9 +28,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         forms.LISTENER,
         Doc(
             "127.0.0.1",
-            "Address to listen on; in development a loopback address. `::` is every address of IPv6 and"
-            " IPv4; `unix:/run/coderunner/http.sock` a socket in the file system, for the proxy on this"
-            " machine alone.",
+            "Address to listen on; in development it must be a loopback address. `::` means all addresses,"
+            " IPv6 and IPv4; `unix:/run/coderunner/http.sock` is a Unix socket, for a proxy on this"
+            " machine.",
         ),
     ]
     port: Annotated[
@@ -38,7 +38,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         whole(0, 65535),
         Doc(
             "3000",
-            "Port to listen on; 0 takes a free one and prints it.",
+            "Port to listen on; with 0, the server chooses a free one and prints it.",
         ),
     ]
     reload: Annotated[
@@ -46,7 +46,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         one_of(("on", "off")),
         Doc(
             "on",
-            "Restart when a source of the server changes; sessions live on. For work on CodeRunner itself.",
+            "Whether the server restarts when one of its source files changes; sessions continue. For the"
+            " development of CodeRunner itself.",
             production_default="off",
         ),
     ]
@@ -55,7 +56,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         one_of(("debug", "info", "warning", "error")),
         Doc(
             "info",
-            "How much is logged: debug, info, warning or error.",
+            "Least severe level that is logged: debug, info, warning or error.",
         ),
     ]
     log_format: Annotated[
@@ -63,7 +64,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         one_of(("text", "json")),
         Doc(
             "text",
-            "text for people, json (one object a line) for machines.",
+            "Format of the log: text for people, json (one object a line) for machines.",
             production_default="json",
         ),
     ]
@@ -72,8 +73,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         forms.NAME,
         Doc(
             "",
-            "Names this server on its container engine. Two servers on one engine need two names; each"
-            " touches only its own containers. Empty: one made from STATE_DIR's path, so that each"
+            "Name of this server on its container engine. Two servers on one engine need different names;"
+            " each uses only its own containers. Empty: made from the path of STATE_DIR, so that each"
             " checkout has its own.",
             production_default="coderunner",
         ),
@@ -83,7 +84,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         forms.FOLDER,
         Doc(
             ".run",
-            "Folder for the lock, the sealing key, cached verdicts and the agents' sockets.",
+            "Folder for the lock, the sealing key, the canary's verdicts, stored runs and the agents'"
+            " sockets.",
             production_default="/var/lib/coderunner",
         ),
     ]
@@ -93,8 +95,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "10000",
-            "How long a stopping server may take at most to say good-bye to its clients. Above 25000 the"
-            " unit's TimeoutStopSec (30 s) must grow with it.",
+            "Longest time in which a stopping server sends its clients their last messages. For more than"
+            " 25000, raise the unit's TimeoutStopSec (30 s) as well.",
             unit="ms",
         ),
     ]
@@ -103,7 +105,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         whole(1, 64),
         Doc(
             "4",
-            "Async workers: how many pieces of work the container engine is asked for at one time.",
+            "Most jobs (such as creating or removing a container) that the engine gets at one time.",
         ),
     ]
     max_concurrent_sessions: Annotated[
@@ -111,7 +113,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         whole(1, 10_000),
         Doc(
             "50",
-            "Slots: live sessions at one time.",
+            "Most live sessions at one time.",
         ),
     ]
     max_queue_size: Annotated[
@@ -119,7 +121,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         whole(0, 100_000),
         Doc(
             "200",
-            "Places in the queue for those who find no free slot; 0 means that nobody waits.",
+            "Most requests for a session that wait in the queue; with 0, requests are refused if there is"
+            " no free slot.",
         ),
     ]
     queue_timeout: Annotated[
@@ -128,7 +131,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "60000",
-            "Longest wait in the queue.",
+            "Longest time in the queue.",
             unit="ms",
         ),
     ]
@@ -137,8 +140,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         whole(0, 10_000),
         Doc(
             "0",
-            "Live and waiting sessions of one client address; 0 is unlimited. Behind a proxy set"
-            " TRUSTED_PROXIES, or all visitors share one address.",
+            "Most live and waiting sessions of one client address; 0: unlimited. Behind a proxy, set"
+            " TRUSTED_PROXIES; otherwise all visitors share one address.",
             production_default="10",
         ),
     ]
@@ -147,7 +150,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         whole(0, 10_000),
         Doc(
             "0",
-            "Live and waiting sessions of one authenticated caller; 0 is unlimited.",
+            "Most live and waiting sessions of one authenticated caller; 0: unlimited.",
             production_default="10",
         ),
     ]

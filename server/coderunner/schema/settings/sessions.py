@@ -19,7 +19,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "14400000",
-            "Longest life of a session.",
+            "Longest duration of a session.",
             unit="ms",
         ),
     ]
@@ -29,7 +29,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "900000",
-            "A session without input, run and live program ends after this time.",
+            "How long a session may be without input, runs and a running program before it is ended.",
             unit="ms",
         ),
     ]
@@ -39,7 +39,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "60000",
-            "How long a session waits for a lost client while others want its slot.",
+            "How long a session waits for a lost client while others wait for a slot.",
             unit="ms",
         ),
     ]
@@ -49,7 +49,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "900000",
-            "How long a session waits for a lost client while nobody wants its slot.",
+            "How long a session waits for a lost client while nobody waits for a slot.",
             unit="ms",
         ),
     ]
@@ -59,7 +59,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "300000",
-            "How long an address opens a file that a program made; while the page shows it, it is kept.",
+            "How long the URL of a file that a program made is valid; the page extends it while it shows the"
+            " file.",
             unit="ms",
         ),
     ]
@@ -69,7 +70,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "60000",
-            "How often containers of this instance that nobody owns are looked for and removed.",
+            "How often containers of this instance without a session are removed.",
             unit="ms",
         ),
     ]
@@ -79,8 +80,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.DURATION,
         Doc(
             "1000",
-            "How often the server looks whether a session takes from the machine what no limit of its"
-            " container counts; who takes too much is ended. 0: never.",
+            "How often the server checks whether a session uses too many kernel resources that its"
+            " container's limits do not count; such a session is ended. 0: never.",
             unit="ms",
         ),
     ]
@@ -90,9 +91,9 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.SIZE,
         Doc(
             "384m",
-            "What all sessions together may make the server hold: output, input, files under way,"
-            " messages for clients. Each alone may 24m. Where it is used up, who holds most is ended."
-            " MemoryMax of the unit must be 400m above one and a half times this.",
+            "Most memory of the server for the output, input, file transfers and messages of all sessions"
+            " together; for one session it is 24m. If it is used up, the session with most is ended."
+            " MemoryMax of the unit must be one and a half times this and 400m more.",
             unit="bytes, or with k, m or g",
         ),
     ]
@@ -102,8 +103,8 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.SIZE,
         Doc(
             "1g",
-            "What runs over HTTP may take in STATE_DIR: the output of those that run, and answers, which are"
-            " kept for ten minutes where the caller gave an Idempotency-Key. One caller may have half of it.",
+            "Most disk space in STATE_DIR for runs over HTTP: the output of running ones, and answers, which"
+            " are kept for ten minutes if the caller gave an Idempotency-Key. One caller may use half of it.",
             unit="bytes, or with k, m or g",
         ),
     ]
@@ -113,7 +114,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.SIZE,
         Doc(
             "1m",
-            "Largest file that travels in a message; others are sent by themselves.",
+            "Largest file within a message; larger files are sent by separate requests.",
             unit="bytes, or with k, m",
         ),
     ]
@@ -123,8 +124,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         forms.SIZE,
         Doc(
             "16m",
-            "Largest zip or tar that a client may send to be unpacked, and largest file that it may send"
-            " by itself.",
+            "Largest zip or tar archive that a client may upload, and largest file in a request of its own.",
             unit="bytes, or with k, m",
         ),
     ]
@@ -133,14 +133,14 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         whole(1, 4096),
         Doc(
             "256",
-            "Most files that a client sends.",
+            "Most files that a client may send.",
         ),
     ]
     languages: Annotated[
         tuple[Annotated[str, forms.LANGUAGE], ...],
         Doc(
             "",
-            "Names of the languages to offer, separated by commas. Empty: all that are installed.",
+            "Names of the languages to offer, separated by commas. Empty: all.",
         ),
     ]
     warm_floor: Annotated[
@@ -148,7 +148,7 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         whole(0, 1000),
         Doc(
             "1",
-            "Waiting containers that each language keeps at least, so that a session starts at once.",
+            "Least number of idle containers of each language, with which sessions start at once.",
         ),
     ]
     warm_max: Annotated[
@@ -156,6 +156,6 @@ class SessionSettings(EngineSettings, frozen=True, kw_only=True):
         whole(0, 1000),
         Doc(
             "12",
-            "Waiting containers of all languages together, at most.",
+            "Most idle containers of all languages together.",
         ),
     ]

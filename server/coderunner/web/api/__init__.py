@@ -1,1 +1,1 @@
-"""The HTTP interface for programs: runs and batches, their answers and events."""
+"""The HTTP API for runs and batches: their answers and events."""

@@ -1,4 +1,4 @@
-"""Reads bodies of requests that need no session, within bounds for each address and for all together."""
+"""Reads the bodies of requests without a session, with limits on memory for each address and in all."""
 
 from __future__ import annotations
 
@@ -43,9 +43,11 @@ class Bodies:
     async def read(
         self, request: web.Request, address: str, kind: type[S], most: int, values: int = codec.MAX_VALUES
     ) -> S:
-        """A body of JSON, of at most so many bytes and values, as a `kind`.
+        """Reads a JSON body and returns it as a `kind`.
 
-        Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson, BadMessage with all that is wrong in it.
+        `address`: the caller's. `most`: the most bytes. `values`: the most JSON values, which are counted
+        before anything is parsed. Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson, and
+        BadMessage with all problems of the body.
         """
         if request.content_type != "application/json":
             raise BadMedia("send the body as JSON, with Content-Type: application/json")
@@ -64,12 +66,14 @@ class Bodies:
             mine[0] += len(piece)
             self._held[address] += len(piece)
             if self._held[address] > HELD_BY_ONE or self.held > HELD:
-                raise RateLimited("too much is being sent at once; send it again later", retry_after_ms=2000)
+                raise RateLimited(
+                    "too many bodies are being sent at once; repeat the request later", retry_after_ms=2000
+                )
             yield piece
 
     async def _parse(self, kind: type[S], data: bytes, values: int) -> S:
         if len(data) > codec.SMALL_TEXT:
-            async with self._reading:  # one body at a time; the loop serves others between its steps
+            async with self._reading:  # one long body at a time, and the loop runs other tasks between steps
                 for _ in codec.check_values(data, values):
                     await asyncio.sleep(0)
                 return _parsed(kind, data)

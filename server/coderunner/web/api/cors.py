@@ -1,4 +1,5 @@
-"""CORS: pages of ALLOWED_ORIGINS may use the HTTP interface for programs, pages of other origins may not."""
+"""CORS: pages of ALLOWED_ORIGINS may use the HTTP API for runs and batches, pages of other origins may
+not."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from coderunner.web import guard
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import CORS
 
-MAX_AGE = "600"  # seconds for which a browser may cache a preflight's answer
+MAX_AGE = "600"  # seconds for which a browser may cache the response to a preflight request
 HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
 EXPOSED = "Location, Retry-After"
 
@@ -20,12 +21,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def headers(request: web.Request) -> dict[str, str]:
-    """The CORS headers of an answer. Raises NotAllowed for a page of another origin."""
+    """The CORS headers of a response. Raises NotAllowed for a page of another origin."""
     settings, origin = request.app[PARTS].settings, request.headers.get("Origin")
     if origin is None:
         return {}
     if not guard.origin_allowed(settings, origin, request.headers.get("Host", "")):
-        raise NotAllowed("pages of this origin may not do this: see ALLOWED_ORIGINS")
+        raise NotAllowed("pages of this origin are not allowed; the operator can add it to ALLOWED_ORIGINS")
     told = {"Vary": "Origin"}
     if origin in settings.allowed_origins:
         told |= {

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the HTTP interface, made from the table of routes and its models."""
+"""Makes the OpenAPI document of the HTTP API from the table of routes and its models."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Described(Protocol):
 
     @property
     def answer(self) -> type[Struct] | None:
-        """The model of the answer; None where it is not JSON."""
+        """The model of the response; None if it is not JSON."""
 
     @property
     def status(self) -> int:
@@ -70,11 +70,11 @@ class Described(Protocol):
 
     @property
     def query(self) -> type[Struct] | None:
-        """The model of the query; None where the query is not read."""
+        """The model of the query; None if the query is not read."""
 
     @property
     def body(self) -> type[Struct] | None:
-        """The model of the body; None where it is not JSON."""
+        """The model of the body; None if it is not JSON."""
 
 
 def document(operations: Iterable[Described]) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _security(path: str) -> list[dict[str, Any]]:
 
 
 def _plain(schema: Any) -> Any:
-    """Patterns as the document's readers know them: these have neither `\\Z` nor `\\0`."""
+    """The schema with patterns in JavaScript's syntax, which has neither `\\Z` nor `\\0`."""
     if isinstance(schema, dict):
         return {
             name: value.replace(r"\Z", "$").replace(r"\0", r"\x00")
@@ -232,7 +232,8 @@ def _plain(schema: Any) -> Any:
 
 
 def page(told: dict[str, Any]) -> str:
-    """The document for people: one page without a script and without another host."""
+    """The document as an HTML page, without scripts and files of other hosts. `told`: the OpenAPI
+    document."""
     lines = ["<!doctype html><html lang=en><meta charset=utf-8>"]
     lines += ["<meta name=viewport content='width=device-width'><title>CodeRunner: HTTP interface</title>"]
     lines += ["<h1>HTTP interface</h1><p><a href=openapi.json>OpenAPI 3.1</a></p>"]

@@ -1,4 +1,5 @@
-"""A run or a batch as events (text/event-stream), each with an id from which a cut stream goes on."""
+"""Sends a run or a batch as events (text/event-stream), with ids from which an interrupted stream
+continues."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ from coderunner.web.keys import PARTS
 from coderunner.web.replies import CORS, problem
 
 MEDIA = "text/event-stream"
-QUIET_SECONDS = 10.0  # after which a comment is sent, so that no proxy closes the connection as idle
+QUIET_SECONDS = 10.0  # without an event; then a comment is sent, so that proxies do not close the connection
 LOOK_SECONDS = 0.25  # between two checks whether the caller has disconnected
-BEGINS = {"runs": "run", "batches": "batch"}  # the first event, by where the work is asked for
-PIECE = 32 * 1024
+BEGINS = {"runs": "run", "batches": "batch"}  # name of the first event, by `Work.place`
+PIECE = 32 * 1024  # bytes of events after which they are sent
 Send = Callable[[bytes], Awaitable[None]]
 _ID = re.compile(r"[0-9]{1,15}")
 
@@ -42,7 +43,8 @@ def gone(request: web.Request) -> bool:
 
 
 async def stream(request: web.Request, job: Work, begin: int) -> web.StreamResponse:
-    """Sends the events after the id `begin`, until the end. Raises BadMessage before anything is sent."""
+    """Sends the events after the id `begin` until the end. Raises BadMessage, before anything is sent, if it
+    is not the id of an event."""
     job.spool.check(begin)
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
     sending.check(address)
@@ -62,7 +64,7 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
     told, quiet = None, timing.now()
     while not gone(request):
         if job.spool.closed and job.error is None:
-            raise ConnectionResetError("nothing is kept of the run any more")
+            raise ConnectionResetError("the run was removed")
         begin, sent = await _send_records(send, job, begin)
         if job.position != told and job.status == "queued" and job.position is not None:
             told, sent = job.position, True
@@ -86,7 +88,8 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
 
 
 async def _send_records(send: Send, job: Work, begin: int) -> tuple[int, bool]:
-    """Sends the records after `begin`, at most a piece of them: (id of the last, whether any was sent)."""
+    """Sends records after `begin`, about PIECE bytes. Returns the id of the last one, and whether any was
+    sent."""
     piece = bytearray()
     for record in job.spool.records(begin):
         piece += _event(*job.event(record), record.end)

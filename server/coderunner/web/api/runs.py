@@ -32,7 +32,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
 @across_origins
 async def run(request: web.Request) -> web.StreamResponse:
-    """Runs a program; the answer is all that came of it, or with `Accept: text/event-stream` its events."""
+    """Runs a program. The response has its whole result, or with `Accept: text/event-stream` its events."""
     parts = request.app[PARTS]
     caller = guard.caller(parts.settings, request, [])
     key, begin = _key(request), events.last_id(request)
@@ -42,7 +42,8 @@ async def run(request: web.Request) -> web.StreamResponse:
 
 @across_origins
 async def grade(request: web.Request) -> web.StreamResponse:
-    """Runs a program with many inputs; the answer has a verdict for each, or its events have one by one."""
+    """Runs a program with many inputs. The response has a verdict for each, or with
+    `Accept: text/event-stream` an event for each."""
     parts = request.app[PARTS]
     caller = guard.caller(parts.settings, request, [])
     key, begin = _key(request), events.last_id(request)
@@ -66,7 +67,7 @@ async def _ordered(request: web.Request, job: Work, key: str | None, begin: int)
 
 @across_origins
 async def show(request: web.Request) -> web.StreamResponse:
-    """The answer of a run; 202 and its status while there is none yet. `wait`: seconds to wait for it."""
+    """The result of a run or batch; 202 and its status if it is not done. `wait`: seconds to wait for it."""
     job = _job(request)
     due = asyncio.get_running_loop().time() + int(query_of(request, RunQuery).wait)
     while not job.over and not events.gone(request):
@@ -79,7 +80,8 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 @across_origins
 async def follow(request: web.Request) -> web.StreamResponse:
-    """Its events, behind `Last-Event-ID`. 204 where nothing is behind it: a browser then stops asking."""
+    """The events after `Last-Event-ID`. 204 if there are none and will be none: browsers then stop
+    reconnecting."""
     job, begin = _job(request), events.last_id(request)
     if job.done and begin and begin == job.spool.size:
         return web.Response(status=204)
@@ -88,7 +90,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
 
 @across_origins
 async def cancel(request: web.Request) -> web.StreamResponse:
-    """Ends it. The answer tells what came of it until then; of one that has ended nothing changes."""
+    """Cancels a run or batch. Its result has what was done until then. Does nothing if it has ended."""
     job = _job(request)
     if not job.over:
         job.cancel()
@@ -109,7 +111,9 @@ def _key(request: web.Request) -> str | None:
         return None
     key = given.strip().strip('"')
     if not _KEY.fullmatch(key):
-        raise BadMessage("Idempotency-Key must be 128 random bits, as 22 to 64 of A-Z a-z 0-9 _ -: a UUID")
+        raise BadMessage(
+            "Idempotency-Key must have 22 to 64 characters of A-Z a-z 0-9 _ -; use a random UUID"
+        )
     return key
 
 

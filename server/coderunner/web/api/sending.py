@@ -1,4 +1,4 @@
-"""Bounds the memory of answers that callers have not read yet, for each address and in all."""
+"""Limits the memory of responses that callers have not read yet, for each address and in all."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from coderunner import timing
 from coderunner.errors import RateLimited
 from coderunner.turns import Crowd
 
-HELD = 64 * 1024 * 1024  # bytes of all answers that wait for their callers
-HELD_BY_ONE = 16 * 1024 * 1024  # of one address
-BUFFER = 64 * 1024  # bytes that a connection's own buffer takes before the sender waits
-WRITE_SECONDS = 60.0  # in which a caller must read a piece
+HELD = 64 * 1024 * 1024  # bytes of all responses that wait for their callers
+HELD_BY_ONE = 16 * 1024 * 1024  # bytes of those to one address
+BUFFER = 64 * 1024  # bytes that a connection's buffer takes before a write waits
+WRITE_SECONDS = 60.0  # for a caller to read a piece
 
 
 class Sending:
-    """Counts the pieces of answers that are on their way, by address."""
+    """Counts the bytes of responses that are being sent, by address."""
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
         self._crowd = Crowd()
 
     def check(self, address: str, size: int = 0) -> None:
-        """Raises RateLimited where answers of `address` leave no room for a piece of `size` bytes."""
+        """Raises RateLimited if responses to `address` leave no room for a piece of `size` bytes."""
         cost = size + BUFFER
         if self._held[address] + cost > HELD_BY_ONE or self._held.total() + cost > HELD:
-            raise RateLimited("too many answers wait to be read; read them first", retry_after_ms=2000)
+            raise RateLimited("too many responses wait to be read; read them first", retry_after_ms=2000)
 
     async def send(self, address: str, response: web.StreamResponse, data: bytes) -> None:
-        """Writes a piece. Raises RateLimited, ConnectionError, TimeoutError where the caller stalls."""
+        """Writes a piece. Raises RateLimited, ConnectionError, and TimeoutError if the caller does not
+        read."""
         self.check(address, len(data))
         cost = len(data) + BUFFER
         self._held[address] += cost
