@@ -25,14 +25,18 @@ const dim = (/** @type {string} */ text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n
 
 const MAX_LINE = 4095; // bytes of a line that the kernel keeps for a program that reads by lines
 
-const longest = (/** @type {Uint8Array} */ bytes) => {
+const PASTE = 32; // bytes that come at once when they are pasted; keys are fewer
+const ENDS = new Set([3, 4, 10, 13, 21, 26, 28]); // what ends a line, or drops it: Ctrl-C, Ctrl-D, Enter, Ctrl-U, …
+
+/** The lengths of the longest line of `bytes` and of its last, unfinished one; `before`: bytes of the first that came earlier. */
+const lines = (/** @type {Uint8Array} */ bytes, /** @type {number} */ before) => {
   let most = 0;
-  for (let at = 0, begin = 0; at <= bytes.length; at += 1) {
-    if (at < bytes.length && bytes[at] !== 10 && bytes[at] !== 13) continue;
-    most = Math.max(most, at - begin);
-    begin = at + 1;
+  let last = before;
+  for (const byte of bytes) {
+    last = ENDS.has(byte) ? 0 : last + 1;
+    most = Math.max(most, last);
   }
-  return most;
+  return { most, last };
 };
 
 /** Follows a channel that no terminal shows: its bytes count as consumed, so that the server may let go of them. */
@@ -58,6 +62,7 @@ export class Screen extends Emitter {
   /** @type {ReturnType<typeof setInterval> | undefined} */ #tick;
   #parsed = 0; // where the chunk that is being parsed begins
   #stderr = false;
+  #line = 0; // bytes of the line that is being entered, from the first paste in it on
 
   /** @param {HTMLElement} host @param {HTMLElement} outcome @param {import('./terminal.js').Look & {label: string}} options */
   constructor(host, outcome, { label, ...options }) {
@@ -83,6 +88,7 @@ export class Screen extends Emitter {
     this.session = session;
     this.#parsed = 0;
     this.#stderr = false;
+    this.#line = 0;
     this.#began = world.now();
     channel.shown = true;
     if (channel.size && channel.request === null) this.view.hold(channel.size);
@@ -161,9 +167,17 @@ export class Screen extends Emitter {
   #typed(/** @type {Uint8Array} */ typed) {
     if (!this.channel) return;
     const bytes = this.filter(typed);
-    if (this.channel.mode === 'tty' && this.channel.running && longest(bytes) > MAX_LINE && !this.view.term.modes.bracketedPasteMode) this.emit('long-line');
+    if (this.channel.mode === 'tty' && this.channel.running) this.#measure(bytes);
     if (this.channel.mode === 'pipe' && this.channel.running) this.emit('line-input', bytes);
     else if (this.channel.running && !this.channel.write(bytes) && this.session?.role === 'control') this.emit('overfull');
+  }
+
+  /** Tells when a line gets too long for the kernel. A program that reads keys, as a game does, has no lines: only pastes count. */
+  #measure(/** @type {Uint8Array} */ bytes) {
+    if (bytes.length < PASTE && this.#line === 0) return;
+    const { most, last } = lines(bytes, this.#line);
+    if (most > MAX_LINE && this.#line <= MAX_LINE && !this.view.term.modes.bracketedPasteMode) this.emit('long-line');
+    this.#line = last;
   }
 
   /** @param {Channel} channel @param {import('../core/channel.js').Events['output']} output */
