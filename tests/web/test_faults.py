@@ -8,6 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
+import aiohttp
 import aiohttp.web
 import pytest
 
@@ -169,6 +170,20 @@ async def test_a_fault_before_anything_is_read_is_told_and_leaves_no_task(servin
         await eventually(lambda: "a fault made by a test" in caplog.text, 5, "the log line")
     async with session(server.url, "bash") as client:
         assert (await client.result(1, "echo here", entry="main.sh")).text == "here\n"
+
+
+@pytest.mark.parametrize(("path", "name"), [("api/sessions/x/files", "find"), ("api/ready", "ready")])
+async def test_a_fault_at_a_request_is_an_error_as_any(serving, monkeypatch, caplog, path, name):
+    """aiohttp would answer with a text of its own, which no client of ours reads."""
+    server, registry = serving
+    once(monkeypatch, type(registry) if name != "ready" else type(server.parts.catalog), name)
+    async with aiohttp.ClientSession(server.url, headers={"Authorization": "Bearer x"}) as http:
+        async with http.get(path) as answer:
+            assert answer.status == 500
+            assert (await answer.json(content_type=None))["code"] == "internal"
+        async with http.get(path) as answer:
+            assert answer.status != 500
+    assert "a fault made by a test" in caplog.text
 
 
 async def test_a_fault_at_handing_over_a_new_session_leaves_it_to_the_next_try(serving, monkeypatch, caplog):
