@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Known weaknesses of the Python packages and of the web client's libraries: `make audit`, and a part of .ci/run.
-# A weakness fails it. A database that cannot be reached is told, and fails nothing: it says nothing of the code.
+# Checks the Python packages and the web client's libraries for known vulnerabilities: `make audit`, and a part of .ci/run.
+# A vulnerability fails it. If the database cannot be reached, it says so and does not fail.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 SECONDS_MAX=60

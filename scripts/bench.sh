@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures a server of its own beside its peers and prints a table: `make bench`; with `--write` it becomes
-# docs/performance.md. `scripts/bench.sh languages` measures how soon programs of the languages speak,
-# `scripts/bench.sh sizes` what a session, a socket and a place in the queue cost as there are more of them.
+# Measures a server and comparable programs, and prints a table: `make bench`; with `--write` it is written to
+# docs/performance.md. `scripts/bench.sh languages` measures the time to the first output of each language's program,
+# `scripts/bench.sh sizes` the cost of sessions, sockets and places in the queue as their number grows.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What can be known in a minute: lint, types, import rules, the page's tests, pure logic, documents: `make check`.
-# What measures time is left to `make test`: it would have to wait until all else has ended.
+# Lint, types, import rules, the page's tests, pure logic and documents, in a minute: `make check`. Tests that measure time
+# are left to `make test`, as they cannot run beside others.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts together what a run of tests with COVERAGE=1 wrote, and holds it to its gates: `make coverage`.
+# Combines the data of a test run with COVERAGE=1, and checks the minimum coverage: `make coverage`.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

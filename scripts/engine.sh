@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The container engine: found where one answers, else installed and started (as root on Debian).
+# Finds a container engine that answers; otherwise installs and starts one (as root on Debian).
 #
 #     scripts/engine.sh stop        stops the engine that `make run` started
 #     . scripts/engine.sh           gives the function ensure_engine, which may set DOCKER_HOST
@@ -14,8 +14,8 @@ answers() { "$VENV/bin/python" scripts/ping_engine.py "$1"; }
 
 systemd_runs() { [ -d /run/systemd/system ]; }
 
-# Sets DOCKER_HOST where the server would not find the engine by itself. 0: one answers; 3: none that this
-# user may use; 1: none.
+# Sets DOCKER_HOST if the server would not find the engine by itself. Returns 0 if one answers, 3 if this user may not
+# use it, 1 if there is none.
 find_engine() {
   local place code=1 configured=${DOCKER_HOST:-}
   if [ -z "$configured" ] && [ -f .env ]; then
@@ -62,8 +62,8 @@ install_engine() {
   have docker || apt_install "the engine's command" docker-cli # a package of its own from Debian 13 on
 }
 
-# A killed engine leaves the files that name its processes; where those are dead but not reaped, the next one
-# takes them for alive and does not start.
+# A killed engine leaves its PID files. If these processes are dead but not reaped, the next engine takes them for running
+# ones and does not start.
 forget_dead_engine() {
   local file pid
   for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do

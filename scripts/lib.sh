@@ -19,7 +19,7 @@ die() {
   exit 1
 }
 
-# apt_install WHAT-FOR PACKAGE...: installs with apt where that can be done; else says what would mend it.
+# apt_install WHAT-FOR PACKAGE...: installs packages with apt if possible; otherwise says what to do.
 apt_install() {
   local purpose=$1
   shift
@@ -42,7 +42,7 @@ apt_install() {
       tail -n 12 "$log" >&2
       rm -f "$log"
       die "apt could not install $purpose. If this machine has no network, see docs/air-gapped.md;" \
-        "else mend what apt says above (as root: apt-get update), and try again."
+        "otherwise fix what apt reports above (as root: apt-get update), and try again."
     fi
   fi
   rm -f "$log"

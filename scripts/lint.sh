@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What can be said of the code without running it: `make lint`.
+# Static checks of the code: `make lint`.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the lock files anew: the newest versions that pyproject.toml allows, each with its hashes.
-# The address of a package index is nobody's business but the machine's, so none is written.
+# Updates the lock files to the newest versions that pyproject.toml allows, each with its hashes. The address of the
+# package index is left out, as it depends on the machine.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

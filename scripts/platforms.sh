@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main path on other engines and Pythons than this machine's: `make test-platforms`, or
-# scripts/platforms.sh [--write] [--main] [NAME...]. What cannot be had here is told as 'not run'.
+# scripts/platforms.sh [--write] [--main] [NAME...]. Platforms that are not available here are shown as 'not run'.
 #     scripts/platforms.sh --main newest        the short form: Debian's newest engine with the main path alone
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"

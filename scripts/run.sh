@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From whatever this machine has to a running server: `make run`.
+# Installs what this machine lacks, builds the images, and starts the server: `make run`.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes anew what comes from the models in server/coderunner/schema; with --check it only compares.
+# Generates the files that are made from the models in server/coderunner/schema; with --check it only compares.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

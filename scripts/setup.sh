@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the virtual environment (.venv) and the web client's bundle (static/dist), where absent or stale.
+# Makes the virtual environment (.venv) and the web client's bundle (static/dist), if they are missing or out of date.
 #
 #     scripts/setup.sh [--dev]      --dev: with what the tests need
 #
-# Up to date, it takes some ten milliseconds and no network.
+# If both are up to date, it takes about ten milliseconds and no network.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Visitors for a while, with everything between them and the engine breaking: `make soak`.
+# Uses a server for a long time, with faults of connections, engine and server: `make soak`.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 

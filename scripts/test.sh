@@ -112,9 +112,9 @@ if [ $# != 0 ]; then
 fi
 if ! wait "$checks"; then
   cat .run/checks.log
-  die "What can be said without running it is not right: see above."
+  die "Lint or the web client's tests failed: see above."
 fi
-# All of it is run, whatever fails: who mends it wants to know.
+# All parts are run even if one fails, so that all failures are shown at once.
 code=0
 pure || code=$?
 step "pytest: real engine, real nginx, real browser; two files beside each other"

@@ -43,7 +43,7 @@ MESSAGE_COST = 384  # bytes of memory of each, beside its text
 FETCH_SIZE = 60_000  # bytes that are fetched from the agent at once
 FIRST_FRAME = 1024  # bytes of a client's first frame of output; each next one may be larger
 FLUSH_SECONDS = 2.0  # in which an ending attachment is sent the rest of the output
-LOOK_SECONDS = 1.0  # between two attempts at output that the agent could not give
+LOOK_SECONDS = 1.0  # between two attempts to fetch output from an agent that cannot be reached
 _INTERNAL_ERROR = 1011  # WebSocket close code, after which clients attach again
 
 
@@ -219,7 +219,8 @@ class Attachment:
     async def next(self) -> str | bytes | None:
         """Waits for the next frame for the client; None when the attachment has ended."""
         while True:
-            self._wake.clear()
+            self._wake.clear()  # before looking, so that an event during it is not lost
+            # Messages go before output: a `state` or an error must not wait behind megabytes.
             if self._messages:
                 return self._next_message()
             if self._left() > 0:
@@ -250,6 +251,7 @@ class Attachment:
     def _next_message(self) -> str:
         message = self._messages.popitem(last=False)[1]
         self.waiting -= _cost(message)
+        # Encoded only now: many messages are replaced by later ones before they are sent.
         return codec.encode_server(message)
 
     def _left(self) -> float:
@@ -327,6 +329,7 @@ class Attachment:
         except CodeRunnerError:  # no such channel, or an agent of before that cannot answer: it is lost
             return self._gap(channel, cursor, channel.cache.start, None)
         if found.begin > at:
+            # The agent's journal begins later: what is before it is lost for all clients.
             channel.oldest = max(channel.oldest, found.begin)
             self._source.repaint(channel)
             return self._gap(channel, cursor, found.begin, found.restore)

@@ -34,7 +34,7 @@ class Attachments:
         self._all: list[Attachment] = []
 
     def __iter__(self) -> Iterator[Attachment]:
-        return iter(list(self._all))
+        return iter(list(self._all))  # a copy, as ending one removes it
 
     def __len__(self) -> int:
         return len(self._all)
@@ -53,6 +53,7 @@ class Attachments:
             )
             if attachment.role != "control":
                 raise full
+            # The owner must always get in: somebody with a token could otherwise fill all places.
             oldest = next(one for one in self._all if one is not self.control)
             oldest.post(m.ErrorMessage.of(full))
             oldest.end(full.close, flush=False)

@@ -145,6 +145,7 @@ class Channels:
         at = channel.input_offset
         taken = channel.accept_input(offset, data)
         if taken and channel.exit is None:
+            # Sent before the error for the rest: the client repeats only what was not accepted.
             self._container.link.send_input(number, at, taken)
             measured = channel.measured
             if channel.mode == "tty" and (measured is None or measured.longest is None):
@@ -198,6 +199,7 @@ class Channels:
         """Kills the process tree.  If the agent does not confirm it in time, the container is condemned."""
         if not channel.live:
             return
+        # The first intent is the reason that clients are told; a second kill does not change it.
         channel.intent = channel.intent or intent
         self._call("kill", channel=channel.number, intent=intent)
         if not channel.killing:
@@ -220,6 +222,7 @@ class Channels:
         channel.phase = spec.first_phase
         channel.wall_ms = spec.limits.wall_ms
         channel.measured = metrics.Stopwatch(metrics.first_byte_seconds.labels(self._language))
+        # May raise FilesBusy, so it comes before the channel is in the table.
         begun = self._runs.ask(number, spec, files)
         self.all[number] = channel
         channel.asked = True
@@ -250,6 +253,7 @@ class Channels:
             return
         self.on_state(state)
         if again:
+            # The call was repeated over a new stream: input sent meanwhile may have been lost with the old.
             self._repeat(channel, state)
         self._paces[channel.number].again()
         self.release(channel)
@@ -411,6 +415,7 @@ class Channels:
         except AgentProtocolError as error:
             self._container.condemn(f"the agent broke its protocol: {error}")
             raise AgentLost(str(error)) from None
+        # Cut and clamped, as the agent is not trusted: the frame must fit what was asked for.
         restore = fetched.restore and fetched.restore[:MAX_RESTORE]
         return Fetched(max(offset, fetched.from_), 2 if fetched.stream == 2 else 1, data[:limit], restore)
 
@@ -433,6 +438,7 @@ class Channels:
     async def end_programs(self, intent: str) -> None:
         """Kills all programs, so that clients get a real exit message before the container is removed."""
         live = [channel for channel in self.all.values() if channel.exit is None]
+        # All are killed before any is awaited: they share the time that this may take.
         for channel in live:
             if channel.live:
                 channel.intent = channel.intent or intent

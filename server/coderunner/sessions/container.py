@@ -35,7 +35,7 @@ from coderunner.tasks import Tasks
 log = logging.getLogger(__name__)
 
 _kernel = Host()
-MEND_SECONDS = 30.0  # how long the agent of a running container may be out of reach
+MEND_SECONDS = 30.0  # how long the agent of a running container may be unreachable
 ENGINE_SECONDS = 300.0  # how long the engine may be away; with live-restore its containers run on
 RETRY_SECONDS = 0.2  # between two attempts
 
@@ -139,6 +139,8 @@ class Container:
                     direct = await self._direct(socket)
                 except NobodyCame as error:
                     absent = str(error)
+            # The attach stream was only needed for the start: an open one that nobody reads blocks the
+            # engine.
             if direct is not None and stream is not None:
                 await stream.close()
             stream = direct or stream or await self._engine.attach(self.id)
@@ -209,7 +211,7 @@ class Container:
 
     def listen(self, events: AgentEvents) -> None:
         """Passes the agent's state to ``events``, and from then on all its reports."""
-        self._events = events
+        self._events = events  # kept, as each new link is introduced to the same listener
         self._introduce(events)
 
     def _introduce(self, events: AgentEvents) -> None:
@@ -277,7 +279,7 @@ class Container:
                     self._introduce(self._events)
                 self.changed.fire()
                 seconds = round(timing.now() - began, 2)
-                log.info("agent's stream mended", extra=fields(session=self.session, seconds=seconds))
+                log.info("agent's stream replaced", extra=fields(session=self.session, seconds=seconds))
                 return
             except ContainerGone:
                 self._lose("the container was removed")

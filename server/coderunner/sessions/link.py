@@ -35,13 +35,13 @@ SMALL = 65536  # bytes that are written at once if nothing waits before them; mo
 MAX_REPLY = 512 * 1024  # bytes of an answer
 MAX_REPLY_TEXT = 256 * 1024  # bytes of JSON in it: more than any genuine one has, and parsed in milliseconds
 ATTACH_SECONDS = 10.0  # in which an agent must answer the greeting
-CLOSE_SECONDS = 5.0
-CALL_SECONDS = 10.0  # in which it must answer a call
+CLOSE_SECONDS = 5.0  # in which the stream must close
+CALL_SECONDS = 10.0  # in which the agent must answer a call
 SILENCE_SECONDS = 10.0  # without a byte of the agent, the link ends
 LATE_SECONDS = 1.0  # that a heartbeat may take to arrive
 MAX_EARLY_BYTES = 4 * 1024 * 1024  # of memory, for reports before there is a listener
 EARLY_COST = 512  # bytes of memory of each such report, beside eight times its length
-MAX_FATAL_ERROR = 4096
+MAX_FATAL_ERROR = 4096  # bytes of the agent's last words that are kept, for error messages
 MAX_GENERATION = 2**63  # generations are nanoseconds since 1970
 MAX_TORN = 1  # frames with a right header and a wrong payload in one attach
 
@@ -93,7 +93,8 @@ class AgentLink:
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stream = stream
         self._generation = 0
-        self._seed = secrets.randbits(32)  # of the checksums; programs in the container do not know it
+        # Of the checksums. Programs in the container do not know it, so they cannot forge frames.
+        self._seed = secrets.randbits(32)
         self._decoder = frames.Decoder(self._seed)
         self._assembler = frames.Assembler(MAX_REPLY, MAX_REPLY_TEXT)
         self._holdings = holdings
@@ -120,6 +121,7 @@ class AgentLink:
             self._tasks.start(self._read(), "agent-read")
         self._tasks.start(self._write(), "agent-write")
         if torn:
+            # Completes what may be half a frame, so that the agent finds the beginning of the next one.
             self._send(frames.PREAMBLE)
         try:
             async with timing.within(ATTACH_SECONDS):
@@ -133,6 +135,7 @@ class AgentLink:
 
     def listen(self, listener: Listener) -> None:
         """Passes all reports to ``listener``, first those that have arrived since the greeting."""
+        # Taken out first: a listener may end the link, or cause further reports.
         self._listener = listener
         early, self._early, self._early_bytes = self._early, [], 0
         try:
@@ -148,6 +151,7 @@ class AgentLink:
         self._greeted = asyncio.get_running_loop().create_future()
         greeting = {"seed": self._seed, "have": {str(number): offset for number, offset in have.items()}}
         self._send(frames.encode(frames.ATTACH, generation, json.dumps(greeting).encode()))
+        # Whichever comes first: an agent that ends at once should not cost the whole time-out.
         waiting: set[asyncio.Future[Any]] = {self._greeted, self.closed}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not self._greeted.done():
@@ -158,6 +162,7 @@ class AgentLink:
 
     def send_input(self, channel: int, offset: int, data: bytes) -> None:
         """Sends input for a program.  ``offset``: of its first byte."""
+        # Each piece has its own offset, so one that is lost or repeated does no harm.
         for start in range(0, len(data), frames.MAX_PAYLOAD):
             piece = data[start : start + frames.MAX_PAYLOAD]
             self._frame(frames.INPUT, piece, channel=channel, offset=offset + start)
@@ -195,6 +200,7 @@ class AgentLink:
         number = next(self._ids)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         message = frames.encode_message(frames.CALL, self._generation, {"op": op, "id": number, **body}, raw)
+        # Small calls always pass, such as a kill for a session that uses too much.
         if len(message) > SMALL and not self._holdings.allows(len(message)):
             raise FilesBusy(
                 "the session sends too much at once; wait for what is under way", retry_after_ms=1000
@@ -205,6 +211,7 @@ class AgentLink:
 
     async def _answer(self, op: str, number: int, answer: asyncio.Future[Reply], seconds: float) -> Reply:
         try:
+            # Checked here, as the link may have ended between the call and the await.
             if self.closed.done():
                 raise AgentLost(self.closed.result())
             async with timing.within(seconds):
@@ -269,6 +276,7 @@ class AgentLink:
 
     def _take(self, data: bytes | memoryview) -> None:
         """Handles bytes of the agent.  Raises AgentProtocolError, and what a listener raises."""
+        # Any bytes count as a sign of life, even if they are no valid frame.
         self._heard = timing.now()
         for frame in self._decoder.feed(data):
             told = self._decode(frame)
@@ -378,7 +386,7 @@ class AgentLink:
         if self.closed.done():
             return
         self.closed.set_result(reason)
-        self._writable.set()
+        self._writable.set()  # wakes `_write`, which sees that it is over
         for waiting in self._calls.values():
             if not waiting.done():
                 waiting.set_exception(AgentLost(reason))

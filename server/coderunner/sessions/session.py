@@ -133,12 +133,13 @@ class Session:
         `open`, which is answered with `opened`. Raises NoSession, TooManyAttachments.
         """
         if self.over:
-            raise NoSession()
+            raise NoSession()  # its socket was accepted while the session ended
         # A client that reconnects may be faster than the server notices the loss of its old socket.
         for _ in self._attachments.supersede(client):
             self._left()
         attachment = Attachment(self.channels, client, role, cursors)
         attachment.granted = granted
+        # Queued before it is added: nothing that happens later must reach the client before `attached`.
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
@@ -361,6 +362,7 @@ class Session:
         """
         self.over = True
         for attachment in self._attachments:
+            # The error first: after the close nothing can be sent.
             attachment.post(m.ErrorMessage.of(InternalError()))
             attachment.end(1011)
         self._stop_working()
