@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 from multidict import CIMultiDict
 
 from coderunner import config
+from coderunner.core import codec
 from coderunner.schema import messages as m
 from coderunner.web import connection
 from coderunner.web.tcp import TcpConnection
@@ -61,3 +63,65 @@ async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
     async with asyncio.timeout(5):
         await one.serve([], hello)
     assert transport.gone.is_set()
+
+
+class Told(TcpConnection):
+    """Keeps what is sent; the session cannot be counted."""
+
+    def __init__(self, connections: TcpConnections) -> None:
+        super().__init__(connections, lambda: None)
+        self.sent: list[str | bytes] = []
+
+    def send(self, messages: Sequence[str | bytes]) -> None:
+        self.sent += messages
+
+    def admit_session(self, session: str, text: int) -> None:
+        raise ZeroDivisionError
+
+
+class Attachment:
+    """As far as a connection needs one."""
+
+    role = "control"
+
+    def __init__(self) -> None:
+        self.close_code = 0
+        self._posted: list[m.ServerMessage] = []
+        self._ended = asyncio.Event()
+
+    def post(self, message: m.ServerMessage) -> None:
+        self._posted.append(message)
+
+    def end(self, code: int) -> None:
+        self.close_code = code
+        self._ended.set()
+
+    async def next(self) -> str | bytes | None:
+        await self._ended.wait()
+        return codec.encode_server(self._posted.pop(0)) if self._posted else None
+
+    def at_hand(self) -> None:
+        return None
+
+
+async def test_a_fault_while_a_session_is_handed_over_ends_the_connection():
+    """It hung: the writer waited for the end of the handshake, which the fault had left out."""
+    parts = SimpleNamespace(settings=config.load({}))
+    transport, attachment = Transport(), Attachment()
+    request = SimpleNamespace(transport=transport, headers=CIMultiDict())
+    connections = TcpConnections(lambda address: False)
+    tcp = Told(connections)
+    one = connection.Connection(parts, Socket(transport), request, None, connections, tcp)
+    hello = m.Hello(protocol="x", server="x", environment="x", limits={}, features=(), keepalive_s=1)
+    session = SimpleNamespace(id="s", detach=lambda attachment: None)
+
+    async def hand_over() -> None:
+        one.attached(session, attachment)
+
+    async with asyncio.timeout(5):
+        serving = asyncio.create_task(one.serve([], hello))
+        await asyncio.sleep(0)
+        one.start(hand_over(), "ws-open")
+        await serving
+    assert '"internal"' in str(tcp.sent[-1])
+    assert attachment.close_code == 1011

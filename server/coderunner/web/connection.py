@@ -317,7 +317,8 @@ class Connection:
         self._move(State.CLOSING)
         if self._attached is not None:
             self._attached.end(code)
-        elif self._handshake is not None:
+        if self._handshake is not None:
+            # Also then: after a fault while the session was handed over, the writer would wait there for ever.
             self._handshake.end()
 
     def _lost(self) -> None:
