@@ -318,7 +318,7 @@ class Connection:
         if self._attached is not None:
             self._attached.end(code)
         if self._handshake is not None:
-            # Also then: after a fault while the session was handed over, the writer would wait there for ever.
+            # Also then: after a fault at handing a session over, the writer would wait there for ever.
             self._handshake.end()
 
     def _lost(self) -> None:
