@@ -32,12 +32,12 @@ class Stage(Visit):
         return True
 
 
-async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, most: int) -> list[Peer]:
-    """Opens at most `most` sessions: as many as the server has free slots and allows one client.
+async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, maximum: int) -> list[Peer]:
+    """Opens at most `maximum` sessions: as many as the server has free slots and allows one client.
     `stack` closes them."""
     queue = (await stage.stats()).queue
     found: list[Peer] = []
-    for _ in range(min(most, queue.max_concurrent - queue.active)):
+    for _ in range(min(maximum, queue.max_concurrent - queue.active)):
         try:
             found.append(await stack.enter_async_context(stage.session()))
         except Unexpected as error:

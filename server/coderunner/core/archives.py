@@ -61,9 +61,9 @@ def members(file: BinaryIO, bounds: Bounds, into: str = "") -> Iterator[Member]:
     if not head:
         raise BadArchive("the archive is empty; send a zip, a tar or a gzipped tar")
     if head[:2] == b"PK":
-        found = zip_members(file, most=bounds.members)
+        found = zip_members(file, maximum=bounds.members)
     elif head[:2] == b"\x1f\x8b":
-        found = tar_members(Gunzip(file.read, _most(file, bounds) + bounds.members * OVERHEAD).read)
+        found = tar_members(Gunzip(file.read, _maximum(file, bounds) + bounds.members * OVERHEAD).read)
     else:
         found = tar_members(file.read)
     for count, member in enumerate(found):
@@ -87,7 +87,7 @@ def members(file: BinaryIO, bounds: Bounds, into: str = "") -> Iterator[Member]:
         )
 
 
-def _most(file: BinaryIO, bounds: Bounds) -> int:
+def _maximum(file: BinaryIO, bounds: Bounds) -> int:
     """The most bytes that an archive may unpack to. The file's position is left as it was."""
     position = file.tell()
     packed = file.seek(0, 2)
@@ -101,7 +101,7 @@ def examine(file: BinaryIO, bounds: Bounds, into: str = "") -> Contents:
     An archive that passes here can be written to a workspace without failing half-way.
     Raises BadArchive, BadPath, FileTooLarge, TooManyFiles.
     """
-    most = _most(file, bounds)
+    maximum = _maximum(file, bounds)
     sizes: list[tuple[str, int]] = []
     folders: list[str] = []
     left_out: list[str] = []
@@ -118,8 +118,8 @@ def examine(file: BinaryIO, bounds: Bounds, into: str = "") -> Contents:
             total += member.size
             if len(sizes) > bounds.max_files:
                 raise TooManyFiles(f"the archive holds more than {bounds.max_files} files")
-            if total > most:
-                raise BadArchive(f"the archive unpacks to more than {most} bytes")
+            if total > maximum:
+                raise BadArchive(f"the archive unpacks to more than {maximum} bytes")
             for _ in member.content:  # raises BadArchive if it is damaged or longer than stated
                 pass
     check_sizes(sizes, max_files=bounds.max_files, max_file_bytes=bounds.max_file_bytes)

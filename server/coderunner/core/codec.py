@@ -105,10 +105,10 @@ def _pause(data: bytes) -> Iterator[None]:
         yield
 
 
-def check_values(data: bytes, most: int = MAX_VALUES) -> Iterator[None]:
+def check_values(data: bytes, maximum: int = MAX_VALUES) -> Iterator[None]:
     """Counts the JSON values of a text without parsing it; yields after every few milliseconds.
 
-    Raises BadMessage if there are more than `most`. This comes before parsing, as msgspec builds a list
+    Raises BadMessage if there are more than `maximum`. This comes before parsing, as msgspec builds a list
     before it checks its length: millions of values would take seconds.
     """
     at, inside, values = 0, False, 0
@@ -118,11 +118,11 @@ def check_values(data: bytes, most: int = MAX_VALUES) -> Iterator[None]:
             block = data[at : at + _BLOCK + 1]  # an odd backslash at the end escapes the next byte
         # Without escapes, each quote begins or ends a string: every second part is outside of strings.
         # The split is bounded, or many short strings would make as many objects.
-        parts = block.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 2 * most)
+        parts = block.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 2 * maximum)
         outside = b"".join(parts[inside::2])
         values += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
-        if values > most or len(parts) > 2 * most:
-            raise BadMessage(f"a text frame may have at most {most} values")
+        if values > maximum or len(parts) > 2 * maximum:
+            raise BadMessage(f"a text frame may have at most {maximum} values")
         inside ^= len(parts) % 2 == 0
         at += len(block)
         yield

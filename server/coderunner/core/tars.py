@@ -165,12 +165,12 @@ def _text(name: bytes) -> str:
 
 
 class Gunzip:
-    """A decompressor with a `read` method. It unpacks no more than is requested, and at most `most` bytes in
-    all, so that a small file that expands enormously costs neither memory nor time."""
+    """A decompressor with a `read` method. It unpacks no more than is requested, and at most `maximum` bytes
+    in all, so that a small file that expands enormously costs neither memory nor time."""
 
-    def __init__(self, read: Read, most: int) -> None:
+    def __init__(self, read: Read, maximum: int) -> None:
         self._source = read
-        self._left = most
+        self._left = maximum
         self._unpacker = zlib.decompressobj(wbits=31)  # 16 for a gzip header, 15 for the largest window
         self._waiting = b""  # the beginning of the next gzip member
         self._ended = False

@@ -30,14 +30,14 @@ _SATURATED = 0xFFFFFFFF  # the value does not fit and stands in the 64-bit extra
 MAX_EXTRA = 2048  # bytes of an entry's name, extra fields and comment together; real projects stay below
 
 
-def zip_members(file: BinaryIO, *, most: int) -> Iterator[Member]:
+def zip_members(file: BinaryIO, *, maximum: int) -> Iterator[Member]:
     """Yields the members in the directory's order.
-    Raises BadArchive, and TooManyFiles beyond `most` entries."""
+    Raises BadArchive, and TooManyFiles beyond `maximum` entries."""
     size = file.seek(0, 2)
     at, length, count = _directory(file, size)
     # Before the directory is read into memory.
-    if count > most or length > most * (_ENTRY.size + MAX_EXTRA):
-        raise TooManyFiles(f"the archive holds {count} entries; at most {most} are read")
+    if count > maximum or length > maximum * (_ENTRY.size + MAX_EXTRA):
+        raise TooManyFiles(f"the archive holds {count} entries; at most {maximum} are read")
     file.seek(at)
     directory = file.read(length)
     packed = position = 0

@@ -179,10 +179,10 @@ async def _upgrade(
     raise EngineUnavailable(f"attach: the engine answered {status}: {words}")
 
 
-async def _body(reader: asyncio.StreamReader, most: int) -> bytes:
-    """Reads `most` bytes, or fewer if the engine closes: its errors of attach have no length."""
+async def _body(reader: asyncio.StreamReader, maximum: int) -> bytes:
+    """Reads `maximum` bytes, or fewer if the engine closes: its errors of attach have no length."""
     try:
-        return await reader.readexactly(most)
+        return await reader.readexactly(maximum)
     except asyncio.IncompleteReadError as error:
         return error.partial
 

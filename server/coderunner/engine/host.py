@@ -148,10 +148,10 @@ class Host:
     def _group_file(self, path: str) -> Path:
         return self._groups / path.lstrip("/") / "cpu.stat"
 
-    def _lines(self, path: Path, most: int) -> Iterator[str]:
+    def _lines(self, path: Path, maximum: int) -> Iterator[str]:
         with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file):
-                if number >= most:
+                if number >= maximum:
                     return
                 yield line
 

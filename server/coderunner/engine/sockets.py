@@ -30,7 +30,7 @@ from coderunner.wire import SOCKET_NAME
 
 log = logging.getLogger(__name__)
 
-AUTO, SOCKET, ATTACH = CHOICES = ("auto", "socket", "attach")
+AUTO, SOCKET, ATTACH = "auto", "socket", "attach"
 UNTRIED = "untried"
 CONNECT_SECONDS = 2.0  # for an agent to connect; it tries five times a second
 BACKLOG = 8
@@ -138,7 +138,7 @@ class AgentSocket:
 
 
 class AgentSockets:
-    """The sockets of one instance. `folder`: where their folders are made. `choice`: one of CHOICES.
+    """The sockets of one instance. `folder`: where their folders are made. `choice`: AUTO, SOCKET or ATTACH.
 
     With `auto`, the first containers show whether agents can connect; if none does, the server uses attach
     streams until its next start.

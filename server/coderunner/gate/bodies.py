@@ -134,16 +134,16 @@ class Tables:
     def update(self, sent: Mapping[str, Any]) -> dict[str, int]:
         """The body for new limits of a container. Raises Refused if they exceed the ceilings."""
         memory, pids = sent.get("Memory"), sent.get("PidsLimit")
-        most = self.rules.ceilings
+        maximum = self.rules.ceilings
         made: dict[str, int] = {}
         if memory is not None:
-            made |= {"Memory": _whole(memory, self._most("memory_bytes", most))}
+            made |= {"Memory": _whole(memory, self._maximum("memory_bytes", maximum))}
             made["MemorySwap"] = made["Memory"]
         if pids is not None:
-            made["PidsLimit"] = _whole(pids, self._most("pids", most))
+            made["PidsLimit"] = _whole(pids, self._maximum("pids", maximum))
         return _same(sent, made)
 
-    def _most(self, name: str, ceilings: Mapping[str, int]) -> int:
+    def _maximum(self, name: str, ceilings: Mapping[str, int]) -> int:
         limits = [resolve(self.rules.defaults, one.limits) for one in self.languages.values()]
         return max(ceilings.get(name, 0), *(int(getattr(one, name)) for one in limits))
 
@@ -234,8 +234,8 @@ def _same(sent: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     raise Refused(f"these differ from the table of settings: {', '.join(wrong)[:300]}")
 
 
-def _whole(value: Any, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+def _whole(value: Any, maximum: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= maximum:
         raise Refused("the limit is not a positive number, or is above its ceiling")
     return value
 

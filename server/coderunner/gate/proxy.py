@@ -166,12 +166,12 @@ async def _head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]
     return words[0], words[1], headers
 
 
-def _length(headers: dict[str, str], most: int) -> int:
+def _length(headers: dict[str, str], maximum: int) -> int:
     if "transfer-encoding" in headers:
         raise Broken("this body needs a Content-Length")
     text = headers.get("content-length", "0")
-    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > most:
-        raise Broken(f"Content-Length must be a number up to {most}")
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > maximum:
+        raise Broken(f"Content-Length must be a number up to {maximum}")
     return int(text)
 
 

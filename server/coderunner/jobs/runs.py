@@ -58,13 +58,13 @@ W = TypeVar("W", bound=Work)
 
 class Runs:
     """Begins, finds and removes runs and batches. `folder`: where they are stored; only this server uses it.
-    `most`: bytes that they may take there in all (SPOOL_SIZE)."""
+    `maximum`: bytes that they may take there in all (SPOOL_SIZE)."""
 
-    def __init__(self, folder: Path, registry: Registry, catalog: LanguageCatalog, most: int) -> None:
+    def __init__(self, folder: Path, registry: Registry, catalog: LanguageCatalog, maximum: int) -> None:
         self._folder = folder
         self._registry = registry
         self._catalog = catalog
-        self._most = most
+        self._maximum = maximum
         self._jobs: dict[str, Work] = {}
         self._by_key: dict[str, Work] = {}
         self._sizes: dict[Work, int] = {}
@@ -111,7 +111,7 @@ class Runs:
         return about
 
     def _limits(
-        self, language: str, wanted: Mapping[str, int], output: int, most: int, wall_ms: int
+        self, language: str, wanted: Mapping[str, int], output: int, maximum: int, wall_ms: int
     ) -> dict[str, int]:
         """The requested limits, completed by defaults. Raises BadLimit."""
         limits = dict(wanted)
@@ -119,8 +119,8 @@ class Runs:
         wrong = [problem.sentence("limits") for problem in problems(RequestedLimits, limits)]
         if wrong:
             raise BadLimit("; ".join(wrong))
-        if limits.setdefault("output_bytes", min(output, usual.output_bytes)) > most:
-            raise BadLimit(f"output_bytes may be at most {most} here; open a session for more")
+        if limits.setdefault("output_bytes", min(output, usual.output_bytes)) > maximum:
+            raise BadLimit(f"output_bytes may be at most {maximum} here; open a session for more")
         limits.setdefault("wall_ms", min(wall_ms, usual.wall_ms))
         return limits
 
@@ -150,8 +150,8 @@ class Runs:
         need = about.room + SLACK + about.held
         of_one = sum(held for work, held in self._requests.items() if _whose(work.about) == whose)
         if (
-            self._total + need <= self._most
-            and self._held[whose] + need <= self._most // SHARE
+            self._total + need <= self._maximum
+            and self._held[whose] + need <= self._maximum // SHARE
             and sum(self._requests.values()) + about.held <= REQUESTS
             and of_one + about.held <= REQUESTS_OF_ONE
         ):
@@ -221,7 +221,7 @@ class Runs:
 
         The limit may be exceeded when a run ends, as an answer may be twelve times as long as its output.
         """
-        while self._total > self._most:
+        while self._total > self._maximum:
             ended = [work for work in self._jobs.values() if work.done]
             if not ended:
                 return

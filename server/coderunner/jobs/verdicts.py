@@ -139,13 +139,13 @@ def verdict_of(index: int, case: Case, name: str, outcome: Outcome, shown: int, 
     )
 
 
-def _beginning(data: bytes, most: int) -> bytes:
-    """The first `most` bytes, or a few less, so that no UTF-8 character is cut."""
-    if len(data) > most:
+def _beginning(data: bytes, maximum: int) -> bytes:
+    """The first `maximum` bytes, or a few less, so that no UTF-8 character is cut."""
+    if len(data) > maximum:
         # 10xxxxxx is a continuation byte, so a cut before it would be within a character.
-        while most and data[most] & 0xC0 == 0x80:
-            most -= 1
-    return data[:most]
+        while maximum and data[maximum] & 0xC0 == 0x80:
+            maximum -= 1
+    return data[:maximum]
 
 
 def without_evidence(index: int, case: Case, name: str, message: str = "") -> Verdict:

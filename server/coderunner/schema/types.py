@@ -41,10 +41,10 @@ def whole(low: int, high: int) -> Meta:
     return Meta(ge=low, le=high)
 
 
-def text(most: int, *, least: int = 0) -> Meta:
-    """A string of `least` to `most` characters without NUL."""
-    words = f"a text of {least} to {most} characters without NUL"
-    return Meta(min_length=least, max_length=most, pattern=r"^[^\0]*\Z", description=words)
+def text(maximum: int, *, minimum: int = 0) -> Meta:
+    """A string of `minimum` to `maximum` characters without NUL."""
+    words = f"a text of {minimum} to {maximum} characters without NUL"
+    return Meta(min_length=minimum, max_length=maximum, pattern=r"^[^\0]*\Z", description=words)
 
 
 def matching(pattern: str, words: str) -> Meta:

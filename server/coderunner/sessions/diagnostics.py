@@ -19,6 +19,7 @@ from coderunner.errors import AgentLost, CodeRunnerError
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language
+from coderunner.sessions.attachment import Fetched
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.channel import Channel
 from coderunner.wire.journal import STDERR, STDOUT
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 MAX_FETCHES = 64  # pieces of output for one search
 MAX_SECONDS = 3.0  # that an exit message waits for the search
 _FAILED = ("exited", "signaled")  # reasons of programs that failed by themselves
-Fetch = Callable[[Channel, int, int], Awaitable[Any]]
+Fetch = Callable[[Channel, int, int], Awaitable[Fetched]]
 
 
 class DiagnosticsFinder:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from coderunner.core import lifecycle
@@ -12,7 +10,7 @@ from coderunner.schema.messages import Exit, Usage
 from coderunner.sessions.channel import Channel
 
 
-def exit_message(channel: Channel, evidence: Any, *, others: bool) -> Exit:
+def exit_message(channel: Channel, evidence: object, *, others: bool) -> Exit:
     """The exit message of a program that has ended.
 
     ``evidence``: as the agent sent it.  ``others``: the kernel's count of memory kills may mean another

@@ -162,11 +162,11 @@ async def _send(response: web.StreamResponse, data: bytes) -> None:
 async def write(request: web.Request) -> web.Response:
     """Replaces a file by the body, atomically, after the whole body has arrived."""
     session, path = session_of(request, control=True), _path(request)
-    most = largest(request.app[PARTS].settings)
-    if (request.content_length or 0) > most:
-        raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {most}")
+    maximum = largest(request.app[PARTS].settings)
+    if (request.content_length or 0) > maximum:
+        raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {maximum}")
     async with session.files.request():
-        size = await session.files.write(path, body_pieces(request), max_bytes=most)
+        size = await session.files.write(path, body_pieces(request), max_bytes=maximum)
     return json_reply(FileWritten(path, size))
 
 
@@ -270,13 +270,13 @@ async def upload(request: web.Request) -> web.Response:
     return json_reply(unpacked)
 
 
-async def _spool(request: web.Request, archive: BinaryIO, most: int) -> None:
-    """Stores the body, at most `most` bytes. Zip files can only be read with random access."""
+async def _spool(request: web.Request, archive: BinaryIO, maximum: int) -> None:
+    """Stores the body, at most `maximum` bytes. Zip files can only be read with random access."""
     size = 0
-    if (request.content_length or 0) > most:
-        raise FileTooLarge(f"the archive has {request.content_length} bytes; send at most {most}")
+    if (request.content_length or 0) > maximum:
+        raise FileTooLarge(f"the archive has {request.content_length} bytes; send at most {maximum}")
     async for data in body_pieces(request):
         size += len(data)
-        if size > most:
-            raise FileTooLarge(f"the archive has more than {most} bytes")
+        if size > maximum:
+            raise FileTooLarge(f"the archive has more than {maximum} bytes")
         archive.write(data)

@@ -68,13 +68,13 @@ class Bounds:
 
 class Ledger:
     """Counts the bytes that connections hold, by key (network or session),
-    and enforces a bound of `most` bytes.
+    and enforces a bound of `maximum` bytes.
 
     `under`: by key its connections, the oldest first.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
         self._total = 0
         self._counted: dict[TcpConnection, int] = {}
         self._keys: dict[TcpConnection, tuple[str, ...]] = {}
@@ -110,10 +110,10 @@ class Ledger:
         held = tcp.held
         self._total += held - self._counted[tcp]
         self._counted[tcp] = held
-        if self._total <= self._most:
+        if self._total <= self._maximum:
             return
         # Down to three quarters: otherwise the search, which is slow, would be repeated with the next bytes.
-        while self._total > self._most * 3 // 4:
+        while self._total > self._maximum * 3 // 4:
             among = max(self.under.values(), key=lambda held: sum(self._counted[one] for one in held))
             max(among, key=lambda one: self._counted[one]).cut("too many bytes held")
 
@@ -326,8 +326,8 @@ class _Handler(web.RequestHandler):
         if isinstance(exc, LineTooLong):
             line = exc.args[1:2] == (MAX_LINE_BYTES,)
             status = 414 if line else 431
-            what, most = ("the address", MAX_LINE_BYTES) if line else ("a header", MAX_FIELD_BYTES)
-            message = f"{what} has more than {most} bytes\n"
+            what, maximum = ("the address", MAX_LINE_BYTES) if line else ("a header", MAX_FIELD_BYTES)
+            message = f"{what} has more than {maximum} bytes\n"
         elif isinstance(exc, BadHttpMessage) and exc.message == "Too many headers received":
             status, message = 431, f"there are more than {MAX_HEADERS} headers\n"
         return super().handle_error(request, status, exc, message)

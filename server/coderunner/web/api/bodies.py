@@ -41,24 +41,24 @@ class Bodies:
                 del self._held[address]
 
     async def read(
-        self, request: web.Request, address: str, kind: type[S], most: int, values: int = codec.MAX_VALUES
+        self, request: web.Request, address: str, kind: type[S], maximum: int, values: int = codec.MAX_VALUES
     ) -> S:
         """Reads a JSON body and returns it as a `kind`.
 
-        `address`: the caller's. `most`: the most bytes. `values`: the most JSON values, which are counted
+        `address`: the caller's. `maximum`: the most bytes. `values`: the most JSON values, which are counted
         before anything is parsed. Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson, and
         BadMessage with all problems of the body.
         """
         if request.content_type != "application/json":
             raise BadMedia("send the body as JSON, with Content-Type: application/json")
-        if (request.content_length or 0) > most:
-            raise BodyTooLarge(f"the body has {request.content_length} bytes; send at most {most}")
+        if (request.content_length or 0) > maximum:
+            raise BodyTooLarge(f"the body has {request.content_length} bytes; send at most {maximum}")
         with self._room(address) as mine:
             data = bytearray()
             async for piece in self._counted(request, address, mine):
                 data += piece
-                if len(data) > most:
-                    raise BodyTooLarge(f"the body has more than {most} bytes")
+                if len(data) > maximum:
+                    raise BodyTooLarge(f"the body has more than {maximum} bytes")
             return await self._parse(kind, bytes(data), values)
 
     async def _counted(self, request: web.Request, address: str, mine: list[int]) -> AsyncIterator[bytes]:
