@@ -45,7 +45,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
         "stdin": "abc",
     }
 
-    language: Annotated[str, text(64, least=1)]
+    language: Annotated[str, text(64, minimum=1)]
     source: Annotated[str, Meta(max_length=MAX_SOURCE)] | None = None
     files: Files = ()
     entry: Path | None = None

@@ -96,7 +96,7 @@ class Checker(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
 
     kind: Annotated[str, one_of(CHECKERS)] = "tokens"
     tolerance: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] = 1e-6
-    language: Annotated[str, text(64, least=1)] | None = None
+    language: Annotated[str, text(64, minimum=1)] | None = None
     source: Text | None = None
     files: Files = ()
     entry: Path | None = None
@@ -127,7 +127,7 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         "cases": [{"stdin": "1 2", "expected": "3"}],
     }
 
-    language: Annotated[str, text(64, least=1)]
+    language: Annotated[str, text(64, minimum=1)]
     source: Text | None = None
     files: Files = ()
     entry: Path | None = None

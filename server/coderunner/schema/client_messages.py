@@ -43,7 +43,7 @@ class Open(Message, frozen=True, tag="open"):
     the same session. With `network: "group"` the session joins a private network: [groups](#groups).
     """
 
-    language: Annotated[str, text(64, least=1)]  # whether it exists is checked later, with a better message
+    language: Annotated[str, text(64, minimum=1)]  # whether it exists is checked later, with a better message
     client: Random
     nonce: Random | None = None
     files: Files = ()
@@ -90,7 +90,7 @@ class Run(Message, frozen=True, tag="run"):
     cols: Size | None = None
     rows: Size | None = None
     limits: WantedLimits = {}
-    stdin: Annotated[str, text(1024, least=1)] | None = None
+    stdin: Annotated[str, text(1024, minimum=1)] | None = None
 
     def __post_init__(self) -> None:
         held = [f"args[{index}]" for index, word in enumerate(self.args) if "\0" in word]
