@@ -92,7 +92,7 @@ async def test_one_address_has_a_bound_and_all_together_have_one(monkeypatch):
         assert read.held == 0
 
     await first("a", 20, None)
-    await first("a", 21, "too much")
+    await first("a", 21, "too many bodies")
     await first("b", 70, None)
-    await first("b", 71, "too much")
-    await first("b", 71, "too much")
+    await first("b", 71, "too many bodies")
+    await first("b", 71, "too many bodies")

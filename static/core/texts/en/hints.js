@@ -10,7 +10,7 @@ export const hints = {
     header: 'There is no such header in the workspace or in this image, and no library can be installed, as there is no network.',
     package: 'There is no package {word} in the workspace or in this image, and none can be installed, as there is no network.',
     assembly: 'What is not in this image (Mono\'s own libraries) cannot be installed, as there is no network.',
-    goGet: '`go get` cannot download here: this session has no network. What is in Go\'s own library, and in the workspace, can be imported.',
+    goGet: '`go get` cannot download here: this session has no network. Go\'s own library, the workspace\'s packages, and the modules that `cat /usr/share/gocode/src/replace` lists in the shell can be imported.',
     cgo: 'This image has no C compiler, so no cgo: leave `import "C"` out.',
     haskell: 'The module {word} is not in this image, and none can be installed, as there is no network; `ghc-pkg list` in the shell names what there is.',
     jar: 'The package {word} is not there: put its jar into the folder lib/ of the workspace; nothing can be downloaded.',
