@@ -33,9 +33,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     """
     parser = Parser(prog="coderunner", description=coderunner.__doc__)
     parser.add_argument("--version", action="version", version=f"coderunner {coderunner.__version__}")
-    parser.add_argument(
-        "--env-file", type=Path, help="file with the settings (default: .env, if it exists)"
-    )
+    parser.add_argument("--env-file", type=Path, help="file with the settings (default: .env, if it exists)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _serving(commands, run)
     _images(commands, run)

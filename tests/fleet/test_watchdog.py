@@ -69,9 +69,7 @@ class Fake:
         self.why = ""
         self.condemned = ""
         self.language = SimpleNamespace(name="python")
-        self.record = SimpleNamespace(
-            session=self.id, language="python", address="192.0.2.1", principal=None
-        )
+        self.record = SimpleNamespace(session=self.id, language="python", address="192.0.2.1", principal=None)
         self.container = SimpleNamespace(id=str(number), uid=20_000 + number, condemn=self._condemn)
 
     def _condemn(self, reason: str) -> None:

@@ -18,7 +18,5 @@ def test_the_containers_of_every_language_hold_what_they_promise(everything: Ser
     states = wait_until(settled, 3000, "every language ready or failed")
     assert set(states.values()) == {"ready "}, states
     said = everything.log.read_text()
-    unproven = [
-        name for name in states if f"container limits verified  language={name}\n" not in said
-    ]
+    unproven = [name for name in states if f"container limits verified  language={name}\n" not in said]
     assert unproven == []

@@ -1,1 +1,1 @@
-"""A client of the protocol, for the commands that use a running server as anybody would."""
+"""A client of the protocol, for the commands that use a running server from outside."""

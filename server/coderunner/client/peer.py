@@ -1,4 +1,4 @@
-"""A client of the protocol: what it received is checked against the offsets, byte by byte."""
+"""A client of the protocol, which checks the offsets of everything that it receives."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ M = TypeVar("M", bound=m.ServerMessage)
 
 
 class Unexpected(Exception):
-    """Raised where the awaited event did not come; the text says what was seen instead."""
+    """The awaited event did not occur; the text says what happened instead."""
 
 
 def random_id() -> str:
-    """An id for a client, a nonce: 128 bits."""
+    """A random id for a client, or a nonce, of 128 bits."""
     return secrets.token_urlsafe(16)
 
 
 @dataclass(slots=True)
 class Channel:
-    """What a client has of a channel: its output in order, checked byte by byte against the offsets.
+    """What a client has received of a channel: its output in order, with the offsets checked.
 
-    `start`: offset of the first byte of `data`. `stdout`, `stderr`: the same bytes by where they came from.
-    `sent`: offset of the next byte of input. `refused`: why the last `run` or `shell` was not begun.
-    """
+    `start`: offset of the first byte of `data`. `stdout`, `stderr`: the same bytes by stream. `sent`: offset
+    of the next byte of input. `refused`: the error with which the last `run` or `shell` was refused."""
 
     data: bytearray = field(default_factory=bytearray)
     stdout: bytearray = field(default_factory=bytearray)
@@ -49,7 +48,7 @@ class Channel:
 
     @property
     def end(self) -> int:
-        """Offset behind the last byte that has come."""
+        """Offset after the last byte received."""
         return self.start + len(self.data)
 
     @property
@@ -71,9 +70,9 @@ REFUSALS = {
 
 
 class Peer:
-    """One socket. A client that acknowledges what it receives unless `acks` is False.
+    """One WebSocket, read by a task of its own.
 
-    `keep` False: the bytes of output are counted and dropped.
+    `acks`: whether it acknowledges what it receives. `keep`: whether output is kept, or only counted.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, client: str | None = None) -> None:
@@ -100,13 +99,14 @@ class Peer:
         await self.socket.send_str(codec.encode_client(message))
 
     async def send_raw(self, text: str) -> None:
-        """A text message of any content."""
+        """Sends a text message with any content."""
         await self.socket.send_str(text)
 
     async def input(
         self, channel: int, data: bytes, *, offset: int | None = None, piece: int = 16384
     ) -> None:
-        """Input in frames of at most `piece` bytes as the window allows; with `offset` one frame at once."""
+        """Sends input, in frames of at most `piece` bytes as the window allows; with `offset`, as one frame
+        at once. Raises Unexpected if the window stays full."""
         if offset is not None:
             await self.socket.send_bytes(codec.encode_input(channel, offset, data))
             return
@@ -132,14 +132,15 @@ class Peer:
         beside: tuple[m.File, ...] = (),
         **fields: Any,
     ) -> None:
-        """Runs `code` as the file `entry`, with the files `beside` it; None: what the workspace has."""
+        """Sends `run`. `code`: the content of the file `entry`; None: the workspace's file is run. `beside`:
+        other files to send. `fields`: others of the message."""
         files = () if code is None else (m.File(entry, code.encode()), *beside)
         await self.send(m.Run(channel, mode, files=files, entry=entry, **fields))
 
     # --- receiving ---------------------------------------------------------------------------------------
 
     def channel(self, number: int) -> Channel:
-        """The channel of this number, also before anything came of it."""
+        """The channel with this number, also before anything was received of it."""
         return self.channels.setdefault(number, Channel())
 
     async def _read(self) -> None:
@@ -151,7 +152,7 @@ class Peer:
                     await self._output(codec.decode_output(frame.data))
                 self._news.set()
         except (ConnectionError, aiohttp.ClientError):
-            pass  # an ack that came too late
+            pass  # the connection ended while an ack was being sent
         finally:
             self.close_code = self.socket.close_code or 1006
             self._news.set()
@@ -205,7 +206,8 @@ class Peer:
     # --- waiting -----------------------------------------------------------------------------------------
 
     async def wait(self, condition: Callable[[], T], seconds: float = 15, what: str = "condition") -> T:
-        """Until the condition holds; Unexpected when time is up, the socket closed or its stream broke."""
+        """Waits until a condition holds, and returns its value. `what`: its name, for the error. Raises
+        Unexpected after `seconds`, or if the socket closes or the offsets are wrong."""
         try:
             async with asyncio.timeout(seconds):
                 while not (value := condition()):
@@ -227,7 +229,7 @@ class Peer:
         return " ".join([*errors[-2:], *shown])
 
     async def until(self, channel: int, text: str, seconds: float = 15) -> Channel:
-        """Until the output of a channel has this text. Raises Unexpected, also where it ended without."""
+        """Waits until a channel's output has this text. Raises Unexpected, also if it ends without it."""
         one = self.channel(channel)
         await self.wait(lambda: text in one.text or one.exit, seconds, f"{text!r} in channel {channel}")
         if text not in one.text:
@@ -235,7 +237,7 @@ class Peer:
         return one
 
     async def ended(self, channel: int, seconds: float = 30) -> Channel:
-        """Until a program has ended. Raises Unexpected, also where its `run` is refused."""
+        """Waits until a program has ended. Raises Unexpected, also if its `run` is refused."""
         one = self.channel(channel)
         await self.wait(lambda: one.exit or one.refused, seconds, f"exit of channel {channel}")
         if one.exit is None and one.refused is not None:
@@ -243,14 +245,15 @@ class Peer:
         return one
 
     async def result(self, channel: int, code: str, seconds: float = 30, **fields: Any) -> Channel:
-        """`run` and `ended`."""
+        """Runs a program and waits until it has ended. Raises Unexpected."""
         await self.run(channel, code, **fields)
         return await self.ended(channel, seconds)
 
     async def message(
         self, kind: type[M], seconds: float = 10, *, which: Callable[[M], bool] = lambda _: True
     ) -> M:
-        """The next message of this kind, and of those `which` holds for, that nobody asked for yet."""
+        """Waits for a message of this kind for which `which` is true; each message is returned once. Raises
+        Unexpected."""
 
         def find() -> M | None:
             return next((one for one in self.messages if isinstance(one, kind) and which(one)), None)
@@ -261,15 +264,16 @@ class Peer:
         return found
 
     async def error(self, code: str, seconds: float = 10) -> m.ErrorMessage:
-        """The next error of this code."""
+        """Waits for an error with this code. Raises Unexpected."""
         return await self.message(m.ErrorMessage, seconds, which=lambda one: one.code == code)
 
     async def error_code(self, seconds: float = 10) -> str:
-        """The code of the next error, whichever it is."""
+        """Waits for any error, and returns its code. Raises Unexpected."""
         return (await self.message(m.ErrorMessage, seconds)).code
 
     async def closed(self, seconds: float = 15) -> int:
-        """The close code, once the server has closed; 1006 where the connection broke. Raises Unexpected."""
+        """Waits until the server has closed, and returns the close code; 1006 if the connection broke. Raises
+        Unexpected."""
         try:
             async with asyncio.timeout(seconds):
                 while self.close_code is None:

@@ -1,4 +1,4 @@
-"""Requests with a session's token, beside its socket."""
+"""HTTP requests of a session, with its token."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from yarl import URL
 from coderunner.schema import messages as m
 
 SECONDS = 30.0
-_AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"  # of an address; all else but letters and digits is quoted
+_AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"  # characters of a URL that are not quoted, besides letters and digits
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, read to its end."""
+    """An HTTP response, read completely."""
 
     status: int
     headers: Any
@@ -34,12 +34,12 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """An error's code, or the status."""
+        """The code of an error, otherwise the status."""
         return str(self.document["code"]) if self.status >= 400 else str(self.status)
 
     @property
     def code(self) -> str:
-        """The status, and the error's code where it is one."""
+        """The status, followed by the code if it is an error."""
         return f"{self.status} {self.error}" if self.status >= 400 else str(self.status)
 
 
@@ -51,9 +51,9 @@ async def ask(
     headers: dict[str, str] | None = None,
     http: aiohttp.ClientSession | None = None,
 ) -> Answer:
-    """A request of an address as it is, with `..` and what is quoted in it. Redirects are followed.
+    """Sends a request to a URL as it is given, with `..` and quoted characters in it. Follows redirects.
 
-    Raises TimeoutError after SECONDS, and aiohttp's errors.
+    `http`: the session to use; None: a new one. Raises TimeoutError after SECONDS, and aiohttp's errors.
     """
     async with asyncio.timeout(SECONDS), _client(http) as client:
         request = client.request(
@@ -98,7 +98,7 @@ class Rest:
         return await self.ask(method, target, body, **headers)
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """A request of any path of the server, with the session's token. Raises as `ask`."""
+        """Sends a request to any path of the server, with the session's token. Raises as `ask`."""
         if self.token:
             headers = {"Authorization": f"Bearer {self.token}", **headers}
         return await ask(self.url + path, method=method, body=body, headers=headers, http=self.http)

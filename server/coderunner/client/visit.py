@@ -1,4 +1,4 @@
-"""Connections to a server, and the end of every session that was opened through them."""
+"""Connections to a server; ends every session that was opened through them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ T = TypeVar("T")
 
 
 class Visit:
-    """`url`: an address, or `unix:` and the path of a socket. Every session that is opened through it ends
-    with it."""
+    """An async context manager for connections to a server. At its end, it ends the sessions that were
+    opened.
+
+    `url`: an address, or `unix:` and the path of a socket. `bearer`: the token for all requests.
+    """
 
     def __init__(self, url: str, bearer: str = "") -> None:
         self.place = url  # as it was named
@@ -55,11 +58,12 @@ class Visit:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What each request carries."""
+        """The headers of each request."""
         return {"Authorization": f"Bearer {self.bearer}"} if self.bearer else {}
 
     async def connected(self, path: str = "ws", *, client: str | None = None, **fields: Any) -> Peer:
-        """A socket for the caller to leave."""
+        """Opens a WebSocket, which the caller has to close. `path`: on the server. `client`: id of the
+        client."""
         assert self._http is not None
         headers = {**self.headers, **fields.pop("headers", {})}
         fields.setdefault("protocols", (PROTOCOL,))
@@ -70,7 +74,7 @@ class Visit:
 
     @contextlib.asynccontextmanager
     async def connect(self, path: str = "ws", **fields: Any) -> AsyncIterator[Peer]:
-        """As `connected`; the socket is left at the end."""
+        """As `connected`; the WebSocket is closed at the end of the block."""
         peer = await self.connected(path, **fields)
         try:
             yield peer
@@ -81,9 +85,10 @@ class Visit:
     async def session(
         self, language: str = "python", *, patience: float = 0.0, **fields: Any
     ) -> AsyncIterator[Peer]:
-        """A client in control of a new session.
+        """Opens a session, of which the client has the control; it is ended with the block.
 
-        A refusal that the server calls retryable is tried again for `patience` seconds. Raises Unexpected.
+        `patience`: seconds for which retryable refusals are repeated. `fields`: others of `open`. Raises
+        Unexpected.
         """
         async with contextlib.AsyncExitStack() as stack:
             peer = await self._opened(stack, language, time.monotonic() + patience, fields)
@@ -122,7 +127,7 @@ class Visit:
         role: str | None = None,
         go_on: Peer | None = None,
     ) -> AsyncIterator[Peer]:
-        """Another socket of a live session; with `go_on` it continues what that one has."""
+        """Attaches another WebSocket to a session. `go_on`: continues from what this one has received."""
         async with self.connect(f"ws/{opened.session}", client=client) as peer:
             if go_on is not None:
                 peer.channels = go_on.channels
@@ -131,7 +136,7 @@ class Visit:
             yield peer
 
     async def get(self, path: str) -> tuple[int, str]:
-        """(status, body)."""
+        """Sends a GET request; returns (status, body)."""
         assert self._http is not None
         async with self._http.get(self.url + path, headers=self.headers) as answer:
             return answer.status, await answer.text(errors="replace")
@@ -161,7 +166,7 @@ class Visit:
             self._live.pop(peer.opened.session, None)
 
     async def _end(self, session: str, token: str) -> None:
-        """By the session's token, whatever became of the sockets; one that is over already is fine."""
+        """Ends a session by its token, on a new WebSocket. Does nothing if it has ended already."""
         with contextlib.suppress(Unexpected, ConnectionError, aiohttp.ClientError):
             async with self.connect(f"ws/{session}") as peer:
                 await peer.send(m.Attach(session, token, peer.client))

@@ -88,8 +88,10 @@ def parse(text: str, file: str, known: Collection[str], problems: list[str]) -> 
         elif name in given:
             problems.append(f"{where}: {name} is already set on line {lines[name]}; keep one of the two")
         elif value is None:
-            problems.append(f"{where}: {name} has an unclosed quote, or text after the closing one; close the"
-                            " quote, or remove the quotes")
+            problems.append(
+                f"{where}: {name} has an unclosed quote, or text after the closing one; close the"
+                " quote, or remove the quotes"
+            )
         else:
             given[name], lines[name] = Given(value, where), number
     return given

@@ -2,7 +2,7 @@
 `/proc`.
 
 No privileges are needed if `/proc` shows other users' processes (it is not mounted with `hidepid`). The
-methods block for a few milliseconds at most and raise nothing: what cannot be read counts as 0 or None. """
+methods block for a few milliseconds at most and raise nothing: what cannot be read counts as 0 or None."""
 
 from __future__ import annotations
 

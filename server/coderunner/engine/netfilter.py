@@ -18,7 +18,7 @@ would keep a descriptor for each TCP connection to it; so it can be used over UD
 
 It uses the standard library only, and not the `nft` program: the few netlink messages are built here (see
 linux/netfilter/nf_tables.h). All of them are one transaction, which replaces the table of an earlier run.
-Exits with 0 if the rules are in force, otherwise with 1 and the reason on stderr. """
+Exits with 0 if the rules are in force, otherwise with 1 and the reason on stderr."""
 
 import errno
 import ipaddress

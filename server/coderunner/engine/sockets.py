@@ -90,7 +90,7 @@ class AgentSocket:
         """Accepts the agent's connection and returns its stream. Connections of other processes are closed.
 
         `is_agent`: tells the agent by its process id. `write_seconds`: how long a write may wait for the
-        agent to read. Raises NobodyCame after CONNECT_SECONDS, and what `is_agent` raises. """
+        agent to read. Raises NobodyCame after CONNECT_SECONDS, and what `is_agent` raises."""
         strangers = 0
         try:
             async with timing.within(CONNECT_SECONDS):

@@ -2,7 +2,7 @@
 
 Expected output and the checker program are never in the submission's container: outputs are compared in the
 server, and the checker runs in a session of its own. A verdict is stored before it is sent to anybody, so
-that after a restart the next server continues with the cases that have none. """
+that after a restart the next server continues with the cases that have none."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ async def _until_404(rest: Rest, url: str, seconds: float) -> bool:
 
 
 @GROUP.case(
-    "address-outlived", "a session's file, by its address when its time is over, or the session",
+    "address-outlived", "a session's file, by its URL after it has expired, or the session has ended",
     "ends with its time, and with the session",
 )  # fmt: skip
 async def _outlived(stage: Stage) -> str:

@@ -37,7 +37,7 @@ def _revision(peer: Peer) -> int:
 
 
 @GROUP.case(
-    "watches-used-up", "word of changes, by a program that takes all the watches it can get",
+    "watches-used-up", "notices of changed files, by a program that uses all inotify watches",
     "told within 10 s, alive",
 )  # fmt: skip
 async def _watches(stage: Stage) -> str:
@@ -70,7 +70,8 @@ async def _watches(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "changes-without-end", "the agent's time and the client's, by files and artifacts made as fast as can be",
+    "changes-without-end",
+    "the agent's and the client's time, by files and artifacts that are made as fast as possible",
     "few messages, echo goes on, at most 64 artifacts",
 )  # fmt: skip
 async def _storm(stage: Stage) -> str:
@@ -95,7 +96,7 @@ async def _storm(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "output-that-is-searched", "the server's time, by output made for the search for problems",
+    "output-that-is-searched", "the server's time, by output that makes the search for problems slow",
     "at most 100 problems, echo beside it goes on",
 )  # fmt: skip
 async def _searched(stage: Stage) -> str:

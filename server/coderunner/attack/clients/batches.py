@@ -127,15 +127,15 @@ for _name, _code in _LEAVES.items():
     async def _leaves(stage: Stage, code: str = _code) -> str:
         return await _seen(stage, code)
 
-    GROUP.add(_name, "the case behind it, with what it leaves", _leaves, CLEAN)
+    GROUP.add(_name, "the next case, by what this one leaves behind", _leaves, CLEAN)
 
 
-@GROUP.case("batch-kills-supervisor", "the case behind it, by ending who watches", f"runtime_error {CASES}")
+@GROUP.case("batch-kills-supervisor", "the next case, by killing the supervisor", f"runtime_error {CASES}")
 async def _kills(stage: Stage) -> str:
     return await _seen(stage, "print('clean', flush=True)\nos.kill(os.getppid(), 9)\ntime.sleep(9)\n")
 
 
-@GROUP.case("batch-reads-expected", "what is expected, wherever it may be", "not found")
+@GROUP.case("batch-reads-expected", "the expected output, by searching for it", "not found")
 async def _reads(stage: Stage) -> str:
     secret = secrets.token_hex(16)
     code = """
@@ -184,7 +184,7 @@ async def _checker(stage: Stage) -> str:
     return await _seen(stage, code, checker={"kind": "program", "language": "python", "source": checker})
 
 
-@GROUP.case("batch-fills-workspace", "the case behind it, by a full disk", CLEAN)
+@GROUP.case("batch-fills-workspace", "the next case, by a full disk", CLEAN)
 async def _fills(stage: Stage) -> str:
     code = (
         "print('clean', flush=True)\n"
@@ -194,13 +194,13 @@ async def _fills(stage: Stage) -> str:
     return await _seen(stage, code)
 
 
-@GROUP.case("batch-fork-bomb", "the case behind it, by processes without an end", f"time_limit {CASES}")
+@GROUP.case("batch-fork-bomb", "the next case, by endless processes", f"time_limit {CASES}")
 async def _bomb(stage: Stage) -> str:
     code = "while True:\n    try: os.fork()\n    except OSError: pass\n"
     return await _seen(stage, code, limits={"wall_ms": 1000})
 
 
-@GROUP.case("batch-too-many-cases", "the server's memory, by cases without a number", "bad_message")
+@GROUP.case("batch-too-many-cases", "the server's memory, by very many cases", "bad_message")
 async def _many(stage: Stage) -> str:
     body = b'{"language":"python","source":"1","cases":[' + b"{}," * 500_000 + b"{}]}"
     answer = await rest.ask(

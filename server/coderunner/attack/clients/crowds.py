@@ -50,7 +50,7 @@ def _room(wanted: int) -> str:
     return "" if soft >= wanted + 100 else f"{UNTRIED}at most {soft} open files here"
 
 
-@GROUP.case("idle-connections", "the server, by 1,000 connections that say nothing", _SERVED)
+@GROUP.case("idle-connections", "the server, by 1,000 connections that send nothing", _SERVED)
 async def _idle(stage: Stage) -> str:
     if short := _room(1000):
         return short
@@ -114,7 +114,7 @@ async def _opens(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "watchers", "a session, by 100 that watch its flood and acknowledge nothing", "every byte as it was"
+    "watchers", "a session, by 100 watchers of its flood that acknowledge nothing", "every byte as it was"
 )
 async def _watchers(stage: Stage) -> str:
     code = "for i in range(60_000): print('%07d' % i)"
@@ -155,12 +155,16 @@ async def _of_a_hundred(stage: Stage, again: bytes) -> str:
             await asyncio.gather(*acts, return_exceptions=True)
 
 
-@GROUP.case("pings-of-watchers", "the loop, by 100 that watch a session and ask as fast as they can", _SERVED)
+@GROUP.case(
+    "pings-of-watchers",
+    "the event loop, by 100 watchers of a session that send pings as fast as they can",
+    _SERVED,
+)
 async def _pings(stage: Stage) -> str:
     return await _of_a_hundred(stage, raw.frame(raw.TEXT, b'{"type":"ping","t":1}') * 100)
 
 
-@GROUP.case("texts-of-watchers", "memory, by 100 that watch a session and send texts of 1.6 MB", _SERVED)
+@GROUP.case("texts-of-watchers", "memory, by 100 watchers of a session that send texts of 1.6 MB", _SERVED)
 async def _texts(stage: Stage) -> str:
     files = tuple(m.File(f"p{number}", b"x" * 350) for number in range(4000))
     text = codec.encode_client(m.Open("python", random_id(), files=files))
@@ -169,7 +173,7 @@ async def _texts(stage: Stage) -> str:
 
 @GROUP.case(
     "frames-of-sessions",
-    "the loop, by six sessions of one address that ask without end",
+    "the event loop, by six sessions of one address that send pings endlessly",
     _SERVED,
 )
 async def _of_sessions(stage: Stage) -> str:

@@ -70,7 +70,7 @@ for _name, _change in CHANGES.items():
         return await _after(stage, change)
 
     GROUP.add(
-        f"download-written-over-{_name}", "who downloads a file, by a program that changes it meanwhile",
+        f"download-written-over-{_name}", "a download of a file, by a program that changes it meanwhile",
         _changed, "broken off",
     )  # fmt: skip
 
@@ -93,7 +93,7 @@ async def _programs_and_files(peer: Peer, rest: Rest) -> str:
 
 
 @GROUP.case(
-    "slow-zips", "a session and its neighbours, by twenty who ask for an archive and take nothing of it",
+    "slow-zips", "a session and others, by twenty clients that request an archive and do not read it",
     "runs, reads 200, lists | a neighbour's: whole | afterwards: whole",
 )  # fmt: skip
 async def _slow(stage: Stage) -> str:

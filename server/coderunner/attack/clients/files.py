@@ -60,7 +60,11 @@ async def _surrogate(stage: Stage) -> str:
 TEN_THOUSAND = tuple(m.File(f"f{number}", b"") for number in range(10_000))
 
 
-@GROUP.case("files-ten-thousand", "memory and inodes, by 10,000 files of a stranger", "frame_too_large")
+@GROUP.case(
+    "files-ten-thousand",
+    "memory and inodes, by 10,000 files of a client without a session",
+    "frame_too_large",
+)
 async def _many(stage: Stage) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Open("python", peer.client, files=TEN_THOUSAND))
@@ -77,7 +81,7 @@ async def _many_of_a_run(stage: Stage) -> str:
         return await peer.error_code()
 
 
-@GROUP.case("files-twice", "one file, by two of the same name", "bad_path")
+@GROUP.case("files-twice", "a file, by two of the same name", "bad_path")
 async def _twice(stage: Stage) -> str:
     async with stage.connect() as peer:
         await peer.send(m.Open("python", peer.client, files=(m.File("a", b"1"), m.File("a", b"2"))))

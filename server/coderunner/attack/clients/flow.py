@@ -15,7 +15,7 @@ _SLEEP = "import time; time.sleep(60)"
 _WAIT = "print('up', flush=True); import time; time.sleep(60)"
 
 
-@GROUP.case("ack-ahead", "the window, by an ack of what was never sent", "ack_ahead, held at 262144")
+@GROUP.case("ack-ahead", "the window, by an ack beyond what was sent", "ack_ahead, held at 262144")
 async def _ahead(stage: Stage) -> str:
     async with stage.session() as peer:
         peer.acks = False
@@ -35,7 +35,7 @@ async def _ahead(stage: Stage) -> str:
         return f"{code}, held at {held}" + await aftermath(peer)
 
 
-@GROUP.case("exit-acked-before-it-came", "the record of an end, by its ack ahead of time", "exited 0: done")
+@GROUP.case("exit-acked-before-it-came", "the record of an end, by an early ack", "exited 0: done")
 async def _exit_ahead(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(1, "import time; time.sleep(.3); print('done')")
@@ -92,7 +92,11 @@ async def _flood_tty(stage: Stage) -> str:
         return f"{error}, {describe(await peer.ended(1))}" + await aftermath(peer)
 
 
-@GROUP.case("input-gap", "the order of input, by bytes from the future", "input_gap expected 0, bad_frame")
+@GROUP.case(
+    "input-gap",
+    "the order of input, by an offset that is too high",
+    "input_gap expected 0, bad_frame",
+)
 async def _gap(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(1, _SLEEP)
@@ -121,7 +125,9 @@ async def _kind(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "eof-twice-and-ahead", "the end of input, told again, ahead and on a terminal", "exited 0: 3, bad_message"
+    "eof-twice-and-ahead",
+    "the end of input, by repeated and early ones, and on a terminal",
+    "exited 0: 3, bad_message",
 )
 async def _eof(stage: Stage) -> str:
     async with stage.session() as peer:
@@ -195,9 +201,7 @@ async def _signals(stage: Stage) -> str:
         return describe(await peer.ended(1)) + await aftermath(peer)
 
 
-@GROUP.case(
-    "run-storm", "the session, by 300 programs that nobody waits for", "at most 8 at once, the rest told"
-)
+@GROUP.case("run-storm", "the session, by 300 programs started at once", "at most 8 at once, the rest told")
 async def _runs(stage: Stage) -> str:
     async with stage.session() as peer:
         for number in range(100, 400):

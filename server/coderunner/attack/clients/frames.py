@@ -167,7 +167,7 @@ async def _unmasked(stage: Stage) -> str:
         return await _pong_or_close(one)
 
 
-@GROUP.case("half-a-frame", "nothing but itself: a frame that never ends, then the connection breaks", "pong")
+@GROUP.case("half-a-frame", "nothing: a frame that never ends, then the connection breaks", "pong")
 async def _half(stage: Stage) -> str:
     async with stage.raw() as one:
         await one.send(frame(TEXT, PING_TEXT)[:-5])

@@ -56,7 +56,7 @@ async def _guessed(stage: Stage) -> str:
         return " / ".join(sorted({await _knock(stage, opened.group, guess) for guess in guesses}))
 
 
-@GROUP.case("group-token-of-another", "a group, by another's token; one that is over, by its own", _REFUSED)
+@GROUP.case("group-token-of-another", "a group, by another's token; an ended group, by its own", _REFUSED)
 async def _another(stage: Stage) -> str:
     async with _members(stage, 1) as one:
         async with _members(stage, 1) as two:
@@ -106,9 +106,7 @@ print("few" if known < 20 else known, "neighbours, and", "a name" if socket.geth
 """
 
 
-@GROUP.case(
-    "group-fills-the-neighbours", "the machine's one table of neighbours", "few neighbours, and a name"
-)
+@GROUP.case("group-fills-the-neighbours", "the machine's neighbour (ARP) table", "few neighbours, and a name")
 async def _neighbours(stage: Stage) -> str:
     async with _members(stage, 1) as peers:
         return (await peers[0].result(1, _CROWD)).last_line if peers else _NONE
@@ -150,7 +148,7 @@ print(*sorted(reached) or ["nobody answers"])
 """
 
 
-@GROUP.case("group-scans-the-host", "the host and the world, from within a group", "nobody answers")
+@GROUP.case("group-scans-the-host", "the host and the internet, from within a group", "nobody answers")
 async def _scan(stage: Stage) -> str:
     async with _members(stage, 1) as peers:
         return (await peers[0].result(1, _SCAN, 60)).last_line if peers else _NONE
@@ -242,7 +240,11 @@ print("flooded" if sent else "nothing sent")
         return " / ".join(sorted({one.last_line, two.last_line}))
 
 
-@GROUP.case("group-vanishing", "a group, by founders that leave before they are told", "no session left")
+@GROUP.case(
+    "group-vanishing",
+    "a group, by clients that disconnect before they are told its token",
+    "no session left",
+)
 async def _vanishing(stage: Stage) -> str:
     for _ in range(5):
         async with stage.connect() as peer:

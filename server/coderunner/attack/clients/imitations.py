@@ -107,7 +107,7 @@ async def _sequences(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "every-byte", "the path of output, by every byte there is, also on a terminal", "every byte as it was x 2"
+    "every-byte", "the path of output, by all byte values, also on a terminal", "every byte as it was x 2"
 )
 async def _every(stage: Stage) -> str:
     data = bytes(range(256)) * 64 + b"\xff\xfe\xf0\x9f" * 64

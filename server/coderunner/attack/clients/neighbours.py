@@ -197,7 +197,7 @@ async def _ended(stage: Stage, code: str, seconds: float) -> str:
 
 
 def _hoarder(name: str) -> None:
-    @GROUP.case(f"{name}-hog", f"the kernel's memory, by {name} that are charged to nobody", _EVICTED)
+    @GROUP.case(f"{name}-hog", f"the kernel's memory, by {name} that count against no container", _EVICTED)
     async def _(stage: Stage) -> str:
         return await _ended(stage, _HELD[name] + "\nimport time; time.sleep(60)", 15)
 
@@ -219,7 +219,7 @@ async def _echo(stage: Stage) -> str:
         return f"{stream.exit.reason if stream.exit else 'no end'}, closed with {await peer.closed(10)}"
 
 
-@GROUP.case("neighbour-files", "the files and processes of a live neighbour", "nothing of it")
+@GROUP.case("neighbour-files", "the files and processes of another session", "nothing of it")
 async def _files(stage: Stage) -> str:
     mark = "mark-of-a-neighbour"
     async with stage.session() as one, stage.session() as two:
@@ -246,7 +246,9 @@ print(*found or ["nothing of it"])
 
 
 @GROUP.case(
-    "persistence", "the next session, by files, shared memory and processes of the one before", "nothing left"
+    "persistence",
+    "the next session, by files, shared memory and processes that this one leaves",
+    "nothing left",
 )
 async def _persistence(stage: Stage) -> str:
     leave = """
@@ -323,7 +325,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 
 @GROUP.case(
     "session-closed-under-a-bomb",
-    "the end of a session, by a fork bomb that does not want it",
+    "the end of a session, by a fork bomb",
     "session_closed, closed with 1000",
 )
 async def _closed(stage: Stage) -> str:

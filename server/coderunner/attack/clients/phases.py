@@ -19,7 +19,7 @@ GROUP = Group("phases")
 _MAX_SLOTS = 24  # a server with more of them is not filled up for one case
 
 
-@GROUP.case("vanish-before-the-greeting", "the server, by 100 connections that are gone at once", "pong")
+@GROUP.case("vanish-before-the-greeting", "the server, by 100 connections that are closed at once", "pong")
 async def _greeting(stage: Stage) -> str:
     async def one() -> None:
         async with raw.connect(stage.url) as plug:
@@ -34,7 +34,7 @@ async def _greeting(stage: Stage) -> str:
 
 @GROUP.case(
     "vanish-while-opening",
-    "the slots, by clients that are gone before their session is there",
+    "the slots, by clients that disconnect before their session is open",
     "all given back",
 )
 async def _opening(stage: Stage) -> str:
@@ -51,7 +51,7 @@ async def _opening(stage: Stage) -> str:
 
 @GROUP.case(
     "vanish-while-queued",
-    "the queue, by clients that are gone while they wait",
+    "the queue, by clients that disconnect while they wait",
     "place lost, the next is served",
 )
 async def _queued(stage: Stage) -> str:
@@ -111,7 +111,7 @@ async def _compiling(stage: Stage) -> str:
 
 @GROUP.case(
     "vanish-after-the-end",
-    "the record of an end, by the loss of its client before it came",
+    "the record of an end, by a client that disconnects before it",
     "exited 4: whole",
 )
 async def _exited(stage: Stage) -> str:
@@ -141,7 +141,7 @@ async def _upload(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "close-while-opening", "the slots, by `close` before the session is there", "client, closed with 1000"
+    "close-while-opening", "the slots, by `close` before the session is open", "client, closed with 1000"
 )
 async def _close_opening(stage: Stage) -> str:
     before = (await stage.stats()).queue.active
@@ -157,7 +157,7 @@ async def _close_opening(stage: Stage) -> str:
 
 @GROUP.case(
     "close-twice-in-a-flood",
-    "the end of a session, asked for again and again under a flood",
+    "the end of a session, by repeated requests for it during a flood",
     "client, closed with 1000",
 )
 async def _close_twice(stage: Stage) -> str:

@@ -42,7 +42,7 @@ async def _another(stage: Stage) -> str:
         return await _knock(stage, one.opened.session, two.opened.token)
 
 
-@GROUP.case("session-ended", "a session that is over, by its own token", _REFUSED)
+@GROUP.case("session-ended", "a session that has ended, by its own token", _REFUSED)
 async def _ended(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.send(m.Close())
@@ -51,7 +51,7 @@ async def _ended(stage: Stage) -> str:
         return await _knock(stage, peer.opened.session, peer.opened.token)
 
 
-@GROUP.case("doors-alike", "the answers to wrong doors, which must not tell which are right", "alike")
+@GROUP.case("doors-alike", "the answers to wrong ids and tokens, which must all be the same", "alike")
 async def _alike(stage: Stage) -> str:
     words = set()
     async with stage.session() as peer, stage.session() as gone:
@@ -139,7 +139,9 @@ async def _watcher(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "control-fought-over", "the control, by two that take it all the time", "one controls, one watches"
+    "control-fought-over",
+    "the control, by two clients that take it again and again",
+    "one controls, one watches",
 )
 async def _fight(stage: Stage) -> str:
     async with stage.session() as one:

@@ -80,7 +80,7 @@ async def _gone(connections: list[raw.Raw], seconds: float) -> str:
     return "all ended" if all(ended) else f"{ended.count(False)} of {len(ended)} live on"
 
 
-@GROUP.case("packed-bodies", "the loop, by 100 bodies that unpack to 4 MB each", SERVED)
+@GROUP.case("packed-bodies", "the event loop, by 100 bodies that unpack to 4 MB each", SERVED)
 async def _packed(stage: Stage) -> str:
     body = gzip.compress(bytes(4_000_000))
     paths = iter(range(1_000_000))
@@ -98,7 +98,7 @@ async def _packed(stage: Stage) -> str:
     return await served(stage)
 
 
-@GROUP.case("nested-texts", "the loop, by 100 first texts of a million lists each", SERVED)
+@GROUP.case("nested-texts", "the event loop, by 100 first texts of a million lists each", SERVED)
 async def _nested(stage: Stage) -> str:
     text = b"[" + b",".join([b"[]"] * 1_000_000) + b"]"
     whole = raw.frame(raw.TEXT, text)
@@ -112,7 +112,7 @@ async def _nested(stage: Stage) -> str:
     return await served(stage)
 
 
-@GROUP.case("small-nested-texts", "the loop, by 100 that send lists of 60 KB without end", SERVED)
+@GROUP.case("small-nested-texts", "the event loop, by 100 clients that endlessly send lists of 60 KB", SERVED)
 async def _small_nested(stage: Stage) -> str:
     frame = raw.frame(raw.TEXT, b"[" + b",".join([b"[]"] * 20_000) + b"]")
 
@@ -181,7 +181,7 @@ async def _bodies(stage: Stage) -> str:
             await asyncio.gather(*drips, return_exceptions=True)
 
 
-@GROUP.case("answers-not-read", "memory, by 200 that ask for 94 MB each and read none of it", SERVED)
+@GROUP.case("answers-not-read", "memory, by 200 clients that request 94 MB each and read nothing", SERVED)
 async def _answers(stage: Stage) -> str:
     program = "import sys; sys.stdout.write(8 * 1024 * 1024 * chr(1))"  # six characters each in JSON, twice
     wanted = {"language": "python", "source": program, "limits": {"output_bytes": 8 * 1024 * 1024}}
@@ -202,13 +202,17 @@ async def _answers(stage: Stage) -> str:
         return await served(stage)
 
 
-@GROUP.case("pings-without-end", "the loop, by 100 that ping as fast as they can", SERVED)
+@GROUP.case("pings-without-end", "the event loop, by 100 clients that ping as fast as they can", SERVED)
 async def _pings(stage: Stage) -> str:
     pings = raw.frame(raw.PING, b"x") * 500
     return await _without_end(stage, pings, pings, socket=True)
 
 
-@GROUP.case("comings-and-goings", "the loop, by 100 that connect and hang up without end", SERVED)
+@GROUP.case(
+    "comings-and-goings",
+    "the event loop, by 100 clients that connect and disconnect endlessly",
+    SERVED,
+)
 async def _churn(stage: Stage) -> str:
     async def act() -> str:
         async with raw.connect(stage.url):
@@ -218,7 +222,7 @@ async def _churn(stage: Stage) -> str:
     return await served(stage)
 
 
-@GROUP.case("refused-without-end", "the loop, by 100 that ask for what is not there", SERVED)
+@GROUP.case("refused-without-end", "the event loop, by 100 clients that request unknown addresses", SERVED)
 async def _refused(stage: Stage) -> str:
     ask = http(stage, "GET", "api/sessions/x/files", {"Authorization": "Bearer nobody"})
 
@@ -248,24 +252,32 @@ async def _without_end(stage: Stage, first: bytes, again: bytes, *, socket: bool
     return await served(stage)
 
 
-@GROUP.case("messages-of-empty-pieces", "the loop, by 100 messages of pieces of nothing", SERVED)
+@GROUP.case("messages-of-empty-pieces", "the event loop, by 100 messages of empty fragments", SERVED)
 async def _fragments(stage: Stage) -> str:
     first = raw.frame(raw.TEXT, b"x", fin=False)
     return await _without_end(stage, first, raw.frame(raw.CONTINUATION, fin=False) * 2000, socket=True)
 
 
-@GROUP.case("pipelined-requests", "the loop, by 100 that ask on and wait for no answer", SERVED)
+@GROUP.case(
+    "pipelined-requests",
+    "the event loop, by 100 clients that send requests without waiting for answers",
+    SERVED,
+)
 async def _pipelined(stage: Stage) -> str:
     return await _without_end(stage, b"", http(stage, "GET", "api/health", {}) * 200, socket=False)
 
 
-@GROUP.case("chunk-extensions", "the loop, by 100 bodies of which each byte has 8 KB of words", SERVED)
+@GROUP.case(
+    "chunk-extensions",
+    "the event loop, by 100 bodies with 8 KB of chunk extensions for each byte",
+    SERVED,
+)
 async def _extensions(stage: Stage) -> str:
     head = http(stage, "PUT", "api/sessions/x/files/y", {"Transfer-Encoding": "chunked"})
     return await _without_end(stage, head, b"1;" + b"e" * 8000 + b"\r\nx\r\n", socket=False)
 
 
-@GROUP.case("chunk-trailers", "memory, by 100 bodies of a byte with a trailer without end", SERVED)
+@GROUP.case("chunk-trailers", "memory, by 100 bodies of one byte with an endless trailer", SERVED)
 async def _trailers(stage: Stage) -> str:
     headers = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
     first = http(stage, "POST", "api/run", stage.headers | headers) + b"1\r\n{\r\n0\r\n"

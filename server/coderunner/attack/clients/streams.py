@@ -68,7 +68,7 @@ async def _unacked(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "flood-to-a-reader-that-stalls", "memory, by a socket that is not read any more",
+    "flood-to-a-reader-that-stalls", "memory, by a client that stops reading",
     "another socket kills it: killed KILL",
 )  # fmt: skip
 async def _stalled(stage: Stage) -> str:
@@ -97,7 +97,7 @@ async def _stalled(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "flood-to-nobody", "what a pipe wrote while nobody was attached: it waits, and nothing is lost",
+    "flood-to-nobody", "output on a pipe while nobody is attached: the program waits, and nothing is lost",
     "every byte as it was",
 )  # fmt: skip
 async def _nobody(stage: Stage) -> str:
@@ -114,7 +114,7 @@ async def _nobody(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "terminal-flood-to-nobody", "what a terminal wrote while nobody was there: the gap is told",
+    "terminal-flood-to-nobody", "output on a terminal while nobody is attached: the gap is reported",
     "1 gap, then every byte as it was",
 )  # fmt: skip
 async def _terminal_nobody(stage: Stage) -> str:

@@ -113,7 +113,7 @@ while True:
 
 
 @GROUP.case(
-    "input-that-leads-out", "the file that is a program's input, by links, pipes and folders",
+    "input-that-leads-out", "the file for a program's input, by links, pipes and folders",
     "bad_path bad_path bad_path bad_path no_file",
 )  # fmt: skip
 async def _stdin(stage: Stage) -> str:
@@ -165,7 +165,7 @@ _FILE = tarfile.REGTYPE
 
 
 @GROUP.case(
-    "archives-with-teeth", "memory and time of the server, by archives that unpack to more than they are",
+    "archives-with-teeth", "memory and time of the server, by archives that unpack to much more data",
     "bad_archive bad_archive too_many_files file_too_large bad_archive too_many_files bad_archive | []",
 )  # fmt: skip
 async def _bombs(stage: Stage) -> str:
@@ -215,7 +215,7 @@ async def _escapes(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "bodies-without-end", "memory of the server, by bodies that go on", "file_too_large file_too_large"
+    "bodies-without-end", "memory of the server, by endless bodies", "file_too_large file_too_large"
 )  # fmt: skip
 async def _bodies(stage: Stage) -> str:
     async def endless() -> AsyncIterator[bytes]:
@@ -245,7 +245,7 @@ for _ in range(500):
 
 
 @GROUP.case(
-    "names-in-a-listing", "the reader of a listing, by names with everything in them and folders without end",
+    "names-in-a-listing", "code that reads a listing, by names with unusual characters and endless folders",
     "<img src=x> main.py ok xxx and 32 deep | zip of 4, 500 removed",
 )  # fmt: skip
 async def _names(stage: Stage) -> str:
