@@ -41,6 +41,19 @@ def test_no_engine_is_a_failure_with_what_to_do(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_an_engine_that_hangs(tmp_path):
+    """It accepts calls and answers none: of its machine nothing is known."""
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        hung = {"DOCKER_HOST": f"unix://{tmp_path}/silent.sock", "DOCKER_CMD_TIMEOUT": "500"}
+        done = doctor(STATE_DIR=str(tmp_path), PORT="0", **hung)
+    assert done.returncode == 1
+    assert "within 0.5 s" in done.stdout
+    assert "systemctl restart docker" in done.stdout
+    assert "memory        not known" in done.stdout
+
+
 def test_for_programs(tmp_path):
     with socket.socket(socket.AF_UNIX) as dead:  # it is there, and nobody listens
         dead.bind(str(tmp_path / "dead.sock"))

@@ -11,9 +11,10 @@ from coderunner.engine import floors
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.images import ImageBuilder
 from coderunner.engine.states import EngineInfo
-from coderunner.errors import CodeRunnerError, EngineUnavailable
+from coderunner.errors import CodeRunnerError, EngineTimeout, EngineUnavailable
 
 REACH = "check `systemctl status docker`, that this user is in the group docker (`id`), and DOCKER_HOST"
+SLOW = "see `journalctl -u docker`; `systemctl restart docker` ends no session where live-restore is on"
 
 
 async def checks(settings: Settings) -> tuple[list[Finding], EngineInfo | None]:
@@ -26,6 +27,8 @@ async def checks(settings: Settings) -> tuple[list[Finding], EngineInfo | None]:
             info = await engine.info()
     except EngineUnavailable as error:
         return [fail("engine", error.message, REACH)], None
+    except EngineTimeout as error:
+        return [fail("engine", error.message, SLOW)], None
     except CodeRunnerError as error:
         return [fail("engine", error.message, "docs/platforms.md lists the engines that work")], None
     about = f"{info.version}, API {info.api_version}, {info.operating_system}, {info.kernel}"

@@ -84,8 +84,10 @@ def _port(settings: Settings) -> Finding:
 def _memory(settings: Settings, memory_bytes: int) -> Finding:
     sessions = settings.max_concurrent_sessions
     needed = SERVER_BYTES + sessions * SESSION_BYTES
+    if not memory_bytes:
+        return ok("memory", "not known, as the engine does not say how much its machine has")
     text = f"{memory_bytes / 2**30:.1f} GiB for up to {sessions} sessions"
-    if memory_bytes and needed > memory_bytes:
+    if needed > memory_bytes:
         mend = f"set MAX_CONCURRENT_SESSIONS to {max(1, (memory_bytes - SERVER_BYTES) // SESSION_BYTES)}"
         return fail("memory", f"{text}, which need {needed >> 20} MiB before any program runs", mend)
     return ok("memory", text)

@@ -27,6 +27,7 @@ from coderunner.engine.sockets import AgentSocket, AgentSockets
 from coderunner.errors import (
     AgentLost,
     CodeRunnerError,
+    Draining,
     EngineError,
     EngineTimeout,
     ImageMissing,
@@ -279,6 +280,8 @@ class Provisioner:
                 name="teardown",
                 timeout=self.identity.create_seconds,
             )
+        except Draining:
+            await container.close()  # the container is the next server's to remove
         except CodeRunnerError as error:
             log.warning("teardown failed", extra=fields(session=container.session, why=error.message))
             self.known.discard(container.id)
@@ -292,7 +295,8 @@ class Provisioner:
         try:
             await self.engine.remove(container_id)
         except EngineError as error:
-            log.warning("container not removed", extra=fields(container=container_id[:12], why=error.message))
+            what = fields(container=container_id, session=session, why=error.message)
+            log.warning("container not removed", extra=what)
         else:
             self.forget(uid, session)
         finally:
