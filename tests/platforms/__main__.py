@@ -122,12 +122,22 @@ def engine(name: str, platform: Platform) -> Iterator[tuple[str, tuple[str, ...]
         number = (folder / "dockerd.pid").read_text().strip()
         yield address, ("nsenter", f"--net=/proc/{number}/ns/net")
     finally:
+        _remove_containers(folder / "docker.sock")  # they would outlive their engine
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
         if process.poll() is None:
             process.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_containers(socket: Path) -> None:
+    """What a failed test left there. Where the engine does not answer there is nobody to ask."""
+    host = ("docker", "-H", f"unix://{socket}")
+    with contextlib.suppress(subprocess.SubprocessError):
+        listed = subprocess.run((*host, "ps", "-aq"), capture_output=True, text=True, timeout=60, check=True)
+        for one in listed.stdout.split():
+            subprocess.run((*host, "rm", "-fv", one), capture_output=True, timeout=60, check=False)
 
 
 def load(address: str, *, base: bool) -> None:
