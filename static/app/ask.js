@@ -35,7 +35,7 @@ export function ask({ title, text = '', label = null, value = '', ok = texts.pag
     };
     $('ask-form').addEventListener('submit', (event) => {
       event.preventDefault();
-      const answer = input.value.trim();
+      const answer = input.value.trim().normalize('NFC'); // as the names of all files here
       const wrong = label === null ? null : check(answer);
       problem.textContent = wrong ?? '';
       if (!wrong) finish(label === null ? '' : answer);

@@ -115,8 +115,12 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   shelf.on('projects', async () => {
     const project = current();
     if (!project) return;
-    if (await shelf.renewed()) $('project-name').textContent = project.name;
-    else await turnTo(() => shelf.open(project.language));
+    if (await shelf.renewed()) {
+      $('project-name').textContent = project.name;
+      return;
+    }
+    await turnTo(() => shelf.open(project.language));
+    banner('removed', { title: texts.projects.removedElsewhere(project.name), detail: texts.projects.removedElsewhereDetail, dismiss: true });
   });
 
   return {

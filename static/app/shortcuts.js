@@ -23,10 +23,14 @@ export function setUpShortcuts(act) {
     { keys: 'F1', does: help.help, act: act.help, is: (e) => e.key === 'F1' },
   ];
   addEventListener('keydown', (event) => {
-    if (event.isComposing || document.querySelector('dialog[open]')) return;
+    if (event.isComposing) return;
     const modified = (isMac ? event.metaKey : event.ctrlKey) && !event.altKey;
     const found = shortcuts.find(({ is }) => is(event, modified));
     if (!found) return;
+    if (document.querySelector('dialog[open]')) { // it is answered first; the browser's own dialog helps nobody
+      if (found.act === act.save || found.act === act.help) event.preventDefault();
+      return;
+    }
     event.preventDefault();
     event.stopPropagation();
     found.act(event);

@@ -38,12 +38,13 @@ export function recordsOf(/** @type {import('./types.js').Language} */ language,
   };
 }
 
-/** `main.py` to `main (2).py`, or the next number that is free. */
+/** `main.py` or `main (2).py` to `main (2).py`, or the next number that is free. */
 export function copyName(/** @type {string} */ path, /** @type {(name: string) => boolean} */ taken) {
   const slash = path.lastIndexOf('/') + 1;
   const dot = path.indexOf('.', slash + 1) < 0 ? path.length : path.indexOf('.', slash + 1);
+  const stem = path.slice(0, dot).replace(/ \(\d+\)$/, '');
   for (let number = 2; ; number += 1) {
-    const name = `${path.slice(0, dot)} (${number})${path.slice(dot)}`;
+    const name = `${stem} (${number})${path.slice(dot)}`;
     if (!taken(name)) return name;
   }
 }

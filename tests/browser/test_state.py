@@ -103,6 +103,18 @@ def test_both_versions_of_a_true_conflict_are_kept(open_tab: Callable[..., Tab],
     assert files == {"main.py": "of one\n", "main (2).py": "of two\n"}
 
 
+def test_a_project_that_another_tab_deletes_is_told(open_tab: Callable[..., Tab], tab: Tab) -> None:
+    tab.get("coderunner.desk.project.edit('main.py', 'x = 1')")
+    tab.until(SAVED)
+    other = beside(open_tab, tab)
+    shows(other, "x = 1")
+    other.page.click("#project")
+    other.page.locator("#project-menu .bad").click()
+    other.page.click("#ask-ok")
+    tab.banner("was deleted in another tab.")
+    tab.until("coderunner.desk.project.text('main.py') !== 'x = 1'")
+
+
 def test_what_was_typed_last_survives_the_page(tab: Tab) -> None:
     for word in ("first", "second"):
         tab.code(f"{word}\n")
@@ -287,3 +299,20 @@ def test_keys_that_editors_have(tab: Tab) -> None:
     page.keyboard.press("Control+Home")
     page.keyboard.press("F8")
     tab.until("document.getElementById('cursor-text').textContent.startsWith('Line 3')")
+
+
+def test_no_question_is_left_to_the_browser(tab: Tab) -> None:
+    """Ctrl-S in a dialog, and a name in the decomposed form that macOS has."""
+    page = tab.page
+    tab.get(
+        """() => addEventListener('keydown', (event) => setTimeout(() => {
+            window.ours = event.defaultPrevented;
+        }), true)"""
+    )
+    page.click("#new-file")
+    page.keyboard.press("Control+s")
+    tab.until("window.ours === true")
+    expect(page.locator("#ask-dialog")).to_be_visible()
+    page.fill("#ask-input", "cafe\u0301.py")
+    page.click("#ask-ok")
+    tab.until("coderunner.desk.project.active === 'caf\\u00e9.py'")

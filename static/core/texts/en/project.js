@@ -19,6 +19,9 @@ export const project = {
     needsName: 'A project needs a name.',
     longName: 'The name is too long.',
     another: 'Another project',
+    /** @param {string} name */
+    removedElsewhere: (name) => `“${name}” was deleted in another tab.`,
+    removedElsewhereDetail: 'Another project is shown now.',
     kept: 'The project is kept.',
     notKept: 'The project could not be kept.',
     /** @param {string} path */
