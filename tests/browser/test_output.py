@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -182,6 +183,17 @@ def test_a_program_that_stands_still_is_told_and_goes_on(tab: Tab) -> None:
     tab.page.locator(".banner").get_by_role("button", name="Stop", exact=True).click()
     tab.ended("Stopped")
     expect(tab.page.locator(".banner", has_text="holds")).to_have_count(0)
+
+
+def test_a_compiler_that_stands_still_is_told_and_goes_on(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab().language("C")
+    rule = "main: main.c\n\tkill -STOP $$PPID; cc -o main main.c\n"
+    tab.get("(rule) => coderunner.desk.project.create('Makefile', rule)", rule)
+    tab.run()
+    tab.banner("is stopped")
+    tab.page.get_by_role("button", name="Continue").click()
+    tab.ended("Finished", seconds=60)
+    expect(tab.page.locator(".banner")).to_have_count(0)
 
 
 def test_a_line_that_a_terminal_cuts_is_told_and_pipes_are_offered(tab: Tab) -> None:

@@ -166,22 +166,23 @@ def test_a_second_tab_has_its_own_session_and_a_later_one_goes_on(
     third.ended("Finished")
 
 
+OTHER = """() => new Promise((resolve) => {
+    const { id, token } = coderunner.desk.session;
+    const url = new URL(`ws/${id}`, document.baseURI).href.replace('http', 'ws');
+    const socket = new WebSocket(url, 'coderunner.v1');
+    window.otherSocket = socket;
+    socket.onmessage = ({ data }) => {
+        const type = typeof data === 'string' ? JSON.parse(data).type : null;
+        const attach = { type: 'attach', session: id, token, client: 'b'.repeat(22) };
+        if (type === 'hello') socket.send(JSON.stringify(attach));
+        if (type === 'attached') resolve();
+    };
+})"""
+
+
 def test_another_client_takes_control_and_gives_it_back(tab: Tab) -> None:
     tab.run("print('mine')\nprint('end', input())\n").sees("mine")
-    tab.get(
-        """() => new Promise((resolve) => {
-            const { id, token } = coderunner.desk.session;
-            const url = new URL(`ws/${id}`, document.baseURI).href.replace('http', 'ws');
-            const socket = new WebSocket(url, 'coderunner.v1');
-            window.otherSocket = socket;
-            socket.onmessage = ({ data }) => {
-                const type = typeof data === 'string' ? JSON.parse(data).type : null;
-                const attach = { type: 'attach', session: id, token, client: 'b'.repeat(22) };
-                if (type === 'hello') socket.send(JSON.stringify(attach));
-                if (type === 'attached') resolve();
-            };
-        })"""
-    )
+    tab.get(OTHER)
     tab.banner("You are watching")
     tab.page.click("#program-term")
     tab.type("ignored")
@@ -191,6 +192,19 @@ def test_another_client_takes_control_and_gives_it_back(tab: Tab) -> None:
     tab.type("back\n")
     tab.ended("Finished")
     assert tab.text().endswith("end back")
+
+
+def test_a_watcher_takes_control_when_nobody_has_it(tab: Tab) -> None:
+    tab.run("print('mine')\nprint('end', input())\n").sees("mine")
+    tab.get(OTHER)
+    tab.banner("You are watching")
+    tab.get("new Promise((gone) => { otherSocket.onclose = gone; otherSocket.close(); })")
+    tab.page.click(".banner >> text=Take control")
+    tab.page.wait_for_selector(".banner", state="detached")
+    tab.page.click("#program-term")
+    tab.type("heard\n")
+    tab.ended("Finished")
+    assert tab.text().endswith("end heard")
 
 
 def test_a_network_that_stalls_is_told_and_left(cut_tab: Tab, proxy: CuttingProxy) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.browser.tab import Tab
+from tests.harness import Server
 
 SAVED = "!coderunner.desk.project.unsaved"
 
@@ -216,6 +217,38 @@ def test_a_store_that_keeps_nothing_is_told_and_asked_about(open_tab: Callable[.
     assert asked == ["beforeunload"]
 
 
+FULL = """(() => {
+    const put = IDBObjectStore.prototype.put;
+    window.full = true;
+    IDBObjectStore.prototype.put = function (...given) {
+        if (window.full && this.name === 'records') throw new DOMException('full', 'QuotaExceededError');
+        return put.apply(this, given);
+    };
+})()"""
+
+
+def test_a_full_store_is_told_once_and_asked_about(tab: Tab) -> None:
+    tab.get(FULL)
+    tab.page.click(".cm-content")
+    tab.type("x")
+    tab.banner("Its storage is full.")
+    tab.page.click(".banner [aria-label]")
+    tab.page.wait_for_selector(".banner", state="detached")
+    tab.page.click(".cm-content")
+    tab.type("y")
+    tab.page.wait_for_timeout(1000)  # nothing is told again
+    expect(tab.page.locator(".banner")).to_have_count(0)
+    asked = []
+    tab.page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    tab.get("setTimeout(() => location.reload())")
+    tab.page.wait_for_timeout(300)
+    assert asked == ["beforeunload"]
+    tab.get("window.full = false")
+    tab.until(SAVED)
+    tab.reload()
+    assert "xy" in content(tab) or "yx" in content(tab)
+
+
 BEFORE = {
     "files": [{"path": "main.py", "content": "print(42)"}], "entry": "main.py", "args": ["x"], "env": "A=1",
     "stdin": None, "mode": "pipe", "open": ["main.py"], "active": "main.py", "touched": True,
@@ -316,3 +349,42 @@ def test_no_question_is_left_to_the_browser(tab: Tab) -> None:
     page.fill("#ask-input", "cafe\u0301.py")
     page.click("#ask-ok")
     tab.until("coderunner.desk.project.active === 'caf\\u00e9.py'")
+
+
+def test_each_file_has_its_own_indentation(tab: Tab) -> None:
+    page = tab.page
+    files = {
+        ".editorconfig": "root = true\n[*.txt]\nindent_style = space\nindent_size = 8\n",
+        "Makefile": "all:\n",
+        "tabs.py": "def f():\n\treturn 1\n",
+        "two.js": "if (a) {\n  b\n}\n",
+        "wide.txt": "",
+        "new.py": "",
+    }
+    for path, text in files.items():
+        tab.get("([path, text]) => coderunner.desk.project.create(path, text)", [path, text])
+    for path, indent in {
+        "Makefile": "\t", "tabs.py": "\t", "two.js": "  ", "wide.txt": " " * 8, "new.py": " " * 4
+    }.items():  # fmt: skip
+        tab.get("(path) => coderunner.desk.project.show(path)", path)
+        tab.until(f"coderunner.editor.view.state.doc.toString() === {json.dumps(files[path])}")
+        page.click(".cm-content")
+        page.keyboard.press("Control+End")
+        page.keyboard.press("Tab")
+        shows(tab, files[path] + indent)
+
+
+def test_a_first_visit_begins_with_the_language_that_most_want(
+    server: Server, open_tab: Callable[..., Tab]
+) -> None:
+    document = server.get("api/languages")
+    assert document["languages"][0]["name"] == "python"
+    science = {**document["languages"][0], "name": "python-science", "title": "Python (science)"}
+    tab = open_tab(load=False)
+    languages = json.dumps({**document, "languages": [*document["languages"], science]})
+    tab.page.route(
+        "**/api/languages*", lambda route: route.fulfill(content_type="application/json", body=languages)
+    )
+    tab.open()
+    tab.shows("coderunner.desk.project.language.title", "Python")
+    expect(tab.page.locator("#language-name")).to_have_text("Python", use_inner_text=True)

@@ -226,6 +226,35 @@ def test_files_and_archives_are_uploaded(tab: Tab) -> None:
     assert tab.text() == "b'first\\r\\none\\r\\ntwo\\r\\n'"
 
 
+def packed_on_windows() -> bytes:
+    """Backslashes between folders, and names in the code page of DOS, as no flag says."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as whole:
+        for path, data in (("src/lX.py", b"A = 1\n"), ("src/b.py", b"B = 2\n")):
+            entry = zipfile.ZipInfo(path)
+            entry.create_system = 0
+            whole.writestr(entry, data)
+    return sink.getvalue().replace(b"src/lX.py", b"src\\l\x81.py").replace(b"src/b.py", b"src\\b.py")
+
+
+def test_archives_of_windows_and_every_kind_of_line_end(tab: Tab) -> None:
+    page = tab.page
+    give(page, ("pack.zip", packed_on_windows()))
+    page.click("#ask-ok")
+    page.wait_for_selector(f"{OWN}[data-path='src/lü.py']")
+    assert names(page, OWN) == ["src", "b.py", "lü.py", "main.py"]
+    give(page, ("old.txt", b"one\rtwo\r"), ("mixed.txt", b"one\r\ntwo\nthree\r"))
+    for path in ("old.txt", "mixed.txt"):
+        page.click(f"{OWN}[data-path='{path}']")
+        page.click(".cm-content")
+        page.keyboard.press("Control+Home")
+        tab.type("x")
+    page.click("#tree li[data-path='main.py']")
+    tab.run("for name in ('old', 'mixed'): print(open(name + '.txt', 'rb').read())\n")
+    tab.ended("Finished")
+    assert tab.text() == "b'xone\\rtwo\\r'\nb'xone\\r\\ntwo\\nthree\\r'"
+
+
 def test_a_text_that_the_editor_does_not_take_is_shown(tab: Tab) -> None:
     page = tab.page
     long = "".join(f"line {number} é\n" for number in range(160_000))
