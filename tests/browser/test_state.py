@@ -221,6 +221,7 @@ FULL = """(() => {
     const put = IDBObjectStore.prototype.put;
     window.full = true;
     IDBObjectStore.prototype.put = function (...given) {
+        window.tried = (window.tried ?? 0) + 1;
         if (window.full && this.name === 'records') throw new DOMException('full', 'QuotaExceededError');
         return put.apply(this, given);
     };
@@ -235,14 +236,14 @@ def test_a_full_store_is_told_once_and_asked_about(tab: Tab) -> None:
     tab.page.click(".banner [aria-label]")
     tab.page.wait_for_selector(".banner", state="detached")
     tab.page.click(".cm-content")
+    tried = tab.get("window.tried")
     tab.type("y")
-    tab.page.wait_for_timeout(1000)  # nothing is told again
+    tab.until(f"window.tried > {tried}")
     expect(tab.page.locator(".banner")).to_have_count(0)
-    asked = []
-    tab.page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
-    tab.get("setTimeout(() => location.reload())")
-    tab.page.wait_for_timeout(300)
-    assert asked == ["beforeunload"]
+    tab.page.once("dialog", lambda dialog: dialog.dismiss())
+    with tab.page.expect_event("dialog") as asked:
+        tab.get("setTimeout(() => location.reload())")
+    assert asked.value.type == "beforeunload"
     tab.get("window.full = false")
     tab.until(SAVED)
     tab.reload()
