@@ -252,3 +252,29 @@ async def test_an_address_that_is_not_understood_says_what_to_write(host: str) -
     with pytest.raises(EngineUnavailable, match="write unix:///path or tcp://host:port"):
         async with DockerEngine.connect(host, CALL_S):
             pass
+
+
+async def test_members_of_networks_leave_one_after_another(tmp_path: Path) -> None:
+    """Two at once can lock up an engine before version 23 for good; other containers do not wait."""
+    most = during = 0
+    three = asyncio.Barrier(3)
+
+    async def answer(request: Request) -> None:
+        nonlocal most, during
+        during += 1
+        most = max(most, during)
+        if request.path.startswith("/containers/other"):
+            await three.wait()
+        await asyncio.sleep(0)  # whoever may come meanwhile comes
+        during -= 1
+        await request.reply(200, {})
+
+    async with fake(tmp_path, answer) as (server, engine):
+        await asyncio.gather(*(engine.networks.connect("n", f"c{number}", ("x",)) for number in range(5)))
+        engine.networks.joined("c5")
+        leaves = [engine.remove(f"c{number}") for number in range(6)]
+        await asyncio.gather(*leaves, engine.networks.remove("n"), engine.networks.disconnect("none", "d"))
+        assert most == 1
+        assert len([one for one in server.requests if one.method == "DELETE"]) == 7
+        await asyncio.wait_for(asyncio.gather(*(engine.remove(f"other{number}") for number in range(3))), 5)
+        assert most == 3

@@ -67,6 +67,9 @@ class Networks:
         self.made[network] = spec
         return network
 
+    def joined(self, container: str) -> None:
+        pass
+
     async def connect(self, network: str, container: str, names: tuple[str, ...]) -> None:
         await self.call("connect")
         self.members[container] = network
@@ -343,8 +346,8 @@ async def test_the_next_server_puts_a_group_together_again(world, pool):
     )
     await following.find()
     for name in ("python-1", "bob"):
-        following.adopt(Place(group, name))
-    following.adopt(Place("gone", "x"))  # its network is not there
+        following.adopt(Place(group, name), f"c-{name}")
+    following.adopt(Place("gone", "x"), "c-x")  # its network is not there
     await following.release(Place("gone", "x"))
     assert await following.sweep() == 0
     with pytest.raises(MemberTaken):

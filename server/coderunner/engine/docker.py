@@ -201,6 +201,14 @@ class DockerEngine:
 
     async def remove(self, container: str) -> None:
         """Kills and removes a container, and waits until it is removed. Does nothing if it does not exist."""
+        if container not in self.networks.members:
+            await self._remove(container)
+            return
+        async with self.networks.changing:
+            await self._remove(container)
+        self.networks.members.discard(container)
+
+    async def _remove(self, container: str) -> None:
         handle = self._docker.containers.container(container)
         try:
             async with self._call("remove"):

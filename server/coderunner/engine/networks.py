@@ -6,6 +6,7 @@ A group's network is an internal bridge without an address of the host. That alo
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -102,11 +103,22 @@ Call = Callable[..., AbstractAsyncContextManager[None]]
 
 
 class Networks:
-    """The networks of one engine. `call`: `DockerEngine._call`, so methods raise the same errors."""
+    """The networks of one engine. `call`: `DockerEngine._call`, so methods raise the same errors.
+
+    Joins, leaves and removals are made one after another: in engines before version 23, a container that
+    leaves a network while the end of another one's connection is processed can lock up the engine for good
+    (moby#42545, a lock order reversed in libnetwork).
+
+    Attributes:
+        changing: held during each of them, also while a member's container is removed.
+        members: ids of the containers that `connect` has connected, or that `joined` has named.
+    """
 
     def __init__(self, plain: PlainCalls, call: Call) -> None:
         self._plain = plain
         self._call = call
+        self.changing = asyncio.Lock()
+        self.members: set[str] = set()
 
     async def create(self, spec: NetworkSpec) -> str:
         """Creates a network, verifies its settings, and returns its id.
@@ -126,25 +138,30 @@ class Networks:
             raise
         return network
 
+    def joined(self, container: str) -> None:
+        """Names a container that an earlier process has connected."""
+        self.members.add(container)
+
     async def connect(self, network: str, container: str, names: tuple[str, ...]) -> None:
         """Connects a container to a network. `names`: its host names there.
 
         Raises ContainerGone, NetworkGone, NetworkFailed.
         """
         body = {"Container": container, "EndpointConfig": {"Aliases": list(names)}}
-        async with self._network_call("network connect"):
+        self.members.add(container)
+        async with self.changing, self._network_call("network connect"):
             await self._plain.ask("POST", f"networks/{network}/connect", object, body=body)
 
     async def disconnect(self, network: str, container: str) -> None:
         """Disconnects a container. `network`: id or name. Raises as `connect`."""
-        async with self._network_call("network disconnect"):
+        async with self.changing, self._network_call("network disconnect"):
             body = {"Container": container, "Force": False}
             await self._plain.ask("POST", f"networks/{network}/disconnect", object, body=body)
 
     async def remove(self, network: str) -> None:
         """Removes a network. Does nothing if it does not exist. Raises NetworkBusy if it has members."""
         try:
-            async with self._network_call("network remove"):
+            async with self.changing, self._network_call("network remove"):
                 await self._plain.ask("DELETE", f"networks/{network}", object)
         except NetworkGone:
             pass

@@ -336,8 +336,9 @@ class Groups:
         rows = await self._engine.networks.list(network_labels(self._identity.instance))
         return [row for row in rows if not self._identity.another(row.labels)]
 
-    def adopt(self, place: Place) -> None:
-        """Restores the place of a session that was adopted from the previous server."""
+    def adopt(self, place: Place, container: str) -> None:
+        """Restores the place of a session that was adopted from the previous server, with this container."""
+        self._engine.networks.joined(container)
         network = self._found.get(place.group)
         if network is None:
             log.warning("the group of a session has no network", extra=fields(group=place.group))

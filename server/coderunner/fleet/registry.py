@@ -379,7 +379,7 @@ class Registry:
         self._slots[session.id] = slot
         place = Place.of(record)
         if self.groups is not None and place is not None:
-            self.groups.adopt(place)
+            self.groups.adopt(place, container.id)
         # Its client may not have got the answer of the previous server, and repeat the request.
         if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
             self._remember(nonce, session)
