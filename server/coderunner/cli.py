@@ -44,7 +44,14 @@ FAILED, WRONG_SETTINGS, BROKEN_BOUND, TRY_AGAIN = 1, 2, 3, os.EX_TEMPFAIL
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command, and returns the exit code. `argv`: the arguments without the program's name;
     None: sys.argv."""
-    arguments = make_parser(COMMANDS).parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    behind: list[str] = []
+    if "run" in words and "--" in words[words.index("run") :]:  # argparse would take these for files
+        end = words.index("--", words.index("run"))
+        words, behind = words[:end], words[end + 1 :]
+    arguments = make_parser(COMMANDS).parse_args(words)
+    if behind:
+        arguments.args = behind
     try:
         result: int = arguments.run(arguments)
         if sys.stdout is not None:  # there is none where it was closed before
@@ -384,6 +391,13 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
 
 
+def _remote(arguments: argparse.Namespace) -> int:
+    from coderunner.client import remote  # here, as the import would delay `serve`
+
+    arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
+    return remote.main(arguments, _server(arguments))
+
+
 def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:
     """The server's address: `unix:` and a path, or a URL that ends with a slash. From --url or, without it
     and if `own`, from the settings. Raises ConfigError."""
@@ -424,6 +438,8 @@ if __name__ == "__main__":
 
 COMMANDS: dict[str, Run] = {
     "serve": _serve,
+    "run": _remote,
+    "shell": _remote,
     "settings": _settings,
     "images": _images,
     "files": _files,

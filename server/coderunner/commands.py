@@ -36,6 +36,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     parser.add_argument("--env-file", type=Path, help="file with the settings (default: .env, if it exists)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _serving(commands, run)
+    _remote(commands, run)
     _images(commands, run)
     _upkeep(commands, run)
     _reaper(commands, run)
@@ -55,6 +56,28 @@ def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
     how.add_argument("--table", action="store_true", help="print the table of docs/configuration.md")
     how.add_argument("--check", action="store_true", help="check the settings that `serve` would use")
     settings.set_defaults(run=run["settings"])
+
+
+def _remote(commands: Commands, run: Mapping[str, Run]) -> None:
+    one = commands.add_parser(
+        "run",
+        help="run a program on a server; the exit code is the program's",
+        usage="%(prog)s [--language NAME] [--stdin FILE] [--json] [--url URL] FILE... [-- ARGS...]",
+    )
+    one.add_argument("files", nargs="+", metavar="FILE", help="the program, and what it needs; - for stdin")
+    one.add_argument("--stdin", type=Path, metavar="FILE", help="its standard input (default: this one's)")
+    one.add_argument("--json", action="store_true", help="print the answer of POST /api/run")
+    one.set_defaults(run=run["run"], command="run", args=[])
+
+    shell = commands.add_parser("shell", help="a shell in a container of a server; ~. on a new line ends it")
+    shell.add_argument("--repl", action="store_true", help="the language's own prompt instead")
+    shell.set_defaults(run=run["shell"], command="shell")
+    for parser in (one, shell):
+        parser.add_argument("--language", metavar="NAME", help="a language of the server")
+        parser.add_argument(
+            "--url", default="", help="where it is (default: CODERUNNER_URL, or PORT on this machine)"
+        )
+        parser.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
 
 
 def _images(commands: Commands, run: Mapping[str, Run]) -> None:

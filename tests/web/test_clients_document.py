@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.harness import ROOT, Server
 
 DOCUMENTS = {
-    "clients.md": ['"stdout":"cba\\n"', "event: done", "", '"code":"bad_message"'],
+    "clients.md": ['"stdout":"cba\\n"', "event: done", "", "cba", '"code":"bad_message"'],
     "graders.md": ['"counts":{"passed":1,"wrong_answer":1}', '"passed":2', "event: case"],
 }
 """What each command of a document prints."""
+HERE = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "server")}
 
 
 def commands() -> list[tuple[str, str]]:
@@ -29,7 +32,7 @@ def commands() -> list[tuple[str, str]]:
 def test_commands(server: Server, tmp_path, command, seen):
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
-        env={**os.environ, "CODERUNNER": server.url.rstrip("/")},
+        env={**os.environ, **HERE, "CODERUNNER": server.url.rstrip("/")},
         cwd=tmp_path,
         capture_output=True,
         text=True,

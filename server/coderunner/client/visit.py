@@ -141,6 +141,19 @@ class Visit:
         async with self._http.get(self.url + path, headers=self.headers) as answer:
             return answer.status, await answer.text(errors="replace")
 
+    async def post(self, path: str, document: Any, headers: dict[str, str]) -> tuple[int, str]:
+        """(status, body) of a request whose answer may take as long as a program runs. Raises aiohttp's
+        errors."""
+        assert self._http is not None
+        asked = self._http.post(
+            self.url + path,
+            json=document,
+            headers={**self.headers, **headers},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+        )
+        async with asked as answer:
+            return answer.status, await answer.text(errors="replace")
+
     async def document(self, path: str, kind: type[T]) -> T:
         """The answer of a route, as its model in `schema.answers`.
 
@@ -167,8 +180,8 @@ class Visit:
 
     async def _end(self, session: str, token: str) -> None:
         """Ends a session by its token, on a new WebSocket. Does nothing if it has ended already."""
-        with contextlib.suppress(Unexpected, ConnectionError, aiohttp.ClientError):
-            async with self.connect(f"ws/{session}") as peer:
+        with contextlib.suppress(Unexpected, ConnectionError, TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(15), self.connect(f"ws/{session}") as peer:
                 await peer.send(m.Attach(session, token, peer.client))
                 await peer.send(m.Close())
                 await peer.closed(10)

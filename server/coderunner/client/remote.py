@@ -1,0 +1,365 @@
+"""`coderunner run` and `coderunner shell`: programs on a server, with this terminal or these pipes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from coderunner.client import terminal
+from coderunner.client.live import CHANNEL, PATIENCE, Live, Refused
+from coderunner.client.peer import Unexpected, random_id
+from coderunner.client.visit import Visit
+from coderunner.schema import messages as m
+from coderunner.schema.answers import Languages, LanguageView
+from coderunner.schema.forms import UNIX
+from coderunner.wire.journal import STDERR
+
+WRONG_USE = 2  # as argparse has it
+FAILED = 255  # exit code where it is not the program's, as ssh has it
+TRY_AGAIN = 75  # the same, where the same command may succeed later
+STDIN = 0
+MOST_BYTES = 16 * 1024 * 1024  # of all files together
+
+
+def main(arguments: argparse.Namespace, url: str) -> int:
+    """Runs the command; the exit code is the program's, 128 and the signal's number where one ended it."""
+    terminal.complete()
+    parts = urlsplit(url)
+    if not url.startswith(UNIX) and (parts.scheme not in ("http", "https") or not parts.hostname):
+        _say("the server's address is to begin with http://, https:// or unix:")
+        return WRONG_USE
+    if "@" in parts.netloc:  # not told again: it may be a password
+        _say("the server's address is to have no user and password; --bearer gives the credential")
+        return WRONG_USE
+    try:
+        return asyncio.run(_main(arguments, url))
+    except Refused as error:
+        _say(str(error))
+        return TRY_AGAIN if error.retryable else FAILED
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except (Unexpected, OSError, TimeoutError, aiohttp.ClientError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            _say(f"{error.filename}: {error.strerror}")
+        else:
+            _say(str(error) or type(error).__name__)
+        return FAILED
+    except asyncio.CancelledError:  # a signal while the session was being ended
+        return 128 + signal.SIGTERM
+
+
+def _say(text: str) -> None:
+    # Not by `print`: standard error may have been closed, and the terminal may be gone.
+    with contextlib.suppress(OSError):
+        os.write(2, f"coderunner: {text}\n".encode(errors="replace"))
+
+
+async def _main(arguments: argparse.Namespace, url: str) -> int:
+    async with Visit(url, arguments.bearer) as visit:
+        if arguments.command == "shell":
+            if not (os.isatty(0) and os.isatty(1)):
+                raise Refused("a shell needs a terminal; `coderunner run` runs a program through pipes")
+            language = _chosen(await _languages(visit), arguments.language).name
+            return await _follow(visit, language, lambda: _shell(arguments), True)
+        found, named, given = await asyncio.to_thread(_files, arguments)
+        language, entry = await _language(visit, arguments.language, found, named)
+        files = [m.File(path or entry, data) for path, data in found.items()]
+        if arguments.json:
+            return await _answer(visit, arguments, language, entry, files, given)
+        terminals = given is None and os.isatty(0) and os.isatty(1)
+        return await _follow(
+            visit, language, lambda: _run(arguments, entry, files, terminals), terminals, given
+        )
+
+
+# --- what is sent --------------------------------------------------------------------------------------
+
+
+def _shell(arguments: argparse.Namespace) -> m.Shell:
+    cols, rows = terminal.size()
+    return m.Shell(CHANNEL, cols, rows, repl=arguments.repl)
+
+
+def _run(arguments: argparse.Namespace, entry: str, files: Sequence[m.File], terminals: bool) -> m.Run:
+    cols, rows = terminal.size() if terminals else (None, None)
+    mode = "tty" if terminals else "pipe"
+    return m.Run(
+        CHANNEL, mode, files=tuple(files), entry=entry, args=tuple(arguments.args), cols=cols, rows=rows
+    )
+
+
+def _files(arguments: argparse.Namespace) -> tuple[dict[str, bytes], str | None, bytes | None]:
+    """The files to send by their paths, the path of the one to run, and its standard input.
+
+    The path is "" if it is read from standard input; None if a folder was named. The input is None if it is
+    this command's own. Raises Refused, OSError.
+    """
+    found: dict[str, bytes] = {}
+    given = _content(arguments.stdin, 0) if arguments.stdin is not None else None
+    entry: str | None = ""
+    for number, name in enumerate(arguments.files):
+        path = Path(name)
+        outside = path.is_absolute() or ".." in path.parts
+        if name == "-":
+            found[""] = _content(STDIN, sum(map(len, found.values())))
+            given = b"" if given is None else given
+        elif path.is_dir():
+            # A folder that comes first is the project itself; of others the paths remain.
+            for one in sorted(path.rglob("*")):
+                within = one.relative_to(path)
+                if one.is_file() and not any(part.startswith(".") for part in within.parts):
+                    told = within if not number or outside else one
+                    found[told.as_posix()] = _content(one, sum(map(len, found.values())))
+        else:
+            told = Path(path.name) if outside else path
+            found[told.as_posix()] = _content(path, sum(map(len, found.values())))
+        if not number:
+            entry = None if path.is_dir() else next(iter(found))
+    if not found:
+        raise Refused("there is no file to run")
+    return found, entry, given
+
+
+def _content(path: Path | int, besides: int) -> bytes:
+    """The content of a file, or of STDIN. `besides`: bytes of those that were read before it. Raises Refused,
+    OSError."""
+    with open(path, "rb", closefd=path != STDIN) as file:
+        data = file.read(MOST_BYTES + 1 - besides)
+    if len(data) + besides > MOST_BYTES:
+        name = "standard input" if path == STDIN else path
+        raise Refused(f"{name} is too much: {MOST_BYTES >> 20} MiB in all can be sent")
+    return data
+
+
+async def _languages(visit: Visit) -> Sequence[LanguageView]:
+    """The server's languages, the most used ones first. Raises Refused, Unexpected."""
+    try:
+        found = await visit.document("api/languages", Languages)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
+    except Unexpected:
+        raise _refusal(visit, *await visit.get("api/languages")) from None
+    return found.languages
+
+
+def _refusal(visit: Visit, status: int, text: str) -> Refused:
+    """What a server's answer other than the wanted one says, which may be a proxy's or a stranger's."""
+    try:
+        problem = json.loads(text)
+        return Refused(str(problem["detail"]), retryable=bool(problem["retryable"]))
+    except (ValueError, KeyError, TypeError):
+        later = status in (429, 502, 503, 504)
+        return Refused(f"no CodeRunner answers at {visit.place}, but {status}", retryable=later)
+
+
+def _chosen(rows: Sequence[LanguageView], wanted: str | None) -> LanguageView:
+    """The language of this name; the first one without a name. Raises Refused."""
+    for row in rows:
+        if wanted in (None, row.name):
+            return row
+    names = ", ".join(sorted(row.name for row in rows))
+    raise Refused(f"the server has no language {wanted!r}; it has {names or 'none'}")
+
+
+async def _language(
+    visit: Visit, wanted: str | None, files: dict[str, bytes], entry: str | None
+) -> tuple[str, str]:
+    """The language of the program and the path of its entry. Raises Refused."""
+    rows = await _languages(visit)
+    if wanted is None:
+        ending = PurePath(entry or "").suffix.lower()
+        rows = [row for row in rows if (row.entry in files if entry is None else ending in row.extensions)]
+        if not rows:
+            raise Refused(
+                f"the language of {entry or 'this'} is not known by its name: give it with --language"
+            )
+    row = _chosen(rows, wanted)
+    return row.name, entry or row.entry
+
+
+# --- following it --------------------------------------------------------------------------------------
+
+
+async def _follow(
+    visit: Visit,
+    language: str,
+    start: Callable[[], m.Run | m.Shell],
+    terminals: bool,
+    given: bytes | None = None,
+) -> int:
+    raw, last = False, ""
+
+    def told(words: str) -> None:
+        nonlocal last
+        if words and not raw and words != last:
+            _say(words)
+        elif raw:
+            terminal.title(words)
+        last = words
+
+    live = Live(visit, language, start, told)
+    ended: list[int] = []
+    with contextlib.ExitStack() as stack:
+        stack.callback(_signals(live, terminals, ended))
+        if terminals:
+            stack.enter_context(terminal.raw())
+            raw = True
+        typing = asyncio.create_task(_type(live, terminals, given), name="typing")
+        showing = asyncio.create_task(_show(live), name="showing")
+        try:
+            await asyncio.wait((showing, typing), return_when=asyncio.FIRST_COMPLETED)
+            if not showing.done() and (code := typing.result()) is not None:
+                return code
+            await showing
+        except asyncio.CancelledError:
+            if not ended:
+                raise
+            return 128 + ended[0]
+        finally:
+            for task in (typing, showing):
+                task.cancel()
+            await asyncio.gather(typing, showing, return_exceptions=True)
+    end = live.exit
+    assert end is not None
+    for hint in end.hints:
+        _say(hint)
+    return _code(end.reason, end.code, end.signal)
+
+
+def _signals(live: Live, terminals: bool, ended: list[int]) -> Callable[[], None]:
+    """Handles signals until the function that is returned is called. Those that end this command are noted
+    in `ended`, and cancel the current task."""
+    loop, work = asyncio.get_running_loop(), asyncio.current_task()
+    assert work is not None
+    tasks: set[asyncio.Task[None]] = set()
+
+    def stop(number: int) -> None:
+        ended.append(number)
+        work.cancel()
+
+    def later(done: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(done)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def interrupt() -> None:
+        if live.reachable:
+            later(live.signal("INT"))
+        else:  # in the queue, or the server is away
+            stop(signal.SIGINT)
+
+    handled = [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+    for number in handled:
+        loop.add_signal_handler(number, stop, number)
+    if terminals:
+        handled.append(signal.SIGWINCH)
+        loop.add_signal_handler(signal.SIGWINCH, lambda: later(live.resize(*terminal.size())))
+    else:
+        handled.append(signal.SIGINT)
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+
+    def restore() -> None:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+    return restore
+
+
+async def _type(live: Live, terminals: bool, given: bytes | None) -> int | None:
+    """Sends standard input. The exit code where the user has typed the escape, or the terminal is gone."""
+    if given is not None:
+        for begin in range(0, len(given), terminal.PIECE):
+            await live.type(given[begin : begin + terminal.PIECE])
+        await live.end_input()
+        return None
+    keys, reader = terminal.Keys(), terminal.Input(STDIN)
+    while data := await reader.read():
+        escaped = False
+        if terminals:
+            data, escaped = keys.read(data)
+        await live.type(data)
+        if escaped:
+            return 0
+    if terminals:
+        return 128 + signal.SIGHUP
+    await live.end_input()
+    return None
+
+
+async def _show(live: Live) -> None:
+    async with contextlib.aclosing(live.output()) as output:
+        async for stream, data in output:
+            await terminal.written(2 if stream == STDERR else 1, data)
+
+
+def _code(reason: str, code: int | None, name: str | None) -> int:
+    """The exit code for how a program ended; tells on standard error what the code does not."""
+    if reason not in ("exited", "signaled", "compile_failed"):
+        _say(f"the program was ended: {reason.replace('_', ' ')}")
+    if code is not None:
+        return code
+    known = getattr(signal, f"SIG{(name or '').removeprefix('SIG')}", None)
+    return FAILED if known is None else 128 + int(known)
+
+
+async def _answer(
+    visit: Visit,
+    arguments: argparse.Namespace,
+    language: str,
+    entry: str,
+    files: Sequence[m.File],
+    given: bytes | None,
+) -> int:
+    """Prints the answer of `POST /api/run` as JSON. A lost connection does not begin the program anew."""
+    if given is None:
+        given = b"" if os.isatty(STDIN) else await asyncio.to_thread(_content, STDIN, 0)
+    document = {
+        "language": language,
+        "entry": entry,
+        "files": [{"path": one.path, "content_base64": _base64(bytes(one.content or b""))} for one in files],
+        "args": arguments.args,
+        "stdin_base64": _base64(given or b""),
+    }
+    status, text = await _asked(visit, document)
+    end = None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        end = json.loads(text)["exit"] if status == 200 else None
+    if text.startswith("{"):  # a refusal is one, too
+        await terminal.written(1, text.encode() + b"\n")
+    if end is None:
+        raise _refusal(visit, status, text)
+    return _code(end["reason"], end["code"], end["signal"])
+
+
+async def _asked(visit: Visit, document: dict[str, Any]) -> tuple[int, str]:
+    """The answer. A server that is away is waited for, from its first silence on."""
+    headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
+    while True:
+        try:
+            status, text = await visit.post("api/run", document, headers)
+            # 502 and 504: there is no server behind the proxy. The program is not begun anew.
+            if status not in (502, 504) and (status != 503 or "draining" not in text):
+                return status, text
+            begun = begun or loop.time()
+            why = f"it answers {status}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            begun = begun or loop.time()
+            why = str(error) or type(error).__name__
+        if loop.time() - begun > PATIENCE:
+            raise Refused(f"the server at {visit.place} stays away: {why}", retryable=True)
+        await asyncio.sleep(0.5)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

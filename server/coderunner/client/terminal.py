@@ -1,0 +1,146 @@
+"""The user's own terminal, and standard input and output that are pipes or files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+
+ESCAPE = ord("~")
+END = ord(".")
+PIECE = 16 * 1024
+
+
+def size() -> tuple[int, int]:
+    """(columns, rows) of the terminal; 80 by 24 where it cannot be told."""
+    # Not by `shutil`: it prefers the variables COLUMNS and LINES, which do not change with the window.
+    try:
+        found = os.get_terminal_size(1)
+    except OSError:
+        return 80, 24
+    return found.columns or 80, found.lines or 24
+
+
+def complete() -> None:
+    """Opens /dev/null in place of standard streams that were closed, whose numbers a socket would get."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+@contextlib.contextmanager
+def raw() -> Iterator[None]:
+    """The terminal passes every key on, until the block ends, however it ends."""
+    before = termios.tcgetattr(0)
+    try:
+        # At once: neither is typed input lost, nor does a terminal that nobody reads keep this waiting.
+        tty.setraw(0, termios.TCSANOW)
+        yield
+    finally:
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(0, termios.TCSANOW, before)
+
+
+def title(words: str) -> None:
+    """Sets the title of the terminal's window."""
+    with contextlib.suppress(OSError):
+        os.write(1, f"\x1b]2;coderunner{': ' if words else ''}{words}\x07".encode())
+
+
+class Keys:
+    """Finds the escape in what is typed: `~.` at the beginning of a line. `~~` there is one `~`."""
+
+    def __init__(self) -> None:
+        self._begins = True
+        self._escaped = False
+
+    def read(self, data: bytes) -> tuple[bytes, bool]:
+        """(what is to be sent on, whether the escape was typed)."""
+        told = bytearray()
+        for byte in data:
+            if self._escaped:
+                self._escaped = False
+                if byte == END:
+                    return bytes(told), True
+                if byte != ESCAPE:
+                    told.append(ESCAPE)
+            elif byte == ESCAPE and self._begins:
+                self._escaped = True
+                continue
+            told.append(byte)
+            self._begins = byte in b"\r\n"
+        return bytes(told), False
+
+
+class Input:
+    """Reads a file descriptor in a thread of its own: pipes, terminals and files alike, none of which then
+    keeps the program from ending."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._loop = asyncio.get_running_loop()
+        self._read: asyncio.Queue[bytes] = asyncio.Queue()
+        self._wanted = threading.Semaphore(1)
+        threading.Thread(target=self._work, name="input", daemon=True).start()
+
+    def _work(self) -> None:
+        data = b"\0"
+        while data:
+            self._wanted.acquire()
+            try:
+                data = os.read(self._descriptor, PIECE)
+            except BlockingIOError:  # another process has made it non-blocking
+                select.select((self._descriptor,), (), ())
+                self._wanted.release()
+                continue
+            except OSError:
+                data = b""
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._read.put_nowait, data)
+
+    async def read(self) -> bytes:
+        """At most PIECE bytes; b"" at the end."""
+        data = await self._read.get()
+        self._wanted.release()
+        return data
+
+
+async def written(descriptor: int, data: bytes) -> None:
+    """Writes all of it. Raises BrokenPipeError and other errors of the system."""
+    # In a daemon thread: where nobody reads, a thread of the loop's pool would keep the command from ending.
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: OSError | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(None)
+
+    def work() -> None:
+        error = None
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[_write(descriptor, rest) :]
+        except OSError as problem:
+            error = problem
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=work, name="output", daemon=True).start()
+    await done
+
+
+def _write(descriptor: int, data: memoryview) -> int:
+    """As `os.write`; waits where the other side has made the descriptor non-blocking."""
+    while True:
+        try:
+            return os.write(descriptor, data)
+        except BlockingIOError:
+            select.select((), (descriptor,), ())
