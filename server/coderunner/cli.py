@@ -23,7 +23,7 @@ from coderunner.errors import CannotStart, CodeRunnerError, ConfigError, Unsuppo
 from coderunner.fleet.groups import end_networks, reap_networks
 from coderunner.fleet.lost import remove_lost
 from coderunner.fleet.provision import Identity
-from coderunner.fleet.sweep import anothers, end_all, reap
+from coderunner.fleet.sweep import anothers, end_all, labels_of, reap, session_of
 from coderunner.instance import holder_of, key_of, lives, owners_alive
 from coderunner.schema.forms import UNIX
 from coderunner.sessions.record import owner_of
@@ -131,7 +131,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             raise
         # A line as all others are, for programs that read the log.
         log.critical("cannot serve: %s", error.message)
-        return _code_of(error)
+        return WRONG_SETTINGS if isinstance(error, ConfigError) else _code_of(error)
     except Exception:
         log.critical("the server failed", exc_info=True)
         return FAILED
@@ -284,8 +284,8 @@ async def _carry(
             f"{reference}: not usable, as it was built on another base image than this machine's; run"
             f" `docker rmi {base}`, then load again"
             if other
-            else f"{reference}: not usable, as it was made by another version, or for other user ids"
-            " (SESSION_UID_BASE, SESSION_UID_COUNT)"
+            else f"{reference}: not usable: it was made by another version or for other user ids"
+            " (SESSION_UID_BASE, SESSION_UID_COUNT), or is of a language that was not asked for"
         )
 
 
@@ -363,7 +363,9 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     image = next((builder.reference(language) for language in sorted(ready)), None)
     networks = await end_networks(engine, identity, image)
     await builder.forget_use(holder_of(state_dir, name))
-    AgentSockets(state_dir / "sockets", name, settings.agent_stream).clear()
+    # Containers that are left, as the engine refused to remove them, still have their folders mounted.
+    left = {session_of(one) for one in await engine.list(labels_of(name))}
+    AgentSockets(state_dir / "sockets", name, settings.agent_stream).clear(left)
     print(f"{name}: {containers} containers removed, {networks} networks removed")
     others = await anothers(engine, identity)
     if others:

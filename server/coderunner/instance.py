@@ -132,7 +132,8 @@ async def alone(name: str, owner: str, state_dir: Path) -> None:
         if loop.time() > deadline:
             raise CannotStart(
                 f"a server named {name!r} is already running, with the same key but another folder:"
-                f" {state_dir} is a copy of its STATE_DIR. Stop it, or change this server's INSTANCE_NAME"
+                f" {state_dir} is a copy of its STATE_DIR. Stop that server, or give this one another"
+                " INSTANCE_NAME"
             )
         await asyncio.sleep(0.02)
 

@@ -59,9 +59,15 @@ export class Composed {
     return event.keyCode !== NO_KEY;
   }
 
-  /** Ends a word that is being composed and sends it, before what is not typed by a keyboard. */
+  /**
+   * Ends a word that is being composed and sends it, before what is not typed by a keyboard.
+   * @returns {boolean} whether there was one; then the text area has lost the focus
+   */
   finish() {
-    if (this.#composing) this.#area.blur();
+    const composing = this.#composing;
+    if (composing) this.#area.blur();
+    else if (!this.#term.options.screenReaderMode) this.#area.value = ''; // as with a key: no later word replaces what was before
+    return composing;
   }
 
   #down(/** @type {KeyboardEvent} */ event) {
@@ -92,6 +98,7 @@ export class Composed {
     this.#composing = false;
     this.#draw('');
     this.#catchUp();
+    this.#foreign = false; // Firefox tells the word once more, by an input event behind the end
   }
 
   /** Sends what turns the text that the program has into the one of the text area. */

@@ -84,7 +84,11 @@ export class TerminalView extends Emitter {
     this.term.onBinary((data) => this.#given(latin1(data)));
     this.term.attachCustomKeyEventHandler((event) => this.#keys(event));
     this.#composed = new Composed(this.term);
-    new Touch(this.term, host, { paste: (text) => this.term.paste(text) });
+    new Touch(this.term, host, { paste: (text) => {
+      const composing = this.#composed.finish(); // xterm.js empties the text area
+      this.term.paste(text);
+      if (composing) this.focus();
+    } });
     new ResizeObserver(() => this.refit()).observe(host);
     this.fit();
   }

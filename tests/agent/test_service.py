@@ -63,7 +63,8 @@ def test_it_is_told_ready_when_it_is_and_the_agent_waits_for_nothing(server, fol
     pid = pid_of(folder)
     assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + service.Service.NICE
     assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
-    assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
+    # While the shell becomes `sleep`, the loader has its libraries open.
+    wait_until(lambda: sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"], 10, "no others")
 
 
 def test_one_that_does_not_become_ready_is_told_with_its_last_words(server, folder):

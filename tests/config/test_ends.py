@@ -20,6 +20,7 @@ import pytest
 
 from coderunner import app, cli, logs
 from coderunner.config import SETTINGS
+from coderunner.errors import ConfigError
 from coderunner.instance import instance, runs_of
 from tests.engine.fake import FakeEngine, always, never
 
@@ -71,6 +72,16 @@ def test_where_the_log_is_json_so_is_the_last_line(tmp_path):
     [line] = [json.loads(line) for line in said.splitlines()]
     assert line["level"] == "critical"
     assert line["msg"].startswith("cannot serve: a server named 'test-ends' is already running")
+
+
+def test_wrong_declarations_have_the_code_of_settings_in_json_too(tmp_path, monkeypatch):
+    async def refused(*_: object) -> None:
+        raise ConfigError(["languages/python/language.toml: run is missing"])
+
+    monkeypatch.setattr(app, "serve", refused)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    assert cli.main(["--env-file", "/dev/null", "serve"]) == 2
 
 
 def test_a_held_lock(tmp_path):

@@ -22,7 +22,7 @@ from coderunner.schema import messages as m
 from tests.harness import ENGINE, ROOT, attach, docker, session, wait_until
 from tests.nginx.front import free_port, make_certificate
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 TOOL = "coderunner-test/compose:trixie"
 TOOL_FILE = """FROM debian:trixie-slim

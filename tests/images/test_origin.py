@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from coderunner.engine.origin import OriginFailed, bootstrapped, own_sources
+from tests.harness import wait_until
 
 
 def silent(_line: str) -> None:
@@ -151,9 +152,15 @@ def test_without_the_tool_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_it_stops_when_told(tool: Path, etc: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ended"
-    write(tool, f"trap 'touch {mark}; exit 1' TERM; sleep 600 & wait")
+    begun = tmp_path / "begun"
+    write(tool, f"trap 'touch {mark}; kill $!; exit 1' TERM; sleep 600 & touch {begun}; wait")
     stop = threading.Event()
-    threading.Timer(0.3, stop.set).start()
+
+    def when_it_has_begun() -> None:
+        wait_until(begun.exists, 30, "its begin")
+        stop.set()
+
+    threading.Thread(target=when_it_has_begun).start()
     with pytest.raises(OriginFailed, match="stopped"), bootstrapped(stop, silent, etc):
         pass  # long before the tool would end by itself
     assert mark.exists()

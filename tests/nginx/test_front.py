@@ -267,7 +267,7 @@ async def test_nobody_else_reads_what_opens_an_artifact(front):
             assert answer.status == 404
         for path in (
             "vi%65w/s/SECRETLEAVE/x", "view/s/%53ECRETLEAVE/x", "/view//s///SECRETLEAVE/x",
-            "x/../view/s/SECRETLEAVE/x",
+            "x/../view/s/SECRETLEAVE/x", "view/s/SECRETLEAVE/a%0Ab.txt",
         ):  # fmt: skip
             async with http.get(URL(front.url + path, encoded=True)) as answer:
                 assert answer.status == 404
@@ -276,7 +276,10 @@ async def test_nobody_else_reads_what_opens_an_artifact(front):
             async with http.put(front.url + path, data=b"x" * 70_000) as answer:
                 assert answer.status == 413
         await http.get(front.plain + "/view/s/SECRETLEAVE/plain.html", allow_redirects=False)
-        for path in ("api/runs/SECRETLEAVE", "api/batches/SECRETLEAVE/events", "?want=x&token=SECRETLEAVE"):
+        for path in (
+            "api/runs/SECRETLEAVE", "api/batches/SECRETLEAVE/events", "?want=x&token=SECRETLEAVE",
+            "api/runs/x?token=SECRETLEAVE", "view/s/x/y.html?key=SECRETLEAVE",
+        ):  # fmt: skip
             for asked in (path, "favicon.ico"):
                 async with http.get(front.url + asked, headers={"Referer": front.url + path}) as answer:
                     assert answer.status in (200, 404)

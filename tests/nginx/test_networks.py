@@ -21,7 +21,7 @@ from coderunner.schema import messages as m
 from tests.nginx.front import NAME, SHIPPED, Front, edit, running_nginx
 
 PROTOCOLS = ("coderunner.v1",)
-PROXY = "# Behind another proxy, its word for the address: set_real_ip_from <its address>; real_ip_header"
+PROXY = "# Behind another proxy, take the address from it: set_real_ip_from <its address>; real_ip_header"
 OPEN = 25
 BODIES = 10
 FILES = 600

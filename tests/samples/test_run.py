@@ -123,7 +123,7 @@ async def test_a_server_that_listens_on_a_socket_of_the_file_system(tmp_path):
     await web.UnixSite(runner, str(path)).start()
     try:
         async with Visit(f"unix:{path}") as visit:
-            assert await visit.document("api/languages") == {"host": "localhost"}
+            assert await visit.document("api/languages", dict) == {"host": "localhost"}
     finally:
         await runner.cleanup()
 

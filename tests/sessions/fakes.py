@@ -174,6 +174,7 @@ class Engine:
         self.away = False
         self.listed: list[SimpleNamespace] = []  # its containers, as it tells them
         self.removed: list[str] = []
+        self.networks = SimpleNamespace(members=set())
 
     async def list(self, labels: Any) -> list[SimpleNamespace]:
         return self.listed

@@ -65,7 +65,7 @@ class TestChannels:
                 one.say_state(ended(number, flow.WINDOW))
                 await until(lambda n=number: world.session.channels[n].exit, "the end")
                 world.session.handle(control, m.Ping(1))
-                while isinstance(control.at_hand(), str):
+                while control.at_hand() is not None:
                     pass
                 assert world.container.holdings.held < SESSION_BYTES
                 assert world.container.holdings.cached <= CACHE_BYTES

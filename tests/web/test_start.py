@@ -72,6 +72,5 @@ async def test_before_it_listens_it_asks_the_engine_for_what_it_adopts_alone(tmp
         await eventually(lambda: "engine call: open" in log.read_text(), 5, "the log")
         calls = Counter(re.findall(r"engine call: (.*)", log.read_text().split("engine call: open")[0]))
         print(calls)
-        containers = calls.pop("inspect")  # for the number of its agent's process
-        assert 1 <= containers <= 4
+        assert "inspect" not in calls, "the kernel says who connects"
         assert sum(calls.values()) <= 3, calls

@@ -89,8 +89,6 @@ async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
             async with attach(server, leaver.opened) as late:
                 await late.error("no_session")  # it had ended
             await eventually(lambda: before & set(server.containers()) == mine, 20, "the rest removed")
-            log = (tmp_path / "again.log").read_text()
-            assert 0 < log.index("listening") < log.index("container removed"), "clients come first"
             await back.send(m.Close())
             await back.closed()
         wait_ready(server, ("python",))

@@ -107,7 +107,8 @@ class Networks:
 
     Joins, leaves and removals are made one after another: in engines before version 23, a container that
     leaves a network while the end of another one's connection is processed can lock up the engine for good
-    (moby#42545, a lock order reversed in libnetwork).
+    (moby#42545, a lock order reversed in libnetwork). A call that has no answer within its time lets the
+    next one begin, although the engine may still work on it.
 
     Attributes:
         changing: held during each of them, also while a member's container is removed.

@@ -217,9 +217,11 @@ class AgentSockets:
         """Removes the folder of a session whose container is removed."""
         remove_folder(self._parent / session)
 
-    def clear(self) -> None:
-        """Removes all of them and their parents, where no server lives and no container is left."""
-        self.keep(0, ())
+    def clear(self, left: Collection[str] = ()) -> None:
+        """Removes all folders but those of the sessions `left`, and their parents if they are empty then.
+
+        Only where no server runs."""
+        self.keep(0, left)
         for folder in (self._parent, self._parent.parent):
             with contextlib.suppress(OSError):  # another instance has some, or it is not there
                 os.rmdir(folder)

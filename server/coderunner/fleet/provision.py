@@ -133,6 +133,7 @@ class Provisioner:
         self.known: set[str] = set()
         self.arriving: dict[str, str] = {}
         self._pool = pool
+        self._leaving_one_by_one = asyncio.Lock()
         self._failed: tuple[float, str] | None = None  # when the last attempt failed, and why
         self._leaving = False
 
@@ -274,12 +275,15 @@ class Provisioner:
         if self._leaving:
             await container.close()
             return
+        # Members of groups are removed one after another (`Networks`): only one of them occupies a worker.
+        member = container.id in self.engine.networks.members
         try:
-            await self._pool.submit(
-                lambda: self._remove(container),
-                name="teardown",
-                timeout=self.identity.create_seconds,
-            )
+            async with self._leaving_one_by_one if member else contextlib.nullcontext():
+                await self._pool.submit(
+                    lambda: self._remove(container),
+                    name="teardown",
+                    timeout=self.identity.create_seconds,
+                )
         except Draining:
             await container.close()  # the container is the next server's to remove
         except CodeRunnerError as error:

@@ -88,7 +88,7 @@ class Tables:
         if not name.startswith(f"{self.settings.network_prefix}-{self.settings.instance_name}-"):
             raise Refused("the container's name does not begin as this instance's do")
         if sent.get("Image") not in self.images:
-            raise Refused("the image is not one of a language")
+            raise Refused("the image is not one of CodeRunner's languages")
         role = labels.get(ROLE_LABEL)
         if role in (None, CANARY):
             return _same(sent, self._session(sent, name, labels))
@@ -195,7 +195,7 @@ class Tables:
         """
         recipe = self.recipes.get(tag)
         if recipe is None:
-            raise Refused("the image to build is not one of a language")
+            raise Refused("the image to build is not one of CodeRunner's languages")
         if read_object(arguments.encode()) != dict(recipe.arguments):
             raise Refused("the build's arguments differ from the recipe's")
         if _files(context) != dict(recipe.files):

@@ -315,7 +315,7 @@ def _only(query: Mapping[str, str], *names: str) -> None:
 
 def _our_image(reference: str) -> None:
     if not re.fullmatch(rf"{PREFIX}/[a-z0-9_-]+:[0-9a-f]+", reference):
-        raise Refused("the image is not one of CodeRunner")
+        raise Refused("the image is not one of CodeRunner's")
 
 
 def _filters(call: Call, *kinds: str) -> str:

@@ -88,7 +88,8 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
         if not isinstance(error, web.HTTPException):
             if not request.path.startswith("/api/"):
                 raise
-            log.error("a request failed", exc_info=error, extra=fields(path=shown(request)))
+            log.error("a request failed", exc_info=error, extra=fields(path=shown(request), **about))
+            release(error)
             return error_reply(request, InternalError())
         release(error)
         response = _refused(request, error)

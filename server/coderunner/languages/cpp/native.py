@@ -5,6 +5,7 @@ The run's environment may name more: CFLAGS (or CXXFLAGS), LDLIBS, and SANITIZE 
 source has its pragmas.
 """
 
+import os
 import re
 
 MAX_READ = 1 << 20  # bytes of a source that are looked at
@@ -17,9 +18,9 @@ LIBRARIES = (
     (r"openssl/\w+\.h", "-lssl -lcrypto"),
     (r"curl/\w+\.h", "-lcurl"),
     (r"catch2/\w+\.hpp", "-lCatch2Main -lCatch2"),
-    # Boost (the image of C++ (Boost) alone has it); the others are headers only.
-    (r"boost/(?:asio/)?coroutine\b", "-lboost_coroutine -lboost_context"),
-    (r"boost/(?:context|coroutine2)\b", "-lboost_context"),
+    # Boost; the others are headers only.
+    (r"boost/coroutine\b", "-lboost_coroutine -lboost_context"),
+    (r"boost/(?:context|coroutine2|asio/spawn)\b", "-lboost_context"),
     (r"boost/fiber\b", "-lboost_fiber -lboost_context -lboost_filesystem"),
     (r"boost/thread\b", "-lboost_thread -lboost_chrono -lboost_atomic"),
     (r"boost/timer\b", "-lboost_timer -lboost_chrono"),
@@ -32,6 +33,7 @@ LIBRARIES = (
     (r"boost/graph\b", "-lboost_graph"),
     (r"boost/iostreams\b", "-lboost_iostreams -lz"),
     (r"boost/nowide\b", "-lboost_nowide"),
+    (r"boost/process\b", "-lboost_filesystem -lboost_atomic"),
     (r"boost/program_options\b", "-lboost_program_options"),
     (r"boost/random\b", "-lboost_random"),
     (r"boost/(?:serialization|archive)\b", "-lboost_wserialization -lboost_serialization"),
@@ -39,6 +41,8 @@ LIBRARIES = (
     (r"boost/url\b", "-lboost_url"),
 )
 SANITIZERS = {"address", "undefined"}
+# Elsewhere a project may bring Boost's headers with it, for what needs no library.
+WITH_BOOST = os.path.isdir("/usr/include/boost")
 
 
 def read(path):
@@ -64,6 +68,8 @@ def wanted(texts, environment, variable):
         flags.append("-fopenmp")
     libraries = ["-lm"]
     for header, names in LIBRARIES:
+        if "boost_" in names and not WITH_BOOST:
+            continue
         if any(re.search(rf'^[ \t]*#[ \t]*include[ \t]*[<"]{header}', text, re.M) for text in texts):
             libraries += [name for name in names.split() if name not in libraries]
     return flags, libraries + environment.get("LDLIBS", "").split()

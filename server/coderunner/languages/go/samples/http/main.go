@@ -12,9 +12,10 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "You asked for %s", r.URL.Path)
-	}))
+	http.HandleFunc("GET /{drink}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "You asked for /%s", r.PathValue("drink"))
+	})
+	go http.Serve(listener, nil)
 	answer, err := http.Get("http://" + listener.Addr().String() + "/tea")
 	if err != nil {
 		panic(err)
