@@ -25,6 +25,7 @@ const dim = (/** @type {string} */ text) => `\r\n\u001b[2;3m${text}\u001b[0m\r\n
 
 const MAX_LINE = 4095; // bytes of a line that the kernel keeps for a program that reads by lines
 
+const ESCAPE = 27;
 const PASTE = 32; // bytes that come at once when they are pasted; keys are fewer
 const ENDS = new Set([3, 4, 10, 13, 21, 26, 28]); // what ends a line, or drops it: Ctrl-C, Ctrl-D, Enter, Ctrl-U, …
 
@@ -174,6 +175,10 @@ export class Screen extends Emitter {
 
   /** Tells when a line gets too long for the kernel. A program that reads keys, as a game does, has no lines: only pastes count. */
   #measure(/** @type {Uint8Array} */ bytes) {
+    if (bytes.includes(ESCAPE)) { // an arrow, the mouse, an answer to a program: nobody types a line
+      this.#line = 0;
+      return;
+    }
     if (bytes.length < PASTE && this.#line === 0) return;
     const { most, last } = lines(bytes, this.#line);
     if (most > MAX_LINE && this.#line <= MAX_LINE && !this.view.term.modes.bracketedPasteMode) this.emit('long-line');

@@ -42,9 +42,11 @@ export class Shelf extends Emitter {
   }
 
   async #open() {
+    const channel = new BroadcastChannel('coderunner:library');
     try {
-      this.#library = await Library.open({ openDB, channel: new BroadcastChannel('coderunner:library'), lost: () => this.#reopen() });
+      this.#library = await Library.open({ openDB, channel, lost: () => this.#reopen() });
     } catch {
+      channel.close();
       return; // the projects say that nothing is kept
     }
     this.#library.on('changed', ({ project, names }) => {

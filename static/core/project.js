@@ -38,11 +38,11 @@ export function recordsOf(/** @type {import('./types.js').Language} */ language,
   };
 }
 
-/** `main.py` or `main (2).py` to `main (2).py`, or the next number that is free. */
+/** `main.py` or `main (2).py` to `main (2).py`, or the next number that is free. A year, `report (2024).txt`, is no copy's number. */
 export function copyName(/** @type {string} */ path, /** @type {(name: string) => boolean} */ taken) {
   const slash = path.lastIndexOf('/') + 1;
   const dot = path.indexOf('.', slash + 1) < 0 ? path.length : path.indexOf('.', slash + 1);
-  const stem = path.slice(0, dot).replace(/ \(\d+\)$/, '');
+  const stem = path.slice(0, dot).replace(/ \(\d{1,2}\)$/, '');
   for (let number = 2; ; number += 1) {
     const name = `${stem} (${number})${path.slice(dot)}`;
     if (!taken(name)) return name;

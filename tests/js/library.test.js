@@ -168,5 +168,6 @@ test('names of copies', () => {
   assert.equal(copyName('lib/.env', (name) => taken.has(name)), 'lib/.env (3)');
   assert.equal(copyName('x.tar.gz', () => false), 'x (2).tar.gz');
   assert.equal(copyName('a (2).py', (name) => taken.has(name)), 'a (3).py');
+  assert.equal(copyName('report (2024).txt', () => false), 'report (2024) (2).txt');
   assert.equal(copyName('Makefile', () => false), 'Makefile (2)');
 });
