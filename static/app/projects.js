@@ -112,10 +112,10 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
     });
   });
 
-  shelf.on('projects', async () => {
+  shelf.on('projects', async (told) => {
     const project = current();
     if (!project) return;
-    if (await shelf.renewed()) {
+    if (await shelf.renewed(told)) {
       $('project-name').textContent = project.name;
       return;
     }

@@ -23,7 +23,7 @@ function freeName(/** @type {string} */ name, /** @type {Set<string>} */ taken) 
   }
 }
 
-/** Events: `projects` (another tab made, named or removed one). @extends {Emitter<{projects: undefined}>} */
+/** Events: `projects` (another tab made, named or removed one). @extends {Emitter<{projects: {removed?: string}}>} */
 export class Shelf extends Emitter {
   #store;
   #page = randomId();
@@ -53,7 +53,7 @@ export class Shelf extends Emitter {
       const shown = this.#project;
       if (shown && shown.id === project) shown.told(names);
     });
-    this.#library.on('projects', () => this.emit('projects'));
+    this.#library.on('projects', (told) => this.emit('projects', told));
   }
 
   /** The browser closed the library, as when the data of this site are deleted: what is shown is kept anew. */
@@ -147,13 +147,20 @@ export class Shelf extends Emitter {
     await this.#library?.remove(id);
   }
 
-  /** Another tab may have named or removed the one that is shown. @returns {Promise<boolean>} false: it is gone */
-  async renewed() {
+  /**
+   * Another tab may have named or removed the one that is shown.
+   * @param {{removed?: string}} told the first one that is made after it has the same id
+   * @returns {Promise<boolean>} false: it is gone
+   */
+  async renewed({ removed }) {
     const shown = this.#project;
     if (!shown) return false;
-    const there = await this.#library?.project(shown.id);
+    const there = shown.id === removed ? null : await this.#library?.project(shown.id);
     if (there) shown.name = there.name;
-    if (!there && this.#library) this.#project = null; // nothing of it is written any more
+    if (!there && this.#library && this.#project === shown) {
+      shown.forget();
+      this.#project = null;
+    }
     return this.#project !== null;
   }
 

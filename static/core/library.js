@@ -11,7 +11,7 @@ import { Emitter } from './events.js';
  * @typedef {{projects: {key: string, value: Kept, indexes: {language: string}}, records: {key: [string, string], value: import('./types.js').Versioned},
  *   histories: {key: [string, string], value: import('./types.js').History}}} Schema the keys of records are [project, name], of histories [project, path]
  */
-/** @typedef {{type: 'changed', project: string, names: string[]} | {type: 'projects'}} Told to other pages */
+/** @typedef {{type: 'changed', project: string, names: string[]} | {type: 'projects', removed?: string}} Told to other pages */
 
 const VERSION = 1;
 const MAX_HISTORY = 256 * 1024; // characters of what can be undone in a file
@@ -19,7 +19,7 @@ const MAX_HISTORY = 256 * 1024; // characters of what can be undone in a file
 const same = (/** @type {Value} */ a, /** @type {Value} */ b) => a === b || (a instanceof Uint8Array && b instanceof Uint8Array && a.length === b.length && a.every((byte, at) => byte === b[at]))
   || (typeof a === 'object' && JSON.stringify(a) === JSON.stringify(b) && !(a instanceof Uint8Array));
 
-/** Events of other pages. @extends {Emitter<{changed: {project: string, names: string[]}, projects: undefined}>} */
+/** Events of other pages. @extends {Emitter<{changed: {project: string, names: string[]}, projects: {removed?: string}}>} */
 export class Library extends Emitter {
   #db;
   #channel;
@@ -45,7 +45,7 @@ export class Library extends Emitter {
     super();
     this.#db = db;
     this.#channel = channel;
-    channel.onmessage = (/** @type {MessageEvent<Told>} */ { data }) => (data.type === 'changed' ? this.emit('changed', data) : this.emit('projects'));
+    channel.onmessage = (/** @type {MessageEvent<Told>} */ { data }) => (data.type === 'changed' ? this.emit('changed', data) : this.emit('projects', data));
   }
 
   close() {
@@ -93,7 +93,7 @@ export class Library extends Emitter {
     tx.objectStore('projects').delete(id);
     for (const store of /** @type {const} */ (['records', 'histories'])) tx.objectStore(store).delete(range(id));
     await tx.done;
-    this.#tell({ type: 'projects' });
+    this.#tell({ type: 'projects', removed: id });
   }
 
   /** @returns {Promise<Map<string, import('./types.js').Versioned>>} of a project, by name */

@@ -61,6 +61,7 @@ export function copyName(/** @type {string} */ path, /** @type {(name: string) =
  */
 export class Project extends Emitter {
   #library;
+  #forgotten = false;
   #timers;
   /** @type {number | null} of `timers` */ #timer = null;
   /** @type {Promise<void> | null} */ #saving = null;
@@ -297,9 +298,16 @@ export class Project extends Emitter {
     this.#changed(...this.records().keys());
   }
 
+  /** Another page removed it: nothing of it is written any more, as a new one may have its id. */
+  forget() {
+    this.#timers.clearTimeout(this.#timer);
+    this.#forgotten = true;
+  }
+
   /** Writes what changed. @returns {Promise<boolean>} whether all is kept */
   async save() {
     this.#timers.clearTimeout(this.#timer);
+    if (this.#forgotten) return true;
     while (this.#saving) await this.#saving;
     if (!this.#dirty.size) return this.trouble === null;
     if (!this.#library) {
