@@ -60,6 +60,30 @@ pure() {
   DOCKER_HOST=unix:///nowhere tests -n "$BESIDE" --dist worksteal -m "not long and not timed" "${UNIT[@]}" "$@"
 }
 
+# The long suites in two parts beside each other, as most of what they do is to wait: half of the time. The second's output
+# follows the first's, and the tests that failed in either are noted where scripts/flaky.py looks.
+APART=(tests/languages tests/images tests/faults/test_attach_stream.py)
+long_suites() {
+  local code=0 other=0 second cache=.run/second-cache
+  rm -rf "$cache"
+  step "pytest: the long suites, in two parts beside each other"
+  tests -m long -o cache_dir="$cache" "${APART[@]}" >.run/second.log 2>&1 &
+  second=$!
+  tests -m long tests "${APART[@]/#/--ignore=}" || code=$?
+  wait "$second" || other=$?
+  cat .run/second.log
+  "$VENV/bin/python" - .pytest_cache "$cache" <<'END'
+import json, pathlib, sys
+
+first, second = (pathlib.Path(folder, "v/cache/lastfailed") for folder in sys.argv[1:])
+found = {test: True for file in (first, second) if file.exists() for test in json.loads(file.read_text())}
+first.parent.mkdir(parents=True, exist_ok=True)
+first.write_text(json.dumps(found))
+END
+  if [ "$other" -gt "$code" ]; then code=$other; fi
+  return "$code"
+}
+
 scripts/setup.sh --dev
 case " $* " in *" -m "*) long=1 ;; *) long= ;; esac
 MEASURED=()
@@ -105,6 +129,10 @@ if [ -z "$long" ]; then
 fi
 LANGUAGES="" "$VENV/bin/python" -m coderunner --env-file /dev/null images build "${names[@]}"
 export PATH=$PATH:/usr/sbin
+if [ "$*" = "-m long" ]; then
+  long_suites
+  exit
+fi
 if [ $# != 0 ]; then
   step "pytest"
   tests "$@"
