@@ -40,6 +40,7 @@ class Begun:
         self.over = False
         self.why = ""
         self.language = SimpleNamespace(name="python")
+        self.record = SimpleNamespace(session=self.id, language="python", address="192.0.2.1", principal=None)
         self.container = SimpleNamespace(id=container, uid=uid, condemn=self.evict)
 
     def evict(self, why: str) -> None:
