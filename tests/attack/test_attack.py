@@ -18,8 +18,9 @@ pytestmark = pytest.mark.long
 
 CASES = catalogue.cases()
 # What a bystander's echo may take (the median), as a multiple of a bare terminal's here in the same
-# seconds. Alone on two processors it is 1 to 10 times as long.
-TIMES_BARE = 60.0
+# seconds. Alone on two processors it is 1 to 14 times as long, beside three other runs of tests up to 90: the
+# bare terminal feels no other containers. Attacks that succeeded made it 1,500 times as long.
+TIMES_BARE = 200.0
 BYSTANDER = 1
 
 
