@@ -118,11 +118,14 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.end, keys.encode())
 
-    def shows(self, text: str, seconds: float = 30) -> None:
+    def shows(self, text: str, seconds: float = 30, *, behind: str = "") -> None:
+        """Until the text is there; `behind` the last place of another one, if that is given."""
+
         def look() -> bool:
             with contextlib.suppress(BlockingIOError, OSError):
                 self.screen += os.read(self.end, 65536)
-            return text.encode() in self.screen
+            _, mark, rest = self.screen.rpartition(behind.encode()) if behind else (b"", b"x", self.screen)
+            return bool(mark) and text.encode() in rest
 
         wait_until(look, seconds, f"{text!r} on the screen", lambda: repr(self.screen[-800:]))
 
@@ -161,6 +164,7 @@ def test_a_shell_has_the_terminal(server: Server, tmp_path: Path):
         one.type("echo sle''eps; sleep 1000\r")
         one.shows("sleeps")
         one.type("\x03")
+        one.shows("$ ", behind="^C")  # what is typed before the shell is back may be thrown away
         one.type("echo inter''rupted; exit 9\r")
         one.shows("interrupted")
         assert one.process.wait(30) == 9
