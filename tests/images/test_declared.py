@@ -106,15 +106,20 @@ def test_what_several_images_have_is_one(name: str) -> None:
     assert len(set(copies)) == 1
 
 
-def test_the_images_of_c_and_cpp_share_their_layers() -> None:
-    c, cpp = (
+@pytest.mark.parametrize(
+    ("first", "second", "until"),
+    [("c", "cpp", "COPY native.py /usr/local/lib/coderunner/"), ("cpp", "cpp-boost", None)],
+)
+def test_images_that_begin_alike_share_their_layers(first: str, second: str, until: str | None) -> None:
+    """Docker has no include: the second begins with the steps of the first, up to `until` or all of them."""
+    steps, others = (
         [line for line in (DECLARED.folder / name / "Dockerfile").read_text().splitlines()
          if line and not line.startswith("#")]
-        for name in ("c", "cpp")
+        for name in (first, second)
     )  # fmt: skip
-    shared = c[: c.index("COPY native.py /usr/local/lib/coderunner/")]
+    shared = steps[: steps.index(until)] if until else steps
     assert len(shared) > 10
-    assert cpp[: len(shared)] == shared
+    assert others[: len(shared)] == shared
 
 
 def test_a_language_is_offered_on_the_machines_that_it_is_for() -> None:
