@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import aiohttp
 
 from tests.harness import Server, eventually, start_server
 
+COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
 SETTINGS = {"LANGUAGES": "python", "WARM_MAX": "2", "SESSIONS_PER_ADDRESS": "4"}
 
 
@@ -52,6 +54,15 @@ class Event:
     name: str
     id: int | None
     data: Any
+
+
+run = functools.partial(order, "run")
+answer_of = functools.partial(done, "run")
+
+
+def numbers(count: int) -> str:
+    """What COUNT prints."""
+    return "".join(f"{i:07d}\n" for i in range(count))
 
 
 async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:

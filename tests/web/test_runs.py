@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import hashlib
 import json
 import uuid
@@ -15,29 +14,21 @@ from coderunner.core import codec
 from coderunner.jobs.answer import Heard, answers
 from coderunner.schema import messages as m
 from tests.harness import Server, eventually, running_server, session
-from tests.web import ordering
 from tests.web.ordering import (
+    COUNT,
     SETTINGS,
     Event,
+    answer_of,
     ask,
     events,
     held,
     http,
     idle,
     left,
+    numbers,
+    run,
     slots_given,
 )
-
-COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
-
-
-run = functools.partial(ordering.order, "run")
-answer_of = functools.partial(ordering.done, "run")
-
-
-def numbers(count: int) -> str:
-    return "".join(f"{i:07d}\n" for i in range(count))
-
 
 # --- what comes back ------------------------------------------------------------------------------------
 

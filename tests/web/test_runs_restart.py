@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import signal
 import uuid
 
@@ -12,8 +11,8 @@ import aiohttp
 import pytest
 
 from tests.harness import eventually, running_server
-from tests.web import ordering
 from tests.web.ordering import (
+    COUNT,
     SETTINGS,
     Event,
     again,
@@ -21,17 +20,9 @@ from tests.web.ordering import (
     events,
     http,
     idle,
+    numbers,
+    run,
 )
-
-COUNT = "import time\nfor i in range({n}):\n    print('%07d' % i, flush=True)\n    time.sleep({pause})\n"
-
-
-run = functools.partial(ordering.order, "run")
-answer_of = functools.partial(ordering.done, "run")
-
-
-def numbers(count: int) -> str:
-    return "".join(f"{i:07d}\n" for i in range(count))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
