@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,12 @@ def give(page: Page, *files: tuple[str, bytes]) -> None:
         "#upload-input",
         [{"name": name, "mimeType": "application/octet-stream", "buffer": data} for name, data in files],
     )
+
+
+def test_how_large_a_file_may_be_is_said_before(tab: Tab) -> None:
+    tab.page.click("#transfer")
+    said = "document.getElementById('transfer-menu').innerText"
+    tab.shows(said, lambda text: re.search(r"\d+ MB a file", text))
 
 
 def test_files_and_archives_are_uploaded(tab: Tab) -> None:
