@@ -28,6 +28,7 @@ from coderunner.schema import messages as m
 from tests.bench import report
 from tests.bench.typist import FLOOD
 from tests.harness import (
+    MEASURED,
     ROOT,
     Client,
     Server,
@@ -308,6 +309,8 @@ async def typist(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
         sys.executable, "-m", "tests.bench.typist", *words,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "server")},
+        # A scheduling group of its own: it must not share its measurer's part of the processor.
+        start_new_session=True,
     )  # fmt: skip
     try:
         yield process
@@ -392,7 +395,7 @@ def main() -> None:
     settings = {
         "LANGUAGES": ",".join(LANGUAGES),
         "WARM_FLOOR": "2",
-        "LOG_LEVEL": "info",
+        **MEASURED,
         "SESSIONS_PER_ADDRESS": "60",
         "CGROUP_PARENT": cgroup_parent(),
     }

@@ -26,7 +26,7 @@ from pathlib import Path
 from coderunner import declarations
 from coderunner.fleet.warm import PAUSE_SECONDS
 from coderunner.schema import messages as m
-from tests.harness import Client, Server, docker, eventually, running_server, session
+from tests.harness import MEASURED, Client, Server, docker, eventually, running_server, session
 
 SAID = "Hello, world!"
 SECONDS = 60.0
@@ -158,7 +158,7 @@ def main() -> None:
     names = tuple(dict.fromkeys(row.language for row in wanted))
     settings = {"LANGUAGES": ",".join(names), "WARM_FLOOR": "1", "WARM_MAX": str(len(names) + 2)}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        with running_server(Path(folder), ready=names, LOG_LEVEL="info", **settings) as server:
+        with running_server(Path(folder), ready=names, **MEASURED, **settings) as server:
             asyncio.run(table(server, wanted, arguments.rounds))
     machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     print(f"\n{machine}, {arguments.rounds} rounds; milliseconds: median (least\N{EN DASH}greatest)\n")

@@ -21,7 +21,7 @@ from coderunner.schema import messages as m
 from tests.bench import report
 from tests.bench.__main__ import ECHO, typist
 from tests.bench.report import Series
-from tests.harness import ROOT, Client, Server, connect, eventually, running_server, session
+from tests.harness import MEASURED, ROOT, Client, Server, connect, eventually, running_server, session
 from tests.reference import BareTerminal
 
 SESSIONS = (10, 25, 50, 100, 150, 200)
@@ -47,7 +47,7 @@ def resident(server: Server) -> float:
 
 def settings(**more: str) -> dict[str, str]:
     return {
-        "LANGUAGES": "python", "LOG_LEVEL": "info", "CLEANUP_INTERVAL": "600000", "WARM_MAX": "8",
+        **MEASURED, "LANGUAGES": "python", "CLEANUP_INTERVAL": "600000", "WARM_MAX": "8",
         "SESSION_IDLE_TIMEOUT": "3600000", **more,
     }  # fmt: skip
 

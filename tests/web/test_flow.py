@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import statistics
+import time
 from pathlib import Path
 
 import pyte
 
+from coderunner.core.bulk import BYTES_PER_PROCESSOR, MAX_PROCESSORS
 from coderunner.schema import messages as m
 from coderunner.wire.flow import MAX_WINDOW
 from tests.harness import Client, attach, eventually, session, workspace
@@ -63,6 +66,30 @@ async def test_a_client_that_reads_nothing_costs_no_memory_and_no_time_of_others
         await deaf.send(m.Ack(1, deaf.channel(1).end))
         assert (await deaf.ended(1)).exit.reason == "killed"
         assert (await flood.ended(1)).exit.reason == "killed"
+
+
+async def test_programs_print_no_faster_than_their_rate_while_somebody_types(server):
+    rate = BYTES_PER_PROCESSOR * min(os.cpu_count() or 1, MAX_PROCESSORS)
+    async with session(server) as typist, session(server, "bash") as first, session(server, "bash") as second:
+        await typist.run(1, ECHO, mode="tty")
+        await typist.until(1, "!")
+        floods = (first, second)
+        for client in floods:
+            await client.run(1, "yes", entry="main.sh", mode="pipe")
+        await typist.input(1, b"k")
+        for client in floods:
+            await client.wait(lambda client=client: client.channel(1).end > 1_000_000, 30)
+        before, began = [client.channel(1).end for client in floods], time.monotonic()
+        await beside_echoes(typist, first, 300)
+        while time.monotonic() - began < 1:
+            await beside_echoes(typist, first, 1)
+        came = [client.channel(1).end - was for client, was in zip(floods, before, strict=True)]
+        assert sum(came) < 1.1 * rate * (time.monotonic() - began) + 2 * MAX_WINDOW
+        assert max(came) < 2 * min(came) + MAX_WINDOW, "the two share the rate"
+        for client in floods:
+            await client.send(m.Kill(1))
+            channel = await client.ended(1)
+            assert channel.data == (b"y\n" * (channel.end // 2 + 1))[: channel.end], "nothing is lost"
 
 
 async def test_a_socket_that_is_not_read_at_all_stops_the_program_not_the_server(server):

@@ -255,6 +255,7 @@ class Connection:
         frame = codec.decode_input(data)
         source = self._attached or self._handshake
         if source is not None:
+            self._connections.bulk.input(len(frame.payload), asyncio.get_running_loop().time())
             source.input(frame)
 
     def _text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
@@ -370,7 +371,11 @@ class Connection:
             raise ConnectionResetError
         if self._tcp.crowd:
             await self._connections.crowd.turn()
-        metrics.bytes_out.inc(sum(map(len, frames)))
+        size = sum(map(len, frames))
+        wait = self._connections.bulk.delay(size, asyncio.get_running_loop().time())
+        if wait:
+            await asyncio.sleep(wait)  # others type
+        metrics.bytes_out.inc(size)
         self._tcp.send(frames)
         await self._tcp.drained()
 

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import functools
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from multidict import CIMultiDictProxy
 
 from coderunner import timing
 from coderunner.core import codec
+from coderunner.core.bulk import Bulk
 from coderunner.core.networks import customer, networks
 from coderunner.core.rates import Rates
 from coderunner.logs import fields
@@ -141,6 +143,7 @@ class TcpConnections:
         self._given_back = 0.0
         self._reading = asyncio.Lock()
         self.leftovers = Leftovers()
+        self.bulk = Bulk(os.cpu_count() or 1)  # delays output in bulk while people type
         self.crowd = Crowd()  # gives the sockets of low priority their turns to send
 
     def make(self, handler: Callable[[], Any]) -> TcpConnection:
