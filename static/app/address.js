@@ -1,16 +1,16 @@
-// Links that lead out of the page: opened in a tab of their own; asked about where what stands there is not where it leads.
+// External links: opened in a new tab. If the text of a link is not its address, the user is asked first.
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
 
 const SCHEMES = new Set(['http:', 'https:']);
 const plain = (/** @type {string} */ text) => text.trim().replace(/^https?:\/\//i, '').replace(/\/$/, '').toLowerCase();
 
-/** Whether the text of a link says, without another word, where it leads. */
+/** Whether the text of a link is its address, so that the user sees where it leads. */
 function tells(/** @type {URL} */ url, /** @type {string} */ text) {
   return url.username === '' && url.password === '' && plain(text) === plain(url.href);
 }
 
-/** @param {string} uri a program's: not to be trusted @param {string} text what stands there */
+/** @param {string} uri from a program, so not trusted @param {string} text the link's text */
 export async function openAddress(uri, text) {
   let url;
   try {
@@ -18,7 +18,9 @@ export async function openAddress(uri, text) {
   } catch {
     return;
   }
+  // Others, such as `javascript:`, could run in the page's origin.
   if (!SCHEMES.has(url.protocol)) return;
   if (!tells(url, text) && (await ask({ title: texts.artifacts.openLink(url.host), text: texts.artifacts.openLinkText(url.href), ok: texts.artifacts.openLinkOk })) === null) return;
+  // Without an opener: the other page cannot navigate this one.
   window.open(url.href, '_blank', 'noopener,noreferrer');
 }

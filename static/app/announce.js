@@ -1,4 +1,4 @@
-// Tells a screen reader what sighted people see at a glance.
+// Announces changes to screen readers that others see on the screen.
 import { el } from './dom.js';
 
 const region = el('div', { className: 'aside', attrs: { 'aria-live': 'polite' } });

@@ -1,10 +1,10 @@
-// One question at a time: for a text, or yes or no.
+// One question at a time: for a text, or for a confirmation.
 import { texts } from '../core/texts.js';
 import { $ } from './dom.js';
 
 /**
  * @param {{title: string, text?: string, label?: string | null, value?: string, ok?: string, other?: string | null, check?: (value: string) => string | null}} question
- * @returns {Promise<string|null>} the text ('' for a plain yes, 'other' for the third way), null where the user declined
+ * @returns {Promise<string|null>} the text ('' for a confirmation, 'other' for the third button), null if the user declined
  */
 export function ask({ title, text = '', label = null, value = '', ok = texts.page.ok, other = null, check = () => null }) {
   const [dialog, input, problem] = [$('ask-dialog'), $('ask-input'), $('ask-problem')];
@@ -20,13 +20,16 @@ export function ask({ title, text = '', label = null, value = '', ok = texts.pag
   problem.textContent = '';
   problem.hidden = label === null;
   dialog.showModal();
+  // A question without a field: Enter confirms.
   if (label === null) {
     $('ask-ok').focus();
   } else {
     input.focus();
+    // The name without folder and extension is selected, as that is what is usually changed.
     input.setSelectionRange(value.lastIndexOf('/') + 1, value.includes('.') ? value.lastIndexOf('.') : value.length);
   }
   return new Promise((resolve) => {
+    // One controller for all listeners: the dialog is used again for the next question.
     const done = new AbortController();
     const finish = (/** @type {string | null} */ answer) => {
       done.abort();
@@ -42,6 +45,7 @@ export function ask({ title, text = '', label = null, value = '', ok = texts.pag
     }, { signal: done.signal });
     $('ask-other').addEventListener('click', () => finish('other'), { signal: done.signal });
     $('ask-cancel').addEventListener('click', () => finish(null), { signal: done.signal });
+    // Escape.
     dialog.addEventListener('cancel', () => finish(null), { signal: done.signal });
   });
 }

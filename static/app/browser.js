@@ -1,9 +1,9 @@
-// The browser as the core's world: sockets, requests, addresses, time, chance.
+// The browser's interfaces that `core/` uses: sockets, requests, addresses, timers, random numbers, a clock.
 
 /** @type {import('../core/types.js').World} */
 export const world = {
   connect: (url, protocol) => new WebSocket(url, protocol),
-  /** Beside the page, whatever path it lies under. */
+  /** Relative to the page, wherever a proxy has mounted it. */
   url(session) {
     const url = new URL(session === null ? 'ws' : `ws/${encodeURIComponent(session)}`, document.baseURI);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -13,5 +13,5 @@ export const world = {
   api: (path) => new URL(path, document.baseURI),
   timers: { setTimeout: (act, ms) => setTimeout(act, ms), clearTimeout: (id) => clearTimeout(id ?? undefined) },
   random: () => Math.random(),
-  now: () => performance.now(), // nobody sets this clock
+  now: () => performance.now(), // monotonic: unaffected by changes of the system's clock
 };

@@ -1,7 +1,7 @@
-// What a keyboard inserts into a terminal's text area without a key of its own: phones' keyboards, input methods,
-// emoji pickers, dictation. xterm.js learns of it by timers (it compares the text area a moment later), so that what
-// comes between two of them is lost, or sent twice. So it is sent from here, by the events themselves, which xterm.js
-// does not get: what the text area has more or less than the program knows is sent at once. Only public interfaces
+// Text that is inserted into a terminal's text area without a key of its own: by phones' keyboards, input methods,
+// emoji pickers, dictation. xterm.js finds out by timers (it compares the text area a moment later), and loses or
+// repeats text that comes between two of them. So the text is sent from here, by the events themselves, which are
+// hidden from xterm.js: any difference between the text area and what was sent is sent at once. Only public interfaces
 // are used.
 
 import { present } from '../core/faults.js';
@@ -13,22 +13,24 @@ const RUBOUT = '\x7f';
 const LINE_BREAK = /^insert(LineBreak|Paragraph)$/;
 const CHANGE = /^(insertReplacementText|insertCompositionText|insertFromComposition|delete)/;
 
-/** What turns one text into another when typed: rubouts, then the new end. */
+/** The keys that turn one text into another: rubouts for the difference, then the new end. */
 function typedFor(/** @type {string} */ before, /** @type {string} */ after) {
+  // The common beginning stays; terminals cannot edit in the middle.
   let same = 0;
   while (same < before.length && before[same] === after[same]) same += 1;
-  if (/[\ud800-\udbff]$/.test(before.slice(0, same))) same -= 1; // half a character is none
+  if (/[\ud800-\udbff]$/.test(before.slice(0, same))) same -= 1; // not in the middle of a surrogate pair
+  // By code points, as a rubout removes a whole character.
   return RUBOUT.repeat([...before.slice(same)].length) + after.slice(same);
 }
 
 export class Composed {
   #term;
   #area;
-  #view = el('div', { className: 'composing', hidden: true, attrs: { 'aria-hidden': true } }); // the word, until it is sent
+  #view = el('div', { className: 'composing', hidden: true, attrs: { 'aria-hidden': true } }); // the composed text, until it is sent
   #composing = false;
-  #key = false; // a key of its own is down: what it inserts, xterm.js has from the key
-  #known = ''; // of the text area, what the program has
-  #foreign = false; // the text area has what was not typed: for a menu's Copy, xterm.js puts the selection there
+  #key = false; // a key is down: xterm.js handles what it inserts
+  #known = ''; // the part of the text area that was sent
+  #foreign = false; // the text area has text that was not typed: xterm.js puts the selection there for a menu's Copy
 
   /** @param {import('@xterm/xterm').Terminal} term that is open */
   constructor(term) {
@@ -41,6 +43,7 @@ export class Composed {
     first('keydown', (event) => this.#down(event));
     first('keyup', () => { this.#key = false; });
     /** @param {'compositionstart' | 'compositionupdate' | 'compositionend'} type @param {(event: CompositionEvent) => unknown} act */
+    // Hidden from xterm.js, whose own handling would send the text a second time.
     const alone = (type, act) => first(type, (event) => { event.stopPropagation(); act(event); });
     alone('compositionstart', () => this.#begin());
     alone('compositionupdate', (event) => this.#draw(event.data));
@@ -60,28 +63,29 @@ export class Composed {
   }
 
   /**
-   * Ends a word that is being composed and sends it, before what is not typed by a keyboard.
+   * Ends a composition and sends it, before input that is not typed on a keyboard.
    * @returns {boolean} whether there was one; then the text area has lost the focus
    */
   finish() {
     const composing = this.#composing;
+    // The blur makes the input method commit, which fires `compositionend`.
     if (composing) this.#area.blur();
-    else if (!this.#term.options.screenReaderMode) this.#area.value = ''; // as with a key: no later word replaces what was before
+    else if (!this.#term.options.screenReaderMode) this.#area.value = ''; // as with a key: no later composition replaces earlier text
     return composing;
   }
 
   #down(/** @type {KeyboardEvent} */ event) {
-    this.#key = event.keyCode !== NO_KEY && !MODIFIERS.includes(event.key); // a modifier's end may come to another window
+    this.#key = event.keyCode !== NO_KEY && !MODIFIERS.includes(event.key); // the keyup of a modifier may go to another window
     if (!this.#key) return;
     if (this.#composing) {
-      this.#catchUp(); // the key comes behind the word
+      this.#catchUp(); // the key comes after the composed text
       this.#foreign = true; // xterm.js may empty the text area
     } else if (!this.#term.options.screenReaderMode) {
-      this.#area.value = ''; // what is typed by keys is not in it: no later word can replace what was before them
+      this.#area.value = ''; // text typed by keys is not in it, so no later composition can replace text before it
     }
   }
 
-  /** Before a change: all in the text area was sent, or put there by others. */
+  /** Before a change: everything in the text area was sent, or was put there by others. */
   #look() {
     this.#foreign = this.#area.value !== '' && this.#area.value !== this.#known;
     this.#known = this.#area.value;
@@ -98,13 +102,14 @@ export class Composed {
     this.#composing = false;
     this.#draw('');
     this.#catchUp();
-    this.#foreign = false; // Firefox tells the word once more, by an input event behind the end
+    this.#foreign = false; // Firefox repeats the text in an input event after the end
   }
 
-  /** Sends what turns the text that the program has into the one of the text area. */
+  /** Sends the difference between the text that was sent and the one in the text area. */
   #catchUp() {
     const [before, after] = [this.#known, this.#area.value];
     this.#known = after;
+    // Text that was not typed cannot be rubbed out: only what was added is sent.
     if (!this.#foreign) this.#send(typedFor(before, after));
     else this.#send(after.startsWith(before) ? after.slice(before.length) : after);
   }
@@ -116,6 +121,7 @@ export class Composed {
       return;
     }
     const { inputType, data } = event;
+    // Return on a phone's keyboard is a line break and no key.
     const inserted = LINE_BREAK.test(inputType) ? '\r' : inputType === 'insertText' ? data : null;
     const before = this.#known;
     if (this.#key || (!inserted && !CHANGE.test(inputType))) {
@@ -132,7 +138,7 @@ export class Composed {
     if (text) this.#term.input(text, true);
   }
 
-  /** Draws the word at the cursor, and the text area as wide: an input method puts its list there. */
+  /** Draws the composed text at the cursor, and makes the text area as wide: input methods place their list there. */
   #draw(/** @type {string} */ word) {
     this.#view.textContent = word;
     this.#view.hidden = !word;

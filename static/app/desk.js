@@ -1,5 +1,5 @@
-// The page's dealings with a session: begins one when something is to run, shows its channels on the two screens,
-// comes back to it after a reload, and lets go of it.
+// Connects the page with a session: begins one when something is to run, shows its channels on the two screens, resumes
+// it after a reload, and ends it.
 import { randomId } from '../core/bytes.js';
 import { CodecError } from '../core/codec.js';
 import { parseEnv } from '../core/env.js';
@@ -17,11 +17,13 @@ import { Keeper } from './keeper.js';
 import { drain } from './screen.js';
 import { claim } from './store.js';
 
-/** Nothing is made smaller: the workspace's room is counted in what it becomes. @param {import('../core/parcels.js').Packed[]} files */
+/** Without compression: the workspace's limit counts uncompressed bytes. @param {import('../core/parcels.js').Packed[]} files */
 const pack = async (files) => zip(await import('../dist/zip.js'), files, { level: 0 });
 const unpack = async (/** @type {Uint8Array<ArrayBuffer>} */ archive) => unzip(await import('../dist/zip.js'), archive, { maxFiles: 10_000, maxBytes: 64 * 1024 * 1024 });
 
+// For an earlier page of this tab to release the session's name: a reload may overlap with it.
 const CLAIM_MS = 2000;
+// The server finds an opening by its nonce for 60 s (fleet/registry.py), less some time for the way there.
 const NONCE_LIVES_MS = 55_000;
 const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the project is
 
@@ -29,7 +31,7 @@ const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the 
 /** @typedef {import('../core/project.js').Project} Project */
 /** @typedef {import('../core/types.js').TextFile} TextFile */
 /** @typedef {import('./screen.js').Screen} Screen */
-/** @typedef {Pick<Project, 'id' | 'name'> & {files: ReadonlyMap<string, unknown>}} Owner of a session: its project, or what is known of one that is not shown */
+/** @typedef {Pick<Project, 'id' | 'name'> & {files: ReadonlyMap<string, unknown>}} Owner of a session: its project, or the stored facts about one that is not shown */
 
 /**
  * Events: `change` (anything of the session or its channels), `mirror` (of a new session), `notice`, `over` (why).
@@ -54,13 +56,13 @@ export class Desk extends Emitter {
     /** @type {Mirror | null} */ this.mirror = null;
     program.on('ended', () => this.#runAgain());
     this.#keeper = new Keeper(store, () => this.session, () => this.#record());
-    // Also without a network the server may be there (this machine); whether it is, it is asked at once.
+    // `offline` as well: the server may be on this machine, so the connection is tested at once.
     for (const event of ['online', 'offline']) addEventListener(event, () => this.session?.hurry());
     addEventListener('pageshow', (event) => event.persisted && this.session?.hurry());
     document.addEventListener('visibilitychange', () => !document.hidden && this.session?.hurry());
   }
 
-  /** The one that is shown: nothing is run before there is one. @returns {Project} */
+  /** The project that is shown. Nothing runs before there is one. @returns {Project} */
   get project() {
     return present(this.#project);
   }
@@ -69,6 +71,7 @@ export class Desk extends Emitter {
     this.#project = project;
     if (this.owner?.id === project.id) this.owner = project;
     if (this.mirror) this.mirror.project = this.owner === project ? project : null;
+  // The mirror only follows the project that owns the session.
   }
 
   /** Whether the session is this project's, and lives. */
@@ -76,31 +79,34 @@ export class Desk extends Emitter {
     return this.owner?.id === id && this.session !== null && this.session.phase !== 'over';
   }
 
-  /** The session of a project that is not shown, where its end would cost something: {name, running}, or null. */
+  /** The session of another project, if its end would lose something: {name, running}, or null. */
   get foreign() {
     if (!this.session || this.session.phase === 'over' || this.uses(this.project.id)) return null;
     const { running, made } = this.atStake;
     return running || made ? { name: this.owner?.name ?? '', running } : null;
   }
 
-  /** What goes with the session. */
+  /** What would be lost with the session. */
   get atStake() {
     const live = this.session !== null && this.session.phase === 'open';
     const own = new Set(this.owner?.files.keys());
+    // Any file that the project does not have was made in the workspace.
     const made = live && [...(this.mirror?.entries.values() ?? [])].some(({ path, folder }) => !folder && !own.has(path));
     return { running: live && (this.program.running || this.shell.running), made };
   }
 
-  /** Goes on with the session that this tab had before a reload, or, in a new tab, that no other tab has. */
+  /** Resumes the session that this tab had before a reload or, in a new tab, one that no other tab has. */
   async resume() {
     const { own, last } = this.#store.session();
     const record = own ?? last;
     if (!record) return;
+    // The page was reloaded while it waited in the queue.
     if (own && !record.session) {
       if (Date.now() - record.at < NONCE_LIVES_MS) this.#beginAgain(record);
       return;
     }
     const mine = await claim(record.session ?? '', own ? { waitMs: CLAIM_MS, otherwise: true } : { otherwise: false });
+    // Another tab may have it, or the user has begun one meanwhile.
     if (!mine || this.session) {
       if (own) this.#store.saveSession(null); // a copy of a tab: the session is the other's
       return;
@@ -115,7 +121,7 @@ export class Desk extends Emitter {
     return project === this.project.id ? this.project : { id: project, name, files: new Map(files.map((path) => [path, null])) };
   }
 
-  /** The page was reloaded before its session was there: its place in the queue is kept for a moment. */
+  /** The page was reloaded before its session existed: the server keeps its place in the queue for a moment. */
   #beginAgain(/** @type {import('./store.js').PageRecord} */ record) {
     if (record.project !== this.project.id) return;
     this.#client = record.client;
@@ -134,12 +140,13 @@ export class Desk extends Emitter {
       return;
     }
     const mirror = this.session?.phase === 'open' && this.uses(this.project.id) ? this.mirror : null;
+    // Too much for one message: it is uploaded first.
     if (!fits(mirror ? mirror.toSend() : this.project.list(), RUN_ROOM)) this.#bring(this.program, () => this.#run());
     else if (mirror?.busy) this.#runSettled(mirror);
     else this.#run();
   }
 
-  /** What no message has room for goes to the workspace by itself, before `go` begins a program in this screen. */
+  /** Uploads what does not fit into a message, then `go` begins a program in this screen. */
   async #bring(/** @type {Screen} */ screen, /** @type {() => void} */ go) {
     if (this.#preparing.has(screen)) return;
     this.#preparing.add(screen);
@@ -157,7 +164,7 @@ export class Desk extends Emitter {
     }
   }
 
-  /** A file was just renamed or deleted, or a program wrote one: the run waits until that is done. */
+  /** A file was just renamed or deleted, or a program wrote one: the run waits until the workspace agrees. */
   async #runSettled(/** @type {Mirror} */ mirror) {
     if (this.#preparing.has(this.program)) return;
     this.#preparing.add(this.program);
@@ -167,11 +174,11 @@ export class Desk extends Emitter {
     const settled = await Promise.race([mirror.settle(), late]);
     clearTimeout(timer);
     this.#preparing.delete(this.program);
-    if (settled || (!mirror.over && !mirror.owing)) { // else it only looks what is there
+    if (settled || (!mirror.over && !mirror.owing)) { // otherwise it is only listing files, which a run need not wait for
       this.#run();
       return;
     }
-    this.end(); // a program must not see what was deleted here
+    this.end(); // the workspace may still have files that were deleted here
     if (fits(this.project.list(), RUN_ROOM)) this.#run();
     else await this.#bring(this.program, () => this.#run());
     this.program.say(texts.program.newSession);
@@ -181,9 +188,10 @@ export class Desk extends Emitter {
     const { entry, args, mode, stdin, env: variables } = this.project;
     const { env } = parseEnv(variables);
     this.#start(this.program, (session, mirror) => {
-      const files = mirror.toSend().filter(isText); // what is none is there already
+      const files = mirror.toSend().filter(isText); // the others were uploaded
       const channel = session.run({ mode, files, entry, args, env, ...(stdin === null ? {} : { stdin }), ...(mode === 'tty' ? this.program.view.size : {}) });
       const sending = mirror.sending(files);
+      // Whichever comes first shows that the agent has written the files.
       for (const event of /** @type {const} */ (['phase', 'exit'])) channel.on(event, () => sending.done());
       channel.on('lost', () => sending.failed());
       return channel;
@@ -192,16 +200,17 @@ export class Desk extends Emitter {
 
   stop() {
     const { session } = this;
+    // Without a session there is no program to kill: the request is withdrawn.
     if (session && session.phase !== 'open') this.leave();
     else this.program.channel?.kill();
   }
 
-  /** A live session's workspace gets what was edited: what is typed into its shell is to find it. */
+  /** Sends edited files to the workspace of a live session, so that commands in its shell find them. */
   push() {
     if (this.session?.phase === 'open' && this.session.link.up && this.session.role === 'control') this.mirror?.push();
   }
 
-  /** @param {{repl?: boolean, entry?: string}} wish for the language's own prompt, which takes the place of what is open */
+  /** @param {{repl?: boolean, entry?: string}} the language's own prompt, which replaces what is open */
   openShell(wish = {}) {
     this.push();
     if (this.shell.running) {
@@ -229,13 +238,14 @@ export class Desk extends Emitter {
       this.#watch(channel, mirror);
       screen.show(channel, session);
     } catch (error) {
+      // Only faults of what was sent, such as too long an argument; anything else is a bug.
       if (!(error instanceof CodecError)) throw error;
       banner('error', { title: texts.program.notSent, tone: 'bad', ...problem(error), dismiss: true });
     }
     this.#changed();
   }
 
-  /** Leaves the queue. */
+  /** Gives up the place in the queue. */
   leave() {
     this.#again = null;
     this.session?.close();
@@ -247,10 +257,11 @@ export class Desk extends Emitter {
 
   // --- the session --------------------------------------------------------------------------------------------
 
-  /** The project's session, begun where there is none. */
+  /** The session of the project; begins one if there is none. */
   #ready(/** @type {import('../core/types.js').File[]} */ files) {
     const { session, mirror } = this;
     if (session && mirror && this.uses(this.project.id)) {
+      // The connection was given up after too many failures; the user's request tries again.
       if (session.link.stopped) session.reconnect();
       return { session, mirror };
     }
@@ -260,7 +271,7 @@ export class Desk extends Emitter {
     return begun;
   }
 
-  /** A session with the project's files, also where nothing runs yet. @returns {Promise<Mirror>} raises where there is none */
+  /** A session with the project's files, also if nothing runs yet. @returns {Promise<Mirror>} rejects if none can be opened */
   opened() {
     const { session, mirror } = this.#ready(this.project.list());
     this.#changed();
@@ -272,13 +283,14 @@ export class Desk extends Emitter {
         stop();
       };
       const stop = session.on('change', look);
+      // It may be open already, without another event.
       look();
     });
   }
 
   /** @param {{session: Session, mirror: Mirror}} begun @param {string} language @param {import('../core/types.js').File[]} all @param {{nonce?: string}} options */
   #begin({ session, mirror }, language, all, options = {}) {
-    const files = fits(all, FIRST_ROOM) ? all : []; // they follow: with a run, or by themselves
+    const files = fits(all, FIRST_ROOM) ? all : []; // otherwise they are sent with a run, or uploaded
     const sending = mirror.sending(files);
     const stop = session.on('change', () => {
       if (session.phase === 'over') sending.failed();
@@ -300,6 +312,7 @@ export class Desk extends Emitter {
     this.mirror = mirror;
     this.emit('mirror', mirror);
     clearBanner('over');
+    // Once for each connection, and not for each change.
     let up = false;
     session.on('change', () => {
       if (session.link.up && !up) mirror.refresh();
@@ -307,6 +320,7 @@ export class Desk extends Emitter {
     });
     session.on('workspace', () => mirror.refresh());
     session.on('over', () => mirror.dispose());
+    // Events of an earlier session, which may still come, must not change what is shown.
     /** @template Detail @param {(detail: Detail) => unknown} act @returns {(detail: Detail) => unknown} */
     const current = (act) => (detail) => session === this.session && act(detail);
     session.on('change', current(() => this.#changed()));
@@ -314,6 +328,7 @@ export class Desk extends Emitter {
     session.on('error', current((/** @type {import('../core/messages.js').ErrorMessage} */ error) => this.#failed(error)));
     session.on('notice', current((/** @type {import('../core/messages.js').Notice} */ notice) => this.emit('notice', notice)));
     session.on('over', current((/** @type {{reason: string}} */ { reason }) => this.emit('over', reason)));
+    // A fault in the handling of one message does not end the session.
     session.on('fault', (fault) => console.warn(fault));
     return { session, mirror };
   }
@@ -321,13 +336,14 @@ export class Desk extends Emitter {
   /** A channel that an earlier page or another attachment began. */
   #found(/** @type {Channel} */ channel, /** @type {Session} */ session, /** @type {Mirror} */ mirror) {
     const screen = channel.kind === 'shell' ? this.shell : this.program;
+    // Several may be found after a reload: the newest stays on the screen.
     const newer = screen.channel && screen.session === session && screen.channel.id > channel.id;
     this.#watch(channel, mirror);
     if (channel.shown && !newer) screen.show(channel, session);
     else drain(channel);
   }
 
-  /** What it wrote at its very end is looked for, whether or not the server has told of it. */
+  /** Files that it wrote at its very end are looked for, whether or not the server has reported them. */
   #watch(/** @type {Channel} */ channel, /** @type {Mirror} */ mirror) {
     channel.on('exit', () => mirror.refresh());
   }
@@ -335,13 +351,14 @@ export class Desk extends Emitter {
   #failed(/** @type {import('../core/messages.js').ErrorMessage} */ error) {
     const told = problem(error);
     const refused = this.program.channel?.phase === 'lost' || this.shell.channel?.phase === 'lost';
+    // A refused program shows its error in its own screen.
     if (told && !(refused && error.channel !== undefined)) banner('error', { tone: error.retryable ? 'warn' : 'bad', ...told, dismiss: true });
   }
 
   #changed() {
     const { session } = this;
     if (session?.link.stopped && session.id === null && session.phase !== 'over') {
-      session.close('refused'); // what was asked for did not come about; the error has been told
+      session.close('refused'); // the request failed, and its error was shown
       return;
     }
     if (session?.link.up) {
@@ -358,7 +375,7 @@ export class Desk extends Emitter {
     again?.();
   }
 
-  /** What a later page goes on with. @returns {import('./store.js').PageRecord | null} */
+  /** What a later page needs to resume. @returns {import('./store.js').PageRecord | null} */
   #record() {
     const record = this.session?.record();
     if (!record || !this.owner || !this.mirror) return null;

@@ -1,4 +1,4 @@
-// Small words for the DOM.
+// Helpers for the DOM.
 
 /** @typedef {import('./elements.js').Elements} Elements */
 /** @typedef {Record<string, string | number | boolean | undefined>} Attributes */
@@ -7,7 +7,7 @@
 
 /**
  * @template {string} Id
- * @param {Id} id of index.html: that it is there, and what it is, a test says
+ * @param {Id} id in index.html; a test checks that it exists, and its type
  * @returns {Id extends keyof Elements ? Elements[Id] : HTMLElement}
  */
 export const $ = (id) => /** @type {Id extends keyof Elements ? Elements[Id] : HTMLElement} */ (document.getElementById(id));
@@ -25,12 +25,13 @@ export function el(name, { on = {}, attrs = {}, ...properties } = {}, ...childre
   Object.assign(element, properties);
   for (const [attribute, value] of Object.entries(attrs)) element.setAttribute(attribute, String(value));
   for (const [type, listener] of Object.entries(on)) element.addEventListener(type, /** @type {EventListener} */ (listener));
+  // An icon alone is not understood by everybody: its name is also its tooltip.
   if (element.classList.contains('icon-button') && attrs['aria-label']) element.title ||= String(attrs['aria-label']);
   element.append(...children.filter((child) => child !== null));
   return element;
 }
 
-/** An icon says what it does also to those who see it. */
+/** Icons get a tooltip, for users who see them. */
 export function nameIcons() {
   for (const button of all('.icon-button[aria-label]')) button.title ||= button.ariaLabel ?? '';
 }
@@ -41,12 +42,12 @@ export const first = (selector) => document.querySelector(selector);
 /** @param {string} selector @returns {HTMLElement[]} */
 export const all = (selector) => [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(selector))];
 
-/** @param {string} selector @returns {HTMLElement | null} what holds the focus, or is around it, and matches */
+/** @param {string} selector @returns {HTMLElement | null} the element with the focus or an ancestor of it that matches */
 export const focusedIn = (selector) => document.activeElement?.closest(selector) ?? null;
 
 /** @type {FocusOptions & {focusVisible: boolean}} */ const QUIET = { focusVisible: false };
 
-/** Focuses without the ring around it. @param {HTMLElement | null | undefined} element */
+/** Focuses without the focus ring. @param {HTMLElement | null | undefined} element */
 export const focusQuietly = (element) => element?.focus(QUIET);
 
 /** What an event happened to. @param {Event} event */
@@ -65,7 +66,7 @@ export function icon(name) {
 }
 
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
-/** One view at a time: before-paint.js says when. */
+/** Whether there is room for one view only; before-paint.js decides it. */
 export const narrow = {
   get matches() {
     return document.documentElement.classList.contains('narrow');

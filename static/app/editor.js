@@ -50,26 +50,28 @@ const colours = HighlightStyle.define([
   { tag: tags.link, textDecoration: 'underline' },
 ]);
 
-/** The grammar for a file: the language's own where its first extension says so (other languages may share it), else by name. */
+/** The grammar for a file: the project's language if the file has its first extension (other languages may share others), otherwise by name. */
 async function grammar(/** @type {string} */ path, /** @type {import('../core/types.js').Language} */ language) {
   const own = LanguageDescription.matchLanguageName(languages, language.editor ?? '', false);
   if (path.endsWith(language.extensions?.[0] ?? '/')) return own ? own.load() : [];
+  // By name, as a project has files of other languages.
   const found = LanguageDescription.matchFilename(languages, path) ?? own;
   return found ? found.load() : [];
 }
 
-/** What is to be changed to make one text another, so that the cursor and the marks around it stay; null: nothing. */
+/** The change that makes one text another, so that cursor and marks outside of it stay; null if there is none. */
 function difference(/** @type {string} */ before, /** @type {string} */ after) {
   if (before === after) return null;
   const most = Math.min(before.length, after.length);
   let from = 0;
   while (from < most && before[from] === after[from]) from += 1;
+  // The common end must not overlap with the common beginning.
   let same = 0;
   while (same < most - from && before[before.length - 1 - same] === after[after.length - 1 - same]) same += 1;
   return { from, to: before.length - same, insert: after.slice(from, after.length - same) };
 }
 
-/** What the key bar does besides typing a character. */
+/** What the key bar does other than typing a character. */
 /** @typedef {import('@codemirror/view').Command} Command */
 /** @typedef {{state: EditorState, scroll?: import('@codemirror/state').StateEffect<unknown>}} Shown of a file */
 /** @typedef {import('../core/messages.js').Diagnostic} Diagnostic */
@@ -85,7 +87,7 @@ export const MAX_COLOURED = 300_000;
 /** No file is open: nothing can be typed. */
 const NOTHING = EditorState.create({ extensions: [look, EditorState.readOnly.of(true), EditorView.editable.of(false)] });
 
-/** What a text's lines end with: kept as it is. null: the editor's own way will do. */
+/** The line ends of a text, which are kept; null if the editor's default is right. */
 function lineEnd(/** @type {string} */ text) {
   if (!text.includes('\r')) return null;
   const [all, pairs, feeds] = [/\r\n?|\n/g, /\r\n/g, /(?<!\r)\n/g].map((pattern) => text.match(pattern)?.length ?? 0);
@@ -102,12 +104,12 @@ export class Editor {
   /** @type {Project | null} */ #project = null; // nothing is shown before there is one
   #syntax = new Compartment();
   /** @type {Diagnostic[]} */ #items = [];
-  /** @type {Set<string>} */ #marked = new Set(); // files that have their marks
+  /** @type {Set<string>} */ #marked = new Set(); // files whose marks are set
   #taking = false;
   #host;
   #onCursor;
 
-  /** @param {HTMLElement} host @param {{onCursor(at: {line: number, column: number} | null): void}} hears `onCursor`: null where no file is open */
+  /** @param {HTMLElement} host @param {{onCursor(at: {line: number, column: number} | null): void}} `onCursor`: null if no file is open */
   constructor(host, { onCursor }) {
     this.#host = host;
     this.#onCursor = onCursor;
@@ -115,7 +117,7 @@ export class Editor {
     host.hidden = true;
   }
 
-  /** Edits another project; its states begin afresh. */
+  /** Edits another project; its states start anew. */
   use(/** @type {Project} */ project) {
     this.#states.clear();
     this.#marked.clear();
@@ -125,6 +127,7 @@ export class Editor {
   }
 
   show(/** @type {string | null} */ path) {
+    // The same state again would reset the selection.
     if (path === this.#path && (path === null || this.#states.has(path))) return;
     this.#keep();
     this.#path = path;
@@ -136,6 +139,7 @@ export class Editor {
     }
     const known = this.#states.get(path);
     this.#view.setState(known?.state ?? this.#fresh(path, this.#text(path)));
+    // The fresh state is kept, too, so that the next visit finds it.
     this.#states.set(path, { state: this.#view.state, scroll: known?.scroll });
     if (known?.scroll) this.#view.dispatch({ effects: known.scroll });
     this.#colour(path);
@@ -162,19 +166,21 @@ export class Editor {
     this.#view.setState(NOTHING);
   }
 
-  /** What can be undone in a file, as text; null where it was never shown here. */
+  /** The undo history of a file, as text; null if the file was never shown here. */
   history(/** @type {string} */ path) {
     const state = path === this.#path ? this.#view.state : this.#states.get(path)?.state;
     if (!state) return null;
+    // Without the text, which the project has: `#fresh` compares its digest.
     const { doc: _doc, ...rest } = state.toJSON({ history: historyField });
     return JSON.stringify(rest);
   }
 
-  /** The workspace has another text for a file; undoing it brings back the one before. */
+  /** The workspace has another text for a file; the change can be undone. */
   replace(/** @type {string} */ path) {
     /** @type {Shown | undefined} */ const known = path === this.#path ? { state: this.#view.state } : this.#states.get(path);
     if (!known) return;
     const text = this.#text(path);
+    // Line ends are a part of the state, and cannot be changed by an edit.
     if ((lineEnd(text) ?? '\n') !== known.state.lineBreak) {
       this.#renew(path, text);
       return;
@@ -182,16 +188,18 @@ export class Editor {
     const found = difference(known.state.doc.toString(), text.split(known.state.lineBreak).join('\n'));
     if (!found) return;
     const change = { ...found, insert: Text.of(found.insert.split('\n')) };
+    // A file in the background is changed without being shown.
     if (path !== this.#path) {
       this.#states.set(path, { ...known, state: known.state.update({ changes: change }).state });
       return;
     }
+    // This change comes from the workspace, so it is not sent back as an edit.
     this.#taking = true;
     this.#view.dispatch({ changes: change });
     this.#taking = false;
   }
 
-  /** Other line ends: another state, without what could be undone. */
+  /** Other line ends need a new state, without the undo history. */
   #renew(/** @type {string} */ path, /** @type {string} */ text) {
     const state = this.#fresh(path, text);
     this.#states.set(path, { state });
@@ -209,12 +217,13 @@ export class Editor {
     return this.#view;
   }
 
-  /** A key of the key bar: a character as if it were typed (brackets and quotes close themselves), or one of PRESSED. */
+  /** A key of the key bar: a character as if it were typed (with closing brackets and quotes), or a command of PRESSED. */
   press(/** @type {string} */ key) {
     if (!this.#path) return;
     const view = this.#view;
     const { state } = view;
     const command = PRESSED[key];
+    // Tab without a selection inserts; with one it indents the lines.
     if (command && !(key === 'Tab' && state.selection.ranges.every(({ empty }) => empty))) command(view);
     else {
       const text = key === 'Tab' ? state.facet(indentUnit) : key;
@@ -232,8 +241,9 @@ export class Editor {
 
   #mark() {
     if (!this.#path || this.#marked.has(this.#path)) return;
-    this.#marked.add(this.#path); // once for each file: from then on its marks move with its text
+    this.#marked.add(this.#path); // once for each file: later its marks move with its text
     const { doc } = this.#view.state;
+    // Lines that an edit has removed meanwhile have no place.
     const marks = this.#items
       .filter(({ path, line }) => path === this.#path && line >= 1 && line <= doc.lines)
       .map(({ line, column, severity, message }) => ({ ...this.#range(line, column), severity, message }));
@@ -269,7 +279,8 @@ export class Editor {
   async #colour(/** @type {string} */ path) {
     const large = this.#view.state.doc.length > MAX_COLOURED;
     const language = this.#project?.language;
-    const support = large || !language ? [] : await grammar(path, language).catch(() => []); // its part of the page did not load
+    const support = large || !language ? [] : await grammar(path, language).catch(() => []); // that part of the page did not load
+    // The user may have gone to another file while the grammar was loading.
     if (this.#path === path) this.#view.dispatch({ effects: this.#syntax.reconfigure(support) });
   }
 
@@ -279,7 +290,7 @@ export class Editor {
     this.#onCursor({ line: line.number, column: state.selection.main.head - line.from + 1 });
   }
 
-  /** A state with what could be undone in the same text before. */
+  /** A state with the undo history of the same text, if one is stored. */
   #fresh(/** @type {string} */ path, /** @type {string} */ doc) {
     const extensions = this.#extensions(path, doc);
     const known = this.#project?.histories.get(path);
@@ -287,7 +298,7 @@ export class Editor {
       try {
         return EditorState.fromJSON({ ...JSON.parse(known.json), doc }, { extensions }, { history: historyField });
       } catch {
-        // of another version of the editor: it begins afresh
+        // stored by another version of the editor: starts without it
       }
     }
     return EditorState.create({ doc, extensions });
@@ -302,6 +313,7 @@ export class Editor {
       drawSelection(), dropCursor(), EditorState.allowMultipleSelections.of(true), indentOnInput(), bracketMatching(), closeBrackets(),
       autocompletion(), rectangularSelection(), crosshairCursor(), highlightActiveLine(), highlightActiveLineGutter(),
       highlightSelectionMatches(), search({ top: true }), indentUnit.of(unit), EditorState.tabSize.of(size),
+      // Ctrl-Enter runs the program (shortcuts.js).
       keymap.of([{ key: 'Mod-g', run: gotoLine }, ...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== 'Mod-Enter'), ...searchKeymap, ...historyKeymap, ...foldKeymap, ...completionKeymap, indentWithTab]),
       EditorView.contentAttributes.of({ 'aria-label': texts.editor.codeOf(path), autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' }),
       EditorView.updateListener.of((update) => {
@@ -311,7 +323,7 @@ export class Editor {
     ];
   }
 
-  /** The text is made of the document when somebody wants it: not with each key. */
+  /** The text is made from the document when it is needed, and not at each key. */
   #edited(/** @type {EditorState} */ state) {
     if (this.#path) this.#project?.edit(this.#path, () => state.sliceDoc());
   }

@@ -1,4 +1,5 @@
-// What the page's code asks index.html for by its name, where it is more than any element: tests/js/markup.test.js compares.
+// The elements that the page's code looks up by id and that need a more specific type; tests/js/markup.test.js compares
+// them with index.html.
 
 /** @typedef {'ask-cancel'|'ask-ok'|'ask-other'|'clear-program'|'close-shell'|'help'|'language'|'larger'|'leave'|'menu-end'|'menu-help'|
  *   'menu-reader'|'menu-reset'|'menu-system-theme'|'menu-theme'|'more'|'new-file'|'no-file-new'|'open-repl'|'open-shell'|'options'|

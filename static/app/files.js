@@ -1,4 +1,4 @@
-// The files: what the user does with their own and with what programs made.
+// The files: what users do with their own and with those that programs made.
 import { utf8 } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { codeOf, messageOf, present } from '../core/faults.js';
@@ -15,7 +15,7 @@ import { Tree } from './tree.js';
 import { Upload } from './upload.js';
 import { MAX_HEAD, view } from './viewer.js';
 
-// The types that a browser shows as a picture, also where it does not know where the bytes come from.
+// The types that a browser displays as a picture.
 /** @typedef {import('../core/project.js').Project} Project */
 /** @typedef {import('../core/mirror.js').Mirror} Mirror */
 /** @typedef {import('./tree.js').Row} Row */
@@ -23,6 +23,7 @@ import { MAX_HEAD, view } from './viewer.js';
 /** @type {Record<string, string | undefined>} */
 const PICTURES = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp', svg: 'image/svg+xml', bmp: 'image/bmp' };
 const MAX_PICTURE = 16 * 1024 * 1024;
+// One object, so that drawing without a mirror makes no new one each time.
 const NO_CLASHES = new Map();
 
 const mimeOf = (/** @type {string} */ path) => PICTURES[(path.split('.').at(-1) ?? '').toLowerCase()];
@@ -59,6 +60,7 @@ export class Files {
   }
 
   use(/** @type {Project} */ project) {
+    // Ends the listener of the project before.
     this.#stop?.();
     this.#shown = project;
     this.#stop = project.on('files', () => this.draw());
@@ -70,7 +72,7 @@ export class Files {
     return present(this.#shown);
   }
 
-  /** The mirror of the project that is shown, while its session lives; else null. */
+  /** The mirror of the project that is shown, while its session is live; otherwise null. */
   get #mirror() {
     const { mirror, session } = this.#desk;
     return mirror && !mirror.over && session?.phase === 'open' && mirror.project === this.#shown ? mirror : null;
@@ -86,7 +88,7 @@ export class Files {
     drawTabs(this.#project, (path) => this.#open(path));
   }
 
-  // --- what the workspace tells ---------------------------------------------------------------------------
+  // --- reports of the workspace ---------------------------------------------------------------------------
 
   #follow(/** @type {Mirror} */ mirror) {
     const draw = () => this.draw();
@@ -103,6 +105,7 @@ export class Files {
   }
 
   #tell(/** @type {Mirror} */ mirror, /** @type {string} */ path) {
+    // null: the workspace's file is no text, so only one of the two can be kept.
     const text = mirror.conflicts.get(path)?.text ?? null;
     const mine = { label: texts.files.mine, act: () => mirror.resolve(path, true) };
     if (text === null) {
@@ -123,6 +126,7 @@ export class Files {
   }
 
   #open(/** @type {string} */ path) {
+    // The editor would damage bytes that are no text.
     if (this.#project.binary(path)) {
       this.#look(path);
       return;
@@ -131,23 +135,25 @@ export class Files {
     this.#on.chosen(path);
   }
 
-  /** A file of the project that is no text: a picture, or what is known of it. */
+  /** A file of the project that is no text: a picture, or its facts and first bytes. */
   #look(/** @type {string} */ path) {
     const held = this.#project.files.get(path) ?? '';
     const bytes = typeof held === 'string' ? utf8(held) : held;
     const mime = mimeOf(path);
     const blob = new Blob([bytes], { type: mime ?? '' });
     const url = mime ? URL.createObjectURL(blob) : null;
+    // The address is released when the viewer closes.
     view([{ path, mime: mime ?? '', size: bytes.length, url, head: () => Promise.resolve(bytes.subarray(0, MAX_HEAD)), save: () => save(Promise.resolve(blob), path) }], 0, () => url && URL.revokeObjectURL(url));
   }
 
-  /** Opens a file that a program made: a text in the editor, anything else large, or told. */
+  /** Opens a file that a program made: a text in the editor, anything else in the viewer. */
   async #visit(/** @type {Row} */ { path, entry }) {
     const mirror = this.#mirror;
     if (!mirror) return;
     const mime = mimeOf(path);
     const bytes = entry?.size ?? 0;
     try {
+      // SVG is a text, and edited as one.
       const text = mime && mime !== PICTURES.svg ? null : await mirror.open(path);
       if (text !== null && !text.includes('\u0000')) {
         this.#project.visit(path, text);
@@ -155,6 +161,7 @@ export class Files {
         return;
       }
       /** @type {import('./viewer.js').Item} */ const item = { path, mime: mime ?? '', size: bytes, url: null, head: () => mirror.remote.head(path, MAX_HEAD), save: () => save(mirror.remote.blob(path), path) };
+      // Larger ones are not loaded into the page; they can be downloaded.
       if (mime && bytes <= MAX_PICTURE) item.url = URL.createObjectURL(new Blob([await mirror.remote.read(path, MAX_PICTURE)], { type: mime }));
       else item.mime = '';
       view([item], 0, () => item.url !== null && URL.revokeObjectURL(item.url));
@@ -167,7 +174,7 @@ export class Files {
     banner('workspace', { title: texts.files.failed(path), detail: messageOf(error), dismiss: true });
   }
 
-  /** All names that are taken, but those of `path` and below it. */
+  /** All names in use, except those of `path` and below it. */
   #others(/** @type {string | null} */ path = null) {
     const all = [...this.#project.paths, ...(this.#mirror?.made ?? []).filter(({ folder }) => !folder).map((entry) => entry.path)];
     return path === null ? all : all.filter((other) => !within(other, path));
@@ -198,9 +205,11 @@ export class Files {
     if (to === null || to === path) return;
     const mirror = this.#mirror;
     try {
+      // A whole folder in one call, if the workspace can do that; otherwise file by file.
       const moved = row.folder && mirror ? await mirror.moveFolder(path, to) : false;
       for (const one of this.#project.paths.filter((other) => (row.folder ? within(other, path) : !row.made && other === path))) {
         const name = to + one.slice(path.length);
+        // The editor's state first, so that the undo history moves with the file.
         this.#on.renamed(one, name);
         this.#project.rename(one, name);
       }
@@ -208,11 +217,13 @@ export class Files {
     } catch (error) {
       this.#failed(path, error);
     }
+    // Also after a failure: what was moved so far is shown.
     await mirror?.refresh();
   }
 
-  /** Moves what programs made, each file by itself. */
+  /** Moves files that programs made, one by one. */
   async #move(/** @type {Mirror} */ mirror, /** @type {Row} */ { path, made, folder }, /** @type {string} */ to) {
+    // The mirror's own changes first, or it would send a file back under the old name.
     await mirror.settle();
     if (!folder && !made) return;
     for (const entry of mirror.made.filter((one) => within(one.path, path) && !one.folder)) {
@@ -235,19 +246,22 @@ export class Files {
     const mirror = this.#mirror;
     if (!mirror || (!row.made && !folder)) return;
     try {
+      // Otherwise a pending upload would bring the file back.
       await mirror.settle();
       await mirror.remote.remove(path);
       this.#project.shut(path);
       await mirror.refresh();
     } catch (error) {
+      // Somebody has deleted it meanwhile, which is what was wanted.
       if (codeOf(error) !== 'no_file') this.#failed(path, error);
     }
   }
 
-  /** A program's file becomes the project's, as it is. */
+  /** A program's file becomes one of the project. */
   async #keep(/** @type {Row} */ { path }) {
     const text = await this.#mirror?.open(path);
     if (text === null || text === undefined) return;
+    // An edit, even with the same text, makes it the project's own.
     this.#project.visit(path, text);
     this.#project.edit(path, text);
   }
@@ -271,7 +285,7 @@ export class Files {
     openMenu($('file-menu'), anchor, [...entries, { label: texts.files.menuRename, act: () => this.#rename(row) }, { label: texts.files.menuRemove, act: () => this.#remove(row), bad: true }]);
   }
 
-  /** What one file may have, said before. */
+  /** The largest size of a file, shown before one is chosen. */
   get #most() {
     const { file_bytes: most } = this.#limits();
     return most ? texts.files.most(size(most)) : '';

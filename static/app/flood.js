@@ -1,29 +1,29 @@
-// Under a flood of output the terminal is drawn about ten times a second and not sixty: to draw is most of what a flood
-// costs the page, and nobody can read it. It is done by synchronized output (mode 2026), which programs have for the
-// same end; where a program uses it, it has it for itself. What moves with each line all the same (the scrollbar, the
-// field that is typed into) stands still meanwhile: `.flooded` in parts.css.
+// During a flood of output the terminal is drawn about ten times a second instead of sixty: drawing is most of what a
+// flood costs the page, and nobody can read it. This uses synchronized output (mode 2026), which exists for programs;
+// if a program uses it, this code leaves it alone. The scrollbar and the text area, which would still move with each
+// line, are held by `.flooded` in parts.css.
 
 const EVERY_MS = 100;
 const LATE_MS = 200; // the last of a flood is drawn so much later at most
 const FLOOD = 96 * 1024; // bytes within EVERY_MS
 const MODE = 2026;
-// The mode is named twice, to tell it from what programs write.
+// The mode is named twice, to distinguish it from that of programs.
 const HOLD = `\u001b[?${MODE};${MODE}h`;
 const DRAW = `\u001b[?${MODE};${MODE}l`;
 
 export class Flood {
   #term;
   #atRest;
-  #began = 0; // of the time in which bytes are counted
+  #began = 0; // start of the interval in which bytes are counted
   #bytes = 0;
   #held = false;
-  #drawn = true; // since it was let go of
+  #drawn = true; // a frame since the last hold
   #foreign = false; // the program uses the mode
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
   /**
    * @param {import('@xterm/xterm').Terminal} term
-   * @param {() => boolean} atRest whether what was written ends outside of any sequence, so that one may be put behind it
+   * @param {() => boolean} atRest whether the output so far ends outside of an escape sequence, so that one may follow
    */
   constructor(term, atRest) {
     this.#term = term;
@@ -34,13 +34,13 @@ export class Flood {
     }
   }
 
-  /** @param {(number | number[])[]} params @returns {false} the terminal is to do what it says */
+  /** @param {(number | number[])[]} params @returns {false} so that the terminal executes it */
   #seen(params) {
     if (params.includes(MODE) && params.length !== 2) this.#foreign = true;
     return false;
   }
 
-  /** Another program is shown. */
+  /** Another program is shown, which may not use the mode. */
   reset() {
     this.#foreign = false;
   }
@@ -54,9 +54,11 @@ export class Flood {
       this.#draw();
     }
     this.#bytes += bytes;
+    // `#drawn`: at least one frame between two holds, or nothing would be seen.
     if (this.#held || this.#foreign || !this.#drawn || this.#bytes < FLOOD || !this.#atRest()) return;
     this.#held = true;
     this.#term.write(HOLD);
+    // Only at the end of the output: a user who has scrolled up moves the scrollbar.
     const { viewportY, baseY } = this.#term.buffer.active;
     this.#term.element?.classList.toggle('flooded', viewportY === baseY);
     clearTimeout(this.#timer);
@@ -68,7 +70,7 @@ export class Flood {
     this.#term.element?.classList.remove('flooded');
   }
 
-  /** A frame is drawn. In the middle of a sequence nothing can be said: the terminal itself draws after a second. */
+  /** Has a frame drawn. Inside of a sequence nothing can be inserted; the terminal itself draws after a second. */
   #draw() {
     if (!this.#held || !this.#atRest()) return;
     this.#held = false;

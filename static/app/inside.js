@@ -1,6 +1,6 @@
-// What the page needs of a library and it does not offer: the only place where private fields are used. The library's
-// version is pinned to the digit (package.json). Its replacements in the DOM, for the content security policy, are in
-// policy.js.
+// What the page needs of a library that has no public interface for it: the only place where private fields are used.
+// The library's version is pinned exactly (package.json). Its replacements in the DOM, for the content security policy,
+// are in policy.js.
 
 /**
  * @xterm/addon-image 0.9 puts pictures into the lines by its own decoders only. They are WebAssembly, which the policy

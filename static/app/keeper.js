@@ -1,4 +1,4 @@
-// Keeps in this browser what a later page needs to go on with the session, and holds the session's name for this tab.
+// Stores in this browser what a later page needs to resume the session, and claims the session for this tab.
 import { claim } from './store.js';
 
 const EVERY_MS = 1000;
@@ -19,7 +19,9 @@ export class Keeper {
     this.#store = store;
     this.#session = session;
     this.#record = record;
+    // `pagehide` also comes for pages that the browser keeps (back/forward cache), unlike `unload`.
     addEventListener('pagehide', () => this.#keep());
+    // On a phone a page in the background may be ended without another event.
     document.addEventListener('visibilitychange', () => document.hidden && this.#keep());
   }
 
@@ -40,6 +42,7 @@ export class Keeper {
     const record = this.#record();
     if (session) this.#store.saveSession(record);
     if (session?.phase === 'over') this.#store.dropSession(session.id ?? '');
+    // While it is connected its positions change, and each is kept within a second.
     if (record?.session && session?.link.up) this.#timer = setTimeout(() => this.#keep(), EVERY_MS);
   }
 }

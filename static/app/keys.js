@@ -1,13 +1,13 @@
-// Keys that a phone's keyboard lacks or hides: a bar above it, for the terminal or the code that is typed into.
+// A bar of keys that a phone's keyboard lacks or hides, for the terminal or the editor.
 import { texts } from '../core/texts.js';
 import { $, el } from './dom.js';
 
-/** @type {[string, string, string?][]} what it is, and what it sends: also in the application cursor mode */
+/** @type {[string, string, string?][]} label, bytes, and bytes in the application cursor mode */
 const KEYS = [
   ['esc', '\u001b'], ['tab', '\t'], ['ctrl', ''], ['↑', '\u001b[A', '\u001bOA'], ['↓', '\u001b[B', '\u001bOB'], ['←', '\u001b[D', '\u001bOD'],
   ['→', '\u001b[C', '\u001bOC'], ['^C', '\u0003'], ['^D', '\u0004'], ['|', '|'], ['/', '/'], ['-', '-'], ['~', '~'], ['home', '\u001b[H', '\u001bOH'], ['end', '\u001b[F', '\u001bOF'],
 ];
-/** What is on a key, where it is no character; and what a screen reader says of one. */
+/** The label of a key that is no character, and its name for screen readers. */
 const label = (/** @type {string} */ key) => /** @type {Record<string, string>} */ ({ esc: texts.keys.esc, tab: texts.keys.tab, Tab: texts.keys.tab, ctrl: texts.keys.ctrl, home: texts.keys.home, end: texts.keys.end, Undo: texts.keys.undo, Redo: texts.keys.redo })[key] ?? key;
 const arrows = () => ({ '↑': texts.keys.up, '↓': texts.keys.down, '←': texts.keys.left, '→': texts.keys.right });
 /** @returns {Record<string, string>} */
@@ -50,9 +50,11 @@ export function setUpKeys(screen, editor) {
 
   /** With Ctrl armed, the next character becomes a control character. */
   return (/** @type {Uint8Array} */ bytes) => {
+    // Only a single byte: a paste or an arrow key is no character.
     if (!armed || bytes.length !== 1) return bytes;
     arm(false);
     const code = bytes[0];
+    // Ctrl-Space is NUL.
     if (code === 0x20) return Uint8Array.of(0);
     return code >= 0x40 && code < 0x7f ? Uint8Array.of(code & 0x1f) : bytes;
   };

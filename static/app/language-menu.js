@@ -1,4 +1,4 @@
-// The menu of languages: those that are ready first, found by typing.
+// The menu of languages, with the ready ones first and a field to search.
 import { texts } from '../core/texts.js';
 import { $, all, el, first, focusQuietly, focusedIn } from './dom.js';
 import { TONES } from './languages.js';
@@ -12,7 +12,7 @@ const notes = () => ({ building: texts.languages.noteBuilding, pending: texts.la
 const GROUPS = [['ready', ['ready']], ['building', ['building', 'pending']], ['failed', ['failed']]];
 const byTitle = (/** @type {Language} */ a, /** @type {Language} */ b) => a.title.localeCompare(b.title, texts.locale, { sensitivity: 'base' });
 
-/** How well what was typed names a language: 0 best, null not at all. Its file names' endings count as well. */
+/** How well the typed text matches a language: 0 best, null not at all. Its files' extensions count as well. */
 function rank(/** @type {Language} */ { title, name, extensions = [] }, /** @type {string} */ typed) {
   const word = typed.trim().toLowerCase();
   const names = [title.toLowerCase(), name.toLowerCase()];
@@ -31,6 +31,7 @@ export function setUpLanguageMenu(languages, { current, choose }) {
   const items = () => all('#language-list [role="menuitemradio"]');
 
   function draw() {
+    // Redrawing must not take the focus from the item that has it.
     const focused = focusedIn('#language-list [data-language]')?.dataset.language;
     const found = languages.list.map((language) => ({ language, at: rank(language, filter.value) })).flatMap(({ language, at }) => (at === null ? [] : [{ language, at }]));
     found.sort((a, b) => a.at - b.at || byTitle(a.language, b.language));
@@ -40,6 +41,7 @@ export function setUpLanguageMenu(languages, { current, choose }) {
       const rows = found.filter(({ language }) => statuses.includes(language.status));
       if (!rows.length) continue;
       groups.push(el('div', { attrs: { role: 'group', 'aria-label': title } },
+        // A single group of ready languages needs no title.
         rows.length < found.length || group !== 'ready' ? el('p', { className: 'group-title', textContent: title, attrs: { 'aria-hidden': 'true' } }) : null,
         ...rows.map(({ language }) => row(language))));
     }
@@ -70,11 +72,12 @@ export function setUpLanguageMenu(languages, { current, choose }) {
   filter.addEventListener('keydown', (event) => {
     const [top] = items();
     if (!top || (event.key !== 'ArrowDown' && event.key !== 'Enter')) return;
+    // Enter chooses the best match, without going through the list.
     event.preventDefault();
     if (event.key === 'Enter') pick(top.dataset.language ?? '');
     else top.focus();
   });
-  // A letter typed on an item goes on in the field; so does going up from the first one.
+  // A letter typed on an item continues in the field, and so does ArrowUp from the first item.
   list.addEventListener('keydown', (event) => {
     const up = event.key === 'ArrowUp' && document.activeElement === items()[0];
     if (!up && (event.key.length !== 1 || event.key === ' ' || event.ctrlKey || event.metaKey || event.altKey)) return;

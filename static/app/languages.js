@@ -1,4 +1,4 @@
-// The languages of the server, and whether each is ready; asked again while some are being prepared.
+// The languages of the server and their states; polled while some are being prepared.
 import { Emitter } from '../core/events.js';
 import { texts } from '../core/texts.js';
 
@@ -13,8 +13,8 @@ export const TONES = { ready: 'good', building: 'busy', pending: 'busy', failed:
 /** Events: `change`; `reached`: an Error, or null. @extends {Emitter<{change: undefined, reached: unknown}>} */
 export class Languages extends Emitter {
   /** @type {Language[]} */ list = [];
-  /** @type {import('../core/types.js').ServerLimits} */ limits = {}; // what the server takes
-  /** The name of the language that the user looks at: the server gets it ready before others. @type {() => string | undefined} */
+  /** @type {import('../core/types.js').ServerLimits} */ limits = {}; // the server's limits
+  /** The name of the selected language, which the server prepares before others. @type {() => string | undefined} */
   wanted = () => undefined;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
@@ -22,7 +22,7 @@ export class Languages extends Emitter {
     return this.list.find((language) => language.name === name);
   }
 
-  /** For a new visitor: the first that is ready; the server tells the most wanted first. */
+  /** For a new visitor: the first one that is ready; the server lists the most used ones first. */
   first() {
     return this.list.find(({ status }) => status === 'ready') ?? this.list[0];
   }
@@ -37,6 +37,7 @@ export class Languages extends Emitter {
       const answer = await fetch(address, { headers: { Accept: 'application/json' } });
       if (!answer.ok) throw new Error(texts.session.answered(answer.status));
       ({ languages: this.list, limits: this.limits = {} } = await answer.json());
+      // Once all are ready or have failed, the list does not change any more.
       again = this.list.some(({ status }) => status === 'building' || status === 'pending') ? AGAIN_MS : null;
       this.emit('change');
       this.emit('reached', null);

@@ -1,10 +1,10 @@
-// Widths and heights that the user drags, views of a narrow screen, and the focus that goes with them.
+// Sizes that the user drags, the views of a narrow screen, and the focus that goes with them.
 import { $, all, first, narrow } from './dom.js';
 
 /** @typedef {'files' | 'code' | 'program' | 'shell'} View */
 /**
  * @typedef {{id: string, name: string, property: string, axis: 'x' | 'y', of(): Element | null, sign: number, least: number, most: number,
- *   relative: boolean}} Handle of two parts of the page; sizes in pixels, or in percent where `relative`
+ *   relative: boolean}} Handle between two parts of the page; sizes in pixels, or in percent if `relative`
  */
 
 /** @type {Handle[]} */
@@ -32,6 +32,7 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
   const element = $(id);
   const set = (/** @type {number} */ value) => {
     const size = Math.min(most, Math.max(least, value));
+    // In percent where both parts should keep their share when the window changes.
     document.documentElement.style.setProperty(property, relative ? `${size}%` : `${size}px`);
     element.setAttribute('aria-valuenow', String(Math.round(size)));
     store.set({ sizes: { ...store.settings.sizes, [name]: size } });
@@ -50,9 +51,11 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
   element.addEventListener('pointerdown', (down) => {
     const from = now();
     const start = axis === 'x' ? down.clientX : down.clientY;
+    // The pointer may leave the narrow handle while it is dragged.
     element.setPointerCapture(down.pointerId);
     element.classList.add('dragging');
     document.body.classList.add('dragging');
+    // One controller for the listeners of one drag.
     const done = new AbortController();
     element.addEventListener('pointermove', (move) => {
       const moved = (axis === 'x' ? move.clientX : move.clientY) - start;
@@ -74,7 +77,7 @@ function setUpHandle({ id, name, property, axis, of, sign, least, most, relative
   });
 }
 
-/** Shows one view on a narrow screen; on a wide one all are there, and the shell's pane opens. */
+/** Shows one view on a narrow screen; on a wide one all are shown, and the shell's pane opens. */
 export function showView(/** @type {View} */ view) {
   document.body.dataset.view = view;
   if (view === 'shell') document.body.dataset.shell = 'open';

@@ -1,7 +1,7 @@
-// Links in a terminal to places in the project's files.
+// Makes places in the project's files links in a terminal.
 import { locations } from '../core/locations.js';
 
-const MAX_ROWS = 30; // of one line that the terminal wrapped
+const MAX_ROWS = 30; // rows of one line that the terminal wrapped
 
 /**
  * @param {import('@xterm/xterm').Terminal} term
@@ -27,6 +27,7 @@ function wrapped(/** @type {import('@xterm/xterm').IBuffer} */ buffer, /** @type
   while (first > 0 && at - first < MAX_ROWS && buffer.getLine(first)?.isWrapped) first -= 1;
   let text = '';
   const cells = [];
+  // Bounded, as a program may print one line without an end.
   for (let y = first; y < first + 2 * MAX_ROWS; y += 1) {
     const line = buffer.getLine(y);
     if (!line || (y > first && !line.isWrapped)) break;

@@ -1,4 +1,4 @@
-// The page: puts its parts together.
+// The page: connects its parts.
 import './policy.js'; // before any library makes a style
 import { messageOf } from '../core/faults.js';
 import { Remote } from '../core/remote.js';
@@ -47,7 +47,7 @@ const program = new Screen($('program-term'), $('outcome'), { label: texts.progr
 const shell = new Screen($('shell-term'), $('shell-outcome'), { label: texts.shell.title, ...look });
 const screens = [program, shell];
 const desk = new Desk({ store, program, shell });
-desk.on('mirror', () => desk.session && artifacts.from(new Remote(world, desk.session), () => desk.session?.hello?.limits.view_ms)); // a Remote of its own: it waits behind no upload
+desk.on('mirror', () => desk.session && artifacts.from(new Remote(world, desk.session), () => desk.session?.hello?.limits.view_ms)); // a Remote of its own, which does not wait for uploads
 new Status(desk);
 const editor = new Editor($('editor'), { onCursor: (at) => { $('cursor-text').textContent = at ? texts.editor.at(at.line, at.column) : ''; } });
 const files = new Files(desk, () => languages.limits, {
@@ -81,6 +81,7 @@ const projects = setUpProjects({ shelf, editor, desk, languages, current: () => 
 
 function useProject(/** @type {Project} */ next) {
   project = next;
+  // In this order: what follows reads the project's options.
   options.reset();
   store.set({ language: next.language.name });
   desk.project = next;
@@ -103,6 +104,7 @@ function drawLanguages() {
   $('language-text').textContent = language.version?.startsWith(language.title) ? language.version : `${language.title} ${language.version ?? ''}`;
   for (const id of ['open-repl', 'start-repl']) $(id).hidden = !language.repl;
   const ready = language.status === 'ready';
+  // A running program can be stopped, whatever the language's state is.
   $('run').disabled = !ready && !program.running;
   $('run').title = ready ? '' : texts.languages.notReady(language.title);
   if (ready) clearBanner('language');
@@ -126,13 +128,13 @@ async function run() {
   problems.clear();
   artifacts.clear();
   parts.choose('output');
-  program.view.fit(); // the program's first size must be the right one
+  program.view.fit(); // so that the program starts with the right size
   desk.run();
   drawOwner();
   (project.mode === 'pipe' ? $('stdin-text') : program.view).focus();
 }
 
-/** A session of another project has to end first: not without a word where something runs or was made in it. */
+/** A session of another project has to end first: the user is asked if something runs or was made in it. */
 async function mayBegin() {
   const other = desk.foreign;
   if (!other) return true;
@@ -141,7 +143,7 @@ async function mayBegin() {
   return (await ask({ title, text, ok: texts.session.endOk })) !== null;
 }
 
-/** Whose program the panes show, where it is not this project's. */
+/** The name of the project whose program the panes show, if it is not the one that is shown. */
 function drawOwner() {
   for (const [screen, id] of /** @type {[Screen, string][]} */ ([[program, 'program-of'], [shell, 'shell-of']])) {
     const name = screen.channel && desk.owner && desk.owner.id !== project?.id ? desk.owner.name : '';
@@ -155,13 +157,13 @@ async function openShell(wish = {}) {
   document.body.dataset.shell = 'open';
   if (narrow.matches) showView('shell');
   $('shell-empty').hidden = true;
-  shell.view.fit(); // the shell's first size must be the right one
+  shell.view.fit(); // so that the shell starts with the right size
   if (project) desk.openShell(wish);
   shell.view.focus();
 }
 
 $('run').addEventListener('click', run);
-$('stop').addEventListener('click', (event) => event.detail < 2 && desk.stop()); // not by the second click of two on Run
+$('stop').addEventListener('click', (event) => event.detail < 2 && desk.stop()); // not by the second half of a double click on Run
 $('leave').addEventListener('click', () => desk.leave());
 for (const id of ['open-shell', 'start-shell', 'restart-shell']) $(id).addEventListener('click', () => openShell());
 for (const id of ['open-repl', 'start-repl']) $(id).addEventListener('click', () => openShell({ repl: true, entry: project?.entry }));
@@ -172,6 +174,7 @@ $('close-shell').addEventListener('click', () => {
   $('shell-empty').hidden = false;
 });
 $('clear-program').addEventListener('click', () => {
+  // A running program keeps its terminal; only what was printed is cleared.
   if (program.running) program.view.term.clear();
   else {
     program.clear();
@@ -206,8 +209,8 @@ program.on('state', () => {
 });
 program.on('ended', () => {
   markNews('program');
-  // What is typed into a terminal without a program goes nowhere: back to the code, unless something is being read there.
-  // On a phone the keyboard makes room for what the program wrote and for the way to the other views.
+  // Typing into a terminal without a program has no effect: the focus goes back to the editor, unless something is
+  // selected there. On a phone the keyboard is closed, to make room for the output and the other views.
   const here = focusedIn('#program-term, #stdin');
   if (!here || program.running || program.view.term.hasSelection()) return;
   if (narrow.matches) focusedIn('*')?.blur();
@@ -217,6 +220,7 @@ program.on('diagnostics', (items) => {
   problems.show(items);
   parts.draw();
 });
+// What was edited is in the workspace before a command is typed.
 $('shell-term').addEventListener('focusin', () => desk.push());
 shell.on('state', () => {
   if (shell.channel) $('shell-empty').hidden = true;
@@ -229,6 +233,7 @@ for (const screen of screens) {
     parts.draw();
   });
   screen.view.on('drawn', (bytes) => artifacts.drawn(bytes));
+  // The terminal of a program that does not read takes no more input.
   screen.on('overfull', () => banner('input', { title: texts.program.notReading, detail: texts.program.notReadingDetail, dismiss: true }));
   screen.on('long-line', () => banner('long-line', {
     title: texts.program.longLine, detail: texts.program.longLineDetail, dismiss: true,
@@ -282,6 +287,7 @@ languages.on('reached', (error) => {
   if (error) banner('languages', { tone: 'bad', title: texts.page.noServer, detail: texts.page.againByItself(messageOf(error)) });
   else clearBanner('languages');
 });
+// Only the first list begins something; later ones update the states.
 let begun = false;
 languages.on('change', async () => {
   if (begun) {
@@ -289,17 +295,19 @@ languages.on('change', async () => {
     return;
   }
   const { own, last } = store.session();
+  // In the order of certainty: this tab's session, this tab's project, the last choice, the last session.
   const wanted = [own?.language, store.tab?.language, store.settings.language, last?.language].map((name) => name && languages.find(name)).find(Boolean);
   const first = wanted ?? languages.first();
   if (!first) return;
   begun = true;
   await projects.language(first.name, own?.project ?? last?.project ?? null);
   desk.resume().finally(() => {
+    // Tests wait for this mark.
     document.body.dataset.ready = '';
   });
 });
 languages.wanted = () => project?.language.name;
 languages.poll();
 
-/** For tests and the curious: the session, the screens, and what a terminal shows as text. */
+/** For tests and for use in the console: the session, the screens, and a terminal's content as text. */
 Object.assign(window, { coderunner: { desk, editor, languages, screens: { program, shell }, text: (/** @type {string} */ name) => terminals[name]?.view.text() } });

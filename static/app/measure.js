@@ -1,11 +1,11 @@
-// The widths of characters as the browser draws them, which xterm.js measures to put each into its cell. To measure one
-// lays out the page, and a font has to be found for it: a screen of characters that were never seen would hold the page
-// for seconds. So only so much is measured in one go; what is left over is drawn as it comes, and again when it was
-// measured. Of a sequence of characters in one cell the first counts: of marks there is no end.
+// Bounds the measuring of characters' widths, which xterm.js does to place each into its cell. Each measurement lays
+// out the page and may have to find a font: a screen of characters that were never seen would block the page for
+// seconds. So only a limited time is spent in one go; the rest is drawn unmeasured, and drawn again after it was
+// measured. Of several characters in one cell only the first is measured, as combinations with marks are unlimited.
 
-const WITHIN_MS = 30; // of measuring, until the page had a turn
+const WITHIN_MS = 30; // of measuring, until the page had a turn of the event loop
 const MAX_KNOWN = 20_000; // widths of one kind
-const MAX_ASKED = 50_000; // until the library's own memory of widths is emptied: it has no bound
+const MAX_ASKED = 50_000; // until the library's own cache of widths is emptied, which has no bound
 const PAUSE_MS = 10;
 
 const text = /** @type {PropertyDescriptor} */ (Object.getOwnPropertyDescriptor(Node.prototype, 'textContent'));
@@ -26,16 +26,17 @@ export function boundMeasuring(term) {
     left = false;
     term.refresh(0, term.rows - 1);
   };
-  const forget = () => { // another weight of the font empties it: this one is the same by another name
+  const forget = () => { // a change of the font weight empties the cache; '700' and 'bold' are the same weight
     asked = 0;
     term.options.fontWeightBold = term.options.fontWeightBold === 'bold' ? '700' : 'bold';
   };
   /** @param {HTMLElement} element @param {string} character @param {number} times */
   const measure = (element, character, times) => {
+    // The budget is renewed after a pause in which the page can do other work.
     timer ??= setTimeout(again, PAUSE_MS);
     if (spent > WITHIN_MS) {
       left = true;
-      return NaN; // nothing is kept of it, and a spacing of it is none
+      return NaN; // the library keeps no NaN, and sets no spacing for it
     }
     const began = performance.now();
     text.set?.call(element, character.repeat(times));
@@ -44,6 +45,7 @@ export function boundMeasuring(term) {
     return found;
   };
 
+  // The library measures in these elements only, so their two properties are replaced.
   for (const element of /** @type {NodeListOf<HTMLElement>} */ (term.element?.querySelectorAll('.xterm-width-cache-measure-container > span') ?? [])) {
     /** @type {Map<string, number>} */ const known = new Map();
     let wanted = '';
@@ -54,12 +56,14 @@ export function boundMeasuring(term) {
         asked += 1;
         const { fontFamily, fontSize } = /** @type {HTMLElement} */ (element.parentElement).style;
         const now = `${fontFamily} ${fontSize} ${element.style.fontWeight}`;
+        // Other fonts have other widths.
         if (now !== font || known.size > MAX_KNOWN) known.clear();
         font = now;
         const character = String.fromCodePoint(wanted.codePointAt(0) ?? 0x20);
         const kept = known.get(character);
         if (kept !== undefined) return kept;
         const found = measure(element, character, 32);
+        // 0 is a valid width, but not of an element that is not laid out.
         if (found > 0 || (found === 0 && element.getClientRects().length)) known.set(character, found);
         return found;
       },

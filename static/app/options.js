@@ -1,4 +1,4 @@
-// How the program is run: what is run, with which arguments, environment and input.
+// The options of a run: entry, arguments, environment and standard input.
 import { joinArgs, splitArgs } from '../core/args.js';
 import { parseEnv } from '../core/env.js';
 import { texts } from '../core/texts.js';
@@ -7,7 +7,7 @@ import { menuOf } from './menu.js';
 
 /**
  * @param {() => import('../core/project.js').Project | null} current returns the project whose options these are
- * @returns {{draw(): void, reset(): void, whole(): boolean}} `whole`: false where something that was typed cannot be used; it is shown
+ * @returns {{draw(): void, reset(): void, whole(): boolean}} `whole`: false if something that was typed is invalid, which is then shown
  */
 export function setUpOptions(current) {
   menuOf($('options'), $('options-menu'));
@@ -23,6 +23,7 @@ export function setUpOptions(current) {
   $('args').addEventListener('input', () => {
     const words = splitArgs($('args').value);
     hint('args-hint', words ? null : texts.options.quote, texts.options.argsHint);
+    // Invalid input is not stored, so a run uses the last valid one (and `whole` refuses it).
     if (words) set({ args: words });
   });
   $('env').addEventListener('input', () => {
@@ -42,6 +43,7 @@ export function setUpOptions(current) {
     const project = current();
     if (!project) return;
     const { args, env, mode, entry, stdin, paths } = project;
+    // A field that is being edited, or that has something invalid, is left as it is.
     if (document.activeElement !== $('args') && splitArgs($('args').value) !== null) {
       $('args').value = joinArgs(args);
       hint('args-hint', null, texts.options.argsHint);
@@ -51,6 +53,7 @@ export function setUpOptions(current) {
       hint('env-hint', null, texts.options.envHint);
     }
     for (const radio of modes) radio.checked = radio.value === mode;
+    // The entry may not exist yet, or have been deleted.
     fill($('entry-file'), paths.includes(entry) ? paths : [entry, ...paths], entry);
     fill($('stdin-file'), paths, stdin ?? '', [['', texts.options.typed]]);
     const variables = Object.keys(parseEnv(env).env).length;
@@ -64,7 +67,7 @@ export function setUpOptions(current) {
   };
   return {
     draw,
-    /** Another project: what was typed and could not be used goes. */
+    /** Another project: drops what was typed and is invalid. */
     reset() {
       $('args').value = '';
       $('env').value = '';
@@ -75,7 +78,7 @@ export function setUpOptions(current) {
       const menu = $('options-menu');
       if (menu.matches(':popover-open')) wrong.focus();
       else {
-        menu.addEventListener('toggle', () => wrong.focus(), { once: true }); // after the menu's own, which begins at its top
+        menu.addEventListener('toggle', () => wrong.focus(), { once: true }); // after the menu's own listener, which focuses its first item
         $('options').click();
       }
       return false;
@@ -86,6 +89,7 @@ export function setUpOptions(current) {
 /** @param {HTMLSelectElement} select @param {string[]} paths @param {string} value @param {[value: string, text: string][]} first */
 function fill(select, paths, value, first = []) {
   const wanted = [...first, ...paths.map((path) => [path, path])];
+  // An unchanged list is kept, as a new one would close an open selection.
   const same = wanted.length === select.options.length && wanted.every(([path], at) => select.options[at].value === path);
   if (!same) select.replaceChildren(...wanted.map(([path, text]) => el('option', { value: path, textContent: text })));
   select.value = value;

@@ -1,9 +1,9 @@
-// The parts of the program's pane: its output, what compilers say, what it wrote. Where the pane is too low for all of
-// them, they are tabs with counts.
+// The parts of the program's pane: output, problems, files. If the pane is too low for all of them, they are tabs
+// with counts.
 import { $ } from './dom.js';
 import { tabKeys } from './tabs.js';
 
-const ROOM = 26; // rem: with less, one part at a time
+const ROOM = 26; // rem: below this height, one part at a time
 /** @typedef {'output' | 'problems' | 'files'} Part */
 /** @type {Record<Part, string>} */
 const PARTS = { output: 'program-screen', problems: 'problems', files: 'artifacts' };
@@ -25,6 +25,7 @@ export class Parts {
     }
     new ResizeObserver(([{ contentRect }]) => {
       const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+      // A pane that is hidden has no height, and keeps its arrangement.
       this.#low = contentRect.height > 0 ? contentRect.height < ROOM * rem : this.#low;
       this.draw();
     }).observe(this.#pane);
@@ -35,6 +36,7 @@ export class Parts {
   choose(/** @type {Part} */ name) {
     this.#chosen = name;
     this.draw();
+    // The terminal was not laid out while it was hidden.
     if (name === 'output') this.#shown();
   }
 
@@ -53,6 +55,7 @@ export class Parts {
 
   draw() {
     const there = this.#there;
+    // The chosen part may have become empty.
     if (!there.includes(this.#chosen)) this.#chosen = 'output';
     const tabs = this.#tabs;
     $('program-parts').hidden = !tabs;
@@ -72,6 +75,7 @@ export class Parts {
         else $(id).removeAttribute('aria-labelledby');
       }
     }
+    // The keys are bound to the present tabs.
     this.#zone?.abort();
     this.#zone = tabs ? tabKeys($('program-parts'), () => $(`part-${this.#chosen}`)) : undefined;
   }

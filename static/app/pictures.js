@@ -1,15 +1,15 @@
-// Pictures that a program draws into its terminal. The add-on of xterm.js keeps them in the lines and draws them; its
-// decoders are not used, as they are WebAssembly, which the page's policy forbids: the browser's own decode them.
+// Pictures that a program draws into its terminal. xterm.js's add-on stores and draws them; its decoders are
+// WebAssembly, which the page's policy forbids, so the browser decodes them.
 import { MAX_PIXELS, drawnSize, measure, parsePicture } from '../core/picture.js';
 import { texts } from '../core/texts.js';
 import { ImageAddon } from '../dist/xterm.js';
 import { storageOf } from './inside.js';
 
 const OSC = 1337;
-const MAX_KEPT = 500; // pictures of a terminal, scrolled away ones included
+const MAX_KEPT = 500; // pictures of a terminal, including those that are scrolled away
 const STORAGE_MB = 64; // their pixels
-const DECODE_MS = 3000; // the terminal waits this long for one
-const CELL = { width: 7, height: 14 }; // the add-on's own for a terminal that is not shown
+const DECODE_MS = 3000; // that the terminal waits for one
+const CELL = { width: 7, height: 14 }; // pixels, if the terminal is not shown; as the add-on assumes
 
 /** @typedef {Extract<ReturnType<typeof parsePicture>, {bytes: Uint8Array}>} Drawable */
 
@@ -32,7 +32,7 @@ export class Pictures {
     term.parser.registerOscHandler(OSC, (data) => this.#take(data));
   }
 
-  /** How many are kept: for tests. */
+  /** How many are kept, for tests. */
   get count() {
     return this.#kept.size;
   }
@@ -48,13 +48,15 @@ export class Pictures {
     return { cell, width: cell.width * cols, height: cell.height * rows };
   }
 
-  /** True, at once or later: what follows in the output waits until the picture is there. */
+  /** Handles an escape sequence: true, at once or later. Output after it waits until the picture is drawn. */
   #take(/** @type {string} */ data) {
     const picture = parsePicture(data);
+    // Not a picture of this kind: other handlers may take it.
     if (picture === null) return false;
     if (picture.refused !== undefined) return this.#refuse(picture.refused);
     const natural = measure(picture.bytes);
     if (!natural) return this.#refuse(texts.artifacts.noPicture);
+    // Checked by the header, before a picture of a few kilobytes becomes gigabytes of pixels.
     if (!natural.width || !natural.height || natural.width * natural.height > MAX_PIXELS) return this.#refuse(texts.artifacts.manyPixels);
     return this.#draw(picture, natural);
   }
@@ -74,22 +76,25 @@ export class Pictures {
     try {
       const bitmap = await Promise.race([decoding, late]);
       if (!bitmap) {
+        // It may still arrive, and its memory must be freed.
         decoding.then((tooLate) => tooLate.close());
         return this.#refuse(texts.artifacts.slow);
       }
       this.#makeRoom();
       this.#storage.add(bitmap);
+      // After it is stored, so that a failure does not hide the saved file.
       this.#drawn(picture.bytes.length);
     } catch {
       return this.#refuse(texts.artifacts.broken);
     } finally {
       clearTimeout(timer);
-      decoding.catch(() => {}); // what fails later still is nobody's
+      decoding.catch(() => {}); // a later failure has no consequence
     }
     return true;
   }
 
   #makeRoom() {
+    // The oldest first, until there is room for one.
     for (const [id, { marker }] of this.#kept) {
       if (this.#kept.size < MAX_KEPT) return;
       marker?.dispose();

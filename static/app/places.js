@@ -1,4 +1,4 @@
-// The parts of the page: which are shown, and going from one to the next with the keyboard.
+// The parts of the page: which are shown, and moving between them with the keyboard.
 import { $, all, narrow } from './dom.js';
 import { showView } from './layout.js';
 
@@ -30,7 +30,7 @@ export function setUpPlaces({ editor, program, shell }) {
     { is: '.shell', go: () => shell.view.focus(), shown: shellShown },
     { is: '.bar', go: () => ($('run').hidden ? $('stop') : $('run')).focus(), shown: () => true },
   ];
-  // The list and the strip are inside the program's part: the innermost counts.
+  // The lists of problems and of files are inside the program's part: the innermost counts.
   const inside = (/** @type {{is: string}[]} */ shown) => {
     const at = shown.map(({ is }) => document.activeElement?.closest(is) ?? null);
     return at.findIndex((one) => one && !at.some((other) => other && other !== one && one.contains(other)));

@@ -1,12 +1,13 @@
-// The page's content security policy allows styles from its own files only (`style-src 'self'`). Its libraries make some by
-// script: CodeMirror (style-mod) and xterm.js make <style> elements, and xterm.js sets style attributes as text. Here the
-// two functions of the DOM that they use do the same in ways that the policy allows: constructed style sheets and the
-// CSSOM. So the libraries stay as they are published, and `style-src` needs no 'unsafe-inline'.
+// The page's content security policy allows styles from its own files only (`style-src 'self'`). Its libraries make
+// some by script: CodeMirror (style-mod) and xterm.js make <style> elements, and xterm.js sets style attributes as
+// text. Here the two functions of the DOM that they use are replaced by ones that the policy allows: constructed style
+// sheets and the CSSOM. So the libraries need no patches, and `style-src` needs no 'unsafe-inline'.
 //
-// Neither has an option that is enough: CodeMirror takes a nonce, but a page that is packed ahead of time has none, and no
-// nonce covers attributes (https://github.com/codemirror/dev/issues/395). xterm.js used constructed sheets once, and went
-// back for a fault that Chromium had in 2023 (https://github.com/xtermjs/xterm.js/issues/4445, pull requests 4611, 4680).
-// tests/browser/test_policy.py fails where a later version of them needs this no more: then this file goes.
+// Neither has a sufficient option: CodeMirror takes a nonce, but a page that is built ahead of time has none, and no
+// nonce covers attributes (https://github.com/codemirror/dev/issues/395). xterm.js used constructed sheets once, and
+// stopped because of a bug of Chromium in 2023 (https://github.com/xtermjs/xterm.js/issues/4445, pull requests 4611,
+// 4680). tests/browser/test_policy.py fails if a later version does not need this any more; then this file can be
+// deleted.
 
 /** An element that takes CSS as its textContent, like <style>, and keeps it in a constructed sheet. */
 function styleElement() {

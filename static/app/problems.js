@@ -1,4 +1,4 @@
-// What compilers and tracebacks complain about: a list under the output, from which one jumps to the place.
+// The diagnostics of compilers and tracebacks: a list under the output, from which users jump to the place.
 import { relative } from '../core/locations.js';
 import { texts } from '../core/texts.js';
 import { $, all, el } from './dom.js';
@@ -15,7 +15,7 @@ export class Problems {
   #jump;
   #mark;
   /** @type {Diagnostic[]} */ #all = [];
-  #at = -1; // of those that `step` goes to
+  #at = -1; // index of the one that `step` went to last
 
   /** @param {{known(path: string): boolean, jump(place: Place): void, mark(all: Diagnostic[]): void}} page `known`: whether a path is in the project */
   constructor({ known, jump, mark }) {
@@ -27,6 +27,7 @@ export class Problems {
 
   /** Goes to the next (1) or previous (-1) place in a file of the project. */
   step(/** @type {1 | -1} */ by) {
+    // Places in files of libraries cannot be shown.
     const known = this.#all.filter(({ path }) => this.#known(path));
     if (!known.length) return;
     this.#at = (this.#at + (this.#at < 0 && by < 0 ? 0 : by) + known.length) % known.length;
@@ -38,6 +39,7 @@ export class Problems {
   }
 
   show(/** @type {Diagnostic[]} */ items) {
+    // Tools name files by absolute paths or relative to the workspace.
     const found = items.map((item) => ({ ...item, path: relative(item.path) ?? item.path }));
     this.#all = found;
     this.#at = -1;
@@ -60,6 +62,7 @@ export class Problems {
       el('span', { className: 'dot', attrs: { 'data-tone': TONES[severity] ?? 'none', role: 'img', 'aria-label': /** @type {Record<string, string>} */ ({ error: texts.problems.error, warning: texts.problems.warning, info: texts.problems.info })[severity] ?? severity } }),
       el('span', { className: 'where', textContent: where }), el('span', { className: 'what', textContent: message }),
     ];
+    // Only a place in a file of the project is a button.
     if (!this.#known(path)) return el('li', {}, el('span', { className: 'problem-row', title: `${where} ${message}` }, ...parts));
     return el('li', {}, el('button', { type: 'button', className: 'problem-row', title: `${where} ${message}`, on: { click: () => this.#jump({ path, line, column }) } }, ...parts));
   }

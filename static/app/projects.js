@@ -1,4 +1,4 @@
-// Which project is shown: its menu, the samples, the languages; and what is told of keeping it.
+// Which project is shown: the menu of projects, samples, languages; and messages about storing it.
 import { digest } from '../core/digest.js';
 import { texts } from '../core/texts.js';
 import { ask } from './ask.js';
@@ -21,13 +21,15 @@ const nameProblem = (/** @type {string} */ name) => (!name ? texts.projects.need
  * @returns what the menus begin
  */
 export function setUpProjects({ shelf, editor, desk, languages, current, shown, begun }) {
-  let turn = 0; // the last wish of the user counts
+  let turn = 0; // the user's last choice counts
 
   async function turnTo(/** @type {() => Promise<Project>} */ opening) {
     const mine = (turn += 1);
     const before = current();
+    // Before the other project is loaded, which may change what is open.
     if (before) await keepHistories(before, before.open);
     const project = await opening();
+    // Another choice was made while this one was loading.
     if (mine !== turn || project === before) return;
     follow(project);
     shown(project);
@@ -43,8 +45,9 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   }
 
   function follow(/** @type {Project} */ project) {
+    // Only the project that is shown has an editor.
     project.on('taken', (path) => project === current() && editor.replace(path));
-    // Of a large text it would hold the next key up: its undo lives as long as the page.
+    // Of a large text this would delay the next key, so its undo history lasts as long as the page.
     project.on('saved', (paths) => keepHistories(project, paths.filter((path) => project.text(path).length <= MAX_COLOURED)));
     project.on('split', ({ path, copy }) => {
       editor.renamed(path, copy);
@@ -89,6 +92,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
     await turnTo(async () => {
       await project.close();
       await shelf.remove(id);
+      // In the same turn, so that no other choice comes between removing and opening.
       return shelf.open(language);
     });
   }
@@ -102,9 +106,10 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
     const project = current();
     if (!project) return;
     shelf.list(project.language).then((all) => {
+      // It was closed while the list was read.
       if (!menu.matches(':popover-open')) return;
       const rows = all.map(({ id, name }) => ({ label: name, checked: id === current()?.id, act: () => id !== current()?.id && choose(id) }));
-      // Somebody may have gone on in the menu meanwhile, or begun at its end: the focus stays where it is then.
+      // Meanwhile the user may have moved in the menu, so the focus is restored.
       const at = [...menu.children].findIndex((child) => child === document.activeElement);
       fillMenu(menu, [...rows, ...commands]);
       const item = at > 0 ? menu.children[rows.length + at] : menu.querySelector('[aria-checked="true"]');
@@ -115,6 +120,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   shelf.on('projects', async (told) => {
     const project = current();
     if (!project) return;
+    // Renamed elsewhere: only the name is shown anew.
     if (await shelf.renewed(told)) {
       $('project-name').textContent = project.name;
       return;
@@ -124,7 +130,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   });
 
   return {
-    /** `id` of the project, where it is a certain one. */
+    /** `id` of the project, if a particular one is wanted. */
     async language(/** @type {string} */ name, /** @type {string | null} */ id = null) {
       const language = languages.find(name);
       if (language) await turnTo(() => shelf.open(language, id));
@@ -133,9 +139,10 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
       const project = current();
       if (!project) return;
       const { language, touched, id, sample: own } = project;
+      // The same sample again is only shown.
       const again = !touched && own === sample.name;
       if (!again) await turnTo(() => shelf.make(language, { name: sample.title, sample }));
-      if (!again && !touched && !desk.uses(id)) await shelf.remove(id); // it was a sample as it came
+      if (!again && !touched && !desk.uses(id)) await shelf.remove(id); // an unchanged sample
       begun();
     },
     async again() {

@@ -1,4 +1,4 @@
-// What the user sets for good: size of text, theme, a screen reader's mode.
+// Settings that are kept: text size, theme, screen reader mode.
 import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { $, narrow } from './dom.js';
@@ -17,7 +17,7 @@ export function setUpSettings(store, views) {
     const { textSize, screenReader } = store.settings;
     document.documentElement.style.setProperty('--code-size', `${textSize}px`);
     document.documentElement.dataset.textSize = String(textSize);
-    dispatchEvent(new Event('resize')); // before-paint.js has the page grow with its text
+    dispatchEvent(new Event('resize')); // before-paint.js adapts the page to its text size
     $('text-size').textContent = String(textSize);
     $('menu-reader').setAttribute('aria-checked', String(screenReader));
     set({ fontSize: terminalTextSize(textSize), screenReaderMode: screenReader });
@@ -33,6 +33,7 @@ export function setUpSettings(store, views) {
       announce(texts.settings.textSizeIs(store.settings.textSize));
     });
   }
+  // Terminals have a smaller text on a narrow screen.
   narrow.onChange(draw);
   draw();
   setUpTheme(store, () => set({ theme: terminalColours() }));

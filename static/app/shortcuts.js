@@ -1,11 +1,11 @@
-// Keyboard shortcuts that hold everywhere in the page, in the terminals as well.
+// Keyboard shortcuts that work everywhere in the page, also in the terminals.
 import { texts } from '../core/texts.js';
 import { $, el, isMac } from './dom.js';
 
 /** @typedef {(event: KeyboardEvent) => unknown} Act */
 /** @typedef {{keys: string, also?: string, does: string, act: Act, is(event: KeyboardEvent, modified: boolean): boolean}} Shortcut */
 
-const inTerminal = (/** @type {Event} */ { target }) => target instanceof Element && target.closest('.term') !== null; // there the key is the program's
+const inTerminal = (/** @type {Event} */ { target }) => target instanceof Element && target.closest('.term') !== null; // there the key belongs to the program
 
 /**
  * @param {{run: Act, stop: Act, save: Act, problem(by: 1 | -1): unknown, shell: Act, next(): unknown, previous(): unknown, help: Act}} act
@@ -23,20 +23,23 @@ export function setUpShortcuts(act) {
     { keys: 'F1', does: help.help, act: act.help, is: (e) => e.key === 'F1' },
   ];
   addEventListener('keydown', (event) => {
+    // The key belongs to the input method.
     if (event.isComposing) return;
     const modified = (isMac ? event.metaKey : event.ctrlKey) && !event.altKey;
     const found = shortcuts.find(({ is }) => is(event, modified));
     if (!found) return;
-    if (document.querySelector('dialog[open]')) { // it is answered first; the browser's own dialog helps nobody
+    if (document.querySelector('dialog[open]')) { // the dialog is answered first; the browser's own dialog for this key is of no use
       if (found.act === act.save || found.act === act.help) event.preventDefault();
       return;
     }
     event.preventDefault();
     event.stopPropagation();
     found.act(event);
+  // In the capture phase, before terminals and the editor take the key.
   }, { capture: true });
 
   const key = (/** @type {string} */ text) => el('kbd', { textContent: text });
+  // Shortcuts of the editor and the tree, listed in the help only.
   /** @type {Pick<Shortcut, 'keys' | 'also' | 'does'>[]} */ const others = [
     { keys: `${mod} F`, does: help.search },
     { keys: `${mod} G`, does: help.line },

@@ -1,4 +1,4 @@
-// What the page says about its session: the status line, the banners, the card while waiting.
+// What the page shows about its session: status line, banners, and the card while waiting.
 import { seconds, sessionOver } from '../core/ending.js';
 import { noticeWords } from '../core/problem.js';
 import { texts } from '../core/texts.js';
@@ -7,13 +7,15 @@ import { world } from './browser.js';
 import { $ } from './dom.js';
 import { saveFiles } from './save.js';
 
-const CARD_AFTER_MS = 250; // a warm start is over before anybody could read it
+const CARD_AFTER_MS = 250; // a warm start takes less, and a flashing card could not be read
+// Shorter losses are mended before anybody notices them.
 const TELL_LOSS_AFTER_MS = 400;
 const TELL_SILENCE_AFTER_MS = 3000;
 const LAST_MINUTES_MS = 5 * 60_000;
 
 /** @typedef {import('../core/session.js').Session} Session */
 
+// Rounded, as the figure would otherwise change while it is read.
 const roughly = (/** @type {number} */ ms) => {
   const minutes = Math.round(ms / 60_000);
   if (minutes < 1) return texts.units.underMinute;
@@ -32,6 +34,7 @@ export class Status {
     desk.on('change', () => this.draw());
     desk.on('notice', (notice) => this.#notice(notice));
     desk.on('over', (reason) => this.#over(reason));
+    // The times that are shown change without an event.
     setInterval(() => this.draw(), 1000);
     this.draw();
   }
@@ -48,6 +51,7 @@ export class Status {
   #link(/** @type {Session | null} */ session) {
     const [tone, text] = this.#linkWords(session);
     $('link-dot').dataset.tone = tone;
+    // An unchanged text is not written: a screen reader would read it again.
     if ($('link-text').textContent !== text) $('link-text').textContent = text;
     const total = session?.phase === 'open' && session.expires ? session.expires.total_ms - (world.now() - session.expires.at) : null;
     $('expiry-text').textContent = total === null ? '' : texts.status.lasts(roughly(total));
@@ -63,11 +67,13 @@ export class Status {
     return session.link.stopped ? ['bad', texts.status.notConnected] : ['busy', texts.status.reconnecting];
   }
 
-  /** The card over the program's screen while its session is not there. */
+  /** The card over the program's screen while it waits for its session. */
   #card(/** @type {Session | null} */ session) {
     const waiting = Boolean(session && (session.phase === 'connecting' || session.phase === 'queued'));
+    // Kept from the first moment on, through `connecting` and `queued`.
     this.#cardSince = waiting ? (this.#cardSince ?? world.now()) : null;
     const late = this.#cardSince !== null && world.now() - this.#cardSince >= CARD_AFTER_MS;
+    // Otherwise nothing would draw it before the next second.
     if (waiting && !late) setTimeout(() => this.draw(), CARD_AFTER_MS);
     const shown = session && waiting && (late || session.phase === 'queued') ? session : null;
     $('waiting').hidden = !shown;
@@ -81,6 +87,7 @@ export class Status {
   #cardWords(/** @type {Session} */ session) {
     if (session.phase === 'queued' && session.place) {
       const { position, eta_ms: eta, deadline_ms: deadline, at } = session.place;
+      // Times of the server are counted down from when they arrived.
       const left = eta === null ? null : Math.max(0, eta - (world.now() - at));
       const patience = Math.max(0, deadline - (world.now() - at));
       const soon = left === null ? '' : `${texts.waiting.about(seconds(Math.max(1000, left)))} `;
@@ -105,6 +112,7 @@ export class Status {
       return;
     }
     if (session.link.stopped) {
+      // 4409: another tab of this client has attached.
       const elsewhere = session.link.code === 4409;
       banner('link', elsewhere
         ? { title: texts.session.elsewhere, detail: texts.session.elsewhereDetail, action: { label: texts.session.useHere, act: () => session.reconnect() } }
@@ -121,7 +129,7 @@ export class Status {
     });
   }
 
-  /** Connected, but nothing comes: what is typed may be on its way, or go nowhere. */
+  /** Connected, but nothing is received: typed input may be delayed or lost. */
   #silence(/** @type {Session | null} */ session) {
     const since = session?.phase === 'open' ? session.link.silentSince : null;
     if (!session || !since || world.now() - since < TELL_SILENCE_AFTER_MS) {
@@ -137,6 +145,7 @@ export class Status {
   #role(/** @type {Session | null} */ session) {
     const watching = session?.phase === 'open' && session.link.up && session.role === 'watch';
     $('program-watch').hidden = !watching;
+    // Not shown while the connection is down: the role is known after it is back.
     if (!watching) clearBanner('role');
     else banner('role', { tone: 'info', title: texts.session.watching, detail: texts.session.watchingDetail, action: { label: texts.session.take, act: () => session.take() } });
   }
@@ -150,6 +159,7 @@ export class Status {
     const total = session.expires.total_ms - gone;
     const remote = this.#desk.mirror?.remote;
     const save = { label: texts.session.download, act: () => remote && saveFiles(remote, session.language ?? '') };
+    // In the last minutes nothing can extend the session; before that, activity can.
     if (total < LAST_MINUTES_MS) {
       banner('expiry', { title: texts.session.ends(roughly(total)), detail: texts.session.endsDetail, action: save });
     } else if (this.#idleWarned) {
@@ -168,12 +178,14 @@ export class Status {
   #notice(/** @type {import('../core/messages.js').Notice} */ notice) {
     const { code } = notice;
     if (code === 'idle_warning') this.#idleWarned = true;
+    // The warning of the lifetime is drawn from the session's own figures.
     else if (code !== 'lifetime_warning') banner(`notice-${code}`, { tone: 'info', ...noticeWords(notice), dismiss: true });
     this.draw();
   }
 
   #over(/** @type {string} */ reason) {
     this.#idleWarned = false;
+    // The user has ended it, or an error was shown already.
     if (reason !== 'client' && reason !== 'refused') {
       banner('over', { tone: 'info', title: sessionOver(reason), detail: texts.session.filesHere, dismiss: true });
     }

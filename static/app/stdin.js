@@ -1,4 +1,4 @@
-// Standard input of a program on pipes: a line at a time, as no terminal is there to edit or echo it.
+// Standard input of a program on pipes: sent by lines, as no terminal edits or echoes it.
 import { utf8 } from '../core/bytes.js';
 import { texts } from '../core/texts.js';
 import { $ } from './dom.js';
@@ -8,6 +8,7 @@ const ECHO = ['\u001b[36m', '\u001b[39m'];
 export function setUpStdin(/** @type {import('./screen.js').Screen} */ screen) {
   const input = $('stdin-text');
   const send = (/** @type {string} */ line) => {
+    // Echoed only if it was accepted.
     if (screen.channel?.write(utf8(`${line}\n`))) screen.view.write(utf8(`${ECHO[0]}${line}${ECHO[1]}\r\n`));
   };
   const end = () => {
@@ -41,9 +42,10 @@ export function setUpStdin(/** @type {import('./screen.js').Screen} */ screen) {
     else return;
     event.preventDefault();
   });
-  /** Takes a text into the line; whole lines of it are sent. */
+  /** Inserts a text into the line; complete lines in it are sent. */
   const insert = (/** @type {string} */ text) => {
     const [from, to] = [input.selectionStart ?? input.value.length, input.selectionEnd ?? input.value.length];
+    // Line ends of any system are accepted.
     const lines = (input.value.slice(0, from) + text.replace(/\r\n?/g, '\n') + input.value.slice(to)).split('\n');
     if (lines.length === 1) {
       input.setRangeText(text, from, to, 'end');
@@ -64,15 +66,16 @@ export function setUpStdin(/** @type {import('./screen.js').Screen} */ screen) {
     draw();
     if (!$('stdin').hidden && document.activeElement === screen.view.term.textarea) input.focus();
   });
-  // Typed or pasted into the terminal itself: it belongs into the line. What begins with ESC is a key that lines do not
-  // know, or the terminal's own answer to the program: nobody typed it.
+  // Text that is typed or pasted into the terminal itself goes into the line. Input that begins with ESC is a key that
+  // has no meaning in a line, or the terminal's own answer to the program.
   screen.on('line-input', (bytes) => {
+    // Without the marks of a bracketed paste.
     const text = new TextDecoder().decode(bytes).replace(/^\u001b\[200~|\u001b\[201~$/g, '');
     if (text.startsWith('\u001b')) return;
     if (text === '\u0004') end();
     else if (text === '\u0003') screen.channel?.signal('INT');
     else if (text === '\r') $('stdin').requestSubmit();
     else insert(text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, ''));
-    setTimeout(() => input.focus()); // not within the event: the browser would paste there once more
+    setTimeout(() => input.focus()); // after the event, or the browser would paste a second time
   });
 }

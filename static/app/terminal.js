@@ -1,4 +1,4 @@
-// An xterm.js terminal in a box: fits itself, follows the theme, takes bytes, gives bytes.
+// An xterm.js terminal in an element: adapts its size, follows the theme, takes and gives bytes.
 import { FitAddon, Terminal, WebLinksAddon } from '../dist/xterm.js';
 import { joinBytes, latin1, utf8 } from '../core/bytes.js';
 import { cells } from '../core/cells.js';
@@ -15,10 +15,10 @@ import { terminalColours } from './theme.js';
 import { Touch } from './touch.js';
 
 const SCROLLBACK = 10_000;
-const MAX_SIZE = 1000; // columns or rows; what the server allows is less
+const MAX_SIZE = 1000; // columns or rows; the server allows fewer
 
-// What a program can ask a terminal, and the terminal answers as if it had been typed. While output is replayed
-// that an earlier page has drawn, it has been answered: a second answer would end up as junk in the program's input.
+// Questions of programs that the terminal answers as if the answer had been typed. While output is replayed that an
+// earlier page has drawn, they have been answered: a second answer would be read by the program as input.
 const QUERIES = [
   { final: 'c' }, { prefix: '>', final: 'c' }, { prefix: '=', final: 'c' }, // device attributes
   { final: 'n' }, { prefix: '?', final: 'n' }, // status, cursor position
@@ -30,26 +30,26 @@ const COLOUR_QUERIES = [4, 10, 11, 12];
 /** @typedef {{textSize: number, screenReader: boolean}} Look of a terminal; `textSize` in pixels */
 
 /**
- * Events: `input` bytes, `size`, `refused` (why a picture is not drawn), `drawn` (bytes of one that is).
+ * Events: `input` bytes, `size`, `refused` (why a picture is not drawn), `drawn` (size of one that is).
  * @extends {Emitter<{input: Uint8Array, size: import('../core/types.js').Size, refused: string, drawn: number}>}
  */
 export class TerminalView extends Emitter {
   #host;
   #fit = new FitAddon();
-  #waiting = false; // for the next frame, to fit
+  #waiting = false; // a fit is due in the next frame
   #limiter = new OutputLimiter(() => this.size);
   #flood;
-  /** @type {Uint8Array[]} */ #typed = []; // bytes that are told together, when the terminal has done what it is at
+  /** @type {Uint8Array[]} */ #typed = []; // bytes that are emitted together at the end of the turn
   #composed;
 
   /**
    * @param {HTMLElement} host
-   * @param {Look & {label: string, quiet(): boolean}} options `quiet`: whether what is parsed now must not be answered
+   * @param {Look & {label: string, quiet(): boolean}} options `quiet`: whether questions in the output must not be answered now
    */
   constructor(host, { textSize, screenReader, label, quiet }) {
     super();
     this.#host = host;
-    this.held = false; // the size is somebody else's: a replay's, or the controlling page's
+    this.held = false; // the size is determined elsewhere: by a replay, or by the page in control
     Terminal.strings.tooMuchOutput = texts.program.tooMuchOutput;
     this.term = new Terminal({
       allowProposedApi: true, // the Unicode versions are proposed API still
@@ -59,16 +59,18 @@ export class TerminalView extends Emitter {
       fontSize: textSize,
       lineHeight: 1.15,
       linkHandler: { activate: (_event, uri, range) => openAddress(uri, this.#textAt(range)), allowNonHttpProtocols: false },
-      logLevel: 'off', // else each broken sequence of a program costs a line in the console
+      logLevel: 'off', // otherwise each invalid sequence of a program would be logged in the console
       minimumContrastRatio: 4.5,
       screenReaderMode: screenReader,
       scrollback: SCROLLBACK,
+      // Erasing the screen must not fill the scrollback with blank lines.
       scrollOnEraseInDisplay: false,
       theme: terminalColours(),
     });
     this.term.loadAddon(this.#fit);
     this.term.loadAddon(new WebLinksAddon((_event, uri) => openAddress(uri, uri)));
     this.term.unicode.register(cells);
+    // Widths as programs in the containers compute them.
     this.term.unicode.activeVersion = cells.version;
     this.term.open(host);
     boundMeasuring(this.term);
@@ -76,6 +78,7 @@ export class TerminalView extends Emitter {
     this.pictures = new Pictures(this.term, (why) => this.emit('refused', why), (bytes) => this.emit('drawn', bytes));
     this.term.textarea?.setAttribute('aria-label', label);
     this.term.textarea?.setAttribute('enterkeyhint', 'enter');
+    // A handler that returns true has handled the sequence, so the terminal does not answer.
     for (const query of QUERIES) this.term.parser.registerCsiHandler(query, () => quiet());
     for (const id of COLOUR_QUERIES) this.term.parser.registerOscHandler(id, (data) => quiet() && data.includes('?'));
     this.term.parser.registerDcsHandler({ intermediates: '$', final: 'q' }, () => quiet());
@@ -93,7 +96,7 @@ export class TerminalView extends Emitter {
     this.fit();
   }
 
-  /** What is typed, and what the terminal answers: of a flood of questions, all answers of one turn are one. */
+  /** What is typed and what the terminal answers: all bytes of one turn are emitted together, as a flood of questions gives a flood of answers. */
   #given(/** @type {Uint8Array} */ bytes) {
     if (!bytes.length) return;
     this.#typed.push(bytes);
@@ -114,6 +117,7 @@ export class TerminalView extends Emitter {
   }
 
   refit() {
+    // At most once for each frame: a drag fires many events.
     if (this.#waiting) return;
     this.#waiting = true;
     requestAnimationFrame(() => {
@@ -123,15 +127,17 @@ export class TerminalView extends Emitter {
   }
 
   fit() {
+    // A hidden terminal has no size to adapt to.
     if (this.held || !this.visible) return;
     const proposed = this.#fit.proposeDimensions();
+    // During a layout it may be too small for one cell.
     if (!proposed || !(proposed.cols > 1) || !(proposed.rows > 1)) return;
     const { cols, rows } = proposed;
     if (cols !== this.term.cols || rows !== this.term.rows) this.term.resize(cols, rows);
     this.emit('size', { cols, rows });
   }
 
-  /** Takes the size of another terminal for a while; `release` fits again. */
+  /** Takes the size of another terminal until `release`. */
   hold(/** @type {import('../core/types.js').Size} */ { cols, rows }) {
     this.held = true;
     this.term.resize(Math.min(MAX_SIZE, Math.max(2, cols)), Math.min(MAX_SIZE, Math.max(2, rows)));
@@ -143,7 +149,7 @@ export class TerminalView extends Emitter {
     this.fit();
   }
 
-  /** Whether a program is on its other screen, where earlier output cannot be reached. */
+  /** Whether the alternate screen is shown, in which earlier output cannot be reached. */
   get alternate() {
     return this.term.buffer.active.type === 'alternate';
   }
@@ -162,13 +168,14 @@ export class TerminalView extends Emitter {
     const pieces = this.#limiter.take(bytes);
     const last = pieces.pop() ?? '';
     for (const piece of pieces) this.term.write(piece);
+    // The callback belongs to the last piece: then all of it is drawn.
     this.term.write(last, done);
     this.#flood.wrote(bytes.length);
   }
 
-  /** A key of the key bar: `sequence` for the normal and for the application cursor mode. */
+  /** Sends a key of the key bar: `normal`, or `application` in the application cursor mode. */
   press(/** @type {string} */ normal, application = normal) {
-    this.#composed.finish(); // `focus` takes the keyboard back
+    this.#composed.finish(); // `focus` below restores the keyboard
     this.term.input(this.term.modes.applicationCursorKeysMode ? application : normal, true);
     this.focus();
   }
@@ -182,7 +189,7 @@ export class TerminalView extends Emitter {
     this.refit();
   }
 
-  /** All lines, without the empty ones at the end: for tests and for copying. */
+  /** All lines without empty ones at the end, for tests and for copying. */
   text() {
     const buffer = this.term.buffer.active;
     let text = '';
@@ -194,7 +201,7 @@ export class TerminalView extends Emitter {
     return text.replace(/\n+$/, '');
   }
 
-  /** What stands in a range of the screen, as links have it. */
+  /** The text in a range of the screen, as links give it. */
   #textAt(/** @type {import('@xterm/xterm').IBufferRange} */ { start, end }) {
     let text = '';
     for (let y = start.y; y <= end.y; y += 1) {
@@ -208,8 +215,10 @@ export class TerminalView extends Emitter {
     if (!this.#composed.takes(event)) return false;
     const plain = !event.altKey && !event.metaKey && event.ctrlKey;
     const key = event.key.toLowerCase();
+    // On a Mac these keys are the command key's, and Ctrl belongs to the program.
     if (isMac || !plain) return true;
     if (key === 'v') return false; // the browser pastes
+    // Without a selection Ctrl-C is the program's.
     if (key === 'c' && (event.shiftKey || this.term.hasSelection())) {
       event.preventDefault();
       this.#copy();
@@ -221,11 +230,12 @@ export class TerminalView extends Emitter {
   #copy() {
     const text = this.term.getSelection();
     if (!text) return;
+    // The old command also works where the permission is refused.
     if (navigator.clipboard) navigator.clipboard.writeText(text).catch(() => document.execCommand('copy'));
     else document.execCommand('copy'); // a page without TLS has no clipboard object
     this.term.clearSelection();
   }
 }
 
-/** Text sizes: a phone's terminal needs columns more than size. */
+/** Text sizes: on a phone columns matter more than size. */
 export const terminalTextSize = (/** @type {number} */ size) => (narrow.matches ? size - 2 : size - 0.5);

@@ -1,4 +1,4 @@
-// Dark or light: the system's, until the user chooses.
+// Dark or light: the system's theme until the user selects one.
 import { $ } from './dom.js';
 
 const system = matchMedia('(prefers-color-scheme: dark)');
@@ -24,8 +24,9 @@ const isDark = () => {
 
 export const terminalColours = () => ANSI[isDark() ? 'dark' : 'light'];
 
-/** @param {import('./store.js').Store} store @param {() => unknown} changed called after each change of what is shown */
+/** @param {import('./store.js').Store} store @param {() => unknown} changed called after each change */
 export function setUpTheme(store, changed) {
+  // null: the system's again.
   const apply = (/** @type {'dark' | 'light' | null} */ theme) => {
     store.set({ theme });
     if (theme) document.documentElement.dataset.theme = theme;

@@ -1,4 +1,4 @@
-// The tree of files: the user's own, and below them what programs made.
+// The tree of files: the user's own, and below them those that programs made.
 import { size } from '../core/ending.js';
 import { rows } from '../core/tree.js';
 import { texts } from '../core/texts.js';
@@ -8,11 +8,11 @@ import { byLetter } from './menu.js';
 
 const MAX_ROWS = 1000;
 
-/** @typedef {import('../core/tree.js').Row<{path: string, folder?: boolean, size?: number}> & {made: boolean}} Row `made`: by programs */
+/** @typedef {import('../core/tree.js').Row<{path: string, folder?: boolean, size?: number}> & {made: boolean}} Row `made`: made by programs */
 /** @typedef {{choose(row: Row): unknown, rename(row: Row): unknown, remove(row: Row): unknown, menu(row: Row, anchor: HTMLElement): unknown}} Acts */
 /**
  * @typedef {{own: string[], made: import('../core/types.js').Entry[], complete: boolean, active: string | null, entry: string,
- *   conflicts: ReadonlyMap<string, unknown>}} State `own`: paths; `entry`: the file that is run
+ *   conflicts: ReadonlyMap<string, unknown>}} State `own`: paths; `entry`: the file that runs
  */
 
 export class Tree {
@@ -30,9 +30,11 @@ export class Tree {
 
   draw(/** @type {State} */ state) {
     this.#drawn = state;
+    // Redrawing must not take the focus; a path may be in both parts of the tree.
     const focused = focusedIn('#tree li');
     const again = focused && [focused.dataset.path ?? focused.dataset.folder, focused.classList.contains('made')];
     this.#shown.clear();
+    // In the order of the documentation: own files first.
     const own = rows(state.own.map((path) => ({ path })), (path) => !this.#closed.has(path)).map((row) => ({ ...row, made: false }));
     const made = rows(state.made, (path) => this.#opened.has(path)).map((row) => ({ ...row, made: true }));
     const elements = own.map((row) => this.#row(row));
@@ -43,6 +45,7 @@ export class Tree {
       if (hidden > 0 || !state.complete) elements.push(el('li', { className: 'section', textContent: hidden > 0 ? texts.files.andMore(hidden) : texts.files.more, attrs: { role: 'none' } }));
     }
     $('tree').replaceChildren(...elements);
+    // Bound to the rows that exist now.
     this.#zone?.abort();
     this.#zone = focusZone($('tree'), {
       bindKeys: FocusKeys.ArrowVertical | FocusKeys.HomeAndEnd, focusableElementFilter: (element) => this.#shown.has(element),
@@ -79,7 +82,7 @@ export class Tree {
     element.addEventListener('contextmenu', (event) => {
       event.preventDefault();
       const openMenu = () => this.#on.menu(row, element);
-      // While the button is down, its release would close the menu as a click beside it.
+      // While the button is down, releasing it would close the menu as a click beside it.
       if (event.buttons) addEventListener('pointerup', () => setTimeout(openMenu), { once: true });
       else openMenu();
     });
@@ -93,6 +96,7 @@ export class Tree {
   }
 
   #turn(/** @type {Row} */ { path, made }, /** @type {boolean} */ open) {
+    // One set for each default: open folders of the user, closed ones of programs.
     const set = made ? this.#opened : this.#closed;
     if (open === made) set.add(path);
     else set.delete(path);
@@ -109,6 +113,7 @@ export class Tree {
     if (go) go.focus();
     else if (event.key === 'ArrowRight' && row.folder && !row.open) this.#turn(row, true);
     else if (event.key === 'ArrowLeft' && row.folder && row.open) this.#turn(row, false);
+    // To the parent folder: the nearest row above with a lower level.
     else if (event.key === 'ArrowLeft') all.slice(0, at).findLast((one) => (this.#shown.get(one)?.level ?? row.level) < row.level)?.focus();
     else if (event.key === 'Enter' || event.key === ' ') this.#act(row);
     else if (event.key === 'F2') this.#on.rename(row);

@@ -1,5 +1,5 @@
-// Files from the user's machine: dropped on the page or chosen. They become the project's, bytes that are no text
-// included; what the server would not take is left out, and named.
+// Files from the user's machine, dropped on the page or chosen. They become part of the project, also files that are no
+// text; files that the server would refuse are left out and named.
 import { textOf } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { pathProblem } from '../core/path.js';
@@ -14,6 +14,7 @@ const MAX_FILES = 1000;
 const MAX_BYTES = 64 * 1024 * 1024; // of all together
 const MAX_TEXT = 2 * 1024 * 1024; // of a file that the editor opens; larger ones are kept as bytes
 const MAX_NAMED = 5;
+// Folders of systems and tools that nobody means to upload.
 const LEFT_OUT = /(^|\/)(__MACOSX|\.DS_Store|\.git)(\/|$)/;
 
 /** @typedef {import('../core/project.js').Project} Project */
@@ -22,8 +23,9 @@ const LEFT_OUT = /(^|\/)(__MACOSX|\.DS_Store|\.git)(\/|$)/;
 
 const say = (/** @type {string} */ title, detail = '') => banner('upload', { tone: 'warn', title, detail, dismiss: true });
 
-/** What was dropped, folders included. @returns {Promise<Given[]>} */
+/** The dropped files, including those in folders. @returns {Promise<Given[]>} */
 async function dropped(/** @type {DataTransfer} */ transfer) {
+  // Taken at once: the list is emptied when the event handler returns.
   const roots = [...transfer.items].filter(({ kind }) => kind === 'file').map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
   /** @type {Given[]} */ const found = [];
   const walk = async (/** @type {FileSystemEntry | File | null} */ entry, /** @type {string} */ folder) => {
@@ -32,6 +34,7 @@ async function dropped(/** @type {DataTransfer} */ transfer) {
     else if (entry.isFile) found.push({ path: folder + entry.name, file: await new Promise((resolve, reject) => { /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject); }) });
     else {
       const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+      // The browser gives the entries of a folder in portions, until an empty one.
       for (;;) {
         /** @type {FileSystemEntry[]} */ const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
         if (!some.length || found.length > MAX_FILES) break;
@@ -43,7 +46,7 @@ async function dropped(/** @type {DataTransfer} */ transfer) {
   return found;
 }
 
-/** Zip archives become what is in them, where the user wants that. */
+/** Replaces zip archives by their contents, if the user agrees. */
 async function unpacked(/** @type {Given[]} */ files) {
   /** @type {Incoming[]} */ const all = [];
   for (const { path, file } of files) {
@@ -53,6 +56,7 @@ async function unpacked(/** @type {Given[]} */ files) {
       continue;
     }
     const answer = await ask({ title: texts.upload.unpack, text: texts.upload.unpackText(path, size(file.size)), ok: texts.upload.unpackOk, other: texts.upload.keepOne });
+    // Declined: nothing at all is taken.
     if (answer === null) return null;
     if (answer === 'other') {
       all.push(whole);
@@ -63,10 +67,11 @@ async function unpacked(/** @type {Given[]} */ files) {
       all.push({ path: member.path, size: member.bytes.length, bytes: async () => member.bytes });
     }
   }
+  // In the composed form, which macOS does not give.
   return all.filter(({ path }) => !LEFT_OUT.test(path)).map((file) => ({ ...file, path: file.path.normalize('NFC') }));
 }
 
-/** Some names, and how many more there are. */
+/** Some names, and the number of the others. */
 const named = (/** @type {string[]} */ paths) => texts.upload.named(paths.slice(0, MAX_NAMED), Math.max(0, paths.length - MAX_NAMED));
 
 export class Upload {
@@ -77,7 +82,7 @@ export class Upload {
 
   /**
    * @param {{desk: import('./desk.js').Desk, limits(): import('../core/types.js').ServerLimits, project(): Project | null}} page
-   *   `desk`: its mirror knows what is in the workspace; `project` returns the one that gets the files
+   *   `desk`: its mirror knows the workspace's files; `project` returns the one that gets the files
    */
   constructor({ desk, limits, project }) {
     this.#desk = desk;
@@ -86,6 +91,7 @@ export class Upload {
     for (const input of [$('upload-input'), $('upload-folder-input')]) {
       input.addEventListener('change', () => {
         const files = [...(input.files ?? [])].map((file) => ({ path: this.#into + (file.webkitRelativePath || file.name), file }));
+        // Otherwise choosing the same file again would fire no event.
         input.value = '';
         this.take(files);
       });
@@ -100,7 +106,7 @@ export class Upload {
   }
 
   #setUpDrop() {
-    let depth = 0; // dragenter and dragleave come for each element on the way
+    let depth = 0; // dragenter and dragleave are fired for each element on the way
     const mark = (/** @type {boolean} */ on) => document.body.toggleAttribute('data-drop', on);
     const files = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
     addEventListener('dragenter', (event) => {
@@ -120,6 +126,7 @@ export class Upload {
       if (!event.dataTransfer || !files(event)) return;
       event.preventDefault();
       event.stopPropagation();
+      // A question is open, and its answer comes first.
       if (document.querySelector('dialog[open]')) return;
       /** @type {HTMLElement | null} */ const over = event.target instanceof Element ? event.target.closest('[data-folder]') : null;
       const folder = over?.dataset.folder;
@@ -145,12 +152,14 @@ export class Upload {
 
   async #take(/** @type {Incoming[]} */ all) {
     const total = all.reduce((sum, file) => sum + file.size, 0);
+    // Checked before anything is read.
     if (all.length > MAX_FILES || total > MAX_BYTES) {
       say(texts.upload.tooMuch, texts.upload.tooMuchDetail(MAX_FILES, size(MAX_BYTES), all.length, size(total)));
       return;
     }
     const project = this.#project();
     if (!project) return;
+    // All names before the first file is taken: half an upload helps nobody.
     const wrong = problemOf(all.map(({ path }) => path), project.paths);
     if (wrong) {
       say(texts.upload.notTaken(wrong.path), wrong.problem);
@@ -165,6 +174,7 @@ export class Upload {
       return;
     }
     const { mirror } = this.#desk;
+    // In the project, or made by a program.
     const there = (/** @type {string} */ path) => project.files.has(path) || (mirror?.project === project && mirror.entries.has(path));
     const replaced = fit.filter(({ path }) => there(path)).map(({ path }) => path);
     if (replaced.length) {
@@ -179,20 +189,22 @@ export class Upload {
     /** @type {import('../core/types.js').File[]} */ const files = [];
     for (const file of all) {
       const bytes = await file.bytes();
+      // A NUL shows that it is no text, although it is valid UTF-8.
       const text = bytes.length <= MAX_TEXT ? textOf(bytes) : null;
       files.push({ path: file.path, content: text === null || text.includes('\u0000') ? bytes : text });
     }
     project.put(files);
-    await project.save(); // only then it is told: bytes are not what a page that goes can leave behind
+    await project.save(); // before it is reported: a page that ends cannot store bytes in the synchronous storage
     if (files.length === 1 && typeof files[0].content === 'string') project.show(files[0].path);
   }
 }
 
-/** The first name that cannot be: by itself, beside the project's, or beside the others. */
+/** The first invalid name: by itself, or in conflict with the project's or with another of these. */
 function problemOf(/** @type {string[]} */ paths, /** @type {string[]} */ own) {
   /** @type {string[]} */ const seen = [];
   for (const path of paths) {
     const twin = seen.find((other) => other === path);
+    // The same path in the project is replaced, and no conflict.
     const problem = twin ? texts.names.twins : pathProblem(path, [...own.filter((other) => other !== path), ...seen]);
     if (problem) return { path, problem };
     seen.push(path);

@@ -1,4 +1,4 @@
-// One thing that a program made, large: a picture, a table, a page of no origin, or what is known of it.
+// One file that a program made, large: a picture, a table, a page without an origin, or facts about it.
 import { anyText } from '../core/bytes.js';
 import { size } from '../core/ending.js';
 import { messageOf } from '../core/faults.js';
@@ -7,9 +7,9 @@ import { $, el, focusQuietly, targetOf } from './dom.js';
 import { drawTable } from './table.js';
 
 /**
- * What can be looked at.
+ * What can be displayed.
  * @typedef {{path: string, mime: string, size: number, url: string | null, told?: string, frame?(): Promise<string>, head?(): Promise<Uint8Array>, save(): unknown}} Item
- *   `told`: the address as the server told it; `frame`: the address of a page; `head`: its first MAX_HEAD bytes
+ *   `told`: the address as the server sent it; `frame`: the address for a frame; `head`: its first MAX_HEAD bytes
  */
 /** @type {{items: Item[], at: number, done: (() => unknown) | null} | null} */ let shown = null;
 
@@ -19,12 +19,12 @@ const KINDS = [
   [/^image\//, 'picture'], [/^text\/(csv|tab-separated-values)\b/, 'table'], [/^text\/html\b/, 'page'], [/^application\/pdf\b/, 'document'],
 ];
 
-/** How a type is shown. */
+/** How a type is displayed. */
 export const kindOf = (/** @type {string} */ mime) => KINDS.find(([pattern]) => pattern.test(mime))?.[1] ?? 'file';
 
 export const MAX_HEAD = 256 * 1024; // bytes of a text that are shown
 
-/** A text that the editor does not take: its beginning. */
+/** A text that the editor does not open: its beginning. */
 function drawText(/** @type {HTMLElement} */ box, /** @type {Item} */ { path, size: bytes }, /** @type {() => Promise<Uint8Array<ArrayBufferLike>>} */ head) {
   const nothing = (/** @type {string} */ words) => box.replaceChildren(el('p', { textContent: words }));
   head().then((start) => {
@@ -40,12 +40,13 @@ function drawText(/** @type {HTMLElement} */ box, /** @type {Item} */ { path, si
   }, (error) => nothing(texts.artifacts.notShown(messageOf(error))));
 }
 
-/** Its content as an element. What a program wrote is text, a picture, or runs without an origin of ours. */
+/** The content as an element. A program's file is shown as text or picture, or runs without an origin of ours. */
 function content(/** @type {Item} */ item) {
   const { path, mime, url, frame: address, head } = item;
   const kind = kindOf(mime);
   if (kind === 'picture' && url) return el('img', { src: url, alt: path });
   if (kind === 'page' && address) {
+    // The sandbox gives the page an origin of its own, from which it reaches nothing of ours.
     const frame = el('iframe', { title: path, attrs: { sandbox: 'allow-scripts', referrerpolicy: 'no-referrer' } });
     address().then((src) => { frame.src = src; }, (error) => {
       frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: texts.artifacts.notShown(messageOf(error)) })));
@@ -93,9 +94,11 @@ export function setUpViewer() {
   $('viewer-next').addEventListener('click', () => step(1));
   $('viewer-save').addEventListener('click', () => shown?.items[shown.at].save());
   $('viewer-close').addEventListener('click', () => dialog.close());
+  // A click on the backdrop.
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   dialog.addEventListener('keydown', (event) => {
     const by = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : null;
+    // In a table the arrows scroll.
     if (!by || !shown || shown.items.length < 2 || targetOf(event).closest('.table-box')) return;
     event.preventDefault();
     step(by);
@@ -107,7 +110,7 @@ export function setUpViewer() {
   });
 }
 
-/** The address of the artifact that is shown, as it was told; null where none is. */
+/** The address of the file that is shown, as the server sent it; null if none is. */
 export const shownUrl = () => shown?.items[shown.at].told ?? null;
 
 /** @param {Item[]} items @param {number} [at] @param {(() => unknown) | null} [done] called when it is closed */

@@ -5,7 +5,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export const utf8 = (/** @type {string} */ text) => encoder.encode(text);
 
-/** The text of UTF-8 bytes, or null where they are not UTF-8. */
+/** The text of UTF-8 bytes; null if they are not UTF-8. */
 export function textOf(/** @type {Uint8Array} */ bytes) {
   try {
     return decoder.decode(bytes);
@@ -14,29 +14,31 @@ export function textOf(/** @type {Uint8Array} */ bytes) {
   }
 }
 
-// Characters that no text has, of those that a code page of old machines has everywhere else.
+// Control characters that no text has.
 const NO_TEXT = /[\u0000-\u0007\u000e-\u001a\u001c-\u001f\u007f]/u;
 
 /**
- * A text in whatever encoding, for showing: with a mark of UTF-16, as UTF-8, or as old Windows programs wrote it.
+ * A text in one of several encodings, for display: UTF-16 with its mark, UTF-8, or that of old Windows programs.
  * @param {Uint8Array} bytes of a file's beginning @param {boolean} whole whether they are all of it
- * @returns {{text: string, encoding: string} | null} null where it is no text
+ * @returns {{text: string, encoding: string} | null} null if it is no text
  */
 export function anyText(bytes, whole) {
   const mark = bytes[0] === 0xff && bytes[1] === 0xfe ? 'UTF-16LE' : bytes[0] === 0xfe && bytes[1] === 0xff ? 'UTF-16BE' : null;
   for (const encoding of mark ? [mark] : ['UTF-8', 'Windows-1252']) {
     try {
-      const text = new TextDecoder(encoding, { fatal: true }).decode(bytes, { stream: !whole }); // a character may be cut
+      const text = new TextDecoder(encoding, { fatal: true }).decode(bytes, { stream: !whole }); // the last character may be incomplete
       const foreign = text.match(/[^\u0000-\u007f]/g)?.length ?? 0;
+      // Any bytes are valid in Windows-1252: a text in it is mostly ASCII.
       if (NO_TEXT.test(text) || (encoding === 'Windows-1252' && foreign > text.length / 2)) continue;
       return { text, encoding };
-    } catch { /* it is in another */ }
+    } catch { /* another encoding */ }
   }
   return null;
 }
 
 export function toBase64(/** @type {Uint8Array} */ bytes) {
   let binary = '';
+  // In parts, as a call takes a limited number of arguments.
   for (let at = 0; at < bytes.length; at += 0x8000) {
     binary += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
   }
@@ -65,5 +67,5 @@ export function randomId(fill = (/** @type {Uint8Array<ArrayBuffer>} */ bytes) =
   return toBase64(fill(new Uint8Array(16))).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
 }
 
-/** `xterm` hands some input over as a string of one character a byte (mouse reports of old programs). */
+/** xterm.js passes some input as a string of one character for each byte (mouse reports of old programs). */
 export const latin1 = (/** @type {string} */ text) => Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff);

@@ -1,13 +1,14 @@
-// One program of a session: its output with cursors, its input with retention, its end.
+// One program of a session: its output with cursors, its input with retransmission, its end.
 //
-//   received   every output byte below it came over the wire: the cursor of a new attachment of this page
-//   consumed   every output byte below it has been drawn: what is acked, and nothing more
+// received: every output byte below it has arrived, which is the cursor of this page's next attachment. consumed: every
+// output byte below it has been drawn, which is what is acknowledged.
 //
 // `port` is the session's side.
 import { Emitter } from './events.js';
 import { Input } from './input.js';
 
 const ACK_EVERY = 64 * 1024; // bytes; the program may be 256 KiB ahead of what is acked
+// So that a slow trickle of output is acknowledged as well.
 const ACK_WITHIN_MS = 50;
 
 /** @typedef {import('./messages.js').Run | import('./messages.js').Shell} Request that began a channel */
@@ -17,11 +18,11 @@ const sizeOf = (told) => (told?.cols && told.rows ? { cols: told.cols, rows: tol
 
 /**
  * Events: `output` {payload, offset, stream}, `gap` {from, to, restore}, `phase`, `exit` (the message),
- * `stopped` (by what, or null), `resized` {cols, rows}, `diagnostics` items, `artifact`, `lost` (the refusing error, or null).
+ * `stopped` (the cause, or null), `resized` {cols, rows}, `diagnostics` items, `artifact`, `lost` (the refusing error, or null).
  * @typedef {{output: {payload: Uint8Array, offset: number, stream: number}, gap: {from: number, to: number, restore: string | null},
  *   phase: string, exit: import('./messages.js').Exit, stopped: Holder, resized: import('./types.js').Size,
  *   diagnostics: import('./messages.js').Diagnostic[], artifact: import('./messages.js').Artifact, lost: import('./messages.js').ErrorMessage | null}} Events
- * @typedef {import('./messages.js').Stopped['by']} Holder what makes a program stand still
+ * @typedef {import('./messages.js').Stopped['by']} Holder what has stopped a program
  * @typedef {'asked' | 'compiling' | 'running' | 'exited' | 'ended' | 'lost'} Phase
  * @extends {Emitter<Events>}
  */
@@ -33,7 +34,7 @@ export class Channel extends Emitter {
   /**
    * @param {import('./types.js').Port} port
    * @param {{id: number, kind: 'run' | 'shell', mode: 'tty' | 'pipe', request?: Request | null, received?: number, quietUntil?: number}} begun
-   *   `request` is the `run` or `shell` message that began it; null where it was found on attaching
+   *   `request` is the `run` or `shell` message that began it; null if the channel was found on attaching
    */
   constructor(port, { id, kind, mode, request = null, received = 0, quietUntil = 0 }) {
     super();
@@ -47,12 +48,12 @@ export class Channel extends Emitter {
     this.begun = false; // the server has confirmed it
     this.received = received;
     this.consumed = received;
-    this.replayUntil = 0; // what was produced when this page attached
-    this.quietUntil = quietUntil; // below it, an earlier page's terminal answered queries already
+    this.replayUntil = 0; // the end of the output when this page attached
+    this.quietUntil = quietUntil; // below it, the terminal of an earlier page has answered queries
     this.input = new Input();
     /** @type {Holder} */ this.stopped = null;
     /** @type {import('./messages.js').Exit | null} */ this.exit = null;
-    this.exitAcked = false; // its end was shown, and the server told so
+    this.exitAcked = false; // its end was shown and acknowledged
     this.killAsked = false;
     /** @type {import('./types.js').Size | null} */ this.size = sizeOf(request);
     this.#acked = received;
@@ -68,9 +69,10 @@ export class Channel extends Emitter {
 
   // --- output ---------------------------------------------------------------------------------------------
 
-  /** A frame came. What was had before is cut off; false where bytes are missing before it. */
+  /** Takes a frame. Bytes that are known are cut off; false if bytes are missing before it. */
   take(/** @type {{offset: number, stream: number, payload: Uint8Array}} */ { offset, stream, payload }) {
     if (offset > this.received) return false;
+    // A new attachment may repeat the end of what this page has.
     const fresh = payload.subarray(Math.min(payload.length, this.received - offset));
     if (!fresh.length) return true;
     const at = this.received;
@@ -80,6 +82,7 @@ export class Channel extends Emitter {
   }
 
   skip(/** @type {{from: number, to: number, restore?: string | null}} */ { from, to, restore = null }) {
+    // A gap that lies behind what was received is of an earlier attachment.
     if (to <= this.received) return;
     const gap = { from: Math.max(from, this.received), to, restore };
     this.received = to;
@@ -94,7 +97,7 @@ export class Channel extends Emitter {
     else this.#timer ??= this.#port.timers.setTimeout(() => this.#ack(), ACK_WITHIN_MS);
   }
 
-  /** The end has been shown: the server may forget the channel. */
+  /** The end has been shown: the server may drop the channel. */
   consumeExit() {
     if (!this.exit || this.exitAcked) return;
     this.#ack(true);
@@ -103,6 +106,7 @@ export class Channel extends Emitter {
   #ack(exit = false) {
     this.#port.timers.clearTimeout(this.#timer);
     this.#timer = null;
+    // While disconnected nothing is lost: the next attachment's cursor acknowledges as well.
     if (!this.#port.up || (this.consumed <= this.#acked && !exit)) return;
     this.#acked = Math.max(this.#acked, this.consumed);
     if (exit) this.exitAcked = true;
@@ -111,7 +115,7 @@ export class Channel extends Emitter {
 
   // --- input ----------------------------------------------------------------------------------------------
 
-  /** Bytes for the program; false where they cannot be taken (watching, ended, too much waits). */
+  /** Sends bytes to the program; false if they cannot be accepted (watching, ended, too many are waiting). */
   write(/** @type {Uint8Array} */ bytes) {
     if (!this.running || !this.#port.control) return false;
     if (!this.input.push(bytes)) return false;
@@ -119,7 +123,7 @@ export class Channel extends Emitter {
     return true;
   }
 
-  /** Closes the program's standard input behind what was written (pipes; on a terminal, Ctrl-D is input). */
+  /** Closes the program's standard input after what was written (pipes; on a terminal, Ctrl-D is input). */
   end() {
     if (this.mode === 'tty') return this.write(Uint8Array.of(4));
     if (!this.running || !this.#port.control || this.input.eof) return false;
@@ -153,6 +157,7 @@ export class Channel extends Emitter {
     if (this.mode !== 'tty' || !this.running || !this.#port.control) return;
     if (this.size?.cols === cols && this.size?.rows === rows) return;
     this.size = { cols, rows };
+    // If it is started again after a reconnect, then with the present size.
     if (this.request && sizeOf(this.request)) this.request = { ...this.request, cols, rows };
     if (this.#port.up) this.#port.send({ type: 'resize', channel: this.id, cols, rows });
   }
@@ -163,20 +168,20 @@ export class Channel extends Emitter {
 
   kill() {
     if (!this.running) return;
-    this.killAsked = true; // repeated after a reconnect: a stop is not lost with the connection
+    this.killAsked = true; // repeated after a reconnect
     if (this.#port.up) this.#port.send({ type: 'kill', channel: this.id });
   }
 
-  // --- what the server says -------------------------------------------------------------------------------
+  // --- messages of the server -------------------------------------------------------------------------------
 
   enter(/** @type {Phase} */ phase) {
     this.begun = true;
-    this.#forgetFiles(); // it is not asked again
+    this.#forgetFiles(); // the start is confirmed, so they are not sent again
     if (!this.live || phase === this.phase) return;
     const asked = this.phase === 'asked';
     this.phase = phase;
     this.emit('phase', phase);
-    if (asked && this.killAsked) this.kill(); // it was asked for before the server knew of it
+    if (asked && this.killAsked) this.kill(); // requested before the server knew the channel
   }
 
   finish(/** @type {import('./messages.js').Exit} */ message) {
@@ -186,11 +191,11 @@ export class Channel extends Emitter {
     }
     this.exit = message;
     this.phase = 'ended';
-    this.input.drop(); // nobody takes what waits
+    this.input.drop(); // the program cannot read it any more
     this.emit('exit', message);
   }
 
-  /** @param by what makes the program stand still: a signal's name, `output` (its terminal holds it), or null */
+  /** @param by what has stopped the program: a signal's name, `output` (its terminal holds output back), or null */
   standStill(/** @type {Holder} */ by) {
     this.stopped = by;
     this.emit('stopped', by);
@@ -201,10 +206,10 @@ export class Channel extends Emitter {
     this.emit('resized', this.size);
   }
 
-  /** A new attachment of this page was made, and the server knows the channel. `view` is its part of `attached`. */
+  /** This page has attached again, and the server knows the channel. `view` is its part of `attached`. */
   reattach(/** @type {import('./messages.js').ChannelView} */ view) {
     this.input.resume(view.input_offset);
-    this.#acked = Math.max(this.#acked, this.received); // the cursor that was sent is an ack
+    this.#acked = Math.max(this.#acked, this.received); // the cursor that was sent acknowledges as well
     if (this.size && this.#port.control && (view.cols !== this.size.cols || view.rows !== this.size.rows)) {
       this.#port.send({ type: 'resize', channel: this.id, ...this.size });
     }
@@ -215,13 +220,14 @@ export class Channel extends Emitter {
   /**
    * A channel that was found on attaching.
    * @param {import('./messages.js').ChannelView} view
-   * @param {{offset: number, bytes: Uint8Array, eof: boolean} | null} unacked what an earlier page had written: its offset, bytes, and whether it ended
+   * @param {{offset: number, bytes: Uint8Array, eof: boolean} | null} unacked input of an earlier page: its offset, bytes, and whether it ended
    */
   adopt(view, unacked = null) {
     this.replayUntil = view.to;
     this.size = sizeOf(view);
     if (unacked) {
       this.input = new Input(unacked.offset);
+      // Sent again from where the server has it; the rest is known there.
       this.input.push(unacked.bytes);
       this.input.eof = unacked.eof;
       this.input.resume(view.input_offset);
@@ -233,13 +239,14 @@ export class Channel extends Emitter {
 
   #settle(/** @type {import('./messages.js').ChannelView} */ view) {
     this.enter(view.phase);
+    // The end of the input after the input itself.
     this.pump();
     if (view.input_eof) this.input.eof = true;
     else if (this.input.eof) this.#sendEof();
     if (this.killAsked) this.kill();
   }
 
-  /** It cannot be followed any further: refused (`error` says why), forgotten, or its session is over. */
+  /** The channel cannot be followed any more: refused (`error` says why), dropped by the server, or the session has ended. */
   lose(/** @type {import('./messages.js').ErrorMessage | null} */ error = null) {
     if (!this.live) return;
     this.phase = 'lost';
@@ -247,6 +254,7 @@ export class Channel extends Emitter {
     this.emit('lost', error);
   }
 
+  // They may have megabytes, and are not needed any more.
   #forgetFiles() {
     if (this.request?.type === 'run' && this.request.files) this.request = { ...this.request, files: undefined };
   }

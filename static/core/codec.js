@@ -1,5 +1,5 @@
-// The frames of `coderunner.v1`: bytes and text in, values out. Bad input raises CodecError with the code that
-// the protocol gives it, and nothing else.
+// The frames of `coderunner.v1`: encoding and decoding. Invalid input raises CodecError with the protocol's code, and
+// nothing else.
 //
 //   binary   u8 kind | u8 stream | u16 channel | u64 offset | payload        (big-endian)
 //            kind 1: output, stream 1 stdout or 2 stderr; kind 2: input, stream 0
@@ -30,6 +30,7 @@ export class CodecError extends Error {
 function encodeFrame(/** @type {number} */ kind, /** @type {number} */ stream, /** @type {number} */ channel, /** @type {number} */ offset, /** @type {Uint8Array} */ payload) {
   if (!Number.isInteger(channel) || channel < 0 || channel > 0xffff) throw new CodecError('bad_frame', 'no such channel');
   if (payload.length > MAX_PAYLOAD) throw new CodecError('frame_too_large', `at most ${MAX_PAYLOAD} bytes in a frame`);
+  // Beyond 2^53 JavaScript's numbers are not exact.
   if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(offset + payload.length)) {
     throw new CodecError('bad_frame', 'an offset is a whole number below 2^53');
   }
@@ -73,13 +74,13 @@ export function decodeInput(/** @type {Uint8Array | ArrayBuffer} */ data) {
   return { channel, offset, payload };
 }
 
-// --- text: what each message of the server must have ---------------------------------------------------------
+// --- text: the fields of each message of the server ---------------------------------------------------------
 
 const isObject = (/** @type {any} */ value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const text = (/** @type {any} */ value) => typeof value === 'string';
 const isKey = (/** @type {any} */ key) => String(Number(key)) === key;
 
-/** Of each word in a table of messages.js: from what stands behind it to a check of a value. @type {Record<string, (...rest: any[]) => Check>} */
+/** By a word in a table of messages.js: makes a check of a value from the words after it. @type {Record<string, (...rest: any[]) => Check>} */
 const CHECKS = {
   text: () => text,
   truth: () => (value) => typeof value === 'boolean',
@@ -97,6 +98,7 @@ const CHECKS = {
   },
   map: (key, spec) => {
     const check = compile(spec);
+    // Keys of an object are always texts, also those that are numbers.
     const named = key === 'text' ? text : ((number) => (/** @type {string} */ name) => isKey(name) && number(Number(name)))(compile(key));
     return (value) => isObject(value) && Object.entries(value).every(([name, field]) => named(name) && check(field));
   },
@@ -112,7 +114,7 @@ function compile(/** @type {any} */ spec) {
   return CHECKS[word](...rest);
 }
 
-/** Checks by field; one whose name ends with `?` may be absent or null. @returns {Record<string, Check>} */
+/** Checks by field; a field whose name ends with `?` may be absent or null. @returns {Record<string, Check>} */
 function compileFields(/** @type {Record<string, any>} */ table) {
   return Object.fromEntries(Object.entries(table).map(([name, spec]) => {
     const check = compile(spec);
@@ -123,13 +125,15 @@ function compileFields(/** @type {Record<string, any>} */ table) {
 
 const missing = (/** @type {any} */ value, /** @type {Record<string, any>} */ fields) => Object.keys(fields).find((name) => !fields[name](value[name])) ?? null;
 
+// Compiled once, as messages come by the thousand.
 const MESSAGES = Object.fromEntries(Object.entries(SERVER).map(([type, table]) => [type, compileFields(table)]));
 
 /**
- * A message of the server, checked: an object with `type` and that type's fields, and no field unknown to us.
+ * Decodes a message of the server: an object with `type` and that type's fields; unknown fields are dropped.
  * @returns {import('./messages.js').ServerMessage}
  */
 export function decodeServer(/** @type {string} */ data) {
+  // Before parsing, which would build everything.
   if (data.length > MAX_TEXT) throw new CodecError('frame_too_large', `at most ${MAX_TEXT} bytes in a text frame`);
   let value;
   try {
@@ -143,11 +147,12 @@ export function decodeServer(/** @type {string} */ data) {
   const fields = MESSAGES[value.type];
   const wrong = missing(value, fields);
   if (wrong !== null) throw new CodecError('bad_message', `${value.type}.${wrong} is missing or wrong`);
+  // Unknown fields are dropped and no error: a newer server may send more.
   const known = Object.entries(value).filter(([name, field]) => name === 'type' || (fields[name] && !(fields[name].optional && field === null)));
   return /** @type {any} */ (Object.fromEntries(known));
 }
 
-/** How long a message is on the wire. */
+/** The length of a message in bytes. */
 export const textBytes = (/** @type {object} */ message) => new TextEncoder().encode(JSON.stringify(message)).length;
 
 /**
@@ -156,7 +161,7 @@ export const textBytes = (/** @type {object} */ message) => new TextEncoder().en
  */
 export function encodeClient(message) {
   const encoded = JSON.stringify(message);
-  // JavaScript counts UTF-16 units, the server bytes; three bytes a unit is the most that UTF-8 needs.
+  // JavaScript counts UTF-16 units, the server bytes: UTF-8 needs three bytes for a unit at most.
   if (encoded.length * 3 > MAX_TEXT && new TextEncoder().encode(encoded).length > MAX_TEXT) {
     throw new CodecError('frame_too_large', 'the project is larger than 2 MiB');
   }

@@ -1,17 +1,18 @@
-// A WebSocket that comes back: connects, hands frames on, notices silence, and connects again after a loss.
-// It knows nothing of sessions; `target()` says where to connect each time.
+// A WebSocket that reconnects: connects, passes frames on, detects silence, and connects again after a loss. It knows
+// nothing of sessions; `target()` returns the address for each attempt.
 import { PROTOCOL } from './codec.js';
 import { waitAfter } from './retry.js';
 
 const CONNECT_MS = 10_000;
 const PING_EVERY_MS = 5_000; // of silence
-const ANSWER_WITHIN_MS = 1_000; // what was sent is answered by something; else it is asked for
-const SILENT_AFTER_MS = 2_000; // without an answer to a ping: it is told
+const ANSWER_WITHIN_MS = 1_000; // for an answer to what was sent, before a ping is sent
+const SILENT_AFTER_MS = 2_000; // without an answer to a ping, until it is reported
 const PONG_WITHIN_MS = 8_000; // then the connection counts as lost
+// For a ping after the network or the page came back.
 const HURRY_MS = 4_000;
 
 /**
- * Its handler's onSilent(since): a ping waits for its answer since then (of `now()`); null: something was heard again.
+ * Its handler's onSilent(since): a ping has been unanswered since then (of `now()`); null: something was received again.
  */
 export class Connection {
   #world;
@@ -20,9 +21,9 @@ export class Connection {
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {number | null} of `timers` */ #timer = null;
   /** @type {number | null} of `timers` */ #watch = null;
-  /** @type {number | null} */ #due = null; // when it looks next
-  /** @type {number | null} */ #asked = null; // when the ping was sent that waits for its answer
-  #unsent = 0; // bytes that had not left this machine when it was looked
+  /** @type {number | null} */ #due = null; // when the next check is due
+  /** @type {number | null} */ #asked = null; // when the unanswered ping was sent
+  #unsent = 0; // bytes that had not left this machine at the last check
   #silent = false;
   #attempt = 0;
   /** @type {import('./messages.js').ErrorMessage | null} */ #lastError = null;
@@ -40,6 +41,7 @@ export class Connection {
     let socket;
     try {
       socket = this.#world.connect(this.#target(), PROTOCOL);
+    // Raised for an invalid address, and by some policies of browsers.
     } catch {
       this.#down(1006);
       return;
@@ -47,6 +49,7 @@ export class Connection {
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     this.#expect(CONNECT_MS);
+    // Events of an earlier socket are ignored.
     /** @template Event @param {(event: Event) => unknown} act @returns {(event: Event) => unknown} */
     const mine = (act) => (event) => this.#socket === socket && act(event);
     socket.onopen = mine(() => {
@@ -60,16 +63,16 @@ export class Connection {
       else this.#handler.onBinary(data);
     });
     socket.onclose = mine((/** @type {CloseEvent} */ { code }) => this.#down(code));
-    socket.onerror = () => {}; // a close follows
+    socket.onerror = () => {}; // `close` follows
   }
 
-  /** The session is established: the next loss starts counting from the beginning. */
+  /** The session is established: the next loss starts counting attempts from 0. */
   settled() {
     this.#attempt = 0;
     this.#lastError = null;
   }
 
-  /** What the server gave as the reason of a close to come. */
+  /** The error that the server has sent as the reason of the close that follows. */
   failed(/** @type {import('./messages.js').ErrorMessage} */ error) {
     this.#lastError = error;
   }
@@ -78,7 +81,7 @@ export class Connection {
     if (this.open) this.#socket?.send(data);
   }
 
-  /** Something was sent that the server answers: where nothing is heard soon, it is asked whether it is there. */
+  /** Something was sent that the server answers: if nothing arrives soon, a ping is sent. */
   expectAnswer() {
     if (this.open && this.#asked === null) this.#look(ANSWER_WITHIN_MS);
   }
@@ -87,7 +90,7 @@ export class Connection {
     this.rttMs = Math.max(0, this.#world.now() - t);
   }
 
-  /** The network or the page came back: see at once whether the connection still lives, or try at once. */
+  /** The network or the page came back: checks at once whether the connection still works, or connects at once. */
   hurry() {
     if (this.open) {
       this.#ping(HURRY_MS);
@@ -96,12 +99,12 @@ export class Connection {
     }
   }
 
-  /** Drops a connection that is not to be trusted, and connects again. */
+  /** Drops a connection that cannot be trusted any more, and connects again. */
   reset() {
     if (this.#socket) this.#down(1006);
   }
 
-  /** For good. */
+  /** Closes for good. */
   stop(code = 1000) {
     const socket = this.#socket;
     this.#clear();
@@ -111,9 +114,10 @@ export class Connection {
   #down(/** @type {number} */ code) {
     const socket = this.#socket;
     this.#clear();
-    if (socket && socket.readyState < 2) socket.close(); // it may still speak: nobody listens to it any more
+    if (socket && socket.readyState < 2) socket.close(); // its late events are ignored
     const retryInMs = waitAfter(code, this.#lastError, this.#attempt, this.#world.random);
     this.#attempt += 1;
+    // Consumed: it explains this close only.
     this.#lastError = null;
     if (retryInMs !== null) {
       this.#timer = this.#world.timers.setTimeout(() => this.start(), retryInMs);
@@ -141,13 +145,13 @@ export class Connection {
     this.#quiet();
   }
 
-  /** Something was heard: ping after a while of silence. */
+  /** Something was received: the next ping is due after a while of silence. */
   #quiet() {
     this.#asked = null;
     this.#dueIn(PING_EVERY_MS, () => this.#ping(PONG_WITHIN_MS));
   }
 
-  /** As `#quiet`, but sooner; what is typed on and on does not put it off. */
+  /** As `#quiet`, but sooner; continuous typing does not postpone it. */
   #look(/** @type {number} */ ms) {
     const due = this.#world.now() + ms;
     if (this.#due !== null && this.#due <= due) return;
@@ -157,6 +161,7 @@ export class Connection {
   #ping(/** @type {number} */ within) {
     this.send(JSON.stringify({ type: 'ping', t: this.#world.now() }));
     this.#asked ??= this.#world.now();
+    // To see below whether anything has left this machine since.
     this.#unsent = this.#socket?.bufferedAmount ?? 0;
     const told = Math.min(SILENT_AFTER_MS, within);
     this.#dueIn(told, () => {
@@ -166,7 +171,7 @@ export class Connection {
     });
   }
 
-  /** Gives the connection up, unless what was sent is still on its way out: a slow network is no dead one. */
+  /** Gives the connection up, unless sent bytes are still on their way out: a slow network is not a dead one. */
   #giveUpIn(/** @type {number} */ ms) {
     this.#dueIn(ms, () => {
       const unsent = this.#socket?.bufferedAmount ?? 0;

@@ -1,12 +1,12 @@
-// The beginning of a table that a program wrote: comma, semicolon or tab separated values, quotes as in RFC 4180.
+// The beginning of a table that a program wrote: values separated by comma, semicolon or tab, quotes as in RFC 4180.
 
 export const MAX_ROWS = 200;
 export const MAX_COLUMNS = 50;
 const MAX_CELL = 300;
 
 /**
- * @param text the file or its beginning @param whole false where it is cut off: its last line may be half
- * @returns {{rows: string[][], more: boolean}} at most MAX_ROWS rows of MAX_COLUMNS; `more`: not all of it is here
+ * @param text the file or its beginning @param whole false if it is cut off, so that its last line may be incomplete
+ * @returns {{rows: string[][], more: boolean}} at most MAX_ROWS rows of MAX_COLUMNS; `more`: the table has more
  */
 export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
   const separator = separatorOf(text);
@@ -25,6 +25,7 @@ export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
     rows.push(row);
     row = [];
   };
+  // Excel writes a byte order mark.
   let at = text.startsWith('\ufeff') ? 1 : 0;
   for (; at < text.length && rows.length < MAX_ROWS; at += 1) {
     const character = text[at];
@@ -35,14 +36,16 @@ export function parseTable(/** @type {string} */ text, { whole = true } = {}) {
     } else if (character === '"' && cell === '') quoted = true;
     else if (character === separator) endCell();
     else if (character === '\n') endRow();
+    // A CR before an LF belongs to the line end; any other is a character.
     else if (character !== '\r' || text[at + 1] !== '\n') cell += character;
   }
   if (at < text.length) more = true;
+  // The last line of a file need not end with a line break.
   else if (whole && (cell || row.length) && rows.length < MAX_ROWS) endRow();
   return { rows, more };
 }
 
-/** Of those that the first line could be separated by, the one that it has most of. */
+/** Of the possible separators, the one that the first line has most of. */
 function separatorOf(/** @type {string} */ text) {
   const line = text.slice(0, 4096).split('\n', 1)[0];
   const parts = (/** @type {string} */ one) => line.split(one).length;

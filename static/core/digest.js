@@ -1,6 +1,7 @@
-// A short name for a text or bytes, to see whether they changed. Not against somebody who wants two texts to look alike.
+// A short fingerprint of a text or of bytes, to detect changes. It does not resist deliberate collisions.
 
 /** 53 bits (cyrb53, public domain) and the length. */
+// The length decides most differences at once; the prefix tells bytes from text.
 export function digest(/** @type {import('./types.js').Content} */ content) {
   const text = typeof content === 'string' ? content : { length: content.length, charCodeAt: (/** @type {number} */ at) => content[at] };
   let [high, low] = [0xdeadbeef, 0x41c6ce57];

@@ -1,4 +1,4 @@
-// How a program ended, in words. The phrases are stable: people learn them, and tests read them.
+// The end of a program in words. The phrases are stable: people remember them, and tests read them.
 import { texts } from './texts.js';
 import { en } from './texts/en.js';
 
@@ -16,7 +16,7 @@ function minutes(whole) {
   return hours ? texts.units.hoursMinutes(hours, left) : texts.units.minutesSeconds(left, whole % 60);
 }
 
-/** Like duration, for what passes while one reads it: whole seconds. */
+/** As `duration`, for a time that passes while it is read: whole seconds. */
 /** @param {number} ms */
 export function seconds(ms) {
   const whole = Math.round(ms / 1000);
@@ -28,6 +28,7 @@ export function size(bytes) {
   if (bytes < 1024) return texts.units.bytes(bytes);
   let value = bytes / 1024;
   let power = 1;
+  // 999.5 would be rounded to 1000 of the unit.
   for (; value >= 999.5 && power < 3; power += 1) value /= 1024;
   return texts.units.size(value, value < 9.95 ? 1 : 0, power);
 }
@@ -42,7 +43,7 @@ function title(/** @type {{reason: string, code: number | null, signal: string |
   return texts.endings.reasons[reason];
 }
 
-/** The server's English sentence in the page's language; one that is not in the table, as it came. */
+/** The server's English sentence in the page's language; a sentence that is not in the table is returned as it is. */
 function hint(/** @type {string} */ sentence) {
   for (const [name, english] of Object.entries(en.hints)) {
     const [before, after] = english.split('{word}');
@@ -62,6 +63,7 @@ export function ending(/** @type {import('./messages.js').Exit} */ exit) {
   const details = (exit.hints ?? []).map(hint);
   if (reason === 'exited' && code === 0) details.push(texts.endings.exitCode(0));
   if (exit.shared) details.push(texts.endings.sharedMemory);
+  // The title says it already.
   for (const limit of exit.limits_hit) if (!(reason === 'oom' && limit === 'memory')) details.push(texts.endings.hit[limit]);
   if (exit.left_behind > 0) details.push(texts.endings.leftBehind(exit.left_behind));
   if (usage.wall_ms !== null) details.push(duration(usage.wall_ms));
@@ -71,5 +73,5 @@ export function ending(/** @type {import('./messages.js').Exit} */ exit) {
   return { tone: good ? 'good' : reason === 'killed' || reason === 'session_closed' ? 'plain' : 'bad', title: title(exit), details };
 }
 
-/** Why a session is over. Files are in the page: the next run begins a new session with them. */
+/** Why a session has ended. Files are in the page: the next run begins a new session with them. */
 export const sessionOver = (/** @type {string} */ reason) => texts.over[reason] ?? texts.session.over;

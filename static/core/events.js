@@ -1,6 +1,6 @@
-// A minimal event source. `on` returns the function that removes the listener.
+// A minimal event emitter. `on` returns the function that removes the listener.
 
-/** @template {object} Events what each event tells, by its name */
+/** @template {object} Events the detail of each event, by its name */
 export class Emitter {
   /** @type {{[Type in keyof Events]?: Set<(detail: Events[Type]) => unknown>}} */ #listeners = {};
 
@@ -13,6 +13,7 @@ export class Emitter {
 
   /** @template {keyof Events} Type @param {Type} type @param {undefined extends Events[Type] ? [detail?: Events[Type]] : [detail: Events[Type]]} told */
   emit(type, ...told) {
+    // A copy, as a listener may remove itself.
     for (const listener of [...(this.#listeners[type] ?? [])]) listener(/** @type {Events[Type]} */ (told[0]));
   }
 }

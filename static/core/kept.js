@@ -1,8 +1,9 @@
-// The addresses of what is shown: each ends some minutes after it was told, unless it is kept.
+// The addresses of files that are shown: each expires some minutes after it was received, unless it is renewed.
 import { retryable } from './faults.js';
 import { texts } from './texts.js';
 
-const SHARE = 3; // of the time for which one is good: so two requests may be lost
+const SHARE = 3; // renewed after a third of their validity, so two requests may be lost
+// After a failure that may be temporary.
 const AGAIN_MS = 2000;
 const MOST = 64; // in one request
 
@@ -13,13 +14,13 @@ export class Kept {
   /** @type {() => number | undefined} */ #ms = () => undefined;
   /** @type {number | null} */ #timer = null;
 
-  /** @param timers with setTimeout and clearTimeout @param urls returns those that are in use, the most important first */
+  /** @param timers with setTimeout and clearTimeout @param urls returns the addresses in use, the most important first */
   constructor(/** @type {import('./types.js').Timers} */ timers, /** @type {() => string[]} */ urls) {
     this.#timers = timers;
     this.#urls = urls;
   }
 
-  /** @param remote with keep(urls, frame) @param ms returns how long an address is good, once it is known */
+  /** @param remote with keep(urls, frame) @param ms returns how long an address is valid, once it is known */
   from(/** @type {import('./remote.js').Remote} */ remote, /** @type {() => number | undefined} */ ms) {
     this.#remote = remote;
     this.#ms = ms;
@@ -27,17 +28,18 @@ export class Kept {
     this.later();
   }
 
-  /** There is one more, told just now. */
+  /** A new address was received. */
   later() {
+    // A running timer is due earlier than the new address expires.
     if (this.#timer === null) this.#set((this.#ms() ?? 0) / SHARE);
   }
 
-  /** Perhaps they have ended: the page slept, or the server is another. */
+  /** They may have expired: the page was suspended, or the server restarted. */
   soon() {
     this.#set(0);
   }
 
-  /** One is about to be used. @returns what the server answers, with a word for a frame */
+  /** Renews one that is about to be used. @returns the server's answer, with a word for a frame */
   async now(/** @type {string} */ url) {
     const answer = await this.#remote?.keep([url], true);
     if (!answer?.kept[0]) throw new Error(texts.artifacts.unknownAddress);
@@ -61,14 +63,15 @@ export class Kept {
   async #keep() {
     const urls = this.#urls().slice(0, MOST);
     const remote = this.#remote;
-    if (urls.length === 0 || !remote) return; // the next one begins it
+    if (urls.length === 0 || !remote) return; // the next address starts it again
     let delay = (this.#ms() ?? 0) / SHARE;
     try {
       await remote.keep(urls);
     } catch (error) {
-      if (!retryable(error)) return; // the session is over
+      if (!retryable(error)) return; // the session has ended
       delay = Math.min(delay, AGAIN_MS);
     }
+    // Another session may have begun while this request was under way.
     if (remote === this.#remote && this.#timer === null) this.#set(delay);
   }
 }

@@ -1,14 +1,15 @@
-// Places in files that a program's output names: `main.py:3`, `File "main.py", line 3`, `main.ts(3,7)`,
-// `in main.php on line 3`. Only files that are known count, so nothing else becomes a link.
+// Places in files in a program's output: `main.py:3`, `File "main.py", line 3`, `main.ts(3,7)`, `in main.php on line
+// 3`. Only known files count, so nothing else becomes a link.
 
 const ROOT = '/workspace/';
+// Of one line; a longer one is searched at its beginning.
 const MAX_TEXT = 4096;
 
-// What follows a file's name. The first group is the line, the second the column.
+// The text after a file's name. The first group is the line, the second the column.
 const BEHIND = /^(?::(\d{1,7})(?::(\d{1,5}))?(?!\d)|["'”’]?,? (?:on |at )?line (\d{1,7})(?!\d)|\((\d{1,7})(?:,(\d{1,5}))?\))/;
 const PART_OF_NAME = /[\p{L}\p{N}_.\-/\\]/u;
 
-/** A file's name as the project has it, or null: in the workspace's folder, or relative. */
+/** A file's name as the project has it: relative, or in the workspace's folder; null for others. */
 export function relative(/** @type {string} */ path) {
   const inside = path.startsWith(ROOT) ? path.slice(ROOT.length) : path;
   const plain = inside.replace(/^(?:\.\/)+/, '');
@@ -16,7 +17,7 @@ export function relative(/** @type {string} */ path) {
 }
 
 /**
- * @param paths of the files that are known
+ * @param paths of the known files
  * @returns {{path: string, line: number, column: number | null, from: number, to: number}[]} in the text's order
  */
 export function locations(/** @type {string} */ text, /** @type {string[]} */ paths) {
@@ -36,7 +37,7 @@ export function locations(/** @type {string} */ text, /** @type {string[]} */ pa
   return found.sort((a, b) => a.from - b.from);
 }
 
-/** Where a name that stands at `at` begins, with what may lead to it; null where it is the end of another name. */
+/** The beginning of a name at `at`, with its prefix; null if it is the end of another name. */
 function begin(/** @type {string} */ line, /** @type {number} */ at) {
   for (const lead of [ROOT, './', '']) {
     const from = at - lead.length;

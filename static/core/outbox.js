@@ -1,5 +1,5 @@
-// Changes on their way to a workspace: one after the other, in the order in which the user made them. A file that is to
-// go and could not be deleted yet is owed, and tried again before a program runs.
+// Changes on their way to a workspace, one after the other, in the order in which the user made them. A file whose
+// deletion has failed is tried again before a program runs.
 
 import { codeOf } from './faults.js';
 
@@ -20,7 +20,7 @@ export class Outbox {
     return this.#owed.size > 0 || this.#pending > 0;
   }
 
-  /** What is under way now is done, or has failed. */
+  /** Resolves when everything that is under way now is done, or has failed. */
   get done() {
     return this.#last;
   }
@@ -29,18 +29,19 @@ export class Outbox {
     return this.#owed.has(path);
   }
 
+  // A failure does not stop the ones behind it.
   do(/** @type {() => unknown} */ act) {
     this.#pending += 1;
     this.#last = this.#last.then(act).catch(this.#failed).finally(() => { this.#pending -= 1; });
   }
 
-  /** This path is to go from the workspace. */
+  /** This path is to be removed from the workspace. */
   owe(/** @type {string} */ path) {
     this.#owed.add(path);
     this.do(() => this.#pay(path));
   }
 
-  /** It is there again, and is to stay. */
+  /** The path exists again, and must not be removed. */
   forgive(/** @type {string} */ path) {
     this.#owed.delete(path);
   }
@@ -50,12 +51,13 @@ export class Outbox {
     try {
       await this.#remote.remove(path);
     } catch (error) {
+      // Removed by somebody else, as wanted.
       if (codeOf(error) !== 'no_file') throw error;
     }
     this.#owed.delete(path);
   }
 
-  /** @returns {Promise<boolean>} false where something that is to go is there still */
+  /** @returns {Promise<boolean>} false if something that was to be removed is still there */
   async settle() {
     await this.#last;
     for (const path of [...this.#owed]) await this.#pay(path).catch(this.#failed);

@@ -1,14 +1,14 @@
-// Many small files on their way to a workspace: together, as archives; a large one goes by itself.
+// Groups small files for the way to a workspace into archives; large ones are sent by themselves.
 
-const MAX_SMALL = 64 * 1024; // bytes of a file that goes with others
-const MAX_BYTES = 1024 * 1024; // of an archive: below what any server takes
-const MAX_FILES = 250; // of an archive: it is one request of the session, and others wait for it
+const MAX_SMALL = 64 * 1024; // bytes of a file that is packed with others
+const MAX_BYTES = 1024 * 1024; // of an archive: below the limit of any server
+const MAX_FILES = 250; // of an archive: other requests of the session wait for it
 const LEAST = 3; // fewer are written one by one
 
 /** @typedef {{path: string, bytes: Uint8Array<ArrayBuffer>}} Packed */
 
 /**
- * Files in parcels, each of which is one request: of one file, or of several that are packed together.
+ * Groups files into parcels, each of which is one request: one file, or several that are packed together.
  * @param {Packed[]} files
  * @returns {Packed[][]}
  */

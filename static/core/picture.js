@@ -1,17 +1,17 @@
-// Pictures in a terminal's output: the inline images of iTerm2, `OSC 1337 ; File = key=value;… : base64 BEL`.
-// What comes is a program's and may be made to do harm: everything is read within bounds before a browser decodes it.
+// Pictures in a terminal's output: the inline images of iTerm2, `OSC 1337 ; File = key=value;… : base64 BEL`. They come
+// from a program and may be malicious: everything is checked before a browser decodes it.
 import { fromBase64 } from './bytes.js';
 import { texts } from './texts.js';
 
-export const MAX_BYTES = 7_000_000; // encoded, just below what xterm.js keeps of a sequence
+export const MAX_BYTES = 7_000_000; // encoded; just below the longest sequence of xterm.js
 export const MAX_PIXELS = 16_777_216; // 4096 by 4096
 const SCREENS_HIGH = 4; // a picture is drawn at most this many screens high: each line of it is a line feed
 
 const LENGTH = /^(auto|\d{1,6}(px|%)?)$/;
 
 /**
- * @param data what stands between `OSC 1337 ;` and its end
- * @returns {{width: string, height: string, ratio: boolean, bytes: Uint8Array<ArrayBuffer>, refused?: undefined} | {refused: string} | null} null where it is no inline picture; `refused`: why it cannot be drawn
+ * @param data the text between `OSC 1337 ;` and its end
+ * @returns {{width: string, height: string, ratio: boolean, bytes: Uint8Array<ArrayBuffer>, refused?: undefined} | {refused: string} | null} null if it is no inline picture; `refused`: why it cannot be drawn
  */
 export function parsePicture(/** @type {string} */ data) {
   if (!data.startsWith('File=')) return null;
@@ -21,9 +21,10 @@ export function parsePicture(/** @type {string} */ data) {
     const at = field.indexOf('=');
     return at < 0 ? [field, ''] : [field.slice(0, at), field.slice(at + 1)];
   }));
-  if (fields.inline !== '1') return null; // a download: the files of the workspace are there for that
+  if (fields.inline !== '1') return null; // a download, which the workspace's files provide already
   const { width = 'auto', height = 'auto' } = fields;
   if (!LENGTH.test(width) || !LENGTH.test(height)) return { refused: texts.artifacts.brokenSize };
+  // Before decoding: base64 has four characters for three bytes.
   if (((data.length - colon) / 4) * 3 > MAX_BYTES) return { refused: texts.artifacts.largePicture };
   try {
     return { width, height, ratio: fields.preserveAspectRatio !== '0', bytes: fromBase64(data.slice(colon + 1)) };
@@ -32,7 +33,7 @@ export function parsePicture(/** @type {string} */ data) {
   }
 }
 
-/** @returns {{mime: string, width: number, height: number} | null} what the decoder is going to make of it */
+/** @returns {{mime: string, width: number, height: number} | null} the size that the decoder will produce */
 export function measure(/** @type {Uint8Array} */ bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   try {
@@ -40,12 +41,13 @@ export function measure(/** @type {Uint8Array} */ bytes) {
     if (view.getUint16(0) === 0xffd8) return jpeg(view);
     if (view.getUint32(0) === 0x47494638) return gif(view);
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error; // cut short
+    if (!(error instanceof RangeError)) throw error; // the data end early
   }
   return null;
 }
 
 function png(/** @type {DataView} */ view) {
+  // The signature, and IHDR as the first chunk.
   if (view.getUint32(4) !== 0x0d0a1a0a || view.getUint32(12) !== 0x49484452) return null;
   return { mime: 'image/png', width: view.getUint32(16), height: view.getUint32(20) };
 }
@@ -56,19 +58,22 @@ function jpeg(/** @type {DataView} */ view) {
     if (view.getUint8(at) !== 0xff) return null;
     const marker = view.getUint8(at + 1);
     if (marker === 0xff) at += 1; // a fill byte
+    // A frame header (SOF), which has the size; C4, C8 and CC are other tables.
     else if (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc) {
       return { mime: 'image/jpeg', width: view.getUint16(at + 7), height: view.getUint16(at + 5) };
+    // Markers without a length.
     } else if (marker === 0x01 || (marker >= 0xd0 && marker <= 0xd8)) at += 2;
     else if (marker < 0xc0 || marker >= 0xd9 && marker <= 0xda) return null;
     else at += 2 + view.getUint16(at + 2);
   }
 }
 
-/** A first frame that is larger than the screen that the header tells makes the decoder's picture larger. */
+/** If the first frame is larger than the screen in the header, the decoder's picture is larger as well. */
 function gif(/** @type {DataView} */ view) {
   const screen = [view.getUint16(6, true), view.getUint16(8, true)];
   const flags = view.getUint8(10);
   let at = 13 + (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+  // Extensions before the first frame, each a list of blocks.
   while (view.getUint8(at) === 0x21) {
     at += 2;
     while (view.getUint8(at)) at += view.getUint8(at) + 1;
@@ -80,8 +85,8 @@ function gif(/** @type {DataView} */ view) {
 }
 
 /**
- * The size to draw a picture in, in pixels. `auto` keeps its own, made smaller where it does not fit the screen;
- * what was asked for is never wider than the screen.
+ * The size to draw a picture in, in pixels. `auto` keeps its own, reduced if it does not fit the screen; a requested
+ * size is never wider than the screen.
  * @param {{width: string, height: string, ratio: boolean}} asked as the sequence has them
  * @param {{width: number, height: number}} natural of the picture
  * @param {{width: number, height: number, cell: {width: number, height: number}}} screen of the terminal, in pixels
@@ -100,6 +105,7 @@ export function drawnSize({ width, height, ratio }, natural, screen) {
   let [w, h] = [natural.width, natural.height];
   if (wide !== null || high !== null) {
     const [by, to] = [(wide ?? 0) / natural.width, (high ?? 0) / natural.height];
+    // With one of the two, or the ratio kept, the picture is scaled; otherwise it is stretched.
     const scale = wide === null ? to : high === null ? by : Math.min(by, to);
     [w, h] = wide !== null && high !== null && !ratio ? [wide, high] : [natural.width * scale, natural.height * scale];
   }

@@ -1,9 +1,11 @@
-// The files of a project, what is open, and how it is run. What changes is written a moment later, record by record;
-// what other pages of this browser write comes in.
+// The files of a project, what is open, and how it runs. Changes are written a moment later, record by record; changes
+// of other pages of this browser are taken over.
 import { Emitter } from './events.js';
 import { texts } from './texts.js';
 
+// So that fast typing is one write.
 const SAVE_AFTER_MS = 400;
+// After a failed write.
 const AGAIN_MS = 5000;
 /** @type {Omit<import('./types.js').Options, 'entry'> & {entry: string | null}} */
 const OPTIONS = { entry: null, args: [], env: '', stdin: null, mode: 'tty', sample: null, touched: false };
@@ -15,7 +17,7 @@ const SHARED = /** @type {(keyof import('./types.js').Options)[]} */ (Object.key
 const fileName = (/** @type {string} */ path) => `file:${path}`;
 const optionName = (/** @type {string} */ option) => `option:${option}`;
 
-/** Path to text or bytes. A text may be given as a function, which is asked when the text is needed. */
+/** Path to text or bytes. A text may be given as a function, which is called when the text is needed. */
 /** @extends {Map<string, Content | (() => string)>} */
 class Contents extends Map {
   /** @returns {Content | undefined} */
@@ -28,7 +30,7 @@ class Contents extends Map {
   }
 }
 
-/** What a new project has, as records. @returns {Record<string, Value>} */
+/** The records of a new project. @returns {Record<string, Value>} */
 export function recordsOf(/** @type {import('./types.js').Language} */ language, /** @type {import('./types.js').Sample | null | undefined} */ sample) {
   const files = sample?.files ?? [{ path: language.entry, content: '' }];
   const options = { ...OPTIONS, entry: sample?.entry ?? language.entry, args: sample?.args ?? [], sample: sample?.name ?? null };
@@ -38,9 +40,10 @@ export function recordsOf(/** @type {import('./types.js').Language} */ language,
   };
 }
 
-/** `main.py` or `main (2).py` to `main (2).py`, or the next number that is free. A year, `report (2024).txt`, is no copy's number. */
+/** `main.py` or `main (2).py` to `main (2).py`, or the next free number. A year, as in `report (2024).txt`, is not the number of a copy. */
 export function copyName(/** @type {string} */ path, /** @type {(name: string) => boolean} */ taken) {
   const slash = path.lastIndexOf('/') + 1;
+  // From the first dot on, so that `.tar.gz` stays together; a name's leading dot is no extension.
   const dot = path.indexOf('.', slash + 1) < 0 ? path.length : path.indexOf('.', slash + 1);
   const stem = path.slice(0, dot).replace(/ \(\d{1,2}\)$/, '');
   for (let number = 2; ; number += 1) {
@@ -50,12 +53,12 @@ export function copyName(/** @type {string} */ path, /** @type {(name: string) =
 }
 
 /**
- * Files that a program made can be open as well: `guests`, which are the workspace's until they are edited.
+ * Files that a program made can be open as well: `guests`, which belong to the workspace until they are edited.
  *
- * Events: `files` (names, what is open or active), `text` (path), `taken` (path: its text came from elsewhere),
+ * Events: `files` (names, what is open or active), `text` (path), `taken` (path: its text was changed elsewhere),
  * `renamed` {from, to}, `adopted` {path, text} (a guest is edited; `text` is what it was), `saved` (paths),
  * `split` {path, copy} (two pages changed it: the copy is this page's), `restored` (path: another page needs it),
- * `unsaved` (an Error, or null where it is well again).
+ * `unsaved` (an Error, or null when writing works again).
  * @extends {Emitter<{files: undefined, text: string, taken: string, renamed: {from: string, to: string}, adopted: {path: string, text: string},
  *   saved: string[], split: {path: string, copy: string}, restored: string, unsaved: Error | null}>}
  */
@@ -70,7 +73,7 @@ export class Project extends Emitter {
   /** @type {string[]} */ #writing = []; // records that are on their way
   /** @type {Map<string, string>} */ guests = new Map();
   id = '';
-  /** @type {Map<string, import('./types.js').History>} */ histories = new Map(); // what could be undone, by path
+  /** @type {Map<string, import('./types.js').History>} */ histories = new Map(); // undo histories, by path
   name = '';
   entry = '';
   /** @type {string | null} */ stdin = null;
@@ -84,16 +87,18 @@ export class Project extends Emitter {
   /**
    * @param {{library: import('./library.js').Library | null, language: import('./types.js').Language, id: string, name: string,
    *   records: Map<string, import('./types.js').Versioned>, view?: import('./types.js').View | null, timers?: import('./types.js').Timers}} parts
-   *   `library` null: nothing is kept; `view`: of this page
+   *   `library` null: nothing is stored; `view`: of this page
    */
   constructor({ library, language, id, name, records, view = null, timers = globalThis }) {
     super();
     this.#library = library;
     this.#timers = timers;
     this.language = language;
+    // A copy, as the arrays of the defaults are shared.
     Object.assign(this, { id, name, ...structuredClone(OPTIONS), entry: language.entry });
     this.files = new Contents();
     for (const [record, { value, version }] of records) this.#set(record, value, version);
+    // A file may have been deleted, or have become binary, since the page was last open.
     const open = (view?.open ?? [this.entry]).filter((path) => this.#isText(path));
     this.open = open;
     const active = view?.active ?? null;
@@ -108,6 +113,7 @@ export class Project extends Emitter {
   #set(/** @type {string} */ record, /** @type {Value} */ value, /** @type {number | null} */ version) {
     this.#versions.set(record, version);
     if (record.startsWith('file:')) this.files.set(record.slice(5), /** @type {Content} */ (value));
+    // Unknown options are of a newer version, and are ignored.
     else if (SHARED.some((option) => optionName(option) === record)) Object.assign(this, { [record.slice(7)]: value });
   }
 
@@ -127,13 +133,13 @@ export class Project extends Emitter {
     return typeof content === 'string' ? content : '';
   }
 
-  /** All of it as records, for a page that keeps it itself. */
+  /** Everything as records, for a page that stores nothing. */
   records() {
     const names = [...this.paths.map(fileName), ...SHARED.map(optionName)];
     return new Map(names.map((name) => [name, { value: this.#value(name), version: null }]));
   }
 
-  /** Whether a file is bytes that are no text. */
+  /** Whether a file is not a text. */
   binary(/** @type {string} */ path) {
     return this.files.get(path) instanceof Uint8Array;
   }
@@ -144,7 +150,7 @@ export class Project extends Emitter {
 
   // --- changing -----------------------------------------------------------------------------------------------
 
-  /** @param content a text, or a function that gives it when it is needed */
+  /** @param content a text, or a function that returns it when needed */
   edit(/** @type {string} */ path, /** @type {import('./types.js').Content | (() => string)} */ content) {
     const guest = this.guests.get(path);
     this.guests.delete(path);
@@ -164,16 +170,17 @@ export class Project extends Emitter {
     this.show(path);
   }
 
-  /** A program wrote a file that is the project's, or open. */
+  /** A program wrote a file of the project, or one that is open. */
   take(/** @type {string} */ path, /** @type {import('./types.js').Content} */ content) {
     if (this.files.has(path)) {
       this.files.set(path, content);
       this.#changed(fileName(path));
+    // Of a guest nothing is written: it is the workspace's.
     } else if (typeof content === 'string') this.guests.set(path, content);
     this.emit('taken', path);
   }
 
-  /** A guest is gone, or can be shown no more. */
+  /** A guest was deleted, or cannot be shown any more. */
   shut(/** @type {string} */ path) {
     if (this.guests.has(path)) this.hide(path);
   }
@@ -183,11 +190,12 @@ export class Project extends Emitter {
     this.show(path);
   }
 
-  /** Files from elsewhere, in the place of those of their names. */
+  /** Adds files, and replaces those of the same names. */
   put(/** @type {import('./types.js').File[]} */ files) {
     for (const { path, content } of files) {
       this.guests.delete(path);
       this.files.set(path, content);
+      // A file that is not a text cannot be open.
       if (content instanceof Uint8Array) this.open = this.open.filter((other) => other !== path);
       this.#changed(fileName(path));
     }
@@ -204,6 +212,7 @@ export class Project extends Emitter {
     this.files.set(to, content);
     this.open = this.open.map((path) => (path === from ? to : path));
     if (this.active === from) this.active = to;
+    // The options follow the file.
     for (const option of /** @type {const} */ (['entry', 'stdin'])) if (this[option] === from) this.set({ [option]: to });
     this.#changed(fileName(from), fileName(to));
     this.#touch();
@@ -215,6 +224,7 @@ export class Project extends Emitter {
     this.files.delete(path);
     this.#changed(fileName(path));
     this.#touch();
+    // Something must be the entry: the language's usual one, or the first file.
     if (this.entry === path) this.set({ entry: this.files.has(this.language.entry) ? this.language.entry : (this.paths[0] ?? this.language.entry) });
     if (this.stdin === path) this.set({ stdin: null });
     this.hide(path);
@@ -230,6 +240,7 @@ export class Project extends Emitter {
     const at = this.open.indexOf(path);
     this.guests.delete(path);
     this.open = this.open.filter((other) => other !== path);
+    // The neighbour takes its place.
     if (this.active === path) this.active = this.open[Math.min(at, this.open.length - 1)] ?? null;
     this.emit('files');
   }
@@ -247,7 +258,7 @@ export class Project extends Emitter {
     this.#changed(optionName('touched'));
   }
 
-  // --- keeping ------------------------------------------------------------------------------------------------
+  // --- storing ------------------------------------------------------------------------------------------------
 
   #changed(/** @type {string[]} */ ...records) {
     for (const record of records) this.#dirty.add(record);
@@ -264,23 +275,26 @@ export class Project extends Emitter {
     return record.startsWith('file:') ? (this.files.get(record.slice(5)) ?? null) : this[/** @type {keyof import('./types.js').Options} */ (record.slice(7))];
   }
 
-  /** What is not written yet, for a page that goes away: texts and options. */
+  /** Changes that are not written yet, for a page that ends: texts and options. */
   pending() {
     return [...new Set([...this.#dirty, ...this.#writing])].map((name) => ({ name, value: this.#value(name), base: this.#versions.get(name) ?? null }))
+      // The synchronous storage has only texts.
       .filter(({ value }) => !(value instanceof Uint8Array));
   }
 
-  /** What an earlier page could not write any more. @param changes of its `pending()` */
+  /** Changes that an earlier page could not write any more. @param changes of its `pending()` */
   restore(/** @type {import('./types.js').Change[]} */ changes) {
     for (const { name, value, base } of changes) {
       const now = this.#value(name);
       if (now === value || JSON.stringify(now) === JSON.stringify(value)) continue;
       const known = this.#versions.get(name) ?? null;
+      // Nobody has written since: the change is made again.
       if (known === base) {
         if (name.startsWith('file:') && value === null) this.files.delete(name.slice(5));
         else if (name.startsWith('file:')) this.files.set(name.slice(5), /** @type {Content} */ (value));
         else Object.assign(this, { [name.slice(7)]: value });
         this.#changed(name);
+      // Another page has written since: both versions are kept.
       } else if (name.startsWith('file:') && value !== null) {
         const path = name.slice(5);
         const copy = copyName(path, (other) => this.files.has(other));
@@ -292,22 +306,23 @@ export class Project extends Emitter {
     if (this.active === null || !this.open.includes(this.active)) this.active = this.open.at(-1) ?? null;
   }
 
-  /** Another library takes the place of one that was lost: it may have all of the project, or nothing. */
+  /** A new library replaces one that was lost: it may have the whole project, or nothing. */
   keepIn(/** @type {import('./library.js').Library} */ library) {
     this.#library = library;
     this.#changed(...this.records().keys());
   }
 
-  /** Another page removed it: nothing of it is written any more, as a new one may have its id. */
+  /** Another page removed the project: nothing of it is written any more, as a new one may have its id. */
   forget() {
     this.#timers.clearTimeout(this.#timer);
     this.#forgotten = true;
   }
 
-  /** Writes what changed. @returns {Promise<boolean>} whether all is kept */
+  /** Writes the changes. @returns {Promise<boolean>} whether everything is stored */
   async save() {
     this.#timers.clearTimeout(this.#timer);
     if (this.#forgotten) return true;
+    // One write at a time, so that versions are known.
     while (this.#saving) await this.#saving;
     if (!this.#dirty.size) return this.trouble === null;
     if (!this.#library) {
@@ -316,6 +331,7 @@ export class Project extends Emitter {
     }
     const names = [...this.#dirty];
     const changes = names.map((name) => ({ name, value: this.#value(name), base: this.#versions.get(name) ?? null }));
+    // Changes from here on belong to the next write.
     this.#dirty.clear();
     this.#writing = names;
     this.#saving = this.#library.write(this.id, changes).then((result) => this.#written(changes, result), (/** @type {Error} */ error) => {
@@ -333,6 +349,7 @@ export class Project extends Emitter {
   #troubled(/** @type {Error | null} */ error) {
     const before = this.trouble;
     this.trouble = error;
+    // Reported once, and not with each attempt.
     if (Boolean(before) !== Boolean(error)) this.emit('unsaved', error);
   }
 
@@ -347,22 +364,24 @@ export class Project extends Emitter {
     if (paths.length) this.emit('saved', paths);
   }
 
-  /** Another page has written a record since: neither version goes. */
+  /** Another page has written a record since: neither version is lost. */
   #conflict(/** @type {string} */ name, /** @type {import('./types.js').Versioned | undefined} */ there, /** @type {Value | undefined} */ mine) {
     if (there) this.#versions.set(name, there.version);
     else this.#versions.delete(name);
     if (!name.startsWith('file:') || !there) {
-      this.#changed(name); // an option: the later one counts; a file that is gone there: it was changed here, and stays
+      this.#changed(name); // an option: the last writer wins; a file that was deleted there was changed here, and stays
       return;
     }
     const path = name.slice(5);
     const theirs = /** @type {Content} */ (there.value);
+    // Deleted here, and changed there: the change is kept.
     if (mine === null) {
       this.files.set(path, theirs);
       this.emit('restored', path);
       this.emit('files');
       return;
     }
+    // Changed in both: the other page's version keeps the name, as more pages may know it.
     const copy = copyName(path, (other) => this.files.has(other) || this.guests.has(other));
     this.files.set(copy, this.files.get(path) ?? /** @type {Content} */ (mine));
     this.files.set(path, theirs);
@@ -373,7 +392,7 @@ export class Project extends Emitter {
     this.emit('files');
   }
 
-  /** Another page wrote these records. */
+  /** Another page has written these records. */
   async told(/** @type {string[]} */ names) {
     if (!this.#library) return;
     const found = await this.#library.read(this.id, names);
@@ -381,8 +400,9 @@ export class Project extends Emitter {
     for (const [name, there] of found) {
       if (this.#dirty.has(name) || this.#saving) {
         if (this.#saving) await this.#saving;
-        if (this.#dirty.has(name)) continue; // the next write finds out
+        if (this.#dirty.has(name)) continue; // the next write detects the conflict
       }
+      // This page's own write, or an older one.
       if (there && (there.version ?? 0) <= (this.#versions.get(name) ?? -1)) continue;
       drawn = true;
       if (!there) this.#gone(name);
@@ -403,10 +423,11 @@ export class Project extends Emitter {
     if (this.active === path) this.active = this.open.at(-1) ?? null;
   }
 
-  /** This page turns to another project. */
+  /** Another project is shown in this page. */
   async close() {
     this.#timers.clearTimeout(this.#timer);
     await this.save();
+    // The write may have set it again.
     this.#timers.clearTimeout(this.#timer);
   }
 }

@@ -1,8 +1,9 @@
-// The files of a live session over HTTP, as the session's own user sees them. One request at a time: the server
-// takes few at once, and in this order the last wish of the user is the last that is done.
+// The files of a live session over HTTP, with the permissions of the session's own user. One request at a time: the
+// server takes few at once, and in this order the user's last request is done last.
 import { inWords } from './problem.js';
 import { texts } from './texts.js';
 
+// Of a small request; archives take longer.
 const WITHIN_MS = 30_000;
 const ARCHIVE_WITHIN_MS = 300_000;
 
@@ -18,7 +19,7 @@ export class RemoteError extends Error {
 
 const encoded = (/** @type {string} */ path) => path.split('/').map(encodeURIComponent).join('/');
 
-/** @typedef {{body?: import('./types.js').Content, headers?: Record<string, string>, within?: number, empty?: number | null}} Options of a request; `empty`: a status that stands for nothing */
+/** @typedef {{body?: import('./types.js').Content, headers?: Record<string, string>, within?: number, empty?: number | null}} Options of a request; `empty`: a status that means an empty answer */
 
 export class Remote {
   #fetch;
@@ -34,7 +35,7 @@ export class Remote {
     this.#session = session;
   }
 
-  /** The session is over: nothing is asked any more, and what was is not waited for. */
+  /** The session has ended: no further requests are sent, and running ones are aborted. */
   close() {
     this.#over.abort();
   }
@@ -44,8 +45,9 @@ export class Remote {
     return (await this.#ask('GET', 'files')).json();
   }
 
-  /** @returns {Promise<Uint8Array<ArrayBuffer>>} raises `file_too_large` where it has more than `most` bytes */
+  /** @returns {Promise<Uint8Array<ArrayBuffer>>} raises `file_too_large` if it has more than `most` bytes */
   async read(/** @type {string} */ path, /** @type {number} */ most) {
+    // One byte more than allowed, by which a larger file is recognised.
     const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most}` }, empty: 416 });
     if (answer.status === 416) return new Uint8Array();
     const bytes = new Uint8Array(await answer.arrayBuffer());
@@ -67,7 +69,7 @@ export class Remote {
     await this.#ask('PUT', `files/${encoded(path)}`, { body, within: ARCHIVE_WITHIN_MS });
   }
 
-  /** Writes all files of an archive (zip), in the place of those of their names. */
+  /** Writes all files of a zip archive, and replaces those of the same names. */
   async unpack(/** @type {Uint8Array<ArrayBuffer>} */ archive) {
     await this.#ask('PUT', 'archive', { body: archive, within: ARCHIVE_WITHIN_MS });
   }
@@ -84,7 +86,7 @@ export class Remote {
     await this.#ask('POST', `files/${encoded(path)}`, { body: JSON.stringify({ folder: true }) });
   }
 
-  /** Keeps addresses of artifacts, as they were told, for another `ms`. @returns {Promise<{kept: boolean[], ms: number, word?: string}>} `word`, where `frame` is wanted: lets a frame ask for a page, once */
+  /** Keeps addresses of artifacts valid for another `ms`. @returns {Promise<{kept: boolean[], ms: number, word?: string}>} `word`, if `frame` is requested: lets a frame load a page once */
   async keep(/** @type {string[]} */ urls, frame = false) {
     return (await this.#ask('POST', 'views', { body: JSON.stringify({ urls, frame }) })).json();
   }
@@ -96,6 +98,7 @@ export class Remote {
 
   /** @returns {Promise<Response>} */
   #ask(/** @type {string} */ method, /** @type {string} */ path, /** @type {Options} */ options = {}) {
+    // The next request waits for this one, also if it fails.
     const mine = this.#last.then(() => this.#request(method, path, options));
     this.#last = mine.catch(() => {});
     return mine;

@@ -1,12 +1,13 @@
-// A session seen from a page: opened or attached over connections that come and go, with its channels.
+// A session from a page's point of view: opened or attached over changing connections, with its channels.
 //
-// What has to survive the page is in `record()`; a later page hands it to `resume()`.
+// `record()` has what must survive the page; a later page passes it to `resume()`.
 import { randomId } from './bytes.js';
 import { Channels } from './channels.js';
 import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput, textBytes } from './codec.js';
 import { Connection } from './connection.js';
 import { Emitter } from './events.js';
 
+// Errors that refuse a request, so that its channel will not start.
 const REFUSALS = new Set([
   'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
   'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
@@ -22,23 +23,23 @@ const REFUSALS = new Set([
  * @typedef {{up: boolean, retryInMs: number | null, code: number | null, stopped: boolean, silentSince?: number | null, at?: number}} Link
  */
 
-const ANSWERED = new Set(['run', 'shell', 'signal', 'eof', 'kill', 'take', 'extend']); // what a user waits for
-const MAX_ANEW = 3; // openings that came to nothing, one after the other
+const ANSWERED = new Set(['run', 'shell', 'signal', 'eof', 'kill', 'take', 'extend']); // messages whose result a user waits for
+const MAX_ANEW = 3; // openings in a row that failed
 
 /**
  * Phases: `idle`, `connecting` (no session yet), `queued`, `open`, `over`. While `open`, `up` tells whether a
  * connection is attached right now, and `silentSince` since when it does not answer.
  *
  * Events: `change` (phase, link, role, place in the queue or expiry), `channel` (a Channel that this page did not
- * start), `workspace` (a revision: the files have changed), `error` (the server's message), `notice`, `over` {reason}, `fault` (an Error: the server spoke nonsense).
+ * start), `workspace` (a revision: the files have changed), `error` (the server's message), `notice`, `over` {reason}, `fault` (an Error: an invalid message of the server).
  * @extends {Emitter<Events>}
  */
 export class Session extends Emitter {
   #world;
   #connection;
-  /** @type {Set<number>} */ #asked = new Set(); // channels whose request went out over this connection
+  /** @type {Set<number>} */ #asked = new Set(); // channels whose request was sent over this connection
   /** @type {import('./types.js').TextFile[]} */ #files = [];
-  /** @type {import('./types.js').TextFile[]} */ #filesToCome = []; // of `open`, too large to go with it
+  /** @type {import('./types.js').TextFile[]} */ #filesToCome = []; // of `open`, too large to be sent with it
   /** @type {Record<string, number> | undefined} */ #limits;
   #channels;
   #anew = 0;
@@ -60,8 +61,9 @@ export class Session extends Emitter {
     /** @type {(import('./messages.js').Queued & {at: number}) | null} */ this.place = null; // the latest `queued`
     /** @type {(import('./messages.js').Expiry & {at: number}) | null} */ this.expires = null; // {idle_ms, total_ms, at}
     /** @type {import('./messages.js').ErrorMessage | null} */ this.error = null;
-    /** @type {string | null} */ this.reason = null; // why it is over
+    /** @type {string | null} */ this.reason = null; // why it has ended
     this.#connection = new Connection(world, () => world.url(this.id), {
+      // Another connection: nothing was sent over it yet.
       onOpen: () => this.#asked.clear(),
       onText: (text) => this.#onText(text),
       onBinary: (data) => this.#onBinary(data),
@@ -91,9 +93,9 @@ export class Session extends Emitter {
     return this.#channels.all;
   }
 
-  // --- asking ---------------------------------------------------------------------------------------------
+  // --- requests ---------------------------------------------------------------------------------------------
 
-  /** Asks for a new session; a `run` or `shell` may follow at once. */
+  /** Requests a new session; a `run` or `shell` may follow at once. */
   begin(/** @type {{language: string, files?: import('./types.js').TextFile[], limits?: Record<string, number>, nonce?: string}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill) }) {
     this.language = language;
     this.nonce = nonce;
@@ -103,7 +105,7 @@ export class Session extends Emitter {
     this.#connection.start();
   }
 
-  /** Goes on with the session of an earlier page. */
+  /** Resumes the session of an earlier page. */
   resume(/** @type {import('./types.js').SessionRecord} */ record) {
     this.id = record.session ?? null;
     this.token = record.token ?? null;
@@ -122,6 +124,7 @@ export class Session extends Emitter {
   }
 
   #begun(/** @type {Channel} */ channel) {
+    // Otherwise it is sent when the session is open.
     if (this.link.up) this.#ask(channel);
     return channel;
   }
@@ -148,13 +151,13 @@ export class Session extends Emitter {
     this.#finish(reason);
   }
 
-  /** Lets go of the connection; the session lives on. */
+  /** Closes the connection; the session continues. */
   detach() {
     this.#connection.stop();
     this.link = { up: false, retryInMs: null, code: 1000, stopped: true };
   }
 
-  /** After a stop (another page took over, no room): tries again because the user says so. */
+  /** After a stop (another page has taken over, no slots): connects again at the user's request. */
   reconnect() {
     this.#connection.settled();
     this.link = { ...this.link, stopped: false };
@@ -166,7 +169,7 @@ export class Session extends Emitter {
     this.#connection.hurry();
   }
 
-  /** Does not wait any longer for a connection that does not answer. */
+  /** Stops waiting for a connection that does not answer. */
   renew() {
     this.#connection.reset();
   }
@@ -180,7 +183,7 @@ export class Session extends Emitter {
     if (ANSWERED.has(message.type)) this.#connection.expectAnswer();
   }
 
-  // --- hearing --------------------------------------------------------------------------------------------
+  // --- messages of the server --------------------------------------------------------------------------------------------
 
   #onText(/** @type {string} */ text) {
     let message;
@@ -188,6 +191,7 @@ export class Session extends Emitter {
       message = decodeServer(text);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
+      // A newer server may send messages that this page does not know.
       if (error.code !== 'unknown_type') this.emit('fault', error);
       return;
     }
@@ -207,7 +211,7 @@ export class Session extends Emitter {
     const channel = this.#channels.of(frame.channel);
     if (!channel.take(frame)) {
       this.emit('fault', new CodecError('bad_frame', `output of channel ${frame.channel} skipped bytes`));
-      this.#connection.reset(); // attaching again says where we stand
+      this.#connection.reset(); // attaching again tells the server our position
     }
   }
 
@@ -229,9 +233,10 @@ export class Session extends Emitter {
       this.role = 'control';
       this.#setExpires(message.expires);
       this.#goUp();
-      this.#files = []; // they are there, or go with the first run
+      this.#files = []; // they were sent, or are sent with the first run
       for (const channel of this.#channels) {
         this.#ask(channel);
+        // Input that was typed before is sent from its beginning.
         channel.rewind(channel.input.acked);
       }
     },
@@ -240,6 +245,7 @@ export class Session extends Emitter {
       this.role = message.role;
       for (const channel of this.#channels) {
         const offset = message.input_offsets[channel.id];
+        // Another attachment may have typed meanwhile: what waited here does not fit any more.
         channel.input.restart(offset ?? channel.input.end);
       }
       this.emit('change');
@@ -249,7 +255,7 @@ export class Session extends Emitter {
     in_ack: ({ channel, offset }) => this.#channels.of(channel).acked(offset),
     gap: (message) => this.#channels.of(message.channel).skip(message),
     resized: ({ channel, cols, rows }) => this.#channels.of(channel).setSize(cols, rows),
-    // Told again to who attaches, also of programs that are forgotten: those begin no channel here.
+    // Repeated to clients that attach, also for programs that were dropped: those create no channel here.
     diagnostics: ({ channel, items }) => this.#channels.get(channel)?.emit('diagnostics', items),
     artifact: (message) => this.#channels.get(message.channel)?.emit('artifact', message),
     workspace: ({ revision }) => this.emit('workspace', revision),
@@ -273,14 +279,14 @@ export class Session extends Emitter {
       ...(this.#files.length ? { files: this.#files } : {}), ...(this.#limits ? { limits: this.#limits } : {}),
     };
     const room = (this.hello?.limits.first_text_bytes ?? Infinity) - textBytes(open);
-    if (room < 0) delete open.files; // they go with the first run, behind `opened`
+    if (room < 0) delete open.files; // they are sent with the first run, after `opened`
     this.#filesToCome = room < 0 ? this.#files : [];
     this.#send(open);
     const first = [...this.#channels].find((channel) => channel.live);
-    if (first?.request && textBytes(first.request) <= room) this.#ask(first); // one request may travel with `open`
+    if (first?.request && textBytes(first.request) <= room) this.#ask(first); // one request may be sent with `open`
   }
 
-  /** With the files of `open` for which there was no room before `opened`; those of the request win. */
+  /** Adds the files of `open` for which there was no room; files of the request itself win. */
   #withFiles(/** @type {Request} */ request) {
     if (request.type !== 'run' || !this.#filesToCome.length) return request;
     const own = new Set((request.files ?? []).map((file) => file.path));
@@ -305,23 +311,25 @@ export class Session extends Emitter {
     this.error = message;
     this.#connection.failed(message);
     const { code, channel: id, expected } = message;
-    if (code === 'no_session' && this.id === null && this.#anew < MAX_ANEW) return; // it is opened anew when the close comes
+    if (code === 'no_session' && this.id === null && this.#anew < MAX_ANEW) return; // it is opened again after the close
     const channel = this.#channels.get(id);
     if ((code === 'input_gap' || code === 'input_overflow') && channel && expected !== undefined) {
       channel.rewind(expected, { full: code === 'input_overflow' });
       return;
     }
+    // Another attachment has used the number, so the request is sent with another one.
     if (code === 'channel_used' && channel?.phase === 'asked') {
       this.#channels.renumber(channel);
       this.#ask(channel);
       return;
     }
     if (REFUSALS.has(code)) {
+      // Without a channel the error may concern any pending request.
       const asked = channel ? [channel] : [...this.#channels];
       for (const each of asked) if (each.phase === 'asked') each.lose(message);
     }
     this.emit('error', message);
-    if (this.id === null && REFUSALS.has(code)) this.close('refused'); // the connection lives on, but without a session
+    if (this.id === null && REFUSALS.has(code)) this.close('refused'); // the connection still exists, but without a session
   }
 
   // --- states ---------------------------------------------------------------------------------------------
@@ -339,12 +347,13 @@ export class Session extends Emitter {
     this.link = { up: false, retryInMs, code, stopped: retryInMs === null, at: this.#world.now() };
     if (this.phase === 'over') return;
     if (code === 1000) this.#finish('client');
+    // 4404 without a session: the opening that was looked for is over.
     else if (code === 4404 && this.id === null && this.#anew < MAX_ANEW) this.#openAnew();
     else if (code === 4404) this.#finish('no_session');
     else this.emit('change');
   }
 
-  /** The page was away for longer than the server keeps what was being opened: nothing had begun, so it is asked for again. */
+  /** The page was away for longer than the server keeps an opening. Nothing had begun, so it is requested again. */
   #openAnew() {
     this.#anew += 1;
     this.nonce = randomId(this.#world.fill);
@@ -377,15 +386,17 @@ export class Session extends Emitter {
     this.reason = reason;
     this.#connection.stop();
     this.link = { up: false, retryInMs: null, code: 1000, stopped: true };
+    // After the state is set: their listeners look at it.
     this.#channels.lose();
     this.emit('over', { reason });
     this.emit('change');
   }
 
-  /** What a later page needs to go on; null where there is nothing to go on with. @returns {import('./types.js').SessionRecord | null} */
+  /** What a later page needs to resume; null if there is nothing to resume. @returns {import('./types.js').SessionRecord | null} */
   record() {
     if (this.phase === 'over' || this.phase === 'idle') return null;
     const common = { client: this.client, language: this.language ?? '' };
+    // Without an id the nonce finds the opening.
     if (this.id === null || this.token === null) return { ...common, nonce: this.nonce ?? undefined };
     return { ...common, session: this.id, token: this.token, next: this.#channels.next, channels: this.#channels.record() };
   }

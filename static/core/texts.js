@@ -1,5 +1,5 @@
-// The texts of the page in the language in use. They are taken from here when they are shown, never while a module loads:
-// the language is chosen then (static/app/texts.js).
+// The texts of the page in the language in use. They are read from here when they are shown, never while a module
+// loads, as the language is chosen later (static/app/texts.js).
 import { en } from './texts/en.js';
 
 export let texts = en;

@@ -1,10 +1,12 @@
 // Paths as the rows of a tree: folders before files, each folder's content below it.
 
+// Numbers by their value: `file10` after `file9`. Not by the page's language, so that the order is the same for
+// everybody.
 const inOrder = new Intl.Collator('en', { numeric: true, sensitivity: 'variant' }).compare;
 
 /**
  * @template Entry
- * @typedef {{path: string, name: string, level: number, folder: boolean, open: boolean, entry: Entry | null}} Row level from 1; a folder that only its content tells of has no entry
+ * @typedef {{path: string, name: string, level: number, folder: boolean, open: boolean, entry: Entry | null}} Row level from 1; a folder that is only known from its content has no entry
  */
 /**
  * @template Entry
@@ -25,6 +27,7 @@ export function rows(entries, opened) {
     parts.forEach((name, at) => {
       const last = at === parts.length - 1;
       const known = node.children.get(name);
+      // A folder may come before or after the files in it, or not at all.
       /** @type {Node<Entry>} */ const child = known ?? { path: parts.slice(0, at + 1).join('/'), name, entry: null, children: new Map(), folder: !last };
       if (!known) node.children.set(name, child);
       node = child;

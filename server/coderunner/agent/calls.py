@@ -40,6 +40,8 @@ class Calls:
         reply: dict[str, Any] = {}
         data = b""
         try:
+            # Only the server calls, on a stream that no program can write to. An unknown operation is the
+            # AttributeError below.
             answer = getattr(self, "_op_" + str(body.get("op")))(body, raw)
             if answer is LATER:
                 return
@@ -81,6 +83,8 @@ class Calls:
     def _op_run(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         """Writes the files of ``raw`` and starts a program.  A known channel number starts nothing."""
         number = body["channel"]
+        # The server repeats a call after a break of the stream, as it cannot know whether the first one
+        # arrived.
         if number in self._programs.channels:
             return {"state": self._programs.channels[number].state(), "existed": True}, b""
         self._programs.check(number)
@@ -91,10 +95,12 @@ class Calls:
                 raise CallError("channels_busy", "another program runs; let it end first")
             self._workspace.restore()
         self._workspace.before()
+        # The files first: if they cannot be written, no program starts.
         self._workspace.put(body.get("files", ()), raw)
         # An unchanged file is not sent again, so it may be unreadable.
         files.make_readable(body["spec"]["entry"])
         source = workspace.standard_input(body["spec"])
+        # A restored program starts in a new interpreter: all processes were ended, the preload among them.
         channel = self._programs.begin(body, source, None if restored else self._companions.preload)
         self._workspace.began(number)
         return {"state": channel.state(), "existed": False}, b""
@@ -121,6 +127,8 @@ class Calls:
         begin = max(body["offset"], channel.journal.start)
         reply: dict[str, Any] = {"from": begin}
         if begin > body["offset"] and channel.tty:
+            # What was dropped may have changed modes of the terminal, on which the rest of the output
+            # depends.
             reply["restore"] = channel.modes.restore()
         stream, data = channel.journal.read(min(begin, channel.journal.end), body["limit"])
         reply["stream"] = stream
@@ -128,6 +136,7 @@ class Calls:
 
     def _op_keep(self, body: dict[str, Any], raw: bytes) -> None:
         """Snapshots the workspace, from which `restored` programs start, one at a time."""
+        # Restoring ends every process, so a preload would be started for each program in vain.
         self._companions.retire(time.monotonic())
         self._workspace.keep()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .preload import Preload
 
+# Kept until the supervisor reports the program's start; the oldest are dropped.
 MAX_EARLY_SIGNALS = 16
 TTY, PIPE = words.MODES
 
@@ -113,6 +114,7 @@ class Channel(Limited):
         if not room:
             return 0
         try:
+            # In packet mode a status byte comes before the data, and needs room beside it.
             data = os.read(descriptor, room + self._packets)
         except BlockingIOError:
             return 0
@@ -134,6 +136,7 @@ class Channel(Limited):
 
     def _record(self, stream: int, data: bytes) -> None:
         """Appends output to the journal, up to the output limit, which ends the program."""
+        # The limit counts all output, including what the journal has dropped.
         left = self.limits["output_bytes"] - self.journal.end
         if len(data) > left:
             data = data[: max(0, left)]
@@ -141,6 +144,7 @@ class Channel(Limited):
         if data:
             fallen = self.journal.append(stream, data)
             if self.tty and fallen:
+                # Only what is dropped: `modes` is the state at the journal's beginning.
                 self.modes.feed(fallen)
             # Dropped output cannot be sent any more; the server fetches it, and learns of the gap.
             self.sent = max(self.sent, self.journal.start)
@@ -168,6 +172,7 @@ class Channel(Limited):
         if self.sent >= upto:
             self.pace.due = None
             return None
+        # Only held back while more can come: not after the program's end, and not at the end of the credit.
         more = upto == self.journal.end and self.phase != EXITED and self._pending is None
         if more and self.pace.holds_back(upto - self.sent, now):
             return None
@@ -206,11 +211,14 @@ class Channel(Limited):
         if name == "CONT":
             self._continue()
         if self.tty:
+            # As the terminal does it for Ctrl-C: the foreground group, which a shell may have given to a job.
             try:
                 group = os.tcgetpgrp(self.out)
             except OSError:
                 return False
         if name == "KILL" and group == self.main_pid:
+            # Recorded before the signal, so that the end is reported as a kill by the user and not as a
+            # crash.
             self.intent = self.intent or "killed"
         try:
             os.killpg(group, getattr(signal, "SIG" + name))
@@ -232,10 +240,13 @@ class Channel(Limited):
     def read_reports(self) -> None:
         """Reads the supervisor's reports, which are JSON lines, and acts on those that are complete."""
         try:
+            # One read is sufficient: the lines are short, and epoll reports what is left.
             data = os.read(self.report, 65536)
         except BlockingIOError:
             return
         if not data:
+            # The end of the pipe. The supervisor's own end is handled when it is waited for
+            # (`supervisor_died`).
             return
         self._reports += data
         while True:
@@ -265,12 +276,14 @@ class Channel(Limited):
         else:
             self.halts.clear()
             self.main_pid = None
+            # The next phase begins when the output of this one has been read (`finish_phase`).
             self._pending = message
             if message["last"]:
                 self._exited(message)
 
     def _exited(self, record: dict[str, Any]) -> None:
         """The process tree has ended: reported at once, also while output is still to be read."""
+        # Otherwise a program could hide CPU time in children for which nobody waits.
         self._count_unseen()
         record["cpu_ms"] += round(self.unseen_cpu * 1000)
         oom, refusals = kernel.oom_kills(), kernel.fork_refusals()
@@ -297,6 +310,7 @@ class Channel(Limited):
         self.supervisor = None
         if self.end is not None:
             return
+        # What it reported before it died is still in the pipe.
         self.read_reports()
         if self._pending is None and self.phase != EXITED:
             phase = "compile" if self.phase == COMPILING else "run"
@@ -328,6 +342,7 @@ class Channel(Limited):
             self.run_offset = self.journal.end
             if self.tty:
                 self.resize(self.cols, self.rows)  # the compiler may have changed it
+            # The supervisor waits for this byte before it goes on to the program.
             os.write(self.go, b"g")
 
     def _finish(self) -> None:
@@ -337,6 +352,7 @@ class Channel(Limited):
         for number in {self.out, self.err, self.report, self.go} - {-1}:
             os.close(number)
         self.out = self.err = self.report = self.go = -1
+        # Now that the descriptors are closed, the input that is left counts as written.
         self.write_input()
 
     def state(self) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Companions:
             if channel.answer_due is None:
                 continue
             if self.preload is not None and now >= channel.answer_due:
+                # A preload that hangs must not delay a program: the supervisor is forked here instead.
                 self.preload.fail()
             if self.preload is None or not self.preload.usable:
                 channel.preloaded(None)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 WORKSPACE = "/workspace"
+# O_EXCL and O_NOFOLLOW: a file or link that a program has put there is never written to.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".coderunner-incoming"
 # Folders of the agent, and caches: not a part of the user's project.
@@ -88,6 +89,8 @@ def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterato
     try:
         entered.append(owner.enter(WORKSPACE, needed))
         for number, part in enumerate(parts[:-1], 1):
+            # Relative to the folder before, which stays open: replacing a folder of the path meanwhile has no
+            # effect.
             at = "/".join(parts[:number])
             folder = entered[-1][0]
             if make:
@@ -101,6 +104,7 @@ def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterato
         raise explain(error, at if error.errno in (errno.EACCES, errno.EPERM) else path) from None
     finally:
         for folder, before in reversed(entered):
+            # Widened permissions are kept where something was changed, and undone after reading.
             if needed == owner.LOOK:
                 owner.restore(folder, before)
             os.close(folder)
@@ -120,6 +124,7 @@ class Upload:
         self._folder = self._target = -1
         with folder_of(path, make=True) as (folder, self._name):
             self._target = os.open(self._temporary, _NEW, 0o644, dir_fd=folder)
+            # `folder_of` closes its own descriptor.
             self._folder = os.dup(folder)
 
     def write(self, data: bytes) -> None:
@@ -142,6 +147,7 @@ class Upload:
             with contextlib.suppress(FileNotFoundError):
                 old = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
                 if stat.S_ISREG(old.st_mode):
+                    # Always readable and writable for its owner, or the next run could not read it.
                     mode |= stat.S_IMODE(old.st_mode) & 0o777 | 0o600
             os.fchmod(self._target, mode)
             os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
@@ -179,6 +185,7 @@ class Uploads:
         upload = self._open.get(number)
         if upload is None:
             if offset:
+                # It was dropped, by an error or because another server attached.
                 raise FilesError("files_failed", "the upload was interrupted; begin it again")
             if len(self._open) >= MAX_UPLOADS:
                 raise FilesError("files_busy", f"{MAX_UPLOADS} uploads are under way; try again")
@@ -224,6 +231,7 @@ def write(path: str, data: bytes) -> os.stat_result:
 def opened(path: str) -> tuple[int, os.stat_result]:
     """(descriptor, status) of a regular file, open for reading.  Raises FilesError."""
     with folder_of(path) as (folder, name):
+        # A pipe or device is opened without blocking (owner.FILE), and then refused.
         source = owner.read(name, folder)
         status = os.fstat(source)
         if stat.S_ISREG(status.st_mode):

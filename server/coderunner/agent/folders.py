@@ -71,6 +71,7 @@ def _descend(levels: list[Any], parts: list[str]) -> None:
         try:
             entered = owner.enter(part, owner.LOOK, entered[0])
         except OSError:
+            # Removed meanwhile: the listing goes on behind its name.
             return
         prefix += part + "/"
     if len(levels) < MAX_DEPTH:
@@ -139,6 +140,7 @@ def _empty(top: int, limit: int) -> int:
                     count += _rmdir(own, levels[-1][0])
                 continue
             name = names.pop()
+            # A program may have removed it first.
             with contextlib.suppress(FileNotFoundError):
                 if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                     os.unlink(name, dir_fd=folder)

@@ -54,6 +54,7 @@ class Halts:
         self.reported, self._signal, self._held, self._due = None, None, False, None
 
     def _now(self) -> str | None:
+        # The signal comes first: resumed output alone would not let the program continue.
         return self._signal or (OUTPUT if self._held else None)
 
     def _differs(self, now: float) -> None:
@@ -80,6 +81,8 @@ class Halts:
         Raises OSError."""
         if not self._held:
             return
+        # The master cannot undo a Ctrl-S; the other side is open in programs only, so it is opened for a
+        # moment.
         peer = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             terminal.resume_output(peer)

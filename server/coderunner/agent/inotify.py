@@ -8,6 +8,7 @@ import os
 import struct
 import termios
 
+# From <sys/inotify.h>. With _EXCEPT_UNLINKED, files that were removed while open cause no events.
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
 OVERFLOW, IGNORED, FOLDER = 0x4000, 0x8000, 0x4000_0000
 _ONLY_FOLDERS, _DONT_FOLLOW, _EXCEPT_UNLINKED = 0x100_0000, 0x200_0000, 0x400_0000
@@ -15,6 +16,7 @@ _WANTED = (
     MODIFY | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
     | _ONLY_FOLDERS | _DONT_FOLLOW | _EXCEPT_UNLINKED
 )  # fmt: skip
+# Watch, mask, cookie, length of the name that follows.
 _EVENT = struct.Struct("iIII")
 READ_SIZE = 65536
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -58,6 +60,7 @@ class Inotify:
             at += _EVENT.size
             found.append((watch, mask, os.fsdecode(data[at : at + length].rstrip(b"\0"))))
             at += length
+        # After a short read the queue is empty, which saves a system call.
         if len(data) > READ_SIZE // 2 and self._drop():
             found.append((-1, OVERFLOW, ""))
         return found

@@ -66,6 +66,7 @@ class Input:
             self.in_acked += len(self._input)
             self._input.clear()
             self._owe_in_ack()
+        # A terminal stays open: the end of its input is a character (Ctrl-D).
         if self.eof_at is not None and not self._input and self.in_acked >= self.eof_at and not self.tty:
             self._close_input()
 
@@ -75,6 +76,7 @@ class Input:
 
     def _close_input(self) -> None:
         self.input_closed = True
+        # A terminal's input descriptor is its output, too, which is still read.
         if self.inp >= 0 and self.inp != self.out:
             os.close(self.inp)
             self.changed = True

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 
+# From <linux/prctl.h> and <linux/fs.h>.
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _RENAME_NOREPLACE = 1
@@ -54,9 +55,11 @@ def read(path: str) -> bytes:
 
 def remove_shared() -> None:
     """Removes System V shared memory, message queues and semaphores, which outlive all processes."""
+    # (kind, number of arguments that are 0): IPC_RMID is 0, and `semctl` has a semaphore's index before it.
     for name, place in (("shm", 1), ("msg", 1), ("sem", 2)):
         remove = getattr(_libc, f"{name}ctl")
         with contextlib.suppress(OSError), open(f"/proc/sysvipc/{name}") as file:
+            # The first line is a heading.
             for line in file.readlines()[1:]:
                 remove(int(line.split()[1]), *(0,) * place, None)
 
@@ -127,4 +130,5 @@ def full(path: str) -> bool:
         status = os.statvfs(path)
     except OSError:
         return False
+    # `f_files` is 0 on file systems without a fixed number of inodes.
     return status.f_bavail == 0 or (status.f_files > 0 and status.f_favail == 0)

@@ -31,6 +31,7 @@ class Ledger:
                 self._news[channel, None] = None
             return
         made[path] = size
+        # Moved to the end of the queue, with the latest size; an earlier report was not sent yet.
         self._news.pop((channel, path), None)
         self._news[channel, path] = None
 

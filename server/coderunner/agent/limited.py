@@ -97,6 +97,7 @@ class Limited(Start):
             moments.append(self.halts.due)
         if self.spec.get("kind") == "shell":
             moments.append(self._tick_shell(now))
+        # Once full is sufficient for the report, so the disk is not checked again.
         return min(moments if self._disk_full else [*moments, self._disk_check])
 
     def _earliest_cpu_timeout(self, now: float) -> float:

@@ -27,6 +27,7 @@ STDIN_RETRY_SECONDS = 1.0  # after an end of file on standard input, until it is
 MIN_DELAY_SECONDS = 0.1  # a wake-up that is later than this was delayed by the machine
 CONNECT_SECONDS = 0.2  # between two attempts to connect, while no server is attached
 ATTACHED_CONNECT_SECONDS = 1.0  # the same while a server is attached over the standard streams
+# Bytes of a traceback. Its end is sent, which says what failed.
 MAX_FATAL_ERROR = 4096
 
 
@@ -116,6 +117,7 @@ class Link:
         """(body, raw) when ``frame`` completes a call, else None; a malformed call is dropped."""
         try:
             return self._assembler.add(frame)
+        # The checksums were right, so the server is at fault; PID 1 must survive that.
         except ValueError:
             return None
 
@@ -168,6 +170,7 @@ class Link:
         Returns the moments at which it has to be called again."""
         if self.attached and now - self._heard > flow.SILENCE_SECONDS:
             self.detach()
+        # A little later than the bound, so that the comparison above holds when the loop wakes up.
         moments = [self._heard + flow.SILENCE_SECONDS + 0.05] if self.attached else []
         if self._stdin_retry_at is not None:
             moments.append(self._stdin_retry_at)
@@ -213,6 +216,7 @@ class Link:
         """Writes until nothing is left or the stream takes no more.
 
         ``fill``: called to add frames that are due."""
+        # Also the stream that is not in force: a refusal or a heartbeat may be pending there.
         for stream in self.streams():
             if stream.pending and not self._flush(stream) and stream is self._current:
                 return
@@ -238,6 +242,7 @@ class Link:
             return False
 
     def _fill(self, stream: Stream) -> None:
+        # Before everything else: what follows refers to the state that the greeting gives.
         if self._hello_due:
             self._hello_due = False
             self.send_json(frames.HELLO, self._hello())

@@ -75,6 +75,7 @@ class Agent:
 
         While the only events are output and credit for it, the output is also sent from here, for
         FLOOD_SECONDS at most: what else a turn of the loop looks at need not be looked at so often."""
+        # At most 64 events in one call; the others come with the next one.
         ready = self._epoll.poll(timeout, 64)
         end = time.monotonic() + FLOOD_SECONDS
         while ready:
@@ -118,6 +119,7 @@ class Agent:
         channel = self._outputs.get(descriptor)
         if channel is not None:
             self._use(channel, descriptor, events)
+            # A closed descriptor can end a phase, which needs a full turn of the loop.
             return not events & _CLOSED
         stream = self.link.stream_of(descriptor)
         if stream is not None:
@@ -130,6 +132,7 @@ class Agent:
             self._reap()
         elif descriptor == self.workspace.descriptor:
             self.workspace.read()
+        # Standard output is only polled for writing, which each turn does anyway.
         elif descriptor != OUT and not self.companions.read(descriptor, self.programs.channels):
             channel = self.programs.with_descriptor(descriptor)
             if channel is not None:
@@ -153,6 +156,7 @@ class Agent:
 
     def _reap(self) -> None:
         """Waits for every child that has ended; PID 1 is also the parent of all orphans."""
+        # Children that end at the same moment cause only one signal, so all that have ended are waited for.
         while True:
             try:
                 pid, _, used = os.wait4(-1, os.WNOHANG)
@@ -239,6 +243,7 @@ class Agent:
             if channel.wants_input():
                 events = wanted.get(channel.inp, (0, None))[0] | select.EPOLLOUT
                 wanted[channel.inp] = (events, channel)
+                # It also waits to be written to, so its events are not output alone.
                 self._outputs.pop(channel.inp, None)
         return wanted
 

@@ -65,9 +65,11 @@ class Memory:
             return MAX_LOOK_SECONDS
         bound = self._limit * FULL_SHARE if not held else min(self._share, self._limit * FULL_SHARE)
         if used <= bound:
+            # Neither the limit nor thrashing is possible below this, so one reading was sufficient.
             self._faults, self._bad = None, 0.0
             return _pause(self._share - used) if held else MAX_LOOK_SECONDS
         account = kernel.memory_account()
+        # The kernel can drop pages of files, so they are not held against a program.
         taken = used - account.get("active_file", 0) - account.get("inactive_file", 0)
         if self._thrashes(now, used, taken, account.get("pgmajfault", 0)):
             self._end_largest(supervisor)
@@ -101,6 +103,7 @@ class Memory:
         return self._bad >= END_SECONDS
 
     def _end_largest(self, supervisor: int) -> None:
+        # If this was not enough, the next process is killed after another END_SECONDS.
         self._bad = 0.0
         self._end(tree.sizes(supervisor))
 

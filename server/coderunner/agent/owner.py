@@ -11,6 +11,7 @@ import os
 import stat
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a named pipe that nobody writes to would block PID 1.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LOOK, CHANGE = 0o500, 0o700  # permissions that are needed of a folder
 READ = 0o400  # and of a file

@@ -53,6 +53,7 @@ class Preload(Service):
         self._close_socket()
 
     def _fork(self, out: int) -> int:
+        # SOCK_SEQPACKET keeps messages apart, and carries descriptors.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -109,6 +110,7 @@ class Preload(Service):
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
         try:
             self.socket.sendmsg([data], [rights])
+        # Its queue is full, or it has ended.
         except OSError:
             return False
         return True
@@ -135,6 +137,8 @@ class Preload(Service):
         try:
             answer = json.loads(data)
             number, pid = answer["number"], answer["pid"]
+            # Never 0, 1 or a negative number (a group): user programs can tamper with the process that
+            # answers.
             if type(number) is int and (pid is None or (type(pid) is int and pid > 1)):
                 return [(number, pid)]
         except (ValueError, KeyError, TypeError, RecursionError):

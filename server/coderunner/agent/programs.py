@@ -89,6 +89,7 @@ class Programs:
         self._count_unseen()  # CPU time that was used until now belongs to the other channels
         channel = Channel(number, body["spec"], time.monotonic(), source, preload, self._count_unseen)
         channel.controlled = bool(body.get("controlled"))
+        # The first window needs no frame of the server, so the first output is not delayed by a round trip.
         channel.credit = flow.WINDOW
         self.channels[number] = channel
         return channel
@@ -148,6 +149,7 @@ class Programs:
         for channel in self.channels.values():
             if channel.end is not None:
                 continue
+            # Something other than output is due, which a full turn of the loop handles.
             if channel.changed or not channel.room() or channel.out not in watched:
                 return 0.0, False
             wait = max(wait, channel.pace.wait_seconds(now))
@@ -162,6 +164,7 @@ class Programs:
         # Channels take turns: one that prints a flood does not delay another one's echo.
         for step in range(len(numbers)):
             channel = self.channels[numbers[(self._turn + step) % len(numbers)]]
+            # First, as it may notice a gap, which the state then reports.
             piece = channel.next_output(now)
             if channel.changed:
                 channel.changed = False
@@ -200,6 +203,7 @@ class Programs:
         channel.gap_reported = False
         channel.controlled = bool(flags & frames.CONTROLLED)
         channel.exit_acked = bool(flags & frames.EXIT_ACKED)
+        # Never lowered, and never beyond the output: the bound on the journal depends on it.
         channel.released = max(channel.released, min(frame.offset, channel.journal.end))
 
     def attached(self, have: dict[str, int]) -> None:

@@ -112,6 +112,7 @@ class Service:
         self._tidy()
         if self._log < 0:
             path = os.path.join(folder, self.LOG)
+            # A program may have put a link here: it is removed and created anew, never followed.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -137,6 +138,7 @@ class Service:
             supervisor.default_signals()
             os.execvpe(self.spec["command"][0], self.spec["command"], self.spec["env"])
         except OSError as error:
+            # Descriptor 2 is the pipe of its output, so this is in its log.
             os.write(2, f"{self.spec['command'][0]}: {error.strerror}\n".encode())
         finally:
             os._exit(127)
@@ -147,6 +149,7 @@ class Service:
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
         self.pid = None
+        # What it printed last explains its end.
         while self.out >= 0 and self._read():
             pass
         self._close()

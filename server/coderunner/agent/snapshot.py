@@ -96,6 +96,7 @@ class Snapshot:
     @staticmethod
     def _make(path: str, status: os.stat_result, data: bytes) -> None:
         if stat.S_ISDIR(status.st_mode):
+            # It must be writable while it is filled; its own permissions are set at the end.
             os.mkdir(path, 0o700)
             return
         if stat.S_ISLNK(status.st_mode):
@@ -118,6 +119,7 @@ def end_all() -> None:
     while tree.kill(os.getpid()):
         if time.monotonic() > end:
             raise StillAlive("processes that were killed have not ended yet")
+        # This blocks the event loop on purpose: nothing may run while files are restored.
         time.sleep(KILL_PAUSE_SECONDS)
 
 
@@ -160,6 +162,7 @@ def _is_folder(name: str, folder: int) -> bool:
 
 
 def _forget_attributes(folder: int) -> None:
+    # Extended attributes of the folder itself would outlive its content.
     names: Iterable[str] = ()
     with contextlib.suppress(OSError):
         names = os.listxattr(folder)

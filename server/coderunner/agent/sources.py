@@ -46,8 +46,10 @@ def program(
         found = sorted([*found, entry])  # it is in a hidden folder, and was asked for
     texts = {path: _read(os.path.join(workspace, path)) for path in found}
     others = _other_programs(entry, texts, main)
+    # A folder with another program's main function belongs to that program, with all of its files,
     apart = {folder for path in others if not _within(entry, folder := os.path.dirname(path))}
     kept = [path for path in found if path not in others and not _within_any(path, apart)]
+    # except where a kept file names the folder: then it is a library that has a test program of its own.
     apart = {folder for folder in apart if not any(_names(texts[path], folder) for path in kept)}
     left = [path for path in found if path in others or _within_any(path, apart)]
     return [path for path in found if path not in left], left

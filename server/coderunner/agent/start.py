@@ -85,6 +85,7 @@ class Start(Input):
             for number in (*report, *go):
                 os.close(number)
             raise
+        # Never returns in the child.
         if pid == 0:
             supervisor.supervise(self.spec, theirs, report[1], go[0], source)
         self.supervisor = pid

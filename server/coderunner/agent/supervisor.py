@@ -153,6 +153,7 @@ def _run(
         last = phase == "run" or record["code"] != 0
         record["last"] = last
         _report(report, record)
+        # No byte at all: the agent has closed the pipe, as the channel has ended.
         if not os.read(go, 1) or last:
             return
 
@@ -182,6 +183,8 @@ def _phase(
     _report(report, {"event": "began", "phase": phase, "pid": pid})
     usage = _Usage()
     while True:
+        # Any child, orphans of the tree included: their CPU time counts, and zombies use up the process
+        # limit.
         ended, status, resources = os.wait4(-1, os.WUNTRACED | os.WCONTINUED)
         if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
             if ended == pid:
@@ -302,6 +305,7 @@ def _spawn(
     problem = os.read(ready, 4096)
     os.close(ready)
     if problem:
+        # It has executed nothing, so its end is not reported.
         os.waitpid(pid, 0)
         return 0, (struct.unpack_from("i", problem)[0], problem[4:].decode("utf-8", "replace"))
     # Not earlier: until its exec the child's files in /proc belong to root, as the agent's do.
@@ -363,6 +367,7 @@ def _execute(
             become(argv, spec)
         os.execvpe(argv[0], argv, spec["env"])
     except OSError as error:
+        # In one write of less than PIPE_BUF (4096 bytes), which cannot be split.
         os.write(failed, struct.pack("i", error.errno or errno.EIO) + folder.encode()[:4000])
     finally:
         os._exit(127)

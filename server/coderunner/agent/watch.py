@@ -115,6 +115,7 @@ class Watcher:
             return
         changed = False
         for watch, mask, name in self._inotify.read():
+            # Events were lost, so only a scan finds what has changed.
             if mask & OVERFLOW:
                 changed = self._wanted = True
             elif mask & IGNORED:
@@ -153,6 +154,7 @@ class Watcher:
             # The folder is gone, or (ENOSPC) the user has no watch left.
             self._covered = self._covered and error.errno != errno.ENOSPC
             return
+        # A folder that was renamed keeps its watch: its old path is forgotten.
         before = self._folders.get(watch)
         if before is not None:
             self._watches.pop(before, None)
@@ -171,6 +173,7 @@ class Watcher:
     def _begin(self) -> None:
         self._wanted, self._scanning = False, True
         self._cursor, self._sum, self._spent = None, 0, 0.0
+        # Assumed until a folder is found that can have no watch.
         self._covered = True
         if self._inotify is None:
             self._open()
@@ -203,6 +206,7 @@ class Watcher:
         try:
             with files.folder_of(path) as (folder, name):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            # Raises for a name that is not UTF-8, which no message could carry.
             path.encode()
         except (files.FilesError, UnicodeEncodeError):
             return

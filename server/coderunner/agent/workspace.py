@@ -80,6 +80,7 @@ class Workspace:
         if not self._watcher.made:
             return
         made = self._watcher.pop_made()
+        # The program that ended last still counts: its last files may be found after its end.
         runs = self._programs.runs(self._ended)
         for path, size in made.items() if runs else ():
             self._ledger.add(runs[-1], path, size)
@@ -173,5 +174,6 @@ def standard_input(spec: dict[str, Any]) -> int:
     if not spec.get("stdin"):
         return -1
     source, _ = files.opened(spec["stdin"])
+    # It was opened without blocking, in case it was a pipe; programs expect a blocking file.
     os.set_blocking(source, True)
     return source

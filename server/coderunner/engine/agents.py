@@ -32,7 +32,9 @@ def spoken(host: str | None, instance: str) -> Counter[int | None]:
         try:
             known: dict[str, int | None] = {}
             found: Counter[int | None] = Counter()
+            # One look for each image and not for each container: containers of one image have the same agent.
             for one in client.containers(filters=filters):
+                # Helpers of the canary and of groups have no agent.
                 if ROLE_LABEL not in (one["Labels"] or {}):
                     if one["ImageID"] not in known:
                         known[one["ImageID"]] = _version(client, one["Id"])
@@ -53,6 +55,7 @@ def _version(client: docker.APIClient, container: str) -> int | None:
             if len(data) > MOST:
                 return None
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            # The first entry, or none: an empty name is a KeyError, which means unknown.
             file = archive.extractfile(archive.next() or tarfile.TarInfo())
             text = file.read().decode("utf-8", "replace") if file is not None else ""
     except (docker.errors.APIError, tarfile.TarError, KeyError):

@@ -40,6 +40,7 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> Address:
         """Parses `unix:///path`, `tcp://host:port`, `http://…` or `https://…`. Raises EngineUnavailable."""
+        # Parsed here, so that a wrong address is reported as an error of the setting and not of a connection.
         parts = urlsplit(url)
         if parts.scheme == "unix" and parts.path:
             return cls(path=(parts.netloc + parts.path))
@@ -76,6 +77,7 @@ class AttachStream:
         self._reader = reader
         self._writer = writer
         self._call_timeout_s = call_timeout_s
+        # Kept across calls: a read that was cancelled between header and body goes on with the body.
         self._frame: tuple[int, int] | None = None  # a header whose body has not been read yet
         self.stderr_tail = b""
 
@@ -92,6 +94,7 @@ class AttachStream:
                 stream, length = self._frame
                 data = await self._reader.readexactly(length)
                 self._frame = None
+                # Standard error is only for a traceback of the agent; nothing else writes to it.
                 if stream == STDOUT:
                     if data:
                         return data
@@ -112,6 +115,8 @@ class AttachStream:
         """
         if self._writer.is_closing():
             raise AgentLost("the stream to the container has ended")
+        # `write` before the wait: asyncio keeps the order of writes, also if this task is cancelled while it
+        # waits.
         self._writer.write(data)
         try:
             async with timing.within(self._call_timeout_s):
@@ -124,6 +129,7 @@ class AttachStream:
     def write_now(self, data: bytes) -> bool:
         """Writes the bytes without waiting. Returns False, without writing, if the stream has ended or
         earlier bytes are still waiting."""
+        # Bytes must not overtake those that are still in asyncio's buffer.
         if self._writer.is_closing() or self._writer.transport.get_write_buffer_size():
             return False
         self._writer.write(data)
@@ -132,6 +138,7 @@ class AttachStream:
     async def close(self) -> None:
         """Closes the connection; the container's stdin stays open. May be called repeatedly, and during a
         read."""
+        # `abort` and not `close`, which would wait for bytes that the engine may never accept.
         self._writer.transport.abort()
         with contextlib.suppress(OSError):  # raised if the connection was broken before
             await self._writer.wait_closed()
@@ -166,9 +173,11 @@ async def _upgrade(
         f"POST /{api_version}/containers/{container}/attach?{query} HTTP/1.1\r\n"
         "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode("ascii")
     )
+    # `readuntil` raises LimitOverrunError beyond READ_BUFFER, so an endless head cannot fill the memory.
     head = (await reader.readuntil(b"\r\n\r\n"))[:MAX_HEAD].decode("latin-1")
     lines = head.split("\r\n")
     status = int(lines[0].split(" ")[1]) if " " in lines[0] else 0
+    # 200 is what the engine answers if a proxy in front has removed the Upgrade header.
     if status in (101, 200):
         return
     fields = (line.partition(":") for line in lines)

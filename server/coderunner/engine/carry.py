@@ -41,6 +41,7 @@ def save(
     say(f"{_mb(size)} of images{', before compression' if packed else ''}; {folder} has {_mb(free)} free")
     if free < (size // 2 if packed else size):  # gzip is assumed to halve the size
         raise CannotCarry(f"{folder} has no space for {_mb(size)}; name fewer languages, or another folder")
+    # Written under another name, so that a broken archive is never taken for a complete one.
     draft = path.with_name(path.name + ".part")
     url = f"{client.base_url}/v{client.api_version}/images/get"
     try:
@@ -49,6 +50,7 @@ def save(
             answer.raise_for_status()
             file: IO[bytes] = stack.enter_context(draft.open("wb"))
             if packed:
+                # `mtime=0`: the same images give the same archive.
                 file = stack.enter_context(gzip.GzipFile("", "wb", LEVEL, file, mtime=0))  # type: ignore[arg-type]
             _copy(answer.iter_content(PIECE), file.write, size, stop, say)
         os.replace(draft, path)
@@ -75,6 +77,7 @@ def load(client: docker.APIClient, path: Path, stop: Stop, say: Say) -> list[str
                     say(text)
     except OSError as error:
         raise CannotCarry(f"{path}: {error.strerror or error}") from None
+    # An archive of `docker save` by id has images without names, which no server would find.
     if not loaded:
         raise CannotCarry(f"{path} has no image with a name; make the archive with `coderunner images save`")
     return loaded
@@ -83,6 +86,7 @@ def load(client: docker.APIClient, path: Path, stop: Stop, say: Say) -> list[str
 def _copy(pieces: Iterable[bytes], write: Callable[[bytes], object], size: int, stop: Stop, say: Say) -> None:
     done = told = 0
     for piece in pieces:
+        # The thread cannot be interrupted, so it looks between two pieces (1 MiB).
         if stop.is_set():
             raise CannotCarry("cancelled")
         write(piece)

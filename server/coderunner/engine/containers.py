@@ -53,7 +53,7 @@ SYSCTLS = {
 # On a kernel without IPv6 this setting does not exist, and a container that asks for it cannot start.
 if Path("/proc/sys/net/ipv6").exists():
     SYSCTLS["net.ipv6.conf.lo.disable_ipv6"] = "0"
-# other runtimes, such as gVisor, have their own terminals and networks
+# Other runtimes, such as gVisor, have their own terminals and networks.
 USUAL_RUNTIMES = (None, "runc", "crun")
 MAX_SHM_BYTES = 16 * 1024 * 1024
 
@@ -62,6 +62,7 @@ AGENT_COMMAND = (
     "import sys;sys.path.insert(0,'/opt/coderunner');from coderunner.agent.main import main;main()",
 )  # fmt: skip
 
+# Folders that programs need; everything else below /sys/devices is hidden.
 _NOT_MASKED = {"/sys/devices/system", "/sys/devices/virtual"}  # programs read processors, memory and loopback
 # Usual ones, as those of an engine on another machine cannot be listed.
 _DEVICES = ("/sys/devices/LNXSYSTM:00", "/sys/devices/pci0000:00", "/sys/devices/platform")
@@ -151,6 +152,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 def shm_bytes(limits: Limits) -> int:
     """The size of /dev/shm in bytes. It is small, as it uses the session's memory, like the workspace and
     /tmp, which may fill half of that."""
+    # A sixteenth: 16 MiB for 256 MiB of memory, and in proportion below.
     return min(MAX_SHM_BYTES, limits.memory_bytes // 16)
 
 
@@ -171,6 +173,7 @@ def _mounts(spec: ContainerSpec) -> list[dict[str, Any]] | None:
 def _socket(spec: ContainerSpec) -> list[dict[str, Any]]:
     if spec.socket is None:
         return []
+    # Read-only: a program can connect to the socket, but neither replace it nor leave files on the host.
     # Unlike with `Binds`, the engine does not create a missing folder (as root).
     return [{"Type": "bind", "Source": spec.socket, "Target": SOCKET_FOLDER, "ReadOnly": True}]
 
@@ -180,12 +183,14 @@ def _terminals(spec: ContainerSpec) -> list[dict[str, Any]]:
         return []
     options = f"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={MAX_TERMINALS}"
     driver = {"Name": "local", "Options": {"type": "devpts", "device": "devpts", "o": options}}
+    # With labels, so that volumes whose container is gone are found (`prune_volumes`).
     labels = {name: spec.labels[name] for name in VOLUME_LABELS if name in spec.labels}
     volume = {"NoCopy": True, "Labels": labels, "DriverConfig": driver}
     return [{"Type": "volume", "Target": "/dev/pts", "VolumeOptions": volume}]
 
 
 def _ulimits(spec: ContainerSpec) -> list[dict[str, Any]]:
+    # Not `nproc`: the kernel counts it by user id, over all containers.
     wanted = {"nofile": spec.limits.nofile, "core": 0, "fsize": spec.limits.file_bytes}
     return [{"Name": name, "Soft": value, "Hard": value} for name, value in wanted.items()]
 
@@ -441,6 +446,8 @@ SETTINGS: tuple[Setting, ...] = (
 
 def create_body(spec: ContainerSpec) -> dict[str, Any]:
     """The JSON object of the create request for a container."""
+    # The order of the table does not matter: each key occurs once (a test compares them with the engine's
+    # document).
     body: dict[str, Any] = {"HostConfig": {}}
     for setting in SETTINGS:
         value = setting.value(spec)
@@ -454,5 +461,7 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
 def settings_digest(spec: ContainerSpec) -> str:
     """A digest of the settings without name, user id and labels: containers with the same digest have the
     same limits, so one verdict of the canary holds for all of them."""
+    # What differs from container to container is left out; whether there is a socket at all changes the
+    # mounts.
     kind = replace(spec, name="", uid=0, labels={}, socket=spec.socket and "socket")
     return hashlib.sha256(json.dumps(create_body(kind), sort_keys=True).encode()).hexdigest()

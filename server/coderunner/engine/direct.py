@@ -12,6 +12,7 @@ from coderunner.errors import AgentLost, EngineTimeout
 
 Take = Callable[[bytes | memoryview], None]
 
+# One for all streams: reading a flood into a buffer for each session would cost 256 KiB for each of them.
 _room = memoryview(bytearray(READ_BUFFER))
 """The read buffer of all these streams: what one has read is taken before the next one reads."""
 
@@ -45,11 +46,13 @@ class DirectStream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, size: int) -> None:
         """Called by asyncio: `size` bytes were read."""
+        # Nothing is copied on this way: the frames are decoded from the shared buffer.
         if self._take is not None:
             self._take(_room[:size])
             return
         self._kept += _room[:size]
         self._news.set()
+        # Before `deliver` nobody takes the bytes, so the kernel's buffer holds back the agent.
         if len(self._kept) >= READ_BUFFER and self._transport is not None:
             self._transport.pause_reading()
 
@@ -58,6 +61,7 @@ class DirectStream(asyncio.BufferedProtocol):
         self._ended = True
         self._news.set()
         self._writable.set()
+        # An empty piece is the end, as for `read`.
         if self._take is not None:
             self._take(b"")
 
@@ -76,6 +80,7 @@ class DirectStream(asyncio.BufferedProtocol):
 
         The bytes are valid only until `take` returns. After this call nothing can be `read`.
         """
+        # In this order: bytes that came before must not be overtaken by those that arrive now.
         self._take = take
         if self._kept:
             take(bytes(self._kept))
@@ -111,6 +116,7 @@ class DirectStream(asyncio.BufferedProtocol):
                     await self._writable.wait()
             except TimeoutError:
                 raise EngineTimeout("the agent did not read in time") from None
+        # It may have ended while this task waited: the bytes are lost, and the caller must know.
         if self._ended:
             raise AgentLost("the stream to the container is broken")
 
@@ -127,6 +133,7 @@ class DirectStream(asyncio.BufferedProtocol):
         """Closes the connection. May be called repeatedly, and during a read."""
         if self._transport is not None:
             self._transport.abort()
+        # Until `connection_lost`: the descriptor is closed then, and not before.
         while not self._ended:
             self._news.clear()
             await self._news.wait()

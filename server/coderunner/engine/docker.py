@@ -53,6 +53,7 @@ from coderunner.schema.engine import (
 
 log = logging.getLogger(__name__)
 
+# The version is negotiated, so that newer engines keep the behaviour that was tested.
 OLDEST_API = (1, 41)  # Docker 20.10: the first with a private cgroup namespace
 CONNECT_TIMEOUT_S = 5.0
 MAX_EVENT = 1024 * 1024  # bytes that a response is read ahead
@@ -72,6 +73,7 @@ def usual_socket(root: Path = Path("/"), home: Path | None = None) -> str:
     ]
     with contextlib.suppress(RuntimeError):  # the user has no home directory
         places.append((home or Path.home()) / ".docker/run/docker.sock")
+    # In this order: a rootless engine's socket may exist beside one of the machine that needs a group.
     there = [place for place in places if _is_socket(place)]
     usable = [place for place in there if os.access(place, os.R_OK | os.W_OK)]
     return "unix://" + str([*usable, *there, places[0]][0])
@@ -134,6 +136,7 @@ class DockerEngine:
     async def info(self) -> EngineInfo:
         """Version and properties of the engine and its machine."""
         async with self._call("info"):
+            # At once: both are needed, and each takes some milliseconds.
             version, info = await asyncio.gather(self._docker.version(), self._docker.system.info())
             facts = convert(version, EngineVersion), convert(info, EngineFacts)
             return EngineInfo.of(*facts, self._docker.api_version)
@@ -141,6 +144,8 @@ class DockerEngine:
     async def ping(self) -> None:
         """Returns when the engine answers."""
         async with self._call("ping"):
+            # Without a version: an engine that is too old answers as well, and is refused later with its
+            # reason.
             await self._plain.ask("GET", "_ping", object, versioned=False)
 
     async def image(self, reference: str) -> ImageInfo | None:
@@ -189,6 +194,7 @@ class DockerEngine:
             async with self._call("unpause", refused=StartFailed):
                 await self._docker.containers.container(container).unpause()
         except StartFailed as error:
+            # The engine has no other sign for it than this text; its status is that of other refusals.
             if "not paused" not in error.message:
                 raise
 
@@ -196,11 +202,13 @@ class DockerEngine:
         """Waits up to `within_s` seconds for the end of a started container; returns its exit code. Raises
         ContainerGone."""
         async with self._call("wait", within_s):
+            # `not-running` and not `next-exit`: a container that has ended already is answered at once.
             answer = await self._docker.containers.container(container).wait(condition="not-running")
             return convert(answer, Ended).status_code
 
     async def remove(self, container: str) -> None:
         """Kills and removes a container, and waits until it is removed. Does nothing if it does not exist."""
+        # Only members of groups wait for each other (see Networks); removing others stays parallel.
         if container not in self.networks.members:
             await self._remove(container)
             return
@@ -213,6 +221,7 @@ class DockerEngine:
         try:
             async with self._call("remove"):
                 try:
+                    # `v`: its unnamed volume (/dev/pts) goes with it.
                     await handle.delete(force=True, v=True)
                 except DockerError as error:
                     if error.status != 409:  # 409: another call is removing it at this moment
@@ -263,6 +272,7 @@ class DockerEngine:
             answer = await self._plain.ask("GET", "volumes", VolumeList, params={"filters": filters})
         removed = 0
         for volume in answer.volumes or ():
+            # One that cannot be removed must not keep the others.
             with contextlib.suppress(EngineError):  # in use meanwhile, or already removed
                 async with self._call("volume remove"):
                     await self._plain.ask("DELETE", f"volumes/{volume.name}", object)
@@ -295,6 +305,7 @@ class DockerEngine:
         `what`: name of the call. `within_s`: seconds, None for the default. `refused`: the class of error for
         a refusal that has no more specific class.
         """
+        # The time of waiting for the engine only: what callers do with the answer is outside of the context.
         began, error = time.monotonic(), None
         try:
             async with self._bounded(what, within_s, refused):
@@ -303,6 +314,7 @@ class DockerEngine:
             error = failure
             raise
         finally:
+            # Also for cancelled calls, which are otherwise invisible in the metrics.
             seconds, told = time.monotonic() - began, outcome(error)
             metrics.engine_seconds.labels(what, told.get("error", "ok")).observe(seconds)
             log.debug("engine call", extra=fields(call=what, ms=round(seconds * 1000, 1), **told))
@@ -315,6 +327,7 @@ class DockerEngine:
         try:
             async with timing.within(seconds):
                 with translated(what, self._address, refused):
+                    # Once for a connection's life: the first call pays for it, within its own deadline.
                     if not self._version_known:
                         await self._agree_on_version()
                     try:

@@ -22,6 +22,8 @@ def compare(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     return [
         difference
         for setting in SETTINGS
+        # Settings that were not asked for are the engine's defaults, which the canary tests where they
+        # matter.
         if (asked := _look_up(body, setting.key)) is not None
         and (difference := _difference(setting.key, asked, _made(document, setting.key))) is not None
     ]
@@ -56,6 +58,7 @@ def _look_up(document: Mapping[str, Any], key: str) -> Any:
 
 def _difference(key: str, asked: Any, made: Any) -> str | None:
     if key in _MERGED:
+        # `type(asked)()`: an engine may report null for an empty list or table.
         missing = _missing(asked, made or type(asked)())
         return f"{key}: asked for {missing}, which the engine did not set" if missing else None
     if asked == made or (not asked and not made):  # the engine may report an empty list as null
@@ -71,4 +74,5 @@ def _missing(asked: Any, made: Any) -> Any:
 
 def _short(value: Any) -> str:
     text = repr(value)
+    # 200 characters: the seccomp profile alone has 65,000, and the text is for a log line.
     return text if len(text) <= 200 else text[:200] + "…"

@@ -28,6 +28,8 @@ def translated(
     except DockerError as error:
         raise _our_error(what, error, address, refused) from error
     except (aiohttp.ClientError, OSError) as error:
+        # In `translated` and not in each call: every deadline of this module is an asyncio time-out of the
+        # caller.
         if isinstance(error, TimeoutError):
             raise
         where = f" at {address}" if address else ""
@@ -42,6 +44,7 @@ def _our_error(
 ) -> EngineError:
     words = error.message.strip()
     lower = words.lower()
+    # By status and words together: a 404 may be about a container, an image, a network or a volume.
     if error.status == NO_ENGINE:
         return EngineUnavailable(
             f"{what}: no engine answers at {address} ({words});"
@@ -55,6 +58,7 @@ def _our_error(
         return NameConflict(f"{what}: {words}")
     if error.status == 409 and "is not running" in lower:
         return ContainerGone(f"{what}: {words}")
+    # Before version 23, killing a container that has ended was answered with 500.
     if error.status == 500 and "not running" in lower and what == "kill":
         return ContainerGone(f"{what}: {words}")
     return refused(f"{what}: the engine answered {error.status}: {words}")

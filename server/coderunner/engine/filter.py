@@ -21,6 +21,7 @@ ALL_BITS = 0xFFFF_FFFF
 def seccomp_profile() -> str:
     """The profile as JSON without white space."""
     document = json.loads((files("coderunner.engine") / "seccomp.json").read_text("utf-8"))
+    # Written out here and not in the file: seven values become twenty conditions.
     document["syscalls"] = [rule for entry in document["syscalls"] for rule in _written_out(entry)]
     return json.dumps(document, separators=(",", ":"))
 
@@ -41,6 +42,7 @@ def blocks(values: Sequence[int], below: int) -> Iterator[tuple[int, int]]:
     `values`."""
 
     def look(begin: int, size: int) -> Iterator[tuple[int, int]]:
+        # A block without any of the values needs one condition; otherwise its halves are looked at.
         if not any(begin <= one < begin + size for one in values):
             yield ALL_BITS & ~(size - 1), begin
         elif size > 1:

@@ -36,6 +36,7 @@ def helper_body(
     `image`: any that has `/usr/bin/python3`. `network`: `host` or `container:` and an id. `arguments`: of
     `netfilter.py`.
     """
+    # Every setting of a session's container that is not needed here is at its strictest, too.
     return {
         "Image": image,
         "Entrypoint": [],
@@ -52,6 +53,7 @@ def helper_body(
             "CapAdd": ["NET_ADMIN"],
             "SecurityOpt": ["no-new-privileges:true"],
             "ReadonlyRootfs": True,
+            # It starts no other process; Python needs one.
             "PidsLimit": 16,
             "Memory": MEMORY_BYTES,
             "MemorySwap": MEMORY_BYTES,
@@ -88,6 +90,7 @@ async def remove_host_rules(engine: DockerEngine, helper: Helper) -> bool:
     either one of the two checks below sees the network, or that server sets the rules after they were removed
     here. Raises as `install_host_rules`.
     """
+    # See the docstring: the order of look, removal and look is what makes it safe without a lock.
     if await engine.networks.list({"type": NETWORK_TYPE}):
         return False
     await apply_rules(engine, helper, "host", ("no-host",))
@@ -115,9 +118,11 @@ async def apply_rules(
     body = helper_body(helper.image, helper.labels, network, arguments)
     try:
         container = await engine.create_from(body, helper.name)
+        # Attached before the start, so that no word of an error is lost.
         stream = await engine.attach(container)
         try:
             await engine.start(container)
+            # Its exit code says whether the rules are in force; the words are only for the message.
             code = await engine.wait(container, helper.seconds)
             async with timing.within(helper.seconds):
                 while await stream.read():

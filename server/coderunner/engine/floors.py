@@ -40,6 +40,7 @@ def floors(
 
 def confinement(info: EngineInfo) -> str:
     """The engine's security module, which confines the containers: `apparmor`, `selinux` or `none`."""
+    # A custom profile is `name=apparmor` as well, with further options behind the comma.
     names = {part.removeprefix("name=") for text in info.security for part in text.split(",")}
     return next((name for name in ("apparmor", "selinux") if name in names), NO_CONFINEMENT)
 
@@ -71,6 +72,7 @@ def is_here(info: EngineInfo) -> bool:
 
 def _terminals(containers: int, settings: Path) -> list[str]:
     most, reserved = _number(settings / "kernel/pty/max"), _number(settings / "kernel/pty/reserve")
+    # Each session counts in full: one that has none now may open them all within a second.
     needed = containers * MAX_TERMINALS + SPARE_TERMINALS + (reserved or 0)
     if most is None or most >= needed:
         return []
@@ -104,7 +106,9 @@ def _neighbours(containers: int, settings: Path) -> list[str]:
 
 
 def _buffers(kind: str, memory_bytes: int, settings: Path) -> list[str]:
+    # The third number is the hard limit, in pages, for all sockets of the machine.
     words = _text(settings / f"net/ipv4/{kind}_mem").split()
+    # Half for each of TCP and UDP.
     most = int(memory_bytes * SOCKET_SHARE / 2) // PAGE
     if len(words) != 3 or not words[2].isdigit() or not memory_bytes or int(words[2]) <= most:
         return []
@@ -116,6 +120,7 @@ def _buffers(kind: str, memory_bytes: int, settings: Path) -> list[str]:
 
 
 def _number(path: Path) -> int | None:
+    # -1 and empty files (no permission) mean that there is nothing to compare.
     text = _text(path)
     return int(text) if text.isdigit() else None
 

@@ -35,12 +35,14 @@ class Host:
         """
         owners: Counter[int] = Counter()
         for line in self._lines(self._proc / "locks", MAX_LINES):
+            # `->` marks a lock that waits for another one; it is kernel memory as well.
             words = line.replace("-> ", "").split()
             if len(words) > 4 and words[4].isdigit():
                 owners[int(words[4])] += 1
         users: Counter[int] = Counter()
         if owners.total() >= worth:
             for pid, count in owners.items():
+                # Only looked up once there are many locks: it opens a file for each process.
                 uid = self.uid(pid)
                 if uid is not None:
                     users[uid] += count
@@ -62,6 +64,8 @@ class Host:
         By its control group, and by its number in a namespace of processes right below ours: one that a
         program of the container made would be deeper. ``container``: its full id.
         """
+        # Two conditions, as each alone can be forged: a program can make a namespace, and be in the same
+        # control group.
         numbers = self._numbers(str(pid))
         if numbers[-1:] != ["1"] or len(numbers) != len(self._numbers("self")) + 1:
             return False
@@ -79,6 +83,7 @@ class Host:
         return []
 
     def _inside(self, pid: int, uid: int) -> int:
+        # 340 lines is the kernel's own limit of such a map.
         for line in self._lines(self._proc / str(pid) / "uid_map", 340):
             inside, outside, count = (int(word) for word in line.split())
             if outside <= uid < outside + count:
@@ -91,6 +96,7 @@ class Host:
         A connection that is not accepted yet counts as UNACCEPTED_BYTES.
         """
         net = self._proc / str(pid) / "net"
+        # A short read first: most sessions have a handful of sockets, and are done here.
         used = re.search(r"^sockets: used (\d+)", self._text(net / "sockstat"), re.M)
         if used is None or int(used[1]) <= FEW_SOCKETS:
             return 0
@@ -119,9 +125,11 @@ class Host:
         children = self._text(self._proc / "2" / "task" / "2" / "children").split()
         ticks = 0
         for pid in children:
+            # Behind the last parenthesis: a thread's name may contain some.
             fields = self._text(self._proc / pid / "stat").rpartition(")")[2].split()
             if len(fields) > 12:
                 ticks += int(fields[11]) + int(fields[12])
+        # 100 is USER_HZ, in which the kernel reports to all programs, whatever its own clock is.
         return ticks / 100 if children else None
 
     def stalled_seconds(self) -> float | None:
@@ -134,6 +142,7 @@ class Host:
         """Processor time of this process's control group in seconds; None if it cannot be read."""
         for line in self._lines(self._proc / str(pid) / "cgroup", 30):
             _, controllers, path = line.rstrip("\n").split(":", 2)
+            # Version 1: each controller has its own tree. An empty list of controllers is version 2.
             if "cpuacct" in controllers.split(","):
                 for folder in (controllers, "cpuacct"):
                     text = self._text(self._groups / folder / path.lstrip("/") / "cpuacct.usage")
@@ -150,6 +159,7 @@ class Host:
 
     def _lines(self, path: Path, maximum: int) -> Iterator[str]:
         with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+            # Bounded by lines and not by bytes: a line of these files has a fixed length.
             for number, line in enumerate(file):
                 if number >= maximum:
                     return

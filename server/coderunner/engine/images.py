@@ -66,8 +66,11 @@ class ImageBuilder:
         self._folder = folder
         self._uids = uids
         self._prefix = prefix
+        # Builds on a base that is being replaced would be wasted, so both take turns.
         self._one = asyncio.Lock()  # the base image, and renewals of all
         self._each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # A lock of threads: records are written in threads, and a late one must not come back after
+        # `forget_use`.
         self._noting = threading.Lock()
         self._forgotten: set[str] = set()  # holders whose records were removed for good
 
@@ -106,6 +109,7 @@ class ImageBuilder:
             for name in names:
                 with suppress(BuildFailed):
                     lines = self.language(name).files["Dockerfile"].decode().splitlines()
+                    # Without any RUN it shares nothing, so its own name is a unique key.
                     found[name] = next((line for line in lines if line.startswith("RUN ")), name)
             return found
 
@@ -123,8 +127,10 @@ class ImageBuilder:
             return self.language(name), self.final(name), self.base()
 
         language, recipe, base = await in_thread(read, _silent)
+        # The second caller waits, and finds the image that the first one has built.
         async with self._each[name]:
             if await self.built(name) is None:
+                # Held for the base alone: languages are built in parallel on it.
                 async with self._one:
                     await in_thread(lambda stop, report: self._build_base(base, stop, report), say)
                 await in_thread(partial(self._build_language, base, language), say)
@@ -215,6 +221,7 @@ class ImageBuilder:
         def work(stop: Stop, _tell: Say) -> None:
             wanted = self.references(names)
             with self._client(CALL_SECONDS, stop) as client, self._noting:
+                # Under the lock: between the check and the record no `forget_use` can come.
                 if holder not in self._forgotten:  # a stopping server may still be preparing languages
                     uses.note(client, holder, instance, wanted)
 
@@ -226,6 +233,7 @@ class ImageBuilder:
         def work(stop: Stop, _tell: Say) -> None:
             with self._client(CALL_SECONDS, stop) as client, self._noting:
                 self._forgotten.add(holder)
+                # The set first: it stays true even if the engine does not answer.
                 uses.forget(client, holder)
 
         await in_thread(work, _silent)
@@ -264,6 +272,7 @@ class ImageBuilder:
             client = docker.APIClient(
                 base_url=self._host or usual_socket(), version="auto", timeout=silence_seconds
             )
+            # Each response of the client is registered, so that `stop` can close the one that is being read.
             client.hooks["response"].append(stop.follow)
             yield client
         except docker.errors.APIError as error:
@@ -283,6 +292,7 @@ class ImageBuilder:
     def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if _current(client, recipe, base):
+                # Servers of one machine share images, and may build at the same moment.
                 return  # built by another server in the meantime
             _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, report)
 
@@ -304,14 +314,18 @@ class ImageBuilder:
                 _build(client, base, {}, stop, report, anew=True)
                 renewed.append("base")
             for name, (recipe, final) in wanted.items():
+                # An image that is not here is built when a language is prepared, from the newest packages
+                # anyway.
                 if stop.is_set() or _id(client, recipe.reference) is None:
                     continue
+                # One on an outdated base is built anew in any case.
                 if _current(client, recipe, base):
                     moved = renewal.upgradable(client, recipe.reference, lists)
                     if not moved:
                         continue
                     report(f"{recipe.reference}: security updates of {', '.join(moved)}")
                 label = {BASE_LABEL: _id(client, base.reference) or ""}
+                # Without the cache: it would return the layers with the old packages.
                 _build(client, recipe, label, stop, report, anew=True)
                 if final != recipe and _id(client, final.reference) is not None:
                     _build(client, final, label, stop, report)
@@ -325,6 +339,8 @@ class ImageBuilder:
             return
         report(f"looking for {ORIGIN} in a registry")
         try:
+            # A client of its own, with a shorter time-out: an unreachable registry must not delay the start
+            # by ten minutes.
             with self._client(PULL_SILENCE_SECONDS, stop) as puller:
                 for step in puller.pull(*ORIGIN.split(":"), stream=True, decode=True):
                     if step.error is not None:
@@ -349,6 +365,8 @@ class ImageBuilder:
                 for tag in image.repo_tags or ():
                     if tag.startswith(f"{self._prefix}/") and tag not in keep:
                         with suppress(docker.errors.APIError):  # in use, or already removed
+                            # By its name: only the name goes while another tag or a container still uses the
+                            # image.
                             client.remove_image(tag)
                             removed.append(tag)
             # Layers of failed builds.
@@ -426,16 +444,21 @@ def _build(
         use_config_proxy=True,
     )
     for told in steps:
+        # The bytes of all files, sorted, so that equal inputs give an equal context and the engine's cache
+        # holds.
         step = convert(told, BuildStep)
         text = (step.stream or step.error or "").strip()
         if text:
+            # Only the end is kept: a build can print megabytes.
             lines = [*lines, *text.splitlines()][-TAIL:]
             if text.startswith("Step "):
                 report(text.splitlines()[0][:LINE])
         if step.error is not None:
             raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
+        # Looked at with each message only; silence is bounded by the client's time-out.
         if time.monotonic() - began > BUILD_SECONDS:
             raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")
+    # A stopped response looks like a complete one, so the image itself is the proof.
     if stop.is_set() or _id(client, recipe.reference) is None:
         raise BuildFailed(f"the build of {recipe.reference} was cancelled")
     report(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
@@ -448,6 +471,7 @@ def archive_of(files: Mapping[str, bytes]) -> io.BytesIO:
         for path, data in files.items():
             entry = tarfile.TarInfo(path)
             entry.size = len(data)
+            # The executable bit of a checkout may be lost (zip archives, Windows), so the content decides.
             entry.mode = 0o755 if data.startswith(b"#!") else 0o644
             archive.addfile(entry, io.BytesIO(data))
     buffer.seek(0)

@@ -52,6 +52,7 @@ VERDICT_REGISTER, REGISTER = 0, 1
 
 def attribute(kind: int, *values: bytes) -> bytes:
     """A netlink attribute: its length, its kind, its values, padded to four bytes."""
+    # Every body is padded, but its length does not count the padding.
     body = b"".join(values)
     return struct.pack("=HH", 4 + len(body), kind) + body + bytes(-len(body) % 4)
 
@@ -69,6 +70,7 @@ def message(kind: int, flags: int, family: int, resource: int, body: bytes, sequ
 
 def expression(name: bytes, *values: bytes) -> bytes:
     """One step of a rule."""
+    # NFTA_LIST_ELEM with NFTA_EXPR_NAME and NFTA_EXPR_DATA.
     return attribute(NESTED | 1, attribute(1, name + b"\0"), attribute(NESTED | 2, *values))
 
 
@@ -97,6 +99,7 @@ def elsewhere(subnet: ipaddress.IPv4Network) -> bytes:
     """Matches packets that leave by another interface than loopback, and whose destination is neither in the
     subnet nor the broadcast address."""
 
+    # Comparisons of one rule are combined with 'and': the first that fails ends it.
     def compare(value: bytes) -> bytes:
         data = attribute(NESTED | 3, attribute(1, value))
         return expression(b"cmp", number(1, REGISTER), number(2, UNEQUAL), data)
@@ -104,6 +107,7 @@ def elsewhere(subnet: ipaddress.IPv4Network) -> bytes:
     load = expression(
         b"payload", number(1, REGISTER), number(2, NETWORK_HEADER), number(3, DESTINATION), number(4, 4)
     )
+    # The kernel has no 'in subnet': the address is masked, and then compared.
     mask = expression(
         b"bitwise",
         number(1, REGISTER), number(2, REGISTER), number(3, 4),
@@ -130,6 +134,7 @@ def over_tcp() -> bytes:
 def chain(family: int, name: bytes, hook: int, *rules: bytes) -> list[Request]:
     """The messages that make a chain with these rules at a hook of the kernel."""
     where = attribute(NESTED | 4, number(1, hook), number(2, PRIORITY))
+    # NFTA_CHAIN_TABLE, _NAME, _HOOK and _TYPE; for a rule _TABLE, _CHAIN and _EXPRESSIONS.
     table, named = attribute(1, TABLE + b"\0"), name + b"\0"
     body = table + attribute(3, named) + where + attribute(7, b"filter\0")
     begin = table + attribute(2, named)
@@ -149,6 +154,7 @@ def fresh_table(family: int) -> list[Request]:
 def host_rules(prefix: bytes) -> list[Request]:
     """The messages for the host. `prefix`: with which the names of groups' bridges begin."""
     found: list[Request] = []
+    # ARP as well: the host would answer it for its own addresses, and learn the members' addresses.
     for family in (INET, ARP):
         found += fresh_table(family)
         found += chain(family, b"input", HOOK_INPUT[family], came_from(prefix) + verdict(DROP))
@@ -169,6 +175,7 @@ def member(subnet: ipaddress.IPv4Network, refusal: bytes) -> list[Request]:
     connections = over_tcp() + has_address(DESTINATION, NAME_SERVER) + refusal
     return [
         *fresh_table(INET),
+        # In this order: TCP to the name server is refused before the rule that accepts its address.
         *chain(INET, b"output", LOCAL_OUT, elsewhere(subnet) + verdict(DROP), connections, *names, untracked),
         *chain(INET, b"prerouting", PRE_ROUTING, untracked),  # replies to tracked packets stay tracked
     ]
@@ -178,16 +185,19 @@ def apply(asked: list[Request]) -> None:
     """Sends the messages as one transaction. Raises OSError with the kernel's reason."""
     batch = message(BATCH_BEGIN, 0, 0, NF_TABLES, b"", 0)
     for sequence, (kind, flags, family, body) in enumerate(asked, start=1):
+        # Each message asks for an acknowledgement, so that an error has the number of its message.
         batch += message(NF_TABLES << 8 | kind, flags | ACK, family, 0, body, sequence)
     batch += message(BATCH_END, 0, 0, NF_TABLES, b"", len(asked) + 1)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
         netlink.settimeout(5)
         netlink.sendto(batch, (0, 0))
+        # Without all acknowledgements the transaction is not known to be in force.
         waiting = set(range(1, len(asked) + 1))
         while waiting:
             answer = netlink.recv(65536)
             while len(answer) >= 20:
                 size, kind, _, sequence, _, code = struct.unpack_from("=IHHIIi", answer)
+                # Kind 2 is NLMSG_ERROR, which is also the acknowledgement, with code 0.
                 if kind == 2 and code:
                     name = errno.errorcode.get(-code, str(code))
                     raise OSError(-code, f"nf_tables: {name} at message {sequence}")

@@ -52,6 +52,7 @@ class NetworkSummary:
     def of(cls, row: NetworkRow) -> NetworkSummary:
         """From a row of the engine's list. Raises ValueError."""
         ranges = (row.ipam and row.ipam.config) or ()
+        # Not `strict`: other tools may have created networks whose subnet has host bits set.
         found = (ipaddress.ip_network(one.subnet, strict=False) for one in ranges if one.subnet)
         return cls(
             id=row.id,
@@ -85,6 +86,7 @@ def network_body(spec: NetworkSpec) -> dict[str, Any]:
 
 def differences(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     """The settings of a create request's `body` that differ in the engine's `document`, one text for each."""
+    # Compared as for containers: an engine ignores what it does not know.
     found = []
     for key in ("Name", "Driver", "Internal", "Attachable", "EnableIPv6", "Options", "Labels"):
         asked, made = body[key], document.get(key)
@@ -134,6 +136,7 @@ class Networks:
             found = differences(body, document)
             if found:
                 raise NetworkFailed(f"network create: {'; '.join(found)}")
+        # A network with other settings than asked for must not stay, whoever cancels this task.
         except BaseException:
             await self.remove(network)
             raise
@@ -149,6 +152,7 @@ class Networks:
         Raises ContainerGone, NetworkGone, NetworkFailed.
         """
         body = {"Container": container, "EndpointConfig": {"Aliases": list(names)}}
+        # Before the call: if it fails half way, the container may be connected nevertheless.
         self.members.add(container)
         async with self.changing, self._network_call("network connect"):
             await self._plain.ask("POST", f"networks/{network}/connect", object, body=body)
@@ -193,6 +197,7 @@ class Networks:
 
 
 def _refusal(error: DockerError) -> type[EngineError] | None:
+    # The engine has no codes for these, so its words decide. Unknown words stay the general error.
     words = error.message.lower()
     if error.status == 404 and "network" in words and "no such container" not in words:
         return NetworkGone

@@ -16,6 +16,7 @@ from pathlib import Path
 
 ORIGIN = "debian:trixie-slim"
 SUITE = "trixie"
+# A mirror that stops answering is ended by the caller's `stop` or by this.
 SECONDS = 900  # for mmdebstrap, which usually takes half a minute
 _POLL_SECONDS = 0.2
 _TAIL = 12  # last lines of mmdebstrap's output, for the message
@@ -51,6 +52,7 @@ def bootstrapped(
     say(f"making {ORIGIN} from Debian's packages (mmdebstrap)")
     with tempfile.TemporaryDirectory(prefix="coderunner-origin-") as folder:
         archive = Path(folder) / "origin.tar"
+        # The machine's own first: a site may have no other way to packages.
         own = own_sources(etc)
         said = _make(archive, own, stop)
         if said and own:
@@ -68,6 +70,7 @@ def bootstrapped(
 def _make(archive: Path, lines: str, stop: threading.Event) -> str:
     """Runs mmdebstrap. `archive`: the file to write. `lines`: apt sources ("": mmdebstrap's default). Returns
     the end of its output if it fails, otherwise ""."""
+    # To a file and not a pipe: nobody has to read it while the command runs.
     words = archive.with_name("words")
     sources = archive.with_name("sources.list")
     sources.write_text(lines, "utf-8")
@@ -100,6 +103,7 @@ def _run(command: list[str], sink: int, stop: threading.Event) -> int:
         command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
     )
     try:
+        # Polled, as a thread can wait for a process or for an event, but not for both.
         for _ in range(int(SECONDS / _POLL_SECONDS)):
             try:
                 return process.wait(_POLL_SECONDS)
@@ -128,6 +132,7 @@ def own_sources(etc: Path) -> str:
             continue
         lines += _of_stanzas(text) if file.suffix == ".sources" else _of_lines(text)
     kept = [found for found in map(_of_suite, dict.fromkeys(lines)) if found]
+    # A mirror without the suite itself, but with its updates, would fail half way.
     return "".join(f"{line}\n" for line in kept) if any(f" {SUITE} " in line for line in kept) else ""
 
 
@@ -135,6 +140,7 @@ def _of_suite(line: str) -> str:
     """The line with SUITE in place of its Debian release; "" if it is not a Debian source."""
     fields = line.split()
     release = re.fullmatch(rf"(?:{'|'.join(_RELEASES)})(-updates|-security)?", fields[2])
+    # Others, such as `cdrom:`, need devices that mmdebstrap does not have.
     if release is None or not fields[1].startswith(("http://", "https://", "file:")):
         return ""
     return f"deb {fields[1]} {SUITE}{release[1] or ''} main" if "main" in fields[3:] else ""

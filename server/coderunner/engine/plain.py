@@ -62,4 +62,5 @@ class PlainCalls:
             raise DockerError(
                 response.status, msgspec.json.decode(answer, type=Refusal).message if is_json else words
             )
+        # Answers without a body (204) become null, which `object` accepts and every other kind refuses.
         return msgspec.json.decode(answer if is_json else b"null", type=kind)

@@ -13,6 +13,7 @@ PREFIX = "coderunner"
 SOURCES = Path(__file__).parent.parent
 IN_CONTAINERS = ("agent", "wire")  # packages that are copied into every image, under the same names
 NOT_IN_IMAGE = ("samples", "language.toml")
+# Excluded from the hash: they differ between a checkout and an installation.
 COMPILED = "__pycache__"  # pip makes such folders beside the modules when it installs
 NAMED_UIDS = range(20_000, 24_096)
 """User ids with a name in every image: enough for several servers, so that they can share images."""
@@ -63,6 +64,7 @@ def language_recipe(folder: Path, name: str, prefix: str = PREFIX) -> Recipe:
     """The recipe of a language's image, from `<folder>/<name>`, with the agent and a user name for each of
     NAMED_UIDS. Raises BadRecipe."""
     files = _context(folder / name)
+    # After the language's own steps: a new agent rebuilds this layer only, and not the compilers.
     files["Dockerfile"] += EPILOGUE.encode()
     files |= _agent() | _users(NAMED_UIDS)
     return _recipe(f"{prefix}/{name}", files, {"BASE": base_recipe(folder, prefix).reference})
@@ -72,6 +74,7 @@ def recipe_for(language: Recipe, uids: range) -> Recipe:
     """The recipe for a server whose sessions have these user ids: the language's, or if some ids have no name
     in that image, one with another layer that adds them, which takes a second and no network.
     """
+    # Rare: only for SESSION_UIDS outside of the usual range.
     others = [uid for uid in uids if uid not in NAMED_UIDS]
     if not others:
         return language
@@ -84,6 +87,7 @@ def _agent() -> dict[str, bytes]:
     files = {".coderunner/lib/coderunner/__init__.py": b""}
     for package in IN_CONTAINERS:
         for path in sorted((SOURCES / package).glob("*.py")):
+            # Without `__pycache__`; the modules are compiled in the image.
             files[f".coderunner/lib/coderunner/{package}/{path.name}"] = path.read_bytes()
     return files
 
@@ -91,6 +95,7 @@ def _agent() -> dict[str, bytes]:
 def _users(uids: Iterable[int]) -> dict[str, bytes]:
     """Entries for /etc/passwd and /etc/group. All ids have the same name, so that prompts and `whoami` show
     it in every session; programs look users up by number."""
+    # One name for 4,096 ids: the files have 200 kB, which costs nothing, as nobody reads them in a hot path.
     passwd = "".join(f"coder:x:{uid}:{uid}:CodeRunner:/workspace:/bin/bash\n" for uid in uids)
     group = "".join(f"coder:x:{uid}:\n" for uid in uids)
     return {".coderunner/passwd": passwd.encode(), ".coderunner/group": group.encode()}
@@ -111,6 +116,7 @@ def _context(folder: Path) -> dict[str, bytes]:
 
 def _recipe(repository: str, files: Mapping[str, bytes], arguments: Mapping[str, str]) -> Recipe:
     digest = hashlib.sha256()
+    # The origin's name is an argument, too: with another one, every image is another one.
     for part in (*(f"{key}={value}" for key, value in sorted(arguments.items())), ORIGIN):
         digest.update(part.encode() + b"\0")
     for path, data in sorted(files.items()):

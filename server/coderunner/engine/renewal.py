@@ -31,11 +31,13 @@ def security_lists(client: docker.APIClient, image: str, say: Callable[[str], No
     `say`: called with a line of progress. Raises NoLists.
     """
     say("looking for security updates")
+    # Error-Mode=any: without it apt reports success although a list is missing.
     with _container(client, image, ["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"]) as one:
         client.start(one)
         code = client.wait(one, timeout=FETCH_SECONDS)["StatusCode"]
         if code != 0:
             words = client.logs(one, tail=4).decode("utf-8", "replace").split("\n")
+            # The last lines say which address failed, in words for the administrator.
             raise NoLists("; ".join(line for line in words if line)[:400] or f"apt-get ended with {code}")
         stream, _ = client.get_archive(one, LISTS)
         return _security_only(_bounded(stream))
@@ -57,6 +59,7 @@ def _container(
     """Creates a container, with a process of root; yields its id, and removes it at the end."""
     made = client.create_container(
         image, command, user="0:0", entrypoint=[], network_disabled=not network,
+        # LC_ALL=C, as the output is parsed.
         labels={"type": "coderunner-renewal"}, environment={"LC_ALL": "C"}, working_dir="/",
     )["Id"]  # fmt: skip
     try:
@@ -70,6 +73,7 @@ def _bounded(stream: Iterator[bytes]) -> bytes:
     for part in stream:
         parts.append(part)
         size += len(part)
+        # Checked while it arrives: a mirror that sends without an end must not fill the memory.
         if size > MAX_BYTES:
             raise NoLists(f"the lists have more than {MAX_BYTES} bytes")
     return b"".join(parts)
@@ -79,6 +83,8 @@ def _security_only(archive: bytes) -> bytes:
     kept = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(archive)) as source, tarfile.open(fileobj=kept, mode="w") as target:
         for entry in source:
+            # Lists of the main archive would offer updates that are no security updates, and rebuild every
+            # image.
             if entry.isfile() and "security" in entry.name:
                 target.addfile(entry, source.extractfile(entry))
     return kept.getvalue()

@@ -43,11 +43,13 @@ def shares(histories: Mapping[str, Sequence[Step]]) -> dict[str, Share]:
 
 def _common(one: Sequence[Step], other: Sequence[Step]) -> int:
     """Bytes of the layers that both have in common."""
+    # Only a common beginning is shared: a layer depends on all layers below it.
     return sum(a.size for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def total(histories: Mapping[str, Sequence[Step]]) -> int:
     """Bytes of all images together, with each layer counted once."""
+    # A layer is identified by the whole history up to it.
     layers = {tuple(steps[: n + 1]): steps[n].size for steps in histories.values() for n in range(len(steps))}
     return sum(layers.values())
 

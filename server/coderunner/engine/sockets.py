@@ -68,9 +68,12 @@ class AgentSocket:
             # By the folder's descriptor, as a socket's address has at most 107 bytes.
             folder = os.open(self.folder, os.O_PATH | os.O_DIRECTORY)
             try:
+                # One that an earlier process left: binding to an existing name fails.
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(SOCKET_NAME, dir_fd=folder)
                 listener.bind(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
+                # For any user id: each session has its own. Who connects is checked by process id, not by
+                # permissions.
                 os.chmod(SOCKET_NAME, 0o666, dir_fd=folder)
             finally:
                 os.close(folder)
@@ -116,6 +119,7 @@ class AgentSocket:
             ) from None
         try:
             loop = asyncio.get_running_loop()
+            # The socket is non-blocking already, so asyncio takes it over as it is.
             _, stream = await loop.create_unix_connection(lambda: DirectStream(write_seconds), sock=one)
         except BaseException:
             one.close()
@@ -181,6 +185,7 @@ class AgentSockets:
         """Makes the folder for a session's socket. Raises AgentLost if the disk does not allow it."""
         folder = self._parent / session
         try:
+            # Only this server's user can enter the parent, so nobody else on the machine reaches a socket.
             self._parent.mkdir(mode=0o700, exist_ok=True, parents=True)
             os.chmod(self._parent, 0o700)
             folder.mkdir()
@@ -193,6 +198,7 @@ class AgentSockets:
     def find(self, session: str) -> AgentSocket | None:
         """That of a container that a server before made; None where there is none to be used."""
         folder = self._parent / session
+        # The name comes from a label, which is not to be trusted: no part of it may lead elsewhere.
         if not self.usable or session in ("", "..") or "/" in session or not folder.is_dir():
             return None
         return AgentSocket(self, folder)
@@ -204,6 +210,7 @@ class AgentSockets:
     def failed(self, why: str) -> None:
         """Records that an agent, which is running, did not connect. `why`: for the log."""
         self._failures += 1
+        # Once an agent has connected, sockets work: later failures have other causes.
         if self.doubtful and self._failures >= FAILURES:
             self.give_up(f"agents do not connect to the server's sockets ({why})")
 
@@ -230,6 +237,7 @@ class AgentSockets:
         """Removes folders that belong to none of `sessions` and are at least `older_than` seconds old."""
         with contextlib.suppress(OSError), os.scandir(self._parent) as folders:
             for one in folders:
+                # By the change time of the folder: one that is being made has no session yet.
                 if one.name not in sessions and time.time() - one.stat().st_ctime >= older_than:
                     self.remove(one.name)
 

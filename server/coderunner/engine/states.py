@@ -98,6 +98,7 @@ class ContainerState:
     def of(cls, document: ContainerDocument) -> ContainerState:
         """Made from the engine's response to an inspect request."""
         state = document.state
+        # `created` containers also have an exit code (0), which means nothing.
         ended = not state.running and state.status in ("exited", "dead")
         return cls(
             id=document.id,

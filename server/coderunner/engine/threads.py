@@ -12,6 +12,7 @@ import requests
 
 STOP_SECONDS = 2.0  # that a cancelled caller waits for the thread to end
 
+# Of progress: a line for the log or the terminal.
 Say = Callable[[str], None]
 _T = TypeVar("_T")
 
@@ -33,6 +34,7 @@ class Stop(threading.Event):
         super().set()
         if self._answer is not None:
             with suppress(OSError, ValueError, RuntimeError):  # raised if it has ended
+                # `shutdown` and not `close`, which would wait for the thread's own read.
                 self._answer.raw.shutdown()
 
 
@@ -62,6 +64,7 @@ async def in_thread(work: Callable[[Stop, Say], _T], say: Say) -> _T:
         else:
             later(settle, done.set_result, result)
 
+    # A thread for each: asyncio's pool would be waited for at the end of the process.
     threading.Thread(target=body, name="images", daemon=True).start()
     try:
         return await asyncio.shield(done)

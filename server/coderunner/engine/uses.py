@@ -28,6 +28,7 @@ def note(client: docker.APIClient, holder: str, instance: str, references: Colle
     """
     labels = {"type": USES, INSTANCE_LABEL: instance, IMAGES_LABEL: ",".join(sorted(references))}
     with contextlib.suppress(docker.errors.NotFound):
+        # An unchanged record is kept: volumes cannot be relabelled, and removing it first would leave a gap.
         if convert(client.inspect_volume(_name(holder)), Volume).labels == labels:
             return
         client.remove_volume(_name(holder))

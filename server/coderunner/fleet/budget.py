@@ -46,6 +46,7 @@ class Budget:
         """Whether a session may hold ``more`` bytes.
 
         Other sessions may lose their caches for it, or be ended."""
+        # Added first, so that two requests at the same moment cannot both be granted the last bytes.
         self._estimate += more
         if self._estimate <= self.limit:
             return True
@@ -53,8 +54,10 @@ class Budget:
         self._estimate = self.held
         if self._estimate + more > self.limit:
             self._spare()
+        # After each eviction anew: what the next one holds may have changed.
         while self._estimate + more > self.limit:
             greatest = self._greatest()
+            # The session that asks keeps what it has, and only its request is refused.
             if greatest is None or greatest is session:
                 return False
             self._evict(greatest)
@@ -89,6 +92,7 @@ class Budget:
         rarely."""
         for one in sorted(self._live(), key=lambda one: -one.container.holdings.cached):
             holdings = one.container.holdings
+            # A quarter is free then: the next drop is that far away.
             if self._estimate <= self.limit * 3 // 4 or not holdings.cached:
                 return
             holdings.spare(holdings.cached)
@@ -98,6 +102,7 @@ class Budget:
         holdings = session.container.holdings
         table = {what: size for what, size in holdings.table().items() if size}
         log.warning("session evicted", extra=fields(**whose(session.record), why="holds most", held=table))
+        # At least 1: '0 MiB' would read as a mistake.
         held = max(1, holdings.held // MIB)
         session.evict(
             f"it makes the server hold {held} MiB, more than any other does, and there is no memory for all"

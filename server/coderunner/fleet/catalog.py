@@ -49,6 +49,7 @@ class LanguageCatalog:
         found = self.languages.get(name)
         if found is None:
             known = ", ".join(sorted(self.languages))
+            # Cut: the name comes from a client.
             raise UnknownLanguage(f"there is no language {name[:64]!r} here; there are: {known}")
         return found
 
@@ -63,6 +64,7 @@ class LanguageCatalog:
         state = self.state(name)
         if state.image is not None:
             return state.image
+        # A request is what moves a language to the front of the builds.
         self.ask(name)
         if state.status == FAILED:
             raise LanguageFailed(f"the image of {name} could not be built: {state.message}")
@@ -72,6 +74,7 @@ class LanguageCatalog:
 
     def ask(self, name: str) -> None:
         """Somebody wants this language: it is built next, if it is not ready.  Raises UnknownLanguage."""
+        # Each name once: many clients may ask for it while it is built.
         if self.state(name).image is not None or name in self.asked:
             return
         self.asked.add(name)
@@ -93,6 +96,7 @@ class LanguageCatalog:
 
     def lose(self, name: str) -> None:
         """The engine no longer has the language's image: it is built again.  Raises UnknownLanguage."""
+        # Several openings may notice it at the same moment; it is built once.
         if self.state(name).image is None:
             return  # reported already
         self.set_state(name, Readiness(PENDING, "its image is gone and is made again"))
@@ -113,6 +117,7 @@ class LanguageCatalog:
         """A sentence for each language that has failed, or that somebody waits for."""
         failed = self._failed()
         found = [
+            # The first line: the message of a failed build has many.
             f"{name} failed and cannot be used: {self._states[name].message.splitlines()[0][:MAX_MESSAGE]}"
             for name in failed
         ]

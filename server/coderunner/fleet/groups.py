@@ -46,6 +46,7 @@ from coderunner.sessions.container import Container
 
 log = logging.getLogger(__name__)
 
+# So rarely that the start of a helper container for it does not matter.
 RULES_SECONDS = 60.0  # a firewall that is reloaded drops our rules, so they are set again after this time
 RETRY_AFTER_MS = 5000  # for a group that is full, or one too many
 MAX_ATTEMPTS = 16  # at a subnet, each of which another server may take at the same moment
@@ -96,6 +97,7 @@ class _Group:
 def token_of(group: str, key: bytes) -> str:
     """The group's token: 192 bits that only the holder of the instance's key can compute."""
     mac = hmac.new(key, b"group\0" + group.encode(), hashlib.sha256).digest()
+    # 24 bytes of the MAC are as hard to guess as a session's token.
     return base64.urlsafe_b64encode(mac[:24]).decode()
 
 
@@ -170,6 +172,7 @@ class Groups:
     def _look_up(
         self, group: str | None, token: str | None, member: str | None, language: str
     ) -> tuple[_Group | None, str]:
+        # A new group: nothing has to match.
         if group is None:
             if len(self._groups) >= self._rules.groups:
                 raise TooManyGroups(retry_after_ms=RETRY_AFTER_MS)
@@ -179,6 +182,7 @@ class Groups:
         one = self._groups.get(group)
         if one is None or not one.live or not fits:
             raise NoGroup()
+        # The name first: its error says what the client can change, and a full group is full for everybody.
         name = choose_name(member, language, one.members)
         if len(one.members) >= self._rules.members:
             raise GroupFull(
@@ -200,6 +204,7 @@ class Groups:
         try:
             yield place
         except BaseException:
+            # Shielded: a place that nobody gives back would keep the group and its network for ever.
             await asyncio.shield(self.release(place))
             raise
 
@@ -255,7 +260,10 @@ class Groups:
             # network, or has removed them before they are set here.
             network = await self._make(group)
             try:
+                # Only for the first group: later ones find the rules in force, and each setting costs a
+                # container.
                 await self._set_host_rules(anew=not any(one.network for one in self._groups.values()))
+                # Its last member may have left while the network was made.
                 if group.id not in self._groups:
                     raise NetworkFailed("the group is over")
             except BaseException:
@@ -269,6 +277,7 @@ class Groups:
         await self._engine.networks.disconnect("none", container.id)
         await self._engine.networks.connect(group.network, container.id, (place.member,))
         # Verified, as the rules that were set hold for this one network only.
+        # The engine ignores what it does not know, so what it did is read back.
         found = await self._engine.networks_of(container.id)
         addresses = [ipaddress.ip_address(address) for address in found.values() if address]
         if list(found) != [self._name(group)] or not all(one in self._rules.pool for one in addresses):
@@ -292,9 +301,11 @@ class Groups:
         taken = [subnet for network in await networks.list() for subnet in network.subnets]
         # From a random one on: another server with the same pool would choose the same first subnet.
         candidates = free_subnets(self._rules.pool, taken, secrets.randbelow(MAX_START))
+        # Bounded, as another server may take each of them at the same moment.
         for _, subnet in zip(range(MAX_ATTEMPTS), candidates, strict=False):
             spec = NetworkSpec(
                 name=self._name(group),
+                # The random end of the id: interface names have at most 15 characters.
                 bridge=group.id[-BRIDGE_DIGITS:],
                 subnet=subnet,
                 labels={"type": NETWORK_TYPE, **self._identity.labels, "coderunner.group": group.id},
@@ -329,6 +340,7 @@ class Groups:
 
     async def find(self) -> None:
         """Before adoption: finds this instance's networks.  Raises EngineError."""
+        # Once for all: adoption asks for hundreds of sessions.
         self._found = {row.labels.get("coderunner.group", ""): row.id for row in await self._ours()}
 
     async def _ours(self) -> list[NetworkSummary]:
@@ -343,6 +355,7 @@ class Groups:
         if network is None:
             log.warning("the group of a session has no network", extra=fields(group=place.group))
             return
+        # The first member that is found makes the group's entry.
         group = self._groups.setdefault(place.group, _Group(place.group, network))
         group.add(place.member)
 
@@ -378,6 +391,7 @@ class Groups:
 
         Raises CodeRunnerError.
         """
+        # Set by this server at some time; otherwise they are somebody else's.
         if self._rules_set > 0 and self._image() is not None:
             await remove_host_rules(self._engine, self._helper("host"))
 
@@ -388,6 +402,7 @@ async def end_networks(engine: DockerEngine, identity: Identity, image: str | No
     Also the host's rules, if no group is left.  ``image``: any that is ready, for that.  Raises EngineError.
     """
     found = await engine.networks.list(network_labels(identity.instance))
+    # Only ours: another server of the same name has a network that it needs.
     ours = [network for network in found if not identity.another(network.labels)]
     for network in ours:
         await engine.networks.remove(network.id)

@@ -35,6 +35,7 @@ async def remove_lost(
     owner = owner_of(key) if key is not None else None
     listed = await engine.list(labels_of(instance))
     found = [summary for summary in listed if summary.labels.get(OWNER_LABEL, "") != owner]
+    # The known servers first, as that costs nothing; listening takes seconds.
     used = [summary.name for summary in found if _of_one_alive(summary, alive)]
     if not used:
         heard = await asyncio.gather(*(in_use(engine, summary, LISTEN_SECONDS) for summary in found))
@@ -47,6 +48,7 @@ async def remove_lost(
         )
     ours = await asyncio.gather(*(_sealed_with(engine, summary, key) for summary in found))
     lost = [summary for summary, own in zip(found, ours, strict=True) if not own]
+    # One after the other, as each removal is a load for the engine.
     return sum([await remove_one(engine, summary, "its key is lost") for summary in lost])
 
 
@@ -54,12 +56,14 @@ def _of_one_alive(summary: ContainerSummary, alive: Collection[str]) -> bool:
     """Whether a running server may have this container.
 
     One without a fingerprint may belong to any of them."""
+    # A container of an older release has no owner: any server that runs may have made it.
     owner = summary.labels.get(OWNER_LABEL)
     return owner in alive if owner is not None else bool(alive)
 
 
 async def _sealed_with(engine: DockerEngine, summary: ContainerSummary, key: bytes | None) -> bool:
     """Whether a container without a fingerprint, made by an older release, has a record sealed with `key`."""
+    # A paused or stopped container cannot show a record.
     if key is None or OWNER_LABEL in summary.labels or not summary.running or summary.paused:
         return False
     container = container_of(engine, summary)

@@ -71,6 +71,7 @@ class Opening:
             self.notify(position)
 
     def claim(self, notify: Callable[[Position], None]) -> None:
+        # The place in the queue at once: the new socket does not know it.
         """A socket waits for the result, perhaps in place of an earlier one.  ``notify``: see the class."""
         if self.abandoned is not None:
             self.abandoned.cancel()
@@ -95,6 +96,7 @@ class Opening:
     @property
     def session(self) -> str | None:
         """The id of the session; None before it is there, and after a failure."""
+        # `done` may have been cancelled, which has neither a result nor an exception.
         if not self.done.done() or self.done.cancelled() or self.done.exception() is not None:
             return None
         return self.done.result().session.id
@@ -118,6 +120,7 @@ def report(opened: Opened, caller: Caller, moments: tuple[float, ...], *, warm: 
     if group:
         steps["group"] = joined - ready
     opened.warm = warm
+    # Two decimals: a warm opening takes a few milliseconds.
     opened.timings_ms = {name: round(seconds * 1000, 2) for name, seconds in steps.items()}
     metrics.queue_wait_seconds.observe(admitted - began)
     metrics.open_seconds.labels("yes" if warm else "no").observe(done - admitted)

@@ -149,6 +149,7 @@ class Provisioner:
         """
         try:
             container = await self._pool.submit(
+                # A user is waiting, so the preload may become ready later.
                 lambda: self._create_named(language, wait_for_preload=priority != workers.USER),
                 priority=priority,
                 name=f"provision {language}",
@@ -157,6 +158,7 @@ class Provisioner:
             )
         except EngineError as error:
             self._failed = (asyncio.get_running_loop().time(), error.message)
+            # For the readiness check (see `trouble`).
             raise
         self._failed = None  # one success shows that the trouble is over
         return container
@@ -188,6 +190,7 @@ class Provisioner:
         socket: AgentSocket | None = None,
     ) -> ContainerSpec:
         """The specification of a container of this language.  ``image``: another than the catalog's."""
+        # By the label `reap` finds the folder of a container whose server is gone.
         folder = {} if socket is None else {SOCKET_LABEL: str(socket.folder)}
         declared = self.catalog.language(language)
         limits = self.catalog.limits(language)
@@ -216,6 +219,7 @@ class Provisioner:
 
     async def _create_named(self, language: str, *, wait_for_preload: bool) -> Container:
         """As `_create_as_can_be`, with another random name when a container has the first one already."""
+        # Names are random: one conflict is a coincidence, and three in a row are another problem.
         for _ in range(MAX_NAMES - 1):
             with contextlib.suppress(NameConflict):
                 return await self._create_as_can_be(language, wait_for_preload=wait_for_preload)
@@ -226,6 +230,7 @@ class Provisioner:
 
         Until one container had a socket, it is not known whether the engine can mount it.
         """
+        # Asked before the attempt, which may change the answer.
         doubtful = self.sockets is not None and self.sockets.doubtful
         try:
             return await self._create(language, wait_for_preload=wait_for_preload)
@@ -242,6 +247,7 @@ class Provisioner:
 
         ``plain``: without a socket."""
         session = f"{self.identity.instance}-{secrets.token_hex(8)}"
+        # The first step that has to be undone.
         uid = self.uids.acquire(session)
         container_id = None
         try:
@@ -267,6 +273,7 @@ class Provisioner:
             if container_id is None:
                 self.forget(uid, session)
             elif not self._leaving:
+                # Shielded: a second cancellation must not leave the container behind.
                 await asyncio.shield(self._erase(container_id, uid, session))
             raise
 
@@ -276,6 +283,7 @@ class Provisioner:
             await container.close()
             return
         # Members of groups are removed one after another (`Networks`): only one of them occupies a worker.
+        # Otherwise all workers could wait for one member after the other, and no session could start.
         member = container.id in self.engine.networks.members
         try:
             async with self._leaving_one_by_one if member else contextlib.nullcontext():
@@ -293,6 +301,7 @@ class Provisioner:
     async def _remove(self, container: Container) -> None:
         await container.close()
         if not self._leaving:
+            # After `leave_behind` the user id stays in use, as the container does.
             await self._erase(container.id, container.uid, container.session)
 
     async def _erase(self, container_id: str, uid: int, session: str) -> None:
@@ -301,6 +310,7 @@ class Provisioner:
         except EngineError as error:
             what = fields(container=container_id, session=session, why=error.message)
             log.warning("container not removed", extra=what)
+        # The user id is not given back: the container may still run.
         else:
             self.forget(uid, session)
         finally:
@@ -327,6 +337,7 @@ async def _prepare(container: Container, language: Language, *, wait_for_preload
     preparation = to_builtins(companions_of(language))
     if not preparation:
         return
+    # For each attempt: a broken stream begins the time anew.
     seconds = CALL_SECONDS + preparation_seconds(language)
     preparation["wait_for_preload"] = wait_for_preload
     reply, _ = await container.call("prepare", seconds=seconds, **preparation)
@@ -335,5 +346,6 @@ async def _prepare(container: Container, language: Language, *, wait_for_preload
     except reports.AgentProtocolError as error:
         raise AgentLost(str(error)) from None
     if prepared.preload:
+        # Cut, as it is the text of a process in the container.
         why = prepared.preload[:1000]
         log.warning("programs start without the preload", extra=fields(session=container.session, why=why))

@@ -80,6 +80,7 @@ class AdmissionQueue:
             self._note("no slot", ticket, began, outcome(error))
             raise
         try:
+            # The note itself may fail, such as for a full disk: the slot must not be lost.
             self._note("slot given", ticket, began, {})
         except BaseException:
             slot.release(failed=True)
@@ -97,6 +98,7 @@ class AdmissionQueue:
         log.debug(what, extra=told)
 
     async def _wait(self, ticket: Ticket, on_position: OnPosition, began: float) -> Slot:
+        # At once if there is room: most requests never wait.
         if self._admission.ask(ticket, began):
             return Slot(ticket, self._release)
         future = asyncio.get_running_loop().create_future()
@@ -168,6 +170,7 @@ class AdmissionQueue:
     def _after_change(self) -> None:
         """Answers waiters that have timed out or were admitted, sets the timer, and has new positions
         reported."""
+        # By the version `_tell` notices that a callback has changed the queue.
         self._version += 1
         now = self._clock()
         for ticket in self._admission.expire(now):
@@ -190,6 +193,7 @@ class AdmissionQueue:
         positions = self._admission.positions(self._clock()) if self._waiters else {}
         for ticket_id, position in positions.items():
             waiter = self._waiters.get(ticket_id)
+            # Only changes are reported: most departures move some of the waiters, and not all.
             if waiter is None or waiter.future.done() or waiter.told == position.position:
                 continue
             waiter.told = position.position
@@ -205,6 +209,7 @@ class AdmissionQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # One timer for all: at the earliest deadline.
         deadline = self._admission.next_deadline()
         if deadline is not None:
             delay = max(0.0, deadline - self._clock())

@@ -37,6 +37,7 @@ class Readiness:
     async def _engine_silent(self) -> str | None:
         """Why the engine does not answer, None if it does.  It is pinged once in PING_SECONDS at most."""
         async with self._asking:
+            # The lock makes simultaneous questions share one ping.
             if timing.now() - self._asked >= PING_SECONDS:
                 try:
                     await self._engine.ping()
@@ -55,6 +56,7 @@ class Readiness:
         if not self._catalog.ready():
             reasons.append("no language is ready yet")
         trouble = self._provisioner.trouble()
+        # A container that waits can be given away, whatever happens to new ones.
         if trouble and not self._warm.waiting:
             reasons.append(f"no container can be started: {trouble}")
         if self.registry is not None and self.registry.draining:

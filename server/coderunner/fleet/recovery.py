@@ -69,6 +69,7 @@ class Recovery:
         if self._given_up(session):
             session.end("engine_lost")
             return
+        # First, so that no client reaches the object any more.
         session.drop()
         # From here on clients that come back are told to try again, and not that there is no such session.
         self._returning[session.id] = session
@@ -98,6 +99,7 @@ class Recovery:
 
     async def _return(self, session: Session) -> None:
         recovered = await self._attempts(session)
+        # From here on clients that ask get the final answer.
         del self._returning[session.id]
         if not recovered:
             await self._ended(session, "engine_lost")
@@ -115,6 +117,7 @@ class Recovery:
                 return False
             except Exception:
                 log.exception("recovering a session failed", extra=fields(**whose(session.record)))
+                # Counted like other faults: the third one ends the session.
                 if self._given_up(session):
                     return False
             await asyncio.sleep(PAUSE_SECONDS)
@@ -127,6 +130,7 @@ class Recovery:
         )
         try:
             record = await self._record(container)
+            # Registered only with a valid record, as after a restart of the server.
             self._register(container, session.language, record)
         except BaseException:
             await container.close()

@@ -91,9 +91,12 @@ class Registry:
         self._queue_timeout = queue_timeout
         self._openings: dict[Any, Opening] = {}  # by nonce: (principal, client, nonce)
         self._adopted: dict[Any, Session] = {}  # by nonce, of sessions that were opened just before a restart
+        # Keys are kept apart: an adopted session is answered with a new token, which a running opening is
+        # not.
         self._over: set[Any] = set()  # nonces of ended sessions, for NONCE_SECONDS
         self._slots: dict[str, Slot] = {}
         self._tasks = Tasks("registry", expected=(CodeRunnerError,))
+        # The two callbacks are the only ways back from there to here.
         self._recovery = Recovery(provisioner.engine, key, register=self._recovered, ended=self._ended)
         self._requests = RequestChecker(provisioner, rules)
         self._tickets = itertools.count()  # numbers that are the tickets' ids
@@ -107,6 +110,7 @@ class Registry:
 
         Raises NoSession, always with the same words, for an unknown id and for a wrong token.
         """
+        # In this order: 'not arrived yet' must never be answered as 'no such session'.
         self._check_arrived(session_id)
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
@@ -135,6 +139,7 @@ class Registry:
         """
         self._check_arrived(session_id)
         session = self.sessions.get(session_id)
+        # Everything is computed before the decision: the answer's time must not tell what was wrong.
         capability = read(self._key, session_id, text, path)
         if capability is None or session is None or session.over or not session.views.good(text, capability):
             raise NoSession()
@@ -162,6 +167,7 @@ class Registry:
         # An `open` without a nonce is never taken for a repetition.
         known = self._openings.get(nonce) if nonce else None
         if known is not None and not known.done.cancelled():
+            # The session of a finished opening may be in recovery: then its client has to try again.
             self._recovery.check(known.session)
             return known
         opening = Opening()
@@ -171,6 +177,7 @@ class Registry:
         if adopted is not None and not adopted.over:
             work = self._reopen(adopted)
         else:
+            # Everything that can be refused at once is refused here, before a slot is taken.
             language, limits = self._requests.check(request, self.groups)
             work = self._open(opening, request, caller, language, limits)
         # A task of the registry: the client's socket may end and come back while it runs.
@@ -178,6 +185,7 @@ class Registry:
         if nonce:
             self._openings[nonce] = opening
             opening.keys.append(nonce)
+        # Also for a failure, which nobody may await: the callback reads the exception.
         opening.done.add_done_callback(lambda _: self._opening_done(opening))
         return opening
 
@@ -201,6 +209,7 @@ class Registry:
         failed = task.cancelled() or error is not None
         if failed:
             code = "cancelled" if error is None else getattr(error, "code", "internal")
+            # A cancelled opening has no error code of its own.
             metrics.opens_failed.labels(code).inc()
         for key in opening.keys:
             if failed:
@@ -218,14 +227,17 @@ class Registry:
             address=caller.address,
             principal=caller.principal,
             language=language.name,
+            # A deadline and not a duration: the time in the queue is counted once for all.
             deadline=timing.now() + self._queue_timeout,
             priority=caller.priority,
+            # Of the whole container: the queue also admits by memory.
             memory=limits.container_bytes,
         )
         # In this order: slot, place in the group, container. Each step gives back all before it if it fails.
         slot = await self.queue.acquire(ticket, opening.on_position)
         admitted = loop.time()
         try:
+            # Released by its context if anything below fails; after that it is the session's.
             async with self._place(request, language) as place:
                 container, warm = await self._container(language, limits)
                 ready = loop.time()
@@ -240,8 +252,10 @@ class Registry:
                     await asyncio.shield(self._provisioner.remove(container))
                     raise
         except BaseException as error:
+            # A client that gives up is no failure of the server.
             slot.release(failed=not isinstance(error, asyncio.CancelledError))
             raise
+        # The slot is the session's from here on, and `_ended` gives it back.
         self._slots[opened.session.id] = slot
         moments = (began, admitted, ready, joined, loop.time())
         report(opened, caller, moments, warm=warm, group=place is not None)
@@ -272,12 +286,14 @@ class Registry:
             container = await self._provisioner.create(language.name)
         # Warm containers have the language's usual limits; a request for others changes them in place.
         usual = self._provisioner.catalog.limits(language.name)
+        # Most sessions take the usual limits, and need no call of the engine.
         if (limits.container_bytes, limits.pids) != (usual.container_bytes, usual.pids):
             try:
                 await self._provisioner.engine.update(
                     container.id, memory_bytes=limits.container_bytes, pids=limits.pids
                 )
             except BaseException:
+                # Its limits are unknown now, so nobody else may get it.
                 await asyncio.shield(self._provisioner.remove(container))
                 raise
         return container, warm
@@ -300,6 +316,7 @@ class Registry:
             limits=limits,
             token_digest=digest(token),
             client=request.client,
+            # Kept in the record, so that the next server answers a repeated `open` as well.
             nonce=request.nonce,
             principal=caller.principal,
             address=caller.address,
@@ -309,6 +326,7 @@ class Registry:
             member=place.member if place is not None else None,
         )
 
+        # Sealed before the files are written: from here on a server that starts adopts the session.
         await container.call("seal", record=seal(record, self._key, container.id))
         if request.files:
             await container.call(
@@ -334,6 +352,7 @@ class Registry:
             key=self._key,
         )
         self.sessions[session.id] = session
+        # Before any client is attached: all that it makes the server hold is counted.
         self.budget.include(session)
         return session
 
@@ -357,6 +376,7 @@ class Registry:
         StartFailed where its client has repeated its `open` while the container was silent.
         """
         nonce = (record.principal, record.client, record.nonce)
+        # Without a nonce nobody can repeat the request.
         if record.nonce is not None and nonce in self._openings:
             # A client that repeats an `open` has not received this session's token: nobody else has it.
             raise StartFailed("its request was repeated meanwhile, and has another session")
@@ -367,6 +387,7 @@ class Registry:
             address=record.address,
             principal=record.principal,
             language=record.language,
+            # Not in use: an adopted ticket does not wait.
             deadline=now,
             memory=record.limits.container_bytes,
         )
@@ -374,6 +395,7 @@ class Registry:
         try:
             session = self._register(container, language, record)
         except BaseException:
+            # The container stays; `adopt_all` decides about it.
             slot.release(failed=True)
             raise
         self._slots[session.id] = slot
@@ -420,16 +442,19 @@ class Registry:
 
         A repeated `open` of it gets NoSession for NONCE_SECONDS."""
         keys = {key for key, one in self._openings.items() if one.session == session.id}
+        # Also what was adopted: its nonce is in the other table.
         keys |= {key for key, one in self._adopted.items() if one.id == session.id}
         for key in keys:
             self._openings.pop(key, None)
             self._adopted.pop(key, None)
+            # Kept for a while: a client whose answer was lost must not get a second session.
             self._over.add(key)
             asyncio.get_running_loop().call_later(NONCE_SECONDS, self._over.discard, key)
 
     def drain(self) -> None:
         """Opens no new sessions; requests that wait in the queue get Draining."""
         self.draining = True
+        # First, so that nobody gets a slot that becomes free below.
         self.queue.drain()
 
     async def suspend(self) -> None:
@@ -444,6 +469,7 @@ class Registry:
         sessions = [session for session in self.sessions.values() if not session.over]
         for session in sessions:
             session.suspend()
+        # The exceptions of one link must not keep the others open.
         await asyncio.gather(*(session.container.close() for session in sessions), return_exceptions=True)
 
     async def end_all(self, reason: str) -> None:
@@ -451,5 +477,6 @@ class Registry:
         self.drain()
         await self._tasks.stop()
         left = await self._recovery.stop()
+        # Those in recovery have no working session object, so they are ended without it.
         ends = [one.end(reason) for one in list(self.sessions.values()) if one not in left]
         await asyncio.gather(*ends, *(self._ended(one, reason) for one in left))

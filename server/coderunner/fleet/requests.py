@@ -36,8 +36,10 @@ class RequestChecker:
         """
         catalog = self._provisioner.catalog
         language = catalog.language(request.language)
+        # Called for its error only.
         catalog.image(request.language)  # raises if there is none yet
         self._check_network(request, language, groups)
+        # The field is accepted by the schema, as the protocol has reserved it.
         if request.record:
             raise Unsupported("recording is not offered by this server; leave `record` out")
         check_project(request.files, self._rules.project)
@@ -50,6 +52,7 @@ class RequestChecker:
             if request.group or request.group_token or request.member:
                 raise BadMessage('group, group_token and member go with network: "group"')
             return
+        # Checked as a pair: a token alone would silently make a new group.
         if (request.group is None) != (request.group_token is None):
             raise BadMessage("group and group_token belong together; leave both out to make a new group")
         if groups is None:

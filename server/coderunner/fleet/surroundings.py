@@ -47,6 +47,7 @@ class Surroundings:
 
     async def look(self) -> None:
         """Asks the engine and the kernel, once, and logs the warnings.  Waits until the engine answers."""
+        # Once: kernel settings do not change while a server runs, except by its operator.
         while True:
             try:
                 info = await self._engine.info()
@@ -55,6 +56,7 @@ class Surroundings:
             else:
                 break
         self.confinement = floors.confinement(info)
+        # Settings of another machine cannot be read.
         if floors.is_here(info):
             low = floors.floors(self._containers, info.memory_bytes, groups=self._groups)
             self._found = [*floors.unconfined(info), *low]

@@ -59,6 +59,7 @@ class AnothersContainers(CannotStart):
     start."""
 
     def __init__(self, identity: Identity, found: Iterable[ContainerSummary]) -> None:
+        # Sorted, so that the message is the same at each start.
         names = sorted(summary.name for summary in found)
         listed = ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
         super().__init__(
@@ -95,6 +96,7 @@ async def adopt_all(
 
     Raises EngineError, and AnothersContainers: before anything is touched, or when only the seals could tell.
     """
+    # So many at once: each costs an attach, and the engine works on few at a time.
     identity = provisioner.identity
     limit = asyncio.Semaphore(MAX_ADOPTIONS)
     works: list[Work] = []
@@ -110,10 +112,12 @@ async def adopt_all(
             # Without a fingerprint only the seal tells whose it is, and that may end this server: no grace.
             await asyncio.wait([work], timeout=GRACE_SECONDS if OWNER_LABEL in summary.labels else None)
         if not work.done():
+            # Whoever asks for it meanwhile is told to try again.
             provisioner.arriving[summary.id] = session_of(summary)
             work.add_done_callback(lambda _: provisioner.arriving.pop(summary.id, None))
         return work
 
+    # In use by another server is decided for all before the first is touched.
     found = await _candidates(engine, provisioner)
     await _refuse_in_use(engine, identity, found)
     try:
@@ -130,6 +134,7 @@ async def _candidates(engine: DockerEngine, provisioner: Provisioner) -> list[Co
     """This server's containers, the oldest first.  Raises AnothersContainers, EngineError."""
     identity = provisioner.identity
     listed = await engine.list(labels_of(identity.instance))
+    # Stopped ones of another key are ignored: they harm nobody.
     running = [one for one in listed if one.running and identity.another(one.labels)]
     if running:
         raise AnothersContainers(identity, running)
@@ -145,6 +150,7 @@ def _adoption(identity: Identity, begun: Iterable[tuple[ContainerSummary, Work]]
     sealed = [summary for summary, why in answers if isinstance(why, BadSeal)]
     if sealed:
         raise AnothersContainers(identity, sealed)
+    # A late one is decided by whoever waits for its task.
     refused = [(summary, str(why)) for summary, why in answers if why is not None]
     late = [(summary, work) for summary, work in begun if not work.done()]
     return Adoption(len(answers) - len(refused), refused, late)
@@ -173,6 +179,7 @@ async def in_use(engine: DockerEngine, summary: ContainerSummary, seconds: float
     except ContainerGone:
         return False
     try:
+        # asyncio's own time-out, as this is also used by commands without a server.
         async with asyncio.timeout(seconds):
             return bool(await stream.read())
     except TimeoutError:
@@ -183,6 +190,7 @@ async def in_use(engine: DockerEngine, summary: ContainerSummary, seconds: float
 
 def session_of(summary: ContainerSummary) -> str:
     """The id of the session for which a container was made; "" without such a label."""
+    # Labels can be set by anybody with access to the engine, so a missing one is no error.
     return summary.labels.get("coderunner.session", "")
 
 
@@ -209,6 +217,7 @@ async def _adopt(
             await engine.unpause(summary.id)
         except CodeRunnerError as error:
             return f"it is paused: {error.message}"
+    # Canary and helper containers have no session, and their makers are gone.
     if ROLE_LABEL in summary.labels:
         return f"a {summary.labels[ROLE_LABEL]} container of the previous server"
     faults = 0
@@ -251,6 +260,7 @@ async def _adopt_running(
         raise
     else:
         # What fails from here on is a fault of this server, and is raised.
+        # Both: a record is valid for one session, and a container for one session.
         if record.session == container.session and record.expires > time.time():
             return await _register(registry, provisioner, container, record)
         why = "its session has expired"
@@ -280,6 +290,7 @@ def _listening(provisioner: Provisioner, summary: ContainerSummary) -> AgentSock
         return None
     socket = provisioner.sockets.find(session_of(summary))
     if socket is not None:
+        # The agent may be trying already: whoever comes first waits in the backlog.
         with contextlib.suppress(OSError):  # reported when the container is adopted
             socket.listen()
     return socket
@@ -304,6 +315,7 @@ def _another_version(error: AnotherVersion, summary: ContainerSummary, key: byte
     try:
         record_in(error.hello, key, summary.id)
     except BadSeal as seal:
+        # With our fingerprint the container is ours, whatever its record says.
         if OWNER_LABEL not in summary.labels:
             return seal
     except (LookupError, ValueError):
@@ -319,6 +331,7 @@ async def remove_all(
     What the engine refuses to remove now, the next sweep removes.
     """
     removed = 0
+    # One after the other: removing many at once slows the engine down for users.
     for summary, why in found:
         if await remove_one(engine, summary, why):
             provisioner.uids.release(uid_of(summary), session_of(summary))
@@ -332,6 +345,7 @@ async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) 
         "container": summary.id[:12],
         "session": session_of(summary),
         "language": summary.labels.get("coderunner.language", ""),
+        # At least 0: the engine's clock may differ from ours.
         "age_s": max(0, round(time.time() - summary.created)),
         "why": why,
     }
@@ -357,6 +371,7 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     anothers = [summary for summary in listed if provisioner.identity.another(summary.labels)]
     if anothers:
         names = [summary.name for summary in anothers[:MAX_NAMED]]
+        # At each sweep, as an operator may have overlooked the first one.
         log.warning(
             "another server has this INSTANCE_NAME; give one of the two another name",
             extra=fields(containers=names),
@@ -367,15 +382,19 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
         for summary in listed
         if not provisioner.identity.another(summary.labels)
         and summary.id not in provisioner.known
+        # At the start nothing is being made, so everything unknown goes.
         and (older_than == 0 or summary.id not in provisioner.arriving)
         and now - summary.created >= older_than
+        # Helpers have no session; their deadline says when they are left over.
         and (ROLE_LABEL not in summary.labels or older_than == 0 or is_over(summary, now))
     ]
     removed = await remove_all(engine, provisioner, lost)
+    # Volumes whose container somebody removed by hand.
     await engine.prune_volumes(labels_of(provisioner.identity.instance))
     if provisioner.sockets is not None:
         # A new folder may belong to a container that is being made, and that cannot start without it.
         sessions = {session_of(summary) for summary in listed}
+        # In a thread: it reads a folder.
         await asyncio.to_thread(provisioner.sockets.keep, max(older_than, MAKING_SECONDS), sessions)
     return removed
 
@@ -388,6 +407,7 @@ async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, tol
     """
     ours, own = provisioner.uids.all, provisioner.identity.instance
     rows = [(s.labels.get(INSTANCE_LABEL, ""), uid_of(s)) for s in await engine.list({"type": SESSION_TYPE})]
+    # Its own name is left out: those are this server's containers.
     others = {name for name, uid in rows if name != own and uid in ours} - told
     told |= others
     for name in sorted(others):
@@ -399,6 +419,7 @@ async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, tol
 
 def is_over(summary: ContainerSummary, now: float) -> bool:
     """Whether the deadline of a container's label has passed.  ``now``: seconds since 1970."""
+    # A label that is no number never counts as passed.
     deadline = summary.labels.get(DEADLINE_LABEL, "")
     return deadline.isdecimal() and int(deadline) < now
 
@@ -425,6 +446,7 @@ async def reap(engine: DockerEngine, *, instance: str | None, now: float) -> int
     """
     labels = {"type": SESSION_TYPE} if instance is None else labels_of(instance)
     over = [summary for summary in await engine.list(labels) if is_over(summary, now)]
+    # One after the other, for the engine's sake.
     removed = sum([await remove_one(engine, summary, "its deadline has passed") for summary in over])
     await engine.prune_volumes(labels)
     return removed

@@ -24,6 +24,7 @@ class Uids:
 
     def acquire(self, owner: str) -> int:
         """Takes an unused id for ``owner``.  Raises StartFailed when none is left."""
+        # The first key is the id that was released longest ago: a dict keeps the order of insertion.
         for uid in self._free:
             self.claim(uid, owner)
             return uid
@@ -31,6 +32,7 @@ class Uids:
 
     def claim(self, uid: int, owner: str) -> bool:
         """Takes this id for ``owner``; False when it is in use, or out of the range."""
+        # `pop` with another default: None is the value of every free id.
         if self._free.pop(uid, "") is not None:
             return False
         self._owners[uid] = owner
@@ -40,4 +42,5 @@ class Uids:
         """Frees the id, if it is ``owner``'s."""
         if self._owners.get(uid) == owner:
             del self._owners[uid]
+            # At the end, so that it is used again as late as possible.
             self._free[uid] = None

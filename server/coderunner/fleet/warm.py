@@ -46,6 +46,7 @@ class _LanguagePool:
 
     def target(self, now: float) -> int:
         while self.taken and self.taken[0] < now - DEMAND_SECONDS:
+            # In the order of time, so the first ones are the oldest.
             self.taken.popleft()
         return max(self.floor, min(self.ceiling, self.floor + len(self.taken)))
 
@@ -53,6 +54,7 @@ class _LanguagePool:
         """Seconds until it may be refilled: 0 when several users came within PAUSE_SECONDS, as more may
         follow."""
         latest = [moment for moment in self.taken if moment > now - PAUSE_SECONDS]
+        # Two or more users within a second are a class that has just begun: then it is refilled at once.
         return latest[0] + PAUSE_SECONDS - now if len(latest) == 1 else 0.0
 
 
@@ -83,9 +85,11 @@ class WarmPool:
         """Stops making containers, and removes those that wait, as they have no session."""
         # First, or a container that is being made would be added to a pool that is emptied already.
         await self._making.stop()
+        # Taken out of the pools first: nobody may acquire one that is being removed.
         waiting = [container for pool in self._pools.values() for container in pool.ready]
         self._pools.clear()
         await asyncio.gather(*(self._provisioner.remove(container) for container in waiting))
+        # Waits for removals that began earlier.
         await self._removing.finish()
 
     def acquire(self, language: str) -> Container | None:
@@ -103,6 +107,7 @@ class WarmPool:
                 pool.hits += 1
                 log.debug("warm container taken", extra=fields(language=language, left=len(pool.ready)))
                 return container
+            # Removed in the background: whoever waits for a container must not wait for this.
             self._discard(container)
         pool.misses += 1
         log.debug("no container waits", extra=fields(language=language, starting=pool.starting))
@@ -147,12 +152,14 @@ class WarmPool:
         for language, target in targets.items():
             pool = self._pool(language)
             short = target - len(pool.ready) - pool.starting
+            # After a failure, and while a single user's program starts.
             wait = max(pool.retry_at - now, pool.pause(now))
             if short > 0 and wait > 0:
                 again = min(again, wait + 0.001)  # a little later, so that the pause is certainly over then
                 continue
             for _ in range(short):
                 pool.starting += 1
+                # Counted in `starting`, so that the next adjustment does not begin it a second time.
                 self._making.start(self._make(language, pool), "warm-container")
         return again
 
@@ -164,6 +171,7 @@ class WarmPool:
         # With little memory the target is 0, so that waiting containers make room for users' programs.
         left = 0 if self._memory_available() < MIN_MEMORY_SHARE else self._ceiling
         targets = {}
+        # The name as the second key: equal demand gives the same order each time.
         for name in sorted(pools, key=lambda one: (-len(pools[one].taken), one)):
             targets[name] = min(pools[name].target(now), left)
             left -= targets[name]
@@ -173,6 +181,7 @@ class WarmPool:
         keep: deque[Container] = deque()
         for container in pool.ready:
             old = now - container.born > WARM_AGE_SECONDS
+            # `len(keep) >= target`: what is above the target is surplus.
             if old or container.gone.done() or container.fault.done() or len(keep) >= target:
                 self._discard(container)
             else:
@@ -200,6 +209,7 @@ class WarmPool:
 
     def stats(self) -> WarmPoolBlock:
         """The `warmPool` block of the queue statistics."""
+        # Computed anew: the figures are those of this moment.
         targets = self._targets(asyncio.get_running_loop().time())
         languages = {
             name: WarmLanguage(

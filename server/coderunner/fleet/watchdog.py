@@ -128,12 +128,15 @@ class Watchdog:
     async def look(self) -> None:
         """One look at all sessions, which may end some, and may take seconds.  Raises EngineError."""
         sessions = {name: one for name, one in self._sessions().items() if not one.over}
+        # Sessions that ended take their notes with them.
         self._over = {key for key in self._over if key[0] in sessions}
         if not sessions:
             self._pids.clear()
             return
+        # New sessions first: their process ids are needed below.
         await self._find(sessions)
         pids = {name: pid for name, pid in self._pids.items() if pid is not None}
+        # Locks are counted by user id, so they need no process ids.
         await self._judge(LOCKS, sessions, await self._ask(self._locks, sessions))
         await self._judge(WAITING, sessions, await self._ask(self._waiting, pids))
         for strain in await self._ask(self._lasting):
@@ -150,6 +153,8 @@ class Watchdog:
             with contextlib.suppress(EngineError):  # it has ended, or the next look finds it
                 pid = (await self._engine.inspect(sessions[name].container.id)).pid
                 here = await self._ask(self._host.uid, pid)
+                # With mapped user ids (userns-remap) or a remote engine the number names another process, or
+                # none.
                 self._pids[name] = pid if pid and here == sessions[name].container.uid else None
 
     # --- holdings ----------------------------------------------------------------------------------------
@@ -168,6 +173,7 @@ class Watchdog:
             key = (name, holding.name)
             if amount <= holding.bound:
                 self._over.discard(key)
+            # Once may be a moment's peak.
             elif amount < 4 * holding.bound and key not in self._over:
                 self._over.add(key)
             else:
@@ -187,6 +193,7 @@ class Watchdog:
         for strain in self._strains:
             value, before = strain.read(self._host), self._before.get(strain)
             self._before[strain] = value
+            # By the time that has really passed: a look may be late on a busy machine.
             high = value is not None and before is not None and (value - before) / passed >= strain.share
             self._strained[strain] = self._strained[strain] + 1 if high else 0
             if self._strained[strain] >= strain.looks and now >= self._quiet:
@@ -205,13 +212,16 @@ class Watchdog:
                 continue
             seen = {"going": [f"{one:.2f}" for one in going], "stopped": [f"{one:.2f}" for one in stopped]}
             log.info("watchdog: looked for", extra=fields(what=strain.name, session=session.id, **seen))
+            # Either a large part of the whole machine's time, or of the strain that there is.
             enough = min(MIN_DIFFERENCE * strain.share, MIN_PART * mean(going))
+            # Every measurement with it must be above every one without: an average alone could be chance.
             apart = min(going) > max(stopped) and mean(going) - mean(stopped) >= enough
             if apart and not session.over:
                 shares = f"{mean(going):.0%} of the time, {mean(stopped):.0%} while it was paused"
                 self._evict(session, f"{strain.name}: {shares}, in {TURNS} measurements")
                 self._pause = QUIET_SECONDS[0]
                 return
+        # A search pauses innocent sessions, so without a result it is repeated ever more rarely.
         self._quiet = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, QUIET_SECONDS[1])
 
@@ -222,6 +232,7 @@ class Watchdog:
         await asyncio.sleep(MEASURE_SECONDS)
         after = await self._ask(self._charged, pids)
         shares = {
+            # Only sessions of both measurements: others have just begun or ended.
             name: (after[name] - before[name]) / MEASURE_SECONDS for name in after.keys() & before.keys()
         }
         busy = sorted(
@@ -240,6 +251,7 @@ class Watchdog:
         going, stopped = [await self._share(strain)], []
         for _ in range(TURNS):
             async with self._stopped(session):
+                # What it has left in the kernel's queues still runs for a moment.
                 await asyncio.sleep(DRAIN_SECONDS)
                 stopped.append(await self._share(strain))
             going.append(await self._share(strain))
@@ -248,6 +260,7 @@ class Watchdog:
     async def _share(self, strain: Strain) -> float:
         began, before = time.monotonic(), await self._ask(strain.read, self._host)
         await asyncio.sleep(MEASURE_SECONDS)
+        # Both reads in the watchdog's thread, so the time between them is measured and not assumed.
         after = await self._ask(strain.read, self._host)
         return ((after or 0.0) - (before or 0.0)) / (time.monotonic() - began)
 

@@ -103,10 +103,12 @@ class WorkerPool:
         self._closing = True
         refused, self._queue = self._queue, []
         for entry in refused:
+            # A caller that was cancelled has taken its future with it.
             if not entry.job.future.done():
                 entry.job.future.set_exception(Draining())
         while self._resting:
             self._wake_one()
+        # First without force, then by cancelling.
         await self._tasks.finish(self._grace)
         await self._tasks.stop()
 
@@ -134,6 +136,7 @@ class WorkerPool:
             raise Draining()
         if len(self._queue) >= self._max_queued:
             raise QueueFull("too much work waits for the container engine", retry_after_ms=5000)
+        # The future and not the task belongs to the caller: cancelling it leaves the work alone.
         job = _Job(work, name, timeout, asyncio.get_running_loop().create_future(), on_orphan)
         heapq.heappush(self._queue, _Entry(priority, next(self._numbers), job))
         self._wake_one()
@@ -165,6 +168,7 @@ class WorkerPool:
     def _wake_one(self) -> None:
         while self._resting:
             rest = self._resting.popleft()
+            # A worker that was cancelled while it rested has left its future here.
             if not rest.done():
                 rest.set_result(None)
                 return
@@ -208,6 +212,7 @@ class WorkerPool:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             # Of this worker by the pool, or raised by the work itself, which must not end the worker.
+            # `cancelling` counts requests from outside: without one, the work has raised it itself.
             cancelled = task is not None and task.cancelling() > 0
             error = Draining() if cancelled else InternalError(f"{job.name} was cancelled from within")
         except Exception as failure:
@@ -236,6 +241,7 @@ class WorkerPool:
             async with timing.within(job.timeout) as deadline:
                 return await job.work()
         except TimeoutError:
+            # A TimeoutError of the work itself stays what it is.
             if deadline is not None and deadline.expired():
                 raise EngineTimeout(f"{job.name} took longer than {job.timeout:g} s") from None
             raise
@@ -248,6 +254,7 @@ class WorkerPool:
         if job.on_orphan is None:
             return
         try:
+            # The same bound as for the work: giving back is a call of the engine as well.
             async with timing.within(job.timeout):
                 answer = job.on_orphan(result)
                 if inspect.isawaitable(answer):

@@ -29,9 +29,11 @@ class Artifacts:
         self._attachments = attachments
         self._all: dict[tuple[int, str], tuple[str, int]] = {}  # type and size, by channel and path
         self._full: set[int] = set()  # channels with more artifacts than are shown
+        # The table's entries only: the addresses are made when they are sent.
         holdings.count("artifacts", lambda: COST * len(self._all))
 
     def __iter__(self) -> Iterator[m.Artifact]:
+        # A copy: a message may be the last straw that ends an attachment, which changes what is iterated.
         for (channel, path), (kind, size) in list(self._all.items()):
             yield self._artifact(channel, path, kind, size)
 
@@ -49,6 +51,7 @@ class Artifacts:
         """The agent reports an artifact, for the first time or because it has changed: all clients are
         told."""
         if news.more:
+            # `_full` is bounded, too: channel numbers come from the agent, which is not trusted.
             if channel not in self._full and len(self._full) < MAX_ARTIFACTS:
                 self._full.add(channel)
                 text = f"program {channel} makes more files than are shown; all are in the workspace"
@@ -65,6 +68,7 @@ class Artifacts:
         full = self._count(channel) >= artifacts.MAX_PER_CHANNEL
         if kind is None or (full and (channel, path) not in self._all):
             return
+        # Moved to the end: the oldest are dropped, and this one is the newest now.
         self._all.pop((channel, path), None)
         self._all[channel, path] = kind, news.size
         while len(self._all) > MAX_ARTIFACTS:

@@ -143,8 +143,10 @@ class Attachment:
         A message of some types replaces an earlier one and takes its place, so that the queue of a slow
         client does not grow with reports of progress.
         """
+        # After the end nothing is queued, so that the queue can be sent to its end.
         if self.close_code is not None:
             return
+        # A number of its own: such a message replaces nothing.
         key: Hashable = next(self._numbers)
         if isinstance(message, Diagnostics | InAck | Resized | Stopped):
             key = (type(message), message.channel)
@@ -152,6 +154,7 @@ class Attachment:
             key = (Artifact, message.channel, message.path)
         elif isinstance(message, Workspace):
             key = Workspace
+        # A replaced message keeps its place in the order: the new state is sent as early as the old one.
         if key in self._messages:
             self.waiting -= _cost(self._messages[key])
         self._messages[key] = message
@@ -193,6 +196,7 @@ class Attachment:
     def ack(self, channel: Channel, offset: int) -> None:
         """The client has consumed output up to ``offset``.  Raises AckAhead for more than was sent."""
         cursor = self.cursor(channel)
+        # Otherwise a client could open the window as far as it likes, and fill the server's memory.
         if offset > cursor.sent:
             raise AckAhead(
                 f"acked {offset}, but only {cursor.sent} was sent",
@@ -202,6 +206,7 @@ class Attachment:
         if offset > cursor.acked:
             cursor.acked = offset
             if cursor.window.acked(offset, asyncio.get_running_loop().time()):
+                # A client far away needs more output in flight than the cache holds by default.
                 channel.cache.limit = max(channel.cache.limit, cursor.window.size)
             self._wake.set()
 
@@ -229,6 +234,8 @@ class Attachment:
                     return frame
             if self.close_code is not None and not self._messages:
                 left = self._left()
+                # The last message says that nothing follows, so it waits for all output, within the flush
+                # time.
                 if self._last is None or left <= 0 or self._took_all():
                     last, self._last = self._last, None
                     return codec.encode_server(last) if last is not None else None
@@ -241,6 +248,7 @@ class Attachment:
         if self._messages:
             return self._next_message()
         if self._left() > 0:
+            # The fetch from the agent needs an await, so such channels are left to `next`.
             for channel, cursor in self._turns():
                 if not self._behind(channel, cursor):
                     frame = self._cached(channel, cursor)
@@ -300,6 +308,7 @@ class Attachment:
     def _cached(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """A frame of output from the cache, or the channel's end; None when neither can be sent."""
         upto = min(channel.cache.end, cursor.acked + cursor.window.size)
+        # The end is only sent after the output before it: clients close the terminal at the exit.
         if cursor.sent < upto:
             # The first frames are small: over a connection that breaks after a few kilobytes, some still
             # arrive.
@@ -309,6 +318,7 @@ class Attachment:
             cursor.advance(len(data))
             self._sent += len(data)
             return frame
+        # The condition is on the client's cursor and not on the cache: this client may be behind all others.
         end = channel.told_end
         if end and not cursor.exit_sent and cursor.sent >= end.offset:
             cursor.exit_sent = True
@@ -333,6 +343,7 @@ class Attachment:
             channel.oldest = max(channel.oldest, found.begin)
             self._source.repaint(channel)
             return self._gap(channel, cursor, found.begin, found.restore)
+        # The agent has nothing there although it should: a gap is better than asking again for ever.
         if not found.data:
             return self._gap(channel, cursor, channel.cache.start, None)
         cursor.advance(len(found.data))
@@ -353,6 +364,7 @@ class Attachment:
         gap = Gap(channel=channel.number, from_=cursor.sent, to=to, restore=restore)
         cursor.sent = to
         # Lost output can never be acknowledged, so it must not fill the window.
+        # Also for the window's measurement, which goes by acknowledgements.
         cursor.acked = max(cursor.acked, to)
         self._source.release(channel)
         return codec.encode_server(gap)

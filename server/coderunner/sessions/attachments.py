@@ -47,6 +47,7 @@ class Attachments:
 
         If there are MAX_ATTACHMENTS, it replaces the one that has watched longest; one that only wants to
         watch is refused.  Raises TooManyAttachments, NotControl."""
+        # Checked with everybody that came before, also those whose sockets are about to end.
         if len(self._all) >= MAX_ATTACHMENTS:
             full = TooManyAttachments(
                 f"{MAX_ATTACHMENTS} are attached to this session already", retry_after_ms=RETRY_AFTER_MS
@@ -73,6 +74,7 @@ class Attachments:
 
     def supersede(self, client: str) -> list[Attachment]:
         """Ends and removes the attachments of a client that attaches again; returns them."""
+        # A list of its own: `remove` changes the one that is iterated.
         old = [one for one in self._all if one.client == client]
         for one in old:
             one.post(m.ErrorMessage.of(Superseded()))
@@ -87,6 +89,7 @@ class Attachments:
         """
         if attachment.granted != "control":
             raise NotControl("this token only allows watching")
+        # A role change is told to both, or a client would type into an attachment that drops its input.
         before, self.control = self.control, attachment
         offsets = {number: channel.input_offset for number, channel in self._channels.items()}
         taken = before is not None and before is not attachment
@@ -116,8 +119,11 @@ class Attachments:
 
         Their next attach tells those clients everything."""
         while self._all and not self._holdings.allows(0):
+            # The largest first: one client that reads nothing must not cost the others their messages.
             slowest = max(self._all, key=lambda one: one.waiting)
             if not slowest.waiting:
+                # It has nothing queued, so the memory is held by something else, which ending clients does
+                # not free.
                 return
             slowest.cut()
             log.warning("a client that reads nothing was cut off", extra=fields(**self._holdings.table()))

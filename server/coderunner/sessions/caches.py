@@ -22,6 +22,7 @@ class Caches:
     def changed(self, channel: Channel) -> None:
         """The size of a channel's cache has changed: counts it, and drops others if they exceed the bound."""
         before = self.total
+        # Only growth is reported: a smaller cache frees memory, and needs no permission.
         self._count(channel)
         if self.total > before:
             self._grew(self.total - before)
@@ -34,10 +35,12 @@ class Caches:
 
     def spare(self, size: int) -> None:
         """Drops ``size`` bytes or more: caches of ended channels first, and of those the oldest."""
+        # Channels that run come last: their output is what clients are about to read.
         for channel in sorted(self._channels.values(), key=lambda one: one.exit is None):
             if size <= 0:
                 return
             size -= self._sizes.get(channel.number, 0)
+            # From its end, so that offsets stay continuous.
             channel.cache.reset(channel.cache.end)
             self._count(channel)
 

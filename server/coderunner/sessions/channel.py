@@ -12,6 +12,7 @@ from coderunner.schema.messages import ChannelView, Diagnostic, Exit, State
 from coderunner.wire import flow
 from coderunner.wire.journal import Journal
 
+# Not more: 64 sessions of 8 channels would otherwise hold hundreds of megabytes.
 CACHE_BYTES = flow.WINDOW  # of output, until a client with a larger window attaches
 
 
@@ -79,6 +80,7 @@ class Channel:
         known = self.cache.end - offset
         if known < 0:
             # The agent has dropped output before it could be sent: cursors below get a `gap`.
+            # The new output begins further on, so what is cached is no longer connected to it.
             self.cache.reset(offset)
             known = 0
         if known >= len(data):
@@ -101,6 +103,7 @@ class Channel:
         A phase only moves forward: a report that came late or twice changes nothing.
         """
         if phase == self.phase:
+            # A repeated report of the first phase confirms the start, and clients are told once.
             if self.started:
                 return None
         elif not Phase(self.phase).may_become(Phase(phase)):
@@ -122,12 +125,16 @@ class Channel:
                 channel=self.number,
                 expected=self.input_offset,
             )
+        # Bytes before `input_offset` were accepted already.
         data = data[self.input_offset - offset :]  # a client repeats input after a break
         if self.eof_at is not None:
             data = data[: max(0, self.eof_at - self.input_offset)]
+        # Counted from what the program has read: the window is the bound of what is kept here and in the
+        # agent.
         taken = data[: self.in_acked + flow.INPUT_WINDOW - self.input_offset]
         self.input_offset += len(taken)
         if self.exit is None:
+            # Kept until the program has read it, as the stream to the agent may break at any time.
             self._unacked += taken
         else:
             self.in_acked = self.input_offset  # the program has ended: the input counts as read
@@ -146,6 +153,8 @@ class Channel:
 
     def overflow(self, end: int) -> InputOverflow | None:
         """The error for input up to offset ``end`` that was not accepted completely; None if it was."""
+        # After the end of the input, more input is ignored and no error: a client may send it before it
+        # knows.
         if end <= self.input_offset or self.eof_at is not None:
             return None
         return InputOverflow(
@@ -186,6 +195,7 @@ class Channel:
             channel=self.number,
             mode=self.mode,
             phase=self.phase,
+            # Output below is neither in the cache nor in the agent: a client begins here.
             from_=min(self.oldest, self.cache.start),
             to=self.cache.end,
             input_offset=self.input_offset,

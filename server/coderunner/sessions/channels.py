@@ -45,6 +45,7 @@ class Channels:
         self,
         container: Container,
         language: Language,
+        # Handed to parts of the session, which know neither the session nor each other.
         *,
         lifetime_ms: int,
         touch: Callable[[], None],
@@ -59,6 +60,7 @@ class Channels:
         self._runs = Runs(container)
         self._count(container.holdings)
         self._entry, self._language = language.entry, language.name
+        # `paths` is a function: the container's files are only listed if a tool names some.
         self._diagnostics = DiagnosticsFinder(
             language, self.attachments, self.fetch, lambda: paths(container), task
         )
@@ -127,6 +129,7 @@ class Channels:
 
         Raises AgentProtocolError when one is missing whose end it has not reported."""
         for number, channel in list(self.all.items()):
+            # A channel that was just asked for is not in the agent's list yet.
             if number in numbers or channel.asked:
                 continue
             if channel.exit is None:
@@ -142,6 +145,7 @@ class Channels:
         """Accepts a client's input, and sends it to the agent.  Raises NoChannel, InputGap, InputOverflow."""
         channel = self[number]
         end = offset + len(data)
+        # Before `accept_input`, which moves it.
         at = channel.input_offset
         taken = channel.accept_input(offset, data)
         if taken and channel.exit is None:
@@ -157,6 +161,7 @@ class Channels:
         if overflow:
             raise overflow
 
+    # Only the control client's acknowledgements free the agent's journal: a watcher must not.
     def ack(self, attachment: Attachment, message: m.Ack) -> None:
         """A client has consumed output, and perhaps has the exit message.  Raises NoChannel, AckAhead."""
         channel = self[message.channel]
@@ -171,6 +176,7 @@ class Channels:
     def resize(self, message: m.Resize) -> None:
         """Sets the terminal's size, and tells all clients.  Raises NoChannel."""
         channel = self[message.channel]
+        # Set here at once: a client that attaches before the agent answers is told the new size.
         channel.cols, channel.rows = message.cols, message.rows
         self._call("resize", channel=message.channel, cols=message.cols, rows=message.rows)
         self.attachments.broadcast(m.Resized(message.channel, message.cols, message.rows))
@@ -184,6 +190,7 @@ class Channels:
 
         Raises NoChannel; BadMessage for a terminal, and when input went on beyond the offset."""
         channel = self[message.channel]
+        # In raw mode a program may want the byte itself, so the client decides.
         if channel.mode == "tty":
             raise BadMessage("a terminal has no end of file; send byte 04 as input", channel=message.channel)
         if message.offset < channel.input_offset:
@@ -218,10 +225,12 @@ class Channels:
             raise ChannelLimit(f"{flow.MAX_CHANNELS} channels are live already", channel=number)
         channel = Channel(number, spec.mode)
         channel.kind, channel.entry = spec.kind, spec.entry
+        # Repeated over the next link as well, by `_repeat`.
         channel.cols, channel.rows = spec.cols, spec.rows
         channel.phase = spec.first_phase
         channel.wall_ms = spec.limits.wall_ms
         channel.measured = metrics.Stopwatch(metrics.first_byte_seconds.labels(self._language))
+        # Measured from here, with the transfer of the files: it is what a user waits for.
         # May raise FilesBusy, so it comes before the channel is in the table.
         begun = self._runs.ask(number, spec, files)
         self.all[number] = channel
@@ -243,6 +252,7 @@ class Channels:
             started = reports.read(reports.Started, reply, "the answer to 'run'")
             if started.error is None and (started.state is None or started.state.channel != channel.number):
                 raise AgentProtocolError("the answer to 'run' is of another channel")
+            # Ends that were not reported before this answer were not seen by anybody.
             self._keep_only({*started.channels, channel.number})
         except AgentProtocolError as fault:
             self._container.condemn(f"the agent broke its protocol: {fault}")
@@ -255,6 +265,7 @@ class Channels:
         if again:
             # The call was repeated over a new stream: input sent meanwhile may have been lost with the old.
             self._repeat(channel, state)
+        # The agent begins with its own defaults, so the first report of the clients' progress must be sent.
         self._paces[channel.number].again()
         self.release(channel)
 
@@ -269,11 +280,14 @@ class Channels:
     def on_output(self, number: int, stream: int, offset: int, data: bytes) -> None:
         """Output from the agent: goes into the cache, and wakes the attachments."""
         channel = self.all.get(number)
+        # `stream in (1, 2)`: anything else is no stream of a program, and would break the tags of the
+        # journal.
         if channel is not None and stream in (1, 2) and channel.take_output(stream, offset, data):
             if channel.measured is not None:
                 channel.measured.stop()
                 channel.measured = None
             self._caches.changed(channel)
+            # While the program runs, only the compiler's output is of interest, and that only once.
             if channel.end is not None or (channel.run_offset and not channel.looked_at):
                 self._diagnostics.look(channel)
             self.attachments.wake()
@@ -297,7 +311,9 @@ class Channels:
         """Updates a channel, and tells the clients what has changed."""
         channel = self.all.get(state.channel)
         if channel is None:
+            # A channel that was removed here while the agent's report was on its way.
             return
+        # First, so that everything below sees the cache as the agent's journal allows it.
         channel.take_oldest(state.from_)
         self._caches.changed(channel)
         channel.input_eof = channel.input_eof or state.input_eof
@@ -314,6 +330,7 @@ class Channels:
             if told is None:
                 continue
             self.attachments.broadcast(told)
+            # For an adopted channel the limit is the agent's word, which is bounded by the session's life.
             wall = channel.wall_ms or min(state.wall_ms, self._lifetime_ms)
             channel.wall_deadline = timing.now() + wall / 1000 + GRACE_SECONDS
             self._touch()
@@ -322,6 +339,7 @@ class Channels:
             self.attachments.broadcast(m.Stopped(channel.number, channel.stopped))
         if state.phase == "exited":
             channel.wall_deadline = None
+            # `end` comes later than the phase: output is still read after the process has ended.
             if state.end is not None and channel.exit is None:
                 self._finish(channel, state.end, state.evidence or {})
         self._diagnostics.look(channel)
@@ -331,10 +349,12 @@ class Channels:
     def _finish(self, channel: Channel, end: int, evidence: Mapping[str, object]) -> None:
         """A program has ended: judges the agent's evidence of how."""
         channel.end = end
+        # The kernel counts kills for the whole container, so one count may explain another channel's end.
         others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
         channel.exit = endings.exit_message(channel, evidence, others=bool(others))
         if channel.kind == "run":
             metrics.runs_ended.labels(self._language, channel.exit.reason).inc()
+        # What it has not read will never be acknowledged by it.
         if channel.drop_input():
             self._tell_in_ack(channel)
         self.attachments.wake()
@@ -345,9 +365,12 @@ class Channels:
         Raises AgentProtocolError when a channel is missing whose end it has not reported."""
         self._keep_only({state.channel for state in hello.channels})
         for state in hello.channels:
+            # In this order: states may refer to channels that the list has just removed.
             number = state.channel
             channel = self.all.get(number)
             if channel is None:
+                # The cache begins where the agent stopped sending; earlier output is fetched when a client
+                # asks for it.
                 channel = self.all[number] = Channel(number, state.mode, start=state.sent)
                 channel.restore_input(state.input_offset, state.in_acked)
                 channel.released = state.released
@@ -355,6 +378,7 @@ class Channels:
                 channel.cols, channel.rows = state.cols, state.rows
             self.on_state(state)
             self._paces[number].again()
+            # In both directions: the agent is told what it may have missed, and its state says what that is.
             self._repeat(channel, state)
         self.release_all()
         self.attachments.wake()
@@ -365,6 +389,7 @@ class Channels:
         number = channel.number
         self.on_in_ack(number, state.in_acked)
         at, data = channel.unacked_input()
+        # Not below what is kept here, whatever the agent says.
         taken = max(at, state.input_offset)
         if taken < channel.input_offset:
             self._container.link.send_input(number, taken, data[taken - at :])
@@ -409,6 +434,7 @@ class Channels:
     async def fetch(self, channel: Channel, offset: int, limit: int) -> Fetched:
         """At most ``limit`` bytes of output from the agent's journal.  Raises NoChannel, AgentLost."""
         number = channel.number
+        # Not repeated here: the attachment asks again when there is a new link.
         reply, data = await self._container.link.call("fetch", channel=number, offset=offset, limit=limit)
         try:
             fetched = reports.read(reports.Fetched, reply, "the answer to 'fetch'")
@@ -447,6 +473,7 @@ class Channels:
 
     def lose(self) -> None:
         """The container is being removed: programs without an end get one that says so."""
+        # Only where the agent has not reported an end: a real exit is never replaced.
         for channel in self.all.values():
             if channel.exit is None:
                 channel.end = channel.cache.end

@@ -16,10 +16,12 @@ def exit_message(channel: Channel, evidence: object, *, others: bool) -> Exit:
     ``evidence``: as the agent sent it.  ``others``: the kernel's count of memory kills may mean another
     channel.
     """
+    # The end of the container loses nothing of this: what is counted later belongs to other channels.
     intent = Intent(channel.intent) if channel.intent else None
     report = lifecycle.read_report(evidence, intent=intent, others=others)
     verdict = lifecycle.judge(report.evidence)
     channel.unexplained_kill = lifecycle.qualifies_for_oom(report.evidence)
+    # The agent reports the end of output with the exit; without it (a lost agent), what arrived counts.
     end = channel.end if channel.end is not None else channel.cache.end
     return Exit(
         channel=channel.number,
@@ -41,6 +43,7 @@ def lost(channel: Channel) -> Exit:
         channel=channel.number,
         code=None,
         signal=None,
+        # A kill that was asked for is the reason, even if the container was lost before it was confirmed.
         reason=channel.intent or "engine_lost",
         limits_hit=(),
         left_behind=0,

@@ -60,6 +60,7 @@ class Piece:
 async def paths(container: Container) -> set[str]:
     """The paths of the workspace's files, about MAX_PATHS at most.  Raises AgentLost, CodeRunnerError."""
     found: set[str] = set()
+    # Bounded by calls and by paths: a program may fill the workspace while it is listed.
     cursor: str | None = None
     for _ in range(MAX_PIECES):
         reply, _ = await container.call("list", after=cursor, limit=LIST_PIECE)
@@ -93,8 +94,10 @@ class Files:
         ``archive``: it packs or unpacks an archive, of which fewer are allowed at one time.
         """
         turns = self._archives if archive else self._requests
+        # Refused at once, before a place in the queue is taken.
         if self._waiting >= MAX_WAITING:
             raise FilesBusy(retry_after_ms=RETRY_AFTER_MS)
+        # Counted while waiting only; what runs is bounded by the semaphores.
         self._waiting += 1
         try:
             async with timing.within(WAIT_SECONDS):
@@ -121,6 +124,7 @@ class Files:
         for _ in range(MAX_PIECES):
             reply, _ = await self._again("list", after=cursor, limit=LIST_PIECE)
             listed = _read(reports.Listed, reply, "list")
+            # One more than allowed, by which `full` is recognised below.
             found = _entries(listed)[: MAX_ENTRIES + 1 - count]
             count += len(found)
             cursor = listed.next
@@ -134,6 +138,7 @@ class Files:
         """At most ``limit`` bytes of a file, from ``offset`` on.  Raises NoFile."""
         reply, data = await self._again("read", path=check_path(path), offset=offset, limit=min(limit, PIECE))
         told = _read(reports.FileRead, reply, "read")
+        # Cut, as the agent may send more than was asked for.
         return Piece(data[:limit], told.size, told.inode)
 
     async def pieces(self, path: str, begin: Piece, offset: int, end: int) -> AsyncIterator[bytes]:
@@ -148,9 +153,11 @@ class Files:
             offset += len(data)
             crc = zlib.crc32(data, crc)
             several = offset - first > len(data)
+            # A single piece is read by the agent in one call, so it needs no check.
             if several and offset == end and not await self._unchanged(path, begin.inode, (first, end), crc):
                 return
             yield data
+            # The last piece waits for the check above, so an incomplete file is noticed by its length.
             if offset < end:
                 piece = await self.read(path, offset, end - offset)
                 if piece.inode != begin.inode:
@@ -183,6 +190,7 @@ class Files:
         upload, size = next(self._uploads), 0
         waiting = b""
         common = {"upload": upload, "path": check_path(path), "executable": executable}
+        # Pieces of a fixed size, whatever the client's are: each is a call of its own to the agent.
         try:
             async for data in content:
                 waiting += data
@@ -195,6 +203,7 @@ class Files:
             await self._call("put", waiting, **common, offset=size, last=True)
             return size + len(waiting)
         except BaseException:
+            # Without an answer: the upload is dropped with the agent's next server, too.
             self._container.link.cast("drop", upload=upload)
             raise
 
@@ -210,6 +219,7 @@ class Files:
         for _ in range(MAX_REMOVALS):
             reply, _ = await self._call("remove", path=check_path(path), limit=REMOVE_PIECE)
             told = _read(reports.Removed, reply, "remove")
+            # `removed` is bounded, as the agent is not trusted and the sum goes to the client.
             count += min(told.removed, REMOVE_PIECE + 1)
             if not told.more:
                 return count
@@ -230,6 +240,7 @@ class Files:
 
     async def _again(self, op: str, **body: Any) -> Reply:
         """As `_call`, for calls that change nothing: repeated once when the stream broke."""
+        # Before the call: what counts is whether this very link has ended, and not its successor.
         link = self._container.link
         try:
             return await self._call(op, **body)
@@ -243,6 +254,7 @@ class Files:
         container = self._container
         with contextlib.suppress(TimeoutError):
             async with timing.within(MEND_SECONDS):
+                # `changed` fires for every report, so the condition is looked at again.
                 while container.link.closed.done() and not self._ended:
                     await container.changed.wait()
         if self._over or container.gone.done():
@@ -256,6 +268,7 @@ class Files:
 
         Requests in progress end at their next call."""
         self._over = True
+        # Requests that wait in `_linked` look again, and end.
         self._container.changed.fire()
 
     @property
@@ -275,6 +288,7 @@ def _entries(listed: reports.Listed) -> list[FileEntry]:
     """The entries of an answer, without malformed ones and names that are not valid on every machine."""
     found = []
     for one in listed.files:
+        # Each by itself: one bad name must not hide the other files.
         with contextlib.suppress(BadPath, AgentProtocolError):
             file = reports.read(reports.FileFound, one, "a file")
             check_path(file.path)

@@ -35,10 +35,12 @@ class Holdings:
     @property
     def held(self) -> int:
         """Bytes of everything that is counted."""
+        # Looked up when it is needed: nothing has to report its growth, and nothing is forgotten.
         return sum(size() for size in self._sizes.values())
 
     def allows(self, more: int) -> bool:
         """Whether ``more`` bytes are within both bounds, if necessary after dropping caches."""
+        # Own bound first, which dropping caches can restore; then the bound of all sessions.
         excess = self.held + more - self.limit
         if excess > 0:
             self.spare(excess)

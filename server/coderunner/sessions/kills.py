@@ -8,6 +8,7 @@ from coderunner import timing
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.container import Container
 
+# Most programs end within milliseconds of SIGKILL.
 KILL_SECONDS = 1.0  # in which an agent must have killed a program
 GRACE_SECONDS = 4.0  # later than that, a container is condemned whose agent has not confirmed a kill: what is
 # killed needs time of a processor to end, and a machine with much to do gives little of it
@@ -21,6 +22,7 @@ async def confirmed(channel: Channel, container: Container) -> None:
     while channel.live:
         link = container.link
         if link.closed.done():
+            # The new link's agent says what has ended, and `Channels` repeats the kill.
             await container.changed.wait()
             continue
         try:
@@ -28,6 +30,7 @@ async def confirmed(channel: Channel, container: Container) -> None:
                 while channel.live:
                     await container.changed.wait()
         except TimeoutError:
+            # With the old stream the command may have been lost; with the same one it was ignored.
             if not link.closed.done():
                 container.condemn("did not end a program in time")
                 return

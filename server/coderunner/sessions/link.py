@@ -104,6 +104,7 @@ class AgentLink:
         self._writable = asyncio.Event()
         self._greeted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._calls: dict[int, asyncio.Future[Reply]] = {}
+        # A random beginning: an answer to the link before can not be taken for one of this link.
         self._ids = itertools.count(secrets.randbits(40))
         self._writing = False
         self._heard = 0.0
@@ -127,6 +128,7 @@ class AgentLink:
             async with timing.within(ATTACH_SECONDS):
                 in_force = await self._greet(generation, have)
                 # Refused, as the clock was set back since an earlier attach: the answer says what to exceed.
+                # A second refusal would need a third server with a clock ahead of both.
                 if in_force and await self._greet(in_force + 1, have):
                     raise AgentLost("the agent refused two attaches")
         except TimeoutError:
@@ -162,6 +164,7 @@ class AgentLink:
 
     def send_input(self, channel: int, offset: int, data: bytes) -> None:
         """Sends input for a program.  ``offset``: of its first byte."""
+        # MAX_PAYLOAD is the frame's bound; a client's message may be larger.
         # Each piece has its own offset, so one that is lost or repeated does no harm.
         for start in range(0, len(data), frames.MAX_PAYLOAD):
             piece = data[start : start + frames.MAX_PAYLOAD]
@@ -199,12 +202,14 @@ class AgentLink:
         """
         number = next(self._ids)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        # Encoded now and not when it is written: `body` may hold objects that change.
         message = frames.encode_message(frames.CALL, self._generation, {"op": op, "id": number, **body}, raw)
         # Small calls always pass, such as a kill for a session that uses too much.
         if len(message) > SMALL and not self._holdings.allows(len(message)):
             raise FilesBusy(
                 "the session sends too much at once; wait for what is under way", retry_after_ms=1000
             )
+        # Before sending: the answer may arrive within `_send`, when the stream writes at once.
         self._calls[number] = answer
         self._send(message)
         return self._answer(op, number, answer, seconds)
@@ -233,6 +238,7 @@ class AgentLink:
     def _send(self, data: bytes) -> None:
         if self.closed.done():
             return
+        # Only if nothing waits: frames must not overtake each other.
         if len(data) <= SMALL and not self._outbox and not self._writing and self._stream.write_now(data):
             return  # so that a keystroke does not wait for the turn of another task
         if len(self._outbox) > SMALL and not self._holdings.allows(len(data)):
@@ -286,6 +292,7 @@ class AgentLink:
             raise AgentProtocolError("frames with wrong checksums")
 
     def _why_over(self) -> str:
+        # A traceback of the agent, or what the runtime printed when it could not start it.
         said = self._stream.stderr_tail.decode("utf-8", "replace")
         return f"end of stream: {said}" if said else "end of stream"
 
@@ -302,6 +309,8 @@ class AgentLink:
                 self._writable.clear()
                 while self._outbox:
                     # In pieces: bytes that the stream has taken are not counted as this session's any more.
+                    # `_writing` stays set until the stream has taken the piece, so that `_send` does not
+                    # overtake it.
                     data = bytes(self._outbox[:SMALL])
                     del self._outbox[:SMALL]
                     self._writing = True
@@ -313,6 +322,7 @@ class AgentLink:
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         while not self.closed.done():
+            # The first at once: with the greeting it shows the agent which server is in force.
             self._frame(frames.BEAT)
             sent = loop.time()
             await asyncio.sleep(flow.BEAT_SECONDS)
@@ -320,6 +330,7 @@ class AgentLink:
                 # Our event loop was blocked, and the agent has detached: it ignores all frames but an attach.
                 self._end("this server was silent itself")
             if self._silent():
+                # Two looks: the loop may have been busy while bytes waited in the kernel's buffer.
                 await timing.catch_up()  # bytes may have arrived that were not read yet
             if self._silent():
                 self._end(f"silent for {SILENCE_SECONDS:g} s")
@@ -335,9 +346,11 @@ class AgentLink:
         if frame.kind == frames.REFUSED:
             if frame.offset > MAX_GENERATION:
                 raise AgentProtocolError("generation out of range")
+            # A second answer to one attach would be an invalid state of the future.
             if not self._greeted.done():
                 self._greeted.set_result(max(1, frame.offset))
         elif frame.generation != self._generation:
+            # Frames that the agent had written before it read the new attach.
             return None  # of an attach before this one
         elif frame.kind == frames.HELLO:
             if not self._greeted.done():
@@ -346,6 +359,7 @@ class AgentLink:
         elif frame.kind == frames.REPLY:
             self._take_reply(frame)
         elif frame.kind == frames.FATAL_ERROR:
+            # The socket has no standard error, so the last words come as a frame.
             self._stream.stderr_tail = frame.payload[-MAX_FATAL_ERROR:]
         elif self._listener is None and frame.kind == frames.OUTPUT:
             pass  # no output is expected before a credit was given
@@ -356,6 +370,7 @@ class AgentLink:
         return None
 
     def _take_reply(self, frame: frames.Frame) -> None:
+        # RecursionError: JSON that is nested deeply enough, from an agent that is not genuine.
         try:
             message = self._assembler.add(frame)
         except (ValueError, RecursionError) as error:
@@ -365,6 +380,7 @@ class AgentLink:
         number = message[0].get("id")
         if type(number) is not int:
             raise AgentProtocolError("an answer without the number of a call")
+        # An answer that comes too late has no waiting call, and is dropped.
         waiting = self._calls.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
@@ -374,6 +390,7 @@ class AgentLink:
             told(self._listener)
         else:
             self._early.append(told)
+            # Objects of Python are larger than their JSON: about eight times was measured.
             self._early_bytes += EARLY_COST + 8 * size
             if self._early_bytes > MAX_EARLY_BYTES:
                 raise AgentProtocolError("too many reports before the session listens")
@@ -389,6 +406,7 @@ class AgentLink:
         self._writable.set()  # wakes `_write`, which sees that it is over
         for waiting in self._calls.values():
             if not waiting.done():
+                # Each call ends with the link; who asked decides whether it is repeated.
                 waiting.set_exception(AgentLost(reason))
 
     async def close(self) -> None:

@@ -40,6 +40,7 @@ Told = Callable[[Listener], None]
 
 
 def _output(frame: frames.Frame) -> Told:
+    # The sum must stay in range as well: the end of this output is the next offset.
     if frame.offset > MAX_OFFSET - len(frame.payload):
         raise AgentProtocolError("output offset out of range")
     return lambda listener: listener.on_output(frame.channel, frame.stream, frame.offset, frame.payload)
@@ -55,6 +56,7 @@ def _workspace(frame: frames.Frame) -> Told:
     return lambda listener: listener.on_workspace(frame.offset)
 
 
+# Decoded before the call is made: a malformed report raises here, and not in the listener.
 def _artifact(frame: frames.Frame) -> Told:
     news = reports.read_artifact(frame.payload)
     return lambda listener: listener.on_artifact(frame.channel, news)

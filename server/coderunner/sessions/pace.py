@@ -43,8 +43,10 @@ class Pace:
         """The clients are here now; it is sent at once, or within DELAY_SECONDS."""
         told = self._told
         self._next = standing
+        # The flags and the window are sent at once, as the agent decides by them; progress only in steps.
         if told is None or standing[2:] != told[2:] or self._ahead(standing, told) >= STEP:
             self._flush()
+        # One timer for any number of updates: it sends the latest.
         elif self._timer is None and standing != told:
             self._timer = asyncio.get_running_loop().call_later(DELAY_SECONDS, self._flush)
 
@@ -60,6 +62,7 @@ class Pace:
 
     def _flush(self) -> None:
         self.close()
+        # The agent's copy is the same already.
         if self._next is not None and self._next != self._told:
             self._told = self._next
             self._send(self._next)
@@ -78,6 +81,7 @@ class Paces:
 
     def __getitem__(self, number: int) -> Pace:
         found = self._all.get(number)
+        # `number` is bound by the method's argument, so each closure keeps its own.
         if found is None:
             found = self._all[number] = Pace(lambda standing: self._send(number, standing))
         return found

@@ -47,6 +47,7 @@ async def pack(files: Files, kind: str) -> AsyncIterator[bytes]:
     """
     entries = _entries(files)
     if kind == "zip":
+        # Level 1 of compression, as the server's processor is shared by all sessions.
         packed = _zip(files, entries)
     elif kind == "tar":
         packed = _tar(files, entries)
@@ -82,26 +83,32 @@ class _Sink:
 
 
 async def _zip(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator[bytes]:
+    # zipfile needs a file object that it can write to, and tell a position by counting.
     sink, names = _Sink(), 0
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
         async for entry in entries:
+            # A zip's directory is written at its end, so all names are kept until then.
             names += len(entry.path)
             if names > MAX_NAMES:
                 raise FilesFailed("the files' names are too long together for a zip; ask for a tar")
             information = zipfile.ZipInfo(entry.path, _moment(entry.mtime_ms))
             information.compress_type = zipfile.ZIP_DEFLATED
+            # The upper half is Unix's mode, by which unpackers restore the executable bit.
             information.external_attr = (0o100755 if entry.executable else 0o100644) << 16
             if entry.folder:
                 information.filename += "/"
+                # 0x10 is the same for DOS: a folder.
                 information.external_attr = 0o40755 << 16 | 0x10
                 whole.writestr(information, b"")
                 continue
             begin = await _begin(files, entry)
             if begin is None:
                 continue
+            # `force_zip64`, as the size is not known when the header is written.
             with whole.open(information, "w", force_zip64=True) as member:
                 async for data in _content(files, entry, begin):
                     member.write(data)
+                    # After each piece: the sink never holds more than one.
                     yield sink.drain()
     yield sink.drain()
 
@@ -118,6 +125,7 @@ def _moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:
 async def _tar(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator[bytes]:
     async for entry in entries:
         information = tarfile.TarInfo(entry.path)
+        # Before 1970 a tar would need an extended header.
         information.mtime = max(0, entry.mtime_ms // 1000)
         information.mode = 0o755 if entry.folder or entry.executable else 0o644
         if entry.folder:
@@ -127,15 +135,18 @@ async def _tar(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator
         begin = await _begin(files, entry)
         if begin is None:
             continue
+        # Known beforehand and promised in the header: `_content` gives exactly so many bytes, or raises.
         information.size = begin.size
         yield information.tobuf(tarfile.PAX_FORMAT)
         async for data in _content(files, entry, begin):
             yield data
+        # Each file fills up its last block.
         yield bytes(-information.size % tarfile.BLOCKSIZE)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
 async def _gzip(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # wbits=31: with the header of gzip.
     packer = zlib.compressobj(1, wbits=31)
     async for data in packed:
         piece = packer.compress(data)
@@ -176,9 +187,11 @@ async def unpack(files: Files, archive: BinaryIO, bounds: Bounds, into: str = ""
     The whole archive is examined first.  Raises BadArchive, BadPath, FileTooLarge, TooManyFiles, and then
     nothing was written.  A later error is in the result, beside what was written before it.
     """
+    # In a thread: reading an archive's members decompresses it, which takes seconds for the largest.
     contents = await asyncio.to_thread(_examined, archive, bounds, into)
     done = Unpacked(left_out=list(contents.left_out))
     try:
+        # Folders first, also empty ones, which no file would make.
         for folder in contents.folders:
             await files.make_folder(folder)
             done.folders.append(folder)
@@ -193,6 +206,7 @@ async def unpack(files: Files, archive: BinaryIO, bounds: Bounds, into: str = ""
                     executable=member.executable,
                 )
                 done.written.append(member.path)
+    # Earlier files stay: the answer names them, and what failed.
     except CodeRunnerError as error:
         done.error = error
     return done
@@ -201,6 +215,7 @@ async def unpack(files: Files, archive: BinaryIO, bounds: Bounds, into: str = ""
 def _examined(archive: BinaryIO, bounds: Bounds, into: str) -> Contents:
     try:
         return examine(archive, bounds, into)
+    # What the archive libraries raise for archives that are cut off or damaged.
     except (ValueError, OverflowError, io.UnsupportedOperation) as error:
         raise BadArchive(f"the archive cannot be read: {error}") from None
 

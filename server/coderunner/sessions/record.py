@@ -22,6 +22,7 @@ from coderunner.schema.reports import Hello
 
 def new_token() -> str:
     """A new session token: 192 random bits, of which the protocol requires 128."""
+    # 192 bits as URL-safe text, as the token is also used in addresses.
     return secrets.token_urlsafe(24)
 
 
@@ -42,6 +43,8 @@ def owner_of(key: bytes) -> str:
 
 def seal(record: Record, key: bytes, container: str) -> str:
     """The sealed record, as text for the agent.  ``container``: its id."""
+    # orjson's bytes are what is authenticated, and they are kept as they are: nothing is encoded a second
+    # time.
     body = orjson.dumps(msgspec.to_builtins(record))
     return authenticator(key, container, body) + "." + base64.b64encode(body).decode()
 
@@ -55,11 +58,14 @@ def unseal(text: str, key: bytes, container: str) -> Record:
 
     Raises BadSeal; ValueError for a record of this instance that is of another release.
     """
+    # The first part is never trusted before it was compared.
     mac, _, encoded = text.partition(".")
     try:
         body = base64.b64decode(encoded, validate=True)
     except ValueError:
         body = b""
+    # compare_digest takes the same time for any difference, so the right value cannot be guessed byte by
+    # byte.
     if not hmac.compare_digest(mac.encode(), authenticator(key, container, body).encode()):
         raise BadSeal("its record was sealed with another key")
     try:

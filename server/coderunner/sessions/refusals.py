@@ -9,6 +9,7 @@ from coderunner.schema.reports import Fault
 
 def problem(fault: Fault) -> errors.CodeRunnerError:
     """The exception for an agent's error; FilesFailed for a code that agents do not use."""
+    # The text is shown to users, and comes from a process that programs might have tampered with.
     return _BY_CODE.get(fault.code, FilesFailed)(fault.message[:1000])
 
 

@@ -47,6 +47,7 @@ class Runs:
                 "run", content, seconds=RUN_SECONDS, channel=number, spec=told, files=sizes, controlled=True
             )
 
+        # Counted before sending, as `ask` may raise for the sum of both.
         self.held += len(content)
         try:
             answer = ask()
@@ -64,11 +65,14 @@ class Runs:
                 link = self._container.link
                 try:
                     reply, _ = await answer
+                    # `is not first` means that the call was repeated: input sent in between may be lost.
                     return reply, link is not first
                 except AgentLost as error:
+                    # The stream works, but the agent does not answer a call that takes milliseconds.
                     if not link.closed.done():
                         self._container.condemn(error.message)
                         return None, False
+                    # The container is gone or mended: both fire `changed`.
                     while self._container.link.closed.done():
                         await self._container.changed.wait()
                     answer = ask()

@@ -79,6 +79,7 @@ class Session:
         self.language = language
         self.record = record
         self.limits: Limits = record.limits
+        # Set once and for all: what is decided about the end is decided by it.
         self.over = False
         self._tasks = Tasks("session", lambda _: self._failed(), session=self.id)
         # Separate from the other tasks: the end cancels those, and must not cancel itself.
@@ -96,6 +97,7 @@ class Session:
         self._deadlines = self._make_deadlines()
         self._changed = asyncio.Event()  # set if a deadline may have come nearer
         self._ended: asyncio.Task[None] | None = None
+        # Last, as reports may arrive from here on and need all parts.
         container.listen(self)
         self._tasks.start(self._keep_time(), "session-time")
         self._tasks.start(self._watch_container(), "session-container")
@@ -108,6 +110,7 @@ class Session:
             touch=self._touch,
             changed=self._look_at_time,
             task=self._tasks.start,
+            # A lambda, as `artifacts` is made after the channels.
             forgotten=lambda number: self.artifacts.forget(number),
         )
 
@@ -181,6 +184,7 @@ class Session:
 
     def allows(self, token: str) -> str | None:
         """Returns the highest role that a token allows, or None if it is not one of this session's."""
+        # In constant time; the digest of a random token needs no salt.
         if hmac.compare_digest(digest(token), self.record.token_digest):
             return "control"
         return None
@@ -192,11 +196,13 @@ class Session:
         if attachment not in self._attachments:
             return  # superseded; its socket is about to close, and no answer would be read
         match message:
+            # The frequent messages come first.
             case m.Ack():
                 self.channels.ack(attachment, message)
             case m.Ping():
                 attachment.post(m.Pong(message.t))
             case m.Take():
+                # Taking it a second time would only tell all clients the same again.
                 if self._attachments.control is not attachment:
                     self._attachments.give_control(attachment)
                     self.channels.release_all()
@@ -206,6 +212,7 @@ class Session:
             case m.Open() | m.Attach():
                 raise BadMessage("this connection has a session already")
             case _:
+                # All other messages change something, which only the client in control may do.
                 self._attachments.require_control(attachment)
                 self._touch()
                 self._control_message(attachment, message)
@@ -214,6 +221,7 @@ class Session:
         match message:
             case m.Run():
                 spec = run_spec(message, self.language, self.limits, self._rules.limits)
+                # Before the channel exists: a refused project leaves nothing behind.
                 check_project(message.files, self._rules.project)
                 self.channels.run(attachment, message.channel, spec, message.files)
             case m.Shell():
@@ -305,6 +313,7 @@ class Session:
         and enforces programs' wall times."""
         while not self.over:
             self._changed.clear()
+            # Only when something seems due, as the look costs a turn of the loop.
             if self._due() is not None or walls.overdue(self.channels.values(), self._now()):
                 # A key or a program's end may have arrived in time and not been read yet: it counts.
                 await timing.catch_up()
@@ -312,9 +321,11 @@ class Session:
             if reason is not None:
                 self.end(reason)
                 return
+            # Read after the turn above: what arrived in it may have postponed the deadline.
             now, busy, wanted = self._now(), self.channels.busy, self._wanted()
             for why, left in self._deadlines.warn(now, busy=busy):
                 self._warn(why, left)
+            # None: the container was condemned for a program that its agent did not end in time.
             due_in = walls.hold(self.channels.values(), now, self.container.condemn)
             if due_in is None:
                 return
@@ -340,6 +351,7 @@ class Session:
     async def _watch_container(self) -> None:
         """Ends the session if its container is gone; reports a fault of the container's tasks."""
         gone = self.container.gone
+        # Not awaited directly: cancelling this task must not cancel the container's futures.
         either: list[asyncio.Future[Any]] = [gone, self.container.fault]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self.over:
@@ -380,6 +392,7 @@ class Session:
         """
         if self._ended is None:
             self.over = True
+            # In `_endings`: the task cancels all others of the session, and must not be among them.
             self._ended = self._endings.start(self._end(reason), "session-end")
         return self._ended
 
@@ -390,6 +403,7 @@ class Session:
         try:
             if reason != "engine_lost":  # without a container there are no programs to end
                 await self.channels.end_programs("evicted" if reason == "evicted" else "session_closed")
+            # In this order: clients are sent an `exit` for each program, and then `closed`.
             self.channels.lose()
             for attachment in self._attachments:
                 attachment.end(1000, last=m.Closed(reason))
@@ -420,6 +434,7 @@ class Session:
         self._stop_working()
 
     def _stop_working(self) -> None:
+        # Cancelled but not awaited, as one of them may be the caller.
         self._tasks.cancel()
         self.files.end()
         self.channels.close()

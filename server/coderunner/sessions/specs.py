@@ -45,6 +45,7 @@ def companions_of(language: Language) -> Companions:
         if service is None
         else ServiceSpec(
             command=service.command,
+            # A companion's own variables win over the language's.
             env={**language.env, **service.env},
             folder=SERVICE_FOLDER,  # not among the user's files
             start_ms=service.start_ms,
@@ -89,6 +90,7 @@ def _check_words(message: Run) -> None:
 
     The bound also limits memory, as they are kept until the program has been started.
     """
+    # `replace`: lone surrogates are possible in JSON, and are refused by the agent later.
     size = sum(len(word.encode("utf-8", "replace")) for word in (*message.args, *message.env.values()))
     if size > MAX_WORDS:
         raise BadMessage(
@@ -119,6 +121,7 @@ def shell_spec(message: Shell, language: Language, limits: Limits) -> ProgramSpe
             f"{language.name} has no prompt of its own; send shell without repl", channel=message.channel
         )
     entry = check_path(message.entry or language.entry)
+    # The agent looks for the file at the start: a client may send it with the same message.
     # As a variant: only the agent knows whether the file exists when the prompt starts.
     loading = (ProgramVariant(entry, (), repl.load),) if repl.load else ()
     return replace(spec, entry=entry, run=repl.command, variants=loading)
@@ -128,6 +131,7 @@ def _spec(message: Run | Shell, language: Language, limits: Limits) -> ProgramSp
     """A shell's specification, from which `run_spec` replaces what is different for a program."""
     return ProgramSpec(
         kind="shell",
+        # A shell is always a terminal.
         mode="tty",
         cols=message.cols or COLS,
         rows=message.rows or ROWS,

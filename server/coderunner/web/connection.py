@@ -87,7 +87,9 @@ class Connection:
         self._request = request
         self._connections = connections
         self._tcp = tcp
+        # The address is computed once: it must not change with later headers.
         self._address = guard.address_of(parts.settings, request)
+        # Before the session, a frame may be as large as the first text and not more.
         tcp.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self.fail)
         self.state = State.HANDSHAKE
         self._handshake: Handshake | None = Handshake(parts, self, session_id)
@@ -115,6 +117,7 @@ class Connection:
         try:
             self.start(self._keep_alive(), "ws-keepalive")
             self.post(hello)
+            # Refused after `hello`, so that every client gets the error in the same form.
             if self._refusal is not None:
                 raise self._refusal
             if self._handshake is not None:
@@ -122,9 +125,11 @@ class Connection:
             self._reader = self.start(self._read(protocols), "ws-read")
             await self._reader
         except asyncio.CancelledError:
+            # The connection's own end cancels this task; any other cancellation is the server's.
             if self.state is not State.CLOSED:
                 raise
         except ConnectionResetError:
+            # The peer is gone: nothing can be sent any more.
             writer.cancel()
         except CodeRunnerError as error:
             self.fail(error)
@@ -138,11 +143,13 @@ class Connection:
         """Ends the tasks, `writer` as the last one, and becomes CLOSED."""
         try:
             self._lost()
+        # A fault here must not keep the tasks below from being ended.
         except Exception as error:
             self._tasks.fault(error, "ws-lost")
         for task in self._tasks:
             if task is not writer:
                 task.cancel()
+        # The peer has closed first: there is no close frame to wait for.
         if self._socket.closed and self.state is not State.CLOSED:
             writer.cancel()
         # The writer gets some time to send the close frame,
@@ -151,6 +158,7 @@ class Connection:
         if not done:
             writer.cancel()
             self.abort()
+        # Also the writer, if the wait above was not enough.
         await self._tasks.stop()
         # Break the reference cycles, so that memory is freed now: after many connections the garbage
         # collector would stop the loop for long.
@@ -185,6 +193,7 @@ class Connection:
             self.abort()  # nobody is left to send the close frame
 
     async def _read(self, protocols: list[str]) -> None:
+        # Raises Unauthenticated: the connection is closed with its code.
         caller = guard.caller(self._parts.settings, self._request, protocols)
         turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
@@ -231,10 +240,12 @@ class Connection:
             if not _is_text(data):
                 self.close(1007)  # RFC 6455, 8.1: invalid UTF-8 fails the connection
         except CodeRunnerError as error:
+            # A code means that the connection cannot go on.
             if error.close is not None:
                 raise
             self.post(m.ErrorMessage.of(error))
         else:
+            # Only these make a channel; errors of other messages have their channel themselves.
             channel = message.channel if isinstance(message, m.Run | m.Shell) else None
             self._take(lambda: self._text(message, len(data), caller), channel)
 
@@ -253,6 +264,7 @@ class Connection:
 
     def _binary(self, data: bytes) -> None:
         frame = codec.decode_input(data)
+        # The handshake's bytes are kept for the session that is being made.
         source = self._attached or self._handshake
         if source is not None:
             self._connections.bulk.input(len(frame.payload), asyncio.get_running_loop().time())
@@ -281,13 +293,16 @@ class Connection:
         """
         if self.state not in (State.HANDSHAKE, State.OPENING):
             return False
+        # Back to HANDSHAKE: the same socket may send another `open`.
         self._move(State.OPENING if under_way else State.HANDSHAKE)
         return True
 
     def attached(self, session: Session, attachment: Attachment) -> None:
         """Called when there is a session: from now on frames are exchanged with `attachment`."""
         self._move(State.ATTACHED)
+        # From here on `_pump` goes on with the attachment.
         self._attached = Attached(session, attachment)
+        # With a session longer texts are allowed, as its token was checked.
         self._tcp.admit_session(session.id, codec.MAX_TEXT)
         self._tcp.second(self._attached.watches)
 
@@ -303,6 +318,7 @@ class Connection:
         """Sends an error, and closes the connection if the error has a close code."""
         if self._close_code is not None:
             return
+        # Wrong credentials and origins: an attack or a mistake, which an operator wants to see.
         if isinstance(error, AccessError):
             about = guard.request_id(self._parts.settings, self._request)
             log.info("connection refused", extra=fields(code=error.code, address=self._address, **about))
@@ -359,6 +375,7 @@ class Connection:
             return self._close_code or 1000
         while (frame := await self._attached.next()) is not None:
             frames, size = [frame], len(frame)
+            # Collected, so that a flood of small frames costs one write.
             while size < AT_ONCE and (more := self._attached.at_hand()) is not None:
                 frames.append(more)
                 size += len(more)
@@ -383,6 +400,7 @@ class Connection:
         """Pings the peer, and aborts the connection of a peer that does not answer."""
         while True:
             await timing.sleep(KEEPALIVE_SECONDS)
+            # Frames of any kind count as an answer (`_read`).
             if self._unanswered >= MISSED_PONGS:
                 seconds = KEEPALIVE_SECONDS * MISSED_PONGS
                 log.info("connection silent", extra=fields(seconds=seconds, address=self._address))
@@ -390,6 +408,7 @@ class Connection:
                 return
             self._unanswered += 1
             try:
+                # The ping may have to wait behind output that the peer does not read.
                 async with timing.within(KEEPALIVE_SECONDS):
                     await self._socket.ping()
             except (ConnectionError, TimeoutError, RuntimeError):
@@ -411,6 +430,7 @@ def _effort(text: bytes) -> int:
 def _is_text(data: bytes) -> bool:
     try:
         data.decode()
+    # Checked by decoding, as aiohttp leaves it to us.
     except UnicodeDecodeError:
         return False
     return True

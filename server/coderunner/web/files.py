@@ -40,6 +40,7 @@ def session_of(request: web.Request, *, control: bool = False) -> Session:
     token, which a client must not be able to tell apart.
     """
     name, token = request.match_info["session"], guard.bearer(request)
+    # The same error for both cases, and in the same time (`Registry.find`).
     session, role = request.app[PARTS].registry.find(name, token)
     if control and role != "control":
         raise NotAllowed("this token only allows reading")
@@ -103,6 +104,7 @@ async def send_file(
     Raises NoFile, BadPath or FilesFailed, only before anything is sent.
     """
     async with session.files.request():
+        # Read first: a missing file is answered with a status, and its size decides about the range.
         begin = await session.files.read(path)
         span = _span(request, begin.size)
         headers["Accept-Ranges"] = "bytes"
@@ -114,6 +116,7 @@ async def send_file(
             headers["Content-Range"] = f"bytes {offset}-{end - 1}/{begin.size}"
         response = web.StreamResponse(status=200 if whole else 206, headers=headers)
         response.content_length = end - offset
+        # The first piece was read from the beginning, and the range begins elsewhere.
         if offset and request.method != "HEAD":
             begin = await session.files.read(path, offset, end - offset)
         await response.prepare(request)
@@ -145,6 +148,7 @@ def _span(request: web.Request, size: int) -> tuple[int, int, bool] | None:
     if asked.start is None:
         return 0, size, True
     offset, end, _ = asked.indices(size)
+    # aiohttp has no way to tell this from a missing range.
     if asked.start == 0 and "=-" in request.headers["Range"]:  # `bytes=-0`: aiohttp takes it for the whole
         return None
     return (offset, end, False) if offset < end else None
@@ -163,8 +167,10 @@ async def write(request: web.Request) -> web.Response:
     """Replaces a file by the body, atomically, after the whole body has arrived."""
     session, path = session_of(request, control=True), _path(request)
     maximum = largest(request.app[PARTS].settings)
+    # Refused by the header, before the transfer begins.
     if (request.content_length or 0) > maximum:
         raise FileTooLarge(f"{path!a} has {request.content_length} bytes; send at most {maximum}")
+    # Inside its turn, so that waiting bodies do not occupy memory.
     async with session.files.request():
         size = await session.files.write(path, body_pieces(request), max_bytes=maximum)
     return json_reply(FileWritten(path, size))
@@ -173,6 +179,7 @@ async def write(request: web.Request) -> web.Response:
 async def rename(request: web.Request) -> web.Response:
     """Moves a file or a folder: `{"path": "new/name"}`. An existing file is not replaced."""
     session, path = session_of(request, control=True), _path(request)
+    # Read before the turn is taken: a slow client must not hold one.
     to = (await body_of(request, MoveFile)).path
     async with session.files.request():
         await session.files.rename(path, check_path(to))
@@ -217,6 +224,7 @@ async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
     # read alone would allow a client to send one byte at a time for ever.
     due = timing.now() + BODY_SECONDS
     while True:
+        # `due` moves with each piece, so the wait is for the rest of it.
         try:
             async with timing.within(due - timing.now()):
                 data = await request.content.readany()
@@ -260,11 +268,13 @@ async def upload(request: web.Request) -> web.Response:
         check_path(into)
     bounds = Bounds(settings.max_files_per_session, largest(settings), session.limits.workspace_bytes)
     async with session.files.request(archive=True):
+        # To a file on disk beyond IN_MEMORY.
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as archive:
             await _spool(request, archive, settings.max_archive_size)  # type: ignore[arg-type]
             done = await packing.unpack(session.files, archive, bounds, into)  # type: ignore[arg-type]
     unpacked = ArchiveUnpacked(tuple(done.written), tuple(done.folders), tuple(done.left_out))
     if done.error is not None:
+        # A partial result and an error: the client is told both.
         done.error.message += f"; {len(done.written)} files of the archive were written before"
         return error_reply(request, done.error, unpacked)
     return json_reply(unpacked)

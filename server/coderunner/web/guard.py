@@ -26,6 +26,7 @@ def host_name(header: str) -> str:
     """The name in a Host header in lower case, without the port and a trailing dot."""
     header = header.strip().lower()
     if header.startswith("["):
+        # IPv6 addresses have colons of their own, and stand in brackets.
         name, bracket, _ = header[1:].partition("]")
         return name if bracket else header
     return (header.rpartition(":")[0] if ":" in header else header).removesuffix(".")
@@ -37,6 +38,7 @@ def host_allowed(settings: Settings, header: str) -> bool:
     This prevents DNS rebinding: a page whose name resolves to 127.0.0.1 must not reach a server there.
     """
     name = host_name(header)
+    # In production the proxy's names are listed; on a developer's machine loopback is enough.
     if not settings.production and _is_loopback(name):
         return True
     return name in {host_name(one) for one in settings.allowed_hosts}
@@ -56,6 +58,7 @@ _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "Forwarded", 
 
 def from_here(request: web.BaseRequest, header: str) -> bool:
     """Whether a request was made on this machine, and not forwarded by a proxy on it."""
+    # Either sign: many proxies set only one of these headers.
     if not _is_loopback(host_name(header)) or any(name in request.headers for name in _FORWARDED):
         return False
     return _is_loopback(_peer(request))
@@ -67,6 +70,7 @@ _REQUEST_ID = re.compile(r"[0-9a-f]{32}")  # nginx's $request_id; anything else 
 def request_id(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
     """The request id of a trusted proxy as a field for the log; empty if there is none."""
     found = request.headers.get("X-Request-ID", "")
+    # From others the field could be chosen to hide in somebody else's log lines.
     known = _REQUEST_ID.fullmatch(found) is not None and trusted(settings, _peer(request))
     return {"request": found} if known else {}
 
@@ -90,6 +94,7 @@ def origin_allowed(settings: Settings, origin: str | None, host: str) -> bool:
         parts = urlsplit(origin)
     except ValueError:
         return False
+    # Compared with the Host header, which the middleware has checked.
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.strip().lower()
 
 
@@ -103,6 +108,7 @@ def address_of(settings: Settings, request: web.BaseRequest) -> str:
     if trusted(settings, address):
         # All lines of the header: some proxies append to the client's line, others add one of their own.
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+        # From the end: each proxy appends the address that it has seen itself.
         for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
             address = hop
             if not trusted(settings, hop):
@@ -120,6 +126,7 @@ def _peer(request: web.BaseRequest) -> str:
     if transport is None:
         return "unknown"
     listener = transport.get_extra_info("socket")
+    # Its peer name is empty, and nobody else can reach it.
     if listener is not None and listener.family == socket.AF_UNIX:
         return "127.0.0.1"
     return str((transport.get_extra_info("peername") or ("unknown",))[0])
@@ -147,10 +154,12 @@ def place(settings: Settings, request: web.BaseRequest, path: str) -> str:
     "" if these cannot be determined safely.
     """
     host = request.headers.get("Host", "")
+    # Not in a form that could end the source: the policy then does without it.
     if not _HOST.fullmatch(host):
         return ""
     prefix = ""
     if trusted(settings, _peer(request)):
+        # What the proxy has put before our path; nginx is configured to send it.
         prefix = request.headers.get("X-Original-URI", "").partition(path)[0]
         prefix = prefix if _PREFIX.fullmatch(prefix) else ""
     return host + prefix + path
@@ -173,6 +182,7 @@ def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -
     credential = _credential(request, protocols)
     if credential is None:
         return Caller(address, about=about)
+    # In constant time, as everywhere where a secret is compared.
     if settings.admin_key and hmac.compare_digest(credential, settings.admin_key.encode()):
         return Caller(address, ADMIN, about=about)
     raise Unauthenticated("the credential is not known here; leave it out, or ask for a new one")
@@ -206,7 +216,9 @@ def _credential(request: web.BaseRequest, protocols: list[str]) -> bytes | None:
         if protocol.startswith(BEARER):
             encoded = protocol[len(BEARER) :]
             try:
+                # The padding is left out, as `=` is not allowed in a subprotocol's name.
                 return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
             except (binascii.Error, ValueError):
+                # Malformed is not the same as none: its owner is told.
                 return b""
     return None

@@ -86,6 +86,7 @@ class Handshake:
     def text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
         """Handles a message whose text has `size` bytes.
         Raises CodeRunnerError, which is the answer to it."""
+        # Pings do not postpone the deadline for the first message.
         if isinstance(message, m.Ping):
             self.post(m.Pong(message.t))
         elif self._opening is not None:
@@ -99,6 +100,7 @@ class Handshake:
 
     def input(self, frame: codec.InputFrame) -> None:
         """Keeps input for a pipelined `run` or `shell`. Raises InputOverflow, UnexpectedMessage."""
+        # Input needs a program to go to: without a pipelined `run` it is a mistake.
         if self._opening is None or not self._pipelined:
             raise UnexpectedMessage("send `open` or `attach` first")
         self._pipelined_bytes += len(frame.payload)
@@ -112,6 +114,7 @@ class Handshake:
             self.post(m.Closed("client"))
             self._client.close(1000)
             return
+        # The first one must start something; what follows belongs to it.
         expected = (m.Eof | m.Ack) if self._pipelined else (m.Run | m.Shell)
         if not isinstance(message, expected) or len(self._pipelined) >= MAX_PIPELINED:
             raise UnexpectedMessage("wait for `opened`: only one `run` or `shell` may be sent before it")
@@ -151,6 +154,7 @@ class Handshake:
             raise BadMessage("`open` belongs to /ws; this address is for `attach`")
         self._waiting_bytes = 0
         opening = self._parts.registry.open(message, caller)
+        # After `open` was accepted: a refused one is not kept.
         self._hold_text(size)
         self._opening = opening
         self._client.opening(True)
@@ -163,9 +167,11 @@ class Handshake:
         self.post(m.Queued(position.position, position.ahead, position.eta_ms, position.deadline_ms))
 
     async def _await_opened(self, opening: Opening, message: m.Open) -> None:
+        # `close` may have come between the start of the task and its first step.
         if self._opening is not opening:
             return  # the client gave up before this task ran
         try:
+            # Shielded: the opening belongs to the registry, and outlives this socket.
             opened = await asyncio.shield(opening.done)
             # A closing connection must not take the session: its client would never get the token. The
             # opening then stays undelivered, and a repeated `open` with the same nonce finds it.
@@ -178,6 +184,7 @@ class Handshake:
             raise
         except CodeRunnerError as error:
             self._opening = None
+            # A new `open` begins with nothing kept.
             self._pipelined.clear()
             self._client.keep(0)
             if self._client.opening(False):
@@ -186,6 +193,7 @@ class Handshake:
 
     def _begin(self, opened: Opened, message: m.Open) -> None:
         session = opened.session
+        # `opened` says the same as `attached`, so that is not sent.
         attachment = session.attach(message.client, "control", "control", {}, announce=False)
         group = session.record.group
         runtime = session.language.runtime or self._parts.settings.docker_runtime or "runc"
@@ -212,14 +220,17 @@ class Handshake:
                 else:
                     session.handle(attachment, item)
             except CodeRunnerError as error:
+                # One refused message does not keep the next from being tried.
                 attachment.post(m.ErrorMessage.of(error))
         self._pipelined.clear()
 
     def _attach(self, message: m.Attach) -> None:
         if self._session_id != message.session:
             raise BadMessage("the session of `attach` must be the one of the address, /ws/<session>")
+        # Raises before anything is attached.
         session, granted = self._parts.registry.find(message.session, message.token)
         role = message.role or granted
+        # A token that only allows watching cannot be raised by asking.
         if granted == "watch":
             role = "watch"
         metrics.resumes.labels(role).inc()
@@ -235,6 +246,7 @@ class Handshake:
 
     def post(self, message: m.ServerMessage) -> None:
         """Queues a message. If MAX_QUEUED are waiting, the peer does not read, and is closed with 1011."""
+        # Whoever reads nothing would otherwise fill this queue.
         if len(self._queue) >= MAX_QUEUED:
             self._client.close(1011)
             return
@@ -269,6 +281,7 @@ class Handshake:
         """Called when the socket is closed. An `open` with a nonce keeps its
         place in the queue for some seconds."""
         self._expect_nothing()
+        # Without a nonce nobody could claim it again, so its place in the queue is given up.
         self._give_up(hold=self._hold)
 
     def _give_up(self, *, hold: bool) -> None:

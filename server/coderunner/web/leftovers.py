@@ -31,9 +31,11 @@ class Leftovers:
         """Keeps a duplicate of the descriptor `fd`; the caller closes its own.
         All output must have been written."""
         with contextlib.suppress(OSError):  # out of descriptors, or the peer has reset the connection
+            # A duplicate: the transport closes its own descriptor, and the connection lives on in this one.
             one = socket.socket(fileno=socket.dup(fd))
             one.shutdown(socket.SHUT_WR)
             self._all[one] = asyncio.get_running_loop().time() + SECONDS
+        # The oldest have had the most time to read.
         if len(self._all) > MAX_LEFTOVERS:
             self._all.popitem(last=False)[0].close()
         if self._timer is None:
@@ -44,6 +46,7 @@ class Leftovers:
 
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
+        # A few each time, in turn.
         for one, until in list(itertools.islice(self._all.items(), FEW)):
             if until < now or self._hung_up(one):
                 del self._all[one]

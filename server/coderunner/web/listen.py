@@ -74,6 +74,7 @@ def _internet(stack: contextlib.ExitStack, host: str, port: int) -> list[socket.
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     places = dict.fromkeys((family, place[0]) for family, _, _, _, place in found)
     if host == "::":
+        # `::` means all addresses of both families, on every system alike.
         places[socket.AF_INET, "0.0.0.0"] = None
     sockets = []
     for family, address in places:
@@ -98,6 +99,7 @@ def _unix(stack: contextlib.ExitStack, path: Path) -> socket.socket:
     one = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
     one.setblocking(False)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # Left by a process that was killed.
     draft.unlink(missing_ok=True)
     one.bind(str(draft))
     stack.callback(draft.unlink, missing_ok=True)
@@ -110,6 +112,7 @@ def _refuse_taken(path: Path) -> None:
     if path.exists() and not path.is_socket():
         raise OSError(errno.EEXIST, "it exists, and is no socket")
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as caller:
+        # A listening server accepts at once; this only bounds one that hangs.
         caller.settimeout(1)
         try:
             caller.connect(str(path))
@@ -143,11 +146,13 @@ async def listening(app: web.Application, sockets: Sequence[socket.socket], host
     async with contextlib.AsyncExitStack() as stack:
         http_log.addFilter(faults)
         stack.callback(http_log.removeFilter, faults)
+        # Everything that fails from here on is undone by the stack.
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.callback(app[TCP_CONNECTIONS].leftovers.close)
         with _told(host, _port(sockets)):
             if host.startswith(UNIX):
+                # Again: another server may have begun to listen since the socket was bound.
                 _refuse_taken(Path(host.removeprefix(UNIX)))
             for one in sockets:
                 await web.SockSite(runner, one, backlog=AT_ONCE).start()
@@ -166,6 +171,7 @@ def _place(one: socket.socket, path: Path) -> Path:
 
 
 def _port(sockets: Sequence[socket.socket]) -> int:
+    # A Unix socket has no port.
     return 0 if sockets[0].family == socket.AF_UNIX else int(sockets[0].getsockname()[1])
 
 

@@ -42,6 +42,7 @@ class ClientFaults(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Returns False for a record about a client's fault, after logging it in short."""
         error = record.exc_info[1] if record.exc_info else None
+        # Errors of our own keep their traceback.
         if not isinstance(error, HttpProcessingError) or error.code >= 500:
             return True
         log.info("request refused", extra=fields(status=error.code, why=type(error).__name__))
@@ -56,6 +57,7 @@ def release(error: BaseException | None) -> None:
     collector would need so long for these that it stops the event loop.
     """
     if error is not None:
+        # Both: each of them refers to the frames, and the frames to the request.
         error.__traceback__ = error.__context__ = None
 
 
@@ -71,13 +73,16 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     and makes sure that no second response is started."""
     tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
     if tcp is not None:
+        # A body of unknown length is bounded while it arrives.
         tcp.begin(request.content if request.body_exists and request.content_length is None else None)
     about = guard.about(request.app[PARTS].settings, request)  # now: it goes with the connection
     address = about["address"]
     try:
+        # Before anything else: a refused request is the cheapest.
         await connections.pace(address)
         response = await _guarded(request, handler)
     except Exception as error:
+        # An answer has begun; nothing else can be said on this connection.
         if BEGUN in request:
             return _broken_off(request, error, about)
         if isinstance(error, ConnectionError) and _gone(request):
@@ -86,6 +91,7 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
             connections.charge(address, REFUSED)
             return web.Response(status=400)  # which nobody reads; aiohttp would log a traceback for the error
         if not isinstance(error, web.HTTPException):
+            # aiohttp answers with a page of its own, and logs the error.
             if not request.path.startswith("/api/"):
                 raise
             log.error("a request failed", exc_info=error, extra=fields(path=shown(request), **about))
@@ -98,6 +104,7 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
         if tcp is not None:
             tcp.done()
     if response.status >= 400:
+        # Guessing addresses and tokens becomes slow, and wrong links do not.
         connections.charge(address, REFUSED)
     return response
 
@@ -113,6 +120,7 @@ def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
     kind = PROBLEMS.get(error.status)
     if kind is not None and request.path.startswith("/api/"):
         # A text of the HTTP library says no more than the status.
+        # 'Not Found' as a text would hide the sentence of our own error.
         own = error.text and not error.text.startswith(str(error.status))
         response = error_reply(request, kind(str(error.text).strip() if own else ""))
         if "Allow" in error.headers:
@@ -135,6 +143,7 @@ def _broken_off(request: web.Request, error: Exception, about: Mapping[str, str]
     client that the response is incomplete. `about`: fields for the log.
     """
     why = error.code if isinstance(error, CodeRunnerError) else type(error).__name__
+    # An error of ours, and not of the connection.
     if not isinstance(error, CodeRunnerError | ConnectionError | TimeoutError):
         log.error("an answer failed", exc_info=error, extra=fields(path=shown(request)))
     log.info("answer broken off", extra=fields(path=shown(request), why=why, **about))
@@ -180,6 +189,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except CodeRunnerError as error:
+        # The headers are sent: the outer handler aborts the connection.
         if BEGUN in request:
             raise
         return error_reply(request, error)

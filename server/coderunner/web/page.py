@@ -59,6 +59,7 @@ class WebClient:
         if not self._watched:
             return _smallest(file, accepted)
         body = file.read_bytes().replace(b"<html ", b"<html data-development ", 1)
+        # A page under development is sent compressed, too: its size is part of what is developed.
         return (_packed(body), "gzip") if takes(accepted, "gzip") else (body, None)
 
     def document(self) -> Path:
@@ -66,6 +67,7 @@ class WebClient:
         otherwise the one that loads the sources."""
         if self._seen is None or self._watched:
             # Times are compared first: hashing all sources for each request would be slow.
+            # A missing stamp is left out, and its appearance changes the tuple.
             seen = tuple(file.stat().st_mtime_ns for file in (*self._sources(), self._stamp) if file.exists())
             if seen != self._seen:
                 self._seen = seen
@@ -85,6 +87,7 @@ class WebClient:
             for file in (self._folder / folder).rglob("*")
             if file.suffix in (".js", ".css")
         ]
+        # Sorted by name, as the script does it.
         return sorted([*found, self._folder / "index.html"], key=self._name)
 
     def _name(self, file: Path) -> str:
@@ -107,8 +110,10 @@ async def document_reply(request: web.Request, client: WebClient) -> web.Respons
     accepted = request.headers.get("Accept-Encoding", "")
     # In a thread, as it reads files and may hash all sources.
     body, encoding = await asyncio.to_thread(client.smallest, accepted)
+    # 128 bits are more than enough to tell versions apart.
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {
+        # `no-cache` means: ask each time, which costs a 304.
         "Content-Security-Policy": POLICY,
         "Cache-Control": "no-cache",
         "ETag": f'"{tag}"',
@@ -122,6 +127,7 @@ async def document_reply(request: web.Request, client: WebClient) -> web.Respons
 
 
 def _smallest(file: Path, accepted: str) -> tuple[bytes, str | None]:
+    # Brotli first: it is the smaller one.
     for encoding, suffix in (("br", ".br"), ("gzip", ".gz")):
         smaller = file.with_name(file.name + suffix)
         if takes(accepted, encoding) and smaller.is_file():
@@ -142,6 +148,7 @@ def takes(accepted: str, encoding: str) -> bool:
 def smaller_json(request: web.Request, document: Struct) -> web.Response:
     """A JSON response, compressed if the client accepts it. For long documents that many clients request: the
     compressed form is cached."""
+    # Encoded each time, and compressed only if it has changed (`_packed` remembers).
     body = encode_answer(document)
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= LEAST_SMALLER and takes(request.headers.get("Accept-Encoding", ""), "gzip"):

@@ -47,6 +47,7 @@ def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | No
 
 def status_of(error: CodeRunnerError) -> int:
     """The HTTP status that belongs to an error."""
+    # An error with a close code that is not listed is a fault of the server.
     usual = 400 if error.close is None else STATUS_BY_CLOSE.get(error.close, 500)
     return STATUS_BY_CODE.get(error.code, usual)
 
@@ -64,10 +65,12 @@ def error_reply(
     `unpacked`: what was written to the workspace before an archive failed.
     """
     about = guard.about(request.app[PARTS].settings, request)
+    # Refusals are logged with the address, so that an attack can be seen and blocked.
     log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
     status = status_of(error)
     response = json_reply(Problem.of(error, status, unpacked), status, request.get(CORS, {}))
     response.content_type = "application/problem+json"
+    # In whole seconds, and rounded up: earlier would be refused again.
     if error.retry_after_ms:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
     return response
@@ -78,6 +81,7 @@ def query_of(request: web.Request, kind: type[S]) -> S:
 
     If a parameter is repeated, the first value is used. Raises BadMessage with all problems.
     """
+    # Only known names: what a query has beside them is not looked at.
     names = [field.encode_name for field in fields_of(kind)]
     given = {name: request.query[name] for name in names if name in request.query}
     wrong = [problem.sentence("") for problem in problems(kind, given)]

@@ -94,6 +94,7 @@ class Operation:
 
     def route(self) -> web.RouteDef:
         """The route for aiohttp. A GET route answers HEAD as well."""
+        # aiohttp adds HEAD.
         if self.method == "GET":
             return web.get(self.path, self.handler)
         return web.route(self.method, self.path, self.handler)
@@ -107,6 +108,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
     app[SOCKETS] = set()
+    # Made last of the parts, as it reads all others when it is scraped.
     app[SNAPSHOT] = Snapshot(parts, app[SOCKETS]).registry
     app[TCP_CONNECTIONS] = connections
     app[_STARTED] = time.monotonic()  # a change of the wall clock must not change the uptime
@@ -114,6 +116,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     offered = parts.catalog.languages
     # The page selects the first ready language for a new user, so the most demanded ones come first.
     order = sorted(offered, key=lambda name: parts.declared.demand.index(name))
+    # Made at the start: the samples' files are read once.
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
     app[runs.BODIES] = Bodies()
     app[SENDING] = Sending()
@@ -143,6 +146,7 @@ async def address(request: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """Tells whether a session could start now. If not: status 503 and the reasons."""
     parts = request.app[PARTS]
+    # An HTTP check every second must not ask the engine each time (`Readiness`).
     reasons = await parts.ready()
     document = Ready(
         ready=not reasons,
@@ -152,6 +156,7 @@ async def ready(request: web.Request) -> web.Response:
         confinement=parts.surroundings.confinement,
         agent_stream=parts.agents.kind,
     )
+    # 503, so that a load balancer needs only the status.
     return json_reply(document, 503 if reasons else 200)
 
 
@@ -186,6 +191,7 @@ async def languages(request: web.Request) -> web.Response:
 def _document(parts: Parts, language: Language) -> LanguageView:
     """The part of a language's view that does not change while the server runs, so it is made once."""
     contents = parts.declared.samples(language)
+    # Samples are small: they are sent with the list, and the page needs no second request.
     samples = tuple(
         SampleView(
             name=sample.name,

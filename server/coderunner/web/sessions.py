@@ -21,6 +21,7 @@ async def session(request: web.Request) -> web.Response:
             language=one.language.name,
             revision=one.revision,
             expires=one.expiry(),
+            # By number, so that the answer does not depend on when channels began.
             channels=tuple(_program(one, one.channels[number]) for number in sorted(one.channels)),
         )
     )

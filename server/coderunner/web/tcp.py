@@ -26,6 +26,7 @@ from coderunner.errors import CodeRunnerError, FrameTooLarge, RateLimited, TooSl
 if TYPE_CHECKING:
     from coderunner.web.tcp_limits import TcpConnections
 
+# Small ones for sockets of the crowd (`get_buffer`).
 PIECE, SMALL_PIECE = 16 * 1024, 4 * 1024  # bytes of one read
 HEAD_BYTES = 32 * 1024  # of a request, before its handler is called
 CHUNKING_BYTES = 16 * 1024  # overhead of a chunked body (heads, trailer) that is allowed beside its own size
@@ -106,9 +107,11 @@ class TcpConnection(asyncio.BufferedProtocol):
         # By default the kernel retransmits to a peer that is gone for about 15 minutes.
         if one is not None and one.family in (socket.AF_INET, socket.AF_INET6):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+        # -1: transports of tests have no socket.
         self._fd = one.fileno() if one is not None else -1
         turns.second(self._fd)
         self._second = True
+        # The deadline of the first request begins with the connection.
         self.due = self._connections.now() + HEAD_SECONDS
         if not self._connections.admit(self):
             transport.abort()
@@ -119,7 +122,9 @@ class TcpConnection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Called by asyncio when the connection is closed. `error`: None for an orderly end."""
         self._connections.forget(self)
+        # The number of the descriptor will be used again, by a connection of any priority.
         turns.first(self._fd)
+        # After an error of the socket nobody can read an answer.
         if self._told and error is None:
             self._connections.leftovers.keep(self._fd)
         self._resume()
@@ -134,6 +139,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         Sockets of the crowd get a small one, so that reading a hundred of
         them delays a user's key only a little.
         """
+        # While a handler reads a body, large reads are more efficient, and the handler bounds it.
         small = self._second and self.state is not State.BUSY
         return self._connections.small if small else self._connections.buffer
 
@@ -172,6 +178,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             self._handler.resume_writing()
 
     def _resume(self) -> None:
+        # A cancelled waiter has taken its future with it.
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
         self._paused = None
@@ -180,6 +187,8 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     def _head(self, size: int) -> None:
         if not self._received and self.state is State.DONE:
+            # A connection that was used before has IDLE_SECONDS; once a request begins, it has the time of a
+            # head.
             self.due = min(self.due or 0.0, self._connections.now() + HEAD_SECONDS)
         self._received += size
         # Only in the state HEAD: after an answer, the rest of a refused body may arrive, which is discarded.
@@ -200,12 +209,14 @@ class TcpConnection(asyncio.BufferedProtocol):
     def _chunks(self, size: int) -> None:
         """Bounds the overhead of a chunked body: aiohttp buffers an endless trailer,
         which no handler would see."""
+        # A read after the end of the body is the next request's.
         assert self._body is not None
         if self._body.is_eof():
             self._body = None
             return
         self._chunked += size
         total = self._body.total_bytes
+        # Twice the content and some more: even a byte in each chunk stays below for a small body.
         if self._chunked > CHUNKING_BYTES + 2 * total + min(4 * total, SMALL_CHUNKS):
             self.cut("a body of little but what stands around it")
 
@@ -247,6 +258,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         for one in messages:
             data = one.encode() if isinstance(one, str) else one
             kind, size = (_TEXT if isinstance(one, str) else _BINARY), len(data)
+            # RFC 6455, 5.2: a length of 7 bits, or 126 and 16 bits, or 127 and 64 bits.
             if size < 126:
                 parts += (struct.pack(">BB", kind, size), data)
             elif size < 1 << 16:
@@ -259,6 +271,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         """Waits while too much unsent output is buffered.
         Raises ConnectionResetError if the connection ends."""
         if self._paused is not None:
+            # Shielded: several writers may wait for the same future.
             await asyncio.shield(self._paused)
             if self.over:
                 raise ConnectionResetError
@@ -266,8 +279,10 @@ class TcpConnection(asyncio.BufferedProtocol):
     def taken(self) -> None:
         """Called when the application has taken the oldest buffered message, which is no longer counted."""
         if self._framing.complete:
+            # In the order in which they arrived.
             self._unread -= self._framing.complete.pop(0) + OVERHEAD
             self._connections.count(self)
+        # Resumed at half of what paused it, so that it does not go on and off with each message.
         if self._full and len(self._framing.complete) < FREE and self._unread < FREE_BYTES:
             self._full = False
             if self.transport is not None and not self.deaf:
@@ -276,6 +291,7 @@ class TcpConnection(asyncio.BufferedProtocol):
     def finish(self) -> None:
         """No messages are taken any more: those that still arrive are dropped, up to the close frame."""
         self._finished = True
+        # What is buffered already is not counted any more.
         self._drop()
         if self._full:
             self._full = False
@@ -298,11 +314,13 @@ class TcpConnection(asyncio.BufferedProtocol):
         if not framing.feed(data):
             self._refuse(FrameTooLarge(f"a text may have at most {framing.text} bytes here"))
             return
+        # A peer may go on sending until it reads the close frame.
         if self._finished:
             self._drop()
             return
         if len(framing.complete) > have:
             self._unread += sum(framing.complete[have:]) + OVERHEAD * (len(framing.complete) - have)
+            # Without a session no client has a reason to have so many messages under way.
             if self.stranger and len(framing.complete) > UNTAKEN:
                 self._connections.note("too many frames")
                 self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
@@ -315,6 +333,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         if framing.unfinished:
             # Further bytes of the same message extend its deadline only by
             # the time that they take at SLOWEST.
+            # A new message has begun: its time is its own.
             if self.due is None or framing.messages != before:
                 self._began = self._connections.now()
             self.due = self._began + MESSAGE_SECONDS + framing.partial / SLOWEST
@@ -327,6 +346,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.deaf = True
         self.due = self._connections.now() + GOODBYE_SECONDS
         assert self.transport is not None
+        # Paused and not closed: the error must reach the peer first.
         self.transport.pause_reading()
         if self._fail is not None:
             self._fail(error)
@@ -337,6 +357,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         It does not wait for the peer's close frame, which would come after input that is not read any more.
         """
         if self.transport is not None and not self.over:
+            # The socket lingers (`connection_lost`).
             self._told = True
             self.transport.write(struct.pack(">BBH", _CLOSE, 2, code))
             self.transport.close()
@@ -368,6 +389,7 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     def admit_session(self, session: str, text: int) -> None:
         """Called when the connection gets a session: counts it there, and allows texts of `text` bytes."""
+        # What the handshake has held is the session's now.
         self.kept = 0
         self._session = session
         self._framing.text = text
@@ -382,12 +404,14 @@ class TcpConnection(asyncio.BufferedProtocol):
         """Sets whether its socket is served after those of users who type."""
         if whether is not self._second:
             self._second = whether
+            # The event loop keeps the order of the sockets, by descriptor.
             (turns.second if whether else turns.first)(self._fd)
 
     def late(self, now: float) -> None:
         """Called when `due` has passed: ends the connection, or sets a new deadline.
         `now`: the present time."""
         assert self.transport is not None
+        # It was told to go, and given GOODBYE_SECONDS.
         if self.deaf:
             self.cut("did not go")
         elif self.state is State.FRAMES:
@@ -397,6 +421,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             self._connections.note("unfinished message")
             self._refuse(TooSlow("a message did not come to its end in time"))
         elif self.state is State.DONE and self._sending():
+            # A slow reader of a large answer is not idle.
             self.due = now + STILL_SECONDS
         else:
             self.cut("no request" if not self._received else "unfinished head")
@@ -408,6 +433,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             return True
         one = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError, ValueError):
+            # The kernel's queue: aiohttp's buffer may be empty while megabytes wait there.
             left = fcntl.ioctl(one.fileno(), termios.TIOCOUTQ, bytes(4))
             return bool(struct.unpack("i", left)[0])
         return False
@@ -415,6 +441,7 @@ class TcpConnection(asyncio.BufferedProtocol):
     def cut(self, why: str) -> None:
         """Aborts the connection. `why`: the reason, which is counted for the log."""
         self.deaf = True
+        # An aborted connection is not read any more, so nothing lingers.
         self._told = False
         self._connections.note(why)
         if self.transport is not None:
@@ -424,5 +451,6 @@ class TcpConnection(asyncio.BufferedProtocol):
 
 def tcp_of(request: web.BaseRequest) -> TcpConnection | None:
     """The connection of a request; None if it is closed."""
+    # In tests, or if the transport was wrapped, it may be another protocol.
     found = request.transport.get_protocol() if request.transport is not None else None
     return found if isinstance(found, TcpConnection) else None

@@ -92,6 +92,7 @@ class Ledger:
         """Adds a connection under these keys, with 0 bytes."""
         self._counted[tcp] = 0
         self._keys[tcp] = tuple(keys)
+        # A connection has several keys: its address and its wider networks.
         for key in self._keys[tcp]:
             self.under.setdefault(key, {})[tcp] = None
 
@@ -116,6 +117,7 @@ class Ledger:
             return
         # Down to three quarters: otherwise the search, which is slow, would be repeated with the next bytes.
         while self._total > self._maximum * 3 // 4:
+            # Summed only now: it is rarely needed, and exact.
             among = max(self.under.values(), key=lambda held: sum(self._counted[one] for one in held))
             max(among, key=lambda one: self._counted[one]).cut("too many bytes held")
 
@@ -166,6 +168,7 @@ class TcpConnections:
         assert tcp.transport is not None
         peer = tcp.transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
+        # An empty address is a Unix socket's, behind which a trusted proxy is.
         if address and not self._trusted(address) and not self.meet(tcp, address):
             return False
         self._all.add(tcp)
@@ -179,15 +182,18 @@ class TcpConnections:
         if tcp.address is not None:
             return True
         tcp.address = customer(address)
+        # By address and its wider networks together (`Rates`).
         if not self._opened.allows(address, self.now()):
             self.note("opened too often")
             return False
         self._strangers.add(tcp, (key for key, _ in networks(tcp.address)))
         for key, allowance in networks(tcp.address):
             among = self._strangers.under[key]
+            # A new client gets in where an idle connection can go; an attacker's own are the oldest.
             if len(among) > self._bounds.connections * allowance and not self._make_room(among, tcp):
                 return False
         if len(self._strangers) > self._bounds.in_all:
+            # The network with the most connections loses one, whoever is new.
             return self._make_room(max(self._strangers.under.values(), key=len), tcp)
         return True
 
@@ -209,6 +215,7 @@ class TcpConnections:
 
     def forget(self, tcp: TcpConnection) -> None:
         """Stops counting a closed connection."""
+        # Only those that were admitted: an attack of refused ones needs no memory back.
         self._ended += tcp in self._all
         self._all.discard(tcp)
         self._strangers.remove(tcp)
@@ -227,6 +234,7 @@ class TcpConnections:
 
         Requests are delayed instead of refused, as many users may share an address.
         """
+        # The charge is counted also while the caller waits, so that many waiters wait longer.
         wait = self._asked.charge(address, self.now(), cost)
         if wait > 0:
             await asyncio.sleep(wait)
@@ -261,6 +269,7 @@ class TcpConnections:
                     next(steps)
                 except StopIteration as done:
                     message: m.ClientMessage = done.value
+                    # The value of the generator is the message.
                     return message
                 finally:
                     # After t seconds of work sleep for t * (1 / SHARE - 1), the last step included.
@@ -280,6 +289,7 @@ class TcpConnections:
         while True:
             await timing.sleep(1.0)
             now = timing.now()
+            # A list, as `late` may end connections, which removes them from the set.
             for tcp in [one for one in self._all if one.due is not None and one.due < now]:
                 tcp.late(now)
             if self._cut:
@@ -287,6 +297,7 @@ class TcpConnections:
                 self._cut.clear()
             if self._ended >= CROWD and now - self._given_back > GIVE_BACK_SECONDS:
                 self._ended, self._given_back = 0, now
+                # In a thread: it walks through the whole heap.
                 await asyncio.to_thread(_give_back)
 
 
@@ -327,6 +338,7 @@ class _Handler(web.RequestHandler):
         """Answers a failed request: 414 or 431 for a head that is too large. The answer does not repeat any
         of it, as aiohttp's would."""
         if isinstance(exc, LineTooLong):
+            # The bound is the second argument of the exception, which has no other sign.
             line = exc.args[1:2] == (MAX_LINE_BYTES,)
             status = 414 if line else 431
             what, maximum = ("the address", MAX_LINE_BYTES) if line else ("a header", MAX_FIELD_BYTES)
@@ -357,6 +369,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        # Before aiohttp looks at the header.
         made.request_factory = functools.partial(_without_unknown_expect, made.request_factory)
         return made
 

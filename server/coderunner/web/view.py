@@ -73,14 +73,17 @@ _FRAMES = ("iframe", "frame", "embed", "object")
 async def view(request: web.Request) -> web.StreamResponse:
     """Returns a file that a capability URL permits to read."""
     text, path = request.match_info["capability"], request.match_info["path"]
+    # Before `check_path`, so that a wrong URL is always answered in the same way.
     session, capability = request.app[PARTS].registry.look(request.match_info["session"], text, path)
     check_path(path)
     kind = _kind(capability, path)
     place = guard.place(request.app[PARTS].settings, request, f"/view/{session.id}/{text}/")
+    # Empty for a single file, or where the server's own name is not known for sure.
     own = place + quote(capability.folder) if place and capability.folder is not None else ""
     if kind in PAGES and _at_the_top(request, session.views):
         async with session.files.request():
             await session.files.read(path, 0, 1)  # a missing file must give an error, not an empty frame
+        # A page may load itself, and what lies beside it.
         return _framed(path, own or (place and place + quote(path)), session.views.word())
     headers = {
         "Content-Type": kind or "application/octet-stream",
@@ -95,6 +98,7 @@ async def view(request: web.Request) -> web.StreamResponse:
     }
     if kind in PAGES:
         headers |= CONNECTIONS
+    # A type that no browser is to interpret.
     if kind is None:
         headers["Content-Disposition"] = "attachment"
     elif kind.startswith("text/"):
@@ -107,6 +111,7 @@ async def keep(request: web.Request) -> web.Response:
     lets a frame load a page."""
     views = session_of(request).views
     wanted = await body_of(request, KeepViews)
+    # In the order of the request, which the client relies on.
     kept = tuple(views.keep(one) for one in wanted.urls)
     word = views.word() if wanted.frame else UNSET
     return json_reply(ViewsKept(kept, int(views.seconds * 1000), word))
@@ -122,6 +127,7 @@ def _kind(capability: Capability, path: str) -> str | None:
     ending = path[dot:].lower() if dot >= 0 else ""
     if capability.folder is not None:
         beside = path[len(capability.folder) :].split("/")
+        # Hidden files are left out everywhere in the path.
         if (ending not in TYPES and ending not in _DATA) or any(name.startswith(".") for name in beside):
             raise NoSession()
     return TYPES.get(ending)
@@ -131,6 +137,7 @@ def _at_the_top(request: web.Request, views: Views) -> bool:
     """Whether the answer may become a tab's own document, rather than a frame or a script's data."""
     to = request.headers.get("Sec-Fetch-Dest")
     if to is not None:
+        # A `fetch` of a document is no navigation.
         return to not in _FRAMES and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
     # Without Sec-Fetch-Dest: an old browser, or any one without TLS. Then a navigation is recognised by
     # `Accept`, and a frame of ours by a word in its URL.
@@ -147,11 +154,13 @@ def _framed(path: str, place: str, word: str) -> web.Response:
     read. A frame can only navigate where the surrounding policy allows: to `place`, or to this server if
     that is "". `word`: permits the frame to load the page.
     """
+    # A new one for each answer: an old page cannot use it for its own styles.
     nonce = secrets.token_urlsafe(16)
     title = html.escape(path.rpartition("/")[2])
     text = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<style nonce="{nonce}">html,body,iframe{{margin:0;border:0;width:100%;height:100%}}</style>'
+        # The sandbox is set here as well as in the page's own policy: either would be enough.
         f'<iframe title="{title}" sandbox="allow-scripts" referrerpolicy="no-referrer" src="?framed={word}">'
         "</iframe>"
     )
@@ -177,6 +186,7 @@ def policy(kind: str | None, place: str) -> str:
     return (
         "sandbox allow-scripts; default-src 'none'; "
         f"script-src 'unsafe-inline' 'unsafe-eval' blob:{own}; style-src 'unsafe-inline'{own}; "
+        # `unsafe-eval`: plotting libraries need it; within the sandbox it reaches nothing.
         f"img-src data: blob:{own}; font-src data:{own}; media-src data: blob:{own}; "
         f"connect-src data: blob:{own}; worker-src blob:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"

@@ -29,6 +29,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     protocols = guard.offered(request)
     if guard.PROTOCOL not in protocols:
+        # A client that does not know the protocol would misread everything.
         raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {guard.PROTOCOL}\n")
     socket = _Socket(
         protocols=(guard.PROTOCOL,),
@@ -37,18 +38,22 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         compress=False,  # a compressed message's size is unknown until it is unpacked
         decode_text=False,  # msgspec decodes UTF-8 together with the JSON
     )
+    # Before `prepare`, which would fail with an internal error.
     if not _in_ascii(request) or not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
     connections, tcp = request.app[TCP_CONNECTIONS], tcp_of(request)
+    # Counted here for connections of a proxy, whose client is known only now.
     welcome = tcp is None or connections.meet(tcp, guard.address_of(parts.settings, request))
     try:
         await socket.prepare(request)
     except ConnectionError:
         return web.Response()  # the peer is gone already; not a fault of ours to be logged
+    # The connection has ended between the request and here.
     if tcp is None:
         return socket
     connection = Connection(parts, socket, request, request.match_info.get("session"), connections, tcp)
     if not welcome:
+        # In the protocol's form, and not as an HTTP error, which browsers do not show to scripts.
         connection.refuse(RateLimited("this address connects too often", retry_after_ms=5000))
     sockets = request.app[SOCKETS]
     sockets.add(connection)
@@ -83,6 +88,7 @@ def hello(parts: Parts) -> m.Hello:
             "files": settings.max_files_per_session,
             "file_bytes": settings.max_file_size,
             "archive_bytes": settings.max_archive_size,
+            # Both in milliseconds.
             "resume_ms": settings.session_resume_min,
             "view_ms": settings.view_ttl,
         },

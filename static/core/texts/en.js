@@ -1,7 +1,7 @@
 // All texts of the page in English, by the part of the page that shows them. A translation is one more folder and file
-// with the same keys, named in static/app/texts.js; the type checker tells which of them it lacks. What a text has to be told is a
-// parameter of it. `*word*` is emphasis, in the texts that index.html shows. Texts that are in a terminal or an outcome
-// begin with a small letter where they follow another one.
+// with the same keys, named in static/app/texts.js; the type checker reports missing keys. Values in a text are its
+// parameters. `*word*` is emphasis, in the texts of index.html. Texts in a terminal or an outcome begin with a small
+// letter if they follow another one.
 import { hints } from './en/hints.js';
 import { page } from './en/page.js';
 import { program } from './en/program.js';

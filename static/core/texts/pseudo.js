@@ -1,11 +1,11 @@
-// A language that nobody speaks, `?lang=qps` in development: each English text is marked, and a third longer, as translations are. What the
-// page shows without the marks is not in the table; what is cut off has no room for another language.
+// An artificial language for tests, `?lang=qps` in development: each English text is marked and made a third longer, as
+// translations are. Text without marks is not in the table; text that is cut off has no room for another language.
 
 /** @param {string} text */
 function marked(text) {
   if (!text) return '';
   const more = Math.ceil(text.length / 3);
-  return `⟦${text}${'~~~~~~~ '.repeat(more / 8 + 1).slice(0, more).trim()}⟧`; // which breaks into lines, as words do
+  return `⟦${text}${'~~~~~~~ '.repeat(more / 8 + 1).slice(0, more).trim()}⟧`; // with spaces, so that it breaks into lines
 }
 
 /** @typedef {string | ((...given: unknown[]) => string) | {[key: string]: Table}} Table of texts, or one of them */

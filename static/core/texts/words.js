@@ -2,11 +2,12 @@
 
 /**
  * @param {string} locale
- * `plural` takes a count and a text for each of the language's plural forms (`other` is for those that are not given);
- * `number` a number and how many digits stand behind its point.
+ * `plural` takes a count and a text for each of the language's plural forms (`other` is used for those that are not given);
+ * `number` a number and the number of its decimals.
  */
 export function words(locale) {
   const rules = new Intl.PluralRules(locale);
+  // Making a format takes much longer than using it.
   /** @type {Map<number, Intl.NumberFormat>} */ const formats = new Map();
   return {
     /** @param {number} count @param {{other: string} & Partial<Record<Intl.LDMLPluralRule, string>>} forms */

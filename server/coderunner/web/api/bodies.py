@@ -35,6 +35,7 @@ class Bodies:
         mine = [0]
         try:
             yield mine
+        # Given back in any case, also when the request is cancelled.
         finally:
             self._held[address] -= mine[0]
             if not self._held[address]:
@@ -49,8 +50,10 @@ class Bodies:
         before anything is parsed. Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson, and
         BadMessage with all problems of the body.
         """
+        # Also a protection: a form of another site cannot have this type without asking first (CORS).
         if request.content_type != "application/json":
             raise BadMedia("send the body as JSON, with Content-Type: application/json")
+        # Refused by its header alone, before a byte of the body is read.
         if (request.content_length or 0) > maximum:
             raise BodyTooLarge(f"the body has {request.content_length} bytes; send at most {maximum}")
         with self._room(address) as mine:
@@ -62,6 +65,7 @@ class Bodies:
             return await self._parse(kind, bytes(data), values)
 
     async def _counted(self, request: web.Request, address: str, mine: list[int]) -> AsyncIterator[bytes]:
+        # Counted before it is kept, so that the bound holds for what is in memory.
         async for piece in body_pieces(request):
             mine[0] += len(piece)
             self._held[address] += len(piece)
@@ -74,6 +78,7 @@ class Bodies:
     async def _parse(self, kind: type[S], data: bytes, values: int) -> S:
         if len(data) > codec.SMALL_TEXT:
             async with self._reading:  # one long body at a time, and the loop runs other tasks between steps
+                # Between the steps other tasks of the loop run.
                 for _ in codec.check_values(data, values):
                     await asyncio.sleep(0)
                 return _parsed(kind, data)
@@ -84,6 +89,7 @@ def _parsed(kind: type[S], data: bytes) -> S:
     try:
         return read_json(kind, data)
     except NotJson:
+        # Nothing of the body is quoted: it need not even be text.
         raise BadJson("the body must be one JSON object in UTF-8") from None
     except ValueError as error:
         raise BadMessage(str(error)) from None

@@ -22,11 +22,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def headers(request: web.Request) -> dict[str, str]:
     """The CORS headers of a response. Raises NotAllowed for a page of another origin."""
+    # Not of the caller's choice alone: a browser sets this header, and a page cannot change it.
     settings, origin = request.app[PARTS].settings, request.headers.get("Origin")
     if origin is None:
         return {}
     if not guard.origin_allowed(settings, origin, request.headers.get("Host", "")):
         raise NotAllowed("pages of this origin are not allowed; the operator can add it to ALLOWED_ORIGINS")
+    # Caches must not answer one origin with the headers of another.
     told = {"Vary": "Origin"}
     if origin in settings.allowed_origins:
         told |= {
@@ -44,7 +46,9 @@ def across_origins(handler: Handler) -> Handler:
     async def wrapped(request: web.Request) -> web.StreamResponse:
         told = headers(request)
         request[CORS] = told
+        # A handler may fail after this: `error_reply` then uses the same headers.
         response = await handler(request)
+        # A stream has sent its headers already, with these in them.
         if not response.prepared:
             response.headers.update(told)
         return response
@@ -55,6 +59,7 @@ def across_origins(handler: Handler) -> Handler:
 async def preflight(request: web.Request) -> web.Response:
     """OPTIONS: which methods and headers a page may use."""
     told = headers(request)
+    # Without the header a browser refuses the request itself.
     if "Access-Control-Allow-Origin" in told:
         told |= {
             "Access-Control-Allow-Methods": "GET, POST, DELETE",

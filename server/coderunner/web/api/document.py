@@ -79,13 +79,16 @@ class Described(Protocol):
 
 def document(operations: Iterable[Described]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of all routes below /api/."""
+    # The page and the WebSocket are described in other documents.
     told = [one for one in operations if one.path.startswith("/api/")]
     models: set[type[Struct]] = {Problem}
     for one in told:
         models |= {model for model in (one.answer, one.query, one.body, *one.also.values()) if model}
+    # Sorted, so that the document is the same for each build.
     order = sorted(models, key=lambda model: model.__name__)
     schemas, components = msgspec.json.schema_components(order, ref_template=_REF)
     refs = dict(zip(order, schemas, strict=True))
+    # msgspec knows types and bounds of fields; rules between fields are the models' own.
     for name, rules in _rules(order).items():
         components[name] |= rules
     paths: dict[str, dict[str, Any]] = {}
@@ -117,6 +120,7 @@ def _rules(models: Iterable[type[Struct]]) -> dict[str, dict[str, Any]]:
 def _within(info: Any, seen: set[type]) -> Iterator[type]:
     """The models in a type's description."""
     if isinstance(info, msgspec.inspect.StructType):
+        # Models may contain each other.
         if info.cls in seen:
             return
         seen.add(info.cls)
@@ -145,6 +149,7 @@ def _operation(one: Described, refs: dict[type[Struct], Any], components: dict[s
     }
     if one.body is not None:
         content: dict[str, Any] = {"schema": refs[one.body]}
+        # Examples are those that the models declare, and tests send them.
         if hasattr(one.body, "EXAMPLE"):
             content["example"] = one.body.EXAMPLE
         told["requestBody"] = {"required": True, "content": {"application/json": content}}
@@ -178,6 +183,7 @@ def _answers(one: Described, refs: dict[type[Struct], Any], words: str) -> dict[
     for status, model in {one.status: one.answer, **one.also}.items():
         answer: dict[str, Any] = {"description": words or "Done"}
         content: dict[str, Any] = {"application/json": {"schema": refs[model]}} if model is not None else {}
+        # 206 is a part of the same file.
         if status in (one.status, 206):
             content |= {media: {} for media in one.media}
         if content:
@@ -209,6 +215,7 @@ def _refusals(one: Described) -> list[int]:
     if "{" in one.path or _RUNS.match(one.path):
         found |= {401, 403, 404, 409, 429, 503}
     if one.method in ("POST", "PUT", "PATCH") or _RUNS.match(one.path):
+        # A run that was refused is found again, with its refusal.
         found |= {408, 413, 422, 507}  # what a run was refused with is told again by its address
     return sorted(found - {one.status, *one.also})
 
@@ -235,6 +242,7 @@ def page(told: dict[str, Any]) -> str:
     """The document as an HTML page, without scripts and files of other hosts. `told`: the OpenAPI
     document."""
     lines = ["<!doctype html><html lang=en><meta charset=utf-8>"]
+    # Unquoted attributes and open paragraphs are valid HTML, and keep this short.
     lines += ["<meta name=viewport content='width=device-width'><title>CodeRunner: HTTP interface</title>"]
     lines += ["<h1>HTTP interface</h1><p><a href=openapi.json>OpenAPI 3.1</a></p>"]
     for path, methods in told["paths"].items():

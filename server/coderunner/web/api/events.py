@@ -32,6 +32,7 @@ _ID = re.compile(r"[0-9]{1,15}")
 def last_id(request: web.Request) -> int:
     """The id of `Last-Event-ID`, after which the stream continues; 0 without one. Raises BadMessage."""
     given = request.headers.get("Last-Event-ID", "").strip()
+    # At most 15 digits: the ids are offsets in a file.
     if given and not _ID.fullmatch(given):
         raise BadMessage("Last-Event-ID must be the id of an event of this stream")
     return int(given or 0)
@@ -45,6 +46,7 @@ def gone(request: web.Request) -> bool:
 async def stream(request: web.Request, job: Work, begin: int) -> web.StreamResponse:
     """Sends the events after the id `begin` until the end. Raises BadMessage, before anything is sent, if it
     is not the id of an event."""
+    # Before the headers, as an error can then still be answered with a status.
     job.spool.check(begin)
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
     sending.check(address)
@@ -52,6 +54,7 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
         headers={
             "Content-Type": MEDIA,
             "Cache-Control": "no-store",
+            # nginx would collect events until its buffer is full.
             "X-Accel-Buffering": "no",
             "Location": f"/api/{job.place}/{job.id}",
             **request.get(CORS, {}),
@@ -59,16 +62,20 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
     )
     await response.prepare(request)
     send = functools.partial(sending.send, address, response)
+    # A stream that continues has had this event.
     if not begin:
         await send(_event(BEGINS[job.place], {"id": job.id, "language": job.about.language}))
     told, quiet = None, timing.now()
     while not gone(request):
+        # Removed by its age or by the operator while it was being sent.
         if job.spool.closed and job.error is None:
             raise ConnectionResetError("the run was removed")
         begin, sent = await _send_records(send, job, begin)
+        # Only changes: a queue may move many times in a second.
         if job.position != told and job.status == "queued" and job.position is not None:
             told, sent = job.position, True
             await send(_event("queued", {"position": told.position, "eta_ms": told.eta_ms}))
+        # Both: it is over, and everything of it was sent.
         if job.over and begin == job.spool.size:
             await _end(send, job, begin)
             await response.write_eof()
@@ -80,6 +87,7 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
             quiet = timing.now()
             await send(b":\n\n")
         try:
+            # Bounded, so that a caller who is gone is noticed without an event.
             async with asyncio.timeout(LOOK_SECONDS):
                 await job.news()
         except TimeoutError:
@@ -91,6 +99,7 @@ async def _send_records(send: Send, job: Work, begin: int) -> tuple[int, bool]:
     """Sends records after `begin`, about PIECE bytes. Returns the id of the last one, and whether any was
     sent."""
     piece = bytearray()
+    # In pieces, so that a long run is not built in memory.
     for record in job.spool.records(begin):
         piece += _event(*job.event(record), record.end)
         begin = record.end
@@ -108,6 +117,7 @@ async def _end(send: Send, job: Work, begin: int) -> None:
         await send(_event("done", msgspec.Raw(job.end()), begin))
 
 
+# Without an id a browser keeps the last one, from which it continues.
 def _event(name: str, data: Any, identity: int | None = None) -> bytes:
     head = f"event: {name}\n" if identity is None else f"event: {name}\nid: {identity}\n"
     return head.encode() + b"data: " + msgspec.json.encode(data) + b"\n\n"

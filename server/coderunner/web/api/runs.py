@@ -35,6 +35,7 @@ async def run(request: web.Request) -> web.StreamResponse:
     """Runs a program. The response has its whole result, or with `Accept: text/event-stream` its events."""
     parts = request.app[PARTS]
     caller = guard.caller(parts.settings, request, [])
+    # Checked before the body is read: a wrong key costs neither side the transfer.
     key, begin = _key(request), events.last_id(request)
     wanted = await request.app[BODIES].read(request, caller.address, RunRequest, MAX_BODY)
     return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
@@ -55,11 +56,13 @@ async def grade(request: web.Request) -> web.StreamResponse:
 
 async def _ordered(request: web.Request, job: Work, key: str | None, begin: int) -> web.StreamResponse:
     try:
+        # Bounded waits, so that a caller who is gone is noticed.
         if events.MEDIA in request.headers.get("Accept", ""):
             return await _streamed(request, job, begin)
         while not job.over and not events.gone(request):
             await _news(job, events.LOOK_SECONDS)
         return await _whole(request, job)
+    # With a key the run is found again; without one nobody can, so it is cancelled.
     finally:
         if key is None:
             request.app[PARTS].runs.gone(job)
@@ -71,6 +74,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     job = _job(request)
     due = asyncio.get_running_loop().time() + int(query_of(request, RunQuery).wait)
     while not job.over and not events.gone(request):
+        # Measured from the request's beginning, whatever happened in between.
         left = due - asyncio.get_running_loop().time()
         if left <= 0:
             break
@@ -82,6 +86,7 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def follow(request: web.Request) -> web.StreamResponse:
     """The events after `Last-Event-ID`. 204 if there are none and will be none: browsers then stop
     reconnecting."""
+    # The last event was received: 204 is what ends a browser's reconnecting.
     job, begin = _job(request), events.last_id(request)
     if job.done and begin and begin == job.spool.size:
         return web.Response(status=204)
@@ -92,6 +97,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Cancels a run or batch. Its result has what was done until then. Does nothing if it has ended."""
     job = _job(request)
+    # Not an error afterwards: the caller cannot know that it has just ended.
     if not job.over:
         job.cancel()
     return _status(job)
@@ -109,6 +115,7 @@ def _key(request: web.Request) -> str | None:
     given = request.headers.get("Idempotency-Key")
     if given is None:
         return None
+    # Some libraries quote the key.
     key = given.strip().strip('"')
     if not _KEY.fullmatch(key):
         raise BadMessage(
@@ -135,6 +142,7 @@ async def _whole(request: web.Request, job: Work) -> web.StreamResponse:
     sending.check(address)
     with job.answer() as stored:
         response = web.StreamResponse(headers=_headers(job) | request.get(CORS, {}))
+        # Its size is known, as the answer is complete: a client sees whether it got everything.
         response.content_type = "application/json"
         response.content_length = os.fstat(stored.fileno()).st_size
         await response.prepare(request)
@@ -156,5 +164,6 @@ def _headers(job: Work) -> dict[str, str]:
 async def _streamed(request: web.Request, job: Work, begin: int) -> web.StreamResponse:
     try:
         return await events.stream(request, job, begin)
+    # The headers are sent, so there is no other way to tell it.
     except TimeoutError:
         raise ConnectionResetError("the caller takes nothing") from None

@@ -26,6 +26,7 @@ class Sending:
     def check(self, address: str, size: int = 0) -> None:
         """Raises RateLimited if responses to `address` leave no room for a piece of `size` bytes."""
         cost = size + BUFFER
+        # Refused before the memory is taken.
         if self._held[address] + cost > HELD_BY_ONE or self._held.total() + cost > HELD:
             raise RateLimited("too many responses wait to be read; read them first", retry_after_ms=2000)
 
@@ -36,6 +37,7 @@ class Sending:
         cost = len(data) + BUFFER
         self._held[address] += cost
         try:
+            # The crowd's turn first: many large answers must not delay a keystroke.
             async with timing.within(WRITE_SECONDS):
                 await self._crowd.turn()
                 await response.write(data)

@@ -1,4 +1,4 @@
-// Counts, as the English texts say them.
+// Counts in the English texts.
 import { words } from '../words.js';
 
 export const { plural, number } = words('en');

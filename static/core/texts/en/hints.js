@@ -1,6 +1,6 @@
-// What a program wanted that no session has. The server recognises it in the program's output and says it in English, with a
-// word of the output in the place of {word}: here are its sentences (of hints.toml and language.toml), so that each can be
-// said in another language.
+// Things that programs need and that no session has. The server recognises them in the program's output and sends an
+// English sentence, with a word of the output in place of {word}: here are its sentences (of hints.toml and
+// language.toml), so that each can be shown in another language.
 
 export const hints = {
   hints: {

@@ -1,4 +1,4 @@
-// Programs: what is told of them while they run, what they wrote, how they ended.
+// Programs: messages while they run, their files, their end.
 import { files, number, plural } from './counts.js';
 
 export const program = {

@@ -168,7 +168,7 @@ export const project = {
     codeOf: (path) => `Code of ${path}`,
     /** @param {number} line @param {number} column */
     at: (line, column) => `Line ${line}, column ${column}`,
-    /** The editor's own, by what it calls them. @type {Record<string, string>} */
+    /** The editor's own texts, by its keys. @type {Record<string, string>} */
     phrases: {
       Find: 'Find', Replace: 'Replace', next: 'next', previous: 'previous', all: 'all', 'match case': 'match case', regexp: 'regexp',
       'by word': 'by word', replace: 'replace', 'replace all': 'replace all', close: 'close', 'current match': 'current match',

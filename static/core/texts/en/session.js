@@ -1,4 +1,4 @@
-// Sessions: the connection, the queue, their end, and what the server refuses.
+// Sessions: the connection, the queue, their end, and refusals of the server.
 
 export const session = {
   status: {
@@ -77,7 +77,7 @@ export const session = {
     otherMade: (name) => `“${name}” has a session of its own with files that programs made. It ends when this begins.`,
   },
 
-  /** Why a session is over, by the protocol's reason. @type {Record<string, string>} */
+  /** Why a session has ended, by the protocol's reason. @type {Record<string, string>} */
   over: {
     client: 'The session was closed.',
     idle_timeout: 'The session ended because nothing happened in it for a while.',
@@ -90,9 +90,9 @@ export const session = {
 
   unknownError: 'Something went wrong.',
   unknownNotice: 'The server says:',
-  /** The server's own sentence behind what its code says: it is English. A translation may say so, or leave it out. @param {string} sentence @param {string} code */
+  /** The server's own sentence, after the text for its code; it is English. A translation may say so, or leave it out. @param {string} sentence @param {string} code */
   inEnglish: (sentence, code) => `${sentence} (${code})`,
-  /** What the server tells, by the code of a `notice`. @type {Record<string, string>} */
+  /** Texts of `notice` messages, by their codes. @type {Record<string, string>} */
   notices: {
     artifact_limit: 'The program makes more files than are shown here; all are in the workspace.',
     evicted: 'The server ends this session.',
