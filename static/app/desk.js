@@ -210,7 +210,7 @@ export class Desk extends Emitter {
     if (this.session?.phase === 'open' && this.session.link.up && this.session.role === 'control') this.mirror?.push();
   }
 
-  /** @param {{repl?: boolean, entry?: string}} the language's own prompt, which replaces what is open */
+  /** @param {{repl?: boolean, entry?: string}} wish the language's own prompt, which replaces what is open */
   openShell(wish = {}) {
     this.push();
     if (this.shell.running) {

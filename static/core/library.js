@@ -11,7 +11,7 @@ import { Emitter } from './events.js';
  * @typedef {{projects: {key: string, value: Kept, indexes: {language: string}}, records: {key: [string, string], value: import('./types.js').Versioned},
  *   histories: {key: [string, string], value: import('./types.js').History}}} Schema the keys of records are [project, name], of histories [project, path]
  */
-/** @typedef {{type: 'changed', project: string, names: string[]} | {type: 'projects', removed?: string}} Sent to other pages */
+/** @typedef {{type: 'changed', project: string, names: string[]} | {type: 'projects', removed?: string}} Told: a message to other pages */
 
 const VERSION = 1;
 const MAX_HISTORY = 256 * 1024; // characters of a file's undo history
