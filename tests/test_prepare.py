@@ -12,8 +12,8 @@ import pytest
 from coderunner import declarations, prepare
 from coderunner.canary.run import CanaryUnfinished
 from coderunner.canary.verdict import Verdict
+from coderunner.engine.building import BuildFailed
 from coderunner.engine.containers import ROLE_LABEL, ContainerSpec
-from coderunner.engine.images import BuildFailed
 from coderunner.errors import EngineUnavailable, LanguageNotReady, StartFailed
 from coderunner.fleet.catalog import FAILED, READY, LanguageCatalog
 from coderunner.fleet.uids import Uids

@@ -18,9 +18,9 @@ import pytest
 
 from coderunner import config
 from coderunner.engine.attach import Address
+from coderunner.engine.building import archive_of
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.firewall import helper_body
-from coderunner.engine.images import archive_of
 from coderunner.engine.networks import NetworkSpec, network_body
 from coderunner.gate import policy
 from coderunner.gate.bodies import Tables

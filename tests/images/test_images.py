@@ -10,8 +10,9 @@ import docker
 import pytest
 
 from coderunner import declarations
+from coderunner.engine.building import LABEL, BuildFailed
 from coderunner.engine.containers import AGENT_COMMAND
-from coderunner.engine.images import LABEL, BuildFailed, ImageBuilder
+from coderunner.engine.images import ImageBuilder
 from coderunner.engine.recipes import IN_CONTAINERS
 from coderunner.errors import EngineUnavailable
 from tests.harness import ENGINE, LANGUAGES, eventually

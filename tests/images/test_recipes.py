@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coderunner import declarations
-from coderunner.engine import images, recipes
+from coderunner.engine import building, recipes
 from coderunner.engine.recipes import BadRecipe, base_recipe, language_recipe, recipe_for
 
 LANGUAGES = sorted(declarations.load().languages)
@@ -114,6 +114,6 @@ def test_a_folder_without_a_dockerfile_is_no_language(folder: Path) -> None:
 
 def test_what_begins_as_a_script_is_executable() -> None:
     files = {"Dockerfile": b"FROM x\n", "tool": b"#!/bin/sh\n", "deep/data": b"#comment\n"}
-    with tarfile.open(fileobj=images.archive_of(files)) as archive:
+    with tarfile.open(fileobj=building.archive_of(files)) as archive:
         modes = {one.name: one.mode for one in archive}
     assert modes == {"Dockerfile": 0o644, "tool": 0o755, "deep/data": 0o644}

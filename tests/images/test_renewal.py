@@ -17,7 +17,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from coderunner.engine.images import BASE_LABEL, BUILT_LABEL, ImageBuilder
+from coderunner.engine.building import BASE_LABEL, BUILT_LABEL
+from coderunner.engine.images import ImageBuilder
 from tests.images.conftest import BUILD_SECONDS, write_toy
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(BUILD_SECONDS)]

@@ -12,14 +12,13 @@ from coderunner.engine.containers import (
     HOST_NAME,
     MAX_TERMINALS,
     NAMESERVERS,
-    READONLY_PATHS,
     SYSCTLS,
     TMP_INODES,
     USUAL_RUNTIMES,
     ContainerSpec,
-    masked_paths,
     shm_bytes,
 )
+from coderunner.engine.hidden import READONLY_PATHS, masked_paths
 
 PACKAGE = "coderunner.canary.inside"
 # In the order of loading: each module after those that it imports.

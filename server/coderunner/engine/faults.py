@@ -58,7 +58,4 @@ def _our_error(
         return NameConflict(f"{what}: {words}")
     if error.status == 409 and "is not running" in lower:
         return ContainerGone(f"{what}: {words}")
-    # Before version 23, killing a container that has ended was answered with 500.
-    if error.status == 500 and "not running" in lower and what == "kill":
-        return ContainerGone(f"{what}: {words}")
     return refused(f"{what}: the engine answered {error.status}: {words}")

@@ -15,8 +15,8 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from coderunner import timing
-from coderunner.engine.containers import READONLY_PATHS, masked_paths
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.hidden import READONLY_PATHS, masked_paths
 from coderunner.engine.networks import BRIDGE_PREFIX, NETWORK_TYPE
 from coderunner.errors import EngineError, EngineTimeout, NetworkFailed
 

@@ -12,14 +12,10 @@ one: renewing the base renews all.
 from __future__ import annotations
 
 import asyncio
-import io
-import tarfile
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -29,27 +25,29 @@ import requests.exceptions
 from msgspec import convert
 
 from coderunner.engine import carry, renewal, uses
+from coderunner.engine.building import (
+    BASE_LABEL,
+    BUILT_LABEL,
+    LABEL,
+    BuildFailed,
+    build,
+    history,
+    image_id,
+    is_current,
+    labels_of,
+    pull,
+)
 from coderunner.engine.docker import usual_socket
 from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
 from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe, recipe_for
 from coderunner.engine.sizes import Step, total
 from coderunner.engine.threads import Say, Stop, in_thread
-from coderunner.errors import EngineUnavailable, ImageMissing
-from coderunner.schema.engine import BuildStep, ImageDocument, ImageRow, ImageStep
+from coderunner.errors import EngineUnavailable
+from coderunner.schema.engine import ImageRow
 
-LABEL = "coderunner-image"
-BASE_LABEL = "coderunner.base"  # the id of the image it was made on, which is a hash of its content
-BUILT_LABEL = "coderunner.built"  # when, in UTC
 CALL_SECONDS = 60  # for a call that does not build
 PULL_SILENCE_SECONDS = 20  # without progress: then a registry counts as unreachable
 BUILD_SILENCE_SECONDS = 600  # without progress: installing one large package may take this long
-BUILD_SECONDS = 3600  # for a build
-LINE = 100  # characters of a line of progress
-TAIL = 15  # last lines of a failed build, for the message
-
-
-class BuildFailed(ImageMissing):
-    """An image could not be built; the message has the last lines of the build's output."""
 
 
 class ImageBuilder:
@@ -148,7 +146,7 @@ class ImageBuilder:
         def look(stop: Stop, _tell: Say) -> set[str]:
             base, wanted = self.base(), {name: self.final(name) for name in names}
             with self._client(CALL_SECONDS, stop) as client:
-                return {name for name, recipe in wanted.items() if _current(client, recipe, base)}
+                return {name for name, recipe in wanted.items() if is_current(client, recipe, base)}
 
         return await in_thread(look, _silent)
 
@@ -158,8 +156,8 @@ class ImageBuilder:
         def look(stop: Stop, _tell: Say) -> str | None:
             recipe, base = self.final(name), self.base()
             with self._client(CALL_SECONDS, stop) as client:
-                current = _current(client, recipe, base)
-                return _labels(client, recipe.reference)[BUILT_LABEL] if current else None
+                current = is_current(client, recipe, base)
+                return labels_of(client, recipe.reference)[BUILT_LABEL] if current else None
 
         return await in_thread(look, _silent)
 
@@ -183,7 +181,7 @@ class ImageBuilder:
         def look(stop: Stop, _tell: Say) -> dict[str, list[Step]]:
             wanted = {name: self.reference(name) for name in names}
             with self._client(CALL_SECONDS, stop) as client:
-                return {name: _history(client, reference) for name, reference in wanted.items()}
+                return {name: history(client, reference) for name, reference in wanted.items()}
 
         return await in_thread(look, _silent)
 
@@ -285,23 +283,23 @@ class ImageBuilder:
 
     def _build_base(self, base: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
-            if _id(client, base.reference) is None:
+            if image_id(client, base.reference) is None:
                 self._ensure_origin(client, stop, report)
-                _build(client, base, {}, stop, report)
+                build(client, base, {}, stop, report)
 
     def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
-            if _current(client, recipe, base):
+            if is_current(client, recipe, base):
                 # Servers of one machine share images, and may build at the same moment.
                 return  # built by another server in the meantime
-            _build(client, recipe, {BASE_LABEL: _id(client, base.reference) or ""}, stop, report)
+            build(client, recipe, {BASE_LABEL: image_id(client, base.reference) or ""}, stop, report)
 
     def _renew(
         self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, report: Say
     ) -> list[str]:
         renewed = []
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
-            if _id(client, base.reference) is None:
+            if image_id(client, base.reference) is None:
                 return []  # without the base there is no image to renew
             try:
                 lists = renewal.security_lists(client, base.reference, report)
@@ -311,43 +309,41 @@ class ImageBuilder:
             if moved := renewal.upgradable(client, base.reference, lists):
                 report(f"{base.reference}: security updates of {', '.join(moved)}")
                 self._ensure_origin(client, stop, report)  # missing if images came from an archive
-                _build(client, base, {}, stop, report, anew=True)
+                build(client, base, {}, stop, report, anew=True)
                 renewed.append("base")
             for name, (recipe, final) in wanted.items():
                 # An image that is not here is built when a language is prepared, from the newest packages
                 # anyway.
-                if stop.is_set() or _id(client, recipe.reference) is None:
+                if stop.is_set() or image_id(client, recipe.reference) is None:
                     continue
                 # One on an outdated base is built anew in any case.
-                if _current(client, recipe, base):
+                if is_current(client, recipe, base):
                     moved = renewal.upgradable(client, recipe.reference, lists)
                     if not moved:
                         continue
                     report(f"{recipe.reference}: security updates of {', '.join(moved)}")
-                label = {BASE_LABEL: _id(client, base.reference) or ""}
+                label = {BASE_LABEL: image_id(client, base.reference) or ""}
                 # Without the cache: it would return the layers with the old packages.
-                _build(client, recipe, label, stop, report, anew=True)
-                if final != recipe and _id(client, final.reference) is not None:
-                    _build(client, final, label, stop, report)
+                build(client, recipe, label, stop, report, anew=True)
+                if final != recipe and image_id(client, final.reference) is not None:
+                    build(client, final, label, stop, report)
                 renewed.append(name)
         return renewed
 
     def _ensure_origin(self, client: docker.APIClient, stop: Stop, report: Say) -> None:
         """Fetches the origin image from a registry, or makes it from Debian's packages. Raises
         BuildFailed."""
-        if _id(client, ORIGIN) is not None:
+        if image_id(client, ORIGIN) is not None:
             return
         report(f"looking for {ORIGIN} in a registry")
         try:
             # A client of its own, with a shorter time-out: an unreachable registry must not delay the start
             # by ten minutes.
             with self._client(PULL_SILENCE_SECONDS, stop) as puller:
-                for step in puller.pull(*ORIGIN.split(":"), stream=True, decode=True):
-                    if step.error is not None:
-                        report(f"the registry did not provide it: {str(step['error'])[:160]}")
+                pull(puller, ORIGIN, report)
         except (BuildFailed, EngineUnavailable) as error:
             report(f"no registry can be reached: {error.message[:160]}")
-        if _id(client, ORIGIN) is not None:
+        if image_id(client, ORIGIN) is not None:
             return
         try:
             with bootstrapped(stop, report) as archive:
@@ -378,101 +374,9 @@ def _silent(_line: str) -> None:
     pass
 
 
-def _id(client: docker.APIClient, reference: str) -> str | None:
-    """A hash of the image's content; None if the image does not exist."""
-    try:
-        return convert(client.inspect_image(reference), ImageDocument).id
-    except docker.errors.ImageNotFound:
-        return None
-
-
-def _labels(client: docker.APIClient, reference: str) -> dict[str, str]:
-    try:
-        config = convert(client.inspect_image(reference), ImageDocument).config
-        return (config and config.labels) or {}
-    except docker.errors.ImageNotFound:
-        return {}
-
-
-def _current(client: docker.APIClient, recipe: Recipe, base: Recipe) -> bool:
-    """Whether the language's image exists and was made on the current base image. On a machine without a base
-    image, as the images were loaded from an archive, any base counts."""
-    made_on = _labels(client, recipe.reference).get(BASE_LABEL)
-    return made_on is not None and made_on == (_id(client, base.reference) or made_on)
-
-
-def _history(client: docker.APIClient, reference: str) -> list[Step]:
-    try:
-        steps = convert(client.history(reference), list[ImageStep])
-    except docker.errors.ImageNotFound:
-        raise ImageMissing(f"the image {reference} does not exist; run `coderunner images build`") from None
-    return [Step(one.created_by, one.created, one.size) for one in reversed(steps)]
-
-
 @contextmanager
 def _recipes_told() -> Iterator[None]:
     try:
         yield
     except BadRecipe as error:
         raise BuildFailed(str(error)) from None
-
-
-def _build(
-    client: docker.APIClient,
-    recipe: Recipe,
-    labels: Mapping[str, str],
-    stop: Stop,
-    report: Say,
-    *,
-    anew: bool = False,
-) -> None:
-    """Builds an image. `labels`: added to it. `anew`: without the engine's build cache. Raises
-    BuildFailed."""
-    report(f"building {recipe.reference}")
-    began = time.monotonic()
-    lines: list[str] = []
-    steps: Iterable[object] = client.build(
-        fileobj=archive_of(recipe.files),
-        custom_context=True,
-        tag=recipe.reference,
-        buildargs=dict(recipe.arguments),
-        labels={"type": LABEL, BUILT_LABEL: datetime.now(UTC).isoformat(timespec="seconds"), **labels},
-        nocache=anew,
-        rm=True,
-        forcerm=True,
-        decode=True,
-        use_config_proxy=True,
-    )
-    for told in steps:
-        # The bytes of all files, sorted, so that equal inputs give an equal context and the engine's cache
-        # holds.
-        step = convert(told, BuildStep)
-        text = (step.stream or step.error or "").strip()
-        if text:
-            # Only the end is kept: a build can print megabytes.
-            lines = [*lines, *text.splitlines()][-TAIL:]
-            if text.startswith("Step "):
-                report(text.splitlines()[0][:LINE])
-        if step.error is not None:
-            raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
-        # Looked at with each message only; silence is bounded by the client's time-out.
-        if time.monotonic() - began > BUILD_SECONDS:
-            raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")
-    # A stopped response looks like a complete one, so the image itself is the proof.
-    if stop.is_set() or _id(client, recipe.reference) is None:
-        raise BuildFailed(f"the build of {recipe.reference} was cancelled")
-    report(f"built {recipe.reference} in {time.monotonic() - began:.0f} s")
-
-
-def archive_of(files: Mapping[str, bytes]) -> io.BytesIO:
-    """A build's context as a tar archive. Files that begin with `#!` are executable."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path, data in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size = len(data)
-            # The executable bit of a checkout may be lost (zip archives, Windows), so the content decides.
-            entry.mode = 0o755 if data.startswith(b"#!") else 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    buffer.seek(0)
-    return buffer

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from coderunner.engine.building import BASE_LABEL, BUILT_LABEL, LABEL, archive_of
 from coderunner.engine.containers import INSTANCE_LABEL, SESSION_TYPE
-from coderunner.engine.images import BASE_LABEL, BUILT_LABEL, LABEL, archive_of
 from coderunner.engine.networks import NETWORK_TYPE
 from coderunner.engine.origin import ORIGIN
 from coderunner.engine.recipes import PREFIX
