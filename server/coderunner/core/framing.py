@@ -1,13 +1,38 @@
-"""Tracks WebSocket frame boundaries (RFC 6455, 5.2) in a byte stream, without keeping payloads.
+"""WebSocket frames (RFC 6455, 5.2): makes those of the server, and tracks the boundaries of a client's.
 
-aiohttp buffers a message until it is complete, and does not tell how much it holds or since when. This parser
+aiohttp buffers a message until it is complete, and does not tell how much it holds or since when. `Framing`
 reads the same bytes, so that the server can bound the memory and the time of incomplete messages.
 """
 
 from __future__ import annotations
 
-_CONTINUATION, _TEXT, _BINARY = 0, 1, 2
+import struct
+from collections.abc import Sequence
+
+_CONTINUATION, _TEXT, _BINARY, _CLOSE = 0, 1, 2, 8
+_FINAL = 0x80  # in the first byte: the message is not continued in another frame
 _MAX_HEAD = 14  # 2 bytes, 8 of an extended length, 4 of a mask
+
+
+def framed(messages: Sequence[str | bytes]) -> bytes:
+    """The messages as frames of a server, which are neither fragmented nor masked, in one bytes object."""
+    parts: list[bytes] = []
+    for one in messages:
+        data = one.encode() if isinstance(one, str) else one
+        kind, size = _FINAL | (_TEXT if isinstance(one, str) else _BINARY), len(data)
+        # The length has 7 bits; 126 and 127 stand for one of 16 or 64 bits that follows.
+        if size < 126:
+            parts += (struct.pack(">BB", kind, size), data)
+        elif size < 1 << 16:
+            parts += (struct.pack(">BBH", kind, 126, size), data)
+        else:
+            parts += (struct.pack(">BBQ", kind, 127, size), data)
+    return b"".join(parts)
+
+
+def close_frame(code: int) -> bytes:
+    """A close frame with this code."""
+    return struct.pack(">BBH", _FINAL | _CLOSE, 2, code)
 
 
 class Framing:

@@ -345,7 +345,6 @@ async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) 
         "container": summary.id[:12],
         "session": session_of(summary),
         "language": summary.labels.get("coderunner.language", ""),
-        # At least 0: the engine's clock may differ from ours.
         "age_s": max(0, round(time.time() - summary.created)),
         "why": why,
     }
@@ -371,7 +370,6 @@ async def sweep(engine: DockerEngine, provisioner: Provisioner, *, older_than: f
     anothers = [summary for summary in listed if provisioner.identity.another(summary.labels)]
     if anothers:
         names = [summary.name for summary in anothers[:MAX_NAMED]]
-        # At each sweep, as an operator may have overlooked the first one.
         log.warning(
             "another server has this INSTANCE_NAME; give one of the two another name",
             extra=fields(containers=names),
@@ -419,7 +417,6 @@ async def warn_of_shared_ids(engine: DockerEngine, provisioner: Provisioner, tol
 
 def is_over(summary: ContainerSummary, now: float) -> bool:
     """Whether the deadline of a container's label has passed.  ``now``: seconds since 1970."""
-    # A label that is no number never counts as passed.
     deadline = summary.labels.get(DEADLINE_LABEL, "")
     return deadline.isdecimal() and int(deadline) < now
 
@@ -446,7 +443,6 @@ async def reap(engine: DockerEngine, *, instance: str | None, now: float) -> int
     """
     labels = {"type": SESSION_TYPE} if instance is None else labels_of(instance)
     over = [summary for summary in await engine.list(labels) if is_over(summary, now)]
-    # One after the other, for the engine's sake.
     removed = sum([await remove_one(engine, summary, "its deadline has passed") for summary in over])
     await engine.prune_volumes(labels)
     return removed

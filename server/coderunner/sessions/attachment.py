@@ -34,6 +34,7 @@ from coderunner.schema.messages import (
     Workspace,
 )
 from coderunner.sessions.channel import Channel
+from coderunner.sessions.recall import Fetched
 from coderunner.sessions.window import Window
 from coderunner.wire import flow
 
@@ -68,19 +69,6 @@ class Cursor:
         """``count`` more bytes were sent."""
         self.sent += count
         self.window.sent(self.sent, self.acked, asyncio.get_running_loop().time())
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """Output from the agent's journal.
-
-    ``begin``: the offset of ``data``; above the one that was asked for when output is lost.  ``restore``:
-    escape sequences that set a terminal to the modes in force there; None when nothing is lost."""
-
-    begin: int
-    stream: int
-    data: bytes
-    restore: str | None
 
 
 class OutputSource(Protocol):

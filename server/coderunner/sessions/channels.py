@@ -15,9 +15,9 @@ from coderunner.schema import messages as m
 from coderunner.schema import reports
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
-from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError, ChannelState, Hello
+from coderunner.schema.reports import AgentProtocolError, ChannelState, Hello
 from coderunner.sessions import endings, kills
-from coderunner.sessions.attachment import Attachment, Fetched
+from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.caches import Caches
 from coderunner.sessions.channel import Channel
@@ -25,7 +25,8 @@ from coderunner.sessions.container import Container
 from coderunner.sessions.diagnostics import DiagnosticsFinder
 from coderunner.sessions.files import paths
 from coderunner.sessions.holdings import CACHES, Holdings
-from coderunner.sessions.pace import Paces, Standing
+from coderunner.sessions.progress import Progress
+from coderunner.sessions.recall import Fetched, recall
 from coderunner.sessions.refusals import problem
 from coderunner.sessions.runs import Begun, Runs
 from coderunner.wire import flow
@@ -69,7 +70,7 @@ class Channels:
         self._changed = changed
         self._task = task
         self._forgotten = forgotten
-        self._paces = Paces(self._send_flow)
+        self._progress = Progress(container, self.attachments)
 
     def __getitem__(self, number: int) -> Channel:
         channel = self.all.get(number)
@@ -107,7 +108,7 @@ class Channels:
 
     def close(self) -> None:
         """Cancels reports to the agent that were delayed."""
-        self._paces.close()
+        self._progress.close()
 
     def empty(self) -> None:
         """Drops all output, input and diagnostics, as the session has ended."""
@@ -120,7 +121,7 @@ class Channels:
         """Removes a channel that the agent does not have."""
         self.all.pop(number, None)
         self._caches.forget(number)
-        self._paces.forget(number)
+        self._progress.forget(number)
         self.attachments.forget(number)
         self._forgotten(number)
 
@@ -145,7 +146,6 @@ class Channels:
         """Accepts a client's input, and sends it to the agent.  Raises NoChannel, InputGap, InputOverflow."""
         channel = self[number]
         end = offset + len(data)
-        # Before `accept_input`, which moves it.
         at = channel.input_offset
         taken = channel.accept_input(offset, data)
         if taken and channel.exit is None:
@@ -266,7 +266,7 @@ class Channels:
             # The call was repeated over a new stream: input sent meanwhile may have been lost with the old.
             self._repeat(channel, state)
         # The agent begins with its own defaults, so the first report of the clients' progress must be sent.
-        self._paces[channel.number].again()
+        self._progress.again(channel.number)
         self.release(channel)
 
     def _refuse(self, channel: Channel, error: CodeRunnerError) -> None:
@@ -377,7 +377,7 @@ class Channels:
                 channel.adopted, channel.kind, channel.entry = True, state.kind, self._entry
                 channel.cols, channel.rows = state.cols, state.rows
             self.on_state(state)
-            self._paces[number].again()
+            self._progress.again(number)
             # In both directions: the agent is told what it may have missed, and its state says what that is.
             self._repeat(channel, state)
         self.release_all()
@@ -404,46 +404,16 @@ class Channels:
 
     def release(self, channel: Channel) -> None:
         """Reports to the agent how much of a channel's output the clients have acknowledged."""
-        control = self.attachments.control
-        if control is not None:
-            # The cursor with which a client attaches counts as an acknowledgement.
-            channel.released = max(channel.released, control.cursor(channel).acked)
-        standing = Standing(
-            released=channel.released,
-            furthest=max(channel.released, self.attachments.furthest(channel)),
-            controlled=control is not None,
-            exit_acked=channel.exit_acked,
-            window=self.attachments.window(channel),
-        )
-        self._paces[channel.number].update(standing)
+        self._progress.report(channel)
 
     def release_all(self) -> None:
         """As `release`, for all channels, as the attachments have changed."""
         for channel in self.all.values():
             self.release(channel)
 
-    def _send_flow(self, number: int, standing: Standing) -> None:
-        self._container.link.send_flow(
-            number,
-            released=standing.released,
-            credit=standing.furthest + standing.window,
-            controlled=standing.controlled,
-            exit_acked=standing.exit_acked,
-        )
-
     async def fetch(self, channel: Channel, offset: int, limit: int) -> Fetched:
         """At most ``limit`` bytes of output from the agent's journal.  Raises NoChannel, AgentLost."""
-        number = channel.number
-        # Not repeated here: the attachment asks again when there is a new link.
-        reply, data = await self._container.link.call("fetch", channel=number, offset=offset, limit=limit)
-        try:
-            fetched = reports.read(reports.Fetched, reply, "the answer to 'fetch'")
-        except AgentProtocolError as error:
-            self._container.condemn(f"the agent broke its protocol: {error}")
-            raise AgentLost(str(error)) from None
-        # Cut and clamped, as the agent is not trusted: the frame must fit what was asked for.
-        restore = fetched.restore and fetched.restore[:MAX_RESTORE]
-        return Fetched(max(offset, fetched.from_), 2 if fetched.stream == 2 else 1, data[:limit], restore)
+        return await recall(self._container, channel.number, offset, limit)
 
     def repaint(self, channel: Channel) -> None:
         """Has a full-screen program paint its screen anew."""

@@ -19,9 +19,9 @@ from coderunner.errors import AgentLost, CodeRunnerError
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language
-from coderunner.sessions.attachment import Fetched
 from coderunner.sessions.attachments import Attachments
 from coderunner.sessions.channel import Channel
+from coderunner.sessions.recall import Fetched
 from coderunner.wire.journal import STDERR, STDOUT
 
 log = logging.getLogger(__name__)

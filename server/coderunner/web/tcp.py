@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import StreamReader, web
 
 from coderunner import turns
-from coderunner.core.framing import Framing
+from coderunner.core.framing import Framing, close_frame, framed
 from coderunner.errors import CodeRunnerError, FrameTooLarge, RateLimited, TooSlow
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ UNTAKEN = 320  # buffered messages without a session: handshake.MAX_PIPELINED an
 FULL, FREE = 64, 32  # buffered messages at which reading is paused, and resumed
 FREE_BYTES = 32 * 1024  # of buffered messages, below which reading is resumed
 GOODBYE_SECONDS = 5.0  # for the peer to read an error and a close frame
-_TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88  # first bytes of unfragmented frames
 
 
 class State(Enum):
@@ -250,22 +249,11 @@ class TcpConnection(asyncio.BufferedProtocol):
         """Sends WebSocket messages in one write. Raises ConnectionResetError
         if the connection is closed or closing.
 
-        Frames are built here, as aiohttp would write each message by itself.
+        Not by aiohttp, which would write each message by itself.
         """
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError
-        parts: list[bytes] = []
-        for one in messages:
-            data = one.encode() if isinstance(one, str) else one
-            kind, size = (_TEXT if isinstance(one, str) else _BINARY), len(data)
-            # RFC 6455, 5.2: a length of 7 bits, or 126 and 16 bits, or 127 and 64 bits.
-            if size < 126:
-                parts += (struct.pack(">BB", kind, size), data)
-            elif size < 1 << 16:
-                parts += (struct.pack(">BBH", kind, 126, size), data)
-            else:
-                parts += (struct.pack(">BBQ", kind, 127, size), data)
-        self.transport.write(b"".join(parts))
+        self.transport.write(framed(messages))
 
     async def drained(self) -> None:
         """Waits while too much unsent output is buffered.
@@ -359,7 +347,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         if self.transport is not None and not self.over:
             # The socket lingers (`connection_lost`).
             self._told = True
-            self.transport.write(struct.pack(">BBH", _CLOSE, 2, code))
+            self.transport.write(close_frame(code))
             self.transport.close()
 
     @property
