@@ -84,6 +84,7 @@ async def test_an_adoption_asks_the_engine_for_no_container(tmp_path, monkeypatc
 def test_production_proves_its_containers_before_it_serves(tmp_path):
     settings = {
         "APP_ENV": "production",
+        "ANONYMOUS": "yes",
         "ADMIN_KEY": secrets.token_hex(32),
         "ALLOWED_HOSTS": "127.0.0.1",
         "LANGUAGES": "bash",

@@ -36,6 +36,7 @@ from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sw
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.here import too_little_memory, too_many_cpus, too_much_memory
+from coderunner.identity import chain
 from coderunner.instance import alone, holder_of, instance, runs_of, shown
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
@@ -96,6 +97,8 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         await alone(settings.instance_name, owner_of(key), Path(settings.state_dir))
         stack.enter_context(shown(settings.instance_name, owner_of(key)))
         runs_folder = runs_of(Path(settings.state_dir), settings.instance_name)
+        identity = chain.made(settings, key)
+        stack.push_async_callback(identity.close)
         sockets = stack.enter_context(bound(settings.host, settings.port))
         _tell_settings(settings, len(declared.languages))
         engine = await stack.enter_async_context(
@@ -110,7 +113,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         arrival = await _arrived(fleet, engine, key, tasks, stop)
         runs.resume()
         _start_watches(runs, tasks)
-        parts = fleet.parts(settings, declared, pool, runs)
+        parts = fleet.parts(settings, declared, pool, runs, identity)
         app, url = await _listen(stack, parts, sockets, tasks)
         arrival.clear()
         stack.push_async_callback(_close_sockets, app, settings, stopped)

@@ -25,6 +25,7 @@ from coderunner.fleet.uids import Uids
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.watchdog import Watchdog
 from coderunner.fleet.workers import WorkerPool
+from coderunner.identity.chain import Verifiers
 from coderunner.jobs.runs import Runs
 from coderunner.places import STATIC
 from coderunner.sessions.deadlines import ResumeTimeouts
@@ -51,11 +52,14 @@ class Fleet:
     surroundings: Surroundings
     agents: AgentSockets
 
-    def parts(self, settings: Settings, declared: Declarations, pool: WorkerPool, runs: Runs) -> Parts:
-        """The parts as HTTP handlers use them. `runs`: runs and batches over HTTP."""
+    def parts(
+        self, settings: Settings, declared: Declarations, pool: WorkerPool, runs: Runs, identity: Verifiers
+    ) -> Parts:
+        """The parts as HTTP handlers use them. `runs`: runs and batches over HTTP; `identity`: verifies
+        credentials."""
         return Parts(
             settings, self.registry, self.catalog, declared, self.warm, pool, self.readiness, STATIC,
-            self.surroundings, self.agents, runs,
+            self.surroundings, self.agents, runs, identity,
         )  # fmt: skip
 
 

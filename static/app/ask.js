@@ -3,10 +3,10 @@ import { texts } from '../core/texts.js';
 import { $ } from './dom.js';
 
 /**
- * @param {{title: string, text?: string, label?: string | null, value?: string, ok?: string, other?: string | null, check?: (value: string) => string | null}} question
+ * @param {{title: string, text?: string, label?: string | null, value?: string, ok?: string, other?: string | null, secret?: boolean, check?: (value: string) => string | null}} question
  * @returns {Promise<string|null>} the text ('' for a confirmation, 'other' for the third button), null if the user declined
  */
-export function ask({ title, text = '', label = null, value = '', ok = texts.page.ok, other = null, check = () => null }) {
+export function ask({ title, text = '', label = null, value = '', ok = texts.page.ok, other = null, secret = false, check = () => null }) {
   const [dialog, input, problem] = [$('ask-dialog'), $('ask-input'), $('ask-problem')];
   $('ask-title').textContent = title;
   $('ask-text').textContent = text;
@@ -16,6 +16,7 @@ export function ask({ title, text = '', label = null, value = '', ok = texts.pag
   $('ask-ok').textContent = ok;
   $('ask-other').hidden = other === null;
   $('ask-other').textContent = other ?? '';
+  input.type = secret ? 'password' : 'text';
   input.value = value;
   problem.textContent = '';
   problem.hidden = label === null;
@@ -33,6 +34,7 @@ export function ask({ title, text = '', label = null, value = '', ok = texts.pag
     const done = new AbortController();
     const finish = (/** @type {string | null} */ answer) => {
       done.abort();
+      if (secret) input.value = '';
       dialog.close();
       resolve(answer);
     };

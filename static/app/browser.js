@@ -1,8 +1,9 @@
 // The browser's interfaces that `core/` uses: sockets, requests, addresses, timers, random numbers, a clock.
+import { protocols } from './key.js';
 
 /** @type {import('../core/types.js').World} */
 export const world = {
-  connect: (url, protocol) => new WebSocket(url, protocol),
+  connect: (url, protocol) => new WebSocket(url, protocols(protocol)),
   /** Relative to the page, wherever a proxy has mounted it. */
   url(session) {
     const url = new URL(session === null ? 'ws' : `ws/${encodeURIComponent(session)}`, document.baseURI);

@@ -34,8 +34,9 @@ const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the 
 /** @typedef {Pick<Project, 'id' | 'name'> & {files: ReadonlyMap<string, unknown>}} Owner of a session: its project, or the stored facts about one that is not shown */
 
 /**
- * Events: `change` (anything of the session or its channels), `mirror` (of a new session), `notice`, `over` (why).
- * @extends {Emitter<{change: undefined, mirror: Mirror, notice: import('../core/messages.js').Notice, over: string}>}
+ * Events: `change` (anything of the session or its channels), `mirror` (of a new session), `notice`, `over` (why),
+ * `refused` (the code of an error of the server).
+ * @extends {Emitter<{change: undefined, mirror: Mirror, notice: import('../core/messages.js').Notice, over: string, refused: string}>}
  */
 export class Desk extends Emitter {
   #store;
@@ -349,6 +350,7 @@ export class Desk extends Emitter {
   }
 
   #failed(/** @type {import('../core/messages.js').ErrorMessage} */ error) {
+    this.emit('refused', error.code);
     const told = problem(error);
     const refused = this.program.channel?.phase === 'lost' || this.shell.channel?.phase === 'lost';
     // A refused program shows its error in its own screen.

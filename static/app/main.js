@@ -12,6 +12,7 @@ import { Desk } from './desk.js';
 import { $, focusedIn, nameIcons, narrow } from './dom.js';
 import { Editor } from './editor.js';
 import { Files } from './files.js';
+import { setUpIdentity } from './identity.js';
 import { setUpKeys } from './keys.js';
 import { setUpLanguageMenu } from './language-menu.js';
 import { Languages, TONES } from './languages.js';
@@ -280,6 +281,9 @@ setUpShortcuts({
   previous: () => step(-1),
   help,
 });
+
+const signedIn = setUpIdentity();
+desk.on('refused', (code) => code === 'unauthenticated' && signedIn());
 
 // --- begin ------------------------------------------------------------------------------------------------------------
 

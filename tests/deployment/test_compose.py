@@ -93,8 +93,8 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     key.rename(folder / "tls/privkey.pem")
     port, instance = free_port(), tag
     settings = {
-        "ADMIN_KEY": secrets.token_hex(32), "ALLOWED_HOSTS": "localhost,127.0.0.1", "LANGUAGES": "python",
-        "INSTANCE_NAME": instance, "MAX_CONCURRENT_SESSIONS": "4", "WARM_MAX": "1",
+        "ADMIN_KEY": secrets.token_hex(32), "ANONYMOUS": "yes", "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "LANGUAGES": "python", "INSTANCE_NAME": instance, "MAX_CONCURRENT_SESSIONS": "4", "WARM_MAX": "1",
     }  # fmt: skip
     files = ("files", ".env.production.example")
     example = docker("run", "--rm", f"coderunner/server:{tag}", *files).splitlines()

@@ -28,6 +28,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running_server(
         tmp_path_factory.mktemp("production"),
         APP_ENV="production",
+        ANONYMOUS="yes",
         ADMIN_KEY=secrets.token_hex(32),
         ALLOWED_HOSTS=f"{NAME},127.0.0.1",
         TRUSTED_PROXIES="127.0.0.1",

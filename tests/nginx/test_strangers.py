@@ -27,8 +27,9 @@ def crowded(tmp_path_factory):
     """An nginx, and a server that gives each address some sessions."""
     folder = tmp_path_factory.mktemp("crowded")
     with running_server(
-        folder, APP_ENV="production", ADMIN_KEY=secrets.token_hex(32), ALLOWED_HOSTS=f"{NAME},127.0.0.1",
-        TRUSTED_PROXIES="127.0.0.1", SESSIONS_PER_ADDRESS="3", LANGUAGES="python", WARM_MAX="2", CANARY="off",
+        folder, APP_ENV="production", ANONYMOUS="yes", ADMIN_KEY=secrets.token_hex(32),
+        ALLOWED_HOSTS=f"{NAME},127.0.0.1", TRUSTED_PROXIES="127.0.0.1", SESSIONS_PER_ADDRESS="3",
+        LANGUAGES="python", WARM_MAX="2", CANARY="off",
     ) as server:  # fmt: skip
         upstream = server.url.removeprefix("http://").rstrip("/")
         with running_nginx(folder, upstream) as front:

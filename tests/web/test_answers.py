@@ -53,9 +53,13 @@ async def test_every_route_answers_as_its_model_says(server):
         for method, path, behind, rest_of_it in calls:
             as_declared(method, path, await rest(method, behind, **rest_of_it))
             seen.add((method, path))
-    for path in ("/api/health", "/api/ready", "/api/address", "/api/queue-stats", "/api/languages"):
+    for path in ("/api/health", "/api/ready", "/api/address", "/api/queue-stats", "/api/languages",
+                 "/api/identity"):  # fmt: skip
         as_declared("GET", path, await ask(server.url + path[1:]))
         seen.add(("GET", path))
+    own = {"Origin": server.url.rstrip("/")}
+    as_declared("POST", "/auth/logout", await ask(server.url + "auth/logout", method="POST", headers=own))
+    seen.add(("POST", "/auth/logout"))
     program = {"language": "python", "source": "print(1)"}
     for asked, kept, more in (
         ("/api/run", "/api/runs/{run}", {}),

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
+from coderunner.config import identity
 from coderunner.config.envfile import Given, nearest, parse
 from coderunner.errors import ConfigError
 from coderunner.schema.forms import UNIX
@@ -54,6 +55,7 @@ def load(
     check = _Together(values, given, file, problems)
     check.mode()
     check.pairs()
+    check.identity()
     check.languages(languages)
     values["INSTANCE_NAME"] = values["INSTANCE_NAME"] or _own_name(values["STATE_DIR"] or "")
     if problems:
@@ -190,6 +192,11 @@ class _Together:
             self._problem(small, f"is {low}, above {large}, which is {high}; lower it or raise {large}")
         else:
             self._problem(large, f"is {high}, below {small}, which is {low}; raise it or lower {small}")
+
+    def identity(self) -> None:
+        """Checks which credentials are taken."""
+        for name, text in identity.problems(self._values):
+            self._problem(name, text)
 
     def languages(self, known: Collection[str]) -> None:
         """Checks the names in LANGUAGES against the `known` ones (empty: not checked)."""

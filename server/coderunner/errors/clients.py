@@ -245,6 +245,14 @@ class Unauthenticated(AccessError):
     close = 4401
 
 
+class IdentityUnavailable(AccessError):
+    """The credential cannot be checked now, as its issuer or the store of keys does not answer."""
+
+    code = "identity_unavailable"
+    retryable = True
+    close = 4503
+
+
 class NotAllowed(AccessError):
     """This caller may not do this."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from coderunner import metrics, timing
 from coderunner.core import admission
 from coderunner.core.admission import Position
+from coderunner.identity.principal import ANONYMOUS, Principal
 from coderunner.logs import fields
 from coderunner.sessions.record import whose
 from coderunner.sessions.session import Session
@@ -24,14 +25,15 @@ HOLD_SECONDS = 10.0  # how long an opening, or its new session, is kept after it
 class Caller:
     """Who makes a request.
 
-    ``principal``: the authenticated user, or None.  ``priority``: in the queue.  ``about``: fields for the
-    log.
+    ``principal``: the subject of the authenticated user, or None.  ``priority``: in the queue.  ``about``:
+    fields for the log.  ``who``: the principal with its roles and rooms, who may be anonymous.
     """
 
     address: str
     principal: str | None = None
     priority: int = admission.INTERACTIVE
     about: Mapping[str, str] = field(default_factory=dict)
+    who: Principal = ANONYMOUS
 
 
 @dataclass(slots=True)

@@ -31,6 +31,30 @@ class Address(Struct, frozen=True):
     address: str
 
 
+class WhoAmI(Struct, frozen=True):
+    """`GET /api/identity`: who the caller is here.
+
+    `principal`: None without a credential. `roles`: of `user`, `teacher`, `operator`. `rooms`: courses or
+    teams that it belongs to. `how`: the kind of its credential. `required`: whether sessions need a
+    credential; `may_open`: whether this caller may open one. `ways`: how somebody can sign in: `key`, `oidc`.
+    """
+
+    principal: str | None
+    name: str
+    roles: tuple[str, ...]
+    rooms: tuple[str, ...]
+    how: str
+    required: bool
+    may_open: bool
+    ways: tuple[str, ...]
+
+
+class SignedOut(Struct, frozen=True):
+    """`POST /auth/logout`: the sign-in has ended."""
+
+    ended: bool
+
+
 class LanguagesReady(Struct, frozen=True):
     """Number of languages that are `ready`, `of` all. `missing`: names of languages that a client requested
     and that are not ready. `failed`: names of those whose image could not be built."""

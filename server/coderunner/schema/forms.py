@@ -294,6 +294,57 @@ def engine(text: str) -> str:
     return text
 
 
+def web_address(text: str) -> str:
+    """The address of an issuer or of its keys: https, or http on this machine, without query and password."""
+    problem = ValueError("an address like https://id.example.com/realm (http only for this machine)")
+    try:
+        parts = urlsplit(text)
+        host_port(parts.netloc)
+    except ValueError:
+        raise problem from None
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    plain = parts.scheme == "https" or (parts.scheme == "http" and local)
+    if not plain or not text.isascii() or not text.isprintable() or set(text) & set(' ?#"<>\\'):
+        raise problem
+    return text
+
+
+def header(text: str) -> str:
+    """The name of an HTTP header."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", text):
+        raise ValueError("a header's name, for example X-Remote-User")
+    if text.lower() in _OWN_HEADERS:
+        raise ValueError("a header that nothing else uses, for example X-Remote-User")
+    return text
+
+
+_OWN_HEADERS = frozenset((
+    "authorization", "connection", "content-length", "content-type", "cookie", "host", "origin", "upgrade",
+    "x-forwarded-for", "x-forwarded-proto", "x-original-uri", "x-request-id",
+))  # fmt: skip
+
+
+def claim_name(text: str) -> str:
+    """The name of a claim, or names joined by dots; or a scope."""
+    if not re.fullmatch(r"[A-Za-z0-9_:/.-]{1,200}", text):
+        raise ValueError("names of letters, digits and _ : / . -, for example roles or realm_access.roles")
+    return text
+
+
+def claim_value(text: str) -> str:
+    """An issuer, an audience or a client's id, which are compared as they are written."""
+    if not re.fullmatch(r"[!-~]{1,255}", text):
+        raise ValueError("1 to 255 ASCII letters, digits and signs, exactly as the issuer writes it")
+    return text
+
+
+def subject(text: str) -> str:
+    """A principal: the way of its sign-in, a colon, and its identifier there."""
+    if not re.fullmatch(r"(?:oidc|jwt|proxy|key):[^\s,]{1,248}", text) or not text.isprintable():
+        raise ValueError("principals like oidc:248289761001, jwt:alice, proxy:alice or key:0123456789ab")
+    return text
+
+
 _PLAIN = {
     int: Form(_integer, lambda kind, _: words_of(kind)),
     float: Form(_number, _number_words),
@@ -313,3 +364,8 @@ ORIGIN = Form(origin)
 PROXY = Form(proxy)
 ADDRESS_POOL = Form(address_pool)
 ENGINE = Form(engine)
+WEB_ADDRESS = Form(web_address)
+HEADER = Form(header)
+CLAIM_NAME = Form(claim_name)
+CLAIM_VALUE = Form(claim_value)
+SUBJECT = Form(subject)

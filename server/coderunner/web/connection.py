@@ -194,7 +194,7 @@ class Connection:
 
     async def _read(self, protocols: list[str]) -> None:
         # Raises Unauthenticated: the connection is closed with its code.
-        caller = guard.caller(self._parts.settings, self._request, protocols)
+        caller = await guard.caller(self._parts, self._request, protocols)
         turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
             if next(turns) == 0:  # `receive` does not yield to the loop while frames are waiting

@@ -8,18 +8,24 @@ import hmac
 import ipaddress
 import re
 import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from coderunner.config import Settings
 from coderunner.core.networks import customer
-from coderunner.errors import Unauthenticated
+from coderunner.errors import NotAllowed, Unauthenticated
 from coderunner.fleet.registry import Caller
+from coderunner.identity.chain import Shown
+from coderunner.identity.principal import HERE, Principal
+
+if TYPE_CHECKING:
+    from coderunner.web.keys import Parts
 
 PROTOCOL = "coderunner.v1"
 BEARER = "coderunner.bearer."  # prefix of a subprotocol that carries the credential, in base64url
-ADMIN = "admin"  # the principal of a caller with ADMIN_KEY
 
 
 def host_name(header: str) -> str:
@@ -171,32 +177,99 @@ def offered(request: web.BaseRequest) -> list[str]:
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
-def caller(settings: Settings, request: web.BaseRequest, protocols: list[str]) -> Caller:
+def own_origin(settings: Settings, request: web.BaseRequest) -> str:
+    """The origin of this server's own pages, as the client of this request sees it, in lower case."""
+    scheme = request.scheme
+    if trusted(settings, _peer(request)):
+        scheme = request.headers.get("X-Forwarded-Proto", scheme).strip().lower()
+    return f"{scheme}://{request.headers.get('Host', '').strip().lower()}"
+
+
+def from_own_page(settings: Settings, request: web.BaseRequest) -> bool:
+    """Whether a credential that browsers send by themselves (a cookie, a proxy's sign-in, being on this
+    machine) may count: not if a page of another origin has made the request.
+
+    Browsers send Origin with every WebSocket and every request that may change something.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        return hmac.compare_digest(origin.lower().encode(), own_origin(settings, request).encode())
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        # A link from elsewhere may lead to a page here, but not to anything that is done or read here.
+        return request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    return True
+
+
+def sign_in_cookie(settings: Settings) -> str:
+    """The name of the cookie of a sign-in. With the prefix, browsers take it only over HTTPS, for this very
+    host, and with Secure."""
+    return "__Host-coderunner" if settings.production else "coderunner"
+
+
+def shown(settings: Settings, request: web.BaseRequest, protocols: Sequence[str] = ()) -> Shown:
+    """What a request shows of its caller. `protocols`: the offered subprotocols.
+
+    Raises NotAllowed if the request brings a sign-in, and was made by a page of another origin, and
+    Unauthenticated for a header of a proxy that comes twice.
+    """
+    credential = _credential(request, protocols)
+    if credential is not None:
+        return Shown(credential)
+    user = _of_proxy(settings, request, settings.proxy_user_header)
+    cookie = request.cookies.get(sign_in_cookie(settings)) if settings.oidc_issuer is not None else None
+    if not user and not cookie:
+        return Shown()
+    own = from_own_page(settings, request)
+    # For a cookie the Origin must be there: whoever may not set it is a browser.
+    exact = "Origin" in request.headers or not (offered(request) or request.method not in ("GET", "HEAD"))
+    if not own or (cookie and not user and not exact):
+        raise NotAllowed("a sign-in counts only for pages of this server: the Origin must be its own")
+    if not user:
+        return Shown(cookie=cookie)
+    roles = _of_proxy(settings, request, settings.proxy_roles_header)
+    return Shown(user=user, roles=roles, rooms=_of_proxy(settings, request, settings.proxy_rooms_header))
+
+
+def _of_proxy(settings: Settings, request: web.BaseRequest, name: str | None) -> str:
+    """The value of a header of a trusted proxy; "" from anybody else. Raises Unauthenticated."""
+    if name is None or not trusted(settings, _peer(request)):
+        return ""
+    values = request.headers.getall(name, [])
+    if len(values) > 1:
+        raise Unauthenticated(f"the header {name} came twice: the proxy must remove a client's own")
+    return values[0].strip() if values else ""
+
+
+async def caller(parts: Parts, request: web.BaseRequest, protocols: Sequence[str] = ()) -> Caller:
     """Identifies the caller of a request. `protocols`: the offered subprotocols.
 
-    Raises Unauthenticated for an unknown credential:
-    treating it as none would hide the mistake from its owner.
+    Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
+    owner. Raises NotAllowed for a sign-in that a page of another origin uses, and IdentityUnavailable.
     """
-    address = address_of(settings, request)
-    about = request_id(settings, request)
-    credential = _credential(request, protocols)
-    if credential is None:
-        return Caller(address, about=about)
-    # In constant time, as everywhere where a secret is compared.
-    if settings.admin_key and hmac.compare_digest(credential, settings.admin_key.encode()):
-        return Caller(address, ADMIN, about=about)
-    raise Unauthenticated("the credential is not known here; leave it out, or ask for a new one")
+    settings = parts.settings
+    who = await parts.identity.principal(shown(settings, request, protocols))
+    return Caller(address_of(settings, request), who.subject, about=request_id(settings, request), who=who)
 
 
-def require_operator(settings: Settings, request: web.BaseRequest) -> None:
-    """Raises Unauthenticated unless the request has ADMIN_KEY as bearer or, if no key is set (development),
-    was made on this machine."""
-    if settings.admin_key:
-        if hmac.compare_digest(bearer(request).encode(), settings.admin_key.encode()):
-            return
-        raise Unauthenticated("this is the operator's: send `Authorization: Bearer` with ADMIN_KEY")
-    if not from_here(request, request.headers.get("Host", "")):
-        raise Unauthenticated("this is the operator's: set ADMIN_KEY, and send it as `Authorization: Bearer`")
+async def require(parts: Parts, request: web.BaseRequest, scope: str) -> Principal:
+    """The principal of a request that needs `scope`, one of `identity.principal.SCOPES`.
+
+    In development without ADMIN_KEY, whoever is on this machine is an operator. Raises Unauthenticated if
+    nobody is known, NotAllowed if the principal may not do this, and as `caller`.
+    """
+    settings = parts.settings
+    who = await parts.identity.principal(shown(settings, request, offered(request)))
+    if not who.known and not settings.production and settings.admin_key is None and not who.may(scope):
+        here = from_here(request, request.headers.get("Host", ""))
+        if here and from_own_page(settings, request):
+            return HERE
+    if not who.known and not who.may(scope):
+        raise Unauthenticated(
+            "this is the operator's: sign in, or send `Authorization: Bearer` with ADMIN_KEY or an operator's"
+            " key"
+        )
+    who.require(scope)
+    return who
 
 
 def bearer(request: web.BaseRequest) -> str:
@@ -208,7 +281,7 @@ def bearer(request: web.BaseRequest) -> str:
     return header[7:].strip() if header.lower().startswith("bearer ") else ""
 
 
-def _credential(request: web.BaseRequest, protocols: list[str]) -> bytes | None:
+def _credential(request: web.BaseRequest, protocols: Sequence[str]) -> bytes | None:
     """The credential from the header or from a subprotocol; None if there is none; b"" if it is malformed."""
     if bearer(request):
         return bearer(request).encode()

@@ -152,6 +152,7 @@ class Handshake:
         self.expect_first()  # in case the registry refuses: the client may try again
         if self._session_id is not None:
             raise BadMessage("`open` belongs to /ws; this address is for `attach`")
+        caller.who.require("session")
         self._waiting_bytes = 0
         opening = self._parts.registry.open(message, caller)
         # After `open` was accepted: a refused one is not kept.

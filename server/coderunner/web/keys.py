@@ -18,6 +18,7 @@ from coderunner.fleet.registry import Registry
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.workers import WorkerPool
+from coderunner.identity.chain import Verifiers
 from coderunner.jobs.runs import Runs
 from coderunner.web.tcp_limits import TcpConnections
 
@@ -29,6 +30,7 @@ class Parts:
     `ready`: returns the reasons why no session could start now; empty if one could. `declared`: the
     languages' declarations and samples. `static`: the web client's folder. `surroundings`: facts about the
     machine. `agents`: how agents are reached. `runs`: runs and batches over HTTP.
+    `identity`: verifies credentials.
     """
 
     settings: Settings
@@ -42,6 +44,7 @@ class Parts:
     surroundings: Surroundings
     agents: AgentSockets
     runs: Runs
+    identity: Verifiers
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

@@ -106,7 +106,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 async def metrics(request: web.Request) -> web.Response:
     """Returns all metrics in Prometheus' text format. Raises Unauthenticated without the operator's key."""
     # The figures tell how busy a server is and what it runs. Without a key only this machine can read them.
-    guard.require_operator(request.app[PARTS].settings, request)
+    await guard.require(request.app[PARTS], request, "metrics")
     text = generate_latest(REGISTRY) + generate_latest(request.app[SNAPSHOT])
     headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"}
     return web.Response(body=text, headers=headers)

@@ -16,6 +16,8 @@ from coderunner.errors import (
     CodeRunnerError,
     InternalError,
     NoAddress,
+    NotAllowed,
+    Unauthenticated,
     WrongHost,
 )
 from coderunner.logs import fields
@@ -167,6 +169,12 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         # user's browser, and reach a server in the user's network.
         if not guard.origin_allowed(settings, request.headers.get("Origin"), host):
             raise web.HTTPForbidden(text="this origin may not connect: see ALLOWED_ORIGINS\n")
+        try:
+            guard.shown(settings, request, guard.offered(request))
+        except NotAllowed as error:  # before the upgrade: another site's page is not to get a socket at all
+            raise web.HTTPForbidden(text=f"{error.message}\n") from None
+        except Unauthenticated:
+            pass  # told by the protocol's own message
         return await handler(request)
     return await _answered(request, handler)
 

@@ -35,7 +35,9 @@ from coderunner.schema.answers import (
     SampleFile,
     SampleView,
     SessionView,
+    SignedOut,
     ViewsKept,
+    WhoAmI,
 )
 from coderunner.schema.api import RunAnswer, RunQuery, RunRequest, RunStatus
 from coderunner.schema.batches import BatchAnswer, BatchRequest, BatchStatus
@@ -50,7 +52,7 @@ from coderunner.schema.rest import (
     UploadQuery,
     ViewQuery,
 )
-from coderunner.web import files, guard
+from coderunner.web import files, guard, identity
 from coderunner.web.api import document as describing
 from coderunner.web.api import events, runs
 from coderunner.web.api.bodies import Bodies
@@ -255,6 +257,10 @@ OPERATIONS = (
     Operation("GET", "/api/health", health, Health),
     Operation("GET", "/api/ready", ready, Ready, also={503: Ready}),
     Operation("GET", "/api/address", address, Address),
+    Operation("GET", "/api/identity", identity.who, WhoAmI),
+    Operation("GET", "/auth/login", identity.login, status=302),
+    Operation("GET", "/auth/callback", identity.callback, status=303),
+    Operation("POST", "/auth/logout", identity.logout, SignedOut),
     Operation("GET", "/api/openapi.json", openapi, media=("application/json",)),
     Operation("GET", "/api/docs", docs, media=("text/html",)),
     Operation("GET", "/api/queue-stats", stats, QueueStatistics),

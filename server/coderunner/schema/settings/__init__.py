@@ -14,13 +14,13 @@ from msgspec.structs import fields
 from coderunner.schema import forms
 from coderunner.schema.check import bare_of
 from coderunner.schema.settings.doc import Doc
-from coderunner.schema.settings.sessions import SessionSettings
+from coderunner.schema.settings.identity import IdentitySettings
 from coderunner.schema.types import one_of
 
 EXAMPLE_ADMIN_KEY = "replace-me-with-the-output-of-openssl-rand-hex-32"
 
 
-class Settings(SessionSettings, frozen=True, kw_only=True):
+class Settings(IdentitySettings, frozen=True, kw_only=True):
     """The validated settings.
 
     This class has the fields about access and the canary; the other groups are its base classes. These
@@ -69,8 +69,7 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
         forms.SECRET,
         Doc(
             "",
-            "The operator's credential for /metrics, 32 characters or more. To make one: openssl rand"
-            " -hex 32",
+            "The first operator's credential, 32 characters or more. To make one: openssl rand -hex 32",
             required_in_production=True,
             example=EXAMPLE_ADMIN_KEY,
             secret=True,

@@ -11,7 +11,6 @@ import msgspec
 from aiohttp import web
 
 from coderunner.errors import BadMessage, Draining, InternalError
-from coderunner.fleet.registry import Caller
 from coderunner.jobs.batch import Batch
 from coderunner.jobs.job import Job
 from coderunner.jobs.work import Work
@@ -34,8 +33,9 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
 async def run(request: web.Request) -> web.StreamResponse:
     """Runs a program. The response has its whole result, or with `Accept: text/event-stream` its events."""
     parts = request.app[PARTS]
-    caller = guard.caller(parts.settings, request, [])
     # Checked before the body is read: a wrong key costs neither side the transfer.
+    caller = await guard.caller(parts, request)
+    caller.who.require("run")
     key, begin = _key(request), events.last_id(request)
     wanted = await request.app[BODIES].read(request, caller.address, RunRequest, MAX_BODY)
     return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
@@ -46,7 +46,8 @@ async def grade(request: web.Request) -> web.StreamResponse:
     """Runs a program with many inputs. The response has a verdict for each, or with
     `Accept: text/event-stream` an event for each."""
     parts = request.app[PARTS]
-    caller = guard.caller(parts.settings, request, [])
+    caller = await guard.caller(parts, request)
+    caller.who.require("run")
     key, begin = _key(request), events.last_id(request)
     wanted = await request.app[BODIES].read(
         request, caller.address, BatchRequest, MAX_BATCH_BODY, MAX_BATCH_VALUES
@@ -71,7 +72,7 @@ async def _ordered(request: web.Request, job: Work, key: str | None, begin: int)
 @across_origins
 async def show(request: web.Request) -> web.StreamResponse:
     """The result of a run or batch; 202 and its status if it is not done. `wait`: seconds to wait for it."""
-    job = _job(request)
+    job = await _job(request)
     due = asyncio.get_running_loop().time() + int(query_of(request, RunQuery).wait)
     while not job.over and not events.gone(request):
         # Measured from the request's beginning, whatever happened in between.
@@ -87,7 +88,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     """The events after `Last-Event-ID`. 204 if there are none and will be none: browsers then stop
     reconnecting."""
     # The last event was received: 204 is what ends a browser's reconnecting.
-    job, begin = _job(request), events.last_id(request)
+    job, begin = await _job(request), events.last_id(request)
     if job.done and begin and begin == job.spool.size:
         return web.Response(status=204)
     return await _streamed(request, job, begin)
@@ -96,16 +97,16 @@ async def follow(request: web.Request) -> web.StreamResponse:
 @across_origins
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Cancels a run or batch. Its result has what was done until then. Does nothing if it has ended."""
-    job = _job(request)
+    job = await _job(request)
     # Not an error afterwards: the caller cannot know that it has just ended.
     if not job.over:
         job.cancel()
     return _status(job)
 
 
-def _job(request: web.Request) -> Work:
+async def _job(request: web.Request) -> Work:
     parts = request.app[PARTS]
-    caller: Caller = guard.caller(parts.settings, request, [])
+    caller = await guard.caller(parts, request)
     if "batch" in request.match_info:
         return parts.runs.find(request.match_info["batch"], caller, Batch)
     return parts.runs.find(request.match_info["run"], caller, Job)

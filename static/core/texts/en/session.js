@@ -17,6 +17,25 @@ export const session = {
     lasts: (time) => `session lasts ${time} more`,
   },
 
+  identity: {
+    required: 'This server needs you to sign in.',
+    requiredDetail: 'You can write code; to run it, the server has to know who you are.',
+    /** @param {string} name */
+    mayNot: (name) => `You are signed in as ${name}, who may not run programs here.`,
+    signIn: 'Sign in',
+    signInMenu: 'Sign in …',
+    useKey: 'Use a key',
+    keyTitle: 'Sign in with a key',
+    keyText: 'The operator of this server gives out keys. Yours is kept in this tab only, until it is closed.',
+    key: 'Key',
+    keyWrong: 'A key has letters, digits and signs, without spaces.',
+    keyUnknown: 'This server does not know that key.',
+    /** @param {string} name */
+    signOut: (name) => `Sign out (${name})`,
+    signedOut: 'You are signed out.',
+    failed: 'The sign-in did not succeed.',
+  },
+
   waiting: {
     next: 'You are next',
     /** @param {number} position */
@@ -124,7 +143,8 @@ export const session = {
     too_many_groups: 'There are too many groups on this server. Try again later.',
     network_failed: 'The group’s network could not be made. Try again.',
     bad_limit: 'A limit that was asked for cannot be had.',
-    unauthenticated: 'You are not signed in. Reload the page and sign in.',
+    unauthenticated: 'You are not signed in. Sign in, and try again.',
+    identity_unavailable: 'Who you are cannot be checked right now. Try again in a minute.',
     not_allowed: 'You may not do this here.',
     too_slow: 'The connection was too slow for what was sent. It is tried again.',
     rate_limited: 'Too many requests came from your address. It goes on by itself in a moment.',

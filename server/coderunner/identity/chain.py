@@ -1,0 +1,173 @@
+"""The chain of verifiers that the settings choose: from what a request shows to its principal."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coderunner.config import Settings
+from coderunner.errors import Unauthenticated
+from coderunner.identity.claims import ClaimRules
+from coderunner.identity.keys import PREFIX, KeyRing
+from coderunner.identity.principal import ADMIN, ANONYMOUS, NOBODY, Principal
+
+if TYPE_CHECKING:
+    from coderunner.identity.fetch import Fetcher
+    from coderunner.identity.login import Login
+    from coderunner.identity.tokens import Verifier
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = "the credential is not known here; leave it out, or ask for a new one"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a request shows of its caller.
+
+    `bearer`: from the Authorization header or the WebSocket's subprotocol, b"" if malformed. `user`, `roles`,
+    `rooms`: from headers of a trusted proxy. `cookie`: of a sign-in. Each is None if it is not there.
+    """
+
+    bearer: bytes | None = None
+    user: str | None = None
+    roles: str = ""
+    rooms: str = ""
+    cookie: str | None = None
+
+
+class Verifiers:
+    """Verifies credentials.
+
+    `keys`: the API keys, which somebody else keeps up to date. `login`: sign-ins to the page, None if there
+    is no provider. `rules`: how claims become a principal.
+    """
+
+    def __init__(
+        self,
+        *,
+        anonymous: bool = True,
+        admin_key: str | None = None,
+        rules: ClaimRules | None = None,
+        tokens: Verifier | None = None,
+        tokens_how: str = "jwt",
+        login: Login | None = None,
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        self.nobody = ANONYMOUS if anonymous else NOBODY
+        self.rules = rules or ClaimRules()
+        self.keys = KeyRing()
+        self.login = login
+        self._admin_key = admin_key.encode() if admin_key else None
+        self._tokens = tokens
+        self._tokens_how = tokens_how
+        self._fetcher = fetcher
+
+    async def principal(self, shown: Shown) -> Principal:
+        """Who makes a request; `nobody` if it shows no credential.
+
+        Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
+        owner. Raises IdentityUnavailable.
+        """
+        if shown.bearer is not None:
+            return self.rules.raised(await self._bearer(shown.bearer))
+        try:
+            if shown.user is not None:
+                return self.rules.raised(self.rules.proxied(shown.user, shown.roles, shown.rooms))
+        except ValueError as error:
+            raise Unauthenticated(f"the proxy's name for the user cannot be used: {error}") from None
+        if shown.cookie is not None and self.login is not None:
+            found = self.login.principal(shown.cookie)
+            if found is None:
+                raise Unauthenticated("the sign-in has ended; sign in again")
+            return self.rules.raised(found)
+        return self.nobody
+
+    async def _bearer(self, shown: bytes) -> Principal:
+        if self._admin_key is not None and hmac.compare_digest(shown, self._admin_key):
+            return ADMIN
+        try:
+            text = shown.decode("ascii")
+        except UnicodeDecodeError:
+            raise Unauthenticated(UNKNOWN) from None
+        if text.startswith(PREFIX):
+            found = self.keys.find(text, time.time())
+            if found is None:
+                raise Unauthenticated(UNKNOWN)
+            return found
+        if self._tokens is not None and text.count(".") == 2:
+            claims = await self._tokens.verify(text)
+            try:
+                return self.rules.principal(self._tokens_how, claims)
+            except ValueError as error:
+                raise Unauthenticated(f"the token cannot be used: {error}") from None
+        raise Unauthenticated(UNKNOWN)
+
+    async def close(self) -> None:
+        """Closes connections to issuers."""
+        if self._fetcher is not None:
+            await self._fetcher.close()
+
+
+def made(settings: Settings, key: bytes) -> Verifiers:
+    """The verifiers that the settings choose. `key`: the instance's secret. Raises ConfigError.
+
+    The libraries of tokens are imported only where they are needed: a start of the server is not to wait for
+    them.
+    """
+    rules = ClaimRules(
+        settings.roles_claim,
+        settings.rooms_claim,
+        frozenset(settings.operators),
+        frozenset(settings.teachers),
+    )
+    fetcher = tokens = login = None
+    if settings.jwt_jwks_url is not None or settings.oidc_issuer is not None:
+        from coderunner.identity.fetch import Fetcher
+
+        fetcher = Fetcher()
+    if settings.jwt_issuer is not None:
+        tokens = _tokens(settings, fetcher)
+    if settings.oidc_issuer is not None and fetcher is not None:
+        login = _login(settings, rules, key, fetcher)
+    return Verifiers(
+        anonymous=settings.anonymous == "yes",
+        admin_key=settings.admin_key,
+        rules=rules,
+        tokens=tokens,
+        # The same person, whether signed in to the page or with a token of the same issuer.
+        tokens_how="oidc" if settings.jwt_issuer == settings.oidc_issuer else "jwt",
+        login=login,
+        fetcher=fetcher,
+    )
+
+
+def _tokens(settings: Settings, fetcher: Fetcher | None) -> Verifier:
+    from coderunner.identity.tokens import KeySet, Verifier, public_key_in
+
+    return Verifier(
+        issuer=settings.jwt_issuer or "",
+        audience=settings.jwt_audience or "",
+        leeway=settings.jwt_leeway / 1000,
+        secret=settings.jwt_secret,
+        public=public_key_in(settings.jwt_public_key) if settings.jwt_public_key else None,
+        keys=KeySet(settings.jwt_jwks_url, fetcher) if settings.jwt_jwks_url and fetcher else None,
+    )
+
+
+def _login(settings: Settings, rules: ClaimRules, key: bytes, fetcher: Fetcher) -> Login:
+    from coderunner.identity.login import Client, Login
+    from coderunner.identity.sealing import Sealer
+
+    client = Client(
+        issuer=settings.oidc_issuer or "",
+        id=settings.oidc_client_id or "",
+        secret=settings.oidc_client_secret,
+        scopes=settings.oidc_scopes,
+        leeway=settings.jwt_leeway / 1000,
+        lifetime=settings.sign_in_lifetime / 1000,
+    )
+    return Login(client, rules, Sealer(key), fetcher)

@@ -1,0 +1,63 @@
+"""From the claims of a token, or the headers of a proxy, to a principal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from coderunner.identity.principal import (
+    OPERATOR,
+    TEACHER,
+    Principal,
+    name_of,
+    roles_of,
+    rooms_of,
+    subject_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """Where a token's roles and rooms stand, and who has a role by the settings."""
+
+    roles_claim: str = "roles"
+    rooms_claim: str = "rooms"
+    operators: frozenset[str] = frozenset()
+    teachers: frozenset[str] = frozenset()
+
+    def principal(self, how: str, claims: Mapping[str, Any]) -> Principal:
+        """The principal whom a verified token names, without the roles of the settings. Raises ValueError."""
+        subject = subject_of(how, claims.get("sub"))
+        shown = claims.get("name") or claims.get("preferred_username")
+        return Principal(
+            subject,
+            name_of(shown, str(claims["sub"])),
+            roles_of(_at(claims, self.roles_claim)),
+            rooms_of(_at(claims, self.rooms_claim)),
+            how=how,
+        )
+
+    def proxied(self, user: str, roles: str, rooms: str) -> Principal:
+        """The principal whom a trusted proxy names. Raises ValueError."""
+        subject = subject_of("proxy", user)
+        return Principal(subject, name_of(user, user), roles_of(roles), rooms_of(rooms), how="proxy")
+
+    def raised(self, principal: Principal) -> Principal:
+        """With the roles that the settings give it."""
+        more = {
+            role
+            for role, holders in ((OPERATOR, self.operators), (TEACHER, self.teachers))
+            if principal.subject in holders
+        }
+        return replace(principal, roles=principal.roles | more) if more - principal.roles else principal
+
+
+def _at(claims: Mapping[str, Any], path: str) -> Any:
+    """The claim of this name, or the one to which its dots lead; None if there is none."""
+    if path in claims:  # some providers use whole addresses as names
+        return claims[path]
+    found: Any = claims
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found

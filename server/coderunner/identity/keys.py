@@ -1,0 +1,84 @@
+"""API keys: how one is made, what is stored of it, and how one that is shown is checked.
+
+A key is `crk_ID_SECRET`. The id finds it in the table and stands in logs and lists; of the secret, 256 random
+bits, only a SHA-256 is stored. A slow hash would gain nothing: such a secret cannot be guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from coderunner.identity.principal import Principal
+
+PREFIX = "crk_"
+_KEY = re.compile(r"crk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is stored of a key. Times are seconds since 1970; `expires` and `revoked` are None for never.
+
+    `scopes`: None for all scopes of its roles. `digest`: of the secret, in hexadecimal.
+    """
+
+    id: str
+    name: str
+    digest: str
+    roles: frozenset[str]
+    rooms: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
+    created: float = 0.0
+    expires: float | None = None
+    revoked: float | None = None
+
+    def good(self, now: float) -> bool:
+        """Whether it opens anything at the time `now`."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+    def principal(self) -> Principal:
+        """Who shows it."""
+        return Principal(f"key:{self.id}", self.name, self.roles, self.rooms, self.scopes, "api_key")
+
+
+def new_key() -> tuple[str, str, str]:
+    """A new key: (id, the key's text to be given away, the digest to be stored)."""
+    ident, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    return ident, f"{PREFIX}{ident}_{secret}", digest(secret)
+
+
+def digest(secret: str) -> str:
+    """The stored hash of a key's secret, in hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def parts_of(text: str) -> tuple[str, str] | None:
+    """(id, secret) of a key's text; None if it has not the form of a key."""
+    match = _KEY.fullmatch(text)
+    return (match[1], match[2]) if match else None
+
+
+@dataclass(slots=True)
+class KeyRing:
+    """The keys as they were last read from the store. `known`: by id."""
+
+    known: dict[str, Key] = field(default_factory=dict)
+
+    def replace(self, keys: Iterable[Key]) -> None:
+        """Takes over what the store has now."""
+        self.known = {key.id: key for key in keys}
+
+    def find(self, text: str, now: float) -> Principal | None:
+        """The principal of a key that is shown at the time `now`; None for one that opens nothing."""
+        parts = parts_of(text)
+        if parts is None:
+            return None
+        ident, secret = parts
+        key = self.known.get(ident)
+        # Compared also for an unknown id: the time of the answer must not show which ids exist.
+        same = hmac.compare_digest(digest(secret), key.digest if key is not None else digest(""))
+        return key.principal() if key is not None and same and key.good(now) else None

@@ -1,0 +1,206 @@
+"""Signing in to the page with OpenID Connect: authorization code flow with PKCE.
+
+The state of a sign-in under way, and of one that is done, is in sealed cookies; nothing of it is kept here
+but the ids of those that were signed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+
+from coderunner.errors import IdentityUnavailable, NotAllowed, Unauthenticated
+from coderunner.identity.claims import ClaimRules
+from coderunner.identity.fetch import Fetcher
+from coderunner.identity.principal import Principal
+from coderunner.identity.sealing import Sealer
+from coderunner.identity.target import local_target
+from coderunner.identity.tokens import KeySet, Verifier
+from coderunner.schema.forms import web_address
+
+BEGUN_SECONDS = 600.0  # that somebody may take at the provider's
+FRESH_SECONDS = 3600.0  # for which the provider's description is kept
+MAX_OUT = 100_000  # sign-ins whose end is remembered
+_CODE = re.compile(r"[!-~]{1,4096}")
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What a provider says of itself, as far as it is used."""
+
+    authorize: str
+    token: str
+    keys: KeySet
+    post_secret: bool
+    logout: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """This server at the provider. `secret`: None for a public client."""
+
+    issuer: str
+    id: str
+    secret: str | None
+    scopes: tuple[str, ...]
+    leeway: float
+    lifetime: float
+
+
+class Login:
+    """Sign-ins with one provider. `how` they are named in subjects is `oidc`."""
+
+    def __init__(self, client: Client, rules: ClaimRules, sealer: Sealer, fetcher: Fetcher) -> None:
+        self._client = client
+        self._rules = rules
+        self._sealer = sealer
+        self._fetcher = fetcher
+        self._provider: tuple[float, Provider] | None = None
+        self._asking = asyncio.Lock()
+        self._out: OrderedDict[str, float] = OrderedDict()  # ids of ended sign-ins, with their last moment
+
+    async def provider(self) -> Provider:
+        """The provider's addresses. Raises IdentityUnavailable."""
+        async with self._asking:
+            if self._provider is not None and time.monotonic() < self._provider[0] + FRESH_SECONDS:
+                return self._provider[1]
+            issuer = self._client.issuer
+            told = await self._fetcher.get(issuer.rstrip("/") + "/.well-known/openid-configuration")
+            try:
+                if told.get("issuer") != issuer:
+                    raise ValueError("it names another issuer")
+                methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+                logout = told.get("end_session_endpoint")
+                found = Provider(
+                    authorize=web_address(str(told.get("authorization_endpoint"))),
+                    token=web_address(str(told.get("token_endpoint"))),
+                    keys=KeySet(web_address(str(told.get("jwks_uri"))), self._fetcher),
+                    post_secret="client_secret_basic" not in methods,
+                    logout=web_address(logout) if isinstance(logout, str) else None,
+                )
+            except ValueError as error:
+                raise IdentityUnavailable(f"the provider's description cannot be used: {error}") from None
+            self._provider = (time.monotonic(), found)
+            return found
+
+    async def begin(self, redirect: str, target: str) -> tuple[str, str]:
+        """Begins a sign-in: (the address at the provider, the cookie's text for the way back).
+
+        `redirect`: this server's address for the way back; `target`: where the page goes on, a local path.
+        Raises IdentityUnavailable.
+        """
+        provider = await self.provider()
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
+        query = {
+            "response_type": "code",
+            "client_id": self._client.id,
+            "redirect_uri": redirect,
+            "scope": " ".join(self._client.scopes),
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge.decode(),
+            "code_challenge_method": "S256",
+        }
+        cookie = self._sealer.seal(
+            "begun",
+            {
+                "state": state, "nonce": nonce, "verifier": verifier, "redirect": redirect,
+                "target": local_target(target), "expires": time.time() + BEGUN_SECONDS,
+            },
+        )  # fmt: skip
+        glue = "&" if "?" in provider.authorize else "?"
+        return provider.authorize + glue + urlencode(query), cookie
+
+    async def finish(self, cookie: str, query: dict[str, str]) -> tuple[str, str]:
+        """Ends a sign-in that came back: (the text of the sign-in's cookie, where the page goes on).
+
+        `cookie`: of `begin`; `query`: of the way back. Raises Unauthenticated for what does not belong
+        together, NotAllowed if the provider refused, IdentityUnavailable.
+        """
+        begun = self._sealer.unseal("begun", cookie, time.time())
+        if begun is None:
+            raise Unauthenticated(
+                "the sign-in took too long, or was begun in another browser; begin it again"
+            )
+        if not hmac.compare_digest(query.get("state", "").encode(), begun["state"].encode()):
+            raise Unauthenticated("this is the answer to another sign-in; begin it again")
+        if query.get("iss", self._client.issuer) != self._client.issuer:
+            raise Unauthenticated("this is the answer of another provider; begin the sign-in again")
+        if "error" in query:
+            raise NotAllowed("the provider refused the sign-in")
+        claims = await self._claims(query.get("code", ""), begun)
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), begun["nonce"].encode()):
+            raise Unauthenticated("the provider's token is for another sign-in; begin it again")
+        try:
+            principal = self._rules.principal("oidc", claims)
+            sealed = self._sealer.seal(
+                "signed-in",
+                {
+                    "id": secrets.token_urlsafe(16),
+                    "subject": principal.subject,
+                    "name": principal.name,
+                    "roles": sorted(principal.roles),
+                    "rooms": sorted(principal.rooms),
+                    "expires": time.time() + self._client.lifetime,
+                },
+            )
+        except ValueError as error:
+            raise NotAllowed(f"the provider's token cannot be used: {error}") from None
+        return sealed, local_target(str(begun["target"]))
+
+    async def _claims(self, code: str, begun: dict[str, Any]) -> dict[str, Any]:
+        """The claims of the ID token for which a code is exchanged."""
+        if not _CODE.fullmatch(code):
+            raise Unauthenticated("the provider sent no code; begin the sign-in again")
+        provider, client = await self.provider(), self._client
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": begun["redirect"],
+            "code_verifier": begun["verifier"],
+        }
+        auth = None
+        if client.secret is None or provider.post_secret:
+            form["client_id"] = client.id
+            form |= {"client_secret": client.secret} if client.secret is not None else {}
+        else:
+            # RFC 6749, 2.3.1: both are encoded as in a form first.
+            auth = aiohttp.BasicAuth(quote(client.id, safe=""), quote(client.secret, safe=""))
+        status, told = await self._fetcher.post(provider.token, form, auth)
+        token = told.get("id_token")
+        if status != 200 or not isinstance(token, str):
+            raise Unauthenticated("the provider does not take the code; begin the sign-in again")
+        verifier = Verifier(client.issuer, client.id, client.leeway, keys=provider.keys)
+        claims = await verifier.verify(token)
+        if claims.get("azp", client.id) != client.id:
+            raise Unauthenticated("the provider's token is for another client")
+        return claims
+
+    def principal(self, cookie: str) -> Principal | None:
+        """Who is signed in by this cookie; None if it is forged, has expired or was signed out."""
+        value = self._sealer.unseal("signed-in", cookie, time.time())
+        if value is None or value["id"] in self._out:
+            return None
+        roles, rooms = frozenset(value["roles"]), frozenset(value["rooms"])
+        return Principal(value["subject"], value["name"], roles, rooms, how="oidc")
+
+    def sign_out(self, cookie: str) -> None:
+        """Ends the sign-in of this cookie, also for copies of it."""
+        value = self._sealer.unseal("signed-in", cookie, time.time())
+        if value is None:
+            return
+        self._out[value["id"]] = value["expires"]
+        while self._out and (len(self._out) > MAX_OUT or next(iter(self._out.values())) < time.time()):
+            self._out.popitem(last=False)

@@ -1,0 +1,132 @@
+"""A principal: somebody (or a program) whose requests this server knows apart from others'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from coderunner.errors import NotAllowed, Unauthenticated
+
+USER, TEACHER, OPERATOR = "user", "teacher", "operator"
+ROLES = (USER, TEACHER, OPERATOR)
+SCOPES = ("session", "run", "metrics", "operate")
+"""What a principal may ask for: sessions over WebSockets; runs and batches over HTTP; `GET /metrics`; what
+only operators may. The scopes of a key can be fewer than those of its roles."""
+_OF_ROLE = {
+    USER: frozenset(("session", "run")),
+    TEACHER: frozenset(("session", "run")),
+    OPERATOR: frozenset(SCOPES),
+}
+MAX_SUBJECT = 248  # characters of the identifier, without the way of the sign-in
+MAX_NAME = 100  # characters of a name; longer ones are cut
+MAX_ROOMS = 64
+_ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whose request it is.
+
+    `subject`: the identifier, unique over all ways to sign in as it begins with the way (`key:`, `oidc:`);
+    None for somebody unknown. `name`: for people, never for decisions. `roles`: of ROLES; none for somebody
+    who may do nothing without a credential. `rooms`: courses or teams that it belongs to. `scopes`: what its
+    roles' scopes are narrowed to, None for all of them. `how`: the kind of its credential.
+    """
+
+    subject: str | None = None
+    name: str = ""
+    roles: frozenset[str] = frozenset()
+    rooms: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
+    how: str = "none"
+
+    @property
+    def known(self) -> bool:
+        """Whether it has shown a credential."""
+        return self.subject is not None
+
+    def may(self, scope: str) -> bool:
+        """Whether its roles and its credential allow `scope`, one of SCOPES."""
+        allowed = any(scope in _OF_ROLE[role] for role in self.roles)
+        return allowed and (self.scopes is None or scope in self.scopes)
+
+    def require(self, scope: str) -> None:
+        """Raises Unauthenticated for somebody unknown who may not do this, NotAllowed for a principal."""
+        if self.may(scope):
+            return
+        if not self.known:
+            raise Unauthenticated(
+                "this server needs a credential for this: sign in, or send a key or token as"
+                " `Authorization: Bearer`"
+            )
+        raise NotAllowed(
+            f"this credential does not allow {_MEANINGS[scope]}; ask the operator for one that does"
+        )
+
+    def owns(self, owner: str | None) -> bool:
+        """Whether something that belongs to the principal `owner` is its own. What belongs to nobody known is
+        nobody's: it is reached by its token alone."""
+        return self.subject is not None and owner == self.subject
+
+    def sees(self, owner: str | None, room: str | None) -> bool:
+        """Whether it may see a session of the principal `owner` in `room`: its own, those of its rooms as a
+        teacher, all as an operator. For everybody else such a session is like one that does not exist."""
+        if self.owns(owner):
+            return True
+        if OPERATOR in self.roles and self.may("operate"):
+            return True
+        return TEACHER in self.roles and room is not None and room in self.rooms and self.may("session")
+
+
+_MEANINGS = {
+    "session": "sessions",
+    "run": "runs over HTTP",
+    "metrics": "reading the metrics",
+    "operate": "what only operators may",
+}
+NOBODY = Principal()
+"""Somebody without a credential on a server that needs one."""
+ANONYMOUS = Principal(roles=frozenset((USER,)))
+"""Somebody without a credential on a server that needs none."""
+ADMIN = Principal(subject="admin", name="admin", roles=frozenset((USER, OPERATOR)), how="admin_key")
+"""Who shows ADMIN_KEY."""
+HERE = Principal(subject="here", name="here", roles=frozenset((USER, OPERATOR)), how="here")
+"""The operator of a server for development without ADMIN_KEY: who is on its machine."""
+
+
+def subject_of(how: str, given: object) -> str:
+    """The identifier `how:given`. Raises ValueError for what is empty, too long or not printable."""
+    if not isinstance(given, str) or not 0 < len(given) <= MAX_SUBJECT or not given.isprintable():
+        raise ValueError(f"the subject must be 1 to {MAX_SUBJECT} printable characters")
+    return f"{how}:{given}"
+
+
+def name_of(given: object, otherwise: str) -> str:
+    """A name for people: printable, on one line, of at most MAX_NAME characters."""
+    text = given if isinstance(given, str) and given.strip() else otherwise
+    return "".join(c for c in text if c.isprintable()).strip()[:MAX_NAME]
+
+
+def roles_of(given: object) -> frozenset[str]:
+    """The roles in a claim or header. Everybody is a user; words that are no role of ours are ignored."""
+    return frozenset((USER, *(word for word in _words(given) if word in ROLES)))
+
+
+def rooms_of(given: object) -> frozenset[str]:
+    """The rooms in a claim or header: at most MAX_ROOMS names that are valid; others are ignored."""
+    found = dict.fromkeys(word for word in _words(given) if room_name(word))
+    return frozenset(list(found)[:MAX_ROOMS])
+
+
+def room_name(text: str) -> bool:
+    """Whether `text` is a room's name: up to 64 of A-Z a-z 0-9 _ . -, the first no sign."""
+    return _ROOM.fullmatch(text) is not None
+
+
+def _words(given: object) -> Iterable[str]:
+    if isinstance(given, str):
+        return re.split(r"[\s,]+", given[:8192].strip())
+    if isinstance(given, list | tuple):
+        return [word for word in given[:1000] if isinstance(word, str)]
+    return ()

@@ -1,0 +1,43 @@
+"""Cookies that only this server can write and read: of sign-ins that are under way, and that are done."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import zlib
+from typing import Any
+
+import orjson
+from cryptography.fernet import Fernet, InvalidToken
+
+MAX_COOKIE = 3800  # characters; browsers keep 4096 with name and attributes
+MAX_PLAIN = 64 * 1024  # bytes
+
+
+class Sealer:
+    """Seals values with a key that is derived from the instance's, so that a restart keeps them."""
+
+    def __init__(self, key: bytes) -> None:
+        derived = hmac.new(key, b"cookies", hashlib.sha256).digest()
+        self._fernet = Fernet(base64.urlsafe_b64encode(derived))
+
+    def seal(self, kind: str, value: dict[str, Any]) -> str:
+        """The text of a cookie. `kind`: so that none is taken for another. Raises ValueError if too long."""
+        text = self._fernet.encrypt(zlib.compress(orjson.dumps({"kind": kind, **value}))).decode("ascii")
+        if len(text) > MAX_COOKIE:
+            raise ValueError("the sign-in has too many rooms for a cookie")
+        return text
+
+    def unseal(self, kind: str, text: str, now: float) -> dict[str, Any] | None:
+        """The value in a cookie's text; None if it is forged, of another kind, or has expired."""
+        if len(text) > MAX_COOKIE:
+            return None
+        try:
+            plain = zlib.decompressobj().decompress(self._fernet.decrypt(text.encode()), MAX_PLAIN)
+            value = orjson.loads(plain)
+        except (InvalidToken, ValueError, zlib.error):
+            return None
+        if value.get("kind") != kind or not now < value.get("expires", 0):
+            return None
+        return dict(value)

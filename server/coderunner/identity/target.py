@@ -1,0 +1,11 @@
+"""Where a sign-in leads back to."""
+
+from __future__ import annotations
+
+MAX_TARGET = 1024  # characters
+
+
+def local_target(text: str) -> str:
+    """A path of this server; "/" for anything else, so that no link to the sign-in leads to another site."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text and len(text) <= MAX_TARGET
+    return text if plain and text.startswith("/") and not text.startswith("//") else "/"

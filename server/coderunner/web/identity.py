@@ -1,0 +1,157 @@
+"""Who is signed in, and signing in and out of the page with OpenID Connect."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from coderunner.errors import CodeRunnerError, NoAddress, NotAllowed, Unauthenticated
+from coderunner.identity.principal import Principal
+from coderunner.identity.target import local_target
+from coderunner.logs import fields
+from coderunner.schema.answers import SignedOut, WhoAmI
+from coderunner.web import guard
+from coderunner.web.keys import PARTS
+from coderunner.web.replies import json_reply
+
+if TYPE_CHECKING:
+    from coderunner.identity.login import Login
+
+log = logging.getLogger(__name__)
+
+BEGUN = "coderunner-sign-in"  # the cookie of a sign-in under way; in production with the prefix `__Secure-`
+PATH = "/auth"  # the only paths to which browsers send it
+MAX_QUERY = 8192  # characters of the way back
+
+
+async def who(request: web.Request) -> web.Response:
+    """Tells who the caller is here, and how somebody can sign in. A sign-in that has ended is none; another
+    credential that is not known is refused."""
+    parts = request.app[PARTS]
+    ended = False
+    try:
+        principal = await parts.identity.principal(guard.shown(parts.settings, request))
+    except Unauthenticated:
+        if guard.bearer(request):
+            raise
+        principal, ended = parts.identity.nobody, True
+    response = json_reply(_told(request, principal))
+    if ended:
+        _drop(request, response)
+    return response
+
+
+def _told(request: web.Request, principal: Principal) -> WhoAmI:
+    parts = request.app[PARTS]
+    return WhoAmI(
+        principal=principal.subject,
+        name=principal.name,
+        roles=tuple(sorted(principal.roles)),
+        rooms=tuple(sorted(principal.rooms)),
+        how=principal.how,
+        required=not parts.identity.nobody.may("session"),
+        may_open=principal.may("session"),
+        ways=("key", *(("oidc",) if parts.identity.login is not None else ())),
+    )
+
+
+def _login(request: web.Request) -> Login:
+    login = request.app[PARTS].identity.login
+    if login is None:
+        raise NoAddress("this server has no provider to sign in with (OIDC_ISSUER)")
+    return login
+
+
+async def login(request: web.Request) -> web.StreamResponse:
+    """Sends the browser to the provider. `next` in the query: the path at which the page goes on."""
+    try:
+        address, cookie = await _login(request).begin(_redirect(request), request.query.get("next", "/"))
+    except CodeRunnerError as error:
+        return _failed(request, error)
+    response = web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
+    _keep(request, response, _begun(request), cookie, path=_path(request, PATH), seconds=600)
+    return response
+
+
+async def callback(request: web.Request) -> web.StreamResponse:
+    """The way back from the provider: sets the cookie of the sign-in, and sends the browser to the page."""
+    try:
+        if len(request.query_string) > MAX_QUERY:
+            raise Unauthenticated("the answer of the provider is too long")
+        sealed, target = await _login(request).finish(
+            request.cookies.get(_begun(request), ""), dict(request.query)
+        )
+    except CodeRunnerError as error:
+        return _failed(request, error)
+    # 303, and no longer the address with the code.
+    response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
+    settings = request.app[PARTS].settings
+    seconds = settings.sign_in_lifetime // 1000
+    _keep(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
+    response.del_cookie(_begun(request), path=_path(request, PATH))
+    log.info("signed in", extra=fields(**guard.about(settings, request)))
+    return response
+
+
+async def logout(request: web.Request) -> web.Response:
+    """Ends the sign-in of the page, also for copies of its cookie."""
+    settings = request.app[PARTS].settings
+    if "Origin" not in request.headers or not guard.from_own_page(settings, request):
+        raise NotAllowed("only a page of this server may sign its user out")
+    cookie = request.cookies.get(guard.sign_in_cookie(settings))
+    sign_ins = request.app[PARTS].identity.login
+    if cookie is not None and sign_ins is not None:
+        sign_ins.sign_out(cookie)
+    response = json_reply(SignedOut(True))
+    _drop(request, response)
+    return response
+
+
+def _begun(request: web.Request) -> str:
+    return f"__Secure-{BEGUN}" if request.app[PARTS].settings.production else BEGUN
+
+
+def _prefix(request: web.Request) -> str:
+    """The path below which a trusted proxy has mounted this server, without a slash at its end."""
+    settings = request.app[PARTS].settings
+    found = guard.place(settings, request, request.path)
+    host = request.headers.get("Host", "")
+    return found.removeprefix(host).removesuffix(request.path) if found else ""
+
+
+def _path(request: web.Request, path: str) -> str:
+    return _prefix(request) + path
+
+
+def _redirect(request: web.Request) -> str:
+    """This server's address for the way back, as it is registered at the provider."""
+    origin = guard.own_origin(request.app[PARTS].settings, request)
+    return origin + _path(request, f"{PATH}/callback")
+
+
+def _keep(
+    request: web.Request, response: web.Response, name: str, value: str, *, path: str, seconds: int
+) -> None:
+    # Over plain HTTP only in development, on this machine.
+    secure = request.app[PARTS].settings.production or request.secure
+    response.set_cookie(name, value, path=path, max_age=seconds, httponly=True, samesite="Lax", secure=secure)
+
+
+def _drop(request: web.Request, response: web.Response) -> None:
+    settings = request.app[PARTS].settings
+    secure = settings.production or request.secure
+    response.del_cookie(
+        guard.sign_in_cookie(settings), path="/", httponly=True, samesite="Lax", secure=secure
+    )
+
+
+def _failed(request: web.Request, error: CodeRunnerError) -> web.Response:
+    """A sign-in that failed: back to the page, which says why. Nothing that the caller wrote is repeated."""
+    about = guard.about(request.app[PARTS].settings, request)
+    log.info("sign-in failed", extra=fields(code=error.code, why=error.message, **about))
+    target = local_target(_prefix(request) + "/") + "?sign-in=" + error.code
+    response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
+    response.del_cookie(_begun(request), path=_path(request, PATH))
+    return response

@@ -1,0 +1,107 @@
+// Who is signed in: asks the server, and lets the user sign in with its provider or with a key, and out again.
+import { messageOf } from '../core/faults.js';
+import { texts } from '../core/texts.js';
+import { announce } from './announce.js';
+import { ask } from './ask.js';
+import { banner, clearBanner } from './banners.js';
+import { world } from './browser.js';
+import { $ } from './dom.js';
+import { bearer, forgetKey, keepKey } from './key.js';
+
+/**
+ * As `GET /api/identity` tells it.
+ * @typedef {{principal: string | null, name: string, how: string, required: boolean, may_open: boolean, ways: string[]}} Who
+ */
+
+const MATTER = 'identity'; // of the banner
+
+/** Asks who is signed in, and shows what is to be done. @returns {Promise<Who | null>} null where the server does not say */
+async function look() {
+  const key = bearer();
+  const answer = await world.fetch(world.api('api/identity'), { headers: key ? { Authorization: `Bearer ${key}` } : {}, cache: 'no-store' });
+  if (answer.status === 401 && key) {
+    forgetKey();
+    return look();
+  }
+  return answer.ok ? answer.json() : null;
+}
+
+function atProvider() {
+  const here = new URL(location.href);
+  here.searchParams.delete('sign-in');
+  const address = world.api('auth/login');
+  address.searchParams.set('next', here.pathname + here.search);
+  location.assign(address);
+}
+
+/** @param {() => Promise<void>} again */
+async function withKey(again) {
+  const given = await ask({
+    title: texts.identity.keyTitle, text: texts.identity.keyText, label: texts.identity.key, ok: texts.identity.signIn, secret: true,
+    check: (value) => (/^[!-~]{8,8192}$/.test(value) ? null : texts.identity.keyWrong),
+  });
+  if (given === null) return;
+  keepKey(given);
+  await again();
+  if (bearer() !== null) clearBanner('sign-in');
+  else banner('sign-in', { tone: 'bad', title: texts.identity.keyUnknown, dismiss: true });
+}
+
+/** @param {Who} who @param {() => Promise<void>} again */
+function draw(who, again) {
+  const out = $('menu-sign-out');
+  out.hidden = who.principal === null || !['oidc', 'api_key', 'admin_key', 'jwt'].includes(who.how);
+  out.textContent = texts.identity.signOut(who.name);
+  $('menu-sign-in').hidden = who.principal !== null || !(who.required || who.ways.includes('oidc'));
+  if (who.may_open) {
+    clearBanner(MATTER);
+    return;
+  }
+  const provider = { label: texts.identity.signIn, act: atProvider };
+  const key = { label: texts.identity.useKey, act: () => withKey(again) };
+  const oidc = who.ways.includes('oidc');
+  banner(MATTER, {
+    tone: 'info',
+    title: who.principal === null ? texts.identity.required : texts.identity.mayNot(who.name),
+    detail: texts.identity.requiredDetail, action: oidc ? provider : key, other: oidc ? key : null,
+  });
+}
+
+/** What the way back from the provider says; the address is as before then. */
+function tellFailure() {
+  const here = new URL(location.href);
+  const code = here.searchParams.get('sign-in');
+  if (code === null) return;
+  here.searchParams.delete('sign-in');
+  history.replaceState(history.state, '', here);
+  banner('sign-in', { tone: 'bad', title: texts.identity.failed, detail: texts.errors[code] ?? '', dismiss: true });
+}
+
+/** Shows who is signed in, and what there is to sign in with. @returns {() => Promise<void>} asks again */
+export function setUpIdentity() {
+  /** @type {Who | null} */ let who = null;
+  const again = async () => {
+    try {
+      who = await look();
+    } catch (error) {
+      console.warn(messageOf(error)); // that the server does not answer is told by who asks for its languages
+      return;
+    }
+    if (who) draw(who, again);
+  };
+  $('menu-sign-in').addEventListener('click', () => {
+    $('more-menu').hidePopover();
+    if (who?.ways.includes('oidc')) atProvider();
+    else withKey(again);
+  });
+  $('menu-sign-out').addEventListener('click', async () => {
+    $('more-menu').hidePopover();
+    forgetKey();
+    if (who?.how === 'oidc') await world.fetch(world.api('auth/logout'), { method: 'POST' });
+    await again();
+    announce(texts.identity.signedOut);
+  });
+  tellFailure();
+  again();
+  return again;
+}
