@@ -1,5 +1,4 @@
 // Who is signed in: asks the server, and lets the user sign in with its provider or with a key, and out again.
-import { messageOf } from '../core/faults.js';
 import { texts } from '../core/texts.js';
 import { announce } from './announce.js';
 import { ask } from './ask.js';
@@ -83,9 +82,8 @@ export function setUpIdentity() {
   const again = async () => {
     try {
       who = await look();
-    } catch (error) {
-      console.warn(messageOf(error)); // that the server does not answer is told by who asks for its languages
-      return;
+    } catch {
+      return; // that the server does not answer is told by who asks for its languages
     }
     if (who) draw(who, again);
   };
