@@ -11,6 +11,8 @@ from tests.browser.tab import Tab
 from tests.harness import Server, running_server
 from tests.web.test_sign_in import Place, place
 
+pytestmark = pytest.mark.timeout(150)  # a provider and a server begin first
+
 KEY = "0123456789abcdef" * 4
 
 __all__ = ["place"]

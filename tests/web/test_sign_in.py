@@ -16,6 +16,8 @@ from coderunner.schema import messages as m
 from tests.harness import ROOT, Client, Server, random_id, running_server
 from tests.web.test_prometheus import free_port
 
+pytestmark = pytest.mark.timeout(150)  # a provider and a server begin first
+
 SECRET = "the-secret-of-this-test-and-of-no-other"
 
 
