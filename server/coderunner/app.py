@@ -27,6 +27,7 @@ from coderunner.declarations import Declarations
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable, UnsupportedEngine
+from coderunner.facades import routes as facades
 from coderunner.fleet import workers
 from coderunner.fleet.groups import Groups
 from coderunner.fleet.provision import Provisioner
@@ -143,6 +144,7 @@ async def _listen(
     connections = TcpConnections(functools.partial(guard.trusted, parts.settings))
     tasks.keep(connections.watch, "tcp-connections")
     app = application(parts, connections)
+    facades.install(app)
     return app, await stack.enter_async_context(listening(app, sockets, parts.settings.host))
 
 

@@ -54,6 +54,7 @@ export const SERVER = {
     offset: 'natural',
     'shared?': 'truth',
     'hints?': ['list', 'text'],
+    'compile_usage?': { wall_ms: ['null', 'natural'], cpu_ms: ['null', 'natural'], memory_peak_bytes: ['null', 'natural'], output_bytes: ['null', 'natural'] },
   },
   expires: { idle_ms: ['null', 'natural'], total_ms: 'natural' },
   notice: { code: 'text', message: 'text' },
@@ -319,6 +320,7 @@ export const SERVER = {
  * @property {number} offset
  * @property {boolean} [shared]
  * @property {string[]} [hints]
+ * @property {Usage} [compile_usage]
  */
 /**
  * @typedef {object} Expires

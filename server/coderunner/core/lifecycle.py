@@ -159,11 +159,13 @@ def _reason(evidence: Evidence) -> ExitReason:
 @dataclass(frozen=True, slots=True)
 class Report:
     """An agent's parsed report of an end. `usage.output_bytes` is None: the caller takes it from the journal.
-    `left_behind`: number of processes that were still alive when the first one ended."""
+    `left_behind`: number of processes that were still alive when the first one ended. `compile_usage`: the
+    compiler's part of `usage`; None if no compiler ran."""
 
     evidence: Evidence
     usage: Usage
     left_behind: int
+    compile_usage: Usage | None = None
 
 
 def read_report(raw: object, *, intent: Intent | None = None, others: bool = False) -> Report:
@@ -195,7 +197,11 @@ def read_report(raw: object, *, intent: Intent | None = None, others: bool = Fal
         memory_peak_bytes=_together((end.memory_peak_bytes for end in ends), max),
         output_bytes=None,
     )
-    return Report(evidence, usage, _together((end.left_behind for end in ends), sum) or 0)
+    compiled = report.compile
+    compile_usage = None
+    if compiled is not None:
+        compile_usage = Usage(compiled.wall_ms, compiled.cpu_ms, compiled.memory_peak_bytes, None)
+    return Report(evidence, usage, _together((end.left_behind for end in ends), sum) or 0, compile_usage)
 
 
 def _end(said: reports.End | None) -> Ended | None:

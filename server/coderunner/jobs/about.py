@@ -66,12 +66,32 @@ class AboutWork(Struct, kw_only=True, omit_defaults=True):
         raise NotImplementedError
 
 
+class Plan(Struct, frozen=True, kw_only=True):
+    """What the programs that other interfaces begin (`facades/`) have beyond a request.
+
+    - `id`: the run's, if that interface has a form for it; "" for one of this server's.
+    - `walls`: limits of time for each phase in ms, `compiling` and `running`, where they are not the same.
+    - `note`: what the interface keeps with the run; it is stored in a file of its own (`Job.note`).
+    - `callback`: the address to which its end is told; "" for none.
+    - `patient`: it waits for a place where another run would be refused with an error that is `retryable`.
+    - `live`: its input comes while it runs (`Job.type`); it is not ended by the request's.
+    """
+
+    id: str = ""
+    walls: dict[str, int] = {}
+    note: bytes = b""
+    callback: str = ""
+    patient: bool = False
+    live: bool = False
+
+
 class About(AboutWork, kw_only=True, omit_defaults=True):
-    """What is stored of a run. `compiles`: whether a compiler runs first. `session`, `token`: set once its
-    session is open."""
+    """What is stored of a run. `compiles`: whether a compiler runs first. `plan`: see `Plan`. `session`,
+    `token`: set once its session is open."""
 
     compiles: bool
     request: RunRequest
+    plan: Plan = Plan()
     session: str = ""
     token: str = ""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypedDict
 
 import msgspec
+from msgspec import UNSET
 
 from coderunner.core import codec
 from coderunner.core.codec import STDERR, STDOUT
@@ -157,11 +158,12 @@ def answers(
     """
     ended = heard.exit
     assert ended is not None
-    failed = ended.reason == "compile_failed"
+    # A compiler that was ended, by a limit or by its caller, made no program either.
+    failed = ended.reason == "compile_failed" or (compiles and heard.run_offset is None)
     run_offset = ended.offset if compiles else 0
     if heard.run_offset is not None and not failed:
         run_offset = heard.run_offset
-    compiled = CompileView(failed=failed) if compiles else None
+    compiled = CompileView(failed=failed, usage=ended.compile_usage or UNSET) if compiles else None
     short = RunAnswer(
         **about,
         exit=RunExit(

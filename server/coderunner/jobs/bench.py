@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from coderunner.core import codec
 from coderunner.errors import CodeRunnerError, Draining, FilesBusy, NoSession, Unsupported
 from coderunner.jobs.job import feed, refusal
+from coderunner.jobs.typed import Typed
 from coderunner.jobs.verdicts import LOST, Outcome
 from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
@@ -126,7 +127,8 @@ class Bench:
             if session.over:
                 raise Lost
             session.channels.run(attachment, number, spec, files)
-            feed(session, attachment, number, stdin)
+            typed = Typed(stdin)
+            feed(session, attachment, number, typed)
             while (data := await attachment.next()) is not None:
                 if isinstance(data, bytes):
                     frame = codec.decode_output(data)
@@ -137,7 +139,7 @@ class Bench:
                 message = codec.decode_server_text(data)
                 match message:
                     case m.InAck() if message.channel == number:
-                        feed(session, attachment, number, stdin)
+                        feed(session, attachment, number, typed)
                     case m.State() if message.channel == number and message.phase == "running":
                         run_offset = message.offset
                     case m.ErrorMessage() if message.channel == number and number not in session.channels:

@@ -24,6 +24,7 @@ from coderunner.fleet.registry import Opening, Registry
 from coderunner.jobs.about import CHANNEL, About, messages, stored, typed
 from coderunner.jobs.answer import Heard, Whose, answers, cancelled, pieces, text
 from coderunner.jobs.spool import Record
+from coderunner.jobs.typed import Typed
 from coderunner.jobs.work import ANSWER, END, Work, store
 from coderunner.logs import fields
 from coderunner.schema import messages as m
@@ -36,10 +37,12 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.25  # between checks for a session that is being recovered or adopted
 RETRIES = 240  # in all a minute
+PATIENT_SECONDS = 1.0  # between attempts to get a place, for a run that waits for one
+MOST_PATIENT_SECONDS = 600.0  # that it waits in all
 ARTIFACT_SECONDS = 10.0  # to read an artifact
 RECORD_BYTES = 16 * 1024  # of output in a record; each is sent as one event
 IN_THREAD = 256 * 1024  # bytes of a spool; from a larger one the answer is made in a thread
-ABOUT = "about.json"
+ABOUT, NOTE = "about.json", "note"
 
 
 class Job(Work):
@@ -53,6 +56,10 @@ class Job(Work):
         self._heard = Heard()
         self._opening: Opening | None = None
         self._session: Session | None = None
+        self._control: Attachment | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed = ""  # the phase that it is for
+        self._live = Typed(b"", ended=False) if about.plan.live else None
 
     # --- what callers see --------------------------------------------------------------------------------
 
@@ -60,6 +67,29 @@ class Job(Work):
     def begun(self) -> bool:
         """Whether it has a session."""
         return bool(self.about.session)
+
+    @property
+    def patient(self) -> bool:
+        """As `Work.patient`."""
+        return bool(self.about.plan.patient)
+
+    def note(self) -> bytes:
+        """What an interface keeps with the run (`Plan.note`). Raises OSError."""
+        return (self.folder / NOTE).read_bytes()
+
+    def type(self, data: bytes) -> None:
+        """Appends to the input of a program that was begun with `live`. Raises InputOverflow if the program
+        has not taken what came before."""
+        assert self._live is not None
+        self._live.append(data)
+        if self._session is not None and self._control is not None:
+            self._feed(self._session, self._control)
+
+    def signal(self, name: str) -> None:
+        """Sends a signal, by its name without SIG. Does nothing if the program does not run."""
+        if self._session is not None and self._control is not None:
+            with contextlib.suppress(CodeRunnerError):  # raised if it has just ended
+                self._session.handle(self._control, m.Signal(CHANNEL, name))
 
     def state(self) -> RunStatus:
         """The status that is returned while the run is not done."""
@@ -106,11 +136,13 @@ class Job(Work):
             attachment = session.attach(
                 self.id, "control", "control", {CHANNEL: self._heard.offset}, announce=True
             )
-            self._session = session
+            self._session, self._control = session, attachment
             try:
+                self._watch_time(session)
                 await self._pump(session, attachment)
             finally:
-                self._session = None
+                self._session = self._control = None
+                self._stop_watching()
                 session.detach(attachment)
             if attachment.close_code == 1012:
                 raise Draining(retry_after_ms=1000)
@@ -135,9 +167,14 @@ class Job(Work):
                 raise
             except CodeRunnerError as error:
                 # A session that was opened will be found again; otherwise the caller gets the error.
-                if not (error.retryable and (self.about.session or self._resumed)):
+                if not (error.retryable and (self.about.session or self._resumed or self._may_wait())):
                     raise
+                if not self.about.session and not self._resumed:
+                    await asyncio.sleep(PATIENT_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _may_wait(self) -> bool:
+        return self.patient and time.time() < self.about.created + MOST_PATIENT_SECONDS
 
     async def _open(self) -> Session:
         request, _ = messages(self.about)
@@ -186,6 +223,7 @@ class Job(Work):
                     raise refusal(message)
             elif self._heard.news(message):
                 self._append(message, heard=True)
+                self._watch_time(session)
             if self._heard.exit is not None:
                 await self._complete(session)
                 return
@@ -211,7 +249,26 @@ class Job(Work):
         self._tell()
 
     def _feed(self, session: Session, attachment: Attachment) -> None:
-        feed(session, attachment, CHANNEL, typed(self.about.request))
+        # Not kept: the request has the same bytes, which are counted.
+        feed(session, attachment, CHANNEL, self._live or Typed(typed(self.about.request)))
+
+    def _watch_time(self, session: Session) -> None:
+        """Ends the program when the present phase has taken longer than planned: the agent's own limit is
+        the same for the compiler and the program."""
+        phase = self._heard.phase or ("compiling" if self.about.compiles else "running")
+        if self._timer is not None and phase == self._timed:
+            return
+        self._stop_watching()
+        self._timed = phase
+        if phase in self.about.plan.walls:
+            seconds = self.about.plan.walls[phase] / 1000
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._kill, session, "wall_timeout")
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _kill(self, session: Session, intent: str) -> None:
         channel = session.channels.all.get(CHANNEL)
@@ -293,21 +350,26 @@ class Job(Work):
         store(self.folder / ANSWER, whole)
 
 
-def feed(session: Session, attachment: Attachment, number: int, data: bytes) -> None:
-    """Sends as much of the input `data` as the channel's window allows, and after the last byte a pipe's end.
+def feed(session: Session, attachment: Attachment, number: int, typed: Typed) -> None:
+    """Sends as much of the input as the channel's window allows, and after its last byte a pipe's end.
 
-    `number`: the channel. Called again when the channel has acknowledged input.
+    `number`: the channel. Called again when the channel has acknowledged input, or there is more.
     """
     channel = session.channels.all.get(number)
     if channel is None or not channel.live:
         return
     room = channel.in_acked + flow.INPUT_WINDOW - channel.input_offset
     at = channel.input_offset
-    if room > 0 and at < len(data):
+    if room > 0 and at < typed.end:
         with contextlib.suppress(CodeRunnerError):  # raised if it has just ended
-            session.input(attachment, number, at, data[at : at + room])
-    if channel.mode == "pipe" and channel.input_offset >= len(data) and channel.eof_at is None:
-        session.handle(attachment, m.Eof(number, len(data)))
+            session.input(attachment, number, at, typed.part(at, room))
+    if (
+        channel.mode == "pipe"
+        and typed.ended
+        and channel.input_offset >= typed.end
+        and channel.eof_at is None
+    ):
+        session.handle(attachment, m.Eof(number, typed.end))
 
 
 def refusal(message: m.ErrorMessage) -> CodeRunnerError:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -25,7 +25,16 @@ from coderunner.errors import BadLimit, KeyReused, NoRun, SpoolFull
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.registry import Caller, Registry
 from coderunner.jobs import batch, job
-from coderunner.jobs.about import About, AboutBatch, AboutWork, checking, messages, stored, submission
+from coderunner.jobs.about import (
+    About,
+    AboutBatch,
+    AboutWork,
+    Plan,
+    checking,
+    messages,
+    stored,
+    submission,
+)
 from coderunner.jobs.batch import Batch
 from coderunner.jobs.bench import check_language
 from coderunner.jobs.job import Job
@@ -58,7 +67,8 @@ W = TypeVar("W", bound=Work)
 
 class Runs:
     """Begins, finds and removes runs and batches. `folder`: where they are stored; only this server uses it.
-    `maximum`: bytes that they may take there in all (SPOOL_SIZE)."""
+    `maximum`: bytes that they may take there in all (SPOOL_SIZE). `on_end`: called with each work that has
+    ended, in this process."""
 
     def __init__(self, folder: Path, registry: Registry, catalog: LanguageCatalog, maximum: int) -> None:
         self._folder = folder
@@ -72,14 +82,17 @@ class Runs:
         self._held: Counter[Whose] = Counter()  # by caller
         self._requests: dict[Work, int] = {}  # bytes of memory
         self._tasks = Tasks("runs")
+        self.on_end: list[Callable[[Work], None]] = []
 
     # --- beginning ---------------------------------------------------------------------------------------
 
-    def begin(self, wanted: RunRequest | BatchRequest, caller: Caller, key: str | None) -> Work:
+    def begin(
+        self, wanted: RunRequest | BatchRequest, caller: Caller, key: str | None, plan: Plan | None = None
+    ) -> Work:
         """Begins a run or batch, or returns the one that this caller began with this key.
 
-        `key`: the `Idempotency-Key`, None without one. Raises KeyReused, SpoolFull, and the errors of an
-        invalid request; nothing was begun then.
+        `key`: the `Idempotency-Key`, None without one. `plan`: what a run has beyond the request. Raises
+        KeyReused, SpoolFull, and the errors of an invalid request; nothing was begun then.
         """
         digest = hashlib.sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()
         named = _digest(caller.principal, key) if key is not None else ""
@@ -91,22 +104,24 @@ class Runs:
         if isinstance(wanted, BatchRequest):
             about: About | AboutBatch = self._about_batch(wanted, caller, named, digest)
         else:
-            about = self._about(wanted, caller, named, digest)
+            about = self._about(wanted, caller, named, digest, plan or Plan())
         self._make_room(about)
         work = self._make(about)
         self._start(work)
         return work
 
-    def _about(self, wanted: RunRequest, caller: Caller, named: str, digest: str) -> About:
+    def _about(self, wanted: RunRequest, caller: Caller, named: str, digest: str, plan: Plan) -> About:
         language = self._catalog.language(wanted.language)
         limits = self._limits(wanted.language, wanted.limits, OUTPUT_BYTES, MAX_OUTPUT, WALL_MS)
         output = limits["output_bytes"]
         about = About(
             **_of_all(language, caller, named, digest),
             compiles=False,
-            room=2 * output + SMALLEST,
+            room=2 * output + SMALLEST + len(plan.note),
             request=replace(wanted, entry=wanted.entry or language.entry, limits=limits),
+            plan=plan,
         )
+        about.id = plan.id or about.id
         about.compiles = self._registry.check(*messages(about)).first_phase == "compiling"
         return about
 
@@ -186,6 +201,9 @@ class Runs:
         folder.mkdir(parents=True, mode=0o700)
         name = batch.ABOUT if isinstance(about, AboutBatch) else job.ABOUT
         try:
+            if isinstance(about, About) and about.plan.note:
+                store(folder / job.NOTE, (about.plan.note,))
+                about.plan = replace(about.plan, note=b"")
             store(folder / name, (stored(about),))
             return self._work(about, folder)
         except BaseException:
@@ -210,10 +228,13 @@ class Runs:
             await work.run()
         finally:
             self._count(work)
+        if not work.suspended:
+            for told in self.on_end:
+                told(work)
         self._keep_bound()
         if work.error is not None:
             log.info("run not begun", extra=fields(code=work.error.code, **work.about.facts))
-        if work.error is not None or (work.done and work.unwanted):
+        if (work.error is not None and not work.patient) or (work.done and work.unwanted):
             self.forget(work)  # so that the key can be used for another attempt
 
     def _keep_bound(self) -> None:
@@ -236,6 +257,11 @@ class Runs:
         if not isinstance(work, kind) or work.about.principal != caller.principal:
             raise NoRun()
         return work
+
+    def waiting(self, caller: Caller) -> int:
+        """How many runs and batches of this caller have not ended."""
+        mine = caller.principal, "" if caller.principal else caller.address
+        return sum(not work.over and _whose(work.about) == mine for work in self._jobs.values())
 
     def forget(self, work: Work) -> None:
         """Removes a run or batch and its files."""
@@ -279,7 +305,7 @@ class Runs:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.time()
             for one in list(self._jobs.values()):
-                if one.done and now > one.ended_at + KEPT_SECONDS:
+                if (one.done or one.error is not None) and now > one.ended_at + KEPT_SECONDS:
                     self.forget(one)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,6 +44,11 @@ class Work:
         self._cancelled = False
         self._resumed = resumed
         self._news = asyncio.Event()
+
+    @property
+    def patient(self) -> bool:
+        """Whether an error is kept for its caller as an answer would be."""
+        return False
 
     @property
     def over(self) -> bool:
@@ -117,12 +123,12 @@ class Work:
         except Draining:
             self.suspended = True
         except CodeRunnerError as error:
-            self.error = error
+            self.error, self.ended_at = error, time.time()
         except asyncio.CancelledError:
             self.suspended = True
             raise
         except BaseException:
-            self.error = InternalError()
+            self.error, self.ended_at = InternalError(), time.time()
             raise
         finally:
             self._tell()

@@ -94,9 +94,10 @@ class Printed(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CompileView(Printed, frozen=True, kw_only=True):
-    """The compiler's output. `failed`: it made no program to run."""
+    """The compiler's output. `failed`: it made no program to run. `usage`: its part of `exit.usage`."""
 
     failed: bool
+    usage: Usage | UnsetType = UNSET
 
 
 class RunExit(Struct, frozen=True):

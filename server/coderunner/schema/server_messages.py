@@ -234,6 +234,7 @@ class Exit(Message, frozen=True, tag="exit"):
     offset: Offset
     shared: bool = False
     hints: Annotated[tuple[Line, ...], at_most(8)] = ()
+    compile_usage: Usage | None = None
 
 
 class Expires(Message, frozen=True, tag="expires"):

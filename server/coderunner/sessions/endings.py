@@ -33,6 +33,7 @@ def exit_message(channel: Channel, evidence: object, *, others: bool) -> Exit:
         usage=replace(report.usage, output_bytes=end),
         offset=end,
         shared=verdict.shared,
+        compile_usage=report.compile_usage,
     )
 
 

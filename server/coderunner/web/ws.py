@@ -16,7 +16,9 @@ from coderunner.web.tcp import tcp_of
 from coderunner.wire import flow
 
 
-class _Socket(web.WebSocketResponse):
+class Socket(web.WebSocketResponse):
+    """A WebSocket that keeps no exception after its end."""
+
     async def write_eof(self) -> None:  # type: ignore[override]  # as aiohttp has it
         """Called by aiohttp at the end of the connection; frees the exception that it keeps."""
         await super().write_eof()
@@ -31,7 +33,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if guard.PROTOCOL not in protocols:
         # A client that does not know the protocol would misread everything.
         raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {guard.PROTOCOL}\n")
-    socket = _Socket(
+    socket = Socket(
         protocols=(guard.PROTOCOL,),
         max_msg_size=codec.MAX_TEXT + 1,  # `Framing` enforces the exact bound, with an error of the protocol
         autoping=False,  # pings are charged to the client's rate first
@@ -39,7 +41,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         decode_text=False,  # msgspec decodes UTF-8 together with the JSON
     )
     # Before `prepare`, which would fail with an internal error.
-    if not _in_ascii(request) or not socket.can_prepare(request).ok:
+    if not in_ascii(request) or not socket.can_prepare(request).ok:
         raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
     connections, tcp = request.app[TCP_CONNECTIONS], tcp_of(request)
     # Counted here for connections of a proxy, whose client is known only now.
@@ -64,7 +66,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _in_ascii(request: web.Request) -> bool:
+def in_ascii(request: web.Request) -> bool:
     """Whether the headers of an upgrade are ASCII. aiohttp fails with an internal error on others."""
     names = ("Connection", "Upgrade", *(name for name in request.headers if name.lower().startswith("sec-")))
     return all(value.isascii() for name in names for value in request.headers.getall(name, ()))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from coderunner.core import codec
 from coderunner.errors import BadJson, BadMedia, BadMessage, BodyTooLarge, RateLimited
 from coderunner.schema.check import NotJson, S, read_json
 from coderunner.web.files import body_pieces
+
+T = TypeVar("T")
 
 HELD = 64 * 1024 * 1024  # bytes of all bodies that are being read
 HELD_BY_ONE = 16 * 1024 * 1024  # of one address
@@ -53,6 +58,27 @@ class Bodies:
         # Also a protection: a form of another site cannot have this type without asking first (CORS).
         if request.content_type != "application/json":
             raise BadMedia("send the body as JSON, with Content-Type: application/json")
+        return await self._read(request, address, maximum, values, functools.partial(_parsed, kind))
+
+    async def read_any(
+        self, request: web.Request, address: str, maximum: int, values: int = codec.MAX_VALUES
+    ) -> Any:
+        """As `read`, whatever the type of the body and of its value; raises no BadMedia."""
+        return await self._read(request, address, maximum, values, _any)
+
+    async def read_bytes(self, request: web.Request, address: str, maximum: int) -> bytes:
+        """As `read_any`, for a body that is not JSON: its bytes."""
+        with self._room(address) as mine:
+            data = bytearray()
+            async for piece in self._counted(request, address, mine):
+                data += piece
+                if len(data) > maximum:
+                    raise BodyTooLarge(f"the body has more than {maximum} bytes")
+            return bytes(data)
+
+    async def _read(
+        self, request: web.Request, address: str, maximum: int, values: int, parse: Callable[[bytes], T]
+    ) -> T:
         # Refused by its header alone, before a byte of the body is read.
         if (request.content_length or 0) > maximum:
             raise BodyTooLarge(f"the body has {request.content_length} bytes; send at most {maximum}")
@@ -62,7 +88,7 @@ class Bodies:
                 data += piece
                 if len(data) > maximum:
                     raise BodyTooLarge(f"the body has more than {maximum} bytes")
-            return await self._parse(kind, bytes(data), values)
+            return await self._parse(parse, bytes(data), values)
 
     async def _counted(self, request: web.Request, address: str, mine: list[int]) -> AsyncIterator[bytes]:
         # Counted before it is kept, so that the bound holds for what is in memory.
@@ -75,14 +101,14 @@ class Bodies:
                 )
             yield piece
 
-    async def _parse(self, kind: type[S], data: bytes, values: int) -> S:
+    async def _parse(self, parse: Callable[[bytes], T], data: bytes, values: int) -> T:
         if len(data) > codec.SMALL_TEXT:
             async with self._reading:  # one long body at a time, and the loop runs other tasks between steps
                 # Between the steps other tasks of the loop run.
                 for _ in codec.check_values(data, values):
                     await asyncio.sleep(0)
-                return _parsed(kind, data)
-        return _parsed(kind, data)
+                return parse(data)
+        return parse(data)
 
 
 def _parsed(kind: type[S], data: bytes) -> S:
@@ -93,3 +119,10 @@ def _parsed(kind: type[S], data: bytes) -> S:
         raise BadJson("the body must be one JSON object in UTF-8") from None
     except ValueError as error:
         raise BadMessage(str(error)) from None
+
+
+def _any(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        raise BadJson("the body must be JSON in UTF-8") from None

@@ -1,0 +1,369 @@
+"""Judge0's interface (CE): submissions alone and in batches, languages, statuses, facts about the server."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from coderunner.core import codec
+from coderunner.errors import BadMessage, CapacityError, CodeRunnerError, NoRun, RateLimited, Unauthenticated
+from coderunner.facades import judge0_submissions as submissions
+from coderunner.facades import running
+from coderunner.facades.callbacks import CALLBACKS, Callbacks
+from coderunner.facades.judge0_submissions import DEFAULT_FIELDS, FIELDS, STATUSES, Facts, table
+from coderunner.facades.running import Handler
+from coderunner.fleet.registry import Caller
+from coderunner.jobs.about import Plan
+from coderunner.jobs.job import Job
+from coderunner.jobs.work import Work
+from coderunner.schema.api import MAX_BODY
+from coderunner.web.api.cors import across_origins
+from coderunner.web.api.runs import BODIES
+from coderunner.web.keys import PARTS
+from coderunner.web.replies import status_of
+
+UNCONVERTIBLE = (
+    "some attributes for this submission cannot be converted to UTF-8,"
+    " use base64_encoded=true query parameter"
+)
+MAX_BATCH_BODY = 8 * 1024 * 1024
+
+
+class Refused(BadMessage):
+    """A request that Judge0 refuses, in its words."""
+
+
+def in_its_words(handler: Handler) -> Handler:
+    """Decorates a handler: errors are answered as Judge0 has them."""
+
+    @functools.wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Unauthenticated:
+            return web.Response(status=401)
+        except submissions.Wrong as wrong:
+            return web.json_response(wrong.problems, status=422)
+        except submissions.Unconvertible:
+            return web.json_response({"error": UNCONVERTIBLE}, status=400)
+        except NoRun:
+            return web.Response(status=404)
+        except CodeRunnerError as error:
+            full = isinstance(error, CapacityError)
+            document = {"error": "queue is full" if full else error.message}
+            status = 503 if full else status_of(error)
+            return web.json_response(document, status=status, headers=running.retry_headers(error))
+
+    return across_origins(wrapped)
+
+
+async def _caller(request: web.Request) -> Caller:
+    return await running.caller_of(request, "X-Auth-Token")
+
+
+def _fields(request: web.Request) -> tuple[str, ...]:
+    """The attributes that are asked for. Raises Refused."""
+    names = [name.strip() for name in request.query.get("fields", "").split(",") if name.strip()]
+    wrong = [name for name in names if name != "*" and name not in FIELDS]
+    if wrong:
+        raise Refused(f"invalid fields: [{', '.join(wrong)[:1000]}]")
+    return FIELDS if "*" in names else tuple(dict.fromkeys(names)) or DEFAULT_FIELDS
+
+
+def _encoded(request: web.Request) -> bool:
+    return request.query.get("base64_encoded") == "true"
+
+
+# --- submissions --------------------------------------------------------------------------------------------
+
+
+@in_its_words
+async def create(request: web.Request) -> web.StreamResponse:
+    """Begins a submission; with `wait` the answer is what came of it."""
+    caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
+    body = await _body(request, caller, MAX_BODY)
+    job = _begin(request, body, caller, encoded=encoded)
+    if request.query.get("wait") != "true":
+        return await running.reply(request, {"token": job.id}, 201)
+    try:
+        await running.finished(request, job)
+    except CodeRunnerError:
+        if not job.patient or job.error is None:
+            raise
+    try:
+        return await running.reply(request, await _shown(job, fields, encoded=encoded), 201)
+    except submissions.Unconvertible:
+        return web.json_response({"error": UNCONVERTIBLE, "token": job.id}, status=201)
+
+
+@in_its_words
+async def create_batch(request: web.Request) -> web.StreamResponse:
+    """Begins up to 20 submissions."""
+    caller, encoded = await _caller(request), _encoded(request)
+    body = await _body(request, caller, MAX_BATCH_BODY)
+    wanted = body.get("submissions")
+    wanted = wanted if isinstance(wanted, list) else []
+    _check_size(len(wanted))
+    told: list[dict[str, Any]] = []
+    for one in wanted:
+        try:
+            begun = _begin(request, one if isinstance(one, dict) else {}, caller, encoded=encoded)
+            told.append({"token": begun.id})
+        except submissions.Wrong as wrong:
+            told.append(dict(wrong.problems))
+        except CapacityError:
+            if not any("token" in row for row in told):
+                raise
+            told.append({"error": ["queue is full"]})
+    good = any("token" in row for row in told)
+    return await running.reply(request, told, 201 if good else 422)
+
+
+def _check_size(count: int) -> None:
+    most = table().limits.max_submission_batch_size
+    if count > most:
+        raise Refused(f"number of submissions in a batch should be less than or equal to {most}")
+    if not count:
+        raise Refused("there should be at least one submission in a batch")
+
+
+async def _body(request: web.Request, caller: Caller, maximum: int) -> dict[str, Any]:
+    if request.content_type == "application/x-www-form-urlencoded":
+        data = await request.app[BODIES].read_bytes(request, caller.address, maximum)
+        pairs = parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=64)
+        return dict(pairs)
+    if request.content_type != "application/json" and "Origin" in request.headers:
+        raise Refused("send the submission as application/json")
+    body = await request.app[BODIES].read_any(request, caller.address, maximum, codec.MAX_VALUES)
+    return body if isinstance(body, dict) else {}
+
+
+def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller, *, encoded: bool) -> Job:
+    parts, callbacks = request.app[PARTS], request.app[CALLBACKS]
+    order = submissions.order_of(given, parts, encoded=encoded, callbacks=callbacks.allowed)
+    if order.callback:
+        wrong = callbacks.problem(order.callback)
+        if wrong:
+            raise submissions.Wrong({"callback_url": [wrong]})
+    token = str(uuid.uuid4())
+    plan = Plan(
+        id=token,
+        walls=order.walls,
+        note=msgspec.json.encode(order.note),
+        callback=order.callback,
+        patient=True,
+    )
+    if parts.runs.waiting(caller) >= table().limits.max_queue_size:
+        raise RateLimited("queue is full", retry_after_ms=5000)
+    return running.begin(request, order.run, caller, plan, token)
+
+
+async def _shown(job: Job, fields: tuple[str, ...], *, encoded: bool) -> dict[str, Any]:
+    note = submissions.note_of(await running.note(job))
+    status = {"queued": 1, "running": 2, "done": 3}[job.status]
+    facts = Facts(job.id, status, job.about.created, job.ended_at)
+    if job.error is not None:
+        facts = Facts(job.id, 13, job.about.created, job.ended_at, None, job.error.message)
+    elif job.done:
+        result = await running.result_of(job)
+        facts = Facts(job.id, status, job.about.created, job.ended_at, result)
+    return submissions.shown(facts, note, fields, encoded=encoded)
+
+
+def ended(callbacks: Callbacks, work: Work) -> None:
+    """Tells the end of a submission to the address that it named. `work`: any run or batch that has ended."""
+    if isinstance(work, Job) and work.about.plan.callback:
+        callbacks.tell(work.about.plan.callback, lambda: _shown(work, DEFAULT_FIELDS, encoded=True))
+
+
+@in_its_words
+async def show(request: web.Request) -> web.StreamResponse:
+    """Returns a submission."""
+    caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
+    job = request.app[PARTS].runs.find(request.match_info["token"], caller, Job)
+    return await running.reply(request, await _shown(job, fields, encoded=encoded))
+
+
+@in_its_words
+async def show_batch(request: web.Request) -> web.StreamResponse:
+    """Returns the submissions of some tokens."""
+    caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
+    tokens = [one.strip() for one in request.query.get("tokens", "").split(",") if one.strip()]
+    _check_size(len(tokens))
+    told: list[dict[str, Any] | None] = []
+    for token in tokens:
+        try:
+            job = request.app[PARTS].runs.find(token, caller, Job)
+            told.append(await _shown(job, fields, encoded=encoded))
+        except NoRun:
+            told.append(None)
+    return await running.reply(request, {"submissions": told})
+
+
+@in_its_words
+async def remove(request: web.Request) -> web.StreamResponse:
+    """Deletes a submission that has ended, for a caller with a key."""
+    caller, fields = await _caller(request), _fields(request)
+    if caller.principal is None:
+        return web.Response(status=403)
+    runs = request.app[PARTS].runs
+    job = runs.find(request.match_info["token"], caller, Job)
+    told = await _shown(job, fields, encoded=True)
+    if not job.over:
+        number = 2 if job.begun else 1
+        raise Refused(f"submission cannot be deleted because its status is {number} ({STATUSES[number]})")
+    runs.forget(job)
+    return await running.reply(request, told)
+
+
+@in_its_words
+async def index(request: web.Request) -> web.StreamResponse:
+    """Refused, as by a Judge0 without an authorization token: nobody lists the submissions of others."""
+    await _caller(request)
+    return web.Response(status=403)
+
+
+# --- facts --------------------------------------------------------------------------------------------------
+
+
+@in_its_words
+async def languages(request: web.Request) -> web.StreamResponse:
+    """Lists the languages."""
+    await _caller(request)
+    found = submissions.languages_of(request.app[PARTS]).values()
+    return await running.reply(request, [{"id": one.id, "name": one.name} for one in found])
+
+
+@in_its_words
+async def languages_all(request: web.Request) -> web.StreamResponse:
+    """Lists the languages, and that none of them is archived."""
+    await _caller(request)
+    found = sorted(submissions.languages_of(request.app[PARTS]).values(), key=lambda one: one.name)
+    rows = [{"id": one.id, "name": one.name, "is_archived": False} for one in found]
+    return await running.reply(request, rows)
+
+
+@in_its_words
+async def language(request: web.Request) -> web.StreamResponse:
+    """Returns a language."""
+    await _caller(request)
+    parts, number = request.app[PARTS], request.match_info["id"]
+    known = submissions.languages_of(parts).get(int(number)) if len(number) < 9 else None
+    if known is None:
+        return web.Response(status=404)
+    declared = parts.catalog.language(known.runs)
+    document = {
+        "id": known.id,
+        "name": known.name,
+        "is_archived": False,
+        "source_file": declared.entry,
+        "compile_cmd": " ".join(declared.compile) if declared.compile else None,
+        "run_cmd": " ".join(declared.run),
+    }
+    return await running.reply(request, document)
+
+
+@in_its_words
+async def statuses(request: web.Request) -> web.StreamResponse:
+    """Lists the statuses."""
+    await _caller(request)
+    rows = [{"id": number, "description": words} for number, words in STATUSES.items()]
+    return await running.reply(request, rows)
+
+
+@in_its_words
+async def about(request: web.Request) -> web.StreamResponse:
+    """Says which version of the interface this is."""
+    await _caller(request)
+    told = table()
+    document = {
+        "version": told.version,
+        "homepage": told.homepage,
+        "source_code": told.source_code,
+        "maintainer": "CodeRunner",
+    }
+    return await running.reply(request, document)
+
+
+@in_its_words
+async def version(request: web.Request) -> web.StreamResponse:
+    """Says it as text."""
+    await _caller(request)
+    return web.Response(text=table().version)
+
+
+@in_its_words
+async def config_info(request: web.Request) -> web.StreamResponse:
+    """Lists the limits and what is allowed."""
+    await _caller(request)
+    limits = msgspec.to_builtins(table().limits)
+    document = {
+        **limits,
+        "maintenance_mode": False,
+        "enable_wait_result": True,
+        "enable_compiler_options": True,
+        "allowed_languages_for_compile_options": ["C", "C++"],
+        "enable_command_line_arguments": True,
+        "enable_submission_delete": True,
+        "enable_callbacks": request.app[CALLBACKS].allowed,
+        "enable_additional_files": True,
+        "enable_per_process_and_thread_time_limit": False,
+        "allow_enable_per_process_and_thread_time_limit": False,
+        "enable_per_process_and_thread_memory_limit": False,
+        "allow_enable_per_process_and_thread_memory_limit": False,
+        "number_of_runs": 1,
+        "redirect_stderr_to_stdout": False,
+        "enable_batched_submissions": True,
+        "submission_cache_duration": 0.0,
+        "use_docs_as_homepage": False,
+        "allow_enable_network": False,
+        "enable_network": False,
+        "disable_implicit_base64_encoding": True,
+    }
+    return await running.reply(request, document)
+
+
+@in_its_words
+async def system_info(request: web.Request) -> web.StreamResponse:
+    """Nothing: what this machine is, is no caller's business."""
+    await _caller(request)
+    return await running.reply(request, {})
+
+
+@in_its_words
+async def workers(request: web.Request) -> web.StreamResponse:
+    """Counts the slots and who waits for one."""
+    await _caller(request)
+    parts = request.app[PARTS]
+    queue = parts.registry.queue.stats()
+    slots = queue.slots
+    row = {
+        "queue": "default",
+        "size": queue.queued,
+        "available": slots,
+        "idle": slots - queue.active,
+        "working": queue.active,
+        "paused": 0,
+        "failed": 0,
+    }
+    return await running.reply(request, [row])
+
+
+@in_its_words
+async def authenticate(request: web.Request) -> web.StreamResponse:
+    """Says whether the key is one."""
+    await _caller(request)
+    return web.Response()
+
+
+@in_its_words
+async def authorize(request: web.Request) -> web.StreamResponse:
+    """Refused: nobody has the rights of Judge0's administrator here."""
+    await _caller(request)
+    return web.Response(status=403)

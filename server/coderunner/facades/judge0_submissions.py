@@ -1,0 +1,433 @@
+"""Judge0's submissions: how a request is checked, and what is shown of one. Without I/O."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import io
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from coderunner.core.archives import Bounds, members
+from coderunner.errors import CodeRunnerError
+from coderunner.facades import running
+from coderunner.facades.running import COMPILE_OUTPUT, LOST, OWN_PIDS, Result, Stage
+from coderunner.schema.api import RunRequest
+from coderunner.schema.facades import Judge0, Judge0Language
+from coderunner.schema.languages import Language
+from coderunner.schema.parts import File
+from coderunner.web.keys import Parts
+
+STATUSES = {
+    1: "In Queue", 2: "Processing", 3: "Accepted", 4: "Wrong Answer", 5: "Time Limit Exceeded",
+    6: "Compilation Error", 7: "Runtime Error (SIGSEGV)", 8: "Runtime Error (SIGXFSZ)",
+    9: "Runtime Error (SIGFPE)", 10: "Runtime Error (SIGABRT)", 11: "Runtime Error (NZEC)",
+    12: "Runtime Error (Other)", 13: "Internal Error", 14: "Exec Format Error",
+}  # fmt: skip
+BY_SIGNAL = {11: 7, 25: 8, 8: 9, 6: 10}
+ENCODED = ("source_code", "stdin", "expected_output")
+DEFAULT_FIELDS = ("token", "time", "memory", "stdout", "stderr", "compile_output", "message", "status")
+FIELDS = (
+    "source_code", "language_id", "stdin", "expected_output", "stdout", "status_id", "created_at",
+    "finished_at", "time", "memory", "stderr", "token", "number_of_runs", "cpu_time_limit", "cpu_extra_time",
+    "wall_time_limit", "memory_limit", "stack_limit", "max_processes_and_or_threads",
+    "enable_per_process_and_thread_time_limit",
+    "enable_per_process_and_thread_memory_limit", "max_file_size", "compile_output", "exit_code",
+    "exit_signal", "message", "wall_time", "compiler_options", "command_line_arguments",
+    "redirect_stderr_to_stdout",
+    "callback_url", "additional_files", "enable_network", "started_at", "queued_at",
+    "updated_at", "queue_host", "execution_host", "status", "language",
+)  # fmt: skip
+TEXTS = frozenset((*ENCODED, "stdout", "stderr", "compile_output", "message", "additional_files"))
+# As Judge0 removes what its shell would interpret.
+_SHELL = re.compile(r"[$&;<>|`]")
+LONGEST_OPTION = 512  # characters of compiler_options and of command_line_arguments
+MAX_FILES = 256
+
+
+@functools.cache
+def table() -> Judge0:
+    """The data of `judge0.toml`."""
+    return running.data(Judge0, "judge0.toml")
+
+
+class Wrong(Exception):
+    """A submission that is refused: what is wrong, by attribute."""
+
+    def __init__(self, problems: dict[str, list[str]]) -> None:
+        self.problems = problems
+        super().__init__(str(problems))
+
+
+class Unconvertible(Exception):
+    """An attribute is no UTF-8, and was not asked for in base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A checked submission. `run`: what is begun for it. `walls`: its limits of time by phase, in ms. `note`:
+    what is kept of it. `callback`: the address to tell its end to, "" for none."""
+
+    run: RunRequest
+    walls: dict[str, int]
+    note: dict[str, Any]
+    callback: str
+
+
+# --- requests -----------------------------------------------------------------------------------------------
+
+
+def languages_of(parts: Parts) -> dict[int, Judge0Language]:
+    """The languages of the table that are offered here, by their numbers."""
+    return {one.id: one for one in table().languages if running.offered(parts, one.runs)}
+
+
+def order_of(given: Mapping[str, Any], parts: Parts, *, encoded: bool, callbacks: bool) -> Order:
+    """Checks a submission. `encoded`: its texts are base64. `callbacks`: whether these are allowed. Raises
+    Wrong, and CodeRunnerError for what this server refuses by itself."""
+    problems: dict[str, list[str]] = {}
+    told = {name: _text(given, name) for name in (*ENCODED, "compiler_options", "command_line_arguments")}
+    if encoded:
+        told |= {name: _decoded(told[name]) for name in ENCODED}
+    if not told["source_code"]:
+        problems["source_code"] = ["can't be blank"]
+    known = _language(given, parts, problems)
+    numbers = _numbers(given, problems)
+    callback = _text(given, "callback_url") or b""
+    _check_options(given, told, known, problems, refused=bool(callback) and not callbacks)
+    if problems or known is None:
+        raise Wrong(problems)
+    language = parts.catalog.language(known.runs)
+    files = {language.entry: told["source_code"] or b""}
+    for file in _additional(given):
+        files.setdefault(file.path, file.content)
+    run = running.wanted(
+        {
+            "language": known.runs,
+            "files": [File(path, content) for path, content in files.items()],
+            "entry": language.entry,
+            "args": _words(told["command_line_arguments"]),
+            "env": _flags(known, told["compiler_options"]),
+            "stdin_base64": base64.b64encode(told["stdin"] or b"").decode(),
+            "limits": _limits(numbers, language, parts),
+        }
+    )
+    walls = {"compiling": _ms(table().limits.max_wall_time_limit), "running": _ms(numbers["wall_time_limit"])}
+    note = {**numbers, **_flat(told, given, known)}
+    return Order(run, walls if language.compile else {}, note, callback.decode("utf-8", "replace"))
+
+
+def _text(given: Mapping[str, Any], name: str) -> bytes | None:
+    value = given.get(name)
+    return None if value is None else str(value).encode("utf-8", "replace")
+
+
+def _decoded(text: bytes | None) -> bytes | None:
+    """As Ruby decodes base64: what is no character of it is left out."""
+    if text is None:
+        return None
+    bare = re.sub(rb"[^A-Za-z0-9+/]", b"", text.split(b"=", 1)[0])
+    try:
+        return base64.b64decode(bare[: len(bare) - (len(bare) % 4 == 1)] + b"==")
+    except binascii.Error:
+        return b""
+
+
+def _language(
+    given: Mapping[str, Any], parts: Parts, problems: dict[str, list[str]]
+) -> Judge0Language | None:
+    number = given.get("language_id")
+    if number in (None, ""):
+        problems["language_id"] = ["can't be blank"]
+        return None
+    known = languages_of(parts).get(int(number)) if str(number).isascii() and str(number).isdigit() else None
+    if known is None:
+        problems["language_id"] = [f"language with id {str(number)[:64]} doesn't exist"]
+    return known
+
+
+# Each with its least value, whether that is excluded, and the setting that has the greatest.
+_NUMBERS = {
+    "number_of_runs": (0, True, "max_number_of_runs", 1),
+    "cpu_time_limit": (0, False, "max_cpu_time_limit", None),
+    "cpu_extra_time": (0, False, "max_cpu_extra_time", None),
+    "wall_time_limit": (1, False, "max_wall_time_limit", None),
+    "memory_limit": (2048, False, "max_memory_limit", None),
+    "stack_limit": (0, False, "max_stack_limit", None),
+    "max_processes_and_or_threads": (0, True, "max_max_processes_and_or_threads", None),
+    "max_file_size": (0, False, "max_max_file_size", None),
+}
+
+
+def _numbers(given: Mapping[str, Any], problems: dict[str, list[str]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, (least, excluded, greatest, default) in _NUMBERS.items():
+        most = getattr(table().limits, greatest)
+        value = given.get(name)
+        if value in (None, ""):
+            found[name] = getattr(table().limits, name) if default is None else default
+            continue
+        try:
+            number = float(value) if not isinstance(value, bool) else float("nan")
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if number != number:
+            problems[name] = ["is not a number"]
+        elif number < least or (excluded and number == least):
+            than = "greater than" if excluded else "greater than or equal to"
+            problems[name] = [f"must be {than} {least}"]
+        elif number > most:
+            problems[name] = [f"must be less than or equal to {_number(most)}"]
+        else:
+            found[name] = number
+    return found
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def _check_options(
+    given: Mapping[str, Any],
+    told: Mapping[str, bytes | None],
+    known: Judge0Language | None,
+    problems: dict[str, list[str]],
+    *,
+    refused: bool,
+) -> None:
+    for name in ("compiler_options", "command_line_arguments"):
+        if len((told[name] or b"").decode("utf-8", "replace")) > LONGEST_OPTION:
+            problems[name] = [f"is too long (maximum is {LONGEST_OPTION} characters)"]
+    if (told["compiler_options"] or b"").strip() and known is not None and not known.flags:
+        problems["compiler_options"] = ["setting compiler options is only allowed for C and C++"]
+    if refused:
+        problems["callback_url"] = ["setting callback is not allowed"]
+    if _true(given.get("enable_network")):
+        problems["enable_network"] = ["enabling network is not allowed"]
+    for name in ("time", "memory"):
+        option = f"enable_per_process_and_thread_{name}_limit"
+        if _true(given.get(option)):
+            problems[option] = ["this option cannot be enabled"]
+
+
+def _true(value: Any) -> bool:
+    return value in (True, 1, "1", "true", "t", "on")
+
+
+def _additional(given: Mapping[str, Any]) -> list[File]:
+    """The files of the zip. Raises Wrong."""
+    packed = _decoded(_text(given, "additional_files"))
+    if not packed:
+        return []
+    most = table().limits.max_extract_size * 1024
+    found: list[File] = []
+    total = 0
+    try:
+        for member in members(io.BytesIO(packed), Bounds(MAX_FILES, most, most)):
+            if member.folder or not member.plain:
+                continue
+            total += member.size
+            if total > most or len(found) == MAX_FILES:
+                raise Wrong(
+                    {"additional_files": [f"must hold at most {MAX_FILES} files of {most} bytes in all"]}
+                )
+            found.append(File(member.path, b"".join(member.content)))
+    except CodeRunnerError as error:
+        raise Wrong({"additional_files": [error.message]}) from None
+    return found
+
+
+def _words(text: bytes | None) -> list[str]:
+    line = _SHELL.sub("", (text or b"").decode("utf-8", "replace").strip())
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
+
+
+def _flags(known: Judge0Language, options: bytes | None) -> dict[str, str]:
+    """The compiler's options, as its environment has them: libraries apart, as they come last."""
+    words = _words(options)
+    libraries = [word for word in words if word.startswith("-l")]
+    others = [word for word in words if not word.startswith("-l")]
+    flags = {known.flags: " ".join(others)} if others else {}
+    return flags | ({"LDLIBS": " ".join(libraries)} if libraries else {})
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _limits(numbers: Mapping[str, float], language: Language, parts: Parts) -> dict[str, int]:
+    most, compiles = table().limits, bool(language.compile)
+    cpu = numbers["cpu_time_limit"] + numbers["cpu_extra_time"]
+    wall = (
+        max(numbers["wall_time_limit"], most.max_wall_time_limit) if compiles else numbers["wall_time_limit"]
+    )
+    wanted = {
+        "wall_ms": _ms(wall),
+        "cpu_ms": _ms(cpu + (most.max_cpu_time_limit if compiles else 0)),
+        "output_bytes": 2 * round(numbers["max_file_size"]) * 1024 + COMPILE_OUTPUT,
+        "memory_bytes": round(numbers["memory_limit"] * 1024),
+        "pids": round(numbers["max_processes_and_or_threads"]) + OWN_PIDS,
+    }
+    return {name: running.within(parts, name, value) for name, value in wanted.items()}
+
+
+def _flat(
+    told: Mapping[str, bytes | None], given: Mapping[str, Any], known: Judge0Language
+) -> dict[str, Any]:
+    """What is kept of a submission, for those who ask for these attributes, and to judge it."""
+    texts = {name: None if text is None else base64.b64encode(text).decode() for name, text in told.items()}
+    packed = _decoded(_text(given, "additional_files"))
+    return {
+        **texts,
+        "language_id": known.id,
+        "name": known.name,
+        "callback_url": given.get("callback_url"),
+        "redirect_stderr_to_stdout": _true(given.get("redirect_stderr_to_stdout")),
+        "additional_files": base64.b64encode(packed).decode() if packed else None,
+    }
+
+
+# --- what is shown ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A submission's state. `result`: None while it is not done, or failed; `failure`: why it failed."""
+
+    token: str
+    status: int
+    created: float
+    finished: float
+    result: Result | None = None
+    failure: str = ""
+
+
+def shown(facts: Facts, note: Mapping[str, Any], fields: tuple[str, ...], *, encoded: bool) -> dict[str, Any]:
+    """The attributes `fields` of a submission. Raises Unconvertible."""
+    told = {**_kept(note), **_times(facts), **_outcome(facts, note), "token": facts.token}
+    told["status"] = {"id": told["status_id"], "description": STATUSES[told["status_id"]]}
+    return {name: _shown(told.get(name), encoded and name in TEXTS) for name in fields}
+
+
+def _kept(note: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {name: note.get(name) for name in FIELDS}
+    for name in (*ENCODED, "compiler_options", "command_line_arguments", "additional_files"):
+        text = kept[name]
+        if text is not None:
+            kept[name] = base64.b64decode(text)
+    return kept | {
+        "enable_per_process_and_thread_time_limit": False,
+        "enable_per_process_and_thread_memory_limit": False,
+        "enable_network": False,
+        "language": {"id": note["language_id"], "name": note["name"]},
+        "cpu_time_limit": _decimal(note["cpu_time_limit"]),
+        "cpu_extra_time": _decimal(note["cpu_extra_time"]),
+        "wall_time_limit": _decimal(note["wall_time_limit"]),
+        **{name: round(note[name]) for name in _NUMBERS if not name.endswith(("time_limit", "extra_time"))},
+    }
+
+
+def _decimal(value: float) -> str:
+    return str(float(value))
+
+
+def _times(facts: Facts) -> dict[str, Any]:
+    created, finished = _time(facts.created), _time(facts.finished) if facts.finished else None
+    return {
+        "created_at": created,
+        "queued_at": created,
+        "started_at": None if facts.status == 1 else created,
+        "finished_at": finished,
+        "updated_at": finished or created,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _outcome(facts: Facts, note: Mapping[str, Any]) -> dict[str, Any]:
+    empty = dict.fromkeys(("stdout", "stderr", "compile_output", "message", "time", "wall_time", "memory"))
+    told: dict[str, Any] = {**empty, "exit_code": None, "exit_signal": None, "status_id": facts.status}
+    if facts.failure:
+        return {**told, "message": facts.failure.encode(), "status_id": 13}
+    result = facts.result
+    if result is None:
+        return told
+    if result.reason in LOST:
+        return {**told, "message": b"the sandbox was lost", "status_id": 13}
+    if result.compile is not None:
+        told["compile_output"] = result.compile.output or None
+    if result.run is None:
+        if result.reason in ("wall_timeout", "cpu_timeout"):
+            told["compile_output"] = b"Compilation time limit exceeded."
+        return {**told, "status_id": 6}
+    run = result.run
+    status, message = _judged(result, run, note)
+    mixed = note["redirect_stderr_to_stdout"]
+    most = round(note["max_file_size"]) * 1024
+    return told | {
+        "stdout": (run.output if mixed else run.stdout)[:most] or None,
+        "stderr": None if mixed else run.stderr[:most] or None,
+        "message": message and message.encode(),
+        "time": f"{run.cpu_ms / 1000:.3f}",
+        "wall_time": f"{run.wall_ms / 1000:.3f}",
+        "memory": run.memory // 1024,
+        "exit_code": result.code or 0,
+        "exit_signal": result.signal,
+        "status_id": status,
+    }
+
+
+def _judged(result: Result, run: Stage, note: Mapping[str, Any]) -> tuple[int, str | None]:
+    """The status and the message of a program that ran."""
+    most = note["cpu_time_limit"] * 1000
+    if result.reason == "wall_timeout":
+        return 5, "Time limit exceeded (wall clock)"
+    if result.reason == "cpu_timeout" or run.cpu_ms > most:
+        return 5, "Time limit exceeded"
+    if result.reason == "output_limit" or len(run.stdout) > note["max_file_size"] * 1024:
+        return 8, "Caught fatal signal 25"
+    if result.signal is not None or result.reason == "oom":
+        number = result.signal or 9
+        return BY_SIGNAL.get(number, 12), f"Caught fatal signal {number}"
+    if result.code:
+        return 11, f"Exited with error status {result.code}"
+    expected = note["expected_output"]
+    printed = run.output if note["redirect_stderr_to_stdout"] else run.stdout
+    if expected is None or _stripped(base64.b64decode(expected)) == _stripped(printed):
+        return 3, None
+    return 4, None
+
+
+def _stripped(text: bytes) -> bytes:
+    return b"\n".join(line.rstrip() for line in text.split(b"\n")).rstrip()
+
+
+def _shown(value: Any, encoded: bool) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    if encoded:
+        # In lines of 60 characters, as Ruby has it.
+        lines = [base64.b64encode(value[at : at + 45]).decode() for at in range(0, len(value), 45)]
+        return "".join(line + "\n" for line in lines)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Unconvertible from None
+
+
+def note_of(data: bytes) -> dict[str, Any]:
+    """A stored note."""
+    note: dict[str, Any] = msgspec.json.decode(data)
+    return note

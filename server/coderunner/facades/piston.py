@@ -1,0 +1,301 @@
+"""Piston's interface, version 2: the languages and `execute`. Its WebSocket is in `piston_socket`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from coderunner.errors import BadMedia, BadMessage, CodeRunnerError
+from coderunner.facades import running, versions
+from coderunner.facades.running import COMPILE_OUTPUT, LOST, Handler, Result, Stage
+from coderunner.jobs.about import Plan
+from coderunner.schema.api import MAX_BODY, RunRequest
+from coderunner.schema.facades import Piston, PistonRuntime
+from coderunner.web.api.cors import across_origins
+from coderunner.web.api.runs import BODIES
+from coderunner.web.keys import PARTS, Parts
+from coderunner.web.replies import status_of
+
+PREFIXES = ("/api/v2", "/api/v2/piston")
+"""Where a server of one's own has the interface, and where the public one has it."""
+STAGES = ("compile", "run")
+CONSTRAINTS = ("memory_limit", "timeout", "cpu_time")
+
+
+@functools.cache
+def table() -> Piston:
+    """The data of `piston.toml`."""
+    return running.data(Piston, "piston.toml")
+
+
+class Refused(BadMessage):
+    """A request that Piston refuses, with its own words."""
+
+
+def in_its_words(handler: Handler) -> Handler:
+    """Decorates a handler: errors are answered as Piston has them, `{"message": ...}`."""
+
+    @functools.wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except CodeRunnerError as error:
+            headers = running.retry_headers(error)
+            return web.json_response({"message": error.message}, status=status_of(error), headers=headers)
+
+    return across_origins(wrapped)
+
+
+def runtimes_of(parts: Parts) -> list[PistonRuntime]:
+    """Those of the table whose languages are offered here."""
+    return [one for one in table().runtimes if running.offered(parts, one.runs)]
+
+
+@in_its_words
+async def runtimes(request: web.Request) -> web.StreamResponse:
+    """Lists the languages."""
+    rows = [
+        {
+            "language": one.language,
+            "version": one.version,
+            "aliases": one.aliases,
+            **({"runtime": one.runtime} if one.runtime else {}),
+        }
+        for one in runtimes_of(request.app[PARTS])
+    ]
+    return await running.reply(request, rows)
+
+
+@in_its_words
+async def packages(request: web.Request) -> web.StreamResponse:
+    """Lists the same as packages, which are all installed."""
+    rows = [
+        {"language": one.runtime or one.language, "language_version": one.version, "installed": True}
+        for one in runtimes_of(request.app[PARTS])
+    ]
+    return await running.reply(request, rows)
+
+
+@in_its_words
+async def execute(request: web.Request) -> web.StreamResponse:
+    """Runs a program, and answers with what it did."""
+    caller = await running.caller_of(request, "Authorization")
+    if not _is_json(request):
+        raise BadMedia("requests must be of type application/json")
+    body = await request.app[BODIES].read_any(request, caller.address, MAX_BODY)
+    order = order_of(body, request.app[PARTS])
+    job = running.begin(request, order.run, caller, order.plan)
+    try:
+        result = await running.finished(request, job)
+    finally:
+        request.app[PARTS].runs.gone(job)
+    if result.reason in LOST:
+        return web.json_response({"message": "the sandbox was lost; send the request again"}, status=500)
+    return await running.reply(request, _answer(order, result))
+
+
+def _is_json(request: web.Request) -> bool:
+    """Whether the body may be JSON. A client in Node.js that names no type sends `text/plain`; from a page
+    that would need no leave of this server (CORS), so it is taken from programs alone."""
+    return request.content_type == "application/json" or (
+        request.content_type == "text/plain" and "Origin" not in request.headers
+    )
+
+
+# --- requests -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A checked request. `run`, `plan`: what is begun for it. `cpu_ms`: of the program."""
+
+    runtime: PistonRuntime
+    run: RunRequest
+    plan: Plan
+    cpu_ms: int
+
+
+def order_of(body: Any, parts: Parts, *, live: bool = False) -> Order:
+    """Checks a request in Piston's order. `live`: its input comes while it runs. Raises Refused, with
+    Piston's words, and BadMessage."""
+    body = body if isinstance(body, dict) else {}
+    for name in ("language", "version"):
+        if not body.get(name) or not isinstance(body[name], str):
+            raise Refused(f"{name} is required as a string")
+    files = body.get("files")
+    if not isinstance(files, list):
+        raise Refused("files is required as an array")
+    for index, one in enumerate(files):
+        if not isinstance(one, dict) or not isinstance(one.get("content"), str):
+            raise Refused(f"files[{index}].content is required as a string")
+    runtime = _runtime(body["language"], body["version"], parts)
+    if not any(one.get("encoding") in (None, "", "utf8") for one in files):
+        raise Refused("files must include at least one utf8 encoded file")
+    limits = {f"{stage}_{name}": _limit(body, stage, name) for name in CONSTRAINTS for stage in STAGES}
+    return _order(body, runtime, limits, parts, live=live)
+
+
+def _runtime(name: str, selector: str, parts: Parts) -> PistonRuntime:
+    known = [one for one in runtimes_of(parts) if name == one.language or name in one.aliases]
+    by_version = {version: one for one in known for version in (*one.also, one.version)}
+    found = versions.newest(selector, by_version)
+    if found is None:
+        raise Refused(f"{name}-{selector} runtime is unknown")
+    return by_version[found]
+
+
+def _limit(body: dict[str, Any], stage: str, name: str) -> int:
+    """A limit that the request sets, or the configured one."""
+    field = f"{stage}_{name}"
+    configured: int = getattr(table().limits, field)
+    value = body.get(field)
+    if not value:
+        return configured
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refused(f"If specified, {field} must be a number")
+    if configured > 0:
+        if value > configured:
+            raise Refused(f"{field} cannot exceed the configured limit of {configured}")
+        if value < 0:
+            raise Refused(f"{field} must be non-negative")
+    return round(max(-1, min(value, 2**40)))
+
+
+def _order(
+    body: dict[str, Any], runtime: PistonRuntime, limits: dict[str, int], parts: Parts, *, live: bool
+) -> Order:
+    language = parts.catalog.language(runtime.runs)
+    files = [(_name(one, index), _content(one)) for index, one in enumerate(body["files"])]
+    first = next(i for i, one in enumerate(body["files"]) if one.get("encoding") in (None, "", "utf8"))
+    entry = running.main_file(language, files[first][0], files[first][1])
+    files[first] = entry, files[first][1]
+    compiles = bool(language.compile)
+    walls = {"compiling": limits["compile_timeout"], "running": limits["run_timeout"]}
+    cpu = limits["run_cpu_time"] + (limits["compile_cpu_time"] if compiles else 0)
+    wanted = {
+        "wall_ms": running.within(parts, "wall_ms", max(walls.values()) if compiles else walls["running"]),
+        "cpu_ms": running.within(parts, "cpu_ms", cpu),
+        "output_bytes": 2 * table().limits.output_max_size + COMPILE_OUTPUT,
+    }
+    if live:
+        del wanted["output_bytes"]  # Piston's WebSocket has no limit of its own; this server's default it is
+    if limits["run_memory_limit"] > 0:
+        wanted["memory_bytes"] = running.within(parts, "memory_bytes", limits["run_memory_limit"])
+    run = running.wanted(
+        {
+            "language": runtime.runs,
+            "files": [running.file(path, content) for path, content in files],
+            "entry": entry.lstrip("/"),
+            "args": _args(body),
+            "limits": wanted,
+            **({} if live else {"stdin": _stdin(body)}),
+        }
+    )
+    plan = Plan(walls=walls if compiles else {}, live=live)
+    return Order(runtime, run, plan, limits["run_cpu_time"])
+
+
+def _name(one: dict[str, Any], index: int) -> str:
+    name = one.get("name")
+    return name if name and isinstance(name, str) else f"file{index}.code"
+
+
+def _content(one: dict[str, Any]) -> bytes:
+    text, encoding = one["content"], one.get("encoding")
+    try:
+        if encoding == "base64":
+            return base64.b64decode(text + "=" * (-len(text) % 4))
+        if encoding == "hex":
+            return bytes.fromhex(text)
+    except (binascii.Error, ValueError):
+        raise Refused(f"the content of {one.get('name')} is no {encoding}") from None
+    return bytes(text.encode("utf-8", "replace"))
+
+
+def _args(body: dict[str, Any]) -> list[str]:
+    args = body.get("args") or []
+    if not isinstance(args, list):
+        raise Refused("args is required as an array")
+    return [one if isinstance(one, str) else str(one) for one in args]
+
+
+def _stdin(body: dict[str, Any]) -> str:
+    text = body.get("stdin") or ""
+    if not isinstance(text, str):
+        raise Refused("stdin is required as a string")
+    return text if text.endswith("\n") else text + "\n"
+
+
+# --- answers ------------------------------------------------------------------------------------------------
+
+
+def _answer(order: Order, result: Result) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    if result.compile is not None:
+        ended = result if result.run is None else None
+        document["compile"] = _stage(result.compile, ended, None)
+    # As Piston has it for older clients: what the compiler did stands for the run that did not take place.
+    document["run"] = document["compile"] if result.run is None else _stage(result.run, result, order.cpu_ms)
+    return {**document, "language": order.runtime.language, "version": order.runtime.version}
+
+
+def _stage(stage: Stage, ended: Result | None, cpu_ms: int | None) -> dict[str, Any]:
+    """A stage's document. `ended`: how it ended; None for a compiler that made a program. `cpu_ms`: the
+    program's limit, which the agent does not enforce apart from the compiler's."""
+    code, number, message, status = 0, None, None, None
+    if ended is not None:
+        late = cpu_ms is not None and stage.cpu_ms > cpu_ms
+        code, number, message, status = end_of(ended, stage, late=late)  # type: ignore[assignment]
+    most = table().limits.output_max_size
+    return {
+        "signal": None if number is None else signal_name(number),
+        "stdout": _text(stage.stdout[:most]),
+        "stderr": _text(stage.stderr[:most]),
+        "code": code,
+        "output": _text(stage.output[: 2 * most]),
+        "memory": stage.memory,
+        "message": message,
+        "status": status,
+        "cpu_time": stage.cpu_ms,
+        "wall_time": stage.wall_ms,
+    }
+
+
+def end_of(
+    result: Result, stage: Stage, *, late: bool, counted: bool = True
+) -> tuple[int | None, int | None, str | None, str | None]:
+    """Code, signal, message and status of a stage that ended so. `late`: it used more CPU time than it may.
+    `counted`: its output is limited."""
+    most = table().limits.output_max_size if counted else 2**60
+    if result.reason == "wall_timeout":
+        return None, signal.SIGKILL, "Time limit exceeded (wall clock)", "TO"
+    if late or result.reason == "cpu_timeout":
+        return None, signal.SIGKILL, "Time limit exceeded", "TO"
+    if len(stage.stderr) > most and len(stage.stderr) > len(stage.stdout):
+        return None, signal.SIGKILL, "stderr length exceeded", "EL"
+    if len(stage.stdout) > most or result.reason == "output_limit":
+        return None, signal.SIGKILL, "stdout length exceeded", "OL"
+    if result.signal is not None or result.reason == "oom":
+        number = result.signal or signal.SIGKILL
+        return None, number, f"Caught fatal signal {int(number)}", "SG"
+    if result.code:
+        return result.code, None, f"Exited with error status {result.code}", "RE"
+    return result.code, None, None, None
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal, with SIG."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

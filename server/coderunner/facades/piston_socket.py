@@ -1,0 +1,218 @@
+"""Piston's WebSocket, `/connect`: a program with its input and output as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from coderunner import timing
+from coderunner.core import codec
+from coderunner.core.codec import STDERR
+from coderunner.errors import CodeRunnerError, InternalError, RateLimited
+from coderunner.facades import piston, running
+from coderunner.facades.piston import Order
+from coderunner.fleet.registry import Caller
+from coderunner.jobs.job import Job
+from coderunner.schema import messages as m
+from coderunner.schema.api import MAX_BODY
+from coderunner.schema.parts import SIGNALS
+from coderunner.web import guard
+from coderunner.web.api.cors import across_origins
+from coderunner.web.keys import PARTS, TCP_CONNECTIONS
+from coderunner.web.tcp import tcp_of
+from coderunner.web.ws import Socket, in_ascii
+
+INIT_SECONDS = 1.0  # for the first message
+WRITE_SECONDS = 60.0  # for the client to take a message
+KEEPALIVE_SECONDS = 20.0
+NAMES = {f"SIG{name}": name for name in SIGNALS}
+
+
+@across_origins
+async def connect(request: web.Request) -> web.StreamResponse:
+    """Serves a WebSocket: `init`, then `data` and `signal`."""
+    parts = request.app[PARTS]
+    try:
+        caller = await running.caller_of(request, "Authorization")
+    except CodeRunnerError as error:
+        return web.json_response({"message": error.message}, status=401)
+    socket = Socket(max_msg_size=MAX_BODY, heartbeat=KEEPALIVE_SECONDS, compress=False)
+    if not in_ascii(request) or not socket.can_prepare(request).ok:
+        raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
+    connections, tcp = request.app[TCP_CONNECTIONS], tcp_of(request)
+    welcome = tcp is None or connections.meet(tcp, guard.address_of(parts.settings, request))
+    try:
+        await socket.prepare(request)
+    except ConnectionError:
+        return web.Response()  # the peer is gone already
+    if tcp is None:
+        return socket
+    talk = Talk(request, socket, caller)
+    tcp.upgrade(MAX_BODY, 0, talk.fail)
+    try:
+        if not welcome:
+            raise RateLimited("this address connects too often", retry_after_ms=5000)
+        await talk.serve()
+    except CodeRunnerError as error:
+        await talk.tell_error(error.message)
+    except (ConnectionError, TimeoutError):
+        tcp.cut("the client of a facade takes nothing")
+    finally:
+        talk.end()
+    return socket
+
+
+class Talk:
+    """One connection. `request`: that began it."""
+
+    def __init__(self, request: web.Request, socket: Socket, caller: Caller) -> None:
+        self._request = request
+        self._parts = request.app[PARTS]
+        self._socket = socket
+        self._caller = caller
+        self._job: Job | None = None
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def serve(self) -> None:
+        """Waits for `init`, runs the program and closes. Raises CodeRunnerError, ConnectionError."""
+        try:
+            async with asyncio.timeout(INIT_SECONDS):
+                first = await self._first()
+        except TimeoutError:
+            await self._socket.close(code=4001, message=b"Initialization Timeout")
+            return
+        if first is None:
+            return
+        order = piston.order_of(first, self._parts, live=True)
+        job = self._job = running.begin(self._request, order.run, self._caller, order.plan)
+        reader = asyncio.create_task(self._read(job))
+        writer = asyncio.create_task(self._write(job, order))
+        try:
+            await asyncio.wait({reader, writer, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reader, writer):
+                if not task.done():
+                    task.cancel()
+            ended = await asyncio.gather(reader, writer, return_exceptions=True)
+        if self._failed.done():
+            self._failed.result()
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+    def fail(self, error: CodeRunnerError) -> None:
+        """Ends the connection because of what its peer sent."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    def end(self) -> None:
+        """Ends the program, if it has not ended."""
+        if self._job is not None:
+            self._parts.runs.gone(self._job)
+        if self._failed.done() and not self._failed.cancelled():
+            self._failed.exception()  # was told, or the peer is gone
+
+    async def tell_error(self, message: str) -> None:
+        """Tells the client why, and closes."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self._send({"type": "error", "message": message})
+            await self._socket.close(code=4002, message=b"Notified Error")
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    async def _first(self) -> dict[str, Any] | None:
+        """The message `init`; None if the connection has ended."""
+        while (message := await self._receive()) is not None:
+            if message.get("type") == "init":
+                return message
+            if message.get("type") in ("data", "signal"):
+                await self._socket.close(code=4003, message=b"Not yet initialized")
+                return None
+        return None
+
+    async def _receive(self) -> dict[str, Any] | None:
+        frame = await self._socket.receive()
+        if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            return None
+        text = frame.data
+        tcp = tcp_of(self._request)
+        if tcp is not None:
+            tcp.taken()
+        await self._request.app[TCP_CONNECTIONS].pace(self._caller.address, 1 + len(text) / 4096)
+        try:
+            for _ in codec.check_values(text.encode() if isinstance(text, str) else text, codec.MAX_VALUES):
+                await asyncio.sleep(0)
+            message = msgspec.json.decode(text)
+        except (ValueError, RecursionError):
+            raise piston.Refused("a message must be JSON") from None
+        return message if isinstance(message, dict) else {}
+
+    async def _read(self, job: Job) -> None:
+        while (message := await self._receive()) is not None:
+            match message.get("type"):
+                case "init":
+                    await self._socket.close(code=4000, message=b"Already Initialized")
+                    return
+                case "data":
+                    if message.get("stream") != "stdin":
+                        await self._socket.close(code=4004, message=b"Can only write to stdin")
+                        return
+                    job.type(str(message.get("data", "")).encode("utf-8", "replace"))
+                case "signal":
+                    if message.get("signal") not in NAMES:
+                        await self._socket.close(code=4005, message=b"Invalid signal")
+                        return
+                    job.signal(NAMES[message["signal"]])
+
+    # --- writing -----------------------------------------------------------------------------------------
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        async with timing.within(WRITE_SECONDS):
+            await self._socket.send_str(msgspec.json.encode(message).decode())
+
+    async def _write(self, job: Job, order: Order) -> None:
+        runtime = order.runtime
+        await self._send({"type": "runtime", "language": runtime.language, "version": runtime.version})
+        stage = "compile" if job.about.compiles else "run"
+        await self._send({"type": "stage", "stage": stage})
+        decoders: list[codecs.IncrementalDecoder] = [
+            codecs.getincrementaldecoder("utf-8")("replace") for _ in range(2)
+        ]
+        at = 0
+        while True:
+            over = job.over
+            for record in job.spool.records(at):
+                at = record.end
+                if isinstance(record.frame, bytes):
+                    await self._send_output(record.frame, decoders)
+                    continue
+                message = codec.decode_server_text(record.frame)
+                if isinstance(message, m.State) and message.phase == "running" and stage == "compile":
+                    await self._send({"type": "exit", "stage": stage, "code": 0, "signal": None})
+                    stage = "run"
+                    await self._send({"type": "stage", "stage": stage})
+            if over:
+                break
+            await job.news()
+        result = await running.result_of(job)
+        if result.reason in running.LOST:
+            raise InternalError("the sandbox was lost; connect again")
+        ended = result.run or result.compile
+        assert ended is not None
+        code, number, _, _ = piston.end_of(result, ended, late=False, counted=False)
+        name = None if number is None else piston.signal_name(number)
+        await self._send({"type": "exit", "stage": stage, "code": code, "signal": name})
+        await self._socket.close(code=4999, message=b"Job Completed")
+
+    async def _send_output(self, data: bytes, decoders: list[codecs.IncrementalDecoder]) -> None:
+        frame = codec.decode_output(data)
+        stream = "stderr" if frame.stream == STDERR else "stdout"
+        text = decoders[stream == "stderr"].decode(frame.payload)
+        if text:
+            await self._send({"type": "data", "stream": stream, "data": text})

@@ -1,0 +1,39 @@
+"""A program's input, given at once or while it runs. No I/O of its own."""
+
+from __future__ import annotations
+
+from coderunner.errors import InputOverflow
+
+MAX_WAITING = 1024 * 1024  # bytes of input that came while the program runs, and that it has not taken
+
+
+class Typed:
+    """Bytes of input with their offsets. `ended`: no more will come, so that the input has an end."""
+
+    def __init__(self, data: bytes, *, ended: bool = True) -> None:
+        self._data: bytes | bytearray = data if ended else bytearray(data)
+        self._start = 0  # the offset of the first byte that is still here
+        self.ended = ended
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last byte."""
+        return self._start + len(self._data)
+
+    def append(self, data: bytes) -> None:
+        """Adds input. Raises InputOverflow if more than MAX_WAITING bytes wait for the program."""
+        if len(self._data) + len(data) > MAX_WAITING:
+            raise InputOverflow(
+                f"the program has not read {MAX_WAITING} bytes of its input; wait until it does"
+            )
+        assert isinstance(self._data, bytearray)
+        self._data += data
+
+    def part(self, begin: int, size: int) -> bytes:
+        """At most `size` bytes from the offset `begin` on. What comes before is dropped if the input came
+        while the program runs: its session keeps what the program has not taken."""
+        if isinstance(self._data, bytearray) and begin > self._start:
+            del self._data[: begin - self._start]
+            self._start = begin
+        at = begin - self._start
+        return bytes(self._data[at : at + size])
