@@ -21,7 +21,6 @@ from tests.web.ordering import Reply, again, ask
 
 HELLO = '#include <stdio.h>\n\nint main(void) {\n  char name[10];\n  scanf("%s", name);\n  printf("hello, %s\\n", name);\n  return 0;\n}'  # noqa: E501
 PYTHON, C = 71, 50
-pytestmark = pytest.mark.long
 
 
 async def submit(server: Server, query: str = "wait=true", **fields: Any) -> Any:
@@ -100,6 +99,7 @@ STATUSES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("fields", "status", "message"), STATUSES)
 async def test_statuses(facades: Server, fields: dict[str, Any], status: int, message: str | None):
     told = await submit(facades, **fields)
@@ -218,6 +218,7 @@ async def test_a_batch(facades: Server):
         assert said in reply.document["error"]
 
 
+@pytest.mark.long
 async def test_more_than_may_run_at_once_wait_for_their_turn(tmp_path: Path):
     """As Judge0's workers would do them: a caller with four slots is not refused the fifth."""
     with running_server(tmp_path, **{**SETTINGS, "LANGUAGES": "python"}, SESSIONS_PER_ADDRESS="2") as server:
@@ -318,6 +319,7 @@ print(told.stdout, told.time, told.memory > 1)
 """
 
 
+@pytest.mark.long
 def test_its_client(facades: Server, clients: Path):
     done = subprocess.run(
         [clients, "-c", SDK, facades.url.rstrip("/")], capture_output=True, text=True, timeout=55

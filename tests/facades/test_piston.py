@@ -88,6 +88,7 @@ async def test_a_compiler_has_a_stage_of_its_own(facades: Server):
     assert (told["run"]["signal"], told["run"]["code"], told["run"]["status"]) == ("SIGSEGV", None, "SG")
 
 
+@pytest.mark.long
 async def test_limits(facades: Server):
     told = await execute(
         facades, **source("import time; print('up', flush=True); time.sleep(60)"), run_timeout=700
@@ -199,6 +200,7 @@ async def test_a_conversation(facades: Server):
     assert code == 4999
 
 
+@pytest.mark.long
 async def test_stages_of_a_compiled_program_and_a_signal(facades: Server):
     program = (
         '#include <stdio.h>\n#include <unistd.h>\nint main(void) { puts("up"); fflush(stdout); pause(); }'
@@ -219,6 +221,7 @@ async def test_stages_of_a_compiled_program_and_a_signal(facades: Server):
     assert heard[-1] == {"type": "exit", "stage": "compile", "code": 1, "signal": None}
 
 
+@pytest.mark.long
 async def test_what_is_wrong_closes_with_its_code(facades: Server):
     sleeping = init("print('up', flush=True)\nimport time\ntime.sleep(60)")
     cases: list[tuple[tuple[Any, ...], int]] = [

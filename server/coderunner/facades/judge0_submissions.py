@@ -42,8 +42,8 @@ FIELDS = (
     "enable_per_process_and_thread_memory_limit", "max_file_size", "compile_output", "exit_code",
     "exit_signal", "message", "wall_time", "compiler_options", "command_line_arguments",
     "redirect_stderr_to_stdout",
-    "callback_url", "additional_files", "enable_network", "started_at", "queued_at",
-    "updated_at", "queue_host", "execution_host", "status", "language",
+    "callback_url", "additional_files", "enable_network",
+    "status", "language",
 )  # fmt: skip
 TEXTS = frozenset((*ENCODED, "stdout", "stderr", "compile_output", "message", "additional_files"))
 # As Judge0 removes what its shell would interpret.
@@ -345,10 +345,7 @@ def _times(facts: Facts) -> dict[str, Any]:
     created, finished = _time(facts.created), _time(facts.finished) if facts.finished else None
     return {
         "created_at": created,
-        "queued_at": created,
-        "started_at": None if facts.status == 1 else created,
         "finished_at": finished,
-        "updated_at": finished or created,
     }
 
 
