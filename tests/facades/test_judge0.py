@@ -78,7 +78,7 @@ STATUSES = [
     (
         {"source_code": "import time; time.sleep(30)", "wall_time_limit": 1},
         5,
-        "Time limit exceeded (wall clock)",
+        "Time limit exceeded",
     ),
     (
         {"source_code": "while True: pass", "cpu_time_limit": 0.5, "cpu_extra_time": 0},
