@@ -338,15 +338,17 @@ async def blink(server: Server, folder: Path, count: int) -> float:
     settings = {**server.environment, "PORT": port}
     again = await asyncio.to_thread(start_server, settings, folder / "again.log")
     server.process = again.process
-    return max(await asyncio.gather(*(_seen_again(server, client) for client in clients))) - began * 1000
+    seen = asyncio.Barrier(count)
+    return max(await asyncio.gather(*(_seen_again(server, one, seen) for one in clients))) - began * 1000
 
 
-async def _seen_again(server: Server, client: Client) -> float:
-    """When there is new output, in milliseconds."""
+async def _seen_again(server: Server, client: Client, seen: asyncio.Barrier) -> float:
+    """When there is new output, in milliseconds.  No session ends before all have some."""
     async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
         before = back.channel(1).end
         await back.wait(lambda: back.channel(1).end > before)
         at = time.perf_counter() * 1000
+        await seen.wait()
         await back.send(m.Close())
         await back.closed()
     return at

@@ -28,9 +28,11 @@ SESSIONS = (10, 25, 50, 100, 150, 200)
 SOCKETS = (500, 1000, 1500, 2000)
 WAITERS = (100, 200, 300, 400, 500)
 TYPING, FLOODING, KEYS_A_SECOND, SECONDS = 45, 5, 5, 20
+WARM = 8
 WATCHERS = 125  # of one session
 AT_ONCE = 4  # openings
 PATIENCE = 300
+IDLE_SECONDS, IDLE_TIMES = 1.0, 6
 FLOOD_BYTES = 20_000_000
 
 
@@ -47,9 +49,35 @@ def resident(server: Server) -> float:
 
 def settings(**more: str) -> dict[str, str]:
     return {
-        **MEASURED, "LANGUAGES": "python", "CLEANUP_INTERVAL": "600000", "WARM_MAX": "8",
+        **MEASURED, "LANGUAGES": "python", "CLEANUP_INTERVAL": "600000", "WARM_MAX": str(WARM),
         "SESSION_IDLE_TIMEOUT": "3600000", **more,
     }  # fmt: skip
+
+
+class Used:
+    """Processor time of the server since this was made, without what the sessions that just live take."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.idle = 0.0  # milliseconds a second
+
+    async def rest(self) -> None:
+        """Measures what the server uses while nothing is asked of it, and begins.
+
+        The least of several times: the warm pool may still be filling."""
+        found = []
+        for _ in range(IDLE_TIMES):
+            began, used = time.monotonic(), processor(self._server)
+            await asyncio.sleep(IDLE_SECONDS)
+            self._began = time.monotonic()
+            self._used = processor(self._server)
+            found.append((self._used - used) / (self._began - began))
+        self.idle = min(found)
+
+    def each(self, count: int) -> float:
+        """Milliseconds for each of so many."""
+        passed = time.monotonic() - self._began
+        return (processor(self._server) - self._used - self.idle * passed) / count
 
 
 # --- sessions ---------------------------------------------------------------------------------------------
@@ -60,6 +88,8 @@ async def sessions(server: Server, counts: Iterable[int]) -> list[Series]:
     begun = Series("a session, from `open` to its first program's end", "ms of the server's processor")
     ended = Series("a session's end", "ms of the server's processor")
     held = Series("a live session", "KiB of the server's memory")
+    idle = Series("a live session in which nothing happens", "ms of the server's processor a second")
+    used = Used(server)
     live: list[tuple[contextlib.AsyncExitStack, Client]] = []
     gate, before = asyncio.Semaphore(AT_ONCE), resident(server)
 
@@ -77,20 +107,25 @@ async def sessions(server: Server, counts: Iterable[int]) -> list[Series]:
         await stack.aclose()
 
     for count in counts:
-        new, used = count - len(live), processor(server)
+        await used.rest()
+        new = count - len(live)
         await asyncio.gather(*(one() for _ in range(new)))
-        begun.add(count, (processor(server) - used) / new)
+        begun.add(count, used.each(new))
         held.add(count, (resident(server) - before) / count)
         said(begun, held)
     for count in [*reversed(list(counts)[:-1]), 0]:
-        gone, used = live[count:], processor(server)
+        await used.rest()
+        gone = live[count:]
+        idle.add(len(live), used.idle / len(live))
         del live[count:]
         await asyncio.gather(*(end(*pair) for pair in gone))
-        await eventually(lambda count=count: server.stats()["queue"]["active"] == count, 120, "the ends")
-        ended.add(count + len(gone), (processor(server) - used) / len(gone))
-        said(ended)
+        # The engine is asked, and not the server, whose answers would be counted.
+        await eventually(lambda most=count + WARM: len(server.containers()) <= most, 120, "the ends")
+        ended.add(count + len(gone), used.each(len(gone)))
+        said(ended, idle)
     ended.points.reverse()
-    return [begun, ended, held]
+    idle.points.reverse()
+    return [begun, ended, held, idle]
 
 
 # --- sockets ----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ TIMES = {
     "agent/test_stream.py::test_a_server_behind_a_full_stream_is_replaced": PACE,
     "bench/languages.py::measure": PACE,
     "bench/sizes.py::one": PACE,
+    "bench/sizes.py::rest": NOTHING,
     "browser/tab.py::_loads": POLLS,
     "browser/tab.py::until": POLLS,
     "browser/tab.py::shows": POLLS,
