@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 NICE = 10  # of programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
 OOM_SCORE = 500  # of programs: when memory is short, the kernel kills them before the agent
-REAP_SECONDS = 0.05  # how long killed processes are waited for before they are killed once more
+# How long other processes are waited for once the main one has ended: helpers that end with it (Erlang's for
+# ports) are not left behind. After that they are killed, and after as long a time once more.
+REAP_SECONDS = 0.2
 FAULT_STATUS = 70  # exit status of a supervisor that fails by a fault of its own
 if TYPE_CHECKING:
     # Called with the command and the spec: runs the program in this process, or returns if it cannot.
@@ -196,10 +198,8 @@ def _phase(
             break
     main_ended = time.monotonic()
     left = 0  # processes that outlived the main one; counted again until none is left, as some may fork
-    while True:
+    while _reap(usage):
         left = max(left, tree.kill(os.getpid()))
-        if not _reap(usage):
-            break
     if tty:
         # Until the next phase sets its own group, a Ctrl-C must not go to a process that has ended.
         os.tcsetpgrp(stdio[0], os.getpgrp())
@@ -223,7 +223,7 @@ def _explain(number: int, folder: str) -> str:
 
 
 def _reap(usage: _Usage) -> bool:
-    """Waits for killed processes, for REAP_SECONDS at most; False when no child is left."""
+    """Waits for processes that end, for REAP_SECONDS at most; False when no child is left."""
     deadline = time.monotonic() + REAP_SECONDS
     while True:
         try:
@@ -232,10 +232,10 @@ def _reap(usage: _Usage) -> bool:
             return False
         if pid:
             usage.add(resources)
-        elif time.monotonic() > deadline:
-            return True
         else:
             time.sleep(0.001)
+        if time.monotonic() > deadline:  # also where they end one after another, and new ones begin
+            return True
 
 
 class _Usage:
