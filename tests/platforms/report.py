@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parents[2] / "docs/platforms.md"
+SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 HEAD = """# Platforms
 
 What was run where, and when. `make test-platforms` runs it (as root, with mmdebstrap),
@@ -67,6 +69,29 @@ def _result(result: Mapping[str, Any]) -> str:
     return f"{result['passed']} passed" + (f", failed: {', '.join(failed)}" if failed else "")
 
 
+def passed(files: Iterable[str], results: Mapping[str, Any]) -> list[str]:
+    """The platforms on which at least one of these files of tests ran, and nothing failed."""
+    found = []
+    for name, result in results.items():
+        ran = result.get("tests", ())
+        there = any(f"{file}/".startswith(f"{one}/") for file in files for one in ran)
+        if there and not result.get("failed"):
+            found.append(name)
+    return sorted(found)
+
+
+def promises(text: str, results: Mapping[str, Any]) -> str:
+    """SECURITY.md with the third column of its table of promises: where a test of the row has passed, too."""
+    before, head, after = text.partition("| promise | test | passed on, too |\n")
+    table, end, rest = after.partition("\n\n")
+    rows = []
+    for row in table.splitlines()[1:]:
+        promise, tests = row.strip("| ").split(" | ")[:2]
+        files = re.findall(r"`(tests/[\w/]+\.py)`", tests)
+        rows.append(f"| {promise} | {tests} | {', '.join(passed(files, results)) or '–'} |")
+    return before + head + "\n".join(["| --- | --- | --- |", *rows]) + end + rest
+
+
 def read() -> dict[str, Any]:
     """The results that are kept."""
     return dict(json.loads(RESULTS.read_text("utf-8"))) if RESULTS.exists() else {}
@@ -77,3 +102,9 @@ def write(results: Mapping[str, Any]) -> None:
     kept = {**read(), **results}
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     PAGE.write_text(page(kept), "utf-8")
+    write_promises()
+
+
+def write_promises() -> None:
+    """Writes the third column of SECURITY.md anew."""
+    SECURITY.write_text(promises(SECURITY.read_text("utf-8"), read()), "utf-8")
