@@ -4,12 +4,16 @@
 // the stream. The answer is the exit code in decimal, a newline, and what tsc would have printed. A request that it
 // cannot serve as the plain tool would gets no answer: the client then starts the plain tool.
 //
-//   node compiler-service.js SOCKET
+//   node --snapshot-blob BLOB --build-snapshot compiler-service.js   (when the image is made: warmed up, and kept as it is)
+//   node --snapshot-blob BLOB SOCKET                                 (in a session: ready after a tenth of the time)
+//   node compiler-service.js SOCKET                                  (where there is no such blob)
 "use strict";
 
 const fs = require("fs");
 const net = require("net");
+const os = require("os");
 const path = require("path");
+const { startupSnapshot } = require("v8");
 
 const LIBRARY = "/usr/share/nodejs/";
 // From version 5 on tsc.js is but a starter of its program, in which nothing has a namespace.
@@ -126,11 +130,11 @@ function listen(place) {
 }
 
 /** With the options of the plain compile line, whose parsed library is kept for what comes. */
-function warmUp(place) {
-  const folder = fs.mkdtempSync(path.join(path.dirname(place), "warm-up-"));
+function warmUp(above, milliseconds) {
+  const folder = fs.mkdtempSync(path.join(above, "warm-up-"));
   for (let round = 0; round < WARM_UPS; round++) {
     for (const source of fs.readdirSync(`${__dirname}/warm-up`)) {
-      if (performance.now() > WARM_UP_MS) break;
+      if (performance.now() > milliseconds) break;
       compile([...OPTIONS, "--pretty", "false", "--outDir", folder, `${__dirname}/warm-up/${source}`]);
     }
   }
@@ -138,6 +142,11 @@ function warmUp(place) {
   if (global.gc) global.gc();
 }
 
-const place = process.argv[2];
-warmUp(place);
-listen(place);
+if (startupSnapshot.isBuildingSnapshot()) {
+  warmUp(os.tmpdir(), Infinity);
+  startupSnapshot.setDeserializeMainFunction(() => listen(process.argv.at(-1)));
+} else {
+  const place = process.argv.at(-1);
+  warmUp(path.dirname(place), WARM_UP_MS);
+  listen(place);
+}
