@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from coderunner.core.languages import parse_language
 from coderunner.core.limits import LimitRules, parse_rules
 from coderunner.errors import ConfigError
-from coderunner.schema.languages import Demand, Hint, HintsFile, Language, sample_files
+from coderunner.schema.languages import Check, Demand, Hint, HintsFile, Language, sample_files
 from coderunner.schema.toml import read_toml
 
 FOLDER = Path(__file__).parent / "languages"
@@ -23,12 +23,14 @@ class Declarations:
     """`languages` in the order of their names; `folder` is where they were read.
 
     `demand`: all their names, the most wanted first.
+    `checks`: programs of all languages that only test their images, by the name of what they test.
     """
 
     folder: Path
     languages: Mapping[str, Language]
     rules: LimitRules
     demand: list[str]
+    checks: Mapping[str, Check]
 
     def samples(self, language: Language) -> dict[str, dict[str, bytes]]:
         """The files of each sample by the sample's name."""
@@ -79,9 +81,10 @@ def load(folder: Path = FOLDER, only: Iterable[str] = (), machine: str = platfor
     except ConfigError as error:
         problems += error.problems
     demand = _demand(folder, languages, problems)
+    checks = _checks(folder, problems)
     if problems or rules is None:
         raise ConfigError(problems)
-    return Declarations(folder, languages, rules, demand)
+    return Declarations(folder, languages, rules, demand, checks)
 
 
 def _demand(folder: Path, languages: Mapping[str, Language], problems: list[str]) -> list[str]:
@@ -104,6 +107,16 @@ def _hints(folder: Path, problems: list[str]) -> tuple[Hint, ...]:
     except ConfigError as error:
         problems += error.problems
         return ()
+
+
+def _checks(folder: Path, problems: list[str]) -> dict[str, Check]:
+    found = {}
+    for file in sorted(folder.glob("checks/*.toml")):
+        try:
+            found[file.stem] = read_toml(Check, file.read_text(encoding="utf-8"), f"checks/{file.name}")
+        except ConfigError as error:
+            problems += error.problems
+    return found
 
 
 def _missing_samples(folder: Path, language: Language) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,25 +44,17 @@ def test_samples(name: str) -> None:
     assert all(f".{sample.entry.rpartition('.')[2]}" in language.extensions for sample in language.samples)
 
 
-# Of each kind in tests/languages: who has no program of it, as it cannot have one or shares another's tools.
-WITHOUT = {
-    "temporary": """assembly awk cobol coffeescript cpp-boost erlang forth fortran lisp mariadb postgresql
-        prolog python-science sqlite typescript""",
-    "localhost": """ada assembly awk bash cobol cpp cpp-boost forth fortran haskell mariadb octave pascal
-        postgresql prolog python-science sqlite""",
-}
-
-
-@pytest.mark.parametrize("kind", WITHOUT)
-def test_each_language_has_a_program_of_each_kind(kind: str) -> None:
-    programs = tomllib.loads((ROOT / f"tests/languages/{kind}.toml").read_text("utf-8"))
-    assert programs.keys() | set(WITHOUT[kind].split()) == set(NAMES)
-    assert not programs.keys() & set(WITHOUT[kind].split())
+@pytest.mark.parametrize("kind", DECLARED.checks)
+def test_each_language_has_a_program_of_each_check_or_a_reason(kind: str) -> None:
+    check = DECLARED.checks[kind]
+    without = [name for names in check.without.values() for name in names]
+    assert sorted([*check.programs, *without]) == NAMES
 
 
 def test_each_compiled_language_has_a_program_beside_another() -> None:
-    programs = tomllib.loads((ROOT / "tests/languages/entries.toml").read_text("utf-8"))["programs"]
-    assert programs.keys() == {name for name in NAMES if DECLARED.languages[name].compile}
+    check = DECLARED.checks["entries"]
+    assert check.programs.keys() == {name for name in NAMES if DECLARED.languages[name].compile}
+    assert all(program.beside for program in check.programs.values())
 
 
 def decisions(tree: ast.AST) -> Iterator[object]:

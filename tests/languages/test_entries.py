@@ -1,4 +1,6 @@
-"""The program that runs is the one of the chosen entry, in each compiled language, whatever is beside it."""
+"""The program that runs is the one of the chosen entry, whatever is beside it.
+
+(In each compiled language that is a check of `languages test`.)"""
 
 from __future__ import annotations
 
@@ -7,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from coderunner import declarations
 from coderunner.schema import messages as m
 from tests.harness import Channel, Server, session
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 DECLARED = tomllib.loads((Path(__file__).parent / "entries.toml").read_text("utf-8"))
-PROGRAMS = DECLARED["programs"]
+PROGRAM = declarations.load().checks["entries"].programs["c"].code
 
 
 async def run(
@@ -25,23 +28,13 @@ async def run(
         return await client.ended(1, 120)
 
 
-@pytest.mark.parametrize("language", PROGRAMS)
-async def test_two_programs_side_by_side(everything: Server, language: str) -> None:
-    end, text = PROGRAMS[language]["ending"], PROGRAMS[language]["code"]
-    files = {f"{name}{end}": text.replace("NAME", name) for name in ("first", "second")}
-    for name in ("first", "second"):
-        channel = await run(everything, language, files, f"{name}{end}")
-        assert (channel.exit.code, channel.text.splitlines()[-1]) == (0, name), channel.text
-
-
 async def test_what_is_left_out_is_said_in_one_line(everything: Server) -> None:
-    text = PROGRAMS["c"]["code"]
-    channel = await run(everything, "c", {f"{name}.c": text for name in "abc"}, "b.c")
+    channel = await run(everything, "c", {f"{name}.c": PROGRAM for name in "abc"}, "b.c")
     assert channel.text == "Not part of b.c's program, so left out: a.c, c.c\nNAME\n"
 
 
 async def test_an_entry_that_is_no_source_runs_nothing(everything: Server) -> None:
-    channel = await run(everything, "c", {"main.c": PROGRAMS["c"]["code"], "notes.txt": "to do"}, "notes.txt")
+    channel = await run(everything, "c", {"main.c": PROGRAM, "notes.txt": "to do"}, "notes.txt")
     assert (channel.exit.reason, channel.exit.code) == ("compile_failed", 1)
     assert channel.text == "notes.txt: not a source; choose a file named *.c to begin with\n"
 

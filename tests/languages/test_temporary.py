@@ -1,5 +1,5 @@
-"""What is in a language's own folder of temporary files can be run, or loaded: scripts, and native libraries,
-which packages take out of themselves to load them (as Java's of SQLite does).
+"""What is in a language's own folder of temporary files can be loaded: native libraries, which packages take
+out of themselves to load them (as Java's of SQLite does). That scripts run is a check of `languages test`.
 
 And what all images have in common: locales, and no link that leads nowhere.
 """
@@ -20,8 +20,6 @@ from coderunner import declarations
 from coderunner.client.rest import Rest
 from coderunner.schema import messages as m
 from tests.harness import ROOT, Server, docker, session
-
-PROGRAMS = tomllib.loads((Path(__file__).parent / "temporary.toml").read_text("utf-8"))
 
 NATIVE = tomllib.loads((Path(__file__).parent / "native.toml").read_text("utf-8"))
 
@@ -59,14 +57,6 @@ print(locale.format_string("%.2f", 1234567.891, grouping=True))
 '''
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
-async def test_a_temporary_script_runs(everything: Server, name: str) -> None:
-    program = PROGRAMS[name]
-    async with session(everything, name) as client:
-        channel = await client.result(1, program["code"], 90, entry=program["entry"])
-        assert channel.stdout == b"it runs\n", channel.text
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,8 @@ def test_every_sample_does_what_it_says(
     assert code == 0, said
     samples = DECLARED.languages[name].samples
     count = len(samples) + (DECLARED.languages[name].repl is not None)  # its prompt is tried like a sample
+    programs = [check.programs.get(name) for check in DECLARED.checks.values()]
+    count += sum(1 + bool(program.beside) for program in programs if program)
     assert f"{count} of {count} samples of 1 languages as declared" in said
     for sample in samples:
         assert re.search(rf"^  {name} +{sample.name} .* \d+$", said, re.M), said
@@ -77,12 +79,20 @@ async def test_a_programs_own_words_are_part_of_the_complaint(server: Server) ->
     assert "\n    bash: other.sh: No such file or directory" in seen.complaint
 
 
+async def test_one_whose_packages_are_not_in_the_image_is_left_out(server: Server) -> None:
+    seen = await outcome(server, BASH, "hello", expect_code=99, needs="/usr/share/nothing-there")
+    assert (seen.complaint, seen.left_out, seen.seen) == ("", True, run.WITHOUT_INDEX)
+    assert run.row(seen).startswith("- bash ")
+    seen = await outcome(server, BASH, "hello", expect_code=99, needs="/bin/bash")
+    assert seen.complaint.startswith("bash/hello: expected ")
+
+
 def test_one_that_differs_is_exit_code_1(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample = msgspec.structs.replace(BASH.samples[0], expect_code=99)
     wrong = msgspec.structs.replace(BASH, samples=(sample,), repl=None)
-    changed = replace(DECLARED, languages={**DECLARED.languages, "bash": wrong})
+    changed = replace(DECLARED, languages={**DECLARED.languages, "bash": wrong}, checks={})
     monkeypatch.setattr(declarations, "load", lambda **_: changed)
     assert command("test", "bash", "--url", server.url) == 1
     assert "0 of 1 samples" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -17,7 +17,7 @@ from coderunner.core import codec
 from coderunner.declarations import Declarations
 from coderunner.schema import messages as m
 from coderunner.schema.answers import Languages
-from coderunner.schema.languages import Language, Repl, Sample
+from coderunner.schema.languages import Check, Language, Repl, Sample
 
 SAMPLE_SECONDS = 90.0  # for a sample to end
 OPEN_SECONDS = 120.0  # for a session
@@ -26,6 +26,10 @@ LOOK_SECONDS = 1.0  # between two looks at a language's status
 CHANNEL = 1
 STDOUT = 1
 REPL = "repl"
+SHELL_CHANNEL = 2
+LOOK_TEXT = "[ -e {} ] && echo there'is'it || echo not'in'image\r"  # its echo differs from the answer
+THERE, MISSING = "thereisit", "notinimage"
+WITHOUT_INDEX = "not in this image: built without an index"
 WHERE = "\x1b[6n"  # the escape sequence by which a program asks the terminal for the cursor's position
 _WIDTHS = (14, 16, 42, 42)  # columns of the table
 _TAIL = 2000  # bytes of a failed sample's output that are shown
@@ -34,7 +38,8 @@ _TAIL = 2000  # bytes of a failed sample's output that are shown
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of a sample. `complaint`: what differs from the declaration, "" if nothing does.
-    `milliseconds`: from sending `run` to receiving `exit`, compiling included."""
+    `milliseconds`: from sending `run` to receiving `exit`, compiling included. `left_out`: the image lacks
+    what the sample needs."""
 
     language: str
     sample: str
@@ -42,6 +47,7 @@ class Outcome:
     seen: str
     milliseconds: float
     complaint: str = ""
+    left_out: bool = False
 
 
 @dataclass(slots=True)
@@ -56,15 +62,20 @@ class _Seen:
 async def perform(visit: Visit, language: Language, sample: Sample, files: Mapping[str, bytes]) -> Outcome:
     """Runs one sample. Errors become part of the outcome."""
     seen = _Seen(bytearray(), bytearray())
-    began, trouble = time.monotonic(), ""
+    began, trouble, left_out = time.monotonic(), "", False
     try:
         async with visit.session(language.name, patience=OPEN_SECONDS) as peer:
             began = time.monotonic()
             seen.end = (await _run(peer, sample, files, seen)).exit
             spent = time.monotonic() - began
+            if sample.needs and not _holds(seen, sample):
+                left_out = await _lacks(peer, sample.needs)
     except (Unexpected, OSError, aiohttp.ClientError) as error:
         spent, trouble = time.monotonic() - began, str(error) or type(error).__name__
-    expected, got = _expectation(sample), trouble or _told(seen, sample)
+    expected = _expectation(sample)
+    if left_out:
+        return Outcome(language.name, sample.name, expected, WITHOUT_INDEX, spent * 1000, left_out=True)
+    got = trouble or _told(seen, sample)
     complaint = "" if not trouble and _holds(seen, sample) else _complaint(language, sample, got, seen)
     return Outcome(language.name, sample.name, expected, got, spent * 1000, complaint)
 
@@ -82,6 +93,18 @@ async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Se
     # Also without input: a program that reads would wait for ever.
     await peer.send(m.Eof(CHANNEL, len(given)))
     return await peer.ended(CHANNEL, SAMPLE_SECONDS)
+
+
+async def _lacks(peer: Peer, path: str) -> bool:
+    """Whether the image has no such file, as the session's shell says."""
+    await peer.send(m.Shell(SHELL_CHANNEL, 80, 24))
+    await _told_in_terminal(peer, "$ ", 0, SHELL_CHANNEL)
+    await peer.input(SHELL_CHANNEL, LOOK_TEXT.format(path).encode())
+    told = peer.channel(SHELL_CHANNEL)
+    await peer.wait(
+        lambda: THERE in told.text or MISSING in told.text, SAMPLE_SECONDS, "an answer of the shell"
+    )
+    return MISSING in told.text
 
 
 async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[str, bytes]) -> Outcome:
@@ -104,12 +127,12 @@ async def converse(visit: Visit, language: Language, repl: Repl, files: Mapping[
     return Outcome(language.name, REPL, repl.answer, seen, (time.monotonic() - began) * 1000, complaint)
 
 
-async def _told_in_terminal(peer: Peer, text: str, start: int) -> None:
+async def _told_in_terminal(peer: Peer, text: str, start: int, channel: int = CHANNEL) -> None:
     """Waits for `text` behind the output's index `start`. Raises Unexpected.
 
     Answers requests for the cursor's position as a terminal does: some line editors wait for that.
     """
-    told = peer.channel(CHANNEL)
+    told = peer.channel(channel)
     answered = told.text[:start].count(WHERE)
 
     def news() -> bool:
@@ -121,7 +144,7 @@ async def _told_in_terminal(peer: Peer, text: str, start: int) -> None:
             raise Unexpected(f"ended without {text!r}: {told.text[-300:]!r}")
         while answered < told.text.count(WHERE):
             answered += 1
-            await peer.input(CHANNEL, b"\x1b[1;2R")
+            await peer.input(channel, b"\x1b[1;2R")
 
 
 def _expectation(sample: Sample) -> str:
@@ -189,6 +212,16 @@ async def outcomes(visit: Visit, declared: Declarations, names: Sequence[str]) -
             yield await perform(visit, language, sample, files[sample.name])
         if language.repl is not None:
             yield await converse(visit, language, language.repl, _first(language, files))
+        for check_name, check in declared.checks.items():
+            for sample, given in _check_runs(check_name, check, name):
+                yield await perform(visit, language, sample, given)
+
+
+def _check_runs(name: str, check: Check, language: str) -> Iterator[tuple[Sample, Mapping[str, bytes]]]:
+    """A check's runs in a language, as samples with their files; none if it has no program in it."""
+    program = check.programs.get(language)
+    for entry, stdout, files in program.runs(check.expect_stdout) if program else ():
+        yield Sample(name, name, entry, tuple(files), expect_stdout=stdout), files
 
 
 def _first(language: Language, files: Mapping[str, Mapping[str, bytes]]) -> Mapping[str, bytes]:
@@ -228,7 +261,11 @@ def heading() -> str:
 def row(outcome: Outcome) -> str:
     """The table's line for an outcome."""
     cells = (outcome.language, outcome.sample, outcome.expected, outcome.seen)
-    return ("! " if outcome.complaint else "  ") + _cells(cells) + f"{outcome.milliseconds:8.0f}"
+    return (
+        ("! " if outcome.complaint else "- " if outcome.left_out else "  ")
+        + _cells(cells)
+        + f"{outcome.milliseconds:8.0f}"
+    )
 
 
 def _cells(texts: Iterable[str]) -> str:
@@ -268,8 +305,10 @@ async def _main(url: str, bearer: str, declared: Declarations, names: Sequence[s
     for one in failed:
         print(one.complaint)
     languages = len({one.language for one in found})
+    ran = [one for one in found if not one.left_out]
+    left = f", {len(found) - len(ran)} {WITHOUT_INDEX}" if len(ran) < len(found) else ""
     print(
-        f"{len(found) - len(failed)} of {len(found)} samples of {languages} languages as declared,"
+        f"{len(ran) - len(failed)} of {len(ran)} samples of {languages} languages as declared{left},"
         f" in {time.monotonic() - began:.0f} s"
     )
     if not found:

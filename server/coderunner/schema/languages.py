@@ -44,6 +44,7 @@ MIN_LITERAL = 8  # characters of fixed text in a hint's line: shorter ones would
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9_+-]+")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_ABSOLUTE = r"^(/[A-Za-z0-9@._+-]+)+\Z"  # of a file in an image; a shell takes it as it is
 _WHOLE = {"args", "sources"}  # expand to several elements, so they cannot be a part of one
 _PART = {"entry", "build"}
 
@@ -279,7 +280,8 @@ class Sample(_Declared, frozen=True):
     """A sample program, which the page offers and which tests the language's image.
 
     Its files are in `samples/<name>/`. The `expect_...` fields are the test's conditions. `expect_code`: 0
-    by default if `expect_reason` is `exited`, otherwise None, which allows any.
+    by default if `expect_reason` is `exited`, otherwise None, which allows any. `needs`: a path of the image;
+    if it is not there, the image was built where no package index was reached, and the test is left out.
     """
 
     name: str
@@ -291,6 +293,7 @@ class Sample(_Declared, frozen=True):
     expect_stdout: str | None = None
     expect_code: Annotated[int, whole(0, 255)] | None = None
     expect_reason: str = "exited"
+    needs: Annotated[str, Meta(pattern=_ABSOLUTE)] | None = None
 
     def _wrong(self) -> Found:
         yield from _bad_name(self.name)
@@ -303,6 +306,40 @@ class Sample(_Declared, frozen=True):
         super().__post_init__()
         if self.expect_code is None and self.expect_reason == "exited":
             force_setattr(self, "expect_code", 0)
+
+
+class CheckProgram(_Declared, frozen=True):
+    """A program that tests an image. `beside`: the name of a second file with the same code, which is to be
+    left alone; then NAME in the code stands for the file's own name without its ending."""
+
+    entry: str
+    code: str
+    beside: str = ""
+
+    def _wrong(self) -> Found:
+        yield from _bad_path("entry", self.entry)
+        if self.beside:
+            yield from _bad_path("beside", self.beside)
+
+    def runs(self, stdout: str) -> Iterator[tuple[str, str, dict[str, bytes]]]:
+        """(entry, expected output, files) of each run. `stdout`: as the check has it."""
+        if not self.beside:
+            yield self.entry, stdout, {self.entry: self.code.lstrip().encode()}
+            return
+        stems = {path: posixpath.splitext(posixpath.basename(path))[0] for path in (self.entry, self.beside)}
+        files = {path: self.code.lstrip().replace("NAME", stem).encode() for path, stem in stems.items()}
+        for path, stem in stems.items():
+            yield path, stdout.replace("NAME", stem), files
+
+
+class Check(_Declared, frozen=True):
+    """A file of `checks/`: something that programs of most languages do, with a program for each that can.
+
+    `expect_stdout`: what all of them print. `without`: the other languages, by the reason."""
+
+    expect_stdout: str
+    programs: dict[str, CheckProgram]
+    without: dict[str, Texts] = {}
 
 
 class Language(_Declared, frozen=True, kw_only=True):
