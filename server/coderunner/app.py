@@ -36,15 +36,16 @@ from coderunner.fleet.registry import Registry
 from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
-from coderunner.here import too_little_memory, too_many_cpus, too_much_memory
+from coderunner.here import no_slice, too_little_memory, too_many_cpus, too_much_memory
 from coderunner.identity import chain
-from coderunner.instance import alone, holder_of, instance, runs_of, shown
+from coderunner.instance import holder_of, instance, runs_of
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
 from coderunner.places import PACKAGE
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
-from coderunner.sessions.record import BadSeal, owner_of
+from coderunner.sessions.record import BadSeal
+from coderunner.sign import alone
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.keys import SOCKETS, Parts
@@ -95,8 +96,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
     # containers; then the port, without listening; clients are only let in when all sessions are adopted.
     async with contextlib.AsyncExitStack() as stack:
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
-        await alone(settings.instance_name, owner_of(key), Path(settings.state_dir))
-        stack.enter_context(shown(settings.instance_name, owner_of(key)))
+        await stack.enter_async_context(alone(settings.instance_name, key, Path(settings.state_dir)))
         runs_folder = runs_of(Path(settings.state_dir), settings.instance_name)
         identity = chain.made(settings, key)
         stack.push_async_callback(identity.close)
@@ -274,8 +274,9 @@ async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
             live_restore=info.live_restore,
         )
         log.info("container engine %s", info.version, extra=facts)
-        if (problem := too_many_cpus(settings, info)) is not None:
-            log.error("no session can start", extra=fields(why=problem))
+        for problem in (too_many_cpus(settings, info), no_slice(settings, info)):
+            if problem is not None:
+                log.error("no session can start", extra=fields(why=problem))
         if (problem := too_much_memory(settings, info)) is not None:
             log.warning("the memory limit of sessions has no effect", extra=fields(why=problem))
         return

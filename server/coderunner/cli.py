@@ -19,14 +19,15 @@ from coderunner.config.envfile import nearest
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.sockets import AgentSockets
-from coderunner.errors import CannotStart, CodeRunnerError, ConfigError, UnsupportedEngine
+from coderunner.errors import CannotStart, CodeRunnerError, ConfigError, EngineTimeout, UnsupportedEngine
 from coderunner.fleet.groups import end_networks, reap_networks
 from coderunner.fleet.lost import remove_lost
 from coderunner.fleet.provision import Identity
 from coderunner.fleet.sweep import anothers, end_all, labels_of, reap, session_of
-from coderunner.instance import holder_of, key_of, lives, owners_alive
+from coderunner.instance import holder_of, key_of, lives
 from coderunner.schema.forms import UNIX
 from coderunner.sessions.record import owner_of
+from coderunner.sign import lives_elsewhere, owners_alive
 
 if TYPE_CHECKING:
     from coderunner.engine.images import ImageBuilder
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("coderunner: the settings are wrong:", *(f"  {problem}" for problem in error.problems))
         return WRONG_SETTINGS
     except CodeRunnerError as error:
-        _say(f"coderunner: {error.message}")
+        late = isinstance(error, EngineTimeout)
+        _say(f"coderunner: {error.message}{'; see `journalctl -u docker`' if late else ''}")
         return _code_of(error)
     except KeyboardInterrupt:
         return app.INTERRUPTED
@@ -346,7 +348,7 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     Raises CannotStart, CodeRunnerError."""
     state_dir, name = Path(settings.state_dir), settings.instance_name
     key = key_of(state_dir, name)
-    if lives(state_dir, name) or (key is not None and owner_of(key) in owners_alive(name)):
+    if lives(state_dir, name) or (key is not None and await lives_elsewhere(name, key, state_dir)):
         raise CannotStart(f"the server {name!r} is running; stop it first")
     identity = Identity(
         instance=name,

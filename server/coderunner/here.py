@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 import socket
 import stat
 from collections.abc import Collection, Iterator
@@ -21,6 +22,8 @@ from coderunner.schema.forms import UNIX
 SMALL = 1 << 30  # bytes; up to this DOCKER_MEMORY is not compared with the engine's machine, which has more
 MEMORY_BESIDE = 400 * 1024**2  # bytes that a server needs in addition to 1.5 times BUFFER_MEMORY
 UNIT = "system.slice/coderunner.service"  # control group of the unit in deploy/
+# systemd.slice(5): parts that are joined by single hyphens; `-.slice` is the root.
+_SLICE = re.compile(r"-\.slice|[A-Za-z0-9_.:\\]+(-[A-Za-z0-9_.:\\]+)*\.slice")
 PARTITION = "/sys/class/block/{}/partition"  # exists for partitions, not for whole disks
 
 
@@ -40,7 +43,8 @@ async def problems(settings: Settings) -> list[str]:
         found.append(_disk(settings.disk_read_limit[0]))
     if settings.docker_host is not None and settings.docker_host.startswith("unix://"):
         found.append(_engine_socket(settings.docker_host))
-    if settings.docker_runtime is not None or settings.docker_cpus > 1 or settings.docker_memory > SMALL:
+    given = settings.docker_runtime or settings.cgroup_parent
+    if given or settings.docker_cpus > 1 or settings.docker_memory > SMALL:
         found += await _asked_of_the_engine(settings)
     return [problem for problem in found if problem is not None]
 
@@ -206,7 +210,7 @@ async def _asked_of_the_engine(settings: Settings) -> list[str | None]:
         return []
     return [
         _runtime(settings.docker_runtime, info.runtimes), too_many_cpus(settings, info),
-        too_much_memory(settings, info),
+        too_much_memory(settings, info), no_slice(settings, info),
     ]  # fmt: skip
 
 
@@ -229,6 +233,18 @@ def too_many_cpus(settings: Settings, engine: EngineInfo) -> str | None:
     return (
         f"DOCKER_CPUS is {settings.docker_cpus:g}, but the engine's machine has {engine.cpus}, and no"
         f" container could be made; write DOCKER_CPUS={engine.cpus} or less"
+    )
+
+
+def no_slice(settings: Settings, engine: EngineInfo) -> str | None:
+    """The problem if CGROUP_PARENT is not of the kind that the engine's cgroup driver takes, for which it
+    would refuse each container; else None."""
+    parent = settings.cgroup_parent
+    if parent is None or engine.cgroup_driver != "systemd" or _SLICE.fullmatch(parent):
+        return None
+    return (
+        f"CGROUP_PARENT is {parent}, but the engine's cgroup driver is systemd, which takes only slices, and"
+        " no container could be made; write a name such as CGROUP_PARENT=coderunner.slice, or leave it empty"
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
 import hashlib
 import os
 import secrets
-import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +16,6 @@ from typing import BinaryIO
 from coderunner.errors import CannotStart
 
 KEY_BYTES = 32
-LEAVING_SECONDS = 2.0  # in which a server that has released its lock ends
-_SIGN = "coderunner/"  # prefix of the abstract sockets by which a running server is recognised
 
 
 @contextlib.contextmanager
@@ -106,48 +102,6 @@ def lives(state_dir: Path, name: str) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-@contextlib.contextmanager
-def shown(name: str, owner: str) -> Iterator[None]:
-    """Shows other processes of this machine that a server of this name is running, whatever its `STATE_DIR`.
-
-    It binds an abstract Unix socket, which the kernel removes when the process ends, however it ends.
-    `owner`: the fingerprint of the key with which its containers are labelled.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sign:
-        with contextlib.suppress(OSError):  # if another process bound the name, it can be seen as well
-            sign.bind(f"\0{_SIGN}{name}/{owner}/{os.getpid()}")
-        yield
-
-
-async def alone(name: str, owner: str, state_dir: Path) -> None:
-    """Checks that no other server of this machine has this name and this key; waits LEAVING_SECONDS for one
-    that is ending. The lock cannot tell if `STATE_DIR` was copied: both copies have the key, and each server
-    would adopt the other's sessions. `owner`: the fingerprint of the key. Raises CannotStart.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + LEAVING_SECONDS
-    while owner in owners_alive(name):
-        if loop.time() > deadline:
-            raise CannotStart(
-                f"a server named {name!r} is already running, with the same key but another folder:"
-                f" {state_dir} is a copy of its STATE_DIR. Stop that server, or give this one another"
-                " INSTANCE_NAME"
-            )
-        await asyncio.sleep(0.02)
-
-
-def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
-    """The fingerprints of the servers of this name that run on this machine (see `shown`). Servers on other
-    machines, or in another network namespace, are not seen. `table`: the kernel's list of Unix sockets."""
-    try:
-        lines = table.read_text("ascii", "replace").splitlines()
-    except OSError:
-        return set()
-    begin = f"@{_SIGN}{name}/"
-    names = [line.split(" ", 7)[-1] for line in lines]
-    return {one[len(begin) :].partition("/")[0] for one in names if one.startswith(begin)}
 
 
 def key_of(state_dir: Path, name: str) -> bytes | None:

@@ -14,12 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from coderunner import app, cli, logs
 from coderunner.config import SETTINGS
+from coderunner.engine import sdk
 from coderunner.errors import ConfigError
 from coderunner.instance import instance, runs_of
 from tests.engine.fake import FakeEngine, always, never
@@ -191,6 +193,68 @@ async def test_podman_is_refused_at_once(tmp_path):
     assert code == cli.BROKEN_BOUND
     assert one_line(said).startswith("coderunner: Podman is not supported: ")
     assert len(said.splitlines()[-1]) < 300
+
+
+@pytest.fixture
+def at_hand(tmp_path, monkeypatch, capsys):
+    """`at_hand(words)` runs a command in this process: its exit code, and its line on standard error."""
+    monkeypatch.setattr(logs, "setup", lambda *_, **__: None)  # the other tests' logging stays as it is
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
+
+    def run(words: str) -> tuple[int, str]:
+        code = cli.main(["--env-file", "/dev/null", *words.split()])
+        return code, one_line(capsys.readouterr().err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "words", ["images list", "images prune", "languages table", "upgrade-check", "reap", "reap --all"]
+)
+def test_an_engine_that_hangs_is_told_within_one_deadline(at_hand, tmp_path, monkeypatch, words):
+    """As one that is stopped, or locked up: it takes connections, and answers none."""
+    monkeypatch.setattr(sdk, "FIRST_SECONDS", 0.2)
+    monkeypatch.setenv("DOCKER_CMD_TIMEOUT", "500")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "nowhere.sock"))
+        silent.listen()
+        began = time.monotonic()
+        code, said = at_hand(words)
+        assert time.monotonic() - began < SECONDS
+    assert code == cli.FAILED
+    assert re.search(r"(has not answered|no response from the engine) within 0.[25] s; see `journalctl", said)
+
+
+@pytest.mark.parametrize("words", ["images list", "upgrade-check", "reap"])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_engine_that_is_not_there_is_told_in_one_sentence(at_hand, tmp_path, words, there):
+    with socket.socket(socket.AF_UNIX) as dead:
+        if there:
+            dead.bind(str(tmp_path / "nowhere.sock"))  # and nobody listens
+        code, said = at_hand(words)
+    assert code == cli.FAILED
+    assert "check that Docker Engine is running" in said
+    assert ("refused" if there else "No such file or directory") in said
+    assert "Error" not in said
+
+
+@pytest.mark.parametrize(
+    ("parent", "fine"),
+    [("/", False), ("/coderunner", False), ("coderunner--x.slice", False), ("coderunner.slice", True)],
+)
+async def test_a_control_group_that_the_engine_does_not_take(tmp_path, parent, fine):
+    answer = always(200, {"NCPU": 2, "CgroupDriver": "systemd"})
+    engine = FakeEngine(tmp_path / "docker.sock", answer)
+    check = functools.partial(coderunner, tmp_path, "settings", "--check", DOCKER_HOST=engine.host)
+    async with engine.running():
+        code, said = await asyncio.to_thread(check, CGROUP_PARENT=parent)
+        assert code == (0 if fine else cli.WRONG_SETTINGS)
+        assert (f"CGROUP_PARENT is {parent}, but the engine's cgroup driver is systemd" in said) is not fine
+        engine.answer = always(200, {"NCPU": 2, "CgroupDriver": "cgroupfs"})
+        assert await asyncio.to_thread(check, CGROUP_PARENT=parent) == (0, "")
 
 
 async def test_more_processors_than_the_engine_has(tmp_path):

@@ -9,9 +9,11 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from msgspec import convert
 
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.networks import NetworkSpec
+from coderunner.engine.states import ContainerSummary
 from coderunner.errors import (
     AddressesTaken,
     ContainerGone,
@@ -25,6 +27,8 @@ from coderunner.errors import (
     NetworkGone,
     StartFailed,
 )
+from coderunner.fleet.sweep import remove_one
+from coderunner.schema.engine import ContainerRow
 from tests.engine.fake import Answer, FakeEngine, Request, always, never
 
 CALL_S = 0.3
@@ -272,9 +276,15 @@ async def test_members_of_networks_leave_one_after_another(tmp_path: Path) -> No
     async with fake(tmp_path, answer) as (server, engine):
         await asyncio.gather(*(engine.networks.connect("n", f"c{number}", ("x",)) for number in range(5)))
         engine.networks.joined("c5")
-        leaves = [engine.remove(f"c{number}") for number in range(6)]
+        leaves: list[Awaitable[object]] = [engine.remove(f"c{number}") for number in range(6)]
+        row = {
+            "Id": "c6", "State": "running", "Image": "i", "Created": 0,
+            "NetworkSettings": {"Networks": {"group": {}}},  # an earlier process has connected it
+        }  # fmt: skip
+        swept = ContainerSummary.of(convert(row, ContainerRow))
+        leaves.append(remove_one(engine, swept, "swept"))
         await asyncio.gather(*leaves, engine.networks.remove("n"), engine.networks.disconnect("none", "d"))
         assert most == 1
-        assert len([one for one in server.requests if one.method == "DELETE"]) == 7
+        assert len([one for one in server.requests if one.method == "DELETE"]) == 8
         await asyncio.wait_for(asyncio.gather(*(engine.remove(f"other{number}") for number in range(3))), 5)
         assert most == 3

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from coderunner.engine import sockets
 from coderunner.engine.sockets import AgentSocket, AgentSockets, NobodyCame
 from coderunner.wire import SOCKET_NAME
+from tests.harness import eventually
 
 KNOCK = (
     "import socket, sys\n"
@@ -204,3 +206,25 @@ def test_what_is_chosen_holds(tmp_path: Path) -> None:
     chosen.give_up("refused")
     assert chosen.usable
     assert not AgentSockets(tmp_path, "i", "attach").usable
+
+
+async def test_an_engine_that_is_slow_to_say_who_the_agent_is(
+    made: AgentSockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel does not tell, the engine is asked, which has deadlines of its own."""
+    monkeypatch.setattr(sockets, "CONNECT_SECONDS", 0.3)
+
+    async def slow(peer: int) -> bool:
+        answered = time.monotonic() + 0.5
+        await eventually(lambda: time.monotonic() > answered, 20, "the engine's answer")
+        return peer == os.getpid()
+
+    one = made.make("i-1")
+    one.listen()
+    agent = connect(one)
+    stream = await one.accept(slow, 5)
+    agent.sendall(b"hello")
+    assert await stream.read() == b"hello"
+    agent.close()
+    await stream.close()
+    one.close()

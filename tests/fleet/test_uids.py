@@ -48,7 +48,9 @@ class Slow(Engine):
 
     async def create(self, spec) -> str:
         self.made.append(
-            SimpleNamespace(id=f"container-{len(self.made)}", name=spec.name, labels=spec.labels, created=0.0)
+            SimpleNamespace(
+                id=f"container-{len(self.made)}", name=spec.name, labels=spec.labels, created=0.0, networks=()
+            )
         )
         if len(self.made) == 1:
             raise EngineTimeout("create")
@@ -108,7 +110,9 @@ async def test_a_second_look_adopts_nothing_that_is_this_servers_own_already():
 
 def container(name: str) -> SimpleNamespace:
     labels = {"coderunner.uid": "100", "coderunner.session": name, "coderunner.deadline": "50"}
-    return SimpleNamespace(id=name, name=name, labels=labels, created=0.0, running=True, paused=False)
+    return SimpleNamespace(
+        id=name, name=name, labels=labels, created=0.0, running=True, paused=False, networks=()
+    )
 
 
 async def test_a_server_that_shares_our_ids_is_named_once(caplog):

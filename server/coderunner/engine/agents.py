@@ -9,13 +9,12 @@ from collections import Counter
 
 import docker
 import docker.errors
-import requests.exceptions
 
 from coderunner.engine.containers import INSTANCE_LABEL, ROLE_LABEL, SESSION_TYPE
-from coderunner.engine.docker import usual_socket
+from coderunner.engine.sdk import connected
 from coderunner.errors import EngineUnavailable
 
-SECONDS = 30  # for a call
+SECONDS = 10  # for a call
 SOURCE = "/opt/coderunner/coderunner/wire/__init__.py"
 MOST = 64 * 1024  # bytes; a larger file is not the one expected
 
@@ -27,11 +26,10 @@ def spoken(host: str | None, instance: str) -> Counter[int | None]:
     EngineUnavailable.
     """
     filters = {"label": [f"type={SESSION_TYPE}", f"{INSTANCE_LABEL}={instance}"]}
+    known: dict[str, int | None] = {}
+    found: Counter[int | None] = Counter()
     try:
-        client = docker.APIClient(base_url=host or usual_socket(), version="auto", timeout=SECONDS)
-        try:
-            known: dict[str, int | None] = {}
-            found: Counter[int | None] = Counter()
+        with connected(host, SECONDS) as client:
             # One look for each image and not for each container: containers of one image have the same agent.
             for one in client.containers(filters=filters):
                 # Helpers of the canary and of groups have no agent.
@@ -39,11 +37,9 @@ def spoken(host: str | None, instance: str) -> Counter[int | None]:
                     if one["ImageID"] not in known:
                         known[one["ImageID"]] = _version(client, one["Id"])
                     found[known[one["ImageID"]]] += 1
-            return found
-        finally:
-            client.close()
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-        raise EngineUnavailable(f"the container engine does not answer: {error}") from error
+    except docker.errors.APIError as error:
+        raise EngineUnavailable(f"the container engine refused: {error.explanation or error}") from error
+    return found
 
 
 def _version(client: docker.APIClient, container: str) -> int | None:

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import docker
 import docker.errors
-import requests.exceptions
 from msgspec import convert
 
 from coderunner.engine import carry, renewal, uses
@@ -37,15 +36,16 @@ from coderunner.engine.building import (
     labels_of,
     pull,
 )
-from coderunner.engine.docker import usual_socket
 from coderunner.engine.origin import ORIGIN, OriginFailed, bootstrapped
 from coderunner.engine.recipes import PREFIX, BadRecipe, Recipe, base_recipe, language_recipe, recipe_for
+from coderunner.engine.sdk import connected
 from coderunner.engine.sizes import Step, total
 from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable
 from coderunner.schema.engine import ImageRow
 
-CALL_SECONDS = 60  # for a call that does not build
+LOOK_SECONDS = 10  # for a call that only looks
+CALL_SECONDS = 60  # for one that removes images, or writes a record
 PULL_SILENCE_SECONDS = 20  # without progress: then a registry counts as unreachable
 BUILD_SILENCE_SECONDS = 600  # without progress: installing one large package may take this long
 
@@ -145,7 +145,7 @@ class ImageBuilder:
 
         def look(stop: Stop, _tell: Say) -> set[str]:
             base, wanted = self.base(), {name: self.final(name) for name in names}
-            with self._client(CALL_SECONDS, stop) as client:
+            with self._client(LOOK_SECONDS, stop) as client:
                 return {name for name, recipe in wanted.items() if is_current(client, recipe, base)}
 
         return await in_thread(look, _silent)
@@ -155,7 +155,7 @@ class ImageBuilder:
 
         def look(stop: Stop, _tell: Say) -> str | None:
             recipe, base = self.final(name), self.base()
-            with self._client(CALL_SECONDS, stop) as client:
+            with self._client(LOOK_SECONDS, stop) as client:
                 current = is_current(client, recipe, base)
                 return labels_of(client, recipe.reference)[BUILT_LABEL] if current else None
 
@@ -180,7 +180,7 @@ class ImageBuilder:
 
         def look(stop: Stop, _tell: Say) -> dict[str, list[Step]]:
             wanted = {name: self.reference(name) for name in names}
-            with self._client(CALL_SECONDS, stop) as client:
+            with self._client(LOOK_SECONDS, stop) as client:
                 return {name: history(client, reference) for name, reference in wanted.items()}
 
         return await in_thread(look, _silent)
@@ -252,7 +252,7 @@ class ImageBuilder:
         """The names of the servers that have recorded that they use images."""
 
         def look(stop: Stop, _tell: Say) -> list[str]:
-            with self._client(CALL_SECONDS, stop) as client:
+            with self._client(LOOK_SECONDS, stop) as client:
                 return sorted(uses.all_of(client))
 
         return await in_thread(look, _silent)
@@ -263,23 +263,15 @@ class ImageBuilder:
     def _client(self, silence_seconds: float, stop: Stop) -> Iterator[docker.APIClient]:
         """A client of the `docker` SDK, whose errors become BuildFailed or EngineUnavailable.
 
-        `silence_seconds`: how long the engine may send nothing. `stop`: closes the running request when set.
+        `silence_seconds`: as for `connected`. `stop`: closes the running request when set.
         """
-        client = None
         try:
-            client = docker.APIClient(
-                base_url=self._host or usual_socket(), version="auto", timeout=silence_seconds
-            )
-            # Each response of the client is registered, so that `stop` can close the one that is being read.
-            client.hooks["response"].append(stop.follow)
-            yield client
+            with connected(self._host, silence_seconds) as client:
+                # Each response is registered, so that `stop` can close the one that is being read.
+                client.hooks["response"].append(stop.follow)
+                yield client
         except docker.errors.APIError as error:
             raise BuildFailed(f"the container engine refused: {error.explanation or error}") from error
-        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-            raise EngineUnavailable(f"the container engine does not answer: {error}") from error
-        finally:
-            if client is not None:
-                client.close()
 
     def _build_base(self, base: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:

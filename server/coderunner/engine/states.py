@@ -18,7 +18,8 @@ from coderunner.schema.engine import (
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """Facts about the engine. `api_version`: the negotiated one. `memory_bytes`, `cpus`: of its machine.
-    `root`: its data folder. `security`: its security options, such as `name=seccomp,profile=default`."""
+    `root`: its data folder. `security`: its security options, such as `name=seccomp,profile=default`.
+    `cgroup_driver`: what makes the containers' control groups, `cgroupfs` or `systemd`; "" if unknown."""
 
     id: str
     version: str
@@ -33,6 +34,7 @@ class EngineInfo:
     live_restore: bool
     runtimes: tuple[str, ...] = ()
     root: str = ""
+    cgroup_driver: str = ""
 
     @classmethod
     def of(cls, version: EngineVersion, info: EngineFacts, api_version: str) -> EngineInfo:
@@ -51,6 +53,7 @@ class EngineInfo:
             live_restore=info.live_restore_enabled,
             runtimes=tuple(info.runtimes or ()),
             root=info.docker_root_dir,
+            cgroup_driver=info.cgroup_driver,
         )
 
 
@@ -119,7 +122,8 @@ class ContainerState:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSummary:
-    """One container of a list. `created`: unix seconds. `status`: as in `ContainerState`."""
+    """One container of a list. `created`: unix seconds. `status`: as in `ContainerState`. `networks`: names
+    of those that it is connected to."""
 
     id: str
     name: str
@@ -129,6 +133,7 @@ class ContainerSummary:
     labels: Mapping[str, str]
     image: str
     created: int
+    networks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, row: ContainerRow) -> ContainerSummary:
@@ -142,4 +147,5 @@ class ContainerSummary:
             labels=row.labels or {},
             image=row.image,
             created=row.created,
+            networks=tuple((row.network_settings and row.network_settings.networks) or ()),
         )

@@ -348,6 +348,8 @@ async def remove_one(engine: DockerEngine, summary: ContainerSummary, why: str) 
         "age_s": max(0, round(time.time() - summary.created)),
         "why": why,
     }
+    if set(summary.networks) - {"none"}:
+        engine.networks.joined(summary.id)  # a member of a group, whose removal must not meet another's
     try:
         await engine.remove(summary.id)
     except EngineError as error:

@@ -37,6 +37,7 @@ class EngineFacts(Struct, frozen=True, rename="pascal"):
     kernel_version: str = ""
     operating_system: str = ""
     cgroup_version: str = "1"  # engines that know no version 2 do not send it
+    cgroup_driver: str = ""
     ncpu: int = field(name="NCPU", default=0)
     mem_total: int = 0
     default_runtime: str = ""
@@ -147,6 +148,7 @@ class ContainerRow(Struct, frozen=True, rename="pascal"):
     created: int
     names: tuple[str, ...] | None = None
     labels: Labels | None = None
+    network_settings: NetworkSettings | None = None
 
 
 class Ended(Struct, frozen=True, rename="pascal"):

@@ -1,0 +1,148 @@
+"""The sign of a running server: a socket with an abstract name, which all servers of this machine see.
+
+It is for what the lock in STATE_DIR cannot tell: whether a server lives that has the same key in another
+folder, as STATE_DIR was copied. The kernel removes the name when the process ends, however it ends.
+
+Any user of the machine may take such a name. So a holder only counts if it is root, this user or the owner of
+STATE_DIR, or if it has the key: it authenticates a number that it is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hmac
+import logging
+import os
+import secrets
+import socket
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from coderunner.errors import CannotStart
+from coderunner.sessions.record import owner_of
+
+log = logging.getLogger(__name__)
+
+LEAVING_SECONDS = 2.0  # in which a server that has released its lock ends
+ANSWER_SECONDS = 1.0  # for the holder of a name to show that it has the key
+PAUSE_SECONDS = 0.02  # between two looks
+ASKED = 16  # bytes of the number that is to be authenticated
+AT_ONCE = 8  # processes that are answered at one time; others are cut
+_SIGN = "coderunner/"  # begin of the names
+_PEER = struct.Struct("3i")  # pid, uid, gid
+
+
+@contextlib.asynccontextmanager
+async def alone(name: str, key: bytes, state_dir: Path) -> AsyncIterator[None]:
+    """Shows other processes that a server of this name and key runs. No two can do so at one time: the name
+    is bound, which the kernel allows once.
+
+    Waits LEAVING_SECONDS for one that is ending. `name`: INSTANCE_NAME. Raises CannotStart if another server
+    has the key: each would adopt the other's sessions, and remove the other's containers.
+    """
+    deadline = asyncio.get_running_loop().time() + LEAVING_SECONDS
+    place = f"\0{_SIGN}{name}/{owner_of(key)}"
+    async with contextlib.AsyncExitStack() as stack:
+        sign = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+        while not _took(sign, place):
+            held = await _held(place, key, _trusted(state_dir))
+            late = asyncio.get_running_loop().time() > deadline
+            if held is False or (held is None and late):
+                log.warning("another user has taken the name by which this server would be recognised")
+                break
+            if late:
+                raise CannotStart(
+                    f"a server named {name!r} is already running, with the same key but another folder:"
+                    f" {state_dir} is a copy of its STATE_DIR. Stop that server, or give this one another"
+                    " INSTANCE_NAME"
+                )
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            await _answer(stack, sign, key)
+        yield
+
+
+def _took(sign: socket.socket, place: str) -> bool:
+    try:
+        sign.bind(place)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise CannotStart(f"the name {place[1:]} cannot be bound: {error.strerror or error}") from None
+        return False
+    sign.listen()  # at once: who finds the name asks there
+    return True
+
+
+async def _answer(stack: contextlib.AsyncExitStack, sign: socket.socket, key: bytes) -> None:
+    """Until the stack is closed, shows to everybody who connects that this process has the key."""
+    busy = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal busy
+        busy += 1
+        try:
+            if busy <= AT_ONCE:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    writer.write(_proof(key, await reader.readexactly(ASKED)))
+                    await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # whoever asks so does not want to know
+        finally:
+            busy -= 1
+            writer.close()
+
+    server = await asyncio.start_unix_server(answer, sock=sign, limit=ASKED)
+    stack.callback(server.close)
+
+
+def _proof(key: bytes, asked: bytes) -> bytes:
+    return hmac.digest(key, b"alive" + asked, "sha256")
+
+
+async def _held(place: str, key: bytes, trusted: set[int]) -> bool | None:
+    """Whether a server with this key has this name; None if nobody who has it can be asked (now)."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as caller:
+        try:
+            caller.connect(place)  # does not wait: there is room, or it fails
+        except OSError:
+            return None
+        _, user, _ = _PEER.unpack(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        if user in trusted:
+            return True
+        asked = secrets.token_bytes(ASKED)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await loop.sock_sendall(caller, asked)
+                proof = await loop.sock_recv(caller, 64)
+        except (OSError, TimeoutError):
+            return False
+        return hmac.compare_digest(proof, _proof(key, asked))
+
+
+def _trusted(state_dir: Path) -> set[int]:
+    """The users who would not take the name to keep a server from starting."""
+    with contextlib.suppress(OSError):
+        return {0, os.geteuid(), state_dir.stat().st_uid}
+    return {0, os.geteuid()}
+
+
+async def lives_elsewhere(name: str, key: bytes, state_dir: Path) -> bool:
+    """Whether a server of this machine runs with this name and key, whatever its STATE_DIR."""
+    return bool(await _held(f"\0{_SIGN}{name}/{owner_of(key)}", key, _trusted(state_dir)))
+
+
+def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
+    """The fingerprints of the keys of servers of this name that run on this machine, as far as the names of
+    sockets tell: another user may have taken one. Servers on other machines, or in another network namespace,
+    are not seen. `table`: the kernel's list of Unix sockets."""
+    try:
+        lines = table.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return set()
+    begin = f"@{_SIGN}{name}/"
+    names = [line.split(" ", 7)[-1] for line in lines]
+    return {one[len(begin) :] for one in names if one.startswith(begin)}
