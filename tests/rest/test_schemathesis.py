@@ -17,7 +17,10 @@ from tests.harness import ROOT, running_server, session
 ENVIRONMENT = ROOT / ".run/schemathesis"
 LOCK = ROOT / "requirements-schemathesis.lock"
 HERE = Path(__file__).parent
-EXAMPLES = 4  # of each operation in each phase, beside those that its document's bounds give
+EXAMPLES = ["--max-examples", "4"]  # of each operation in each phase, beside those of its document's bounds
+EACH = ["--phases", "examples,coverage,fuzzing", *EXAMPLES]
+# Those that have links: among all operations, four scenarios may never come to one of them.
+LINKED = ["--phases", "stateful", "--include-path-regex", "^/api/(run|batch)", *EXAMPLES]
 
 
 @pytest.fixture
@@ -36,24 +39,32 @@ def command() -> Path:
 async def test_the_server_answers_as_its_document_says(tmp_path: Path, command: Path):
     settings = {"LANGUAGES": "bash", "SESSIONS_PER_ADDRESS": "16", "MAX_CONCURRENT_SESSIONS": "16"}
     with running_server(tmp_path, ready=("bash",), **settings) as server:
-        async with session(server, "bash") as client:
-            process = await asyncio.create_subprocess_exec(
-                command, "--config-file", HERE / "schemathesis.toml",
-                "run", server.url + "api/openapi.json", "--max-examples", str(EXAMPLES),
-                env={
-                    "PATH": "/usr/bin:/bin", "HOME": str(tmp_path),
-                    "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
-                    "CODERUNNER_SESSION": client.opened.session, "CODERUNNER_TOKEN": client.opened.token,
-                },
-                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            try:
-                async with asyncio.timeout(300):
-                    told = (await process.communicate())[0].decode()
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-    assert process.returncode == 0, told
+        async with session(server, "bash", keep=True) as client:  # others take its control
+            keys = {"CODERUNNER_SESSION": client.opened.session, "CODERUNNER_TOKEN": client.opened.token}
+            told = ""
+            for words in (EACH, LINKED):
+                code, said = await ran([command, *words], server.url, tmp_path, keys)
+                assert code == 0, said
+                told += said
     assert "Stateful" in told
+    assert "API Links:" in told
     assert "API Links:    0 covered" not in told
+
+
+async def ran(command: list[Path | str], url: str, home: Path, keys: dict[str, str]) -> tuple[int, str]:
+    """schemathesis with these words: its exit code, and what it printed."""
+    program, *words = command
+    hooks = str(HERE / "hooks.py")
+    process = await asyncio.create_subprocess_exec(
+        program, "--config-file", HERE / "schemathesis.toml", "run", url + "api/openapi.json", *words,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "SCHEMATHESIS_HOOKS": hooks, **keys},
+        cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(300):
+            said = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, said

@@ -18,7 +18,9 @@ from coderunner.jobs.runs import Runs
 from coderunner.schema import messages as m
 from coderunner.schema.api import RunRequest
 from coderunner.sessions.diagnostics import DiagnosticsFinder
+from coderunner.sessions.follower import Follower
 from coderunner.sessions.session import Session
+from coderunner.web.api.followers import Followers
 from tests.fleet.test_registry import CALLER, registry
 from tests.harness import ROOT
 from tests.sessions.fakes import hello, read_to_end, state, until
@@ -60,6 +62,7 @@ OWNED = {
     "warm-container": "tests/fleet/test_faults.py",
     "warm-pool": "tests/fleet/test_faults.py",
     "worker-": "tests/fleet/test_faults.py",
+    "follower": "tests/sessions/test_owners.py",
     "run": "tests/sessions/test_owners.py",
     "session-container": "tests/sessions/test_owners.py",
     "session-diagnostics": "tests/sessions/test_owners.py",
@@ -98,6 +101,25 @@ def test_each_task_of_the_server_has_a_test_in_which_it_fails():
 async def alone() -> None:
     """No task is left but the test's own."""
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
+
+
+class TestFollower:
+    async def test_a_fault_at_an_event(self, monkeypatch, caplog):
+        one, _, opened, _ = await begun(monkeypatch)
+        followers = Followers(one, 60.0)
+        session = opened.session
+        once(monkeypatch, Follower, "_message")
+        with followers.at(session.id, opened.token, "0", None) as follower:
+            await until(lambda: follower.over, "the end of what failed")
+        assert faults(caplog)[0] == {"owner": "followers", "task": "follower"}
+        assert len(session.channels.attachments) == 1  # the other client's
+        with followers.at(session.id, opened.token, "0", None) as again:
+            await until(lambda: again.after(0), "its first event")
+            assert again.after(0)[0].kind == "attached"
+        await one.end_all("evicted")
+        assert again.over
+        assert [event.kind for event in again.after(0)][-1] == "closed"
+        await alone()
 
 
 class TestSession:

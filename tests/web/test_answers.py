@@ -53,6 +53,7 @@ async def test_every_route_answers_as_its_model_says(server):
         for method, path, behind, rest_of_it in calls:
             as_declared(method, path, await rest(method, behind, **rest_of_it))
             seen.add((method, path))
+    seen |= await _of_a_session(server)
     for path in ("/api/health", "/api/ready", "/api/address", "/api/queue-stats", "/api/languages",
                  "/api/identity"):  # fmt: skip
         as_declared("GET", path, await ask(server.url + path[1:]))
@@ -74,6 +75,41 @@ async def test_every_route_answers_as_its_model_says(server):
         as_declared("DELETE", kept, await ask(place, method="DELETE"))
         seen |= {("POST", asked), ("GET", kept), ("DELETE", kept)}
     assert seen == ANSWERED
+
+
+async def _of_a_session(server) -> set[tuple[str, str]]:
+    """The routes of a session over HTTP, each asked once."""
+    seen = set()
+    headers = {"Content-Type": "application/json"}
+
+    async def call(method: str, behind: str, body: object = None) -> Answer:
+        data = None if body is None else json.dumps(body).encode()
+        path = behind.replace(opened["session"], "{session}") if opened else behind
+        answer = await ask(server.url + behind[1:], method=method, body=data, headers=headers)
+        as_declared(method, path, answer)
+        seen.add((method, path))
+        return answer
+
+    opened: dict[str, str] = {}
+    opened = (await call("POST", "/api/sessions", {"language": "python"})).document
+    headers["Authorization"] = f"Bearer {opened['token']}"
+    one = f"/api/sessions/{opened['session']}"
+    await call("GET", "/api/sessions")
+    for what, body in (
+        ("run", {"mode": "pipe", "files": [{"path": "main.py", "content": "input()"}]}),
+        ("input", {"offset": 0, "text": "x"}),
+        ("input", {"offset": 5, "text": "x"}),
+        ("shell", {"cols": 80, "rows": 24}),
+        ("resize", {"cols": 90, "rows": 30}),
+        ("signal", {"name": "INT"}),
+        ("kill", {}),
+    ):
+        await call("POST", f"{one}/{what}", {"channel": 1, **body})
+    await call("POST", one + "/take")
+    await call("POST", one + "/extend")
+    await call("GET", one + "/events")
+    await call("DELETE", one)
+    return seen
 
 
 @pytest.mark.parametrize(

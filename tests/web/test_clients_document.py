@@ -13,7 +13,7 @@ import pytest
 from tests.harness import ROOT, Server
 
 DOCUMENTS = {
-    "clients.md": ['"stdout":"cba\\n"', "event: done", "", "cba", '"code":"bad_message"'],
+    "clients.md": ['"stdout":"cba\\n"', "event: done", "", "abc\ncba", "cba", '"code":"bad_message"'],
     "graders.md": ['"counts":{"passed":1,"wrong_answer":1}', '"passed":2', "event: case"],
 }
 """What each command of a document prints."""

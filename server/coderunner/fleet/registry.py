@@ -195,6 +195,14 @@ class Registry:
             raise self.absent
         return (caller.principal, request.client, request.nonce) in self._adopted
 
+    def used(self, caller: Caller, nonce: str, client: str) -> bool:
+        """Whether this caller has used a nonce with another client's id, as far as is known."""
+        known = (*self._openings, *self._adopted, *self._over)
+        return any(
+            principal == caller.principal and one == nonce and other != client
+            for principal, other, one in known
+        )
+
     def check(self, request: m.Open, run: m.Run) -> ProgramSpec:
         """The program that `run` would start in a session of `request`.  Raises what is wrong with either."""
         language, limits = self._requests.check(request, self.groups)

@@ -166,8 +166,9 @@ class RunStatus(Struct, frozen=True):
 # UNSET and not None, so that the fields are missing in JSON for all other errors.
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Problem details (RFC 9457). `code`: a code of docs/protocol.md, whose meaning never changes.
-    `retryable`: the same request may succeed later, after `Retry-After` if it is sent. `written`, `folders`
-    and `left_out` are set if an archive was unpacked in part."""
+    `retryable`: the same request may succeed later, after `Retry-After` if it is sent. `expected`: the
+    offset from which input is to be sent again. `written`, `folders` and `left_out` are set if an archive was
+    unpacked in part."""
 
     type: str
     title: str
@@ -175,6 +176,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     code: str
     retryable: bool
+    expected: int | UnsetType = UNSET
     written: tuple[str, ...] | UnsetType = UNSET
     folders: tuple[str, ...] | UnsetType = UNSET
     left_out: tuple[str, ...] | UnsetType = UNSET
@@ -190,6 +192,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
             detail=error.message,
             code=error.code,
             retryable=error.retryable,
+            expected=UNSET if error.expected is None else error.expected,
             written=UNSET if unpacked is None else unpacked.written,
             folders=UNSET if unpacked is None else unpacked.folders,
             left_out=UNSET if unpacked is None else unpacked.left_out,

@@ -114,6 +114,7 @@ class Attachment:
         self._given = {number: at for number, at in cursors.items() if number in source}
         self._messages: OrderedDict[Hashable, ServerMessage] = OrderedDict()
         self.waiting = 0  # bytes of memory that the messages take
+        self.held = 0  # bytes of what was taken and is kept by its owner until the client confirms it
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._turn = 0  # which channel is looked at first

@@ -29,7 +29,7 @@ class Attachments:
     def __init__(self, channels: Mapping[int, Channel], holdings: Holdings) -> None:
         self.control: Attachment | None = None
         self._holdings = holdings
-        holdings.count("attachments", lambda: sum(COST + one.waiting for one in self._all))
+        holdings.count("attachments", lambda: sum(COST + one.waiting + one.held for one in self._all))
         self._channels = channels
         self._all: list[Attachment] = []
 
@@ -120,8 +120,8 @@ class Attachments:
         Their next attach tells those clients everything."""
         while self._all and not self._holdings.allows(0):
             # The largest first: one client that reads nothing must not cost the others their messages.
-            slowest = max(self._all, key=lambda one: one.waiting)
-            if not slowest.waiting:
+            slowest = max(self._all, key=lambda one: one.waiting + one.held)
+            if not slowest.waiting + slowest.held:
                 # It has nothing queued, so the memory is held by something else, which ending clients does
                 # not free.
                 return

@@ -36,6 +36,25 @@ MAX_QUEUED = 256  # messages that wait to be sent; a peer that does not read is 
 Pipelined = m.Run | m.Shell | codec.InputFrame | m.Eof | m.Ack
 
 
+def opened_message(parts: Parts, opened: Opened) -> m.Opened:
+    """The message that tells a client of its session."""
+    session = opened.session
+    group = session.record.group
+    runtime = session.language.runtime or parts.settings.docker_runtime or "runc"
+    return m.Opened(
+        session=session.id,
+        token=opened.token,
+        language=session.language.name,
+        warm=opened.warm,
+        expires=session.expiry(),
+        isolation=m.Isolation(runtime, "none" if group is None else "group"),
+        timings_ms=opened.timings_ms,
+        group=group,
+        group_token=parts.registry.group_token(group),
+        member=session.record.member,
+    )
+
+
 class Client(Protocol):
     """The interface of `Connection` that the handshake uses."""
 
@@ -196,22 +215,7 @@ class Handshake:
         session = opened.session
         # `opened` says the same as `attached`, so that is not sent.
         attachment = session.attach(message.client, "control", "control", {}, announce=False)
-        group = session.record.group
-        runtime = session.language.runtime or self._parts.settings.docker_runtime or "runc"
-        attachment.post(
-            m.Opened(
-                session=session.id,
-                token=opened.token,
-                language=session.language.name,
-                warm=opened.warm,
-                expires=session.expiry(),
-                isolation=m.Isolation(runtime, "none" if group is None else "group"),
-                timings_ms=opened.timings_ms,
-                group=group,
-                group_token=self._parts.registry.group_token(group),
-                member=session.record.member,
-            )
-        )
+        attachment.post(opened_message(self._parts, opened))
         self._finish(session, attachment)
         # After `opened`, so that errors and output of the pipelined messages come behind it.
         for item in self._pipelined:

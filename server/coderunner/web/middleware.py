@@ -24,7 +24,7 @@ from coderunner.logs import fields
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, TCP_CONNECTIONS
 from coderunner.web.page import FOR_EVER, HASHED
-from coderunner.web.replies import error_reply, shown
+from coderunner.web.replies import CORS, error_reply, shown
 from coderunner.web.tcp import tcp_of
 
 log = logging.getLogger(__name__)
@@ -182,6 +182,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 async def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Adds the headers that every response has, streamed ones included.
     Headers that a handler has set are kept."""
+    if isinstance(request, web.Request):
+        response.headers.update(request.get(CORS, {}))
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     # Once a connection has ended nothing is sent, and nobody would undo the cycle of request and response.

@@ -27,7 +27,8 @@ STATUS_BY_CODE = {
     "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
     "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
     "bad_media": 415, "bad_method": 405, "body_too_large": 413, "key_reused": 422, "no_address": 404,
-    "workspace_full": 507, "wrong_host": 421,
+    "channel_limit": 429, "channel_used": 409, "channels_busy": 429, "input_gap": 409, "input_overflow": 429,
+    "no_channel": 404, "not_control": 409, "workspace_full": 507, "wrong_host": 421,
 }  # fmt: skip
 CORS: web.RequestKey[dict[str, str]] = web.RequestKey("cors", dict)
 """Headers of every answer to a page of another origin, also of one that a handler begins by itself."""
@@ -68,7 +69,7 @@ def error_reply(
     # Refusals are logged with the address, so that an attack can be seen and blocked.
     log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
     status = status_of(error)
-    response = json_reply(Problem.of(error, status, unpacked), status, request.get(CORS, {}))
+    response = json_reply(Problem.of(error, status, unpacked), status)
     response.content_type = "application/problem+json"
     # In whole seconds, and rounded up: earlier would be refused again.
     if error.retry_after_ms:

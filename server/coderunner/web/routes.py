@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 import coderunner
+from coderunner.schema import messages as m
 from coderunner.schema.answers import (
     Address,
     ArchiveUnpacked,
@@ -52,11 +53,29 @@ from coderunner.schema.rest import (
     UploadQuery,
     ViewQuery,
 )
+from coderunner.schema.sessions import (
+    Acted,
+    ClientQuery,
+    EventsQuery,
+    InputRequest,
+    KillRequest,
+    OpenQuery,
+    ProgramRequest,
+    ResizeRequest,
+    SessionEnded,
+    SessionEvents,
+    SessionList,
+    SessionQueued,
+    SessionRequest,
+    ShellRequest,
+    SignalRequest,
+)
 from coderunner.web import files, guard, identity
 from coderunner.web.api import document as describing
-from coderunner.web.api import events, runs
+from coderunner.web.api import events, following, runs, sessions
 from coderunner.web.api.bodies import Bodies
-from coderunner.web.api.cors import preflight
+from coderunner.web.api.cors import across_origins, preflight
+from coderunner.web.api.followers import FOLLOWERS, Followers
 from coderunner.web.api.sending import SENDING, Sending
 from coderunner.web.keys import PARTS, SNAPSHOT, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.metrics import Snapshot, metrics
@@ -97,9 +116,10 @@ class Operation:
     def route(self) -> web.RouteDef:
         """The route for aiohttp. A GET route answers HEAD as well."""
         # aiohttp adds HEAD.
+        handler = across_origins(self.handler) if self.path.startswith(ACROSS) else self.handler
         if self.method == "GET":
-            return web.get(self.path, self.handler)
-        return web.route(self.method, self.path, self.handler)
+            return web.get(self.path, handler)
+        return web.route(self.method, self.path, handler)
 
 
 def application(parts: Parts, connections: TcpConnections) -> web.Application:
@@ -122,6 +142,7 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
     app[runs.BODIES] = Bodies()
     app[SENDING] = Sending()
+    app[FOLLOWERS] = Followers(parts.registry, parts.settings.session_resume_min / 1000)
     app.add_routes([operation.route() for operation in OPERATIONS])
     across = {operation.path for operation in OPERATIONS if operation.path.startswith(ACROSS)}
     app.add_routes([web.options(path, preflight) for path in across])
@@ -242,7 +263,7 @@ _RUN = "/api/runs/{run}"
 _BATCH = "/api/batches/{batch}"
 _ARCHIVE = _SESSION + "/archive"
 
-ACROSS = ("/api/run", "/api/batch")
+ACROSS = ("/api/run", "/api/batch", "/api/sessions")
 """Prefixes of paths that pages of other origins may use (CORS)."""
 
 _BYTES = ("application/octet-stream",)
@@ -267,7 +288,38 @@ OPERATIONS = (
     Operation("GET", "/metrics", metrics),
     Operation("GET", "/api/languages", languages, Languages, query=LanguagesQuery),
     Operation("GET", "/view/{session}/{capability}/{path:.+}", view, query=ViewQuery),
+    Operation(
+        "POST",
+        "/api/sessions",
+        sessions.open_session,
+        m.Opened,
+        query=OpenQuery,
+        body=SessionRequest,
+        status=201,
+        also={202: SessionQueued},
+        headers=("Idempotency-Key",),
+    ),
+    Operation("GET", "/api/sessions", sessions.list_sessions, SessionList),
     Operation("GET", _SESSION, session, SessionView),
+    Operation("DELETE", _SESSION, sessions.end_session, SessionEnded),
+    Operation(
+        "GET",
+        _SESSION + "/events",
+        following.follow,
+        SessionEvents,
+        query=EventsQuery,
+        also={204: None},
+        media=_EVENTS,
+        headers=("Last-Event-ID of a session",),
+    ),
+    Operation("POST", _SESSION + "/run", sessions.run, Acted, query=ClientQuery, body=ProgramRequest),
+    Operation("POST", _SESSION + "/shell", sessions.shell, Acted, query=ClientQuery, body=ShellRequest),
+    Operation("POST", _SESSION + "/input", sessions.type_input, Acted, query=ClientQuery, body=InputRequest),
+    Operation("POST", _SESSION + "/resize", sessions.resize, Acted, query=ClientQuery, body=ResizeRequest),
+    Operation("POST", _SESSION + "/signal", sessions.signal, Acted, query=ClientQuery, body=SignalRequest),
+    Operation("POST", _SESSION + "/kill", sessions.kill, Acted, query=ClientQuery, body=KillRequest),
+    Operation("POST", _SESSION + "/take", sessions.take, Acted, query=ClientQuery),
+    Operation("POST", _SESSION + "/extend", sessions.extend, Acted, query=ClientQuery),
     Operation("POST", _SESSION + "/views", keep, ViewsKept, body=KeepViews),
     Operation("GET", _SESSION + "/files", files.listing, FileList),
     Operation("GET", _FILE, files.read, also={206: None, 416: None}, media=_BYTES, headers=("Range",)),

@@ -14,7 +14,7 @@ from coderunner.web.keys import PARTS
 from coderunner.web.replies import CORS
 
 MAX_AGE = "600"  # seconds for which a browser may cache the response to a preflight request
-HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
+HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range"
 EXPOSED = "Location, Retry-After"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -44,14 +44,8 @@ def across_origins(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def wrapped(request: web.Request) -> web.StreamResponse:
-        told = headers(request)
-        request[CORS] = told
-        # A handler may fail after this: `error_reply` then uses the same headers.
-        response = await handler(request)
-        # A stream has sent its headers already, with these in them.
-        if not response.prepared:
-            response.headers.update(told)
-        return response
+        request[CORS] = headers(request)  # the middleware adds them to the response, also to a refusal
+        return await handler(request)
 
     return wrapped
 
@@ -62,7 +56,7 @@ async def preflight(request: web.Request) -> web.Response:
     # Without the header a browser refuses the request itself.
     if "Access-Control-Allow-Origin" in told:
         told |= {
-            "Access-Control-Allow-Methods": "GET, POST, DELETE",
+            "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
             "Access-Control-Allow-Headers": HEADERS,
             "Access-Control-Max-Age": MAX_AGE,
         }

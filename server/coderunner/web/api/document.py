@@ -15,14 +15,16 @@ from msgspec import Struct
 
 import coderunner
 from coderunner.schema.api import Problem
+from coderunner.schema.sessions import MARK
 
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
-_RUNS = re.compile(r"/api/(?:run|runs|batch|batches)(?:/|$)")
+_RUNS = re.compile(r"/api/(?:run|runs|batch|batches|sessions)(?:/|$)")
 _NO_BEARER = re.compile(r"/api/(?:health|ready|queue-stats|languages|openapi\.json|docs)$")
 HEADERS = {
     "Idempotency-Key": ("128 random bits: only DELETE cancels the work then", r"[A-Za-z0-9_-]{22,64}"),
     "Last-Event-ID": ("the event after which the stream continues", "[0-9]{0,15}"),
+    "Last-Event-ID of a session": ("the last event that was received; instead of `after`", f"(?:{MARK})?"),
     "Range": ("the part of a file: one range of bytes", "bytes=[0-9]{1,15}-[0-9]{0,15}"),
 }
 """Headers of requests, with their descriptions and patterns."""
@@ -172,6 +174,7 @@ def _parameters(one: Described, components: dict[str, Any]) -> list[dict[str, An
             told.append({"name": name, "in": "query", "schema": _plain(schema)})
     for name in one.headers:
         about, pattern = HEADERS[name]
+        name = name.partition(" ")[0]
         schema = {"type": "string", "pattern": f"^{pattern}$"}
         told.append({"name": name, "in": "header", "description": about, "schema": schema})
     return told

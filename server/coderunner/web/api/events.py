@@ -18,7 +18,7 @@ from coderunner.jobs.work import Work
 from coderunner.web import guard
 from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
-from coderunner.web.replies import CORS, problem
+from coderunner.web.replies import problem
 
 MEDIA = "text/event-stream"
 QUIET_SECONDS = 10.0  # without an event; then a comment is sent, so that proxies do not close the connection
@@ -57,7 +57,6 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
             # nginx would collect events until its buffer is full.
             "X-Accel-Buffering": "no",
             "Location": f"/api/{job.place}/{job.id}",
-            **request.get(CORS, {}),
         }
     )
     await response.prepare(request)

@@ -19,36 +19,33 @@ from coderunner.schema.batches import MAX_BATCH_BODY, MAX_BATCH_VALUES, BatchReq
 from coderunner.web import guard
 from coderunner.web.api import events
 from coderunner.web.api.bodies import Bodies
-from coderunner.web.api.cors import across_origins
 from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
-from coderunner.web.replies import CORS, query_of
+from coderunner.web.replies import query_of
 
 PIECE = 64 * 1024
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 _KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
 
-@across_origins
 async def run(request: web.Request) -> web.StreamResponse:
     """Runs a program. The response has its whole result, or with `Accept: text/event-stream` its events."""
     parts = request.app[PARTS]
     # Checked before the body is read: a wrong key costs neither side the transfer.
     caller = await guard.caller(parts, request)
     caller.who.require("run")
-    key, begin = _key(request), events.last_id(request)
+    key, begin = key_of(request), events.last_id(request)
     wanted = await request.app[BODIES].read(request, caller.address, RunRequest, MAX_BODY)
     return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
 
 
-@across_origins
 async def grade(request: web.Request) -> web.StreamResponse:
     """Runs a program with many inputs. The response has a verdict for each, or with
     `Accept: text/event-stream` an event for each."""
     parts = request.app[PARTS]
     caller = await guard.caller(parts, request)
     caller.who.require("run")
-    key, begin = _key(request), events.last_id(request)
+    key, begin = key_of(request), events.last_id(request)
     wanted = await request.app[BODIES].read(
         request, caller.address, BatchRequest, MAX_BATCH_BODY, MAX_BATCH_VALUES
     )
@@ -69,7 +66,6 @@ async def _ordered(request: web.Request, job: Work, key: str | None, begin: int)
             request.app[PARTS].runs.gone(job)
 
 
-@across_origins
 async def show(request: web.Request) -> web.StreamResponse:
     """The result of a run or batch; 202 and its status if it is not done. `wait`: seconds to wait for it."""
     job = await _job(request)
@@ -83,7 +79,6 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await _whole(request, job) if job.over else _status(job)
 
 
-@across_origins
 async def follow(request: web.Request) -> web.StreamResponse:
     """The events after `Last-Event-ID`. 204 if there are none and will be none: browsers then stop
     reconnecting."""
@@ -94,7 +89,6 @@ async def follow(request: web.Request) -> web.StreamResponse:
     return await _streamed(request, job, begin)
 
 
-@across_origins
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Cancels a run or batch. Its result has what was done until then. Does nothing if it has ended."""
     job = await _job(request)
@@ -112,7 +106,8 @@ async def _job(request: web.Request) -> Work:
     return parts.runs.find(request.match_info["run"], caller, Job)
 
 
-def _key(request: web.Request) -> str | None:
+def key_of(request: web.Request) -> str | None:
+    """The `Idempotency-Key`; None without one. Raises BadMessage."""
     given = request.headers.get("Idempotency-Key")
     if given is None:
         return None
@@ -142,7 +137,7 @@ async def _whole(request: web.Request, job: Work) -> web.StreamResponse:
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
     sending.check(address)
     with job.answer() as stored:
-        response = web.StreamResponse(headers=_headers(job) | request.get(CORS, {}))
+        response = web.StreamResponse(headers=_headers(job))
         # Its size is known, as the answer is complete: a client sees whether it got everything.
         response.content_type = "application/json"
         response.content_length = os.fstat(stored.fileno()).st_size
