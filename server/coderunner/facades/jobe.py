@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from coderunner.errors import (
+    BadJson,
     BadMessage,
     CapacityError,
     CodeRunnerError,
@@ -135,7 +136,10 @@ async def _in_turn(request: web.Request, act: Any) -> Any:
 async def run(request: web.Request) -> web.StreamResponse:
     """Runs a program."""
     caller, parts = await _caller(request), request.app[PARTS]
-    body = await request.app[BODIES].read_any(request, caller.address, MAX_BODY)
+    try:
+        body = await request.app[BODIES].read_any(request, caller.address, MAX_BODY)
+    except BadJson:
+        body = None
     spec = _spec(body)
     known = languages_of(parts).get(str(spec["language_id"]).lower())
     if known is None:
