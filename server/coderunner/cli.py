@@ -30,6 +30,7 @@ from coderunner.sessions.record import owner_of
 from coderunner.sign import lives_elsewhere, owners_alive
 
 if TYPE_CHECKING:
+    from coderunner.client.kept import Kept, Store
     from coderunner.engine.images import ImageBuilder
 
 log = logging.getLogger(__name__)
@@ -397,9 +398,54 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _remote(arguments: argparse.Namespace) -> int:
     from coderunner.client import remote  # here, as the import would delay `serve`
+    from coderunner.client.kept import Store
 
+    store = arguments.store = Store(os.environ)
+    if arguments.command == "login" and arguments.forget:
+        store.log_out()
+        return 0
+    arguments.kept = _kept(arguments, store)
     arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
+    try:
+        login = store.login() if arguments.command != "login" else None
+    except (OSError, ValueError) as error:
+        raise CodeRunnerError(f"{store.login_file} cannot be used: {error}; log in again") from None
+    if login is not None:
+        arguments.url = arguments.url or login.url
+        # The key is for its own server alone.
+        if login.url.rstrip("/") == arguments.url.rstrip("/"):
+            arguments.bearer = arguments.bearer or login.bearer
     return remote.main(arguments, _server(arguments))
+
+
+def _kept(arguments: argparse.Namespace, store: Store) -> Kept | None:
+    """The session that a command is for, whose server becomes the one to use. Raises CodeRunnerError."""
+    from coderunner.client.kept import Kept
+
+    if arguments.command == "cp":
+        sides = [side for side in (arguments.source, arguments.target) if ":" in side]
+        if len(sides) != 1:
+            raise CodeRunnerError("one of the two is to be in a session, as SESSION:PATH")
+        name, _, arguments.inner = sides[0].partition(":")
+        arguments.up = sides[0] is arguments.target
+    elif arguments.command in ("attach", "watch"):
+        name = arguments.session
+    else:
+        return None
+    if arguments.token:
+        return Kept(name, arguments.token, arguments.url)
+    kept = store.find(name)
+    if kept is None:
+        raise CodeRunnerError(f"there is no session {name} of this user, or more than one; give its whole id")
+    arguments.url = arguments.url or kept.url
+    return kept
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    import shtab  # here, as no other command needs it
+
+    print(shtab.complete(make_parser(COMMANDS), shell=arguments.shell))
+    return 0
 
 
 def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:
@@ -444,6 +490,12 @@ COMMANDS: dict[str, Run] = {
     "serve": _serve,
     "run": _remote,
     "shell": _remote,
+    "attach": _remote,
+    "watch": _remote,
+    "cp": _remote,
+    "batch": _remote,
+    "login": _remote,
+    "completion": _completion,
     "settings": _settings,
     "images": _images,
     "files": _files,

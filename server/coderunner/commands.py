@@ -69,15 +69,54 @@ def _remote(commands: Commands, run: Mapping[str, Run]) -> None:
     one.add_argument("--json", action="store_true", help="print the answer of POST /api/run")
     one.set_defaults(run=run["run"], command="run", args=[])
 
-    shell = commands.add_parser("shell", help="a shell in a container of a server; ~. on a new line ends it")
+    shell = commands.add_parser(
+        "shell", help="a shell in a container of a server; ~. on a new line ends it, ~d leaves it"
+    )
     shell.add_argument("--repl", action="store_true", help="the language's own prompt instead")
     shell.set_defaults(run=run["shell"], command="shell")
     for parser in (one, shell):
         parser.add_argument("--language", metavar="NAME", help="a language of the server")
+    for parser in (one, shell, *_sessions(commands, run), _batch(commands, run)):
         parser.add_argument(
-            "--url", default="", help="where it is (default: CODERUNNER_URL, or PORT on this machine)"
+            "--url", default="", help="where it is (default: CODERUNNER_URL, that of login, or PORT here)"
         )
         parser.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
+    _login(commands, run)
+
+
+def _sessions(commands: Commands, run: Mapping[str, Run]) -> list[Parser]:
+    attach = commands.add_parser("attach", help="go on with a shell that was left by ~d on a new line")
+    watch = commands.add_parser("watch", help="look on at a shell or program; q ends the watching")
+    copy = commands.add_parser("cp", help="copy files or folders to or from a session, as SESSION:PATH")
+    for name, parser in (("attach", attach), ("watch", watch)):
+        parser.add_argument("session", metavar="SESSION", help="its id, or the beginning of it")
+        parser.set_defaults(run=run[name], command=name)
+    copy.add_argument("source", metavar="SOURCE")
+    copy.add_argument("target", metavar="TARGET")
+    copy.set_defaults(run=run["cp"], command="cp")
+    for parser in (attach, watch, copy):
+        parser.add_argument("--token", default="", help="of a session that no command of this user began")
+    return [attach, watch, copy]
+
+
+def _batch(commands: Commands, run: Mapping[str, Run]) -> Parser:
+    batch = commands.add_parser("batch", help="judge a program by many inputs; 0 if all passed, 1 if not")
+    batch.add_argument("file", type=Path, metavar="FILE", help="the request of POST /api/batch; - for stdin")
+    batch.add_argument("--json", action="store_true", help="print the answer as JSON")
+    batch.set_defaults(run=run["batch"], command="batch")
+    return batch
+
+
+def _login(commands: Commands, run: Mapping[str, Run]) -> None:
+    login = commands.add_parser("login", help="keep a server and a key, which the other commands then use")
+    login.add_argument("url", nargs="?", default="", metavar="URL", help="the server")
+    login.add_argument("--bearer", default="", metavar="KEY", help="the key (default: it is asked for)")
+    login.add_argument("--forget", action="store_true", help="forget the server and the key")
+    login.set_defaults(run=run["login"], command="login")
+
+    completion = commands.add_parser("completion", help="print what completes these commands in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.set_defaults(run=run["completion"])
 
 
 def _images(commands: Commands, run: Mapping[str, Run]) -> None:

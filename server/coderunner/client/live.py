@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable
+from typing import NamedTuple
 
 import aiohttp
 
 from coderunner.client.peer import Channel, Peer, Unexpected, random_id
+from coderunner.client.refused import Refused as Refused
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 from coderunner.wire.flow import INPUT_WINDOW
@@ -23,18 +25,18 @@ STEADY = 5.0  # seconds after which a connection counts as one that holds
 HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
 
 
-class Refused(Exception):
-    """Raised where a program cannot be run or followed any more. `retryable`: later it may be."""
+class Place(NamedTuple):
+    """Where a session is: its id, and its token."""
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message)
-        self.retryable = retryable
+    session: str
+    token: str
 
 
 class Live:
-    """One program or shell in a session of its own.
+    """One program or shell in a session of its own, or in the session at `place`, where it runs already.
 
-    `start`: makes the message that begins it, on the channel CHANNEL. `told`: is called with a sentence for
+    `start`: makes the message that begins it, on the channel CHANNEL. `role`: `watch` to look on only.
+    `begun`: is called with the place of a session that was opened. `told`: is called with a sentence for
     the user while nothing can be done but wait, and with "" when it goes on.
     """
 
@@ -44,11 +46,15 @@ class Live:
         language: str,
         start: Callable[[], m.Run | m.Shell],
         told: Callable[[str], None] = lambda _: None,
+        *,
+        place: Place | None = None,
+        role: str | None = None,
+        begun: Callable[[Place], None] = lambda _: None,
     ) -> None:
         self.exit: m.Exit | None = None
         self._visit, self._language, self._start, self._told = visit, language, start, told
         self._client, self._nonce = random_id(), random_id()
-        self._opened: m.Opened | None = None
+        self.place, self._known, self._role, self._begun = place, place is not None, role, begun
         self._since = 0.0  # when the program could be spoken to, on the loop's clock
         self._there = False  # whether the server has answered once
         self._channel = Channel()
@@ -143,7 +149,7 @@ class Live:
 
     async def _attempt(self) -> bool:
         """One connection; True when the program has ended, False to come again. Raises Refused."""
-        path = "ws" if self._opened is None else f"ws/{self._opened.session}"
+        path = "ws" if self.place is None else f"ws/{self.place.session}"
         try:
             peer = await self._visit.connected(path, client=self._client, heartbeat=HEARTBEAT)
         except aiohttp.WSServerHandshakeError as error:
@@ -173,17 +179,20 @@ class Live:
             await peer.disconnect()
 
     async def _converse(self, peer: Peer) -> bool:
-        if self._opened is None:
+        if self.place is None:
             await peer.send(m.Open(self._language, self._client, nonce=self._nonce))
             await peer.wait(lambda: self._admitted(peer), ADMITTED_SECONDS, "session")
             known = None
         else:
             cursors = {CHANNEL: self._channel.end} if self._channel.end else {}
-            await peer.send(m.Attach(self._opened.session, self._opened.token, self._client, cursors=cursors))
+            session, token = self.place
+            await peer.send(m.Attach(session, token, self._client, role=self._role, cursors=cursors))
             attached = await peer.wait(lambda: self._attached(peer), ANSWER_SECONDS, "answer to attach")
             if not isinstance(attached, m.Attached):
                 return False  # not yet: the container has not answered a new server
             known = next((one for one in attached.channels if one.channel == CHANNEL), None)
+        if known is None and self._known:
+            raise Refused("nothing runs in this session that this command could show")
         if known is None:
             await peer.send(self._start())
             self._sent = self._base
@@ -200,14 +209,16 @@ class Live:
         return True
 
     def _admitted(self, peer: Peer) -> bool:
-        self._opened = peer.opened
+        if peer.opened is not None:
+            self.place = Place(peer.opened.session, peer.opened.token)
+            self._begun(self.place)
         for one in peer.messages:
             if isinstance(one, m.ErrorMessage):
                 raise Refused(one.message, retryable=one.retryable)
             if isinstance(one, m.Queued):
                 self._told(f"waiting for a place: number {one.position}")
         peer.messages.clear()
-        return self._opened is not None
+        return self.place is not None
 
     def _attached(self, peer: Peer) -> m.Attached | m.ErrorMessage | None:
         for one in peer.messages:

@@ -167,6 +167,8 @@ class Peer:
             case m.Attached():
                 for view in message.channels:
                     one = self.channel(view.channel)
+                    if not one.end:  # nothing was received: it begins where the journal does
+                        one.start = view.from_
                     one.sent = max(one.sent, view.input_offset)
             case m.ErrorMessage(channel=int(channel), code=code) if code in REFUSALS:
                 self.channel(channel).refused = message

@@ -1,4 +1,4 @@
-"""`coderunner run` and `coderunner shell`: programs on a server, with this terminal or these pipes."""
+"""`coderunner run`, `shell`, `attach` and `watch`: programs on a server, in this terminal or pipe."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from coderunner.client import terminal
-from coderunner.client.live import CHANNEL, PATIENCE, Live, Refused
+from coderunner.client.errands import OTHERS
+from coderunner.client.kept import Kept, Store
+from coderunner.client.live import CHANNEL, PATIENCE, Live, Place, Refused
 from coderunner.client.peer import Unexpected, random_id
+from coderunner.client.refused import refusal
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 from coderunner.schema.answers import Languages, LanguageView
@@ -28,6 +31,7 @@ from coderunner.wire.journal import STDERR
 WRONG_USE = 2  # as argparse has it
 FAILED = 255  # exit code where it is not the program's, as ssh has it
 TRY_AGAIN = 75  # the same, where the same command may succeed later
+DETACHED = -1  # no exit code: the session goes on without this command
 STDIN = 0
 MOST_BYTES = 16 * 1024 * 1024  # of all files together
 
@@ -67,11 +71,15 @@ def _say(text: str) -> None:
 
 async def _main(arguments: argparse.Namespace, url: str) -> int:
     async with Visit(url, arguments.bearer) as visit:
+        if arguments.command in OTHERS:
+            return await OTHERS[arguments.command](visit, arguments)
+        if arguments.command in ("attach", "watch"):
+            return await _again(visit, arguments)
         if arguments.command == "shell":
             if not (os.isatty(0) and os.isatty(1)):
                 raise Refused("a shell needs a terminal; `coderunner run` runs a program through pipes")
             language = _chosen(await _languages(visit), arguments.language).name
-            return await _follow(visit, language, lambda: _shell(arguments), True)
+            return await _follow(visit, language, lambda: _shell(arguments), True, store=arguments.store)
         found, named, given = await asyncio.to_thread(_files, arguments)
         language, entry = await _language(visit, arguments.language, found, named)
         files = [m.File(path or entry, data) for path, data in found.items()]
@@ -79,8 +87,26 @@ async def _main(arguments: argparse.Namespace, url: str) -> int:
             return await _answer(visit, arguments, language, entry, files, given)
         terminals = given is None and os.isatty(0) and os.isatty(1)
         return await _follow(
-            visit, language, lambda: _run(arguments, entry, files, terminals), terminals, given
-        )
+            visit, language, lambda: _run(arguments, entry, files, terminals), terminals, given,
+            store=arguments.store,
+        )  # fmt: skip
+
+
+async def _again(visit: Visit, arguments: argparse.Namespace) -> int:
+    """`attach` and `watch`: what runs in a session that another command began."""
+    kept: Kept = arguments.kept
+    watches = arguments.command == "watch"
+    terminals = os.isatty(0) and os.isatty(1)
+    if not (watches or terminals):
+        raise Refused("a session is attached to a terminal; `coderunner watch` shows it in a pipe")
+
+    def never() -> m.Shell:
+        raise Refused("the session is over")
+
+    place = Place(kept.session, kept.token)
+    return await _follow(
+        visit, kept.language, never, terminals, store=arguments.store, place=place, watches=watches
+    )
 
 
 # --- what is sent --------------------------------------------------------------------------------------
@@ -149,18 +175,8 @@ async def _languages(visit: Visit) -> Sequence[LanguageView]:
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
     except Unexpected:
-        raise _refusal(visit, *await visit.get("api/languages")) from None
+        raise refusal(visit.place, *await visit.get("api/languages")) from None
     return found.languages
-
-
-def _refusal(visit: Visit, status: int, text: str) -> Refused:
-    """What a server's answer other than the wanted one says, which may be a proxy's or a stranger's."""
-    try:
-        problem = json.loads(text)
-        return Refused(str(problem["detail"]), retryable=bool(problem["retryable"]))
-    except (ValueError, KeyError, TypeError):
-        later = status in (429, 502, 503, 504)
-        return Refused(f"no CodeRunner answers at {visit.place}, but {status}", retryable=later)
 
 
 def _chosen(rows: Sequence[LanguageView], wanted: str | None) -> LanguageView:
@@ -197,6 +213,10 @@ async def _follow(
     start: Callable[[], m.Run | m.Shell],
     terminals: bool,
     given: bytes | None = None,
+    *,
+    store: Store,
+    place: Place | None = None,
+    watches: bool = False,
 ) -> int:
     raw, last = False, ""
 
@@ -208,19 +228,27 @@ async def _follow(
             terminal.title(words)
         last = words
 
-    live = Live(visit, language, start, told)
+    def begun(found: Place) -> None:
+        store.keep(Kept(found.session, found.token, visit.place, language))
+
+    role = "watch" if watches else None
+    live = Live(visit, language, start, told, place=place, role=role, begun=begun)
     ended: list[int] = []
+    detached = False
     with contextlib.ExitStack() as stack:
         stack.callback(_signals(live, terminals, ended))
         if terminals:
             stack.enter_context(terminal.raw())
             raw = True
-        typing = asyncio.create_task(_type(live, terminals, given), name="typing")
+        if place is not None and terminals and not watches:
+            await live.resize(*terminal.size())
+        typing = asyncio.create_task(_type(live, terminals, given, watches=watches), name="typing")
         showing = asyncio.create_task(_show(live), name="showing")
         try:
             await asyncio.wait((showing, typing), return_when=asyncio.FIRST_COMPLETED)
             if not showing.done() and (code := typing.result()) is not None:
-                return code
+                detached = code == DETACHED
+                return 0 if detached else code
             await showing
         except asyncio.CancelledError:
             if not ended:
@@ -230,6 +258,14 @@ async def _follow(
             for task in (typing, showing):
                 task.cancel()
             await asyncio.gather(typing, showing, return_exceptions=True)
+            if live.place is not None and (detached or watches):
+                visit.leave(live.place.session)
+            elif live.place is not None:
+                visit.own(live.place)
+                store.forget(live.place.session)
+            if detached and live.place is not None:
+                stack.close()  # the terminal is as it was before anything is said
+                _say(f"detached; `coderunner attach {live.place.session}` goes on")
     end = live.exit
     assert end is not None
     for hint in end.hints:
@@ -276,8 +312,9 @@ def _signals(live: Live, terminals: bool, ended: list[int]) -> Callable[[], None
     return restore
 
 
-async def _type(live: Live, terminals: bool, given: bytes | None) -> int | None:
-    """Sends standard input. The exit code where the user has typed the escape, or the terminal is gone."""
+async def _type(live: Live, terminals: bool, given: bytes | None, *, watches: bool = False) -> int | None:
+    """Sends standard input. The exit code where the user has typed the escape, or the terminal is gone;
+    DETACHED if the session is to go on. `watches`: nothing is sent."""
     if given is not None:
         for begin in range(0, len(given), terminal.PIECE):
             await live.type(given[begin : begin + terminal.PIECE])
@@ -285,12 +322,18 @@ async def _type(live: Live, terminals: bool, given: bytes | None) -> int | None:
         return None
     keys, reader = terminal.Keys(), terminal.Input(STDIN)
     while data := await reader.read():
-        escaped = False
-        if terminals:
+        escaped = 0
+        if watches:
+            # In raw mode Ctrl-C and q come as bytes: a watcher has nothing else to type.
+            escaped = terminal.DETACH if data in (b"\x03", b"q") else keys.read(data)[1]
+        elif terminals:
             data, escaped = keys.read(data)
-        await live.type(data)
+        if not watches:
+            await live.type(data)
         if escaped:
-            return 0
+            return DETACHED if escaped == terminal.DETACH and not watches else 0
+    if watches:
+        await asyncio.Event().wait()  # a pipe that is at its end does not end the watching
     if terminals:
         return 128 + signal.SIGHUP
     await live.end_input()
@@ -338,7 +381,7 @@ async def _answer(
     if text.startswith("{"):  # a refusal is one, too
         await terminal.written(1, text.encode() + b"\n")
     if end is None:
-        raise _refusal(visit, status, text)
+        raise refusal(visit.place, status, text)
     return _code(end["reason"], end["code"], end["signal"])
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from coderunner.client.live import Place
 from coderunner.schema import messages as m
 
 SECONDS = 30.0
@@ -79,7 +80,7 @@ async def _client(http: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.C
 class Rest:
     """Requests of a session. `url` ends with a slash; `http` is shared by them, or each has its own."""
 
-    def __init__(self, url: str, opened: m.Opened, http: aiohttp.ClientSession | None = None) -> None:
+    def __init__(self, url: str, opened: m.Opened | Place, http: aiohttp.ClientSession | None = None) -> None:
         self.url = url
         self.session = opened.session
         self.token = opened.token

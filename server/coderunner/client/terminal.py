@@ -12,7 +12,7 @@ import tty
 from collections.abc import Iterator
 
 ESCAPE = ord("~")
-END = ord(".")
+END, DETACH = ord("."), ord("d")
 PIECE = 16 * 1024
 
 
@@ -55,20 +55,20 @@ def title(words: str) -> None:
 
 
 class Keys:
-    """Finds the escape in what is typed: `~.` at the beginning of a line. `~~` there is one `~`."""
+    """Finds the escapes in what is typed: `~.` and `~d` at the beginning of a line. `~~` there is one `~`."""
 
     def __init__(self) -> None:
         self._begins = True
         self._escaped = False
 
-    def read(self, data: bytes) -> tuple[bytes, bool]:
-        """(what is to be sent on, whether the escape was typed)."""
+    def read(self, data: bytes) -> tuple[bytes, int]:
+        """(what is to be sent on, END or DETACH if that was typed, otherwise 0)."""
         told = bytearray()
         for byte in data:
             if self._escaped:
                 self._escaped = False
-                if byte == END:
-                    return bytes(told), True
+                if byte in (END, DETACH):
+                    return bytes(told), byte
                 if byte != ESCAPE:
                     told.append(ESCAPE)
             elif byte == ESCAPE and self._begins:
@@ -76,7 +76,7 @@ class Keys:
                 continue
             told.append(byte)
             self._begins = byte in b"\r\n"
-        return bytes(told), False
+        return bytes(told), 0
 
 
 class Input:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Self, TypeVar
@@ -12,12 +13,15 @@ import aiohttp
 import msgspec
 
 from coderunner.client.peer import Peer, Unexpected
+from coderunner.client.refused import refusal
 from coderunner.schema import messages as m
 from coderunner.schema.answers import QueueStatistics
 from coderunner.schema.forms import UNIX
 
 PROTOCOL = "coderunner.v1"
 T = TypeVar("T")
+SILENCE = 60.0  # seconds; a stream of events has a comment every ten
+LONGEST_EVENT = 8 * 1024 * 1024  # bytes
 
 
 class Visit:
@@ -55,6 +59,12 @@ class Visit:
             await self._http.close()
 
     # --- connections -------------------------------------------------------------------------------------
+
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        """The session of all requests."""
+        assert self._http is not None
+        return self._http
 
     @property
     def headers(self) -> dict[str, str]:
@@ -154,6 +164,38 @@ class Visit:
         async with asked as answer:
             return answer.status, await answer.text(errors="replace")
 
+    async def events(
+        self, path: str, document: Any, headers: dict[str, str]
+    ) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+        """Yields the events (name, id, data) of a request. Raises Refused for a refusal, ConnectionError if
+        the server is away, and aiohttp's errors."""
+        assert self._http is not None
+        asked = self._http.post(
+            self.url + path,
+            json=document,
+            headers={**self.headers, **headers},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=SILENCE),
+            read_bufsize=LONGEST_EVENT,
+        )
+        async with asked as answer:
+            if answer.status != 200:
+                text = await answer.text(errors="replace")
+                if answer.status in (502, 504) or (answer.status == 503 and "draining" in text):
+                    raise ConnectionError(f"it answers {answer.status}")
+                raise refusal(self.place, answer.status, text)
+            name, identity, data = "", "", ""
+            while line := await answer.content.readline():
+                field, _, value = line.decode().rstrip("\n").partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "id":
+                    identity = value
+                elif field == "data":
+                    data = value
+                elif not field and name:
+                    yield name, identity, json.loads(data)
+                    name, identity, data = "", "", ""
+
     async def document(self, path: str, kind: type[T]) -> T:
         """The answer of a route, as its model in `schema.answers`.
 
@@ -172,6 +214,14 @@ class Visit:
 
     def _remember(self, opened: m.Opened) -> None:
         self._live[opened.session] = opened.token
+
+    def own(self, place: tuple[str, str]) -> None:
+        """Ends a session, of which these are the id and the token, with the visit."""
+        self._live[place[0]] = place[1]
+
+    def leave(self, session: str) -> None:
+        """Lets a session go on when the visit ends."""
+        self._live.pop(session, None)
 
     def forget(self, peer: Peer) -> None:
         """Notes that the session has ended already."""

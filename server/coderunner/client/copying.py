@@ -1,0 +1,89 @@
+"""`coderunner cp`: files and folders to and from the workspace of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from coderunner.client.live import Refused
+from coderunner.client.rest import Answer, Rest
+
+MOST_FILES = 4096  # in one copy
+
+Step = Callable[[str], None]
+"""Is told the path of each file that was copied."""
+
+
+async def upload(rest: Rest, source: Path, target: str, step: Step) -> int:
+    """Copies a file or a folder into the session. `target`: a path there; with a slash at its end, or empty,
+    the folder to copy into. Returns the number of files. Raises Refused, OSError, and as `Rest`."""
+    found, own = await asyncio.to_thread(_listed, source)
+    base = target if target and not target.endswith("/") else target + own
+    for inner, path in found:
+        data = await asyncio.to_thread(path.read_bytes)
+        name = f"{base}/{inner}" if inner else base
+        _checked(await rest("PUT", f"/files/{name}", data), name)
+        step(name)
+    return len(found)
+
+
+def _listed(source: Path) -> tuple[list[tuple[str, Path]], str]:
+    """The files of a folder by their paths in it, or the file itself by ""; and its own name."""
+    if not source.is_dir():
+        return [("", source)], source.resolve().name
+    found = [(one.relative_to(source).as_posix(), one) for one in sorted(source.rglob("*")) if one.is_file()]
+    if len(found) > MOST_FILES:
+        raise Refused(f"{source} has {len(found)} files; at most {MOST_FILES} are copied at once")
+    return found, source.resolve().name
+
+
+async def download(rest: Rest, source: str, target: Path, step: Step) -> int:
+    """Copies a file or a folder out of the session. `target`: a path here, or a folder to copy into. Returns
+    the number of files. Raises Refused, OSError, and as `Rest`."""
+    source = source.strip("/")
+    listed = _checked(await rest("GET", "/files"), "the session").document
+    if not listed["complete"]:
+        raise Refused("the session has too many files to be listed; name one of them")
+    paths = [one["path"] for one in listed["files"] if not one["folder"]]
+    pairs = await asyncio.to_thread(_pairs, paths, source, target)
+    for path, place in pairs:
+        answer = _checked(await rest("GET", f"/files/{path}"), path)
+        await asyncio.to_thread(_write, place, answer.body)
+        step(path)
+    return len(pairs)
+
+
+def _pairs(paths: list[str], source: str, target: Path) -> list[tuple[str, Path]]:
+    """The paths of what is copied, each with its place here. Raises Refused."""
+    inside = [path for path in paths if not source or path.startswith(source + "/")]
+    within = target.is_dir()
+    if source in paths:
+        pairs = [(source, target / PurePosixPath(source).name if within else target)]
+    elif inside:
+        base = target / PurePosixPath(source).name if source and within else target
+        pairs = [(path, base / path.removeprefix(source).lstrip("/")) for path in inside]
+    else:
+        raise Refused(f"the session has no file {source!r}")
+    root = (target if within else target.parent).resolve()
+    for path, place in pairs:
+        # A server is not trusted to name paths: none of them may lead out of what was named here.
+        if not place.resolve().is_relative_to(root):
+            raise Refused(f"the session has a file that would be written outside of {root}: {path!r}")
+    return pairs
+
+
+def _write(place: Path, data: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+
+
+def _checked(answer: Answer, name: str) -> Answer:
+    if answer.status < 400:
+        return answer
+    try:
+        told = str(json.loads(answer.body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        told = f"the server answers {answer.status}"
+    raise Refused(f"{name}: {told}")

@@ -1,0 +1,108 @@
+"""`coderunner cp`, `batch` and `login`: commands that run nothing in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from coderunner.client import copying, grading
+from coderunner.client.kept import Kept, Login
+from coderunner.client.live import Place, Refused
+from coderunner.client.refused import refusal
+from coderunner.client.rest import Rest
+from coderunner.client.visit import Visit
+
+PASSED, NOT_PASSED = 0, 1
+Command = Callable[[Visit, argparse.Namespace], Awaitable[int]]
+
+
+@contextlib.contextmanager
+def progress(total: int | None, unit: str, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """Yields a function that is called for each step. With `shown` a bar on standard error tells them."""
+    if not shown:
+        yield lambda: None
+        return
+    from tqdm import tqdm  # here, as no other command needs it
+
+    with tqdm(total=total, unit=unit, file=sys.stderr, leave=False) as bar:
+
+        def step() -> None:
+            bar.update()
+
+        yield step
+
+
+async def copy(visit: Visit, arguments: argparse.Namespace) -> int:
+    """`cp`: exactly one of the two places is in a session, `SESSION:PATH`."""
+    kept: Kept = arguments.kept
+    rest = Rest(visit.url, Place(kept.session, kept.token), visit.http)
+    with progress(None, " files", shown=os.isatty(2)) as step:
+        if arguments.up:
+            await copying.upload(rest, Path(arguments.source), arguments.inner, lambda _: step())
+        else:
+            await copying.download(rest, arguments.inner, Path(arguments.target), lambda _: step())
+    return 0
+
+
+async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
+    """`batch`: prints a verdict on each line, or with `--json` the whole answer. 0 if all cases passed."""
+    document = grading.request_of(arguments.file)
+    cases = document.get("cases")
+    total = len(cases) if isinstance(cases, list) else 0
+    bar = os.isatty(2) and (arguments.json or not os.isatty(1))
+    with progress(total, " cases", shown=bar) as step:
+
+        def told(verdict: dict[str, Any]) -> None:
+            step()
+            if not arguments.json:
+                print(_line(verdict), flush=True)
+
+        answer = await grading.grade(visit, document, told)
+    if arguments.json:
+        print(json.dumps(answer))
+    else:
+        compiled = answer.get("compile") or {}
+        if compiled.get("failed"):
+            print(compiled.get("stderr") or compiled.get("output") or "", file=sys.stderr, end="")
+        counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in answer["counts"].items())
+        print(f"{answer['passed']} of {total} passed ({counts})")
+    return PASSED if answer["passed"] == total else NOT_PASSED
+
+
+def _line(verdict: dict[str, Any]) -> str:
+    usage = verdict.get("usage") or {}
+    taken = f"{usage['wall_ms']} ms" if usage.get("wall_ms") is not None else ""
+    name = verdict.get("name") or str(verdict["index"])
+    return "\t".join((name, verdict["verdict"], taken, verdict.get("message") or "")).rstrip()
+
+
+async def login(visit: Visit, arguments: argparse.Namespace) -> int:
+    """`login`: keeps the server and the key, if the server knows that."""
+    given = arguments.bearer
+    if not given and os.isatty(0):
+        given = getpass.getpass(f"key for {visit.place} (empty for none): ")
+    elif not given:
+        given = sys.stdin.readline()
+    visit.bearer = given.strip()
+    status, text = await visit.get("api/identity")
+    if status != 200:
+        raise refusal(visit.place, status, text)
+    try:
+        who = json.loads(text)
+    except ValueError:
+        raise Refused(f"no CodeRunner answers at {visit.place}") from None
+    arguments.store.log_in(Login(visit.place, visit.bearer))
+    name = who.get("name") or who.get("subject") or "nobody in particular"
+    print(f"{visit.place}: you are {name}; kept in {arguments.store.login_file}")
+    return 0
+
+
+OTHERS: dict[str, Command] = {"cp": copy, "batch": batch, "login": login}
+"""The commands by their names."""

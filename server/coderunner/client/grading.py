@@ -1,0 +1,79 @@
+"""`coderunner batch`: a batch for graders from a file, its verdicts as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from coderunner.client.live import PATIENCE, Refused
+from coderunner.client.peer import random_id
+from coderunner.client.visit import Visit
+
+MOST_BYTES = 8 * 1024 * 1024  # of the request, as the server has it
+
+
+def request_of(path: Path) -> dict[str, Any]:
+    """The request in a file, `-` for standard input. In place of `source` it may have `source_file`, a path
+    beside the file. Raises Refused, OSError."""
+    text = os.fdopen(0, "rb", closefd=False).read(MOST_BYTES + 1) if str(path) == "-" else path.read_bytes()
+    if len(text) > MOST_BYTES:
+        raise Refused(f"{path} is too much: {MOST_BYTES >> 20} MiB can be sent")
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise Refused(f"{path} must have an object, as for POST /api/batch (docs/graders.md)")
+    beside = document.pop("source_file", None)
+    if beside is not None:
+        folder = Path() if str(path) == "-" else path.parent
+        document["source"] = (folder / str(beside)).read_text("utf-8")
+    return document
+
+
+async def grade(
+    visit: Visit, document: dict[str, Any], told: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Sends a batch, and returns its answer. `told`: is called with each verdict, once. A connection that is
+    lost, or a server that restarts, is waited for; no case is run again for that. Raises Refused."""
+    headers = {"Idempotency-Key": random_id(), "Accept": "text/event-stream"}
+    loop, since, last = asyncio.get_running_loop(), 0.0, ""
+    while True:
+        why = "the connection ended"
+        try:
+            async for name, identity, data in visit.events("api/batch", document, headers | last_id(last)):
+                since, last = 0.0, identity or last
+                if name == "case":
+                    told(data)
+                elif name == "problem":
+                    raise Refused(str(data["detail"]), retryable=bool(data.get("retryable")))
+                elif name == "done":
+                    return await _whole(visit, data)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+        since = since or loop.time()
+        if loop.time() - since > PATIENCE:
+            raise Refused(f"the server at {visit.place} stays away: {why}", retryable=True)
+        await asyncio.sleep(0.5)
+
+
+def last_id(identity: str) -> dict[str, str]:
+    """The header after which a stream of events continues."""
+    return {"Last-Event-ID": identity} if identity else {}
+
+
+async def _whole(visit: Visit, done: dict[str, Any]) -> dict[str, Any]:
+    """The answer with its cases; without them if it is not kept any more."""
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        status, text = await visit.get(f"api/batches/{done['id']}")
+        if status == 200:
+            answer: dict[str, Any] = json.loads(text)
+            return answer
+    return done

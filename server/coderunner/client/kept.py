@@ -1,0 +1,115 @@
+"""What the command line keeps for its user: the server to use with its key, and the sessions that it began.
+
+Both are in files that only their owner may read: they have keys and tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from coderunner.schema.types import Id, Secret
+
+MAX_FILE = 64 * 1024  # bytes that are read of a file
+MAX_SESSIONS = 1000  # that are looked at
+Address = Annotated[str, Meta(max_length=2048)]
+K = TypeVar("K", bound=Struct)
+
+
+class Login(Struct, frozen=True):
+    """The server to use where no other one is named. `bearer`: the key or token; "" for none."""
+
+    url: Address
+    bearer: Annotated[str, Meta(max_length=8192)] = ""
+
+
+class Kept(Struct, frozen=True):
+    """A session that a command began: its id and token, its server and language."""
+
+    session: Id
+    token: Secret
+    url: Address
+    language: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Store:
+    """The files. `environment`: names the folders, by XDG_CONFIG_HOME, XDG_STATE_HOME and HOME."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        home = Path(environment.get("HOME") or "/")
+        config = environment.get("XDG_CONFIG_HOME") or home / ".config"
+        state = environment.get("XDG_STATE_HOME") or home / ".local/state"
+        self.login_file = Path(config) / "coderunner/login.json"
+        self._sessions = Path(state) / "coderunner/sessions"
+
+    # --- the server --------------------------------------------------------------------------------------
+
+    def login(self) -> Login | None:
+        """The server that was chosen; None if none was. Raises OSError, ValueError for a damaged file."""
+        return _read(self.login_file, Login)
+
+    def log_in(self, login: Login) -> None:
+        """Keeps a server and its key. Raises OSError."""
+        _write(self.login_file, login)
+
+    def log_out(self) -> None:
+        """Forgets them. Raises OSError."""
+        self.login_file.unlink(missing_ok=True)
+
+    # --- sessions ----------------------------------------------------------------------------------------
+
+    def keep(self, kept: Kept) -> None:
+        """Notes a session. Does nothing where that is not possible: the session goes on without it."""
+        with contextlib.suppress(OSError):
+            _write(self._sessions / f"{kept.session}.json", kept)
+
+    def forget(self, session: str) -> None:
+        """Forgets a session that has ended."""
+        with contextlib.suppress(OSError):
+            (self._sessions / f"{session}.json").unlink(missing_ok=True)
+
+    def find(self, name: str) -> Kept | None:
+        """The session whose id begins with `name`; None if there is none, or more than one."""
+        found = [one for one in self._all() if one.session.startswith(name)]
+        exact = [one for one in found if one.session == name]
+        return exact[0] if exact else found[0] if len(found) == 1 and name else None
+
+    def _all(self) -> list[Kept]:
+        found: list[Kept] = []
+        with contextlib.suppress(OSError):
+            for path in sorted(self._sessions.glob("*.json"))[:MAX_SESSIONS]:
+                with contextlib.suppress(OSError, ValueError):
+                    kept = _read(path, Kept)
+                    if kept is not None:
+                        found.append(kept)
+        return found
+
+
+def _read(path: Path, kind: type[K]) -> K | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE)
+    except FileNotFoundError:
+        return None
+    return msgspec.json.decode(data, type=kind)
+
+
+def _write(path: Path, document: Struct) -> None:
+    """Replaces a file; at no time has anybody else its content."""
+    path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)  # with the mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(document) + b"\n")
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise

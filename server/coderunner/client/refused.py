@@ -1,0 +1,25 @@
+"""Why a server does not do what a client wants."""
+
+from __future__ import annotations
+
+import json
+
+
+class Refused(Exception):
+    """Raised where a program cannot be run or followed any more. `retryable`: later it may be."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+def refusal(place: str, status: int, text: str) -> Refused:
+    """What a server's answer other than the wanted one says, which may be a proxy's or a stranger's.
+
+    `place`: the server, as it was named."""
+    try:
+        problem = json.loads(text)
+        return Refused(str(problem["detail"]), retryable=bool(problem["retryable"]))
+    except (ValueError, KeyError, TypeError):
+        later = status in (429, 502, 503, 504)
+        return Refused(f"no CodeRunner answers at {place}, but {status}", retryable=later)

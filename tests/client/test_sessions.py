@@ -1,0 +1,180 @@
+"""`coderunner attach`, `watch`, `cp`, `batch`, `login` and `completion` as a user has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from coderunner import cli
+from coderunner.client import remote
+from coderunner.client.kept import Kept, Login, Store
+from tests.client.test_remote import run, terminal
+from tests.harness import Server
+
+SUM = '#include <stdio.h>\nint main(void) { int a, b; scanf("%d %d", &a, &b); printf("%d\\n", a + b); }'
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user of its own, for this process and the commands that it starts."""
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return tmp_path
+
+
+def kept() -> list[str]:
+    """The ids of the sessions that are noted."""
+    return [path.stem for path in Path(os.environ["XDG_STATE_HOME"]).glob("coderunner/sessions/*.json")]
+
+
+@pytest.mark.long
+def test_a_shell_is_left_and_gone_on_with(server: Server, tmp_path: Path):
+    with terminal(server.url, tmp_path, "shell") as one:
+        one.type("word=kept; echo at''work\r")
+        one.shows("atwork")
+        (session,) = kept()
+        one.type("~d")
+        one.shows("detached; `coderunner attach ")
+        one.shows("` goes on")
+        assert one.process.wait(30) == 0
+        told = re.search(rb"coderunner attach (\S+)` goes on", one.screen)
+        assert told is not None
+        assert session.startswith(told[1].decode())
+    # The shell went on meanwhile, and nothing of what it printed is lost.
+    with terminal(server.url, tmp_path, "attach", session[:8]) as one:
+        one.shows("atwork")
+        one.type("echo $word-$(stty size)\r")
+        one.shows("kept-30 90")
+        one.type("exit 4\r")
+        assert one.process.wait(30) == 4
+    assert kept() == []
+    done = run(server, "attach", session, cwd=tmp_path)
+    assert b"there is no session" in done.stderr
+
+
+@pytest.mark.long
+def test_who_watches_sees_and_types_nothing(server: Server, tmp_path: Path):
+    with terminal(server.url, tmp_path, "shell") as one:
+        one.type("echo at''work\r")
+        one.shows("atwork")
+        (session,) = kept()
+        with terminal(server.url, tmp_path, "watch", session) as other:
+            other.shows("atwork")
+            other.type("echo in''truder\r")
+            one.type("echo still''mine\r")
+            other.shows("stillmine")
+            other.type("q")
+            assert other.process.wait(30) == 0
+        one.type("exit 3\r")
+        assert one.process.wait(30) == 3
+        assert b"intruder" not in one.screen
+
+
+@pytest.mark.long
+def test_files_to_and_from_a_session(server: Server, tmp_path: Path):
+    (tmp_path / "here/deep").mkdir(parents=True)
+    (tmp_path / "here/a.txt").write_text("a")
+    (tmp_path / "here/deep/b.bin").write_bytes(bytes(range(256)))
+    with terminal(server.url, tmp_path, "shell") as one:
+        one.type("mkdir -p made/x; echo hi > made/x/c.txt; echo re''ady\r")
+        one.shows("ready")
+        (session,) = kept()
+        for words in (("here", f"{session[:8]}:"), ("here/a.txt", f"{session}:other.txt")):
+            done = run(server, "cp", *words, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        one.type("cat here/a.txt other.txt; wc -c < here/deep/b.bin; echo lo''oked\r")
+        one.shows("looked")
+        assert b"aa256" in one.screen
+        (tmp_path / "back").mkdir()
+        for words in ((f"{session}:made", "back"), (f"{session}:here/deep/b.bin", "one.bin")):
+            done = run(server, "cp", *words, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        assert (tmp_path / "back/made/x/c.txt").read_text() == "hi\n"
+        assert (tmp_path / "one.bin").read_bytes() == bytes(range(256))
+        done = run(server, "cp", f"{session}:nothing", ".", cwd=tmp_path)
+        assert (done.returncode, b"no file 'nothing'" in done.stderr) == (255, True)
+        one.type("~.")
+        assert one.process.wait(30) == 0
+
+
+def test_a_batch(server: Server, tmp_path: Path):
+    (tmp_path / "sum.c").write_text(SUM)
+    cases = [{"stdin": "1 2", "expected": "3"}, {"name": "wrong", "stdin": "2 2", "expected": "5"}]
+    document = {"language": "c", "source_file": "sum.c", "cases": cases}
+    (tmp_path / "batch.json").write_text(json.dumps(document))
+    done = run(server, "batch", "batch.json", cwd=tmp_path)
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 1, done.stderr
+    assert [line.split("\t")[:2] for line in lines[:2]] == [["0", "passed"], ["wrong", "wrong_answer"]]
+    assert lines[2] == "1 of 2 passed (1 passed, 1 wrong answer)"
+
+
+@pytest.mark.long
+def test_a_batch_as_json_and_what_is_none(server: Server, tmp_path: Path):
+    request = json.dumps({"language": "c", "source": SUM, "cases": [{"stdin": "1 2", "expected": "3"}]})
+    done = run(server, "batch", "--json", "-", cwd=tmp_path, stdin=request.encode())
+    assert (done.returncode, json.loads(done.stdout)["counts"]) == (0, {"passed": 1}), done.stderr
+    for text, said in (
+        ("[]", "must have an object"),
+        ("{", "is not JSON"),
+        ('{"language": "c"}', "cases is missing"),
+    ):
+        done = run(server, "batch", "-", cwd=tmp_path, stdin=text.encode())
+        assert done.returncode == 255
+        assert said in done.stderr.decode()
+
+
+def test_the_server_that_was_chosen(server: Server, tmp_path: Path):
+    done = run("", "login", server.url, cwd=tmp_path, stdin=b"\n")
+    assert done.returncode == 0, done.stderr
+    file = Store(os.environ).login_file
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    (tmp_path / "main.py").write_text("print(6 * 7)\n")
+    done = run("", "run", "main.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"42\n"), done.stderr
+    done = run("", "login", server.url, cwd=tmp_path, stdin=b"no-key-of-this-server\n")
+    assert done.returncode == 255
+    assert b"no-key" not in done.stderr
+    assert run("", "login", "--forget", cwd=tmp_path).returncode == 0
+    assert not file.exists()
+
+
+def test_a_key_is_shown_to_its_own_server_only(monkeypatch: pytest.MonkeyPatch):
+    seen: list[str] = []
+    monkeypatch.setattr(remote, "main", lambda arguments, url: seen.append(arguments.bearer) or 0)
+    monkeypatch.delenv("CODERUNNER_URL", raising=False)
+    Store(os.environ).log_in(Login("https://own.example/", "the-key"))
+    cli.main(["run", "main.py"])
+    cli.main(["run", "--url", "https://own.example", "main.py"])
+    cli.main(["run", "--url", "https://other.example/", "main.py"])
+    monkeypatch.setenv("CODERUNNER_URL", "https://third.example/")
+    cli.main(["run", "main.py"])
+    assert seen == ["the-key", "the-key", "", ""]
+
+
+def test_what_is_kept_is_found_by_its_beginning(home: Path):
+    store = Store(os.environ)
+    for session in ("abc1", "abd2"):
+        store.keep(Kept(session, "t", "http://a/"))
+    found = [store.find(name) for name in ("abc1", "abd", "ab", "", "x")]
+    assert [one and one.session for one in found] == ["abc1", "abd2", None, None, None]
+    (path,) = home.rglob("abc1.json")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("{")
+    assert store.find("abc1") is None
+
+
+def test_completion_is_of_that_shell(tmp_path: Path):
+    done = run("", "completion", "bash", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ask = done.stdout.decode() + "\nCOMP_WORDS=(coderunner att); COMP_CWORD=1\n"
+    ask += "_shtab_coderunner; echo ${COMPREPLY[@]}"
+    told = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=20)
+    assert "attach" in told.stdout.split(), told.stderr
+    assert b"#compdef coderunner" in run("", "completion", "zsh", cwd=tmp_path).stdout
