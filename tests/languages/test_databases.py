@@ -148,6 +148,13 @@ class TestPostgresql:
 class TestMariadb:
     PROMPT = "MariaDB [coder]> "
 
+    async def test_a_full_workspace_is_told(self, everything: Server) -> None:
+        rows = "INSERT INTO t VALUES (repeat('x', 8000000));\n" * 20
+        async with session(everything, "mariadb") as client:
+            text = f"CREATE TABLE t (a LONGBLOB);\n{rows}"
+            one = await client.result(1, text, 120, entry="main.sql")
+            assert (one.exit.reason, one.exit.code, one.exit.limits_hit) == ("exited", 1, ("disk",))
+
     async def test_an_error_ends_the_file_and_leads_to_a_prompt(self, everything: Server) -> None:
         async with session(everything, "mariadb") as client:
             one = await terminal(client, 1, TABLE + "SELECT * FROM nowhere;\nSELECT 'never';\n")

@@ -108,6 +108,12 @@ async def test_a_terminal(server):
     assert "A LINE, AND MORE" in told["stdout"]
 
 
+async def test_what_a_program_lacks_is_said(server):
+    told = await answer_of(server, source="import nothing_of_this_name")
+    [hint] = told["exit"]["hints"]
+    assert "nothing_of_this_name" in hint
+
+
 async def test_limits_end_a_run(server):
     told = await answer_of(
         server, source="import time; print('up', flush=True); time.sleep(50)", limits={"wall_ms": 3000}

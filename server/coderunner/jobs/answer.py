@@ -167,7 +167,13 @@ def answers(
     short = RunAnswer(
         **about,
         exit=RunExit(
-            ended.reason, ended.code, ended.signal, ended.limits_hit, ended.left_behind, ended.usage
+            ended.reason,
+            ended.code,
+            ended.signal,
+            ended.limits_hit,
+            ended.left_behind,
+            ended.usage,
+            ended.hints,
         ),
         compile=compiled,
         diagnostics=heard.diagnostics,

@@ -109,6 +109,7 @@ class RunExit(Struct, frozen=True):
     limits_hit: tuple[str, ...]
     left_behind: int
     usage: Usage
+    hints: tuple[str, ...] = ()
 
 
 class MadeFile(Struct, frozen=True, omit_defaults=True):
