@@ -178,6 +178,29 @@ async def test_unfinished_headers_end_and_keep_nobody_out(behind):
         await asyncio.gather(*(plug.ended(25) for plug in found))
 
 
+@pytest.mark.long
+async def test_who_connects_and_says_nothing_keeps_nobody_out(behind):
+    """No request is counted before TLS is agreed on; each such connection ends by itself."""
+    port = int(behind.url.rsplit(":", 1)[1].strip("/"))
+    async with contextlib.AsyncExitStack() as stack, crowd(behind) as one:
+        ends = []
+        for number in range(400):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.transport.abort)
+            if number % 2:
+                writer.write(b"\x16\x03\x01\x02\x00\x01\x00")  # the beginning of a ClientHello
+            ends.append(asyncio.create_task(ended(reader)))
+        assert await one.get("2001:db8:14::1") == 200
+        assert await one.ask("2001:db8:14::1", 1) == {101: 1}
+        _, waiting = await asyncio.wait(ends, timeout=25)
+        assert not waiting, f"{len(waiting)} of {len(ends)} are still open"
+
+
+async def ended(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+
+
 async def test_the_server_counts_the_same_networks(behind):
     """Behind nginx it has the address of whoever nginx has it from: one session an address here."""
     async with crowd(behind):
