@@ -6,11 +6,17 @@ set -euo pipefail
 
 scripts/setup.sh --dev
 find_node
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-(scripts/lint.sh && step "the web client's own tests" && npm test --silent) >"$log" 2>&1 &
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+scripts/lint.sh >"$logs/lint" 2>&1 &
+lint=$!
+npm test --silent >"$logs/page" 2>&1 &
+page=$!
 code=0
 scripts/test.sh --pure -q || code=$?
-wait $! || code=$?
-cat "$log"
+wait "$lint" || code=$?
+cat "$logs/lint"
+step "the web client's own tests"
+wait "$page" || code=$?
+cat "$logs/page"
 exit "$code"
