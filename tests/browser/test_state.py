@@ -186,7 +186,7 @@ def test_a_running_program_is_not_ended_without_a_word(tab: Tab) -> None:
     page.click(".cm-content")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#ask-dialog[open]")
-    expect(page.locator("#ask-title")).to_have_text("End what runs?", use_inner_text=True)
+    expect(page.locator("#ask-title")).to_have_text("End the running program?", use_inner_text=True)
     page.click("#ask-cancel")
     tab.language("Python")
     expect(page.locator("#program-of")).to_be_hidden()

@@ -18,14 +18,14 @@ const cases = [
   [{ code: 137 }, 'bad', 'Ended with exit code 137'],
   [{ code: null, signal: 'SEGV', reason: 'signaled' }, 'bad', 'Ended by signal SIGSEGV (bad memory access)'],
   [{ code: null, signal: 'RTMIN', reason: 'signaled' }, 'bad', 'Ended by signal SIGRTMIN'],
-  [{ code: null, reason: 'signaled' }, 'bad', 'Ended by a signal that nobody saw'],
+  [{ code: null, reason: 'signaled' }, 'bad', 'Ended by an unknown signal'],
   [{ code: 1, reason: 'compile_failed' }, 'bad', 'Did not compile'],
   [{ code: null, signal: 'KILL', reason: 'oom', limits_hit: ['memory'] }, 'bad', 'Ran out of memory'],
   [{ code: null, signal: 'KILL', reason: 'wall_timeout' }, 'bad', 'Stopped: time limit reached'],
   [{ code: null, signal: 'KILL', reason: 'cpu_timeout' }, 'bad', 'Stopped: CPU time limit reached'],
   [{ code: null, signal: 'KILL', reason: 'output_limit' }, 'bad', 'Stopped: too much output'],
   [{ code: null, signal: 'KILL', reason: 'killed' }, 'plain', 'Stopped'],
-  [{ code: null, reason: 'engine_lost' }, 'bad', 'Lost: its container is gone, nobody saw how the program ended'],
+  [{ code: null, reason: 'engine_lost' }, 'bad', 'Lost: its container is gone; how the program ended is unknown'],
 ];
 for (const [change, tone, title] of cases) {
   test(`in words: ${title}`, () => {

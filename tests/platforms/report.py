@@ -13,30 +13,29 @@ PAGE = Path(__file__).parents[2] / "docs/platforms.md"
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 HEAD = """# Platforms
 
-What was run where, and when. `make test-platforms` runs it (as root, with mmdebstrap),
-and `python -m tests.platforms --write` makes this page from the results. What no row
-names was not tried: there the canary's verdict at start-up says what holds.
+Results of the tests on other platforms, with their dates. `make test-platforms` runs them (as root, with
+mmdebstrap), and `python -m tests.platforms --write` generates this page from the results. Platforms without a
+row were not tested: there the canary checks at start-up which restrictions are enforced.
 
-The main path (`tests/platforms/test_main_path.py`): a start with the canary, a program that is typed to,
-limits that are hit (memory and its peak, processes, processor, time, disk, orphans) and told, a group, a
-restart that costs no byte, attacks on kernel, network, secrets and groups.
+The main path (`tests/platforms/test_main_path.py`): a start with the canary, an interactive program, limits
+that are hit and reported (memory and its peak, processes, processor, time, disk, orphans), a group, a restart
+without loss of output, attacks on kernel, network, secrets and groups.
 """
 NOT_RUN = """
 ## Not run
 
-- A virtual machine with systemd, cgroup v2 and AppArmor: by hand only, with Debian 13, before this page was
-  made; in software emulation its kernel takes two minutes to start, too long for every change.
-- Docker Engine 29 itself, which Debian has not: its least API version and its image store are imitated.
-- arm64. Assembly is of x86-64.
-- Rootless engines and Docker Desktop: their sockets are found; what holds there, the canary says.
-- Kata Containers (`DOCKER_RUNTIME`). gVisor was tried, and the canary refuses it:
+- A virtual machine with systemd, cgroup v2 and AppArmor: by hand only, with Debian 13, before this page
+  existed; in software emulation its kernel takes two minutes to start, too long for every change.
+- Docker Engine 29 itself, which Debian does not have: its minimum API version and its image store are simulated.
+- arm64. Assembly is for x86-64 only.
+- Rootless engines and Docker Desktop: their sockets are found; the canary checks the rest.
+- Kata Containers (`DOCKER_RUNTIME`). gVisor was tried, and is refused by the canary:
   [security-levels.md](security-levels.md).
 
-The tests run in the network of the engine that they test. `tests/engine/test_networks.py` lacks there what
-the kernel shows of the machine's own network alone, and `tests/faults/test_engine.py` what needs images of
-five languages.
+The tests run in the network namespace of the tested engine. Tests of `tests/engine/test_networks.py` that need
+the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are left out.
 
-Podman is refused, in one sentence.
+Podman is refused with one sentence.
 """
 
 

@@ -39,7 +39,7 @@ export const program = {
     ended: (label, title, details) => `${label}: ${title}. ${details}`,
     /** @param {string} label */
     holdsOutput: (label) => `${label} holds its output back.`,
-    holdsOutputDetail: 'Ctrl-S does that, and Ctrl-Q lets go of it.',
+    holdsOutputDetail: 'Ctrl-S pauses output, Ctrl-Q continues it.',
     /** @param {string} label */
     isStopped: (label) => `${label} is stopped.`,
     byKey: 'Ctrl-Z does that.',
@@ -91,9 +91,9 @@ export const program = {
     document: 'A document. It opens in a tab of its own.',
     nothing: 'It is neither a text nor a picture, so there is nothing to show here.',
     /** @param {string} encoding */
-    text: (encoding) => `A text in ${encoding}, only to be read here: the editor opens UTF-8 of at most 2 MB, and 1 MB of what programs made.`,
+    text: (encoding) => `A read-only text in ${encoding}: the editor opens UTF-8 of at most 2 MB, and 1 MB of files that programs made.`,
     /** @param {string} encoding @param {string} size */
-    textHead: (encoding, size) => `The first ${size} of a text in ${encoding}. The editor opens UTF-8 of at most 2 MB, and 1 MB of what programs made. Save it to have the rest.`,
+    textHead: (encoding, size) => `The first ${size} of a text in ${encoding}. The editor opens UTF-8 of at most 2 MB, and 1 MB of files that programs made. Save it to have the rest.`,
     refused: 'A picture is not shown:',
     noPicture: 'it is not a PNG, JPEG or GIF picture.',
     manyPixels: 'it has too many pixels.',
@@ -119,7 +119,7 @@ export const program = {
     code: (code) => `Ended with exit code ${code}`,
     /** @param {number} code */
     exitCode: (code) => `exit code ${code}`,
-    unseenSignal: 'Ended by a signal that nobody saw',
+    unseenSignal: 'Ended by an unknown signal',
     /** @param {string} signal */
     signal: (signal) => `Ended by signal SIG${signal}`,
     /** @param {string} signal @param {string} why */
@@ -141,7 +141,7 @@ export const program = {
       killed: 'Stopped',
       evicted: 'Stopped by this server or its operator',
       session_closed: 'Ended with its session',
-      engine_lost: 'Lost: its container is gone, nobody saw how the program ended',
+      engine_lost: 'Lost: its container is gone; how the program ended is unknown',
     },
     /** Limits that were hit. @type {Record<string, string>} */
     hit: {
