@@ -26,14 +26,16 @@ NOT_RUN = """
 
 - A virtual machine with systemd, cgroup v2 and AppArmor: by hand only, with Debian 13, before this page
   existed; in software emulation its kernel takes two minutes to start, too long for every change.
-- Docker Engine 29 itself, which Debian does not have: its minimum API version and its image store are simulated.
+- Docker Engine 29 itself, which Debian does not have: its minimum API version and its image
+  store are simulated.
 - arm64. Assembly is for x86-64 only.
 - Rootless engines and Docker Desktop: their sockets are found; the canary checks the rest.
 - Kata Containers (`DOCKER_RUNTIME`). gVisor was tried, and is refused by the canary:
   [security-levels.md](security-levels.md).
 
-The tests run in the network namespace of the tested engine. Tests of `tests/engine/test_networks.py` that need
-the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are left out.
+The tests run in the network namespace of the tested engine. Tests of `tests/engine/test_networks.py` that
+need the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are
+left out.
 
 Podman is refused with one sentence.
 """
