@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { LanguageDescription } from '@codemirror/language';
 import { languages } from '@codemirror/language-data';
 
 const folder = new URL('../../server/coderunner/languages/', import.meta.url);
-const declared = readdirSync(folder, { withFileTypes: true }).filter((one) => one.isDirectory() && one.name !== 'base');
+const declared = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => existsSync(new URL(`${name}/language.toml`, folder)));
 
 for (const { name } of declared) {
   test(`the editor knows what to colour ${name} by`, () => {
