@@ -448,6 +448,22 @@ def _completion(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _mcp(arguments: argparse.Namespace) -> int:
+    _, _, port = arguments.listen.rpartition(":")
+    if arguments.listen and not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise CodeRunnerError(f"--listen {arguments.listen} must be an address and a port: 127.0.0.1:3001")
+    try:
+        from coderunner.mcp import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("coderunner"):
+            raise
+        raise CodeRunnerError(
+            f"the library {error.name} is not installed: pip install 'coderunner[mcp]'"
+        ) from None
+    arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
+    return serve.main(arguments, _server(arguments))
+
+
 def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:
     """The server's address: `unix:` and a path, or a URL that ends with a slash. From --url or, without it
     and if `own`, from the settings. Raises ConfigError."""
@@ -496,6 +512,7 @@ COMMANDS: dict[str, Run] = {
     "batch": _remote,
     "login": _remote,
     "completion": _completion,
+    "mcp": _mcp,
     "settings": _settings,
     "images": _images,
     "files": _files,

@@ -37,6 +37,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _serving(commands, run)
     _remote(commands, run)
+    _agents(commands, run)
     _images(commands, run)
     _upkeep(commands, run)
     _reaper(commands, run)
@@ -117,6 +118,35 @@ def _login(commands: Commands, run: Mapping[str, Run]) -> None:
     completion = commands.add_parser("completion", help="print what completes these commands in a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     completion.set_defaults(run=run["completion"])
+
+
+def _server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url", default="", help="where it is (default: CODERUNNER_URL, or PORT on this machine)"
+    )
+    parser.add_argument("--bearer", default="", metavar="KEY", help="the credential to show")
+
+
+def _agents(commands: Commands, run: Mapping[str, Run]) -> None:
+    agents = commands.add_parser(
+        "mcp", help="offer sessions of a server to agents as tools (Model Context Protocol)"
+    )
+    _server(agents)
+    agents.add_argument("--page", default="", metavar="URL", help="where people open it (default: --url)")
+    agents.add_argument(
+        "--listen", default="", metavar="HOST:PORT",
+        help="serve /mcp there by HTTP, with each caller's own credential"
+        " (default: standard input and output)",
+    )  # fmt: skip
+    agents.add_argument(
+        "--allow-host", action="append", default=[], metavar="HOST",
+        help="a name by which it may be asked for, with its port unless that is usual; may be repeated",
+    )  # fmt: skip
+    agents.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN",
+        help="an origin whose pages may use it; may be repeated",
+    )  # fmt: skip
+    agents.set_defaults(run=run["mcp"])
 
 
 def _images(commands: Commands, run: Mapping[str, Run]) -> None:

@@ -13,6 +13,7 @@ import { $, focusedIn, nameIcons, narrow } from './dom.js';
 import { Editor } from './editor.js';
 import { Files } from './files.js';
 import { setUpIdentity } from './identity.js';
+import { join } from './join.js';
 import { setUpKeys } from './keys.js';
 import { setUpLanguageMenu } from './language-menu.js';
 import { Languages, TONES } from './languages.js';
@@ -38,6 +39,7 @@ import { setUpViewer } from './viewer.js';
 /** @typedef {import('../core/project.js').Project} Project */
 
 const store = new Store();
+join(store);
 const shelf = new Shelf(store);
 const languages = new Languages();
 const look = { textSize: terminalTextSize(store.settings.textSize), screenReader: store.settings.screenReader };

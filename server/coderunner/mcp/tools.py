@@ -1,0 +1,332 @@
+"""The tools that agents are offered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+import coderunner
+from coderunner.mcp.backend import PAUSE, Backend, Refused, quoted
+from coderunner.mcp.held import Held
+
+MAX_SESSIONS = 64  # of one process
+MOST_SECONDS = 60.0  # that a tool waits for a program
+MAX_READ = 256 * 1024  # bytes of a file that are returned
+BATCH_TRIES = 40  # of 90 seconds at most
+COLS, ROWS = 80, 24
+INSTRUCTIONS = """\
+Runs programs in containers of a CodeRunner server. `open` a session of a language, then `run` files or open a
+`shell`, `type` into it and read its `screen`, as a person at a terminal would. Sessions keep their files. The
+page's address that `open` returns shows the same session to a person, who may take the control in the middle
+of it. `close` it at the end."""
+KEYS = {
+    "enter": b"\r", "tab": b"\t", "escape": b"\x1b", "backspace": b"\x7f", "up": b"\x1b[A", "down": b"\x1b[B",
+    "right": b"\x1b[C", "left": b"\x1b[D", "home": b"\x1b[H", "end": b"\x1b[F", "delete": b"\x1b[3~",
+    "page-up": b"\x1b[5~", "page-down": b"\x1b[6~",
+}  # fmt: skip
+_CONTROL = re.compile(r"ctrl-([a-z\[\\\]^_])")
+
+Session = Annotated[str, Field(description="the handle that `open` returned")]
+Seconds = Annotated[
+    float, Field(ge=0, le=MOST_SECONDS, description="how long to wait for its end or its output")
+]
+Channel = Annotated[int | None, Field(description="which program; the latest one by default")]
+
+
+class Sessions:
+    """The sessions that agents have open, by handle. A handle is 128 random bits: who has it may use it."""
+
+    def __init__(self, backend: Backend, page: str, bearer: str) -> None:
+        self.backend, self.page, self._bearer = backend, page.rstrip("/"), bearer
+        self._held: dict[str, Held] = {}
+
+    def credential(self, context: Context[Any, Any]) -> str:
+        """The credential of a request over HTTP; otherwise the one that the command was given."""
+        given = (context.headers or {}).get("authorization", "")
+        return given[7:].strip() if given.lower().startswith("bearer ") else self._bearer
+
+    async def open(self, bearer: str, language: str, files: list[dict[str, str]]) -> str:
+        """Opens a session; returns its handle. Raises Refused, ToolError."""
+        for handle in [handle for handle, one in self._held.items() if one.ended]:
+            if len(self._held) >= MAX_SESSIONS:
+                del self._held[handle]
+        if len(self._held) >= MAX_SESSIONS:
+            raise ToolError(f"{MAX_SESSIONS} sessions are open here already; close one first")
+        key = {"Idempotency-Key": secrets.token_urlsafe(24)}
+        body = {"language": language, "files": files}
+        while True:
+            told = await self.backend.ask("POST", "/api/sessions?wait=30", bearer, body=body, headers=key)
+            if "session" in told:
+                break
+        handle = secrets.token_urlsafe(16)
+        self._held[handle] = Held(self.backend, told)
+        return handle
+
+    def __getitem__(self, handle: str) -> Held:
+        held = self._held.get(handle)
+        if held is None:
+            raise ToolError("there is no such session; `open` returns the handle of one")
+        return held
+
+    async def close(self, handle: str) -> None:
+        """Ends a session. Raises ToolError."""
+        held = self[handle]
+        del self._held[handle]
+        await held.close()
+
+    async def close_all(self) -> None:
+        """Ends all sessions."""
+        for handle in list(self._held):
+            await self.close(handle)
+
+
+@asynccontextmanager
+async def tools(url: str, page: str, bearer: str) -> AsyncIterator[MCPServer[Any]]:
+    """The MCP server for the CodeRunner server at `url`. At the end its sessions are ended.
+
+    `page`: the address of the page for people. `bearer`: the credential of callers that send none.
+    """
+    async with Backend(url) as backend:
+        sessions = Sessions(backend, page, bearer)
+        server: MCPServer[Any] = MCPServer(
+            "coderunner", version=coderunner.__version__, instructions=INSTRUCTIONS, log_level="WARNING"
+        )
+        for kind in (_Programs, _Files, _Others):
+            kind(sessions).add(server)
+        try:
+            yield server
+        finally:
+            await sessions.close_all()
+
+
+class _Tools:
+    """Tools are the public methods; their docstrings are what agents read."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def add(self, server: MCPServer[Any]) -> None:
+        """Offers them."""
+        for name in vars(type(self)):
+            if not name.startswith("_"):
+                server.add_tool(_told(getattr(self, name)), structured_output=False)
+
+    def _program(self, held: Held, channel: int | None) -> int:
+        number = max(held.programs, default=0) if channel is None else channel
+        if number not in held.programs:
+            raise ToolError("the session has no such program; `run` one, or open a `shell`")
+        return number
+
+
+def _told(method: Any) -> Any:
+    """The method, whose refusals by the server become errors that the agent reads."""
+
+    @functools.wraps(method)
+    async def wrapped(*args: Any, **fields: Any) -> Any:
+        try:
+            return await method(*args, **fields)
+        except Refused as refused:
+            raise ToolError(f"{refused} ({refused.code})" if refused.code else str(refused)) from None
+
+    return wrapped
+
+
+class _Programs(_Tools):
+    async def run(
+        self,
+        session: Session,
+        files: Annotated[dict[str, str], Field(description="files to write first, by path")] = {},  # noqa: B006
+        entry: Annotated[
+            str | None, Field(description="the file to run; the language's own by default")
+        ] = None,
+        args: list[str] = [],  # noqa: B006
+        stdin: Annotated[str | None, Field(description="its whole input: it has no terminal then")] = None,
+        wait: Seconds = 10.0,
+        cols: Annotated[int, Field(ge=2, le=1000)] = COLS,
+        rows: Annotated[int, Field(ge=2, le=1000)] = ROWS,
+    ) -> str:
+        """Runs a program on a terminal (or with `stdin`), after compiling it where its language has a
+        compiler. Returns what it shows once it has ended or waits."""
+        held = self._sessions[session]
+        body: dict[str, Any] = {"mode": "tty" if stdin is None else "pipe", "args": args}
+        body["files"] = [{"path": path, "content": text} for path, text in files.items()]
+        if entry is not None:
+            body["entry"] = entry
+        number = await held.start("run", cols, rows, stdin is None, **body)
+        if stdin is not None:
+            data = stdin.encode()
+            await held.type(number, data)
+            await held.act("input", channel=number, offset=len(data), eof=True)
+        await held.settled(number, wait)
+        return held.shown(number)
+
+    async def shell(
+        self,
+        session: Session,
+        prompt: Annotated[bool, Field(description="the language's own prompt instead")] = False,
+        wait: Seconds = 5.0,
+        cols: Annotated[int, Field(ge=2, le=1000)] = COLS,
+        rows: Annotated[int, Field(ge=2, le=1000)] = ROWS,
+    ) -> str:
+        """Opens a shell in the session's container, beside its programs."""
+        held = self._sessions[session]
+        number = await held.start("shell", cols, rows, True, repl=prompt)
+        await held.settled(number, wait)
+        return held.shown(number)
+
+    async def type(
+        self,
+        session: Session,
+        text: str = "",
+        keys: Annotated[
+            list[str],
+            Field(description=f"keys to press after the text: {', '.join(KEYS)}, or ctrl- and a letter"),
+        ] = [],  # noqa: B006
+        channel: Channel = None,
+        wait: Seconds = 5.0,
+    ) -> str:
+        """Types text (a newline in it is the Enter key), then keys. Returns the screen once the program waits
+        again."""
+        held = self._sessions[session]
+        number = self._program(held, channel)
+        data = text.encode() + b"".join(map(_key, keys))
+        try:
+            await held.type(number, data)
+        except Refused as refused:
+            if refused.code != "not_control":
+                raise
+            raise ToolError("a person has the control now; watch with `screen`, or `take` it back") from None
+        await held.settled(number, wait)
+        return held.shown(number)
+
+    async def screen(
+        self,
+        session: Session,
+        channel: Channel = None,
+        wait: Annotated[float, Field(ge=0, le=MOST_SECONDS, description="wait for more output first")] = 0.0,
+        above: Annotated[int, Field(ge=0, le=1000, description="lines of the history above the screen")] = 0,
+    ) -> str:
+        """What a person would see of the program now: its screen, its state, and who has the control."""
+        held = self._sessions[session]
+        number = self._program(held, channel)
+        if wait:
+            await held.settled(number, wait)
+        return held.shown(number, above)
+
+    async def signal(
+        self,
+        session: Session,
+        name: Annotated[str, Field(description="INT, TERM, QUIT, HUP, KILL, TSTP, CONT, USR1 or USR2")],
+        channel: Channel = None,
+        wait: Seconds = 2.0,
+    ) -> str:
+        """Sends a signal to the program in the foreground."""
+        held = self._sessions[session]
+        number = self._program(held, channel)
+        await held.act("signal", again=False, channel=number, name=name)
+        await held.settled(number, wait)
+        return held.shown(number)
+
+
+class _Files(_Tools):
+    async def list_files(self, session: Session) -> str:
+        """The session's files, one a line: size and path; folders end with a slash."""
+        told = await self._sessions[session].ask("GET", "/files")
+        lines = [
+            f"{one['path']}/" if one["folder"] else f"{one['size']} {one['path']}" for one in told["files"]
+        ]
+        return "\n".join(lines + ([] if told["complete"] else ["[there are more]"]))
+
+    async def read_file(self, session: Session, path: str, offset: Annotated[int, Field(ge=0)] = 0) -> str:
+        """A file's text, at most 256 KiB from `offset` on; of other files base64 behind `base64:`."""
+        span = {"Range": f"bytes={offset}-{offset + MAX_READ - 1}"}
+        data = await self._sessions[session].ask("GET", f"/files/{quoted(path)}", headers=span)
+        if not isinstance(data, bytes):
+            data = json.dumps(data).encode()
+        try:
+            return str(data.decode())
+        except UnicodeDecodeError:
+            return "base64:" + base64.b64encode(data).decode()
+
+    async def write_file(self, session: Session, path: str, text: str) -> str:
+        """Writes a file, and the folders above it; what was there is replaced."""
+        told = await self._sessions[session].ask("PUT", f"/files/{quoted(path)}", data=text.encode())
+        return f"{told['size']} bytes in {told['path']}"
+
+
+class _Others(_Tools):
+    async def languages(self) -> str:
+        """The server's languages, one a line: name, title, version, and whether it is ready."""
+        told = await self._sessions.backend.ask("GET", "/api/languages")
+        return "\n".join(
+            f"{one['name']}: {one['title']} {one['version']}, {one['status']}" for one in told["languages"]
+        )
+
+    async def open(
+        self,
+        context: Context[Any, Any],
+        language: Annotated[str, Field(description="a name that `languages` lists")],
+        files: Annotated[dict[str, str], Field(description="files to begin with, by path")] = {},  # noqa: B006
+    ) -> str:
+        """Opens a session: a container of its own with a workspace. Returns its handle as `session`, and the
+        address of the page for a person, who may watch there, type, and hand back."""
+        sessions = self._sessions
+        given = [{"path": path, "content": text} for path, text in files.items()]
+        handle = await sessions.open(sessions.credential(context), language, given)
+        held = sessions[handle]
+        page = f"{sessions.page}/#session={held.session}&token={held.token}&language={held.language}"
+        return json.dumps({"session": handle, "language": held.language, "page": page})
+
+    async def take(self, session: Session) -> str:
+        """Takes the control of the session back from a person, who watches from then on."""
+        await self._sessions[session].act("take")
+        return "the control is yours"
+
+    async def batch(
+        self,
+        context: Context[Any, Any],
+        request: Annotated[
+            dict[str, Any],
+            Field(description="the body of POST /api/batch: language, source or files, cases, checker"),
+        ],
+    ) -> str:
+        """Compiles one program and runs it with many inputs, in sessions of its own; returns a verdict for
+        each."""
+        sessions = self._sessions
+        bearer, ask = sessions.credential(context), sessions.backend.ask
+        key = {"Idempotency-Key": secrets.token_urlsafe(24)}
+        for _ in range(BATCH_TRIES):
+            try:
+                told = await ask("POST", "/api/batch", bearer, body=request, headers=key, again=False)
+                return json.dumps(told)
+            except Refused as refused:
+                if refused.status and not refused.document.get("retryable"):
+                    raise
+            await asyncio.sleep(PAUSE)  # the same key: it goes on with the same batch
+        raise ToolError("the batch took too long, or the server stays away")
+
+    async def close(self, session: Session) -> str:
+        """Ends the session, with its programs and files."""
+        await self._sessions.close(session)
+        return "closed"
+
+
+def _key(name: str) -> bytes:
+    """The bytes that a terminal sends for a key. Raises ToolError."""
+    found = _CONTROL.fullmatch(name.lower())
+    if found is not None:
+        return bytes([ord(found[1].upper()) & 0x1F])
+    if name.lower() not in KEYS:
+        raise ToolError(f"there is no key {name!r}; there are {', '.join(KEYS)}, and ctrl- with a letter")
+    return KEYS[name.lower()]
