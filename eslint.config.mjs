@@ -27,7 +27,7 @@ export default [
       'require-atomic-updates': 'off',
     },
   },
-  { files: ['static/app/**', 'static/vendor/**'], languageOptions: { globals: globals.browser } },
+  { files: ['static/admin/**', 'static/app/**', 'static/vendor/**'], languageOptions: { globals: globals.browser } },
   { files: ['static/core/**'], languageOptions: { globals: globals['shared-node-browser'] } }, // runs in Node as well: no DOM
   {
     files: ['static/app/**', 'static/core/**'],

@@ -4,7 +4,8 @@
 //
 // dist/        the libraries, for our own modules as they are in static/: what a page in development loads
 // dist/page/   all of the page in few files, whose names carry a hash of their content, with copies in gzip and Brotli;
-//              index.html names them, and sources.txt is the digest of what they were made from
+//              index.html names them, and sources.txt is the digest of what they were made from; the same of the
+//              operator's page, whose document is admin.html
 //
 // The libraries are bundled as they are published: nothing in them is replaced.
 import { build } from 'esbuild';
@@ -57,10 +58,10 @@ const common = {
 
 /** What the page is made from, as the server counts it too (server/coderunner/web/page.py). */
 async function sources() {
-  const names = (await Promise.all(['app', 'core', 'style', 'vendor'].map(async (folder) =>
+  const names = (await Promise.all(['admin', 'app', 'core', 'style', 'vendor'].map(async (folder) =>
     (await readdir(path.join(root, 'static', folder), { recursive: true })).map((name) => `${folder}/${name}`)))).flat();
   const hash = createHash('sha256');
-  for (const name of [...names.filter((one) => /\.(js|css)$/.test(one)), 'index.html'].sort()) {
+  for (const name of [...names.filter((one) => /\.(js|css)$/.test(one)), 'admin/index.html', 'index.html'].sort()) {
     hash.update(`${name}\0`);
     hash.update(await readFile(path.join(root, 'static', name)));
   }
@@ -111,6 +112,19 @@ function bundledIndex(html, outputs) {
   return html;
 }
 
+/** The operator's page with the bundle's files in the place of the sources. */
+async function bundledAdmin(options) {
+  const modules = await build({ ...options, entryPoints: ['static/admin/admin.js'], splitting: true });
+  const styles = await build({ ...options, entryPoints: ['static/style/admin-all.css'] });
+  const outputs = { ...modules.metafile.outputs, ...styles.metafile.outputs };
+  const of = (entry) => Object.keys(outputs).find((name) => outputs[name].entryPoint === entry);
+  const html = (await readFile(path.join(root, 'static/admin/index.html'), 'utf8'))
+    .replace(/<link rel="stylesheet"[^>]*>\n/g, '')
+    .replace('<script type="module" src="static/admin/admin.js"></script>', `<link rel="stylesheet" href="${of('static/style/admin-all.css')}">\n<script type="module" src="${of('static/admin/admin.js')}"></script>`);
+  if (!html.includes('dist/page/admin-')) throw new Error('admin/index.html names no script');
+  return html;
+}
+
 async function compress(folder) {
   for (const name of await readdir(folder)) {
     const bytes = await readFile(path.join(folder, name));
@@ -130,6 +144,7 @@ async function buildPage() {
   const styles = await build({ ...options, entryPoints: ['static/style/all.css'] });
   const outputs = { ...modules.metafile.outputs, ...plain.metafile.outputs, ...styles.metafile.outputs };
   await writeFile(path.join(folder, 'index.html'), bundledIndex(withTexts(await readFile(path.join(root, 'static/index.html'), 'utf8')), outputs));
+  await writeFile(path.join(folder, 'admin.html'), await bundledAdmin(options));
   await compress(folder);
   await writeFile(path.join(folder, 'sources.txt'), digest);
   return Object.values(outputs).reduce((sum, file) => sum + file.bytes, 0);
@@ -139,15 +154,16 @@ await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 const { metafile } = await build({
   ...common,
-  entryPoints: ['static/vendor/codemirror.js', 'static/vendor/focus.js', 'static/vendor/idb.js', 'static/vendor/xterm.js', 'static/vendor/zip.js'],
+  entryPoints: ['static/vendor/codemirror.js', 'static/vendor/focus.js', 'static/vendor/idb.js', 'static/vendor/uplot.js', 'static/vendor/xterm.js', 'static/vendor/zip.js'],
   outdir: out,
   splitting: true,
   chunkNames: 'chunk-[hash]',
 });
 // For the type checker: our modules see what the libraries declare, not what became of them here.
-for (const name of ['codemirror', 'focus', 'idb', 'xterm', 'zip']) await writeFile(path.join(out, `${name}.d.ts`), `export * from '../vendor/${name}.js';\n`);
+for (const name of ['codemirror', 'focus', 'idb', 'uplot', 'xterm', 'zip']) await writeFile(path.join(out, `${name}.d.ts`), `export * from '../vendor/${name}.js';\n`);
 const page = await buildPage();
 await copyFile(path.join(root, 'node_modules/@xterm/xterm/css/xterm.css'), path.join(out, 'xterm.css'));
+await copyFile(path.join(root, 'node_modules/uplot/dist/uPlot.min.css'), path.join(out, 'uplot.css'));
 await writeFile(path.join(out, 'LICENSES.txt'), await licences(metafile));
 const bytes = Object.values(metafile.outputs).reduce((sum, file) => sum + file.bytes, 0);
 console.log(`static/dist: libraries ${Math.round(bytes / 1024)} KiB, page ${Math.round(page / 1024)} KiB`);

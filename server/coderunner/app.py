@@ -13,7 +13,7 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ from coderunner.identity import chain
 from coderunner.instance import holder_of, instance, runs_of
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
+from coderunner.operating.records import Records
 from coderunner.places import PACKAGE
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
@@ -48,6 +49,7 @@ from coderunner.sessions.record import BadSeal
 from coderunner.sign import alone
 from coderunner.tasks import Tasks
 from coderunner.web import guard
+from coderunner.web.admin.room import Room, room_of
 from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
 from coderunner.web.routes import application
@@ -101,6 +103,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         identity = chain.made(settings, key)
         stack.push_async_callback(identity.close)
         sockets = stack.enter_context(bound(settings.host, settings.port))
+        records = stack.enter_context(_recorded())
         _tell_settings(settings, len(declared.languages))
         engine = await stack.enter_async_context(
             DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
@@ -115,18 +118,21 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         runs.resume()
         _start_watches(runs, tasks)
         parts = fleet.parts(settings, declared, pool, runs, identity)
-        app, url = await _listen(stack, parts, sockets, tasks)
+        room = room_of(settings, fleet.registry, engine, records, Path(settings.state_dir))
+        app, url = await _listen(stack, parts, sockets, tasks, room)
         arrival.clear()
         stack.push_async_callback(_close_sockets, app, settings, stopped)
         await stack.enter_async_context(fleet.warm)
         builder = await _builder(settings, declared.folder, fleet.provisioner.uids)
         preparation = _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stop)
+        _open_room(room, url, builder, preparation, tasks)
         server = Server(url, parts, stop, stopped)
         try:
             yield server
         finally:
             how = stopped.result() if stopped.done() else END
             preparation.stopping = True
+            await room.stop()
             await _end(how, settings, fleet, engine, pool, builder, tasks)
 
 
@@ -138,14 +144,38 @@ def _start_watches(runs: Runs, tasks: Tasks) -> None:
 
 
 async def _listen(
-    stack: contextlib.AsyncExitStack, parts: Parts, sockets: Sequence[socket.socket], tasks: Tasks
+    stack: contextlib.AsyncExitStack,
+    parts: Parts,
+    sockets: Sequence[socket.socket],
+    tasks: Tasks,
+    room: Room,
 ) -> tuple[web.Application, str]:
     """Accepts clients until `stack` is closed. Returns the application and the URL to show."""
     connections = TcpConnections(functools.partial(guard.trusted, parts.settings))
     tasks.keep(connections.watch, "tcp-connections")
-    app = application(parts, connections)
+    app = application(parts, connections, room)
     facades.install(app)
     return app, await stack.enter_async_context(listening(app, sockets, parts.settings.host))
+
+
+@contextlib.contextmanager
+def _recorded() -> Iterator[Records]:
+    """Keeps the last records of the log in memory, within the block."""
+    records = Records()
+    logging.getLogger().addHandler(records)
+    try:
+        yield records
+    finally:
+        logging.getLogger().removeHandler(records)
+
+
+def _open_room(room: Room, url: str, builder: ImageBuilder, preparation: Preparation, tasks: Tasks) -> None:
+    """Gives the operator's room what exists only once the server listens."""
+    # A server that listens on all addresses is reached over loopback.
+    room.load_tests.url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    room.builder, room.prepare = builder, preparation.one
+    tasks.start(room.load_tests.load(), "load-tests")
+    tasks.keep(room.history.run, "history")
 
 
 def _start_jobs(

@@ -406,6 +406,7 @@ def _remote(arguments: argparse.Namespace) -> int:
         return 0
     arguments.kept = _kept(arguments, store)
     arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
+    arguments.bearer = arguments.bearer or os.environ.get("CODERUNNER_KEY", "")
     try:
         login = store.login() if arguments.command != "login" else None
     except (OSError, ValueError) as error:
@@ -464,6 +465,16 @@ def _mcp(arguments: argparse.Namespace) -> int:
     return serve.main(arguments, _server(arguments))
 
 
+def _operator(arguments: argparse.Namespace) -> int:
+    from coderunner.client import operate  # here, as the import would delay `serve`
+
+    arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
+    key = arguments.bearer or os.environ.get("CODERUNNER_KEY", "")
+    if not arguments.url and not key:  # this machine's server, whose settings are here; nobody else's
+        key = _load(arguments).admin_key or ""
+    return operate.main(arguments, _server(arguments), key)
+
+
 def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:
     """The server's address: `unix:` and a path, or a URL that ends with a slash. From --url or, without it
     and if `own`, from the settings. Raises ConfigError."""
@@ -513,6 +524,7 @@ COMMANDS: dict[str, Run] = {
     "login": _remote,
     "completion": _completion,
     "mcp": _mcp,
+    **dict.fromkeys(("ps", "kill", "notice", "drain", "resume", "report", "loadtest"), _operator),
     "settings": _settings,
     "images": _images,
     "files": _files,

@@ -38,6 +38,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _serving(commands, run)
     _remote(commands, run)
     _agents(commands, run)
+    _operator(commands, run)
     _images(commands, run)
     _upkeep(commands, run)
     _reaper(commands, run)
@@ -147,6 +148,55 @@ def _agents(commands: Commands, run: Mapping[str, Run]) -> None:
         help="an origin whose pages may use it; may be repeated",
     )  # fmt: skip
     agents.set_defaults(run=run["mcp"])
+
+
+def _operator(commands: Commands, run: Mapping[str, Run]) -> None:
+    added = [commands.add_parser("ps", help="list the live sessions of a server, and what they use")]
+
+    kill = commands.add_parser("kill", help="end a session of a server; its users are told the reason")
+    kill.add_argument("session", metavar="SESSION", help="its id, as `coderunner ps` shows it")
+    kill.add_argument("--reason", default="no reason given", metavar="TEXT", help="what its users are told")
+    added.append(kill)
+
+    notice = commands.add_parser("notice", help="show a text to the users of a session")
+    notice.add_argument("session", metavar="SESSION", help="its id, as `coderunner ps` shows it")
+    notice.add_argument("text", nargs="+", metavar="TEXT", help="the words")
+    added.append(notice)
+
+    added.append(commands.add_parser("drain", help="take no new sessions; the live ones go on"))
+    added.append(commands.add_parser("resume", help="take new sessions again"))
+
+    report = commands.add_parser("report", help="print what a server did each day, as CSV")
+    report.add_argument(
+        "--days", type=int, default=7, choices=range(1, 63), metavar="COUNT",
+        help="how many, with today (default: 7)",
+    )  # fmt: skip
+    added.append(report)
+
+    load = commands.add_parser("loadtest", help="have a server test itself under load, and print its report")
+    load.add_argument(
+        "--sessions", type=int, default=5, choices=range(1, 51), metavar="COUNT",
+        help="at one time, up to 50 (default: 5)",
+    )  # fmt: skip
+    load.add_argument(
+        "--seconds", type=int, default=30, choices=range(1, 301), metavar="COUNT",
+        help="after which no session is opened, up to 300 (default: 30)",
+    )  # fmt: skip
+    load.add_argument("--language", default="python", metavar="NAME", help="a language of the server")
+    added.append(load)
+
+    for parser in added:
+        name = parser.prog.split()[-1]
+        parser.set_defaults(run=run[name], command=name)
+        parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+        parser.add_argument(
+            "--url", default="", help="where the server is (default: CODERUNNER_URL, or PORT on this machine)"
+        )
+        parser.add_argument(
+            "--bearer", default="", metavar="KEY",
+            help="the operator's key; better in CODERUNNER_KEY, as others can see a command's arguments"
+            " (default: ADMIN_KEY of the settings, for the server on this machine)",
+        )  # fmt: skip
 
 
 def _images(commands: Commands, run: Mapping[str, Run]) -> None:

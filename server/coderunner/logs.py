@@ -11,12 +11,14 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
 import orjson
 
 LogFormat = Literal["text", "json"]
+_PLAIN = logging.Formatter()
 
 _SECRET = ("token", "secret", "password", "admin_key", "authorization", "cookie", "credential")
 
@@ -71,22 +73,32 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """A line of JSON."""
-        document: dict[str, Any] = {
-            "ts": _moment(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "msg": record.getMessage(),
-        }
-        for name, value in _fields_of(record).items():
-            document.setdefault(name, value)
-        if record.exc_info:
-            document["exc"] = self.formatException(record.exc_info)
-        try:
-            return orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        except (TypeError, ValueError):
-            # A lone surrogate or a number beyond 64 bits: the line is kept, in a poorer form.
-            plain = {name: ascii(value) for name, value in document.items()}
-            return orjson.dumps(plain).decode()
+        head, values = parts_of(record)
+        return as_json({**head, **values})
+
+
+def parts_of(record: logging.LogRecord) -> tuple[dict[str, str], dict[str, Any]]:
+    """(`ts`, `level`, `logger` and `msg`; the fields, secrets masked, and `exc` for an exception)."""
+    head = {
+        "ts": _moment(record),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "msg": record.getMessage(),
+    }
+    values = {name: value for name, value in _fields_of(record).items() if name not in head}
+    if record.exc_info:
+        values["exc"] = _PLAIN.formatException(record.exc_info)
+    return head, values
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """The document on one line."""
+    try:
+        return orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except (TypeError, ValueError):
+        # A lone surrogate or a number beyond 64 bits: the line is kept, in a poorer form.
+        plain = {name: ascii(value) for name, value in document.items()}
+        return orjson.dumps(plain).decode()
 
 
 class JournalFormatter(logging.Formatter):

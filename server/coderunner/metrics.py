@@ -18,27 +18,28 @@ REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
-_FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-_SLOW = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+# Upper bounds of buckets, in seconds.
+FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+SLOW = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 LAG_SECONDS = 0.1
 """Between two looks at how late the event loop is."""
 ECHO_SECONDS = 5.0
 """Output that comes later than this after a key is the program's, not the key's echo."""
 
 open_seconds = Histogram(
-    "coderunner_open_seconds", "From a slot to an opened session.", ["warm"], buckets=_SLOW, registry=REGISTRY
+    "coderunner_open_seconds", "From a slot to an opened session.", ["warm"], buckets=SLOW, registry=REGISTRY
 )
 queue_wait_seconds = Histogram(
-    "coderunner_queue_wait_seconds", "From a client's `open` to its slot.", buckets=_SLOW, registry=REGISTRY
+    "coderunner_queue_wait_seconds", "From a client's `open` to its slot.", buckets=SLOW, registry=REGISTRY
 )
 first_byte_seconds = Histogram(
     "coderunner_first_byte_seconds", "From `run` to the first byte of output, a compiler's included.",
-    ["language"], buckets=_SLOW, registry=REGISTRY,
+    ["language"], buckets=SLOW, registry=REGISTRY,
 )  # fmt: skip
 echo_seconds = Histogram(
     "coderunner_echo_seconds",
     "From a key on a terminal to the next output there; later than 5 s is not counted.",
-    buckets=_FAST, registry=REGISTRY,
+    buckets=FAST, registry=REGISTRY,
 )  # fmt: skip
 opens_failed = Counter(
     "coderunner_opens_failed_total", "Openings of sessions that had begun and failed, by error code.",
@@ -62,11 +63,11 @@ gaps = Counter(
 gap_bytes = Counter("coderunner_output_gap_bytes_total", "Bytes of output in those gaps.", registry=REGISTRY)
 engine_seconds = Histogram(
     "coderunner_engine_call_seconds", "Calls of the container engine, by what was asked and what came of it.",
-    ["call", "outcome"], buckets=_SLOW, registry=REGISTRY,
+    ["call", "outcome"], buckets=SLOW, registry=REGISTRY,
 )  # fmt: skip
 loop_lag_seconds = Histogram(
     "coderunner_loop_lag_seconds", "How late the event loop was, looked at ten times a second.",
-    buckets=_FAST, registry=REGISTRY,
+    buckets=FAST, registry=REGISTRY,
 )  # fmt: skip
 socket_bytes = Counter(
     "coderunner_websocket_bytes_total", "Bytes of messages, in from clients and out to them.",

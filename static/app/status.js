@@ -178,6 +178,9 @@ export class Status {
   #notice(/** @type {import('../core/messages.js').Notice} */ notice) {
     const { code } = notice;
     if (code === 'idle_warning') this.#idleWarned = true;
+    else if (code === 'unwatched') clearBanner('notice-watched');
+    // Each of the operator's notices stands until its user has read it.
+    else if (code === 'operator') banner(`notice-${notice.message}`, { tone: 'info', ...noticeWords(notice), dismiss: true });
     // The warning of the lifetime is drawn from the session's own figures.
     else if (code !== 'lifetime_warning') banner(`notice-${code}`, { tone: 'info', ...noticeWords(notice), dismiss: true });
     this.draw();

@@ -21,8 +21,11 @@ export function inWords(/** @type {{code: string, message: string}} */ { code, m
   return `${texts.errors[code] ?? texts.unknownError} ${texts.inEnglish(message, code)}`;
 }
 
+/** Notices that are words of a person, or of which ours say it all. @type {Record<string, (message: string) => string>} */
+const OWN = { operator: (message) => message, watched: () => '', unwatched: () => '' };
+
 /** The text for a `notice`. @returns {{title: string, detail: string}} */
 export function noticeWords(/** @type {{code: string, message: string}} */ { code, message }) {
   const known = texts.notices[code];
-  return { title: known ?? texts.unknownNotice, detail: texts.inEnglish(message, code) };
+  return { title: known ?? texts.unknownNotice, detail: OWN[code]?.(message) ?? texts.inEnglish(message, code) };
 }

@@ -127,6 +127,9 @@ class TestStories:
         assert admission.stats().active == 1
         assert admission.stats().draining
         admission.adopt(ticket("d"), 0)
+        admission.resume()
+        assert not admission.stats().draining
+        assert not admission.ask(ticket("e"), 0), "it waits, as before"
 
     def test_one_id_is_one_ticket(self):
         admission = filled(1)

@@ -20,7 +20,10 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FOLDERS = ("docs/", "scripts/", "server/", "static/", "tests/", "deploy/", ".ci/")
 MADE = ("static/dist/", ".venv/")  # by the set-up, on each machine
 COMPOSE = (ROOT / "deploy/container/compose.yaml").read_text()
-OTHER_VARIABLES = {"ASAN_OPTIONS", "CODERUNNER_URL", "NAME", "PATH", *re.findall(r"\$\{([A-Z_]+)", COMPOSE)}
+OTHER_VARIABLES = {
+    "ASAN_OPTIONS", "CODERUNNER_KEY", "CODERUNNER_URL", "NAME", "PATH",
+    *re.findall(r"\$\{([A-Z_]+)", COMPOSE),
+}  # fmt: skip
 CONSTANTS = ("AF_", "CLONE_", "F_OFD_", "MAP_", "MFD_", "MS_", "NETLINK_", "NET_", "POSIX_", "PR_", "SO_")
 
 

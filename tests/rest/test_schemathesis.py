@@ -6,6 +6,7 @@ It is no dependency of the tests: with what it needs it is installed into an env
 from __future__ import annotations
 
 import asyncio
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def command() -> Path:
 @pytest.mark.timeout(600)
 async def test_the_server_answers_as_its_document_says(tmp_path: Path, command: Path):
     settings = {"LANGUAGES": "bash", "SESSIONS_PER_ADDRESS": "16", "MAX_CONCURRENT_SESSIONS": "16"}
+    settings["ADMIN_KEY"] = secrets.token_hex(16)  # else this machine is the operator, and drains the server
     with running_server(tmp_path, ready=("bash",), **settings) as server:
         async with session(server, "bash", keep=True) as client:  # others take its control
             keys = {"CODERUNNER_SESSION": client.opened.session, "CODERUNNER_TOKEN": client.opened.token}

@@ -9,20 +9,22 @@ from pathlib import Path
 import pytest
 
 from coderunner.places import STATIC
-from coderunner.web.page import HASHED, WebClient, takes
+from coderunner.web.page import ADMIN, HASHED, WebClient, takes
 
 
 def make(folder: Path) -> None:
-    for name, text in {"app/main.js": "run()", "style/base.css": "a{}", "index.html": "<html>"}.items():
+    texts = {"app/main.js": "run()", "style/base.css": "a{}", "index.html": "<html>"}
+    for name, text in {**texts, "admin/index.html": "<admin>"}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
 
 
 def bundle(folder: Path) -> None:
-    names = ["app/main.js", "index.html", "style/base.css"]
+    names = ["admin/index.html", "app/main.js", "index.html", "style/base.css"]
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + (folder / name).read_bytes() for name in names))
     (folder / "dist/page").mkdir(parents=True, exist_ok=True)
     (folder / "dist/page/index.html").write_text("<bundled>", "utf-8")
+    (folder / "dist/page/admin.html").write_text("<bundled admin>", "utf-8")
     (folder / "dist/page/sources.txt").write_text(digest.hexdigest(), "ascii")
 
 
@@ -32,8 +34,10 @@ def test_a_change_is_seen_without_a_build(tmp_path: Path) -> None:
     assert client.document().read_text() == "<html>", "nothing is built yet"
     bundle(tmp_path)
     assert client.document().read_text() == "<bundled>"
+    assert client.document(ADMIN).read_text() == "<bundled admin>"
     (tmp_path / "app/main.js").write_text("walk()", "utf-8")
     assert client.document().read_text() == "<html>"
+    assert client.document(ADMIN).read_text() == "<admin>"
     (tmp_path / "app/new.js").write_text("", "utf-8")
     (tmp_path / "app/main.js").write_text("run()", "utf-8")
     assert client.document().read_text() == "<html>", "a file more"

@@ -37,7 +37,8 @@ class Live:
 
     `start`: makes the message that begins it, on the channel CHANNEL. `role`: `watch` to look on only.
     `begun`: is called with the place of a session that was opened. `told`: is called with a sentence for
-    the user while nothing can be done but wait, and with "" when it goes on.
+    the user while nothing can be done but wait, and with "" when it goes on. `noticed`: is
+    called with what the server tells its user meanwhile.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Live:
         place: Place | None = None,
         role: str | None = None,
         begun: Callable[[Place], None] = lambda _: None,
+        noticed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.exit: m.Exit | None = None
         self._visit, self._language, self._start, self._told = visit, language, start, told
+        self._noticed = noticed
         self._client, self._nonce = random_id(), random_id()
         self.place, self._known, self._role, self._begun = place, place is not None, role, begun
         self._since = 0.0  # when the program could be spoken to, on the loop's clock
@@ -241,6 +244,8 @@ class Live:
     def _look_for_end(self, peer: Peer) -> None:
         """Raises Refused if the server has said why it ends the session."""
         for one in peer.messages:
+            if isinstance(one, m.Notice):
+                self._noticed(one.message if one.code != "operator" else f"the operator: {one.message}")
             if isinstance(one, m.Closed):
                 raise Refused(f"the session was ended: {one.reason}")
 

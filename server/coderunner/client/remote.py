@@ -63,10 +63,10 @@ def main(arguments: argparse.Namespace, url: str) -> int:
         return 128 + signal.SIGTERM
 
 
-def _say(text: str) -> None:
+def _say(text: str, *, before: str = "") -> None:
     # Not by `print`: standard error may have been closed, and the terminal may be gone.
     with contextlib.suppress(OSError):
-        os.write(2, f"coderunner: {text}\n".encode(errors="replace"))
+        os.write(2, f"{before}coderunner: {text}\n".encode(errors="replace"))
 
 
 async def _main(arguments: argparse.Namespace, url: str) -> int:
@@ -228,11 +228,16 @@ async def _follow(
             terminal.title(words)
         last = words
 
+    def noticed(words: str) -> None:
+        # In raw mode the terminal does not return to the line's begin by itself.
+        plain = "".join(c if c.isprintable() else "?" for c in words)
+        _say(f"{plain}\r" if raw else plain, before="\r\n" if raw else "")
+
     def begun(found: Place) -> None:
         store.keep(Kept(found.session, found.token, visit.place, language))
 
     role = "watch" if watches else None
-    live = Live(visit, language, start, told, place=place, role=role, begun=begun)
+    live = Live(visit, language, start, told, place=place, role=role, begun=begun, noticed=noticed)
     ended: list[int] = []
     detached = False
     with contextlib.ExitStack() as stack:

@@ -228,6 +228,10 @@ class Admission:
             self.cancel(ticket.id)
         return waiters
 
+    def resume(self) -> None:
+        """Takes tickets again, after `drain`."""
+        self._draining = False
+
     # --- looking --------------------------------------------------------------------------------------
 
     def order(self) -> Iterator[Ticket]:

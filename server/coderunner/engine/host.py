@@ -154,6 +154,20 @@ class Host:
                     return int(found[1]) / 1e6
         return None
 
+    def session_memory(self, pid: int) -> int | None:
+        """Bytes of memory of this process's control group, files that are cached included; None if it cannot
+        be read."""
+        for line in self._lines(self._proc / str(pid) / "cgroup", 30):
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            places = [("memory", "memory.usage_in_bytes")] if "memory" in controllers.split(",") else []
+            if not controllers:
+                places = [("", "memory.current")]
+            for folder, name in places:
+                text = self._text(self._groups / folder / path.lstrip("/") / name).strip()
+                if text.isdigit():
+                    return int(text)
+        return None
+
     def _group_file(self, path: str) -> Path:
         return self._groups / path.lstrip("/") / "cpu.stat"
 

@@ -22,6 +22,7 @@ from coderunner.errors.base import CodeRunnerError
 from coderunner.errors.clients import (
     AccessError,
     AckAhead,
+    AlreadyRunning,
     BadArchive,
     BadFrame,
     BadJson,
@@ -101,8 +102,8 @@ from coderunner.errors.server import (
 # isort: on
 
 __all__ = [
-    "AccessError", "AckAhead", "AddressesTaken", "AgentLost", "BadArchive", "BadFrame", "BadJson",
-    "BadLimit", "BadMedia", "BadMessage", "BadMethod", "BadPath", "BodyTooLarge", "CannotStart",
+    "AccessError", "AckAhead", "AddressesTaken", "AgentLost", "AlreadyRunning", "BadArchive", "BadFrame",
+    "BadJson", "BadLimit", "BadMedia", "BadMessage", "BadMethod", "BadPath", "BodyTooLarge", "CannotStart",
     "CapacityError", "ChannelLimit", "ChannelUsed", "ChannelsBusy", "CodeRunnerError", "ConfigError",
     "ContainerGone", "Draining", "EngineError", "EngineTimeout", "EngineUnavailable", "FileExists",
     "FileTooLarge", "FilesBusy", "FilesFailed", "FrameTooLarge", "GroupFull", "IdentityUnavailable",

@@ -225,6 +225,13 @@ class KeyReused(RequestError):
     code = "key_reused"
 
 
+class AlreadyRunning(RequestError):
+    """Work of the operator's that may run once at a time runs already."""
+
+    code = "already_running"
+    retryable = True
+
+
 class BadLimit(RequestError):
     """An entry of `limits` is unknown here, not positive, below its floor or above its ceiling."""
 

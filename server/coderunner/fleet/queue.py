@@ -130,6 +130,15 @@ class AdmissionQueue:
             self._answer(ticket, Draining())
         self._after_change()
 
+    def resume(self) -> None:
+        """Takes requests again, after `drain`."""
+        self._admission.resume()
+
+    def waiting(self) -> list[tuple[Ticket, Position]]:
+        """The requests that wait, in the order in which they will get slots, with their positions."""
+        positions = self._admission.positions(self._clock())
+        return [(ticket, positions[ticket.id]) for ticket in self._admission.order()]
+
     def stats(self) -> QueueStats:
         """The present figures."""
         return self._admission.stats()

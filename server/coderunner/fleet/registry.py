@@ -38,6 +38,7 @@ from coderunner.fleet.queue import AdmissionQueue, Slot
 from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.requests import RequestChecker
 from coderunner.fleet.warm import WarmPool
+from coderunner.fleet.watches import Watches
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
@@ -65,7 +66,7 @@ class Registry:
     the server before are not adopted yet, else None.  ``rules``: limits and times of all sessions. ``key``:
     the instance's secret, which seals records. ``queue_timeout``: seconds that an `open` waits for a slot.
     ``groups``: None where none are offered. ``budget``: bytes that all sessions together may make the server
-    hold.
+    hold.  ``watches``: the operator's tickets to watch a session.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Registry:
         self.sessions: dict[str, Session] = {}
         self.budget = Budget(budget, lambda: self.sessions)
         self.queue = queue
+        self.watches = Watches()
         self.groups = groups
         self._provisioner = provisioner
         self._warm = warm
@@ -117,8 +119,10 @@ class Registry:
         if session is None or session.over:
             # As much work as for a known id: the time of the answer must not show whether the id exists.
             digest(token)
+            self.watches.allows(session_id, token)
             raise NoSession()
-        role = session.allows(token)
+        watches = self.watches.allows(session_id, token)
+        role = session.allows(token) or ("watch" if watches else None)
         if role is None:
             raise NoSession()
         return session, role
@@ -144,6 +148,15 @@ class Registry:
         if capability is None or session is None or session.over or not session.views.good(text, capability):
             raise NoSession()
         return session, capability
+
+    def live(self, session_id: str) -> Session:
+        """The session, for the operator, who needs no token of it.  Raises NoSession, and as `find`."""
+        self._check_arrived(session_id)
+        self._recovery.check(session_id)
+        session = self.sessions.get(session_id)
+        if session is None or session.over:
+            raise NoSession()
+        return session
 
     def group_token(self, group: str | None) -> str | None:
         """The token with which other sessions join the group; None without a group."""
@@ -440,6 +453,7 @@ class Registry:
             # Only now, as `end_all` waits for the sessions that are in the table.
             self.sessions.pop(session.id, None)
             self._recovery.forget(session.id)
+            self.watches.end(session.id)
             self._forget(session)
             slot = self._slots.pop(session.id, None)
             if slot is not None:
@@ -464,6 +478,11 @@ class Registry:
         self.draining = True
         # First, so that nobody gets a slot that becomes free below.
         self.queue.drain()
+
+    def resume(self) -> None:
+        """Opens new sessions again, after `drain`."""
+        self.draining = False
+        self.queue.resume()
 
     async def suspend(self) -> None:
         """Closes all clients' sockets because the server stops.  The containers stay for the next server."""

@@ -246,7 +246,8 @@ class Expires(Message, frozen=True, tag="expires"):
 
 class Notice(Message, frozen=True, tag="notice"):
     """A text for the user. Codes: `idle_warning`, `lifetime_warning`, `artifact_limit`, `evicted` (the
-    reason, before `closed`); others may be added.
+    reason, before `closed`), `operator` (words of the server's operator), `watched` and `unwatched` (the
+    operator has begun to watch this session, or has stopped); others may be added.
     """
 
     code: Word

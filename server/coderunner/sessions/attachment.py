@@ -108,6 +108,7 @@ class Attachment:
         self.client = client
         self.role = role
         self.granted = role  # the greatest role that its token allows
+        self.operator = False  # whether it is the operator's, who watches
         self.close_code: int | None = None
         self._cursors: dict[int, Cursor] = {}
         # Numbers without a channel are dropped: a client could name 65,536 of them.

@@ -39,6 +39,10 @@ from coderunner.tasks import Tasks
 log = logging.getLogger(__name__)
 
 
+WATCHED = m.Notice("watched", "watched by the operator")
+UNWATCHED = m.Notice("unwatched", "the operator watches no longer")
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Limits and times that are the same for all sessions.
@@ -126,14 +130,22 @@ class Session:
     # --- attachments -----------------------------------------------------------------------------------
 
     def attach(
-        self, client: str, role: str, granted: str, cursors: Mapping[int, int], *, announce: bool = True
+        self,
+        client: str,
+        role: str,
+        granted: str,
+        cursors: Mapping[int, int],
+        *,
+        announce: bool = True,
+        operator: bool = False,
     ) -> Attachment:
         """Attaches a client, and ends an earlier attachment of the same client.
 
         `client`: the id that the client chose. `role`: `control` (taken from its present holder) or `watch`.
         `granted`: the highest role that the client's token allows. `cursors`: for each channel, the offset
         below which the client has the output already. `announce`: whether to send `attached`; not after
-        `open`, which is answered with `opened`. Raises NoSession, TooManyAttachments.
+        `open`, which is answered with `opened`. `operator`: whether it is the server's operator, who watches;
+        the others are told. Raises NoSession, TooManyAttachments.
         """
         if self.over:
             raise NoSession()  # its socket was accepted while the session ended
@@ -141,13 +153,16 @@ class Session:
         for _ in self._attachments.supersede(client):
             self._left()
         attachment = Attachment(self.channels, client, role, cursors)
-        attachment.granted = granted
+        attachment.granted, attachment.operator = granted, operator
         # Queued before it is added: nothing that happens later must reach the client before `attached`.
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
             self._tell_all(attachment)
+        was_watched = self.watched
         self._attachments.add(attachment)
+        if operator and not was_watched:
+            self._tell_watched(attachment)
         log.debug("attached", extra=fields(session=self.id, role=role, attachments=len(self._attachments)))
         self._deadlines.attach()
         self.channels.release_all()
@@ -157,6 +172,8 @@ class Session:
     def _tell_all(self, attachment: Attachment) -> None:
         """Sends a new attachment the state that is otherwise sent only when it changes: the workspace's
         revision, stopped programs, diagnostics, artifacts."""
+        if self.watched and not attachment.operator:
+            attachment.post(WATCHED)
         if self.revision:
             attachment.post(m.Workspace(self.revision))
         for channel in self.channels.values():
@@ -173,8 +190,27 @@ class Session:
         if self._attachments.remove(attachment):
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
+            if attachment.operator and not self.watched and not self.over:
+                log.info("the operator watches no longer", extra=fields(**whose(self.record)))
+                self._attachments.broadcast(UNWATCHED)
             self._left()
             self._empty()
+
+    @property
+    def watched(self) -> bool:
+        """Whether the operator watches now."""
+        return any(one.operator for one in self._attachments)
+
+    def _tell_watched(self, operator: Attachment) -> None:
+        log.info("watched by the operator", extra=fields(**whose(self.record)))
+        for one in self._attachments:
+            if one is not operator:
+                one.post(WATCHED)
+
+    def notice(self, text: str) -> int:
+        """Sends the operator's words to all attachments; returns how many these are."""
+        self._attachments.broadcast(m.Notice("operator", text))
+        return len(self._attachments)
 
     def _left(self) -> None:
         if not self._attachments:
@@ -380,9 +416,11 @@ class Session:
         self._stop_working()
         self._empty()
 
-    def evict(self, why: str) -> asyncio.Task[None]:
-        """Ends the session because it harms others; `why` is sent to its clients. Returns as `end`."""
-        self._attachments.broadcast(m.Notice("evicted", f"the server ends this session: {why}"))
+    def evict(self, why: str, *, operator: bool = False) -> asyncio.Task[None]:
+        """Ends the session because it harms others, or because the operator says so; `why` is sent to its
+        clients. Returns as `end`."""
+        text = f"ended by the operator: {why}" if operator else f"the server ends this session: {why}"
+        self._attachments.broadcast(m.Notice("evicted", text))
         return self.end("evicted")
 
     def end(self, reason: str) -> asyncio.Task[None]:

@@ -239,7 +239,11 @@ class Handshake:
         if granted == "watch":
             role = "watch"
         metrics.resumes.labels(role).inc()
-        self._finish(session, session.attach(message.client, role, granted, message.cursors))
+        watches = self._parts.registry.watches
+        operator = role == "watch" and watches.allows(session.id, message.token)
+        attachment = session.attach(message.client, role, granted, message.cursors, operator=operator)
+        watches.use(session.id, message.token)
+        self._finish(session, attachment)
 
     def _finish(self, session: Session, attachment: Attachment) -> None:
         self._opening = None

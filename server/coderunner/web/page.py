@@ -24,7 +24,7 @@ from coderunner.logs import fields
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("app", "core", "style", "vendor")
+FOLDERS = ("admin", "app", "core", "style", "vendor")
 HASHED = re.compile(r"^/static/dist/(?:page/)?[a-z-]+-[A-Z0-9]{8}\.(?:js|css)$")
 """Files with a content hash in their names. They never change, so caches may keep them for ever."""
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -39,6 +39,15 @@ POLICY = (
 )
 
 
+# As POLICY, and in no frame at all: a click in it could be led to a button that ends sessions.
+ADMIN_POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+    "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE, ADMIN = "index.html", "admin/index.html"
+"""The documents; in the bundle the second one is `admin.html`."""
+
+
 class WebClient:
     """The web client's files. `folder`: `static/`.
     `watched`: whether they may change while the server runs."""
@@ -49,20 +58,20 @@ class WebClient:
         self._seen: tuple[int, ...] | None = None
         self._bundled = False
 
-    def smallest(self, accepted: str) -> tuple[bytes, str | None]:
-        """Returns the document and its Content-Encoding (None: uncompressed).
-        `accepted`: the header Accept-Encoding.
+    def smallest(self, accepted: str, name: str = PAGE) -> tuple[bytes, str | None]:
+        """Returns a document and its Content-Encoding (None: uncompressed).
+        `accepted`: the header Accept-Encoding. `name`: PAGE or ADMIN.
 
         In development an attribute is added, by which the page offers additional tools.
         """
-        file = self.document()
+        file = self.document(name)
         if not self._watched:
             return _smallest(file, accepted)
         body = file.read_bytes().replace(b"<html ", b"<html data-development ", 1)
         # A page under development is sent compressed, too: its size is part of what is developed.
         return (_packed(body), "gzip") if takes(accepted, "gzip") else (body, None)
 
-    def document(self) -> Path:
+    def document(self, name: str = PAGE) -> Path:
         """The document to send: the bundle's if it is up to date,
         otherwise the one that loads the sources."""
         if self._seen is None or self._watched:
@@ -73,7 +82,8 @@ class WebClient:
                 self._seen = seen
                 self._bundled = self._is_current()
                 log.info("web client", extra=fields(bundled=self._bundled))
-        return self._folder / ("dist/page/index.html" if self._bundled else "index.html")
+        bundled = "dist/page/" + name.removesuffix("/index.html").removesuffix(".html") + ".html"
+        return self._folder / (bundled if self._bundled else name)
 
     @property
     def _stamp(self) -> Path:
@@ -88,7 +98,7 @@ class WebClient:
             if file.suffix in (".js", ".css")
         ]
         # Sorted by name, as the script does it.
-        return sorted([*found, self._folder / "index.html"], key=self._name)
+        return sorted([*found, self._folder / PAGE, self._folder / ADMIN], key=self._name)
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self._folder).as_posix()
@@ -104,21 +114,23 @@ class WebClient:
         return digest.hexdigest() == self._stamp.read_text("ascii").strip()
 
 
-async def document_reply(request: web.Request, client: WebClient) -> web.Response:
-    """Returns the page's document in the smallest encoding that the client accepts,
-    or 304 if its copy is current."""
+async def document_reply(request: web.Request, client: WebClient, name: str = PAGE) -> web.Response:
+    """Returns a document in the smallest encoding that the client accepts, or 304 if its copy is current.
+    `name`: PAGE or ADMIN."""
     accepted = request.headers.get("Accept-Encoding", "")
     # In a thread, as it reads files and may hash all sources.
-    body, encoding = await asyncio.to_thread(client.smallest, accepted)
+    body, encoding = await asyncio.to_thread(client.smallest, accepted, name)
     # 128 bits are more than enough to tell versions apart.
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {
         # `no-cache` means: ask each time, which costs a 304.
-        "Content-Security-Policy": POLICY,
+        "Content-Security-Policy": POLICY if name == PAGE else ADMIN_POLICY,
         "Cache-Control": "no-cache",
         "ETag": f'"{tag}"',
         "Vary": "Accept-Encoding",
     }
+    if name != PAGE:
+        headers["X-Frame-Options"] = "DENY"
     if any(known.value == tag for known in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     if encoding is not None:

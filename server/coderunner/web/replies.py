@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 # An error's HTTP status: by its code if it is listed, otherwise by its WebSocket close code, otherwise 400.
 STATUS_BY_CLOSE = {4401: 401, 4403: 403, 4404: 404, 4429: 429, 4503: 503}
 STATUS_BY_CODE = {
-    "agent_lost": 503, "container_gone": 503, "file_exists": 409, "file_too_large": 413, "files_busy": 429,
+    "agent_lost": 503, "already_running": 409, "container_gone": 503, "file_exists": 409,
+    "file_too_large": 413, "files_busy": 429,
     "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
     "bad_media": 415, "bad_method": 405, "body_too_large": 413, "key_reused": 422, "no_address": 404,
     "channel_limit": 429, "channel_used": 409, "channels_busy": 429, "input_gap": 409, "input_overflow": 429,

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 import coderunner
+from coderunner.schema import admin as a
 from coderunner.schema import messages as m
 from coderunner.schema.answers import (
     Address,
@@ -71,6 +72,10 @@ from coderunner.schema.sessions import (
     SignalRequest,
 )
 from coderunner.web import files, guard, identity
+from coderunner.web.admin import server as admin
+from coderunner.web.admin import sessions as admin_sessions
+from coderunner.web.admin.room import ROOM, Room
+from coderunner.web.admin.routes import PREFIX, for_operators
 from coderunner.web.api import document as describing
 from coderunner.web.api import events, following, runs, sessions
 from coderunner.web.api.bodies import Bodies
@@ -80,7 +85,7 @@ from coderunner.web.api.sending import SENDING, Sending
 from coderunner.web.keys import PARTS, SNAPSHOT, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.metrics import Snapshot, metrics
 from coderunner.web.middleware import add_headers, guard_requests
-from coderunner.web.page import WebClient, document_reply, smaller_json
+from coderunner.web.page import ADMIN, WebClient, document_reply, smaller_json
 from coderunner.web.replies import json_reply, query_of
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
@@ -115,20 +120,23 @@ class Operation:
 
     def route(self) -> web.RouteDef:
         """The route for aiohttp. A GET route answers HEAD as well."""
-        # aiohttp adds HEAD.
         handler = across_origins(self.handler) if self.path.startswith(ACROSS) else self.handler
+        if self.path.startswith(PREFIX):
+            handler = for_operators(handler)
+        # aiohttp adds HEAD.
         if self.method == "GET":
             return web.get(self.path, handler)
         return web.route(self.method, self.path, handler)
 
 
-def application(parts: Parts, connections: TcpConnections) -> web.Application:
+def application(parts: Parts, connections: TcpConnections, room: Room) -> web.Application:
     """Makes the aiohttp application: all routes, the middleware, and the parts for the handlers."""
     # The bound of a body that aiohttp reads as a whole;
     # files and archives are read in pieces, with their own.
     app = web.Application(middlewares=[guard_requests], client_max_size=64 * 1024)
     app.on_response_prepare.append(add_headers)
     app[PARTS] = parts
+    app[ROOM] = room
     app[SOCKETS] = set()
     # Made last of the parts, as it reads all others when it is scraped.
     app[SNAPSHOT] = Snapshot(parts, app[SOCKETS]).registry
@@ -153,6 +161,11 @@ def application(parts: Parts, connections: TcpConnections) -> web.Application:
 async def page(request: web.Request) -> web.Response:
     """Returns the web client's page."""
     return await document_reply(request, request.app[_CLIENT])
+
+
+async def admin_page(request: web.Request) -> web.Response:
+    """Returns the operator's page, which has no data of its own: it asks for a key."""
+    return await document_reply(request, request.app[_CLIENT], ADMIN)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -266,6 +279,9 @@ _ARCHIVE = _SESSION + "/archive"
 ACROSS = ("/api/run", "/api/batch", "/api/sessions")
 """Prefixes of paths that pages of other origins may use (CORS)."""
 
+_LIVE = PREFIX + "sessions/{session}"
+_TEST = PREFIX + "load-tests/{test}"
+
 _BYTES = ("application/octet-stream",)
 _EVENTS = (events.MEDIA,)
 _FOLLOWED = ("Last-Event-ID",)
@@ -273,6 +289,7 @@ _RESUMED = ("Idempotency-Key", "Last-Event-ID")
 
 OPERATIONS = (
     Operation("GET", "/", page),
+    Operation("GET", "/admin", admin_page),
     Operation("GET", "/ws", websocket),
     Operation("GET", "/ws/{session}", websocket),
     Operation("GET", "/api/health", health, Health),
@@ -339,6 +356,27 @@ OPERATIONS = (
     Operation("GET", _BATCH, runs.show, BatchAnswer, query=RunQuery, also={202: BatchStatus}),
     Operation("GET", _BATCH + "/events", runs.follow, also={204: None}, media=_EVENTS, headers=_FOLLOWED),
     Operation("DELETE", _BATCH, runs.cancel, BatchStatus, status=202),
+    Operation("GET", PREFIX + "overview", admin.overview, a.Overview),
+    Operation("GET", PREFIX + "sessions", admin_sessions.listing, a.LiveSessions),
+    Operation("GET", _LIVE, admin_sessions.show, a.LiveSession),
+    Operation("POST", _LIVE + "/notice", admin_sessions.notice, a.Noticed, body=a.SendNotice),
+    Operation("POST", _LIVE + "/watch", admin_sessions.watch, a.WatchTicket, status=201),
+    Operation("POST", _LIVE + "/end", admin_sessions.end, a.Ended, body=a.EndSession, status=202),
+    Operation("PUT", PREFIX + "draining", admin.drain, a.Draining, body=a.SetDraining),
+    Operation("GET", PREFIX + "settings", admin.settings, a.SettingsInForce),
+    Operation("GET", PREFIX + "log", admin.records, a.Log, query=a.LogQuery),
+    Operation("GET", PREFIX + "history", admin.figures, a.History, query=a.HistoryQuery),
+    Operation("GET", PREFIX + "report", admin.report, query=a.ReportQuery, media=("text/csv",)),
+    Operation("GET", PREFIX + "images", admin.images, a.Images),
+    Operation("POST", PREFIX + "images", admin.start_images, a.Job, body=a.StartImages, status=202),
+    Operation("DELETE", PREFIX + "images/{job}", admin.cancel_images, a.Job, status=202),
+    Operation("GET", PREFIX + "load-tests", admin.load_tests, a.LoadTests),
+    Operation(
+        "POST", PREFIX + "load-tests", admin.start_load_test, a.LoadTest, body=a.StartLoadTest, status=202
+    ),
+    Operation("GET", _TEST, admin.load_test, a.LoadTest),
+    Operation("DELETE", _TEST, admin.cancel_load_test, a.LoadTest, status=202),
 )
 """All routes except the page's static files. Refusals of those below /api/ are answered with `api.Problem`,
-those of the page, the WebSocket and `middleware.py` for other paths with plain text."""
+those of the page, the WebSocket and `middleware.py` for other paths with plain text. What is below
+/api/admin/ is for operators alone."""

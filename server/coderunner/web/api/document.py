@@ -20,6 +20,7 @@ from coderunner.schema.sessions import MARK
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
 _RUNS = re.compile(r"/api/(?:run|runs|batch|batches|sessions)(?:/|$)")
+_OPERATORS = re.compile(r"/api/admin/")
 _NO_BEARER = re.compile(r"/api/(?:health|ready|queue-stats|languages|openapi\.json|docs)$")
 HEADERS = {
     "Idempotency-Key": ("128 random bits: only DELETE cancels the work then", r"[A-Za-z0-9_-]{22,64}"),
@@ -215,7 +216,7 @@ def _refusals(one: Described) -> list[int]:
     """The statuses of an operation's refusals. Every request may have a wrong Host, an encoded body, bytes
     that are no HTTP."""
     found = {400, 415, 421, 500}
-    if "{" in one.path or _RUNS.match(one.path):
+    if "{" in one.path or _RUNS.match(one.path) or _OPERATORS.match(one.path):
         found |= {401, 403, 404, 409, 429, 503}
     if one.method in ("POST", "PUT", "PATCH") or _RUNS.match(one.path):
         # A run that was refused is found again, with its refusal.
@@ -226,7 +227,8 @@ def _refusals(one: Described) -> list[int]:
 def _security(path: str) -> list[dict[str, Any]]:
     if _NO_BEARER.search(path):
         return []
-    return [{"token": []}] if "{session}" in path else [{}, {"token": []}]
+    bound = "{session}" in path or _OPERATORS.match(path)
+    return [{"token": []}] if bound else [{}, {"token": []}]
 
 
 def _plain(schema: Any) -> Any:

@@ -115,6 +115,9 @@ export const session = {
   notices: {
     artifact_limit: 'The program makes more files than are shown here; all are in the workspace.',
     evicted: 'The server ends this session.',
+    operator: 'The operator of this server says:',
+    watched: 'The operator of this server watches this session.',
+    unwatched: 'The operator watches no longer.',
   },
   /** What happened and what to do, by the code of an `error` of the server. @type {Record<string, string>} */
   errors: {

@@ -1,0 +1,50 @@
+"""Tickets with which the operator watches a session: tokens of the role `watch`, valid for a short time.
+
+They are kept in memory, as hashes: after a restart the operator asks for another.
+"""
+
+from __future__ import annotations
+
+from coderunner import timing
+from coderunner.sessions.record import digest, new_token
+
+SECONDS = 60.0  # in which a ticket is to be used
+PATIENCE = 3600.0  # in which the client that used it may come back after a lost connection
+MOST = 256  # tickets
+
+
+class Watches:
+    """All tickets that are valid."""
+
+    def __init__(self) -> None:
+        self._due: dict[tuple[str, str], float] = {}  # (session, hash of the token) -> valid until
+
+    def make(self, session: str) -> str:
+        """A new ticket for a session; the oldest is dropped where there are MOST."""
+        self._clear()
+        while len(self._due) >= MOST:
+            del self._due[next(iter(self._due))]
+        token = new_token()
+        self._due[session, digest(token)] = timing.now() + SECONDS
+        return token
+
+    def allows(self, session: str, token: str) -> bool:
+        """Whether this is a ticket for this session."""
+        self._clear()
+        return (session, digest(token)) in self._due
+
+    def use(self, session: str, token: str) -> None:
+        """It is used now: whoever has it may come back for PATIENCE seconds."""
+        key = (session, digest(token))
+        if key in self._due:
+            self._due[key] = timing.now() + PATIENCE
+
+    def end(self, session: str) -> None:
+        """Forgets the tickets for a session that is over."""
+        for key in [key for key in self._due if key[0] == session]:
+            del self._due[key]
+
+    def _clear(self) -> None:
+        now = timing.now()
+        for key in [key for key, due in self._due.items() if due < now]:
+            del self._due[key]

@@ -1,0 +1,1 @@
+"""The operator's interface, `/api/admin/` and the page `/admin`."""

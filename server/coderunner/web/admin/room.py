@@ -1,0 +1,82 @@
+"""What the operator's handlers use beside the server's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+
+from coderunner.config import Settings
+from coderunner.engine.docker import DockerEngine
+from coderunner.fleet.registry import Registry
+from coderunner.fleet.usage import Usage
+from coderunner.operating.history import History
+from coderunner.operating.images import Jobs, Say
+from coderunner.operating.loadtests import LoadTests
+from coderunner.operating.records import Records
+
+
+class Builder(Protocol):
+    """The image builder, as the operator's handlers use it. All raise EngineError."""
+
+    def reference(self, name: str) -> str:
+        """The name of a language's image."""
+
+    async def built(self, name: str) -> str | None:
+        """When a language's image was made; None if it is missing."""
+
+    async def renew(self, names: Sequence[str], say: Say) -> list[str]:
+        """Builds images anew that have security updates; returns the languages."""
+
+    async def prune(self, names: Sequence[str]) -> list[str]:
+        """Removes images that no server uses; returns their tags."""
+
+
+@dataclass(slots=True)
+class Room:
+    """The operator's parts. `builder`, `prepare`: of images, None until they are loaded; `prepare` builds a
+    language, tests and offers it."""
+
+    engine: DockerEngine
+    usage: Usage
+    history: History
+    records: Records
+    jobs: Jobs
+    load_tests: LoadTests
+    builder: Builder | None = None
+    prepare: Callable[[str], Awaitable[None]] | None = None
+
+    async def stop(self) -> None:
+        """Ends what runs, and keeps the figures up to now."""
+        await self.jobs.stop()
+        await self.load_tests.stop()
+        await self.history.keep()
+
+
+def room_of(
+    settings: Settings, registry: Registry, engine: DockerEngine, records: Records, folder: Path
+) -> Room:
+    """Makes the operator's parts. `folder`: where they keep their files."""
+
+    def levels() -> tuple[int, int, dict[str, int]]:
+        live: dict[str, int] = {}
+        for session in list(registry.sessions.values()):
+            live[session.language.name] = live.get(session.language.name, 0) + 1
+        stats = registry.queue.stats()
+        return stats.active, stats.queued, live
+
+    name = settings.instance_name
+    return Room(
+        engine,
+        Usage(engine),
+        History(folder / f"{name}.history", levels),
+        records,
+        Jobs(),
+        LoadTests(folder / f"{name}.load-tests", settings.admin_key or ""),
+    )
+
+
+ROOM: web.AppKey[Room] = web.AppKey("room", Room)
