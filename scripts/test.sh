@@ -8,7 +8,7 @@ set -euo pipefail
 
 # Nothing outside of .venv, and nothing shared: they run beside each other. Where only such paths are given, nothing is
 # prepared either. Those that measure time (marked `timed`) are alone all the same.
-UNIT=(tests/agent tests/config tests/core tests/docs tests/fleet tests/jobs tests/sessions tests/wire
+UNIT=(tests/agent tests/config tests/core tests/docs tests/fleet tests/jobs tests/sessions tests/store tests/wire
   tests/engine/test_sizes.py tests/engine/test_translated.py tests/gate/test_connections.py tests/images/test_declared.py tests/images/test_origin.py
   tests/images/test_recipes.py tests/test_blocking.py tests/test_sign.py tests/test_prepare.py tests/test_timing.py tests/test_turns.py
   tests/web/test_bodies.py tests/web/test_events.py tests/web/test_guard.py tests/web/test_leftovers.py tests/web/test_page.py)
@@ -39,6 +39,7 @@ ensure_tools() {
   fi
   have git || missing+=(git)
   [ -z "$long" ] || have prometheus || missing+=(prometheus)
+  [ -z "$long" ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
   PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap)
   # The browser tests' driver is a program that a bare Debian lacks a library for.
   "$VENV/bin/python" -m playwright --version >/dev/null 2>&1 || missing+=(libatomic1)

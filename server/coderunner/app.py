@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from coderunner import __version__, declarations, garbage, metrics
+from coderunner import __version__, audit, declarations, garbage, metrics, tracing
 from coderunner.assembly import Fleet, assembled
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
@@ -29,6 +29,7 @@ from coderunner.engine.states import ContainerSummary
 from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable, UnsupportedEngine
 from coderunner.facades import routes as facades
 from coderunner.fleet import workers
+from coderunner.fleet.charging import Charging
 from coderunner.fleet.groups import Groups
 from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.readiness import Readiness
@@ -45,8 +46,11 @@ from coderunner.operating.records import Records
 from coderunner.places import PACKAGE
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
+from coderunner.sessions.quotas import Quotas, from_settings
 from coderunner.sessions.record import BadSeal
 from coderunner.sign import alone
+from coderunner.store.address import address
+from coderunner.store.store import Store
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.admin.room import Room, room_of
@@ -63,6 +67,7 @@ log = logging.getLogger(__name__)
 ENGINE_RETRY_SECONDS = 2.0  # between attempts to reach an engine that does not answer
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
 HURRY_SECONDS = 0.2  # for background tasks to end when the next server is about to start
+CLOSE_SECONDS = 3.0  # for the last rows of the database
 SUSPEND_SECONDS = 0.5  # to send the last frames to clients; they get the rest after reconnecting
 # How a server ends; see `Server`.
 SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
@@ -88,6 +93,7 @@ class Server:
 async def serving(settings: Settings) -> AsyncIterator[Server]:
     """Starts the whole server, and yields it once it listens. Raises ConfigError, CannotStart."""
     declared = declarations.load(only=settings.languages)
+    quotas = from_settings(settings)
     stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def stop(how: str) -> None:
@@ -105,19 +111,24 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         sockets = stack.enter_context(bound(settings.host, settings.port))
         records = stack.enter_context(_recorded())
         _tell_settings(settings, len(declared.languages))
+        store = _store(settings)
+        # The last to end: until then there may be something to write.
+        stack.push_async_callback(_close_store, store, stopped)
         engine = await stack.enter_async_context(
             DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
         )
         pool = await stack.enter_async_context(WorkerPool(settings.worker_threads))
-        fleet = assembled(settings, declared, engine, pool, key)
+        fleet = assembled(settings, declared, engine, pool, key, quotas)
         runs = Runs(runs_folder, fleet.registry, fleet.catalog, settings.spool_size)
         stack.push_async_callback(runs.close)
         tasks = await stack.enter_async_context(Tasks("server"))
+        _start_store(settings, store, tasks)
         tasks.keep(lambda: _tell_engine(settings, engine), "engine-info")
+        _start_charging(settings, fleet, quotas, store, tasks)
         arrival = await _arrived(fleet, engine, key, tasks, stop)
         runs.resume()
         _start_watches(runs, tasks)
-        parts = fleet.parts(settings, declared, pool, runs, identity)
+        parts = fleet.parts(settings, declared, pool, runs, identity, store)
         room = room_of(settings, fleet.registry, engine, records, Path(settings.state_dir))
         app, url = await _listen(stack, parts, sockets, tasks, room)
         arrival.clear()
@@ -134,6 +145,38 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
             preparation.stopping = True
             await room.stop()
             await _end(how, settings, fleet, engine, pool, builder, tasks)
+
+
+def _store(settings: Settings) -> Store:
+    return Store(address(settings.database_url, Path(settings.state_dir), settings.instance_name))
+
+
+def _start_store(settings: Settings, store: Store, tasks: Tasks) -> None:
+    """Opens the database, and begins to note events."""
+    log_of_events = audit.Audit(store.post, settings.instance_name, programs=settings.audit_programs == "on")
+    audit.use(log_of_events)
+    store.work += [log_of_events.tell_counted, functools.partial(store.retain, settings.audit_retention_days)]
+    store.last.append(functools.partial(log_of_events.tell_counted, all=True))
+    tasks.keep(store.run, "database")
+
+
+def _start_charging(settings: Settings, fleet: Fleet, quotas: Quotas, store: Store, tasks: Tasks) -> None:
+    """Begins to charge sessions for what they use, and to keep the sums."""
+    charging = Charging(
+        quotas, store, settings.instance_name, lambda: fleet.registry.sessions, fleet.watchdog.cpu_seconds
+    )
+    tasks.keep(charging.watch, "charging")
+    store.last.append(charging.note)
+
+
+async def _close_store(store: Store, stopped: asyncio.Future[str]) -> None:
+    """Writes to the database what waits, and sends the last traces; in a hurry if the next server is about to
+    start."""
+    leaving = stopped.done() and stopped.result() in LEAVING
+    await store.close(HURRY_SECONDS if leaving else CLOSE_SECONDS)
+    audit.use(None)
+    if tracing.active():
+        await asyncio.to_thread(tracing.end_tracing)
 
 
 def _start_watches(runs: Runs, tasks: Tasks) -> None:

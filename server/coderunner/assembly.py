@@ -29,9 +29,11 @@ from coderunner.identity.chain import Verifiers
 from coderunner.jobs.runs import Runs
 from coderunner.places import STATIC
 from coderunner.sessions.deadlines import ResumeTimeouts
+from coderunner.sessions.quotas import Quotas
 from coderunner.sessions.record import owner_of
 from coderunner.sessions.session import Rules
 from coderunner.sessions.specs import ProjectRules
+from coderunner.store.store import Store
 from coderunner.web.keys import Parts
 
 # The default of SESSION_MEMORY is this many times the machine's memory, as few sessions reach their limit.
@@ -53,20 +55,32 @@ class Fleet:
     agents: AgentSockets
 
     def parts(
-        self, settings: Settings, declared: Declarations, pool: WorkerPool, runs: Runs, identity: Verifiers
+        self,
+        settings: Settings,
+        declared: Declarations,
+        pool: WorkerPool,
+        runs: Runs,
+        identity: Verifiers,
+        store: Store,
     ) -> Parts:
         """The parts as HTTP handlers use them. `runs`: runs and batches over HTTP; `identity`: verifies
-        credentials."""
+        credentials; `store`: the database."""
         return Parts(
             settings, self.registry, self.catalog, declared, self.warm, pool, self.readiness, STATIC,
-            self.surroundings, self.agents, runs, identity,
+            self.surroundings, self.agents, runs, identity, store,
         )  # fmt: skip
 
 
 def assembled(
-    settings: Settings, declared: Declarations, engine: DockerEngine, pool: WorkerPool, key: bytes
+    settings: Settings,
+    declared: Declarations,
+    engine: DockerEngine,
+    pool: WorkerPool,
+    key: bytes,
+    quotas: Quotas | None = None,
 ) -> Fleet:
-    """Makes the parts, in the order of their dependencies. `key`: the instance's secret."""
+    """Makes the parts, in the order of their dependencies. `key`: the instance's secret. `quotas`: None for
+    none."""
     rules = _limit_rules(settings, declared)
     catalog = LanguageCatalog(declared.languages, rules.defaults)
     agents = AgentSockets(Path(settings.state_dir) / "sockets", settings.instance_name, settings.agent_stream)
@@ -84,7 +98,7 @@ def assembled(
     registry = Registry(
         provisioner, warm, _queue(settings), _session_rules(settings, rules), key=key,
         queue_timeout=settings.queue_timeout / 1000, groups=groups if settings.max_groups else None,
-        budget=settings.buffer_memory,
+        budget=settings.buffer_memory, quotas=quotas,
     )  # fmt: skip
     readiness = Readiness(engine, catalog, provisioner, warm)
     readiness.registry = registry

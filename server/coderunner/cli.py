@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coderunner import app, config, declarations, here, logs, places, turns
+import coderunner
+from coderunner import app, config, declarations, here, logs, places, tracing, turns
 from coderunner.commands import Run, make_parser
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
@@ -121,6 +122,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
     logs.take_all()
+    tracing.begin_tracing(os.environ, settings.instance_name, coderunner.__version__)
 
     def announce(url: str) -> None:
         if not settings.production:
@@ -396,6 +398,20 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
 
 
+def _db(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    from coderunner.store import command  # here, as the import would delay `serve`
+
+    return command.db(settings, arguments.action)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    from coderunner.store import command
+
+    return command.run(settings, arguments)
+
+
 def _remote(arguments: argparse.Namespace) -> int:
     from coderunner.client import remote  # here, as the import would delay `serve`
     from coderunner.client.kept import Store
@@ -534,6 +550,8 @@ COMMANDS: dict[str, Run] = {
     "reap": _reap,
     "attack": _attack,
     "bench": _bench,
+    "db": _db,
+    "audit": _audit,
     "languages list": _list_languages,
     "languages table": _language_table,
     "languages test": _test_languages,

@@ -44,6 +44,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _reaper(commands, run)
     _outside(commands, run)
     _languages(commands, run)
+    _records(commands, run)
     return parser
 
 
@@ -313,3 +314,29 @@ def _languages(commands: Commands, run: Mapping[str, Run]) -> None:
     test.add_argument("--url", default="", help="address of the server (default: PORT on this machine)")
     test.add_argument("--bearer", default="", metavar="KEY", help="bearer token for the server")
     test.set_defaults(run=run["languages test"])
+
+
+def _records(commands: Commands, run: Mapping[str, Run]) -> None:
+    db = commands.add_parser("db", help="check the database's tables, or bring them up to date")
+    db.add_argument(
+        "action",
+        choices=("check", "upgrade"),
+        help="check: the exit code is 1 if they are not up to date; upgrade: as the server does at its start",
+    )
+    db.set_defaults(run=run["db"])
+
+    audit = commands.add_parser("audit", help="export the audit log; export or erase a caller's data")
+    actions = audit.add_subparsers(required=True, metavar="ACTION")
+    export = actions.add_parser("export", help="print the audit log")
+    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
+    export.add_argument("--since", default="", metavar="TIME", help="from this date or time (UTC) on")
+    export.add_argument("--until", default="", metavar="TIME", help="before this date or time (UTC)")
+    export.add_argument("--principal", default="", metavar="NAME", help="events of this caller only")
+    export.set_defaults(run=run["audit"], action="export")
+    for action, text in (
+        ("export-person", "print everything that is kept of a caller, as JSON"),
+        ("erase", "remove everything that is kept of a caller"),
+    ):
+        person = actions.add_parser(action, help=text)
+        person.add_argument("--principal", required=True, metavar="NAME", help="the caller")
+        person.set_defaults(run=run["audit"], action=action)

@@ -16,8 +16,9 @@ from pathlib import Path
 from coderunner.config import Settings
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import EngineInfo
-from coderunner.errors import EngineError
+from coderunner.errors import ConfigError, EngineError
 from coderunner.schema.forms import UNIX
+from coderunner.sessions.quotas import from_settings
 
 SMALL = 1 << 30  # bytes; up to this DOCKER_MEMORY is not compared with the engine's machine, which has more
 MEMORY_BESIDE = 400 * 1024**2  # bytes that a server needs in addition to 1.5 times BUFFER_MEMORY
@@ -46,6 +47,10 @@ async def problems(settings: Settings) -> list[str]:
     given = settings.docker_runtime or settings.cgroup_parent
     if given or settings.docker_cpus > 1 or settings.docker_memory > SMALL:
         found += await _asked_of_the_engine(settings)
+    try:
+        from_settings(settings)
+    except ConfigError as error:
+        found += error.problems
     return [problem for problem in found if problem is not None]
 
 

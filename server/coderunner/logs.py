@@ -12,7 +12,9 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import IO, Any, Literal
 
 import orjson
@@ -21,6 +23,28 @@ LogFormat = Literal["text", "json"]
 _PLAIN = logging.Formatter()
 
 _SECRET = ("token", "secret", "password", "admin_key", "authorization", "cookie", "credential")
+
+
+_context: ContextVar[Mapping[str, str]] = ContextVar("coderunner_context", default=MappingProxyType({}))
+
+
+def context() -> Mapping[str, str]:
+    """The fields that every line of the present task has: `request`, `session`."""
+    return _context.get()
+
+
+def within(**values: str | None) -> None:
+    """Gives every later line of the present task, and of tasks that it starts, these fields; None: not any
+    more."""
+    merged = {**_context.get(), **values}
+    _context.set({name: value for name, value in merged.items() if value is not None})
+
+
+def contextual(**values: str | None) -> Context:
+    """A copy of the present context for a new task, in which lines have these fields as well."""
+    made = copy_context()
+    made.run(within, **values)
+    return made
 
 
 def fields(**values: Any) -> dict[str, Any]:
@@ -36,11 +60,13 @@ def outcome(error: BaseException | None) -> dict[str, str]:
 def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
     values = getattr(record, "fields", None)
     if not isinstance(values, dict):
-        return {}
-    return {
+        values = {}
+    found = {
         str(name): "***" if any(word in str(name).lower() for word in _SECRET) else value
         for name, value in values.items()
     }
+    # Formatted in the task that speaks, whose request and session these are; its own word counts more.
+    return found | {name: value for name, value in _context.get().items() if name not in found}
 
 
 def _moment(record: logging.LogRecord) -> str:

@@ -73,6 +73,11 @@ socket_bytes = Counter(
     "coderunner_websocket_bytes_total", "Bytes of messages, in from clients and out to them.",
     ["direction"], registry=REGISTRY,
 )  # fmt: skip
+store_dropped = Counter(
+    "coderunner_database_rows_dropped_total",
+    "Rows for the database that were given up: its queue was full, or it refused them.",
+    ["table"], registry=REGISTRY,
+)  # fmt: skip
 bytes_in, bytes_out = socket_bytes.labels("in"), socket_bytes.labels("out")
 
 

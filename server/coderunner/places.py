@@ -9,6 +9,7 @@ CARRIED = PACKAGE / "carried"  # made by setup.py
 INSTALLED = CARRIED.is_dir()
 ROOT = CARRIED if INSTALLED else PACKAGE.parent.parent
 STATIC = ROOT / "static"
+QUOTAS = PACKAGE / "quotas.toml"
 FILES = ("nginx.conf", "CHANGELOG.md", "LICENSE", ".env.production.example", "deploy")
 """What an operator copies or reads, as named in the documents."""
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Self, TypeVar
 
-from coderunner.logs import fields
+from coderunner.logs import contextual, fields
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,11 @@ class Tasks:
 
     def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Runs work as a task of this owner. ``name``: for the log."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        # The owner's session is in every line of the log that comes from here. Its tasks are not part of the
+        # request that happened to start them.
+        session = self._about.get("session")
+        context = contextual(session=session, request=None) if isinstance(session, str) else None
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._all.add(task)
         task.add_done_callback(self._done)
         return task

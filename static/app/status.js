@@ -23,6 +23,16 @@ const roughly = (/** @type {number} */ ms) => {
   return texts.units.hours(Math.round(minutes / 60));
 };
 
+/** What is left of the quotas that the caller has; '' without any. */
+function quotasLeft(/** @type {Session} */ { quotas }) {
+  const passed = (world.now() - quotas.at) / 1000;
+  const words = quotas.left.map(({ kind, of, remaining, reset_s: reset }) => {
+    const left = passed >= reset ? of : remaining; // its period has begun anew
+    return texts.quotas[kind]?.(left) ?? '';
+  });
+  return words.some(Boolean) ? texts.status.left(words.filter(Boolean).join(', ')) : '';
+}
+
 export class Status {
   #desk;
   #idleWarned = false;
@@ -55,6 +65,8 @@ export class Status {
     if ($('link-text').textContent !== text) $('link-text').textContent = text;
     const total = session?.phase === 'open' && session.expires ? session.expires.total_ms - (world.now() - session.expires.at) : null;
     $('expiry-text').textContent = total === null ? '' : texts.status.lasts(roughly(total));
+    const left = session === null ? '' : quotasLeft(session);
+    if ($('quota-text').textContent !== left) $('quota-text').textContent = left;
   }
 
   /** @returns {[tone: string, text: string]} */

@@ -11,6 +11,7 @@ export const SERVER = {
     limits: ['map', 'text', 'natural'],
     features: ['list', 'text'],
     keepalive_s: 'natural',
+    'quotas?': ['list', { kind: 'text', of: 'natural', remaining: 'natural', seconds: 'natural', reset_s: 'natural' }],
   },
   queued: { position: 'natural', ahead: 'natural', eta_ms: ['null', 'natural'], deadline_ms: 'natural' },
   opened: {
@@ -68,6 +69,9 @@ export const SERVER = {
     'expected?': 'natural',
   },
   pong: { t: 'number' },
+  quotas: {
+    quotas: ['list', { kind: 'text', of: 'natural', remaining: 'natural', seconds: 'natural', reset_s: 'natural' }],
+  },
 };
 
 /**
@@ -105,6 +109,14 @@ export const SERVER = {
  * @typedef {object} Isolation
  * @property {string} runtime
  * @property {string} network
+ */
+/**
+ * @typedef {object} QuotaLeft
+ * @property {string} kind
+ * @property {number} of
+ * @property {number} remaining
+ * @property {number} seconds
+ * @property {number} reset_s
  */
 /**
  * @typedef {object} Usage
@@ -216,6 +228,7 @@ export const SERVER = {
  * @property {Object<string, number>} limits
  * @property {string[]} features
  * @property {number} keepalive_s
+ * @property {QuotaLeft[]} [quotas]
  */
 /**
  * @typedef {object} Queued
@@ -354,6 +367,11 @@ export const SERVER = {
  * @property {'pong'} type
  * @property {number} t
  */
+/**
+ * @typedef {object} Quotas
+ * @property {'quotas'} type
+ * @property {QuotaLeft[]} quotas
+ */
 /** @typedef {Open|Attach|Take|Run|Shell|Resize|Signal|Eof|Kill|Ack|Extend|Close|Ping} ClientMessage */
 
-/** @typedef {Hello|Queued|Opened|Attached|Role|State|Stopped|InAck|Gap|Resized|Diagnostics|Artifact|Workspace|Exit|Expires|Notice|Closed|ErrorMessage|Pong} ServerMessage */
+/** @typedef {Hello|Queued|Opened|Attached|Role|State|Stopped|InAck|Gap|Resized|Diagnostics|Artifact|Workspace|Exit|Expires|Notice|Closed|ErrorMessage|Pong|Quotas} ServerMessage */

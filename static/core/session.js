@@ -60,6 +60,7 @@ export class Session extends Emitter {
     /** @type {import('./messages.js').Opened | null} */ this.opened = null;
     /** @type {(import('./messages.js').Queued & {at: number}) | null} */ this.place = null; // the latest `queued`
     /** @type {(import('./messages.js').Expiry & {at: number}) | null} */ this.expires = null; // {idle_ms, total_ms, at}
+    /** @type {{left: import('./messages.js').QuotaLeft[], at: number}} */ this.quotas = { left: [], at: 0 };
     /** @type {import('./messages.js').ErrorMessage | null} */ this.error = null;
     /** @type {string | null} */ this.reason = null; // why it has ended
     this.#connection = new Connection(world, () => world.url(this.id), {
@@ -215,12 +216,21 @@ export class Session extends Emitter {
     }
   }
 
+  #setQuotas(/** @type {readonly import('./messages.js').QuotaLeft[]} */ left) {
+    this.quotas = { left: [...left], at: this.#world.now() };
+  }
+
   /** @type {{[Type in ServerMessage['type']]: (message: Extract<ServerMessage, {type: Type}>) => void}} */
   #handlers = {
     hello: (message) => {
       this.hello = message;
+      this.#setQuotas(message.quotas ?? []);
       if (this.id === null) this.#sendOpen();
       else this.#sendAttach();
+    },
+    quotas: (message) => {
+      this.#setQuotas(message.quotas);
+      this.emit('change');
     },
     queued: (message) => {
       this.place = { ...message, at: this.#world.now() };

@@ -24,7 +24,9 @@ OTHER_VARIABLES = {
     "ASAN_OPTIONS", "CODERUNNER_KEY", "CODERUNNER_URL", "NAME", "PATH",
     *re.findall(r"\$\{([A-Z_]+)", COMPOSE),
 }  # fmt: skip
-CONSTANTS = ("AF_", "CLONE_", "F_OFD_", "MAP_", "MFD_", "MS_", "NETLINK_", "NET_", "POSIX_", "PR_", "SO_")
+CONSTANTS = (
+    "AF_", "CLONE_", "F_OFD_", "MAP_", "MFD_", "MS_", "NETLINK_", "NET_", "OTEL_", "POSIX_", "PR_", "SO_",
+)  # fmt: skip
 
 
 @pytest.fixture(params=NAMES)

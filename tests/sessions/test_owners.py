@@ -34,6 +34,8 @@ OWNED = {
     "adopt": "tests/web/test_faults.py",
     "adopt-container": "tests/sessions/test_faults.py",
     "budget": "tests/web/test_faults.py",
+    "charging": "tests/web/test_faults.py",
+    "database": "tests/web/test_faults.py",
     "engine-info": "tests/web/test_faults.py",
     "garbage": "tests/web/test_faults.py",
     "image-": "tests/web/test_faults.py",

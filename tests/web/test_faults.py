@@ -16,6 +16,7 @@ from coderunner import app, config, garbage, metrics, tasks
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import EngineUnavailable
 from coderunner.fleet.budget import Budget
+from coderunner.fleet.charging import Charging
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.watchdog import Watchdog
 from coderunner.jobs.runs import Runs
@@ -24,6 +25,7 @@ from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.session import Session
+from coderunner.store.store import Store
 from coderunner.web import connection
 from coderunner.web.handshake import Handshake
 from coderunner.web.tcp_limits import TcpConnections
@@ -210,6 +212,8 @@ async def test_a_fault_at_handing_over_a_new_session_leaves_it_to_the_next_try(s
 # A job of the server's own -> what of it fails, once.
 JOBS = {
     "budget": (Budget, "watch"),
+    "charging": (Charging, "watch"),
+    "database": (Store, "run"),
     "runs": (Runs, "watch"),
     "loop-lag": (metrics, "watch_loop"),
     "garbage": (garbage, "watch"),

@@ -37,7 +37,8 @@ class Ticket:
     """A request for a slot.
 
     `deadline`: when it gives up waiting, in seconds of the caller's clock. `priority`: higher values are
-    served first. `memory`: the container's memory limit in bytes.
+    served first. `memory`: the container's memory limit in bytes. `cap`: how many the principal, or without
+    one the address, may have live and waiting; 0 for unlimited, None for that of all.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Ticket:
     deadline: float
     priority: int = INTERACTIVE
     memory: int = 0
+    cap: int | None = None
 
     @property
     def client(self) -> tuple[str, str]:
@@ -95,7 +97,8 @@ class Admission:
     """Assigns `slots` slots, and keeps up to `max_queue` waiting tickets in order.
 
     `memory`: bound of the live tickets' memory limits in bytes, 0 for unlimited. `per_address`,
-    `per_principal`: caps on live and waiting tickets together, 0 for unlimited. An IPv6 /56 is allowed twice,
+    `per_principal`: caps on live and waiting tickets together, 0 for unlimited; tickets with a principal are
+    not counted by their address. An IPv6 /56 is allowed twice,
     and a /48 four times, the cap of one address (`core.networks`).
     """
 
@@ -302,12 +305,16 @@ class Admission:
             line.move_to_end(ticket.client)
 
     def _check_caps(self, ticket: Ticket) -> None:
-        caps = [
-            (self._per_address * allowance, self._addresses[key], "address")
-            for key, allowance in networks(ticket.address)
-        ]
         if ticket.principal is not None:
-            caps.append((self._per_principal, self._principals[ticket.principal], "user"))
+            # Not by its address as well: a class may sit behind one.
+            cap = self._per_principal if ticket.cap is None else ticket.cap
+            caps = [(cap, self._principals[ticket.principal], "user")]
+        else:
+            cap = self._per_address if ticket.cap is None else ticket.cap
+            caps = [
+                (cap * allowance, self._addresses[key], "address")
+                for key, allowance in networks(ticket.address)
+            ]
         for cap, have, whose in caps:
             if cap and have >= cap:
                 raise TooManySessions(
@@ -316,9 +323,10 @@ class Admission:
                 )
 
     def _count(self, ticket: Ticket, step: int) -> None:
-        counted = [(self._addresses, key) for key, _ in networks(ticket.address)]
         if ticket.principal is not None:
-            counted.append((self._principals, ticket.principal))
+            counted = [(self._principals, ticket.principal)]
+        else:
+            counted = [(self._addresses, key) for key, _ in networks(ticket.address)]
         for counter, key in counted:
             counter[key] += step
             if not counter[key]:

@@ -18,7 +18,7 @@ import aiohttp
 from aiodocker.exceptions import DockerError
 from msgspec import convert
 
-from coderunner import metrics, timing
+from coderunner import metrics, timing, tracing
 from coderunner.engine.attach import Address, AttachStream, open_attach
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.faults import translated
@@ -307,6 +307,7 @@ class DockerEngine:
         """
         # The time of waiting for the engine only: what callers do with the answer is outside of the context.
         began, error = time.monotonic(), None
+        traced = tracing.begin("engine " + what)
         try:
             async with self._bounded(what, within_s, refused):
                 yield
@@ -316,6 +317,7 @@ class DockerEngine:
         finally:
             # Also for cancelled calls, which are otherwise invisible in the metrics.
             seconds, told = time.monotonic() - began, outcome(error)
+            traced.end(told.get("error"))
             metrics.engine_seconds.labels(what, told.get("error", "ok")).observe(seconds)
             log.debug("engine call", extra=fields(call=what, ms=round(seconds * 1000, 1), **told))
 

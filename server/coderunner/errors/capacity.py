@@ -63,6 +63,12 @@ class LanguageFailed(CapacityError):
     retryable = False
 
 
+class DatabaseUnavailable(CapacityError):
+    """The database of keys, tokens and quotas cannot be used at the moment."""
+
+    code = "database_unavailable"
+
+
 # --- the engine ---------------------------------------------------------------------------------------
 
 

@@ -311,6 +311,13 @@ class TooManySessions(AccessError):
     close = 4429
 
 
+class QuotaExceeded(AccessError):
+    """A quota of this caller is used up; `retry_after_ms` says when it comes back."""
+
+    code = "quota_exceeded"
+    retryable = True
+
+
 class TooManyAttachments(AccessError):
     """The session has as many attachments as it may have."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from coderunner import metrics, timing
+from coderunner import audit, metrics, timing
 from coderunner.core import admission
 from coderunner.core.admission import Position
 from coderunner.identity.principal import ANONYMOUS, Principal
@@ -34,6 +34,11 @@ class Caller:
     priority: int = admission.INTERACTIVE
     about: Mapping[str, str] = field(default_factory=dict)
     who: Principal = ANONYMOUS
+
+    @property
+    def roles(self) -> Collection[str] | None:
+        """The principal's roles; None where they are not known, as for work from before a restart."""
+        return self.who.roles if self.who.known else None
 
 
 @dataclass(slots=True)
@@ -126,6 +131,12 @@ def report(opened: Opened, caller: Caller, moments: tuple[float, ...], *, warm: 
     opened.timings_ms = {name: round(seconds * 1000, 2) for name, seconds in steps.items()}
     metrics.queue_wait_seconds.observe(admitted - began)
     metrics.open_seconds.labels("yes" if warm else "no").observe(done - admitted)
+    session = opened.session
+    about = {"group": session.record.group} if group else {}
+    audit.note(
+        "opened", **whose(session.record), warm=warm, memory_bytes=session.limits.container_bytes, **about,
+        **session.notes.program,
+    )  # fmt: skip
     waited = {f"{name}_ms": round(ms) for name, ms in opened.timings_ms.items()}
-    told = {**whose(opened.session.record), **caller.about}
+    told = {**whose(session.record), **caller.about}
     log.info("session opened", extra=fields(**told, warm=warm, **waited))

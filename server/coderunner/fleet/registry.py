@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from coderunner import metrics, timing
+from coderunner import audit, metrics, timing, tracing
 from coderunner.core.admission import Ticket
 from coderunner.core.capability import Capability, read
 from coderunner.errors import (
@@ -44,8 +44,10 @@ from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
+from coderunner.schema.quotas import QuotasFile
 from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
+from coderunner.sessions.quotas import Quotas
 from coderunner.sessions.record import digest, new_token, seal, whose
 from coderunner.sessions.session import Rules, Session
 from coderunner.sessions.specs import check_project, run_spec
@@ -66,7 +68,7 @@ class Registry:
     the server before are not adopted yet, else None.  ``rules``: limits and times of all sessions. ``key``:
     the instance's secret, which seals records. ``queue_timeout``: seconds that an `open` waits for a slot.
     ``groups``: None where none are offered. ``budget``: bytes that all sessions together may make the server
-    hold.  ``watches``: the operator's tickets to watch a session.
+    hold. ``watches``: the operator's tickets to watch a session. ``quotas``: what callers may use; None: everything.
     """
 
     def __init__(
@@ -80,11 +82,13 @@ class Registry:
         queue_timeout: float,
         groups: Groups | None = None,
         budget: int = BUDGET,
+        quotas: Quotas | None = None,
     ) -> None:
         self.sessions: dict[str, Session] = {}
         self.budget = Budget(budget, lambda: self.sessions)
         self.queue = queue
         self.watches = Watches()
+        self.quotas = quotas or Quotas(QuotasFile())
         self.groups = groups
         self._provisioner = provisioner
         self._warm = warm
@@ -192,7 +196,10 @@ class Registry:
         else:
             # Everything that can be refused at once is refused here, before a slot is taken.
             language, limits = self._requests.check(request, self.groups)
-            work = self._open(opening, request, caller, language, limits)
+            account = self.quotas.account(caller.principal, caller.address, caller.roles)
+            account.check_open(request)
+            limits = account.bounded(limits)
+            work = self._traced(opening, request, caller, language, limits, account.quota.sessions)
         # A task of the registry: the client's socket may end and come back while it runs.
         opening.done = self._tasks.start(work, "opening")
         if nonce:
@@ -238,8 +245,25 @@ class Registry:
             else:
                 asyncio.get_running_loop().call_later(NONCE_SECONDS, self._openings.pop, key, None)
 
+    async def _traced(self, *how: Any) -> Opened:
+        """As `_open`, in a span that has those of its steps and of the engine's calls below it."""
+        with tracing.span("open", language=how[3].name) as traced:
+            try:
+                opened = await self._open(*how)
+            except CodeRunnerError as error:
+                traced.note(error=error.code)
+                raise
+            traced.note(session=opened.session.id, warm=opened.warm)
+            return opened
+
     async def _open(
-        self, opening: Opening, request: m.Open, caller: Caller, language: Language, limits: Limits
+        self,
+        opening: Opening,
+        request: m.Open,
+        caller: Caller,
+        language: Language,
+        limits: Limits,
+        cap: int | None,
     ) -> Opened:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -253,14 +277,18 @@ class Registry:
             priority=caller.priority,
             # Of the whole container: the queue also admits by memory.
             memory=limits.container_bytes,
+            cap=cap,
         )
         # In this order: slot, place in the group, container. Each step gives back all before it if it fails.
-        slot = await self.queue.acquire(ticket, opening.on_position)
+        with tracing.span("queue"):
+            slot = await self.queue.acquire(ticket, opening.on_position)
         admitted = loop.time()
         try:
             # Released by its context if anything below fails; after that it is the session's.
             async with self._place(request, language) as place:
-                container, warm = await self._container(language, limits)
+                with tracing.span("provision", language=language.name) as traced:
+                    container, warm = await self._container(language, limits)
+                    traced.note(warm=warm)
                 ready = loop.time()
                 try:
                     if self.groups is not None and place is not None:
@@ -359,6 +387,7 @@ class Registry:
             # Checked last: from here on nothing waits, and the session itself watches its container.
             raise StartFailed(f"the container ended: {container.gone.result()}")
         session = self._register(container, language, record)
+        session.notes.program = audit.program((file.path, file.content) for file in request.files)
         return Opened(session, token, warm=False, timings_ms={})
 
     def _register(self, container: Container, language: Language, record: Record) -> Session:
@@ -371,6 +400,7 @@ class Registry:
             on_end=self._ended,
             on_fault=self._recovery.failed,
             key=self._key,
+            account=self.quotas.account(record.principal, record.address),
         )
         self.sessions[session.id] = session
         # Before any client is attached: all that it makes the server hold is counted.
@@ -437,6 +467,12 @@ class Registry:
         lived = round(time.time() - session.record.opened, 1)
         metrics.sessions_ended.labels(reason).inc()
         log.info("session ended", extra=fields(**whose(session.record), reason=reason, seconds=lived))
+        session.charges.charge()
+        used = session.channels.used
+        audit.note(
+            "ended", **whose(session.record), reason=reason, seconds=lived, programs=used.programs,
+            cpu_ms=used.cpu_ms, output_bytes=used.output_bytes,
+        )  # fmt: skip
         # Without the record no server adopts it, should this one end before the container is removed.
         session.container.link.cast("seal", record=None)
         place = Place.of(session.record)

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import mean
@@ -141,6 +141,11 @@ class Watchdog:
         await self._judge(WAITING, sessions, await self._ask(self._waiting, pids))
         for strain in await self._ask(self._lasting):
             await self._search(strain, sessions)
+
+    async def cpu_seconds(self, names: Collection[str]) -> Mapping[str, float]:
+        """Processor time of the containers of these sessions, as far as it can be read from here."""
+        pids = {name: pid for name, pid in self._pids.items() if pid is not None and name in names}
+        return await self._ask(self._charged, pids)
 
     async def _ask(self, question: Callable[..., Answer], *arguments: object) -> Answer:
         """Reads files of the kernel in the thread, as that can take a while."""

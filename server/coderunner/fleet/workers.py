@@ -13,6 +13,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -56,6 +57,7 @@ class _Job:
     timeout: float
     future: asyncio.Future[Any]
     on_orphan: OnOrphan | None
+    context: Context = field(default_factory=copy_context)  # of who asks for it
     begun: bool = False
 
 
@@ -194,9 +196,13 @@ class WorkerPool:
         """Does one job. Raises nothing but the cancellation of the worker itself."""
         job.begun = True
         self._active += 1
+        # Whose request and session it is, for the log and for traces.
+        tokens = [(variable, variable.set(value)) for variable, value in job.context.items()]
         try:
             await self._run(job)
         finally:
+            for variable, token in tokens:
+                variable.reset(token)
             self._active -= 1
             if not job.future.done():  # a fault of ours: its caller must not wait for ever
                 job.future.set_exception(InternalError())

@@ -52,6 +52,7 @@ class Bench:
     def __init__(self, session: Session, client: str, spec: ProgramSpec) -> None:
         self.session = session
         self._spec = spec
+        session.charges.graded = True
         self._attachment = session.attach(client, "control", "control", {}, announce=False)
         self._number = FIRST
         self._running = 0

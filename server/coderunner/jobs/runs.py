@@ -21,6 +21,7 @@ from typing import TypedDict, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from coderunner import audit
 from coderunner.errors import BadLimit, KeyReused, NoRun, SpoolFull
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.registry import Caller, Registry
@@ -106,6 +107,14 @@ class Runs:
         else:
             about = self._about(wanted, caller, named, digest, plan or Plan())
         self._make_room(about)
+        account = self._registry.quotas.account(caller.principal, caller.address, caller.roles)
+        account.check_begin(background=key is not None)
+        if isinstance(about, AboutBatch):  # one program and one event, and not one for each case
+            account.begin()
+            audit.note(
+                "ran", principal=caller.principal, address=caller.address, language=wanted.language,
+                kind="batch", cases=about.count,
+            )  # fmt: skip
         work = self._make(about)
         self._start(work)
         return work

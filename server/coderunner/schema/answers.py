@@ -68,13 +68,15 @@ class LanguagesReady(Struct, frozen=True):
 class Ready(Struct, frozen=True):
     """`GET /api/ready`: whether a session could start now. If not, the status is 503 and `reasons` say why.
 
-    `confinement`: the mandatory access control that the engine applies to containers, such as AppArmor.
-    `agent_stream`: the transport between the server and the agents in the containers.
+    `degraded`: what does not work although sessions start, such as the database. `confinement`: the
+    mandatory access control that the engine applies to containers, such as AppArmor. `agent_stream`: the
+    transport between the server and the agents in the containers.
     """
 
     ready: bool
     reasons: tuple[str, ...]
     languages: LanguagesReady
+    degraded: tuple[str, ...]
     warnings: tuple[str, ...]
     confinement: str
     agent_stream: str

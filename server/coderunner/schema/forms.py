@@ -345,6 +345,28 @@ def subject(text: str) -> str:
     return text
 
 
+def database(text: str) -> str:
+    """A database: PostgreSQL's address with the database's name, or SQLite's file by its absolute path."""
+    problem = ValueError(
+        "an address like postgresql://coderunner:PASSWORD@db.example.com/coderunner, or"
+        " sqlite:////var/lib/coderunner/coderunner.sqlite3 with an absolute path"
+    )
+    if text.startswith("sqlite:"):
+        path = text.removeprefix("sqlite:///")
+        if path == text or not path.startswith("/") or path.endswith("/") or re.search(r"[?#\s]", path):
+            raise problem
+        return text
+    try:
+        parts = urlsplit(text)
+        wrong = parts.scheme not in ("postgresql", "postgres") or parts.fragment or (parts.port or 1) < 1
+    except ValueError:
+        raise problem from None
+    # The host may be missing: then it is a socket of this machine, as the query may name it.
+    if wrong or not re.fullmatch(r"/[^/\s]+", parts.path) or re.search(r"\s", text) or "://" not in text:
+        raise problem
+    return text
+
+
 _PLAIN = {
     int: Form(_integer, lambda kind, _: words_of(kind)),
     float: Form(_number, _number_words),
@@ -370,3 +392,4 @@ HEADER = Form(header)
 CLAIM_NAME = Form(claim_name)
 CLAIM_VALUE = Form(claim_value)
 SUBJECT = Form(subject)
+DATABASE = Form(database)

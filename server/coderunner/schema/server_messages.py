@@ -88,10 +88,21 @@ class Diagnostic(Part, frozen=True):
     message: Line
 
 
+class QuotaLeft(Part, frozen=True):
+    """What is left of a quota: `remaining` `of` a `kind` (`runs`; `cpu` in seconds; `output` in bytes) in a
+    period of `seconds`. `reset_s`: seconds until the next period begins."""
+
+    kind: Word
+    of: Count
+    remaining: Count
+    seconds: Count
+    reset_s: Count
+
+
 class Hello(Message, frozen=True, tag="hello"):
     """The first message of a connection. `limits` has at least `text_bytes`, `first_text_bytes`,
     `payload_bytes`, `window_bytes`, `input_window_bytes`, `journal_bytes`, `channels`, `files`,
-    `file_bytes`, `resume_ms`, `view_ms`.
+    `file_bytes`, `resume_ms`, `view_ms`. `quotas`: what is left of those that the caller has.
     """
 
     protocol: Word
@@ -100,6 +111,14 @@ class Hello(Message, frozen=True, tag="hello"):
     limits: Annotated[dict[Word, Count], at_most(64)]
     features: Annotated[tuple[Word, ...], at_most(64)]
     keepalive_s: Count
+    quotas: Annotated[tuple[QuotaLeft, ...], at_most(16)] = ()
+
+
+class Quotas(Message, frozen=True, tag="quotas"):
+    """What is left of the quotas of whose session it is; sent to the control when a program begins or
+    ends."""
+
+    quotas: Annotated[tuple[QuotaLeft, ...], at_most(16)]
 
 
 class Queued(Message, frozen=True, tag="queued"):
@@ -247,7 +266,7 @@ class Expires(Message, frozen=True, tag="expires"):
 class Notice(Message, frozen=True, tag="notice"):
     """A text for the user. Codes: `idle_warning`, `lifetime_warning`, `artifact_limit`, `evicted` (the
     reason, before `closed`), `operator` (words of the server's operator), `watched` and `unwatched` (the
-    operator has begun to watch this session, or has stopped); others may be added.
+    operator has begun to watch this session, or has stopped), `quota_exceeded`; others may be added.
     """
 
     code: Word
@@ -293,5 +312,5 @@ class Pong(Message, frozen=True, tag="pong"):
 
 ServerMessage = (
     Hello | Queued | Opened | Attached | Role | State | Stopped | InAck | Gap | Resized | Diagnostics
-    | Artifact | Workspace | Exit | Expires | Notice | Closed | ErrorMessage | Pong
+    | Artifact | Workspace | Exit | Expires | Notice | Closed | ErrorMessage | Pong | Quotas
 )  # fmt: skip

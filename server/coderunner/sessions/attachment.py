@@ -109,6 +109,9 @@ class Attachment:
         self.role = role
         self.granted = role  # the greatest role that its token allows
         self.operator = False  # whether it is the operator's, who watches
+        # Whose it is, for the audit log; without an address the session's own.
+        self.principal: str | None = None
+        self.address: str | None = None
         self.close_code: int | None = None
         self._cursors: dict[int, Cursor] = {}
         # Numbers without a channel are dropped: a client could name 65,536 of them.

@@ -5,6 +5,7 @@ The agent's journal is what counts; the cache only saves a round trip, and may b
 
 from __future__ import annotations
 
+from coderunner import tracing
 from coderunner.core.lifecycle import Phase
 from coderunner.errors import InputGap, InputOverflow
 from coderunner.metrics import Stopwatch
@@ -29,6 +30,7 @@ class Channel:
         self.rows: int | None = None
         self.cache = Journal(CACHE_BYTES, tagged=mode == "pipe", start=start)
         self.oldest = 0  # the offset at which the agent's journal begins, as far as is known
+        self.counted = start  # offset up to which its output was counted as used
         self.phase = "running"
         self.phase_offset = 0
         self.started = False  # the agent has confirmed its start
@@ -55,6 +57,7 @@ class Channel:
         self.in_acked = 0  # offset up to which the program's terminal or pipe has taken input
         self.input_eof = False
         self.eof_at: int | None = None  # the offset at which the client has ended the input
+        self.traced = tracing.Span()
         self.measured: Stopwatch | None = None  # a measurement that ends with the next output
         self._unacked = bytearray()  # input from `in_acked` on, to be repeated after a break
 

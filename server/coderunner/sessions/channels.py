@@ -7,9 +7,10 @@ stream: each sets an absolute state, or names something that the agent does only
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from coderunner import metrics, timing
+from coderunner import metrics, timing, tracing
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
 from coderunner.schema import messages as m
 from coderunner.schema import reports
@@ -35,12 +36,22 @@ GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall
 DIAGNOSTIC_COST = 1024  # bytes of memory of each, at most
 
 
+@dataclass(slots=True)
+class Used:
+    """What the programs of a session have used: those that have ended, and output of all. Since the session
+    was opened or adopted."""
+
+    programs: int = 0
+    cpu_ms: int = 0
+    output_bytes: int = 0
+
+
 class Channels:
     """The channels of a session.  ``all``: by number.  ``attachments``: of the session.
 
     ``lifetime_ms``: of the session.  ``touch()``: called for activity of a program.  ``changed()``: when a
     deadline may have moved.  ``task(work, name)``: starts a task of the session.  ``forgotten(number)``:
-    called when a channel was removed."""
+    called when a channel was removed.  ``ended()``: when a program has ended."""
 
     def __init__(
         self,
@@ -53,6 +64,7 @@ class Channels:
         changed: Callable[[], None],
         task: Callable[[Coroutine[Any, Any, None], str], object],
         forgotten: Callable[[int], None] = lambda _: None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.all: dict[int, Channel] = {}
         self.attachments = Attachments(self.all, container.holdings)
@@ -71,6 +83,8 @@ class Channels:
         self._task = task
         self._forgotten = forgotten
         self._progress = Progress(container, self.attachments)
+        self._ended = ended
+        self.used = Used()
 
     def __getitem__(self, number: int) -> Channel:
         channel = self.all.get(number)
@@ -233,6 +247,9 @@ class Channels:
         # Measured from here, with the transfer of the files: it is what a user waits for.
         # May raise FilesBusy, so it comes before the channel is in the table.
         begun = self._runs.ask(number, spec, files)
+        channel.traced = tracing.begin(
+            spec.kind, session=self._container.session, language=self._language, channel=number
+        )
         self.all[number] = channel
         channel.asked = True
         self._task(self._start(channel, begun), "session-run")
@@ -271,6 +288,7 @@ class Channels:
 
     def _refuse(self, channel: Channel, error: CodeRunnerError) -> None:
         """Removes a channel that could not be started, and tells all clients why."""
+        channel.traced.end(error.code)
         self._drop(channel.number)
         error.channel = channel.number
         self.attachments.broadcast(m.ErrorMessage.of(error))
@@ -352,12 +370,25 @@ class Channels:
         # The kernel counts kills for the whole container, so one count may explain another channel's end.
         others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
         channel.exit = endings.exit_message(channel, evidence, others=bool(others))
+        self.used.programs += 1
+        channel.traced.note(reason=channel.exit.reason, output_bytes=end, cpu_ms=channel.exit.usage.cpu_ms)
+        channel.traced.end()
+        if not channel.adopted:  # its time before the adoption was charged by the server before
+            self.used.cpu_ms += channel.exit.usage.cpu_ms or 0
+        self._ended()
         if channel.kind == "run":
             metrics.runs_ended.labels(self._language, channel.exit.reason).inc()
         # What it has not read will never be acknowledged by it.
         if channel.drop_input():
             self._tell_in_ack(channel)
         self.attachments.wake()
+
+    def count_output(self) -> None:
+        """Brings `used.output_bytes` up to date."""
+        for channel in self.all.values():
+            end = channel.cache.end
+            self.used.output_bytes += max(0, end - channel.counted)
+            channel.counted = max(channel.counted, end)
 
     def on_attached(self, hello: Hello) -> None:
         """The agent has been attached to, for the first time or again.
@@ -374,6 +405,7 @@ class Channels:
                 channel = self.all[number] = Channel(number, state.mode, start=state.sent)
                 channel.restore_input(state.input_offset, state.in_acked)
                 channel.released = state.released
+                channel.counted = state.sent  # the server before has counted what came until then
                 channel.adopted, channel.kind, channel.entry = True, state.kind, self._entry
                 channel.cols, channel.rows = state.cols, state.rows
             self.on_state(state)
@@ -448,3 +480,4 @@ class Channels:
             if channel.exit is None:
                 channel.end = channel.cache.end
                 channel.exit = endings.lost(channel)
+                channel.traced.end(channel.exit.reason)

@@ -17,6 +17,10 @@ class ResumeTimeouts:
     wanted: float
     unwanted: float
 
+    def shortest(self) -> ResumeTimeouts:
+        """As if others always waited."""
+        return ResumeTimeouts(self.wanted, self.wanted)
+
 
 class Deadlines:
     """The deadlines of one session.  ``lifetime``, ``idle``: seconds.

@@ -28,9 +28,12 @@ from coderunner.sessions import walls
 from coderunner.sessions.artifacts import Artifacts
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
+from coderunner.sessions.charges import Charges
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
+from coderunner.sessions.notes import Notes
+from coderunner.sessions.quotas import Account
 from coderunner.sessions.record import digest, whose
 from coderunner.sessions.specs import ProjectRules, check_project, run_spec, shell_spec
 from coderunner.sessions.views import SECONDS, Views
@@ -63,7 +66,8 @@ class Session:
     `wanted()`: whether a client waits for a slot; a session without clients then ends earlier. `on_end`:
     awaited as the last step of the end, with the reason; returns slot and container. `on_fault`: called if a
     task of the session fails through a bug of this server; it must `drop` or `end` the session. `key`: the
-    instance's secret, which authenticates capability URLs.
+    instance's secret, which authenticates capability URLs. `account`: what its programs are charged to; None:
+    nothing.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Session:
         on_end: Callable[[Session, str], Awaitable[None]],
         on_fault: Callable[[Session], None],
         key: bytes = b"",
+        account: Account | None = None,
     ) -> None:
         self.id = container.session
         self.container = container
@@ -97,6 +102,8 @@ class Session:
         self.revision = 0  # of the workspace; the agent counts it
         self._rules = rules
         self._wanted = wanted
+        self.charges = Charges(account, self.channels)
+        self.notes = Notes(record)
         self._on_end = on_end
         self._deadlines = self._make_deadlines()
         self._changed = asyncio.Event()  # set if a deadline may have come nearer
@@ -116,6 +123,7 @@ class Session:
             task=self._tasks.start,
             # A lambda, as `artifacts` is made after the channels.
             forgotten=lambda number: self.artifacts.forget(number),
+            ended=self._program_ended,
         )
 
     def _make_deadlines(self) -> Deadlines:
@@ -124,7 +132,7 @@ class Session:
             self._now(),
             lifetime=self.record.expires - time.time(),
             idle=self.limits.idle_ms / 1000,
-            resume=self._rules.resume,
+            resume=self._rules.resume if self.charges.background else self._rules.resume.shortest(),
         )
 
     # --- attachments -----------------------------------------------------------------------------------
@@ -138,6 +146,8 @@ class Session:
         *,
         announce: bool = True,
         operator: bool = False,
+        principal: str | None = None,
+        address: str | None = None,
     ) -> Attachment:
         """Attaches a client, and ends an earlier attachment of the same client.
 
@@ -145,7 +155,8 @@ class Session:
         `granted`: the highest role that the client's token allows. `cursors`: for each channel, the offset
         below which the client has the output already. `announce`: whether to send `attached`; not after
         `open`, which is answered with `opened`. `operator`: whether it is the server's operator, who watches;
-        the others are told. Raises NoSession, TooManyAttachments.
+        the others are told. `principal`, `address`: whose it is, for the audit log; without an address it is the
+        server's own. Raises NoSession, TooManyAttachments.
         """
         if self.over:
             raise NoSession()  # its socket was accepted while the session ended
@@ -154,15 +165,20 @@ class Session:
             self._left()
         attachment = Attachment(self.channels, client, role, cursors)
         attachment.granted, attachment.operator = granted, operator
+        attachment.principal, attachment.address = principal, address
         # Queued before it is added: nothing that happens later must reach the client before `attached`.
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
             self._tell_all(attachment)
-        was_watched = self.watched
+        was_watched, before = self.watched, self._attachments.control
         self._attachments.add(attachment)
         if operator and not was_watched:
             self._tell_watched(attachment)
+        if announce and address is not None:
+            self.notes.note("watched" if role == "watch" else "attached", attachment)
+            if role == "control" and before is not None:
+                self.notes.note("took over", attachment, of=before.principal, of_address=before.address)
         log.debug("attached", extra=fields(session=self.id, role=role, attachments=len(self._attachments)))
         self._deadlines.attach()
         self.channels.release_all()
@@ -239,9 +255,12 @@ class Session:
                 attachment.post(m.Pong(message.t))
             case m.Take():
                 # Taking it a second time would only tell all clients the same again.
-                if self._attachments.control is not attachment:
+                before = self._attachments.control
+                if before is not attachment:
                     self._attachments.give_control(attachment)
                     self.channels.release_all()
+                    of = {"of": before.principal, "of_address": before.address} if before is not None else {}
+                    self.notes.note("took over", attachment, **of)
             case m.Extend():
                 self._touch()
                 attachment.post(self._expires())
@@ -259,10 +278,14 @@ class Session:
                 spec = run_spec(message, self.language, self.limits, self._rules.limits)
                 # Before the channel exists: a refused project leaves nothing behind.
                 check_project(message.files, self._rules.project)
+                self.charges.begin(message.channel)
                 self.channels.run(attachment, message.channel, spec, message.files)
+                self.notes.run(attachment, spec.entry, message)
             case m.Shell():
                 spec = shell_spec(message, self.language, self.limits)
+                self.charges.begin(message.channel)
                 self.channels.run(attachment, message.channel, spec, ())
+                self.notes.note("ran", attachment, kind="shell")
             case m.Resize():
                 self.channels.resize(message)
             case m.Signal():
@@ -273,6 +296,10 @@ class Session:
                 self.channels.kill(self.channels[message.channel], "killed")
             case m.Close():
                 self.end("client")
+
+    def _program_ended(self) -> None:
+        self.charges.charge()
+        self.charges.tell()
 
     def input(self, attachment: Attachment, channel: int, offset: int, data: bytes) -> None:
         """Passes a client's input to a channel. `offset`: of the first byte in the channel's input.

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from coderunner import metrics, timing
+from coderunner import logs, metrics, timing
 from coderunner.core import codec
 from coderunner.errors import AccessError, BadJson, CodeRunnerError, InternalError
 from coderunner.fleet.registry import Caller
@@ -31,6 +31,7 @@ from coderunner.web import guard
 from coderunner.web.attached import Attached
 from coderunner.web.handshake import Handshake
 from coderunner.web.keys import Parts
+from coderunner.web.replies import note_refusal
 from coderunner.web.tcp import TcpConnection
 from coderunner.web.tcp_limits import TcpConnections
 
@@ -91,6 +92,7 @@ class Connection:
         self._address = guard.address_of(parts.settings, request)
         # Before the session, a frame may be as large as the first text and not more.
         tcp.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self.fail)
+        self._session = session_id  # that it is for; not yet known to be one
         self.state = State.HANDSHAKE
         self._handshake: Handshake | None = Handshake(parts, self, session_id)
         self._attached: Attached | None = None
@@ -260,6 +262,8 @@ class Connection:
                 raise
             if error.channel is None:
                 error.channel = channel
+            if isinstance(error, AccessError):
+                note_refusal(error, self._address, session=self._session)
             self.post(m.ErrorMessage.of(error))
 
     def _binary(self, data: bytes) -> None:
@@ -302,6 +306,8 @@ class Connection:
         self._move(State.ATTACHED)
         # From here on `_pump` goes on with the attachment.
         self._attached = Attached(session, attachment)
+        self._session = session.id
+        logs.within(session=session.id)
         # With a session longer texts are allowed, as its token was checked.
         self._tcp.admit_session(session.id, codec.MAX_TEXT)
         self._tcp.second(self._attached.watches)
@@ -322,6 +328,7 @@ class Connection:
         if isinstance(error, AccessError):
             about = guard.request_id(self._parts.settings, self._request)
             log.info("connection refused", extra=fields(code=error.code, address=self._address, **about))
+            note_refusal(error, self._address, session=self._session)
         self.post(m.ErrorMessage.of(error))
         if error.close is not None:
             self.close(error.close)
@@ -403,7 +410,8 @@ class Connection:
             # Frames of any kind count as an answer (`_read`).
             if self._unanswered >= MISSED_PONGS:
                 seconds = KEEPALIVE_SECONDS * MISSED_PONGS
-                log.info("connection silent", extra=fields(seconds=seconds, address=self._address))
+                about = fields(seconds=seconds, address=self._address, session=self._session)
+                log.info("connection silent", extra=about)
                 self.abort()
                 return
             self._unanswered += 1

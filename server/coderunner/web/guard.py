@@ -7,6 +7,7 @@ import binascii
 import hmac
 import ipaddress
 import re
+import secrets
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from coderunner.errors import NotAllowed, Unauthenticated
 from coderunner.fleet.registry import Caller
 from coderunner.identity.chain import Shown
 from coderunner.identity.principal import HERE, Principal
+from coderunner.sessions.quotas import Account
 
 if TYPE_CHECKING:
     from coderunner.web.keys import Parts
@@ -70,19 +72,26 @@ def from_here(request: web.BaseRequest, header: str) -> bool:
     return _is_loopback(_peer(request))
 
 
+_ID: web.RequestKey[str] = web.RequestKey("id", str)
+_CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+ACCOUNT: web.RequestKey[Account] = web.RequestKey("account", Account)
+"""Key of the account of a request's caller, once that is known."""
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")  # nginx's $request_id; anything else could forge lines of the log
 
 
 def request_id(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
-    """The request id of a trusted proxy as a field for the log; empty if there is none."""
-    found = request.headers.get("X-Request-ID", "")
-    # From others the field could be chosen to hide in somebody else's log lines.
-    known = _REQUEST_ID.fullmatch(found) is not None and trusted(settings, _peer(request))
-    return {"request": found} if known else {}
+    """The request's id as a field for the log: that of a trusted proxy, otherwise one that is made here."""
+    known = request.get(_ID)
+    if known is None:
+        found = request.headers.get("X-Request-ID", "")
+        # From others the field could be chosen to hide in somebody else's log lines.
+        ours = _REQUEST_ID.fullmatch(found) is not None and trusted(settings, _peer(request))
+        known = request[_ID] = found if ours else secrets.token_hex(16)
+    return {"request": known}
 
 
 def about(settings: Settings, request: web.BaseRequest) -> dict[str, str]:
-    """Fields for log lines about a request: the client's address, and the proxy's request id."""
+    """Fields for log lines about a request: the client's address, and the request's id."""
     return {"address": address_of(settings, request), **request_id(settings, request)}
 
 
@@ -246,9 +255,15 @@ async def caller(parts: Parts, request: web.BaseRequest, protocols: Sequence[str
     Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
     owner. Raises NotAllowed for a sign-in that a page of another origin uses, and IdentityUnavailable.
     """
-    settings = parts.settings
-    who = await parts.identity.principal(shown(settings, request, protocols))
-    return Caller(address_of(settings, request), who.subject, about=request_id(settings, request), who=who)
+    known = request.get(_CALLER)
+    if known is None:
+        settings = parts.settings
+        who = await parts.identity.principal(shown(settings, request, protocols))
+        address = address_of(settings, request)
+        known = Caller(address, who.subject, about=request_id(settings, request), who=who)
+        request[_CALLER] = known  # a WebSocket asks twice
+        request[ACCOUNT] = parts.registry.quotas.account(known.principal, address, known.roles)
+    return known
 
 
 async def require(parts: Parts, request: web.BaseRequest, scope: str) -> Principal:

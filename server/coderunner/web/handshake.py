@@ -113,7 +113,7 @@ class Handshake:
         elif isinstance(message, m.Open):
             self._open(message, size, caller)
         elif isinstance(message, m.Attach):
-            self._attach(message)
+            self._attach(message, caller)
         else:
             raise UnexpectedMessage("send `open` or `attach` first")
 
@@ -229,7 +229,7 @@ class Handshake:
                 attachment.post(m.ErrorMessage.of(error))
         self._pipelined.clear()
 
-    def _attach(self, message: m.Attach) -> None:
+    def _attach(self, message: m.Attach, caller: Caller) -> None:
         if self._session_id != message.session:
             raise BadMessage("the session of `attach` must be the one of the address, /ws/<session>")
         # Raises before anything is attached.
@@ -241,7 +241,10 @@ class Handshake:
         metrics.resumes.labels(role).inc()
         watches = self._parts.registry.watches
         operator = role == "watch" and watches.allows(session.id, message.token)
-        attachment = session.attach(message.client, role, granted, message.cursors, operator=operator)
+        attachment = session.attach(
+            message.client, role, granted, message.cursors,
+            operator=operator, principal=caller.principal, address=caller.address,
+        )  # fmt: skip
         watches.use(session.id, message.token)
         self._finish(session, attachment)
 

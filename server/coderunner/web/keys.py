@@ -20,6 +20,7 @@ from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.workers import WorkerPool
 from coderunner.identity.chain import Verifiers
 from coderunner.jobs.runs import Runs
+from coderunner.store.store import Store
 from coderunner.web.tcp_limits import TcpConnections
 
 
@@ -30,7 +31,7 @@ class Parts:
     `ready`: returns the reasons why no session could start now; empty if one could. `declared`: the
     languages' declarations and samples. `static`: the web client's folder. `surroundings`: facts about the
     machine. `agents`: how agents are reached. `runs`: runs and batches over HTTP.
-    `identity`: verifies credentials.
+    `identity`: verifies credentials. `store`: the database.
     """
 
     settings: Settings
@@ -45,6 +46,7 @@ class Parts:
     agents: AgentSockets
     runs: Runs
     identity: Verifiers
+    store: Store
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

@@ -41,6 +41,10 @@ class Snapshot(Collector):
             "coderunner_attachments", "Clients attached to sessions.",
             sum(len(session.channels.attachments) for session in parts.registry.sessions.values()),
         )  # fmt: skip
+        rows, size = parts.store.waiting
+        yield _gauge("coderunner_database_down", "1 while it cannot be used.", len(parts.store.warnings()))
+        yield _gauge("coderunner_database_queue_rows", "Rows that wait to be written.", rows)
+        yield _gauge("coderunner_database_queue_bytes", "Bytes of those rows.", size)
         yield from self._queue()
         yield from self._workers()
         yield from self._warm()

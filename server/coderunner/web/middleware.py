@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
+from coderunner import audit, logs
 from coderunner.errors import (
     BadMedia,
     BadMethod,
@@ -24,6 +25,7 @@ from coderunner.logs import fields
 from coderunner.web import guard
 from coderunner.web.keys import PARTS, TCP_CONNECTIONS
 from coderunner.web.page import FOR_EVER, HASHED
+from coderunner.web.quotas import headers
 from coderunner.web.replies import CORS, error_reply, shown
 from coderunner.web.tcp import tcp_of
 
@@ -79,6 +81,10 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
         tcp.begin(request.content if request.body_exists and request.content_length is None else None)
     about = guard.about(request.app[PARTS].settings, request)  # now: it goes with the connection
     address = about["address"]
+    # The task goes on with the connection's next request, so what is not known of this one is taken away.
+    session = request.match_info.get("session")
+    live = session in request.app[PARTS].registry.sessions
+    logs.within(request=about["request"], session=session if live else None)
     try:
         # Before anything else: a refused request is the cheapest.
         await connections.pace(address)
@@ -168,6 +174,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         # The same-origin policy does not apply to WebSockets: without this, any page could connect from a
         # user's browser, and reach a server in the user's network.
         if not guard.origin_allowed(settings, request.headers.get("Origin"), host):
+            audit.note("refused", address=guard.address_of(settings, request), code="origin",
+                       origin=request.headers.get("Origin", ""))  # fmt: skip
             raise web.HTTPForbidden(text="this origin may not connect: see ALLOWED_ORIGINS\n")
         try:
             guard.shown(settings, request, guard.offered(request))
@@ -186,9 +194,13 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
         response.headers.update(request.get(CORS, {}))
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    if (own := logs.context().get("request")) is not None:
+        response.headers.setdefault("X-Request-ID", own)
     # Once a connection has ended nothing is sent, and nobody would undo the cycle of request and response.
     if isinstance(request, web.Request) and not _gone(request):
         request[BEGUN] = response
+    if isinstance(request, web.Request) and (account := request.get(guard.ACCOUNT)) is not None:
+        response.headers.update(headers(account))
     if request.path.startswith("/static/"):
         kept = response.status in (200, 206, 304) and HASHED.match(request.path)
         response.headers["Cache-Control"] = FOR_EVER if kept else "no-cache"

@@ -10,8 +10,9 @@ from aiohttp import web
 from msgspec import Struct, convert
 from msgspec.structs import fields as fields_of
 
+from coderunner import audit
 from coderunner.core.codec import encode_answer
-from coderunner.errors import BadMessage, CodeRunnerError
+from coderunner.errors import AccessError, BadMessage, CodeRunnerError, Superseded
 from coderunner.logs import fields
 from coderunner.schema.answers import ArchiveUnpacked
 from coderunner.schema.api import Problem
@@ -29,7 +30,7 @@ STATUS_BY_CODE = {
     "files_failed": 409, "no_file": 404, "too_many_files": 413, "too_slow": 408,
     "bad_media": 415, "bad_method": 405, "body_too_large": 413, "key_reused": 422, "no_address": 404,
     "channel_limit": 429, "channel_used": 409, "channels_busy": 429, "input_gap": 409, "input_overflow": 429,
-    "no_channel": 404, "not_control": 409, "workspace_full": 507, "wrong_host": 421,
+    "no_channel": 404, "not_control": 409, "quota_exceeded": 429, "workspace_full": 507, "wrong_host": 421,
 }  # fmt: skip
 CORS: web.RequestKey[dict[str, str]] = web.RequestKey("cors", dict)
 """Headers of every answer to a page of another origin, also of one that a handler begins by itself."""
@@ -69,6 +70,8 @@ def error_reply(
     about = guard.about(request.app[PARTS].settings, request)
     # Refusals are logged with the address, so that an attack can be seen and blocked.
     log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
+    if isinstance(error, AccessError):
+        note_refusal(error, about["address"], path=shown(request))
     status = status_of(error)
     response = json_reply(Problem.of(error, status, unpacked), status)
     response.content_type = "application/problem+json"
@@ -76,6 +79,14 @@ def error_reply(
     if error.retry_after_ms:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
     return response
+
+
+def note_refusal(
+    error: AccessError, address: str, principal: str | None = None, **details: str | None
+) -> None:
+    """Has the audit log tell what was refused to whom. Raises nothing."""
+    if not isinstance(error, Superseded):  # which is a client's own new connection
+        audit.note("refused", principal=principal, address=address, code=error.code, **details)
 
 
 def query_of(request: web.Request, kind: type[S]) -> S:

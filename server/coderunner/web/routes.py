@@ -188,6 +188,7 @@ async def ready(request: web.Request) -> web.Response:
         ready=not reasons,
         reasons=tuple(reasons),
         languages=parts.catalog.summary(),
+        degraded=tuple(parts.store.warnings()),
         warnings=(*parts.surroundings.warnings(), *parts.agents.warnings(), *parts.catalog.warnings()),
         confinement=parts.surroundings.confinement,
         agent_stream=parts.agents.kind,

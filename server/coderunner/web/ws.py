@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 import coderunner
 from coderunner.core import codec
-from coderunner.errors import RateLimited
+from coderunner.errors import CodeRunnerError, RateLimited
 from coderunner.schema import messages as m
 from coderunner.web import guard
 from coderunner.web.connection import KEEPALIVE_SECONDS, Connection
@@ -14,6 +16,8 @@ from coderunner.web.keys import PARTS, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.middleware import release
 from coderunner.web.tcp import tcp_of
 from coderunner.wire import flow
+
+HELLO_SECONDS = 1.0  # that `hello` waits for the check of a credential
 
 
 class Socket(web.WebSocketResponse):
@@ -60,7 +64,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     sockets = request.app[SOCKETS]
     sockets.add(connection)
     try:
-        await connection.serve(protocols, hello(parts))
+        await connection.serve(protocols, hello(parts, await _quotas(parts, request, protocols)))
     finally:
         sockets.discard(connection)
     return socket
@@ -72,8 +76,20 @@ def in_ascii(request: web.Request) -> bool:
     return all(value.isascii() for name in names for value in request.headers.getall(name, ()))
 
 
-def hello(parts: Parts) -> m.Hello:
-    """The first message of every connection: the server's version, its limits and features."""
+async def _quotas(parts: Parts, request: web.Request, protocols: list[str]) -> tuple[m.QuotaLeft, ...]:
+    """What is left of the caller's quotas. Nothing for a credential that is not known, which is answered
+    later, or that cannot be checked in a moment."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            await guard.caller(parts, request, protocols)
+    except (CodeRunnerError, TimeoutError):
+        return ()
+    return request[guard.ACCOUNT].told()
+
+
+def hello(parts: Parts, quotas: tuple[m.QuotaLeft, ...] = ()) -> m.Hello:
+    """The first message of every connection: the server's version, its limits and features, and what is left
+    of the caller's quotas."""
     settings = parts.settings
     return m.Hello(
         protocol=m.PROTOCOL,
@@ -96,4 +112,5 @@ def hello(parts: Parts) -> m.Hello:
         },
         features=("tty", "pipe", "shell", "watch", "resume", *(("groups",) if settings.max_groups else ())),
         keepalive_s=int(KEEPALIVE_SECONDS),
+        quotas=quotas,
     )

@@ -14,13 +14,13 @@ from msgspec.structs import fields
 from coderunner.schema import forms
 from coderunner.schema.check import bare_of
 from coderunner.schema.settings.doc import Doc
-from coderunner.schema.settings.facades import FacadeSettings
+from coderunner.schema.settings.records import RecordSettings
 from coderunner.schema.types import one_of
 
 EXAMPLE_ADMIN_KEY = "replace-me-with-the-output-of-openssl-rand-hex-32"
 
 
-class Settings(FacadeSettings, frozen=True, kw_only=True):
+class Settings(RecordSettings, frozen=True, kw_only=True):
     """The validated settings.
 
     This class has the fields about access and the canary; the other groups are its base classes. These

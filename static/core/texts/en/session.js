@@ -15,6 +15,8 @@ export const session = {
     reconnecting: 'Reconnecting',
     /** @param {string} time */
     lasts: (time) => `session lasts ${time} more`,
+    /** @param {string} quotas */
+    left: (quotas) => `left: ${quotas}`,
   },
 
   identity: {
@@ -118,6 +120,13 @@ export const session = {
     operator: 'The operator of this server says:',
     watched: 'The operator of this server watches this session.',
     unwatched: 'The operator watches no longer.',
+    quota_exceeded: 'Your quota is used up: programs that run are ended.',
+  },
+  /** What is left of a quota, by its kind. @type {Record<string, (left: number) => string>} */
+  quotas: {
+    runs: (left) => `${left} programs this minute`,
+    cpu: (left) => `${Math.floor(left / 60)} min of processor time today`,
+    output: (left) => `${Math.floor(left / 1_000_000)} MB of output today`,
   },
   /** What happened and what to do, by the code of an `error` of the server. @type {Record<string, string>} */
   errors: {
@@ -152,6 +161,8 @@ export const session = {
     too_slow: 'The connection was too slow for what was sent. It is tried again.',
     rate_limited: 'Too many requests came from your address. It goes on by itself in a moment.',
     too_many_attachments: 'Too many pages watch this session. This one connects when another is closed.',
+    quota_exceeded: 'Your quota is used up. It comes back by itself.',
+    database_unavailable: 'The server cannot look up what this needs right now. Try again in a minute.',
     too_many_sessions: 'Too many sessions are open from your address or account. Close another page with a session.',
     queue_full: 'All places are taken, and so is the queue. Try again in a while.',
     queue_timeout: 'No place became free in time. Try again.',

@@ -1,0 +1,69 @@
+"""Counts what is used in a period: programs in a minute, processor time and output in a day. Pure, no clock.
+
+Periods are fixed: minutes and days (UTC) of the clock, so that it can be told when a quota comes back, and
+the sums are kept over a restart by their period's beginning.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+RUNS, CPU, OUTPUT = "runs", "cpu_ms", "output_bytes"
+PERIODS = {RUNS: 60, CPU: 86400, OUTPUT: 86400}
+"""Seconds of each kind's period."""
+MAX_SUMS = 65536
+"""Most sums that are kept; beyond that the one that was not used for longest is dropped."""
+
+Key = tuple[str, str]
+"""A subject (`principal:NAME`, `address:NETWORK`) and a kind."""
+
+
+class Sums:
+    """What each subject has used in the present period of each kind. Times are seconds since 1970."""
+
+    def __init__(self) -> None:
+        self._sums: OrderedDict[Key, tuple[int, int]] = OrderedDict()  # (beginning of the period, amount)
+        self._changed: set[Key] = set()
+
+    def amount(self, subject: str, kind: str, now: float) -> int:
+        """What was used in the period of `now`."""
+        began, amount = self._sums.get((subject, kind), (0, 0))
+        return amount if began == beginning(kind, now) else 0
+
+    def add(self, subject: str, kind: str, amount: int, now: float) -> None:
+        """Adds to the period of `now`."""
+        key = (subject, kind)
+        self._sums[key] = (beginning(kind, now), self.amount(subject, kind, now) + amount)
+        self._sums.move_to_end(key)
+        self._changed.add(key)
+        while len(self._sums) > MAX_SUMS:
+            dropped, _ = self._sums.popitem(last=False)
+            self._changed.discard(dropped)
+
+    def restore(self, rows: Iterable[tuple[str, str, int, int]], now: float) -> None:
+        """Adds what the server before has noted: (subject, kind, beginning, amount); other periods are left
+        out.
+
+        What was counted here meanwhile is added to it.
+        """
+        for subject, kind, began, amount in rows:
+            if kind in PERIODS and began == beginning(kind, now):
+                self.add(subject, kind, amount, now)
+
+    def changed(self) -> Iterator[tuple[str, str, int, int]]:
+        """Yields the sums that have changed since the last call: (subject, kind, beginning, amount)."""
+        changed, self._changed = self._changed, set()
+        for subject, kind in changed:
+            began, amount = self._sums[subject, kind]
+            yield subject, kind, began, amount
+
+
+def beginning(kind: str, now: float) -> int:
+    """When the period of `now` began, in seconds since 1970."""
+    return int(now) - int(now) % PERIODS[kind]
+
+
+def left_seconds(kind: str, now: float) -> float:
+    """Seconds until the next period of this kind begins."""
+    return beginning(kind, now) + PERIODS[kind] - now

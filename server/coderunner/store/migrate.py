@@ -1,0 +1,60 @@
+"""Brings the tables to what this version needs, by Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+HEAD = "0001"
+"""The newest migration. Known here, so that a start without one needs no Alembic, whose import takes long."""
+FOLDER = Path(__file__).parent / "migrations"
+LOCK = 0x636F6465_72756E6E  # of PostgreSQL's advisory locks: "coderunn"
+WAIT_SECONDS = 30  # for another server that migrates
+
+
+def present(connection: Connection) -> str | None:
+    """The newest migration that was done; None in an empty database. Raises SQLAlchemyError."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return str(found) if found else None
+
+
+def known(revision: str) -> bool:
+    """Whether this version has the migration; otherwise a newer version has made it."""
+    return any((FOLDER / "versions").glob(f"{revision}_*.py"))
+
+
+def upgrade(connection: Connection) -> bool:
+    """Does the migrations that are missing; returns whether there were any.
+
+    `connection`: in a transaction, for SQLite one that has begun as IMMEDIATE, so that two servers that start
+    at the same time do it one after the other. Raises SQLAlchemyError; NewerDatabase.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    before = present(connection)
+    if before == HEAD:
+        return False
+    if before is not None and not known(before):
+        raise NewerDatabase(before)
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)
+    return True
+
+
+class NewerDatabase(Exception):
+    """The tables are of a newer version of CodeRunner."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"the tables are of a newer version of CodeRunner (migration {revision[:32]}; this one knows"
+            f" {HEAD}); use that version, or restore a backup"
+        )

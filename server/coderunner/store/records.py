@@ -1,0 +1,102 @@
+"""Questions about the audit log and about a person's data, and their removal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, delete, func, or_, select
+
+from coderunner.store.tables import audit, usage
+
+PAGE = 1000  # rows that are read at once
+DAY_SECONDS = 86400
+USAGE_DAYS = 35  # for which use is kept
+REMOVED_AT_ONCE = 5000  # rows in one transaction
+
+
+def events(
+    connection: Connection,
+    after: int,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    principal: str | None = None,
+) -> list[dict[str, Any]]:
+    """At most PAGE events, in the order in which they were written. `after`: the number of the last one
+    before.
+
+    `since`, `until`: seconds since 1970. Their `details` are objects. Raises SQLAlchemyError.
+    """
+    wanted = [audit.c.id > after]
+    wanted += [audit.c.at >= since] if since is not None else []
+    wanted += [audit.c.at < until] if until is not None else []
+    wanted += [audit.c.principal == principal] if principal is not None else []
+    found = connection.execute(select(audit).where(*wanted).order_by(audit.c.id).limit(PAGE)).mappings()
+    return [_event(row) for row in found]
+
+
+def _plain(row: RowMapping) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}  # whose names are of a class of SQLAlchemy's
+
+
+def _event(row: RowMapping) -> dict[str, Any]:
+    return {**_plain(row), "details": json.loads(row["details"])}
+
+
+def _of_person(name: str) -> Any:
+    """The person's own events, and those that name it (who took over from it)."""
+    quoted = json.dumps(name, ensure_ascii=False)
+    return or_(
+        audit.c.principal == name,
+        *(
+            audit.c.details.contains(f'"{field}":{quoted}', autoescape=True)
+            for field in ("of", "by", "principal")
+        ),
+    )
+
+
+def person(connection: Connection, name: str) -> dict[str, Any]:
+    """Everything that is kept of a principal. Raises SQLAlchemyError."""
+    rows = connection.execute(select(audit).where(_of_person(name)).order_by(audit.c.id)).mappings()
+    used = connection.execute(select(usage).where(usage.c.subject == f"principal:{name}")).mappings()
+    return {
+        "principal": name,
+        "audit": [_event(row) for row in rows],
+        "usage": [_plain(row) for row in used],
+    }
+
+
+def erase(connection: Connection, name: str) -> int:
+    """Removes everything that is kept of a principal; returns how many rows. Raises SQLAlchemyError."""
+    gone = connection.execute(delete(audit).where(_of_person(name))).rowcount
+    return gone + connection.execute(delete(usage).where(usage.c.subject == f"principal:{name}")).rowcount
+
+
+def retain(connection: Connection, days: int, now: float) -> int:
+    """Removes events that are older than `days` (0: none), and old use; at most REMOVED_AT_ONCE events, so
+    that others do not wait for long. Returns how many events. Raises SQLAlchemyError."""
+    connection.execute(delete(usage).where(usage.c.period < int(now) - USAGE_DAYS * DAY_SECONDS))
+    if not days:
+        return 0
+    newest = (
+        select(audit.c.id)
+        .where(audit.c.at < now - days * DAY_SECONDS)
+        .order_by(audit.c.id)
+        .limit(REMOVED_AT_ONCE)
+    )
+    return connection.execute(delete(audit).where(audit.c.id.in_(newest))).rowcount
+
+
+def used(connection: Connection, instance: str, since: int) -> list[tuple[str, str, int, int]]:
+    """(subject, kind, period, amount) of periods that began at `since` or later. Raises SQLAlchemyError."""
+    wanted = and_(usage.c.instance == instance, usage.c.period >= since)
+    rows = connection.execute(
+        select(usage.c.subject, usage.c.kind, usage.c.period, usage.c.amount).where(wanted)
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+def count(connection: Connection) -> int:
+    """How many events there are. Raises SQLAlchemyError."""
+    return int(connection.execute(select(func.count()).select_from(audit)).scalar_one())
