@@ -68,7 +68,8 @@ class Registry:
     the server before are not adopted yet, else None.  ``rules``: limits and times of all sessions. ``key``:
     the instance's secret, which seals records. ``queue_timeout``: seconds that an `open` waits for a slot.
     ``groups``: None where none are offered. ``budget``: bytes that all sessions together may make the server
-    hold. ``watches``: the operator's tickets to watch a session. ``quotas``: what callers may use; None: everything.
+    hold. ``watches``: the operator's tickets to watch a session. ``quotas``: what callers may use; None:
+    everything.
     """
 
     def __init__(

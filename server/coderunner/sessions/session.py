@@ -155,8 +155,8 @@ class Session:
         `granted`: the highest role that the client's token allows. `cursors`: for each channel, the offset
         below which the client has the output already. `announce`: whether to send `attached`; not after
         `open`, which is answered with `opened`. `operator`: whether it is the server's operator, who watches;
-        the others are told. `principal`, `address`: whose it is, for the audit log; without an address it is the
-        server's own. Raises NoSession, TooManyAttachments.
+        the others are told. `principal`, `address`: whose it is, for the audit log; without an address it is
+        the server's own. Raises NoSession, TooManyAttachments.
         """
         if self.over:
             raise NoSession()  # its socket was accepted while the session ended
