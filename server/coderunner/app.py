@@ -123,6 +123,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         stack.push_async_callback(runs.close)
         tasks = await stack.enter_async_context(Tasks("server"))
         _start_store(settings, store, tasks)
+        tasks.keep(lambda: _watch_keys(identity, store), "keys")
         tasks.keep(lambda: _tell_engine(settings, engine), "engine-info")
         _start_charging(settings, fleet, quotas, store, tasks)
         arrival = await _arrived(fleet, engine, key, tasks, stop)
@@ -158,6 +159,14 @@ def _start_store(settings: Settings, store: Store, tasks: Tasks) -> None:
     store.work += [log_of_events.tell_counted, functools.partial(store.retain, settings.audit_retention_days)]
     store.last.append(functools.partial(log_of_events.tell_counted, all=True))
     tasks.keep(store.run, "database")
+
+
+async def _watch_keys(identity: chain.Verifiers, store: Store) -> None:
+    """Keeps the API keys up to date with the database."""
+    await store.database.ready.wait()
+    # In a thread, as SQLAlchemy comes with it.
+    stored = await asyncio.to_thread(importlib.import_module, "coderunner.identity.stored")
+    await stored.watch(identity.keys, store)
 
 
 def _start_charging(settings: Settings, fleet: Fleet, quotas: Quotas, store: Store, tasks: Tasks) -> None:

@@ -16,6 +16,7 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.engine.sockets import AgentSockets
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.groups import GroupRules, Groups
+from coderunner.fleet.guests import Guests
 from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.readiness import Readiness
@@ -67,7 +68,7 @@ class Fleet:
         credentials; `store`: the database."""
         return Parts(
             settings, self.registry, self.catalog, declared, self.warm, pool, self.readiness, STATIC,
-            self.surroundings, self.agents, runs, identity, store,
+            self.surroundings, self.agents, runs, identity, store, Guests(store),
         )  # fmt: skip
 
 

@@ -405,6 +405,12 @@ def _db(arguments: argparse.Namespace) -> int:
     return command.db(settings, arguments.action)
 
 
+def _keys(arguments: argparse.Namespace) -> int:
+    from coderunner.identity import command  # here, as the import would delay `serve`
+
+    return command.run(_load(arguments), arguments)
+
+
 def _audit(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
     from coderunner.store import command
@@ -552,6 +558,7 @@ COMMANDS: dict[str, Run] = {
     "bench": _bench,
     "db": _db,
     "audit": _audit,
+    "keys": _keys,
     "languages list": _list_languages,
     "languages table": _language_table,
     "languages test": _test_languages,

@@ -41,6 +41,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _operator(commands, run)
     _images(commands, run)
     _upkeep(commands, run)
+    _keys(commands, run)
     _reaper(commands, run)
     _outside(commands, run)
     _languages(commands, run)
@@ -252,6 +253,28 @@ def _upkeep(commands: Commands, run: Mapping[str, Run]) -> None:
     )  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.set_defaults(run=run["doctor"])
+
+
+def _keys(commands: Commands, run: Mapping[str, Run]) -> None:
+    keys = commands.add_parser("keys", help="make, list or revoke API keys (docs/identity.md)")
+    actions = keys.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="make a key, and print it; it is stored nowhere")
+    add.add_argument("name", metavar="NAME", help="whose it is, for lists and logs")
+    add.add_argument(
+        "--role", action="append", default=[], choices=("teacher", "operator"), help="may be repeated"
+    )
+    add.add_argument("--room", action="append", default=[], metavar="ROOM", help="may be repeated")
+    add.add_argument(
+        "--scope", action="append", default=[], choices=("session", "run", "metrics", "operate"),
+        help="only this of what its roles allow; may be repeated",
+    )  # fmt: skip
+    add.add_argument("--days", type=float, default=None, metavar="DAYS", help="until it expires")
+    listing = actions.add_parser("list", help="print all keys, without their secrets")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    revoke = actions.add_parser("revoke", help="revoke a key; a running server knows within 5 s")
+    revoke.add_argument("key", metavar="KEY", help="its id or name")
+    for name, action in (("add", add), ("list", listing), ("revoke", revoke)):
+        action.set_defaults(run=run["keys"], action=name)
 
 
 def _reaper(commands: Commands, run: Mapping[str, Run]) -> None:

@@ -35,8 +35,8 @@ const SETTLE_MS = 3000; // a run waits this long for the workspace to be as the 
 
 /**
  * Events: `change` (anything of the session or its channels), `mirror` (of a new session), `notice`, `over` (why),
- * `refused` (the code of an error of the server).
- * @extends {Emitter<{change: undefined, mirror: Mirror, notice: import('../core/messages.js').Notice, over: string, refused: string}>}
+ * `refused` (the code of an error of the server), `people` (who is attached).
+ * @extends {Emitter<{change: undefined, mirror: Mirror, notice: import('../core/messages.js').Notice, over: string, refused: string, people: import('../core/messages.js').Person[]}>}
  */
 export class Desk extends Emitter {
   #store;
@@ -327,6 +327,7 @@ export class Desk extends Emitter {
     session.on('change', current(() => this.#changed()));
     session.on('channel', current((/** @type {Channel} */ channel) => this.#found(channel, session, mirror)));
     session.on('error', current((/** @type {import('../core/messages.js').ErrorMessage} */ error) => this.#failed(error)));
+    session.on('people', current((/** @type {import('../core/messages.js').Person[]} */ people) => this.emit('people', people)));
     session.on('notice', current((/** @type {import('../core/messages.js').Notice} */ notice) => this.emit('notice', notice)));
     session.on('over', current((/** @type {{reason: string}} */ { reason }) => this.emit('over', reason)));
     // A fault in the handling of one message does not end the session.

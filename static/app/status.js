@@ -43,6 +43,7 @@ export class Status {
     this.#desk = desk;
     desk.on('change', () => this.draw());
     desk.on('notice', (notice) => this.#notice(notice));
+    desk.on('people', (people) => this.#guests(people));
     desk.on('over', (reason) => this.#over(reason));
     // The times that are shown change without an event.
     setInterval(() => this.draw(), 1000);
@@ -198,7 +199,26 @@ export class Status {
     this.draw();
   }
 
+  /** Who asks for the control gets an answer; for the others a word that they are here. */
+  #guests(/** @type {import('../core/messages.js').Person[]} */ people) {
+    const { session } = this.#desk;
+    const guests = people.filter(({ owner }) => !owner);
+    const asking = guests.find(({ asks }) => asks);
+    if (!session || !guests.length) {
+      clearBanner('guests');
+    } else if (asking) {
+      banner('guests', {
+        tone: 'info', title: texts.session.asks(asking.name),
+        action: { label: texts.session.allow, act: () => session.answer(asking.who, true) },
+        other: { label: texts.session.decline, act: () => session.answer(asking.who, false) },
+      });
+    } else {
+      banner('guests', { tone: 'info', title: texts.session.guests(guests.map(({ name }) => name).join(', ')), dismiss: true });
+    }
+  }
+
   #over(/** @type {string} */ reason) {
+    clearBanner('guests');
     this.#idleWarned = false;
     // The user has ended it, or an error was shown already.
     if (reason !== 'client' && reason !== 'refused') {

@@ -33,6 +33,9 @@ export const SERVER = {
     expires: { idle_ms: ['null', 'natural'], total_ms: 'natural' },
   },
   role: { role: ['one', 'control', 'watch'], input_offsets: ['map', ['whole', 0, 65535], 'natural'] },
+  people: {
+    people: ['list', { who: 'text', name: 'text', role: ['one', 'control', 'watch'], owner: 'truth', asks: 'truth' }],
+  },
   state: { channel: ['whole', 0, 65535], phase: ['one', 'compiling', 'running', 'exited'], offset: 'natural' },
   stopped: { channel: ['whole', 0, 65535], by: ['null', ['one', 'STOP', 'TSTP', 'TTIN', 'TTOU', 'output']] },
   in_ack: { channel: ['whole', 0, 65535], offset: 'natural' },
@@ -109,6 +112,14 @@ export const SERVER = {
  * @typedef {object} Isolation
  * @property {string} runtime
  * @property {string} network
+ */
+/**
+ * @typedef {object} Person
+ * @property {string} who
+ * @property {string} name
+ * @property {'control'|'watch'} role
+ * @property {boolean} owner
+ * @property {boolean} asks
  */
 /**
  * @typedef {object} QuotaLeft
@@ -211,6 +222,12 @@ export const SERVER = {
  * @property {'extend'} type
  */
 /**
+ * @typedef {object} Answer
+ * @property {'answer'} type
+ * @property {string} who
+ * @property {boolean} allow
+ */
+/**
  * @typedef {object} Close
  * @property {'close'} type
  */
@@ -265,6 +282,11 @@ export const SERVER = {
  * @property {'role'} type
  * @property {'control'|'watch'} role
  * @property {Object<string, number>} input_offsets
+ */
+/**
+ * @typedef {object} People
+ * @property {'people'} type
+ * @property {Person[]} people
  */
 /**
  * @typedef {object} State
@@ -372,6 +394,6 @@ export const SERVER = {
  * @property {'quotas'} type
  * @property {QuotaLeft[]} quotas
  */
-/** @typedef {Open|Attach|Take|Run|Shell|Resize|Signal|Eof|Kill|Ack|Extend|Close|Ping} ClientMessage */
+/** @typedef {Open|Attach|Take|Run|Shell|Resize|Signal|Eof|Kill|Ack|Extend|Answer|Close|Ping} ClientMessage */
 
-/** @typedef {Hello|Queued|Opened|Attached|Role|State|Stopped|InAck|Gap|Resized|Diagnostics|Artifact|Workspace|Exit|Expires|Notice|Closed|ErrorMessage|Pong|Quotas} ServerMessage */
+/** @typedef {Hello|Queued|Opened|Attached|Role|People|State|Stopped|InAck|Gap|Resized|Diagnostics|Artifact|Workspace|Exit|Expires|Notice|Closed|ErrorMessage|Pong|Quotas} ServerMessage */

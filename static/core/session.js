@@ -18,7 +18,7 @@ const REFUSALS = new Set([
 /** @typedef {import('./channel.js').Request} Request */
 /**
  * @typedef {{change: undefined, channel: Channel, workspace: number, error: import('./messages.js').ErrorMessage,
- *   notice: import('./messages.js').Notice, over: {reason: string}, fault: Error}} Events
+ *   notice: import('./messages.js').Notice, people: import('./messages.js').Person[], over: {reason: string}, fault: Error}} Events
  * @typedef {'idle' | 'connecting' | 'queued' | 'open' | 'over'} Phase
  * @typedef {{up: boolean, retryInMs: number | null, code: number | null, stopped: boolean, silentSince?: number | null, at?: number}} Link
  */
@@ -144,6 +144,11 @@ export class Session extends Emitter {
     this.#send({ type: 'extend' });
   }
 
+  /** The owner's answer to a guest that asks for the control. */
+  answer(/** @type {string} */ who, /** @type {boolean} */ allow) {
+    this.#send({ type: 'answer', who, allow });
+  }
+
   /** Ends the session, or leaves the queue. */
   close(reason = 'client') {
     if (this.phase === 'over') return;
@@ -260,6 +265,7 @@ export class Session extends Emitter {
       }
       this.emit('change');
     },
+    people: ({ people }) => this.emit('people', people),
     state: ({ channel, phase }) => this.#channels.of(channel).enter(phase),
     stopped: ({ channel, by }) => this.#channels.get(channel)?.standStill(by),
     in_ack: ({ channel, offset }) => this.#channels.of(channel).acked(offset),

@@ -56,6 +56,8 @@ OWNED = {
     "ws-read": "tests/web/test_faults.py",
     "ws-write": "tests/web/test_faults.py",
     "ws-open": "tests/web/test_faults.py",
+    "ws-guest": "tests/web/test_faults.py",
+    "keys": "tests/web/test_faults.py",
     "agent-beat": "tests/sessions/test_faults.py",
     "agent-read": "tests/sessions/test_faults.py",
     "agent-write": "tests/sessions/test_faults.py",

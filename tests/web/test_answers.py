@@ -49,6 +49,9 @@ async def test_every_route_answers_as_its_model_says(server):
             ("DELETE", file, "/files/folder", {}),
             ("PUT", one + archive, archive, {"body": a_zip({"in/it": b"1"})}),
             ("PUT", one + archive, archive, {"body": b"PK\x03\x04 broken"}),
+            ("POST", one + "/tokens", "/tokens", {"document": {"name": "a guest", "lasts_ms": 60_000}}),
+            ("GET", one + "/tokens", "/tokens", {}),
+            ("DELETE", one + "/tokens/{serial}", "/tokens/000000000000", {}),
         ]
         for method, path, behind, rest_of_it in calls:
             as_declared(method, path, await rest(method, behind, **rest_of_it))

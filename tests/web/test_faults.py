@@ -17,6 +17,7 @@ from coderunner.engine.docker import DockerEngine
 from coderunner.errors import EngineUnavailable
 from coderunner.fleet.budget import Budget
 from coderunner.fleet.charging import Charging
+from coderunner.fleet.guests import Guests
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.watchdog import Watchdog
 from coderunner.jobs.runs import Runs
@@ -209,6 +210,18 @@ async def test_a_fault_at_handing_over_a_new_session_leaves_it_to_the_next_try(s
     await eventually(lambda: registry.queue.stats().active == 0, 10, "the slot given back")
 
 
+async def test_a_fault_at_a_guests_coming_is_told_and_harms_nobody(serving, monkeypatch, caplog):
+    server, _ = serving
+    once(monkeypatch, Guests, "admit")
+    async with session(server.url, "bash") as owner:
+        async with connect(server.url, f"ws/{owner.opened.session}") as one:
+            await one.send(m.Attach(owner.opened.session, f"crg_{'0' * 12}_{'A' * 43}", one.client))
+            assert await one.closed() == 1011
+        told = [getattr(each, "fields", {}) for each in caplog.records]
+        assert [each["task"] for each in told if each.get("owner") == "connection"] == ["ws-guest"]
+        assert (await owner.result(1, "echo here", entry="main.sh")).text == "here\n"
+
+
 # A job of the server's own -> what of it fails, once.
 JOBS = {
     "budget": (Budget, "watch"),
@@ -226,6 +239,7 @@ JOBS = {
     "watchdog": (Watchdog, "run"),
     "remove": (app, "remove_all"),
     "adopt": (app, "adopt_all"),
+    "keys": (app, "_watch_keys"),
 }
 
 

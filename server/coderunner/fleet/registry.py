@@ -118,7 +118,7 @@ class Registry:
         Raises NoSession, always with the same words, for an unknown id and for a wrong token.
         """
         # In this order: 'not arrived yet' must never be answered as 'no such session'.
-        self._check_arrived(session_id)
+        self.check_arrived(session_id)
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
         if session is None or session.over:
@@ -132,7 +132,16 @@ class Registry:
             raise NoSession()
         return session, role
 
-    def _check_arrived(self, session_id: str) -> None:
+    def live(self, session_id: str) -> Session:
+        """The session, for a guest whose token was found good. Raises NoSession, and as `check_arrived`."""
+        self.check_arrived(session_id)
+        self._recovery.check(session_id)
+        session = self.sessions.get(session_id)
+        if session is None or session.over:
+            raise NoSession()
+        return session
+
+    def check_arrived(self, session_id: str) -> None:
         """Raises a retryable error while this session may still be adopted."""
         if self.absent is not None:
             raise self.absent
@@ -146,7 +155,7 @@ class Registry:
 
         Raises NoSession, always with the same words, where the address opens nothing.
         """
-        self._check_arrived(session_id)
+        self.check_arrived(session_id)
         session = self.sessions.get(session_id)
         # Everything is computed before the decision: the answer's time must not tell what was wrong.
         capability = read(self._key, session_id, text, path)

@@ -49,6 +49,39 @@ class WhoAmI(Struct, frozen=True):
     ways: tuple[str, ...]
 
 
+class GuestView(Struct, frozen=True, kw_only=True):
+    """A guest's token, without the token. `serial`: its number, which is no secret. `take`: whether it may
+    take the control without asking. `created`, `expires`, `revoked`: seconds since 1970, or null.
+    """
+
+    serial: str
+    name: str
+    role: str
+    take: bool
+    created: float
+    expires: float | None
+    revoked: float | None
+
+
+class Invited(GuestView, frozen=True, kw_only=True):
+    """`POST /tokens`: a guest's token, which is told only here."""
+
+    token: str
+
+
+class GuestsView(Struct, frozen=True):
+    """`GET /tokens`: the tokens of a session's guests, and who is attached."""
+
+    tokens: tuple[GuestView, ...]
+    people: tuple[m.Person, ...]
+
+
+class Uninvited(Struct, frozen=True):
+    """`DELETE /tokens/{serial}`: the token opens nothing any more. `closed`: how many connections ended."""
+
+    closed: int
+
+
 class SignedOut(Struct, frozen=True):
     """`POST /auth/logout`: the sign-in has ended."""
 

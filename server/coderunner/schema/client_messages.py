@@ -70,7 +70,9 @@ class Attach(Message, frozen=True, tag="attach"):
 
 
 class Take(Message, frozen=True, tag="take"):
-    """Gives this attachment the control, if its token allows; the previous holder becomes `watch`."""
+    """Gives this attachment the control, if its token allows; the previous holder becomes `watch`. A guest
+    gets `notice take_asked`, and the control when the owner has agreed, unless its token need not ask.
+    """
 
 
 class Run(Message, frozen=True, tag="run"):
@@ -176,6 +178,13 @@ class Extend(Message, frozen=True, tag="extend"):
     """Restarts the idle time; answered with `expires`."""
 
 
+class Answer(Message, frozen=True, tag="answer"):
+    """The owner's answer to a guest that asks for the control: `who` is its name in `people`."""
+
+    who: Id
+    allow: bool
+
+
 class Close(Message, frozen=True, tag="close"):
     """Ends the session, or leaves the queue."""
 
@@ -187,5 +196,5 @@ class Ping(Message, frozen=True, tag="ping"):
 
 
 ClientMessage = (
-    Open | Attach | Take | Run | Shell | Resize | Signal | Eof | Kill | Ack | Extend | Close | Ping
+    Open | Attach | Take | Run | Shell | Resize | Signal | Eof | Kill | Ack | Extend | Answer | Close | Ping
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from coderunner.schema.client_messages import (
     Ack,
+    Answer,
     Attach,
     ClientMessage,
     Close,
@@ -67,6 +68,8 @@ from coderunner.schema.server_messages import (
     Isolation,
     Notice,
     Opened,
+    People,
+    Person,
     Pong,
     Queued,
     QuotaLeft,
@@ -95,6 +98,7 @@ __all__ = [
     "SIGNALS",
     "STOPPED_BY",
     "Ack",
+    "Answer",
     "Artifact",
     "Attach",
     "Attached",
@@ -125,6 +129,8 @@ __all__ = [
     "Open",
     "Opened",
     "Part",
+    "People",
+    "Person",
     "Phases",
     "Ping",
     "Pong",

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from coderunner.schema.types import one_of
+from coderunner.schema.parts import ROLES
+from coderunner.schema.types import one_of, text, whole
 
 MAX_URLS = 64  # as many as a channel has artifacts at most
+MAX_GUEST_MS = 30 * 24 * 3600 * 1000
 ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
 """The formats in which a workspace can be downloaded, with their media types."""
 
@@ -40,6 +42,22 @@ class KeepViews(Struct, frozen=True):
         tuple[str, ...], Meta(max_length=MAX_URLS, description=f"a list of at most {MAX_URLS} addresses")
     ]
     frame: bool = False
+
+
+class Invite(Struct, frozen=True):
+    """`POST /tokens`: makes a token for a guest. `name`: who it is for. `take`: whether the guest may take
+    the control without asking. `lasts_ms`: after which time it ends; null: with the session."""
+
+    name: Annotated[str, text(100, minimum=1)]
+    role: Annotated[str, one_of(ROLES)] = "watch"
+    take: bool = False
+    lasts_ms: Annotated[int, whole(1000, MAX_GUEST_MS)] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise ValueError("name must have printable characters only")
+        if self.take and self.role != "control":
+            raise ValueError("take goes with the role control")
 
 
 # --- queries ----------------------------------------------------------------------------------------------

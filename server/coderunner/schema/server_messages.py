@@ -166,6 +166,24 @@ class Role(Message, frozen=True, tag="role"):
     input_offsets: Offsets
 
 
+class Person(Part, frozen=True):
+    """Somebody who is attached. `who`: names this attachment; `name`: of a guest's token, empty for an owner.
+    `asks`: whether it waits for an answer to its `take`.
+    """
+
+    who: Id
+    name: Word
+    role: Roles
+    owner: bool
+    asks: bool
+
+
+class People(Message, frozen=True, tag="people"):
+    """Who is attached; sent to the owner's attachments when it changes, if there are guests."""
+
+    people: Annotated[tuple[Person, ...], at_most(256)]
+
+
 class State(Message, frozen=True, tag="state"):
     """The channel's phase. `exited` is sent as soon as the process tree has ended,
     even if output is still to come."""
@@ -311,6 +329,6 @@ class Pong(Message, frozen=True, tag="pong"):
 
 
 ServerMessage = (
-    Hello | Queued | Opened | Attached | Role | State | Stopped | InAck | Gap | Resized | Diagnostics
+    Hello | Queued | Opened | Attached | Role | People | State | Stopped | InAck | Gap | Resized | Diagnostics
     | Artifact | Workspace | Exit | Expires | Notice | Closed | ErrorMessage | Pong | Quotas
 )  # fmt: skip

@@ -19,6 +19,7 @@ from typing import Protocol
 from coderunner import metrics, timing
 from coderunner.core import codec
 from coderunner.errors import AckAhead, AgentLost, CodeRunnerError, EngineError
+from coderunner.identity.guest import Guest
 from coderunner.schema.messages import (
     Artifact,
     Attached,
@@ -112,6 +113,7 @@ class Attachment:
         # Whose it is, for the audit log; without an address the session's own.
         self.principal: str | None = None
         self.address: str | None = None
+        self.guest: Guest | None = None  # whose token it is; None for the owner
         self.close_code: int | None = None
         self._cursors: dict[int, Cursor] = {}
         # Numbers without a channel are dropped: a client could name 65,536 of them.
@@ -126,6 +128,11 @@ class Attachment:
         self._flush_until: float | None = None
         self._stalled = False  # output waits for an agent that cannot be reached
         self._last: ServerMessage | None = None  # sent after all output, when the session has ended
+
+    @property
+    def owner(self) -> bool:
+        """Whether it is of the session's owner, and not of a guest or of the server's operator."""
+        return self.guest is None and not self.operator
 
     # --- from the session ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from coderunner.errors import NotControl, Superseded, TooManyAttachments
+from coderunner.identity.guest import Guest
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
@@ -72,10 +73,12 @@ class Attachments:
             self.control = None
         return True
 
-    def supersede(self, client: str) -> list[Attachment]:
-        """Ends and removes the attachments of a client that attaches again; returns them."""
+    def supersede(self, client: str, guest: Guest | None = None) -> list[Attachment]:
+        """Ends and removes the attachments of a client that attaches again; returns them.
+
+        ``guest``: whose token it shows; a guest who knows the owner's client id does not end them."""
         # A list of its own: `remove` changes the one that is iterated.
-        old = [one for one in self._all if one.client == client]
+        old = [one for one in self._all if one.client == client and one.guest == guest]
         for one in old:
             one.post(m.ErrorMessage.of(Superseded()))
             one.end(Superseded.close, flush=False)

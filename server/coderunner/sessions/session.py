@@ -18,6 +18,7 @@ from typing import Any
 from coderunner import timing
 from coderunner.core.limits import LimitRules
 from coderunner.errors import BadMessage, InternalError, NoSession
+from coderunner.identity.guest import Guest
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language
@@ -29,6 +30,7 @@ from coderunner.sessions.artifacts import Artifacts
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.charges import Charges
+from coderunner.sessions.company import Company
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
@@ -96,6 +98,7 @@ class Session:
         self._on_fault = on_fault
         self.channels = self._make_channels()
         self._attachments = self.channels.attachments
+        self.company = Company(self._attachments)
         self.files = Files(container)
         self.views = Views(key, self.id, container.holdings, rules.view_seconds)
         self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
@@ -148,6 +151,7 @@ class Session:
         operator: bool = False,
         principal: str | None = None,
         address: str | None = None,
+        guest: Guest | None = None,
     ) -> Attachment:
         """Attaches a client, and ends an earlier attachment of the same client.
 
@@ -156,15 +160,17 @@ class Session:
         below which the client has the output already. `announce`: whether to send `attached`; not after
         `open`, which is answered with `opened`. `operator`: whether it is the server's operator, who watches;
         the others are told. `principal`, `address`: whose it is, for the audit log; without an address it is
-        the server's own. Raises NoSession, TooManyAttachments.
+        the server's own. `guest`: whose token it is, None for the owner's. Raises NoSession,
+        TooManyAttachments.
         """
         if self.over:
             raise NoSession()  # its socket was accepted while the session ended
         # A client that reconnects may be faster than the server notices the loss of its old socket.
-        for _ in self._attachments.supersede(client):
+        for old in self._attachments.supersede(client, guest):
+            self.company.left(old)
             self._left()
         attachment = Attachment(self.channels, client, role, cursors)
-        attachment.granted, attachment.operator = granted, operator
+        attachment.granted, attachment.operator, attachment.guest = granted, operator, guest
         attachment.principal, attachment.address = principal, address
         # Queued before it is added: nothing that happens later must reach the client before `attached`.
         if announce:
@@ -180,6 +186,7 @@ class Session:
             if role == "control" and before is not None:
                 self.notes.note("took over", attachment, of=before.principal, of_address=before.address)
         log.debug("attached", extra=fields(session=self.id, role=role, attachments=len(self._attachments)))
+        self.company.came(attachment)
         self._deadlines.attach()
         self.channels.release_all()
         self._look_at_time()
@@ -204,6 +211,7 @@ class Session:
         """Removes an attachment whose socket is closed.
         The session continues until one of its deadlines ends it."""
         if self._attachments.remove(attachment):
+            self.company.left(attachment)
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
             if attachment.operator and not self.watched and not self.over:
@@ -255,13 +263,14 @@ class Session:
                 attachment.post(m.Pong(message.t))
             case m.Take():
                 # Taking it a second time would only tell all clients the same again.
-                before = self._attachments.control
-                if before is not attachment:
-                    self._attachments.give_control(attachment)
-                    self.channels.release_all()
-                    of = {"of": before.principal, "of_address": before.address} if before is not None else {}
-                    self.notes.note("took over", attachment, **of)
+                if self._attachments.control is not attachment and self.company.may_take(attachment):
+                    self._give_control(attachment)
+            case m.Answer():
+                asking = self.company.answer(attachment, message)
+                if asking is not None:
+                    self._give_control(asking)
             case m.Extend():
+                self.company.refuse_watching_guest(attachment)
                 self._touch()
                 attachment.post(self._expires())
             case m.Open() | m.Attach():
@@ -271,6 +280,14 @@ class Session:
                 self._attachments.require_control(attachment)
                 self._touch()
                 self._control_message(attachment, message)
+
+    def _give_control(self, attachment: Attachment) -> None:
+        before = self._attachments.control
+        self._attachments.give_control(attachment)
+        self.channels.release_all()
+        of = {"of": before.principal, "of_address": before.address} if before is not None else {}
+        self.notes.note("took over", attachment, **of)
+        self.company.tell()
 
     def _control_message(self, attachment: Attachment, message: m.ClientMessage) -> None:
         match message:
@@ -295,6 +312,7 @@ class Session:
             case m.Kill():
                 self.channels.kill(self.channels[message.channel], "killed")
             case m.Close():
+                self.company.refuse_guest(attachment)
                 self.end("client")
 
     def _program_ended(self) -> None:

@@ -301,6 +301,10 @@ class Connection:
         self._move(State.OPENING if under_way else State.HANDSHAKE)
         return True
 
+    def waits(self) -> bool:
+        """Whether the connection has no session yet, and is not closing."""
+        return self.state is State.HANDSHAKE
+
     def attached(self, session: Session, attachment: Attachment) -> None:
         """Called when there is a session: from now on frames are exchanged with `attachment`."""
         self._move(State.ATTACHED)

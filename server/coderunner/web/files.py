@@ -17,7 +17,8 @@ from coderunner.config import Settings
 from coderunner.core.archives import Bounds
 from coderunner.core.codec import encode_answer
 from coderunner.core.project import check_path
-from coderunner.errors import BadMessage, FileTooLarge, NotAllowed, TooSlow
+from coderunner.errors import BadMessage, FileTooLarge, NoSession, NotAllowed, TooSlow
+from coderunner.identity.guest import serial_of
 from coderunner.schema.answers import ArchiveUnpacked, FileMoved, FilesRemoved, FileWritten, FolderMade
 from coderunner.schema.check import NotJson, S, read_json
 from coderunner.schema.rest import ARCHIVES, DownloadQuery, MakeFolder, MoveFile, UploadQuery
@@ -47,6 +48,20 @@ def session_of(request: web.Request, *, control: bool = False) -> Session:
     return session
 
 
+def present_of(request: web.Request, *, control: bool = False) -> Session:
+    """As `session_of`, also for a guest who is attached; with `control`, who has the control now."""
+    token = guard.bearer(request)
+    if serial_of(token) is None:
+        return session_of(request, control=control)
+    session = request.app[PARTS].registry.live(request.match_info["session"])
+    role = session.company.role_of(token)
+    if role is None:
+        raise NoSession()
+    if control and role != "control":
+        raise NotAllowed("only who has the control may change files")
+    return session
+
+
 def largest(settings: Settings) -> int:
     """The most bytes of a file over HTTP. More than in a message: it is streamed, and not held in memory."""
     return max(settings.max_file_size, settings.max_archive_size)
@@ -62,7 +77,7 @@ def _path(request: web.Request) -> str:
 async def listing(request: web.Request) -> web.StreamResponse:
     """Lists all files and folders, sorted; `complete` is false if there are more than are listed."""
     # Streamed, as the names of a full workspace have many megabytes, and many clients may ask at once.
-    session = session_of(request)
+    session = present_of(request)
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-store"})
     async with session.files.request():
         begun, complete = False, True
@@ -82,7 +97,7 @@ async def listing(request: web.Request) -> web.StreamResponse:
 
 async def read(request: web.Request) -> web.StreamResponse:
     """Returns a file's content, or the part that the header `Range` requests."""
-    session, path = session_of(request), _path(request)
+    session, path = present_of(request), _path(request)
     name = quote(path.rpartition("/")[2])
     return await send_file(
         request,
@@ -165,7 +180,7 @@ async def _send(response: web.StreamResponse, data: bytes) -> None:
 
 async def write(request: web.Request) -> web.Response:
     """Replaces a file by the body, atomically, after the whole body has arrived."""
-    session, path = session_of(request, control=True), _path(request)
+    session, path = present_of(request, control=True), _path(request)
     maximum = largest(request.app[PARTS].settings)
     # Refused by the header, before the transfer begins.
     if (request.content_length or 0) > maximum:
@@ -178,7 +193,7 @@ async def write(request: web.Request) -> web.Response:
 
 async def rename(request: web.Request) -> web.Response:
     """Moves a file or a folder: `{"path": "new/name"}`. An existing file is not replaced."""
-    session, path = session_of(request, control=True), _path(request)
+    session, path = present_of(request, control=True), _path(request)
     # Read before the turn is taken: a slow client must not hold one.
     to = (await body_of(request, MoveFile)).path
     async with session.files.request():
@@ -188,7 +203,7 @@ async def rename(request: web.Request) -> web.Response:
 
 async def remove(request: web.Request) -> web.Response:
     """Removes a file, or a folder with everything in it."""
-    session, path = session_of(request, control=True), _path(request)
+    session, path = present_of(request, control=True), _path(request)
     async with session.files.request():
         count = await session.files.remove(path)
     return json_reply(FilesRemoved(count))
@@ -196,7 +211,7 @@ async def remove(request: web.Request) -> web.Response:
 
 async def make_folder(request: web.Request) -> web.Response:
     """Makes a folder and its parents: `{"folder": true}`. An existing folder is no error."""
-    session, path = session_of(request, control=True), _path(request)
+    session, path = present_of(request, control=True), _path(request)
     await body_of(request, MakeFolder)
     async with session.files.request():
         await session.files.make_folder(path)
@@ -241,7 +256,7 @@ async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
 
 async def download(request: web.Request) -> web.StreamResponse:
     """Returns the whole workspace as an archive. `format`: zip, tar or tar.gz."""
-    session = session_of(request)
+    session = present_of(request)
     kind = query_of(request, DownloadQuery).format
     name = f"{session.language.name}-project.{kind}"
     response = web.StreamResponse(
@@ -261,7 +276,7 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 async def upload(request: web.Request) -> web.Response:
     """Unpacks a zip, a tar or a gzipped tar into the workspace, or into its folder `into`."""
-    session = session_of(request, control=True)
+    session = present_of(request, control=True)
     settings = request.app[PARTS].settings
     into = query_of(request, UploadQuery).into.strip("/")
     if into:

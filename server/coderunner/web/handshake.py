@@ -20,9 +20,11 @@ from coderunner.errors import (
     Draining,
     InputOverflow,
     NoFirstMessage,
+    NoSession,
     UnexpectedMessage,
 )
 from coderunner.fleet.registry import Caller, Opened, Opening
+from coderunner.identity.guest import serial_of
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
@@ -73,6 +75,9 @@ class Client(Protocol):
     def opening(self, under_way: bool) -> bool:
         """Reports that a session is being made, or has failed; returns False if the connection is closing."""
 
+    def waits(self) -> bool:
+        """Whether the connection can still be handed over to a session."""
+
     def attached(self, session: Session, attachment: Attachment) -> None:
         """Hands the connection over to a session."""
 
@@ -99,6 +104,7 @@ class Handshake:
         self._queue: deque[m.ServerMessage] = deque()
         self._wake = asyncio.Event()
         self._over = False
+        self._admitting = False  # a guest's token is being looked up
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -108,6 +114,8 @@ class Handshake:
         # Pings do not postpone the deadline for the first message.
         if isinstance(message, m.Ping):
             self.post(m.Pong(message.t))
+        elif self._admitting:
+            raise UnexpectedMessage("wait for `attached`")
         elif self._opening is not None:
             self._while_opening(message, size)
         elif isinstance(message, m.Open):
@@ -232,6 +240,10 @@ class Handshake:
     def _attach(self, message: m.Attach, caller: Caller) -> None:
         if self._session_id != message.session:
             raise BadMessage("the session of `attach` must be the one of the address, /ws/<session>")
+        if serial_of(message.token) is not None:
+            self._admitting = True
+            self._client.start(self._admit(message), "ws-guest")
+            return
         # Raises before anything is attached.
         session, granted = self._parts.registry.find(message.session, message.token)
         role = message.role or granted
@@ -247,6 +259,28 @@ class Handshake:
         )  # fmt: skip
         watches.use(session.id, message.token)
         self._finish(session, attachment)
+
+    async def _admit(self, message: m.Attach) -> None:
+        """Attaches a guest, whose token is looked up in the database."""
+        registry = self._parts.registry
+        try:
+            registry.check_arrived(message.session)
+            # Before the session is looked for: the time of the answer must not show whether it exists.
+            guest = await self._parts.guests.admit(message.session, message.token)
+            session = registry.live(message.session)
+            if session.company.revoked(guest.serial):
+                raise NoSession()
+            if self._over or not self._client.waits():
+                return  # the client is gone
+            # A guest watches first, unless its token lets it take the control.
+            role = "control" if message.role == "control" and guest.take else "watch"
+            metrics.resumes.labels(role).inc()
+            attachment = session.attach(message.client, role, guest.role, message.cursors, guest=guest)
+            self._finish(session, attachment)
+        except CodeRunnerError as error:
+            self._client.fail(error)
+        finally:
+            self._admitting = False
 
     def _finish(self, session: Session, attachment: Attachment) -> None:
         self._opening = None

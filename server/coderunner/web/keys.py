@@ -14,6 +14,7 @@ from coderunner.config import Settings
 from coderunner.declarations import Declarations
 from coderunner.engine.sockets import AgentSockets
 from coderunner.fleet.catalog import LanguageCatalog
+from coderunner.fleet.guests import Guests
 from coderunner.fleet.registry import Registry
 from coderunner.fleet.surroundings import Surroundings
 from coderunner.fleet.warm import WarmPool
@@ -31,7 +32,7 @@ class Parts:
     `ready`: returns the reasons why no session could start now; empty if one could. `declared`: the
     languages' declarations and samples. `static`: the web client's folder. `surroundings`: facts about the
     machine. `agents`: how agents are reached. `runs`: runs and batches over HTTP.
-    `identity`: verifies credentials. `store`: the database.
+    `identity`: verifies credentials. `store`: the database. `guests`: further tokens of sessions.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class Parts:
     runs: Runs
     identity: Verifiers
     store: Store
+    guests: Guests
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

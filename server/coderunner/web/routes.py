@@ -29,7 +29,9 @@ from coderunner.schema.answers import (
     FilesRemoved,
     FileWritten,
     FolderMade,
+    GuestsView,
     Health,
+    Invited,
     Languages,
     LanguageView,
     QueueStatistics,
@@ -38,6 +40,7 @@ from coderunner.schema.answers import (
     SampleView,
     SessionView,
     SignedOut,
+    Uninvited,
     ViewsKept,
     WhoAmI,
 )
@@ -47,6 +50,7 @@ from coderunner.schema.languages import Language
 from coderunner.schema.rest import (
     ARCHIVES,
     DownloadQuery,
+    Invite,
     KeepViews,
     LanguagesQuery,
     MakeFolder,
@@ -71,7 +75,7 @@ from coderunner.schema.sessions import (
     ShellRequest,
     SignalRequest,
 )
-from coderunner.web import files, guard, identity
+from coderunner.web import files, guard, guests, identity
 from coderunner.web.admin import server as admin
 from coderunner.web.admin import sessions as admin_sessions
 from coderunner.web.admin.room import ROOM, Room
@@ -338,6 +342,9 @@ OPERATIONS = (
     Operation("POST", _SESSION + "/kill", sessions.kill, Acted, query=ClientQuery, body=KillRequest),
     Operation("POST", _SESSION + "/take", sessions.take, Acted, query=ClientQuery),
     Operation("POST", _SESSION + "/extend", sessions.extend, Acted, query=ClientQuery),
+    Operation("POST", _SESSION + "/tokens", guests.invite, Invited, body=Invite, status=201),
+    Operation("GET", _SESSION + "/tokens", guests.listing, GuestsView),
+    Operation("DELETE", _SESSION + "/tokens/{serial}", guests.uninvite, Uninvited),
     Operation("POST", _SESSION + "/views", keep, ViewsKept, body=KeepViews),
     Operation("GET", _SESSION + "/files", files.listing, FileList),
     Operation("GET", _FILE, files.read, also={206: None, 416: None}, media=_BYTES, headers=("Range",)),

@@ -8,13 +8,13 @@ from msgspec import convert
 from coderunner.schema.answers import ArtifactView, ExitView, ProgramView, SessionView
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.session import Session
-from coderunner.web.files import session_of
+from coderunner.web.files import present_of
 from coderunner.web.replies import json_reply
 
 
 async def session(request: web.Request) -> web.Response:
     """Returns the state of a session and its channels."""
-    one = session_of(request)
+    one = present_of(request)
     return json_reply(
         SessionView(
             session=one.id,

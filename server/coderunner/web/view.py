@@ -22,7 +22,7 @@ from coderunner.schema.answers import ViewsKept
 from coderunner.schema.rest import KeepViews, ViewQuery
 from coderunner.sessions.views import Views
 from coderunner.web import guard
-from coderunner.web.files import body_of, send_file, session_of
+from coderunner.web.files import body_of, present_of, send_file
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply, query_of
 from coderunner.wire import artifacts
@@ -109,7 +109,7 @@ async def view(request: web.Request) -> web.StreamResponse:
 async def keep(request: web.Request) -> web.Response:
     """Keeps capability URLs valid that the client still displays. With `frame` the answer has a word that
     lets a frame load a page."""
-    views = session_of(request).views
+    views = present_of(request).views
     wanted = await body_of(request, KeepViews)
     # In the order of the request, which the client relies on.
     kept = tuple(views.keep(one) for one in wanted.urls)

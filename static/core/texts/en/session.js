@@ -74,6 +74,12 @@ export const session = {
     watching: 'You are watching.',
     watchingDetail: 'Another page has the control of this session.',
     take: 'Take control',
+    /** @param {string} name */
+    asks: (name) => `${name} asks for the control of this session.`,
+    allow: 'Allow',
+    decline: 'Keep it',
+    /** @param {string} names */
+    guests: (names) => `Guests in this session: ${names}.`,
     download: 'Download its files',
     /** @param {string} time */
     ends: (time) => `This session ends in ${time}.`,
@@ -120,6 +126,7 @@ export const session = {
     operator: 'The operator of this server says:',
     watched: 'The operator of this server watches this session.',
     unwatched: 'The operator watches no longer.',
+    take_asked: 'The owner of the session was asked for the control.',
     quota_exceeded: 'Your quota is used up: programs that run are ended.',
   },
   /** What is left of a quota, by its kind. @type {Record<string, (left: number) => string>} */

@@ -1,0 +1,54 @@
+"""What is known of a guest of a session: the token that the owner gave away."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+from coderunner.identity.keys import digest
+
+PREFIX = "crg_"
+MAX_GUESTS = 64  # tokens of one session that are neither revoked nor expired
+_TOKEN = re.compile(r"crg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest's token, without the token.
+
+    `serial`: its number, which is no secret. `role`: `control` or `watch`. `take`: whether it may take the
+    control without asking the owner. Times are seconds since 1970; None for never.
+    """
+
+    serial: str
+    session: str
+    name: str
+    role: str
+    digest: str
+    take: bool = False
+    created: float = 0.0
+    expires: float | None = None
+    revoked: float | None = None
+
+    def good(self, now: float) -> bool:
+        """Whether it opens anything at the time `now`."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+    def shown(self, token: str) -> bool:
+        """Whether `token` is its token."""
+        match = _TOKEN.fullmatch(token)
+        return match is not None and hmac.compare_digest(digest(match[2]), self.digest)
+
+
+def new_guest_token() -> tuple[str, str, str]:
+    """A new token: (serial, the text to be given away, the digest to be stored)."""
+    serial, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    return serial, f"{PREFIX}{serial}_{secret}", digest(secret)
+
+
+def serial_of(token: str) -> str | None:
+    """The serial in a guest's token; None for another token."""
+    match = _TOKEN.fullmatch(token)
+    return match[1] if match else None

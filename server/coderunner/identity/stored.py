@@ -1,0 +1,94 @@
+"""API keys in the database, and the copy of them that a running server keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+
+from coderunner.errors import DatabaseUnavailable
+from coderunner.identity.keys import Key, KeyRing
+from coderunner.logs import fields
+from coderunner.store.store import Store
+from coderunner.store.tables import api_keys
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0  # between two readings: a key that was revoked opens nothing after that time
+SECONDS = 2.0  # for one reading
+
+
+def add(connection: Connection, key: Key) -> None:
+    """Stores a new key. Raises SQLAlchemyError."""
+    row = {
+        "id": key.id, "name": key.name, "hash": key.digest, "roles": json.dumps(sorted(key.roles)),
+        "rooms": json.dumps(sorted(key.rooms)), "created": key.created, "expires": key.expires,
+        "scopes": json.dumps(sorted(key.scopes)) if key.scopes is not None else None, "revoked": key.revoked,
+    }  # fmt: skip
+    connection.execute(insert(api_keys).values(row))
+
+
+def every(connection: Connection) -> list[Key]:
+    """All keys, revoked ones too, in the order in which they were made. Raises SQLAlchemyError."""
+    rows = connection.execute(select(api_keys).order_by(api_keys.c.created, api_keys.c.id)).mappings()
+    return [_key(row) for row in rows]
+
+
+def _key(row: RowMapping) -> Key:
+    return Key(
+        id=row["id"],
+        name=row["name"],
+        digest=row["hash"],
+        roles=frozenset(json.loads(row["roles"])),
+        rooms=frozenset(json.loads(row["rooms"])),
+        scopes=frozenset(json.loads(row["scopes"])) if row["scopes"] is not None else None,
+        created=row["created"],
+        expires=row["expires"],
+        revoked=row["revoked"],
+    )
+
+
+def revoke(connection: Connection, which: str, now: float) -> list[str]:
+    """Revokes the keys of this id or name; returns the ids of those that it was. Raises SQLAlchemyError."""
+    wanted = (or_(api_keys.c.id == which, api_keys.c.name == which), api_keys.c.revoked.is_(None))
+    found = [str(ident) for (ident,) in connection.execute(select(api_keys.c.id).where(*wanted))]
+    connection.execute(update(api_keys).where(api_keys.c.id.in_(found)).values(revoked=now))
+    return found
+
+
+async def watch(ring: KeyRing, store: Store) -> None:
+    """Keeps a server's copy of the keys up to date, until it is cancelled.
+
+    While the database cannot be read, the keys that are known serve on: nobody can revoke one then.
+    """
+    while True:
+        try:
+            ring.replace(await store.read(every, SECONDS))
+        except DatabaseUnavailable as error:
+            log.debug("keys cannot be read", extra=fields(why=error.message))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def table(keys: Iterable[Key], now: float) -> list[dict[str, object]]:
+    """What is told of keys: everything but their hashes."""
+    return [
+        {
+            "id": key.id,
+            "name": key.name,
+            "roles": sorted(key.roles),
+            "rooms": sorted(key.rooms),
+            "scopes": sorted(key.scopes) if key.scopes is not None else None,
+            "created": _day(key.created),
+            "expires": _day(key.expires),
+            "state": "revoked" if key.revoked is not None else ("good" if key.good(now) else "expired"),
+        }
+        for key in keys
+    ]
+
+
+def _day(seconds: float | None) -> str | None:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds is not None else None

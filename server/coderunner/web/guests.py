@@ -1,0 +1,53 @@
+"""Guests of a session over HTTP, for its owner: `/api/sessions/{session}/tokens`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from aiohttp import web
+
+from coderunner.identity.guest import Guest
+from coderunner.schema.answers import GuestsView, GuestView, Invited, Uninvited
+from coderunner.schema.rest import Invite
+from coderunner.web.files import body_of, session_of
+from coderunner.web.keys import PARTS
+from coderunner.web.replies import json_reply
+
+
+async def invite(request: web.Request) -> web.Response:
+    """Makes a further token of a session, for a guest. It is told here and never again."""
+    session = session_of(request, control=True)
+    wanted = await body_of(request, Invite)
+    guests = request.app[PARTS].guests
+    guest, token = await guests.add(
+        session, wanted.name, wanted.role, take=wanted.take, lasts_ms=wanted.lasts_ms
+    )
+    return json_reply(Invited(token=token, **msgspec.structs.asdict(_view(guest))), 201)
+
+
+async def listing(request: web.Request) -> web.Response:
+    """Lists a session's tokens for guests, without the tokens themselves, and who is attached."""
+    session = session_of(request, control=True)
+    every = await request.app[PARTS].guests.every(session)
+    return json_reply(GuestsView(tuple(_view(one) for one in every), session.company.people()))
+
+
+async def uninvite(request: web.Request) -> web.Response:
+    """Revokes a guest's token, and closes the connections of who has it."""
+    session = session_of(request, control=True)
+    # Shielded: a caller that goes away must not leave a token half revoked.
+    work = request.app[PARTS].guests.revoke(session, request.match_info["serial"])
+    return json_reply(Uninvited(await asyncio.shield(asyncio.ensure_future(work))))
+
+
+def _view(guest: Guest) -> GuestView:
+    return GuestView(
+        serial=guest.serial,
+        name=guest.name,
+        role=guest.role,
+        take=guest.take,
+        created=guest.created,
+        expires=guest.expires,
+        revoked=guest.revoked,
+    )

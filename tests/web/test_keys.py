@@ -1,0 +1,112 @@
+"""API keys of a running server: made, listed, used, expired, revoked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from coderunner.identity import stored
+from tests.harness import ROOT, Server, eventually, running_server
+from tests.web.test_identity import asked, bearer, opened
+
+SEEN_SECONDS = 5.0  # within which a running server knows of a change
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("keys")
+    with running_server(
+        folder, ready=("bash",), LANGUAGES="bash", WARM_MAX="2", ANONYMOUS="no", LOG_LEVEL="debug"
+    ) as one:
+        yield one
+
+
+def keys(server: Server, *words: str, code: int = 0) -> str:
+    """What `coderunner keys` says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "keys", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "server"), **server.environment},
+        cwd=server.log.parent, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return done.stdout.strip() if code == 0 else done.stderr
+
+
+async def status(server: Server, key: str, path: str = "api/identity") -> int:
+    return (await asked(server, path, headers=bearer(key)))[0]
+
+
+async def known(server: Server, key: str) -> None:
+    async def good() -> bool:
+        return await status(server, key) == 200
+
+    await eventually(good, SEEN_SECONDS, "the key opens something")
+
+
+async def test_a_key_from_its_making_to_its_end(server):
+    key = keys(server, "add", "grader", "--room", "algebra")
+    await known(server, key)
+    _, told = await asked(server, "api/identity", headers=bearer(key))
+    assert (told["name"], told["roles"], told["rooms"], told["how"]) == (
+        "grader",
+        ["user"],
+        ["algebra"],
+        "api_key",
+    )
+    assert await opened(server, headers=bearer(key)) == "opened"
+    ident = key.split("_")[1]
+    assert f"principal=key:{ident}" in server.log.read_text()
+    listed = json.loads(keys(server, "list", "--json"))
+    row = next(one for one in listed if one["id"] == ident)
+    assert (row["name"], row["state"], row["expires"]) == ("grader", "good", None)
+    secret = key.rpartition("_")[2]
+    assert secret not in keys(server, "list")
+    assert secret not in server.log.read_text()
+    for file in (server.log.parent / server.environment["STATE_DIR"]).glob("*sqlite*"):
+        assert secret.encode() not in file.read_bytes(), "only its hash is stored"
+    assert ident in keys(server, "revoke", ident)
+    began = time.monotonic()
+
+    async def refused() -> bool:
+        return await status(server, key) == 401
+
+    await eventually(refused, SEEN_SECONDS, "the revoked key opens nothing")
+    assert time.monotonic() - began < SEEN_SECONDS
+    assert await opened(server, headers=bearer(key)) == "unauthenticated 4401"
+    assert "revoked" in keys(server, "list")
+    assert "no such key" in keys(server, "revoke", ident, code=1)
+
+
+async def test_a_key_with_an_end(server):
+    key = keys(server, "add", "short", "--days", "0.00006")  # five seconds
+
+    async def refused() -> bool:
+        return await status(server, key) == 401
+
+    await known(server, key)
+    await eventually(refused, 10, "the expired key opens nothing")
+
+
+async def test_what_a_keys_scopes_and_roles_allow(server):
+    runs = keys(server, "add", "runner", "--scope", "run")
+    metrics = keys(server, "add", "prometheus", "--role", "operator", "--scope", "metrics")
+    for key in (runs, metrics):
+        await known(server, key)
+    assert await opened(server, headers=bearer(runs)) == "not_allowed 4403"
+    assert await status(server, runs, "metrics") == 403
+    assert await status(server, metrics, "metrics") == 200
+    assert await opened(server, headers=bearer(metrics)) == "not_allowed 4403"
+    assert "needs the role operator" in keys(server, "add", "x", "--scope", "metrics", code=1)
+    assert "printable" in keys(server, "add", "a\nb", code=1)
+    assert "room" in keys(server, "add", "x", "--room", "../x", code=1)
+    assert "--days" in keys(server, "add", "x", "--days", "0", code=1)
+
+
+def test_a_server_looks_often_enough():
+    assert stored.LOOK_SECONDS + stored.SECONDS < SEEN_SECONDS
