@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from coderunner.client import terminal
+from coderunner.client.asking import asked
 from coderunner.client.errands import OTHERS
 from coderunner.client.kept import Kept, Store
-from coderunner.client.live import CHANNEL, PATIENCE, Live, Place, Refused
-from coderunner.client.peer import Unexpected, random_id
+from coderunner.client.live import CHANNEL, Live, Place, Refused
+from coderunner.client.peer import Unexpected
 from coderunner.client.refused import refusal
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
@@ -379,7 +380,7 @@ async def _answer(
         "args": arguments.args,
         "stdin_base64": _base64(given or b""),
     }
-    status, text = await _asked(visit, document)
+    status, text = await asked(visit, "api/run", document)
     end = None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         end = json.loads(text)["exit"] if status == 200 else None
@@ -388,25 +389,6 @@ async def _answer(
     if end is None:
         raise refusal(visit.place, status, text)
     return _code(end["reason"], end["code"], end["signal"])
-
-
-async def _asked(visit: Visit, document: dict[str, Any]) -> tuple[int, str]:
-    """The answer. A server that is away is waited for, from its first silence on."""
-    headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
-    while True:
-        try:
-            status, text = await visit.post("api/run", document, headers)
-            # 502 and 504: there is no server behind the proxy. The program is not begun anew.
-            if status not in (502, 504) and (status != 503 or "draining" not in text):
-                return status, text
-            begun = begun or loop.time()
-            why = f"it answers {status}"
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            begun = begun or loop.time()
-            why = str(error) or type(error).__name__
-        if loop.time() - begun > PATIENCE:
-            raise Refused(f"the server at {visit.place} stays away: {why}", retryable=True)
-        await asyncio.sleep(0.5)
 
 
 def _base64(data: bytes) -> str:

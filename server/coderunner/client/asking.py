@@ -1,0 +1,32 @@
+"""A request for a run whose answer is had through lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+
+from coderunner.client.live import PATIENCE, Refused
+from coderunner.client.peer import random_id
+from coderunner.client.visit import Visit
+
+
+async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:
+    """(status, body) of the answer to a run or batch. A server that is away is waited for, from its first
+    silence on; nothing is begun anew for that. Raises Refused."""
+    headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
+    while True:
+        try:
+            status, text = await visit.post(path, document, headers)
+            # 502 and 504: there is no server behind the proxy. The program is not begun anew.
+            if status not in (502, 504) and (status != 503 or "draining" not in text):
+                return status, text
+            begun = begun or loop.time()
+            why = f"it answers {status}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            begun = begun or loop.time()
+            why = str(error) or type(error).__name__
+        if loop.time() - begun > PATIENCE:
+            raise Refused(f"the server at {visit.place} stays away: {why}", retryable=True)
+        await asyncio.sleep(0.5)

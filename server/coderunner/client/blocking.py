@@ -1,0 +1,107 @@
+"""The client library without `async`: the same methods, which return when they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from coderunner.client import library
+from coderunner.client.library import Output
+from coderunner.schema import messages as m
+from coderunner.schema.answers import LanguageView
+from coderunner.schema.api import RunAnswer
+
+T = TypeVar("T")
+
+
+class Program:
+    """As `library.Program`. `call`: runs a coroutine to its end, and returns its result."""
+
+    def __init__(self, program: library.Program, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._program, self._call = program, call
+
+    def __iter__(self) -> Iterator[Output]:
+        """Yields the output as it comes."""
+        output = aiter(self._program)
+        try:
+            while True:
+                try:
+                    yield self._call(_next(output))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._call(output.aclose())  # type: ignore[attr-defined]
+
+    @property
+    def exit(self) -> m.Exit | None:
+        """As of `library.Program`."""
+        return self._program.exit
+
+    def write(self, data: str | bytes) -> None:
+        """As of `library.Program`."""
+        self._call(self._program.write(data))
+
+    def end_input(self) -> None:
+        """As of `library.Program`."""
+        self._call(self._program.end_input())
+
+    def resize(self, cols: int, rows: int) -> None:
+        """As of `library.Program`."""
+        self._call(self._program.resize(cols, rows))
+
+    def signal(self, name: str) -> None:
+        """As of `library.Program`."""
+        self._call(self._program.signal(name))
+
+
+async def _next(output: Any) -> Output:
+    found: Output = await anext(output)
+    return found
+
+
+class Client:
+    """As `library.Client`, as an ordinary context manager. Its connections live in a thread of their own."""
+
+    def __init__(self, url: str, key: str = "") -> None:
+        self._client = library.Client(url, key)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="coderunner", daemon=True)
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._call(self._client.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._call(self._client.__aexit__(kind, error, trace))
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def languages(self) -> Sequence[LanguageView]:
+        """As of `library.Client`."""
+        return self._call(self._client.languages())
+
+    def run(self, language: str, source: str | None = None, **fields: Any) -> RunAnswer:
+        """As of `library.Client`."""
+        return self._call(self._client.run(language, source, **fields))
+
+    def start(self, language: str, source: str | None = None, **fields: Any) -> Program:
+        """As of `library.Client`."""
+        return Program(self._client.start(language, source, **fields), self._call)
+
+    def batch(
+        self, document: dict[str, Any], told: Callable[[dict[str, Any]], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """As of `library.Client`; `told` is called in another thread."""
+        return self._call(self._client.batch(document, told))
