@@ -1,4 +1,4 @@
-"""The library's examples in `docs/clients.md`, as they stand there; and a program through a server's death."""
+"""The library's examples in `docs/clients.md`, as they stand there; a program and a server's death."""
 
 from __future__ import annotations
 
