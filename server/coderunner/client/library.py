@@ -1,7 +1,7 @@
 """The client library: programs on a server from Python, by `async` or, in `blocking`, without.
 
-A program's output is an ordinary iterator, which survives lost connections and restarts of the server: nothing
-of it is lost or doubled.
+A program's output is an ordinary iterator, which survives lost connections and restarts of the server:
+nothing of it is lost or doubled.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ class Client:
     ) -> Program:
         """Prepares a program, which begins when it is iterated over.
 
-        `source`: the content of the file `entry`, which has to be named then; or `files`. `terminal`: columns and rows of a terminal for it; None for pipes.
+        `source`: the content of the file `entry`, which has to be named then; or `files`. `terminal`: columns
+        and rows of a terminal for it; None for pipes.
         """
         given = dict(files or {})
 
