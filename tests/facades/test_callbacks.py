@@ -12,6 +12,7 @@ from aiohttp import web
 
 from coderunner.facades.callbacks import Callbacks, is_public
 from tests.harness import eventually
+from tests.sessions.test_faults import Bug, faults
 
 HOST = "grader.example.com"
 
@@ -65,6 +66,20 @@ async def test_the_address_that_was_checked_is_told_and_no_redirect_followed():
     assert {one[1] for one in heard} == {f"{HOST}:{port}"}
     assert heard[0][2] == await document()
     assert asked == [HOST, HOST]
+
+
+async def test_a_fault_at_one_callback_is_logged_and_ends_no_other(caplog):
+    async def broken() -> Any:
+        raise Bug("for a test")
+
+    async with listening() as (port, heard):
+        told, _ = callbacks(["127.0.0.1"], lambda address: True)
+        told.tell(f"http://{HOST}:{port}/broken", broken)
+        told.tell(f"http://{HOST}:{port}/here", document)
+        await eventually(lambda: heard and faults(caplog), 10, "the other callback, and the fault in the log")
+        await told.close()
+    assert [one[0] for one in heard] == ["PUT /here"]
+    assert faults(caplog)[0] == {"owner": "callbacks", "task": "callback"}
 
 
 async def test_a_host_with_an_address_of_the_operators_is_not_told():

@@ -33,6 +33,7 @@ OWNED = {
     "to-client": "tests/gate/test_connections.py",
     "adopt": "tests/web/test_faults.py",
     "adopt-container": "tests/sessions/test_faults.py",
+    "callback": "tests/facades/test_callbacks.py",
     "budget": "tests/web/test_faults.py",
     "charging": "tests/web/test_faults.py",
     "database": "tests/web/test_faults.py",

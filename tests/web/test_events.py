@@ -20,6 +20,7 @@ from coderunner.jobs.work import ANSWER, END, OUTPUT, Work, store
 from coderunner.web.api import cors, events
 from coderunner.web.api.sending import SENDING, Sending
 from coderunner.web.keys import PARTS
+from coderunner.web.middleware import add_headers
 from coderunner.web.replies import error_reply
 
 FRIEND = "https://friend.example"
@@ -83,6 +84,7 @@ async def client(work) -> AsyncIterator[TestClient]:
     application = web.Application(middlewares=[problems])
     application[PARTS] = SimpleNamespace(settings=SETTINGS)  # all that is read of them here
     application[SENDING] = Sending()
+    application.on_response_prepare.append(add_headers)
     application.router.add_get("/events", handler)
     application.router.add_route("OPTIONS", "/events", cors.preflight)
     async with TestClient(TestServer(application)) as one:
