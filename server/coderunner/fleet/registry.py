@@ -133,7 +133,7 @@ class Registry:
         return session, role
 
     def live(self, session_id: str) -> Session:
-        """The session, for a guest whose token was found good. Raises NoSession, and as `check_arrived`."""
+        """The session, for the operator, or a guest whose token was found good. Raises NoSession, and as `find`."""
         self.check_arrived(session_id)
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
@@ -162,15 +162,6 @@ class Registry:
         if capability is None or session is None or session.over or not session.views.good(text, capability):
             raise NoSession()
         return session, capability
-
-    def live(self, session_id: str) -> Session:
-        """The session, for the operator, who needs no token of it.  Raises NoSession, and as `find`."""
-        self._check_arrived(session_id)
-        self._recovery.check(session_id)
-        session = self.sessions.get(session_id)
-        if session is None or session.over:
-            raise NoSession()
-        return session
 
     def group_token(self, group: str | None) -> str | None:
         """The token with which other sessions join the group; None without a group."""
