@@ -133,7 +133,7 @@ class Registry:
         return session, role
 
     def live(self, session_id: str) -> Session:
-        """The session, for the operator, or a guest whose token was found good. Raises NoSession, and as `find`."""
+        """The session, for who needs no token of it or was found good. Raises NoSession, and as `find`."""
         self.check_arrived(session_id)
         self._recovery.check(session_id)
         session = self.sessions.get(session_id)
