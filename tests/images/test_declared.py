@@ -72,6 +72,13 @@ def decisions(tree: ast.AST) -> Iterator[object]:
                 yield from (one.value for one in ast.walk(part) if isinstance(one, ast.Constant))
 
 
+DATABASES = {
+    ("migrate.py", "postgresql"), ("0001_first.py", "sqlite"), ("forms.py", "postgresql"),
+    ("store.py", "sqlite"),
+}  # fmt: skip
+"""Where the server's own database is meant, which has the name of a language."""
+
+
 def test_no_module_decides_by_a_languages_name() -> None:
     assert set(decisions(ast.parse("x == 'python' or {'c': 1}[y] in ('bash', z)"))) >= {"python", "c", "bash"}
     found = {
@@ -80,7 +87,7 @@ def test_no_module_decides_by_a_languages_name() -> None:
         for value in decisions(ast.parse(path.read_text("utf-8")))
         if value in UNMISTAKABLE
     }
-    assert found == {("document.py", "scheme")}, "OpenAPI's word for how a token is sent"
+    assert found - DATABASES == {("document.py", "scheme")}, "OpenAPI's word for how a token is sent"
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
