@@ -64,7 +64,7 @@ test('durations and sizes', () => {
 });
 
 // Answers to programs that run something over HTTP: no page gets them.
-const FOR_PROGRAMS = ['bad_method', 'no_address', 'wrong_host', 'body_too_large', 'bad_media', 'key_reused', 'no_run', 'spool_full'];
+const FOR_PROGRAMS = ['bad_method', 'no_address', 'wrong_host', 'body_too_large', 'bad_media', 'key_reused', 'no_run', 'spool_full', 'already_running'];
 
 test('every error of the protocol has words, or is dealt with in silence', () => {
   const table = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8').split('## Error codes')[1];
