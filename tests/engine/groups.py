@@ -23,6 +23,7 @@ WAIT = "import sys; sys.stdin.readline();"  # until the test has put it where it
 POOL = list(IPv4Network("10.229.0.0/16").subnets(new_prefix=28))
 _numbers = itertools.count(os.getpid() * 7 % len(POOL))
 
+
 def next_subnet() -> IPv4Network:
     """One that no other test of this process has."""
     return POOL[next(_numbers) % len(POOL)]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from coderunner.facades import jobe_files
+from coderunner.facades import jobe, jobe_files
 from coderunner.facades.jobe_files import Cache
 from coderunner.fleet.registry import Caller
 from tests.harness import Server
@@ -135,6 +136,10 @@ REFUSED = [
     ({"run_spec": {"sourcecode": "", "language_id": "c", "file_list": [["short", "a"]]}}, None),
     ({"run_spec": {"sourcecode": "", "language_id": "c", "file_list": [["randomid0129798", "../a"]]}}, None),
     ({"run_spec": {"sourcecode": "", "language_id": "c", "file_list": "x"}}, None),
+    (
+        {"run_spec": {"sourcecode": "", "language_id": "python3", "parameters": {"runargs": ["a" * 2**20]}}},
+        "The parameter runargs has more than 32768 characters",
+    ),
 ]
 
 
@@ -143,6 +148,15 @@ async def test_what_is_wrong_is_refused_in_its_words(facades: Server, body: Any,
     reply = await ask(facades, "POST", f"{API}/runs", json=body)
     assert reply.status == 400
     assert said is None or reply.document == said
+
+
+def test_the_name_of_a_class_is_found_in_any_source():
+    """Whoever sends a source with many classes and no brace holds nobody up: that took minutes."""
+    pattern = next(one.named_by for one in jobe.table().languages if one.named_by)
+    known = replace(jobe.table().languages[0], file="prog.java", named_by=pattern)
+    many = "public class Much\n" * 400_000
+    assert jobe.entry_of({}, known, many) == "prog.java"
+    assert jobe.entry_of({}, known, "import x;\npublic class Good extends A\n{ }\n" + many) == "Good.java"
 
 
 async def test_files_that_are_none(facades: Server):

@@ -150,6 +150,10 @@ REFUSED = [
         {"source_code": "x", "language_id": PYTHON, "command_line_arguments": "x" * 513},
         {"command_line_arguments": ["is too long (maximum is 512 characters)"]},
     ),
+    (
+        {"source_code": "x", "language_id": "9" * 5000},
+        {"language_id": [f"language with id {'9' * 64} doesn't exist"]},
+    ),
 ]
 
 
@@ -181,6 +185,11 @@ async def test_options_and_files(facades: Server):
         facades, "POST", "submissions?wait=true", data={"source_code": "print(5)", "language_id": "71"}
     )
     assert (reply.status, reply.document["stdout"]) == (201, "5\n")
+
+
+async def test_a_form_with_too_much_in_it_is_refused(facades: Server):
+    reply = await ask(facades, "POST", "submissions", data={f"a{number}": "x" for number in range(65)})
+    assert (reply.status, reply.document) == (400, {"error": "a submission has at most 64 attributes"})
 
 
 async def test_what_is_no_text_has_to_be_asked_for(facades: Server):

@@ -194,7 +194,9 @@ async def test_input_that_skips_bytes_is_told_where_to_go_on(caller):
     assert (reply.status, reply.document["code"], reply.document["expected"]) == (409, "input_gap", 0)
 
 
-@pytest.mark.parametrize("after", ["x", "a.1.70000:1", "a.b.c", "é" * 3, "a.1." + "1:1," * 900])
+@pytest.mark.parametrize(
+    "after", ["x", "a.1.70000:1", "a.b.c", "é" * 3, "a.1." + "1:1," * 900, "a.1.0-9x,9x"]
+)
 async def test_an_id_that_is_none_is_refused(caller, after):
     reply = await caller("GET", "/events", params={"after": after})
     assert (reply.status, reply.document["code"]) == (400, "bad_message")

@@ -59,18 +59,18 @@ def _pairs(paths: list[str], source: str, target: Path) -> list[tuple[str, Path]
     """The paths of what is copied, each with its place here. Raises Refused."""
     inside = [path for path in paths if not source or path.startswith(source + "/")]
     within = target.is_dir()
+    base = target / PurePosixPath(source).name if source and within else target
     if source in paths:
-        pairs = [(source, target / PurePosixPath(source).name if within else target)]
+        pairs = [(source, base)]
     elif inside:
-        base = target / PurePosixPath(source).name if source and within else target
         pairs = [(path, base / path.removeprefix(source).lstrip("/")) for path in inside]
     else:
         raise Refused(f"the session has no file {source!r}")
-    root = (target if within else target.parent).resolve()
+    roots = (base.resolve(), (target if within else target.parent).resolve())
     for path, place in pairs:
         # A server is not trusted to name paths: none of them may lead out of what was named here.
-        if not place.resolve().is_relative_to(root):
-            raise Refused(f"the session has a file that would be written outside of {root}: {path!r}")
+        if "\0" in path or not all(place.resolve().is_relative_to(root) for root in roots):
+            raise Refused(f"the session has a file that would be written outside of {roots[0]}: {path!r}")
     return pairs
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
+from coderunner.client.refused import printable
 from coderunner.schema import admin as a
 from coderunner.schema.api import Problem
 from coderunner.schema.forms import UNIX
@@ -95,7 +96,7 @@ def main(arguments: argparse.Namespace, url: str, key: str) -> int:
     try:
         return asyncio.run(_main(arguments, url, key))
     except Refused as error:
-        print(f"coderunner: {error}", file=sys.stderr)
+        print(f"coderunner: {printable(str(error))}", file=sys.stderr)
         return TRY_AGAIN if error.retryable else FAILED
     except ValueError as error:  # of a model: what was typed
         print(f"coderunner: {error}", file=sys.stderr)
@@ -194,7 +195,7 @@ async def _loadtest(operator: Operator, arguments: argparse.Namespace) -> int:
         test, text = await operator.ask(a.LoadTest, "DELETE", f"load-tests/{test.id}")
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    print(text if arguments.json else "\n".join(_report(test)))
+    print(text if arguments.json else printable("\n".join(_report(test))))
     return 0 if test.state == "done" and not test.figures.errors else FAILED
 
 

@@ -13,6 +13,11 @@ class Refused(Exception):
         self.retryable = retryable
 
 
+def printable(text: str) -> str:
+    """The text as it may be shown in a terminal: of what is not printable, the ends of lines remain."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 def refusal(place: str, status: int, text: str) -> Refused:
     """What a server's answer other than the wanted one says, which may be a proxy's or a stranger's.
 

@@ -22,7 +22,7 @@ from coderunner.client.errands import OTHERS
 from coderunner.client.kept import Kept, Store
 from coderunner.client.live import CHANNEL, Live, Place, Refused
 from coderunner.client.peer import Unexpected
-from coderunner.client.refused import refusal
+from coderunner.client.refused import printable, refusal
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 from coderunner.schema.answers import Languages, LanguageView
@@ -64,10 +64,12 @@ def main(arguments: argparse.Namespace, url: str) -> int:
         return 128 + signal.SIGTERM
 
 
-def _say(text: str, *, before: str = "") -> None:
+def _say(text: str, *, before: str = "", after: str = "") -> None:
+    # What a server or a session's files are called may move the terminal, or set its title.
+    text = printable(text)
     # Not by `print`: standard error may have been closed, and the terminal may be gone.
     with contextlib.suppress(OSError):
-        os.write(2, f"{before}coderunner: {text}\n".encode(errors="replace"))
+        os.write(2, f"{before}coderunner: {text}{after}\n".encode(errors="replace"))
 
 
 async def _main(arguments: argparse.Namespace, url: str) -> int:
@@ -231,8 +233,7 @@ async def _follow(
 
     def noticed(words: str) -> None:
         # In raw mode the terminal does not return to the line's begin by itself.
-        plain = "".join(c if c.isprintable() else "?" for c in words)
-        _say(f"{plain}\r" if raw else plain, before="\r\n" if raw else "")
+        _say(words.replace("\n", " "), before="\r\n" if raw else "", after="\r" if raw else "")
 
     def begun(found: Place) -> None:
         store.keep(Kept(found.session, found.token, visit.place, language))

@@ -129,8 +129,11 @@ class _Together:
             host = values["HOST"]
             # Development needs no admin key, so it must not be reachable from a network.
             if host is not None and not (_is_loopback(host) or host.startswith(UNIX)):
-                self._problem("HOST", f"is {host}, but in development only this machine may be served; write"
-                              " HOST=127.0.0.1, or set APP_ENV=production")
+                self._problem(
+                    "HOST",
+                    f"is {host}, but in development only this machine may be served; write"
+                    " HOST=127.0.0.1, or set APP_ENV=production",
+                )
         if values["APP_ENV"] == "production":
             for setting in SETTINGS:
                 if not setting.doc.required_in_production:
@@ -138,15 +141,22 @@ class _Together:
                 if not self._is_set(setting.name):
                     self._problem(setting.name, f"is required in production; {_advice(setting)}")
                 elif not setting.doc.secret and self._text(setting.name) == setting.doc.example:
-                    self._problem(setting.name, f"is still the example's; write your own instead of"
-                                  f" {setting.doc.example}")
+                    self._problem(
+                        setting.name,
+                        f"is still the example's; write your own instead of {setting.doc.example}",
+                    )
             key = values["ADMIN_KEY"]
             if key is not None and (len(key) < 32 or len(set(key)) < 8):
-                self._problem("ADMIN_KEY", "is too easy to guess (it needs 32 characters, at least 8 of them"
-                              " different); write the output of: openssl rand -hex 32")
+                self._problem(
+                    "ADMIN_KEY",
+                    "is too easy to guess (it needs 32 characters, at least 8 of them"
+                    " different); write the output of: openssl rand -hex 32",
+                )
             elif key == EXAMPLE_ADMIN_KEY:
-                self._problem("ADMIN_KEY", "is the example value, which is public; write the output of:"
-                              " openssl rand -hex 32")
+                self._problem(
+                    "ADMIN_KEY",
+                    "is the example value, which is public; write the output of: openssl rand -hex 32",
+                )
 
     def pairs(self) -> None:
         """Checks pairs of settings that bound each other."""
@@ -157,8 +167,11 @@ class _Together:
         self._at_most("DOCKER_MEMORY", "SESSION_MEMORY")
         self._at_most("MAX_FILE_SIZE", "MAX_ARCHIVE_SIZE")
         if 0 < (values["WATCHDOG_INTERVAL"] or 0) < MIN_WATCHDOG_MS:
-            self._problem("WATCHDOG_INTERVAL", f"is {values['WATCHDOG_INTERVAL']} ms, which would keep the"
-                          f" server busy; write {MIN_WATCHDOG_MS} or more, or 0 for never")
+            self._problem(
+                "WATCHDOG_INTERVAL",
+                f"is {values['WATCHDOG_INTERVAL']} ms, which would keep the"
+                f" server busy; write {MIN_WATCHDOG_MS} or more, or 0 for never",
+            )
         if self._is_set("WARM_FLOOR") or None in (values["WARM_FLOOR"], values["WARM_MAX"]):
             self._at_most("WARM_FLOOR", "WARM_MAX")
         else:  # only the ceiling was lowered: the default floor follows without complaint
@@ -173,8 +186,11 @@ class _Together:
                 f" {sessions + warm}; write SESSION_UID_COUNT={sessions + warm} or more",
             )
         if values["RELOAD"] == "on" and values["APP_ENV"] == "production":
-            self._problem("RELOAD", "is on, but APP_ENV is production: every change of a file would restart"
-                          " the server; write RELOAD=off, or remove the line")
+            self._problem(
+                "RELOAD",
+                "is on, but APP_ENV is production: every change of a file would restart"
+                " the server; write RELOAD=off, or remove the line",
+            )
         groups, pool = values["MAX_GROUPS"], values["GROUP_ADDRESS_POOL"]
         # 16 addresses (a /28) for each group's network.
         if None not in (groups, pool) and (room := IPv4Network(pool).num_addresses // 16) < groups:

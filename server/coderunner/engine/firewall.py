@@ -108,9 +108,7 @@ async def bound_member(engine: DockerEngine, container: str, subnet: IPv4Network
     await apply_rules(engine, helper, f"container:{container}", ("member", str(subnet)))
 
 
-async def apply_rules(
-    engine: DockerEngine, helper: Helper, network: str, arguments: tuple[str, ...]
-) -> None:
+async def apply_rules(engine: DockerEngine, helper: Helper, network: str, arguments: tuple[str, ...]) -> None:
     """Runs `netfilter.py` with `arguments` in a helper container, in the namespace of `network`.
 
     `network`: as the engine's NetworkMode.  Raises NetworkFailed with the kernel's reason, EngineError.

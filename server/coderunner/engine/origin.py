@@ -1,7 +1,7 @@
 """Makes the origin image of all others from Debian's packages, for machines that cannot reach a registry.
 
 If this machine's apt has Debian sources, of any release, their addresses are used. So a site with its own
-mirror makes (and later extends) its images from that mirror. """
+mirror makes (and later extends) its images from that mirror."""
 
 from __future__ import annotations
 

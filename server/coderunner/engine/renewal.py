@@ -1,7 +1,7 @@
 """Finds out which packages of an image have security updates, by the apt in it.
 
 The package lists are fetched once, in a container of the base image, and copied into a container of each
-image, which has no network. """
+image, which has no network."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import binascii
 import functools
 import re
 import shlex
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,10 @@ MEMORY_LIMIT, ILLEGAL_SYSCALL, INTERNAL_ERROR, SERVER_OVERLOAD = 17, 19, 20, 21
 MB = 1_000_000
 LEAST_ID = 8  # characters of a file's id
 MAX_FILES = 256
+MAX_WORDS = 32 * 1024  # characters of a parameter that is a list of arguments
 _ILLEGAL = re.compile("[<>:\"/\\\\|?*\x00-\x1f\x7f\xa0\xad#\\[\\]@!$&'()+,;={}^~`]")
+# How bytes of output that is no UTF-8 are shown.
+_SHOWN = [chr(one) if one in b"\n\r\t" or 0x20 <= one < 0x7F else f"\\x{one:02x}" for one in range(256)]
 
 
 class Refused(BadMessage):
@@ -106,7 +110,8 @@ async def put_file(request: web.Request) -> web.StreamResponse:
     if not isinstance(contents, str):
         raise Refused("put: missing file_contents parameter")
     try:
-        data = base64.b64decode(re.sub(r"\s", "", contents), validate=True)
+        bare = contents.encode("utf-8", "replace").translate(None, string.whitespace.encode())
+        data = base64.b64decode(bare, validate=True)
     except (binascii.Error, ValueError):
         raise Refused(f"put: contents of file {name} are not valid base-64") from None
     await _in_turn(request, lambda: request.app[FILES].put(caller, name, data))
@@ -155,7 +160,8 @@ async def run(request: web.Request) -> web.StreamResponse:
         return await running.reply(request, _document(job.id, SERVER_OVERLOAD))
     finally:
         parts.runs.gone(job)
-    return await running.reply(request, _answer(job.id, result, known, _size(spec)))
+    told = await asyncio.to_thread(_answer, job.id, result, known, _size(spec))  # some megabytes of output
+    return await running.reply(request, told)
 
 
 def _spec(body: Any) -> dict[str, Any]:
@@ -181,7 +187,7 @@ async def _order(
     if cputime > most:
         raise Refused(f"cputime exceeds maximum allowed on this Jobe server ({most} secs)")
     source = str(spec["sourcecode"])
-    entry = _entry(spec, known, source)
+    entry = entry_of(spec, known, source)
     files = {entry: source.encode("utf-8", "replace")}
     for identity, name in _listed(spec):
         data = await _in_turn(request, functools.partial(request.app[FILES].get, caller, identity))
@@ -208,11 +214,13 @@ async def _order(
     return wanted, Plan(walls=walls)
 
 
-def _entry(spec: Mapping[str, Any], known: JobeLanguage, source: str) -> str:
+def entry_of(spec: Mapping[str, Any], known: JobeLanguage, source: str) -> str:
+    """The path of the file that the program begins with. Raises Refused."""
     name = spec.get("sourcefilename")
     if name and _legal(str(name)) is False:
         raise Refused("The sourcefilename for the run_spec is illegal")
-    found = re.search(known.named_by, source) if known.named_by else None
+    # Without what comes behind the last brace: looking for one there takes time that grows as its square.
+    found = re.search(known.named_by, source[: source.rfind("{") + 1]) if known.named_by else None
     # As Jobe: this name is that of an old client, which did not look at the class.
     if name and name != "prog.java":
         ending = "." + known.file.rpartition(".")[2]
@@ -259,8 +267,12 @@ def _words(parameters: Mapping[str, Any], name: str, default: tuple[str, ...]) -
         value = list(default)
     if not isinstance(value, list) or not all(isinstance(one, str | int | float) for one in value):
         raise Refused(f"The parameter {name} must be a list of texts")
+    texts = [str(one) for one in value]
+    # `shlex` takes a time that grows as the square of a word's length.
+    if sum(map(len, texts)) > MAX_WORDS:
+        raise Refused(f"The parameter {name} has more than {MAX_WORDS} characters")
     try:
-        return [word for one in value for word in shlex.split(str(one))]
+        return [word for one in texts for word in shlex.split(one)]
     except ValueError:
         raise Refused(f"The parameter {name} has an unfinished quotation") from None
 
@@ -351,5 +363,4 @@ def _clean(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        plain = b"\n\r\t"
-        return "".join(chr(one) if one in plain or 0x20 <= one < 0x7F else f"\\x{one:02x}" for one in data)
+        return "".join(map(_SHOWN.__getitem__, data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import uuid
 from collections.abc import Mapping
@@ -88,7 +89,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     """Begins a submission; with `wait` the answer is what came of it."""
     caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
     body = await _body(request, caller, MAX_BODY)
-    job = _begin(request, body, caller, encoded=encoded)
+    job = await _begin(request, body, caller, encoded=encoded)
     if request.query.get("wait") != "true":
         return await running.reply(request, {"token": job.id}, 201)
     try:
@@ -113,7 +114,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     told: list[dict[str, Any]] = []
     for one in wanted:
         try:
-            begun = _begin(request, one if isinstance(one, dict) else {}, caller, encoded=encoded)
+            begun = await _begin(request, one if isinstance(one, dict) else {}, caller, encoded=encoded)
             told.append({"token": begun.id})
         except submissions.Wrong as wrong:
             told.append(dict(wrong.problems))
@@ -136,17 +137,22 @@ def _check_size(count: int) -> None:
 async def _body(request: web.Request, caller: Caller, maximum: int) -> dict[str, Any]:
     if request.content_type == "application/x-www-form-urlencoded":
         data = await request.app[BODIES].read_bytes(request, caller.address, maximum)
-        pairs = parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=64)
-        return dict(pairs)
+        try:
+            return dict(parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=64))
+        except ValueError:
+            raise Refused("a submission has at most 64 attributes") from None
     if request.content_type != "application/json" and "Origin" in request.headers:
         raise Refused("send the submission as application/json")
     body = await request.app[BODIES].read_any(request, caller.address, maximum, codec.MAX_VALUES)
     return body if isinstance(body, dict) else {}
 
 
-def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller, *, encoded: bool) -> Job:
+async def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller, *, encoded: bool) -> Job:
     parts, callbacks = request.app[PARTS], request.app[CALLBACKS]
-    order = submissions.order_of(given, parts, encoded=encoded, callbacks=callbacks.allowed)
+    # In a thread, as is what is shown: a zip, and base64 of some megabytes, would hold up everybody.
+    order = await asyncio.to_thread(
+        submissions.order_of, given, parts, encoded=encoded, callbacks=callbacks.allowed
+    )
     if order.callback:
         wrong = callbacks.problem(order.callback)
         if wrong:
@@ -173,7 +179,7 @@ async def _shown(job: Job, fields: tuple[str, ...], *, encoded: bool) -> dict[st
     elif job.done:
         result = await running.result_of(job)
         facts = Facts(job.id, status, job.about.created, job.ended_at, result)
-    return submissions.shown(facts, note, fields, encoded=encoded)
+    return await asyncio.to_thread(submissions.shown, facts, note, fields, encoded=encoded)
 
 
 def ended(callbacks: Callbacks, work: Work) -> None:

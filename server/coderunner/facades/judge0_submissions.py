@@ -8,6 +8,7 @@ import functools
 import io
 import re
 import shlex
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,6 +51,7 @@ TEXTS = frozenset((*ENCODED, "stdout", "stderr", "compile_output", "message", "a
 _SHELL = re.compile(r"[$&;<>|`]")
 LONGEST_OPTION = 512  # characters of compiler_options and of command_line_arguments
 MAX_FILES = 256
+_NO_BASE64 = bytes(set(range(256)) - set(string.ascii_letters.encode() + string.digits.encode() + b"+/"))
 
 
 @functools.cache
@@ -133,7 +135,7 @@ def _decoded(text: bytes | None) -> bytes | None:
     """As Ruby decodes base64: what is no character of it is left out."""
     if text is None:
         return None
-    bare = re.sub(rb"[^A-Za-z0-9+/]", b"", text.split(b"=", 1)[0])
+    bare = text.split(b"=", 1)[0].translate(None, _NO_BASE64)
     try:
         return base64.b64decode(bare[: len(bare) - (len(bare) % 4 == 1)] + b"==")
     except binascii.Error:
@@ -147,9 +149,10 @@ def _language(
     if number in (None, ""):
         problems["language_id"] = ["can't be blank"]
         return None
-    known = languages_of(parts).get(int(number)) if str(number).isascii() and str(number).isdigit() else None
+    text = str(number)
+    known = languages_of(parts).get(int(text)) if re.fullmatch("[0-9]{1,9}", text) else None
     if known is None:
-        problems["language_id"] = [f"language with id {str(number)[:64]} doesn't exist"]
+        problems["language_id"] = [f"language with id {text[:64]} doesn't exist"]
     return known
 
 

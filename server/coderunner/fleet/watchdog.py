@@ -238,7 +238,8 @@ class Watchdog:
         after = await self._ask(self._charged, pids)
         shares = {
             # Only sessions of both measurements: others have just begun or ended.
-            name: (after[name] - before[name]) / MEASURE_SECONDS for name in after.keys() & before.keys()
+            name: (after[name] - before[name]) / MEASURE_SECONDS
+            for name in after.keys() & before.keys()
         }
         busy = sorted(
             (name for name, share in shares.items() if share >= MIN_CPU_SHARE), key=lambda name: -shares[name]

@@ -55,9 +55,14 @@ class Mark:
         if found is None:
             return None
         mark = cls(found[1], int(found[2]))
+        # An id names each channel once. Ranges that overlap would cost a stranger nothing, and us much time.
+        counted = 0
         for part in found[3].split(",") if found[3] else ():
             entry = _ENTRY.fullmatch(part)
             if entry is None or not mark._enter(entry):
+                return None
+            counted += 1 if entry[3] is None else int(entry[4] or entry[3]) - int(entry[3]) + 1
+            if counted != len(mark.offsets) + len(mark.ended):
                 return None
         return mark
 

@@ -245,7 +245,7 @@ class Handshake:
             self._client.start(self._admit(message), "ws-guest")
             return
         # Raises before anything is attached.
-        session, granted = self._parts.registry.find(message.session, message.token)
+        session, granted = self._parts.registry.find(message.session, message.token, ticket=True)
         role = message.role or granted
         # A token that only allows watching cannot be raised by asking.
         if granted == "watch":

@@ -150,9 +150,10 @@ async def _redirect(stage: Stage) -> str:
 
 @GROUP.case("sign-out-forced", "a user's sign-in, from a page of another site", "HTTP 403")
 async def _sign_out(stage: Stage) -> str:
-    async with aiohttp.ClientSession() as http, http.post(
-        stage.url + "auth/logout", headers={"Origin": EVIL, "Cookie": "coderunner=x"}
-    ) as answer:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(stage.url + "auth/logout", headers={"Origin": EVIL, "Cookie": "coderunner=x"}) as answer,
+    ):
         return f"HTTP {answer.status}"
 
 
