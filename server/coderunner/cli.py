@@ -475,6 +475,8 @@ def _mcp(arguments: argparse.Namespace) -> int:
     _, _, port = arguments.listen.rpartition(":")
     if arguments.listen and not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise CodeRunnerError(f"--listen {arguments.listen} must be an address and a port: 127.0.0.1:3001")
+    if arguments.listen and arguments.bearer:  # whoever reaches it would have what this key allows
+        raise CodeRunnerError("with --listen each caller sends a credential of its own: leave --bearer out")
     try:
         from coderunner.mcp import serve
     except ModuleNotFoundError as error:
@@ -484,6 +486,8 @@ def _mcp(arguments: argparse.Namespace) -> int:
             f"the library {error.name} is not installed: pip install 'coderunner[mcp]'"
         ) from None
     arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
+    if not arguments.listen:
+        arguments.bearer = arguments.bearer or os.environ.get("CODERUNNER_KEY", "")
     return serve.main(arguments, _server(arguments))
 
 

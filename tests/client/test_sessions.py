@@ -81,6 +81,7 @@ def test_files_to_and_from_a_session(server: Server, tmp_path: Path):
     (tmp_path / "here/deep").mkdir(parents=True)
     (tmp_path / "here/a.txt").write_text("a")
     (tmp_path / "here/deep/b.bin").write_bytes(bytes(range(256)))
+    (tmp_path / "here/50% of #1, or what?").write_text("odd")
     with terminal(server.url, tmp_path, "shell") as one:
         one.type("mkdir -p made/x; echo hi > made/x/c.txt; echo re''ady\r")
         one.shows("ready")
@@ -92,10 +93,15 @@ def test_files_to_and_from_a_session(server: Server, tmp_path: Path):
         one.shows("looked")
         assert b"aa256" in one.screen
         (tmp_path / "back").mkdir()
-        for words in ((f"{session}:made", "back"), (f"{session}:here/deep/b.bin", "one.bin")):
+        for words in (
+            (f"{session}:made", "back"),
+            (f"{session}:here/deep/b.bin", "one.bin"),
+            (f"{session}:here", "all"),
+        ):
             done = run(server, "cp", *words, cwd=tmp_path)
             assert done.returncode == 0, done.stderr
         assert (tmp_path / "back/made/x/c.txt").read_text() == "hi\n"
+        assert (tmp_path / "all/50% of #1, or what?").read_text() == "odd"
         assert (tmp_path / "one.bin").read_bytes() == bytes(range(256))
         done = run(server, "cp", f"{session}:nothing", ".", cwd=tmp_path)
         assert (done.returncode, b"no file 'nothing'" in done.stderr) == (255, True)

@@ -314,3 +314,9 @@ def test_ctrl_c_at_a_command_is_no_fault(tmp_path):
                 said = command.communicate(timeout=SECONDS)[1]
     assert command.returncode == 130
     assert said == ""
+
+
+def test_agents_over_http_have_no_credential_of_the_command(at_hand):
+    """Whoever reached the address would be whom the key is for."""
+    code, said = at_hand("mcp --listen 127.0.0.1:1 --bearer key")
+    assert (code, "leave --bearer out" in said) == (1, True)

@@ -208,7 +208,7 @@ class TestWatching:
                 await watcher.until(1, "got before")
                 await client.input(1, b"after\n")
                 await watcher.until(1, "got after")
-                for wrong in (m.Take(), m.Kill(1), m.Close(), m.Shell(2, 80, 24)):
+                for wrong in (m.Take(), m.Kill(1), m.Close(), m.Extend(), m.Shell(2, 80, 24)):
                     await watcher.send(wrong)
                     assert await watcher.error_code() == "not_control"
                 async with attach(room, client.opened, role="watch") as late:

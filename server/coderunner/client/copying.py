@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from coderunner.client.live import Refused
 from coderunner.client.rest import Answer, Rest
@@ -24,7 +25,7 @@ async def upload(rest: Rest, source: Path, target: str, step: Step) -> int:
     for inner, path in found:
         data = await asyncio.to_thread(path.read_bytes)
         name = f"{base}/{inner}" if inner else base
-        _checked(await rest("PUT", f"/files/{name}", data), name)
+        _checked(await rest("PUT", f"/files/{quote(name)}", data), name)
         step(name)
     return len(found)
 
@@ -49,7 +50,7 @@ async def download(rest: Rest, source: str, target: Path, step: Step) -> int:
     paths = [one["path"] for one in listed["files"] if not one["folder"]]
     pairs = await asyncio.to_thread(_pairs, paths, source, target)
     for path, place in pairs:
-        answer = _checked(await rest("GET", f"/files/{path}"), path)
+        answer = _checked(await rest("GET", f"/files/{quote(path)}"), path)
         await asyncio.to_thread(_write, place, answer.body)
         step(path)
     return len(pairs)

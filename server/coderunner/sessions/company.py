@@ -111,9 +111,9 @@ class Company:
         if attachment.guest is not None:
             raise NotControl("only the owner ends the session; close the connection to leave it")
 
-    def refuse_watching_guest(self, attachment: Attachment) -> None:
-        """Raises NotControl for a guest whose token only allows watching."""
-        if attachment.guest is not None and attachment.guest.role != "control":
+    def refuse_watching_token(self, attachment: Attachment) -> None:
+        """Raises NotControl for a token that only allows watching: a guest's, or the operator's ticket."""
+        if attachment.granted != "control":
             raise NotControl("this token only allows watching")
 
     def tell(self) -> None:

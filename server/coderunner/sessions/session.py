@@ -270,7 +270,7 @@ class Session:
                 if asking is not None:
                     self._give_control(asking)
             case m.Extend():
-                self.company.refuse_watching_guest(attachment)
+                self.company.refuse_watching_token(attachment)
                 self._touch()
                 attachment.post(self._expires())
             case m.Open() | m.Attach():
