@@ -107,6 +107,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         await stack.enter_async_context(alone(settings.instance_name, key, Path(settings.state_dir)))
         runs_folder = runs_of(Path(settings.state_dir), settings.instance_name)
         identity = chain.made(settings, key)
+        identity.keys.awaited = True
         stack.push_async_callback(identity.close)
         sockets = stack.enter_context(bound(settings.host, settings.port))
         records = stack.enter_context(_recorded())

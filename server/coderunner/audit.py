@@ -64,7 +64,11 @@ class Audit:
                 self._write("more", details | ({"code": code} if code else {}), {})
 
     def _write(self, event: str, details: Mapping[str, Any], columns: Mapping[str, str | None]) -> None:
-        text = orjson.dumps(_cleaned(details), default=str)
+        cleaned = _cleaned(details)
+        text = orjson.dumps(cleaned, default=str)
+        if len(text) > MAX_DETAILS and isinstance(cleaned.get("text"), str):
+            # A character takes up to six bytes of JSON; the rest of the event is worth more than the text.
+            text = orjson.dumps({**cleaned, "text": cleaned["text"][: MAX_DETAILS // 8]}, default=str)
         if len(text) > MAX_DETAILS:
             text = orjson.dumps({"cut": len(text)})
         row = {name: clean(value) if (value := columns.get(name)) else None for name in COLUMNS}

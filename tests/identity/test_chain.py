@@ -7,7 +7,7 @@ import time
 import pytest
 
 from coderunner import config
-from coderunner.errors import Unauthenticated
+from coderunner.errors import IdentityUnavailable, Unauthenticated
 from coderunner.identity.chain import Shown, Verifiers, made
 from coderunner.identity.keys import Key, KeyRing, digest, new_key, parts_of
 from coderunner.identity.principal import ANONYMOUS, NOBODY
@@ -52,6 +52,20 @@ async def test_api_keys():
         with pytest.raises(Unauthenticated):
             await identity.principal(Shown(wrong.encode()))
     assert (await identity.principal(Shown(other_text.encode()))).subject == f"key:{other.id}"
+
+
+async def test_a_key_that_was_not_read_yet_is_not_called_wrong():
+    identity = Verifiers(anonymous=False, admin_key=ADMIN_KEY)
+    identity.keys.awaited = True
+    text, key = stored()
+    with pytest.raises(IdentityUnavailable):
+        await identity.principal(Shown(text.encode()))
+    assert (await identity.principal(Shown(ADMIN_KEY.encode()))).subject == "admin"
+    identity.keys.replace([])
+    with pytest.raises(Unauthenticated):
+        await identity.principal(Shown(text.encode()))
+    identity.keys.replace([key])
+    assert (await identity.principal(Shown(text.encode()))).known
 
 
 def test_a_key_that_has_ended_opens_nothing():

@@ -177,6 +177,28 @@ async def test_a_key_set_is_kept_and_read_anew_for_a_new_key(monkeypatch):
     assert issuer.asked == 2
 
 
+async def test_a_caller_who_gives_up_leaves_the_reading_to_the_next():
+    issuer = Issuer(jwk(RSA, "one"))
+    answers, get = asyncio.Event(), issuer.get
+
+    async def slow(url: str) -> dict:
+        await answers.wait()
+        return await get(url)
+
+    issuer.get = slow
+    taker = verifier(keys=KeySet("", issuer))
+    token = jwt.encode(claims(), RSA, "RS256", headers={"kid": "one"})
+    # As a WebSocket: `hello` does not wait for as long as the request afterwards.
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await taker.verify(token)
+    second = asyncio.ensure_future(taker.verify(token))
+    await asyncio.sleep(0)
+    answers.set()
+    assert (await second)["sub"] == "alice"
+    assert issuer.asked == 1
+
+
 async def test_an_issuer_that_cannot_be_asked(monkeypatch):
     monkeypatch.setattr(tokens, "AGAIN_SECONDS", 0.0)
     issuer = Issuer(jwk(RSA, "one"))

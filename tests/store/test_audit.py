@@ -99,6 +99,16 @@ def test_a_program_is_known_by_names_and_contents():
     assert "text" not in one
 
 
+def test_a_long_text_of_wide_characters_leaves_the_rest_of_its_event():
+    log = Log(programs=True)
+    for text in ("漢" * 10**5, "\x01" * 10**5):
+        log.audit.note("opened", {"text": text, "sha256": "0", "files": 1})
+        one = log.details()[-1]
+        assert (one["sha256"], one["files"]) == ("0", 1)
+        assert len(one["text"]) > 1000
+        assert len(log.rows[-1]["details"].encode()) <= audit.MAX_DETAILS
+
+
 def test_its_text_only_where_the_settings_ask():
     try:
         audit.use(Log(programs=True).audit)

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,6 +15,8 @@ from sqlalchemy import create_engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
 from coderunner.errors import DatabaseUnavailable
+from coderunner.identity import guest_rows
+from coderunner.identity.guest import Guest
 from coderunner.store import migrate, records, tables
 from coderunner.store.address import address
 from coderunner.store.database import Database
@@ -176,6 +179,32 @@ async def test_sums_replace_each_other(where):
         await written(store)
         assert await store.read(lambda one: records.used(one, "i", 0)) == [("principal:a", "runs", 60, 9)]
         assert await store.read(lambda one: records.used(one, "another", 0)) == []
+
+
+async def test_use_of_minutes_is_neither_read_nor_kept_for_long(where):
+    """Each caller has a row a minute: a day's would be too many to be read at a start."""
+    now = int(time.time())
+    rows = [("runs", now - 7200), ("runs", now - 600), ("runs", now), ("cpu_ms", now - 7200)]
+    async with running(where) as store:
+        for kind, period in rows:
+            row = {"instance": "i", "subject": "address:a", "kind": kind, "period": period, "amount": 1}
+            store.post("usage", row)
+        await written(store)
+        found = await store.read(lambda one: records.used(one, "i", 0, now - 60))
+        assert {row[1:3] for row in found} == {("runs", now), ("cpu_ms", now - 7200)}
+        await store.retain(0)
+        found = await store.read(lambda one: records.used(one, "i", 0))
+        assert {row[1:3] for row in found} == set(rows[1:])
+
+
+async def test_a_sessions_ended_guests_are_bounded(where, monkeypatch):
+    monkeypatch.setattr(guest_rows, "MAX_ENDED", 2)
+    async with running(where) as store:
+        for number in range(6):
+            one = Guest(f"{number}", "s", "Bob", "watch", f"{number}", created=float(number), expires=9.0)
+            assert await store.write(lambda at, one=one: guest_rows.add(at, one, 10.0))
+        kept = await store.read(lambda at: guest_rows.of(at, "s"))
+        assert [one.serial for one in kept] == ["3", "4", "5"]
 
 
 async def test_old_events_and_a_persons_own_are_removed(where):

@@ -14,9 +14,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import aiohttp
 import pytest
+from msgspec.structs import replace
 
-from tests.harness import ROOT, Server, running_server, session, wait_until
+from coderunner.schema import messages as m
+from tests.harness import ROOT, Server, attach, eventually, running_server, session, wait_until
 
 KEY = "0123456789abcdef-ABCDEF-0123456789"
 AUTH = {"Authorization": f"Bearer {KEY}"}
@@ -73,6 +76,31 @@ def test_a_session_from_its_opening_to_its_end(server):
     assert ended["output_bytes"] >= 6
     assert rows[0]["request"] == rows[1]["request"]
     assert len(rows[0]["request"]) == 32
+
+
+def test_what_a_guest_does_is_not_told_of_the_owner(server):
+    async def use() -> tuple[str, str]:
+        async with session(server, "bash", headers=AUTH) as client:
+            path = f"{server.url}api/sessions/{client.opened.session}/tokens"
+            body = {"name": "Bob", "role": "control", "take": True}
+            async with aiohttp.ClientSession() as http:
+                token = {"Authorization": f"Bearer {client.opened.token}"}
+                async with http.post(path, json=body, headers=token) as answer:
+                    told = await answer.json()
+            async with attach(server, replace(client.opened, token=told["token"]), role="control") as bob:
+                await bob.run(1, "echo by bob", entry="main.sh")
+                await bob.ended(1)
+            await client.send(m.Take())
+            await eventually(lambda: m.Role("control", {1: 0}) in client.messages, 15, "the control")
+            return client.opened.session, told["serial"]
+
+    name, serial = asyncio.run(use())
+    rows = {row["event"]: row for row in of_session(server, name)}
+    assert rows["opened"]["principal"] == "admin"
+    for event in ("attached", "ran"):
+        row = rows[event]
+        assert (row["principal"], row["address"]) == (None, "127.0.0.1"), event
+        assert (row["details"]["guest"], row["details"]["guest_name"]) == (serial, "Bob")
 
 
 def test_request_and_session_stand_in_the_lines_of_the_log(server):

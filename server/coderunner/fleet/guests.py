@@ -15,7 +15,7 @@ import time
 from types import ModuleType
 
 from coderunner.errors import BadMessage, NoSession
-from coderunner.identity.guest import MAX_GUESTS, Guest, new_guest_token, serial_of
+from coderunner.identity.guest import MAX_GUESTS, Guest, is_serial, new_guest_token, serial_of
 from coderunner.logs import fields
 from coderunner.sessions.session import Session
 from coderunner.store.store import Store
@@ -76,6 +76,8 @@ class Guests:
         """
         rows = await _rows()
 
+        if not is_serial(serial):
+            raise NoSession()
         closed = session.company.revoke(serial)
         if not await self._store.write(
             lambda one: rows.revoke(one, session.id, serial, time.time()), SECONDS

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coderunner.config import Settings
-from coderunner.errors import Unauthenticated
+from coderunner.errors import IdentityUnavailable, Unauthenticated
 from coderunner.identity.claims import ClaimRules
 from coderunner.identity.keys import PREFIX, KeyRing
 from coderunner.identity.principal import ADMIN, ANONYMOUS, NOBODY, Principal
@@ -95,6 +95,9 @@ class Verifiers:
             raise Unauthenticated(UNKNOWN) from None
         if text.startswith(PREFIX):
             found = self.keys.find(text, time.time())
+            if found is None and self.keys.awaited:
+                # After a start: a client that comes back must not be told that its key is good no more.
+                raise IdentityUnavailable("the keys have not been read yet", retry_after_ms=500)
             if found is None:
                 raise Unauthenticated(UNKNOWN)
             return found

@@ -52,3 +52,8 @@ def serial_of(token: str) -> str | None:
     """The serial in a guest's token; None for another token."""
     match = _TOKEN.fullmatch(token)
     return match[1] if match else None
+
+
+def is_serial(text: str) -> bool:
+    """Whether `text` has the form of a serial."""
+    return re.fullmatch("[0-9a-f]{12}", text) is not None

@@ -10,6 +10,7 @@ from coderunner.identity.guest import MAX_GUESTS, Guest
 from coderunner.store.tables import session_tokens
 
 KEPT_SECONDS = 60 * 86400.0
+MAX_ENDED = 64  # tokens of a session that are listed though they have ended
 _TAKE = "take"  # the scope of a token that need not ask
 
 
@@ -39,9 +40,13 @@ def add(connection: Connection, guest: Guest, now: float) -> bool:
     """Stores a token; False if the session has MAX_GUESTS already. Raises SQLAlchemyError."""
     # Of sessions that are over for long: no session lives for so many days.
     connection.execute(delete(session_tokens).where(session_tokens.c.created < now - KEPT_SECONDS))
-    live = sum(one.good(now) for one in of(connection, guest.session))
-    if live >= MAX_GUESTS:
+    every = of(connection, guest.session)
+    ended = [one for one in every if not one.good(now)]
+    if len(every) - len(ended) >= MAX_GUESTS:
         return False
+    # The oldest of those that open nothing, so that a session's rows are bounded.
+    for one in ended[: max(0, len(ended) - MAX_ENDED)]:
+        connection.execute(delete(session_tokens).where(session_tokens.c.serial == one.serial))
     row = {
         "serial": guest.serial, "session": guest.session, "name": guest.name, "hash": guest.digest,
         "role": guest.role, "scopes": json.dumps([_TAKE] if guest.take else []), "created": guest.created,

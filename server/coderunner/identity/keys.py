@@ -64,13 +64,16 @@ def parts_of(text: str) -> tuple[str, str] | None:
 
 @dataclass(slots=True)
 class KeyRing:
-    """The keys as they were last read from the store. `known`: by id."""
+    """The keys as they were last read from the store. `known`: by id. `awaited`: nobody has read them yet, so
+    that an unknown one may be good."""
 
     known: dict[str, Key] = field(default_factory=dict)
+    awaited: bool = False
 
     def replace(self, keys: Iterable[Key]) -> None:
         """Takes over what the store has now."""
         self.known = {key.id: key for key in keys}
+        self.awaited = False
 
     def find(self, text: str, now: float) -> Principal | None:
         """The principal of a key that is shown at the time `now`; None for one that opens nothing."""

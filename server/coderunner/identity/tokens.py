@@ -60,7 +60,7 @@ class KeySet:
         self._fetcher = fetcher
         self._keys: dict[tuple[str, str], PublicKey] = {}  # by algorithm and key id
         self._read_at = self._tried_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Future[None] | None = None
 
     async def find(self, algorithm: str, kid: str | None) -> PublicKey:
         """The key for a token with this algorithm and key id; without an id the only key of the algorithm.
@@ -86,17 +86,23 @@ class KeySet:
         return fitting[0] if len(fitting) == 1 else None
 
     async def _read(self, asked: float) -> None:
-        async with self._reading:
+        if self._reading is None or self._reading.done():
             if self._tried_at > asked - AGAIN_SECONDS:
-                return  # somebody else has tried meanwhile, or a moment ago
+                return  # somebody else has tried a moment ago
             self._tried_at = time.monotonic()
-            try:
-                document = await self._fetcher.get(self._url)
-            except IdentityUnavailable as error:
-                log.warning("keys of tokens cannot be read", extra=fields(url=self._url, why=error.message))
-                return
-            self._keys = keys_in(document)
-            self._read_at = time.monotonic()
+            self._reading = asyncio.ensure_future(self._fetch())
+        # Shielded: it goes on for the others, and for its caller's next attempt, when a caller gives up.
+        # The fetcher has a deadline.
+        await asyncio.shield(self._reading)
+
+    async def _fetch(self) -> None:
+        try:
+            document = await self._fetcher.get(self._url)
+        except IdentityUnavailable as error:
+            log.warning("keys of tokens cannot be read", extra=fields(url=self._url, why=error.message))
+            return
+        self._keys = keys_in(document)
+        self._read_at = time.monotonic()
 
 
 def keys_in(document: Mapping[str, Any]) -> dict[tuple[str, str], PublicKey]:

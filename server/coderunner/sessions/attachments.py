@@ -73,12 +73,18 @@ class Attachments:
             self.control = None
         return True
 
-    def supersede(self, client: str, guest: Guest | None = None) -> list[Attachment]:
+    def supersede(
+        self, client: str, guest: Guest | None = None, *, operator: bool = False
+    ) -> list[Attachment]:
         """Ends and removes the attachments of a client that attaches again; returns them.
 
-        ``guest``: whose token it shows; a guest who knows the owner's client id does not end them."""
+        ``guest``, ``operator``: whose token it shows; who knows the owner's client id does not end them."""
         # A list of its own: `remove` changes the one that is iterated.
-        old = [one for one in self._all if one.client == client and one.guest == guest]
+        old = [
+            one
+            for one in self._all
+            if one.client == client and one.guest == guest and one.operator == operator
+        ]
         for one in old:
             one.post(m.ErrorMessage.of(Superseded()))
             one.end(Superseded.close, flush=False)

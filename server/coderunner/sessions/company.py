@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from weakref import WeakKeyDictionary, WeakSet
 
 from coderunner.errors import BadMessage, NotAllowed, NotControl
@@ -15,10 +16,11 @@ MAX_REVOKED = 1024  # serials that are remembered, beside the database
 
 
 class Company:
-    """The attachments' guests. `attachments`: all of the session."""
+    """The attachments' guests. `attachments`: all of the session. `gone`: called when one was ended here."""
 
-    def __init__(self, attachments: Attachments) -> None:
+    def __init__(self, attachments: Attachments, gone: Callable[[], None]) -> None:
         self._attachments = attachments
+        self._gone = gone
         self._revoked: dict[str, None] = {}  # in the order of their revocation
         # Weak: one that was ended because the session is full is not told of.
         self._ends: WeakKeyDictionary[Attachment, asyncio.TimerHandle] = WeakKeyDictionary()
@@ -71,6 +73,7 @@ class Company:
             attachment.end(error.close or 1000, flush=False)
             self._attachments.remove(attachment)
             self.left(attachment)
+            self._gone()  # its socket's end finds nothing to detach
 
     # --- the control -------------------------------------------------------------------------------------
 
@@ -97,7 +100,9 @@ class Company:
         Raises NotControl for an answer of a guest, BadMessage if nobody of this name asks."""
         if not owner.owner:
             raise NotControl("only the owner of the session gives the control to a guest")
-        asking = next((one for one in self._asks if self._names.get(one) == answer.who), None)
+        # One that was ended as the session is full asks no more.
+        waiting = (one for one in self._asks if one in self._attachments)
+        asking = next((one for one in waiting if self._names.get(one) == answer.who), None)
         if asking is None:
             raise BadMessage("nobody of this name asks for the control")
         self._asks.discard(asking)

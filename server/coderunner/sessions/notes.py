@@ -26,7 +26,9 @@ class Notes:
 
     def note(self, event: str, attachment: Attachment, **details: Any) -> None:
         """Tells of an event that the attachment's client has caused."""
-        known, record = attachment.address is not None, self._record
+        known, record, guest = attachment.address is not None, self._record, attachment.guest
+        if guest is not None:
+            details |= {"guest": guest.serial, "guest_name": guest.name}
         audit.note(
             event,
             principal=attachment.principal if known else record.principal,

@@ -233,12 +233,13 @@ class Quotas:
 
     async def restore(self, store: Store, instance: str) -> None:
         """Reads what the server before has noted. Raises DatabaseUnavailable."""
-        since = sums.beginning(CPU, self._clock())
+        now = self._clock()
+        since, minute = sums.beginning(CPU, now), sums.beginning(RUNS, now)
 
         def used(connection: Connection) -> list[tuple[str, str, int, int]]:
             from coderunner.store import records  # in the thread, as it imports SQLAlchemy
 
-            return records.used(connection, instance, since)
+            return records.used(connection, instance, since, minute)
 
         rows = await store.read(used)
         self._sums.restore(rows, self._clock())

@@ -98,7 +98,7 @@ class Session:
         self._on_fault = on_fault
         self.channels = self._make_channels()
         self._attachments = self.channels.attachments
-        self.company = Company(self._attachments)
+        self.company = Company(self._attachments, self._left)
         self.files = Files(container)
         self.views = Views(key, self.id, container.holdings, rules.view_seconds)
         self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
@@ -166,7 +166,7 @@ class Session:
         if self.over:
             raise NoSession()  # its socket was accepted while the session ended
         # A client that reconnects may be faster than the server notices the loss of its old socket.
-        for old in self._attachments.supersede(client, guest):
+        for old in self._attachments.supersede(client, guest, operator=operator):
             self.company.left(old)
             self._left()
         attachment = Attachment(self.channels, client, role, cursors)

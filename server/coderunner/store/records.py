@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, delete, func, or_, select
 
+from coderunner.core.quotas import RUNS
 from coderunner.store.tables import audit, usage
 
 PAGE = 1000  # rows that are read at once
 DAY_SECONDS = 86400
 USAGE_DAYS = 35  # for which use is kept
+MINUTES_SECONDS = 3600  # for which that of minutes is kept, of which each caller has a row
 REMOVED_AT_ONCE = 5000  # rows in one transaction
 
 
@@ -77,6 +79,8 @@ def retain(connection: Connection, days: int, now: float) -> int:
     """Removes events that are older than `days` (0: none), and old use; at most REMOVED_AT_ONCE events, so
     that others do not wait for long. Returns how many events. Raises SQLAlchemyError."""
     connection.execute(delete(usage).where(usage.c.period < int(now) - USAGE_DAYS * DAY_SECONDS))
+    minutes = (usage.c.kind == RUNS, usage.c.period < int(now) - MINUTES_SECONDS)
+    connection.execute(delete(usage).where(*minutes))
     if not days:
         return 0
     newest = (
@@ -88,9 +92,13 @@ def retain(connection: Connection, days: int, now: float) -> int:
     return connection.execute(delete(audit).where(audit.c.id.in_(newest))).rowcount
 
 
-def used(connection: Connection, instance: str, since: int) -> list[tuple[str, str, int, int]]:
-    """(subject, kind, period, amount) of periods that began at `since` or later. Raises SQLAlchemyError."""
-    wanted = and_(usage.c.instance == instance, usage.c.period >= since)
+def used(
+    connection: Connection, instance: str, since: int, minute: int = 0
+) -> list[tuple[str, str, int, int]]:
+    """(subject, kind, period, amount) of periods that began at `since` or later, of minutes at `minute` or
+    later. Raises SQLAlchemyError."""
+    present = or_(usage.c.kind != RUNS, usage.c.period >= minute)
+    wanted = and_(usage.c.instance == instance, usage.c.period >= since, present)
     rows = connection.execute(
         select(usage.c.subject, usage.c.kind, usage.c.period, usage.c.amount).where(wanted)
     )

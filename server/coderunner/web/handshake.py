@@ -242,7 +242,7 @@ class Handshake:
             raise BadMessage("the session of `attach` must be the one of the address, /ws/<session>")
         if serial_of(message.token) is not None:
             self._admitting = True
-            self._client.start(self._admit(message), "ws-guest")
+            self._client.start(self._admit(message, caller), "ws-guest")
             return
         # Raises before anything is attached.
         session, granted = self._parts.registry.find(message.session, message.token, ticket=True)
@@ -260,7 +260,7 @@ class Handshake:
         watches.use(session.id, message.token)
         self._finish(session, attachment)
 
-    async def _admit(self, message: m.Attach) -> None:
+    async def _admit(self, message: m.Attach, caller: Caller) -> None:
         """Attaches a guest, whose token is looked up in the database."""
         registry = self._parts.registry
         try:
@@ -275,7 +275,10 @@ class Handshake:
             # A guest watches first, unless its token lets it take the control.
             role = "control" if message.role == "control" and guest.take else "watch"
             metrics.resumes.labels(role).inc()
-            attachment = session.attach(message.client, role, guest.role, message.cursors, guest=guest)
+            attachment = session.attach(
+                message.client, role, guest.role, message.cursors,
+                principal=caller.principal, address=caller.address, guest=guest,
+            )  # fmt: skip
             self._finish(session, attachment)
         except CodeRunnerError as error:
             self._client.fail(error)

@@ -90,7 +90,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     settings = request.app[PARTS].settings
     seconds = settings.sign_in_lifetime // 1000
     _keep(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
-    response.del_cookie(_begun(request), path=_path(request, PATH))
+    _drop_begun(request, response)
     log.info("signed in", extra=fields(**guard.about(settings, request)))
     return response
 
@@ -147,11 +147,18 @@ def _drop(request: web.Request, response: web.Response) -> None:
     )
 
 
+def _drop_begun(request: web.Request, response: web.Response) -> None:
+    # With Secure: browsers ignore a cookie with the prefix `__Secure-` without it, also its removal.
+    secure = request.app[PARTS].settings.production or request.secure
+    path = _path(request, PATH)
+    response.del_cookie(_begun(request), path=path, httponly=True, samesite="Lax", secure=secure)
+
+
 def _failed(request: web.Request, error: CodeRunnerError) -> web.Response:
     """A sign-in that failed: back to the page, which says why. Nothing that the caller wrote is repeated."""
     about = guard.about(request.app[PARTS].settings, request)
     log.info("sign-in failed", extra=fields(code=error.code, why=error.message, **about))
     target = local_target(_prefix(request) + "/") + "?sign-in=" + error.code
     response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
-    response.del_cookie(_begun(request), path=_path(request, PATH))
+    _drop_begun(request, response)
     return response

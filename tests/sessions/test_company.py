@@ -1,0 +1,56 @@
+"""Guests whose token ends: the session is then as after the loss of a socket."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from coderunner.errors import BadMessage
+from coderunner.identity.guest import Guest
+from coderunner.schema import messages as m
+from coderunner.sessions import attachments
+from coderunner.sessions.deadlines import Deadlines
+from tests.sessions.fakes import until
+from tests.sessions.test_faults import begun
+
+
+def guest(serial: str, **fields) -> Guest:
+    return Guest(serial, "s-0", "Bob", "control", "", **fields)
+
+
+async def test_the_last_one_who_is_sent_away_leaves_a_session_without_clients(monkeypatch):
+    one, _, opened, owner = await begun(monkeypatch)
+    session = opened.session
+    alone: list[float] = []  # when the resume time-out began
+    monkeypatch.setattr(Deadlines, "detach", lambda _, now: alone.append(now))
+    bob = session.attach("bob", "watch", "control", {}, guest=guest("b", expires=time.time() + 0.05))
+    session.detach(owner)
+    assert alone == []
+    await until(lambda: bob.close_code is not None, "the token's end")
+    assert bob.close_code == 4403
+    assert len(alone) == 1
+    session.detach(bob)  # its socket ends afterwards, and changes nothing any more
+    assert len(alone) == 1
+    await one.end_all("evicted")
+
+
+async def test_who_was_replaced_in_a_full_session_is_not_given_the_control(monkeypatch):
+    monkeypatch.setattr(attachments, "MAX_ATTACHMENTS", 2)
+    one, _, opened, _owner = await begun(monkeypatch)
+    session = opened.session
+    bob = session.attach("bob", "watch", "control", {}, guest=guest("b"))
+    session.handle(bob, m.Take())
+    (who,) = [person.who for person in session.company.people() if person.asks]
+    session.attach("another-page", "control", "control", {})  # takes the place of who watches
+    assert bob.close_code is not None
+    with pytest.raises(BadMessage):
+        session.handle(next(iter(session.channels.attachments)), m.Answer(who, True))
+    await one.end_all("evicted")
+
+
+async def test_the_operator_ends_no_attachment_of_the_same_client(monkeypatch):
+    one, _, opened, owner = await begun(monkeypatch)
+    opened.session.attach(owner.client, "watch", "watch", {}, operator=True)
+    assert owner.close_code is None
+    await one.end_all("evicted")
