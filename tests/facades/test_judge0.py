@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from coderunner.web.replies import shown
 from tests.facades.conftest import SETTINGS
 from tests.harness import Server, eventually, running_server
 from tests.web.ordering import Reply, again, ask
@@ -185,6 +187,11 @@ async def test_options_and_files(facades: Server):
         facades, "POST", "submissions?wait=true", data={"source_code": "print(5)", "language_id": "71"}
     )
     assert (reply.status, reply.document["stdout"]) == (201, "5\n")
+
+
+def test_a_token_is_not_in_the_log():
+    assert shown(make_mocked_request("GET", "/submissions/secret?fields=stdout")) == "/submissions/***"
+    assert shown(make_mocked_request("DELETE", "/submissions/secret/")) == "/submissions/***/"
 
 
 async def test_a_form_with_too_much_in_it_is_refused(facades: Server):

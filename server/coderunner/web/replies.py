@@ -35,7 +35,7 @@ STATUS_BY_CODE = {
 CORS: web.RequestKey[dict[str, str]] = web.RequestKey("cors", dict)
 """Headers of every answer to a page of another origin, also of one that a handler begins by itself."""
 # Paths whose next segment is a secret.
-_VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/|/api/batches/)[^/]*")
+_VIEW = re.compile(r"^(/view/[^/]*/|/api/runs/|/api/batches/|/submissions/)[^/]*")
 
 
 def json_reply(document: Struct, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
