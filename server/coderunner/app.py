@@ -113,6 +113,10 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         records = stack.enter_context(_recorded())
         _tell_settings(settings, len(declared.languages))
         store = _store(settings)
+        if identity.login is not None:
+            identity.login.on_out = lambda ident, expires: store.post(
+                "sign_outs", {"id": ident, "expires": expires}
+            )
         # The last to end: until then there may be something to write.
         stack.push_async_callback(_close_store, store, stopped)
         engine = await stack.enter_async_context(
@@ -163,11 +167,11 @@ def _start_store(settings: Settings, store: Store, tasks: Tasks) -> None:
 
 
 async def _watch_keys(identity: chain.Verifiers, store: Store) -> None:
-    """Keeps the API keys up to date with the database."""
+    """Keeps the API keys up to date with the database, and reads which sign-ins were ended."""
     await store.database.ready.wait()
     # In a thread, as SQLAlchemy comes with it.
     stored = await asyncio.to_thread(importlib.import_module, "coderunner.identity.stored")
-    await stored.watch(identity.keys, store)
+    await stored.watch(identity.keys, store, identity.login)
 
 
 def _start_charging(settings: Settings, fleet: Fleet, quotas: Quotas, store: Store, tasks: Tasks) -> None:

@@ -15,11 +15,17 @@ from sqlalchemy import create_engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
 from coderunner.errors import DatabaseUnavailable
-from coderunner.identity import guest_rows
+from coderunner.identity import guest_rows, stored
+from coderunner.identity.claims import ClaimRules
+from coderunner.identity.fetch import Fetcher
 from coderunner.identity.guest import Guest
+from coderunner.identity.keys import KeyRing
+from coderunner.identity.login import Client, Login
+from coderunner.identity.sealing import Sealer
 from coderunner.store import migrate, records, tables
 from coderunner.store.address import address
 from coderunner.store.database import Database
+from coderunner.tasks import Tasks
 from tests.harness import eventually
 from tests.store.common import events, log_of, running, written
 
@@ -195,6 +201,52 @@ async def test_use_of_minutes_is_neither_read_nor_kept_for_long(where):
         await store.retain(0)
         found = await store.read(lambda one: records.used(one, "i", 0))
         assert {row[1:3] for row in found} == set(rows[1:])
+
+
+async def test_sign_outs_hold_over_a_restart(where):
+    key = b"k" * 32
+    client = Client("https://id.example.com", "c", None, ("openid",), 5.0, 60.0)
+
+    def login() -> Login:
+        return Login(client, ClaimRules(), Sealer(key), Fetcher())
+
+    cookies = [
+        Sealer(key).seal(
+            "signed-in",
+            {
+                "id": name, "subject": f"oidc:{name}", "name": name, "roles": ["user"], "rooms": [],
+                "expires": time.time() + 60,
+            },
+        )
+        for name in ("a", "b")
+    ]  # fmt: skip
+    one = login()
+    async with running(where) as store:
+        one.on_out = lambda ident, expires: store.post("sign_outs", {"id": ident, "expires": expires})
+        one.sign_out(cookies[0])
+        one.sign_out(cookies[0])
+        store.post("sign_outs", {"id": "old", "expires": 1.0})
+        await written(store)
+    next_one = login()
+    assert next_one.principal(cookies[0]) is not None
+    async with running(where) as store, Tasks("test") as tasks:
+        tasks.keep(lambda: stored.watch(KeyRing(), store, next_one), "keys")
+        await eventually(lambda: next_one.principal(cookies[0]) is None, 20, "the sign-out")
+        assert next_one.principal(cookies[1]) is not None
+        await store.retain(0)
+        assert [row[0] for row in await store.read(lambda at: stored.ended(at, 0.0, 9))] == ["a"]
+
+
+async def test_tables_of_the_version_before_are_brought_up_to_date(where):
+    def older(connection) -> None:
+        connection.execute(text("DROP TABLE sign_outs"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+    async with running(where) as store:
+        await store.write(older)
+    async with running(where) as store:
+        assert await store.read(migrate.present) == migrate.HEAD
+        assert await store.read(lambda at: stored.ended(at, 0.0, 9)) == []
 
 
 async def test_a_sessions_ended_guests_are_bounded(where, monkeypatch):

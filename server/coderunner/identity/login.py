@@ -1,7 +1,7 @@
 """Signing in to the page with OpenID Connect: authorization code flow with PKCE.
 
 The state of a sign-in under way, and of one that is done, is in sealed cookies; nothing of it is kept here
-but the ids of those that were signed out.
+but the ids of those that were signed out, which somebody else keeps over a restart.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -25,13 +26,12 @@ from coderunner.identity.claims import ClaimRules
 from coderunner.identity.fetch import Fetcher
 from coderunner.identity.principal import Principal
 from coderunner.identity.sealing import Sealer
-from coderunner.identity.target import local_target
+from coderunner.identity.target import MAX_OUT, local_target
 from coderunner.identity.tokens import KeySet, Verifier
 from coderunner.schema.forms import web_address
 
 BEGUN_SECONDS = 600.0  # that somebody may take at the provider's
 FRESH_SECONDS = 3600.0  # for which the provider's description is kept
-MAX_OUT = 100_000  # sign-ins whose end is remembered
 _CODE = re.compile(r"[!-~]{1,4096}")
 
 
@@ -59,7 +59,8 @@ class Client:
 
 
 class Login:
-    """Sign-ins with one provider. `how` they are named in subjects is `oidc`."""
+    """Sign-ins with one provider. `how` they are named in subjects is `oidc`. `on_out`: called with the id
+    and the last moment of a sign-in that is ended."""
 
     def __init__(self, client: Client, rules: ClaimRules, sealer: Sealer, fetcher: Fetcher) -> None:
         self._client = client
@@ -68,6 +69,7 @@ class Login:
         self._fetcher = fetcher
         self._provider: tuple[float, Provider] | None = None
         self._asking = asyncio.Lock()
+        self.on_out: Callable[[str, float], object] = lambda _id, _expires: None
         self._out: OrderedDict[str, float] = OrderedDict()  # ids of ended sign-ins, with their last moment
 
     async def provider(self) -> Provider:
@@ -201,6 +203,16 @@ class Login:
         value = self._sealer.unseal("signed-in", cookie, time.time())
         if value is None:
             return
-        self._out[value["id"]] = value["expires"]
+        if value["id"] not in self._out:
+            self.on_out(value["id"], value["expires"])
+        self._remember(value["id"], value["expires"])
+
+    def restore(self, ended: Iterable[tuple[str, float]]) -> None:
+        """Takes over what the server before has ended: (id, last moment), the earliest first."""
+        for ident, expires in ended:
+            self._remember(ident, expires)
+
+    def _remember(self, ident: str, expires: float) -> None:
+        self._out[ident] = expires
         while self._out and (len(self._out) > MAX_OUT or next(iter(self._out.values())) < time.time()):
             self._out.popitem(last=False)

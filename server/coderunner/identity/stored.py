@@ -7,14 +7,19 @@ import json
 import logging
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from coderunner.errors import DatabaseUnavailable
 from coderunner.identity.keys import Key, KeyRing
+from coderunner.identity.target import MAX_OUT
 from coderunner.logs import fields
 from coderunner.store.store import Store
-from coderunner.store.tables import api_keys
+from coderunner.store.tables import api_keys, sign_outs
+
+if TYPE_CHECKING:
+    from coderunner.identity.login import Login
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +65,24 @@ def revoke(connection: Connection, which: str, now: float) -> list[str]:
     return found
 
 
-async def watch(ring: KeyRing, store: Store) -> None:
-    """Keeps a server's copy of the keys up to date, until it is cancelled.
+def ended(connection: Connection, now: float, most: int) -> list[tuple[str, float]]:
+    """(id, last moment) of sign-ins that were ended, in the order of these. Raises SQLAlchemyError."""
+    rows = select(sign_outs).where(sign_outs.c.expires > now).order_by(sign_outs.c.expires.desc()).limit(most)
+    return [(row["id"], row["expires"]) for row in connection.execute(rows).mappings()][::-1]
+
+
+async def watch(ring: KeyRing, store: Store, login: Login | None = None) -> None:
+    """Keeps a server's copy of the keys up to date, until it is cancelled; reads at first which of the
+    sign-ins of `login` were ended.
 
     While the database cannot be read, the keys that are known serve on: nobody can revoke one then.
     """
+    waiting = login
     while True:
         try:
+            if waiting is not None:
+                waiting.restore(await store.read(lambda one: ended(one, time.time(), MAX_OUT), SECONDS))
+                waiting = None
             ring.replace(await store.read(every, SECONDS))
         except DatabaseUnavailable as error:
             log.debug("keys cannot be read", extra=fields(why=error.message))

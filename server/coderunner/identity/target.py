@@ -1,8 +1,9 @@
-"""Where a sign-in leads back to."""
+"""Where a sign-in leads back to, and how many that have ended are remembered."""
 
 from __future__ import annotations
 
 MAX_TARGET = 1024  # characters
+MAX_OUT = 100_000  # sign-ins whose end is remembered
 
 
 def local_target(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, delete, func, or_, select
 
 from coderunner.core.quotas import RUNS
-from coderunner.store.tables import audit, usage
+from coderunner.store.tables import audit, sign_outs, usage
 
 PAGE = 1000  # rows that are read at once
 DAY_SECONDS = 86400
@@ -81,6 +81,7 @@ def retain(connection: Connection, days: int, now: float) -> int:
     connection.execute(delete(usage).where(usage.c.period < int(now) - USAGE_DAYS * DAY_SECONDS))
     minutes = (usage.c.kind == RUNS, usage.c.period < int(now) - MINUTES_SECONDS)
     connection.execute(delete(usage).where(*minutes))
+    connection.execute(delete(sign_outs).where(sign_outs.c.expires < now))
     if not days:
         return 0
     newest = (

@@ -85,3 +85,12 @@ session_tokens = Table(
     Index("session_tokens_session", "session"),
 )
 """Further tokens of sessions, which their owners have given to guests, by their hash."""
+
+sign_outs = Table(
+    "sign_outs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("expires", Float, nullable=False),  # when its cookie ends by itself
+    Index("sign_outs_expires", "expires"),
+)
+"""Sign-ins that were ended before their time."""
