@@ -7,7 +7,9 @@ import os
 import re
 import stat
 import subprocess
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +58,32 @@ def test_a_shell_is_left_and_gone_on_with(server: Server, tmp_path: Path):
     assert kept() == []
     done = run(server, "attach", session, cwd=tmp_path)
     assert b"there is no session" in done.stderr
+
+
+@pytest.mark.long
+def test_what_could_not_be_attached_is_left_as_it_is(server: Server, tmp_path: Path):
+    def ask(method: str, path: str, body: bytes | None = None, **headers: str) -> dict[str, Any]:
+        headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(f"{server.url}api/sessions{path}", body, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    opened = ask("POST", "", b'{"language": "python"}')
+    session, bearer = opened["session"], {"Authorization": f"Bearer {opened['token']}"}
+    Store(os.environ).keep(Kept(session, opened["token"], server.url))
+    Store(os.environ).keep(Kept("away", opened["token"], "http://127.0.0.1:9/"))
+    with terminal(server.url, tmp_path, "attach", session) as one:  # as a page may have opened it
+        one.shows("nothing runs in this session")
+        assert one.process.wait(30) == 255
+    with terminal(server.url, tmp_path, "attach", "away") as one:
+        assert one.process.wait(30) == 75  # the same command may succeed later
+    assert sorted(kept()) == sorted(["away", session])
+    assert ask("GET", f"/{session}", **bearer)["session"] == session
+    ask("DELETE", f"/{session}", **bearer)
+    with terminal(server.url, tmp_path, "attach", session) as one:
+        one.shows("the session is over")
+        assert one.process.wait(30) == 255
+    assert kept() == ["away"]
 
 
 @pytest.mark.long

@@ -54,6 +54,7 @@ class Live:
         noticed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.exit: m.Exit | None = None
+        self.over = False  # the server has no such session any more
         self._visit, self._language, self._start, self._told = visit, language, start, told
         self._noticed = noticed
         self._client, self._nonce = random_id(), random_id()
@@ -69,6 +70,11 @@ class Live:
         self._ends: int | None = None  # offset where the input ends, if it does
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
+
+    @property
+    def reached(self) -> bool:
+        """Whether the program could be spoken to, at any time."""
+        return self._since > 0
 
     @property
     def reachable(self) -> bool:
@@ -226,6 +232,7 @@ class Live:
     def _attached(self, peer: Peer) -> m.Attached | m.ErrorMessage | None:
         for one in peer.messages:
             if isinstance(one, m.ErrorMessage) and not one.retryable:
+                self.over = one.code == "no_session"
                 raise Refused(f"the session is over: {one.message}")
             if isinstance(one, m.Attached | m.ErrorMessage):
                 return one

@@ -265,8 +265,12 @@ async def _follow(
             for task in (typing, showing):
                 task.cancel()
             await asyncio.gather(typing, showing, return_exceptions=True)
-            if live.place is not None and (detached or watches):
+            # A session that another command began, and that was not reached, is not this one's to end.
+            left = detached or watches or (place is not None and not live.reached)
+            if live.place is not None and left:
                 visit.leave(live.place.session)
+                if live.over:
+                    store.forget(live.place.session)
             elif live.place is not None:
                 visit.own(live.place)
                 store.forget(live.place.session)
