@@ -238,26 +238,6 @@ class TestWatching:
                 await stranger.send(wrong)
                 assert await stranger.error_code() == "no_session"
 
-    async def test_a_ticket_over_http_is_told_too_and_acts_for_nobody(self, room):
-        async with session(room) as client:
-            own = {"Authorization": f"Bearer {client.opened.token}"}
-            path = f"api/sessions/{client.opened.session}"
-            first = (await ask(room, "GET", path + "/events?wait=10", headers=own)).document
-            opened = await _ticket(room, client)
-            ticket = {"Authorization": f"Bearer {opened.token}"}
-            assert (await ask(room, "GET", path + "/files", headers=ticket)).status == 403
-            assert not written(room, "watched by the operator", client.opened.session)
-            # With the same name as the owner's own follower, by which it must not act.
-            told = (await ask(room, "GET", path + "/events?wait=10", headers=ticket)).document
-            assert told["last"] != first["last"]
-            assert (await client.message(m.Notice)).code == "watched"
-            assert (await ask(room, "GET", path + "/files", headers=ticket)).status == 200
-            assert (await ask(room, "POST", path + "/take", headers=ticket)).status == 409
-            assert (await ask(room, "POST", path + "/take", headers=own)).document["role"] == "control"
-            await client.send(m.Take())
-            taken = m.Role("control", {})
-            await eventually(lambda: taken in client.messages, 15, "the control")
-
 
 async def _ticket(server, client) -> m.Opened:
     """The session as the operator's client knows it."""

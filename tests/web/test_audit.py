@@ -78,6 +78,24 @@ def test_a_session_from_its_opening_to_its_end(server):
     assert len(rows[0]["request"]) == 32
 
 
+def test_what_an_operator_does(server):
+    async def use() -> str:
+        async with session(server, "bash", headers=AUTH) as client, aiohttp.ClientSession() as http:
+            path = f"{server.url}api/admin/sessions/{client.opened.session}"
+            async with http.post(path + "/notice", json={"text": "hello"}, headers=AUTH) as answer:
+                assert answer.status == 200
+            async with http.get(path, headers=AUTH) as answer:
+                assert answer.status == 200
+            async with http.post(path + "/notice", json={}, headers=AUTH) as answer:
+                assert answer.status == 400
+            return client.opened.session
+
+    name = asyncio.run(use())
+    [done] = [row for row in of_session(server, name) if row["event"] == "operated"]
+    assert (done["principal"], done["address"]) == ("admin", "127.0.0.1")
+    assert done["details"] == {"method": "POST", "path": f"/api/admin/sessions/{name}/notice"}
+
+
 def test_what_a_guest_does_is_not_told_of_the_owner(server):
     async def use() -> tuple[str, str]:
         async with session(server, "bash", headers=AUTH) as client:

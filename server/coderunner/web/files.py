@@ -45,9 +45,6 @@ def session_of(request: web.Request, *, control: bool = False) -> Session:
     session, role = request.app[PARTS].registry.find(name, token)
     if control and role != "control":
         raise NotAllowed("this token only allows reading")
-    if role != "control" and not session.watched:
-        # The owner is told at the attachment: nothing is read before.
-        raise NotAllowed("attach to the session first")
     return session
 
 

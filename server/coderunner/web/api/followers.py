@@ -24,12 +24,6 @@ LINGER_SECONDS = 30.0  # without a request, after which a follower ends
 MAX_FOLLOWERS = 16  # of one session
 KEPT_BYTES = 32 * 1024 * 1024  # of events of ended sessions, all together; the oldest go first
 _NAME = "http:{client}"  # no page's id: none has a colon
-_WATCHER = "watch:{client}"  # of a token that only allows watching: it must not act by another's follower
-
-
-def _name(granted: str, client: str) -> str:
-    """The attachment's client id, by which the follower is found as well."""
-    return (_NAME if granted == "control" else _WATCHER).format(client=client)
 
 
 @dataclass(eq=False, slots=True)
@@ -50,38 +44,35 @@ class Followers:
         self._tasks = Tasks("followers")
 
     @contextlib.contextmanager
-    def at(
-        self, name: str, token: str, client: str, mark: Mark | None, address: str | None = None
-    ) -> Iterator[Follower]:
+    def at(self, name: str, token: str, client: str, mark: Mark | None) -> Iterator[Follower]:
         """The follower whose events behind `mark` are wanted, for as long as the request takes.
 
-        `name`, `token`: of the session. `mark`: None for the beginning. `address`: the caller's, which is
-        noted if it is the operator. Raises NoSession, TooManyAttachments.
+        `name`, `token`: of the session. `mark`: None for the beginning. Raises NoSession,
+        TooManyAttachments.
         """
+        entry = self._all.get((name, client))
         try:
             session, granted = self._registry.find(name, token)
         except NoSession:
-            entry = self._all.get((name, _name("control", client)))
             # Its end is told to those that followed it, and to nobody else.
             if entry is None or not entry.follower.ending or entry.follower.session.allows(token) is None:
                 raise
             if not entry.follower.continues(mark):
                 raise
         else:
-            entry = self._all.get((name, _name(granted, client)))
             if not self._serves(entry, session) or not entry.follower.continues(mark):  # type: ignore[union-attr]
-                entry = self._make(session, granted, client, (token, address), mark)
+                entry = self._make(session, granted, client, mark)
         assert entry is not None
         with self._used(entry):
             yield entry.follower
 
     @contextlib.contextmanager
-    def acting(self, name: str, token: str, client: str, address: str | None = None) -> Iterator[Follower]:
+    def acting(self, name: str, token: str, client: str) -> Iterator[Follower]:
         """The follower by which this client acts, wherever in the events it is. Raises as `at`."""
         session, granted = self._registry.find(name, token)
-        entry = self._all.get((name, _name(granted, client)))
+        entry = self._all.get((name, client))
         if not self._serves(entry, session):
-            entry = self._make(session, granted, client, (token, address), None)
+            entry = self._make(session, granted, client, None)
         assert entry is not None
         with self._used(entry):
             yield entry.follower
@@ -92,10 +83,8 @@ class Followers:
             return False
         return entry.follower.attachment.close_code is None and not entry.follower.over
 
-    def _make(
-        self, session: Session, granted: str, client: str, by: tuple[str, str | None], mark: Mark | None
-    ) -> _Entry:
-        key, (token, address) = (session.id, _name(granted, client)), by
+    def _make(self, session: Session, granted: str, client: str, mark: Mark | None) -> _Entry:
+        key = (session.id, client)
         if key not in self._all and sum(name == session.id for name, _ in self._all) >= MAX_FOLLOWERS:
             raise TooManyAttachments(
                 f"{MAX_FOLLOWERS} callers follow this session already",
@@ -105,12 +94,7 @@ class Followers:
         control = session.channels.attachments.control
         mine = before is not None and before.follower.attachment is control
         role = "control" if granted == "control" and (control is None or mine) else "watch"
-        watches = self._registry.watches
-        operator = granted == "watch" and watches.allows(session.id, token)
-        follower = Follower(
-            session, key[1], role, granted, mark, operator=(address or "") if operator else None
-        )
-        watches.use(session.id, token)
+        follower = Follower(session, _NAME.format(client=client), role, granted, mark)
         if before is not None:
             self._end(key, before)
         entry = self._all[key] = _Entry(follower)

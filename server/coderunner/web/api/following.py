@@ -40,8 +40,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
         session_of(request)  # strangers are told nothing but that
         raise BadMessage("Last-Event-ID and after must be the id of an event of this session")
     name, token = request.match_info["session"], guard.bearer(request)
-    address = guard.address_of(request.app[PARTS].settings, request)
-    with request.app[FOLLOWERS].at(name, token, query.client, mark, address) as follower:
+    with request.app[FOLLOWERS].at(name, token, query.client, mark) as follower:
         begin = follower.confirm(mark) if follower.continues(mark) else 0
         if MEDIA in request.headers.get("Accept", ""):
             return await _stream(request, follower, begin)

@@ -240,8 +240,7 @@ async def _body(request: web.Request, kind: type[S], maximum: int) -> S:
 def _follower(request: web.Request) -> Iterator[Follower]:
     name, token = request.match_info["session"], guard.bearer(request)
     client = query_of(request, ClientQuery).client
-    address = guard.address_of(request.app[PARTS].settings, request)
-    with request.app[FOLLOWERS].acting(name, token, client, address) as follower:
+    with request.app[FOLLOWERS].acting(name, token, client) as follower:
         yield follower
 
 
