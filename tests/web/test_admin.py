@@ -221,18 +221,8 @@ class TestWatching:
         async with session(room) as client, session(room) as other:
             opened = await _ticket(room, client)
             headers = {"Authorization": f"Bearer {opened.token}"}
-            # Nor without the owner's being told, as it would be over HTTP.
-            path = f"api/sessions/{client.opened.session}"
-            for method, what in (
-                ("GET", "/events"),
-                ("GET", "/files"),
-                ("PUT", "/files/x"),
-                ("POST", "/take"),
-            ):
-                reply = await ask(
-                    room, method, path + what, data=None if method == "GET" else b"x", headers=headers
-                )
-                assert (reply.status, reply.document["code"]) == (404, "no_session")
+            path = f"api/sessions/{client.opened.session}/files/x"
+            assert (await ask(room, "PUT", path, data=b"x", headers=headers)).status == 403
             wrong = m.Attach(other.opened.session, opened.token, "somebody-who-has-a-name")
             async with connect(room.url, f"ws/{other.opened.session}") as stranger:
                 await stranger.send(wrong)

@@ -112,11 +112,8 @@ class Registry:
 
     # --- finding ---------------------------------------------------------------------------------------
 
-    def find(self, session_id: str, token: str, *, ticket: bool = False) -> tuple[Session, str]:
+    def find(self, session_id: str, token: str) -> tuple[Session, str]:
         """The session, and the greatest role that `token` grants.
-
-        `ticket`: whether the operator's ticket counts: only for who tells the session's users that the
-        operator watches.
 
         Raises NoSession, always with the same words, for an unknown id and for a wrong token.
         """
@@ -130,7 +127,7 @@ class Registry:
             self.watches.allows(session_id, token)
             raise NoSession()
         watches = self.watches.allows(session_id, token)
-        role = session.allows(token) or ("watch" if ticket and watches else None)
+        role = session.allows(token) or ("watch" if watches else None)
         if role is None:
             raise NoSession()
         return session, role

@@ -245,7 +245,7 @@ class Handshake:
             self._client.start(self._admit(message, caller), "ws-guest")
             return
         # Raises before anything is attached.
-        session, granted = self._parts.registry.find(message.session, message.token, ticket=True)
+        session, granted = self._parts.registry.find(message.session, message.token)
         role = message.role or granted
         # A token that only allows watching cannot be raised by asking.
         if granted == "watch":
