@@ -81,4 +81,5 @@ def test_with_a_provider(place: Place, open_tab: Callable[..., Tab]) -> None:
     expect(page.locator("#menu-sign-out")).to_have_text("Sign out (alice of the test)")
     page.click("#menu-sign-out")
     expect(banner).to_be_visible()
-    tab.allowed.append("provider|Refused|favicon|" + place.provider)
+    # The provider's own pages ask for their fonts elsewhere.
+    tab.allowed.append(r"provider|Refused|favicon|fonts\.googleapis\.com|" + place.provider)

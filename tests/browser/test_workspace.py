@@ -276,8 +276,8 @@ def test_a_text_that_the_editor_does_not_take_is_shown(tab: Tab) -> None:
     body = page.locator("#viewer-body")
     for name, words, why in (
         ("long.txt", "line 12345 é\n", "The first 256 KB of a text in UTF-8"),
-        ("old.txt", "Grüße aus Köln", "A text in Windows-1252"),
-        ("wide.txt", "Grüße", "A text in UTF-16LE"),
+        ("old.txt", "Grüße aus Köln", "A read-only text in Windows-1252"),
+        ("wide.txt", "Grüße", "A read-only text in UTF-16LE"),
         ("raw.bin", "", "neither a text nor a picture"),
     ):
         page.click(f"{OWN}[data-path='{name}']")
