@@ -6,7 +6,8 @@ Measured on two processors, with 45 people who type and 5 programs that print wi
 took 6 ms and the 99th percentile 36 to 70 ms; at `BYTES_PER_PROCESSOR`, 1.1 ms and 8 to 14 ms; and 1 ms and
 5 to 6 ms without those programs.
 
-Nobody reads that fast; and as soon as nobody types, output is as fast as before.
+Nobody reads that fast; and as soon as nobody types, output is as fast as before. The keys of a session slow
+down the output of other sessions only: who types a command waits for what it prints.
 """
 
 from __future__ import annotations
@@ -25,19 +26,24 @@ class Bulk:
 
     def __init__(self, processors: int) -> None:
         self._rate = BYTES_PER_PROCESSOR * min(processors, MAX_PROCESSORS)
-        self._typed = -math.inf
+        self._last = ("", -math.inf)  # the session that typed last, and when
+        self._other = ("", -math.inf)  # of the others the one that did
         self._free = -math.inf  # when the pieces so far will have taken their time
 
-    def input(self, size: int, now: float) -> None:
-        """A client has sent ``size`` bytes of input."""
-        if size <= MAX_KEY_BYTES:
-            self._typed = now
+    def input(self, session: str, size: int, now: float) -> None:
+        """A client of ``session`` has sent ``size`` bytes of input."""
+        if size > MAX_KEY_BYTES:
+            return
+        if self._last[0] != session:
+            self._other = self._last
+        self._last = (session, now)
 
-    def delay(self, size: int, now: float) -> float:
-        """Seconds that a piece of ``size`` bytes has to wait before it is sent.
+    def delay(self, session: str, size: int, now: float) -> float:
+        """Seconds that a piece of ``size`` bytes of this session's output has to wait before it is sent.
 
         Pieces are sent in the order in which this is called, so the sessions that print share the rate."""
-        if size < MIN_BULK_BYTES or now - self._typed > QUIET_SECONDS:
+        typed = (self._other if self._last[0] == session else self._last)[1]
+        if size < MIN_BULK_BYTES or now - typed > QUIET_SECONDS:
             return 0.0
         begin = max(now, self._free)
         self._free = begin + size / self._rate

@@ -271,7 +271,8 @@ class Connection:
         # The handshake's bytes are kept for the session that is being made.
         source = self._attached or self._handshake
         if source is not None:
-            self._connections.bulk.input(len(frame.payload), asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self._connections.bulk.input(self._session or "", len(frame.payload), now)
             source.input(frame)
 
     def _text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
@@ -400,7 +401,7 @@ class Connection:
         if self._tcp.crowd:
             await self._connections.crowd.turn()
         size = sum(map(len, frames))
-        wait = self._connections.bulk.delay(size, asyncio.get_running_loop().time())
+        wait = self._connections.bulk.delay(self._session or "", size, asyncio.get_running_loop().time())
         if wait:
             await asyncio.sleep(wait)  # others type
         metrics.bytes_out.inc(size)
