@@ -290,13 +290,10 @@ async def attach(
         async with connect(url, f"ws/{opened.session}", client=client, **fields) as one:
             if channels is not None:
                 one.channels = channels
-                cursors = {number: channel.end for number, channel in channels.items()}
-            elif cursors:
-                for number, offset in cursors.items():
-                    one.channel(number).start = offset
-            await one.send(
-                m.Attach(opened.session, opened.token, one.client, role=role, cursors=cursors or {})
-            )
+            for number, offset in (cursors or {}).items():
+                one.channel(number).start = offset
+            told = one.cursors()
+            await one.send(m.Attach(opened.session, opened.token, one.client, role=role, cursors=told))
             if patient and time.monotonic() < due and await _too_early(one):
                 await asyncio.sleep(0.1)
                 continue

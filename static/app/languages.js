@@ -1,5 +1,6 @@
 // The languages of the server and their states; polled while some are being prepared.
 import { Emitter } from '../core/events.js';
+import { unanswered } from '../core/remote.js';
 import { texts } from '../core/texts.js';
 
 const AGAIN_MS = 2500;
@@ -34,7 +35,7 @@ export class Languages extends Emitter {
       const address = new URL('api/languages', document.baseURI);
       const wanted = this.wanted();
       if (wanted) address.searchParams.set('want', wanted);
-      const answer = await fetch(address, { headers: { Accept: 'application/json' } });
+      const answer = await fetch(address, { headers: { Accept: 'application/json' } }).catch((error) => { throw unanswered(error); });
       if (!answer.ok) throw new Error(texts.session.answered(answer.status));
       ({ languages: this.list, limits: this.limits = {} } = await answer.json());
       // Once all are ready or have failed, the list does not change any more.

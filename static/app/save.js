@@ -2,6 +2,7 @@
 import { utf8 } from '../core/bytes.js';
 import { zip } from '../core/zip.js';
 import { messageOf } from '../core/faults.js';
+import { unanswered } from '../core/remote.js';
 import { texts } from '../core/texts.js';
 import { banner } from './banners.js';
 import { el } from './dom.js';
@@ -20,11 +21,19 @@ export async function save(getting, name) {
   }
 }
 
-export const saveUrl = (/** @type {string} */ url, /** @type {string} */ name) => save(fetch(url, { cache: 'no-store' }).then((answer) => {
+export const saveUrl = (/** @type {string} */ url, /** @type {string} */ name) => save(fetched(url), name);
+
+async function fetched(/** @type {string} */ url) {
+  let answer;
+  try {
+    answer = await fetch(url, { cache: 'no-store' });
+    if (answer.ok) return await answer.blob();
+  } catch (error) {
+    throw unanswered(error);
+  }
   // The address has expired, or the file was deleted.
-  if (!answer.ok) throw new Error(answer.status === 404 ? texts.files.gone : texts.session.answered(answer.status));
-  return answer.blob();
-}), name);
+  throw new Error(answer.status === 404 ? texts.files.gone : texts.session.answered(answer.status));
+}
 
 /** The project's files, as they are in the page. */
 export function saveProject(/** @type {import('../core/project.js').Project} */ project) {
@@ -35,5 +44,5 @@ export function saveProject(/** @type {import('../core/project.js').Project} */ 
 
 /** All files of a session, also those that programs made, which would be lost with the session. */
 export function saveFiles(/** @type {import('../core/remote.js').Remote} */ remote, /** @type {string} */ language) {
-  return save(remote.archive().then((answer) => answer.blob()), `${language}-workspace.zip`);
+  return save(remote.archive(), `${language}-workspace.zip`);
 }

@@ -1,14 +1,18 @@
 // A table from a file that a program wrote: its beginning, fetched and drawn within bounds.
 import { parseTable } from '../core/csv.js';
+import { unanswered } from '../core/remote.js';
 import { texts } from '../core/texts.js';
 import { el } from './dom.js';
 
 // More than a screen shows, and parsed in milliseconds.
 const MAX_BYTES = 256 * 1024;
 
+/** @param {unknown} error @returns {never} */
+const failed = (error) => { throw unanswered(error); };
+
 /** @returns {Promise<{text: string, whole: boolean}>} the beginning of an address's content */
 async function beginning(/** @type {string} */ url) {
-  const answer = await fetch(url, { headers: { Range: `bytes=0-${MAX_BYTES - 1}` } });
+  const answer = await fetch(url, { headers: { Range: `bytes=0-${MAX_BYTES - 1}` } }).catch(failed);
   // 416: the file is empty, so no range of it exists.
   if (answer.status === 416) return { text: '', whole: true };
   if (!answer.ok) throw new Error(texts.session.answered(answer.status));
@@ -17,7 +21,7 @@ async function beginning(/** @type {string} */ url) {
   let text = '';
   let size = 0;
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(failed);
     if (done) break;
     size += value.length;
     text += decoder.decode(value, { stream: true });

@@ -17,6 +17,18 @@ export class RemoteError extends Error {
   }
 }
 
+/** What is told of a request, or of the body of its answer, that failed in the browser: its own words are in no table. @param {unknown} error @param {boolean} over whether the session has ended */
+export function unanswered(error, over = false) {
+  if (over) return new RemoteError('no_session', texts.session.over);
+  return new RemoteError('unreachable', error instanceof Error && error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });
+}
+
+const json = (/** @type {Response} */ answer) => answer.json();
+const blob = (/** @type {Response} */ answer) => answer.blob();
+const bytes = async (/** @type {Response} */ answer) => (answer.status === 416 ? new Uint8Array() : new Uint8Array(await answer.arrayBuffer()));
+
+const NOTHING = async () => undefined;
+
 const encoded = (/** @type {string} */ path) => path.split('/').map(encodeURIComponent).join('/');
 
 /** @typedef {{body?: import('./types.js').Content, headers?: Record<string, string>, within?: number, empty?: number | null}} Options of a request; `empty`: a status that means an empty answer */
@@ -42,81 +54,78 @@ export class Remote {
 
   /** @returns {Promise<{files: import('./types.js').Entry[], complete: boolean}>} sorted by path */
   async list() {
-    return (await this.#ask('GET', 'files')).json();
+    return this.#ask('GET', 'files', json);
   }
 
   /** @returns {Promise<Uint8Array<ArrayBuffer>>} raises `file_too_large` if it has more than `most` bytes */
   async read(/** @type {string} */ path, /** @type {number} */ most) {
     // One byte more than allowed, by which a larger file is recognised.
-    const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most}` }, empty: 416 });
-    if (answer.status === 416) return new Uint8Array();
-    const bytes = new Uint8Array(await answer.arrayBuffer());
-    if (bytes.length > most) throw new RemoteError('file_too_large', texts.artifacts.tooLarge(path));
-    return bytes;
+    const found = await this.#ask('GET', `files/${encoded(path)}`, bytes, { headers: { Range: `bytes=0-${most}` }, empty: 416 });
+    if (found.length > most) throw new RemoteError('file_too_large', texts.artifacts.tooLarge(path));
+    return found;
   }
 
   /** @returns {Promise<Uint8Array>} its beginning, of at most `most` bytes */
   async head(/** @type {string} */ path, /** @type {number} */ most) {
-    const answer = await this.#ask('GET', `files/${encoded(path)}`, { headers: { Range: `bytes=0-${most - 1}` }, empty: 416 });
-    return answer.status === 416 ? new Uint8Array() : new Uint8Array(await answer.arrayBuffer()).subarray(0, most);
+    return (await this.#ask('GET', `files/${encoded(path)}`, bytes, { headers: { Range: `bytes=0-${most - 1}` }, empty: 416 })).subarray(0, most);
   }
 
-  async blob(/** @type {string} */ path) {
-    return (await this.#ask('GET', `files/${encoded(path)}`, { within: ARCHIVE_WITHIN_MS })).blob();
+  /** @returns {Promise<Blob>} */
+  blob(/** @type {string} */ path) {
+    return this.#ask('GET', `files/${encoded(path)}`, blob, { within: ARCHIVE_WITHIN_MS });
   }
 
   async write(/** @type {string} */ path, /** @type {import('./types.js').Content} */ body) {
-    await this.#ask('PUT', `files/${encoded(path)}`, { body, within: ARCHIVE_WITHIN_MS });
+    await this.#ask('PUT', `files/${encoded(path)}`, NOTHING, { body, within: ARCHIVE_WITHIN_MS });
   }
 
   /** Writes all files of a zip archive, and replaces those of the same names. */
   async unpack(/** @type {Uint8Array<ArrayBuffer>} */ archive) {
-    await this.#ask('PUT', 'archive', { body: archive, within: ARCHIVE_WITHIN_MS });
+    await this.#ask('PUT', 'archive', NOTHING, { body: archive, within: ARCHIVE_WITHIN_MS });
   }
 
   async rename(/** @type {string} */ path, /** @type {string} */ to) {
-    await this.#ask('PATCH', `files/${encoded(path)}`, { body: JSON.stringify({ path: to }) });
+    await this.#ask('PATCH', `files/${encoded(path)}`, NOTHING, { body: JSON.stringify({ path: to }) });
   }
 
   async remove(/** @type {string} */ path) {
-    await this.#ask('DELETE', `files/${encoded(path)}`);
+    await this.#ask('DELETE', `files/${encoded(path)}`, NOTHING);
   }
 
   async makeFolder(/** @type {string} */ path) {
-    await this.#ask('POST', `files/${encoded(path)}`, { body: JSON.stringify({ folder: true }) });
+    await this.#ask('POST', `files/${encoded(path)}`, NOTHING, { body: JSON.stringify({ folder: true }) });
   }
 
   /** Keeps addresses of artifacts valid for another `ms`. @returns {Promise<{kept: boolean[], ms: number, word?: string}>} `word`, if `frame` is requested: lets a frame load a page once */
   async keep(/** @type {string[]} */ urls, frame = false) {
-    return (await this.#ask('POST', 'views', { body: JSON.stringify({ urls, frame }) })).json();
+    return this.#ask('POST', 'views', json, { body: JSON.stringify({ urls, frame }) });
   }
 
-  /** The whole workspace. @returns {Promise<Response>} */
+  /** The whole workspace. @returns {Promise<Blob>} */
   archive(format = 'zip') {
-    return this.#ask('GET', `archive?format=${format}`, { within: ARCHIVE_WITHIN_MS });
+    return this.#ask('GET', `archive?format=${format}`, blob, { within: ARCHIVE_WITHIN_MS });
   }
 
-  /** @returns {Promise<Response>} */
-  #ask(/** @type {string} */ method, /** @type {string} */ path, /** @type {Options} */ options = {}) {
+  /** @template Value @param {string} method @param {string} path @param {(answer: Response) => Promise<Value>} take reads the body @param {Options} options @returns {Promise<Value>} */
+  #ask(method, path, take, options = {}) {
     // The next request waits for this one, also if it fails.
-    const mine = this.#last.then(() => this.#request(method, path, options));
+    const mine = this.#last.then(() => this.#request(method, path, take, options));
     this.#last = mine.catch(() => {});
     return mine;
   }
 
-  /** @param {string} method @param {string} path @param {Options} options @returns {Promise<Response>} */
-  async #request(method, path, { body, headers = {}, within = WITHIN_MS, empty = null }) {
+  /** @template Value @param {string} method @param {string} path @param {(answer: Response) => Promise<Value>} take @param {Options} options @returns {Promise<Value>} */
+  async #request(method, path, take, { body, headers = {}, within = WITHIN_MS, empty = null }) {
     const { id, token } = this.#session;
     let answer;
     try {
       answer = await this.#fetch(this.#url(`api/sessions/${encodeURIComponent(id ?? '')}/${path}`), {
         method, body, headers: { ...headers, Authorization: `Bearer ${token}` }, cache: 'no-store', signal: AbortSignal.any([AbortSignal.timeout(within), this.#over.signal]),
       });
+      if (answer.ok || answer.status === empty) return await take(answer);
     } catch (error) {
-      if (this.#over.signal.aborted) throw new RemoteError('no_session', texts.session.over);
-      throw new RemoteError('unreachable', error instanceof Error && error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });
+      throw unanswered(error, this.#over.signal.aborted);
     }
-    if (answer.ok || answer.status === empty) return answer;
     const told = await answer.json().then((/** @type {{code: string, detail: string, retryable: boolean}} */ problem) => problem, () => null);
     throw new RemoteError(told?.code ?? 'internal', told ? inWords({ ...told, message: told.detail }) : texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
   }

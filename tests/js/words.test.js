@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { duration, ending, seconds, sessionOver, size } from '../../static/core/ending.js';
 import { inWords, noticeWords, problem } from '../../static/core/problem.js';
 import { Remote } from '../../static/core/remote.js';
-import { useTexts } from '../../static/core/texts.js';
+import { texts, useTexts } from '../../static/core/texts.js';
 import { en } from '../../static/core/texts/en.js';
 
 const exit = (change = {}) => ({
@@ -106,4 +106,18 @@ test('every notice of the protocol has words', () => {
 test('why a session is over', () => {
   assert.match(sessionOver('idle_timeout'), /nothing happened/);
   assert.equal(sessionOver('whatever'), 'The session is over.');
+});
+
+test('an answer that breaks off, and one that the end of the session aborts, are told in words of the table', async () => {
+  const remoteOf = (/** @type {(stream: ReadableStreamDefaultController, signal: AbortSignal) => void} */ body) => new Remote({
+    fetch: async (url, { signal }) => new Response(new ReadableStream({ start: (stream) => body(stream, signal) })), api: (path) => path,
+  }, { id: 's', token: 't' });
+  for (const read of ['list', 'blob', 'archive', 'head', 'read']) {
+    const cut = remoteOf((stream) => stream.error(new TypeError('network error')));
+    await assert.rejects(cut[read]('a', 10), { code: 'unreachable', message: texts.session.unreachable });
+    const over = remoteOf((stream, signal) => signal.addEventListener('abort', () => stream.error(signal.reason)));
+    const asked = over[read]('a', 10);
+    setTimeout(() => over.close());
+    await assert.rejects(asked, { code: 'no_session', message: texts.session.over });
+  }
 });

@@ -13,8 +13,8 @@ async def test_a_terminal_that_overran_its_journal_goes_on_behind_the_gap(server
     async with session(server, keep=True) as client:
         await client.run(1, CODE, mode="tty")
         await client.wait(lambda: client.channel(1).states)
-        await client.input(1, b"\n")
         client.acks = False
+        await client.input(1, b"\n")
         client.drop()
         await client.closed()
     first = client.channels[1].end

@@ -51,7 +51,9 @@ async def test_a_program_is_run_typed_to_and_ended(caller):
 async def test_a_terminal_is_resized_and_signalled(caller):
     await caller.act("shell", channel=2, cols=80, rows=24)
     await caller.act("resize", channel=2, cols=101, rows=33)
-    typed = "sh -c 'stty size; trap \"echo c$((1))aught; exit\" INT; echo s$((1))et; sleep 1000'\n"
+    # In a loop: a signal between `fork` and `exec` of one long sleep reaches neither trap nor program.
+    loop = "while :; do sleep 0.1; done"
+    typed = f"sh -c 'stty size; trap \"echo c$((1))aught; exit\" INT; echo s$((1))et; {loop}'\n"
     await caller.act("input", channel=2, offset=0, text=typed)
     await caller.until(lambda: b"s1et" in caller.output.get(2, b""))
     assert b"33 101" in caller.output[2]

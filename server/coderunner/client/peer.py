@@ -86,6 +86,7 @@ class Peer:
         self.close_code: int | None = None
         self.on_output: Callable[[codec.OutputFrame], None] | None = None
         self.on_opened: Callable[[m.Opened], None] | None = None
+        self._told: frozenset[int] = frozenset()  # the channels whose cursor the server was told
         self._broken: str | None = None
         self._news = asyncio.Event()
         self.reader = asyncio.create_task(self._read(), name="client-peer")
@@ -97,6 +98,12 @@ class Peer:
         if isinstance(message, m.Run | m.Shell):
             self.channel(message.channel).refused = None
         await self.socket.send_str(codec.encode_client(message))
+
+    def cursors(self) -> dict[int, int]:
+        """What `attach` says of the channels that are known: the offset after the last byte received, by
+        channel."""
+        self._told = frozenset(self.channels)
+        return {number: one.end for number, one in self.channels.items()}
 
     async def send_raw(self, text: str) -> None:
         """Sends a text message with any content."""
@@ -167,7 +174,9 @@ class Peer:
             case m.Attached():
                 for view in message.channels:
                     one = self.channel(view.channel)
-                    if not one.end:  # nothing was received: it begins where the journal does
+                    # Nothing was received: it begins where the journal does. If the server was told a
+                    # cursor of 0, a gap says so instead.
+                    if not one.end and view.channel not in self._told:
                         one.start = view.from_
                     one.sent = max(one.sent, view.input_offset)
             case m.ErrorMessage(channel=int(channel), code=code) if code in REFUSALS:

@@ -141,7 +141,7 @@ class Visit:
         async with self.connect(f"ws/{opened.session}", client=client) as peer:
             if go_on is not None:
                 peer.channels = go_on.channels
-            cursors = {number: stream.end for number, stream in peer.channels.items()}
+            cursors = peer.cursors()
             await peer.send(m.Attach(opened.session, opened.token, peer.client, role=role, cursors=cursors))
             yield peer
 
