@@ -36,6 +36,7 @@ LABELS = frozenset(
     {"type", INSTANCE_LABEL, OWNER_LABEL, ROLE_LABEL, DEADLINE_LABEL, "coderunner.session",
      "coderunner.language", "coderunner.uid", "coderunner.group"}
 )  # fmt: skip
+# User and group have one number; a name would be looked up in the image's own /etc/passwd.
 _USER = re.compile(r"([0-9]{1,7}):\1")
 _BRIDGE = re.compile(rf"{BRIDGE_PREFIX}[0-9a-zA-Z]{{{BRIDGE_DIGITS}}}")
 
@@ -85,6 +86,7 @@ class Tables:
         none), for a helper that joins its network.
         """
         labels = self.labels(sent.get("Labels"), SESSION_TYPE)
+        # Names are unique within an engine: any other could take one that another instance needs.
         if not name.startswith(f"{self.settings.network_prefix}-{self.settings.instance_name}-"):
             raise Refused("the container's name does not begin as this instance's do")
         if sent.get("Image") not in self.images:
@@ -110,6 +112,7 @@ class Tables:
             disk_read=settings.disk_read_limit,
             cgroup_parent=settings.cgroup_parent,
         )
+        # A canary is a session's container in everything but its command.
         if labels.get(ROLE_LABEL) == CANARY:
             spec = replace(spec, command=canary_command(spec))
         return create_body(spec)
@@ -119,11 +122,16 @@ class Tables:
     ) -> dict[str, Any]:
         host = sent.get("HostConfig")
         network, words = str(host.get("NetworkMode") if isinstance(host, Mapping) else ""), sent.get("Cmd")
+        # The first five words are Python, its options and the program: `_same` compares all of them later.
         arguments = tuple(str(word) for word in words[5:]) if isinstance(words, list) else ()
         make = partial(helper_body, sent["Image"], labels)
+        # The machine's own network: only for the two fixed calls that add and remove the rules for all
+        # groups.
         if network == "host" and arguments in (("host", BRIDGE_PREFIX), ("no-host",)):
             return make(network, arguments)
         if network.startswith("container:") and len(arguments) == 2 and arguments[0] == "member":
+            # It becomes part of a firewall rule: a subnet that is not a group's would open the machine's
+            # network.
             self._subnet(arguments[1])
             member = ours(network.partition(":")[2])
             if not member:
@@ -138,6 +146,8 @@ class Tables:
         made: dict[str, int] = {}
         if memory is not None:
             made |= {"Memory": _whole(memory, self._maximum("memory_bytes", maximum))}
+            # Memory and swap together: equal to Memory, the container gets no swap (Docker's API,
+            # HostConfig).
             made["MemorySwap"] = made["Memory"]
         if pids is not None:
             made["PidsLimit"] = _whole(pids, self._maximum("pids", maximum))
@@ -214,6 +224,7 @@ def read_object(data: bytes) -> dict[str, Any]:
         return made
 
     try:
+        # RecursionError: the parser's answer to deeply nested brackets.
         found = json.loads(data, object_pairs_hook=once)
     except (ValueError, RecursionError):
         raise Refused("the body is not JSON") from None
@@ -235,6 +246,7 @@ def _same(sent: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(value: Any, maximum: int) -> int:
+    # A bool is an int in Python, and is not one for the engine.
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= maximum:
         raise Refused("the limit is not a positive number, or is above its ceiling")
     return value
@@ -243,6 +255,7 @@ def _whole(value: Any, maximum: int) -> int:
 def _files(context: bytes) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     try:
+        # "r:" is tar without compression: a compressed context of MAX_BODY could expand to any size.
         with tarfile.open(fileobj=io.BytesIO(context), mode="r:") as archive:
             for entry in archive:
                 data = archive.extractfile(entry) if entry.isreg() else None

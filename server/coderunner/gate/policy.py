@@ -21,9 +21,11 @@ Ask = Callable[[str], Awaitable[tuple[int, Any]]]
 """Sends a GET request to the engine; returns (status, document)."""
 
 MAX_ALIASES = 8  # host names of a member in its group's network
+# No percent-encoding: the engine decodes a path before it looks for a route.
 _PATH = re.compile(r"(/v1\.[0-9]{1,3})?(/[A-Za-z0-9_.:/-]{1,300})")
 _NAME = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,200})"
 _IMAGE = r"([a-z0-9][A-Za-z0-9_.:/-]{0,200})"
+# Exactly what `engine/attach.py` asks for; `logs` is 0, as the driver `none` keeps none.
 _ATTACH = {"stream": "1", "stdin": "1", "stdout": "1", "stderr": "1", "logs": "0", "detachKeys": ""}
 
 
@@ -82,6 +84,7 @@ def parse(target: str) -> tuple[str, str, dict[str, str]]:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=32)
     except ValueError:
         raise Refused("the query is invalid") from None
+    # Of two values of one name Go takes the first (net/url, Values.Get), and `dict` the last.
     if len({name.lower() for name, _ in pairs}) != len(pairs):
         raise Refused("the query has a name twice")
     return found[1] or "", found[2], dict(pairs)
@@ -105,6 +108,7 @@ class Policy:
     async def judge(self, call: Call) -> Permit:
         """Returns the request to send to the engine. Raises Refused."""
         rule, groups = self.find(call.method, call.path)
+        # The name is from RULES, never from the request.
         permit: Permit = await getattr(self, f"_{rule.handle}")(call, groups)
         return permit
 
@@ -140,6 +144,7 @@ class Policy:
         query = {key: value for key, value in call.query.items() if value}
         if query == {"fromImage": name, "tag": tag}:
             return Permit(call.method, call.path, query)
+        # An import replaces an image of the same name, which is used by whatever else runs on this engine.
         if query == {"fromSrc": "-", "repo": name, "tag": tag}:
             if (await self._ask(f"/images/{ORIGIN}/json"))[0] != 404:
                 raise Refused(f"{ORIGIN} exists already, and others may use it")
@@ -147,6 +152,8 @@ class Policy:
         raise Refused(f"only the image {ORIGIN} may be fetched")
 
     async def _build(self, call: Call, _: tuple[str, ...]) -> Permit:
+        # The Docker SDK sends options that are off in several spellings; the engine gets only those that are
+        # on.
         query = {key: value for key, value in call.query.items() if value not in ("", "False", "0", "None")}
         _only(query, "t", "nocache", "rm", "forcerm", "buildargs", "labels")
         recipe = self._tables.build(query.get("t", ""), query.get("buildargs", "{}"), call.body or b"")
@@ -159,6 +166,7 @@ class Policy:
         sent["buildargs"] = json.dumps(dict(recipe.arguments))
         if "nocache" in query:
             sent["nocache"] = "1"
+        # A new archive of the recipe's files: two readers of tar can find different files in the same bytes.
         return Permit("POST", "/build", sent, archive_of(recipe.files).getvalue(), kind="application/tar")
 
     # --- containers -------------------------------------------------------------------------------------
@@ -196,6 +204,7 @@ class Policy:
         if status == 404:
             return ""
         labels = document
+        # A container's labels are below `Config`, a network's at the top.
         for key in (*way, "Labels"):
             labels = (labels or {}).get(key)
         labels = labels or {}
@@ -230,6 +239,7 @@ class Policy:
 
     async def _remove(self, call: Call, groups: tuple[str, ...]) -> Permit:
         _only(call.query, "force", "v", "link")
+        # With `link`, the engine removes a link between two containers, and not the container.
         if call.query.get("link", "").lower() in ("1", "true"):
             raise Refused("links may not be removed")
         return await self._use(call, groups, query={"force": "1", "v": "1"})
@@ -251,6 +261,7 @@ class Policy:
         if not isinstance(name, str) or not re.fullmatch(_NAME, name) or not name.startswith(f"{USES}-"):
             raise Refused("the volume's name is not one that a server gives")
         body = {"Name": name, "Driver": "local", "Labels": labels}
+        # With the options of the driver `local`, a volume can be any device or folder of the machine.
         if sent.keys() - body.keys() or sent.get("Driver", "local") != "local":
             raise Refused("a volume may not have options")
         return _json("/volumes/create", body)
@@ -259,6 +270,7 @@ class Policy:
         _only(call.query)
         status, document = await self._ask(f"/volumes/{groups[0]}")
         labels = (document or {}).get("Labels") or {}
+        # A volume that does not exist passes: the engine's 404 is the answer that the server expects.
         if status == 200 and labels.get("type") not in (USES, SESSION_TYPE):
             raise Refused("the volume is not a server's")
         instance = self._tables.settings.instance_name
@@ -294,6 +306,7 @@ class Policy:
             if not isinstance(names, list) or len(names) > MAX_ALIASES:
                 raise Refused(f"the aliases are not a list of at most {MAX_ALIASES}")
             body["EndpointConfig"] = {"Aliases": [_alias(name) for name in names]}
+        # Other options of an endpoint are an address, a MAC address and options of the driver.
         if {**sent, "Container": body["Container"]} != body:
             raise Refused("joining a network may have no options but aliases")
         network = groups[0]
@@ -323,8 +336,10 @@ def _filters(call: Call, *kinds: str) -> str:
     filters = read_object(call.query.get("filters", "{}").encode())
     labels = filters.get("label")
     wanted = [labels] if isinstance(labels, str) else labels
+    # The API has two forms: a list, and an object with true for each value.
     if isinstance(wanted, dict):
         wanted = [name for name, on in wanted.items() if on is True]
+    # The engine wants all labels of a list (moby, Args.MatchKVList), so one of them bounds the answer.
     if not isinstance(wanted, list) or not any(f"type={kind}" in wanted for kind in kinds):
         raise Refused(f"a filter for the label type={' or '.join(kinds)} is missing")
     return json.dumps(filters)

@@ -83,12 +83,15 @@ class EngineGate:
                 status, length = _status(await reader.readuntil(b"\r\n\r\n"))
                 data = await _answer(reader, length)
             finally:
+                # `close` would first wait until the engine has read what is buffered; one that hangs never
+                # does.
                 writer.transport.abort()
         return status, json.loads(data) if data.strip() else None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection until it ends."""
         try:
+            # This connection is counted already.
             if len(self._connections) > MAX_CONNECTIONS:
                 raise Broken("too many connections")
             await self._one(reader, writer)
@@ -98,6 +101,7 @@ class EngineGate:
             await _reply(writer, 400, f"engine-proxy: {error}")
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             why = str(error) or type(error).__name__
+            # ValueError: the engine's answer is not HTTP or not JSON.
             await _reply(writer, 502, f"engine-proxy: the engine does not answer: {why}")
         finally:
             writer.close()
@@ -134,10 +138,12 @@ class EngineGate:
 
 
 def _make_room(path: Path) -> None:
+    # A socket that a killed process has left would make bind() fail with EADDRINUSE.
     path.unlink(missing_ok=True)
 
 
 def _open_to_group(path: Path) -> None:
+    # connect() needs write permission for the socket (unix(7)), so the folder's group decides who may.
     os.chown(path, -1, path.parent.stat().st_gid)
     path.chmod(0o660)
 
@@ -159,7 +165,9 @@ async def _head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.lower()
+        # Two lengths of one body are how requests are smuggled (RFC 9112, section 6.3).
         twice = name in headers and name.startswith(("content", "transfer"))
+        # No space before the colon: RFC 9112, section 5.1.
         if not colon or not name or name != name.strip() or twice:
             raise Broken("a header is invalid, or is there twice")
         headers[name] = value.strip()
@@ -170,6 +178,7 @@ def _length(headers: dict[str, str], maximum: int) -> int:
     if "transfer-encoding" in headers:
         raise Broken("this body needs a Content-Length")
     text = headers.get("content-length", "0")
+    # int() alone would take "+1", "1_0" and digits of other scripts.
     if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > maximum:
         raise Broken(f"Content-Length must be a number up to {maximum}")
     return int(text)
@@ -187,12 +196,14 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     while True:
         line = (await reader.readuntil(b"\r\n"))[:-2]
         try:
+            # isalnum(): no signs or underscores, which int() takes, and no chunk extensions.
             size = int(line.decode("ascii"), 16) if line.isalnum() else -1
         except ValueError:
             size = -1
         if not 0 <= size <= MAX_BODY - len(body):
             raise Broken(f"the body has an invalid chunk, or more than {MAX_BODY} bytes")
         data = await reader.readexactly(size + 2)
+        # Also refuses trailer fields after the last chunk, which are not supported here.
         if data[size:] != b"\r\n":
             raise Broken("a chunk does not end where its length says")
         if size == 0:
@@ -204,8 +215,10 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 def _request(permit: Permit, length: int, version: str = "") -> bytes:
+    # The engine needs a Host header (RFC 9112, section 3.2) and ignores which one it is.
     lines = [f"{permit.method} {version}{permit.target} HTTP/1.1", "Host: docker"]
     lines.append(f"Content-Length: {length}")
+    # One request per connection: the engine can never take the rest of a body for a second request.
     lines += ["Connection: Upgrade", "Upgrade: tcp"] if permit.stream else ["Connection: close"]
     if permit.kind:
         lines.append(f"Content-Type: {permit.kind}")
@@ -229,6 +242,7 @@ async def _answer(reader: asyncio.StreamReader, length: int | None) -> bytes:
         if length > MAX_ANSWER:
             raise ValueError("the engine's response is too long")
         return await reader.readexactly(length)
+    # Neither a length nor chunks: an answer without a body, such as 204.
     return await reader.read(MAX_ANSWER)
 
 
@@ -274,6 +288,7 @@ async def _both(
     async with Tasks("engine-proxy connection", expected=(OSError,)) as ways:
         ways.start(_copy(client, down if stream else None), "to-engine")
         ways.start(_copy(engine, back), "to-client")
+        # A container's streams are open as long as its session: the server's own deadlines end them.
         async with asyncio.timeout(None if stream else IDLE_SECONDS):
             await asyncio.wait(list(ways), return_when=asyncio.FIRST_COMPLETED)
 
@@ -284,7 +299,9 @@ async def _reply(writer: asyncio.StreamWriter, status: int, message: str) -> Non
 
 async def _send(writer: asyncio.StreamWriter, status: int, document: Any) -> None:
     data = json.dumps(document).encode()
+    # No client uses the reason phrase (RFC 9112, section 4).
     head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+    # A client that has gone away needs no answer.
     with contextlib.suppress(OSError):
         writer.write(f"{head}Connection: close\r\n\r\n".encode() + data)
         await writer.drain()

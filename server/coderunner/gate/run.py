@@ -22,6 +22,7 @@ async def run(settings: Settings, socket: Path) -> None:
     address = Address.parse(settings.docker_host or usual_socket())
     gate = EngineGate(Tables.of(settings), address)
     stopped = asyncio.Event()
+    # systemd and Docker stop a service with SIGTERM, a terminal with SIGINT.
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with gate.listening(socket):

@@ -72,6 +72,7 @@ class Verifiers:
         Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
         owner. Raises IdentityUnavailable.
         """
+        # What a client sends itself counts before what its proxy or browser adds.
         if shown.bearer is not None:
             return self.rules.raised(await self._bearer(shown.bearer))
         try:
@@ -87,6 +88,7 @@ class Verifiers:
         return self.nobody
 
     async def _bearer(self, shown: bytes) -> Principal:
+        # Constant time. As bytes: compare_digest takes no text outside of ASCII.
         if self._admin_key is not None and hmac.compare_digest(shown, self._admin_key):
             return ADMIN
         try:
@@ -101,6 +103,7 @@ class Verifiers:
             if found is None:
                 raise Unauthenticated(UNKNOWN)
             return found
+        # A signed token has three parts (RFC 7515, section 7.1).
         if self._tokens is not None and text.count(".") == 2:
             claims = await self._tokens.verify(text)
             try:
@@ -128,6 +131,7 @@ def made(settings: Settings, key: bytes) -> Verifiers:
         frozenset(settings.teachers),
     )
     fetcher = tokens = login = None
+    # One client for both: usually the same issuer, so that its connections are shared.
     if settings.jwt_jwks_url is not None or settings.oidc_issuer is not None:
         from coderunner.identity.fetch import Fetcher
 

@@ -29,6 +29,7 @@ class ClaimRules:
     def principal(self, how: str, claims: Mapping[str, Any]) -> Principal:
         """The principal whom a verified token names, without the roles of the settings. Raises ValueError."""
         subject = subject_of(how, claims.get("sub"))
+        # OpenID Connect Core, section 5.1. Both may change or be shared by two people: never for decisions.
         shown = claims.get("name") or claims.get("preferred_username")
         return Principal(
             subject,

@@ -34,6 +34,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
             case "add":
                 text, key = made(arguments, time.time())
                 await database.write(lambda one: stored.add(one, key), SECONDS)
+                # The text alone, so that a script can take it from standard output; it cannot be shown again.
                 print(text)
                 return 0
             case "list":
@@ -61,6 +62,7 @@ def made(arguments: argparse.Namespace, now: float) -> tuple[str, Key]:
     wrong = [room for room in arguments.room if not room_name(room)]
     if wrong:
         raise CodeRunnerError("a room has up to 64 of A-Z a-z 0-9 _ . -, and begins with a letter or digit")
+    # 100 years; far above it, the time could not be shown as a date.
     if arguments.days is not None and not 0 < arguments.days <= 36500:
         raise CodeRunnerError("--days must be above 0 and at most 36500")
     ident, text, digest = new_key()
@@ -72,6 +74,7 @@ def made(arguments: argparse.Namespace, now: float) -> tuple[str, Key]:
         created=now,
         expires=now + arguments.days * DAY_SECONDS if arguments.days is not None else None,
     )  # fmt: skip
+    # Otherwise the key would be refused at its first use, which is harder to understand.
     missing = sorted(scope for scope in key.scopes or () if not key.principal().may(scope))
     if missing:
         raise CodeRunnerError(f"the scope {missing[0]} needs the role operator: add --role operator")

@@ -35,13 +35,22 @@ class Fetcher:
 
     async def _ask(self, method: str, url: str, **fields: Any) -> tuple[int, dict[str, Any]]:
         if self._http is None:
+            # Made at the first use, as aiohttp wants a running loop. No cookies: requests are of different
+            # users.
             timeout = aiohttp.ClientTimeout(total=SECONDS)
             self._http = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         headers = {"Accept": "application/json"}
         try:
             async with self._http.request(
-                method, url, headers=headers, allow_redirects=False, **fields
+                # A redirect could lead to any address that this machine reaches, with the client's secret in
+                # the form.
+                method,
+                url,
+                headers=headers,
+                allow_redirects=False,
+                **fields,
             ) as answer:
+                # read(n) returns what has arrived, which may be less.
                 body = await answer.content.read(MAX_ANSWER + 1)
                 while len(body) <= MAX_ANSWER and (more := await answer.content.read(MAX_ANSWER)):
                     body += more

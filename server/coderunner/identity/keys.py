@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from coderunner.identity.principal import Principal
 
 PREFIX = "crk_"
+# 12 hexadecimal digits, and 43 characters of base64url for 32 bytes.
 _KEY = re.compile(r"crk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
@@ -47,6 +48,7 @@ class Key:
 
 def new_key() -> tuple[str, str, str]:
     """A new key: (id, the key's text to be given away, the digest to be stored)."""
+    # 48 bits of id only have to be distinct; the primary key refuses the one that is not.
     ident, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     return ident, f"{PREFIX}{ident}_{secret}", digest(secret)
 

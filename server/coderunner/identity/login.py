@@ -32,6 +32,7 @@ from coderunner.schema.forms import web_address
 
 BEGUN_SECONDS = 600.0  # that somebody may take at the provider's
 FRESH_SECONDS = 3600.0  # for which the provider's description is kept
+# VSCHAR of RFC 6749, appendix A.11, without the space; its length is not bounded there.
 _CODE = re.compile(r"[!-~]{1,4096}")
 
 
@@ -74,14 +75,18 @@ class Login:
 
     async def provider(self) -> Provider:
         """The provider's addresses. Raises IdentityUnavailable."""
+        # A lock: many people sign in at a lesson's start, and one request is enough for all.
         async with self._asking:
             if self._provider is not None and time.monotonic() < self._provider[0] + FRESH_SECONDS:
                 return self._provider[1]
             issuer = self._client.issuer
             told = await self._fetcher.get(issuer.rstrip("/") + "/.well-known/openid-configuration")
             try:
+                # OpenID Connect Discovery, section 4.3: it must be identical, or another provider could be
+                # put in its place.
                 if told.get("issuer") != issuer:
                     raise ValueError("it names another issuer")
+                # The default of OpenID Connect Discovery, section 3.
                 methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
                 logout = told.get("end_session_endpoint")
                 found = Provider(
@@ -103,6 +108,7 @@ class Login:
         Raises IdentityUnavailable.
         """
         provider = await self.provider()
+        # `state` binds the answer to this browser, `nonce` the token, `verifier` (PKCE, RFC 7636) the code.
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
         query = {
@@ -118,6 +124,7 @@ class Login:
         cookie = self._sealer.seal(
             "begun",
             {
+                # The redirect is kept: the exchange must name the same one (RFC 6749, section 4.1.3).
                 "state": state, "nonce": nonce, "verifier": verifier, "redirect": redirect,
                 "target": local_target(target), "expires": time.time() + BEGUN_SECONDS,
             },
@@ -138,11 +145,13 @@ class Login:
             )
         if not hmac.compare_digest(query.get("state", "").encode(), begun["state"].encode()):
             raise Unauthenticated("this is the answer to another sign-in; begin it again")
+        # RFC 9207, against mixing up two providers; many do not send it.
         if query.get("iss", self._client.issuer) != self._client.issuer:
             raise Unauthenticated("this is the answer of another provider; begin the sign-in again")
         if "error" in query:
             raise NotAllowed("the provider refused the sign-in")
         claims = await self._claims(query.get("code", ""), begun)
+        # OpenID Connect Core, section 3.1.3.7: a token that was issued to another sign-in is not replayed.
         if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), begun["nonce"].encode()):
             raise Unauthenticated("the provider's token is for another sign-in; begin it again")
         try:
@@ -150,6 +159,7 @@ class Login:
             sealed = self._sealer.seal(
                 "signed-in",
                 {
+                    # By this id a sign-in can be ended although its cookie was copied.
                     "id": secrets.token_urlsafe(16),
                     "subject": principal.subject,
                     "name": principal.name,
@@ -186,6 +196,7 @@ class Login:
             raise Unauthenticated("the provider does not take the code; begin the sign-in again")
         verifier = Verifier(client.issuer, client.id, client.leeway, keys=provider.keys)
         claims = await verifier.verify(token)
+        # OpenID Connect Core, section 3.1.3.7: the party to which the token was issued.
         if claims.get("azp", client.id) != client.id:
             raise Unauthenticated("the provider's token is for another client")
         return claims
@@ -214,5 +225,6 @@ class Login:
 
     def _remember(self, ident: str, expires: float) -> None:
         self._out[ident] = expires
+        # In the order of signing out, and so nearly of expiring: the lifetime is the same for all.
         while self._out and (len(self._out) > MAX_OUT or next(iter(self._out.values())) < time.time()):
             self._out.popitem(last=False)

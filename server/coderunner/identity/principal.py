@@ -18,6 +18,8 @@ _OF_ROLE = {
     TEACHER: frozenset(("session", "run")),
     OPERATOR: frozenset(SCOPES),
 }
+# The column `principal` has 256 characters; the longest way is `proxy:`. Providers: 255 at most (OpenID
+# Connect Core, section 2), in practice a UUID or a number.
 MAX_SUBJECT = 248  # characters of the identifier, without the way of the sign-in
 MAX_NAME = 100  # characters of a name; longer ones are cut
 MAX_ROOMS = 64
@@ -76,6 +78,7 @@ class Principal:
             return True
         if OPERATOR in self.roles and self.may("operate"):
             return True
+        # A teacher's scope narrows this, too: a key for metrics alone sees no session.
         return TEACHER in self.roles and room is not None and room in self.rooms and self.may("session")
 
 
@@ -105,6 +108,7 @@ def subject_of(how: str, given: object) -> str:
 def name_of(given: object, otherwise: str) -> str:
     """A name for people: printable, on one line, of at most MAX_NAME characters."""
     text = given if isinstance(given, str) and given.strip() else otherwise
+    # No control or direction characters: a name in a list must not change how others are shown.
     return "".join(c for c in text if c.isprintable()).strip()[:MAX_NAME]
 
 
@@ -115,6 +119,7 @@ def roles_of(given: object) -> frozenset[str]:
 
 def rooms_of(given: object) -> frozenset[str]:
     """The rooms in a claim or header: at most MAX_ROOMS names that are valid; others are ignored."""
+    # A dict: without doubles, and in the order of the claim, so that the same ones are cut each time.
     found = dict.fromkeys(word for word in _words(given) if room_name(word))
     return frozenset(list(found)[:MAX_ROOMS])
 
@@ -126,6 +131,8 @@ def room_name(text: str) -> bool:
 
 def _words(given: object) -> Iterable[str]:
     if isinstance(given, str):
+        # Providers write a list, words with spaces (as in `scope`), or words with commas (as in proxies'
+        # headers).
         return re.split(r"[\s,]+", given[:8192].strip())
     if isinstance(given, list | tuple):
         return [word for word in given[:1000] if isinstance(word, str)]

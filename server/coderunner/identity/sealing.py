@@ -19,11 +19,13 @@ class Sealer:
     """Seals values with a key that is derived from the instance's, so that a restart keeps them."""
 
     def __init__(self, key: bytes) -> None:
+        # Not the instance's key itself: it signs other things, and neither use may help with the other.
         derived = hmac.new(key, b"cookies", hashlib.sha256).digest()
         self._fernet = Fernet(base64.urlsafe_b64encode(derived))
 
     def seal(self, kind: str, value: dict[str, Any]) -> str:
         """The text of a cookie. `kind`: so that none is taken for another. Raises ValueError if too long."""
+        # Compressed first: rooms are repetitive text, and a cookie is small.
         text = self._fernet.encrypt(zlib.compress(orjson.dumps({"kind": kind, **value}))).decode("ascii")
         if len(text) > MAX_COOKIE:
             raise ValueError("the sign-in has too many rooms for a cookie")
@@ -34,10 +36,12 @@ class Sealer:
         if len(text) > MAX_COOKIE:
             return None
         try:
+            # Bounded, although only this server can have made it: a leaked key must not cost memory, too.
             plain = zlib.decompressobj().decompress(self._fernet.decrypt(text.encode()), MAX_PLAIN)
             value = orjson.loads(plain)
         except (InvalidToken, ValueError, zlib.error):
             return None
+        # The time is in the value, and not Fernet's own, as each kind of cookie lasts differently.
         if value.get("kind") != kind or not now < value.get("expires", 0):
             return None
         return dict(value)

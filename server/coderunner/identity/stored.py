@@ -61,12 +61,14 @@ def revoke(connection: Connection, which: str, now: float) -> list[str]:
     """Revokes the keys of this id or name; returns the ids of those that it was. Raises SQLAlchemyError."""
     wanted = (or_(api_keys.c.id == which, api_keys.c.name == which), api_keys.c.revoked.is_(None))
     found = [str(ident) for (ident,) in connection.execute(select(api_keys.c.id).where(*wanted))]
+    # The rows stay: the audit log names keys by their id.
     connection.execute(update(api_keys).where(api_keys.c.id.in_(found)).values(revoked=now))
     return found
 
 
 def ended(connection: Connection, now: float, most: int) -> list[tuple[str, float]]:
     """(id, last moment) of sign-ins that were ended, in the order of these. Raises SQLAlchemyError."""
+    # The latest to end by themselves are the ones to keep if there are more than `most`.
     rows = select(sign_outs).where(sign_outs.c.expires > now).order_by(sign_outs.c.expires.desc()).limit(most)
     return [(row["id"], row["expires"]) for row in connection.execute(rows).mappings()][::-1]
 
@@ -80,6 +82,7 @@ async def watch(ring: KeyRing, store: Store, login: Login | None = None) -> None
     waiting = login
     while True:
         try:
+            # Before the keys: until this is read, a cookie that was signed out opens what it did before.
             if waiting is not None:
                 waiting.restore(await store.read(lambda one: ended(one, time.time(), MAX_OUT), SECONDS))
                 waiting = None

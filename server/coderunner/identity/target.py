@@ -8,5 +8,6 @@ MAX_OUT = 100_000  # sign-ins whose end is remembered
 
 def local_target(text: str) -> str:
     """A path of this server; "/" for anything else, so that no link to the sign-in leads to another site."""
+    # Browsers read a backslash as a slash, and drop tabs and line ends (WHATWG, URL): "/\x" leads away.
     plain = text.isascii() and text.isprintable() and "\\" not in text and len(text) <= MAX_TARGET
     return text if plain and text.startswith("/") and not text.startswith("//") else "/"

@@ -22,17 +22,21 @@ from coderunner.logs import fields
 log = logging.getLogger(__name__)
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
+# aiohttp refuses longer header fields anyway (max_field_size, 8190).
 MAX_TOKEN = 8192  # characters
 MAX_KEYS = 100  # of a key set
 FRESH_SECONDS = 600.0  # after which a key set is read again
 STALE_SECONDS = 24 * 3600.0  # for which an old one serves while its issuer cannot be asked
 AGAIN_SECONDS = 5.0  # between two attempts to read it, so that invented key ids ask the issuer no more often
+# RFC 7518, section 3.3.
 LEAST_RSA_BITS = 2048
+# PyJWT checks `exp` only if it is there: a token without it would be good for ever.
 REQUIRED = ("exp", "iss", "aud", "sub")
 
 
 def algorithm_of(key: object) -> str | None:
     """The one algorithm that may be used with a public key: RS256, ES256; None for other keys."""
+    # One algorithm per key: who may choose it could have a public key taken for HS256's secret.
     if isinstance(key, RSAPublicKey):
         return "RS256" if key.key_size >= LEAST_RSA_BITS else None
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
@@ -82,6 +86,7 @@ class KeySet:
     def _look(self, algorithm: str, kid: str | None) -> PublicKey | None:
         if kid is not None:
             return self._keys.get((algorithm, kid))
+        # Without an id, as many issuers with one key leave it out; with two keys it would be a guess.
         fitting = [key for (name, _), key in self._keys.items() if name == algorithm]
         return fitting[0] if len(fitting) == 1 else None
 
@@ -110,6 +115,7 @@ def keys_in(document: Mapping[str, Any]) -> dict[tuple[str, str], PublicKey]:
     found: dict[tuple[str, str], PublicKey] = {}
     rows = document.get("keys")
     for number, row in enumerate(rows[:MAX_KEYS] if isinstance(rows, list) else ()):
+        # `d` is a private key (RFC 7518, section 6.2.2): it was published by mistake, and signs for anybody.
         if not isinstance(row, dict) or row.get("use", "sig") != "sig" or "d" in row:
             continue
         try:
@@ -144,6 +150,7 @@ class Verifier:
         try:
             header = jwt.get_unverified_header(token)
             algorithm, kid = header.get("alg"), header.get("kid")
+            # `crit`: extensions that must be understood (RFC 7515, section 4.1.11); none is here.
             if "crit" in header or not isinstance(algorithm, str):
                 raise jwt.InvalidAlgorithmError
             key = await self._key(algorithm, kid)
@@ -153,6 +160,7 @@ class Verifier:
             )  # fmt: skip
         except jwt.PyJWTError as error:
             raise Unauthenticated(_words(error)) from None
+        # PyJWT lets these through for headers and claims of unexpected types.
         except (ValueError, TypeError, RecursionError):
             raise Unauthenticated("the token is malformed") from None
         return claims

@@ -32,9 +32,12 @@ class Address:
 def address(database_url: str | None, state_dir: Path, instance: str) -> Address:
     """The address that the settings name. `instance`: INSTANCE_NAME, for SQLite's file in STATE_DIR."""
     if database_url is None:
+        # With the instance's name: several instances may share a STATE_DIR.
         file = (state_dir / f"{instance}.sqlite3").absolute()
     elif database_url.startswith(SQLITE):
         file = Path(database_url.removeprefix(SQLITE))
     else:
+        # `postgres://` and `postgresql://` are both in use; SQLAlchemy takes the second only, with the
+        # driver.
         return Address("postgresql+psycopg" + database_url[database_url.index(":") :], None)
     return Address(SQLITE + str(file), file)

@@ -23,7 +23,9 @@ from coderunner.store.address import Address, address
 from coderunner.store.database import Database
 from coderunner.store.store import Store
 
+# Long: no request waits for a command.
 SECONDS = 300.0  # for one call
+# OWASP, "CSV Injection": a name that a user chose must not run in the spreadsheet of an operator.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet's formula begins
 
 
@@ -37,6 +39,7 @@ def db(settings: Settings, action: str) -> int:
 
     async def work() -> int:
         where = address_of(settings)
+        # SQLite would make the file that is to be checked.
         if action == "check" and where.file is not None and not where.file.exists():
             print(f"{where.shown}: does not exist yet; the server makes it, or `coderunner db upgrade`")
             return 1
@@ -92,6 +95,8 @@ async def _export(database: Database, arguments: argparse.Namespace) -> None:
         rows = await database.read(page, SECONDS)
         for row in rows:
             write({**row, "at": _shown(row["at"])})
+        # Pages by number, each in a transaction of its own: no long reading keeps SQLite's WAL from
+        # shrinking.
         if len(rows) < records.PAGE:
             return
         last = rows[-1]["id"]
@@ -144,4 +149,5 @@ def moment(text: str) -> float | None:
         raise CodeRunnerError(
             f"{text!r} is no date; write 2026-11-26, 2026-11-26T20:00 or 2026-11-26T20:00:00Z"
         ) from None
+    # Not the machine's zone: the same command gives the same export on every machine.
     return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()

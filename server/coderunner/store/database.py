@@ -27,6 +27,7 @@ T = TypeVar("T")
 Work = Callable[["Connection"], T]
 
 SECONDS = 5.0  # for a call, unless its caller says otherwise
+# Both are below SECONDS, so that the driver's own error, which says more, comes before the deadline.
 BUSY_MS = 2000  # that SQLite waits for another process's lock, and PostgreSQL for a row's
 CONNECT_SECONDS = 3
 OPEN_SECONDS = 60.0  # with migrations
@@ -74,16 +75,21 @@ class _Lane:
     def cut(self) -> None:
         """Ends what the driver is waiting for."""
         raw = self.using
+        # The driver's `cancel` of PostgreSQL is not used: it opens another connection, which can hang as
+        # well.
         with contextlib.suppress(Exception):  # whatever is wrong with a connection that is given up
             if hasattr(raw, "interrupt"):
                 raw.interrupt()
             elif raw is not None:
+                # shutdown() wakes the thread that reads; closing the copy leaves the driver its own
+                # descriptor.
                 with socket.socket(fileno=os.dup(raw.fileno())) as other:
                     other.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Gives the thread up."""
         self.cut()
+        # Not waited for: the driver may be in a call that nothing ends.
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
@@ -163,6 +169,7 @@ class Database:
     async def _when_ready(self, lane: _Lane, work: Callable[[], T], seconds: float) -> T:
         began = asyncio.get_running_loop().time()
         if not self.ready.is_set():
+            # Known to be unusable: who waits for it now would wait for the whole deadline, and then fail.
             if self.trouble is not None:
                 raise DatabaseUnavailable(self.trouble, retry_after_ms=2000)
             try:
@@ -190,6 +197,7 @@ class Database:
         self._engine = self._engine or make_engine(self.address)
         if self.address.file is not None:
             self._inode = _inode(self.address.file)
+        # Looked at first without a lock: the usual start neither waits for writers nor imports Alembic.
         if self._do(self._writing, migrate.present) == migrate.HEAD:
             return False
         try:
@@ -234,13 +242,17 @@ def make_engine(address: Address) -> Engine:
             max_overflow=0,
             connect_args={
                 "connect_timeout": CONNECT_SECONDS, "options": f"-c lock_timeout={BUSY_MS}",
+                # A server that vanished is noticed after 10 + 3 x 5 s; by the kernel's default, after two
+                # hours (tcp(7)).
                 "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+                # In ms, for data that were sent and not acknowledged, to which keepalives do not apply.
                 "tcp_user_timeout": 10_000, "application_name": "coderunner",
             },
         )  # fmt: skip
         event.listen(engine, "connect", _note, insert=True)
         return engine
     # Here, as SQLite would make it readable for everybody; its other files get the same permissions.
+    # O_NOFOLLOW: a link that somebody put there would have the server write to another file.
     os.close(os.open(address.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     engine = create_engine(address.url, pool_size=2, max_overflow=0, connect_args={"timeout": BUSY_MS / 1000})
     event.listen(engine, "connect", _prepare)
@@ -259,6 +271,7 @@ def _prepare(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # Python's module would begin transactions by itself, too late
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+    # With WAL, a loss of power can cost the last transactions, never the file (sqlite.org/pragma.html).
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
@@ -274,6 +287,7 @@ def _inode(file: Path) -> tuple[int, int] | None:
         found = file.stat()
     except OSError:
         return None
+    # Both: an inode's number is unique within its device only.
     return found.st_dev, found.st_ino
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, inspect, text
 HEAD = "0002"
 """The newest migration. Known here, so that a start without one needs no Alembic, whose import takes long."""
 FOLDER = Path(__file__).parent / "migrations"
+# Advisory locks have no names: any other program that uses this number in this database would wait, too.
 LOCK = 0x636F6465_72756E6E  # of PostgreSQL's advisory locks: "coderunn"
 WAIT_SECONDS = 30  # for another server that migrates
 
@@ -36,6 +37,7 @@ def upgrade(connection: Connection) -> bool:
         connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
     before = present(connection)
+    # Looked at again under the lock: another server may have migrated while this one waited.
     if before == HEAD:
         return False
     if before is not None and not known(before):
@@ -44,6 +46,7 @@ def upgrade(connection: Connection) -> bool:
     from alembic.config import Config
 
     config = Config()
+    # Alembic's configuration is a ConfigParser's, where % begins an interpolation.
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, HEAD)

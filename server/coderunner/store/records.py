@@ -12,8 +12,10 @@ from coderunner.store.tables import audit, sign_outs, usage
 
 PAGE = 1000  # rows that are read at once
 DAY_SECONDS = 86400
+# More than a month, so that an operator can look at the last one; the quotas need a day.
 USAGE_DAYS = 35  # for which use is kept
 MINUTES_SECONDS = 3600  # for which that of minutes is kept, of which each caller has a row
+# SQLite has one writer: what the server notes waits while rows are removed.
 REMOVED_AT_ONCE = 5000  # rows in one transaction
 
 
@@ -30,6 +32,7 @@ def events(
 
     `since`, `until`: seconds since 1970. Their `details` are objects. Raises SQLAlchemyError.
     """
+    # By number and not by time: events of one millisecond would be lost or doubled between two pages.
     wanted = [audit.c.id > after]
     wanted += [audit.c.at >= since] if since is not None else []
     wanted += [audit.c.at < until] if until is not None else []
@@ -48,10 +51,12 @@ def _event(row: RowMapping) -> dict[str, Any]:
 
 def _of_person(name: str) -> Any:
     """The person's own events, and those that name it (who took over from it)."""
+    # As orjson has written it in `details`: no space after the colon, no \u escapes.
     quoted = json.dumps(name, ensure_ascii=False)
     return or_(
         audit.c.principal == name,
         *(
+            # autoescape: % and _ in a name are no wildcards.
             audit.c.details.contains(f'"{field}":{quoted}', autoescape=True)
             for field in ("of", "by", "principal")
         ),

@@ -25,9 +25,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Row = Mapping[str, Any]
 
+# Bounded by bytes and not by rows: the details of an event are up to MAX_DETAILS long (audit.py).
 QUEUE_BYTES = 8 * 1024 * 1024  # of rows that wait to be written
 BATCH = 500  # rows in one transaction
 OVERHEAD = 512  # bytes of memory of a row, beside its texts
+# Doubled: a database that is restarting gets few attempts, one that was away for a moment is back soon.
 AGAIN_SECONDS = (0.5, 10.0)  # after a failure: at first, and at most
 RETAIN_SECONDS = 3600.0
 LOOK_SECONDS = 10.0  # between two looks at a database that nobody uses
@@ -79,6 +81,7 @@ class Store:
             self.dropped += 1
             self._lost += 1
             metrics.store_dropped.labels(table).inc()
+            # Once until the database is back: a line for each event would fill the disk next.
             if self._lost == 1:
                 log.error(
                     "the database's queue is full: what happens is not noted", extra=fields(table=table)
@@ -131,6 +134,8 @@ class Store:
     async def flush(self) -> None:
         """Writes everything that waits. Raises DatabaseUnavailable; what was not written waits on."""
         while self._waiting:
+            # Rows leave the queue once they are written: after a failure they are written again, in their
+            # order.
             batch = [self._waiting[number] for number in range(min(BATCH, len(self._waiting)))]
             try:
                 await self._insert(batch)
@@ -148,6 +153,7 @@ class Store:
             self._failing = False
             log.info("the database can be used again", extra=fields(dropped=self._lost))
         self._lost = 0
+        # There is no await since the queue was found empty, so no row is missed.
         self._news.clear()
 
     async def _insert(self, rows: list[_Waiting]) -> None:
@@ -220,6 +226,7 @@ def _write(connection: Connection, rows: list[_Waiting]) -> None:
         if name == "usage":
             # The server has the sums; each row replaces the one before. The last one wins.
             keys = [column.name for column in table.primary_key]
+            # PostgreSQL refuses a statement that updates one row twice.
             last = {tuple(row[key] for key in keys): row for row in its}
             replacing = insert(table)
             done = replacing.on_conflict_do_update(
@@ -227,4 +234,5 @@ def _write(connection: Connection, rows: list[_Waiting]) -> None:
             )
             connection.execute(done, list(last.values()))
         else:
+            # A commit whose answer was lost is repeated: `event_id` makes the second one do nothing.
             connection.execute(insert(table).on_conflict_do_nothing(), its)
