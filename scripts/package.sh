@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A wheel with the server, the page, the languages, nginx.conf and the units in it: `make package`.
+# A wheel with the server, the page, the languages, nginx.conf and the units in it, and the client library as a package of its
+# own: `make package`.
 # On a machine with Docker, `pipx install dist/coderunner-*.whl` and `coderunner serve` are all.
 #
 #     scripts/package.sh [--image [TAG]]    --image: the images coderunner/server:TAG and coderunner/front:TAG, too,
@@ -9,11 +10,11 @@ set -euo pipefail
 
 [ $# = 0 ] || [ "$1" = --image ] || die "usage: scripts/package.sh [--image [TAG]]"
 scripts/setup.sh
-step "building the wheel"
-rm -f dist/coderunner-*.whl
-"$VENV/bin/python" -m pip wheel --quiet --no-deps --wheel-dir dist . ||
-  die "pip could not build the wheel; above is why. It needs a package index in reach (for setuptools)."
-ls dist/coderunner-*.whl
+step "building the wheels"
+rm -f dist/coderunner-*.whl dist/coderunner_client-*.whl
+"$VENV/bin/python" -m pip wheel --quiet --no-deps --wheel-dir dist . ./clients/python ||
+  die "pip could not build the wheels; above is why. It needs a package index in reach (for setuptools)."
+ls dist/coderunner-*.whl dist/coderunner_client-*.whl
 [ $# != 0 ] || exit 0
 
 have docker || die "Missing: docker, which builds the images."
