@@ -17,4 +17,5 @@ compile --extra bench --constraint requirements-dev.lock --output-file requireme
 compile --output-file requirements-node.lock scripts/requirements-node.in
 compile --output-file requirements-audit.lock scripts/requirements-audit.in
 compile --output-file requirements-schemathesis.lock scripts/requirements-schemathesis.in
-say "written: requirements.lock, requirements-dev.lock, requirements-bench.lock, requirements-node.lock, requirements-audit.lock, requirements-schemathesis.lock"
+compile --output-file requirements-facades.lock scripts/requirements-facades.in
+say "written: requirements.lock, requirements-dev.lock, requirements-bench.lock, requirements-node.lock, requirements-audit.lock, requirements-schemathesis.lock, requirements-facades.lock"
