@@ -44,7 +44,7 @@ lock: ## update the lock files to the newest versions
 stop-engine: ## stop the container engine that `make run` started
 	@scripts/engine.sh stop
 
-package: ## make a wheel with everything, in dist/: `pip install dist/coderunner-*.whl`, then `coderunner serve`; and that of the client
+package: ## make a wheel with everything, in dist/: `pip install dist/coderunner-*.whl`, then `coderunner serve`; and packages of the clients
 	@scripts/package.sh
 
 clean: ## remove what was installed into this folder

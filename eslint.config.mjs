@@ -29,6 +29,7 @@ export default [
   },
   { files: ['static/admin/**', 'static/app/**', 'static/vendor/**'], languageOptions: { globals: globals.browser } },
   { files: ['static/core/**'], languageOptions: { globals: globals['shared-node-browser'] } }, // runs in Node as well: no DOM
+  { files: ['clients/javascript/**'], languageOptions: { globals: globals['shared-node-browser'] } },
   {
     files: ['static/app/**', 'static/core/**'],
     ignores: ['static/core/texts/**'],

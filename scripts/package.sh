@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A wheel with the server, the page, the languages, nginx.conf and the units in it, and the client library as a package of its
-# own: `make package`.
+# A wheel with the server, the page, the languages, nginx.conf and the units in it, and the client libraries for Python and
+# JavaScript as packages of their own: `make package`.
 # On a machine with Docker, `pipx install dist/coderunner-*.whl` and `coderunner serve` are all.
 #
 #     scripts/package.sh [--image [TAG]]    --image: the images coderunner/server:TAG and coderunner/front:TAG, too,
@@ -14,7 +14,12 @@ step "building the wheels"
 rm -f dist/coderunner-*.whl dist/coderunner_client-*.whl
 "$VENV/bin/python" -m pip wheel --quiet --no-deps --wheel-dir dist . ./clients/python ||
   die "pip could not build the wheels; above is why. It needs a package index in reach (for setuptools)."
-ls dist/coderunner-*.whl dist/coderunner_client-*.whl
+step "building the JavaScript package"
+find_node
+scripts/setup.sh --dev # TypeScript, which makes its declarations
+rm -f dist/coderunner-client-*.tgz
+node scripts/package-client.mjs
+ls dist/coderunner-*.whl dist/coderunner_client-*.whl dist/coderunner-client-*.tgz
 [ $# != 0 ] || exit 0
 
 have docker || die "Missing: docker, which builds the images."

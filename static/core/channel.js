@@ -18,9 +18,9 @@ const sizeOf = (told) => (told?.cols && told.rows ? { cols: told.cols, rows: tol
 
 /**
  * Events: `output` {payload, offset, stream}, `gap` {from, to, restore}, `phase`, `exit` (the message),
- * `stopped` (the cause, or null), `resized` {cols, rows}, `diagnostics` items, `artifact`, `lost` (the refusing error, or null).
+ * `taken` (the program's side has input that was written), `stopped` (the cause, or null), `resized` {cols, rows}, `diagnostics` items, `artifact`, `lost` (the refusing error, or null).
  * @typedef {{output: {payload: Uint8Array, offset: number, stream: number}, gap: {from: number, to: number, restore: string | null},
- *   phase: string, exit: import('./messages.js').Exit, stopped: Holder, resized: import('./types.js').Size,
+ *   taken: undefined, phase: string, exit: import('./messages.js').Exit, stopped: Holder, resized: import('./types.js').Size,
  *   diagnostics: import('./messages.js').Diagnostic[], artifact: import('./messages.js').Artifact, lost: import('./messages.js').ErrorMessage | null}} Events
  * @typedef {import('./messages.js').Stopped['by']} Holder what has stopped a program
  * @typedef {'asked' | 'compiling' | 'running' | 'exited' | 'ended' | 'lost'} Phase
@@ -144,6 +144,7 @@ export class Channel extends Emitter {
   acked(/** @type {number} */ offset) {
     this.input.ack(offset);
     this.pump();
+    this.emit('taken');
   }
 
   rewind(/** @type {number} */ offset, /** @type {{full?: boolean}} */ options = {}) {

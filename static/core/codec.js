@@ -14,7 +14,7 @@ export const HEADER = 12;
 export const MAX_PAYLOAD = 65_536;
 export const MAX_TEXT = 2 * 1024 * 1024;
 const STDOUT = 1;
-const STDERR = 2;
+export const STDERR = 2;
 
 const OUTPUT = 1;
 const INPUT = 2;

@@ -1,0 +1,106 @@
+// A program or shell that runs on a server.
+import { utf8 } from '../../static/core/bytes.js';
+import { STDERR } from '../../static/core/codec.js';
+import { WINDOW } from '../../static/core/input.js';
+import { Refused } from './refused.js';
+
+/** @typedef {import('../../static/core/messages.js').Exit} Exit */
+/** @typedef {import('../../static/core/messages.js').Signal['name']} SignalName */
+/**
+ * A piece of output. `stream`: a terminal's is all `stdout`. `text`: the bytes as UTF-8; a character that is split between two
+ * pieces is in the later one. `lost`: bytes that are missing before this piece, of a terminal whose program printed more than is
+ * kept while the server was away; 0 else.
+ * @typedef {{stream: 'stdout' | 'stderr', bytes: Uint8Array, text: string, lost: number}} Output
+ */
+
+/** Iterate over it for its output, until it has ended. */
+export class Program {
+  #channel;
+  /** @type {{output: Output, end: number}[]} */ #pieces = []; // the server sends at most 256 KiB that were not confirmed
+  #lost = 0;
+  #texts = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+  /** @type {Refused | null} */ #refused = null;
+  /** @type {Set<() => void>} */ #waiting = new Set();
+
+  /** @param {import('../../static/core/channel.js').Channel} channel */
+  constructor(channel) {
+    this.#channel = channel;
+    channel.on('output', ({ payload, offset, stream }) => this.#take(stream === STDERR ? 'stderr' : 'stdout', payload, offset + payload.length));
+    channel.on('gap', ({ from, to, restore }) => {
+      this.#lost += to - from;
+      this.#take('stdout', utf8(restore ?? ''), to);
+    });
+    channel.on('exit', () => this.#wake());
+    channel.on('taken', () => this.#wake());
+    channel.on('lost', (error) => {
+      this.#refused = new Refused(error?.message ?? 'the session is over', error?.code ?? 'no_session', error?.retryable);
+      this.#wake();
+    });
+  }
+
+  /** Yields the output as it comes. A piece is confirmed to the server when the next one is asked for. @returns {AsyncGenerator<Output, void, void>} throws Refused */
+  async* [Symbol.asyncIterator]() {
+    for (;;) {
+      const piece = this.#pieces.shift();
+      if (piece) {
+        yield piece.output;
+        this.#channel.consume(piece.end);
+      } else if (this.#channel.exit) {
+        this.#channel.consumeExit();
+        return;
+      } else if (this.#refused) throw this.#refused;
+      else await this.#next();
+    }
+  }
+
+  /** How it ended; null before that. @returns {Exit | null} */
+  get exit() {
+    return this.#channel.exit;
+  }
+
+  /** Sends input; returns when the program has taken so much of it that at most 64 KiB wait. Throws Refused if it takes none. */
+  async send(/** @type {string | Uint8Array} */ data) {
+    const bytes = typeof data === 'string' ? utf8(data) : data;
+    for (let at = 0; at < bytes.length; at += WINDOW) {
+      if (!this.#channel.write(bytes.slice(at, at + WINDOW))) throw this.#refused ?? new Refused('the program takes no input', 'no_channel');
+      while (this.#channel.running && this.#channel.input.kept > WINDOW) await this.#next();
+    }
+  }
+
+  /** Closes its standard input; on a terminal, types Ctrl-D. */
+  endInput() {
+    this.#channel.end();
+  }
+
+  /** Sets the size of its terminal. */
+  resize(/** @type {number} */ cols, /** @type {number} */ rows) {
+    this.#channel.resize(cols, rows);
+  }
+
+  /** Sends a signal, by its name without SIG; none while the server is away. */
+  signal(/** @type {SignalName} */ name) {
+    this.#channel.signal(name);
+  }
+
+  /** Ends it, with all processes that it began. */
+  kill() {
+    this.#channel.kill();
+  }
+
+  #take(/** @type {'stdout' | 'stderr'} */ stream, /** @type {Uint8Array} */ bytes, /** @type {number} */ end) {
+    const text = this.#texts[stream].decode(bytes, { stream: true });
+    this.#pieces.push({ output: { stream, bytes, text, lost: this.#lost }, end });
+    this.#lost = 0;
+    this.#wake();
+  }
+
+  /** @returns {Promise<void>} */
+  #next() {
+    return new Promise((resolve) => { this.#waiting.add(resolve); });
+  }
+
+  #wake() {
+    for (const resume of this.#waiting) resume();
+    this.#waiting.clear();
+  }
+}

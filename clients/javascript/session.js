@@ -1,0 +1,147 @@
+// A session: a container of one's own, with its programs and files.
+import { textOf, toBase64 } from '../../static/core/bytes.js';
+import { Remote } from '../../static/core/remote.js';
+import { Session as Core } from '../../static/core/session.js';
+import { Program } from './program.js';
+import { Refused } from './refused.js';
+
+const PATIENCE_MS = 120_000; // for which a server that was there is looked for
+const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
+
+/** @typedef {string | Uint8Array<ArrayBuffer>} Content of a file */
+/** @typedef {Record<string, Content>} Files by their paths */
+/**
+ * `entry`: the file to start with. `terminal`: the size of a terminal for it; pipes without.
+ * @typedef {{entry?: string, files?: Files, args?: string[], env?: Record<string, string>, limits?: Record<string, number>, terminal?: {cols: number, rows: number}}} RunOptions
+ */
+/** @typedef {{path: string, size: number, mtime_ms: number, folder: boolean}} Entry of a workspace */
+
+/** @returns {import('../../static/core/messages.js').File[]} */
+export const asFiles = (/** @type {Files} */ files) => Object.entries(files).map(([path, content]) => {
+  const text = typeof content === 'string' ? content : null;
+  return text === null ? { path, content_base64: toBase64(/** @type {Uint8Array} */ (content)) } : { path, content: text };
+});
+
+/** The files of a session, with the permissions of its user. All methods throw an error with the server's reason in `code`. */
+class Workspace {
+  #remote;
+
+  constructor(/** @type {Remote} */ remote) {
+    this.#remote = remote;
+  }
+
+  /** @returns {Promise<Entry[]>} sorted by path */
+  async list() {
+    return (await this.#remote.list()).files;
+  }
+
+  /** @returns {Promise<Uint8Array>} at most 64 MiB */
+  read(/** @type {string} */ path) {
+    return this.#remote.read(path, MOST_BYTES);
+  }
+
+  /** @returns {Promise<string>} Throws TypeError if it is not UTF-8. */
+  async text(/** @type {string} */ path) {
+    const text = textOf(await this.read(path));
+    if (text === null) throw new TypeError(`${path} is not UTF-8`);
+    return text;
+  }
+
+  write(/** @type {string} */ path, /** @type {Content} */ content) {
+    return this.#remote.write(path, content);
+  }
+
+  rename(/** @type {string} */ path, /** @type {string} */ to) {
+    return this.#remote.rename(path, to);
+  }
+
+  remove(/** @type {string} */ path) {
+    return this.#remote.remove(path);
+  }
+}
+
+export class Session {
+  #core;
+  #world;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #away;
+  /** @type {Workspace | null} */ #files = null;
+  /** @type {Remote | null} */ #remote = null;
+
+  /** Use Client.open. @param {import('./world.js').World} world @param {Core} core */
+  constructor(world, core) {
+    this.#world = world;
+    this.#core = core;
+    core.on('change', () => this.#look());
+    core.on('over', () => {
+      clearTimeout(this.#away);
+      this.#remote?.close();
+    });
+  }
+
+  /**
+   * @param {import('./world.js').World} world @param {string} place the server's address, for messages
+   * @param {{language: string, files?: Files, limits?: Record<string, number>}} wanted
+   * @returns {Promise<Session>} throws Refused
+   */
+  static opened(world, place, { language, files = {}, limits }) {
+    const core = new Core(world);
+    const session = new Session(world, core);
+    return new Promise((resolve, reject) => {
+      /** @type {Refused | null} */ let why = null;
+      core.on('error', ({ message, code, retryable }) => { why = new Refused(message, code, retryable); });
+      core.on('change', () => {
+        if (core.phase === 'open') resolve(session);
+        else if (core.phase === 'over') reject(why ?? new Refused(`the session was ended: ${core.reason}`, core.reason ?? 'no_session'));
+        else if (!core.link.up && core.link.code !== null && core.hello === null) {
+          reject(new Refused(`no server answers at ${place}`, 'unreachable', true));
+          core.close('unreachable');
+        } else if (core.link.stopped) {
+          reject(why ?? new Refused(`${place} closes the connection (${core.link.code})`, 'internal'));
+          core.close('refused');
+        }
+      });
+      core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits });
+    });
+  }
+
+  /** Its id. */
+  get id() {
+    return this.#core.id;
+  }
+
+  /** Its files. */
+  get files() {
+    this.#remote ??= new Remote(this.#world, this.#core);
+    this.#files ??= new Workspace(this.#remote);
+    return this.#files;
+  }
+
+  /** Starts a program. @returns {Program} */
+  run(/** @type {RunOptions} */ { entry, files = {}, args, env, limits, terminal }) {
+    const size = terminal ? { mode: /** @type {const} */ ('tty'), cols: terminal.cols, rows: terminal.rows } : { mode: /** @type {const} */ ('pipe') };
+    return new Program(this.#core.run({ ...size, entry, files: asFiles(files), args, env, limits }));
+  }
+
+  /** Starts a shell, or the language's own prompt (`repl`). @returns {Program} */
+  shell({ cols = 80, rows = 24, repl = false } = {}) {
+    return new Program(this.#core.shell({ cols, rows, repl }));
+  }
+
+  /** Restarts its idle time. */
+  extend() {
+    this.#core.extend();
+  }
+
+  /** Ends it, with its programs and files. */
+  close() {
+    this.#core.close();
+  }
+
+  #look() {
+    if (this.#core.link.up || this.#core.phase === 'over') {
+      clearTimeout(this.#away);
+      this.#away = undefined;
+    } else if (this.#core.link.stopped && this.#core.phase === 'open') this.#core.close('refused');
+    else this.#away ??= this.#core.phase === 'open' ? setTimeout(() => this.#core.close('unreachable'), PATIENCE_MS) : undefined;
+  }
+}
