@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from coderunner import timing
 from coderunner.core.admission import Admission, Ticket
 from coderunner.errors import InternalError, QueueTimeout
+from coderunner.fleet.guests import Guests
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.workers import WorkerPool
+from coderunner.identity.guest import new_guest_token
 from coderunner.sessions.container import Container
 from tests.fleet.test_registry import registry
 from tests.sessions.fakes import until
@@ -109,3 +112,21 @@ class TestPools:
         with pytest.raises(QueueTimeout):
             await asyncio.wait_for(waiting, 5)
         assert "looking at the queue failed" in caplog.text
+
+
+class TestGuests:
+    async def test_a_fault_at_revoking_a_token_is_logged_and_its_caller_told(self, caplog):
+        """The connections of who has it are closed all the same."""
+        closed = []
+
+        async def fails(*_: object) -> None:
+            raise Bug
+
+        company = SimpleNamespace(revoke=lambda serial: closed.append(serial) or 1)
+        guests = Guests(SimpleNamespace(write=fails))
+        serial, _, _ = new_guest_token()
+        with pytest.raises(Bug):
+            await guests.revoke(SimpleNamespace(id="s-0", company=company), serial)
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
+        assert closed == [serial]
+        assert faults(caplog) == [{"owner": "guests", "task": "guest-revoke"}]

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from coderunner.errors import ConfigError, IdentityUnavailable, Unauthenticated
 from coderunner.identity import tokens
 from coderunner.identity.tokens import KeySet, Verifier, keys_in, public_key_in
+from tests.sessions.test_faults import Bug
 
 ISSUER, AUDIENCE = "https://school.example", "coderunner"
 SECRET = "0123456789abcdef" * 4
@@ -197,6 +198,26 @@ async def test_a_caller_who_gives_up_leaves_the_reading_to_the_next():
     answers.set()
     assert (await second)["sub"] == "alice"
     assert issuer.asked == 1
+
+
+async def test_a_fault_at_reading_a_key_set_is_logged_and_the_next_reading_serves(monkeypatch, caplog):
+    monkeypatch.setattr(tokens, "AGAIN_SECONDS", 0.0)
+    issuer = Issuer(jwk(RSA, "one"))
+    get = issuer.get
+
+    async def fails(url: str) -> None:
+        raise Bug
+
+    issuer.get = fails
+    taker = verifier(keys=KeySet("", issuer))
+    token = jwt.encode(claims(), RSA, "RS256", headers={"kid": "one"})
+    with pytest.raises(Bug):
+        await taker.verify(token)
+    await asyncio.sleep(0)
+    told = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    assert {"owner": "keys of tokens", "task": "token-keys"} in told
+    issuer.get = get
+    assert (await taker.verify(token))["sub"] == "alice"
 
 
 async def test_an_issuer_that_cannot_be_asked(monkeypatch):

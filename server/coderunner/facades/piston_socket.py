@@ -22,50 +22,44 @@ from coderunner.jobs.job import Job
 from coderunner.schema import messages as m
 from coderunner.schema.api import MAX_BODY
 from coderunner.schema.parts import SIGNALS
-from coderunner.web import guard
+from coderunner.tasks import Tasks
 from coderunner.web.api.cors import across_origins
 from coderunner.web.keys import PARTS, TCP_CONNECTIONS
-from coderunner.web.tcp import tcp_of
-from coderunner.web.ws import Socket, in_ascii
+from coderunner.web.sockets import Socket, serve_socket
+from coderunner.web.tcp import TcpConnection, tcp_of
 
 INIT_SECONDS = 1.0  # for the first message
 WRITE_SECONDS = 60.0  # for the client to take a message
 KEEPALIVE_SECONDS = 20.0
+# What a task of a connection may raise without a fault of this server.
+OF_PEERS = (CodeRunnerError, ConnectionError, TimeoutError)
 NAMES = {f"SIG{name}": name for name in SIGNALS}
 
 
 @across_origins
 async def connect(request: web.Request) -> web.StreamResponse:
     """Serves a WebSocket: `init`, then `data` and `signal`."""
-    parts = request.app[PARTS]
     try:
         caller = await running.caller_of(request, "Authorization")
     except CodeRunnerError as error:
         return web.json_response({"message": error.message}, status=401)
     socket = Socket(max_msg_size=MAX_BODY, heartbeat=KEEPALIVE_SECONDS, compress=False)
-    if not in_ascii(request) or not socket.can_prepare(request).ok:
-        raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
-    connections, tcp = request.app[TCP_CONNECTIONS], tcp_of(request)
-    welcome = tcp is None or connections.meet(tcp, guard.address_of(parts.settings, request))
-    try:
-        await socket.prepare(request)
-    except ConnectionError:
-        return web.Response()  # the peer is gone already
-    if tcp is None:
-        return socket
-    talk = Talk(request, socket, caller)
-    tcp.upgrade(MAX_BODY, 0, talk.fail)
-    try:
-        if not welcome:
-            raise RateLimited("this address connects too often", retry_after_ms=5000)
-        await talk.serve()
-    except CodeRunnerError as error:
-        await talk.tell_error(error.message)
-    except (ConnectionError, TimeoutError):
-        tcp.cut("the client of a facade takes nothing")
-    finally:
-        talk.end()
-    return socket
+
+    async def serve(tcp: TcpConnection, refusal: RateLimited | None) -> None:
+        talk = Talk(request, socket, caller)
+        tcp.upgrade(MAX_BODY, 0, talk.fail)
+        try:
+            if refusal is not None:
+                raise refusal
+            await talk.serve()
+        except CodeRunnerError as error:
+            await talk.tell_error(error.message)
+        except (ConnectionError, TimeoutError):
+            tcp.cut("the client of a facade takes nothing")
+        finally:
+            talk.end()
+
+    return await serve_socket(request, socket, serve)
 
 
 class Talk:
@@ -91,19 +85,17 @@ class Talk:
             return
         order = piston.order_of(first, self._parts, live=True)
         job = self._job = running.begin(self._request, order.run, self._caller, order.plan)
-        reader = asyncio.create_task(self._read(job))
-        writer = asyncio.create_task(self._write(job, order))
-        try:
+        # An unexpected failure of either is logged by their owner; its client is told of an internal error.
+        async with Tasks(
+            "piston connection", lambda _: self.fail(InternalError()), expected=OF_PEERS
+        ) as tasks:
+            reader = tasks.start(self._read(job), "piston-read")
+            writer = tasks.start(self._write(job, order), "piston-write")
             await asyncio.wait({reader, writer, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (reader, writer):
-                if not task.done():
-                    task.cancel()
-            ended = await asyncio.gather(reader, writer, return_exceptions=True)
         if self._failed.done():
             self._failed.result()
-        for error in ended:
-            if isinstance(error, Exception):
+        for task in (reader, writer):
+            if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
     def fail(self, error: CodeRunnerError) -> None:

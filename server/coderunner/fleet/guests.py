@@ -14,11 +14,12 @@ import sys
 import time
 from types import ModuleType
 
-from coderunner.errors import BadMessage, NoSession
+from coderunner.errors import BadMessage, CodeRunnerError, NoSession
 from coderunner.identity.guest import MAX_GUESTS, Guest, is_serial, new_guest_token, serial_of
 from coderunner.logs import fields
 from coderunner.sessions.session import Session
 from coderunner.store.store import Store
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Guests:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._tasks = Tasks("guests", expected=(CodeRunnerError,))  # read by the request that waits
 
     async def admit(self, session: str, token: str) -> Guest:
         """The guest who shows this token. Raises NoSession for a token that is none of this session's, or has
@@ -74,6 +76,10 @@ class Guests:
         The connections end in any case. Raises NoSession for an unknown serial; DatabaseUnavailable if it
         could not be stored: then it has to be asked for again.
         """
+        # A task of its own: a caller that goes away must not leave a token half revoked.
+        return await asyncio.shield(self._tasks.start(self._revoke(session, serial), "guest-revoke"))
+
+    async def _revoke(self, session: Session, serial: str) -> int:
         rows = await _rows()
 
         if not is_serial(serial):

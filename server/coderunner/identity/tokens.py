@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from coderunner.errors import ConfigError, IdentityUnavailable, Unauthenticated
+from coderunner.errors import CodeRunnerError, ConfigError, IdentityUnavailable, Unauthenticated
 from coderunner.identity.fetch import Fetcher
 from coderunner.logs import fields
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class KeySet:
         self._fetcher = fetcher
         self._keys: dict[tuple[str, str], PublicKey] = {}  # by algorithm and key id
         self._read_at = self._tried_at = float("-inf")
-        self._reading: asyncio.Future[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._tasks = Tasks("keys of tokens", expected=(CodeRunnerError,))
 
     async def find(self, algorithm: str, kid: str | None) -> PublicKey:
         """The key for a token with this algorithm and key id; without an id the only key of the algorithm.
@@ -95,7 +97,7 @@ class KeySet:
             if self._tried_at > asked - AGAIN_SECONDS:
                 return  # somebody else has tried a moment ago
             self._tried_at = time.monotonic()
-            self._reading = asyncio.ensure_future(self._fetch())
+            self._reading = self._tasks.start(self._fetch(), "token-keys")
         # Shielded: it goes on for the others, and for its caller's next attempt, when a caller gives up.
         # The fetcher has a deadline.
         await asyncio.shield(self._reading)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 from aiohttp import web
 
@@ -36,9 +34,8 @@ async def listing(request: web.Request) -> web.Response:
 async def uninvite(request: web.Request) -> web.Response:
     """Revokes a guest's token, and closes the connections of who has it."""
     session = session_of(request, control=True)
-    # Shielded: a caller that goes away must not leave a token half revoked.
-    work = request.app[PARTS].guests.revoke(session, request.match_info["serial"])
-    return json_reply(Uninvited(await asyncio.shield(asyncio.ensure_future(work))))
+    closed = await request.app[PARTS].guests.revoke(session, request.match_info["serial"])
+    return json_reply(Uninvited(closed))
 
 
 def _view(guest: Guest) -> GuestView:

@@ -1,4 +1,4 @@
-"""The WebSocket endpoint: checks the upgrade request, and builds `hello`."""
+"""The WebSocket endpoint of sessions: the subprotocol, and `hello`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,11 @@ from coderunner.schema import messages as m
 from coderunner.web import guard
 from coderunner.web.connection import KEEPALIVE_SECONDS, Connection
 from coderunner.web.keys import PARTS, SOCKETS, TCP_CONNECTIONS, Parts
-from coderunner.web.middleware import release
-from coderunner.web.tcp import tcp_of
+from coderunner.web.sockets import Socket, serve_socket
+from coderunner.web.tcp import TcpConnection
 from coderunner.wire import flow
 
 HELLO_SECONDS = 1.0  # that `hello` waits for the check of a credential
-
-
-class Socket(web.WebSocketResponse):
-    """A WebSocket that keeps no exception after its end."""
-
-    async def write_eof(self) -> None:  # type: ignore[override]  # as aiohttp has it
-        """Called by aiohttp at the end of the connection; frees the exception that it keeps."""
-        await super().write_eof()
-        release(self.exception())
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -44,36 +35,20 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         compress=False,  # a compressed message's size is unknown until it is unpacked
         decode_text=False,  # msgspec decodes UTF-8 together with the JSON
     )
-    # Before `prepare`, which would fail with an internal error.
-    if not in_ascii(request) or not socket.can_prepare(request).ok:
-        raise web.HTTPUpgradeRequired(text="this address is for WebSockets\n")
-    connections, tcp = request.app[TCP_CONNECTIONS], tcp_of(request)
-    # Counted here for connections of a proxy, whose client is known only now.
-    welcome = tcp is None or connections.meet(tcp, guard.address_of(parts.settings, request))
-    try:
-        await socket.prepare(request)
-    except ConnectionError:
-        return web.Response()  # the peer is gone already; not a fault of ours to be logged
-    # The connection has ended between the request and here.
-    if tcp is None:
-        return socket
-    connection = Connection(parts, socket, request, request.match_info.get("session"), connections, tcp)
-    if not welcome:
-        # In the protocol's form, and not as an HTTP error, which browsers do not show to scripts.
-        connection.refuse(RateLimited("this address connects too often", retry_after_ms=5000))
-    sockets = request.app[SOCKETS]
-    sockets.add(connection)
-    try:
-        await connection.serve(protocols, hello(parts, await _quotas(parts, request, protocols)))
-    finally:
-        sockets.discard(connection)
-    return socket
 
+    async def serve(tcp: TcpConnection, refusal: RateLimited | None) -> None:
+        connections, session = request.app[TCP_CONNECTIONS], request.match_info.get("session")
+        connection = Connection(parts, socket, request, session, connections, tcp)
+        if refusal is not None:
+            connection.refuse(refusal)
+        sockets = request.app[SOCKETS]
+        sockets.add(connection)
+        try:
+            await connection.serve(protocols, hello(parts, await _quotas(parts, request, protocols)))
+        finally:
+            sockets.discard(connection)
 
-def in_ascii(request: web.Request) -> bool:
-    """Whether the headers of an upgrade are ASCII. aiohttp fails with an internal error on others."""
-    names = ("Connection", "Upgrade", *(name for name in request.headers if name.lower().startswith("sec-")))
-    return all(value.isascii() for name in names for value in request.headers.getall(name, ()))
+    return await serve_socket(request, socket, serve)
 
 
 async def _quotas(parts: Parts, request: web.Request, protocols: list[str]) -> tuple[m.QuotaLeft, ...]:
