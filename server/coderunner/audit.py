@@ -22,6 +22,7 @@ from coderunner.core.folding import Folding
 MAX_TEXT = 256  # characters of a text; more are cut
 MAX_PROGRAM = 16 * 1024  # characters of a program's text, where it is asked for
 MAX_DETAILS = 24 * 1024  # bytes of an event's details as JSON
+# Callers can have many addresses (IPv6), so a bound for each is not enough.
 TOGETHER = 600  # events of one kind in a minute, from all callers
 EACH = {"refused": 10, "attached": 30, "watched": 30, "took over": 30, "ran": 300}
 """How many events of a kind are written in a minute for one caller or session. Others are bounded by what
@@ -50,6 +51,7 @@ class Audit:
     def note(self, event: str, details: Mapping[str, Any], **columns: str | None) -> None:
         """Writes an event, or counts it. `columns`: of COLUMNS."""
         fold = self._folds.get(event)
+        # A refused request may name any session: that would give a caller as many keys as it likes.
         subject = columns.get("session") if event != "refused" else None
         key = (subject or columns.get("principal") or columns.get("address"), details.get("code"))
         if fold is None or fold.tell(key, self._clock()):
@@ -78,6 +80,7 @@ class Audit:
         self._post(
             "audit",
             {
+                # Chosen here, so that a row that is written twice is recognized.
                 "event_id": secrets.token_hex(16),
                 "at": self._clock(),
                 "instance": self._instance[:64],
@@ -145,6 +148,7 @@ def program(files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
     """What an event says of a program's files, as (path, content): how many, bytes, and a hash over paths and
     contents; the first one's text where the settings ask for it. Nothing for no files."""
     whole, size, count, first = hashlib.sha256(), 0, 0, b""
+    # Sorted, and with lengths in the hash: one program has one hash, and no two have the same input to it.
     for path, content in sorted(files):
         told = path.encode("utf-8", "surrogatepass")
         whole.update(b"%d %d " % (len(told), len(content)) + told)

@@ -62,6 +62,7 @@ def too_little_memory(settings: Settings, root: Path = Path("/")) -> str | None:
     needed = MEMORY_BESIDE + settings.buffer_memory * 3 // 2
     if most is None or most >= needed:
         return None
+    # The inverse of `needed`.
     fits = max(0, (most - MEMORY_BESIDE) * 2 // 3) >> 20
     return (
         f"BUFFER_MEMORY is {settings.buffer_memory >> 20}m, for which a server needs {needed >> 20}m, but its"
@@ -75,6 +76,7 @@ def _own_group(root: Path) -> str:
     "" if unknown."""
     with contextlib.suppress(OSError, ValueError):
         groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+        # With both versions mounted (hybrid), the memory controller is v1's.
         for number, controllers, name in sorted(groups, key=lambda one: "memory" not in one[1]):
             if "memory" in controllers or number == "0":
                 return name.strip("/")
@@ -166,6 +168,7 @@ def _address(host: str, port: int) -> str | None:
             return None
         return f"HOST is {host}, but {folder} is not a folder; create it, or write another path"
     try:
+        # Tried by binding: no other question to the system answers whether a server could listen there.
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as one:
             one.bind(place)

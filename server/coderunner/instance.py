@@ -28,9 +28,11 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
     with contextlib.ExitStack() as stack:
         with _usable(state_dir):
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The file stays after the end: removing it would let two servers lock two files of one name.
             lock = _opened(state_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT)
             stack.callback(os.close, lock)
             try:
+                # flock(2): the kernel releases it when the process ends, however it ends.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CannotStart(
@@ -84,6 +86,7 @@ def _reading(path: Path) -> BinaryIO:
 
 def _key_in(path: Path) -> bytes:
     with _reading(path) as file:
+        # One byte more shows a file that is too long.
         return file.read(KEY_BYTES + 1)
 
 
@@ -98,6 +101,7 @@ def lives(state_dir: Path, name: str) -> bool:
     path = state_dir / f"{name}.lock"
     with _usable(state_dir), contextlib.suppress(FileNotFoundError), _reading(path) as lock:
         try:
+            # Shared: two commands that ask at the same time do not take each other for a server.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

@@ -6,6 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 CARRIED = PACKAGE / "carried"  # made by setup.py
+# A checkout has no such folder; a wheel has it within the package, as pip installs nothing elsewhere.
 INSTALLED = CARRIED.is_dir()
 ROOT = CARRIED if INSTALLED else PACKAGE.parent.parent
 STATIC = ROOT / "static"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10.0  # between attempts to reach the engine
+# Doubled from the first to the longest: a registry that is away must not be asked all the time.
 AGAIN_SECONDS = (60.0, 900.0)  # pause before a failed build is repeated: the first, and the longest
 BUILDS = 2  # at one time
 BUILD_BYTES = 2 * 1024**3  # free memory that is needed to start a second build
@@ -46,6 +47,7 @@ def memory_bytes() -> int:
     """The available memory of this machine in bytes; if unknown, as much as a second build needs."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
+            # Not MemFree: the kernel's estimate counts caches that it would give up (proc(5)).
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
@@ -82,6 +84,7 @@ class Preparation:
         while names:
             present = await self._present(names)
             self._first_steps = await self.builder.first_steps(names)
+            # A new list in each round: what failed is tried again.
             self._queue = [name for name in names if name not in present]
             here = [name for name in names if name in present]
             offers = [self._offer(here) for _ in range(OFFERS)]
@@ -120,6 +123,7 @@ class Preparation:
         if self.stopping:
             return
         ready, of = len(self.catalog.ready()), len(self.demand)
+        # A warning only, as the other languages work.
         level = logging.WARNING if failed else logging.INFO
         words = f"{ready} of {of} languages are ready" + (f"; failed: {', '.join(failed)}" if failed else "")
         log.log(level, words, extra=fields(ready=ready, of=of, failed=failed, seconds=round(seconds, 1)))
@@ -200,6 +204,7 @@ class Preparation:
         try:
             return await self._attacked(name, session, uid, image, self.provisioner.socket(name, session))
         except (StartFailed, AgentLost) as error:
+            # Unfinished: the start worked, so the socket is not the cause.
             if sockets is None or not doubtful or isinstance(error, canary.CanaryUnfinished):
                 raise
             verdict = await self._attacked(name, session, uid, image, None)

@@ -17,6 +17,7 @@ from coderunner.logs import contextual, fields
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# Not at once: work that fails at its first line would fill the log.
 AGAIN_SECONDS = 5.0  # before work that must not end is begun again
 
 
@@ -57,6 +58,7 @@ class Tasks:
         session = self._about.get("session")
         context = contextual(session=session, request=None) if isinstance(session, str) else None
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
+        # asyncio itself keeps only a weak reference to a task (its documentation of create_task).
         self._all.add(task)
         task.add_done_callback(self._done)
         return task
@@ -70,12 +72,14 @@ class Tasks:
             try:
                 await make()
                 return
+            # Not BaseException: a cancellation must end it.
             except Exception as error:
                 self._log(error, name)
             await asyncio.sleep(AGAIN_SECONDS)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._all.discard(task)
+        # Asking for the exception also marks it as retrieved, so that asyncio does not log it a second time.
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, self._expected):
             self.fault(error, task.get_name())
@@ -83,6 +87,7 @@ class Tasks:
     def fault(self, error: BaseException, name: str) -> None:
         """As an unexpected failure of a task of this name, in a call that is none."""
         self._log(error, name)
+        # Once: an owner that is ending has more tasks that fail because of that.
         if not self._faulted:
             self._faulted = True
             self._on_fault(error)
@@ -107,6 +112,7 @@ class Tasks:
         """Cancels them, and returns when they have ended.  The one that calls this goes on."""
         rest = self._all - {asyncio.current_task()}
         for task in rest:
+            # A second cancellation would interrupt the clean-up that the first one has started.
             if not task.cancelling():
                 task.cancel()
         if rest and self._hurry is not None:

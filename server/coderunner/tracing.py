@@ -18,6 +18,7 @@ from coderunner.logs import fields
 log = logging.getLogger(__name__)
 
 PREFIX = "OTEL_"
+# A collector that is away must not delay the stop of a server.
 FLUSH_MS = 2000  # for the last spans, when the server stops
 _tracer: Any = None
 _provider: Any = None
@@ -64,6 +65,7 @@ def span(name: str, **attributes: Any) -> Iterator[Span]:
         yield _NOTHING
         return
     told = _named({**logs.context(), **attributes})
+    # No exception is recorded: its text may hold a path or a program's output.
     with _tracer.start_as_current_span(name, attributes=told, record_exception=False) as made:
         yield Span(made)
 

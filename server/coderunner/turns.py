@@ -47,6 +47,7 @@ class _Lanes(selectors.BaseSelector):
         self._first = selectors.EpollSelector()
         self._second = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}  # of the second
+        # An epoll is itself readable when one of its descriptors is ready (epoll(7)).
         self._first.register(self._second.fileno(), selectors.EVENT_READ)
         self._map = _Map(self._keys, self._first.get_map())
 
@@ -89,9 +90,13 @@ class _Lanes(selectors.BaseSelector):
         found = [one for one in ready if one[0].fd != crowd]
         if len(found) == len(ready):
             return found
+        # The kernel takes ready descriptors from the front of its list and appends those that stay ready at
+        # the end: so all get their turn.
         for fd, event in self._second.poll(0, FEW):
             key = self._keys.get(fd)
             if key is not None:
+                # As in the standard library: an error or hang-up counts as both, so that the transport
+                # notices it.
                 read = selectors.EVENT_READ if event & ~select.EPOLLOUT else 0
                 write = selectors.EVENT_WRITE if event & ~select.EPOLLIN else 0
                 found.append((key, (read | write) & key.events))

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from coderunner.schema.types import Id, Secret
 
 MAX_FILE = 64 * 1024  # bytes that are read of a file
+# A file of a session that ended elsewhere may stay; so the folder can grow.
 MAX_SESSIONS = 1000  # that are looked at
 Address = Annotated[str, Meta(max_length=2048)]
 K = TypeVar("K", bound=Struct)
@@ -78,6 +79,7 @@ class Store:
     def find(self, name: str) -> Kept | None:
         """The session whose id begins with `name`; None if there is none, or more than one."""
         found = [one for one in self._all() if one.session.startswith(name)]
+        # A whole id counts even where it is the beginning of another one.
         exact = [one for one in found if one.session == name]
         return exact[0] if exact else found[0] if len(found) == 1 and name else None
 
@@ -108,6 +110,7 @@ def _write(path: Path, document: Struct) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(document) + b"\n")
+        # Atomic, so that two commands at the same time leave one whole file.
         os.replace(draft, path)
     except BaseException:
         with contextlib.suppress(OSError):

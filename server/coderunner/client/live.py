@@ -18,9 +18,11 @@ from coderunner.wire.flow import INPUT_WINDOW
 
 CHANNEL = 1
 PIECE = 16 * 1024  # bytes of a frame of input
+# Longer than a restart of the server takes.
 PATIENCE = 120.0  # seconds for which a server that was there is looked for
 ADMITTED_SECONDS = 3600.0  # the longest that a place in a queue is waited for; the server's own bound is less
 ANSWER_SECONDS = 30.0  # for the answer to `attach`
+# Otherwise a server that accepts and drops each connection would be tried for ever.
 STEADY = 5.0  # seconds after which a connection counts as one that holds
 HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
 
@@ -88,11 +90,14 @@ class Live:
 
         What was yielded is confirmed to the server when the next is asked for."""
         following = asyncio.create_task(self._follow(), name="live-follow")
+        # Wakes the reader at the end, also if following has failed.
         following.add_done_callback(lambda _: self._queue.put_nowait(None))
         try:
             while (item := await self._queue.get()) is not None:
                 end, stream, data = item
                 yield stream, data
+                # Only now: what a user has not seen is sent again after a lost connection. It also bounds the
+                # queue: the server sends no more than its window.
                 await self._send(m.Ack(CHANNEL, end))
             following.result()
         finally:
@@ -103,6 +108,7 @@ class Live:
 
     async def type(self, data: bytes) -> None:
         """Sends at most PIECE bytes of input; waits while the server has no room for more."""
+        # What is kept for sending again is bounded by the window, too.
         while len(self._typed) + len(data) > INPUT_WINDOW:
             self._room.clear()
             await self._room.wait()
@@ -153,6 +159,7 @@ class Live:
             if loop.time() > due:
                 raise Refused(f"the server at {self._visit.place} stays away", retryable=True)
             self._told("the connection is lost; connecting again")
+            # Random, so that the clients of a server that restarts do not come back at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 5.0)
 
@@ -162,6 +169,7 @@ class Live:
         try:
             peer = await self._visit.connected(path, client=self._client, heartbeat=HEARTBEAT)
         except aiohttp.WSServerHandshakeError as error:
+            # A proxy answers with 502 to 504 while the server restarts; 429 is a limit of rate.
             later = error.status >= 500 or error.status == 429
             if not (later and self._there):
                 told = f"{self._visit.place} refuses: {error.status} {error.message}"
@@ -189,6 +197,7 @@ class Live:
 
     async def _converse(self, peer: Peer) -> bool:
         if self.place is None:
+            # The nonce makes it safe to repeat: the server returns the session that it has opened for it.
             await peer.send(m.Open(self._language, self._client, nonce=self._nonce))
             await peer.wait(lambda: self._admitted(peer), ADMITTED_SECONDS, "session")
             known = None
@@ -207,6 +216,7 @@ class Live:
             self._sent = self._base
         else:
             self._confirmed(known.input_offset)
+            # The server says what it has; everything behind it is sent again.
             self._sent = known.input_offset
         self._peer = peer
         self._since = asyncio.get_running_loop().time()
@@ -231,6 +241,7 @@ class Live:
 
     def _attached(self, peer: Peer) -> m.Attached | m.ErrorMessage | None:
         for one in peer.messages:
+            # A retryable error: the server has restarted, and has not found the container yet.
             if isinstance(one, m.ErrorMessage) and not one.retryable:
                 self.over = one.code == "no_session"
                 raise Refused(f"the session is over: {one.message}")

@@ -25,6 +25,7 @@ class Unexpected(Exception):
 
 def random_id() -> str:
     """A random id for a client, or a nonce, of 128 bits."""
+    # As long as the protocol asks for: ids of clients are not secret, nonces must not be guessed.
     return secrets.token_urlsafe(16)
 
 
@@ -63,6 +64,7 @@ class Channel:
         return lines[-1][:160] if lines else ""
 
 
+# Errors with a channel that are about its `run` or `shell`; all others are about a program that runs.
 REFUSALS = {
     "bad_path", "files_failed", "no_file", "workspace_full", "start_failed", "channel_limit",
     "bad_message", "bad_limit", "agent_lost", "container_gone", "not_control",
@@ -89,12 +91,14 @@ class Peer:
         self._told: frozenset[int] = frozenset()  # the channels whose cursor the server was told
         self._broken: str | None = None
         self._news = asyncio.Event()
+        # A task: acknowledgements go out while the caller waits for something else.
         self.reader = asyncio.create_task(self._read(), name="client-peer")
 
     # --- sending -----------------------------------------------------------------------------------------
 
     async def send(self, message: m.ClientMessage) -> None:
         """Sends a message."""
+        # Before it is sent: the answer to the last one must not be taken for the answer to this one.
         if isinstance(message, m.Run | m.Shell):
             self.channel(message.channel).refused = None
         await self.socket.send_str(codec.encode_client(message))
@@ -119,6 +123,7 @@ class Peer:
             return
         one = self.channel(channel)
         left = memoryview(data)
+        # Whole frames within the window: what goes beyond it is dropped (`input_overflow`).
         while left:
             room = one.in_ack + INPUT_WINDOW - one.sent
             if room <= 0:
@@ -161,6 +166,7 @@ class Peer:
         except (ConnectionError, aiohttp.ClientError):
             pass  # the connection ended while an ack was being sent
         finally:
+            # 1006: no close frame came (RFC 6455, section 7.1.5).
             self.close_code = self.socket.close_code or 1006
             self._news.set()
 
@@ -178,6 +184,7 @@ class Peer:
                     # cursor of 0, a gap says so instead.
                     if not one.end and view.channel not in self._told:
                         one.start = view.from_
+                    # Another client of the session may have sent input.
                     one.sent = max(one.sent, view.input_offset)
             case m.ErrorMessage(channel=int(channel), code=code) if code in REFUSALS:
                 self.channel(channel).refused = message
@@ -212,6 +219,7 @@ class Peer:
 
     def _expect(self, holds: bool, seen: str) -> None:
         if not holds:
+            # Only the first: after it, all later offsets are wrong, too.
             self._broken = self._broken or seen
 
     # --- waiting -----------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ def main(arguments: argparse.Namespace, url: str) -> int:
     except Refused as error:
         _say(str(error))
         return TRY_AGAIN if error.retryable else FAILED
+    # As a shell reports a program that a closed pipe has ended.
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
     except (Unexpected, OSError, TimeoutError, aiohttp.ClientError) as error:
@@ -79,6 +80,7 @@ async def _main(arguments: argparse.Namespace, url: str) -> int:
         if arguments.command in ("attach", "watch"):
             return await _again(visit, arguments)
         if arguments.command == "shell":
+            # Both: typed keys and the shown screen belong together.
             if not (os.isatty(0) and os.isatty(1)):
                 raise Refused("a shell needs a terminal; `coderunner run` runs a program through pipes")
             language = _chosen(await _languages(visit), arguments.language).name
@@ -147,6 +149,7 @@ def _files(arguments: argparse.Namespace) -> tuple[dict[str, bytes], str | None,
             # A folder that comes first is the project itself; of others the paths remain.
             for one in sorted(path.rglob("*")):
                 within = one.relative_to(path)
+                # Hidden files are left out: .git, .venv and .env are large, or secret.
                 if one.is_file() and not any(part.startswith(".") for part in within.parts):
                     told = within if not number or outside else one
                     found[told.as_posix()] = _content(one, sum(map(len, found.values())))

@@ -12,6 +12,7 @@ import tty
 from collections.abc import Iterator
 
 ESCAPE = ord("~")
+# `~.` ends a connection of ssh, too (ssh(1), ESCAPE CHARACTERS).
 END, DETACH = ord("."), ord("d")
 PIECE = 16 * 1024
 
@@ -88,9 +89,11 @@ class Input:
         self._loop = asyncio.get_running_loop()
         self._read: asyncio.Queue[bytes] = asyncio.Queue()
         self._wanted = threading.Semaphore(1)
+        # A daemon thread: no system call ends a read of a terminal in another thread.
         threading.Thread(target=self._work, name="input", daemon=True).start()
 
     def _work(self) -> None:
+        # Anything but b"", which is the end.
         data = b"\0"
         while data:
             self._wanted.acquire()

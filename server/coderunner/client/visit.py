@@ -43,6 +43,7 @@ class Visit:
 
     async def __aenter__(self) -> Self:
         connector = (
+            # No limit: aiohttp's default of 100 connections would make a load test wait for itself.
             aiohttp.TCPConnector(limit=0)
             if self._socket is None
             else aiohttp.UnixConnector(self._socket, limit=0)
@@ -77,6 +78,7 @@ class Visit:
         assert self._http is not None
         headers = {**self.headers, **fields.pop("headers", {})}
         fields.setdefault("protocols", (PROTOCOL,))
+        # max_msg_size 0: the server's own limits hold, and a frame of output may be large.
         socket = await self._http.ws_connect(self.url + path, headers=headers, max_msg_size=0, **fields)
         peer = Peer(socket, client)
         peer.on_opened = self._remember
@@ -123,6 +125,7 @@ class Visit:
                 return peer
             except Unexpected:
                 errors = [one for one in peer.messages if isinstance(one, m.ErrorMessage)]
+                # The server says how long; a second where it does not.
                 wait = ((errors and errors[-1].retry_after_ms) or 1000) / 1000
                 if not errors or not errors[-1].retryable or time.monotonic() + wait > deadline:
                     raise
@@ -159,6 +162,7 @@ class Visit:
             self.url + path,
             json=document,
             headers={**self.headers, **headers},
+            # aiohttp's default is five minutes in all; a program may be allowed more.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
         )
         async with asked as answer:
@@ -174,12 +178,15 @@ class Visit:
             self.url + path,
             json=document,
             headers={**self.headers, **headers},
+            # aiohttp's default is five minutes in all; a batch may take an hour.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=SILENCE),
+            # readline() refuses a line that is longer than the buffer.
             read_bufsize=LONGEST_EVENT,
         )
         async with asked as answer:
             if answer.status != 200:
                 text = await answer.text(errors="replace")
+                # A proxy's words for a server that restarts: the request can be repeated by its key.
                 if answer.status in (502, 504) or (answer.status == 503 and "draining" in text):
                     raise ConnectionError(f"it answers {answer.status}")
                 raise refusal(self.place, answer.status, text)
@@ -231,6 +238,7 @@ class Visit:
     async def _end(self, session: str, token: str) -> None:
         """Ends a session by its token, on a new WebSocket. Does nothing if it has ended already."""
         with contextlib.suppress(Unexpected, ConnectionError, TimeoutError, aiohttp.ClientError):
+            # Bounded: a server that is away must not keep a command from ending.
             async with asyncio.timeout(15), self.connect(f"ws/{session}") as peer:
                 await peer.send(m.Attach(session, token, peer.client))
                 await peer.send(m.Close())

@@ -26,6 +26,7 @@ from coderunner.tasks import Tasks
 log = logging.getLogger(__name__)
 
 LONGEST = 2048  # characters of an address
+# A slow host holds a place for `seconds` times `tries`; the others' callbacks must not wait for it long.
 AT_ONCE = 8  # callbacks that are made at one time
 WAITING = 256  # callbacks that wait for their turn; further ones are not made
 PAUSE_SECONDS = 1.0  # before another try
@@ -39,11 +40,15 @@ def is_public(address: str) -> bool:
     nor an IPv6 form of such an IPv4 address."""
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
+        # Each of these forms reaches the IPv4 address inside it: RFC 4291, section 2.5.5.2; RFC 3056; RFC
+        # 4380.
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
         if inner is not None:
             return is_public(str(inner))
+        # RFC 6052; Python calls this whole prefix global.
         if found in ipaddress.ip_network("64:ff9b::/96"):  # NAT64
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+    # is_global follows IANA's registries of special addresses, but calls some multicast addresses global.
     return found.is_global and not found.is_multicast
 
 
@@ -66,6 +71,7 @@ class Pinned(AbstractResolver):
         """The pinned address. Raises OSError for another host."""
         if host != self._host:
             raise OSError(f"{host} was not checked")
+        # aiohttp asks for the family that it prefers; only one has the checked address.
         family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
         return [
             ResolveResult(
@@ -115,8 +121,10 @@ class Callbacks:
             port = parts.port
         except ValueError:
             return "is not a valid address"
+        # Port 0 means "any" to the system's calls, and is none that a server has.
         if parts.scheme not in ("http", "https") or len(url) > LONGEST or port == 0:
             return "must begin with http:// or https://"
+        # "http://allowed.example@other.example" is read in two ways by careless parsers.
         if parts.username is not None or parts.password is not None:
             return "must have no user and password"
         if (parts.hostname or "") not in self._hosts:
@@ -150,12 +158,17 @@ class Callbacks:
         host = parts.hostname or ""
         try:
             async with asyncio.timeout(self._seconds):
+                # Looked up for each attempt: the check and the request use the same answer, so DNS cannot
+                # change between.
                 addresses = await self._resolve(host, parts.port or 0)
                 # All of them: a name with one address of each kind is made to be mistaken.
                 if not addresses or not all(self._public(one) for one in addresses):
                     return "the host has an address that is not of the internet"
+                # A connector of its own: a pooled connection could lead to an address that was checked for
+                # another host.
                 connector = aiohttp.TCPConnector(resolver=Pinned(host, addresses[0]), use_dns_cache=False)
                 async with (
+                    # trust_env: a proxy from the environment would look up the host itself.
                     aiohttp.ClientSession(connector=connector, trust_env=False) as session,
                     session.put(
                         url, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False

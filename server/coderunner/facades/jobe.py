@@ -36,13 +36,17 @@ from coderunner.web.api.runs import BODIES
 from coderunner.web.keys import PARTS, Parts
 from coderunner.web.replies import status_of
 
+# Fixed in Moodle's question type, whatever the host.
 PREFIX = "/jobe/index.php/restapi"
+# Jobe's numbers for `outcome`.
 COMPILATION_ERROR, RUNTIME_ERROR, TIME_LIMIT, SUCCESS = 11, 12, 13, 15
 MEMORY_LIMIT, ILLEGAL_SYSCALL, INTERNAL_ERROR, SERVER_OVERLOAD = 17, 19, 20, 21
+# Decimal, as Jobe counts `memorylimit` and `streamsize`.
 MB = 1_000_000
 LEAST_ID = 8  # characters of a file's id
 MAX_FILES = 256
 MAX_WORDS = 32 * 1024  # characters of a parameter that is a list of arguments
+# The characters that Jobe refuses in `sourcefilename`.
 _ILLEGAL = re.compile("[<>:\"/\\\\|?*\x00-\x1f\x7f\xa0\xad#\\[\\]@!$&'()+,;={}^~`]")
 # How bytes of output that is no UTF-8 are shown.
 _SHOWN = [chr(one) if one in b"\n\r\t" or 0x20 <= one < 0x7F else f"\\x{one:02x}" for one in range(256)]
@@ -70,6 +74,7 @@ def in_its_words(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Unauthenticated:
+            # Jobe answers with 403 and a bare text, where HTTP has 401.
             there = "X-API-KEY" in request.headers
             return web.Response(status=403, text="Unknown API key" if there else "Missing API key")
         except Refused as refused:
@@ -105,11 +110,13 @@ async def languages(request: web.Request) -> web.StreamResponse:
 async def put_file(request: web.Request) -> web.StreamResponse:
     """Stores a file, for runs that name its id."""
     caller, name = await _caller(request), request.match_info["id"]
+    # Twice: base64 is four thirds of the file, and may have line ends.
     body = await request.app[BODIES].read_any(request, caller.address, 2 * MAX_FILE)
     contents = body.get("file_contents") if isinstance(body, dict) else None
     if not isinstance(contents, str):
         raise Refused("put: missing file_contents parameter")
     try:
+        # PHP's base64_decode, which Jobe uses, skips white space.
         bare = contents.encode("utf-8", "replace").translate(None, string.whitespace.encode())
         data = base64.b64decode(bare, validate=True)
     except (binascii.Error, ValueError):
@@ -130,6 +137,7 @@ TURN: web.AppKey[asyncio.Lock] = web.AppKey("jobe_turn", asyncio.Lock)
 
 
 async def _in_turn(request: web.Request, act: Any) -> Any:
+    # A lock, as `Cache` is not made for two threads.
     async with request.app[TURN]:
         return await asyncio.to_thread(act)
 
@@ -144,6 +152,7 @@ async def run(request: web.Request) -> web.StreamResponse:
     try:
         body = await request.app[BODIES].read_any(request, caller.address, MAX_BODY)
     except BadJson:
+        # Jobe's message for it is that of `_spec`.
         body = None
     spec = _spec(body)
     known = languages_of(parts).get(str(spec["language_id"]).lower())
@@ -159,6 +168,7 @@ async def run(request: web.Request) -> web.StreamResponse:
     except (CapacityError, TooManySessions, RateLimited):
         return await running.reply(request, _document(job.id, SERVER_OVERLOAD))
     finally:
+        # Nobody can ask for it later: Jobe's interface has no such call.
         parts.runs.gone(job)
     told = await asyncio.to_thread(_answer, job.id, result, known, _size(spec))  # some megabytes of output
     return await running.reply(request, told)
@@ -190,9 +200,11 @@ async def _order(
     entry = entry_of(spec, known, source)
     files = {entry: source.encode("utf-8", "replace")}
     for identity, name in _listed(spec):
+        # Not found: Moodle's client uploads the file then, and sends the run again, by the status 404.
         data = await _in_turn(request, functools.partial(request.app[FILES].get, caller, identity))
         if data is None:
             raise Refused("One or more of the specified files is missing/unavailable", 404)
+        # The program itself comes first: no file may replace it.
         files.setdefault(name, data)
     language = parts.catalog.language(known.runs)
     compiles = bool(language.compile)
@@ -257,6 +269,7 @@ def _numeric(parameters: Mapping[str, Any], name: str, default: float) -> float:
         number = float(value) if not isinstance(value, bool) else float(default)
     except (TypeError, ValueError, OverflowError):
         return default
+    # Also refuses nan and infinity, which float() takes; 2**40 keeps the product in ms within 64 bits.
     return number if 0 <= number < 2**40 else default
 
 
@@ -279,6 +292,7 @@ def _words(parameters: Mapping[str, Any], name: str, default: tuple[str, ...]) -
 
 def _flags(parameters: Mapping[str, Any], known: JobeLanguage) -> dict[str, str]:
     asked = _words(parameters, "interpreterargs", known.interpreterargs)
+    # Refused and not ignored: a teacher's question must not be judged by other rules than were set.
     if any(word not in known.interpreterargs for word in asked):
         raise Refused(f"This server cannot set interpreterargs for {known.id}")
     given = [name for name in ("compileargs", "linkargs") if parameters.get(name)]
@@ -303,10 +317,12 @@ def _limits(
     compiles = bool(parts.catalog.language(known.runs).compile)
     wanted = {
         "wall_ms": wall,
+        # The agent has one limit for compiler and program; the compiler's part is added.
         "cpu_ms": 1000 * (cputime + (2 * usual.cputime if compiles else 0)),
         "output_bytes": 2 * _size({"parameters": parameters}) + COMPILE_OUTPUT,
         "pids": max(processes, known.numprocs or 0) + OWN_PIDS,
     }
+    # 0 in Jobe is no limit: for a Java machine, which reserves far more addresses than it uses.
     if memory and known.memorylimit != 0:
         wanted["memory_bytes"] = memory * MB
     return {name: running.within(parts, name, value) for name, value in wanted.items()}
@@ -316,6 +332,7 @@ def _size(spec: Mapping[str, Any]) -> int:
     """The most bytes of each stream."""
     parameters = spec.get("parameters")
     found = parameters if isinstance(parameters, dict) else {}
+    # 3 MB: both streams and the compiler's output must fit into MAX_OUTPUT of `jobs.runs`, 8 MiB.
     return round(min(_numeric(found, "streamsize", table().limits.streamsize), 3) * MB)
 
 
@@ -341,10 +358,12 @@ def _answer(identity: str, result: Result, known: JobeLanguage, most: int) -> di
     run = result.run
     assert run is not None
     stdout, stderr = _clean(run.stdout[:most]), _clean(run.stderr[:most])
+    # A language without a compiler: Jobe runs a check first, and calls what that finds a compilation error.
     if known.syntax and result.code and re.search(known.syntax, stderr, re.M):
         return _document(identity, COMPILATION_ERROR, stderr)
     if result.reason in ("wall_timeout", "cpu_timeout"):
         return _document(identity, TIME_LIMIT, stdout=stdout)
+    # A program that handled the failed allocation and ended well is no error.
     if result.reason == "oom" or (result.memory_hit and result.code != 0):
         return _document(identity, MEMORY_LIMIT, stdout=stdout, stderr=stderr)
     if result.signal is not None:

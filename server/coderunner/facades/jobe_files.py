@@ -30,7 +30,9 @@ class Cache:
         self._sizes: OrderedDict[str, int] = OrderedDict()  # the least recently used first
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         found = [(one.stat(), one) for one in folder.iterdir()]
+        # Only the time of writing is stored: after a restart it stands for the last use.
         for told, one in sorted(found, key=lambda pair: pair[0].st_mtime):
+            # A draft of a server that was killed.
             if one.name.endswith(".new"):
                 one.unlink(missing_ok=True)
             else:
@@ -41,17 +43,20 @@ class Cache:
         if len(data) > MAX_FILE:
             raise FileTooLarge(f"the file has {len(data)} bytes; send at most {MAX_FILE}")
         whose = _whose(caller)
+        # By digests: no part of a path is what a client has chosen.
         path = self._folder / (whose + _digest(name))
         descriptor, draft = tempfile.mkstemp(suffix=".new", dir=self._folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
+            # Renamed: a run that reads the file meanwhile gets the old content or the new, never a part.
             Path(draft).replace(path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
         self._sizes.pop(path.name, None)
         self._sizes[path.name] = max(len(data), COST)
+        # The caller's own first, so that one who stores much loses its own files before others lose any.
         self._shrink(whose, MAX_OF_ONE)
         self._shrink("", MAX_ALL)
 

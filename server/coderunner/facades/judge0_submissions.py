@@ -32,6 +32,7 @@ STATUSES = {
     9: "Runtime Error (SIGFPE)", 10: "Runtime Error (SIGABRT)", 11: "Runtime Error (NZEC)",
     12: "Runtime Error (Other)", 13: "Internal Error", 14: "Exec Format Error",
 }  # fmt: skip
+# SIGSEGV, SIGXFSZ, SIGFPE, SIGABRT (signal(7)) to the statuses that name them.
 BY_SIGNAL = {11: 7, 25: 8, 8: 9, 6: 10}
 ENCODED = ("source_code", "stdin", "expected_output")
 DEFAULT_FIELDS = ("token", "time", "memory", "stdout", "stderr", "compile_output", "message", "status")
@@ -49,8 +50,10 @@ FIELDS = (
 TEXTS = frozenset((*ENCODED, "stdout", "stderr", "compile_output", "message", "additional_files"))
 # As Judge0 removes what its shell would interpret.
 _SHELL = re.compile(r"[$&;<>|`]")
+# As in Judge0's model of a submission.
 LONGEST_OPTION = 512  # characters of compiler_options and of command_line_arguments
 MAX_FILES = 256
+# For `bytes.translate`, which deletes these.
 _NO_BASE64 = bytes(set(range(256)) - set(string.ascii_letters.encode() + string.digits.encode() + b"+/"))
 
 
@@ -109,6 +112,7 @@ def order_of(given: Mapping[str, Any], parts: Parts, *, encoded: bool, callbacks
     language = parts.catalog.language(known.runs)
     files = {language.entry: told["source_code"] or b""}
     for file in _additional(given):
+        # The program itself comes first: no file of the zip may replace it.
         files.setdefault(file.path, file.content)
     run = running.wanted(
         {
@@ -135,6 +139,7 @@ def _decoded(text: bytes | None) -> bytes | None:
     """As Ruby decodes base64: what is no character of it is left out."""
     if text is None:
         return None
+    # Ruby stops at the padding. One character left over encodes less than a byte, and is dropped.
     bare = text.split(b"=", 1)[0].translate(None, _NO_BASE64)
     try:
         return base64.b64decode(bare[: len(bare) - (len(bare) % 4 == 1)] + b"==")
@@ -181,6 +186,7 @@ def _numbers(given: Mapping[str, Any], problems: dict[str, list[str]]) -> dict[s
             number = float(value) if not isinstance(value, bool) else float("nan")
         except (TypeError, ValueError, OverflowError):
             number = float("nan")
+        # NaN, by its definition unequal to itself: also for what was no number at all.
         if number != number:
             problems[name] = ["is not a number"]
         elif number < least or (excluded and number == least):
@@ -233,9 +239,12 @@ def _additional(given: Mapping[str, Any]) -> list[File]:
     found: list[File] = []
     total = 0
     try:
+        # Bounded before it is unpacked: a zip of a few kilobytes can hold gigabytes.
         for member in members(io.BytesIO(packed), Bounds(MAX_FILES, most, most)):
+            # No links: they could lead out of the workspace.
             if member.folder or not member.plain:
                 continue
+            # Counted as it is unpacked; what the zip's directory claims proves nothing.
             total += member.size
             if total > most or len(found) == MAX_FILES:
                 raise Wrong(
@@ -252,6 +261,7 @@ def _words(text: bytes | None) -> list[str]:
     try:
         return shlex.split(line)
     except ValueError:
+        # An unfinished quotation: Judge0's shell would fail; here the program gets the words as they are.
         return line.split()
 
 
@@ -271,6 +281,7 @@ def _ms(seconds: float) -> int:
 def _limits(numbers: Mapping[str, float], language: Language, parts: Parts) -> dict[str, int]:
     most, compiles = table().limits, bool(language.compile)
     cpu = numbers["cpu_time_limit"] + numbers["cpu_extra_time"]
+    # The agent has one limit for both phases: the longer one; the server ends each phase by `walls`.
     wall = (
         max(numbers["wall_time_limit"], most.max_wall_time_limit) if compiles else numbers["wall_time_limit"]
     )
@@ -391,6 +402,7 @@ def _outcome(facts: Facts, note: Mapping[str, Any]) -> dict[str, Any]:
 
 def _judged(result: Result, run: Stage, note: Mapping[str, Any]) -> tuple[int, str | None]:
     """The status and the message of a program that ran."""
+    # Without the extra time: that is how long a program may go on before it is killed, as in Judge0.
     most = note["cpu_time_limit"] * 1000
     if result.reason == "wall_timeout":
         return 5, "Time limit exceeded (wall clock)"
@@ -399,6 +411,7 @@ def _judged(result: Result, run: Stage, note: Mapping[str, Any]) -> tuple[int, s
     if result.reason == "output_limit" or len(run.stdout) > note["max_file_size"] * 1024:
         return 8, "Caught fatal signal 25"
     if result.signal is not None or result.reason == "oom":
+        # Out of memory: the kernel kills with SIGKILL.
         number = result.signal or 9
         return BY_SIGNAL.get(number, 12), f"Caught fatal signal {number}"
     if result.code:
@@ -411,6 +424,7 @@ def _judged(result: Result, run: Stage, note: Mapping[str, Any]) -> tuple[int, s
 
 
 def _stripped(text: bytes) -> bytes:
+    # As Judge0 compares: space at the end of lines, and empty lines at the end, do not count.
     return b"\n".join(line.rstrip() for line in text.split(b"\n")).rstrip()
 
 

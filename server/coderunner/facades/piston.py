@@ -155,6 +155,7 @@ def _limit(body: dict[str, Any], stage: str, name: str) -> int:
     field = f"{stage}_{name}"
     configured: int = getattr(table().limits, field)
     value = body.get(field)
+    # As in JavaScript: 0, null and "" count as not set.
     if not value:
         return configured
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -164,6 +165,7 @@ def _limit(body: dict[str, Any], stage: str, name: str) -> int:
             raise Refused(f"{field} cannot exceed the configured limit of {configured}")
         if value < 0:
             raise Refused(f"{field} must be non-negative")
+    # -1 is Piston's "no limit"; the upper bound keeps the product within 64 bits.
     return round(max(-1, min(value, 2**40)))
 
 
@@ -177,6 +179,7 @@ def _order(
     files[first] = entry, files[first][1]
     compiles = bool(language.compile)
     walls = {"compiling": limits["compile_timeout"], "running": limits["run_timeout"]}
+    # The agent has one limit for compiler and program; `_stage` looks at the program's own.
     cpu = limits["run_cpu_time"] + (limits["compile_cpu_time"] if compiles else 0)
     wanted = {
         "wall_ms": running.within(parts, "wall_ms", max(walls.values()) if compiles else walls["running"]),
@@ -210,6 +213,7 @@ def _content(one: dict[str, Any]) -> bytes:
     text, encoding = one["content"], one.get("encoding")
     try:
         if encoding == "base64":
+            # Node.js decodes base64 without its padding.
             return base64.b64decode(text + "=" * (-len(text) % 4))
         if encoding == "hex":
             return bytes.fromhex(text)
@@ -229,6 +233,7 @@ def _stdin(body: dict[str, Any]) -> str:
     text = body.get("stdin") or ""
     if not isinstance(text, str):
         raise Refused("stdin is required as a string")
+    # As Piston: many programs read lines, and wait for the end of the last one.
     return text if text.endswith("\n") else text + "\n"
 
 
@@ -272,11 +277,13 @@ def end_of(
 ) -> tuple[int | None, int | None, str | None, str | None]:
     """Code, signal, message and status of a stage that ended so. `late`: it used more CPU time than it may.
     `counted`: its output is limited."""
+    # A number above any output.
     most = table().limits.output_max_size if counted else 2**60
     if result.reason == "wall_timeout":
         return None, signal.SIGKILL, "Time limit exceeded (wall clock)", "TO"
     if late or result.reason == "cpu_timeout":
         return None, signal.SIGKILL, "Time limit exceeded", "TO"
+    # The server stops at the sum of both; the longer one is what Piston would have stopped at.
     if len(stage.stderr) > most and len(stage.stderr) > len(stage.stdout):
         return None, signal.SIGKILL, "stderr length exceeded", "EL"
     if len(stage.stdout) > most or result.reason == "output_limit":

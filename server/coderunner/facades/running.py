@@ -32,6 +32,7 @@ from coderunner.web.replies import CORS
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PIECE = 64 * 1024
 COMPILE_OUTPUT = 64 * 1024  # bytes that the compiler may print beside what the program may
+# The agent, its helpers and the shell: the foreign systems count the program's processes only.
 OWN_PIDS = 8  # processes of a container beside those of its program
 LOST = ("engine_lost", "evicted", "session_closed")
 
@@ -50,11 +51,13 @@ async def caller_of(request: web.Request, header: str) -> Caller:
     parts = request.app[PARTS]
     address, about = guard.address_of(parts.settings, request), guard.request_id(parts.settings, request)
     given = request.headers.get(header, "").encode("utf-8", "surrogateescape").strip()
+    # "Bearer " is optional: these systems' clients send a bare key.
     given = given[7:].strip() if given[:7].lower() == b"bearer " else given
     try:
         shown = Shown(given) if given else guard.shown(parts.settings, request)
         who = await parts.identity.principal(shown)
     except Unauthenticated:
+        # `require` refuses it below, where a credential is needed.
         who = parts.identity.nobody
     who.require("run")
     return Caller(address, who.subject, about=about, who=who)
@@ -68,6 +71,7 @@ def offered(parts: Parts, name: str) -> bool:
 def main_file(language: Language, name: str, content: bytes) -> str:
     """The path for the file that a program begins with: `name`, or another if the language's tools would not
     take that. `name`: "" if the client did not name it."""
+    # Compilers choose by the ending: a file `main` would be taken for an object file.
     if language.extensions and not name.endswith(language.extensions):
         return language.entry
     return name
@@ -103,6 +107,7 @@ async def finished(request: web.Request, job: Job) -> Result:
     """Waits for the run's end, or until its caller has gone. Raises CodeRunnerError if there is no answer."""
     while not job.over and not events.gone(request):
         with contextlib.suppress(TimeoutError):
+            # aiohttp tells a handler nothing of a closed connection, so it looks from time to time.
             async with asyncio.timeout(events.LOOK_SECONDS):
                 await job.news()
     return await result_of(job)
@@ -172,6 +177,7 @@ def _result(answer: RunAnswer) -> Result:
         return Result(*facts, first, None)
     run = _stage(
         answer,
+        # The usage of the end is of both phases.
         (whole.wall_ms or 0) - first.wall_ms,
         (whole.cpu_ms or 0) - first.cpu_ms,
         whole.memory_peak_bytes,
@@ -199,6 +205,7 @@ def signal_number(name: str | None) -> int | None:
     try:
         return signal.Signals[f"SIG{name}"].value
     except KeyError:
+        # Real-time signals, such as RT34, have a number and no name (signal(7)).
         return int(name[2:]) if name[:2] == "RT" and name[2:].isdigit() else 0
 
 
@@ -220,4 +227,5 @@ async def reply(request: web.Request, document: Any, status: int = 200) -> web.S
 
 def retry_headers(error: CodeRunnerError) -> dict[str, str]:
     """`Retry-After`, if the error says when to come again."""
+    # Whole seconds (RFC 9110, section 10.2.3), rounded up: a client that comes too early is refused again.
     return {"Retry-After": str(-(-error.retry_after_ms // 1000))} if error.retry_after_ms else {}

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 LONGEST = 256  # characters of a selector; npm's own bound
 Numbers = tuple[int, ...]
+# Nine digits at most: int() takes a time that grows as the square of their number.
 _PART = r"(?:[0-9]{1,9}|[xX*])"
 _PARTIAL = rf"v?({_PART}(?:\.{_PART}){{0,2}})(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?"
 _COMPARATOR = re.compile(rf"(\^|~>?|>=|<=|>|<|=|)\s*{_PARTIAL}(?:\s+|$)")
@@ -36,6 +37,7 @@ def newest(selector: str, versions: Iterable[str]) -> str | None:
 
 def _interval(text: str) -> tuple[Numbers, Numbers]:
     """The versions from the first, included, to the second, excluded. Raises ValueError."""
+    # "" is any version; `latest` is a tag of npm's registry, which Piston does not have.
     if text in ("", "latest"):
         return ALL if not text else (ALL[1], ALL[1])
     between = _HYPHEN.fullmatch(text)
@@ -59,6 +61,7 @@ def _bounds(operator: str, partial: str) -> tuple[Numbers, Numbers]:
             break
         known.append(int(part))
     if not known:
+        # Nothing is below or above all versions.
         return (ALL[1], ALL[1]) if operator in ("<", ">") else ALL
     begin, behind = _padded(known), _padded([*known[:-1], known[-1] + 1])
     match operator:
@@ -73,6 +76,7 @@ def _bounds(operator: str, partial: str) -> tuple[Numbers, Numbers]:
         case "~" | "~>":
             return begin, _padded([known[0], known[1] + 1]) if len(known) > 1 else behind
         case "^":
+            # npm's rule: the first number that is not 0 stays ("^0.2.3" takes no 0.3.0).
             fixed = next((i for i, one in enumerate(known) if one), len(known) - 1)
             return begin, _padded([*known[:fixed], known[fixed] + 1])
     return begin, behind

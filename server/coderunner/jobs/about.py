@@ -17,6 +17,7 @@ from coderunner.schema.batches import BatchRequest, Checker
 from coderunner.schema.limits import RUN_LIMITS
 from coderunner.schema.messages import File
 
+# Fixed, so that a cursor, a spool and a later server need not store it.
 CHANNEL = 1  # the number of the only channel in each of its sessions
 CASE_BYTES = 256  # memory of a case besides its texts
 
@@ -147,6 +148,7 @@ def _files(document: Any) -> Iterator[dict[str, Any]]:
 def typed(request: RunRequest) -> bytes:
     """The bytes of input. For a terminal, Ctrl-D is appended as the end of input: once at the beginning of a
     line, twice within a line, where the first only sends the line."""
+    # A pipe has an end of its own, sent as `eof`; a terminal knows only the character (termios(3), VEOF).
     if request.mode == "pipe":
         return request.input
     return request.input + (b"\4" if request.input[-1:] in (b"", b"\n") else b"\4\4")
@@ -193,6 +195,7 @@ def _with_files(
     them."""
     of_session, of_run = _divided(limits)
     assert program.language is not None
+    # A new one each time: a batch opens many sessions, and the same nonce would return the same session.
     nonce = secrets.token_urlsafe(16)
     opening = m.Open(program.language, client, nonce=nonce, files=_sources(program), limits=of_session)
     return opening, m.Run(CHANNEL, "pipe", entry=program.entry, args=args, env=env, limits=of_run)
@@ -202,6 +205,7 @@ def _sources(program: RunRequest | BatchRequest | Checker) -> tuple[File, ...]:
     if program.source is None:
         return program.files
     assert program.entry is not None  # `Runs.begin` sets it
+    # JSON may hold half of a surrogate pair (RFC 8259, section 8.2), which plain UTF-8 refuses.
     return (File(program.entry, program.source.encode("utf-8", "surrogatepass")),)
 
 

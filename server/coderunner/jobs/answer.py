@@ -41,6 +41,7 @@ class Heard:
                 self.phase = message.phase
                 if message.phase == "running":
                     self.run_offset = message.offset
+            # Output that the journal had dropped before this server came back: offsets go on behind it.
             case m.Gap():
                 self.gaps.append(Missing(message.from_, message.to))
                 self.offset = message.to
@@ -49,6 +50,7 @@ class Heard:
                     return False
                 self.diagnostics = message.items
             case m.Artifact():
+                # Told again whenever a file's size changes while the program writes it.
                 before = self.artifacts.get(message.path)
                 if before is not None and before.size == message.size:
                     return False
@@ -87,6 +89,7 @@ def _phase(frames: Frames, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
 def _printed(frames: Frames, begin: int, end: int) -> Iterator[bytes]:
     """Yields the fields of `Printed` as JSON, each after a comma."""
     # Lengths of the alternating parts of stdout and stderr, beginning with stdout.
+    # Two passes over the spool, here and below: the output need not be in memory.
     order = [0]
     for stream, data in _phase(frames, begin, end):
         if (stream == STDERR) is (len(order) % 2 == 1):
@@ -106,6 +109,7 @@ def _text(name: str, parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
     try:
         for data in parts():
             decoder.decode(data)
+        # The last character may be incomplete.
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         yield f',"{name}_base64":"'.encode()
@@ -118,9 +122,11 @@ def _text(name: str, parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
             left = left[whole:]
         yield binascii.b2a_base64(left, newline=False) + b'"'
         return
+    # Incremental: a character of several bytes may be divided between two records.
     decoder = codecs.getincrementaldecoder("utf-8")()
     yield f',"{name}":"'.encode()
     for data in parts():
+        # Without the quotes: the pieces make one text.
         yield msgspec.json.encode(decoder.decode(data))[1:-1]
     yield b'"'
 
@@ -181,6 +187,7 @@ def answers(
         gaps=tuple(heard.gaps),
     )
 
+    # Twelve times: six for each control character ("\u0000"), in `stdout` and again in `output`.
     def whole() -> Iterator[bytes]:
         document = msgspec.to_builtins(short)
         if compiles:

@@ -44,12 +44,15 @@ from coderunner.sessions.session import Session
 log = logging.getLogger(__name__)
 
 ABOUT, SESSIONS = "batch.json", "sessions.json"
+# Bounds what one request can take: cases times CASE_WALL_MS would be many hours.
 MAX_SECONDS = 3600.0  # of a batch; cases that have not begun then are not run
 RETRY_SECONDS = 0.25  # between checks for a session of an earlier server that is being adopted
 TURN_SECONDS = 20.0  # for which it keeps a session while other callers are waiting for one
+# A case that takes its container along each time (such as by filling its memory) must not go on for ever.
 TRIES = 3  # for a case whose session was lost
 IN_THREAD = 128 * 1024  # bytes; larger outputs are compared in a thread, so that the loop is not blocked
 MESSAGE_BYTES = 1024  # of a checker's output that become the message
+# The errors after which another worker of this batch may go on alone.
 FULL = (QueueFull, QueueTimeout, TooManySessions)
 
 
@@ -152,6 +155,7 @@ class Batch(Work):
             async with asyncio.TaskGroup() as group:
                 for number in range(count):
                     group.create_task(self._worker(first=number == 0))
+        # A task group wraps errors; callers want the one.
         except* CodeRunnerError as errors:
             raise _first(errors) from None
         await self._finish()
@@ -163,6 +167,7 @@ class Batch(Work):
             self._verdicts[read.verdict.index] = read.verdict
 
     def _append(self, read: Compiled | Judged) -> None:
+        # First in memory, then on the disk, then to the readers: none is told what a restart would forget.
         self._take(read)
         self.spool.append(msgspec.json.encode(read).decode())
         self._tell()
@@ -191,9 +196,11 @@ class Batch(Work):
             try:
                 async with contextlib.AsyncExitStack() as stack:
                     await self._judge_all(stack)
+            # In another session: the case is back in the queue, and counts its attempts itself.
             except (Lost, Full):
                 continue
             except CodeRunnerError as error:
+                # Draining: the next server continues from the spool.
                 if isinstance(error, Draining) or not error.retryable:
                     raise
                 if not (self._compiled or self._resumed or self._benches):
@@ -203,6 +210,8 @@ class Batch(Work):
                 # A random pause, so that many batches do not retry at the same moment.
                 await asyncio.sleep(random.uniform(0.5, 2.0))
             except asyncio.CancelledError:
+                # A cancelled opening and a cancelled task raise the same; only the second has been asked to
+                # stop.
                 if not self._cancelled or _cancelling():
                     raise
                 return
@@ -212,6 +221,8 @@ class Batch(Work):
         if self._request.checker.kind == "program":
             checker = await stack.enter_async_context(self._bench(*checking(self.about)))
             outcome = await checker.compile()
+            # The fault of who wrote the checker: told in each case's verdict, so that it is not taken for the
+            # program's.
             if outcome is not None and outcome.exit.reason == "compile_failed":
                 said = outcome.stream(STDERR) + outcome.stream(STDOUT)
                 self._judge_rest("checker_failed", said[:MESSAGE_BYTES].decode("utf-8", "replace"))
@@ -228,9 +239,11 @@ class Batch(Work):
             except (Lost, Full) as error:
                 self._put_back(index, counted=isinstance(error, Lost))
                 raise
+            # Whatever it was, the case has no verdict; a later server judges it.
             except BaseException:
                 self._put_back(index, counted=False)
                 raise
+            # It was killed by the cancelling, whatever it looks like; one that passed had ended before.
             if self._cancelled and verdict.verdict != "passed":
                 self._put_back(index, counted=False)
                 return
@@ -238,6 +251,7 @@ class Batch(Work):
             self._stop_where_due()
 
     def _put_back(self, index: int, *, counted: bool) -> None:
+        # A session that had no room left is not the case's fault: only a lost one counts.
         self._tries[index] += counted
         if self._tries[index] < TRIES:
             self._pending.appendleft(index)
@@ -275,6 +289,7 @@ class Batch(Work):
     async def _open(self, wanted: m.Open) -> Session:
         assert wanted.nonce is not None
         entry = Opened(wanted.nonce, wanted.language)
+        # Before it is opened: a server that is killed in between leaves no session that nobody ends.
         self._opened.append(entry)
         self._remember()
         try:
@@ -285,6 +300,8 @@ class Batch(Work):
         opening.claim(self._on_position)
         self._openings.add(opening)
         try:
+            # Shielded: a cancellation of this task must not cancel the opening's own future: which of the two
+            # it was is decided below.
             opened = await asyncio.shield(opening.done)
         except asyncio.CancelledError:
             if not opening.done.cancelled():
@@ -326,6 +343,7 @@ class Batch(Work):
         try:
             if one.session:
                 self._registry.find(one.session, one.token)[0].end("client")
+            # Without the session's id: it was opened, but the server ended before it could store which one.
             elif self._registry.returned(request, self._caller):
                 opened = await self._registry.open(request, self._caller).done
                 opened.session.end("client")
@@ -334,6 +352,7 @@ class Batch(Work):
         except CodeRunnerError as error:
             if isinstance(error, Draining) or not error.retryable:
                 raise
+            # Otherwise asked again: a container that is paused or an engine that restarts may answer soon.
             return self._late or self._cancelled
         return True
 
@@ -377,6 +396,7 @@ class Batch(Work):
             cases=cases,
         )
         await asyncio.to_thread(self._store_answer, whole)
+        # Only now that the answer is stored: until then, a restart needs the request.
         self.shed()
         self._verdicts.clear()
         store(self.folder / ABOUT, (stored(self.about),))
@@ -388,6 +408,7 @@ class Batch(Work):
     def _store_answer(self, whole: BatchAnswer) -> None:
         short = msgspec.to_builtins(whole)
         del short["cases"]
+        # Before ANSWER, whose presence says that the work is done.
         store(self.folder / END, (msgspec.json.encode(short),))
         store(self.folder / ANSWER, (msgspec.json.encode(whole),))
 
@@ -399,6 +420,8 @@ async def _checked(checker: Bench, case: Case, got: bytes) -> tuple[str, str]:
     outcome = await checker.run(b"", ("input", "output", "expected"), files)
     said = (outcome.stream(STDOUT) + outcome.stream(STDERR))[:MESSAGE_BYTES]
     message = said.decode("utf-8", "replace").strip()
+    # Only these two are a checker's verdict; Python's own code for an exception is 1, too, so its text is
+    # shown.
     if outcome.exit.reason == "exited" and outcome.exit.code in (0, 1):
         return ("wrong_answer" if outcome.exit.code else "passed"), message
     return "checker_failed", message or f"the checker: {outcome.exit.reason}"

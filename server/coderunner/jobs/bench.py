@@ -20,6 +20,7 @@ from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.sessions.session import Session
 
+# A frame has 16 bits for a channel's number.
 FIRST, LAST = 1, 60_000  # channel numbers; a session may use each number once
 BUSY_SECONDS, BUSY_TRIES = 0.05, 60  # pause and attempts while processes of the run before are being ended
 NOTHING = ("true",)  # the command that runs after the compiler, if only that is wanted
@@ -52,6 +53,7 @@ class Bench:
     def __init__(self, session: Session, client: str, spec: ProgramSpec) -> None:
         self.session = session
         self._spec = spec
+        # A quota that ended a program would look like a verdict on it; the batch is checked when it begins.
         session.charges.graded = True
         self._attachment = session.attach(client, "control", "control", {}, announce=False)
         self._number = FIRST
@@ -65,6 +67,7 @@ class Bench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.session.detach(self._attachment)
+        # 1012: the close code for a service restart (registered by IANA for RFC 6455).
         if self._attachment.close_code != 1012 and not isinstance(error, asyncio.CancelledError | Draining):
             # Otherwise this server is stopping: the next one ends the session.
             self.ended = True
@@ -84,6 +87,7 @@ class Bench:
         """
         spec, outcome = self._spec, None
         if spec.first_phase == "compiling":
+            # The agent has no command that compiles only: it runs `true` afterwards.
             only = tuple(replace(one, run=NOTHING) for one in spec.variants)
             outcome = await self._run(replace(spec, run=NOTHING, variants=only, mode="pipe"), b"", ())
             if outcome.exit.reason == "compile_failed":
@@ -94,6 +98,7 @@ class Bench:
             if error.retryable or self.session.over:
                 raise Lost from error
             raise
+        # From now on the compiler's result is in the saved workspace.
         bare = tuple(replace(one, compile=()) for one in spec.variants)
         self._spec = replace(spec, compile=(), variants=bare, restored=True)
         return outcome
@@ -105,6 +110,7 @@ class Bench:
         Raises Lost, Full, Draining.
         """
         spec = replace(self._spec, args=(*self._spec.args, *args))
+        # The agent may still be ending the processes of the run before, and takes no new program until then.
         for _ in range(BUSY_TRIES):
             try:
                 outcome = await self._run(spec, stdin, files)
@@ -143,6 +149,8 @@ class Bench:
                         feed(session, attachment, number, typed)
                     case m.State() if message.channel == number and message.phase == "running":
                         run_offset = message.offset
+                    # Not in the channels: the program was refused. Other errors are about input to one that
+                    # runs.
                     case m.ErrorMessage() if message.channel == number and number not in session.channels:
                         raise refusal(message)
                     case m.Exit() if message.channel == number:

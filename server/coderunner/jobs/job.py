@@ -40,6 +40,7 @@ RETRIES = 240  # in all a minute
 PATIENT_SECONDS = 1.0  # between attempts to get a place, for a run that waits for one
 MOST_PATIENT_SECONDS = 600.0  # that it waits in all
 ARTIFACT_SECONDS = 10.0  # to read an artifact
+# Small enough that a reader of events sees output soon, large enough that a record's cost is little.
 RECORD_BYTES = 16 * 1024  # of output in a record; each is sent as one event
 IN_THREAD = 256 * 1024  # bytes of a spool; from a larger one the answer is made in a thread
 ABOUT, NOTE = "about.json", "note"
@@ -104,6 +105,7 @@ class Job(Work):
             return "output", {"stream": stream, "offset": frame.offset, **text("text", frame.payload)}
         message = codec.decode_server_text(record.frame)
         told: dict[str, Any] = msgspec.to_builtins(message, str_keys=True)
+        # A `url` is a capability of the session, and is not for who may only read the run.
         for name in ("type", "channel", "url"):
             told.pop(name, None)
         return codec.TYPES[type(message)], told
@@ -157,6 +159,8 @@ class Job(Work):
             try:
                 if self.about.session:
                     return self._registry.find(self.about.session, self.about.token)[0]
+                # A cancelled run that has a session is still found, so that its program is ended and its
+                # output kept.
                 if self._cancelled and not self._registry.returned(messages(self.about)[0], self._caller):
                     self._append(cancelled())
                     return None
@@ -181,6 +185,8 @@ class Job(Work):
         opening = self._opening = self._registry.open(request, self._caller)
         opening.claim(self._on_position)
         try:
+            # Shielded: a cancellation of this task must not cancel the opening's own future: which of the two
+            # it was is decided below.
             opened = await asyncio.shield(opening.done)
         except asyncio.CancelledError:
             if not opening.done.cancelled():
@@ -194,6 +200,7 @@ class Job(Work):
             self._opening = None
         opening.delivered = True
         self.about.session, self.about.token = opened.session.id, opened.token
+        # Before the program starts: the next server finds the session by this, and starts no second program.
         store(self.folder / ABOUT, (stored(self.about),))
         return opened.session
 
@@ -233,12 +240,15 @@ class Job(Work):
         end = frame.offset + len(frame.payload)
         if frame.channel != CHANNEL:
             return
+        # The cost and not the size: tiny records, of a program that prints byte by byte, take most time to
+        # read.
         if self.spool.cost > self.about.room:
             self._kill(session, "output_limit")
         for begin in range(0, len(frame.payload), RECORD_BYTES):
             part = frame.payload[begin : begin + RECORD_BYTES]
             self.spool.append(codec.encode_output(CHANNEL, frame.stream, frame.offset + begin, part))
         self._heard.offset = end
+        # After the spool has it: what is acknowledged is dropped from the container's journal.
         session.handle(attachment, m.Ack(CHANNEL, end))
         self._tell()
 
@@ -260,6 +270,7 @@ class Job(Work):
             return
         self._stop_watching()
         self._timed = phase
+        # A timer of this process: after a restart it begins anew, and the agent's limit holds meanwhile.
         if phase in self.about.plan.walls:
             seconds = self.about.plan.walls[phase] / 1000
             loop = asyncio.get_running_loop()
@@ -292,6 +303,7 @@ class Job(Work):
         found, left = [], MAX_CONTENT
         for one in session.artifacts.of(CHANNEL):
             content: dict[str, str | bytes] = {}
+            # `left` bounds the answer as a whole; larger files are named without their content.
             if one.size <= min(left, self.about.request.artifact_bytes) and not session.over:
                 with contextlib.suppress(TimeoutError, CodeRunnerError):
                     async with timing.within(ARTIFACT_SECONDS), session.files.request():
@@ -358,6 +370,7 @@ def feed(session: Session, attachment: Attachment, number: int, typed: Typed) ->
     channel = session.channels.all.get(number)
     if channel is None or not channel.live:
         return
+    # The window of docs/protocol.md, counted as a WebSocket client counts it.
     room = channel.in_acked + flow.INPUT_WINDOW - channel.input_offset
     at = channel.input_offset
     if room > 0 and at < typed.end:

@@ -55,11 +55,14 @@ SWEEP_SECONDS = 5.0  # between two removals of old answers
 OUTPUT_BYTES, MAX_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # output of a run: the default, and the most
 WALL_MS = 60_000  # of a run, by default
 SLACK = 5 * 1024 * 1024  # bytes of output that may still arrive after a program was killed
+# Otherwise many tiny runs would cost nothing: each takes four files and an object in memory.
 SMALLEST = 64 * 1024  # bytes that an answer counts as at least
 # memory of unfinished requests: all, one caller
+# Measured by `held`, as a text in memory may take four times its size on the wire.
 REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024
 VERDICT = 2048  # bytes of a verdict's record and of its part of the answer, without the shown output
 CASE_WALL_MS, CASE_OUTPUT = 10_000, 1024 * 1024  # limits of a case, by default
+# One half: a single caller never keeps the others from having any run.
 SHARE = 2  # one caller may have this fraction of the spool: one half
 
 
@@ -95,6 +98,7 @@ class Runs:
         `key`: the `Idempotency-Key`, None without one. `plan`: what a run has beyond the request. Raises
         KeyReused, SpoolFull, and the errors of an invalid request; nothing was begun then.
         """
+        # Sorted: two requests that differ in the order of their fields are the same.
         digest = hashlib.sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()
         named = _digest(caller.principal, key) if key is not None else ""
         known = self._by_key.get(named)
@@ -108,6 +112,7 @@ class Runs:
             about = self._about(wanted, caller, named, digest, plan or Plan())
         self._make_room(about)
         account = self._registry.quotas.account(caller.principal, caller.address, caller.roles)
+        # After the checks that cost nothing, so that a request that is refused uses no quota.
         account.check_begin(background=key is not None)
         if isinstance(about, AboutBatch):  # one program and one event, and not one for each case
             account.begin()
@@ -126,10 +131,13 @@ class Runs:
         about = About(
             **_of_all(language, caller, named, digest),
             compiles=False,
+            # Twice: the records, and the answer, which has the output again; `_keep_bound` handles the rare
+            # rest.
             room=2 * output + SMALLEST + len(plan.note),
             request=replace(wanted, entry=wanted.entry or language.entry, limits=limits),
             plan=plan,
         )
+        # Set before the messages are made: they have the id.
         about.id = plan.id or about.id
         about.compiles = self._registry.check(*messages(about)).first_phase == "compiling"
         return about
@@ -143,6 +151,7 @@ class Runs:
         wrong = [problem.sentence("limits") for problem in problems(RequestedLimits, limits)]
         if wrong:
             raise BadLimit("; ".join(wrong))
+        # Less than a session may print: the answer of a run is stored whole.
         if limits.setdefault("output_bytes", min(output, usual.output_bytes)) > maximum:
             raise BadLimit(f"output_bytes may be at most {maximum} here; open a session for more")
         limits.setdefault("wall_ms", min(wall_ms, usual.wall_ms))
@@ -159,6 +168,7 @@ class Runs:
             checker = replace(checker, entry=checker.entry or of_checker.entry)
         about = AboutBatch(
             **_of_all(language, caller, named, digest),
+            # 4: shown output is in `stdout` and `stderr`, each in a record and in the answer.
             room=len(wanted.cases) * (VERDICT + 4 * wanted.shown_bytes) + 4 * limits["output_bytes"],
             count=len(wanted.cases),
             request=replace(wanted, entry=wanted.entry or language.entry, limits=limits, checker=checker),
@@ -207,15 +217,18 @@ class Runs:
 
     def _make(self, about: About | AboutBatch) -> Work:
         folder = self._folder / about.id
+        # Only for this user: it has callers' programs, and tokens of their sessions.
         folder.mkdir(parents=True, mode=0o700)
         name = batch.ABOUT if isinstance(about, AboutBatch) else job.ABOUT
         try:
             if isinstance(about, About) and about.plan.note:
                 store(folder / job.NOTE, (about.plan.note,))
+                # It is in a file of its own now; in memory it would be kept for as long as the answer.
                 about.plan = replace(about.plan, note=b"")
             store(folder / name, (stored(about),))
             return self._work(about, folder)
         except BaseException:
+            # A folder without a whole record would be a run that nobody can read.
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -240,6 +253,7 @@ class Runs:
         if not work.suspended:
             for told in self.on_end:
                 told(work)
+        # Only now is the answer's size known.
         self._keep_bound()
         if work.error is not None:
             log.info("run not begun", extra=fields(code=work.error.code, **work.about.facts))
@@ -263,6 +277,7 @@ class Runs:
         """The run or batch with this id, of this kind and caller. Raises NoRun, with the same message
         whatever does not match, so that ids of other callers cannot be found out."""
         work = self._jobs.get(name)
+        # Anonymous callers have the principal None: the id, which is random, is their credential.
         if not isinstance(work, kind) or work.about.principal != caller.principal:
             raise NoRun()
         return work
@@ -300,7 +315,9 @@ class Runs:
                     work = self._work(_about_in(folder), folder, resumed=True)
                 except (OSError, ValueError) as error:
                     log.warning(
-                        "a stored run cannot be read", extra=fields(run=folder.name[:4], why=str(error))
+                        # Four characters of the id: the whole one grants access.
+                        "a stored run cannot be read",
+                        extra=fields(run=folder.name[:4], why=str(error)),
                     )
                     shutil.rmtree(folder, ignore_errors=True)
                     continue
@@ -323,6 +340,7 @@ class Runs:
 
 
 def _digest(principal: str | None, key: str) -> str:
+    # With the principal, so that two callers may use the same key. \0 is in neither.
     return hashlib.sha256(f"{principal or ''}\0{key}".encode()).hexdigest()
 
 

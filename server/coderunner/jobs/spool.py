@@ -15,6 +15,7 @@ from typing import NamedTuple
 from coderunner.errors import BadMessage
 
 _HEADER = struct.Struct(">IB")
+# 0 is none of them: a hole that a crash left reads as zeros.
 TEXT, BINARY = 1, 2
 READ_BYTES = 64 * 1024
 MAX_RECORD = 1024 * 1024
@@ -35,6 +36,7 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         """Opens or makes it; what stands behind the last whole record is cut off. Raises OSError."""
+        # O_APPEND: a write always goes to the end, also while another descriptor reads.
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.size = self.cost = 0
         for record in self.records():
@@ -48,6 +50,7 @@ class Spool:
         record = _HEADER.pack(len(data), TEXT if isinstance(frame, str) else BINARY) + data
         try:
             written = os.write(self._file, record)
+            # write() may take a part when the disk is nearly full (write(2)).
             if written < len(record):
                 raise OSError("the file system took a part of a record")
         except OSError:
@@ -60,6 +63,7 @@ class Spool:
         """The complete records from the id `begin` on."""
         at, buffer = begin, b""
         while not self.closed:
+            # pread: readers share the descriptor, whose own position they must not move.
             piece = os.pread(self._file, READ_BYTES, at + len(buffer))
             buffer += piece
             start = 0  # of the next record; what is behind is cut off once, as records may be tiny

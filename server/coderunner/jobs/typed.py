@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coderunner.errors import InputOverflow
 
+# The agent's window is smaller: this is for a program that computes before it reads.
 MAX_WAITING = 1024 * 1024  # bytes of input that came while the program runs, and that it has not taken
 
 
@@ -33,6 +34,7 @@ class Typed:
         """At most `size` bytes from the offset `begin` on. What comes before is dropped if the input came
         while the program runs: its session keeps what the program has not taken."""
         if isinstance(self._data, bytearray) and begin > self._start:
+            # A bytearray drops its beginning without copying the rest.
             del self._data[: begin - self._start]
             self._start = begin
         at = begin - self._start

@@ -16,6 +16,7 @@ from coderunner.schema.api import CompileView
 from coderunner.schema.batches import Case, Checker, Verdict
 
 _WORD = re.compile(rb"\S+")
+# A stricter form than float() takes: no "nan", "inf" or "1_0".
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 SHOWN_WORD = 40  # characters of a word that a message shows
 COMPILE_SHOWN = 256 * 1024  # bytes of a compiler's output that are shown
@@ -52,6 +53,7 @@ def by_end(outcome: Outcome) -> str | None:
     told = outcome.exit
     if told.reason == "exited" and told.code == 0:
         return None
+    # The kernel may kill a child of the program (OOM), or the program may handle a failed allocation.
     if told.reason in ("exited", "signaled") and "memory" in told.limits_hit:
         return "memory_limit"
     return _BY_REASON.get(told.reason, "runtime_error")
@@ -61,11 +63,13 @@ def compared(checker: Checker, wanted: bytes, got: bytes) -> str:
     """Describes the first difference between the expected output `wanted` and `got`; "" if there is none."""
     if checker.kind == "exact":
         return "" if got == wanted else _first_byte(wanted, got)
+    # Lazily, word by word: a list of all words would take many times the output's size.
     pairs = itertools.zip_longest(_WORD.finditer(wanted), _WORD.finditer(got))
     for place, (mine, theirs) in enumerate(pairs, 1):
         if mine is None or theirs is None:
             return f"word {place}: expected {_shown(mine)}, found {_shown(theirs)}"
         one, other = mine.group(), theirs.group()
+        # Equal bytes first: most words are, and numbers that are written alike need no parsing.
         if one != other and not (checker.kind == "floats" and _near(one, other, checker.tolerance)):
             return f"word {place}: expected {_shown(mine)}, found {_shown(theirs)}"
     return ""
@@ -94,6 +98,7 @@ def _near(one: bytes, other: bytes, tolerance: float) -> bool:
     mine, theirs = float(one), float(other)
     if not math.isfinite(mine) or not math.isfinite(theirs):
         return mine == theirs
+    # Either is enough, as is usual for judges: relative for large results, absolute for ones near 0.
     return math.isclose(mine, theirs, rel_tol=tolerance, abs_tol=tolerance)
 
 

@@ -40,6 +40,7 @@ class Work:
             self.shed()
         self.suspended = False
         self.unwanted = False
+        # The file's own time: a later server keeps the answer for the rest of KEPT_SECONDS.
         self.ended_at = (folder / ANSWER).stat().st_mtime if self.done else 0.0
         self._cancelled = False
         self._resumed = resumed
@@ -105,6 +106,7 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tell(self) -> None:
+        # A new event for the next wait: clearing one event would lose readers that are not scheduled yet.
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -120,6 +122,7 @@ class Work:
         """Does the work. An error for its caller is stored in `error`, not raised."""
         try:
             await self._work()
+        # No result: the next server goes on from the folder.
         except Draining:
             self.suspended = True
         except CodeRunnerError as error:
@@ -139,6 +142,7 @@ class Work:
 
 def store(path: Path, data: Iterable[bytes]) -> None:
     """Replaces the file at `path` atomically. Raises OSError."""
+    # rename(2) is atomic within a file system, so the draft is beside its target.
     draft = path.with_suffix(".new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.writelines(data)
