@@ -90,7 +90,7 @@ def _remote(commands: Commands, run: Mapping[str, Run]) -> None:
 
 def _sessions(commands: Commands, run: Mapping[str, Run]) -> list[Parser]:
     attach = commands.add_parser("attach", help="go on with a shell that was left by ~d on a new line")
-    watch = commands.add_parser("watch", help="look on at a shell or program; q ends the watching")
+    watch = commands.add_parser("watch", help="watch a shell or program; q stops watching")
     copy = commands.add_parser("cp", help="copy files or folders to or from a session, as SESSION:PATH")
     for name, parser in (("attach", attach), ("watch", watch)):
         parser.add_argument("session", metavar="SESSION", help="its id, or the beginning of it")

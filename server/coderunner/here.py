@@ -162,7 +162,7 @@ def _address(host: str, port: int) -> str | None:
         path = Path(host.removeprefix(UNIX))
         folder = path.parent
         if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return f"HOST is {host}, but what is there is no socket; remove it, or write another path"
+            return f"HOST is {host}, but that is not a socket; remove it, or write another path"
         # systemd makes a folder in /run when the unit starts (RuntimeDirectory).
         if os.path.isdir(folder) or (folder.parent == Path("/run") and not os.path.lexists(folder)):
             return None

@@ -66,7 +66,7 @@ engine_seconds = Histogram(
     ["call", "outcome"], buckets=SLOW, registry=REGISTRY,
 )  # fmt: skip
 loop_lag_seconds = Histogram(
-    "coderunner_loop_lag_seconds", "How late the event loop was, looked at ten times a second.",
+    "coderunner_loop_lag_seconds", "Lateness of the event loop, measured ten times a second.",
     buckets=FAST, registry=REGISTRY,
 )  # fmt: skip
 socket_bytes = Counter(

@@ -1,8 +1,8 @@
-"""Tasks that have an owner, and failures that have a place to go.
+"""Tasks with an owner that handles their unexpected failures.
 
-An expected failure has its handler in the task itself.  An unexpected one is a fault of this server: it is
-logged with its owner, and the owner is told once, so that it can end in order, with the right reason to its
-clients.  Its other tasks go on until it stops them: nothing ends because something beside it failed.
+An expected failure is handled in the task itself. An unexpected one is a fault of this server: it is logged
+with its owner, and `on_fault` is called once, so that the owner can end in order, with the right reason for
+its clients. The owner's other tasks continue until it stops them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # Not at once: work that fails at its first line would fill the log.
-AGAIN_SECONDS = 5.0  # before work that must not end is begun again
+AGAIN_SECONDS = 5.0  # before failed work is started again by `keep`
 
 
 class Tasks:
     """The tasks of one owner.
 
-    ``owner``: what it is, for the log, with ``about`` as its fields.  ``on_fault(error)`` is called with the
-    first unexpected failure; it must not wait, and may stop the tasks.  ``expected``: exceptions that are
-    somebody else's to read from the task.  As an async context manager it ends with `stop`.
+    ``owner``: its name in the log, with ``about`` as further fields. ``on_fault(error)``: called with the
+    first unexpected failure; it must not block, and may stop the tasks. ``expected``: exceptions that are no
+    faults, as whoever started the task reads them from it. As an async context manager it ends with `stop`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Tasks:
         return task
 
     def keep(self, make: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
-        """Work that its owner cannot do without: after a fault it begins again, a moment later."""
+        """Runs work as a task; after a fault it starts again. ``make``: makes the coroutine."""
         return self.start(self._keep(make, name), name)
 
     async def _keep(self, make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
@@ -85,7 +85,7 @@ class Tasks:
             self.fault(error, task.get_name())
 
     def fault(self, error: BaseException, name: str) -> None:
-        """As an unexpected failure of a task of this name, in a call that is none."""
+        """Handles an unexpected failure outside of a task as that of a task with this name."""
         self._log(error, name)
         # Once: an owner that is ending has more tasks that fail because of that.
         if not self._faulted:
@@ -97,19 +97,19 @@ class Tasks:
         log.error("a task failed: a fault of this server", exc_info=error, extra=told)
 
     def cancel(self) -> None:
-        """All but the one that calls this."""
+        """Cancels all tasks but the one that calls this."""
         current = asyncio.current_task()
         for task in self._all:
             if task is not current:
                 task.cancel()
 
     def hurry(self, seconds: float) -> None:
-        """Cancels them; `stop` gives those that clean up then only so long, and cancels them once more."""
+        """Cancels all tasks. `stop` then waits ``seconds`` for their clean-up, and cancels them again."""
         self._hurry = seconds
         self.cancel()
 
     async def stop(self) -> None:
-        """Cancels them, and returns when they have ended.  The one that calls this goes on."""
+        """Cancels all tasks but the one that calls this, and returns when they have ended."""
         rest = self._all - {asyncio.current_task()}
         for task in rest:
             # A second cancellation would interrupt the clean-up that the first one has started.
@@ -122,11 +122,11 @@ class Tasks:
         await asyncio.gather(*rest, return_exceptions=True)
 
     def ignore_faults(self) -> None:
-        """The owner is gone: it is told of no failure any more, and not kept by this."""
+        """Stops calling `on_fault`, and drops the reference to it: the owner has ended."""
         self._on_fault = lambda _: None
 
     async def finish(self, seconds: float | None = None) -> None:
-        """Returns when they have ended by themselves, or after so many seconds."""
+        """Returns when all tasks have ended by themselves, or after ``seconds`` (None: no limit)."""
         if self._all:
             await asyncio.wait(self._all, timeout=seconds)
 

@@ -1,9 +1,9 @@
-"""Deadlines for others, on a clock that stands still while this server's own event loop does.
+"""Deadlines for peers, on a clock that stops while the event loop is blocked.
 
-A timer that comes due on a loop that was blocked says nothing of the peer: its bytes may be in
-a socket's buffer, unread.  So time in which the loop was late is measured and not counted against anybody,
-and a deadline that came due is judged only by a look that was itself on time: what had been waiting was read
-before it.  Use these wherever a deadline ends, refuses or condemns something; `asyncio.sleep` is for pauses.
+A timer that expires on a loop that was blocked does not show that the peer is silent: its bytes may be in a
+socket's buffer, unread. So the time by which the loop was late is measured and not counted, and a deadline is
+evaluated only by a check that ran on time, so that waiting data were read before it. Use these wherever a
+deadline ends, refuses or removes something; `asyncio.sleep` is for pauses.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import weakref
 from collections.abc import AsyncIterator, Callable
 
 TICK = 0.1  # seconds between two measurements
-TOLERANCE = 0.02  # what a timer may be late on a loop that is well
-LONG_STALL = 0.5  # behind one as long as this, much is to be read:
-RECOVERY = 0.25  # the clock goes on standing still for so many seconds
-LOOK = 0.05  # after which a late look is repeated
-MAX_LATE_LOOKS = 20  # a loop that is never on time: in the end a deadline is one all the same
+TOLERANCE = 0.02  # seconds by which a timer may be late on a loop that is not blocked
+LONG_STALL = 0.5  # seconds; after a stall this long there is much to read, and
+RECOVERY = 0.25  # the clock stays stopped for this many seconds more
+LOOK = 0.05  # seconds after which a late check is repeated
+MAX_LATE_LOOKS = 20  # on a loop that is never on time, the deadline expires after this many late checks
 
 
 class Clock:
-    """Of one loop.  ``late`` is how many seconds it has not counted since it was made."""
+    """The clock of one loop. ``late``: seconds that it has not counted since it was made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.late = 0.0
@@ -32,7 +32,7 @@ class Clock:
         loop.call_at(self._due, self._tick)
 
     def now(self) -> float:
-        """Seconds; never goes back.  Without stalls it goes as `loop.time` does."""
+        """Seconds, never decreasing. Without stalls it advances as `loop.time` does."""
         loop = self._loop()
         assert loop is not None
         moment = loop.time()
@@ -72,7 +72,7 @@ def now() -> float:
 
 
 class Timer:
-    """Calls ``callback`` once, ``delay`` seconds from now on the clock, in a look that is on time."""
+    """Calls ``callback`` once, ``delay`` seconds from now on the clock, in a check that is on time."""
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
         self._clock = clock()
@@ -99,7 +99,7 @@ class Timer:
         self._callback()
 
     def cancel(self) -> None:
-        """It does not go off any more."""
+        """Prevents the call. Does nothing after it."""
         self._handle.cancel()
 
 
@@ -123,12 +123,12 @@ async def within(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
 
 
 async def catch_up() -> None:
-    """Before somebody is judged: returns when what was waiting to be read has been read."""
+    """Returns when data that waited in sockets have been read; for use before a peer counts as silent."""
     await sleep(LOOK)
 
 
 async def sleep(seconds: float) -> None:
-    """Returns after ``seconds`` on the clock, in a look that is on time."""
+    """Returns after ``seconds`` on the clock, in a check that is on time."""
     waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     timer = Timer(seconds, lambda: None if waiting.done() else waiting.set_result(None))
     try:

@@ -1,8 +1,8 @@
-"""Fairness of the event loop: a crowd's sockets are handled after all others.
+"""Fairness of the event loop: sockets of low priority (a "crowd") are handled after all others.
 
-asyncio takes all sockets that are ready in one turn, and a crowd of them makes it long for everybody. Here
-the sockets of a crowd are in an epoll of their own, of which a turn takes few: in the order in which they
-became ready, behind all others.  What they are sent is sent in few pieces a turn, too (`Crowd`).
+asyncio handles all ready sockets in one turn of the loop, so that many of them delay all others. Here the
+sockets of the crowd are in an epoll of their own, from which a turn takes at most FEW, in the order in which
+they became ready. Data for them are sent in at most FEW_PIECES pieces a turn, too (`Crowd`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-FEW_PIECES = 4  # of what a crowd is sent, in a turn
+FEW_PIECES = 4  # pieces that are sent to the crowd in a turn
 FEW = 2  # sockets of the crowd in a turn; what each sets off takes up to two milliseconds
 
 
 class _Map(Mapping[Any, selectors.SelectorKey]):
-    """What is registered, by descriptors or by what has them."""
+    """The registered keys, by descriptors or by the objects that have them."""
 
     def __init__(
         self, second: Mapping[int, selectors.SelectorKey], first: Mapping[Any, selectors.SelectorKey]
@@ -40,7 +40,7 @@ class _Map(Mapping[Any, selectors.SelectorKey]):
 
 
 class _Lanes(selectors.BaseSelector):
-    """A selector of two: `crowd` has the descriptors that belong to the second."""
+    """A selector made of two. `crowd`: the descriptors that belong to the second."""
 
     def __init__(self) -> None:
         self.crowd: set[int] = set()
@@ -78,7 +78,7 @@ class _Lanes(selectors.BaseSelector):
         return key
 
     def move(self, fd: int) -> None:
-        """To where it belongs now."""
+        """Registers a descriptor with the selector that it belongs to now."""
         known = self._keys.get(fd) if fd not in self.crowd else self._first.get_map().get(fd)
         if known is not None:
             self.unregister(fd)
@@ -120,41 +120,40 @@ def _mask(events: int) -> int:
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """asyncio's loop, in which a crowd comes second."""
+    """asyncio's loop, which handles the crowd's sockets last."""
 
     def __init__(self) -> None:
         self._lanes = _Lanes()
         super().__init__(self._lanes)
 
     def second(self, fd: int) -> None:
-        """The socket with this descriptor is one of the crowd, until `first` is called for it, which has to
-        be before it is closed."""
+        """Adds the socket with this descriptor to the crowd. `first` must be called before it is closed."""
         self._lanes.crowd.add(fd)
         self._lanes.move(fd)
 
     def first(self, fd: int) -> None:
-        """This descriptor comes first in a turn from now on."""
+        """Removes the socket with this descriptor from the crowd."""
         self._lanes.crowd.discard(fd)
         self._lanes.move(fd)
 
 
 def second(fd: int) -> None:
-    """As `Loop.second`, in the running loop; where that is another one, all are equal."""
+    """As `Loop.second`, in the running loop; does nothing if that is not a `Loop`."""
     loop = asyncio.get_running_loop()
     if isinstance(loop, Loop):
         loop.second(fd)
 
 
 def first(fd: int) -> None:
-    """As `Loop.first`, for the loop that runs; on another loop nothing."""
+    """As `Loop.first`, in the running loop; does nothing if that is not a `Loop`."""
     loop = asyncio.get_running_loop()
     if isinstance(loop, Loop):
         loop.first(fd)
 
 
 class Crowd:
-    """Work that a crowd is the cause of, such as what it is sent: `FEW_PIECES` in a turn, in the order in
-    which they were asked for.  A socket that takes all that is written never makes its writer wait."""
+    """Limits work for the crowd, such as sending, to `FEW_PIECES` pieces in a turn, in the order of calls.
+    Without it, a writer whose socket accepts all data would never yield to the loop."""
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -162,7 +161,7 @@ class Crowd:
         self._set = False  # the next turn is asked for
 
     async def turn(self) -> None:
-        """Returns when the caller may do a piece of work, which should take less than a millisecond."""
+        """Returns when the caller may do one piece of work, which should take less than a millisecond."""
         if not self._set:
             self._set = True
             asyncio.get_running_loop().call_soon(self._next)

@@ -258,7 +258,7 @@ def a_socket_in_no_folder(path, monkeypatch):
 def a_socket_where_a_folder_is(path, monkeypatch):
     (path / "http.sock").mkdir()
     monkeypatch.setenv("HOST", f"unix:{path}/http.sock")
-    return f"HOST is unix:{path}/http.sock, but what is there is no socket"
+    return f"HOST is unix:{path}/http.sock, but that is not a socket"
 
 
 def a_folder_of_another_user(path, monkeypatch):

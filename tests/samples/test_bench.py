@@ -67,7 +67,7 @@ def test_a_file_that_is_no_baseline_is_refused(
     file = tmp_path / "baseline"
     file.write_text(text)
     assert command("--url", "http://127.0.0.1:9/", "--baseline", str(file)) == 1
-    assert "is no baseline" in capsys.readouterr().err
+    assert "is not a baseline" in capsys.readouterr().err
     assert command("--url", "http://127.0.0.1:9/", "--baseline", str(tmp_path / "none")) == 1
     assert "cannot be read" in capsys.readouterr().err
 

@@ -128,5 +128,5 @@ def test_moments():
     assert moment("") is None
     assert moment("1970-01-02") == 86400
     assert moment("1970-01-01T01:00:00+01:00") == 0
-    with pytest.raises(CodeRunnerError, match="is no date"):
+    with pytest.raises(CodeRunnerError, match="is not a date"):
         moment("yesterday")

@@ -87,7 +87,7 @@ async def test_a_socket_of_the_file_system(tmp_path):
 async def test_a_file_in_its_place_is_left_alone(tmp_path):
     path = tmp_path / "notes"
     path.write_text("mine")
-    with pytest.raises(CannotStart, match="is no socket"), bound(f"unix:{path}", 0):
+    with pytest.raises(CannotStart, match="is not a socket"), bound(f"unix:{path}", 0):
         pass
     assert path.read_text() == "mine"
 

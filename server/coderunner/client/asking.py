@@ -28,5 +28,5 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
             begun = begun or loop.time()
             why = str(error) or type(error).__name__
         if loop.time() - begun > PATIENCE:
-            raise Refused(f"the server at {visit.place} stays away: {why}", retryable=True)
+            raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)

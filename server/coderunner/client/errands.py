@@ -99,7 +99,7 @@ async def login(visit: Visit, arguments: argparse.Namespace) -> int:
     except ValueError:
         raise Refused(f"no CodeRunner answers at {visit.place}") from None
     arguments.store.log_in(Login(visit.place, visit.bearer))
-    name = who.get("name") or who.get("subject") or "nobody in particular"
+    name = who.get("name") or who.get("subject") or "an anonymous caller"
     print(f"{visit.place}: you are {name}; kept in {arguments.store.login_file}")
     return 0
 

@@ -60,7 +60,7 @@ async def grade(
             why = str(error) or type(error).__name__
         since = since or loop.time()
         if loop.time() - since > PATIENCE:
-            raise Refused(f"the server at {visit.place} stays away: {why}", retryable=True)
+            raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)
 
 

@@ -39,8 +39,8 @@ class Live:
 
     `start`: makes the message that begins it, on the channel CHANNEL. `role`: `watch` to look on only.
     `begun`: is called with the place of a session that was opened. `told`: is called with a sentence for
-    the user while nothing can be done but wait, and with "" when it goes on. `noticed`: is
-    called with what the server tells its user meanwhile.
+    the user while the program cannot be reached, and with "" when it can again. `noticed`: is
+    called with the server's notices.
     """
 
     def __init__(
@@ -152,19 +152,19 @@ class Live:
         loop = asyncio.get_running_loop()
         due, pause = loop.time() + PATIENCE, 0.1
         while not await self._attempt():
-            # It was there, so the time begins anew; but not where it leaves each time as soon as it has come.
+            # It was connected, so PATIENCE starts again; but not if each connection is lost at once.
             if self._peer is not None and loop.time() - self._since > STEADY:
                 due, pause = loop.time() + PATIENCE, 0.1
             self._peer = None
             if loop.time() > due:
-                raise Refused(f"the server at {self._visit.place} stays away", retryable=True)
+                raise Refused(f"the server at {self._visit.place} cannot be reached any more", retryable=True)
             self._told("the connection is lost; connecting again")
             # Random, so that the clients of a server that restarts do not come back at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 5.0)
 
     async def _attempt(self) -> bool:
-        """One connection; True when the program has ended, False to come again. Raises Refused."""
+        """One connection; True when the program has ended, False to try again. Raises Refused."""
         path = "ws" if self.place is None else f"ws/{self.place.session}"
         try:
             peer = await self._visit.connected(path, client=self._client, heartbeat=HEARTBEAT)

@@ -47,7 +47,7 @@ def read(path: Path) -> str:
         raise ConfigError([f"{path}: cannot be read ({error.strerror}); {mend}"]) from None
     if len(content) > MAX_BYTES:
         raise ConfigError(
-            [f"{path}: is larger than {MAX_BYTES // 1024} KiB, so it is no settings file; name another one"]
+            [f"{path}: is larger than {MAX_BYTES // 1024} KiB, so it is not a settings file; name another"]
         )
     try:
         return content.decode("utf-8-sig")  # some editors write a byte order mark

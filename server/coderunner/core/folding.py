@@ -1,6 +1,6 @@
-"""Bounds how often something is told: beyond a number in a minute it is only counted.
+"""Bounds how often an event is reported: beyond a number in a minute it is only counted.
 
-What is counted is told once, as a sum, after its minute. The number of keys is bounded as well: events of
+The count is reported once, after its minute. The number of keys is bounded as well: events of
 further keys are counted together.
 """
 
@@ -21,7 +21,7 @@ class _Window:
 
 
 class Folding:
-    """`each`: how many with one key are told in a minute. `together`: how many with all keys."""
+    """`each`: how many with one key are reported in a minute. `together`: how many with all keys."""
 
     def __init__(self, each: int, together: int) -> None:
         self._each = each
@@ -30,7 +30,7 @@ class Folding:
         self._all = _Window(0.0)
 
     def tell(self, key: Hashable, now: float) -> bool:
-        """Whether this one is told; otherwise it is counted. `now`: seconds."""
+        """Whether this one is reported; otherwise it is counted. `now`: seconds."""
         if now - self._all.began >= WINDOW_SECONDS:
             self._all = _Window(now)
         window = self._windows.get(key)

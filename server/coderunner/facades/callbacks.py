@@ -1,8 +1,8 @@
-"""Tells the end of a Judge0 submission to the address that it named.
+"""Sends the result of a Judge0 submission to the address that it named.
 
-The server makes a request to an address that a stranger chose. So only hosts that the operator allows
-(JUDGE0_CALLBACK_HOSTS) are told, by names whose addresses all belong to the internet and to no network of the
-operator's; the request goes to the address that was checked, and follows no redirect.
+The server makes a request to an address that a stranger chose. So requests go only to hosts that the
+operator allows (JUDGE0_CALLBACK_HOSTS), and only if all addresses of the name are public; the request goes to
+the address that was checked, and follows no redirect.
 """
 
 from __future__ import annotations

@@ -226,6 +226,6 @@ async def reply(request: web.Request, document: Any, status: int = 200) -> web.S
 
 
 def retry_headers(error: CodeRunnerError) -> dict[str, str]:
-    """`Retry-After`, if the error says when to come again."""
+    """`Retry-After`, if the error says when to try again."""
     # Whole seconds (RFC 9110, section 10.2.3), rounded up: a client that comes too early is refused again.
     return {"Retry-After": str(-(-error.retry_after_ms // 1000))} if error.retry_after_ms else {}

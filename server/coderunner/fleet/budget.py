@@ -105,6 +105,7 @@ class Budget:
         # At least 1: '0 MiB' would read as a mistake.
         held = max(1, holdings.held // MIB)
         session.evict(
-            f"it makes the server hold {held} MiB, more than any other does, and there is no memory for all"
+            f"it makes the server hold {held} MiB, more than any other session, and there is not enough"
+            " memory for all"
         )
         self._estimate = self.held

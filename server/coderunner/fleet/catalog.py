@@ -31,7 +31,7 @@ class LanguageCatalog:
     """All languages, with their states.
 
     ``on_ready(name)``: called when a language becomes ready.  ``on_lost(name)``: when its image was removed.
-    ``on_asked(name)``: when somebody wants a language that is not ready.  ``asked``: the names of those.
+    ``on_asked(name)``: when a client requests a language that is not ready.  ``asked``: the names of those.
     ``defaults``: limits of all languages.
     """
 
@@ -114,7 +114,7 @@ class LanguageCatalog:
         )
 
     def warnings(self) -> list[str]:
-        """A sentence for each language that has failed, or that somebody waits for."""
+        """A sentence for each language that has failed, or that a client waits for."""
         failed = self._failed()
         found = [
             # The first line: the message of a failed build has many.

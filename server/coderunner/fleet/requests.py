@@ -17,7 +17,7 @@ GROUP_RUNTIMES = (None, "runc")
 
 
 class RequestChecker:
-    """Finds what is wrong with an `open`, so that nobody waits for a slot only to be refused.
+    """Checks an `open` before it is queued, so that no client waits for a slot only to be refused.
 
     ``rules``: limits that all sessions share.
     """

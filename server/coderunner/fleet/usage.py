@@ -1,6 +1,6 @@
 """What sessions use at the moment, for the operator: processor time, memory, output.
 
-Looked at only while somebody asks. Rates are the difference between two looks.
+Read only while it is requested. Rates are the difference between two looks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The warm pool: containers that are made ahead of time, so that nobody waits for one.
+"""The warm pool: containers that are made in advance, so that clients need not wait for one.
 
 For each language it holds its floor, and as many more as were taken in the last DEMAND_SECONDS, up to its
 ceiling; fewer when the machine is short of memory.  It is refilled with lower priority than users' own work.

@@ -216,7 +216,7 @@ class Watchdog:
                 log.info("watchdog: not stopped", extra=fields(session=session.id, why=error.message))
                 continue
             seen = {"going": [f"{one:.2f}" for one in going], "stopped": [f"{one:.2f}" for one in stopped]}
-            log.info("watchdog: looked for", extra=fields(what=strain.name, session=session.id, **seen))
+            log.info("watchdog: tested a session", extra=fields(what=strain.name, session=session.id, **seen))
             # Either a large part of the whole machine's time, or of the strain that there is.
             enough = min(MIN_DIFFERENCE * strain.share, MIN_PART * mean(going))
             # Every measurement with it must be above every one without: an average alone could be chance.

@@ -233,7 +233,7 @@ class WorkerPool:
             if error is None:
                 await self._give_back(job, result)
             else:
-                log.info("Work that nobody waited for failed", extra=fields(work=job.name, error=str(error)))
+                log.info("background work failed", extra=fields(work=job.name, error=str(error)))
         elif error is None:
             job.future.set_result(result)
         else:

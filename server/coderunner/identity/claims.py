@@ -27,7 +27,7 @@ class ClaimRules:
     teachers: frozenset[str] = frozenset()
 
     def principal(self, how: str, claims: Mapping[str, Any]) -> Principal:
-        """The principal whom a verified token names, without the roles of the settings. Raises ValueError."""
+        """The principal that a verified token names, without the roles of the settings. Raises ValueError."""
         subject = subject_of(how, claims.get("sub"))
         # OpenID Connect Core, section 5.1. Both may change or be shared by two people: never for decisions.
         shown = claims.get("name") or claims.get("preferred_username")
@@ -40,7 +40,7 @@ class ClaimRules:
         )
 
     def proxied(self, user: str, roles: str, rooms: str) -> Principal:
-        """The principal whom a trusted proxy names. Raises ValueError."""
+        """The principal that a trusted proxy names. Raises ValueError."""
         subject = subject_of("proxy", user)
         return Principal(subject, name_of(user, user), roles_of(roles), rooms_of(rooms), how="proxy")
 

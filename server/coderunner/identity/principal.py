@@ -1,4 +1,4 @@
-"""A principal: somebody (or a program) whose requests this server knows apart from others'."""
+"""Principals: the users and programs whose requests the server can distinguish."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class Principal:
         )
 
     def owns(self, owner: str | None) -> bool:
-        """Whether something that belongs to the principal `owner` is its own. What belongs to nobody known is
-        nobody's: it is reached by its token alone."""
+        """Whether something that belongs to the principal `owner` is its own. What an unknown
+        caller has made has no owner: only its token gives access to it."""
         return self.subject is not None and owner == self.subject
 
     def sees(self, owner: str | None, room: str | None) -> bool:

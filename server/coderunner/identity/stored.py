@@ -93,7 +93,7 @@ async def watch(ring: KeyRing, store: Store, login: Login | None = None) -> None
 
 
 def table(keys: Iterable[Key], now: float) -> list[dict[str, object]]:
-    """What is told of keys: everything but their hashes."""
+    """The keys as rows for output: everything but their hashes. `now`: seconds since 1970."""
     return [
         {
             "id": key.id,

@@ -95,7 +95,7 @@ class KeySet:
     async def _read(self, asked: float) -> None:
         if self._reading is None or self._reading.done():
             if self._tried_at > asked - AGAIN_SECONDS:
-                return  # somebody else has tried a moment ago
+                return  # another caller has just tried
             self._tried_at = time.monotonic()
             self._reading = self._tasks.start(self._fetch(), "token-keys")
         # Shielded: it goes on for the others, and for its caller's next attempt, when a caller gives up.
@@ -113,7 +113,7 @@ class KeySet:
 
 
 def keys_in(document: Mapping[str, Any]) -> dict[tuple[str, str], PublicKey]:
-    """The usable keys of a JWKS document, by algorithm and key id. Symmetric keys are none."""
+    """The usable keys of a JWKS document, by algorithm and key id. Symmetric keys are not usable."""
     found: dict[tuple[str, str], PublicKey] = {}
     rows = document.get("keys")
     for number, row in enumerate(rows[:MAX_KEYS] if isinstance(rows, list) else ()):

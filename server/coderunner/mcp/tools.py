@@ -314,7 +314,7 @@ class _Others(_Tools):
                 if refused.status and not refused.document.get("retryable"):
                     raise
             await asyncio.sleep(PAUSE)  # the same key: it goes on with the same batch
-        raise ToolError("the batch took too long, or the server stays away")
+        raise ToolError("the batch took too long, or the server cannot be reached any more")
 
     async def close(self, session: Session) -> str:
         """Ends the session, with its programs and files."""

@@ -64,7 +64,7 @@ class GuestView(Struct, frozen=True, kw_only=True):
 
 
 class Invited(GuestView, frozen=True, kw_only=True):
-    """`POST /tokens`: a guest's token, which is told only here."""
+    """`POST /tokens`: a guest's token, which is returned only here."""
 
     token: str
 

@@ -66,7 +66,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
         if (self.source is None) is (not self.files):
             raise Problems(("", "must have either source or files"))
         if self.stdin is not None and self.stdin_base64 is not None:
-            raise Problems(("stdin", "must not stand beside stdin_base64"))
+            raise Problems(("stdin", "must not be given together with stdin_base64"))
         held = [f"args[{index}]" for index, word in enumerate(self.args) if "\0" in word]
         held += [f"env.{name}" for name, word in self.env.items() if "\0" in word]
         if held:

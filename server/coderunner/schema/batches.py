@@ -54,7 +54,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         # A field and its `_base64` form exclude each other.
         for name in ("stdin", "expected"):
             if getattr(self, name) is not None and getattr(self, f"{name}_base64") is not None:
-                raise Problems((name, f"must not stand beside {name}_base64"))
+                raise Problems((name, f"must not be given together with {name}_base64"))
         _check_args(self.args)
 
     @property

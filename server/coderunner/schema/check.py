@@ -261,4 +261,4 @@ def read_json(kind: type[S], data: bytes) -> S:
         found = [problem.sentence("" if problem.path else "the body") for problem in wrong]
     except (ValueError, RecursionError):
         raise NotJson from None
-    raise ValueError("; ".join(found) or "a field stands there twice")
+    raise ValueError("; ".join(found) or "a field occurs twice")

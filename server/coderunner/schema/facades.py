@@ -24,7 +24,7 @@ class PistonRuntime(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PistonLimits(Struct, frozen=True, forbid_unknown_fields=True):
-    """Piston's limits: milliseconds and bytes; a memory limit of -1 is none."""
+    """Piston's limits: milliseconds and bytes; a memory limit of -1 is unlimited."""
 
     compile_timeout: Amount
     run_timeout: Amount

@@ -395,7 +395,7 @@ class Language(_Declared, frozen=True, kw_only=True):
         try:  # compiled only as a check: a mistake must show when the server starts, not at the first run
             re.compile(self.main, re.M)
         except re.error as error:
-            yield "main", f"is no regular expression: {error}"
+            yield "main", f"is not a valid regular expression: {error}"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,7 +22,7 @@ PROTOCOL = "coderunner.v1"
 SIGNALS = ("INT", "TERM", "QUIT", "HUP", "KILL", "TSTP", "CONT", "USR1", "USR2")
 ROLES = ("control", "watch")
 MODES = ("tty", "pipe")
-# Why a program stands still: four signals, or output that its terminal holds back (Ctrl-S).
+# Why a program is stopped: four signals, or output that its terminal holds back (Ctrl-S).
 STOPPED_BY = ("STOP", "TSTP", "TTIN", "TTOU", "output")
 PHASES = ("compiling", "running", "exited")
 NETWORKS = ("none", "group")

@@ -30,7 +30,7 @@ def check_path(path: str) -> str:
                 " text-direction marks and broken characters"
             )
     if path.startswith("/"):
-        raise BadPath(f"the path {shown} is absolute; leave the leading / away")
+        raise BadPath(f"the path {shown} is absolute; remove the leading /")
     if "\\" in path:  # valid on Linux, but a separator where the files come from or are unpacked again
         raise BadPath(f"the path {shown} holds a backslash; separate folders with /")
     if len(path.encode()) > MAX_PATH_BYTES:

@@ -160,7 +160,7 @@ class Attached(Message, frozen=True, tag="attached"):
 
 
 class Role(Message, frozen=True, tag="role"):
-    """The control was handed over; sent to both attachments, or to the new holder alone if nobody had it."""
+    """The control was handed over; sent to both attachments, or to the new holder alone if it was free."""
 
     role: Roles
     input_offsets: Offsets

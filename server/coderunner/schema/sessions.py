@@ -63,7 +63,7 @@ class InputRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         if self.text is not None and self.base64 is not None:
-            raise Problems(("text", "must not stand beside base64"))
+            raise Problems(("text", "must not be given together with base64"))
         if len(self.data) > MAX_INPUT:
             raise Problems(("text", f"must have at most {MAX_INPUT} bytes in UTF-8"))
 

@@ -20,8 +20,8 @@ COST = 4096  # bytes of memory of each, at most
 class Artifacts:
     """The artifacts of a session, oldest first; iterating makes a message for each, with a new address.
 
-    ``views``: makes the addresses.  ``attachments``: are told of new artifacts.  ``holdings``: counts the
-    memory.
+    ``views``: makes the addresses.  ``attachments``: get messages about new artifacts.  ``holdings``:
+    counts the memory.
     """
 
     def __init__(self, views: Views, attachments: Attachments, holdings: Holdings) -> None:

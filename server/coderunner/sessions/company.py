@@ -1,4 +1,4 @@
-"""Who is attached to a session: the owner is told of its guests, and asked for the control."""
+"""The attachments of a session: its owner gets messages about guests and their requests for control."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Company:
         waiting = (one for one in self._asks if one in self._attachments)
         asking = next((one for one in waiting if self._names.get(one) == answer.who), None)
         if asking is None:
-            raise BadMessage("nobody of this name asks for the control")
+            raise BadMessage("no guest of this name has asked for control")
         self._asks.discard(asking)
         if not answer.allow:
             asking.post(m.ErrorMessage.of(NotControl("the owner of the session keeps the control")))

@@ -50,7 +50,7 @@ class Mark:
 
     @classmethod
     def read(cls, text: str) -> Mark | None:
-        """Reads an event's id; None for a text that is none."""
+        """Reads an event's id; None for an invalid text."""
         found = _ID.fullmatch(text)
         if found is None:
             return None

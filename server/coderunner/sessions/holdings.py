@@ -18,7 +18,7 @@ class Holdings:
     """Counts one session's memory.  ``limit``: bytes.
 
     ``spare(bytes)``: called to drop that much of the caches, as far as possible.  ``shared(bytes)``: whether
-    the bound of all sessions together allows so many more."""
+    the bound of all sessions together allows that many more bytes."""
 
     def __init__(self, limit: int = SESSION_BYTES) -> None:
         self.limit = limit

@@ -1,4 +1,4 @@
-"""What the audit log is told of a session."""
+"""A session's events for the audit log."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Progress:
         self._paces = Paces(self._send)
 
     def report(self, channel: Channel) -> None:
-        """The clients' progress in this channel may have changed: it is sent now, or a moment later."""
+        """Sends the clients' progress in this channel to the agent, at once or with the next update."""
         control = self._attachments.control
         if control is not None:
             # The cursor with which a client attaches counts as an acknowledgement.

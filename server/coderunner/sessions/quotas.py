@@ -1,7 +1,7 @@
 """What callers may use, by their roles: checks, sums that are kept over restarts, and what is left.
 
-Somebody who has shown a credential is counted by it and never by address, so that a class behind one address
-does not share a quota; everybody else is counted by the networks of the address (`core.networks`).
+Callers with a credential are counted by it and never by address, so that a class behind one address
+does not share a quota; all others are counted by the networks of the address (`core.networks`).
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ class Account:
         """Raises QuotaExceeded for work of which nothing could begin now; NotAllowed for work in the
         `background` that the role may not do. Counts nothing."""
         if background and not self.quota.background:
-            raise NotAllowed("your role may not leave work behind; send the request without Idempotency-Key")
+            raise NotAllowed(
+                "your role may not run in the background; send the request without Idempotency-Key"
+            )
         self.check(RUNS, CPU, OUTPUT)
 
     def charge(self, cpu_ms: int, output_bytes: int) -> None:
@@ -273,5 +275,5 @@ def from_settings(settings: Settings) -> Quotas:
         for role in ROLES:
             for name in getattr(table, role).languages:
                 if name not in declared:
-                    raise ConfigError([f"{file} [{role}]: languages has {name}, which is no language"])
+                    raise ConfigError([f"{file} [{role}]: languages has {name}, which is not a language"])
     return Quotas(table, settings.sessions_per_address, settings.sessions_per_principal)

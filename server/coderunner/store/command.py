@@ -147,7 +147,7 @@ def moment(text: str) -> float | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise CodeRunnerError(
-            f"{text!r} is no date; write 2026-11-26, 2026-11-26T20:00 or 2026-11-26T20:00:00Z"
+            f"{text!r} is not a date; write 2026-11-26, 2026-11-26T20:00 or 2026-11-26T20:00:00Z"
         ) from None
     # Not the machine's zone: the same command gives the same export on every machine.
     return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()

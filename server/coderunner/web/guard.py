@@ -270,7 +270,7 @@ async def require(parts: Parts, request: web.BaseRequest, scope: str) -> Princip
     """The principal of a request that needs `scope`, one of `identity.principal.SCOPES`.
 
     In development without ADMIN_KEY, whoever is on this machine is an operator. Raises Unauthenticated if
-    nobody is known, NotAllowed if the principal may not do this, and as `caller`.
+    the caller is unknown, NotAllowed if the principal may not do this, and as `caller`.
     """
     settings = parts.settings
     who = await parts.identity.principal(shown(settings, request, offered(request)))
@@ -307,6 +307,6 @@ def _credential(request: web.BaseRequest, protocols: Sequence[str]) -> bytes | N
                 # The padding is left out, as `=` is not allowed in a subprotocol's name.
                 return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
             except (binascii.Error, ValueError):
-                # Malformed is not the same as none: its owner is told.
+                # Malformed is not the same as none: the caller gets an error.
                 return b""
     return None

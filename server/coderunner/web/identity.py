@@ -1,4 +1,4 @@
-"""Who is signed in, and signing in and out of the page with OpenID Connect."""
+"""The caller's identity, and signing in and out of the page with OpenID Connect."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAX_QUERY = 8192  # characters of the way back
 
 
 async def who(request: web.Request) -> web.Response:
-    """Tells who the caller is here, and how somebody can sign in. A sign-in that has ended is none; another
-    credential that is not known is refused."""
+    """Returns the caller's principal, and the ways to sign in. A sign-in that has ended counts as no
+    credential; another unknown credential is refused."""
     parts = request.app[PARTS]
     ended = False
     try:
@@ -65,7 +65,7 @@ def _login(request: web.Request) -> Login:
 
 
 async def login(request: web.Request) -> web.StreamResponse:
-    """Sends the browser to the provider. `next` in the query: the path at which the page goes on."""
+    """Sends the browser to the provider. `next` in the query: the path to which the browser returns."""
     try:
         address, cookie = await _login(request).begin(_redirect(request), request.query.get("next", "/"))
     except CodeRunnerError as error:

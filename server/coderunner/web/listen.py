@@ -110,7 +110,7 @@ def _unix(stack: contextlib.ExitStack, path: Path) -> socket.socket:
 def _refuse_taken(path: Path) -> None:
     """Raises OSError if a server listens at this path, or if something other than a socket is there."""
     if path.exists() and not path.is_socket():
-        raise OSError(errno.EEXIST, "it exists, and is no socket")
+        raise OSError(errno.EEXIST, "it exists and is not a socket")
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as caller:
         # A listening server accepts at once; this only bounds one that hangs.
         caller.settimeout(1)

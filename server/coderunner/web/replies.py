@@ -84,7 +84,7 @@ def error_reply(
 def note_refusal(
     error: AccessError, address: str, principal: str | None = None, **details: str | None
 ) -> None:
-    """Has the audit log tell what was refused to whom. Raises nothing."""
+    """Writes a refusal and its caller to the audit log. Raises nothing."""
     if not isinstance(error, Superseded):  # which is a client's own new connection
         audit.note("refused", principal=principal, address=address, code=error.code, **details)
 

@@ -217,7 +217,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         total = self._body.total_bytes
         # Twice the content and some more: even a byte in each chunk stays below for a small body.
         if self._chunked > CHUNKING_BYTES + 2 * total + min(4 * total, SMALL_CHUNKS):
-            self.cut("a body of little but what stands around it")
+            self.cut("a chunked body with almost no content")
 
     def begin(self, body: StreamReader | None = None) -> None:
         """Called when a handler gets the request: its head is complete, and the deadline ends.

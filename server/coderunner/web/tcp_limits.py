@@ -155,7 +155,7 @@ class TcpConnections:
     @staticmethod
     def now() -> float:
         """The present time in seconds of `timing`'s clock,
-        which stands still while the event loop is blocked."""
+        which stops while the event loop is blocked."""
         return timing.now()
 
     # --- coming and going --------------------------------------------------------------------------------

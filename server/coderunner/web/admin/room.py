@@ -1,4 +1,4 @@
-"""What the operator's handlers use beside the server's parts."""
+"""What the operator's handlers use in addition to the server's parts."""
 
 from __future__ import annotations
 

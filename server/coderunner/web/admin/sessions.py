@@ -51,7 +51,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def notice(request: web.Request) -> web.Response:
-    """Shows a text to everybody who is attached to a session."""
+    """Shows a text to all attached clients of a session."""
     session = _session(request)
     words = await body_of(request, SendNotice)
     told = session.notice(words.text)
@@ -60,7 +60,7 @@ async def notice(request: web.Request) -> web.Response:
 
 
 async def end(request: web.Request) -> web.Response:
-    """Ends a session. Its users are told the reason."""
+    """Ends a session. Its users see the reason."""
     session = _session(request)
     words = await body_of(request, EndSession)
     if session.over:
@@ -71,7 +71,7 @@ async def end(request: web.Request) -> web.Response:
 
 
 async def watch(request: web.Request) -> web.Response:
-    """Makes a token with which the operator watches a session over its WebSocket. Its owner is told."""
+    """Makes a token with which the operator watches a session over its WebSocket. Its users see a notice."""
     session = _session(request)
     token = request.app[PARTS].registry.watches.make(session.id)
     log.info("the operator asks to watch", extra=_about(request, session))

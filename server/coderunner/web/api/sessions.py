@@ -48,7 +48,7 @@ from coderunner.web.handshake import opened_message
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply, query_of
 
-PLACE_SECONDS = 0.25  # in which the place in the queue of a request that does not wait is told
+PLACE_SECONDS = 0.25  # in which a request that does not wait gets its place in the queue
 MAX_SMALL = 256 * 1024  # bytes of a body without files: input of a channel's window, in base64
 
 
@@ -158,7 +158,7 @@ def _row(session: Session) -> SessionRow:
 
 
 async def end_session(request: web.Request) -> web.Response:
-    """Ends the session with its programs. Who followed it is told the rest."""
+    """Ends the session with its programs. Its followers still get the remaining events."""
     session = session_of(request, control=True)
     session.end("client")
     return json_reply(SessionEnded(session.id))
@@ -178,7 +178,7 @@ async def shell(request: web.Request) -> web.Response:
 
 
 async def type_input(request: web.Request) -> web.Response:
-    """Sends input to a program. What a program does not take at once is kept, up to 64 KiB."""
+    """Sends input to a program. What a program does not read at once is kept, up to 64 KiB."""
     wanted = await _body(request, InputRequest, MAX_SMALL)
     with _follower(request) as follower:
         session, attachment = follower.session, follower.attachment
@@ -209,7 +209,7 @@ async def kill(request: web.Request) -> web.Response:
 
 
 async def take(request: web.Request) -> web.Response:
-    """Takes the control of the session; who had it watches from now on."""
+    """Takes the control of the session; the previous holder watches from now on."""
     with _follower(request) as follower:
         follower.session.handle(follower.attachment, m.Take())
         return _acted(follower)
