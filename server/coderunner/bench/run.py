@@ -120,7 +120,9 @@ def baseline(path: Path) -> dict[str, float]:
     except OSError as error:
         raise CodeRunnerError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise CodeRunnerError(f"{path} is not a baseline: `coderunner bench --save FILE` writes one") from None
+        raise CodeRunnerError(
+            f"{path} is not a baseline: `coderunner bench --save FILE` writes one"
+        ) from None
     # Ratios are computed with them.
     if not all(0 < median < float("inf") for median in medians.values()):
         raise CodeRunnerError(f"{path} is not a baseline: its medians are not above 0")

@@ -23,6 +23,7 @@ from coderunner.engine.hidden import READONLY_PATHS, masked_paths
 PACKAGE = "coderunner.canary.inside"
 # In the order of loading: each module after those that it imports.
 MODULES = ("tools", "identity", "kernel", "files", "processes", "uncharged", "report")
+# All modules in one argument: nothing of them is in the images, so a new probe needs no new image.
 LOADER = """\
 import json, sys, types
 for name, text in json.loads(sys.argv[1]):
@@ -60,6 +61,7 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "tmp_bytes": limits.tmp_bytes,
         "tmp_inodes": TMP_INODES,
         "shm_bytes": shm_bytes(limits),
+        # Other runtimes (gVisor, Kata) have kernels of their own, with other limits.
         "terminals": MAX_TERMINALS if spec.runtime in USUAL_RUNTIMES else None,
         "sysctls": SYSCTLS if spec.runtime in USUAL_RUNTIMES else {},
         "nameservers": NAMESERVERS,
@@ -70,4 +72,5 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
 
 def command(spec: ContainerSpec) -> tuple[str, ...]:
     """The command of a container that tests the limits of `spec`."""
+    # -I, -S: neither the environment nor packages of the image change what is run (python(1)).
     return ("/usr/bin/python3", "-I", "-S", "-c", LOADER, sources(), json.dumps(expectation(spec)))

@@ -26,6 +26,7 @@ from coderunner.schema.canary import ERROR, Finding, ReportLine
 
 log = logging.getLogger(__name__)
 
+# Fifty times what they take: a busy machine must not be taken for one without limits.
 TIME_S = 30.0  # for all probes, which take 0.6 s on two idle cores
 MAX_REPORT = 1024 * 1024  # bytes
 
@@ -47,7 +48,9 @@ async def run_canary(
     if image is None:
         raise ImageMissing(f"canary: the image {spec.image} does not exist")
     info = await engine.info()
+    # Whatever of these changes, the verdict may: each of them can weaken a container without a new setting.
     facts = (image.id, info.id, info.version, info.kernel, str(info.cgroup_version), settings_digest)
+    # Reads files, so in a thread; a new probe makes all stored verdicts invalid.
     program = await asyncio.to_thread(program_digest)
     key = hashlib.sha256("\n".join((*facts, program)).encode()).hexdigest()
     cache = VerdictCache(cache_dir)
@@ -59,6 +62,7 @@ async def run_canary(
     document, findings = await attack(engine, body, spec.name)
     verdict = verdict_of(compare(body, document), findings)
     failed = [f"{name}: {finding.detail}" for name, finding in findings.items() if finding.outcome == ERROR]
+    # A probe that could not run proves nothing: neither a good verdict nor a bad one.
     if verdict.ok and failed:
         raise CanaryUnfinished(f"canary: probes failed: {'; '.join(failed)}")
     try:
@@ -78,6 +82,7 @@ async def attack(
     probes' findings by name). `body`: the create request. `name`: the container's."""
     try:
         container = await engine.create_from(body, name)
+    # The name belongs to another container, which must not be removed.
     except NameConflict:
         raise
     except BaseException:  # the engine may have created it in spite of the error
@@ -85,6 +90,7 @@ async def attack(
         raise
     try:
         document = await engine.inspect_raw(container)
+        # Before the start: output that comes before somebody attaches is lost, as the log driver is `none`.
         stream = await engine.attach(container)
         try:
             await engine.start(container)
@@ -127,6 +133,7 @@ async def read_findings(stream: AttachStream) -> dict[str, Finding]:
         if told.trying:
             tried = f" during the probe {told.trying} ({told.promise})"
             continue
+        # The number of findings is compared, so that lost lines are noticed.
         if told.done is not None:
             if told.done == len(findings) > 0:
                 return findings
@@ -135,6 +142,7 @@ async def read_findings(stream: AttachStream) -> dict[str, Finding]:
             break
         findings[told.probe] = Finding(told.promise, told.outcome, told.detail)
         tried = ""
+    # An interpreter that cannot start says why there.
     words = stream.stderr_tail.decode("utf-8", "replace").strip()
     raise CanaryUnfinished(
         f"canary: it ended early{tried}; the last of its report: {_last(report)};"

@@ -66,6 +66,7 @@ class VerdictCache:
         text = msgspec.json.encode(KeptVerdict(dict(verdict.probes)))
         draft.write_bytes(msgspec.json.format(text, indent=1))
         os.replace(draft, path)
+        # By age: a verdict is written once, and those of removed images are the oldest in time.
         files = sorted(self._directory.glob("canary-*.json"), key=lambda file: file.stat().st_mtime)
         for file in files[:-KEPT]:
             file.unlink(missing_ok=True)

@@ -12,8 +12,10 @@ import aiohttp
 from coderunner.schema.forms import UNIX
 
 REQUEST_SECONDS = 90.0  # longer than the server lets a request wait (60 s)
+# A restart of the server takes some seconds.
 PATIENCE = 30.0  # seconds for which a server that is away or full is asked again
 PAUSE = 0.5  # seconds between two attempts
+# The largest answer is a file (MAX_ARCHIVE_SIZE, 16 MiB by default), in base64 a third more.
 MOST_BYTES = 24 * 1024 * 1024  # of an answer
 
 
@@ -83,6 +85,7 @@ class Backend:
                 )
             except Refused as error:
                 refused = error
+                # 503 alone: any other refusal stays the same when the request is repeated.
                 if error.status != 503 or not error.document.get("retryable"):
                     raise
             if not again or loop.time() > due:
@@ -92,6 +95,7 @@ class Backend:
     async def _once(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Any:
         assert self._http is not None
         async with self._http.request(method, self.url + path, data=data, headers=headers) as answer:
+            # read(n) returns what has arrived, which may be less.
             content = await answer.content.read(MOST_BYTES)
             while not answer.content.at_eof() and len(content) < MOST_BYTES:
                 content += await answer.content.read(MOST_BYTES - len(content))

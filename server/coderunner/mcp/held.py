@@ -14,6 +14,7 @@ from coderunner.mcp.screen import Output, Screen
 
 WAIT_SECONDS = 25  # of one request for events
 AWAY_SECONDS = 120.0  # for which a server that is away is looked for
+# Long enough for a program that computes between two lines, short enough for an agent that waits.
 QUIET_SECONDS = 0.4  # without output, after which a program counts as waiting
 LOOK_SECONDS = 0.05
 CLIENT = "mcp"
@@ -78,6 +79,7 @@ class Held:
         try:
             await self.act(kind, True, channel=number, **size, **body)
         except Refused:
+            # With a phase it has begun, and only the answer was lost: the events will tell.
             if not program.phase:
                 del self.programs[number]
             raise
@@ -95,6 +97,7 @@ class Held:
                     told = await self.act("input", channel=number, offset=program.typed, base64=encoded)
                 except Refused as refused:
                     expected = refused.document.get("expected")
+                    # The part that was taken must not be sent again; the rest is, once the program has read.
                     if refused.code == "input_overflow" and expected is not None:
                         taken = expected - program.typed
                         program.typed, data = expected, data[taken:]
@@ -138,6 +141,7 @@ class Held:
         while not self.ended:
             path = f"/events?client={CLIENT}&wait={WAIT_SECONDS}&after={self._last}"
             try:
+                # Not repeated by `ask`: this loop does it, for longer.
                 told = await self.ask("GET", path, again=False)
                 for event in told["events"]:
                     self._take(event["data"])
@@ -146,6 +150,7 @@ class Held:
                     self.ended = self.ended or "closed"
                 due = loop.time() + AWAY_SECONDS
             except Refused as refused:
+                # 0: no answer at all. A proxy has 502 to 504 for a server that restarts.
                 later = refused.status in (0, 429, 502, 503, 504)
                 if not later or loop.time() > due:
                     self.ended = self.ended or str(refused)
@@ -172,6 +177,7 @@ class Held:
     def _of_channel(self, kind: str, event: dict[str, Any], program: Program) -> None:
         if kind == "output":
             data = event["text"].encode() if "text" in event else base64.b64decode(event["text_base64"])
+            # After a lost answer the same events come again: what the screen has already is skipped.
             known = program.at - event["offset"]
             if 0 <= known < len(data):
                 program.screen.feed(data[known:])
@@ -180,6 +186,8 @@ class Held:
         elif kind == "gap":
             program.at = event["to"]
             program.screen.reset()
+            # What the server knows of the terminal's state, such as the other screen, which the lost bytes
+            # had set.
             program.screen.feed((event.get("restore") or "").encode())
         elif kind == "resized":
             program.screen.resize(event["cols"], event["rows"])
@@ -219,6 +227,7 @@ class Held:
         elif isinstance(program.screen, Screen):
             state += "; cursor at line {}, column {}".format(*program.screen.cursor)
         lines.append(state)
+        # Few: an agent's context is limited, and the first errors explain the others.
         lines += [json.dumps(one) for one in program.diagnostics[:20]]
         lines += [
             f"made: {one['path']} ({one['mime']}, {one['size']} bytes)" for one in program.artifacts.values()

@@ -27,6 +27,7 @@ from coderunner.schema.admin import Figures, Times
 log = logging.getLogger(__name__)
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+# Shorter than most sessions, so that the maximum of a minute misses few.
 LOOK_SECONDS = 5.0  # between two looks at how many sessions live
 FINE_SECONDS = 2 * DAY  # for which minutes are kept
 KEPT_SECONDS = 62 * DAY  # for which hours are kept
@@ -67,6 +68,7 @@ class Point:
         self.resumes += other.resumes
         self.ended += other.ended
         self.runs += other.runs
+        # Levels, not counts: of two stretches of time the higher one counts.
         self.live |= other.live  # the greater of both
         for kind, counts in self.buckets.items():
             counts.update(other.buckets[kind])
@@ -110,6 +112,7 @@ def times_of(counts: Mapping[int, int], bounds: Sequence[float]) -> Times:
         rank, seen = share * total, 0
         for index in sorted(counts):
             if counts[index] and seen + counts[index] >= rank:
+                # histogram_quantile of Prometheus: linear within a bucket; the last one has no upper bound.
                 low = bounds[index - 1] if index else 0.0
                 high = bounds[index] if index < len(bounds) else low
                 return round((low + (high - low) * (rank - seen) / counts[index]) * 1000, 2)
@@ -182,6 +185,7 @@ class History:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._look()
+            # The wall clock: points of several servers are in one file.
             if time.time() - self._open.t >= MINUTE:
                 await self.keep()
 
@@ -193,6 +197,7 @@ class History:
 
     async def keep(self) -> None:
         """Keeps what was counted since the last point, in memory and in the file."""
+        # No await between this and the next line: nothing is counted twice or lost.
         point = self._present()
         self._before, self._open = seen_now(), Point(int(time.time()))
         self._points.append(point)
@@ -266,6 +271,7 @@ def _read(file: Path) -> list[Point]:
     found: list[Point] = []
     try:
         with file.open("rb") as kept:
+            # Bounded: the file may be damaged, and is read at the start.
             lines = kept.read(MAX_BYTES).splitlines()
     except OSError:
         return found
@@ -286,6 +292,7 @@ def _write(file: Path, data: bytes, mode: str) -> None:
         with open(file, mode, opener=opened) as kept:
             kept.write(data)
         return
+    # Renamed once it is whole: a server that is killed leaves the old file or the new.
     draft = file.with_name(file.name + ".new")
     with open(draft, "wb", opener=opened) as kept:
         kept.write(data)

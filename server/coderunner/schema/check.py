@@ -63,6 +63,7 @@ def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
     try:
         msgspec.convert(value, kind, str_keys=True)
         return
+    # RecursionError: deeply nested brackets.
     except (ValidationError, RecursionError) as error:
         first = error
     bare = bare_of(kind)
@@ -152,6 +153,7 @@ def hint(name: str, known: Collection[str], likeness: float = 0.6) -> str:
 
     `likeness`: required similarity from 0 to 1, as `difflib.get_close_matches` has it.
     """
+    # 0.6 is difflib's own default.
     near = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
 
@@ -222,6 +224,7 @@ def problems_in_json(kind: type[Struct], data: bytes) -> Iterator[Problem]:
     the text is no JSON object.
     """
     known = {field.encode_name for field in fields_of(kind)}
+    # Raw: a slice of the text, which is not parsed yet.
     raw = msgspec.json.decode(data, type=dict[str, Raw])
     told = {name: msgspec.json.decode(raw[name]) for name in raw if name in known}
     if kind.__struct_config__.forbid_unknown_fields:
@@ -238,6 +241,7 @@ def as_far_as_right(kind: type[S], value: object) -> S:
     for field in fields_of(kind):
         item = value.get(field.encode_name) if isinstance(value, Mapping) else None
         inner = bare_of(field.type)
+        # Field by field: one wrong value of an agent must not hide the others.
         if is_model(inner) and isinstance(item, Mapping):
             given[field.name] = as_far_as_right(inner, item)
         elif item is not None:

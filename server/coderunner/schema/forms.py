@@ -153,6 +153,7 @@ def secret(text: str) -> str:
     Shell syntax is refused: in a `.env` file it is not executed,
     and would become a secret that others can guess.
     """
+    # A header's value takes no line breaks, and clients encode other characters differently.
     if not re.fullmatch(r"[!-~]+", text) or re.search(r"\$[({]|`|^\$\w+$", text):
         raise ValueError("ASCII letters, digits and signs without spaces; $(command) stays as it is")
     return text
@@ -302,6 +303,7 @@ def web_address(text: str) -> str:
         host_port(parts.netloc)
     except ValueError:
         raise problem from None
+    # Without TLS, whoever is on the way could give the server keys of its own.
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     plain = parts.scheme == "https" or (parts.scheme == "http" and local)
     if not plain or not text.isascii() or not text.isprintable() or set(text) & set(' ?#"<>\\'):
@@ -313,6 +315,7 @@ def header(text: str) -> str:
     """The name of an HTTP header."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", text):
         raise ValueError("a header's name, for example X-Remote-User")
+    # A header that clients or proxies set for another reason would name anybody as the user.
     if text.lower() in _OWN_HEADERS:
         raise ValueError("a header that nothing else uses, for example X-Remote-User")
     return text

@@ -73,6 +73,7 @@ def not_both(one: str, other: str) -> dict[str, Any]:
     return {"anyOf": [{"properties": {name: {"type": "null"}}} for name in (one, other)]}
 
 
+# 16 bits in a frame's header.
 Channel = Annotated[int, whole(0, 65535)]
 Offset = Annotated[int, whole(0, MAX_OFFSET)]
 Count = Annotated[int, whole(0, MAX_OFFSET)]
@@ -94,4 +95,5 @@ HostName = Annotated[
         "a host name: a letter, then up to 62 of a-z 0-9 -, the last no -",
     ),
 ]
+# What shells take as the name of a variable (POSIX, "Name").
 EnvName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a name of letters, digits and _")]

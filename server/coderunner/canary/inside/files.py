@@ -52,6 +52,7 @@ def _(want: dict[str, Any]) -> None:
     with open("/proc/self/mountinfo") as file:
         mounts = [line.split() for line in file]
     for _id, _parent, _device, root, point, options, *rest in mounts:
+        # mountinfo has the mount's own options (proc(5)): the file system's, after the hyphen, may differ.
         writable = "rw" in options.split(",") and root != "/null"  # masked files are covered with /dev/null
         if writable and rest[rest.index("-") + 1].startswith("cgroup"):
             _closed(point)
@@ -87,6 +88,7 @@ def write_open(path: str) -> None:
 
 @probe("masked", "files that reveal facts about the host are hidden")
 def _(want: dict[str, Any]) -> str:
+    # /dev/null, with which the engine covers a file (devices.txt of the kernel).
     null, hidden = os.makedev(1, 3), 0
     for path in want["masked_paths"]:
         if not os.path.lexists(path):
@@ -97,6 +99,7 @@ def _(want: dict[str, Any]) -> str:
         else:
             info = os.stat(path)
             expect(stat.S_ISCHR(info.st_mode) and info.st_rdev == null, f"{path} is visible")
+    # Otherwise a wrong list of paths would pass.
     expect(hidden > 0, "none of the paths exists")
     for place, folders, names in os.walk("/sys/devices"):  # other places where the host's disks may be listed
         expect("serial" not in names or "nvme" not in place, f"{place}/serial is visible")
@@ -168,6 +171,7 @@ def _(want: dict[str, Any]) -> None:
     expect_limit(resource.RLIMIT_FSIZE, want["file_bytes"], "file size")
     with scratch(SCRATCH) as place:
         create(place + "/sparse")
+        # A sparse file takes no space, so only RLIMIT_FSIZE refuses it (setrlimit(2)).
         refused("a sparse file of 60 GB", lambda: os.truncate(place + "/sparse", 60 * 10**9))
 
 
@@ -182,6 +186,7 @@ def fill_bytes(path: str, bound: int, file_bytes: int) -> int:
     `file_bytes`: the largest file that is allowed."""
     taken, block = 0, bytes(256 * 1024)
     with scratch(path):
+        # Several files: one alone ends at the limit of a file's size.
         for number in range(bound // file_bytes + 2):
             with contextlib.suppress(OSError), open(f"{path}/{number}", "wb", buffering=0) as file:
                 while taken < bound + resource.getpagesize():

@@ -90,6 +90,7 @@ def _(want: dict[str, Any]) -> None:
     with scratch(SCRATCH) as place:
         create(place + "/file")
         refused("chown to root", lambda: os.chown(place + "/file", 0, 0))
+        # With a device's node, a program could read a disk or the memory, past all files' permissions.
         refused("a character device", lambda: os.mknod(place + "/c", 0o600 | stat.S_IFCHR, os.makedev(1, 3)))
         refused("a block device", lambda: os.mknod(place + "/b", 0o600 | stat.S_IFBLK, os.makedev(8, 0)))
     refused("setting the clock", lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()))

@@ -123,6 +123,7 @@ def _(want: dict[str, Any]) -> None:
 
     def attack() -> int:
         result = system_call(clone, CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0)
+        # The child of a call that was not refused: it must not go on with the probes.
         if result == 0:
             os._exit(0)
         if result > 0:
@@ -132,6 +133,7 @@ def _(want: dict[str, Any]) -> None:
     result, _status = in_child(attack)
     expect(result == -errno.EPERM, f"clone with CLONE_NEWUSER: {result}")
     result, _status = in_child(lambda: system_call(clone3, 0, 0))
+    # ENOSYS and not EPERM: the C library falls back to clone, whose flags a filter can read.
     expect(result == -errno.ENOSYS, f"clone3: {result}, promised {-errno.ENOSYS}")
 
 
@@ -161,11 +163,14 @@ def _(want: dict[str, Any]) -> str:
 
     def by_interrupt() -> int:
         memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        # The 32-bit entry: the filter must refuse it by architecture, as its calls have other numbers
+        # (seccomp(2)).
         memory.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")  # mov eax, 20 (getpid); int 0x80; ret
         address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         return int(ctypes.CFUNCTYPE(ctypes.c_int)(address)())
 
     answers = []
+    # 0x40000000 marks a call of x32 (__X32_SYSCALL_BIT), which has the architecture of x86-64.
     for attack in (by_interrupt, lambda: system_call(0x40000000 | 39)):
         result, status = in_child(attack)
         if isinstance(result, str):
@@ -194,6 +199,7 @@ def _(want: dict[str, Any]) -> str:
     servers = {each[1] for each in words if each[0] == "nameserver"}
     domains = {name for each in words if each[0] in ("search", "domain") for name in each[1:]}
     expect(servers <= set(want["nameservers"]), f"name servers {servers}")
+    # "." is the root: it adds nothing to a name.
     expect(domains <= {"."}, f"domains {domains}")
     return f"name servers {servers}"
 
@@ -201,6 +207,8 @@ def _(want: dict[str, Any]) -> str:
 def _unreachable(family: int, kind: int, address: str, port: int) -> None:
     try:
         with socket.socket(family, kind) as plug:
+            # Without a network, connect() fails at once with ENETUNREACH; with one, it would wait for an
+            # answer.
             plug.setblocking(False)
             result = plug.connect_ex((address, port))
     except OSError as error:

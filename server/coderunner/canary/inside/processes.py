@@ -42,6 +42,7 @@ def _(want: dict[str, Any]) -> None:
 @probe("pid_1", "PID 1's memory, environment and files cannot be read, and it cannot be killed")
 def _(want: dict[str, Any]) -> None:
     expect(os.getpid() == 1, f"the process id is {os.getpid()}")  # otherwise PID 1 is another user's
+    # A process that is not dumpable has its files in /proc owned by root (prctl(2)).
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the agent does it
 
     def attack() -> list[str]:
@@ -50,6 +51,8 @@ def _(want: dict[str, Any]) -> None:
             with contextlib.suppress(OSError):
                 look(f"/proc/1/{name}")
                 open_ones.append(name)
+        # The kernel ignores signals from within the namespace for which PID 1 has no handler
+        # (pid_namespaces(7)).
         os.kill(1, signal.SIGKILL)
         return open_ones
 
@@ -68,6 +71,7 @@ def _(want: dict[str, Any]) -> None:
     page, cpus = resource.getpagesize(), want["cpus"]
     memory = str(want["memory_bytes"] // page * page)  # the kernel counts in pages
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        # cgroup v2; below, v1, whose memsw counts memory and swap together.
         facts = {"memory.max": memory, "memory.swap.max": "0", "pids.max": str(want["pids"])}
         quota = "cpu.max"
     else:
@@ -80,6 +84,7 @@ def _(want: dict[str, Any]) -> None:
     for name, promised in facts.items():
         have = _control(name)
         expect(have == promised, f"{name} is {have}, promised {promised}")
+    # v2 has quota and period in one file, v1 in two.
     share = _control(quota).split()
     period = int(share[1] if len(share) > 1 else _control("cpu/cpu.cfs_period_us"))
     expect(
@@ -132,6 +137,7 @@ def _(want: dict[str, Any]) -> str:
     bound = want["pids"]
     children: list[int] = []
     try:
+        # One more than allowed, so that a missing limit shows, and no more, as the machine is not to suffer.
         while len(children) <= bound:
             pid = os.fork()
             if pid == 0:
@@ -152,6 +158,7 @@ def _(want: dict[str, Any]) -> str:
 
 @probe("memory", "memory is limited, and only the process that exceeds the limit is killed")
 def _(want: dict[str, Any]) -> None:
+    # An eighth beyond the limit: enough to show that it does not hold, without using up the machine.
     bound = want["memory_bytes"] + want["memory_bytes"] // 8
 
     def attack() -> int:

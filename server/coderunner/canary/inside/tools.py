@@ -15,6 +15,7 @@ SCRATCH = WORKSPACE + "/canary"
 MIB = 1024 * 1024
 PR_SET_DUMPABLE = 4
 CLONE_NEWUSER = 0x10000000
+# use_errno: ctypes keeps a copy of errno, as Python itself makes calls between (ctypes.get_errno).
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 
@@ -59,6 +60,7 @@ def refused(what: str, action: Callable[[], object]) -> str:
 
 def system_call(number: int, *arguments: int) -> int:
     """Makes a system call, past the C library; returns its result, or the negative error number."""
+    # c_long: plain ints are passed as 32 bits.
     result = int(libc.syscall(ctypes.c_long(number), *(ctypes.c_long(each) for each in arguments)))
     return -ctypes.get_errno() if result == -1 else result
 
@@ -69,6 +71,7 @@ def in_child(action: Callable[[], object]) -> tuple[object, int]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        # In a child: an attack that succeeds, or a filter that kills, ends the child alone.
         _speak_and_leave(writer, action)
     os.close(writer)
     with open(reader, "rb") as file:
@@ -82,12 +85,14 @@ def _speak_and_leave(writer: int, action: Callable[[], object]) -> NoReturn:
     except BaseException as error:
         os.write(writer, json.dumps(f"failed: {error!r}").encode())
     finally:
+        # Not sys.exit: the parent's handlers and buffers must not run twice.
         os._exit(0)
 
 
 def first_to_die() -> None:
     """Has the kernel kill this process before all others if memory is short."""
     with open("/proc/self/oom_score_adj", "w") as file:
+        # The highest value: always chosen first (proc(5), oom_score_adj).
         file.write("1000")
 
 

@@ -34,12 +34,14 @@ NETLINK = 16
 
 @probe("filters", "packet filters and filters of system calls are refused")
 def _(want: dict[str, Any]) -> None:
+    # One instruction of classic BPF (struct sock_filter); the holder is a struct sock_fprog.
     program = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))  # return: allow
     holder = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", 1, ctypes.addressof(program)))
     address, call = ctypes.addressof(holder), number_of("setsockopt")
     left, right = socket.socketpair()
     with left, right:
         for name, option in FILTERS.items():
+            # With and without upper bits, which the kernel ignores in an int.
             for level, number in ((SOL_SOCKET, option), (SOL_SOCKET | BEYOND, option | BEYOND)):
                 result = system_call(call, left.fileno(), level, number, address, 16)
                 expect(result == -errno.EPERM, f"{name}: {code(result)}, promised EPERM")
@@ -49,6 +51,7 @@ def _(want: dict[str, Any]) -> None:
         return [prctl, system_call(number_of("seccomp"), 1, 0, address)]
 
     results, status = in_child(install)
+    # EINVAL, as on a kernel without filters.
     expect(results == [-errno.EINVAL] * 2, f"a filter of system calls: {results}, status {status}")
 
 
@@ -79,6 +82,7 @@ def _(want: dict[str, Any]) -> None:
         with socket.socket(*kind) as plug:
             for option in (SO_RCVBUF, SO_SNDBUF):
                 before = plug.getsockopt(SOL_SOCKET, option)
+                # The filter reports success and changes nothing: many programs give up if this call fails.
                 plug.setsockopt(SOL_SOCKET, option, 2 * before)
                 after = plug.getsockopt(SOL_SOCKET, option)
                 expect(after == before, f"a buffer of {before} bytes became {after}")
