@@ -20,6 +20,7 @@ from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
 from coderunner.core.codec import OutputFrame
 
+# 50 keys a second: faster than anybody types, so that a short stall does not fall between two keys.
 INTERVAL = 0.02  # seconds between keys
 PROGRAM = """
 import os, tty
@@ -53,6 +54,7 @@ async def _type(stage: Stage) -> None:
             if peer.close_code is not None or peer.channel(1).exit is not None:
                 raise Unexpected(f"closed with {peer.close_code}, ended with {peer.channel(1).exit}")
             typed.append(time.monotonic())
+            # With an offset the frame is sent at once, and does not wait for the window.
             await peer.input(1, b"k", offset=len(typed) - 1)
             await asyncio.wait({left}, timeout=INTERVAL)
 
@@ -91,6 +93,7 @@ class Bystander:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([url, bearer]).encode() + b"\n")
         self._process.stdin.flush()
+        # A thread: each case has an event loop of its own, and none of them reads all the time.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -139,6 +142,7 @@ class Bystander:
         with self._news:
             late = sorted(seconds * 1000 for typed, seconds in self._samples if begin <= typed <= end)
             answered = bool(self._samples) and self._samples[-1][0] > end
+            # What belongs to earlier cases is dropped: the suite lasts for many minutes.
             self._samples = [one for one in self._samples if one[0] > end]
         if not late or not answered:
             return None

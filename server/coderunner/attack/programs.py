@@ -24,6 +24,7 @@ from coderunner.schema import messages as m
 
 GROUPS = ("processes", "memory", "disk", "output", "terminal", "secrets", "network", "kernel")
 WALL_MS = 10_000  # the wall limit of a program that declares no other
+# WALL_MS and enough time for a busy machine to notice the end.
 SECONDS = 25.0  # to wait for a program's end
 ALIVE = {
     "python": ("main.py", "print('alive')"),
@@ -75,6 +76,7 @@ async def attack(stage: Stage, table: Mapping[str, Any]) -> str:
         if "send" in table:
             how = table["send"]
             await peer.send(m.Kill(1) if how == "kill" else m.Signal(1, how))
+        # Only endings are compared: how far an attack came by then depends on the machine.
         seen = describe(await peer.ended(1, SECONDS), shows=table.get("shows", True))
         if "then" in table:
             second = await peer.result(2, table["then"], entry=ALIVE[language][0])

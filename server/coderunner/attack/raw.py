@@ -26,6 +26,7 @@ def frame(
     size = len(payload) if length < 0 else length
     head = bytes([fin << 7 | rsv << 4 | opcode])
     bit = mask << 7
+    # The three forms of a length: RFC 6455, section 5.2.
     if size < 126:
         head += bytes([bit | size])
     elif size < 65536:
@@ -100,6 +101,7 @@ class Raw:
                 while True:
                     opcode, payload = await self.receive()
                     if opcode == CLOSE:
+                        # 1005: a close frame without a code (RFC 6455, section 7.1.5).
                         return int.from_bytes(payload[:2], "big") if payload else 1005
         except (asyncio.IncompleteReadError, ConnectionError):
             return 1006
@@ -115,11 +117,13 @@ class Raw:
         """Waits until the server has closed the connection. Raises TimeoutError."""
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(seconds):
+                # Answers that were under way come before the end.
                 while await self._reader.read(65536):
                     pass
 
     def close(self) -> None:
         """Aborts the connection."""
+        # close() would wait until the server has read what is buffered, which cases send too much of.
         self._writer.transport.abort()
 
 
@@ -149,6 +153,7 @@ async def connect(url: str) -> AsyncIterator[Raw]:
             parts.hostname,
             parts.port or (443 if secure else 80),
             ssl=ssl.create_default_context() if secure else None,
+            # The largest head or line that a case reads at once.
             limit=1 << 20,
         )
     one = Raw(reader, writer)

@@ -17,6 +17,7 @@ from coderunner.client.rest import Rest as Rest
 async def session(stage: Stage, program: str = "") -> AsyncIterator[tuple[Peer, Rest]]:
     """Opens a session, runs `program` in it, and yields a WebSocket peer and
     an HTTP client for the session's files."""
+    # Not decompressed: cases compare the bytes that were sent.
     async with stage.session() as peer, aiohttp.ClientSession(auto_decompress=False) as http:
         assert peer.opened is not None
         if program:

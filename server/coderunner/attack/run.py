@@ -17,6 +17,7 @@ from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
 from coderunner.errors import CodeRunnerError
 
+# The longest case waits 47 s for a watchdog's decision.
 MAX_SECONDS = 50.0  # of one case
 SETTLE_SECONDS = 5.0  # for the server to return a case's slots
 SHORTEST_SECONDS = 0.12  # of a case: with a key every 20 ms, six echoes are measured
@@ -41,6 +42,7 @@ class Result:
 
 async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Result:
     """Carries out one case. Its sessions are closed before this returns, whatever happens."""
+    # Sessions of real users and of the bystander may be live: they are not the case's.
     before = await _active(url, bearer)
     began = time.monotonic()
     try:
@@ -67,6 +69,7 @@ async def _active(url: str, bearer: str) -> int:
 
 async def _settle(url: str, bearer: str, before: int) -> None:
     """Waits until a case's slots have been returned, as the next case may need them."""
+    # Not a failure of this case: if slots are missing, the next case reports it.
     with contextlib.suppress(OSError, aiohttp.ClientError, ValueError, TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS), Stage(url, bearer) as stage:
             await stage.settled(lambda queue: queue.active <= before, SETTLE_SECONDS)
@@ -142,6 +145,7 @@ def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) 
         return 2
     for line in summary(results):
         print(line)
+    # 2 is apart, so that CI can tell a failed case from a server that cannot be attacked.
     return 0 if all(one.holds for one in results) else 1
 
 

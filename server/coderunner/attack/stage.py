@@ -37,6 +37,7 @@ async def sessions_at_once(stage: Stage, stack: contextlib.AsyncExitStack, maxim
     `stack` closes them."""
     queue = (await stage.stats()).queue
     found: list[Peer] = []
+    # No more than are free: an opening that waits in the queue would not be live at the same time.
     for _ in range(min(maximum, queue.max_concurrent - queue.active)):
         try:
             found.append(await stack.enter_async_context(stage.session()))

@@ -62,6 +62,7 @@ async def _guessed(stage: Stage) -> str:
         _, name, key, path = (await _made(peer))["x.svg"].url.split("/")
         theirs = (await _made(other))["x.svg"].url.split("/")[2]
         token, rest.token = rest.token, ""
+        # Bytes of each part of the capability: its depth, its time, and its signature.
         forged = [_changed(key, at, by) for at in (0, 1, 5, 6, 29) for by in (1, 128)]
         tried = [theirs, secrets.token_urlsafe(30), token, "", key[:-1], key + "A", key.swapcase()]
         answers = set()
@@ -89,6 +90,7 @@ async def _stolen(stage: Stage) -> str:
         drawing = found["x.svg"].url.removesuffix("x.svg")
         parted = quote(unicodedata.normalize("NFD", "é.png"))
         out = (
+            # Each is a way in which some server or proxy resolves a path after it was checked.
             "secret.json", "out/../secret.json", "out/%2e%2e/secret.json", "out/%2E./secret.json",
             "out/..%2fsecret.json", "out%2f..%2fsecret.json", "out/%252e%252e/secret.json",
             "out//../secret.json", "out/.env.json", "out/main.py", "out/deep/../../secret.json",
@@ -107,6 +109,7 @@ async def _stolen(stage: Stage) -> str:
         for one in own:
             if (status := await _status(stage, one)) != 200:
                 return f"{status} for {one.split('/', 3)[3]}, which it is for"
+        # After the address was made: the file is opened without following links, at each request.
         links = "import os\nos.unlink('x.svg'); os.symlink('secret.json', 'x.svg')\n"
         links += "os.rename('out', 'before'); os.symlink('/etc', 'out')\n"
         await peer.result(2, links)
@@ -134,6 +137,7 @@ async def _outlived(stage: Stage) -> str:
         url = (await _made(peer))["x.svg"].url
         [hello] = [one for one in peer.messages if isinstance(one, m.Hello)]
         seconds = hello.limits["view_ms"] / 1000
+        # VIEW_TTL is five minutes by default: a case takes no longer than MAX_SECONDS.
         if seconds > 30:
             return f"{UNTRIED}an address lives {seconds:g} s on this server"
         if not await _until_404(rest, url, seconds + 3):
@@ -167,6 +171,8 @@ async def _pages(stage: Stage) -> str:
                 rule.strip().partition(" ")[::2]
                 for rule in answer.headers["Content-Security-Policy"].split(";")
             )
+            # allow-same-origin is missing: the document has an opaque origin, and no cookies or storage (HTML
+            # standard).
             if rules.get("sandbox") != "allow-scripts":
                 return f"{made.path} has an origin: {rules}"
             own = rest.url.split("://")[1] + "/".join(made.url.split("/")[:3]) + "/out/"

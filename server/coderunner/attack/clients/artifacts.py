@@ -24,6 +24,7 @@ async def _slowest(peer: Peer, until: Callable[[], object]) -> float:
         await peer.input(1, b"k", offset=at)
         at += 1
         await peer.wait(lambda before=before: peer.channel(1).end > before, 10, "echo")  # type: ignore[misc]
+        # The worst one, not a mean: a single long turn of the loop is what users notice.
         slowest = max(slowest, loop.time() - began)
         await asyncio.sleep(0.01)
     return slowest

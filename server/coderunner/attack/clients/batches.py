@@ -54,6 +54,7 @@ print('clean', flush=True)
 open('mmap.py', 'w').write('import os\\nos.write(1, b"seen"); os._exit(0)')
 open('sitecustomize.py', 'w').write('import os\\nos.write(1, b"seen"); os._exit(0)')
 """,
+    # A name in the abstract namespace has no file to be removed, and ends only with its process (unix(7)).
     "batch-survivor": """
 one = socket.socket(socket.AF_UNIX)
 try:
@@ -137,6 +138,7 @@ async def _kills(stage: Stage) -> str:
 
 @GROUP.case("batch-reads-expected", "the expected output, by searching for it", "not found")
 async def _reads(stage: Stage) -> str:
+    # The program gets half of it as an argument, so that it knows what to search for.
     secret = secrets.token_hex(16)
     code = """
 half = sys.argv[1]
@@ -202,6 +204,7 @@ async def _bomb(stage: Stage) -> str:
 
 @GROUP.case("batch-too-many-cases", "the server's memory, by very many cases", "bad_message")
 async def _many(stage: Stage) -> str:
+    # 1.5 MB of text that would be half a million objects.
     body = b'{"language":"python","source":"1","cases":[' + b"{}," * 500_000 + b"{}]}"
     answer = await rest.ask(
         stage.url + "api/batch",

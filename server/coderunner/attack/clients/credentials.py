@@ -19,6 +19,7 @@ GROUP = Group("credentials")
 
 EVIL = "https://evil.example"
 COOKIES = ("__Host-coderunner", "coderunner")
+# Guesses, among them the example of the settings' own file.
 SECRETS = (b"", b"secret", b"changeme", b"coderunner", b"replace-me-with-the-output-of-openssl-rand-hex-32")
 CLAIMS = {"sub": "admin", "roles": ["operator"], "aud": "coderunner", "iss": "coderunner", "name": "admin"}
 
@@ -37,6 +38,7 @@ def _token(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None)
 def _tokens() -> dict[str, str]:
     """Tokens that no server may take, by what is wrong with them."""
     claims = {**CLAIMS, "exp": int(time.time()) + 600}
+    # `none` in several spellings: a filter may know one of them only.
     found = {
         f"alg {name or 'empty'}": _token({"alg": name}, claims, None) for name in ("none", "None", "nOnE", "")
     }
@@ -46,6 +48,7 @@ def _tokens() -> dict[str, str]:
     found |= {
         "expired": _token({"alg": "HS256"}, {**claims, "exp": 1}, SECRETS[1]),
         "wrong audience": _token({"alg": "HS256"}, {**claims, "aud": "another"}, SECRETS[1]),
+        # Headers by which a token would bring its own key (RFC 7515, sections 4.1.2 and 4.1.3).
         "own key": _token(
             {"alg": "HS256", "jwk": {"kty": "oct", "k": _part(SECRETS[1])}}, claims, SECRETS[1]
         ),
@@ -125,6 +128,7 @@ async def _proxy(stage: Stage) -> str:
 
 @GROUP.case("sign-in-elsewhere", "the sign-in, as a way to another site", "leads to no other site")
 async def _redirect(stage: Stage) -> str:
+    # Spellings that browsers read as another host (WHATWG, URL), although a slash is at their beginning.
     targets = (
         EVIL,
         "//evil.example",

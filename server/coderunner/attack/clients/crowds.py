@@ -44,6 +44,7 @@ async def served(stage: Stage) -> str:
 def _room(wanted: int) -> str:
     """Why this machine cannot open that many sockets; empty when it can."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The soft limit may be raised up to the hard one by any process (setrlimit(2)).
     if soft < wanted + 100 <= hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted + 100, hard))
         soft = wanted + 100
@@ -56,6 +57,7 @@ async def _idle(stage: Stage) -> str:
         return short
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(10):
+            # In portions: a backlog that overflows would delay the attack, and test the kernel.
             opening = [_upgrade(stage, stack) for _ in range(100)]
             await asyncio.gather(*opening)
         return await served(stage)
@@ -65,6 +67,7 @@ async def _upgrade(stage: Stage, stack: contextlib.AsyncExitStack) -> None:
     plug = await stack.enter_async_context(raw.connect(stage.url))
     await plug.send(raw.request(stage.url, "ws", stage.headers))
     status = await plug.status(20)
+    # 429 and 503 are the defence.
     if status not in (101, 429, 503):
         raise Unexpected(f"HTTP {status}")
 
@@ -74,6 +77,7 @@ async def _half_open(stage: Stage) -> str:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(500):
             plug = await stack.enter_async_context(raw.connect(stage.url))
+            # Without the empty line that ends a head.
             await plug.send(raw.request(stage.url, "ws", stage.headers)[:-2])
         return await served(stage)
 

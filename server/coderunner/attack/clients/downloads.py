@@ -29,6 +29,7 @@ DIGEST = "print(hashlib.sha256(data).hexdigest())"
 
 CHANGES = {
     "in-place": "f = open('big', 'r+b'); f.seek(100); f.write(bytes(9)); f.close()",
+    # A write through a mapping changes the file's time only later (mmap(2)).
     "by-a-mapping": (
         "import mmap; f = open('big', 'r+b'); m = mmap.mmap(f.fileno(), 0); m[200:209] = bytes(9)"
     ),
@@ -108,6 +109,7 @@ async def _slow(stage: Stage) -> str:
                         held.put_nowait(None)
                     await asyncio.sleep(SECONDS)
 
+            # More than the two that a session may have at a time.
             crowd = [asyncio.create_task(hold()) for _ in range(20)]
             for one in crowd:
                 stack.callback(one.cancel)

@@ -22,12 +22,16 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("newline", "a\nb"),
     ("escape", "a\x1b]0;x\x07b"),
     ("delete", "a\x7fb"),
+    # C1 controls: 0x9b is CSI, the beginning of an escape sequence, for terminals that take 8 bits.
     ("c1-control", "a\x9bb"),
+    # Unicode TR 36: "a\u202etxt.py" is shown as "ayp.txt".
     ("bidi-override", "a\u202etxt.py"),
     ("bidi-isolate", "a\u2066b"),
     ("line-separator", "a\u2028b"),
     ("backslash", "..\\x"),
+    # NAME_MAX of Linux is 255 bytes.
     ("component-too-long", "x" * 256),
+    # PATH_MAX of Linux is 4096 bytes.
     ("four-kilobytes", "/".join(["x" * 100] * 40)),
     ("too-deep", "/".join(["d"] * 40)),
 )
@@ -91,6 +95,7 @@ async def _twice(stage: Stage) -> str:
 @GROUP.case("files-twice-to-the-eye", "one file, by two names that look alike", "bad_path")
 async def _alike(stage: Stage) -> str:
     async with stage.connect() as peer:
+        # Composed and decomposed (NFC, NFD): one file on some systems, two on others.
         files = (m.File("caf\u00e9", b"1"), m.File("cafe\u0301", b"2"))
         await peer.send(m.Open("python", peer.client, files=files))
         return await peer.error_code()

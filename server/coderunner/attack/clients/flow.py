@@ -21,11 +21,13 @@ async def _ahead(stage: Stage) -> str:
         peer.acks = False
         await peer.run(1, "while True: print('x' * 100)")
         stream = peer.channel(1)
+        # The window begins at 256 KiB (docs/protocol.md); without acknowledgements it does not grow.
         await peer.wait(lambda: stream.end >= 262_144, 15, "a full window")
         await peer.send(m.Ack(1, 1 << 40))
         code = await peer.error_code()
         await peer.send(m.Ack(1, 10))  # backwards, or hardly on, is no error
         await peer.send(m.Ack(1, 0))
+        # That nothing more comes has no event: this is long enough for a flood to show.
         await asyncio.sleep(0.3)
         held = stream.end - 10
         peer.acks = True
@@ -68,6 +70,7 @@ async def _forgotten(stage: Stage) -> str:
 async def _flood(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(1, _SLEEP)
+        # 16 MiB, where 64 KiB are allowed.
         for number in range(256):
             await peer.input(1, b"x" * 65536, offset=number * 65536)
         code = await peer.error_code()
@@ -204,6 +207,7 @@ async def _signals(stage: Stage) -> str:
 @GROUP.case("run-storm", "the session, by 300 programs started at once", "at most 8 at once, the rest told")
 async def _runs(stage: Stage) -> str:
     async with stage.session() as peer:
+        # The entry does not exist, so that none of them runs for long.
         for number in range(100, 400):
             await peer.send(m.Run(number, "pipe", entry="none.py"))
         await peer.send(m.Ping(1))

@@ -17,6 +17,7 @@ PING_TEXT = b'{"type":"ping","t":7}'
 
 def _deflated() -> bytes:
     bomb = zlib.compressobj(wbits=-15)
+    # RFC 7692, section 7.2.1: without the last four bytes of an empty block.
     return (bomb.compress(bytes(64 << 20)) + bomb.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
@@ -24,6 +25,7 @@ def _deflated() -> bytes:
 _FRAMES: tuple[tuple[str, str, Callable[[], bytes], tuple[str, ...]], ...] = (
     ("frame-huge", "memory, by the claim of a gigabyte", lambda: frame(TEXT, b"x" * 64, length=1 << 30),
      ("closed with 1009",)),
+    # The highest bit of a length must be 0 (RFC 6455, section 5.2).
     ("frame-of-2-to-the-63", "the arithmetic of lengths",
      lambda: frame(BINARY, b"x" * 64, length=(1 << 63) - 1),
      ("closed with 1009", "closed with 1002")),
@@ -40,6 +42,7 @@ _FRAMES: tuple[tuple[str, str, Callable[[], bytes], tuple[str, ...]], ...] = (
     ("reserved-opcode", "a frame of an unknown kind", lambda: frame(3, b"x"), PROTOCOL_ERROR),
     ("reserved-control-opcode", "a control frame of an unknown kind", lambda: frame(11, b"x"),
      PROTOCOL_ERROR),
+    # Control frames have at most 125 bytes and are not fragmented (RFC 6455, section 5.5).
     ("ping-too-long", "a control frame of 126 bytes", lambda: frame(PING, b"x" * 126), PROTOCOL_ERROR),
     ("ping-fragmented", "a control frame in fragments", lambda: frame(PING, b"x", fin=False), PROTOCOL_ERROR),
     ("continuation-of-nothing", "the order of fragments", lambda: frame(CONTINUATION, b"x"), PROTOCOL_ERROR),

@@ -270,6 +270,7 @@ print(*found or ["nothing left"])
     async with stage.session() as one:
         await one.result(1, leave)
     seen = set()
+    # Three: the next session may come from the warm pool, and not from the container that was left.
     for _ in range(3):
         async with stage.session() as two:
             seen.add((await two.result(1, look)).last_line)
@@ -331,6 +332,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 async def _closed(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.run(1, _BOMB)
+        # Long enough for the bomb to reach its limit of processes.
         await asyncio.sleep(0.5)
         await peer.send(m.Close())
         code = await peer.closed(20)

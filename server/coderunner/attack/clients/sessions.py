@@ -29,6 +29,7 @@ async def _guessed(stage: Stage) -> str:
 async def _token(stage: Stage) -> str:
     async with stage.session() as peer:
         assert peer.opened
+        # A token that differs in its last character only.
         near = peer.opened.token[:-1] + ("A" if peer.opened.token[-1] != "A" else "B")
         seen = {await _knock(stage, peer.opened.session, token) for token in ("x" * 43, "x", near)}
         return " / ".join(sorted(seen))
@@ -68,6 +69,7 @@ async def _alike(stage: Stage) -> str:
             async with stage.connect(f"ws/{session}") as stranger:
                 await stranger.send(m.Attach(session, token, random_id()))
                 error = await stranger.message(m.ErrorMessage)
+                # A difference would tell a guesser which ids exist.
                 words.add((error.code, error.message, await stranger.closed()))
     return "alike" if len(words) == 1 else f"{words}"
 
@@ -108,6 +110,7 @@ async def _repeated(stage: Stage) -> str:
             await peer.wait(lambda peer=peer: peer.opened, 30, "session")  # type: ignore[misc]
             assert peer.opened
             found.add(peer.opened.session)
+            # Without a close frame, as a client that lost its network.
             peer.drop()
             await peer.closed()
     return f"{len(found)} session"

@@ -82,6 +82,7 @@ async def _gone(connections: list[raw.Raw], seconds: float) -> str:
 
 @GROUP.case("packed-bodies", "the event loop, by 100 bodies that unpack to 4 MB each", SERVED)
 async def _packed(stage: Stage) -> str:
+    # 4 kB that become 4 MB: aiohttp would unpack a body by itself.
     body = gzip.compress(bytes(4_000_000))
     paths = iter(range(1_000_000))
 
@@ -139,6 +140,7 @@ async def _unfinished(stage: Stage) -> str:
 
 @GROUP.case("unfinished-heads", "sockets, by 100 requests whose head never ends", f"all ended, then {SERVED}")
 async def _heads(stage: Stage) -> str:
+    # Without the empty line that ends a head.
     part = http(stage, "GET", "api/health", {})[:-2] + b"X-Filler: " + b"x" * 4000
     async with held(stage, part, socket=False) as connections:
         during = await served(stage)
