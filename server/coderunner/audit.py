@@ -58,7 +58,7 @@ class Audit:
             self._write(event, details, columns)
 
     async def tell_counted(self, *, all: bool = False) -> None:
-        """Writes how many events were only counted, once a minute of theirs is over; `all`: of every one."""
+        """Writes the numbers of events that were only counted, after their minute; `all`: in any case."""
         for event, fold in self._folds.items():
             for key, count in fold.over(self._clock(), all=all):
                 whose, code = key if isinstance(key, tuple) else (None, None)
@@ -122,7 +122,7 @@ _audit: Audit | None = None
 
 
 def use(audit: Audit | None) -> None:
-    """Has `note` write there; None: nowhere, as before the server has started."""
+    """Sets where `note` writes; None: nowhere, as before the server has started."""
     global _audit  # one for the process, as the metrics are
     _audit = audit
 
@@ -145,8 +145,9 @@ def note(
 
 
 def program(files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
-    """What an event says of a program's files, as (path, content): how many, bytes, and a hash over paths and
-    contents; the first one's text where the settings ask for it. Nothing for no files."""
+    """The details of an event about a program's files. `files`: pairs of path and content. Returns their
+    number, bytes, and a hash over paths and contents; with AUDIT_PROGRAMS the first one's text. Empty without
+    files."""
     whole, size, count, first = hashlib.sha256(), 0, 0, b""
     # Sorted, and with lengths in the hash: one program has one hash, and no two have the same input to it.
     for path, content in sorted(files):

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "languages"
 class Declarations:
     """`languages` in the order of their names; `folder` is where they were read.
 
-    `demand`: all their names, the most wanted first.
+    `demand`: all their names, the most used first.
     `checks`: programs of all languages that only test their images, by the name of what they test.
     """
 
@@ -39,14 +39,14 @@ class Declarations:
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """Of all languages that are installed, sorted."""
+    """The names of all installed languages, sorted."""
     return sorted(file.parent.name for file in folder.glob("*/language.toml"))
 
 
 def load(folder: Path = FOLDER, only: Iterable[str] = (), machine: str = platform.machine()) -> Declarations:
-    """Every `<name>/language.toml` below `folder`, or those named in `only` (the setting LANGUAGES).
+    """Reads every `<name>/language.toml` below `folder`, or those named in `only` (the setting LANGUAGES).
 
-    What is not for this `machine` is left out.
+    Languages for other processors than `machine` are left out.
 
     Raises ConfigError with all problems of all files.
     """
@@ -67,6 +67,7 @@ def load(folder: Path = FOLDER, only: Iterable[str] = (), machine: str = platfor
                 there = ", ".join(language.machines)
                 problems.append(f"LANGUAGES: {language.name} is for {there}; this machine is {machine}")
             continue
+        # A language's own first, as the first that fits is shown.
         languages[language.name] = replace(language, hints=language.hints + hints)
         problems += _missing_samples(file.parent, language)
     have = names(folder)
@@ -90,6 +91,7 @@ def load(folder: Path = FOLDER, only: Iterable[str] = (), machine: str = platfor
 def _demand(folder: Path, languages: Mapping[str, Language], problems: list[str]) -> list[str]:
     try:
         order = read_toml(Demand, (folder / "demand.toml").read_text(encoding="utf-8"), "demand.toml").order
+        # Languages that are not in the list, such as an operator's own, come last.
         return [name for name in order if name in languages] + [n for n in languages if n not in order]
     except FileNotFoundError:
         return list(languages)
@@ -99,7 +101,7 @@ def _demand(folder: Path, languages: Mapping[str, Language], problems: list[str]
 
 
 def _hints(folder: Path, problems: list[str]) -> tuple[Hint, ...]:
-    """Those of all languages, which come behind a language's own."""
+    """The hints for all languages, which come after a language's own."""
     try:
         return read_toml(HintsFile, (folder / "hints.toml").read_text(encoding="utf-8"), "hints.toml").hints
     except FileNotFoundError:

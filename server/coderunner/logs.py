@@ -22,6 +22,7 @@ import orjson
 LogFormat = Literal["text", "json"]
 _PLAIN = logging.Formatter()
 
+# By the name, as a value cannot be told from any other text.
 _SECRET = ("token", "secret", "password", "admin_key", "authorization", "cookie", "credential")
 
 
@@ -34,8 +35,8 @@ def context() -> Mapping[str, str]:
 
 
 def within(**values: str | None) -> None:
-    """Gives every later line of the present task, and of tasks that it starts, these fields; None: not any
-    more."""
+    """Adds these fields to every later line of the current task and of tasks that it starts; None removes a
+    field."""
     merged = {**_context.get(), **values}
     _context.set({name: value for name, value in merged.items() if value is not None})
 
@@ -53,7 +54,7 @@ def fields(**values: Any) -> dict[str, Any]:
 
 
 def outcome(error: BaseException | None) -> dict[str, str]:
-    """For a debug line about something that ended: nothing where all went well, else the error's name."""
+    """Fields for a line about something that ended: empty without an error, else its code or class."""
     return {} if error is None else {"error": getattr(error, "code", None) or type(error).__name__}
 
 
@@ -65,7 +66,7 @@ def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
         str(name): "***" if any(word in str(name).lower() for word in _SECRET) else value
         for name, value in values.items()
     }
-    # Formatted in the task that speaks, whose request and session these are; its own word counts more.
+    # Formatted in the task that logs, so these are its request and session; the call's own fields come first.
     return found | {name: value for name, value in _context.get().items() if name not in found}
 
 
@@ -76,6 +77,8 @@ def _moment(record: logging.LogRecord) -> str:
 
 def _one_line(text: str) -> str:
     """Control characters escaped: text that came from outside cannot forge a line or move a terminal."""
+    # isprintable() is false for controls and for marks of direction (Unicode categories C and Z, but the
+    # space).
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -137,11 +140,13 @@ class JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """A line with the priority that systemd's journal reads."""
         number = priority(record.levelno)
+        # Each line of a traceback, too: the journal takes a line for a message (sd-daemon(3)).
         return "\n".join(f"<{number}>{line}" for line in self._inner.format(record).split("\n"))
 
 
 def priority(level: int) -> int:
-    """Of syslog and of the journal: 7 is debug, 6 info, 4 warning, 3 error, 2 critical."""
+    """The priority of syslog and of the journal: 7 is debug, 6 info, 4 warning, 3 error, 2 critical."""
+    # syslog(3). 5, notice, has no counterpart.
     steps = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
     return next((number for least, number in steps if level >= least), 7)
 
@@ -152,6 +157,7 @@ def is_journal(stream: IO[str], journal_stream: str) -> bool:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):
         return False
+    # systemd.exec(5): compared, as the variable is inherited also where the stream was redirected.
     return journal_stream == f"{found.st_dev}:{found.st_ino}"
 
 
@@ -165,7 +171,7 @@ def setup(
     """Sends all logging to `stream` (standard error by default) and returns the handler that does it.
 
     `journal_stream` is the environment's JOURNAL_STREAM.  Replaces what an earlier call has set up.
-    Libraries speak from WARNING on, `coderunner` from `level` on.
+    Libraries log from WARNING on, `coderunner` from `level` on.
     """
     target = stream if stream is not None else sys.stderr
     formatter: logging.Formatter = JsonFormatter() if format == "json" else TextFormatter()
@@ -175,18 +181,19 @@ def setup(
     handler.setFormatter(formatter)
     handler.set_name("coderunner")
     root = logging.getLogger()
+    # Only the own one: pytest and embedding programs have handlers, too.
     for old in [h for h in root.handlers if h.get_name() == "coderunner"]:
         root.removeHandler(old)
     root.addHandler(handler)
+    # Libraries log each request at INFO.
     root.setLevel(logging.WARNING)
     logging.getLogger("coderunner").setLevel(level.upper())
     return handler
 
 
 def take_all() -> None:
-    """Makes lines of the log of what Python itself would print: warnings, and errors that nobody catches,
-    in threads and while an object is removed. Printed as they are, they would be no JSON, and have no
-    priority."""
+    """Makes lines of the log of what Python itself would print: warnings, and uncaught errors in threads and
+    in finalizers. Printed by Python, they would not be JSON, and have no priority."""
     own = logging.getLogger("coderunner.python")
 
     def uncaught(error: threading.ExceptHookArgs) -> None:

@@ -1,7 +1,7 @@
-"""What the server measures about itself, in the terms of Prometheus.
+"""The server's metrics, for Prometheus.
 
-One registry for the process, which is one server. What a part holds at a moment (sessions, workers, sockets)
-is not counted here but read when somebody asks: `web/metrics.py`. Label values come from the server's own
+One registry for the process, which is one server. Current levels (sessions, workers, sockets)
+are not counted here but read at each request: `web/metrics.py`. Label values come from the server's own
 lists (languages, reasons, calls), never from a client, so that their number is bounded.
 """
 
@@ -14,15 +14,17 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
+# Not the library's default one, into which any library may put figures of its own.
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
 # Upper bounds of buckets, in seconds.
+# Around what docs/performance.md has for an echo and for an opening.
 FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 SLOW = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 LAG_SECONDS = 0.1
-"""Between two looks at how late the event loop is."""
+"""Between two measurements of the event loop's lateness."""
 ECHO_SECONDS = 5.0
 """Output that comes later than this after a key is the program's, not the key's echo."""
 
@@ -82,26 +84,27 @@ bytes_in, bytes_out = socket_bytes.labels("in"), socket_bytes.labels("out")
 
 
 class Stopwatch:
-    """What a channel waits for: its first byte, or the echo of a key. ``histogram`` gets the seconds.
+    """Measures the time until an event, such as a channel's first byte or the echo of a key.
 
-    ``longest``: more seconds are not counted; None where all are."""
+    ``histogram``: observes the seconds. ``longest``: longer times are not observed; None: all are."""
 
     __slots__ = ("_began", "_histogram", "longest")
 
     def __init__(self, histogram: Histogram, longest: float | None = None) -> None:
         self._histogram = histogram
         self.longest = longest
+        # The wall clock may be set back, which would give a negative time.
         self._began = time.monotonic()
 
     def stop(self) -> None:
-        """Counts the time since it was made, unless that is longer than the longest."""
+        """Observes the seconds since it was made, unless they exceed ``longest``."""
         seconds = time.monotonic() - self._began
         if self.longest is None or seconds <= self.longest:
             self._histogram.observe(seconds)
 
 
 async def watch_loop() -> None:
-    """Counts how late the running loop is, until it is cancelled."""
+    """Observes the running loop's lateness, until it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + LAG_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+# Compared by time, without inotify: it works in every mount of a container, and needs no library.
 LOOK_SECONDS = 1.0  # between two comparisons of the files' times
 SUFFIXES = (".py", ".toml", ".json", "Dockerfile")
 
@@ -28,4 +29,5 @@ async def changed_sources(folder: Path) -> str:
             continue  # an editor is replacing a file at this moment
         if now != before:
             different = {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
+            # One is enough for the log; the smallest, so that it is always the same one.
             return min(different).name

@@ -1,10 +1,10 @@
-"""The sign of a running server: a socket with an abstract name, which all servers of this machine see.
+"""Detects another running server with the same key, by a Unix socket with an abstract name.
 
-It is for what the lock in STATE_DIR cannot tell: whether a server lives that has the same key in another
-folder, as STATE_DIR was copied. The kernel removes the name when the process ends, however it ends.
+The lock in STATE_DIR cannot show whether a server with the same key runs in another folder, which happens if
+STATE_DIR was copied. The kernel removes the name when the process ends, however it ends.
 
-Any user of the machine may take such a name. So a holder only counts if it is root, this user or the owner of
-STATE_DIR, or if it has the key: it authenticates a number that it is sent.
+Any user of the machine may bind such a name. So its holder only counts if it is root, this user or the owner
+of STATE_DIR, or if it proves that it has the key, by authenticating a random number.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from coderunner.sessions.record import owner_of
 
 log = logging.getLogger(__name__)
 
+# At a restart, the old process still closes its sockets when the new one begins.
 LEAVING_SECONDS = 2.0  # in which a server that has released its lock ends
 ANSWER_SECONDS = 1.0  # for the holder of a name to show that it has the key
 PAUSE_SECONDS = 0.02  # between two looks
@@ -37,13 +38,13 @@ _PEER = struct.Struct("3i")  # pid, uid, gid
 
 @contextlib.asynccontextmanager
 async def alone(name: str, key: bytes, state_dir: Path) -> AsyncIterator[None]:
-    """Shows other processes that a server of this name and key runs. No two can do so at one time: the name
-    is bound, which the kernel allows once.
+    """Holds the name of a server with this name and key, which the kernel lets only one process bind.
 
     Waits LEAVING_SECONDS for one that is ending. `name`: INSTANCE_NAME. Raises CannotStart if another server
     has the key: each would adopt the other's sessions, and remove the other's containers.
     """
     deadline = asyncio.get_running_loop().time() + LEAVING_SECONDS
+    # A fingerprint of the key: the name is visible to all users of the machine.
     place = f"\0{_SIGN}{name}/{owner_of(key)}"
     async with contextlib.AsyncExitStack() as stack:
         sign = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
@@ -72,12 +73,12 @@ def _took(sign: socket.socket, place: str) -> bool:
         if error.errno != errno.EADDRINUSE:
             raise CannotStart(f"the name {place[1:]} cannot be bound: {error.strerror or error}") from None
         return False
-    sign.listen()  # at once: who finds the name asks there
+    sign.listen()  # at once: other servers connect as soon as the name exists
     return True
 
 
 async def _answer(stack: contextlib.AsyncExitStack, sign: socket.socket, key: bytes) -> None:
-    """Until the stack is closed, shows to everybody who connects that this process has the key."""
+    """Until the stack is closed, proves to every client that this process has the key."""
     busy = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,7 +90,7 @@ async def _answer(stack: contextlib.AsyncExitStack, sign: socket.socket, key: by
                     writer.write(_proof(key, await reader.readexactly(ASKED)))
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # whoever asks so does not want to know
+            pass  # not a request of a server
         finally:
             busy -= 1
             writer.close()
@@ -99,11 +100,12 @@ async def _answer(stack: contextlib.AsyncExitStack, sign: socket.socket, key: by
 
 
 def _proof(key: bytes, asked: bytes) -> bytes:
+    # With a prefix, so that no other use of the key can be made to produce such a proof.
     return hmac.digest(key, b"alive" + asked, "sha256")
 
 
 async def _held(place: str, key: bytes, trusted: set[int]) -> bool | None:
-    """Whether a server with this key has this name; None if nobody who has it can be asked (now)."""
+    """Whether a server with this key has this name; None if its holder cannot be asked now."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as caller:
         try:
@@ -111,8 +113,10 @@ async def _held(place: str, key: bytes, trusted: set[int]) -> bool | None:
         except OSError:
             return None
         _, user, _ = _PEER.unpack(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        # SO_PEERCRED is filled in by the kernel at connect() and cannot be forged (unix(7)).
         if user in trusted:
             return True
+        # A new number each time: a proof that was seen before is worth nothing.
         asked = secrets.token_bytes(ASKED)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -124,7 +128,7 @@ async def _held(place: str, key: bytes, trusted: set[int]) -> bool | None:
 
 
 def _trusted(state_dir: Path) -> set[int]:
-    """The users who would not take the name to keep a server from starting."""
+    """The users that are trusted not to bind the name in order to keep a server from starting."""
     with contextlib.suppress(OSError):
         return {0, os.geteuid(), state_dir.stat().st_uid}
     return {0, os.geteuid()}
@@ -144,5 +148,6 @@ def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
     except OSError:
         return set()
     begin = f"@{_SIGN}{name}/"
+    # proc(5): the eighth column is the path, where @ stands for the \0 of an abstract name.
     names = [line.split(" ", 7)[-1] for line in lines]
     return {one[len(begin) :] for one in names if one.startswith(begin)}

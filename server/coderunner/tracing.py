@@ -52,7 +52,7 @@ _NOTHING = Span()
 
 
 def begin(name: str, **attributes: Any) -> Span:
-    """Begins a span below the present one. It must be ended."""
+    """Begins a span below the current one. The caller must end it."""
     if _tracer is None:
         return _NOTHING
     return Span(_tracer.start_span(name, attributes=_named({**logs.context(), **attributes})))
@@ -75,7 +75,8 @@ def _named(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def begin_tracing(environ: Mapping[str, str], instance: str, version: str) -> bool:
-    """Sends traces where the environment says; returns whether it does. `instance`: INSTANCE_NAME."""
+    """Starts sending traces if the environment asks for it; returns whether it does. `instance`:
+    INSTANCE_NAME."""
     global _tracer, _provider  # one for the process, as the metrics are
     asked = any(name.startswith(PREFIX) and value.strip() for name, value in environ.items())
     off = (

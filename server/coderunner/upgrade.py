@@ -1,4 +1,4 @@
-"""`coderunner upgrade-check`: tells what replacing the running version by this one would do.
+"""`coderunner upgrade-check`: reports what replacing the running version by this one would do.
 Changes nothing."""
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def _units(folder: Path) -> Iterator[str]:
     """Lines about installed units and other files of deploy/ that differ from this version's."""
     for name, path in places.files().items():
         installed = folder / path.name
+        # What is not installed is not missed: many servers run without systemd.
         there = name.startswith("deploy/") and installed.is_file()
         if there and installed.read_bytes() != path.read_bytes():
             yield f"{installed} differs from this version's; compare it with `coderunner files {name}`"

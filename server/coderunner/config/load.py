@@ -40,18 +40,21 @@ def load(
     problems: list[str] = []
     given = parse(env_file_text or "", file, KNOWN, problems)
     problems += _misspelt(environ)
+    # /dev/null is the usual way to ask for no file at all.
     empty = env_file_text is not None and not given and not problems and file != os.devnull
     if empty and "APP_ENV" not in environ:
         # An empty or truncated file would silently start a production server in development mode.
         problems.append(f"{file}: has no settings; write at least APP_ENV=production or APP_ENV=development")
     for name in KNOWN:
         if name in environ:
+            # After the file's, so that an operator can override a setting for one start.
             given[name] = Given(environ[name].strip(), "environment")
     mode = given.get("APP_ENV")
     if mode is not None and not mode.text:
         problems.append(f"{mode.where}: APP_ENV is empty; write APP_ENV=production or APP_ENV=development")
     app_env = mode.text.lower() if mode is not None else ""
     values = {s.name: _value(s, given.get(s.name), app_env, problems) for s in SETTINGS}
+    # Also when single values are wrong: all problems are reported at once.
     check = _Together(values, given, file, problems)
     check.mode()
     check.pairs()

@@ -56,6 +56,7 @@ def promises(settings: Settings, info: EngineInfo) -> list[Finding]:
 
 def _cgroups(info: EngineInfo) -> Finding:
     text = f"version {info.cgroup_version}"
+    # cgroup v1 cannot be delegated to an unprivileged user.
     if "name=rootless" in info.security and info.cgroup_version < 2:
         return fail(
             "cgroups", f"{text}: with it, a rootless engine cannot limit memory and processes",
@@ -65,6 +66,7 @@ def _cgroups(info: EngineInfo) -> Finding:
 
 
 def _seccomp(info: EngineInfo) -> Finding:
+    # The engine adds the name of its profile to this text.
     if any("name=seccomp" in text for text in info.security):
         return ok("seccomp", "the engine filters system calls")
     return fail(

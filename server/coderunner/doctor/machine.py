@@ -51,6 +51,7 @@ def checks(settings: Settings, memory_bytes: int, disk: Path | None) -> list[Fin
 def _state(folder: Path) -> Finding:
     above = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     try:
+        # Written and not only asked for by access(2): quotas and read-only mounts show only so.
         with tempfile.TemporaryFile(dir=above):
             pass
     except OSError as error:
@@ -115,6 +116,7 @@ def _firewall(settings: Settings) -> Finding:
     if not settings.max_groups:
         return ok("firewall", "not needed: MAX_GROUPS is 0")
     try:
+        # The kernel loads the module when the socket is made, as the server's helper would.
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):  # NETLINK_NETFILTER
             pass
     except OSError as error:

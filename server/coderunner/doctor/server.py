@@ -61,6 +61,7 @@ async def checks(url: str, *, through: bool, idle: float, bearer: str = "") -> l
     if base.startswith("https:"):
         with guarded("certificate", found):
             found.append(await asyncio.to_thread(_certificate, base))
+    # Without a valid certificate anybody may answer: the credential stays here, and the checks go on.
     verified = not any(one.state == FAIL for one in found)
     async with _http(url, base, bearer if verified else "", verified=verified) as http:
         try:
@@ -116,6 +117,7 @@ async def _http(url: str, base: str, bearer: str, *, verified: bool) -> AsyncIte
     if url.startswith(UNIX):
         connector = aiohttp.UnixConnector(url.removeprefix(UNIX))
     else:
+        # All of 127.0.0.0/8 is this machine (RFC 1122, section 3.2.1.3).
         here = ("127.0.0.2", 0) if await asyncio.to_thread(_is_loopback, base) else None
         secured = ssl.create_default_context() if verified else False
         connector = aiohttp.TCPConnector(local_addr=here, ssl=secured)
@@ -142,6 +144,7 @@ def _certificate(base: str) -> Finding:
     mend = "run `certbot renew`, then `systemctl reload nginx`"
     try:
         with (
+            # Not by aiohttp: it gives the certificate away only after it has been verified.
             socket.create_connection((name, parts.port or 443), SECONDS) as plain,
             ssl.create_default_context().wrap_socket(plain, server_hostname=name) as secured,
         ):
@@ -191,6 +194,7 @@ async def _ready(http: aiohttp.ClientSession) -> list[Finding]:
 
 
 async def _address(http: aiohttp.ClientSession) -> list[Finding]:
+    # Once without and once with the headers, as only the difference shows whether they are believed.
     seen, claimed = [
         _json(await _body(http, "api/address", headers)).get("address", "")
         for headers in ({}, {"X-Forwarded-For": CLAIMED, "X-Real-IP": CLAIMED, "Forwarded": f"for={CLAIMED}"})
@@ -249,6 +253,7 @@ async def _visit(peer: Peer, language: str, idle: float) -> list[Finding]:
     await peer.wait(lambda: peer.opened, 60, "a session")
     opened = time.monotonic() - began
     await peer.send(m.Shell(1, 80, 24))
+    # Quoted, so that the terminal's echo of the line does not contain what is waited for.
     await peer.input(1, b"echo o''k\n")
     await peer.until(1, "ok")
     found = [ok("websocket", f"a session opened after {opened * 1000:.0f} ms, and a shell in it answers")]
@@ -275,6 +280,7 @@ async def _buffering(http: aiohttp.ClientSession, language: str) -> list[Finding
         if answer.status != 200:
             text = f"a program was refused with {answer.status}: {(await answer.text())[:200]}"
             return [fail("buffering", text, COMPARE)]
+        # iter_any: each piece as it arrives; by lines, aiohttp's own buffer would hide when.
         async for piece in answer.content.iter_any():
             seen += piece
             for word in (b"one", b"two"):

@@ -1,7 +1,7 @@
 """Signing in to the page with OpenID Connect: authorization code flow with PKCE.
 
-The state of a sign-in under way, and of one that is done, is in sealed cookies; nothing of it is kept here
-but the ids of those that were signed out, which somebody else keeps over a restart.
+The state of a sign-in under way, and of one that is done, is in sealed cookies; this module keeps
+only the ids of ended sign-ins, which the database keeps over a restart.
 """
 
 from __future__ import annotations

@@ -187,6 +187,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The document for `error`. `status`: the HTTP status. `unpacked`: what was written to the workspace
         before an archive failed."""
         return cls(
+            # A URN: RFC 9457 wants a URI, which need not lead anywhere.
             type=f"urn:coderunner:error:{error.code}",
             title=error.code.replace("_", " "),
             status=status,

@@ -15,6 +15,7 @@ from coderunner.schema.messages import Files, Usage, WantedLimits
 from coderunner.schema.types import NO_NUL, EnvName, Path, at_most, either, not_both, one_of, text, whole
 
 MAX_BATCH_BODY = 8 * 1024 * 1024  # bytes
+# Each value becomes a Python object of 50 bytes or more.
 MAX_BATCH_VALUES = 256 * 1024  # JSON values of a body, counted before it is parsed (`core.codec`)
 MAX_CASES = 10_000
 MAX_PARALLEL = 8  # sessions of one batch
@@ -22,6 +23,7 @@ MAX_SHOWN = 64 * 1024  # bytes of output in one verdict
 MAX_ALL_SHOWN = 8 * 1024 * 1024
 """The most bytes of output in all verdicts of a batch together: it bounds the size of the stored answer."""
 MAX_CASE_OUTPUT = 8 * 1024 * 1024
+# Below the kernel's bound for arguments and environment together (execve(2), a quarter of the stack).
 MAX_ARGS = 128 * 1024  # bytes of all arguments together
 
 CHECKERS = ("exact", "tokens", "floats", "program")
@@ -60,6 +62,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     @property
     def input(self) -> bytes:
         """The bytes of the program's standard input."""
+        # "surrogatepass": JSON may contain half of a surrogate pair, which a strict encoder refuses.
         return self.stdin_base64 or (self.stdin or "").encode("utf-8", "surrogatepass")
 
     @property

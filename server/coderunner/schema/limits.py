@@ -12,6 +12,7 @@ from coderunner.schema.types import MAX_OFFSET
 
 # Positive: a limit of 0 would make every program fail.
 Whole = Annotated[int, Meta(ge=1, le=MAX_OFFSET, description="a positive whole number")]
+# 1024: an upper bound for typing errors; the engine refuses more than its machine has.
 Processors = Annotated[float, Meta(gt=0, le=1024, description="a positive number")]
 
 
@@ -40,6 +41,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def container_bytes(self) -> int:
         """The memory of the session's container in bytes: enough for its programs and for its compilers."""
+        # One container for both, of which the agent gives programs only their part.
         return max(self.memory_bytes, self.compile_memory_bytes or 0)
 
 

@@ -28,7 +28,7 @@ def known(revision: str) -> bool:
 
 
 def upgrade(connection: Connection) -> bool:
-    """Does the migrations that are missing; returns whether there were any.
+    """Applies the missing migrations; returns whether there were any.
 
     `connection`: in a transaction, for SQLite one that has begun as IMMEDIATE, so that two servers that start
     at the same time do it one after the other. Raises SQLAlchemyError; NewerDatabase.

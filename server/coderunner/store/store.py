@@ -45,9 +45,9 @@ class _Waiting:
 class Store:
     """The database of one server.
 
-    `post` never waits and never fails: what does not fit into the queue is dropped, counted, and told. `read`
-    and `write` wait for their result, and raise DatabaseUnavailable. `work`: awaited every LOOK_SECONDS while
-    the database can be used. `last`: awaited before the last rows are written.
+    `post` never waits and never fails: what does not fit into the queue is dropped, counted, and logged.
+    `read` and `write` wait for their result, and raise DatabaseUnavailable. `work`: awaited every
+    LOOK_SECONDS while the database can be used. `last`: awaited before the last rows are written.
     """
 
     def __init__(self, address: Address, maximum: int = QUEUE_BYTES) -> None:
@@ -83,9 +83,7 @@ class Store:
             metrics.store_dropped.labels(table).inc()
             # Once until the database is back: a line for each event would fill the disk next.
             if self._lost == 1:
-                log.error(
-                    "the database's queue is full: what happens is not noted", extra=fields(table=table)
-                )
+                log.error("the database's queue is full: events are not stored", extra=fields(table=table))
             return False
         self._bytes += size
         self._waiting.append(_Waiting(table, row, size))
