@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coderunner import app, config
+from coderunner import app, config, stopping
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerState
 from coderunner.errors import ConfigError, EngineError, EngineUnavailable
@@ -66,7 +66,7 @@ async def test_an_adoption_asks_the_engine_for_no_container(tmp_path, monkeypatc
     async with app.serving(settings) as server:
         await eventually(lambda: server.parts.catalog.ready(), 120, "a language")
         async with session(server.url, "bash", keep=True) as client:
-            server.stop(app.SUSPEND)
+            server.stop(stopping.SUSPEND)
     asked: list[str] = []
     inspect = DockerEngine.inspect
 

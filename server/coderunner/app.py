@@ -9,9 +9,7 @@ import functools
 import gc
 import importlib
 import logging
-import os
 import platform
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,14 +24,21 @@ from coderunner.config import Settings
 from coderunner.declarations import Declarations
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.states import ContainerSummary
-from coderunner.errors import CannotStart, CodeRunnerError, EngineError, EngineUnavailable, UnsupportedEngine
+from coderunner.errors import (
+    CannotStart,
+    CodeRunnerError,
+    Draining,
+    EngineError,
+    EngineUnavailable,
+    UnsupportedEngine,
+)
 from coderunner.facades import routes as facades
 from coderunner.fleet import workers
 from coderunner.fleet.charging import Charging
 from coderunner.fleet.groups import Groups
 from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.readiness import Readiness
-from coderunner.fleet.registry import Registry
+from coderunner.fleet.registry import RESTART_RETRY_MS, Registry
 from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
@@ -49,6 +54,7 @@ from coderunner.reload import changed_sources
 from coderunner.sessions.quotas import Quotas, from_settings
 from coderunner.sessions.record import BadSeal
 from coderunner.sign import alone
+from coderunner.stopping import ANOTHERS, REFUSED, RELOAD, Stop, by_signals, unless_hung, unless_stopped
 from coderunner.store.address import address
 from coderunner.store.store import Store
 from coderunner.tasks import Tasks
@@ -65,13 +71,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENGINE_RETRY_SECONDS = 2.0  # between attempts to reach an engine that does not answer
-INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
 HURRY_SECONDS = 0.2  # for background tasks to end when the next server is about to start
 CLOSE_SECONDS = 3.0  # for the last rows of the database
 SUSPEND_SECONDS = 0.5  # to send the last frames to clients; they get the rest after reconnecting
-# How a server ends; see `Server`.
-SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
-LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # ends after which the sessions' containers continue
 
 
 @dataclass(slots=True)
@@ -90,16 +92,14 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Server]:
-    """Starts the whole server, and yields it once it listens. Raises ConfigError, CannotStart."""
+async def serving(settings: Settings, stopping: Stop | None = None) -> AsyncIterator[Server]:
+    """Starts the whole server, and yields it once it listens. Raises ConfigError, CannotStart.
+
+    `stopping`: by which it is stopped, also while it starts; None for one that only the server has.
+    """
+    stopping = stopping or Stop(asyncio.get_running_loop().create_future())
     declared = declarations.load(only=settings.languages)
     quotas = from_settings(settings)
-    stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def stop(how: str) -> None:
-        if not stopped.done():
-            stopped.set_result(how)
-
     # The order matters, in reverse for the end: the lock first, so that two servers never touch the same
     # containers; then the port, without listening; clients are only let in when all sessions are adopted.
     async with contextlib.AsyncExitStack() as stack:
@@ -118,7 +118,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
                 "sign_outs", {"id": ident, "expires": expires}
             )
         # The last to end: until then there may be something to write.
-        stack.push_async_callback(_close_store, store, stopped)
+        stack.push_async_callback(_close_store, store, stopping)
         engine = await stack.enter_async_context(
             DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000)
         )
@@ -131,26 +131,25 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         tasks.keep(lambda: _watch_keys(identity, store), "keys")
         tasks.keep(lambda: _tell_engine(settings, engine), "engine-info")
         _start_charging(settings, fleet, quotas, store, tasks)
-        arrival = await _arrived(fleet, engine, key, tasks, stop)
+        arrival = await _arrived(fleet, engine, key, tasks, stopping)
         runs.resume()
         _start_watches(runs, tasks)
         parts = fleet.parts(settings, declared, pool, runs, identity, store)
         room = room_of(settings, fleet.registry, engine, records, Path(settings.state_dir))
         app, url = await _listen(stack, parts, sockets, tasks, room)
         arrival.clear()
-        stack.push_async_callback(_close_sockets, app, settings, stopped)
+        stack.push_async_callback(_close_sockets, app, settings, stopping)
         await stack.enter_async_context(fleet.warm)
         builder = await _builder(settings, declared.folder, fleet.provisioner.uids)
-        preparation = _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stop)
+        preparation = _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stopping.ask)
         _open_room(room, url, builder, preparation, tasks)
-        server = Server(url, parts, stop, stopped)
+        server = Server(url, parts, stopping.ask, stopping.asked)
         try:
             yield server
         finally:
-            how = stopped.result() if stopped.done() else END
             preparation.stopping = True
             await room.stop()
-            await _end(how, settings, fleet, engine, pool, builder, tasks)
+            await _end(stopping, settings, fleet, engine, pool, builder, tasks)
 
 
 def _store(settings: Settings) -> Store:
@@ -183,11 +182,10 @@ def _start_charging(settings: Settings, fleet: Fleet, quotas: Quotas, store: Sto
     store.last.append(charging.note)
 
 
-async def _close_store(store: Store, stopped: asyncio.Future[str]) -> None:
+async def _close_store(store: Store, stopping: Stop) -> None:
     """Writes to the database what waits, and sends the last traces; in a hurry if the next server is about to
     start."""
-    leaving = stopped.done() and stopped.result() in LEAVING
-    await store.close(HURRY_SECONDS if leaving else CLOSE_SECONDS)
+    await store.close(HURRY_SECONDS if stopping.leaving else CLOSE_SECONDS)
     audit.use(None)
     if tracing.active():
         await asyncio.to_thread(tracing.end_tracing)
@@ -278,7 +276,7 @@ def _holder(settings: Settings) -> str:
 
 
 async def _end(
-    how: str,
+    stopping: Stop,
     settings: Settings,
     fleet: Fleet,
     engine: DockerEngine,
@@ -286,18 +284,29 @@ async def _end(
     builder: ImageBuilder,
     tasks: Tasks,
 ) -> None:
-    """Leaves the sessions to the next server, or ends them. `how`: as `Server.stop` got it."""
+    """Leaves the sessions to the next server, or ends them; if the engine hangs, what is left stays for the
+    next server as well."""
     catalog, registry = fleet.catalog, fleet.registry
     catalog.on_ready = catalog.on_lost = catalog.on_asked = None
-    if how in LEAVING:
-        # Clients wait for the next server, so nothing here waits for the engine:
-        # what is unfinished is left to it.
-        fleet.provisioner.leave_behind()
-        tasks.hurry(HURRY_SECONDS)
-        await pool.drop()
-        await registry.suspend()
-        return
-    await registry.end_all("evicted")
+    if not stopping.leaving:
+        if await unless_hung(engine, _end_all(settings, fleet, engine, builder)):
+            return
+        stopping.left = True
+        log.warning(
+            "the container engine does not answer, so the containers stay; the next start, or"
+            " `coderunner reap --all`, removes them"
+        )
+    # Clients wait for the next server, so nothing here waits for the engine:
+    # what is unfinished is left to it.
+    fleet.provisioner.leave_behind()
+    tasks.hurry(HURRY_SECONDS)
+    await pool.drop()
+    await registry.suspend()
+
+
+async def _end_all(settings: Settings, fleet: Fleet, engine: DockerEngine, builder: ImageBuilder) -> None:
+    """Ends the sessions, and removes what this server has on the engine."""
+    await fleet.registry.end_all("evicted")
     # Containers and networks that an earlier server left behind and that are not removed yet.
     with contextlib.suppress(CodeRunnerError):
         await sweep(engine, fleet.provisioner, older_than=0)
@@ -349,6 +358,8 @@ async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
         except EngineError:  # logged by the parts that need the engine
             await asyncio.sleep(ENGINE_RETRY_SECONDS)
             continue
+        except UnsupportedEngine:
+            return  # the adoption ends the server with the reason
         facts = fields(
             version=info.version,
             api=info.api_version,
@@ -386,17 +397,21 @@ class _Arrival:
     key: bytes
     readiness: Readiness
     tasks: Tasks
-    stop: Callable[[str], None]
+    stopping: Stop
     refused: list[tuple[ContainerSummary, str]] = field(default_factory=list)
     late: Sequence[tuple[ContainerSummary, asyncio.Task[str | BadSeal | None]]] = ()
 
     async def begin(self) -> None:
-        """Adopts the sessions. If the engine does not answer, keeps trying in the background.
+        """Adopts the sessions. If the engine does not answer, keeps trying in the background. Does not wait
+        for it if the server is stopped meanwhile.
 
         Raises AnothersContainers if there are containers of another server with this instance name.
         """
         try:
-            await self._adopt()
+            if not await unless_stopped(self.stopping, self._adopt()):
+                # Not all are adopted, and no client may be told that its session does not exist.
+                self.registry.absent = Draining(retry_after_ms=RESTART_RETRY_MS)
+                return
         except EngineError as error:
             log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
             self.readiness.blocked = "the container engine has not answered since the server started"
@@ -425,7 +440,7 @@ class _Arrival:
             except CannotStart as error:  # another server's containers, or an unsupported engine
                 log.critical("stopping", extra=fields(why=error.message))
                 self.readiness.blocked = error.message
-                self.stop(REFUSED if isinstance(error, UnsupportedEngine) else ANOTHERS)
+                self.stopping.ask(REFUSED if isinstance(error, UnsupportedEngine) else ANOTHERS)
                 return
             self.registry.absent = self.readiness.blocked = None
             self.clear()
@@ -448,21 +463,19 @@ class _Arrival:
             await self.groups.sweep()
 
 
-async def _arrived(
-    fleet: Fleet, engine: DockerEngine, key: bytes, tasks: Tasks, stop: Callable[[str], None]
-) -> _Arrival:
+async def _arrived(fleet: Fleet, engine: DockerEngine, key: bytes, tasks: Tasks, stopping: Stop) -> _Arrival:
     """Adopts the sessions of the previous server, as `_Arrival.begin` does."""
     arrival = _Arrival(
-        engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stop
+        engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stopping
     )
     await arrival.begin()
     return arrival
 
 
-async def _close_sockets(app: web.Application, settings: Settings, stopped: asyncio.Future[str]) -> None:
+async def _close_sockets(app: web.Application, settings: Settings, stopping: Stop) -> None:
     """Gives connections SHUTDOWN_GRACE to send their last frames, then aborts them."""
     grace = settings.shutdown_grace / 1000
-    if stopped.done() and stopped.result() in LEAVING:
+    if stopping.leaving:
         grace = min(grace, SUSPEND_SECONDS)  # one peer that does not read must not delay the restart for all
     sockets = app[SOCKETS]
     for connection in list(sockets):
@@ -508,29 +521,16 @@ async def _watch_sources(stop: Callable[[str], None]) -> None:
     stop(RELOAD)
 
 
-def _interrupt(server: Server) -> None:
-    """Handles SIGINT: ends the sessions and the server; the second time, exits at once."""
-    if not server.stopped.done():
-        server.stop(END)
-        return
-    log.warning("interrupted again: exiting at once; the next start, or `coderunner reap`, removes the rest")
-    logging.shutdown()
-    os._exit(INTERRUPTED)
-
-
 async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
     """Runs the server until it is stopped; returns how (SUSPEND, END, RELOAD, REFUSED or ANOTHERS).
 
     SIGTERM (a deploy) leaves the containers to the next server; so does SIGHUP unless it is ignored (nohup).
     SIGINT (a developer's Ctrl-C) ends the sessions; a second one exits at once and leaves the rest to the
-    next server. `announce`: called with the URL once the server listens.
+    next server. All this holds from the beginning of the start. `announce`: called with the URL once it
+    listens.
     """
-    loop = asyncio.get_running_loop()
-    async with serving(settings) as server:
-        loop.add_signal_handler(signal.SIGTERM, server.stop, SUSPEND)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            loop.add_signal_handler(signal.SIGHUP, server.stop, SUSPEND)
-        loop.add_signal_handler(signal.SIGINT, _interrupt, server)
+    stopping = by_signals()
+    async with serving(settings, stopping) as server:
         # The objects of the start-up stay for ever. Frozen, they are not examined by each full collection,
         # which would stop the loop for longer.
         gc.collect()

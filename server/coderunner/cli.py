@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import coderunner
-from coderunner import app, config, declarations, here, logs, places, tracing, turns
+from coderunner import app, config, declarations, here, logs, places, stopping, tracing, turns
 from coderunner.commands import Run, make_parser
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"coderunner: {error.message}{'; see `journalctl -u docker`' if late else ''}")
         return _code_of(error)
     except KeyboardInterrupt:
-        return app.INTERRUPTED
+        return stopping.INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has ended. Python flushes standard output at exit,
         # which would fail again.
@@ -140,14 +140,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     except Exception:
         log.critical("the server failed", exc_info=True)
         return FAILED
-    if how == app.RELOAD:
+    if how == stopping.RELOAD:
         os.execv(sys.executable, [sys.executable, "-m", "coderunner", *sys.argv[1:]])
-    if how == app.SUSPEND:
+    if how == stopping.SUSPEND:
         # Clients wait for the next server, and the interpreter's finalisation takes 0.3 s.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)
-    return {app.REFUSED: BROKEN_BOUND, app.ANOTHERS: TRY_AGAIN}.get(how, 0)
+    return {stopping.REFUSED: BROKEN_BOUND, stopping.ANOTHERS: TRY_AGAIN}.get(how, 0)
 
 
 def _settings(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner import app, cli, logs
+from coderunner import app, cli, logs, stopping
 from coderunner.config import SETTINGS
 from coderunner.engine import sdk
 from coderunner.errors import ConfigError
@@ -177,7 +177,7 @@ def test_wrong_settings(tmp_path):
 
 def test_containers_that_do_not_hold_what_they_promise(tmp_path, monkeypatch):
     async def refused(*_: object) -> str:
-        return app.REFUSED
+        return stopping.REFUSED
 
     monkeypatch.setattr(app, "serve", refused)
     monkeypatch.setattr(logs, "setup", lambda *_, **__: None)  # the other tests' logging stays as it is

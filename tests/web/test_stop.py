@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import (
     ENGINE_SOCKET,
+    ROOT,
     attach,
     connect,
     docker,
@@ -17,6 +23,7 @@ from tests.harness import (
     session,
     start_server,
     wait_ready,
+    wait_until,
 )
 from tests.proxy import Proxy
 
@@ -109,3 +116,71 @@ async def test_a_second_ctrl_c_leaves_at_once(tmp_path):
         assert "exiting at once" in server.log.read_text()
         for container in server.containers():
             docker("rm", "-fv", container)
+
+
+LONG = {"DOCKER_TIMEOUT": "300000", "DOCKER_CMD_TIMEOUT": "300000"}  # longer than any test waits
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, signal.SIGHUP, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
+@pytest.mark.parametrize("moment", ["the first file", "the port is held"])
+def test_a_signal_while_the_server_starts_ends_it_in_order(tmp_path, how, moment):
+    """The engine takes connections and never answers, so that the start cannot end before the signal."""
+    path, state, log = tmp_path / "engine.sock", tmp_path / "state", tmp_path / "log"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "server"),
+        "DOCKER_HOST": f"unix://{path}",
+        "STATE_DIR": str(state),
+        "INSTANCE_NAME": tmp_path.name[-20:].replace("_", "-"),
+        "PORT": "0",
+        "RELOAD": "off",
+        **SETTINGS,
+        **LONG,
+    }
+    with socket.socket(socket.AF_UNIX) as engine, log.open("w") as sink:
+        engine.bind(str(path))
+        engine.listen(64)
+        command = [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "serve"]
+        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=subprocess.STDOUT)
+        try:
+            if moment == "the first file":
+                wait_until(lambda: state.exists() and list(state.iterdir()), 60, "the start")
+            else:
+                wait_until(lambda: "starts in development" in log.read_text(), 60, "the start")
+            process.send_signal(how)
+            assert process.wait(30) == 0, log.read_text()
+        finally:
+            process.kill()
+    said = log.read_text()
+    assert f"how={'end' if how == signal.SIGINT else 'suspend'}" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.long
+async def test_ctrl_c_waits_for_no_engine_that_hangs(tmp_path):
+    """It takes connections and never answers; what cannot be removed is left to the next start."""
+    path = str(tmp_path / "engine.sock")
+    with (
+        Proxy(ENGINE_SOCKET, path) as proxy,
+        running_server(tmp_path, DOCKER_HOST=f"unix://{path}", **SETTINGS, **LONG) as server,
+    ):
+        async with session(server, keep=True) as client:
+            proxy.hold = lambda request: True
+            proxy.cut()
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGINT)
+            await client.closed(20)
+            assert await eventually(lambda: server.process.poll() is not None, 60, "the end")
+            assert time.monotonic() - began < 10
+            assert server.process.returncode == 0
+        assert "the container engine does not answer, so the containers stay" in server.log.read_text()
+        assert server.containers()
+        done = subprocess.run(
+            [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "reap", "--all"],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "server"), **server.environment,
+                 "DOCKER_HOST": f"unix://{ENGINE_SOCKET}"},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert (done.returncode, server.containers()) == (0, []), done.stdout + done.stderr

@@ -141,9 +141,9 @@ class DockerEngine:
             facts = convert(version, EngineVersion), convert(info, EngineFacts)
             return EngineInfo.of(*facts, self._docker.api_version)
 
-    async def ping(self) -> None:
-        """Returns when the engine answers."""
-        async with self._call("ping"):
+    async def ping(self, within_s: float | None = None) -> None:
+        """Returns when the engine answers. `within_s`: seconds, None for the default."""
+        async with self._call("ping", within_s):
             # Without a version: an engine that is too old answers as well, and is refused later with its
             # reason.
             await self._plain.ask("GET", "_ping", object, versioned=False)

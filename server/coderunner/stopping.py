@@ -1,0 +1,121 @@
+"""How the server is told to stop, and what bounds a stop while the container engine hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from coderunner.engine.docker import DockerEngine
+from coderunner.errors import EngineError, EngineTimeout
+
+log = logging.getLogger(__name__)
+
+# How a server ends; see `app.Server`.
+SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused", "anothers"
+LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # ends after which the sessions' containers continue
+INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
+HUNG_SECONDS = 5.0  # without an answer to the cheapest call: a busy engine needs less than one
+LOOK_SECONDS = 1.0  # between two such calls
+CANCEL_SECONDS = 0.5  # for work that is given up to end
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether the server is to stop. `asked`: how. `left`: the containers could not be removed, as the engine
+    hangs."""
+
+    asked: asyncio.Future[str]
+    left: bool = False
+
+    def ask(self, how: str) -> None:
+        """Stops the server. Only the first call counts."""
+        if not self.asked.done():
+            self.asked.set_result(how)
+
+    @property
+    def how(self) -> str:
+        """How it was asked for; END if the server stops without that."""
+        return self.asked.result() if self.asked.done() else END
+
+    @property
+    def leaving(self) -> bool:
+        """Whether nothing may wait, as the containers stay for the next server."""
+        return self.left or self.how in LEAVING
+
+
+def by_signals() -> Stop:
+    """Takes this process's signals, for as long as the running loop lives.
+
+    SIGTERM (a deploy) means SUSPEND; so does SIGHUP unless it is ignored (nohup). SIGINT (Ctrl-C) means END;
+    when the server is stopping already, it exits at once. To be called before anything is taken or bound: a
+    signal that comes while the server starts would kill it in the middle.
+    """
+    loop = asyncio.get_running_loop()
+    stop = Stop(loop.create_future())
+    loop.add_signal_handler(signal.SIGTERM, stop.ask, SUSPEND)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop.ask, SUSPEND)
+    loop.add_signal_handler(signal.SIGINT, _interrupt, stop)
+    return stop
+
+
+def _interrupt(stop: Stop) -> None:
+    if not stop.asked.done():
+        stop.ask(END)
+        return
+    log.warning("interrupted again: exiting at once; the next start, or `coderunner reap`, removes the rest")
+    logging.shutdown()
+    os._exit(INTERRUPTED)
+
+
+async def unless_stopped(stop: Stop, work: Coroutine[Any, Any, None]) -> bool:
+    """Does work of the start; returns False, with the work cancelled, if the server is to stop meanwhile.
+    Raises what the work raises."""
+    task: asyncio.Future[Any] = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task, stop.asked], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+            return True
+        return False
+    finally:
+        await _given_up(task)
+
+
+async def unless_hung(engine: DockerEngine, work: Coroutine[Any, Any, None]) -> bool:
+    """Does work that needs the engine; returns False, with the work cancelled, if the engine answers nothing
+    within HUNG_SECONDS. Raises what the work raises."""
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(_hung(engine))
+    try:
+        await asyncio.wait([task, watch], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+            return True
+        return False
+    finally:
+        await _given_up(task, watch)
+
+
+async def _hung(engine: DockerEngine) -> None:
+    """Returns when the engine hangs."""
+    while True:
+        try:
+            await engine.ping(HUNG_SECONDS)
+        except EngineTimeout:
+            return
+        except EngineError:
+            pass  # one that refuses does not keep anybody waiting
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _given_up(*tasks: asyncio.Future[Any]) -> None:
+    """Cancels tasks, and gives them CANCEL_SECONDS to end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
