@@ -18,7 +18,7 @@ import pytest
 from coderunner import sign
 from coderunner.errors import CannotStart
 from coderunner.sessions.record import owner_of
-from coderunner.sign import alone, lives_elsewhere, owners_alive
+from coderunner.sign import Holders, alone, holders, lives_elsewhere
 from tests.harness import ROOT, eventually
 
 NAME = f"sign-{os.getpid()}"
@@ -46,21 +46,21 @@ def another_process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def test_who_lives_is_seen_and_who_is_killed_is_not(tmp_path: Path) -> None:
-    assert owners_alive(NAME) == set()
+    assert holders(NAME, tmp_path).alive == set()
     async with alone(NAME, OTHER, tmp_path), alone(f"{NAME}-other", KEY, tmp_path):
-        assert owners_alive(NAME) == {owner_of(OTHER)}
+        assert holders(NAME, tmp_path).alive == {owner_of(OTHER)}
         with another_process() as process:
             process.send_signal(signal.SIGSTOP)
-            assert owners_alive(NAME) == {owner_of(OTHER), owner_of(KEY)}
+            assert holders(NAME, tmp_path).alive == {owner_of(OTHER), owner_of(KEY)}
             assert await lives_elsewhere(NAME, KEY, tmp_path)
             process.kill()
-            await eventually(lambda: owners_alive(NAME) == {owner_of(OTHER)}, 5, "the end of it")
+            await eventually(lambda: holders(NAME, tmp_path).alive == {owner_of(OTHER)}, 5, "the end of it")
         assert not await lives_elsewhere(NAME, KEY, tmp_path)
-    assert owners_alive(NAME) == set()
+    assert holders(NAME, tmp_path).alive == set()
 
 
 def test_where_the_kernel_does_not_tell_nobody_is_seen(tmp_path: Path) -> None:
-    assert owners_alive(NAME, tmp_path / "none") == set()
+    assert holders(NAME, tmp_path, tmp_path / "none") == Holders()
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -104,7 +104,7 @@ async def test_one_that_ends_is_waited_for(tmp_path: Path) -> None:
         assert not waiting.done()
         await first.aclose()
         await waiting
-        assert owners_alive(NAME) == {owner_of(KEY)}
+        assert holders(NAME, tmp_path).alive == {owner_of(KEY)}
         await second.aclose()
 
 
@@ -154,6 +154,8 @@ async def test_another_user_who_takes_the_name_keeps_no_server_from_starting(
         async with alone(NAME, KEY, tmp_path):
             assert "another user has taken the name" in caplog.text
             assert not await lives_elsewhere(NAME, KEY, tmp_path)
+            told = f"process {os.getpid()} of user {os.geteuid()}" if how is deaf else "a process"
+            assert holders(NAME, tmp_path) == Holders(strangers={owner_of(KEY): told})
         while callers:
             callers.pop().close()
 

@@ -28,7 +28,7 @@ from coderunner.fleet.sweep import anothers, end_all, labels_of, reap, session_o
 from coderunner.instance import holder_of, key_of, lives
 from coderunner.schema.forms import UNIX
 from coderunner.sessions.record import owner_of
-from coderunner.sign import lives_elsewhere, owners_alive
+from coderunner.sign import holders, lives_elsewhere
 
 if TYPE_CHECKING:
     from coderunner.client.kept import Kept, Store
@@ -337,7 +337,8 @@ def _reap(arguments: argparse.Namespace) -> int:
                 return
             if arguments.lost_key:
                 key = key_of(Path(settings.state_dir), name)
-                lost = await remove_lost(engine, name, key, owners_alive(name))
+                held = holders(name, Path(settings.state_dir))
+                lost = await remove_lost(engine, name, key, held.alive, held.strangers)
             over = await reap(engine, instance=None if arguments.every_instance else name, now=time.time())
             networks = await reap_networks(engine, name, older_than=REAP_NETWORK_SECONDS, now=time.time())
             print(f"{name}: {over + lost} containers removed, {networks} networks removed")

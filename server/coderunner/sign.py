@@ -19,6 +19,7 @@ import secrets
 import socket
 import struct
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coderunner.errors import CannotStart
@@ -139,10 +140,43 @@ async def lives_elsewhere(name: str, key: bytes, state_dir: Path) -> bool:
     return bool(await _held(f"\0{_SIGN}{name}/{owner_of(key)}", key, _trusted(state_dir)))
 
 
-def owners_alive(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
-    """The fingerprints of the keys of servers of this name that run on this machine, as far as the names of
-    sockets tell: another user may have taken one. Servers on other machines, or in another network namespace,
-    are not seen. `table`: the kernel's list of Unix sockets."""
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Who holds the names of servers, by the fingerprints of their keys. `alive`: processes of root, this
+    user or the owner of STATE_DIR. `strangers`: others, each with words about it: a server of another user,
+    or somebody who has only taken the name."""
+
+    alive: set[str] = field(default_factory=set)
+    strangers: dict[str, str] = field(default_factory=dict)
+
+
+def holders(name: str, state_dir: Path, table: Path = Path("/proc/net/unix")) -> Holders:
+    """Who on this machine holds names of servers with this INSTANCE_NAME, whatever their keys. Servers on
+    other machines, or in another network namespace, are not seen. `table`: the kernel's list of Unix sockets.
+    """
+    found, trusted = Holders(), _trusted(state_dir)
+    for owner in owners_named(name, table):
+        peer = _peer(f"\0{_SIGN}{name}/{owner}")
+        if peer is not None and peer[1] in trusted:
+            found.alive.add(owner)
+        else:
+            found.strangers[owner] = f"process {peer[0]} of user {peer[1]}" if peer else "a process"
+    return found
+
+
+def _peer(place: str) -> tuple[int, int] | None:
+    """Process and user who listen at a name; None if none listens there, or too many wait."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as caller:
+        try:
+            caller.connect(place)  # does not wait: there is room, or it fails
+        except OSError:
+            return None
+        process, user, _ = _PEER.unpack(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        return process, user
+
+
+def owners_named(name: str, table: Path = Path("/proc/net/unix")) -> set[str]:
+    """The fingerprints in the names of sockets, whoever has them. `table`: as for `holders`."""
     try:
         lines = table.read_text("ascii", "replace").splitlines()
     except OSError:

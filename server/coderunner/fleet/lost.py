@@ -7,7 +7,8 @@ key is lost.  Containers of a server that runs are never removed, whatever the p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from coderunner import timing
 from coderunner.engine.containers import OWNER_LABEL
@@ -24,13 +25,18 @@ ASK_SECONDS = 15.0  # in which an agent must have shown its record
 
 
 async def remove_lost(
-    engine: DockerEngine, instance: str, key: bytes | None, alive: Collection[str] = ()
+    engine: DockerEngine,
+    instance: str,
+    key: bytes | None,
+    alive: Collection[str] = (),
+    strangers: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Removes the containers of this instance that were not made with `key`; returns how many.
 
     `key`: the instance's, None when it has none.  `alive`: fingerprints of the keys of servers that are known
-    to run.  For others it listens LISTEN_SECONDS to each agent.  Raises EngineError, and CannotStart when a
-    server that runs has one of the containers: then none is removed.
+    to run.  `strangers`: fingerprints that somebody shows who may be a server or not, with words about him.
+    For servers that do not show themselves it listens LISTEN_SECONDS to each agent.  Raises EngineError, and
+    CannotStart when a server that runs has, or may have, one of the containers: then none is removed.
     """
     owner = owner_of(key) if key is not None else None
     listed = await engine.list(labels_of(instance))
@@ -46,6 +52,17 @@ async def remove_lost(
             f" ({used[0]}, …): their key is not lost. Nothing was touched;"
             " stop that server, or give this one another name"
         )
+    # A server that stands still is not heard, and who is no server does not say so: a person has to look.
+    for summary in found:
+        if _of_one_alive(summary, strangers):
+            owner = summary.labels.get(OWNER_LABEL)
+            who = strangers[owner] if owner is not None else next(iter(strangers.values()))
+            raise CannotStart(
+                f"{who} holds the name by which the server of {summary.name} would be recognised, and nothing"
+                " was heard of that server. If it is a CodeRunner server, its key is not lost. If not, end it"
+                f" and repeat this command; `ss -xap | grep coderunner/{instance}/` shows it to root. Nothing"
+                " was touched"
+            )
     ours = await asyncio.gather(*(_sealed_with(engine, summary, key) for summary in found))
     lost = [summary for summary, own in zip(found, ours, strict=True) if not own]
     # One after the other, as each removal is a load for the engine.
