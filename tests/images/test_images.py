@@ -155,6 +155,37 @@ async def test_users_beyond_the_usual_range_are_a_layer_upon_the_image(
     assert references(sdk, prefix) == {usual, reference, builder.base().reference}
 
 
+@pytest.mark.long
+async def test_two_servers_share_images_and_prune_none_of_each_other(
+    folder: Path, builder: ImageBuilder, sdk: docker.DockerClient
+) -> None:
+    """With user ids of their own: within the usual range both have one image, beyond it one has a layer
+    more."""
+    prefix = builder.base().reference.partition("/")[0]
+    holders = [f"{prefix}-{number}" for number in range(3)]
+    usual = await builder.ensure("toy", lambda _line: None)
+    beside = ImageBuilder(ENGINE, folder, range(21_024, 22_048), prefix)
+    beyond = ImageBuilder(ENGINE, folder, range(300_000, 300_002), prefix)
+    servers = [builder, beside, beyond]
+    try:
+        said: list[str] = []
+        assert await beside.ensure("toy", said.append) == usual
+        assert said == []
+        own = await beyond.ensure("toy", lambda _line: None)
+        for one, holder in zip(servers, holders, strict=True):
+            await one.note_use(holder, "test", ["toy"])
+        # Also without a note of its own, as when its server does not run.
+        assert await builder.prune(["toy"], besides=holders[:1]) == []
+        assert await beyond.prune(["toy"], besides=holders[2:]) == []
+        assert references(sdk, prefix) == {usual, own, builder.base().reference}
+        await beyond.forget_use(holders[2])
+        assert await builder.prune(["toy"]) == [own]
+        assert references(sdk, prefix) == {usual, builder.base().reference}
+    finally:
+        for one, holder in zip(servers, holders, strict=True):
+            await one.forget_use(holder)
+
+
 async def test_a_build_can_be_given_up(folder: Path, builder: ImageBuilder, sdk: docker.DockerClient) -> None:
     def steps() -> list[str]:
         builds = sdk.api.containers(filters={"label": f"type={LABEL}"})
