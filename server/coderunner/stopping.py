@@ -12,6 +12,7 @@ from typing import Any
 
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import EngineError, EngineTimeout
+from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # ends after which the sessions' containe
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
 HUNG_SECONDS = 5.0  # without an answer to the cheapest call: a busy engine needs less than one
 LOOK_SECONDS = 1.0  # between two such calls
-CANCEL_SECONDS = 0.5  # for work that is given up to end
+CANCEL_SECONDS = 0.5  # for work that is given up, to clean up
 
 
 @dataclass(slots=True)
@@ -76,30 +77,33 @@ def _interrupt(stop: Stop) -> None:
 async def unless_stopped(stop: Stop, work: Coroutine[Any, Any, None]) -> bool:
     """Does work of the start; returns False, with the work cancelled, if the server is to stop meanwhile.
     Raises what the work raises."""
-    task: asyncio.Future[Any] = asyncio.ensure_future(work)
+    tasks = _own()
     try:
-        await asyncio.wait([task, stop.asked], return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
-            return True
-        return False
+        return await _first(tasks.start(work, "start"), stop.asked)
     finally:
-        await _given_up(task)
+        await _given_up(tasks)
 
 
 async def unless_hung(engine: DockerEngine, work: Coroutine[Any, Any, None]) -> bool:
     """Does work that needs the engine; returns False, with the work cancelled, if the engine answers nothing
     within HUNG_SECONDS. Raises what the work raises."""
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_hung(engine))
+    tasks = _own()
     try:
-        await asyncio.wait([task, watch], return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
-            return True
-        return False
+        return await _first(tasks.start(work, "end"), tasks.start(_hung(engine), "watch of the engine"))
     finally:
-        await _given_up(task, watch)
+        await _given_up(tasks)
+
+
+def _own() -> Tasks:
+    return Tasks("start and stop", expected=(Exception,))  # raised to the caller, by `_first`
+
+
+async def _first(work: asyncio.Task[None], other: asyncio.Future[Any]) -> bool:
+    """Whether the work is done before the other; raises what it raises."""
+    await asyncio.wait([work, other], return_when=asyncio.FIRST_COMPLETED)
+    if work.done():
+        await work
+    return work.done()
 
 
 async def _hung(engine: DockerEngine) -> None:
@@ -114,8 +118,7 @@ async def _hung(engine: DockerEngine) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _given_up(*tasks: asyncio.Future[Any]) -> None:
-    """Cancels tasks, and gives them CANCEL_SECONDS to end."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+async def _given_up(tasks: Tasks) -> None:
+    """Cancels tasks; those that clean up get CANCEL_SECONDS."""
+    tasks.hurry(CANCEL_SECONDS)
+    await tasks.stop()
