@@ -9,7 +9,7 @@ import pytest
 from coderunner.schema import messages as m
 from tests.harness import Channel, Client, Server, docker, session, workspace
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 TABLE = "CREATE TABLE fruit (name text);\nINSERT INTO fruit VALUES ('fig'), ('plum');\n"
 

@@ -16,7 +16,7 @@ WITHOUT_A_PLACE = {
     ("bash", "error"), ("c", "error"), ("cobol", "error"), ("cpp", "error"),
     ("cpp-boost", "error"),
 }  # fmt: skip
-PROMPTING = {"sqlite", "postgresql"}  # on a terminal they go on with a prompt, and end well
+PROMPTING = {"sqlite", "postgresql", "mariadb"}  # on a terminal they go on with a prompt, and end well
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS)]
 
