@@ -57,6 +57,26 @@ def test_each_compiled_language_has_a_program_beside_another() -> None:
     assert all(program.beside for program in check.programs.values())
 
 
+def test_each_language_with_libraries_has_a_sample_or_a_program_of_them() -> None:
+    named = DECLARED.checks["libraries"].without["a sample has them"]
+    usual = {"crates", "libraries"}
+    assert all({one.name for one in DECLARED.languages[name].samples} & usual for name in named)
+
+
+def test_each_compiler_with_memory_of_its_own_needs_it() -> None:
+    needing = {name for name in NAMES if "compile_memory_bytes" in DECLARED.languages[name].limits}
+    assert DECLARED.checks["compile"].programs.keys() == needing
+
+
+def test_each_language_has_a_prompt_or_the_document_says_why_not() -> None:
+    text = (ROOT / "docs/languages.md").read_text("utf-8")
+    table = text.partition("These languages have none")[2].partition("\n\nThe commands")[0]
+    named = {name.strip() for row in re.findall(r"^\| ([^|]+) \|", table, re.M) for name in row.split(",")}
+    assert {
+        DECLARED.languages[name].title for name in NAMES if DECLARED.languages[name].repl is None
+    } <= named
+
+
 def decisions(tree: ast.AST) -> Iterator[object]:
     """The constants that a module compares with, looks up or matches."""
     for node in ast.walk(tree):

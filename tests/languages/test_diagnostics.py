@@ -53,3 +53,35 @@ async def test_a_sample_that_fails_says_where(everything: Server, name: str) -> 
                 assert found, f"{sample.name} {mode}: {said}"
                 assert all(1 <= item.line <= lines.get(item.path, 0) for item in found[-1]), found
                 assert any(item.severity == "error" for item in found[-1]), found
+
+
+ENDLESS = {
+    "clojure": ("main.clj", "(defn f [n]\n  (+ n (f (inc n))))\n(println (f 1))\n", 2),
+    "coffeescript": ("main.coffee", "f = (n) ->\n  n + f n + 1\n\n\nconsole.log f 1\n", None),
+    "csharp": (
+        "Main.cs",
+        "class P {\n  static int F(int n) {\n    return F(n + 1) + n;\n  }\n"
+        "  static void Main() { System.Console.WriteLine(F(1)); }\n}\n",
+        3,
+    ),
+    "java": (
+        "Main.java",
+        "class Main {\n  static int f(int n) {\n    return f(n + 1) + n;\n  }\n"
+        "  public static void main(String[] a) { System.out.println(f(1)); }\n}\n",
+        3,
+    ),
+    "javascript": ("main.js", "function f(n) {\n  return n + f(n + 1);\n}\nconsole.log(f(1));\n", 2),
+    "python": ("main.py", "def f(n):\n    return n + f(n + 1)\nprint(f(1))\n", 2),
+}
+"""Endless recursions, with the line that calls; None where the trace names another one of the function."""
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_an_endless_recursion_says_where(everything: Server, name: str) -> None:
+    entry, code, line = ENDLESS[name]
+    async with session(everything, name, files=(m.File(entry, code.encode()),)) as client:
+        await client.send(m.Run(1, "pipe", (), entry))
+        said = (await client.ended(1, 240)).text
+        found = [one.items for one in client.messages if isinstance(one, m.Diagnostics)]
+        assert found, said[:1000]
+        assert line in (None, found[-1][0].line), found
