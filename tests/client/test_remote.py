@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pty
+import random
 import signal
 import struct
 import subprocess
@@ -49,6 +51,18 @@ def test_a_program_in_a_pipe(server: Server, tmp_path: Path):
     done = run(server, "run", "main.py", "lib", "--", "--json", "b c", cwd=tmp_path, stdin=data)
     assert done.stderr.decode() == "from a module ['--json', 'b c']\n"
     assert (done.returncode, done.stdout) == (7, data[::-1])
+
+
+def test_files_that_are_too_large_for_a_message(server: Server, tmp_path: Path):
+    (tmp_path / "lib").mkdir()
+    large = random.Random(1).randbytes(3_000_000)
+    (tmp_path / "lib/own words.jar").write_bytes(large)
+    (tmp_path / "main.py").write_text(
+        "import hashlib\nprint(hashlib.sha256(open('lib/own words.jar', 'rb').read()).hexdigest())\n"
+    )
+    done = run(server, "run", "main.py", "lib", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode() == hashlib.sha256(large).hexdigest() + "\n"
 
 
 def test_a_program_from_standard_input_and_its_own_from_a_file(server: Server, tmp_path: Path):

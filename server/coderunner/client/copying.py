@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from coderunner.client.live import Refused
 from coderunner.client.rest import Answer, Rest
+from coderunner.schema import messages as m
 
 MOST_FILES = 4096  # in one copy
 
@@ -28,6 +29,12 @@ async def upload(rest: Rest, source: Path, target: str, step: Step) -> int:
         _checked(await rest("PUT", f"/files/{quote(name)}", data), name)
         step(name)
     return len(found)
+
+
+async def bring_files(rest: Rest, files: Sequence[m.File]) -> None:
+    """Uploads files whose content is known. Raises Refused, and as `Rest`."""
+    for one in files:
+        _checked(await rest("PUT", f"/files/{quote(one.path)}", bytes(one.content or b"")), one.path)
 
 
 def _listed(source: Path) -> tuple[list[tuple[str, Path]], str]:

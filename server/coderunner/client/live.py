@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple
 
 import aiohttp
@@ -37,7 +37,8 @@ class Place(NamedTuple):
 class Live:
     """One program or shell in a session of its own, or in the session at `place`, where it runs already.
 
-    `start`: makes the message that begins it, on the channel CHANNEL. `role`: `watch` to look on only.
+    `start`: makes the message that begins it, on the channel CHANNEL. `bring`: is awaited with the place of
+    the session before that, perhaps more than once. `role`: `watch` to look on only.
     `begun`: is called with the place of a session that was opened. `told`: is called with a sentence for
     the user while the program cannot be reached, and with "" when it can again. `noticed`: is
     called with the server's notices.
@@ -54,11 +55,12 @@ class Live:
         role: str | None = None,
         begun: Callable[[Place], None] = lambda _: None,
         noticed: Callable[[str], None] = lambda _: None,
+        bring: Callable[[Place], Awaitable[None]] | None = None,
     ) -> None:
         self.exit: m.Exit | None = None
         self.over = False  # the server has no such session any more
         self._visit, self._language, self._start, self._told = visit, language, start, told
-        self._noticed = noticed
+        self._noticed, self._bring = noticed, bring
         self._client, self._nonce = random_id(), random_id()
         self.place, self._known, self._role, self._begun = place, place is not None, role, begun
         self._since = 0.0  # when the program could be spoken to, on the loop's clock
@@ -212,6 +214,8 @@ class Live:
         if known is None and self._known:
             raise Refused("nothing runs in this session that this command could show")
         if known is None:
+            if self._bring is not None and self.place is not None:
+                await self._bring(self.place)
             await peer.send(self._start())
             self._sent = self._base
         else:

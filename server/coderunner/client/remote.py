@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,11 +18,13 @@ import aiohttp
 
 from coderunner.client import terminal
 from coderunner.client.asking import asked
+from coderunner.client.copying import bring_files
 from coderunner.client.errands import OTHERS
 from coderunner.client.kept import Kept, Store
 from coderunner.client.live import CHANNEL, Live, Place, Refused
 from coderunner.client.peer import Unexpected
 from coderunner.client.refused import printable, refusal
+from coderunner.client.rest import Rest
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 from coderunner.schema.answers import Languages, LanguageView
@@ -35,6 +37,7 @@ TRY_AGAIN = 75  # the same, where the same command may succeed later
 DETACHED = -1  # no exit code: the session goes on without this command
 STDIN = 0
 MOST_BYTES = 16 * 1024 * 1024  # of all files together
+MESSAGE_BYTES = 1024 * 1024  # of those in a message: of the 2 MiB that a server accepts, as JSON
 
 
 def main(arguments: argparse.Namespace, url: str) -> int:
@@ -91,9 +94,14 @@ async def _main(arguments: argparse.Namespace, url: str) -> int:
         if arguments.json:
             return await _answer(visit, arguments, language, entry, files, given)
         terminals = given is None and os.isatty(0) and os.isatty(1)
+        sent, large = _divided(files)
+
+        async def bring(place: Place) -> None:
+            await bring_files(Rest(visit.url, place, visit.http), large)
+
         return await _follow(
-            visit, language, lambda: _run(arguments, entry, files, terminals), terminals, given,
-            store=arguments.store,
+            visit, language, lambda: _run(arguments, entry, sent, terminals), terminals, given,
+            store=arguments.store, bring=bring if large else None,
         )  # fmt: skip
 
 
@@ -163,6 +171,18 @@ def _files(arguments: argparse.Namespace) -> tuple[dict[str, bytes], str | None,
     return found, entry, given
 
 
+def _divided(files: Sequence[m.File]) -> tuple[list[m.File], list[m.File]]:
+    """The files for the message of the run, and those for which it has no room, which are uploaded before."""
+    sent: list[m.File] = []
+    large: list[m.File] = []
+    room = MESSAGE_BYTES
+    for one in files:
+        size = len(one.content or b"")
+        (sent if size <= room else large).append(one)
+        room -= size if size <= room else 0
+    return sent, large
+
+
 def _content(path: Path | int, besides: int) -> bytes:
     """The content of a file, or of STDIN. `besides`: bytes of those that were read before it. Raises Refused,
     OSError."""
@@ -223,6 +243,7 @@ async def _follow(
     store: Store,
     place: Place | None = None,
     watches: bool = False,
+    bring: Callable[[Place], Awaitable[None]] | None = None,
 ) -> int:
     raw, last = False, ""
 
@@ -242,7 +263,9 @@ async def _follow(
         store.keep(Kept(found.session, found.token, visit.place, language))
 
     role = "watch" if watches else None
-    live = Live(visit, language, start, told, place=place, role=role, begun=begun, noticed=noticed)
+    live = Live(
+        visit, language, start, told, place=place, role=role, begun=begun, noticed=noticed, bring=bring
+    )
     ended: list[int] = []
     detached = False
     with contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from coderunner.core.limits import LimitRules
 from coderunner.core.project import check_files, check_path
-from coderunner.errors import BadMessage
+from coderunner.errors import BadMessage, FileTooLarge
 from coderunner.schema.calls import (
     Companions,
     PreloadSpec,
@@ -151,4 +151,10 @@ def _spec(message: Run | Shell, language: Language, limits: Limits) -> ProgramSp
 
 def check_project(files: tuple[File, ...], rules: ProjectRules) -> None:
     """Checks the files of a message. Raises TooManyFiles, FileTooLarge, BadPath."""
-    check_files(files, max_files=rules.max_files, max_file_bytes=rules.max_file_bytes)
+    try:
+        check_files(files, max_files=rules.max_files, max_file_bytes=rules.max_file_bytes)
+    except FileTooLarge as error:
+        more = (
+            "in a message (MAX_FILE_SIZE); a session takes larger ones at .../files/PATH, or `coderunner cp`"
+        )
+        raise FileTooLarge(f"{error} {more}") from None
