@@ -71,6 +71,8 @@ ENDLESS = {
         3,
     ),
     "javascript": ("main.js", "function f(n) {\n  return n + f(n + 1);\n}\nconsole.log(f(1));\n", 2),
+    "nim": ("main.nim", "proc f(n: int): int =\n  n + f(n + 1)\necho f(1)\n", 2),
+    "octave": ("main.m", "1;\nfunction r = f(n)\n  r = n + f(n + 1);\nend\ndisp(f(1))\n", 3),
     "python": ("main.py", "def f(n):\n    return n + f(n + 1)\nprint(f(1))\n", 2),
 }
 """Endless recursions, with the line that calls; None where the trace names another one of the function."""
