@@ -2,6 +2,7 @@
 # The main path on other engines and Pythons than this machine's: `make test-platforms`, or
 # scripts/platforms.sh [--write] [--main] [NAME...]. Platforms that are not available here are shown as 'not run'.
 #     scripts/platforms.sh --main newest        the short form: Debian's newest engine with the main path alone
+#     scripts/platforms.sh machine              a virtual machine with systemd and cgroup v2, only where it is named
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 
@@ -11,6 +12,12 @@ ensure_origin
 if is_root && have apt-get; then
   have mmdebstrap || apt_install "what makes the file systems of other platforms" mmdebstrap
   have docker || apt_install "the engine's command" docker-cli
+  case " $* " in
+    *" machine "*)
+      have qemu-system-x86_64 && have zstd && have ssh && PATH=$PATH:/usr/sbin have mkfs.ext4 ||
+        apt_install "what runs a virtual machine" qemu-system-x86 zstd openssh-client e2fsprogs
+      ;;
+  esac
 fi
 export PATH=$PATH:/usr/sbin
 exec "$VENV/bin/python" -m tests.platforms "$@"

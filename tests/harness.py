@@ -23,12 +23,12 @@ import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from coderunner.client.peer import Channel as Channel
-from coderunner.client.peer import Peer as Client
+from coderunner.client.peer import Peer
 from coderunner.client.peer import Unexpected as Unexpected
 from coderunner.client.peer import random_id as random_id
 from coderunner.engine.docker import usual_socket
@@ -41,9 +41,23 @@ ENGINE = os.environ.get("DOCKER_HOST") or usual_socket()
 ENGINE_SOCKET = ENGINE.removeprefix("unix://")
 LANGUAGES = ("python", "javascript", "c", "cpp", "bash")
 """Those of the plain run, whose images scripts/test.sh builds; the long suites have all."""
+SLOWNESS = float(os.environ.get("PLATFORM_SLOWNESS", "1"))
+"""How many times longer than usual things may take: on an emulated processor (tests/platforms)."""
 START_SECONDS = 300  # the first start builds images
-STOP_SECONDS = 40
-ADOPTION_SECONDS = 20  # a loaded machine's, until a container has answered a new server
+STOP_SECONDS = 40 * SLOWNESS
+ADOPTION_SECONDS = 20 * SLOWNESS  # a loaded machine's, until a container has answered a new server
+
+T = TypeVar("T")
+
+
+class Client(Peer):
+    """A peer that waits longer where everything is slow."""
+
+    async def wait(self, condition: Callable[[], T], seconds: float = 15, what: str = "condition") -> T:
+        return await super().wait(condition, seconds * SLOWNESS, what)
+
+    async def closed(self, seconds: float = 15) -> int:
+        return await super().closed(seconds * SLOWNESS)
 
 
 @dataclass
@@ -57,13 +71,13 @@ class Server:
     log: Path
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=10 * SLOWNESS) as answer:
             return json.load(answer)
 
     def ask(self, path: str) -> tuple[int, Any]:
         """(status, document), whatever the status."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=10 * SLOWNESS) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -95,7 +109,9 @@ class Server:
 
 
 def docker(*words: str) -> str:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["docker", *words], capture_output=True, text=True, timeout=60 * SLOWNESS, check=True
+    )
     return done.stdout
 
 
@@ -103,18 +119,18 @@ def wait_until(
     condition: Callable[[], Any], seconds: float, what: str, why: Callable[[], str] = lambda: ""
 ) -> Any:
     """Looks until the condition is true; its value.  AssertionError after ``seconds``, with ``why``."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while True:
         value = condition()
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what} {why()}"
-        time.sleep(0.02)
+        time.sleep(0.02 * SLOWNESS)
 
 
 async def eventually(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     """As ``wait_until``, without blocking the loop."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while True:
         value = condition()
         if isinstance(value, Awaitable):
@@ -122,7 +138,7 @@ async def eventually(condition: Callable[[], Any], seconds: float, what: str) ->
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01 * SLOWNESS)
 
 
 MEASURED = {"PYTHONPATH": str(ROOT / "server"), "LOG_LEVEL": "info"}

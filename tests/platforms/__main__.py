@@ -9,27 +9,19 @@ As root, with mmdebstrap. What cannot be had (no archive in reach) is told as 'n
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import os
-import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tests.harness import ENGINE, ROOT
+from tests.platforms import machine
+from tests.platforms.prepare import ROOTFS_SECONDS, NotRun, Platform, engine, facts_at, pytest, rootfs, wheels
 from tests.platforms.report import write
 
-WORK = Path(os.environ.get("PLATFORMS_FOLDER", "/var/tmp/coderunner-platforms"))
-SUITE = "sid"
-PACKAGES = "docker.io,docker-cli,iptables,iproute2,python3-venv"
-ROOTFS_SECONDS, ENGINE_SECONDS, LOAD_SECONDS, SUITE_SECONDS = 400, 60, 300, 600
 MAIN = ("tests/platforms/test_main_path.py",)
 MORE = (
     "tests/engine/test_canary.py", "tests/engine/test_networks.py", "tests/faults/test_engine.py",
@@ -41,22 +33,6 @@ MORE = (
 UNIT = ("tests/core", "tests/wire", "tests/config", "tests/engine/test_container_settings.py")
 
 
-class NotRun(Exception):
-    """What it needs cannot be had here; the text says what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """`flags`, `environment`: of its engine, None for this machine's own. `tests`: what is run on it, in the
-    network of its engine."""
-
-    title: str
-    tests: Sequence[str]
-    flags: tuple[str, ...] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    base: bool = True  # whether the base image goes along: another store knows it by another id
-
-
 DOCKER_29 = ("--feature", "containerd-snapshotter=true")
 PLATFORMS: dict[str, Platform] = {
     "here": Platform("this machine's engine", MAIN),
@@ -66,132 +42,11 @@ PLATFORMS: dict[str, Platform] = {
         MAIN, DOCKER_29, {"DOCKER_MIN_API_VERSION": "1.44"}, base=False,
     ),
     "userns-remap": Platform("the same, with userns-remap", MAIN, ("--userns-remap=default",)),
+    "machine": Platform("a virtual machine with Debian 13, systemd and cgroup v2", MAIN),
     "python": Platform("Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN)),
 }  # fmt: skip
-
-
-def rootfs() -> Path:
-    """A root file system of the suite, made once. Raises NotRun."""
-    root = WORK / SUITE
-    if (root / ".made").exists():
-        return root
-    if os.getuid() != 0 or shutil.which("mmdebstrap") is None:
-        raise NotRun("needs root and mmdebstrap")
-    sources = "\n".join(path.read_text() for path in Path("/etc/apt").glob("sources.list*/*.sources"))
-    found = re.search(r"^URIs: *(\S+/debian)/?$", sources, re.M)
-    source = f"deb {found[1] if found else 'http://deb.debian.org/debian'} {SUITE} main"
-    shutil.rmtree(root, ignore_errors=True)
-    WORK.mkdir(parents=True, exist_ok=True)
-    command = (
-        "mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), source,
-        '--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Check-Valid-Until "false"',
-    )  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ROOTFS_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise NotRun(f"Debian {SUITE} was not there within {ROOTFS_SECONDS} s") from None
-    if done.returncode != 0:
-        raise NotRun(f"Debian {SUITE} cannot be had: {done.stderr.strip().splitlines()[-1][:200]}")
-    (root / ".made").touch()
-    return root
-
-
-@contextlib.contextmanager
-def engine(name: str, platform: Platform) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The address of the platform's engine, which has the tests' images; what runs a command in its network.
-
-    Raises NotRun.
-    """
-    if platform.flags is None:
-        yield ENGINE, ()
-        return
-    folder = WORK / f"engine-{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    words = " ".join(f"{key}={value}" for key, value in platform.environment.items())
-    command = (str(ROOT / "tests/platforms/engine.sh"), str(rootfs()), str(folder), *platform.flags)
-    process = subprocess.Popen(command, env={**os.environ, "ENGINE_ENV": words})
-    try:
-        deadline = time.monotonic() + ENGINE_SECONDS
-        while not (folder / "docker.sock").exists() or "API listen" not in (folder / "log").read_text():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise NotRun(f"its engine does not start: {(folder / 'log').read_text()[-300:]}")
-            time.sleep(0.1)
-        address = f"unix://{folder}/docker.sock"
-        load(address, base=platform.base)
-        number = (folder / "dockerd.pid").read_text().strip()
-        yield address, ("nsenter", f"--net=/proc/{number}/ns/net")
-    finally:
-        _remove_containers(folder / "docker.sock")  # they would outlive their engine
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(60)
-        if process.poll() is None:
-            process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_containers(socket: Path) -> None:
-    """What a failed test left there. Where the engine does not answer there is nobody to ask."""
-    host = ("docker", "-H", f"unix://{socket}")
-    with contextlib.suppress(subprocess.SubprocessError):
-        listed = subprocess.run((*host, "ps", "-aq"), capture_output=True, text=True, timeout=60, check=True)
-        for one in listed.stdout.split():
-            subprocess.run((*host, "rm", "-fv", one), capture_output=True, timeout=60, check=False)
-
-
-def load(address: str, *, base: bool) -> None:
-    """The images of the tests, from this machine's engine: built here, where there is a network."""
-    manage = (sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "images")
-    names = ("python", "bash")
-    plain = {**os.environ, "PYTHONPATH": str(ROOT / "server"), "LANGUAGES": ""}
-
-    def said(*command: str) -> str:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=plain, timeout=SUITE_SECONDS, cwd=ROOT
-        )
-        return done.stdout
-
-    references = re.findall(r"^coderunner/\S+$", said(*manage, "build", *names), re.M)
-    if base:
-        ask = "from coderunner import declarations\nfrom coderunner.engine import recipes\n"
-        ask += "print(recipes.base_recipe(declarations.FOLDER).reference)"
-        references += [said(sys.executable, "-c", ask).strip(), "debian:trixie-slim"]
-    carry = f"docker -H '{ENGINE}' save {' '.join(references)} | docker -H '{address}' load"
-    subprocess.run(("sh", "-c", carry), check=True, timeout=LOAD_SECONDS, stdout=subprocess.DEVNULL)
-
-
-def facts(address: str) -> dict[str, Any]:
-    """What the results say of an engine."""
-    ask = ("docker", "-H", address, "version", "--format", "{{json .Server}}")
-    version = json.loads(subprocess.run(ask, capture_output=True, text=True, check=True, timeout=60).stdout)
-    ask = ("docker", "-H", address, "info", "--format", "{{json .}}")
-    info = json.loads(subprocess.run(ask, capture_output=True, text=True, check=True, timeout=60).stdout)
-    parts = {one["Name"]: one["Version"] for one in version["Components"]}
-    return {
-        "engine": version["Version"], "api": f"{version['MinAPIVersion']} to {version['ApiVersion']}",
-        "runtime": f"runc {parts.get('runc', '?')}", "cgroup": info["CgroupVersion"], "store": info["Driver"],
-        "system": info["OperatingSystem"], "kernel": info["KernelVersion"],
-        "security": ", ".join(text.partition(",")[0] for text in info["SecurityOptions"] or ()),
-    }  # fmt: skip
-
-
-def pytest(tests: Sequence[str], python: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Runs these tests: how many passed and failed, and which."""
-    command = (*python, "-m", "pytest", "-q", "-m", "", "-rfE", *tests)
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True,
-            timeout=SUITE_SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return {"passed": 0, "failed": [f"not done within {SUITE_SECONDS} s"]}
-    counted = re.search(r"(\d+) passed", done.stdout)
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
-    if done.returncode != 0:
-        print(done.stdout[-6000:] + done.stderr[-2000:], flush=True)
-        failed = failed or [f"pytest ended with {done.returncode}"]
-    return {"passed": int(counted[1]) if counted else 0, "failed": failed}
+BY_NAME = ("here", "machine")
+"""Those that run only where they are named: the machine is emulated, and slow."""
 
 
 def newest_python(tests: Sequence[str]) -> dict[str, Any]:
@@ -211,14 +66,7 @@ def newest_python(tests: Sequence[str]) -> dict[str, Any]:
         number = "import sys; print('%d.%d' % sys.version_info[:2])"
         ask = (*inside, "python3", "-c", number)
         version = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-        # By this machine's pip, which knows its package index.
-        fetch = (
-            sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--python-version", version,
-            "-d", str(root / "var/tmp/wheels"), "-r", str(ROOT / "requirements-dev.lock"),
-        )  # fmt: skip
-        got = subprocess.run(fetch, capture_output=True, text=True, timeout=ROOTFS_SECONDS, check=False)
-        if got.returncode != 0:
-            raise NotRun(f"its packages cannot be had: {got.stderr.strip().splitlines()[-1][:200]}")
+        wheels(version, root / "var/tmp/wheels")
         install = f"{venv}/bin/pip install -q --no-index --find-links /var/tmp/wheels"
         lock = f"{there}/requirements-dev.lock"
         make = f"python3 -m venv --clear {venv} && {install} -r {lock}"
@@ -246,9 +94,11 @@ def one(name: str, platform: Platform) -> dict[str, Any]:
     try:
         if name == "python":
             result |= newest_python(platform.tests)
+        elif name == "machine":
+            result |= machine.tested(platform.tests)
         else:
             with engine(name, platform) as (address, inside):
-                result |= {"python": sys.version.split()[0], **facts(address)}
+                result |= {"python": sys.version.split()[0], **facts_at(address)}
                 result |= pytest(platform.tests, (*inside, sys.executable), {"DOCKER_HOST": address})
         result["tests"] = list(platform.tests)
     except NotRun as reason:
@@ -261,13 +111,13 @@ def one(name: str, platform: Platform) -> dict[str, Any]:
 def main() -> int:
     """1 where a test failed; what was not run is no failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.platforms")
-    which = f"of {', '.join(PLATFORMS)} (default: all but here)"
+    which = f"of {', '.join(PLATFORMS)} (default: all but {' and '.join(BY_NAME)})"
     parser.add_argument("names", nargs="*", metavar="NAME", help=which)
     parser.add_argument("--write", action="store_true", help="keep the results, and write docs/platforms.md")
     parser.add_argument("--main", action="store_true", help="the main path alone, for a quick look")
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
-    for name in arguments.names or [one for one in PLATFORMS if one != "here"]:
+    for name in arguments.names or [one for one in PLATFORMS if one not in BY_NAME]:
         platform = PLATFORMS[name]
         result = results[name] = one(name, replace(platform, tests=MAIN) if arguments.main else platform)
         why = f"not run: {result['not_run']}" if "not_run" in result else ""

@@ -24,8 +24,6 @@ without loss of output, attacks on kernel, network, secrets and groups.
 NOT_RUN = """
 ## Not run
 
-- A virtual machine with systemd, cgroup v2 and AppArmor: by hand only, with Debian 13, before this page
-  existed; in software emulation its kernel takes two minutes to start, too long for every change.
 - Docker Engine 29 itself, which Debian does not have: its minimum API version and its image
   store are simulated.
 - arm64. Assembly is for x86-64 only.
@@ -36,6 +34,10 @@ NOT_RUN = """
 The tests run in the network namespace of the tested engine. Tests of `tests/engine/test_networks.py` that
 need the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are
 left out.
+
+`machine` is emulated in software by QEMU, without KVM, and runs only where it is named
+(`scripts/platforms.sh machine`). All time limits of its tests are eight times as long. Its kernel, engine and
+AppArmor are those of Debian 13's packages; its only network is ssh.
 
 Podman is refused with one sentence.
 """

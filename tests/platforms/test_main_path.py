@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from coderunner.schema import messages as m
-from tests.harness import ROOT, Server, attach, running_server, session, start_server
+from tests.harness import ROOT, SLOWNESS, Server, attach, running_server, session, start_server
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300 * SLOWNESS)]
 
 MEMORY = "x = bytearray(1 << 30)"
 BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
@@ -35,7 +35,7 @@ except OSError as error:
 ORPHAN = "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(600)\nprint('over')"
 LIMITS = {
     "memory": (MEMORY, {}, "oom", ("memory",)),
-    "processes": (BOMB, {"wall_ms": 1500}, "wall_timeout", ("pids",)),
+    "processes": (BOMB, {"wall_ms": int(1500 * SLOWNESS)}, "wall_timeout", ("pids",)),
     "processor": (SPIN, {"cpu_ms": 1000}, "cpu_timeout", ()),
     "time": ("import time; time.sleep(60)", {"wall_ms": 700}, "wall_timeout", ()),
     "disk": (FILL, {}, "exited", ()),
@@ -115,7 +115,9 @@ def attack(server: Server, *names: str) -> tuple[int, str]:
     python = (sys.executable, "-m", "coderunner", "--env-file", "/dev/null")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "server")}
     command = (*python, "attack", "--url", server.url, *names)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=280 * SLOWNESS, check=False
+    )
     return done.returncode, done.stdout + done.stderr
 
 

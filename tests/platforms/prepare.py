@@ -1,0 +1,200 @@
+"""What a platform is made of: root file systems of Debian's suites, engines in namespaces, images."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.harness import ENGINE, ROOT
+
+WORK = Path(os.environ.get("PLATFORMS_FOLDER", "/var/tmp/coderunner-platforms"))
+SUITE = "sid"
+PACKAGES = "docker.io,docker-cli,iptables,iproute2,python3-venv"
+ROOTFS_SECONDS, ENGINE_SECONDS, LOAD_SECONDS, SUITE_SECONDS = 600, 60, 300, 600
+
+
+class NotRun(Exception):
+    """What it needs cannot be had here; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """`flags`, `environment`: of its engine, None for this machine's own. `tests`: what is run on it, in the
+    network of its engine."""
+
+    title: str
+    tests: Sequence[str]
+    flags: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    base: bool = True  # whether the base image goes along: another store knows it by another id
+
+
+def rootfs(suite: str = SUITE, packages: str = PACKAGES) -> Path:
+    """A root file system of the suite, made once. Raises NotRun."""
+    root = WORK / suite
+    made = root / ".made"
+    if made.exists() and made.read_text() in ("", packages):
+        return root
+    if os.getuid() != 0 or shutil.which("mmdebstrap") is None:
+        raise NotRun("needs root and mmdebstrap")
+    sources = "\n".join(path.read_text() for path in Path("/etc/apt").glob("sources.list*/*.sources"))
+    found = re.search(r"^URIs: *(\S+/debian)/?$", sources, re.M)
+    source = f"deb {found[1] if found else 'http://deb.debian.org/debian'} {suite} main"
+    shutil.rmtree(root, ignore_errors=True)
+    WORK.mkdir(parents=True, exist_ok=True)
+    command = (
+        "mmdebstrap", "--variant=minbase", f"--include={packages}", suite, str(root), source,
+        '--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Check-Valid-Until "false"',
+    )  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ROOTFS_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise NotRun(f"Debian {suite} was not there within {ROOTFS_SECONDS} s") from None
+    if done.returncode != 0:
+        raise NotRun(f"Debian {suite} cannot be had: {done.stderr.strip().splitlines()[-1][:200]}")
+    made.write_text(packages)
+    return root
+
+
+def wheels(version: str, folder: Path) -> None:
+    """What the tests need of the package index, for this version of Python ('3.14').
+
+    By this machine's pip, which knows its index. Raises NotRun.
+    """
+    fetch = (
+        sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--python-version", version,
+        "-d", str(folder), "-r", str(ROOT / "requirements-dev.lock"),
+    )  # fmt: skip
+    got = subprocess.run(fetch, capture_output=True, text=True, timeout=ROOTFS_SECONDS, check=False)
+    if got.returncode != 0:
+        raise NotRun(f"its packages cannot be had: {got.stderr.strip().splitlines()[-1][:200]}")
+
+
+@contextlib.contextmanager
+def engine(name: str, platform: Platform) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The address of the platform's engine, which has the tests' images; what runs a command in its network.
+
+    Raises NotRun.
+    """
+    if platform.flags is None:
+        yield ENGINE, ()
+        return
+    folder = WORK / f"engine-{name}"
+    with engine_of(rootfs(), folder, *platform.flags, environment=platform.environment) as address:
+        load(address, base=platform.base)
+        number = (folder / "dockerd.pid").read_text().strip()
+        yield address, ("nsenter", f"--net=/proc/{number}/ns/net")
+
+
+@contextlib.contextmanager
+def engine_of(
+    root: Path, folder: Path, *flags: str, environment: Mapping[str, str], keep: Path | None = None
+) -> Iterator[str]:
+    """The address of an engine of this root file system. `keep`: where its data stay. Raises NotRun."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    words = " ".join(f"{key}={value}" for key, value in environment.items())
+    command = (str(ROOT / "tests/platforms/engine.sh"), str(root), str(folder), *flags)
+    process = subprocess.Popen(command, env={**os.environ, "ENGINE_ENV": words})
+    try:
+        deadline = time.monotonic() + ENGINE_SECONDS
+        while not (folder / "docker.sock").exists() or "API listen" not in (folder / "log").read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise NotRun(f"its engine does not start: {(folder / 'log').read_text()[-300:]}")
+            time.sleep(0.1)
+        yield f"unix://{folder}/docker.sock"
+    finally:
+        _remove_containers(folder / "docker.sock")  # they would outlive their engine
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        if process.poll() is None:
+            process.kill()
+            process.wait(60)
+        if keep is not None:
+            shutil.rmtree(keep, ignore_errors=True)
+            (folder / "data").rename(keep)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_containers(socket: Path) -> None:
+    """What a failed test left there. Where the engine does not answer there is nobody to ask."""
+    host = ("docker", "-H", f"unix://{socket}")
+    with contextlib.suppress(subprocess.SubprocessError):
+        listed = subprocess.run((*host, "ps", "-aq"), capture_output=True, text=True, timeout=60, check=True)
+        for one in listed.stdout.split():
+            subprocess.run((*host, "rm", "-fv", one), capture_output=True, timeout=60, check=False)
+
+
+def load(address: str, *, base: bool, names: Sequence[str] = ("python", "bash")) -> None:
+    """The images of the tests, from this machine's engine: built here, where there is a network."""
+    manage = (sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "images")
+    plain = {**os.environ, "PYTHONPATH": str(ROOT / "server"), "LANGUAGES": ""}
+
+    def said(*command: str) -> str:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=plain, timeout=SUITE_SECONDS, cwd=ROOT
+        )
+        return done.stdout
+
+    references = re.findall(r"^coderunner/\S+$", said(*manage, "build", *names), re.M)
+    if base:
+        ask = "from coderunner import declarations\nfrom coderunner.engine import recipes\n"
+        ask += "print(recipes.base_recipe(declarations.FOLDER).reference)"
+        references += [said(sys.executable, "-c", ask).strip(), "debian:trixie-slim"]
+    carry = f"docker -H '{ENGINE}' save {' '.join(references)} | docker -H '{address}' load"
+    subprocess.run(("sh", "-c", carry), check=True, timeout=LOAD_SECONDS, stdout=subprocess.DEVNULL)
+
+
+def facts(docker: Callable[..., str]) -> dict[str, Any]:
+    """What the results say of an engine. `docker`: runs its command, and returns the output."""
+    version = json.loads(docker("version", "--format", "{{json .Server}}"))
+    info = json.loads(docker("info", "--format", "{{json .}}"))
+    parts = {one["Name"]: one["Version"] for one in version["Components"]}
+    return {
+        "engine": version["Version"], "api": f"{version['MinAPIVersion']} to {version['ApiVersion']}",
+        "runtime": f"runc {parts.get('runc', '?')}", "cgroup": info["CgroupVersion"], "store": info["Driver"],
+        "system": info["OperatingSystem"], "kernel": info["KernelVersion"],
+        "security": ", ".join(text.partition(",")[0] for text in info["SecurityOptions"] or ()),
+    }  # fmt: skip
+
+
+def facts_at(address: str) -> dict[str, Any]:
+    """What the results say of the engine that answers there."""
+
+    def docker(*words: str) -> str:
+        command = ("docker", "-H", address, *words)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    return facts(docker)
+
+
+def pytest(
+    tests: Sequence[str], python: Sequence[str], environment: Mapping[str, str], *,
+    seconds: float = SUITE_SECONDS, quote: Callable[[str], str] = str,
+) -> dict[str, Any]:  # fmt: skip
+    """Runs these tests: how many passed and failed, and which. `quote`: for what a shell reads again."""
+    arguments = ("-m", "pytest", "-q", "-m", "", "-rfE", *tests)
+    try:
+        done = subprocess.run(
+            (*python, *map(quote, arguments)), cwd=ROOT, env={**os.environ, **environment}, text=True,
+            capture_output=True, timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"passed": 0, "failed": [f"not done within {seconds:g} s"]}
+    counted = re.search(r"(\d+) passed", done.stdout)
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+    if done.returncode != 0:
+        print(done.stdout[-6000:] + done.stderr[-2000:], flush=True)
+        failed = failed or [f"pytest ended with {done.returncode}"]
+    return {"passed": int(counted[1]) if counted else 0, "failed": failed}
