@@ -146,12 +146,14 @@ MEASURED = {"PYTHONPATH": str(ROOT / "server"), "LOG_LEVEL": "info"}
 make each system call dearer."""
 
 
-def start_server(environment: dict[str, str], log: Path, *, seconds: float = START_SECONDS) -> Server:
-    """Starts `python -m coderunner serve` and waits until it has told its address."""
+def start_server(
+    environment: dict[str, str], log: Path, *, seconds: float = START_SECONDS, words: tuple[str, ...] = ()
+) -> Server:
+    """Starts `python -m coderunner serve` and waits until it has told its address. ``words``: its options."""
     before = len(log.read_text()) if log.exists() else 0
     with log.open("a") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "serve"],
+            [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "serve", *words],
             env={**os.environ, "PYTHONPATH": f"{ROOT / 'server'}:{ROOT / 'tests/blocking'}", **environment},
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -32,7 +32,6 @@ from coderunner.errors import (
     EngineUnavailable,
     UnsupportedEngine,
 )
-from coderunner.facades import routes as facades
 from coderunner.fleet import workers
 from coderunner.fleet.charging import Charging
 from coderunner.fleet.groups import Groups
@@ -44,7 +43,7 @@ from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.here import no_slice, too_little_memory, too_many_cpus, too_much_memory
 from coderunner.identity import chain
-from coderunner.instance import holder_of, instance, runs_of
+from coderunner.instance import holder_of, instance, lock_of, runs_of
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
 from coderunner.operating.records import Records
@@ -57,6 +56,7 @@ from coderunner.sign import alone
 from coderunner.stopping import ANOTHERS, REFUSED, RELOAD, Stop, by_signals, unless_hung, unless_stopped
 from coderunner.store.address import address
 from coderunner.store.store import Store
+from coderunner.takeover import take_over
 from coderunner.tasks import Tasks
 from coderunner.web import guard
 from coderunner.web.admin.room import Room, room_of
@@ -92,10 +92,13 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, stopping: Stop | None = None) -> AsyncIterator[Server]:
+async def serving(
+    settings: Settings, stopping: Stop | None = None, *, replace: bool = False
+) -> AsyncIterator[Server]:
     """Starts the whole server, and yields it once it listens. Raises ConfigError, CannotStart.
 
     `stopping`: by which it is stopped, also while it starts; None for one that only the server has.
+    `replace`: takes the place of a server that runs.
     """
     stopping = stopping or Stop(asyncio.get_running_loop().create_future())
     declared = declarations.load(only=settings.languages)
@@ -103,6 +106,8 @@ async def serving(settings: Settings, stopping: Stop | None = None) -> AsyncIter
     # The order matters, in reverse for the end: the lock first, so that two servers never touch the same
     # containers; then the port, without listening; clients are only let in when all sessions are adopted.
     async with contextlib.AsyncExitStack() as stack:
+        if replace:
+            await take_over(lock_of(Path(settings.state_dir), settings.instance_name), os.environ)
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
         await stack.enter_async_context(alone(settings.instance_name, key, Path(settings.state_dir)))
         runs_folder = runs_of(Path(settings.state_dir), settings.instance_name)
@@ -209,7 +214,11 @@ async def _listen(
     connections = TcpConnections(functools.partial(guard.trusted, parts.settings))
     tasks.keep(connections.watch, "tcp-connections")
     app = application(parts, connections, room)
-    facades.install(app)
+    if parts.settings.facades:
+        # Here, as they are a tenth of what a server imports at its start, and few servers have one.
+        from coderunner.facades import routes as facades
+
+        facades.install(app)
     return app, await stack.enter_async_context(listening(app, sockets, parts.settings.host))
 
 
@@ -521,16 +530,16 @@ async def _watch_sources(stop: Callable[[str], None]) -> None:
     stop(RELOAD)
 
 
-async def serve(settings: Settings, announce: Callable[[str], None]) -> str:
+async def serve(settings: Settings, announce: Callable[[str], None], *, replace: bool = False) -> str:
     """Runs the server until it is stopped; returns how (SUSPEND, END, RELOAD, REFUSED or ANOTHERS).
 
     SIGTERM (a deploy) leaves the containers to the next server; so does SIGHUP unless it is ignored (nohup).
     SIGINT (a developer's Ctrl-C) ends the sessions; a second one exits at once and leaves the rest to the
     next server. All this holds from the beginning of the start. `announce`: called with the URL once it
-    listens.
+    listens. `replace`: as `serving` takes it.
     """
     stopping = by_signals()
-    async with serving(settings, stopping) as server:
+    async with serving(settings, stopping, replace=replace) as server:
         # The objects of the start-up stay for ever. Frozen, they are not examined by each full collection,
         # which would stop the loop for longer.
         gc.collect()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import coderunner
-from coderunner import app, config, declarations, here, logs, places, stopping, tracing, turns
+from coderunner import app, config, declarations, here, logs, places, stopping, takeover, tracing, turns
 from coderunner.commands import Run, make_parser
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
@@ -116,6 +116,9 @@ def _named(arguments: argparse.Namespace) -> list[str]:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
+    listens: Callable[[], None] | None = None
+    if arguments.background and (listens := takeover.in_background()) is None:
+        return 0
     logs.setup(
         settings.log_level,
         settings.log_format,  # type: ignore[arg-type]
@@ -125,12 +128,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     tracing.begin_tracing(os.environ, settings.instance_name, coderunner.__version__)
 
     def announce(url: str) -> None:
+        if listens is not None:
+            listens()
         if not settings.production:
             print(f"\n  CodeRunner is at {url}\n  Stop it with Ctrl-C.\n", flush=True)
 
     try:
         with asyncio.Runner(loop_factory=turns.Loop) as runner:
-            how = runner.run(app.serve(settings, announce))
+            how = runner.run(app.serve(settings, announce, replace=arguments.replace))
     except CodeRunnerError as error:
         if settings.log_format != "json":
             raise

@@ -51,6 +51,16 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
 
 def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
     serve = commands.add_parser("serve", help="run the server")
+    serve.add_argument(
+        "--replace",
+        action="store_true",
+        help="take the place of the server that runs with the same STATE_DIR; its sessions continue",
+    )
+    serve.add_argument(
+        "--background",
+        action="store_true",
+        help="return once the server listens, which then runs on by itself",
+    )
     serve.set_defaults(run=run["serve"])
 
     settings = commands.add_parser("settings", help="print the settings' documentation, or check them")

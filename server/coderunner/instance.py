@@ -29,7 +29,7 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
         with _usable(state_dir):
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             # The file stays after the end: removing it would let two servers lock two files of one name.
-            lock = _opened(state_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT)
+            lock = _opened(lock_of(state_dir, name), os.O_RDWR | os.O_CREAT)
             stack.callback(os.close, lock)
             try:
                 # flock(2): the kernel releases it when the process ends, however it ends.
@@ -39,8 +39,16 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
                     f"a server named {name!r} is already running with STATE_DIR {state_dir}; stop it, or"
                     " change INSTANCE_NAME and STATE_DIR of this one"
                 ) from None
+            # Which process has it, for `serve --replace`.
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             key = _key(state_dir / f"{name}.key")
         yield key
+
+
+def lock_of(state_dir: Path, name: str) -> Path:
+    """The file whose lock a running server holds, with the number of its process."""
+    return state_dir / f"{name}.lock"
 
 
 @contextlib.contextmanager
@@ -98,7 +106,7 @@ def holder_of(state_dir: Path, name: str) -> str:
 
 def lives(state_dir: Path, name: str) -> bool:
     """Whether a server holds the instance's lock now. Raises CannotStart if the folder cannot be used."""
-    path = state_dir / f"{name}.lock"
+    path = lock_of(state_dir, name)
     with _usable(state_dir), contextlib.suppress(FileNotFoundError), _reading(path) as lock:
         try:
             # Shared: two commands that ask at the same time do not take each other for a server.

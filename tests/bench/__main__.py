@@ -319,25 +319,30 @@ async def typist(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
 
 
-async def blink(server: Server, folder: Path, count: int) -> float:
-    """Milliseconds for which a deploy (SIGTERM while the pool fills, the next server) takes the output of
-    live programs away, of the last of so many sessions."""
+async def blink(server: Server, folder: Path, count: int, *, beside: bool) -> float:
+    """Milliseconds for which a deploy takes the output of live programs away, of the last of so many.
+
+    `beside`: the next server is loaded beside the one that runs (`serve --replace`), as `systemctl reload`
+    does; else it is started after SIGTERM, which comes while the pool fills, as `systemctl restart` does."""
     code = "import time\nwhile True:\n    print(time.monotonic(), flush=True)\n    time.sleep(.02)"
     await asyncio.to_thread(wait_ready, server, LANGUAGES)
+    settings = {**server.environment, "PORT": server.url.rsplit(":", 1)[1].strip("/")}
+    words = ("--replace",) if beside else ()
+    next_one = partial(asyncio.to_thread, start_server, settings, folder / "again.log", words=words)
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(session(server, keep=True)) for _ in range(count)]
         for client in clients:
             await client.run(1, code)
             await client.wait(lambda one=client: one.channel(1).end > 100)
-        stopping = asyncio.create_task(asyncio.to_thread(server.stop, signal.SIGTERM))
-        await clients[0].closed(20)
+        task = asyncio.create_task(
+            next_one() if beside else asyncio.to_thread(server.stop, signal.SIGTERM), name="deploy"
+        )
+        await clients[0].closed(60)
         began = time.perf_counter()
-        await stopping
+        again = await task
         await asyncio.gather(*(client.closed(20) for client in clients))
-    port = server.url.rsplit(":", 1)[1].strip("/")
-    settings = {**server.environment, "PORT": port}
-    again = await asyncio.to_thread(start_server, settings, folder / "again.log")
-    server.process = again.process
+    server.process.wait(20)
+    server.process = (again or await next_one()).process
     seen = asyncio.Barrier(count)
     return max(await asyncio.gather(*(_seen_again(server, one, seen) for one in clients))) - began * 1000
 
@@ -354,9 +359,10 @@ async def _seen_again(server: Server, client: Client, seen: asyncio.Barrier) -> 
     return at
 
 
-def deploy(server: Server, folder: Path, count: int, rounds: int) -> Row:
-    title = f"a deploy: the last of {count} live sessions without its server"
-    row = Row(title, lambda: blink(server, folder, count), target=1000)
+def deploy(server: Server, folder: Path, count: int, rounds: int, *, beside: bool) -> Row:
+    way = "reload" if beside else "restart"
+    title = f"a deploy ({way}): the last of {count} live sessions without its server"
+    row = Row(title, lambda: blink(server, folder, count, beside=beside), target=1000)
     row.values = [asyncio.run(row.measure()) for _ in range(min(5, rounds))]
     return row
 
@@ -405,7 +411,11 @@ def main() -> None:
         with running_server(Path(folder), ready=LANGUAGES, **settings) as server:
             waiting = {language: memory(server, language) for language in LANGUAGES}
             rows = asyncio.run(measure(server, arguments.rounds))
-            deploys = [deploy(server, Path(folder), count, arguments.rounds) for count in (1, 10, 50)]
+            deploys = [
+                deploy(server, Path(folder), count, arguments.rounds, beside=beside)
+                for beside in (False, True)
+                for count in (1, 10, 50)
+            ]
             deploys.append(start(server, Path(folder), arguments.rounds))
     rows += deploys
     for (language, amount), target in zip(waiting.items(), (12.0, None), strict=True):

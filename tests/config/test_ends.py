@@ -77,7 +77,7 @@ def test_where_the_log_is_json_so_is_the_last_line(tmp_path):
 
 
 def test_wrong_declarations_have_the_code_of_settings_in_json_too(tmp_path, monkeypatch):
-    async def refused(*_: object) -> None:
+    async def refused(*_: object, **__: object) -> None:
         raise ConfigError(["languages/python/language.toml: run is missing"])
 
     monkeypatch.setattr(app, "serve", refused)
@@ -176,7 +176,7 @@ def test_wrong_settings(tmp_path):
 
 
 def test_containers_that_do_not_hold_what_they_promise(tmp_path, monkeypatch):
-    async def refused(*_: object) -> str:
+    async def refused(*_: object, **__: object) -> str:
         return stopping.REFUSED
 
     monkeypatch.setattr(app, "serve", refused)

@@ -42,7 +42,13 @@ INSTEAD = {
 }  # fmt: skip
 STARTED = 'journalctl -u coderunner -o cat | grep \'"msg":"CodeRunner\' | tail -1'
 # The first opens an editor, the others are words of a sentence.
-NOT_BY_ITSELF = {"systemctl edit coderunner", "systemctl restart", "docker rm", "docker volume rm"}
+NOT_BY_ITSELF = {
+    "systemctl edit coderunner",
+    "systemctl reload",
+    "systemctl restart",
+    "docker rm",
+    "docker volume rm",
+}
 # A read whose time is over has taken what there was of a line.
 PROGRAM = """i=0 word=
 while :; do
@@ -393,6 +399,8 @@ def test_the_guide(machine: Machine, tmp_path: Path) -> None:
     wrong_settings_before_an_upgrade(machine, guide, user)
     guide.follow("Upgrade")
     assert "0.1.99" in machine.must(STARTED)
+    # The unit's main process is the one that took the place of the other.
+    assert "--replace" in machine.must("cat /proc/$(systemctl show -P MainPID coderunner)/cmdline")
     user.goes_on()
     guide.follow("Rollback")
     assert "0.1.99" not in machine.must(STARTED)

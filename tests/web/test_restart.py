@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from coderunner.instance import lock_of
 from coderunner.schema import messages as m
 from tests.harness import (
     ROOT,
@@ -395,3 +399,53 @@ async def test_an_open_repeated_across_a_restart_is_the_same_session(tmp_path):
             assert server.stats()["queue"]["active"] == 1
             await back.send(m.Close())
             await back.closed()
+
+
+def next_beside(server: Server, folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess:
+    """`serve --replace` as `systemctl reload` runs it."""
+    environment = {**server.environment, "PORT": server.url.rsplit(":", 1)[1].strip("/"), **settings}
+    with (folder / "next.log").open("a") as sink:
+        return subprocess.run(
+            [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "serve", "--replace", *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "server"), **environment},
+            stdout=sink, stderr=subprocess.STDOUT, text=True, timeout=60, cwd=folder,
+        )  # fmt: skip
+
+
+async def test_the_next_server_takes_the_place_of_the_one_that_runs(tmp_path):
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    told.settimeout(10)
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with session(server, keep=True) as client:
+            await client.run(1, COUNT.format(n=400, pause=0.005))
+            await client.until(1, "0000050")
+            # Wrong settings: the one that runs goes on.
+            assert next_beside(server, tmp_path, "--background", WARM_MAX="many").returncode == 2
+            assert server.process.poll() is None
+            # Clients wait for the server only after this, so it is in a thread: they go on meanwhile.
+            done = await asyncio.to_thread(
+                next_beside, server, tmp_path, "--background", NOTIFY_SOCKET=str(tmp_path / "notify")
+            )
+            assert done.returncode == 0, (tmp_path / "next.log").read_text()
+            assert await client.closed() == 1012
+        assert server.process.wait(10) == 0
+        successor = int(told.recv(100).removeprefix(b"MAINPID="))
+        try:
+            async with attach(server, client.opened, client=client.client, channels=client.channels) as back:
+                assert (await back.ended(1)).text == numbers(400).decode()
+        finally:
+            os.kill(successor, signal.SIGINT)
+            await eventually(lambda: not Path(f"/proc/{successor}/fd").exists(), 20, "the successor's end")
+
+
+def test_a_process_that_does_not_hold_the_lock_is_left_alone(tmp_path):
+    """A number in the lock's file that is another process here, as of a server in a container."""
+    with running_server(tmp_path, **SETTINGS) as server, subprocess.Popen(["sleep", "60"]) as stranger:
+        lock = lock_of(Path(server.environment["STATE_DIR"]), server.instance)
+        lock.write_text(f"{stranger.pid}\n")
+        assert next_beside(server, tmp_path).returncode == 75
+        assert "cannot be seen from here" in (tmp_path / "next.log").read_text()
+        assert stranger.poll() is None
+        assert server.process.poll() is None
+        stranger.kill()
