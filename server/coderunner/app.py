@@ -9,6 +9,7 @@ import functools
 import gc
 import importlib
 import logging
+import os
 import platform
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence

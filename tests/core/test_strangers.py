@@ -99,6 +99,7 @@ def test_networks(address, name, count):
     assert len(networks(address)) == count
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("value", ["[]", "{}", "0", '""', '{"a":0}'])
 @pytest.mark.parametrize("size", [60_000, codec.MAX_TEXT])
 def test_no_text_takes_long_for_its_values(value, size):
@@ -127,6 +128,7 @@ LONG = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", LONG)
 def test_no_step_of_reading_a_long_text_takes_long(name):
     """What is wrong with it is looked for in readings of their own, with others' turns in between."""
