@@ -408,3 +408,16 @@ def test_sizes_are_shown_as_they_are_read(value):
 @pytest.mark.parametrize("text", ["256m", "256M", "256MB", "256mib", "268435456", "262144k"])
 def test_ways_to_write_a_size(text):
     assert size(text) == 256 * 1024**2
+
+
+FREE = {"QUOTAS_FILE", "STATE_DIR"}  # paths, which are looked at where they are used
+
+
+@pytest.mark.parametrize("name", [one.name for one in SETTINGS])
+def test_no_setting_takes_nonsense_or_a_name_that_is_nearly_its_own(name):
+    if name not in FREE:
+        with pytest.raises(ConfigError, match=name):
+            load({name: "%% nonsense ::"})
+    if len(name) > 4:  # shorter ones are like too many others
+        with pytest.raises(ConfigError, match=name):
+            load({name[:-2] + name[-1]: "1"})
