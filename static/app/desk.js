@@ -211,17 +211,17 @@ export class Desk extends Emitter {
     if (this.session?.phase === 'open' && this.session.link.up && this.session.role === 'control') this.mirror?.push();
   }
 
-  /** @param {{repl?: boolean, entry?: string}} wish the language's own prompt, which replaces what is open */
-  openShell(wish = {}) {
+  /** @param {{repl?: boolean, entry?: string}} options the language's own prompt, which replaces what is open */
+  openShell(options = {}) {
     this.push();
     if (this.shell.running) {
-      if (!wish.repl) return;
-      this.shell.channel?.on('exit', () => this.openShell(wish));
+      if (!options.repl) return;
+      this.shell.channel?.on('exit', () => this.openShell(options));
       this.shell.channel?.kill();
       return;
     }
     const files = this.project.list();
-    const go = () => this.#start(this.shell, (session) => session.shell({ ...this.shell.view.size, ...wish }), files);
+    const go = () => this.#start(this.shell, (session) => session.shell({ ...this.shell.view.size, ...options }), files);
     const open = this.session?.phase === 'open' && this.uses(this.project.id);
     if (open || fits(files, FIRST_ROOM)) go();
     else this.#bring(this.shell, go);

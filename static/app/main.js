@@ -155,13 +155,13 @@ function drawOwner() {
   }
 }
 
-async function openShell(wish = {}) {
+async function openShell(options = {}) {
   if (!shell.running && !(await mayBegin())) return;
   document.body.dataset.shell = 'open';
   if (narrow.matches) showView('shell');
   $('shell-empty').hidden = true;
   shell.view.fit(); // so that the shell starts with the right size
-  if (project) desk.openShell(wish);
+  if (project) desk.openShell(options);
   shell.view.focus();
 }
 

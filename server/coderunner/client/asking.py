@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from coderunner.client.live import PATIENCE, Refused
+from coderunner.client.live import RECONNECT_SECONDS, Refused
 from coderunner.client.peer import random_id
 from coderunner.client.visit import Visit
 
@@ -27,6 +27,6 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             begun = begun or loop.time()
             why = str(error) or type(error).__name__
-        if loop.time() - begun > PATIENCE:
+        if loop.time() - begun > RECONNECT_SECONDS:
             raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from coderunner.client.live import PATIENCE, Refused
+from coderunner.client.live import RECONNECT_SECONDS, Refused
 from coderunner.client.peer import random_id
 from coderunner.client.visit import Visit
 
@@ -59,7 +59,7 @@ async def grade(
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = str(error) or type(error).__name__
         since = since or loop.time()
-        if loop.time() - since > PATIENCE:
+        if loop.time() - since > RECONNECT_SECONDS:
             raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)
 

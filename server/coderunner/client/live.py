@@ -19,7 +19,7 @@ from coderunner.wire.flow import INPUT_WINDOW
 CHANNEL = 1
 PIECE = 16 * 1024  # bytes of a frame of input
 # Longer than a restart of the server takes.
-PATIENCE = 120.0  # seconds for which a server that was there is looked for
+RECONNECT_SECONDS = 120.0  # seconds for which a server that was there is looked for
 ADMITTED_SECONDS = 3600.0  # the longest that a place in a queue is waited for; the server's own bound is less
 ANSWER_SECONDS = 30.0  # for the answer to `attach`
 # Otherwise a server that accepts and drops each connection would be tried for ever.
@@ -152,11 +152,11 @@ class Live:
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        due, pause = loop.time() + PATIENCE, 0.1
+        due, pause = loop.time() + RECONNECT_SECONDS, 0.1
         while not await self._attempt():
-            # It was connected, so PATIENCE starts again; but not if each connection is lost at once.
+            # It was connected, so RECONNECT_SECONDS starts again; but not if each connection is lost at once.
             if self._peer is not None and loop.time() - self._since > STEADY:
-                due, pause = loop.time() + PATIENCE, 0.1
+                due, pause = loop.time() + RECONNECT_SECONDS, 0.1
             self._peer = None
             if loop.time() > due:
                 raise Refused(f"the server at {self._visit.place} cannot be reached any more", retryable=True)

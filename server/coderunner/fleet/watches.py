@@ -9,7 +9,7 @@ from coderunner import timing
 from coderunner.sessions.record import digest, new_token
 
 SECONDS = 60.0  # in which a ticket is to be used
-PATIENCE = 3600.0  # in which the client that used it may come back after a lost connection
+RETURN_SECONDS = 3600.0  # in which the client that used it may come back after a lost connection
 MOST = 256  # tickets
 
 
@@ -34,10 +34,10 @@ class Watches:
         return (session, digest(token)) in self._due
 
     def use(self, session: str, token: str) -> None:
-        """It is used now: whoever has it may come back for PATIENCE seconds."""
+        """It is used now: whoever has it may come back for RETURN_SECONDS."""
         key = (session, digest(token))
         if key in self._due:
-            self._due[key] = timing.now() + PATIENCE
+            self._due[key] = timing.now() + RETURN_SECONDS
 
     def end(self, session: str) -> None:
         """Forgets the tickets for a session that is over."""

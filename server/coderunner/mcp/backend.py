@@ -13,7 +13,7 @@ from coderunner.schema.forms import UNIX
 
 REQUEST_SECONDS = 90.0  # longer than the server lets a request wait (60 s)
 # A restart of the server takes some seconds.
-PATIENCE = 30.0  # seconds for which a server that is away or full is asked again
+RETRY_SECONDS = 30.0  # seconds for which a server that is away or full is asked again
 PAUSE = 0.5  # seconds between two attempts
 # The largest answer is a file (MAX_ARCHIVE_SIZE, 16 MiB by default), in base64 a third more.
 MOST_BYTES = 24 * 1024 * 1024  # of an answer
@@ -66,10 +66,10 @@ class Backend:
         """A request's answer as JSON, of another media type as bytes. `path` begins with `/`.
 
         `body`: sent as JSON; `data`: as it is. `again`: whether it may be sent twice; it is then repeated for
-        PATIENCE while the server is away or says that the same may succeed later. Raises Refused.
+        RETRY_SECONDS while the server is away or says that the same may succeed later. Raises Refused.
         """
         loop = asyncio.get_running_loop()
-        due = loop.time() + PATIENCE
+        due = loop.time() + RETRY_SECONDS
         sent = dict(headers or {})
         if bearer:
             sent["Authorization"] = f"Bearer {bearer}"
