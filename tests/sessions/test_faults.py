@@ -13,11 +13,13 @@ import pytest
 from coderunner import timing
 from coderunner.errors import EngineTimeout, InternalError
 from coderunner.fleet.recovery import Recovery
+from coderunner.fleet.registry import Registry
 from coderunner.schema import messages as m
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import AgentLink
 from coderunner.sessions.session import Session
+from coderunner.sessions.timekeeper import TimeKeeper
 from coderunner.wire import frames
 from tests.fleet.test_registry import CALLER, OPEN, adopted, registry
 from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, read_to_end, state, turns, until
@@ -174,7 +176,7 @@ class TestASessionSurvives:
     async def test_a_fault_at_its_deadlines(self, monkeypatch, caplog, name):
         """It used to leave a session without any deadline."""
         one, _, opened, attachment = await begun(monkeypatch)
-        once(monkeypatch, Session, name)
+        once(monkeypatch, TimeKeeper, name)
         if name == "_warn":
             monkeypatch.setattr("coderunner.sessions.deadlines.WARNING_SECONDS", 10**9)
         opened.session.attach("w" * 22, "watch", "control", {})  # with which it looks at its deadlines
@@ -330,8 +332,8 @@ class TestAdoption:
 
 class TestOthers:
     async def test_an_opening_that_fails_gives_everything_back(self, monkeypatch, caplog):
+        monkeypatch.setattr(Registry, "_register", raises)
         one, provisioner = registry()
-        monkeypatch.setattr(type(one), "_register", raises)
         with pytest.raises(Bug):
             await one.open(OPEN, CALLER).done
         assert faults(caplog)[0] == {"owner": "registry", "task": "opening"}

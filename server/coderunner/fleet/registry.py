@@ -8,16 +8,11 @@ again by the nonce of its request.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import time
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
-from msgspec.structs import replace
-
-from coderunner import audit, metrics, timing, tracing
+from coderunner import audit, metrics, timing
 from coderunner.core.admission import Ticket
 from coderunner.core.capability import Capability, read
 from coderunner.errors import (
@@ -29,10 +24,11 @@ from coderunner.errors import (
 )
 from coderunner.fleet.budget import BUDGET, Budget
 from coderunner.fleet.groups import Groups, Place
+from coderunner.fleet.nonces import NONCE_SECONDS, Nonce, Nonces
+from coderunner.fleet.opener import Opener
 from coderunner.fleet.opening import Caller as Caller
 from coderunner.fleet.opening import Opened as Opened
 from coderunner.fleet.opening import Opening as Opening
-from coderunner.fleet.opening import report
 from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.queue import AdmissionQueue, Slot
 from coderunner.fleet.recovery import Recovery
@@ -43,12 +39,11 @@ from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
-from coderunner.schema.limits import Limits
 from coderunner.schema.quotas import QuotasFile
 from coderunner.schema.record import Record
 from coderunner.sessions.container import Container
 from coderunner.sessions.quotas import Quotas
-from coderunner.sessions.record import digest, new_token, seal, whose
+from coderunner.sessions.record import digest, whose
 from coderunner.sessions.session import Rules, Session
 from coderunner.sessions.specs import check_project, run_spec
 from coderunner.tasks import Tasks
@@ -58,7 +53,6 @@ log = logging.getLogger(__name__)
 ARRIVING_RETRY_MS = 500  # for a session whose container is being adopted
 RESTART_RETRY_MS = 500  # a new server listens after about this time
 DRAINING_RETRY_MS = 2000  # for an `open` while the server stops
-NONCE_SECONDS = 60.0  # how long after its opening a session is found by the nonce of its request
 
 
 class Registry:
@@ -92,21 +86,19 @@ class Registry:
         self.quotas = quotas or Quotas(QuotasFile())
         self.groups = groups
         self._provisioner = provisioner
-        self._warm = warm
         self._rules = rules
         self._key = key
-        self._queue_timeout = queue_timeout
-        self._openings: dict[Any, Opening] = {}  # by nonce: (principal, client, nonce)
-        self._adopted: dict[Any, Session] = {}  # by nonce, of sessions that were opened just before a restart
-        # Keys are kept apart: an adopted session is answered with a new token, which a running opening is
-        # not.
-        self._over: set[Any] = set()  # nonces of ended sessions, for NONCE_SECONDS
+        self._nonces = Nonces()
         self._slots: dict[str, Slot] = {}
         self._tasks = Tasks("registry", expected=(CodeRunnerError,))
         # The two callbacks are the only ways back from there to here.
         self._recovery = Recovery(provisioner.engine, key, register=self._recovered, ended=self._ended)
         self._requests = RequestChecker(provisioner, rules)
         self._tickets = itertools.count()  # numbers that are the tickets' ids
+        self._opener = Opener(
+            provisioner, warm, queue, lambda: self.groups, key=key, queue_timeout=queue_timeout,
+            tickets=self._tickets, register=self._register, own=self._slots.__setitem__,
+        )  # fmt: skip
         self.draining = False
         self.absent: CodeRunnerError | None = None
 
@@ -181,31 +173,32 @@ class Registry:
         if self.absent is not None:
             raise self.absent
         # With the caller in it: nobody finds another's session by a nonce that was overheard.
-        nonce = (caller.principal, request.client, request.nonce) if request.nonce else None
+        nonce: Nonce | None = (
+            (caller.principal, request.client, request.nonce) if request.nonce is not None else None
+        )
         # An `open` without a nonce is never taken for a repetition.
-        known = self._openings.get(nonce) if nonce else None
-        if known is not None and not known.done.cancelled():
+        known = self._nonces.opening(nonce)
+        if known is not None:
             # The session of a finished opening may be in recovery: then its client has to try again.
             self._recovery.check(known.session)
             return known
         opening = Opening()
-        if nonce in self._over:  # a repeated `open` must not begin a second session
+        if self._nonces.is_over(nonce):  # a repeated `open` must not begin a second session
             raise NoSession()
-        adopted = self._adopted.get(nonce)
-        if adopted is not None and not adopted.over:
-            work = self._reopen(adopted)
+        adopted = self._nonces.adopted(nonce)
+        if adopted is not None:
+            work = self._opener.reopen(adopted)
         else:
             # Everything that can be refused at once is refused here, before a slot is taken.
             language, limits = self._requests.check(request, self.groups)
             account = self.quotas.account(caller.principal, caller.address, caller.roles)
             account.check_open(request)
             limits = account.bounded(limits)
-            work = self._traced(opening, request, caller, language, limits, account.quota.sessions)
+            work = self._opener.open(opening, request, caller, language, limits, account.quota.sessions)
         # A task of the registry: the client's socket may end and come back while it runs.
         opening.done = self._tasks.start(work, "opening")
-        if nonce:
-            self._openings[nonce] = opening
-            opening.keys.append(nonce)
+        if nonce is not None:
+            self._nonces.add(nonce, opening)
         # Also for a failure, which nobody may await: the callback reads the exception.
         opening.done.add_done_callback(lambda _: self._opening_done(opening))
         return opening
@@ -214,15 +207,11 @@ class Registry:
         """Whether the previous server had opened a session for this very request.  Raises `absent`."""
         if self.absent is not None:
             raise self.absent
-        return (caller.principal, request.client, request.nonce) in self._adopted
+        return self._nonces.was_adopted((caller.principal, request.client, request.nonce))
 
     def used(self, caller: Caller, nonce: str, client: str) -> bool:
         """Whether this caller has used a nonce with another client's id, as far as is known."""
-        known = (*self._openings, *self._adopted, *self._over)
-        return any(
-            principal == caller.principal and one == nonce and other != client
-            for principal, other, one in known
-        )
+        return self._nonces.used(caller.principal, nonce, client)
 
     def check(self, request: m.Open, run: m.Run) -> ProgramSpec:
         """The program that `run` would start in a session of `request`.  Raises what is wrong with either."""
@@ -231,8 +220,7 @@ class Registry:
         return run_spec(run, language, limits, self._rules.limits)
 
     def _opening_done(self, opening: Opening) -> None:
-        """A failed opening is forgotten, so that the same request may try again; a session's is kept for a
-        while."""
+        """Counts a failed opening, and forgets it, so that the same request may try again."""
         task = opening.done
         error = None if task.cancelled() else task.exception()
         failed = task.cancelled() or error is not None
@@ -240,156 +228,7 @@ class Registry:
             code = "cancelled" if error is None else getattr(error, "code", "internal")
             # A cancelled opening has no error code of its own.
             metrics.opens_failed.labels(code).inc()
-        for key in opening.keys:
-            if failed:
-                self._openings.pop(key, None)
-            else:
-                asyncio.get_running_loop().call_later(NONCE_SECONDS, self._openings.pop, key, None)
-
-    async def _traced(self, *how: Any) -> Opened:
-        """As `_open`, in a span that has those of its steps and of the engine's calls below it."""
-        with tracing.span("open", language=how[3].name) as traced:
-            try:
-                opened = await self._open(*how)
-            except CodeRunnerError as error:
-                traced.note(error=error.code)
-                raise
-            traced.note(session=opened.session.id, warm=opened.warm)
-            return opened
-
-    async def _open(
-        self,
-        opening: Opening,
-        request: m.Open,
-        caller: Caller,
-        language: Language,
-        limits: Limits,
-        cap: int | None,
-    ) -> Opened:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        ticket = Ticket(
-            id=f"{next(self._tickets)}",
-            address=caller.address,
-            principal=caller.principal,
-            language=language.name,
-            # A deadline and not a duration: the time in the queue is counted once for all.
-            deadline=timing.now() + self._queue_timeout,
-            priority=caller.priority,
-            # Of the whole container: the queue also admits by memory.
-            memory=limits.container_bytes,
-            cap=cap,
-        )
-        # In this order: slot, place in the group, container. Each step gives back all before it if it fails.
-        with tracing.span("queue"):
-            slot = await self.queue.acquire(ticket, opening.on_position)
-        admitted = loop.time()
-        try:
-            # Released by its context if anything below fails; after that it is the session's.
-            async with self._place(request, language) as place:
-                with tracing.span("provision", language=language.name) as traced:
-                    container, warm = await self._container(language, limits)
-                    traced.note(warm=warm)
-                ready = loop.time()
-                try:
-                    if self.groups is not None and place is not None:
-                        await self.groups.join(place, container)
-                    joined = loop.time()
-                    opened = await self._begin(container, request, caller, language, limits, place)
-                except BaseException:
-                    # Also when the client gave up: a container that was prepared for somebody is never
-                    # reused.
-                    await asyncio.shield(self._provisioner.remove(container))
-                    raise
-        except BaseException as error:
-            # A client that gives up is no failure of the server.
-            slot.release(failed=not isinstance(error, asyncio.CancelledError))
-            raise
-        # The slot is the session's from here on, and `_ended` gives it back.
-        self._slots[opened.session.id] = slot
-        moments = (began, admitted, ready, joined, loop.time())
-        report(opened, caller, moments, warm=warm, group=place is not None)
-        return opened
-
-    def _place(self, request: m.Open, language: Language) -> AbstractAsyncContextManager[Place | None]:
-        if self.groups is None or request.network != "group":
-            return contextlib.nullcontext()
-        return self.groups.place(request.group, request.group_token, request.member, language.name)
-
-    async def _reopen(self, session: Session) -> Opened:
-        """Answers a repeated `open` of an adopted session, with a new token: the client may not have the
-        first."""
-        token = new_token()
-        record = replace(session.record, token_digest=digest(token))
-        container = session.container
-        # Sealed first: a server that starts now must know the token that the client is about to get.
-        await container.call("seal", record=seal(record, self._key, container.id))
-        session.record = record
-        return Opened(session, token, warm=False, timings_ms={})
-
-    async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
-        """A container with these limits, and whether it comes from the warm pool."""
-        # Also counts the demand by which the pool is refilled, so it is asked even if it has none.
-        container = self._warm.acquire(language.name)
-        warm = container is not None
-        if container is None:
-            container = await self._provisioner.create(language.name)
-        # Warm containers have the language's usual limits; a request for others changes them in place.
-        usual = self._provisioner.catalog.limits(language.name)
-        # Most sessions take the usual limits, and need no call of the engine.
-        if (limits.container_bytes, limits.pids) != (usual.container_bytes, usual.pids):
-            try:
-                await self._provisioner.engine.update(
-                    container.id, memory_bytes=limits.container_bytes, pids=limits.pids
-                )
-            except BaseException:
-                # Its limits are unknown now, so nobody else may get it.
-                await asyncio.shield(self._provisioner.remove(container))
-                raise
-        return container, warm
-
-    async def _begin(
-        self,
-        container: Container,
-        request: m.Open,
-        caller: Caller,
-        language: Language,
-        limits: Limits,
-        place: Place | None,
-    ) -> Opened:
-        """Seals the record, writes the request's files, and makes the session."""
-        token = new_token()
-        now = time.time()
-        record = Record(
-            session=container.session,
-            language=language.name,
-            limits=limits,
-            token_digest=digest(token),
-            client=request.client,
-            # Kept in the record, so that the next server answers a repeated `open` as well.
-            nonce=request.nonce,
-            principal=caller.principal,
-            address=caller.address,
-            opened=now,
-            expires=now + limits.lifetime_ms / 1000,
-            group=place.group if place is not None else None,
-            member=place.member if place is not None else None,
-        )
-
-        # Sealed before the files are written: from here on a server that starts adopts the session.
-        await container.call("seal", record=seal(record, self._key, container.id))
-        if request.files:
-            await container.call(
-                "files",
-                b"".join(file.content for file in request.files),
-                files=[[file.path, len(file.content)] for file in request.files],
-            )
-        if container.gone.done():
-            # Checked last: from here on nothing waits, and the session itself watches its container.
-            raise StartFailed(f"the container ended: {container.gone.result()}")
-        session = self._register(container, language, record)
-        session.notes.program = audit.program((file.path, file.content) for file in request.files)
-        return Opened(session, token, warm=False, timings_ms={})
+        self._nonces.opening_done(opening, failed=failed)
 
     def _register(self, container: Container, language: Language, record: Record) -> Session:
         session = Session(
@@ -411,15 +250,8 @@ class Registry:
     # Called by `Recovery` for a session that is adopted again after a fault of this server.
     def _recovered(self, container: Container, language: Language, record: Record) -> Session:
         session = self._register(container, language, record)
-        for key in [key for key, one in self._openings.items() if one.session == session.id]:
-            del self._openings[key]  # it refers to the old session object
-            self._remember(key, session)
+        self._nonces.replace(session)
         return session
-
-    def _remember(self, key: Any, session: Session) -> None:
-        """For NONCE_SECONDS, an `open` with this nonce finds this session."""
-        self._adopted[key] = session
-        asyncio.get_running_loop().call_later(NONCE_SECONDS, self._adopted.pop, key, None)
 
     def adopt(self, container: Container, record: Record) -> Session:
         """Registers a session of the previous server, by its sealed record.
@@ -427,9 +259,11 @@ class Registry:
         It gets a slot at once, also above their number: it was admitted before.  Raises UnknownLanguage, and
         StartFailed where its client has repeated its `open` while the container was silent.
         """
-        nonce = (record.principal, record.client, record.nonce)
         # Without a nonce nobody can repeat the request.
-        if record.nonce is not None and nonce in self._openings:
+        nonce: Nonce | None = (
+            (record.principal, record.client, record.nonce) if record.nonce is not None else None
+        )
+        if self._nonces.has_opening(nonce):
             # A client that repeats an `open` has not received this session's token: nobody else has it.
             raise StartFailed("its request was repeated meanwhile, and has another session")
         language = self._provisioner.catalog.language(record.language)
@@ -455,8 +289,8 @@ class Registry:
         if self.groups is not None and place is not None:
             self.groups.adopt(place, container.id)
         # Its client may not have got the answer of the previous server, and repeat the request.
-        if record.nonce is not None and time.time() - record.opened < NONCE_SECONDS:
-            self._remember(nonce, session)
+        if nonce is not None and time.time() - record.opened < NONCE_SECONDS:
+            self._nonces.remember(nonce, session)
         age = round(time.time() - record.opened)
         log.info("session adopted", extra=fields(**whose(record), seconds=age))
         return session
@@ -491,24 +325,10 @@ class Registry:
             self.sessions.pop(session.id, None)
             self._recovery.forget(session.id)
             self.watches.end(session.id)
-            self._forget(session)
+            self._nonces.end(session)
             slot = self._slots.pop(session.id, None)
             if slot is not None:
                 slot.release(failed=reason == "engine_lost")
-
-    def _forget(self, session: Session) -> None:
-        """Drops all references to an ended session.
-
-        A repeated `open` of it gets NoSession for NONCE_SECONDS."""
-        keys = {key for key, one in self._openings.items() if one.session == session.id}
-        # Also what was adopted: its nonce is in the other table.
-        keys |= {key for key, one in self._adopted.items() if one.id == session.id}
-        for key in keys:
-            self._openings.pop(key, None)
-            self._adopted.pop(key, None)
-            # Kept for a while: a client whose answer was lost must not get a second session.
-            self._over.add(key)
-            asyncio.get_running_loop().call_later(NONCE_SECONDS, self._over.discard, key)
 
     def drain(self) -> None:
         """Opens no new sessions; requests that wait in the queue get Draining."""

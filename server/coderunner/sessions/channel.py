@@ -10,6 +10,7 @@ from coderunner.core.lifecycle import Phase
 from coderunner.errors import InputGap, InputOverflow
 from coderunner.metrics import Stopwatch
 from coderunner.schema.messages import ChannelView, Diagnostic, Exit, State
+from coderunner.schema.reports import ChannelState
 from coderunner.wire import flow
 from coderunner.wire.journal import Journal
 
@@ -60,6 +61,19 @@ class Channel:
         self.traced = tracing.Span()
         self.measured: Stopwatch | None = None  # a measurement that ends with the next output
         self._unacked = bytearray()  # input from `in_acked` on, to be repeated after a break
+
+    @classmethod
+    def adopt(cls, state: ChannelState, entry: str) -> Channel:
+        """A channel that a previous server has started. ``state``: the agent's.  ``entry``: its file."""
+        # The cache begins where the agent stopped sending; earlier output is fetched when a client asks for
+        # it.
+        channel = cls(state.channel, state.mode, start=state.sent)
+        channel.restore_input(state.input_offset, state.in_acked)
+        channel.released = state.released
+        channel.counted = state.sent  # the server before has counted what came until then
+        channel.adopted, channel.kind, channel.entry = True, state.kind, entry
+        channel.cols, channel.rows = state.cols, state.rows
+        return channel
 
     @property
     def live(self) -> bool:

@@ -7,7 +7,6 @@ stream: each sets an absolute state, or names something that the agent does only
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from coderunner import metrics, timing, tracing
@@ -29,21 +28,13 @@ from coderunner.sessions.holdings import CACHES, Holdings
 from coderunner.sessions.progress import Progress
 from coderunner.sessions.recall import Fetched, recall
 from coderunner.sessions.refusals import problem
+from coderunner.sessions.repeat import repeat
 from coderunner.sessions.runs import Begun, Runs
+from coderunner.sessions.used import Used
 from coderunner.wire import flow
 
 GRACE_SECONDS = 5.0  # how much later than the agent this server enforces a wall limit
 DIAGNOSTIC_COST = 1024  # bytes of memory of each, at most
-
-
-@dataclass(slots=True)
-class Used:
-    """What the programs of a session have used: those that have ended, and output of all. Since the session
-    was opened or adopted."""
-
-    programs: int = 0
-    cpu_ms: int = 0
-    output_bytes: int = 0
 
 
 class Channels:
@@ -370,11 +361,9 @@ class Channels:
         # The kernel counts kills for the whole container, so one count may explain another channel's end.
         others = [one for one in self.all.values() if one is not channel and one.unexplained_kill]
         channel.exit = endings.exit_message(channel, evidence, others=bool(others))
-        self.used.programs += 1
+        self.used.program_ended(channel, channel.exit.usage)
         channel.traced.note(reason=channel.exit.reason, output_bytes=end, cpu_ms=channel.exit.usage.cpu_ms)
         channel.traced.end()
-        if not channel.adopted:  # its time before the adoption was charged by the server before
-            self.used.cpu_ms += channel.exit.usage.cpu_ms or 0
         self._ended()
         if channel.kind == "run":
             metrics.runs_ended.labels(self._language, channel.exit.reason).inc()
@@ -382,13 +371,6 @@ class Channels:
         if channel.drop_input():
             self._tell_in_ack(channel)
         self.attachments.wake()
-
-    def count_output(self) -> None:
-        """Brings `used.output_bytes` up to date."""
-        for channel in self.all.values():
-            end = channel.cache.end
-            self.used.output_bytes += max(0, end - channel.counted)
-            channel.counted = max(channel.counted, end)
 
     def on_attached(self, hello: Hello) -> None:
         """The agent has been attached to, for the first time or again.
@@ -400,14 +382,7 @@ class Channels:
             number = state.channel
             channel = self.all.get(number)
             if channel is None:
-                # The cache begins where the agent stopped sending; earlier output is fetched when a client
-                # asks for it.
-                channel = self.all[number] = Channel(number, state.mode, start=state.sent)
-                channel.restore_input(state.input_offset, state.in_acked)
-                channel.released = state.released
-                channel.counted = state.sent  # the server before has counted what came until then
-                channel.adopted, channel.kind, channel.entry = True, state.kind, self._entry
-                channel.cols, channel.rows = state.cols, state.rows
+                channel = self.all[number] = Channel.adopt(state, self._entry)
             self.on_state(state)
             self._progress.again(number)
             # In both directions: the agent is told what it may have missed, and its state says what that is.
@@ -416,21 +391,9 @@ class Channels:
         self.attachments.wake()
 
     def _repeat(self, channel: Channel, state: ChannelState) -> None:
-        """Repeats what a broken stream may have lost: input, and commands whose effect the agent does not
-        show."""
-        number = channel.number
-        self.on_in_ack(number, state.in_acked)
-        at, data = channel.unacked_input()
-        # Not below what is kept here, whatever the agent says.
-        taken = max(at, state.input_offset)
-        if taken < channel.input_offset:
-            self._container.link.send_input(number, taken, data[taken - at :])
-        if channel.eof_at is not None and not channel.input_eof:
-            self._call("eof", channel=number, offset=channel.eof_at)
-        if (channel.cols, channel.rows) != (state.cols, state.rows):
-            self._call("resize", channel=number, cols=channel.cols, rows=channel.rows)
-        if channel.intent is not None and channel.live:
-            self._call("kill", channel=number, intent=channel.intent)
+        """Repeats what a broken stream may have lost, as `repeat.repeat` does."""
+        self.on_in_ack(channel.number, state.in_acked)
+        repeat(channel, state, self._container.link)
 
     # --- flow --------------------------------------------------------------------------------------------
 

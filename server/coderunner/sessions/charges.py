@@ -43,7 +43,7 @@ class Charges:
         `seconds`: processor time of the container since it was made; None if that is not known, and then only
         programs that have ended count.
         """
-        self._channels.count_output()
+        self._channels.used.count_output(self._channels.values())
         used, before = self._channels.used, self._charged
         cpu = max(used.cpu_ms, before[0])
         if seconds is not None:

@@ -25,7 +25,6 @@ from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 from coderunner.schema.record import Record
 from coderunner.schema.reports import ArtifactNews, ChannelState, Hello
-from coderunner.sessions import walls
 from coderunner.sessions.artifacts import Artifacts
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.channels import Channels
@@ -34,18 +33,16 @@ from coderunner.sessions.company import Company
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
+from coderunner.sessions.introduction import UNWATCHED, introduce, tell_watched
 from coderunner.sessions.notes import Notes
 from coderunner.sessions.quotas import Account
 from coderunner.sessions.record import digest, whose
 from coderunner.sessions.specs import ProjectRules, check_project, run_spec, shell_spec
+from coderunner.sessions.timekeeper import TimeKeeper
 from coderunner.sessions.views import SECONDS, Views
 from coderunner.tasks import Tasks
 
 log = logging.getLogger(__name__)
-
-
-WATCHED = m.Notice("watched", "watched by the operator")
-UNWATCHED = m.Notice("unwatched", "the operator watches no longer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +101,14 @@ class Session:
         self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
         self.revision = 0  # of the workspace; the agent counts it
         self._rules = rules
-        self._wanted = wanted
         self.charges = Charges(account, self.channels)
         self.notes = Notes(record)
         self._on_end = on_end
-        self._deadlines = self._make_deadlines()
-        self._changed = asyncio.Event()  # set if a deadline may have come nearer
+        self._time = self._make_time(wanted)
         self._ended: asyncio.Task[None] | None = None
         # Last, as reports may arrive from here on and need all parts.
         container.listen(self)
-        self._tasks.start(self._keep_time(), "session-time")
+        self._tasks.start(self._time.keep(), "session-time")
         self._tasks.start(self._watch_container(), "session-container")
 
     def _make_channels(self) -> Channels:
@@ -121,21 +116,24 @@ class Session:
             self.container,
             self.language,
             lifetime_ms=self.limits.lifetime_ms,
-            touch=self._touch,
-            changed=self._look_at_time,
+            # Lambdas, as these parts are made after the channels.
+            touch=lambda: self._time.touch(),
+            changed=lambda: self._time.look(),
             task=self._tasks.start,
-            # A lambda, as `artifacts` is made after the channels.
             forgotten=lambda number: self.artifacts.forget(number),
             ended=self._program_ended,
         )
 
-    def _make_deadlines(self) -> Deadlines:
+    def _make_time(self, wanted: Callable[[], bool]) -> TimeKeeper:
         # The record has wall-clock time, as it outlives this process; from here on a monotonic clock counts.
-        return Deadlines(
-            self._now(),
+        deadlines = Deadlines(
+            timing.now(),
             lifetime=self.record.expires - time.time(),
             idle=self.limits.idle_ms / 1000,
             resume=self._rules.resume if self.charges.background else self._rules.resume.shortest(),
+        )
+        return TimeKeeper(
+            self.channels, self.container, deadlines, wanted=wanted, over=lambda: self.over, end=self.end
         )
 
     # --- attachments -----------------------------------------------------------------------------------
@@ -176,36 +174,21 @@ class Session:
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
-            self._tell_all(attachment)
+            introduce(self, attachment)
         was_watched, before = self.watched, self._attachments.control
         self._attachments.add(attachment)
         if operator and not was_watched:
-            self._tell_watched(attachment)
+            tell_watched(self, attachment)
         if announce and address is not None:
             self.notes.note("watched" if role == "watch" else "attached", attachment)
             if role == "control" and before is not None:
                 self.notes.note("took over", attachment, of=before.principal, of_address=before.address)
         log.debug("attached", extra=fields(session=self.id, role=role, attachments=len(self._attachments)))
         self.company.came(attachment)
-        self._deadlines.attach()
+        self._time.attach()
         self.channels.release_all()
-        self._look_at_time()
+        self._time.look()
         return attachment
-
-    def _tell_all(self, attachment: Attachment) -> None:
-        """Sends a new attachment the state that is otherwise sent only when it changes: the workspace's
-        revision, stopped programs, diagnostics, artifacts."""
-        if self.watched and not attachment.operator:
-            attachment.post(WATCHED)
-        if self.revision:
-            attachment.post(m.Workspace(self.revision))
-        for channel in self.channels.values():
-            if channel.stopped is not None:
-                attachment.post(m.Stopped(channel.number, channel.stopped))
-            if channel.diagnostics:
-                attachment.post(m.Diagnostics(channel.number, channel.diagnostics))
-        for made in self.artifacts:
-            attachment.post(made)
 
     def detach(self, attachment: Attachment) -> None:
         """Removes an attachment whose socket is closed.
@@ -225,12 +208,6 @@ class Session:
         """Whether the operator watches now."""
         return any(one.operator for one in self._attachments)
 
-    def _tell_watched(self, operator: Attachment) -> None:
-        log.info("watched by the operator", extra=fields(**whose(self.record)))
-        for one in self._attachments:
-            if one is not operator:
-                one.post(WATCHED)
-
     def notice(self, text: str) -> int:
         """Sends the operator's words to all attachments; returns how many these are."""
         self._attachments.broadcast(m.Notice("operator", text))
@@ -238,9 +215,9 @@ class Session:
 
     def _left(self) -> None:
         if not self._attachments:
-            self._deadlines.detach(self._now())
+            self._time.detach()
         self.channels.release_all()
-        self._look_at_time()
+        self._time.look()
 
     def allows(self, token: str) -> str | None:
         """Returns the highest role that a token allows, or None if it is not one of this session's."""
@@ -271,14 +248,14 @@ class Session:
                     self._give_control(asking)
             case m.Extend():
                 self.company.refuse_watching_token(attachment)
-                self._touch()
-                attachment.post(self._expires())
+                self._time.touch()
+                attachment.post(self._time.expires())
             case m.Open() | m.Attach():
                 raise BadMessage("this connection has a session already")
             case _:
                 # All other messages change something, which only the client in control may do.
                 self._attachments.require_control(attachment)
-                self._touch()
+                self._time.touch()
                 self._control_message(attachment, message)
 
     def _give_control(self, attachment: Attachment) -> None:
@@ -325,7 +302,7 @@ class Session:
         Raises NotControl, and as `Channels.input`.
         """
         self._attachments.require_control(attachment)
-        self._touch()
+        self._time.touch()
         self.channels.input(channel, offset, data)
 
     # --- what the agent tells ----------------------------------------------------------------------------
@@ -368,64 +345,9 @@ class Session:
         if channel in self.channels:  # the agent may know channels that were forgotten here
             self.artifacts.add(channel, news)
 
-    # --- time --------------------------------------------------------------------------------------------
-
-    def _now(self) -> float:
-        return timing.now()
-
-    def _touch(self) -> None:
-        # Activity only postpones deadlines, so `_keep_time` is not woken: it would run at each key. It finds
-        # out when the old deadline comes.
-        self._deadlines.touch(self._now())
-
-    def _look_at_time(self) -> None:
-        self._changed.set()
-
     def expiry(self) -> m.Expiry:
         """The times until the session's end, as the protocol has them."""
-        return self._deadlines.expiry(self._now(), busy=self.channels.busy)
-
-    def _expires(self) -> m.Expires:
-        expiry = self.expiry()
-        return m.Expires(expiry.idle_ms, expiry.total_ms)
-
-    async def _keep_time(self) -> None:
-        """Ends the session when a deadline has passed, warns clients before,
-        and enforces programs' wall times."""
-        while not self.over:
-            self._changed.clear()
-            # Only when something seems due, as the look costs a turn of the loop.
-            if self._due() is not None or walls.overdue(self.channels.values(), self._now()):
-                # A key or a program's end may have arrived in time and not been read yet: it counts.
-                await timing.catch_up()
-            reason = self._due()
-            if reason is not None:
-                self.end(reason)
-                return
-            # Read after the turn above: what arrived in it may have postponed the deadline.
-            now, busy, wanted = self._now(), self.channels.busy, self._wanted()
-            for why, left in self._deadlines.warn(now, busy=busy):
-                self._warn(why, left)
-            # None: the container was condemned for a program that its agent did not end in time.
-            due_in = walls.hold(self.channels.values(), now, self.container.condemn)
-            if due_in is None:
-                return
-            wait = min(due_in, self._deadlines.next_look(now, busy=busy, wanted=wanted))
-            try:
-                async with timing.within(wait):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-
-    def _due(self) -> str | None:
-        return self._deadlines.due(self._now(), busy=self.channels.busy, wanted=self._wanted())
-
-    def _warn(self, why: str, left: float) -> None:
-        kind = why.removesuffix("_timeout")
-        hint = "press a key or extend it" if kind == "idle" else "save what you want to keep"
-        text = f"the session ends in {round(left)} s; {hint}"
-        self._attachments.broadcast(m.Notice(f"{kind}_warning", text))
-        self._attachments.broadcast(self._expires())
+        return self._time.expiry()
 
     # --- the end -----------------------------------------------------------------------------------------
 
