@@ -149,12 +149,13 @@ export const SERVER = {
  * @property {string} [group_token]
  * @property {string} [member]
  * @property {boolean} [record]
+ * @property {string} [room]
  */
 /**
  * @typedef {object} Attach
  * @property {'attach'} type
  * @property {string} session
- * @property {string} token
+ * @property {string|null} token
  * @property {string} client
  * @property {'control'|'watch'} [role]
  * @property {Object<string, number>} [cursors]
@@ -162,6 +163,11 @@ export const SERVER = {
 /**
  * @typedef {object} Take
  * @property {'take'} type
+ * @property {string} [word]
+ */
+/**
+ * @typedef {object} Give
+ * @property {'give'} type
  */
 /**
  * @typedef {object} Run
@@ -394,6 +400,6 @@ export const SERVER = {
  * @property {'quotas'} type
  * @property {QuotaLeft[]} quotas
  */
-/** @typedef {Open|Attach|Take|Run|Shell|Resize|Signal|Eof|Kill|Ack|Extend|Answer|Close|Ping} ClientMessage */
+/** @typedef {Open|Attach|Take|Give|Run|Shell|Resize|Signal|Eof|Kill|Ack|Extend|Answer|Close|Ping} ClientMessage */
 
 /** @typedef {Hello|Queued|Opened|Attached|Role|People|State|Stopped|InAck|Gap|Resized|Diagnostics|Artifact|Workspace|Exit|Expires|Notice|Closed|ErrorMessage|Pong|Quotas} ServerMessage */

@@ -192,6 +192,8 @@ class Opener:
             expires=now + limits.lifetime_ms / 1000,
             group=place.group if place is not None else None,
             member=place.member if place is not None else None,
+            room=caller.who.room(request.room),
+            name=caller.who.name,
         )
 
         # Sealed before the files are written: from here on a server that starts adopts the session.

@@ -35,6 +35,7 @@ from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.requests import RequestChecker
 from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.watches import Watches
+from coderunner.identity.principal import Principal
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
@@ -133,6 +134,14 @@ class Registry:
             raise NoSession()
         return session
 
+    def seen(self, session_id: str, who: Principal) -> Session:
+        """The session, for a principal who may see it without its token. Raises NoSession, with the same
+        words for an unknown session and one that is not for this principal; and as `find`."""
+        session = self.live(session_id)
+        if not who.sees(session.record.principal, session.record.room):
+            raise NoSession()
+        return session
+
     def check_arrived(self, session_id: str) -> None:
         """Raises a retryable error while this session may still be adopted."""
         if self.absent is not None:
@@ -165,8 +174,8 @@ class Registry:
         """Begins to open a session, or finds the opening of the same nonce.
 
         Raises at once what is wrong with the request: UnknownLanguage, LanguageNotReady, BadLimit, BadPath,
-        BadMessage, Unsupported, NoGroup; Draining while the server stops; NoSession for a nonce whose session
-        is over. What fails later is raised by the opening.
+        BadMessage, Unsupported, NoGroup, NotAllowed; Draining while the server stops; NoSession for a nonce
+        whose session is over. What fails later is raised by the opening.
         """
         if self.draining:
             raise Draining(retry_after_ms=DRAINING_RETRY_MS)
@@ -191,6 +200,7 @@ class Registry:
         else:
             # Everything that can be refused at once is refused here, before a slot is taken.
             language, limits = self._requests.check(request, self.groups)
+            caller.who.room(request.room)  # for its error only
             account = self.quotas.account(caller.principal, caller.address, caller.roles)
             account.check_open(request)
             limits = account.bounded(limits)

@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 
 from coderunner.identity.keys import digest
+from coderunner.identity.principal import Principal
 
 PREFIX = "crg_"
 MAX_GUESTS = 64  # tokens of one session that are neither revoked nor expired
@@ -19,7 +20,8 @@ class Guest:
     """A guest's token, without the token.
 
     `serial`: its number, which is no secret. `role`: `control` or `watch`. `take`: whether it may take the
-    control without asking the owner. Times are seconds since 1970; None for never.
+    control without asking the owner. Times are seconds since 1970; None for never. `room`: of a
+    teacher, who is let in by its own credential, and has neither serial nor digest; None for other guests.
     """
 
     serial: str
@@ -31,6 +33,7 @@ class Guest:
     created: float = 0.0
     expires: float | None = None
     revoked: float | None = None
+    room: str | None = None
 
     def good(self, now: float) -> bool:
         """Whether it opens anything at the time `now`."""
@@ -40,6 +43,11 @@ class Guest:
         """Whether `token` is its token."""
         match = _TOKEN.fullmatch(token)
         return match is not None and hmac.compare_digest(digest(match[2]), self.digest)
+
+
+def teacher(session: str, who: Principal, room: str) -> Guest:
+    """A teacher of the session's room, as a guest who may take the control without asking."""
+    return Guest("", session, who.name, "control", "", take=True, room=room)
 
 
 def new_guest_token() -> tuple[str, str, str]:

@@ -76,10 +76,21 @@ class Principal:
         teacher, all as an operator. For everybody else such a session is like one that does not exist."""
         if self.owns(owner):
             return True
-        if OPERATOR in self.roles and self.may("operate"):
-            return True
+        return (OPERATOR in self.roles and self.may("operate")) or self.teaches(room)
+
+    def teaches(self, room: str | None) -> bool:
+        """Whether it is a teacher of `room`; of None nobody is."""
         # A teacher's scope narrows this, too: a key for metrics alone sees no session.
         return TEACHER in self.roles and room is not None and room in self.rooms and self.may("session")
+
+    def room(self, wanted: str | None) -> str | None:
+        """The room of a session that it opens: `wanted`, or its only one; None if it has none, or several and
+        names none. Raises NotAllowed for a room that is not its own, whether it exists or not."""
+        if wanted is None:
+            return next(iter(self.rooms)) if len(self.rooms) == 1 else None
+        if wanted not in self.rooms:
+            raise NotAllowed("this credential does not belong to this room")
+        return wanted
 
 
 _MEANINGS = {

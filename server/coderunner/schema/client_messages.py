@@ -31,6 +31,7 @@ from coderunner.schema.types import (
     Offset,
     Path,
     Random,
+    Room,
     Secret,
     at_most,
     one_of,
@@ -41,6 +42,7 @@ from coderunner.schema.types import (
 class Open(Message, frozen=True, tag="open"):
     """Requests a new session. Repeating it with the same `nonce`, principal and client within a minute gives
     the same session. With `network: "group"` the session joins a private network: [groups](#groups).
+    `room`: a room of the caller's, whose teachers may watch; without it the only one that the caller has.
     """
 
     language: Annotated[str, text(64, minimum=1)]  # whether it exists is checked later, with a better message
@@ -53,17 +55,19 @@ class Open(Message, frozen=True, tag="open"):
     group_token: Secret | None = None
     member: HostName | None = None
     record: bool = False  # reserved, and refused as unsupported
+    room: Room | None = None
 
 
 class Attach(Message, frozen=True, tag="attach"):
     """Binds this socket to a live session. `cursors` maps channels to offsets below which everything was
     received: output continues from there; a channel without one is replayed from the beginning of its
     journal. `role` may only lower what the token grants. With `control` (the default of such a token) it
-    takes over the control, and the previous holder becomes `watch`.
+    takes over the control, and the previous holder becomes `watch`. With `token` null the caller's credential
+    must be that of a teacher of the session's room, who watches first.
     """
 
     session: Id
-    token: Secret
+    token: Secret | None
     client: Random
     role: Roles | None = None
     cursors: Offsets = {}
@@ -71,8 +75,15 @@ class Attach(Message, frozen=True, tag="attach"):
 
 class Take(Message, frozen=True, tag="take"):
     """Gives this attachment the control, if its token allows; the previous holder becomes `watch`. A guest
-    gets `notice take_asked`, and the control when the owner has agreed, unless its token need not ask.
+    gets `notice take_asked`, and the control when the owner has agreed, unless its token need not ask. A
+    teacher of the room says why with `word`, which the owner is shown.
     """
+
+    word: Annotated[str, text(200)] = ""
+
+
+class Give(Message, frozen=True, tag="give"):
+    """Hands the control back: to the owner's attachment that had it last, or to another of the owner's."""
 
 
 class Run(Message, frozen=True, tag="run"):
@@ -196,5 +207,19 @@ class Ping(Message, frozen=True, tag="ping"):
 
 
 ClientMessage = (
-    Open | Attach | Take | Run | Shell | Resize | Signal | Eof | Kill | Ack | Extend | Answer | Close | Ping
+    Open
+    | Attach
+    | Take
+    | Give
+    | Run
+    | Shell
+    | Resize
+    | Signal
+    | Eof
+    | Kill
+    | Ack
+    | Extend
+    | Answer
+    | Close
+    | Ping
 )

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from coderunner.schema.limits import Limits
 
-VERSION = 3
+VERSION = 4
 """The format's version. With every change of the fields: increase it, keep `read` able to read the versions
 before, and add a record to `tests/fleet/records`.
 An updated server finds sessions that the old one opened."""
@@ -24,6 +24,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     `token_digest`: of the control token, which itself is not stored. `client`, `nonce`: from the message
     `open`, so that a repeated `open` finds the session also after a restart. `opened`, `expires`: seconds
     since 1970. `group`, `member`: id of the session's group and its host name there; None without a group.
+    `room`: whose teachers may watch, None for nobody's. `name`: of who opened it, for people.
     """
 
     session: str
@@ -38,6 +39,8 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     expires: float
     group: str | None = None
     member: str | None = None
+    room: str | None = None
+    name: str = ""
     version: int = VERSION
 
 
@@ -50,6 +53,6 @@ def read(text: bytes) -> Record:
     version = msgspec.json.decode(text, type=_Version).version
     if not 1 <= version <= VERSION:
         raise ValueError(f"its record is of version {version}, and this server reads 1 to {VERSION}")
-    # All versions are read by one model: what 2 and 3 added (a number, a limit) is optional.
+    # All versions are read by one model: what later ones added (a number, a limit, a room) is optional.
     # With the present version, as if this server had written it.
     return msgspec.structs.replace(msgspec.json.decode(text, type=Record), version=VERSION)

@@ -167,8 +167,8 @@ class Role(Message, frozen=True, tag="role"):
 
 
 class Person(Part, frozen=True):
-    """Somebody who is attached. `who`: names this attachment; `name`: of a guest's token, empty for an owner.
-    `asks`: whether it waits for an answer to its `take`.
+    """Somebody who is attached. `who`: names this attachment; `name`: of a guest's token or a
+    teacher, empty for an owner. `asks`: whether it waits for an answer to its `take`.
     """
 
     who: Id
@@ -284,7 +284,8 @@ class Expires(Message, frozen=True, tag="expires"):
 class Notice(Message, frozen=True, tag="notice"):
     """A text for the user. Codes: `idle_warning`, `lifetime_warning`, `artifact_limit`, `evicted` (the
     reason, before `closed`), `operator` (words of the server's operator), `watched` and `unwatched` (the
-    operator has begun to watch this session, or has stopped), `quota_exceeded`; others may be added.
+    operator or a teacher has begun to watch this session, or has stopped), `taken_over` and `handed_back` (a
+    teacher has taken the control, with a word, or has given it back), `quota_exceeded`; others may be added.
     """
 
     code: Word

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from coderunner.schema import messages as m
 from coderunner.schema.check import Problems
-from coderunner.schema.types import Channel, HostName, Id, Offset, Secret, matching, one_of, text, whole
+from coderunner.schema.types import Channel, HostName, Id, Offset, Room, Secret, matching, one_of, text, whole
 
 MAX_INPUT = 64 * 1024
 """Bytes of input of one request: a channel's window takes no more."""
@@ -36,6 +36,7 @@ class SessionRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     group: Id | None = None
     group_token: Secret | None = None
     member: HostName | None = None
+    room: Room | None = None
 
 
 class ProgramRequest(m.Run, frozen=True, tag=False, forbid_unknown_fields=True):
@@ -128,17 +129,22 @@ class SessionQueued(Struct, frozen=True):
 
 
 class SessionRow(Struct, frozen=True):
-    """A session of the caller. `opened`: seconds since 1970. `attached`: how many clients it has now."""
+    """A session that the caller may see. `opened`: seconds since 1970. `attached`: how many clients it has.
+    `room`: whose teachers may watch. `own`: whether the caller has opened it. `name`: of who has."""
 
     session: str
     language: str
     opened: float
     expires: m.Expiry
     attached: int
+    room: str | None = None
+    own: bool = True
+    name: str = ""
 
 
 class SessionList(Struct, frozen=True):
-    """`GET /api/sessions`: of a credential all sessions that it has opened, of a session's token this one."""
+    """`GET /api/sessions`: of a credential all sessions that it has opened, of a teacher also those of
+    its rooms, of an operator all; of a session's token this one."""
 
     sessions: tuple[SessionRow, ...]
 

@@ -86,6 +86,7 @@ Line = Annotated[str, Meta(max_length=65536)]
 # The sets of characters of ids and tokens are wider than what this server makes, so that it may change.
 Id = Annotated[str, matching(r"[A-Za-z0-9_.-]{1,128}", "an id")]
 Secret = Annotated[str, matching(r"[A-Za-z0-9_.=-]{1,512}", "a token")]
+Room = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a room")]
 Random = Annotated[str, matching(r"[A-Za-z0-9_-]{22,64}", "128 random bits as 22 to 64 of A-Z a-z 0-9 _ -")]
 # RFC 1123, and lower case: names are compared as they are written.
 HostName = Annotated[

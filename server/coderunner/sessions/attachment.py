@@ -134,6 +134,15 @@ class Attachment:
         """Whether it is of the session's owner, and not of a guest or of the server's operator."""
         return self.guest is None and not self.operator
 
+    @property
+    def overseer(self) -> str | None:
+        """Who watches by its office, in words for the session's users; None for the owner and its guests."""
+        if self.operator:
+            return "the operator"
+        if self.guest is not None and self.guest.room is not None:
+            return f"{self.guest.name}, a teacher of {self.guest.room}"
+        return None
+
     # --- from the session ----------------------------------------------------------------------------
 
     def post(self, message: ServerMessage) -> None:

@@ -112,6 +112,16 @@ class Attachments:
         for channel in self._channels.values():  # it may have missed earlier ones
             attachment.post(m.InAck(channel.number, channel.in_acked))
 
+    def give_back(self, attachment: Attachment, to: Attachment | None) -> None:
+        """Has ``attachment`` watch; the control is that of ``to``, or nobody's if it is None."""
+        if to is not None:
+            self.give_control(to)
+        elif self.control is attachment:
+            self.control = None
+            attachment.role = "watch"
+            offsets = {number: channel.input_offset for number, channel in self._channels.items()}
+            attachment.post(m.Role("watch", offsets))
+
     def require_control(self, attachment: Attachment) -> None:
         """Raises NotControl when ``attachment`` only watches."""
         if attachment is not self.control:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -28,6 +29,7 @@ class Company:
         self._asks: WeakSet[Attachment] = WeakSet()
         self._count = 0
         self._told = False  # the owner has been told of guests
+        self._last_owner: weakref.ref[Attachment] | None = None  # that had the control
 
     # --- coming and going --------------------------------------------------------------------------------
 
@@ -77,11 +79,14 @@ class Company:
 
     # --- the control -------------------------------------------------------------------------------------
 
-    def may_take(self, attachment: Attachment) -> bool:
+    def may_take(self, attachment: Attachment, word: str) -> bool:
         """Whether it may take the control now. If its owner has to be asked, this asks.
 
-        Raises NotControl for a token that only allows watching, and if no owner is here to be asked."""
+        `word`: why, which a teacher has to say. Raises NotControl for a token that only allows watching, and
+        if no owner is here to be asked; BadMessage for a teacher's missing word."""
         guest = attachment.guest
+        if guest is not None and guest.room is not None and not word.strip():
+            raise BadMessage("tell the owner why: `take` of a teacher needs a `word`")
         if guest is None or (guest.role == "control" and guest.take):
             return True
         if guest.role != "control":
@@ -93,6 +98,29 @@ class Company:
             attachment.post(m.Notice("take_asked", "the owner of the session was asked for the control"))
             self.tell()
         return False
+
+    def taken(self, attachment: Attachment, before: Attachment | None, word: str) -> None:
+        """It has taken the control from `before`: the others are told a teacher's word."""
+        if before is not None and before.owner:
+            self._last_owner = weakref.ref(before)
+        if attachment.overseer is not None:
+            self._say(attachment, "taken_over", f"{attachment.overseer}, has taken over: {word.strip()}")
+
+    def owner_to_have(self, attachment: Attachment) -> Attachment | None:
+        """The owner's attachment that gets the control back from `attachment`; None if none is here."""
+        last = self._last_owner() if self._last_owner is not None else None
+        owners = [one for one in self._attachments if one.owner and one is not attachment]
+        return last if last in owners else owners[-1] if owners else None
+
+    def given_back(self, attachment: Attachment) -> None:
+        """It has handed the control back: the others are told so of a teacher."""
+        if attachment.overseer is not None:
+            self._say(attachment, "handed_back", f"{attachment.overseer}, has handed back the control")
+
+    def _say(self, attachment: Attachment, code: str, text: str) -> None:
+        for one in self._attachments:
+            if one is not attachment:
+                one.post(m.Notice(code, text))
 
     def answer(self, owner: Attachment, answer: m.Answer) -> Attachment | None:
         """The owner's answer to a guest that asked; the guest if it is to get the control.

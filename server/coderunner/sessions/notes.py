@@ -28,7 +28,8 @@ class Notes:
         """Tells of an event that the attachment's client has caused."""
         known, record, guest = attachment.address is not None, self._record, attachment.guest
         if guest is not None:
-            details |= {"guest": guest.serial, "guest_name": guest.name}
+            details |= {"guest": guest.serial, "guest_name": guest.name} if guest.room is None else {}
+            details |= {"room": guest.room} if guest.room is not None else {}
         audit.note(
             event,
             principal=attachment.principal if known else record.principal,

@@ -33,8 +33,9 @@ from coderunner.sessions.company import Company
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
-from coderunner.sessions.introduction import UNWATCHED, introduce, tell_watched
+from coderunner.sessions.introduction import introduce
 from coderunner.sessions.notes import Notes
+from coderunner.sessions.overseers import Overseers
 from coderunner.sessions.quotas import Account
 from coderunner.sessions.record import digest, whose
 from coderunner.sessions.specs import ProjectRules, check_project, run_spec, shell_spec
@@ -96,6 +97,7 @@ class Session:
         self.channels = self._make_channels()
         self._attachments = self.channels.attachments
         self.company = Company(self._attachments, self._left)
+        self._overseers = Overseers(self._attachments, record)
         self.files = Files(container)
         self.views = Views(key, self.id, container.holdings, rules.view_seconds)
         self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
@@ -164,9 +166,12 @@ class Session:
         if self.over:
             raise NoSession()  # its socket was accepted while the session ended
         # A client that reconnects may be faster than the server notices the loss of its old socket.
+        before = self._attachments.control
         for old in self._attachments.supersede(client, guest, operator=operator):
             self.company.left(old)
             self._left()
+            if old is before and old.overseer is not None:
+                self._give_back(old)
         attachment = Attachment(self.channels, client, role, cursors)
         attachment.granted, attachment.operator, attachment.guest = granted, operator, guest
         attachment.principal, attachment.address = principal, address
@@ -174,11 +179,11 @@ class Session:
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
+            self._overseers.greet(attachment)
             introduce(self, attachment)
-        was_watched, before = self.watched, self._attachments.control
+        before = self._attachments.control
         self._attachments.add(attachment)
-        if operator and not was_watched:
-            tell_watched(self, attachment)
+        self._overseers.tell()
         if announce and address is not None:
             self.notes.note("watched" if role == "watch" else "attached", attachment)
             if role == "control" and before is not None:
@@ -193,13 +198,15 @@ class Session:
     def detach(self, attachment: Attachment) -> None:
         """Removes an attachment whose socket is closed.
         The session continues until one of its deadlines ends it."""
+        controlled = self._attachments.control is attachment
         if self._attachments.remove(attachment):
             self.company.left(attachment)
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
-            if attachment.operator and not self.watched and not self.over:
-                log.info("the operator watches no longer", extra=fields(**whose(self.record)))
-                self._attachments.broadcast(UNWATCHED)
+            if attachment.overseer is not None and not self.over:
+                self._overseers.tell()
+                if controlled:
+                    self._give_back(attachment)
             self._left()
             self._empty()
 
@@ -240,8 +247,13 @@ class Session:
                 attachment.post(m.Pong(message.t))
             case m.Take():
                 # Taking it a second time would only tell all clients the same again.
-                if self._attachments.control is not attachment and self.company.may_take(attachment):
-                    self._give_control(attachment)
+                if self._attachments.control is attachment:
+                    return
+                if self.company.may_take(attachment, message.word):
+                    self._give_control(attachment, message.word)
+            case m.Give():
+                self._attachments.require_control(attachment)
+                self._give_back(attachment)
             case m.Answer():
                 asking = self.company.answer(attachment, message)
                 if asking is not None:
@@ -258,12 +270,21 @@ class Session:
                 self._time.touch()
                 self._control_message(attachment, message)
 
-    def _give_control(self, attachment: Attachment) -> None:
+    def _give_back(self, attachment: Attachment) -> None:
+        """Gives the control of `attachment`, which may have left, to the owner."""
+        self._attachments.give_back(attachment, self.company.owner_to_have(attachment))
+        self.channels.release_all()
+        self.notes.note("handed back", attachment)
+        self.company.given_back(attachment)
+        self.company.tell()
+
+    def _give_control(self, attachment: Attachment, word: str = "") -> None:
         before = self._attachments.control
         self._attachments.give_control(attachment)
         self.channels.release_all()
         of = {"of": before.principal, "of_address": before.address} if before is not None else {}
-        self.notes.note("took over", attachment, **of)
+        self.notes.note("took over", attachment, **of, **({"word": word} if word else {}))
+        self.company.taken(attachment, before, word)
         self.company.tell()
 
     def _control_message(self, attachment: Attachment, message: m.ClientMessage) -> None:

@@ -24,7 +24,7 @@ from coderunner.errors import (
     UnexpectedMessage,
 )
 from coderunner.fleet.registry import Caller, Opened, Opening
-from coderunner.identity.guest import serial_of
+from coderunner.identity.guest import serial_of, teacher
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
@@ -240,9 +240,12 @@ class Handshake:
     def _attach(self, message: m.Attach, caller: Caller) -> None:
         if self._session_id != message.session:
             raise BadMessage("the session of `attach` must be the one of the address, /ws/<session>")
+        if message.token is None:
+            self._attach_teacher(message, caller)
+            return
         if serial_of(message.token) is not None:
             self._admitting = True
-            self._client.start(self._admit(message, caller), "ws-guest")
+            self._client.start(self._admit(message, message.token, caller), "ws-guest")
             return
         # Raises before anything is attached.
         session, granted = self._parts.registry.find(message.session, message.token)
@@ -260,13 +263,26 @@ class Handshake:
         watches.use(session.id, message.token)
         self._finish(session, attachment)
 
-    async def _admit(self, message: m.Attach, caller: Caller) -> None:
+    def _attach_teacher(self, message: m.Attach, caller: Caller) -> None:
+        """Attaches a teacher of the session's room, who watches first. Raises NoSession."""
+        session = self._parts.registry.seen(message.session, caller.who)
+        room = session.record.room
+        if room is None or not caller.who.teaches(room):
+            raise NoSession()
+        metrics.resumes.labels("watch").inc()
+        attachment = session.attach(
+            message.client, "watch", "control", message.cursors,
+            principal=caller.principal, address=caller.address, guest=teacher(session.id, caller.who, room),
+        )  # fmt: skip
+        self._finish(session, attachment)
+
+    async def _admit(self, message: m.Attach, token: str, caller: Caller) -> None:
         """Attaches a guest, whose token is looked up in the database."""
         registry = self._parts.registry
         try:
             registry.check_arrived(message.session)
             # Before the session is looked for: the time of the answer must not show whether it exists.
-            guest = await self._parts.guests.admit(message.session, message.token)
+            guest = await self._parts.guests.admit(message.session, token)
             session = registry.live(message.session)
             if session.company.revoked(guest.serial):
                 raise NoSession()

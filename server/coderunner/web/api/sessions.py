@@ -109,6 +109,7 @@ def _message(registry: Any, wanted: SessionRequest, caller: Caller, key: str) ->
         group=wanted.group,
         group_token=wanted.group_token,
         member=wanted.member,
+        room=wanted.room,
     )
 
 
@@ -138,8 +139,8 @@ def _waits(opening: Opening, key: str) -> web.Response:
 
 
 async def list_sessions(request: web.Request) -> web.Response:
-    """Lists the caller's own sessions: of a credential all that it has opened, of a session's token this
-    one."""
+    """Lists the sessions that the caller may see: of a credential all that it has opened, of a teacher also
+    those of its rooms, of an operator all; of a session's token this one."""
     parts = request.app[PARTS]
     token = guard.bearer(request)
     live = [one for one in parts.registry.sessions.values() if not one.over]
@@ -148,13 +149,24 @@ async def list_sessions(request: web.Request) -> web.Response:
         caller = await guard.caller(parts, request)
         if not caller.who.known:
             raise Unauthenticated("send the token of a session, or a credential, as `Authorization: Bearer`")
-        mine = [one for one in live if one.record.principal == caller.principal]
+        who = caller.who
+        seen = [one for one in live if who.sees(one.record.principal, one.record.room)]
+        return json_reply(SessionList(tuple(_row(one, own=who.owns(one.record.principal)) for one in seen)))
     return json_reply(SessionList(tuple(_row(one) for one in mine)))
 
 
-def _row(session: Session) -> SessionRow:
-    attached = len(session.channels.attachments)
-    return SessionRow(session.id, session.language.name, session.record.opened, session.expiry(), attached)
+def _row(session: Session, *, own: bool = True) -> SessionRow:
+    record = session.record
+    return SessionRow(
+        session=session.id,
+        language=session.language.name,
+        opened=record.opened,
+        expires=session.expiry(),
+        attached=len(session.channels.attachments),
+        room=record.room,
+        own=own,
+        name=record.name,
+    )
 
 
 async def end_session(request: web.Request) -> web.Response:
