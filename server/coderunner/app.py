@@ -65,6 +65,7 @@ from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
 from coderunner.web.routes import application
 from coderunner.web.tcp_limits import TcpConnections
+from coderunner.web.ws import end_revoked
 
 if TYPE_CHECKING:
     from coderunner.engine.images import ImageBuilder
@@ -144,6 +145,7 @@ async def serving(
         room = room_of(settings, fleet.registry, engine, records, Path(settings.state_dir))
         app, url = await _listen(stack, parts, sockets, tasks, room)
         arrival.clear()
+        tasks.keep(lambda: end_revoked(app), "revoked-keys")
         stack.push_async_callback(_close_sockets, app, settings, stopping)
         await stack.enter_async_context(fleet.warm)
         builder = await _builder(settings, declared.folder, fleet.provisioner.uids)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from coderunner.identity import stored
-from tests.harness import ROOT, Server, eventually, running_server
+from coderunner.schema import messages as m
+from tests.harness import ROOT, Server, attach, eventually, running_server, session
 from tests.web.test_identity import asked, bearer, opened
 
 SEEN_SECONDS = 5.0  # within which a running server knows of a change
@@ -91,6 +92,44 @@ async def test_a_key_with_an_end(server):
 
     await known(server, key)
     await eventually(refused, 10, "the expired key opens nothing")
+
+
+@pytest.mark.parametrize("end", ["revoked", pytest.param("expired", marks=pytest.mark.long)])
+async def test_the_end_of_a_key_closes_its_sockets(server, end):
+    days = ("--days", "0.0003") if end == "expired" else ()  # 26 seconds
+    key = keys(server, "add", f"to-be-{end}", *days)
+    ident, expires = key.split("_")[1], time.time() + 26
+    await known(server, key)
+    async with (
+        session(server, "bash", keep=True, headers=bearer(key)) as owner,
+        attach(server, owner.opened, role="watch", headers=bearer(key)) as watcher,
+    ):
+        if end == "revoked":
+            keys(server, "revoke", ident)
+            expires = time.time()
+        for one in (owner, watcher):
+            assert await one.closed(40) == 4401
+            assert [each.code for each in one.messages if isinstance(each, m.ErrorMessage)] == [
+                "unauthenticated"
+            ]
+        assert time.time() < expires + SEEN_SECONDS
+        opened = owner.opened
+    # The session is its token's.
+    async with attach(server, opened) as again:
+        await again.send(m.Close())
+        await again.closed()
+
+
+async def test_when_a_key_was_used_last(server):
+    key, other = keys(server, "add", "used"), keys(server, "add", "never")
+    await known(server, key)
+
+    def last(text: str) -> str | None:
+        rows = json.loads(keys(server, "list", "--json"))
+        return next(one["last_used"] for one in rows if one["id"] == text.split("_")[1])
+
+    await eventually(lambda: last(key), 30, "when it was used")
+    assert last(other) is None
 
 
 async def test_what_a_keys_scopes_and_roles_allow(server):

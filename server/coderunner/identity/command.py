@@ -90,4 +90,5 @@ def _print(keys: list[Key], *, json: bool) -> None:
         words = [*sorted(key.roles), *(f"room:{one}" for one in sorted(key.rooms))]
         words += [f"scope:{one}" for one in sorted(key.scopes or ())]
         until = f"until {row['expires']}" if key.expires is not None else ""
-        print(f"{key.id}  {row['state']:<8}  {key.name:<24}  {' '.join(words)}  {until}".rstrip())
+        used = f"used {row['last_used']}" if key.last_used is not None else ""
+        print(f"{key.id}  {row['state']:<8}  {key.name:<24}  {' '.join(words)}  {until}  {used}".rstrip())

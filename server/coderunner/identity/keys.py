@@ -36,6 +36,7 @@ class Key:
     created: float = 0.0
     expires: float | None = None
     revoked: float | None = None
+    last_used: float | None = None
 
     def good(self, now: float) -> bool:
         """Whether it opens anything at the time `now`."""
@@ -67,10 +68,11 @@ def parts_of(text: str) -> tuple[str, str] | None:
 @dataclass(slots=True)
 class KeyRing:
     """The keys as they were last read from the store. `known`: by id. `awaited`: nobody has read them yet, so
-    that an unknown one may be good."""
+    that an unknown one may be good. `used`: when keys were shown, by id, since `take_used`."""
 
     known: dict[str, Key] = field(default_factory=dict)
     awaited: bool = False
+    used: dict[str, float] = field(default_factory=dict)
 
     def replace(self, keys: Iterable[Key]) -> None:
         """Takes over what the store has now."""
@@ -86,4 +88,19 @@ class KeyRing:
         key = self.known.get(ident)
         # Compared also for an unknown id: the time of the answer must not show which ids exist.
         same = hmac.compare_digest(digest(secret), key.digest if key is not None else digest(""))
-        return key.principal() if key is not None and same and key.good(now) else None
+        if key is None or not same or not key.good(now):
+            return None
+        self.used[ident] = now  # of known keys only, so that there are no more than these
+        return key.principal()
+
+    def ended(self, who: Principal, now: float) -> bool:
+        """Whether `who` has shown a key that opens nothing any more."""
+        if who.how != "api_key" or who.subject is None or self.awaited:
+            return False
+        key = self.known.get(who.subject.removeprefix("key:"))
+        return key is None or not key.good(now)
+
+    def take_used(self) -> dict[str, float]:
+        """What is in `used`, which is empty after it."""
+        taken, self.used = self.used, {}
+        return taken

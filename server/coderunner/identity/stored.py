@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, update
 
 from coderunner.errors import DatabaseUnavailable
 from coderunner.identity.keys import Key, KeyRing
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0  # between two readings: a key that was revoked opens nothing after that time
 SECONDS = 2.0  # for one reading
+NOTE_SECONDS = 10.0  # between two notes of when keys were used; what is not noted at the end is lost
 
 
 def add(connection: Connection, key: Key) -> None:
@@ -54,6 +56,7 @@ def _key(row: RowMapping) -> Key:
         created=row["created"],
         expires=row["expires"],
         revoked=row["revoked"],
+        last_used=row["last_used"],
     )
 
 
@@ -66,6 +69,13 @@ def revoke(connection: Connection, which: str, now: float) -> list[str]:
     return found
 
 
+def note_used(connection: Connection, used: Mapping[str, float]) -> None:
+    """Notes when keys were used last, by id. Raises SQLAlchemyError."""
+    rows = [{"which": ident, "at": at} for ident, at in used.items()]
+    changed = update(api_keys).where(api_keys.c.id == bindparam("which")).values(last_used=bindparam("at"))
+    connection.execute(changed, rows)
+
+
 def ended(connection: Connection, now: float, most: int) -> list[tuple[str, float]]:
     """(id, last moment) of sign-ins that were ended, in the order of these. Raises SQLAlchemyError."""
     # The latest to end by themselves are the ones to keep if there are more than `most`.
@@ -75,11 +85,12 @@ def ended(connection: Connection, now: float, most: int) -> list[tuple[str, floa
 
 async def watch(ring: KeyRing, store: Store, login: Login | None = None) -> None:
     """Keeps a server's copy of the keys up to date, until it is cancelled; reads at first which of the
-    sign-ins of `login` were ended.
+    sign-ins of `login` were ended; notes when keys were used.
 
     While the database cannot be read, the keys that are known serve on: nobody can revoke one then.
     """
     waiting = login
+    noted = time.monotonic()
     while True:
         try:
             # Before the keys: until this is read, a cookie that was signed out opens what it did before.
@@ -87,6 +98,9 @@ async def watch(ring: KeyRing, store: Store, login: Login | None = None) -> None
                 waiting.restore(await store.read(lambda one: ended(one, time.time(), MAX_OUT), SECONDS))
                 waiting = None
             ring.replace(await store.read(every, SECONDS))
+            if ring.used and time.monotonic() > noted + NOTE_SECONDS:
+                noted, used = time.monotonic(), ring.take_used()
+                await store.write(functools.partial(note_used, used=used), SECONDS)
         except DatabaseUnavailable as error:
             log.debug("keys cannot be read", extra=fields(why=error.message))
         await asyncio.sleep(LOOK_SECONDS)
@@ -103,6 +117,7 @@ def table(keys: Iterable[Key], now: float) -> list[dict[str, object]]:
             "scopes": sorted(key.scopes) if key.scopes is not None else None,
             "created": _day(key.created),
             "expires": _day(key.expires),
+            "last_used": _day(key.last_used),
             "state": "revoked" if key.revoked is not None else ("good" if key.good(now) else "expired"),
         }
         for key in keys

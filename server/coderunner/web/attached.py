@@ -66,9 +66,9 @@ class Attached:
         """The next frame if there is one now, otherwise None."""
         return self._attachment.at_hand()
 
-    def end(self, code: int) -> None:
-        """Ends the attachment after the queued messages have been sent."""
-        self._attachment.end(code)
+    def end(self, code: int, *, flush: bool = True) -> None:
+        """Ends the attachment after the queued messages have been sent; `flush`: and output."""
+        self._attachment.end(code, flush=flush)
 
     def lost(self) -> None:
         """Called when the socket is closed: detaches from the session, which continues."""

@@ -20,8 +20,9 @@ from aiohttp import web
 
 from coderunner import logs, metrics, timing
 from coderunner.core import codec
-from coderunner.errors import AccessError, BadJson, CodeRunnerError, InternalError
+from coderunner.errors import AccessError, BadJson, CodeRunnerError, InternalError, Unauthenticated
 from coderunner.fleet.registry import Caller
+from coderunner.identity.principal import Principal
 from coderunner.logs import fields
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
@@ -99,6 +100,8 @@ class Connection:
         self._close_code: int | None = None
         self._unanswered = 0  # pings since the last frame of any kind
         self._refusal: CodeRunnerError | None = None
+        self._who: Principal | None = None
+        self._abort_due: timing.Timer | None = None  # after the end of its caller's credential
         self._tasks = Tasks(
             "connection",
             lambda _: self._faulted(),
@@ -166,6 +169,8 @@ class Connection:
         # collector would stop the loop for long.
         self._tasks.ignore_faults()
         self._reader = self._writer = self._handshake = None
+        if self._abort_due is not None:
+            self._abort_due.cancel()
         self._move(State.CLOSED)
         self.gone.set_result(None)
 
@@ -197,6 +202,7 @@ class Connection:
     async def _read(self, protocols: list[str]) -> None:
         # Raises Unauthenticated: the connection is closed with its code.
         caller = await guard.caller(self._parts, self._request, protocols)
+        self._who = caller.who
         turns = itertools.cycle(range(FRAMES_A_TURN))
         while self._close_code is None:
             if next(turns) == 0:  # `receive` does not yield to the loop while frames are waiting
@@ -337,6 +343,18 @@ class Connection:
         self.post(m.ErrorMessage.of(error))
         if error.close is not None:
             self.close(error.close)
+
+    def check(self, ended: Callable[[Principal], bool]) -> None:
+        """Closes if the credential of its caller has `ended`: without the output that waits, and also for a
+        peer that reads nothing."""
+        if self._who is None or self._close_code is not None or not ended(self._who):
+            return
+        error = Unauthenticated("the key of this connection was revoked or has expired")
+        if self._attached is not None and error.close is not None:
+            self.post(m.ErrorMessage.of(error))
+            self._attached.end(error.close, flush=False)
+        self.fail(error)
+        self._abort_due = timing.Timer(CLOSE_SECONDS / 2, self.abort)
 
     def close(self, code: int) -> None:
         """Closes with `code` after the queued messages have been sent. Only the first call has an effect."""

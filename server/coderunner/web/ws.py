@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from aiohttp import web
 
@@ -17,6 +18,7 @@ from coderunner.web.sockets import Socket, serve_socket
 from coderunner.web.tcp import TcpConnection
 from coderunner.wire import flow
 
+REVOKED_SECONDS = 1.0  # between two looks for sockets whose key has ended
 HELLO_SECONDS = 1.0  # that `hello` waits for the check of a credential
 
 
@@ -49,6 +51,16 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             sockets.discard(connection)
 
     return await serve_socket(request, socket, serve)
+
+
+async def end_revoked(app: web.Application) -> None:
+    """Closes the sockets whose key was revoked or has expired, until it is cancelled."""
+    ring = app[PARTS].identity.keys
+    sockets = app[SOCKETS]
+    while True:
+        await asyncio.sleep(REVOKED_SECONDS)
+        for connection in list(sockets):
+            connection.check(lambda who: ring.ended(who, time.time()))
 
 
 async def _quotas(parts: Parts, request: web.Request, protocols: list[str]) -> tuple[m.QuotaLeft, ...]:
