@@ -2,7 +2,7 @@
 
 .PHONY: run test test-unit check coverage audit bench soak lint images prune-images lock stop-engine package test-platforms clean help
 
-run: ## install what is missing, build the images, start the server
+run: ## install what is missing, build the images, start the server; V=1: show each step
 	@scripts/run.sh
 
 test: ## all tests: pure logic, real engine, real nginx, real browser

@@ -6,4 +6,6 @@ set -euo pipefail
 scripts/setup.sh
 ensure_engine
 ensure_origin
-exec "$VENV/bin/python" -m coderunner images "${@:-build}"
+verbose=()
+[ "${V:-}" != 1 ] || verbose=(--verbose)
+exec "$VENV/bin/python" -m coderunner images "${verbose[@]}" "${@:-build}"

@@ -2,6 +2,7 @@
 # Makes the virtual environment (.venv) and the web client's bundle (static/dist), if they are missing or out of date.
 #
 #     scripts/setup.sh [--dev]      --dev: with what the tests need
+#     V=1 scripts/setup.sh          with what pip and npm print, which otherwise goes to .run/*.log
 #
 # If both are up to date, it takes about ten milliseconds and no network.
 set -euo pipefail
@@ -42,7 +43,7 @@ make_venv() {
     "$python" -m venv --clear "$VENV" >/dev/null || die "$python could not make a virtual environment."
   fi
   step "installing Python packages ($LOCK)"
-  "$VENV/bin/python" -m pip install --quiet --require-hashes --only-binary=:all: -r "$LOCK" ||
+  pip_install "$VENV/bin/python" "$LOCK" ||
     die "pip could not install what $LOCK names. The first start needs a package index in reach;" \
       "for a machine without one see docs/air-gapped.md."
   printf '%s\n' "$ROOT/server" >"$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/coderunner.pth"
@@ -70,16 +71,14 @@ make_bundle() {
     step "installing the web client's libraries"
     local extent=--omit=dev
     [ "${1:-}" != --dev ] || extent=--include=dev
-    npm ci "$extent" --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >.run/npm.log 2>&1 || {
-      tail -n 12 .run/npm.log >&2
+    quietly npm.log npm ci "$extent" --ignore-scripts --no-audit --no-fund --loglevel=error ||
       die "npm could not install what package-lock.json names. The first start needs a package registry in reach;" \
         "for a machine without one see docs/air-gapped.md."
-    }
     printf '%s' "$libraries" >node_modules/.made
   fi
   stamped "$stamp" "$wanted" && return
   step "bundling the web client"
-  npm run --silent build
+  quietly bundle.log npm run --silent build || die "The web client could not be bundled; above is the reason."
   printf '%s' "$wanted" >"$stamp"
 }
 

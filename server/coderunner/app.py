@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from coderunner import __version__, audit, declarations, garbage, metrics, tracing
+from coderunner import __version__, audit, declarations, garbage, metrics, prepare, tracing
 from coderunner.assembly import Fleet, assembled
+from coderunner.bars import Bars
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
 from coderunner.engine.docker import DockerEngine
@@ -95,11 +96,12 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings, stopping: Stop | None = None, *, replace: bool = False
+    settings: Settings, stopping: Stop | None = None, bars: Bars | None = None, *, replace: bool = False
 ) -> AsyncIterator[Server]:
     """Starts the whole server, and yields it once it listens. Raises ConfigError, CannotStart.
 
-    `stopping`: by which it is stopped, also while it starts; None for one that only the server has.
+    `stopping`: by which it is stopped, also while it starts; None for one that only the server has. `bars`:
+    draws the progress of builds.
     `replace`: takes the place of a server that runs.
     """
     stopping = stopping or Stop(asyncio.get_running_loop().create_future())
@@ -151,6 +153,8 @@ async def serving(
         builder = await _builder(settings, declared.folder, fleet.provisioner.uids)
         preparation = _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stopping.ask)
         _open_room(room, url, builder, preparation, tasks)
+        if bars is not None:
+            tasks.keep(functools.partial(bars.show, preparation.look, preparation.building), "progress")
         server = Server(url, parts, stopping.ask, stopping.asked)
         try:
             yield server
@@ -335,7 +339,9 @@ async def _builder(settings: Settings, folder: Path, uids: Uids) -> ImageBuilder
     """
     images = await asyncio.to_thread(importlib.import_module, "coderunner.engine.images")
     gc.freeze()  # the modules stay: the garbage collector need not look at them again
-    made: ImageBuilder = images.ImageBuilder(settings.docker_host, folder, uids.all)
+    made: ImageBuilder = images.ImageBuilder(
+        settings.docker_host, folder, uids.all, output=prepare.log.isEnabledFor(logging.DEBUG)
+    )
     return made
 
 
@@ -533,16 +539,18 @@ async def _watch_sources(stop: Callable[[str], None]) -> None:
     stop(RELOAD)
 
 
-async def serve(settings: Settings, announce: Callable[[str], None], *, replace: bool = False) -> str:
+async def serve(
+    settings: Settings, announce: Callable[[str], None], bars: Bars | None = None, *, replace: bool = False
+) -> str:
     """Runs the server until it is stopped; returns how (SUSPEND, END, RELOAD, REFUSED or ANOTHERS).
 
     SIGTERM (a deploy) leaves the containers to the next server; so does SIGHUP unless it is ignored (nohup).
     SIGINT (a developer's Ctrl-C) ends the sessions; a second one exits at once and leaves the rest to the
     next server. All this holds from the beginning of the start. `announce`: called with the URL once it
-    listens. `replace`: as `serving` takes it.
+    listens. `bars`, `replace`: as `serving` takes them.
     """
     stopping = by_signals()
-    async with serving(settings, stopping, replace=replace) as server:
+    async with serving(settings, stopping, bars, replace=replace) as server:
         # The objects of the start-up stay for ever. Frozen, they are not examined by each full collection,
         # which would stop the loop for longer.
         gc.collect()

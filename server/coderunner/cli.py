@@ -9,14 +9,29 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import coderunner
-from coderunner import app, config, declarations, here, logs, places, stopping, takeover, tracing, turns
+from coderunner import (
+    app,
+    bars,
+    config,
+    declarations,
+    here,
+    logs,
+    places,
+    prepare,
+    stopping,
+    takeover,
+    tracing,
+    turns,
+)
 from coderunner.commands import Run, make_parser
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
+from coderunner.core.steps import OUTPUT, is_detail, step_of
 from coderunner.engine import sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.sockets import AgentSockets
@@ -119,12 +134,20 @@ def _serve(arguments: argparse.Namespace) -> int:
     listens: Callable[[], None] | None = None
     if arguments.background and (listens := takeover.in_background()) is None:
         return 0
-    logs.setup(
+    handler = logs.setup(
         settings.log_level,
         settings.log_format,  # type: ignore[arg-type]
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
     logs.take_all()
+    lines = bars.made(sys.stderr, os.environ) if settings.log_format != "json" else None
+    if arguments.verbose:
+        prepare.log.setLevel(logging.DEBUG)
+    elif lines is not None and not prepare.log.isEnabledFor(logging.DEBUG):
+        handler.setStream(lines)  # so that both do not write into each other
+        handler.addFilter(bars.Without(prepare.log.name))
+    else:
+        lines = None
     tracing.begin_tracing(os.environ, settings.instance_name, coderunner.__version__)
 
     def announce(url: str) -> None:
@@ -135,7 +158,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     try:
         with asyncio.Runner(loop_factory=turns.Loop) as runner:
-            how = runner.run(app.serve(settings, announce, replace=arguments.replace))
+            how = runner.run(app.serve(settings, announce, lines, replace=arguments.replace))
     except CodeRunnerError as error:
         if settings.log_format != "json":
             raise
@@ -187,12 +210,27 @@ def _checked(settings: Settings, file: Path | None) -> str:
 def _images(arguments: argparse.Namespace) -> int:
     settings = _load(arguments)
     declared = declarations.load(only=_named(arguments) or settings.languages)
-    builder = _builder(settings, declared.folder)
+    builder = _builder(settings, declared.folder, output=arguments.verbose)
+    drawn = arguments.action == "build" and not arguments.verbose
+    lines = bars.made(sys.stderr, os.environ) if drawn else None
+    state = bars.Look(0, len(declared.demand))
 
     def say(line: str) -> None:
-        print(f"  {line}", flush=True)
+        nonlocal state
+        if arguments.verbose or not is_detail(line):
+            tell(f"  {line}")
+        if state.builds and not line.startswith(OUTPUT):
+            now = replace(state.builds[0], step=str(step_of(line) or line))
+            state = replace(state, builds=(now,))
+
+    def tell(line: str) -> None:
+        if lines is not None and sys.stdout.isatty():
+            lines.write(line + "\n")  # above what is drawn on the same terminal
+        else:
+            print(line, flush=True)
 
     async def work() -> None:
+        nonlocal state
         if arguments.action in ("save", "load"):
             await _carry(arguments, builder, declared.demand, say)
             return
@@ -206,12 +244,15 @@ def _images(arguments: argparse.Namespace) -> int:
             if not lives(state_dir, name):
                 offered = declarations.load(only=settings.languages).languages
                 await builder.note_use(holder_of(state_dir, name), name, offered)
-        for name in declared.demand:
-            if arguments.action == "list":
-                built = await builder.built(name)
-                print(f"{builder.reference(name)}  {f'present, built {built}' if built else 'not built'}")
-            else:
-                print(await builder.ensure(name, say), flush=True)
+        async with bars.shown(lines, lambda: state):
+            for number, name in enumerate(declared.demand):
+                if arguments.action == "list":
+                    built = await builder.built(name)
+                    print(f"{builder.reference(name)}  {f'present, built {built}' if built else 'not built'}")
+                else:
+                    build = bars.Build(declared.languages[name].title, "", time.monotonic())
+                    state = replace(state, ready=number, builds=(build,))
+                    tell(await builder.ensure(name, say))
         if arguments.action == "renew":
             renewed = await builder.renew(declared.languages, say)
             print(f"renewed: {', '.join(renewed) or 'nothing'}")
@@ -322,11 +363,11 @@ async def _prune(
             )
 
 
-def _builder(settings: Settings, folder: Path) -> ImageBuilder:
+def _builder(settings: Settings, folder: Path, *, output: bool = False) -> ImageBuilder:
     from coderunner.engine.images import ImageBuilder  # here, as the import would delay `serve`
 
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
-    return ImageBuilder(settings.docker_host, folder, uids)
+    return ImageBuilder(settings.docker_host, folder, uids, output=output)
 
 
 def _reap(arguments: argparse.Namespace) -> int:

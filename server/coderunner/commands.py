@@ -61,6 +61,7 @@ def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
         action="store_true",
         help="return once the server listens, which then runs on by itself",
     )
+    _verbose(serve)
     serve.set_defaults(run=run["serve"])
 
     settings = commands.add_parser("settings", help="print the settings' documentation, or check them")
@@ -70,6 +71,11 @@ def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
     how.add_argument("--table", action="store_true", help="print the table of docs/configuration.md")
     how.add_argument("--check", action="store_true", help="check the settings that `serve` would use")
     settings.set_defaults(run=run["settings"])
+
+
+def _verbose(parser: argparse.ArgumentParser) -> None:
+    words = "show each step of builds, and what package managers print"
+    parser.add_argument("-v", "--verbose", action="store_true", help=words)
 
 
 def _remote(commands: Commands, run: Mapping[str, Run]) -> None:
@@ -232,6 +238,7 @@ def _images(commands: Commands, run: Mapping[str, Run]) -> None:
         "--file", type=Path, metavar="FILE",
         help="save, load: the archive; compressed if its name ends with .gz",
     )  # fmt: skip
+    _verbose(images)
     images.set_defaults(run=run["images"])
 
 

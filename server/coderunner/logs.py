@@ -83,15 +83,19 @@ def _one_line(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`12:30:01.123 INFO    coderunner.sessions  Worker 1 initialized  size=4`, then a traceback if any."""
+    """`12:30:01.123 INFO    coderunner.sessions  Worker 1 initialized  size=4`, then the lines of the field
+    `output` (of a program that failed), each on its own, then a traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """A line for people."""
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
         line = f"{clock} {record.levelname:<7} {record.name}  {_one_line(record.getMessage())}"
-        pairs = " ".join(f"{name}={_one_line(str(value))}" for name, value in _fields_of(record).items())
+        found = _fields_of(record)
+        below = found.pop("output", ())
+        pairs = " ".join(f"{name}={_one_line(str(value))}" for name, value in found.items())
         if pairs:
             line += f"  {pairs}"
+        line += "".join(f"\n    | {_one_line(str(text))}" for text in below)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
@@ -167,7 +171,7 @@ def setup(
     stream: IO[str] | None = None,
     *,
     journal_stream: str = "",
-) -> logging.Handler:
+) -> logging.StreamHandler[Any]:
     """Sends all logging to `stream` (standard error by default) and returns the handler that does it.
 
     `journal_stream` is the environment's JOURNAL_STREAM.  Replaces what an earlier call has set up.
@@ -175,7 +179,7 @@ def setup(
     """
     target = stream if stream is not None else sys.stderr
     formatter: logging.Formatter = JsonFormatter() if format == "json" else TextFormatter()
-    handler = logging.StreamHandler(target)
+    handler: logging.StreamHandler[Any] = logging.StreamHandler(target)
     if is_journal(target, journal_stream):
         formatter = JournalFormatter(formatter)
     handler.setFormatter(formatter)

@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coderunner.bars import Build, Look
 from coderunner.canary import run as canary
 from coderunner.canary.verdict import Verdict
 from coderunner.config import Settings
+from coderunner.core.steps import OUTPUT, step_of
 from coderunner.engine.containers import DEADLINE_LABEL, ROLE_LABEL, ContainerSpec, settings_digest
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.sockets import AgentSocket
@@ -71,6 +73,8 @@ class Preparation:
     demand: list[str]
     holder: str
     stopping: bool = False
+    building: asyncio.Event = field(default_factory=asyncio.Event)  # set while images are being built
+    _builds: dict[str, Build] = field(default_factory=dict)
     _queue: list[str] = field(default_factory=list)
     _steps: dict[str, str] = field(default_factory=dict)  # languages being built, with their first build step
     _first_steps: dict[str, str] = field(default_factory=dict)  # of all languages whose folders are valid
@@ -87,8 +91,13 @@ class Preparation:
             # A new list in each round: what failed is tried again.
             self._queue = [name for name in names if name not in present]
             here = [name for name in names if name in present]
-            offers = [self._offer(here) for _ in range(OFFERS)]
-            await asyncio.gather(*offers, *(self._build(number) for number in range(BUILDS)))
+            if self._queue:
+                self.building.set()
+            try:
+                offers = [self._offer(here) for _ in range(OFFERS)]
+                await asyncio.gather(*offers, *(self._build(number) for number in range(BUILDS)))
+            finally:
+                self.building.clear()
             names = [name for name in self.demand if self.catalog.state(name).status == FAILED]
             self._tell(names, time.monotonic() - began)
             if names:
@@ -102,6 +111,11 @@ class Preparation:
             self._queue.insert(0, name)
             log.info("language requested, is built next", extra=fields(language=name))
 
+    def look(self) -> Look:
+        """How many languages are ready, and what is being built."""
+        told = self.catalog.summary()
+        return Look(told.ready, told.of, len(told.failed), tuple(self._builds.values()))
+
     async def one(self, name: str) -> None:
         """Prepares one language; returns when it is ready or has failed. Waits for the engine."""
         while True:
@@ -114,7 +128,9 @@ class Preparation:
             except CodeRunnerError as error:
                 if self.stopping:
                     return
-                log.error("language failed", extra=fields(language=name, why=error.message))
+                why, *lines = error.message.splitlines() or [""]
+                facts = {"language": name, "why": why} | ({"output": lines} if lines else {})
+                log.error("language failed", extra=fields(**facts))
                 self.catalog.set_state(name, Readiness(FAILED, error.message))
                 return
 
@@ -171,12 +187,30 @@ class Preparation:
         return name
 
     async def _prepare(self, name: str) -> None:
+        began = time.monotonic()
         self.catalog.set_state(name, Readiness(BUILDING, "being built"))
-        image = await self.builder.ensure(name, partial(_progress, self.catalog, name))
+        try:
+            image = await self.builder.ensure(name, partial(self._progress, name))
+        finally:
+            self._builds.pop(name, None)
         wanted = {"on": True, "off": False}.get(self.settings.canary, self.settings.production)
         if not wanted or await self._proven(name, image):
             self.catalog.set_state(name, Readiness(READY, "", image))
-            log.info("language ready", extra=fields(language=name, image=image))
+            seconds = round(time.monotonic() - began, 1)
+            log.info("language ready", extra=fields(language=name, image=image, seconds=seconds))
+
+    def _progress(self, name: str, line: str) -> None:
+        """Takes a line of a build, in the event loop."""
+        build = self._builds.get(name)
+        if build is None:
+            log.info("language is being built", extra=fields(language=name))
+            build = Build(self.catalog.language(name).title, "", time.monotonic())
+        if not line.startswith(OUTPUT):
+            step = step_of(line)
+            build = replace(build, step=f"{step}: {step.command}" if step is not None else line)
+            self.catalog.set_state(name, Readiness(BUILDING, line[:200]))
+        self._builds[name] = build
+        log.debug("%s: %s", name, line)
 
     async def _proven(self, name: str, image: str) -> bool:
         session = f"{self.settings.instance_name}-canary-{name}-{secrets.token_hex(4)}"
@@ -228,10 +262,3 @@ def _of_canary(spec: ContainerSpec) -> ContainerSpec:
     after its deadline."""
     deadline = time.time() + canary.TIME_S + PROOF_SECONDS
     return replace(spec, labels={**spec.labels, ROLE_LABEL: "canary", DEADLINE_LABEL: str(int(deadline))})
-
-
-def _progress(catalog: LanguageCatalog, name: str, line: str) -> None:
-    """Reports a line of a build. Called in the builder's thread: the state is replaced as one object, so the
-    event loop reads the old one or the new one."""
-    catalog.set_state(name, Readiness(BUILDING, line[:200]))
-    log.info("%s: %s", name, line)

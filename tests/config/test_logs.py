@@ -38,6 +38,16 @@ def test_text(logged):
     assert line.endswith("INFO    coderunner.test  Worker 1 initialized  size=4 name=a b\n")
 
 
+def test_the_output_of_what_failed_has_lines_of_its_own(logged):
+    def call() -> None:
+        log.error("failed", extra=fields(why="x", output=["Get:1", "E: \x1b[2Jno"]))
+
+    text = logged("text", call)
+    assert text.splitlines()[0].endswith("failed  why=x")
+    assert text.splitlines()[1:] == ["    | Get:1", "    | E: \\x1b[2Jno"]
+    assert json.loads(logged("json", call))["output"] == ["Get:1", "E: \x1b[2Jno"]
+
+
 def test_json(logged):
     line = logged("json", lambda: log.warning("Slow", extra=fields(ms=5.5, ids=[1, 2])))
     document = json.loads(line)

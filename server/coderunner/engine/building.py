@@ -15,6 +15,7 @@ import docker
 import docker.errors
 from msgspec import convert
 
+from coderunner.core.steps import OUTPUT, OUTPUT_LINE, plain, step_of, why_failed
 from coderunner.engine.recipes import Recipe
 from coderunner.engine.sizes import Step
 from coderunner.engine.threads import Say, Stop
@@ -84,12 +85,14 @@ def build(
     report: Say,
     *,
     anew: bool = False,
+    output: bool = False,
 ) -> None:
-    """Builds an image. `labels`: added to it. `anew`: without the engine's build cache. Raises
-    BuildFailed."""
+    """Builds an image. `labels`: added to it. `anew`: without the engine's build cache. `output`: whether
+    `report` gets what the steps print, too, after OUTPUT. Raises BuildFailed."""
     report(f"building {recipe.reference}")
     began = time.monotonic()
     lines: list[str] = []
+    at = None
     steps: Iterable[object] = client.build(
         fileobj=archive_of(recipe.files),
         custom_context=True,
@@ -106,14 +109,19 @@ def build(
         # The bytes of all files, sorted, so that equal inputs give an equal context and the engine's cache
         # holds.
         step = convert(told, BuildStep)
-        text = (step.stream or step.error or "").strip()
+        text = plain(step.stream or step.error or "")
         if text:
             # Only the end is kept: a build can print megabytes.
             lines = [*lines, *text.splitlines()][-TAIL:]
-            if text.startswith("Step "):
+            if (begun := step_of(text)) is not None:
+                at = begun
                 report(text.splitlines()[0][:LINE])
+            elif output:
+                for line in text.splitlines():
+                    report(OUTPUT + line[:OUTPUT_LINE])
         if step.error is not None:
-            raise BuildFailed(f"{recipe.reference} could not be built:\n" + "\n".join(lines))
+            why = why_failed(at, step.error)
+            raise BuildFailed("\n".join([f"{recipe.reference} could not be built: {why}", *lines]))
         # Looked at with each message only; silence is bounded by the client's time-out.
         if time.monotonic() - began > BUILD_SECONDS:
             raise BuildFailed(f"{recipe.reference} was not built within {BUILD_SECONDS} s")

@@ -54,16 +54,20 @@ class ImageBuilder:
     """Builds images with the `docker` SDK, in threads; each image in one build at a time.
 
     `host`: the engine's address (None: the default). `folder`: the languages' folder. `uids`: the user ids of
-    sessions. `prefix`: the first part of the images' names. Every coroutine but `first_steps` may raise
+    sessions. `prefix`: the first part of the images' names. `output`: whether progress includes what the
+    builds' commands print. Every coroutine but `first_steps` may raise
     EngineUnavailable. `base`, `language`, `final`, `reference` and `references` block: they read and hash
     some hundred files, so a server must not call them in its event loop.
     """
 
-    def __init__(self, host: str | None, folder: Path, uids: range, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, host: str | None, folder: Path, uids: range, prefix: str = PREFIX, *, output: bool = False
+    ) -> None:
         self._host = host
         self._folder = folder
         self._uids = uids
         self._prefix = prefix
+        self._output = output
         # Builds on a base that is being replaced would be wasted, so both take turns.
         self._one = asyncio.Lock()  # the base image, and renewals of all
         self._each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -277,14 +281,15 @@ class ImageBuilder:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if image_id(client, base.reference) is None:
                 self._ensure_origin(client, stop, report)
-                build(client, base, {}, stop, report)
+                build(client, base, {}, stop, report, output=self._output)
 
     def _build_language(self, base: Recipe, recipe: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:
             if is_current(client, recipe, base):
                 # Servers of one machine share images, and may build at the same moment.
                 return  # built by another server in the meantime
-            build(client, recipe, {BASE_LABEL: image_id(client, base.reference) or ""}, stop, report)
+            label = {BASE_LABEL: image_id(client, base.reference) or ""}
+            build(client, recipe, label, stop, report, output=self._output)
 
     def _renew(
         self, base: Recipe, wanted: Mapping[str, tuple[Recipe, Recipe]], stop: Stop, report: Say
@@ -301,7 +306,7 @@ class ImageBuilder:
             if moved := renewal.upgradable(client, base.reference, lists):
                 report(f"{base.reference}: security updates of {', '.join(moved)}")
                 self._ensure_origin(client, stop, report)  # missing if images came from an archive
-                build(client, base, {}, stop, report, anew=True)
+                build(client, base, {}, stop, report, anew=True, output=self._output)
                 renewed.append("base")
             for name, (recipe, final) in wanted.items():
                 # An image that is not here is built when a language is prepared, from the newest packages
@@ -316,9 +321,9 @@ class ImageBuilder:
                     report(f"{recipe.reference}: security updates of {', '.join(moved)}")
                 label = {BASE_LABEL: image_id(client, base.reference) or ""}
                 # Without the cache: it would return the layers with the old packages.
-                build(client, recipe, label, stop, report, anew=True)
+                build(client, recipe, label, stop, report, anew=True, output=self._output)
                 if final != recipe and image_id(client, final.reference) is not None:
-                    build(client, final, label, stop, report)
+                    build(client, final, label, stop, report, output=self._output)
                 renewed.append(name)
         return renewed
 
