@@ -46,6 +46,9 @@ export function setUpLanguageMenu(languages, { current, choose }) {
         ...rows.map(({ language }) => row(language))));
     }
     list.replaceChildren(...groups);
+    const progress = languages.progress();
+    $('language-progress').hidden = progress === null;
+    if (progress) $('language-progress').textContent = texts.languages.progress(progress.ready, progress.of, progress.building);
     $('language-none').hidden = groups.length > 0;
     if (focused) focusQuietly(first(`#language-list [data-language="${CSS.escape(focused)}"]`));
   }

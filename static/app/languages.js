@@ -11,6 +11,8 @@ const AFTER_FAILURE_MS = 5000;
 /** @type {Record<Language['status'], string>} */
 export const TONES = { ready: 'good', building: 'busy', pending: 'busy', failed: 'bad' };
 
+const coming = (/** @type {Language} */ { status }) => status === 'building' || status === 'pending';
+
 /** Events: `change`; `reached`: an Error, or null. @extends {Emitter<{change: undefined, reached: unknown}>} */
 export class Languages extends Emitter {
   /** @type {Language[]} */ list = [];
@@ -28,6 +30,13 @@ export class Languages extends Emitter {
     return this.list.find(({ status }) => status === 'ready') ?? this.list[0];
   }
 
+  /** How many can be used, of how many that may become so, and what is being prepared; null when nothing is to come. */
+  progress() {
+    if (!this.list.some(coming)) return null;
+    const ready = this.list.filter(({ status }) => status === 'ready').length;
+    return { ready, of: this.list.length, building: this.list.filter(({ status }) => status === 'building').map(({ title }) => title) };
+  }
+
   async poll() {
     clearTimeout(this.#timer);
     /** @type {number | null} */ let again = AFTER_FAILURE_MS;
@@ -39,7 +48,7 @@ export class Languages extends Emitter {
       if (!answer.ok) throw new Error(texts.session.answered(answer.status));
       ({ languages: this.list, limits: this.limits = {} } = await answer.json());
       // Once all are ready or have failed, the list does not change any more.
-      again = this.list.some(({ status }) => status === 'building' || status === 'pending') ? AGAIN_MS : null;
+      again = this.list.some(coming) ? AGAIN_MS : null;
       this.emit('change');
       this.emit('reached', null);
     } catch (error) {

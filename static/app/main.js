@@ -99,6 +99,11 @@ function useProject(/** @type {Project} */ next) {
   drawOwner();
 }
 
+function drawProgress() {
+  const progress = languages.progress();
+  $('ready-text').textContent = progress ? texts.languages.readyOf(progress.ready, progress.of) : '';
+}
+
 function drawLanguages() {
   const language = project && languages.find(project.language.name);
   if (!language) return;
@@ -295,6 +300,7 @@ languages.on('reached', (error) => {
 });
 // Only the first list begins something; later ones update the states.
 let begun = false;
+languages.on('change', drawProgress);
 languages.on('change', async () => {
   if (begun) {
     drawLanguages();

@@ -402,9 +402,17 @@ def test_languages_that_are_not_ready_are_told(server: Server, open_tab: Callabl
     tab.page.route("**/api/languages", answer)
     tab.open().language("Python").banner("Python is being prepared")
     expect(tab.page.locator("#run")).to_be_disabled()
+    count = len(document["languages"])
+    expect(tab.page.locator("#ready-text")).to_have_text(f"{count - 1} of {count} languages ready")
+    tab.page.click("#language")
+    expect(tab.page.locator("#language-progress")).to_have_text(
+        f"{count - 1} of {count} are ready; being prepared: Python."
+    )
+    tab.page.keyboard.press("Escape")
     state["status"] = "ready"
     tab.page.wait_for_selector("#run:not([disabled])")
     expect(tab.page.locator(".banner")).to_have_count(0)
+    expect(tab.page.locator("#ready-text")).to_have_text("")
 
 
 def test_a_bad_request_is_told_in_words(tab: Tab) -> None:

@@ -40,6 +40,10 @@ export const page = {
     ready: 'Ready',
     building: 'Being prepared',
     failed: 'Not available',
+    /** @param {number} ready @param {number} of */
+    readyOf: (ready, of) => `${number(ready)} of ${number(of)} languages ready`,
+    /** @param {number} ready @param {number} of @param {string[]} names of those being prepared */
+    progress: (ready, of, names) => `${number(ready)} of ${number(of)} are ready${names.length ? `; being prepared: ${names.join(', ')}` : ''}.`,
     noteBuilding: 'being prepared',
     notePending: 'waiting',
     noteFailed: 'not available',
