@@ -14,6 +14,7 @@ from coderunner.canary.run import CanaryUnfinished
 from coderunner.canary.verdict import Verdict
 from coderunner.engine.building import BuildFailed
 from coderunner.engine.containers import ROLE_LABEL, ContainerSpec
+from coderunner.engine.room import Plan
 from coderunner.errors import EngineUnavailable, LanguageNotReady, StartFailed
 from coderunner.fleet.catalog import FAILED, READY, LanguageCatalog
 from coderunner.fleet.uids import Uids
@@ -33,6 +34,7 @@ class Builder:
         self.away = 0
         self.begun: list[str] = []
         self.fails: set[str] = set()
+        self.free = 2**40
         self._done: dict[str, asyncio.Event] = {}
 
     async def first_steps(self, names: list[str]) -> dict[str, str]:
@@ -46,6 +48,10 @@ class Builder:
             self.away -= 1
             raise EngineUnavailable("away")
         return self.here & set(names)
+
+    async def plan(self, names: list[str]) -> Plan:
+        missing = tuple(name for name in names if name not in self.here)
+        return Plan(missing, ("python", "c"), 7 * 10**9, self.free, "/data")
 
     async def ensure(self, name: str, say: Any) -> str:
         if self.away:
@@ -154,11 +160,25 @@ async def test_what_failed_is_told_and_tried_again(caplog):
     await until(lambda: catalog.summary().failed == ("lua",), "the failure")
     assert catalog.warnings() == ["lua failed and cannot be used: no room"]
     await until(lambda: len(builder.begun) == 2, "another attempt")
-    assert caplog.messages[-1] == "5 of 6 languages are ready; failed: lua"
+    assert "5 of 6 languages are ready; failed: lua" in caplog.messages
     builder.fails = set()
     builder.finish("lua")
     await asyncio.wait_for(task, 5)
     assert caplog.messages[-1] == "6 of 6 languages are ready"
+
+
+async def test_what_the_disk_has_no_room_for_is_told_before(caplog):
+    caplog.set_level(logging.INFO)
+    one, builder, _ = preparation({"awk", "bash", "c", "cpp", "python"})
+    builder.free = 2 * 10**9
+    task = asyncio.create_task(one.all())
+    await until(lambda: builder.begun, "the build")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "1 images are to be built and need about 7,000 MB; /data has 2,000 MB free, of which 1,074 MB are to"
+        " stay free: set LANGUAGES=python,c, which fit, or free 6,074 MB"
+    ]
+    builder.finish("lua")
+    await asyncio.wait_for(task, 5)
 
 
 async def test_what_a_stop_breaks_off_has_not_failed(caplog):

@@ -32,7 +32,7 @@ from coderunner.commands import Run, make_parser
 from coderunner.config import Settings
 from coderunner.config.envfile import nearest
 from coderunner.core.steps import OUTPUT, is_detail, step_of
-from coderunner.engine import sizes
+from coderunner.engine import room, sizes
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.sockets import AgentSockets
 from coderunner.errors import CannotStart, CodeRunnerError, ConfigError, EngineTimeout, UnsupportedEngine
@@ -244,6 +244,11 @@ def _images(arguments: argparse.Namespace) -> int:
             if not lives(state_dir, name):
                 offered = declarations.load(only=settings.languages).languages
                 await builder.note_use(holder_of(state_dir, name), name, offered)
+            plan = await builder.plan(declared.demand)
+            if plan.short:
+                raise CodeRunnerError(plan.sentence())
+            if plan.missing:
+                print(plan.sentence(), flush=True)
         async with bars.shown(lines, lambda: state):
             for number, name in enumerate(declared.demand):
                 if arguments.action == "list":
@@ -575,6 +580,14 @@ def _language_table(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _language_sizes(arguments: argparse.Namespace) -> int:
+    settings = _load(arguments)
+    declared = declarations.load(only=settings.languages)
+    histories = asyncio.run(_builder(settings, declared.folder).histories(declared.languages))
+    print(room.learned(histories), end="")
+    return 0
+
+
 def _test_languages(arguments: argparse.Namespace) -> int:
     declared = declarations.load(only=_named(arguments))
     from coderunner.samples import run as samples
@@ -612,6 +625,7 @@ COMMANDS: dict[str, Run] = {
     "keys": _keys,
     "languages list": _list_languages,
     "languages table": _language_table,
+    "languages sizes": _language_sizes,
     "languages test": _test_languages,
 }
 """The commands' functions by name."""

@@ -349,6 +349,8 @@ def _languages(commands: Commands, run: Mapping[str, Run]) -> None:
     listing.set_defaults(run=run["languages list"])
     table = actions.add_parser("table", help="print the table of docs/languages.md for the images that exist")
     table.set_defaults(run=run["languages table"])
+    sizes = actions.add_parser("sizes", help="print languages/sizes.toml for the images that exist")
+    sizes.set_defaults(run=run["languages sizes"])
     test = actions.add_parser("test", help="run the samples on a running server, and compare their output")
     test.add_argument("names", nargs="*", metavar="NAME", help="languages (default: all that the server has)")
     test.add_argument("--url", default="", help="address of the server (default: PORT on this machine)")

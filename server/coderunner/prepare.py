@@ -7,6 +7,7 @@ order of demand, two at a time if memory allows; a language that a client asks f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -92,6 +93,7 @@ class Preparation:
             self._queue = [name for name in names if name not in present]
             here = [name for name in names if name in present]
             if self._queue:
+                await self._tell_room()
                 self.building.set()
             try:
                 offers = [self._offer(here) for _ in range(OFFERS)]
@@ -110,6 +112,15 @@ class Preparation:
             self._queue.remove(name)
             self._queue.insert(0, name)
             log.info("language requested, is built next", extra=fields(language=name))
+
+    async def _tell_room(self) -> None:
+        """Says what the builds need on the disk. The builder refuses each one for which there is no room."""
+        with contextlib.suppress(CodeRunnerError):  # told where languages are built
+            plan = await self.builder.plan(self.demand)
+            level = logging.WARNING if plan.short else logging.INFO
+            log.log(
+                level, "%s", plan.sentence(), extra=fields(needed_bytes=plan.needed, free_bytes=plan.free)
+            )
 
     def look(self) -> Look:
         """How many languages are ready, and what is being built."""

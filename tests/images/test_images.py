@@ -10,6 +10,7 @@ import docker
 import pytest
 
 from coderunner import declarations
+from coderunner.engine import room
 from coderunner.engine.building import LABEL, BuildFailed
 from coderunner.engine.containers import AGENT_COMMAND
 from coderunner.engine.images import ImageBuilder
@@ -211,6 +212,22 @@ async def test_no_engine_is_not_a_failed_build(folder: Path, tmp_path: Path) -> 
     builder = ImageBuilder(f"unix://{tmp_path}/none.sock", folder, UIDS)
     with pytest.raises(EngineUnavailable):
         await builder.ensure("toy", lambda _line: None)
+
+
+async def test_a_build_for_which_there_is_no_room_is_refused(
+    builder: ImageBuilder, sdk: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "free_of", lambda _root, _kernel: 10**9)
+    plan = await builder.plan(["toy"])
+    assert (plan.missing, plan.usable, plan.short) == (("toy",), (), True)
+    with pytest.raises(
+        BuildFailed, match="no room on the disk for toy: 1 images are to be built and need about 800 MB"
+    ):
+        await builder.ensure("toy", lambda _line: None)
+    assert references(sdk, builder.base().reference.partition("/")[0]) == set()
+    monkeypatch.undo()
+    await builder.ensure("toy", lambda _line: None)
+    assert not (await builder.plan(["toy"])).missing
 
 
 async def test_an_unknown_folder(builder: ImageBuilder) -> None:

@@ -117,13 +117,16 @@ def _floors(settings: Settings, info: EngineInfo) -> list[Finding]:
 async def _images(settings: Settings) -> Finding:
     declared = declarations.load(only=settings.languages)
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
-    there = await ImageBuilder(settings.docker_host, declared.folder, uids).present(declared.languages)
-    missing = [name for name in declared.demand if name not in there]
+    plan = await ImageBuilder(settings.docker_host, declared.folder, uids).plan(declared.demand)
+    missing = plan.missing
+    if plan.short:
+        said, _, mend = plan.sentence().partition(": ")
+        return fail("images", said, mend)
     if missing:
         shown = ", ".join(missing[:8]) + (", …" if len(missing) > 8 else "")
-        text = f"{len(missing)} of {len(declared.languages)} are not built: {shown}"
+        text = f"{len(missing)} of {len(declared.languages)} are not built: {shown}; {plan.sentence()}"
         return warn("images", text, "run `coderunner images build`, or let the running server build them")
-    return ok("images", f"all {len(there)} languages are built")
+    return ok("images", f"all {len(declared.languages)} languages are built")
 
 
 def disk_of(info: EngineInfo) -> Path | None:

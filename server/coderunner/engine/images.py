@@ -23,7 +23,7 @@ import docker
 import docker.errors
 from msgspec import convert
 
-from coderunner.engine import carry, renewal, uses
+from coderunner.engine import carry, renewal, room, uses
 from coderunner.engine.building import (
     BASE_LABEL,
     BUILT_LABEL,
@@ -42,7 +42,7 @@ from coderunner.engine.sdk import connected
 from coderunner.engine.sizes import Step, total
 from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable
-from coderunner.schema.engine import ImageRow
+from coderunner.schema.engine import EngineFacts, ImageRow
 
 LOOK_SECONDS = 10  # for a call that only looks
 CALL_SECONDS = 60  # for one that removes images, or writes a record
@@ -74,6 +74,7 @@ class ImageBuilder:
         # A lock of threads: records are written in threads, and a late one must not come back after
         # `forget_use`.
         self._noting = threading.Lock()
+        self._begun: set[str] = set()  # languages that are being built
         self._forgotten: set[str] = set()  # holders whose records were removed for good
 
     # --- recipes ---------------------------------------------------------------------------------------
@@ -117,6 +118,28 @@ class ImageBuilder:
 
         return await in_thread(look, _silent)
 
+    async def plan(self, names: Iterable[str]) -> room.Plan:
+        """What is to be built of these languages, and whether the disk has room for it. `names`: the most
+        wanted first. Raises BuildFailed."""
+        order = list(names)
+
+        def look(stop: Stop, _tell: Say) -> room.Plan:
+            layers = room.read(self._folder)
+            others = {name for layer in layers for name in layer.languages} - set(order)
+            with self._client(CALL_SECONDS, stop) as client:
+                base = self.base()
+                present = {name for name in order if is_current(client, self.final(name), base)}
+                # Of others it is enough to know that there is an image, whose layers need no room again.
+                for name in others:
+                    with suppress(BuildFailed):
+                        if image_id(client, self.language(name).reference) is not None:
+                            present.add(name)
+                facts = convert(client.info(), EngineFacts)
+            root = facts.docker_root_dir
+            return room.plan(layers, order, present, room.free_of(root, facts.kernel_version), root)
+
+        return await in_thread(look, _silent)
+
     # --- building --------------------------------------------------------------------------------------
 
     async def ensure(self, name: str, say: Say) -> str:
@@ -132,13 +155,24 @@ class ImageBuilder:
         # The second caller waits, and finds the image that the first one has built.
         async with self._each[name]:
             if await self.built(name) is None:
-                # Held for the base alone: languages are built in parallel on it.
-                async with self._one:
-                    await in_thread(lambda stop, report: self._build_base(base, stop, report), say)
-                await in_thread(partial(self._build_language, base, language), say)
-                if recipe != language:
-                    await in_thread(partial(self._build_language, base, recipe), say)
+                await self._refuse_without_room(name)
+                self._begun.add(name)
+                try:
+                    # Held for the base alone: languages are built in parallel on it.
+                    async with self._one:
+                        await in_thread(lambda stop, report: self._build_base(base, stop, report), say)
+                    await in_thread(partial(self._build_language, base, language), say)
+                    if recipe != language:
+                        await in_thread(partial(self._build_language, base, recipe), say)
+                finally:
+                    self._begun.discard(name)
         return recipe.reference
+
+    async def _refuse_without_room(self, name: str) -> None:
+        """Raises BuildFailed if the disk has no room for this image besides those that are being built."""
+        plan = await self.plan([*sorted(self._begun - {name}), name])
+        if plan.short:
+            raise BuildFailed(f"no room on the disk for {name}: {plan.sentence()}")
 
     async def exists(self, name: str) -> bool:
         """Whether the language's image exists, made on the current base image."""

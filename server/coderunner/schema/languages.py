@@ -416,6 +416,19 @@ class Demand(Struct, frozen=True, forbid_unknown_fields=True):
     order: Annotated[tuple[str, ...], Meta(description="a list of names of languages")]
 
 
+class Layers(Struct, frozen=True, forbid_unknown_fields=True):
+    """Layers of images: their size together, and the languages that share them."""
+
+    megabytes: Annotated[int, Meta(ge=1, description="a number of megabytes, at least 1")]
+    languages: Annotated[tuple[str, ...], Meta(min_length=1, description="a list of names of languages")]
+
+
+class Sizes(Struct, frozen=True, forbid_unknown_fields=True):
+    """`sizes.toml`: what the languages' images take on the disk."""
+
+    layers: Annotated[tuple[Layers, ...], Meta(description="a list of tables")] = ()
+
+
 def sample_files(sample: Sample, read: Callable[[str], bytes]) -> dict[str, bytes]:
     """Reads a sample's files; returns their contents by path.
     `read`: takes a path below the language's folder."""
