@@ -174,7 +174,7 @@ async def test_what_the_disk_has_no_room_for_is_told_before(caplog):
     task = asyncio.create_task(one.all())
     await until(lambda: builder.begun, "the build")
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "1 images are to be built and need about 7,000 MB; /data has 2,000 MB free, of which 1,074 MB are to"
+        "1 image is to be built and needs about 7,000 MB; /data has 2,000 MB free, of which 1,074 MB are to"
         " stay free: set LANGUAGES=python,c, which fit, or free 6,074 MB"
     ]
     builder.finish("lua")

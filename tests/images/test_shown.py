@@ -30,7 +30,7 @@ def command(tmp_path: Path, base_image: str) -> Iterator[Command]:
         words = ("--env-file", "/dev/null", "images", "build", NAME, *options)
         done = subprocess.run(
             [sys.executable, "-m", "coderunner", *words],
-            env={**os.environ, "PYTHONPATH": str(tmp_path / "server"), "STATE_DIR": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "server")},
             capture_output=True, text=True, timeout=200,
         )  # fmt: skip
         if done.returncode == 0:
@@ -45,7 +45,8 @@ def command(tmp_path: Path, base_image: str) -> Iterator[Command]:
 def test_steps_and_their_output_are_shown_with_v_alone(command: Command, tmp_path: Path) -> None:
     plain = command(f"echo {tmp_path.name}; echo no''ise")
     assert plain.returncode == 0, plain.stderr
-    first, second, reference = plain.stdout.splitlines()
+    before, first, second, reference = plain.stdout.splitlines()
+    assert before.startswith("1 image is to be built and needs about ")
     assert first == f"  building {reference}"
     assert second.startswith(f"  built {reference} in ")
     assert plain.stderr == ""

@@ -46,7 +46,11 @@ class Plan:
 
     def sentence(self) -> str:
         """What is needed, what there is, and what to do if it is not enough."""
-        about = f"{len(self.missing)} images are to be built and need about {_mb(self.needed)}"
+        count = len(self.missing)
+        words = (
+            "1 image is to be built and needs" if count == 1 else f"{count} images are to be built and need"
+        )
+        about = f"{words} about {_mb(self.needed)}"
         if self.free is None:
             return f"{about}; how much is free on the engine's machine is not known"
         about += f"; {self.folder} has {_mb(self.free)} free"
