@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from coderunner.tasks import Tasks
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -128,12 +130,9 @@ async def shown(bars: Bars | None, look: Callable[[], Look]) -> AsyncIterator[No
         return
     busy = asyncio.Event()
     busy.set()
-    task = asyncio.create_task(bars.show(look, busy))
-    try:
+    async with Tasks("progress") as tasks:
+        tasks.keep(lambda: bars.show(look, busy), "bars")
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 def made(stream: TextIO | None, environment: Mapping[str, str]) -> Bars | None:
