@@ -479,18 +479,23 @@ def _remote(arguments: argparse.Namespace) -> int:
         store.log_out()
         return 0
     arguments.kept = _kept(arguments, store)
-    arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
-    arguments.bearer = arguments.bearer or os.environ.get("CODERUNNER_KEY", "")
-    try:
-        login = store.login() if arguments.command != "login" else None
-    except (OSError, ValueError) as error:
-        raise CodeRunnerError(f"{store.login_file} cannot be used: {error}; log in again") from None
-    if login is not None:
-        arguments.url = arguments.url or login.url
-        # The key is for its own server alone.
-        if login.url.rstrip("/") == arguments.url.rstrip("/"):
-            arguments.bearer = arguments.bearer or login.bearer
+    _choose(arguments, store if arguments.command != "login" else None)
     return remote.main(arguments, _server(arguments))
+
+
+def _choose(arguments: argparse.Namespace, store: Store | None) -> None:
+    """Sets the server and the key of a command; `store`: where `login` keeps its own, None to leave them out.
+    Raises CodeRunnerError."""
+    from coderunner.client.credential import chosen
+    from coderunner.client.refused import printable
+
+    try:
+        login = store.login() if store else None
+    except (OSError, ValueError) as error:
+        raise CodeRunnerError(f"{store and store.login_file} cannot be used: {error}; log in again") from None
+    arguments.url, arguments.bearer, warning = chosen(arguments.url, arguments.bearer, os.environ, login)
+    if warning:
+        print(f"coderunner: {printable(warning)}", file=sys.stderr)
 
 
 def _kept(arguments: argparse.Namespace, store: Store) -> Kept | None:
@@ -537,20 +542,21 @@ def _mcp(arguments: argparse.Namespace) -> int:
         raise CodeRunnerError(
             f"the library {error.name} is not installed: pip install 'coderunner[mcp]'"
         ) from None
-    arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
-    if not arguments.listen:
-        arguments.bearer = arguments.bearer or os.environ.get("CODERUNNER_KEY", "")
+    from coderunner.client.kept import Store
+
+    _choose(arguments, Store(os.environ))
+    if arguments.listen:  # callers bring their own
+        arguments.bearer = ""
     return serve.main(arguments, _server(arguments))
 
 
 def _operator(arguments: argparse.Namespace) -> int:
     from coderunner.client import operate  # here, as the import would delay `serve`
 
-    arguments.url = arguments.url or os.environ.get("CODERUNNER_URL", "")
-    key = arguments.bearer or os.environ.get("CODERUNNER_KEY", "")
-    if not arguments.url and not key:  # this machine's server, whose settings are here; nobody else's
-        key = _load(arguments).admin_key or ""
-    return operate.main(arguments, _server(arguments), key)
+    _choose(arguments, None)
+    if not arguments.url and not arguments.bearer:  # this machine's server, whose settings are here
+        arguments.bearer = _load(arguments).admin_key or ""
+    return operate.main(arguments, _server(arguments), arguments.bearer)
 
 
 def _server(arguments: argparse.Namespace, *, own: bool = False) -> str:

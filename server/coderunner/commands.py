@@ -131,6 +131,9 @@ def _login(commands: Commands, run: Mapping[str, Run]) -> None:
     login = commands.add_parser("login", help="keep a server and a key, which the other commands then use")
     login.add_argument("url", nargs="?", default="", metavar="URL", help="the server")
     login.add_argument("--bearer", default="", metavar="KEY", help="the key (default: it is asked for)")
+    login.add_argument(
+        "--plain-http", action="store_true", help="send the key over plain HTTP to another machine"
+    )
     login.add_argument("--forget", action="store_true", help="forget the server and the key")
     login.set_defaults(run=run["login"], command="login")
 

@@ -15,7 +15,9 @@ import pytest
 
 from coderunner import cli
 from coderunner.client import remote
+from coderunner.client.credential import readable
 from coderunner.client.kept import Kept, Login, Store
+from coderunner.mcp import serve
 from tests.client.test_remote import run, terminal
 from tests.harness import Server
 
@@ -190,6 +192,78 @@ def test_a_key_is_shown_to_its_own_server_only(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CODERUNNER_URL", "https://third.example/")
     cli.main(["run", "main.py"])
     assert seen == ["the-key", "the-key", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("typed", "configured", "key"),
+    [
+        ("", "https://own.example/", "of-own"),
+        ("https://OWN.example:443", "https://own.example/", "of-own"),
+        ("http://own.example/", "https://own.example/", ""),
+        ("https://own.example:8443/", "https://own.example/", ""),
+        ("https://own.example/other/", "https://own.example/", ""),
+        ("https://stranger.example/", "https://own.example/", ""),
+        ("https://stranger.example/", "", ""),
+        ("", "", "of-own"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "main.py"], ["mcp"]])
+def test_a_key_of_the_environment_is_for_the_configured_server(
+    monkeypatch: pytest.MonkeyPatch, capsys, command: list[str], typed: str, configured: str, key: str
+):
+    """Without CODERUNNER_URL that is the one of `login`."""
+    seen: list[str] = []
+    for module in (remote, serve):
+        monkeypatch.setattr(module, "main", lambda arguments, url: seen.append(arguments.bearer) or 0)
+    monkeypatch.setenv("CODERUNNER_KEY", "of-own")
+    monkeypatch.setenv("CODERUNNER_URL", configured)
+    Store(os.environ).log_in(Login("https://login.example/", ""))
+    cli.main([command[0], "--url", typed, *command[1:]])
+    assert seen == [key]
+    assert ("CODERUNNER_KEY is not sent to" in capsys.readouterr().err) == (not key)
+    cli.main([command[0], "--url", typed, "--bearer", "typed", *command[1:]])
+    assert seen[1:] == ["typed"]
+
+
+def test_agents_use_the_server_and_key_of_login(monkeypatch: pytest.MonkeyPatch):
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(serve, "main", lambda arguments, url: seen.append((url, arguments.bearer)) or 0)
+    monkeypatch.delenv("CODERUNNER_URL", raising=False)
+    monkeypatch.delenv("CODERUNNER_KEY", raising=False)
+    Store(os.environ).log_in(Login("https://own.example/", "the-key"))
+    cli.main(["mcp"])
+    cli.main(["mcp", "--url", "https://other.example/"])
+    cli.main(["mcp", "--listen", "127.0.0.1:3001"])
+    assert seen == [
+        ("https://own.example/", "the-key"),
+        ("https://other.example/", ""),
+        ("https://own.example/", ""),
+    ]
+
+
+def test_a_key_is_sent_in_plain_text_only_when_that_is_said(tmp_path: Path):
+    done = run("", "login", "http://192.0.2.1:9/", cwd=tmp_path, stdin=b"the-key\n")
+    assert done.returncode == 255
+    assert b"in plain text" in done.stderr
+    assert b"the-key" not in done.stderr
+    assert not Store(os.environ).login_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("http://code.example/", True),
+        ("http://10.0.0.1/", True),
+        ("http://[2001:db8::1]/", True),
+        ("https://code.example/", False),
+        ("http://localhost:3000/", False),
+        ("http://127.1.2.3/", False),
+        ("http://[::1]:3000/", False),
+        ("unix:/run/coderunner.sock", False),
+    ],
+)
+def test_who_could_read_what_is_sent(url: str, read: bool):
+    assert readable(url) == read
 
 
 def test_what_is_kept_is_found_by_its_beginning(home: Path):

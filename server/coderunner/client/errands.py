@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coderunner.client import copying, grading
+from coderunner.client.credential import readable
 from coderunner.client.kept import Kept, Login
 from coderunner.client.live import Place, Refused
 from coderunner.client.refused import refusal
@@ -91,6 +92,11 @@ async def login(visit: Visit, arguments: argparse.Namespace) -> int:
     elif not given:
         given = sys.stdin.readline()
     visit.bearer = given.strip()
+    if visit.bearer and readable(visit.place) and not arguments.plain_http:
+        raise Refused(
+            f"the key would go to {visit.place} in plain text, for everybody on the way to read: use https://,"
+            " or --plain-http if you know who is on the way"
+        )
     status, text = await visit.get("api/identity")
     if status != 200:
         raise refusal(visit.place, status, text)
