@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import urllib.request
@@ -18,8 +19,8 @@ from coderunner.client import remote
 from coderunner.client.credential import readable
 from coderunner.client.kept import Kept, Login, Store
 from coderunner.mcp import serve
-from tests.client.test_remote import run, terminal
-from tests.harness import Server
+from tests.client.test_remote import COMMAND, environment, run, terminal
+from tests.harness import Server, wait_until
 
 SUM = '#include <stdio.h>\nint main(void) { int a, b; scanf("%d %d", &a, &b); printf("%d\\n", a + b); }'
 
@@ -149,6 +150,25 @@ def test_a_batch(server: Server, tmp_path: Path):
     assert done.returncode == 1, done.stderr
     assert [line.split("\t")[:2] for line in lines[:2]] == [["0", "passed"], ["wrong", "wrong_answer"]]
     assert lines[2] == "1 of 2 passed (1 passed, 1 wrong answer)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_batch_that_is_interrupted_is_cancelled(server: Server, tmp_path: Path, number: signal.Signals):
+    cases = [{"stdin": "0"}, {"stdin": "50"}]
+    source = "import time\ntime.sleep(int(input()))"
+    document = {"language": "python", "source": source, "cases": cases, "limits": {"wall_ms": 60000}}
+    (tmp_path / "batch.json").write_text(json.dumps(document))
+    words = [*COMMAND, "batch", "batch.json"]
+    with subprocess.Popen(
+        words, env=environment(server.url), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.readline().startswith(b"0\t")
+        command.send_signal(number)
+        assert command.wait(20) == 128 + number
+        assert b"was cancelled" in command.stderr.read()
+    wait_until(lambda: server.stats()["queue"]["active"] == 0, 20, "its session gone")
 
 
 @pytest.mark.long

@@ -281,6 +281,43 @@ KEYS = {"one": token_of("one"), "other": token_of("other")}
 
 
 @pytest.mark.long
+async def test_the_list_has_ones_own_submissions_in_pages(tmp_path: Path):
+    settings = {**SETTINGS, "LANGUAGES": "python", "JWT_SECRET": SECRET}
+    settings |= {"JWT_ISSUER": "school", "JWT_AUDIENCE": "here"}
+    with running_server(tmp_path, **settings) as server:
+        made = []
+        for whose, text in (("one", "a"), ("other", "b"), ("one", "c"), ("one", "d")):
+            body = {"language_id": PYTHON, "source_code": f"print('{text}')"}
+            reply = await _asked(server, "POST", "submissions?wait=true", KEYS[whose], json=body)
+            assert reply.document["stdout"] == f"{text}\n"
+            made.append(reply.document["token"])
+
+        async def page(query: str, whose: str = "one") -> Any:
+            path = f"submissions?fields=token,stdout&{query}"
+            return await _asked(server, "GET", path, KEYS[whose])
+
+        first = (await page("per_page=2")).document
+        assert first == {
+            "submissions": [{"token": made[3], "stdout": "d\n"}, {"token": made[2], "stdout": "c\n"}],
+            "meta": {
+                "current_page": 1,
+                "next_page": 2,
+                "prev_page": None,
+                "total_pages": 2,
+                "total_count": 3,
+            },
+        }
+        second = (await page("per_page=2&page=2")).document
+        assert [one["token"] for one in second["submissions"]] == [made[0]]
+        assert (second["meta"]["next_page"], second["meta"]["prev_page"]) == (None, 1)
+        assert (await page("page=9")).document["submissions"] == []
+        assert [one["token"] for one in (await page("", "other")).document["submissions"]] == [made[1]]
+        for wrong in ("page=0", "page=x", "per_page=-1"):
+            assert (await page(wrong)).status == 400
+        assert (await ask(server, "GET", "submissions")).status == 403
+
+
+@pytest.mark.long
 async def test_keys_and_a_restart(tmp_path: Path):
     settings = {**SETTINGS, "LANGUAGES": "python", "ANONYMOUS": "no", "JWT_SECRET": SECRET}
     settings |= {"JWT_ISSUER": "school", "JWT_AUDIENCE": "here"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import getpass
 import json
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from coderunner.client.rest import Rest
 from coderunner.client.visit import Visit
 
 PASSED, NOT_PASSED = 0, 1
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 Command = Callable[[Visit, argparse.Namespace], Awaitable[int]]
 
 
@@ -65,7 +68,15 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
             if not arguments.json:
                 print(_line(verdict), flush=True)
 
-        answer = await grading.grade(visit, document, told)
+        work = asyncio.create_task(grading.grade(visit, document, told), name="batch")
+        with _ending(work) as ended:
+            try:
+                answer = await work
+            except asyncio.CancelledError:
+                if not ended:
+                    raise
+                print("coderunner: the batch was cancelled", file=sys.stderr)
+                return 128 + ended[0]
     if arguments.json:
         print(json.dumps(answer))
     else:
@@ -75,6 +86,24 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
         counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in answer["counts"].items())
         print(f"{answer['passed']} of {total} passed ({counts})")
     return PASSED if answer["passed"] == total else NOT_PASSED
+
+
+@contextlib.contextmanager
+def _ending(task: asyncio.Task[Any]) -> Iterator[list[int]]:
+    """Meanwhile signals that end a command cancel the task. Yields the list of those that came."""
+    loop, ended = asyncio.get_running_loop(), list[int]()
+
+    def end(number: int) -> None:
+        ended.append(number)
+        task.cancel()
+
+    for number in ENDING:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield ended
+    finally:
+        for number in ENDING:
+            loop.remove_signal_handler(number)
 
 
 def _line(verdict: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from coderunner.client.peer import random_id
 from coderunner.client.visit import Visit
 
 MOST_BYTES = 8 * 1024 * 1024  # of the request, as the server has it
+CANCEL_SECONDS = 5.0  # for the request that cancels a batch
 
 
 def request_of(path: Path) -> dict[str, Any]:
@@ -42,15 +43,18 @@ async def grade(
     visit: Visit, document: dict[str, Any], told: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """Sends a batch, and returns its answer. `told`: is called with each verdict, once. A connection that is
-    lost, or a server that restarts, is waited for; no case is run again for that. Raises Refused."""
+    lost, or a server that restarts, is waited for; no case is run again for that. If this is cancelled, so is
+    the batch. Raises Refused."""
     headers = {"Idempotency-Key": random_id(), "Accept": "text/event-stream"}
-    loop, since, last = asyncio.get_running_loop(), 0.0, ""
+    loop, since, last, batch = asyncio.get_running_loop(), 0.0, "", ""
     while True:
         why = "the connection ended"
         try:
             async for name, identity, data in visit.events("api/batch", document, headers | last_id(last)):
                 since, last = 0.0, identity or last
-                if name == "case":
+                if name == "batch":
+                    batch = str(data["id"])
+                elif name == "case":
                     told(data)
                 elif name == "problem":
                     raise Refused(str(data["detail"]), retryable=bool(data.get("retryable")))
@@ -58,10 +62,21 @@ async def grade(
                     return await _whole(visit, data)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = str(error) or type(error).__name__
+        except asyncio.CancelledError:
+            await _cancel(visit, batch)
+            raise
         since = since or loop.time()
         if loop.time() - since > RECONNECT_SECONDS:
             raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)
+
+
+async def _cancel(visit: Visit, batch: str) -> None:
+    """Ends a batch that nobody waits for any more, or does nothing if that is not known, or not possible."""
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        async with asyncio.timeout(CANCEL_SECONDS):
+            if batch:
+                await visit.delete(f"api/batches/{batch}")
 
 
 def last_id(identity: str) -> dict[str, str]:

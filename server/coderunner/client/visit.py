@@ -154,6 +154,12 @@ class Visit:
         async with self._http.get(self.url + path, headers=self.headers) as answer:
             return answer.status, await answer.text(errors="replace")
 
+    async def delete(self, path: str) -> int:
+        """Sends a DELETE request; returns the status."""
+        assert self._http is not None
+        async with self._http.delete(self.url + path, headers=self.headers) as answer:
+            return answer.status
+
     async def post(self, path: str, document: Any, headers: dict[str, str]) -> tuple[int, str]:
         """(status, body) of a request whose answer may take as long as a program runs. Raises aiohttp's
         errors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -230,9 +231,36 @@ async def remove(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def index(request: web.Request) -> web.StreamResponse:
-    """Refused, as by a Judge0 without an authorization token: nobody lists the submissions of others."""
-    await _caller(request)
-    return web.Response(status=403)
+    """Lists one's own submissions, the newest first, in pages; refused without a key, as by a Judge0 without
+    an authorization token: nobody lists the submissions of others."""
+    caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
+    if caller.principal is None:
+        return web.Response(status=403)
+    most = table().limits.max_submission_batch_size
+    page, size = _number(request, "page", 1), min(_number(request, "per_page", most), most)
+    mine = [job for job in request.app[PARTS].runs.of(caller, Job) if job.patient]  # as no other run
+    shown = mine[(page - 1) * size : page * size]
+    try:
+        rows = [await _shown(job, fields, encoded=encoded) for job in shown]
+    except NoRun:  # one was removed meanwhile
+        raise Refused("the list has changed, ask again") from None
+    pages = max(1, -(-len(mine) // size))
+    told = {
+        "current_page": page,
+        "next_page": page + 1 if page < pages else None,
+        "prev_page": page - 1 if page > 1 else None,
+        "total_pages": pages,
+        "total_count": len(mine),
+    }
+    return await running.reply(request, {"submissions": rows, "meta": told})
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    """A number from 1 on of the query. Raises Refused."""
+    text = request.query.get(name, str(default))
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+        raise Refused(f"invalid {name}: {text[:20]}")
+    return int(text)
 
 
 # --- facts --------------------------------------------------------------------------------------------------

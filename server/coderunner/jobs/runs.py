@@ -282,6 +282,17 @@ class Runs:
             raise NoRun()
         return work
 
+    def of(self, caller: Caller, kind: type[W]) -> list[W]:
+        """The runs or batches of a caller with a principal, the newest first."""
+        if caller.principal is None:
+            return []
+        mine = (
+            work
+            for work in self._jobs.values()
+            if isinstance(work, kind) and work.about.principal == caller.principal
+        )
+        return sorted(mine, key=lambda work: work.about.created, reverse=True)
+
     def waiting(self, caller: Caller) -> int:
         """How many runs and batches of this caller have not ended."""
         mine = caller.principal, "" if caller.principal else caller.address
