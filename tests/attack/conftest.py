@@ -26,6 +26,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         SESSIONS_PER_ADDRESS="0",
         WARM_MAX="8",
         VIEW_TTL="4000",
+        FACADES="piston,judge0,jobe",
         LOG_LEVEL="info",
     ) as one:
         yield one
