@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures a server and comparable programs, and prints a table: `make bench`; with `--write` it is written to
 # docs/performance.md. `scripts/bench.sh languages` measures the time to the first output of each language's program,
-# `scripts/bench.sh sizes` the cost of sessions, sockets and places in the queue as their number grows.
+# `scripts/bench.sh sizes` the cost of sessions, sockets and places in the queue as their number grows,
+# `scripts/bench.sh programs` what programs get over HTTP: a run, a batch, one-shot sessions.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 
@@ -13,5 +14,5 @@ scripts/setup.sh --dev
 }
 ensure_engine
 ensure_origin
-case "${1:-}" in languages | sizes) exec "$VENV/bin/python" -m "tests.bench.$1" "${@:2}" ;; esac
+case "${1:-}" in languages | sizes | programs) exec "$VENV/bin/python" -m "tests.bench.$1" "${@:2}" ;; esac
 exec "$VENV/bin/python" -m tests.bench "$@"

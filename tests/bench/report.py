@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<!-- made by make bench -->", "<!-- end of what is made -->"
 SIZES_BEGIN, SIZES_END = "<!-- made by scripts/bench.sh sizes -->", "<!-- end of the sizes -->"
+PROGRAMS_BEGIN, PROGRAMS_END = "<!-- made by scripts/bench.sh programs -->", "<!-- end of the programs -->"
 PICTURES = "performance"
 
 
@@ -50,6 +51,23 @@ def write_sizes(series: Sequence[Series], machine: str, folder: Path) -> None:
         lines += [f"| {one.title} | {count} | {value:.2f} | {one.unit} |" for count, value in one.points]
     lines += ["", f"![sizes]({PICTURES}/{_plot(series, folder / PICTURES)}.svg)\n", SIZES_END]
     _put(lines, folder)
+
+
+def programs(rows: Sequence[Row], machine: str) -> list[str]:
+    """The table of what programs as users get; a rate is to be above its target, a time below."""
+    lines = [f"Measured: {machine}.", "", "| what | p50 | p99 | unit | target | ratio |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        ratio, than = row.ratio(rows), "<" if row.unit == "ms" else ">"
+        target = "" if row.target is None else f"{than} {row.target:g}"
+        told = "" if ratio is None else f"{ratio:.2f} × {row.peer}"
+        lines.append(f"| {row.title} | {row.p50:.1f} | {row.worst:.1f} | {row.unit} | {target} | {told} |")
+    return lines
+
+
+def write_programs(rows: Sequence[Row], machine: str, folder: Path) -> None:
+    """The part between PROGRAMS_BEGIN and PROGRAMS_END."""
+    _put([PROGRAMS_BEGIN, *programs(rows, machine), PROGRAMS_END], folder)
 
 
 def _put(lines: Sequence[str], folder: Path) -> None:
