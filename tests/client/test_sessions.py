@@ -224,6 +224,7 @@ def test_a_key_is_shown_to_its_own_server_only(monkeypatch: pytest.MonkeyPatch):
         ("https://own.example/other/", "https://own.example/", ""),
         ("https://stranger.example/", "https://own.example/", ""),
         ("https://stranger.example/", "", ""),
+        ("https://user:hidden@own.example/", "https://own.example/", ""),
         ("", "", "of-own"),
     ],
 )
@@ -240,7 +241,9 @@ def test_a_key_of_the_environment_is_for_the_configured_server(
     Store(os.environ).log_in(Login("https://login.example/", ""))
     cli.main([command[0], "--url", typed, *command[1:]])
     assert seen == [key]
-    assert ("CODERUNNER_KEY is not sent to" in capsys.readouterr().err) == (not key)
+    told = capsys.readouterr().err
+    assert ("CODERUNNER_KEY is not sent to" in told) == (not key)
+    assert "hidden" not in told
     cli.main([command[0], "--url", typed, "--bearer", "typed", *command[1:]])
     assert seen[1:] == ["typed"]
 

@@ -38,8 +38,8 @@ def chosen(url: str, bearer: str, environment: Mapping[str, str], login: Login |
     if login is not None and same(target, login.url):
         return Chosen(target, login.bearer)
     if key:
-        told = f"CODERUNNER_KEY is not sent to {target}: it is for {configured} (--bearer names another key)"
-        return Chosen(target, "", told)
+        told = f"CODERUNNER_KEY is not sent to {_shown(target)}: it is for {_shown(configured)}"
+        return Chosen(target, "", f"{told} (--bearer names another key)")
     return Chosen(target, "")
 
 
@@ -58,6 +58,12 @@ def readable(url: str) -> bool:
         return not ip_address(host).is_loopback
     except ValueError:
         return host != "localhost" and not host.endswith(".localhost")
+
+
+def _shown(url: str) -> str:
+    """An address without user and password, which are not to be shown."""
+    before, _, rest = url.rpartition("@")
+    return f"{before.partition('//')[0]}//{rest}" if before else url
 
 
 def _parts(url: str) -> tuple[str, ...]:
