@@ -111,7 +111,7 @@ class TestPools:
         once(monkeypatch, Admission, "expire")
         with pytest.raises(QueueTimeout):
             await asyncio.wait_for(waiting, 5)
-        assert "looking at the queue failed" in caplog.text
+        assert "checking the queue failed" in caplog.text
 
 
 class TestGuests:

@@ -34,6 +34,7 @@ UNCONVERTIBLE = (
     "some attributes for this submission cannot be converted to UTF-8,"
     " use base64_encoded=true query parameter"
 )
+# Of 20 submissions; each alone is checked against its own bounds.
 MAX_BATCH_BODY = 8 * 1024 * 1024
 
 
@@ -49,6 +50,7 @@ def in_its_words(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Unauthenticated:
+            # Judge0 answers without a body.
             return web.Response(status=401)
         except submissions.Wrong as wrong:
             return web.json_response(wrong.problems, status=422)
@@ -96,6 +98,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     try:
         await running.finished(request, job)
     except CodeRunnerError:
+        # The failure of a patient run is kept as an answer: the submission has the status 13.
         if not job.patient or job.error is None:
             raise
     try:
@@ -120,6 +123,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
         except submissions.Wrong as wrong:
             told.append(dict(wrong.problems))
         except CapacityError:
+            # As in Judge0: a batch of which a part was begun is answered row by row.
             if not any("token" in row for row in told):
                 raise
             told.append({"error": ["queue is full"]})
@@ -142,6 +146,7 @@ async def _body(request: web.Request, caller: Caller, maximum: int) -> dict[str,
             return dict(parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=64))
         except ValueError:
             raise Refused("a submission has at most 64 attributes") from None
+    # A form's type needs no preflight (CORS): any site could send one from its visitor's browser.
     if request.content_type != "application/json" and "Origin" in request.headers:
         raise Refused("send the submission as application/json")
     body = await request.app[BODIES].read_any(request, caller.address, maximum, codec.MAX_VALUES)
@@ -158,6 +163,7 @@ async def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller,
         wrong = callbacks.problem(order.callback)
         if wrong:
             raise submissions.Wrong({"callback_url": [wrong]})
+    # Clients store it as a UUID. 122 random bits (RFC 9562): it grants access to an anonymous submission.
     token = str(uuid.uuid4())
     plan = Plan(
         id=token,
@@ -168,6 +174,7 @@ async def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller,
     )
     if parts.runs.waiting(caller) >= table().limits.max_queue_size:
         raise RateLimited("queue is full", retry_after_ms=5000)
+    # The token is its idempotency key, too: so the run outlives the request that began it.
     return running.begin(request, order.run, caller, plan, token)
 
 
@@ -176,6 +183,7 @@ async def _shown(job: Job, fields: tuple[str, ...], *, encoded: bool) -> dict[st
     status = {"queued": 1, "running": 2, "done": 3}[job.status]
     facts = Facts(job.id, status, job.about.created, job.ended_at)
     if job.error is not None:
+        # 13: Internal Error, as the fault is not the program's.
         facts = Facts(job.id, 13, job.about.created, job.ended_at, None, job.error.message)
     elif job.done:
         result = await running.result_of(job)
@@ -184,7 +192,7 @@ async def _shown(job: Job, fields: tuple[str, ...], *, encoded: bool) -> dict[st
 
 
 def ended(callbacks: Callbacks, work: Work) -> None:
-    """Tells the end of a submission to the address that it named. `work`: any run or batch that has ended."""
+    """Sends the result of a submission to the address that it named. `work`: any run or batch that ended."""
     if isinstance(work, Job) and work.about.plan.callback:
         callbacks.tell(work.about.plan.callback, lambda: _shown(work, DEFAULT_FIELDS, encoded=True))
 
@@ -288,6 +296,7 @@ async def language(request: web.Request) -> web.StreamResponse:
     """Returns a language."""
     await _caller(request)
     parts, number = request.app[PARTS], request.match_info["id"]
+    # Bounded, as int() of a very long text takes long.
     known = submissions.languages_of(parts).get(int(number)) if len(number) < 9 else None
     if known is None:
         return web.Response(status=404)
@@ -365,7 +374,7 @@ async def config_info(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def system_info(request: web.Request) -> web.StreamResponse:
-    """Nothing: what this machine is, is no caller's business."""
+    """An empty object: the machine is not described to callers."""
     await _caller(request)
     return await running.reply(request, {})
 
@@ -391,13 +400,13 @@ async def workers(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def authenticate(request: web.Request) -> web.StreamResponse:
-    """Says whether the key is one."""
+    """200 if the key is valid; otherwise `_caller` has refused it."""
     await _caller(request)
     return web.Response()
 
 
 @in_its_words
 async def authorize(request: web.Request) -> web.StreamResponse:
-    """Refused: nobody has the rights of Judge0's administrator here."""
+    """Refused: Judge0's administrator has no counterpart here."""
     await _caller(request)
     return web.Response(status=403)

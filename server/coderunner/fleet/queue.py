@@ -227,9 +227,9 @@ class AdmissionQueue:
     def _look(self) -> None:
         """Called at the next deadline.
 
-        After a fault it is called again, as nobody would be answered otherwise."""
+        After a fault it is called again, as otherwise no waiting client would be answered."""
         try:
             self._after_change()
         except Exception:
-            log.exception("looking at the queue failed: a fault of this server")
+            log.exception("checking the queue failed: a fault of this server")
             self._timer = timing.Timer(LOOK_SECONDS, self._look)
