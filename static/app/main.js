@@ -160,13 +160,13 @@ function drawOwner() {
   }
 }
 
-async function openShell(options = {}) {
+async function openShell(wanted = {}) {
   if (!shell.running && !(await mayBegin())) return;
   document.body.dataset.shell = 'open';
   if (narrow.matches) showView('shell');
   $('shell-empty').hidden = true;
   shell.view.fit(); // so that the shell starts with the right size
-  if (project) desk.openShell(options);
+  if (project) desk.openShell(wanted);
   shell.view.focus();
 }
 

@@ -145,7 +145,8 @@ def test_no_step_of_reading_a_long_text_takes_long(name):
 
     plain = min(_seconds(lambda: json.loads(LONG[name])) for _ in range(3))
     seen = min(longest() for _ in range(3))
-    assert seen < max(0.005, plain), f"{seen * 1000:.1f} ms; json of the standard library {plain * 1000:.1f}"
+    # One parse of all of it is the most that a step may be; half as much again is what two equal ones differ.
+    assert seen < max(0.005, 1.5 * plain), f"{seen * 1000:.1f} ms; json of the standard library {plain * 1000:.1f}"
 
 
 def _seconds(work) -> float:
