@@ -10,6 +10,7 @@ import time
 import pyte
 import pytest
 
+from coderunner import tasks
 from coderunner.bars import Bars, Build, Look, Without, made, shown
 from coderunner.logs import fields
 from tests.sessions.fakes import until
@@ -115,3 +116,27 @@ def test_the_log_leaves_out_what_the_bars_show():
     assert rule.filter(record("a", logging.INFO, ready="2"))
     assert rule.filter(record("a", logging.ERROR, language="c"))
     assert rule.filter(record("b", logging.INFO, language="c"))
+
+
+@pytest.mark.parametrize("name", ["bars", "progress"])
+async def test_a_fault_of_what_draws_is_told_and_it_draws_again(monkeypatch, caplog, name):
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+    terminal = Terminal()
+    bars = Bars(terminal)
+    looks = [OSError("a fault made by a test")]
+
+    def looked() -> Look:
+        if looks:
+            raise looks.pop()
+        return look(12, "Rust")
+
+    if name == "bars":
+        async with shown(bars, looked):
+            await until(lambda: any("12 of 44" in line for line in terminal.shown()), "the bars")
+    else:  # as the server has it
+        busy = asyncio.Event()
+        busy.set()
+        async with tasks.Tasks("server") as owner:
+            owner.keep(lambda: bars.show(looked, busy), "progress")
+            await until(lambda: any("12 of 44" in line for line in terminal.shown()), "the bars")
+    assert [one.fields["task"] for one in caplog.records if one.levelname == "ERROR"] == [name]

@@ -99,10 +99,9 @@ def _own() -> Tasks:
 
 
 async def _first(work: asyncio.Task[None], other: asyncio.Future[Any]) -> bool:
-    """Whether the work is done before the other; raises what it raises."""
+    """Whether the work is done before the other; raises what either raises."""
     await asyncio.wait([work, other], return_when=asyncio.FIRST_COMPLETED)
-    if work.done():
-        await work
+    (work if work.done() else other).result()
     return work.done()
 
 

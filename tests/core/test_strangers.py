@@ -145,8 +145,10 @@ def test_no_step_of_reading_a_long_text_takes_long(name):
 
     plain = min(_seconds(lambda: json.loads(LONG[name])) for _ in range(3))
     seen = min(longest() for _ in range(3))
-    # One parse of all of it is the most that a step may be; half as much again is what two equal ones differ.
-    assert seen < max(0.005, 1.5 * plain), f"{seen * 1000:.1f} ms; json of the standard library {plain * 1000:.1f}"
+    # A step may be one parse of all of it at most; two equal ones differ by half when the machine is busy.
+    assert seen < max(0.005, 1.5 * plain), (
+        f"{seen * 1000:.1f} ms; json of the standard library {plain * 1000:.1f}"
+    )
 
 
 def _seconds(work) -> float:

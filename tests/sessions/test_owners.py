@@ -82,6 +82,12 @@ OWNED = {
     "session-end": "tests/sessions/test_owners.py",
     "session-return": "tests/sessions/test_owners.py",
     "warm-container-removal": "tests/sessions/test_owners.py",
+    "revoked-keys": "tests/web/test_faults.py",
+    "start": "tests/test_stopping.py",
+    "end": "tests/test_stopping.py",
+    "watch of the engine": "tests/test_stopping.py",
+    "bars": "tests/test_bars.py",
+    "progress": "tests/test_bars.py",
 }
 
 

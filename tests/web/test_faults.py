@@ -240,6 +240,7 @@ JOBS = {
     "remove": (app, "remove_all"),
     "adopt": (app, "adopt_all"),
     "keys": (app, "_watch_keys"),
+    "revoked-keys": (app, "end_revoked"),
 }
 
 
