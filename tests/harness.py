@@ -254,7 +254,7 @@ async def connect(
     """A WebSocket to the server; reading begins at once."""
     fields.setdefault("protocols", ("coderunner.v1",))
     async with aiohttp.ClientSession() as session:
-        async with session.ws_connect(url + path, max_msg_size=0, autoclose=True, **fields) as socket:
+        async with session.ws_connect(url + path, max_msg_size=0, autoclose=False, **fields) as socket:
             one = Client(socket, client or random_id())
             try:
                 yield one

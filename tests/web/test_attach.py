@@ -239,5 +239,6 @@ class TestCrowd:
                 assert await crowd[0].closed() == 4429
                 await owner.input(1, b"still mine\n")
                 await crowd[1].until(1, "still mine\r\nstill mine")
-                await owner.send(m.Take())
+                assert (await client.message(m.Role)).role == "watch"
             await client.send(m.Take())
+            assert (await client.message(m.Role)).role == "control"

@@ -55,7 +55,7 @@ async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
     monkeypatch.setattr(connection.codec, "encode_server", fail)
     parts = SimpleNamespace(settings=config.load({}))
     transport = Transport()
-    request = SimpleNamespace(transport=transport, headers=CIMultiDict())
+    request = SimpleNamespace(transport=transport, headers=CIMultiDict(), get=lambda _: None)
     connections = TcpConnections(lambda address: False)
     tcp = TcpConnection(connections, lambda: None)
     one = connection.Connection(parts, Socket(transport), request, None, connections, tcp)
@@ -92,7 +92,7 @@ class Attachment:
     def post(self, message: m.ServerMessage) -> None:
         self._posted.append(message)
 
-    def end(self, code: int) -> None:
+    def end(self, code: int, *, flush: bool = True) -> None:
         self.close_code = code
         self._ended.set()
 
@@ -108,7 +108,7 @@ async def test_a_fault_while_a_session_is_handed_over_ends_the_connection():
     """It hung: the writer waited for the end of the handshake, which the fault had left out."""
     parts = SimpleNamespace(settings=config.load({}))
     transport, attachment = Transport(), Attachment()
-    request = SimpleNamespace(transport=transport, headers=CIMultiDict())
+    request = SimpleNamespace(transport=transport, headers=CIMultiDict(), get=lambda _: None)
     connections = TcpConnections(lambda address: False)
     tcp = Told(connections)
     one = connection.Connection(parts, Socket(transport), request, None, connections, tcp)

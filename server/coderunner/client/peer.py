@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ REFUSALS = {
 
 
 class Peer:
-    """One WebSocket, read by a task of its own.
+    """One WebSocket, read by a task of its own. `socket`: made with `autoclose=False`.
 
     `acks`: whether it acknowledges what it receives. `keep`: whether output is kept, or only counted.
     """
@@ -164,11 +165,20 @@ class Peer:
                     await self._output(codec.decode_output(frame.data))
                 self._news.set()
         except (ConnectionError, aiohttp.ClientError):
-            pass  # the connection ended while an ack was being sent
+            pass
         finally:
-            # 1006: no close frame came (RFC 6455, section 7.1.5).
+            # Before the answer to the server's close frame: that may come too late, and aiohttp would then
+            # give 1006 in place of the code that was received. 1006: none came (RFC 6455, section 7.1.5).
             self.close_code = self.socket.close_code or 1006
             self._news.set()
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            await self.socket.close()
+
+    async def _acknowledge(self, ack: m.Ack) -> None:
+        """Sends it if the connection still takes it: what has arrived is read in any case, the close code
+        comes last."""
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            await self.send(ack)
 
     async def _message(self, message: m.ServerMessage) -> None:
         self.messages.append(message)
@@ -202,7 +212,7 @@ class Peer:
                 self._expect(message.offset == one.end, f"an exit at {message.offset} after {one.end}")
                 one.exit = message
                 if self.acks:
-                    await self.send(m.Ack(message.channel, message.offset, exit=True))
+                    await self._acknowledge(m.Ack(message.channel, message.offset, exit=True))
 
     async def _output(self, frame: codec.OutputFrame) -> None:
         one = self.channel(frame.channel)
@@ -215,7 +225,7 @@ class Peer:
         if self.on_output is not None:
             self.on_output(frame)
         if self.acks:
-            await self.send(m.Ack(frame.channel, frame.offset + len(frame.payload)))
+            await self._acknowledge(m.Ack(frame.channel, frame.offset + len(frame.payload)))
 
     def _expect(self, holds: bool, seen: str) -> None:
         if not holds:

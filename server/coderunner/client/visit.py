@@ -79,7 +79,9 @@ class Visit:
         headers = {**self.headers, **fields.pop("headers", {})}
         fields.setdefault("protocols", (PROTOCOL,))
         # max_msg_size 0: the server's own limits hold, and a frame of output may be large.
-        socket = await self._http.ws_connect(self.url + path, headers=headers, max_msg_size=0, **fields)
+        socket = await self._http.ws_connect(
+            self.url + path, headers=headers, max_msg_size=0, autoclose=False, **fields
+        )
         peer = Peer(socket, client)
         peer.on_opened = self._remember
         return peer

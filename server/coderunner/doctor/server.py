@@ -227,7 +227,7 @@ async def _language(http: aiohttp.ClientSession) -> str:
 async def _websocket(http: aiohttp.ClientSession, language: str, idle: float) -> list[Finding]:
     """Opens a session with a shell, has it echo a line, and keeps it idle."""
     try:
-        async with http.ws_connect("ws", protocols=(PROTOCOL,)) as wire:
+        async with http.ws_connect("ws", protocols=(PROTOCOL,), autoclose=False) as wire:
             peer = Peer(wire)
             try:
                 return await _visit(peer, language, idle)
