@@ -140,7 +140,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
     logs.take_all()
-    lines = bars.made(sys.stderr, os.environ) if settings.log_format != "json" else None
+    # None in the background, where the terminal is somebody else's by then.
+    drawn = listens is None and settings.log_format != "json"
+    lines = bars.made(sys.stderr, os.environ) if drawn else None
     if arguments.verbose:
         prepare.log.setLevel(logging.DEBUG)
     elif lines is not None and not prepare.log.isEnabledFor(logging.DEBUG):
@@ -151,10 +153,11 @@ def _serve(arguments: argparse.Namespace) -> int:
     tracing.begin_tracing(os.environ, settings.instance_name, coderunner.__version__)
 
     def announce(url: str) -> None:
-        if listens is not None:
-            listens()
         if not settings.production:
-            print(f"\n  CodeRunner is at {url}\n  Stop it with Ctrl-C.\n", flush=True)
+            by = "Ctrl-C" if listens is None else f"kill -INT {os.getpid()}"
+            print(f"\n  CodeRunner is at {url}\n  Stop it with {by}.\n", flush=True)
+        if listens is not None:
+            listens()  # last: then the shell has its prompt again
 
     try:
         with asyncio.Runner(loop_factory=turns.Loop) as runner:
@@ -169,7 +172,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         log.critical("the server failed", exc_info=True)
         return FAILED
     if how == stopping.RELOAD:
-        os.execv(sys.executable, [sys.executable, "-m", "coderunner", *sys.argv[1:]])
+        # Without that option it stays the same process.
+        words = [word for word in sys.argv[1:] if word != "--background"]
+        os.execv(sys.executable, [sys.executable, "-m", "coderunner", *words])
     if how == stopping.SUSPEND:
         # Clients wait for the next server, and the interpreter's finalisation takes 0.3 s.
         logging.shutdown()

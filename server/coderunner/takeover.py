@@ -104,24 +104,31 @@ def notify(text: str, environment: Mapping[str, str]) -> None:
 
 def in_background() -> Callable[[], None] | None:
     """Forks: the child continues, with what it has to call once it listens. The parent returns None when that
-    was called, and else ends: with the child's exit code, or with 1 after LISTEN_SECONDS.
+    was called, and else ends: with the child's exit code, or with 1 after LISTEN_SECONDS, while the child
+    goes on with its start.
 
     To be called before there are threads or an event loop."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-
-        def listens() -> None:
-            os.write(writing, b"1")
-            os.close(writing)
-
-        return listens
+        return lambda: _listens(writing)
     os.close(writing)
     ready, _, _ = select.select([reading], [], [], LISTEN_SECONDS)
     if not ready:
-        print(f"coderunner: the new server does not listen after {LISTEN_SECONDS:g} s", file=sys.stderr)
+        print(
+            f"coderunner: the new server (process {pid}) does not listen after {LISTEN_SECONDS:g} s; it goes"
+            " on with its start, and its log says what it waits for",
+            file=sys.stderr,
+        )
         sys.exit(1)
     if os.read(reading, 1):
         return None
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or 1)
+
+
+def _listens(pipe: int) -> None:
+    # Who waited may be gone: its time was up, or somebody has interrupted it.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(pipe, b"1")
+    os.close(pipe)
