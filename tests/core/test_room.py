@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from coderunner import declarations
-from coderunner.engine.room import RESERVE_BYTES, UNKNOWN_BYTES, learned, needed, plan, read
+from coderunner.engine.room import (
+    AGENT_BYTES,
+    RESERVE_BYTES,
+    UNKNOWN_BYTES,
+    learned,
+    needed,
+    plan,
+    read,
+)
 from coderunner.engine.sizes import Step
 from coderunner.schema.languages import Layers, Sizes
 from coderunner.schema.toml import read_toml
@@ -38,6 +46,16 @@ def test_what_is_there_stays_usable_on_a_full_disk():
     one = plan(LAYERS, ORDER, {"cpp"}, 0, "/data")
     assert (one.short, one.usable) == (True, ("cpp",))
     assert not plan(LAYERS, ORDER, set(ORDER), 0, "/data").short
+
+
+def test_after_an_upgrade_only_what_is_not_cached_needs_room():
+    """With another agent each image is another one, on top of layers that the engine has."""
+    free = RESERVE_BYTES + 3 * AGENT_BYTES
+    one = plan(LAYERS, ORDER, (), free, "/data", cached=(*ORDER, "left-out"))
+    assert (one.missing, one.needed, one.short) == (tuple(ORDER), 3 * AGENT_BYTES, False)
+    two = plan(LAYERS, [*ORDER, "new"], ("c",), free, "/data", cached=("c", "cpp"))
+    assert two.needed == AGENT_BYTES + 5 * MB + UNKNOWN_BYTES
+    assert two.usable == ("c", "cpp")
 
 
 def test_an_engine_elsewhere_is_not_judged():

@@ -215,7 +215,7 @@ async def test_no_engine_is_not_a_failed_build(folder: Path, tmp_path: Path) -> 
 
 
 async def test_a_build_for_which_there_is_no_room_is_refused(
-    builder: ImageBuilder, sdk: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+    folder: Path, builder: ImageBuilder, sdk: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "free_of", lambda _root, _kernel: 10**9)
     plan = await builder.plan(["toy"])
@@ -228,6 +228,11 @@ async def test_a_build_for_which_there_is_no_room_is_refused(
     monkeypatch.undo()
     await builder.ensure("toy", lambda _line: None)
     assert not (await builder.plan(["toy"])).missing
+    # Another version of it, as after an upgrade.
+    write_toy(folder, "RUN echo new > /etc/toy")
+    monkeypatch.setattr(room, "free_of", lambda _root, _kernel: room.RESERVE_BYTES + room.AGENT_BYTES)
+    plan = await builder.plan(["toy"])
+    assert (plan.missing, plan.needed, plan.short) == (("toy",), room.AGENT_BYTES, False)
 
 
 async def test_an_unknown_folder(builder: ImageBuilder) -> None:

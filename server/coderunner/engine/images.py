@@ -43,6 +43,7 @@ from coderunner.engine.sizes import Step, total
 from coderunner.engine.threads import Say, Stop, in_thread
 from coderunner.errors import EngineUnavailable
 from coderunner.schema.engine import EngineFacts, ImageRow
+from coderunner.schema.forms import UNIX
 
 LOOK_SECONDS = 10  # for a call that only looks
 CALL_SECONDS = 60  # for one that removes images, or writes a record
@@ -124,19 +125,14 @@ class ImageBuilder:
         order = list(names)
 
         def look(stop: Stop, _tell: Say) -> room.Plan:
-            layers = room.read(self._folder)
-            others = {name for layer in layers for name in layer.languages} - set(order)
+            base = self.base()
             with self._client(CALL_SECONDS, stop) as client:
-                base = self.base()
                 present = {name for name in order if is_current(client, self.final(name), base)}
-                # Of others it is enough to know that there is an image, whose layers need no room again.
-                for name in others:
-                    with suppress(BuildFailed):
-                        if image_id(client, self.language(name).reference) is not None:
-                            present.add(name)
+                cached = self._cached(client, base)
                 facts = convert(client.info(), EngineFacts)
             root = facts.docker_root_dir
-            return room.plan(layers, order, present, room.free_of(root, facts.kernel_version), root)
+            free = room.free_of(root, facts.kernel_version) if self._near() else None
+            return room.plan(room.read(self._folder), order, present, free, root, cached)
 
         return await in_thread(look, _silent)
 
@@ -310,6 +306,20 @@ class ImageBuilder:
                 yield client
         except docker.errors.APIError as error:
             raise BuildFailed(f"the container engine refused: {error.explanation or error}") from error
+
+    def _near(self) -> bool:
+        """Whether the engine may be on this machine, as far as its address tells."""
+        return self._host is None or self._host.startswith(UNIX)
+
+    def _cached(self, client: docker.APIClient, base: Recipe) -> set[str]:
+        """The languages with an image on this base, of whatever version."""
+        made_on, begin = image_id(client, base.reference), f"{self._prefix}/"
+        if made_on is None:
+            return set()
+        labels = [f"type={LABEL}", f"{BASE_LABEL}={made_on}"]
+        rows = convert(client.images(filters={"label": labels}), list[ImageRow])
+        tags = [tag for row in rows for tag in row.repo_tags or () if tag.startswith(begin)]
+        return {tag.removeprefix(begin).partition(":")[0] for tag in tags}
 
     def _build_base(self, base: Recipe, stop: Stop, report: Say) -> None:
         with self._client(BUILD_SILENCE_SECONDS, stop) as client:

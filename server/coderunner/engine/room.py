@@ -25,6 +25,9 @@ RESERVE_BYTES = (
 UNKNOWN_BYTES = (
     800 * 10**6
 )  # for a language without an entry: as much as the largest takes besides shared layers
+AGENT_BYTES = (
+    2 * 10**6
+)  # for an image of which only the agent's layer is built anew: as much as the smallest takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +71,40 @@ def read(folder: Path) -> tuple[Layers, ...]:
     return ()
 
 
-def needed(layers: Iterable[Layers], wanted: Collection[str], present: Collection[str]) -> int:
-    """Bytes of the layers that these languages need and that no present image has, each counted once."""
+def needed(
+    layers: Iterable[Layers], wanted: Collection[str], present: Collection[str], cached: Collection[str] = ()
+) -> int:
+    """Bytes of the layers that these languages need and that no image has, each counted once. `present`,
+    `cached`: as for `plan`."""
     known: set[str] = set()
-    total = 0
+    there = {*present, *cached}
+    total = AGENT_BYTES * len(there.intersection(wanted).difference(present))
     for layer in layers:
         known.update(layer.languages)
-        if not set(layer.languages).isdisjoint(wanted) and set(layer.languages).isdisjoint(present):
+        if not set(layer.languages).isdisjoint(wanted) and set(layer.languages).isdisjoint(there):
             total += layer.megabytes * 10**6
-    return total + UNKNOWN_BYTES * len(set(wanted) - known - set(present))
+    return total + UNKNOWN_BYTES * len(set(wanted) - known - there)
 
 
 def plan(
-    layers: Sequence[Layers], order: Sequence[str], present: Collection[str], free: int | None, folder: str
+    layers: Sequence[Layers],
+    order: Sequence[str],
+    present: Collection[str],
+    free: int | None,
+    folder: str,
+    cached: Collection[str] = (),
 ) -> Plan:
-    """Plans the builds of the languages `order`, the most wanted first. `present`: all that have an image,
-    others as well; `free` and `folder`: as in a Plan."""
+    """Plans the builds of the languages `order`, the most wanted first.
+
+    `present`: those that have an image. `cached`: any that have one of whatever version, whose layers the
+    engine takes again: after an upgrade usually all but the agent's. `free` and `folder`: as in a Plan."""
     missing = tuple(name for name in order if name not in present)
     fit = list(present)
     for name in missing:
-        if free is None or needed(layers, [*fit, name], present) + RESERVE_BYTES <= free:
+        if free is None or needed(layers, [*fit, name], present, cached) + RESERVE_BYTES <= free:
             fit.append(name)
     usable = tuple(name for name in order if name in fit)
-    return Plan(missing, usable, needed(layers, missing, present), free, folder)
+    return Plan(missing, usable, needed(layers, missing, present, cached), free, folder)
 
 
 def free_of(root: str, kernel: str) -> int | None:
