@@ -84,8 +84,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         forms.FOLDER,
         Doc(
             ".run",
-            "Folder for the lock, the sealing key, the canary's verdicts, stored runs and the agents'"
-            " sockets.",
+            "Folder for the lock, the sealing key, the database (unless DATABASE_URL names another), the"
+            " operator's charts, the canary's verdicts, stored runs and the agents' sockets.",
             production_default="/var/lib/coderunner",
         ),
     ]
