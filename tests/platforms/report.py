@@ -37,7 +37,8 @@ left out.
 
 `machine` is emulated in software by QEMU, without KVM, and runs only where it is named
 (`scripts/platforms.sh machine`). All time limits of its tests are eight times as long. Its kernel, engine and
-AppArmor are those of Debian 13's packages; its only network is ssh.
+AppArmor are those of Debian 13's packages; its only network is ssh. While the table has no row of it,
+systemd with cgroup v2 and AppArmor was only tried by hand, with Debian 13, before this page existed.
 
 Podman is refused with one sentence.
 """
