@@ -251,7 +251,7 @@ def _images(arguments: argparse.Namespace) -> int:
                 await builder.note_use(holder_of(state_dir, name), name, offered)
             plan = await builder.plan(declared.demand)
             if plan.short:
-                raise CodeRunnerError(plan.sentence())
+                raise CodeRunnerError(plan.sentence(choice=not arguments.names))
             if plan.missing:
                 print(plan.sentence(), flush=True)
         async with bars.shown(lines, lambda: state):

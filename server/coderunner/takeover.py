@@ -72,6 +72,7 @@ def _holder(lock: int, path: Path) -> int:
     raise CannotStart(
         f"the server that holds {path} cannot be seen from here: it runs in another container or as another"
         " user, or its version does not know `serve --replace`. Stop it, and start this one without --replace"
+        " (of a unit: `systemctl restart`)"
     )
 
 

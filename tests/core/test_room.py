@@ -40,6 +40,7 @@ def test_what_fits_is_named_in_the_order_of_demand():
         "3 images are to be built and need about 555 MB; /data has 1,594 MB free, of which 1,074 MB are to"
         " stay free: set LANGUAGES=c,lua, which fit, or free 35 MB"
     )
+    assert one.sentence(choice=False).endswith(" are to stay free: free 35 MB")
 
 
 def test_what_is_there_stays_usable_on_a_full_disk():

@@ -168,7 +168,8 @@ class ImageBuilder:
         """Raises BuildFailed if the disk has no room for this image besides those that are being built."""
         plan = await self.plan([*sorted(self._begun - {name}), name])
         if plan.short:
-            raise BuildFailed(f"no room on the disk for {name}: {plan.sentence()}")
+            told = plan.sentence(choice=False)
+            raise BuildFailed(f"no room on the disk for {name}: {told}, or leave it out of LANGUAGES")
 
     async def exists(self, name: str) -> bool:
         """Whether the language's image exists, made on the current base image."""

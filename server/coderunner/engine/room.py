@@ -47,8 +47,9 @@ class Plan:
         """Whether they do not fit."""
         return self.free is not None and bool(self.missing) and self.needed + RESERVE_BYTES > self.free
 
-    def sentence(self) -> str:
-        """What is needed, what there is, and what to do if it is not enough."""
+    def sentence(self, *, choice: bool = True) -> str:
+        """What is needed, what there is, and what to do if it is not enough. `choice`: whether these are all
+        languages of a server, so that it may be told to have only those that fit."""
         count = len(self.missing)
         words = (
             "1 image is to be built and needs" if count == 1 else f"{count} images are to be built and need"
@@ -60,7 +61,7 @@ class Plan:
         if not self.short:
             return about
         more = _mb(self.needed + RESERVE_BYTES - self.free)
-        fits = f"set LANGUAGES={','.join(self.usable)}, which fit, or " if self.usable else ""
+        fits = f"set LANGUAGES={','.join(self.usable)}, which fit, or " if choice and self.usable else ""
         return f"{about}, of which {_mb(RESERVE_BYTES)} are to stay free: {fits}free {more}"
 
 
