@@ -36,8 +36,8 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CannotStart(
-                    f"a server named {name!r} is already running with STATE_DIR {state_dir}; stop it, or"
-                    " change INSTANCE_NAME and STATE_DIR of this one"
+                    f"a server named {name!r} is already running with STATE_DIR {state_dir}; stop it, take"
+                    " its place with `serve --replace`, or change INSTANCE_NAME and STATE_DIR of this one"
                 ) from None
             # Which process has it, for `serve --replace`.
             os.ftruncate(lock, 0)

@@ -91,6 +91,7 @@ def test_a_held_lock(tmp_path):
         code, said = coderunner(tmp_path)
     assert code == os.EX_TEMPFAIL
     assert "a server named 'test-ends' is already running" in one_line(said)
+    assert "take its place with `serve --replace`" in said
 
 
 def test_a_folder_that_is_none(tmp_path):
