@@ -55,7 +55,10 @@ export class Client {
         throw refusal(this.#base.href, answer.status, text);
       }
       since ??= performance.now();
-      if (!document || performance.now() - since > PATIENCE_MS) throw new Refused(`no server answers at ${this.#base.href}`, 'unreachable', true);
+      if (!document || performance.now() - since > PATIENCE_MS) {
+        if (answer?.status === 503 && text !== null) throw refusal(this.#base.href, 503, text); // it takes no new sessions
+        throw new Refused(`no server answers at ${this.#base.href}`, 'unreachable', true);
+      }
       await new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });
     }
   }

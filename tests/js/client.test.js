@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Client } from '../../clients/javascript/client.js';
+
+const DRAINING = { title: 'Draining', detail: 'the server takes no new sessions', code: 'draining', retryable: true };
+
+/** A server that answers alike for ever, and a clock on which each look is a minute later. */
+function always(t, status, text) {
+  let minutes = 0;
+  t.mock.method(performance, 'now', () => 60_000 * minutes++);
+  t.mock.method(globalThis, 'setTimeout', (act) => queueMicrotask(act));
+  return t.mock.method(globalThis, 'fetch', async () => new Response(text, { status }));
+}
+
+test('a server that takes no new sessions is asked again, and its own reason is told in the end', async (t) => {
+  const asked = always(t, 503, JSON.stringify(DRAINING));
+  await assert.rejects(new Client('http://localhost').run({ language: 'python', source: '1' }), { message: DRAINING.detail, code: 'draining', retryable: true });
+  assert.ok(asked.mock.callCount() > 1);
+  const keys = asked.mock.calls.map((call) => call.arguments[1].headers['Idempotency-Key']);
+  assert.equal(new Set(keys).size, 1);
+});
+
+test('a proxy without a server behind it is a server that does not answer', async (t) => {
+  always(t, 502, '<html>Bad Gateway</html>');
+  await assert.rejects(new Client('http://localhost').run({ language: 'python', source: '1' }), { code: 'unreachable', retryable: true });
+});
