@@ -606,10 +606,6 @@ def _test_languages(arguments: argparse.Namespace) -> int:
     return samples.main(_server(arguments), arguments.bearer, declared, arguments.names)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 COMMANDS: dict[str, Run] = {
     "serve": _serve,
     "run": _remote,
