@@ -13,14 +13,18 @@ from coderunner.client.visit import Visit
 
 
 async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:
-    """(status, body) of the answer to a run or batch. A server that is away is waited for, from its first
-    silence on; nothing is begun anew for that. Raises Refused."""
+    """(status, body) of the answer to a run. A server that is away is waited for, from its first silence on;
+    nothing is begun anew for that. One that takes no new sessions all that time answers so. Raises
+    Refused."""
     headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
     while True:
+        draining = False
         try:
             status, text = await visit.post(path, document, headers)
+            # Of a server that restarts, or whose operator drains it.
+            draining = status == 503 and "draining" in text
             # 502 and 504: there is no server behind the proxy. The program is not begun anew.
-            if status not in (502, 504) and (status != 503 or "draining" not in text):
+            if status not in (502, 504) and not draining:
                 return status, text
             begun = begun or loop.time()
             why = f"it answers {status}"
@@ -28,5 +32,7 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
             begun = begun or loop.time()
             why = str(error) or type(error).__name__
         if loop.time() - begun > RECONNECT_SECONDS:
+            if draining:
+                return status, text
             raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)

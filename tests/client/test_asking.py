@@ -1,0 +1,53 @@
+"""A request for a run to a server that is away, or takes no new sessions."""
+
+from __future__ import annotations
+
+import pytest
+
+from coderunner.client import asking
+from coderunner.client.live import Refused
+
+DRAINING = (503, '{"code": "draining", "detail": "the server takes no new sessions"}')
+
+
+class Visit:
+    """A server that gives these answers, one after another; the last one for ever."""
+
+    place = "localhost"
+
+    def __init__(self, *answers: tuple[int, str] | OSError) -> None:
+        self.answers = list(answers)
+        self.keys: list[str] = []
+
+    async def post(self, _path, _document, headers) -> tuple[int, str]:
+        self.keys.append(headers["Idempotency-Key"])
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Less than the pause between two requests: the second one is the last."""
+    monkeypatch.setattr(asking, "RECONNECT_SECONDS", 0.4)
+
+
+async def test_it_is_asked_again_by_the_same_key():
+    visit = Visit(DRAINING, (200, "{}"))
+    assert await asking.asked(visit, "api/run", {}) == (200, "{}")
+    assert len(set(visit.keys)) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_takes_no_new_sessions_says_so_in_the_end():
+    visit = Visit(DRAINING)
+    assert await asking.asked(visit, "api/run", {}) == DRAINING
+    assert len(visit.keys) > 1
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("last", [(502, "<html>"), OSError("gone")])
+async def test_one_that_is_away_by_then_cannot_be_reached(last):
+    with pytest.raises(Refused, match="cannot be reached any more"):
+        await asking.asked(Visit(DRAINING, last), "api/run", {})
