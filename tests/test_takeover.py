@@ -1,59 +1,77 @@
-"""A server in the background, with the process that waits for it played by the test."""
+"""The next server ends the one that runs and nobody else; in the background it needs no parent."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
+import signal
+import subprocess
 import sys
 
 import pytest
 
-from coderunner import app, bars, cli, logs, stopping, takeover
+from coderunner import takeover
+from coderunner.errors import CannotStart
 
-
-def test_who_waited_for_the_server_may_be_gone(monkeypatch):
-    reading, writing = os.pipe()
-    monkeypatch.setattr(os, "pipe", lambda: (reading, writing))
-    monkeypatch.setattr(os, "fork", lambda: 0)  # this is the child, without a parent
-    listens = takeover.in_background()
-    assert listens is not None
-    listens()
+HOLDS = """
+import fcntl, os, sys, time
+lock = open(sys.argv[1], "r+b", buffering=0)
+fcntl.flock(lock, fcntl.LOCK_EX)
+lock.write(sys.argv[2].encode() or b"%d" % os.getpid())
+print("holds", flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture
-def served(monkeypatch, tmp_path):
-    """`served(words, how)` serves in this process, as one in the background, until it ends by `how`: what
-    happened, in this order."""
-    told: list[str] = []
-
-    async def serve(_settings, announce, lines, **_) -> str:
-        told.append(f"bars: {lines is not None}")
-        announce("http://127.0.0.1:3000/")
-        return how_it_ends[0]
-
-    how_it_ends = [stopping.END]
-    monkeypatch.setattr(app, "serve", serve)
-    monkeypatch.setattr(logs, "setup", lambda *_, **__: None)  # the other tests' logging stays as it is
-    monkeypatch.setattr(logs, "take_all", lambda: None)
-    monkeypatch.setattr(takeover, "in_background", lambda: lambda: told.append("listens"))
-    monkeypatch.setattr(bars, "made", lambda *_: told.append("draws"))
-    monkeypatch.setattr(os, "execv", lambda _program, words: told.append(" ".join(words[1:])))
-    monkeypatch.setenv("APP_ENV", "development")
-    monkeypatch.chdir(tmp_path)
-
-    def run(words: str, how: str = stopping.END) -> list[str]:
-        how_it_ends[0] = how
-        monkeypatch.setattr(sys, "argv", ["coderunner", *words.split()])
-        cli.main()
-        return told
-
-    return run
+def child(monkeypatch) -> list[str]:
+    """This process is the one that `in_background` has forked; what it did."""
+    did: list[str] = []
+    monkeypatch.setattr(os, "fork", lambda: 0)
+    monkeypatch.setattr(os, "setsid", lambda: did.append("setsid"))
+    return did
 
 
-def test_in_the_background_it_does_not_draw_and_says_how_to_stop_it(served, capsys):
-    assert served("serve --background") == ["bars: False", "listens"]
-    assert re.search(rf"Stop it with kill -INT {os.getpid()}\.$", capsys.readouterr().out, re.MULTILINE)
+def test_a_server_that_listens_too_late_for_who_began_it_goes_on(child):
+    listens = takeover.in_background()  # the only end for reading is closed
+    assert listens is not None
+    listens()
+    assert child == ["setsid"]
 
 
-def test_a_changed_source_leaves_it_the_same_process(served):
-    assert served("serve --replace --background", stopping.RELOAD)[-1] == "-m coderunner serve --replace"
+def test_who_began_it_is_told_when_it_listens(child, monkeypatch):
+    pipes = []
+
+    def pipe() -> tuple[int, int]:
+        ends = real()
+        pipes.append(os.dup(ends[0]))  # that of the parent
+        return ends
+
+    real = os.pipe
+    monkeypatch.setattr(os, "pipe", pipe)
+    listens = takeover.in_background()
+    assert listens is not None
+    listens()
+    assert os.read(pipes[0], 2) == b"1"
+    os.close(pipes[0])
+
+
+@pytest.mark.parametrize(("written", "ends"), [("", True), ("1", False), ("9" * 19, False), ("x", False)])
+def test_the_holder_of_the_lock_is_ended_and_nobody_else(tmp_path, written, ends):
+    lock = tmp_path / "a.lock"
+    lock.touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, lock, written], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "holds\n"
+            if ends:
+                asyncio.run(takeover.take_over(lock, {}))
+                assert holder.wait(10) == -signal.SIGTERM
+            else:
+                with pytest.raises(CannotStart, match="cannot be seen"):
+                    asyncio.run(takeover.take_over(lock, {}))
+                assert holder.poll() is None
+        finally:
+            holder.kill()

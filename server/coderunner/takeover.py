@@ -35,7 +35,7 @@ async def take_over(lock: Path, environment: Mapping[str, str]) -> None:
     with contextlib.suppress(FileNotFoundError), lock.open("rb") as file:
         if _free(file.fileno()):
             return
-        with contextlib.closing(_Process(_holder(file.fileno(), lock))) as other:
+        with contextlib.closing(_holder(file.fileno(), lock)) as other:
             notify(f"MAINPID={os.getpid()}", environment)
             other.end()
             try:
@@ -57,18 +57,21 @@ def _free(lock: int) -> bool:
     return True
 
 
-def _holder(lock: int, path: Path) -> int:
+def _holder(lock: int, path: Path) -> _Process:
     """The process that holds the lock, by what it has written there. That is checked: in a container the same
     number is another process. Raises CannotStart."""
     text = os.pread(lock, 20, 0)
     wanted = os.fstat(lock)
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(text)
-        for number in os.listdir(f"/proc/{pid}/fd"):
+    with contextlib.suppress(OSError, ValueError, OverflowError), contextlib.ExitStack() as stack:
+        # The descriptor first: what is looked at below and what is signalled later are then one process.
+        process = _Process(int(text))
+        stack.callback(process.close)
+        for number in os.listdir(f"/proc/{process.pid}/fd"):
             with contextlib.suppress(OSError):
-                found = os.stat(f"/proc/{pid}/fd/{number}")
+                found = os.stat(f"/proc/{process.pid}/fd/{number}")
                 if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    return pid
+                    stack.pop_all()
+                    return process
     raise CannotStart(
         f"the server that holds {path} cannot be seen from here: it runs in another container or as another"
         " user, or its version does not know `serve --replace`. Stop it, and start this one without --replace"
@@ -77,14 +80,11 @@ def _holder(lock: int, path: Path) -> int:
 
 
 class _Process:
-    """A process by a descriptor, so that no other one that gets its number is hit. Raises CannotStart."""
+    """A process by a descriptor, so that no other one that gets its number is hit. Raises OSError."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        try:
-            self._descriptor = os.pidfd_open(pid)
-        except OSError as error:
-            raise CannotStart(f"the server that runs (process {pid}): {error.strerror}") from None
+        self._descriptor = os.pidfd_open(pid)
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
@@ -129,6 +129,8 @@ def in_background() -> Callable[[], None] | None:
 
 
 def _listens(pipe: int) -> None:
+    # From here on a Ctrl-C of the same terminal is meant for others: it would end all sessions.
+    os.setsid()
     # Who waited may be gone: its time was up, or somebody has interrupted it.
     with contextlib.suppress(BrokenPipeError):
         os.write(pipe, b"1")
