@@ -17,41 +17,48 @@ from coderunner.web.replies import json_reply
 
 async def session(request: web.Request) -> web.Response:
     """Returns the state of a session and its channels: to who has its token, or may see it (`GET
-    /api/sessions`)."""
-    one = await _seen(request)
-    return json_reply(
-        SessionView(
-            session=one.id,
-            language=one.language.name,
-            revision=one.revision,
-            expires=one.expiry(),
-            # By number, so that the answer does not depend on when channels began.
-            channels=tuple(_program(one, one.channels[number]) for number in sorted(one.channels)),
-        )
-    )
+    /api/sessions`). Teachers and operators who have not opened it get neither diagnostics nor artifacts: to
+    see these they watch, of which its users are told."""
+    return json_reply(view(*await _seen(request)))
 
 
-async def _seen(request: web.Request) -> Session:
-    """The session of a token, or one that the caller's credential lets it see. Raises NoSession, also for an
-    unknown credential: it may have been a token."""
+async def _seen(request: web.Request) -> tuple[Session, bool]:
+    """The session of a token, or one that the caller's credential lets it see; and whether it is the caller's
+    own. Raises NoSession, also for an unknown credential: it may have been a token."""
     try:
-        return present_of(request)
+        return present_of(request), True
     except NoSession:
         try:
             who = (await guard.caller(request.app[PARTS], request)).who
         except Unauthenticated:
             raise NoSession() from None
-        return request.app[PARTS].registry.seen(request.match_info["session"], who)
+        found = request.app[PARTS].registry.seen(request.match_info["session"], who)
+        return found, who.owns(found.record.principal)
 
 
-def _program(session: Session, channel: Channel) -> ProgramView:
-    made = session.artifacts.of(channel.number)
+def view(session: Session, own: bool) -> SessionView:
+    """A session's state. `own`: with what its programs have made, and what was found in its files."""
+    return SessionView(
+        session=session.id,
+        language=session.language.name,
+        revision=session.revision,
+        expires=session.expiry(),
+        # By number, so that the answer does not depend on when channels began.
+        channels=tuple(
+            _program(session, session.channels[number], own) for number in sorted(session.channels)
+        ),
+    )
+
+
+def _program(session: Session, channel: Channel, own: bool) -> ProgramView:
+    # The address of an artifact opens it for everybody, and that of a page also the files beside it.
+    made = session.artifacts.of(channel.number) if own else ()
     return ProgramView(
         channel=channel.number,
         kind=channel.kind,
         mode=channel.mode,
         phase=channel.phase,
         exit=convert(channel.exit, ExitView | None, from_attributes=True),
-        diagnostics=channel.diagnostics,
+        diagnostics=channel.diagnostics if own else (),
         artifacts=tuple(convert(one, ArtifactView, from_attributes=True) for one in made),
     )
