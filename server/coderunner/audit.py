@@ -46,24 +46,32 @@ class Audit:
         self._post = post
         self._instance = instance
         self._clock = clock
-        self._folds = {event: Folding(each, TOGETHER) for event, each in EACH.items()}
+        # Those of teachers apart: nobody must be able to hide that a session was watched or taken over by
+        # repeating other events.
+        self._folds = {
+            (event, teacher): Folding(each, TOGETHER)
+            for event, each in EACH.items()
+            for teacher in (False, True)
+        }
 
     def note(self, event: str, details: Mapping[str, Any], **columns: str | None) -> None:
         """Writes an event, or counts it. `columns`: of COLUMNS."""
-        fold = self._folds.get(event)
+        teacher = "room" in details
+        fold = self._folds.get((event, teacher))
         # A refused request may name any session: that would give a caller as many keys as it likes.
-        subject = columns.get("session") if event != "refused" else None
-        key = (subject or columns.get("principal") or columns.get("address"), details.get("code"))
+        session = columns.get("session") if event != "refused" else None
+        person = columns.get("principal") or columns.get("address")
+        key = (person if teacher else session or person, details.get("code"), session if teacher else None)
         if fold is None or fold.tell(key, self._clock()):
             self._write(event, details, columns)
 
     async def tell_counted(self, *, all: bool = False) -> None:
         """Writes the numbers of events that were only counted, after their minute; `all`: in any case."""
-        for event, fold in self._folds.items():
+        for (event, _), fold in self._folds.items():
             for key, count in fold.over(self._clock(), all=all):
-                whose, code = key if isinstance(key, tuple) else (None, None)
+                whose, code, session = key if isinstance(key, tuple) else (None, None, None)
                 details = {"count": count, "of": event, "by": whose or "others"}
-                self._write("more", details | ({"code": code} if code else {}), {})
+                self._write("more", details | ({"code": code} if code else {}), {"session": session})
 
     def _write(self, event: str, details: Mapping[str, Any], columns: Mapping[str, str | None]) -> None:
         cleaned = _cleaned(details)

@@ -70,6 +70,26 @@ async def test_the_number_of_what_was_only_counted():
     assert log.details()[10:] == [{"count": 990, "of": "refused", "by": "192.0.2.1", "code": "no_session"}]
 
 
+async def test_what_users_repeat_hides_nothing_of_a_teacher():
+    log = Log()
+    for number in range(1000):  # sockets that attach to one session, and to many
+        log.audit.note("watched", {}, session="s-0")
+        log.audit.note("watched", {}, session=f"s-{number}")
+    log.rows.clear()
+    log.audit.note("watched", {"room": "algebra"}, session="s-0", principal="jwt:tina")
+    assert [row["principal"] for row in log.rows] == ["jwt:tina"]
+    for _ in range(100):  # nor does one teacher hide another, or what it does itself in another session
+        log.audit.note("watched", {"room": "algebra"}, session="s-0", principal="jwt:tina")
+    log.rows.clear()
+    log.audit.note("watched", {"room": "algebra"}, session="s-0", principal="jwt:theo")
+    log.audit.note("watched", {"room": "algebra"}, session="s-1", principal="jwt:tina")
+    assert len(log.rows) == 2
+    log.rows.clear()
+    await log.audit.tell_counted(all=True)
+    [row] = [row for row in log.rows if json.loads(row["details"])["by"] == "jwt:tina"]
+    assert (row["session"], json.loads(row["details"])["count"]) == ("s-0", 101 - audit.EACH["watched"])
+
+
 async def test_many_addresses_together():
     log = Log()
     for number in range(5000):
