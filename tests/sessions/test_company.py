@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from coderunner.errors import BadMessage
+from coderunner.errors import BadMessage, TooManyAttachments
 from coderunner.identity.guest import Guest
 from coderunner.schema import messages as m
 from coderunner.sessions import attachments
@@ -46,6 +46,24 @@ async def test_who_was_replaced_in_a_full_session_is_not_given_the_control(monke
     assert bob.close_code is not None
     with pytest.raises(BadMessage):
         session.handle(next(iter(session.channels.attachments)), m.Answer(who, True))
+    await one.end_all("evicted")
+
+
+async def test_a_full_session_neither_keeps_a_teacher_out_nor_pushes_one_out(monkeypatch):
+    monkeypatch.setattr(attachments, "MAX_ATTACHMENTS", 3)
+    one, _, opened, owner = await begun(monkeypatch)
+    session = opened.session
+    crowd = [session.attach(f"page-{number}", "watch", "control", {}) for number in range(2)]
+    tina = session.attach("tina", "watch", "control", {}, guest=guest("", room="algebra"))
+    assert [page.close_code for page in crowd] == [4429, None]
+    with pytest.raises(TooManyAttachments):
+        session.attach("one-more", "watch", "control", {})
+    again = session.attach("the-owner", "control", "control", {})  # in place of who is no teacher
+    assert (crowd[1].close_code, tina.close_code, owner.close_code) == (4429, None, None)
+    olga = session.attach("olga", "watch", "watch", {}, operator=True)
+    assert (owner.close_code, tina.close_code, again.close_code, olga.close_code) == (4429, None, None, None)
+    session.attach("elsewhere", "control", "control", {})  # the owner always gets in
+    assert (tina.close_code, again.close_code, olga.close_code) == (4429, None, None)
     await one.end_all("evicted")
 
 

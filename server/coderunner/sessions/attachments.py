@@ -46,17 +46,20 @@ class Attachments:
     def add(self, attachment: Attachment) -> None:
         """Adds an attachment.  With the role `control` it takes the control from another one.
 
-        If there are MAX_ATTACHMENTS, it replaces the one that has watched longest; one that only wants to
-        watch is refused.  Raises TooManyAttachments, NotControl."""
+        If there are MAX_ATTACHMENTS, it replaces the one that has watched longest, of those that do not watch
+        by their office if there is one; one that only wants to watch is refused, unless by its office.
+        Raises TooManyAttachments, NotControl."""
         # Checked with everybody that came before, also those whose sockets are about to end.
         if len(self._all) >= MAX_ATTACHMENTS:
             full = TooManyAttachments(
                 f"{MAX_ATTACHMENTS} are attached to this session already", retry_after_ms=RETRY_AFTER_MS
             )
-            if attachment.role != "control":
+            if attachment.role != "control" and attachment.overseer is None:
                 raise full
-            # The owner must always get in: somebody with a token could otherwise fill all places.
-            oldest = next(one for one in self._all if one is not self.control)
+            # The owner must always get in: somebody with a token could otherwise fill all places. So must
+            # teachers and the operator, whom the owner could otherwise keep out, or push out.
+            others = [one for one in self._all if one is not self.control]
+            oldest = next((one for one in others if one.overseer is None), others[0])
             oldest.post(m.ErrorMessage.of(full))
             oldest.end(full.close, flush=False)
             self.remove(oldest)
