@@ -9,8 +9,11 @@ import pytest
 from coderunner import config
 from coderunner.errors import IdentityUnavailable, Unauthenticated
 from coderunner.identity.chain import Shown, Verifiers, made
+from coderunner.identity.claims import ClaimRules
 from coderunner.identity.keys import Key, KeyRing, digest, new_key, parts_of
+from coderunner.identity.login import Client, Login
 from coderunner.identity.principal import ANONYMOUS, NOBODY
+from coderunner.identity.sealing import Sealer
 
 ADMIN_KEY = "0123456789abcdef" * 4
 
@@ -101,3 +104,27 @@ async def test_the_header_of_a_proxy():
     )  # fmt: skip
     with pytest.raises(Unauthenticated):
         await identity.principal(Shown(user="a\nb"))
+
+
+def test_who_watches_by_a_credential_that_has_ended_is_sent_away():
+    sealer = Sealer(b"key")
+    login = Login(Client("https://id.example", "here", None, (), 0, 60), ClaimRules(), sealer, None)
+    value = {"subject": "oidc:tina", "name": "Tina", "roles": ["teacher"], "rooms": ["algebra"]}
+    one, other = (
+        sealer.seal("signed-in", value | {"id": ident, "expires": time.time() + 60}) for ident in "ab"
+    )
+    identity = Verifiers(login=login)
+    tina, elsewhere = login.principal(one), login.principal(other)
+    assert tina.until == pytest.approx(time.time() + 60, abs=30)
+    assert not identity.ended(tina, time.time(), office=True)
+    login.sign_out(one)
+    assert identity.ended(tina, time.time(), office=True)
+    assert not identity.ended(tina, time.time(), office=False), "a session of its own has a token"
+    assert not identity.ended(elsewhere, time.time(), office=True)
+    assert not identity.ended(ANONYMOUS, time.time(), office=True)
+    assert identity.ended(elsewhere, time.time() + 90, office=True), "it has expired"
+    assert not identity.ended(elsewhere, time.time() + 90, office=False)
+    _, key = stored(expires=1.0)
+    identity.keys.replace([key])
+    for office in (True, False):
+        assert identity.ended(key.principal(), 2.0, office=office)

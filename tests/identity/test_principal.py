@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,3 +110,12 @@ def test_a_sign_in_leads_to_no_other_site(text):
 
 def test_a_sign_in_leads_back_to_where_it_began():
     assert local_target("/tools/run/?project=1") == "/tools/run/?project=1"
+
+
+def test_when_a_credential_ends():
+    assert ClaimRules().principal("jwt", {"sub": "tina", "exp": 1790000000}).until == 1790000000
+    raised = ClaimRules(teachers=frozenset(("jwt:tina",))).raised(
+        replace(TEACHER, subject="jwt:tina", until=5.0)
+    )
+    assert raised.until == 5.0
+    assert ClaimRules().proxied("tina", "teacher", "algebra").until is None

@@ -87,6 +87,16 @@ class Verifiers:
             return self.rules.raised(found)
         return self.nobody
 
+    def ended(self, who: Principal, now: float, *, office: bool) -> bool:
+        """Whether a connection that `who` has opened is to be closed: its key has ended. `office`: it watches
+        a session by an office, for which there is nothing but the credential; then also if that has expired,
+        or the sign-in was ended."""
+        if office and who.until is not None and who.until <= now:
+            return True
+        if office and self.login is not None and self.login.ended(who):
+            return True
+        return self.keys.ended(who, now)
+
     async def _bearer(self, shown: bytes) -> Principal:
         # Constant time. As bytes: compare_digest takes no text outside of ASCII.
         if self._admin_key is not None and hmac.compare_digest(shown, self._admin_key):

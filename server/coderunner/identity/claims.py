@@ -37,6 +37,7 @@ class ClaimRules:
             roles_of(_at(claims, self.roles_claim)),
             rooms_of(_at(claims, self.rooms_claim)),
             how=how,
+            until=float(claims["exp"]) if "exp" in claims else None,
         )
 
     def proxied(self, user: str, roles: str, rooms: str) -> Principal:

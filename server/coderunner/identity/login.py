@@ -207,7 +207,14 @@ class Login:
         if value is None or value["id"] in self._out:
             return None
         roles, rooms = frozenset(value["roles"]), frozenset(value["rooms"])
-        return Principal(value["subject"], value["name"], roles, rooms, how="oidc")
+        return Principal(
+            value["subject"], value["name"], roles, rooms, how="oidc", until=float(value["expires"]),
+            sign_in=value["id"],
+        )  # fmt: skip
+
+    def ended(self, who: Principal) -> bool:
+        """Whether `who` has shown a sign-in that was ended."""
+        return who.sign_in in self._out
 
     def sign_out(self, cookie: str) -> None:
         """Ends the sign-in of this cookie, also for copies of it."""

@@ -33,7 +33,9 @@ class Principal:
     `subject`: the identifier, unique over all ways to sign in as it begins with the way (`key:`, `oidc:`);
     None for somebody unknown. `name`: for people, never for decisions. `roles`: of ROLES; none for somebody
     who may do nothing without a credential. `rooms`: courses or teams that it belongs to. `scopes`: what its
-    roles' scopes are narrowed to, None for all of them. `how`: the kind of its credential.
+    roles' scopes are narrowed to, None for all of them. `how`: the kind of its credential. `until`: when that
+    expires, in seconds since 1970; None where it does not, or for a key, of which the key ring knows.
+    `sign_in`: the id of its sign-in to the page, by which that can be ended.
     """
 
     subject: str | None = None
@@ -42,6 +44,8 @@ class Principal:
     rooms: frozenset[str] = frozenset()
     scopes: frozenset[str] | None = None
     how: str = "none"
+    until: float | None = None
+    sign_in: str | None = None
 
     @property
     def known(self) -> bool:

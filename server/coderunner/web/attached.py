@@ -31,6 +31,11 @@ class Attached:
         return self._attachment.role != "control"
 
     @property
+    def office(self) -> bool:
+        """Whether it watches by an office: as a teacher, or as the operator."""
+        return self._attachment.overseer is not None
+
+    @property
     def close_code(self) -> int:
         """The close code with which the attachment ended."""
         return self._attachment.close_code or 1000

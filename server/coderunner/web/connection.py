@@ -312,6 +312,10 @@ class Connection:
         """Whether the connection has no session yet, and is not closing."""
         return self.state is State.HANDSHAKE
 
+    def stands_for(self, who: Principal) -> None:
+        """Called with the operator whose ticket was shown: the connection ends with that credential."""
+        self._who = who
+
     def attached(self, session: Session, attachment: Attachment) -> None:
         """Called when there is a session: from now on frames are exchanged with `attachment`."""
         self._move(State.ATTACHED)
@@ -344,12 +348,14 @@ class Connection:
         if error.close is not None:
             self.close(error.close)
 
-    def check(self, ended: Callable[[Principal], bool]) -> None:
+    def check(self, ended: Callable[[Principal, bool], bool]) -> None:
         """Closes if the credential of its caller has `ended`: without the output that waits, and also for a
-        peer that reads nothing."""
-        if self._who is None or self._close_code is not None or not ended(self._who):
+        peer that reads nothing. The function's second argument: whether it watches by an office."""
+        if self._who is None or self._close_code is not None:
             return
-        error = Unauthenticated("the key of this connection was revoked or has expired")
+        if not ended(self._who, self._attached is not None and self._attached.office):
+            return
+        error = Unauthenticated("the credential of this connection was revoked or has expired")
         if self._attached is not None and error.close is not None:
             self.post(m.ErrorMessage.of(error))
             self._attached.end(error.close, flush=False)

@@ -25,6 +25,7 @@ from coderunner.errors import (
 )
 from coderunner.fleet.registry import Caller, Opened, Opening
 from coderunner.identity.guest import serial_of, teacher
+from coderunner.identity.principal import Principal
 from coderunner.schema import messages as m
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
@@ -77,6 +78,9 @@ class Client(Protocol):
 
     def waits(self) -> bool:
         """Whether the connection can still be handed over to a session."""
+
+    def stands_for(self, who: Principal) -> None:
+        """Reports whose ticket has opened the session: the connection ends with that one's credential."""
 
     def attached(self, session: Session, attachment: Attachment) -> None:
         """Hands the connection over to a session."""
@@ -255,12 +259,14 @@ class Handshake:
             role = "watch"
         metrics.resumes.labels(role).inc()
         watches = self._parts.registry.watches
-        operator = role == "watch" and watches.allows(session.id, message.token)
+        operator = watches.whose(session.id, message.token) if role == "watch" else None
         attachment = session.attach(
-            message.client, role, granted, message.cursors,
-            operator=operator, principal=caller.principal, address=caller.address,
+            message.client, role, granted, message.cursors, operator=operator is not None,
+            principal=operator.subject if operator is not None else caller.principal, address=caller.address,
         )  # fmt: skip
         watches.use(session.id, message.token)
+        if operator is not None:
+            self._client.stands_for(operator)
         self._finish(session, attachment)
 
     def _attach_teacher(self, message: m.Attach, caller: Caller) -> None:

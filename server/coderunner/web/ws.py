@@ -10,6 +10,7 @@ from aiohttp import web
 import coderunner
 from coderunner.core import codec
 from coderunner.errors import CodeRunnerError, RateLimited
+from coderunner.identity.principal import Principal
 from coderunner.schema import messages as m
 from coderunner.web import guard
 from coderunner.web.connection import KEEPALIVE_SECONDS, Connection
@@ -54,13 +55,19 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 
 async def end_revoked(app: web.Application) -> None:
-    """Closes the sockets whose key was revoked or has expired, until it is cancelled."""
-    ring = app[PARTS].identity.keys
+    """Closes the sockets whose key was revoked or has expired, and those of teachers and operators whose
+    credential has ended in another way, until it is cancelled."""
+    parts = app[PARTS]
+
+    def ended(who: Principal, office: bool) -> bool:
+        return parts.identity.ended(who, time.time(), office=office)
+
     sockets = app[SOCKETS]
     while True:
         await asyncio.sleep(REVOKED_SECONDS)
+        parts.registry.watches.drop(lambda who: ended(who, True))
         for connection in list(sockets):
-            connection.check(lambda who: ring.ended(who, time.time()))
+            connection.check(ended)
 
 
 async def _quotas(parts: Parts, request: web.Request, protocols: list[str]) -> tuple[m.QuotaLeft, ...]:

@@ -73,7 +73,8 @@ async def end(request: web.Request) -> web.Response:
 async def watch(request: web.Request) -> web.Response:
     """Makes a token with which the operator watches a session over its WebSocket. Its users see a notice."""
     session = _session(request)
-    token = request.app[PARTS].registry.watches.make(session.id)
+    who = await guard.require(request.app[PARTS], request, "operate")  # verified already: for its principal
+    token = request.app[PARTS].registry.watches.make(session.id, who)
     log.info("the operator asks to watch", extra=_about(request, session))
     return json_reply(WatchTicket(session.id, token, int(SECONDS)), 201)
 
