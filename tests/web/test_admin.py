@@ -223,6 +223,10 @@ class TestWatching:
             headers = {"Authorization": f"Bearer {opened.token}"}
             path = f"api/sessions/{client.opened.session}/files/x"
             assert (await ask(room, "PUT", path, data=b"x", headers=headers)).status == 403
+            # Nor is it for what the users would not be told of.
+            for what in ("files", "events", "archive"):
+                path = f"api/sessions/{client.opened.session}/{what}"
+                assert (await ask(room, "GET", path, headers=headers)).status == 403
             wrong = m.Attach(other.opened.session, opened.token, "somebody-who-has-a-name")
             async with connect(room.url, f"ws/{other.opened.session}") as stranger:
                 await stranger.send(wrong)

@@ -20,6 +20,7 @@ from coderunner.errors import (
     Draining,
     EngineUnavailable,
     NoSession,
+    NotAllowed,
     StartFailed,
 )
 from coderunner.fleet.budget import BUDGET, Budget
@@ -124,6 +125,14 @@ class Registry:
         if role is None:
             raise NoSession()
         return session, role
+
+    def owned(self, session_id: str, token: str) -> Session:
+        """The session of this token. Raises as `find`, and NotAllowed for a ticket of the operator: that is
+        for a WebSocket, of which the session's users are told."""
+        session, role = self.find(session_id, token)
+        if role != "control":
+            raise NotAllowed("this token is for watching over a WebSocket")
+        return session
 
     def live(self, session_id: str) -> Session:
         """The session, for who needs no token of it or was found good. Raises NoSession, and as `find`."""

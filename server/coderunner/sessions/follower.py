@@ -118,7 +118,7 @@ class Follower:
     `mark`: where the client is, None for the beginning. `role`: as in `Session.attach`, which raises.
     """
 
-    def __init__(self, session: Session, client: str, role: str, granted: str, mark: Mark | None) -> None:
+    def __init__(self, session: Session, client: str, role: str, mark: Mark | None) -> None:
         self.session = session
         self.over = False  # nothing is added any more
         self._name = secrets.token_urlsafe(9)
@@ -133,7 +133,7 @@ class Follower:
             self._at.offsets = {one: at for one, at in mark.offsets.items() if one in known}
             self._at.ended = {one for one in mark.ended if one in known}
             cursors = self._at.offsets | dict.fromkeys(self._at.ended, MAX_OFFSET)
-        self.attachment: Attachment = session.attach(client, role, granted, cursors)
+        self.attachment: Attachment = session.attach(client, role, "control", cursors)
         for number in self._at.ended:
             self.attachment.cursor(session.channels[number]).exit_sent = True
         self._acknowledge(self._at)

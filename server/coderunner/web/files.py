@@ -34,25 +34,22 @@ IN_MEMORY = 1024 * 1024  # bytes of an uploaded archive that are kept in memory;
 SLOWEST = 16 * 1024  # bytes per second that a client must send on average, or it is refused
 
 
-def session_of(request: web.Request, *, control: bool = False) -> Session:
-    """Returns the session that a request is for. `control`: whether its token must allow changes.
+def session_of(request: web.Request) -> Session:
+    """Returns the session that a request is for.
 
-    Raises NotAllowed for a token that only allows reading; NoSession for an unknown session and for a wrong
-    token, which a client must not be able to tell apart.
+    Raises NotAllowed for a token that only allows watching over a WebSocket; NoSession for an unknown session
+    and for a wrong token, which a client must not be able to tell apart.
     """
     name, token = request.match_info["session"], guard.bearer(request)
     # The same error for both cases, and in the same time (`Registry.find`).
-    session, role = request.app[PARTS].registry.find(name, token)
-    if control and role != "control":
-        raise NotAllowed("this token only allows reading")
-    return session
+    return request.app[PARTS].registry.owned(name, token)
 
 
 def present_of(request: web.Request, *, control: bool = False) -> Session:
     """As `session_of`, also for a guest who is attached; with `control`, who has the control now."""
     token = guard.bearer(request)
     if serial_of(token) is None:
-        return session_of(request, control=control)
+        return session_of(request)
     session = request.app[PARTS].registry.live(request.match_info["session"])
     role = session.company.role_of(token)
     if role is None:

@@ -15,7 +15,7 @@ from coderunner.web.replies import json_reply
 
 async def invite(request: web.Request) -> web.Response:
     """Makes a further token of a session, for a guest. It is returned only here."""
-    session = session_of(request, control=True)
+    session = session_of(request)
     wanted = await body_of(request, Invite)
     guests = request.app[PARTS].guests
     guest, token = await guests.add(
@@ -26,14 +26,14 @@ async def invite(request: web.Request) -> web.Response:
 
 async def listing(request: web.Request) -> web.Response:
     """Lists a session's tokens for guests, without the tokens themselves, and the attached clients."""
-    session = session_of(request, control=True)
+    session = session_of(request)
     every = await request.app[PARTS].guests.every(session)
     return json_reply(GuestsView(tuple(_view(one) for one in every), session.company.people()))
 
 
 async def uninvite(request: web.Request) -> web.Response:
     """Revokes a guest's token, and closes the guest's connections."""
-    session = session_of(request, control=True)
+    session = session_of(request)
     closed = await request.app[PARTS].guests.revoke(session, request.match_info["serial"])
     return json_reply(Uninvited(closed))
 

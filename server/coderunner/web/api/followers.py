@@ -47,12 +47,12 @@ class Followers:
     def at(self, name: str, token: str, client: str, mark: Mark | None) -> Iterator[Follower]:
         """The follower whose events behind `mark` are wanted, for as long as the request takes.
 
-        `name`, `token`: of the session. `mark`: None for the beginning. Raises NoSession,
+        `name`, `token`: of the session. `mark`: None for the beginning. Raises NoSession, NotAllowed,
         TooManyAttachments.
         """
         entry = self._all.get((name, client))
         try:
-            session, granted = self._registry.find(name, token)
+            session = self._registry.owned(name, token)
         except NoSession:
             # Its end is told to those that followed it, and to nobody else.
             if entry is None or not entry.follower.ending or entry.follower.session.allows(token) is None:
@@ -61,7 +61,7 @@ class Followers:
                 raise
         else:
             if not self._serves(entry, session) or not entry.follower.continues(mark):  # type: ignore[union-attr]
-                entry = self._make(session, granted, client, mark)
+                entry = self._make(session, client, mark)
         assert entry is not None
         with self._used(entry):
             yield entry.follower
@@ -69,10 +69,10 @@ class Followers:
     @contextlib.contextmanager
     def acting(self, name: str, token: str, client: str) -> Iterator[Follower]:
         """The follower by which this client acts, wherever in the events it is. Raises as `at`."""
-        session, granted = self._registry.find(name, token)
+        session = self._registry.owned(name, token)
         entry = self._all.get((name, client))
         if not self._serves(entry, session):
-            entry = self._make(session, granted, client, None)
+            entry = self._make(session, client, None)
         assert entry is not None
         with self._used(entry):
             yield entry.follower
@@ -83,7 +83,7 @@ class Followers:
             return False
         return entry.follower.attachment.close_code is None and not entry.follower.over
 
-    def _make(self, session: Session, granted: str, client: str, mark: Mark | None) -> _Entry:
+    def _make(self, session: Session, client: str, mark: Mark | None) -> _Entry:
         key = (session.id, client)
         if key not in self._all and sum(name == session.id for name, _ in self._all) >= MAX_FOLLOWERS:
             raise TooManyAttachments(
@@ -93,8 +93,8 @@ class Followers:
         before = self._all.get(key)
         control = session.channels.attachments.control
         mine = before is not None and before.follower.attachment is control
-        role = "control" if granted == "control" and (control is None or mine) else "watch"
-        follower = Follower(session, _NAME.format(client=client), role, granted, mark)
+        role = "control" if control is None or mine else "watch"
+        follower = Follower(session, _NAME.format(client=client), role, mark)
         if before is not None:
             self._end(key, before)
         entry = self._all[key] = _Entry(follower)

@@ -171,7 +171,7 @@ def _row(session: Session, *, own: bool = True) -> SessionRow:
 
 async def end_session(request: web.Request) -> web.Response:
     """Ends the session with its programs. Its followers still get the remaining events."""
-    session = session_of(request, control=True)
+    session = session_of(request)
     session.end("client")
     return json_reply(SessionEnded(session.id))
 
@@ -243,7 +243,7 @@ async def _act(request: web.Request, kind: type[S], maximum: int) -> web.Respons
 
 
 async def _body(request: web.Request, kind: type[S], maximum: int) -> S:
-    session_of(request, control=True)  # nothing is read from strangers
+    session_of(request)  # nothing is read from strangers
     address = guard.address_of(request.app[PARTS].settings, request)
     return await request.app[BODIES].read(request, address, kind, maximum)
 
