@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from coderunner.errors import BadMessage, TooManyAttachments
-from coderunner.identity.guest import Guest
+from coderunner.errors import BadMessage, Superseded, TooManyAttachments
+from coderunner.identity.guest import Guest, teacher
+from coderunner.identity.principal import TEACHER, Principal
 from coderunner.schema import messages as m
 from coderunner.sessions import attachments
 from coderunner.sessions.deadlines import Deadlines
-from tests.sessions.fakes import until
+from tests.sessions.fakes import told, until
 from tests.sessions.test_faults import begun
+
+TINA = Principal("jwt:tina", "Tina", frozenset((TEACHER,)), frozenset(("algebra",)), how="jwt")
 
 
 def guest(serial: str, **fields) -> Guest:
@@ -64,6 +68,31 @@ async def test_a_full_session_neither_keeps_a_teacher_out_nor_pushes_one_out(mon
     assert (owner.close_code, tina.close_code, again.close_code, olga.close_code) == (4429, None, None, None)
     session.attach("elsewhere", "control", "control", {})  # the owner always gets in
     assert (tina.close_code, again.close_code, olga.close_code) == (4429, None, None)
+    await one.end_all("evicted")
+
+
+async def test_a_teachers_word_is_seen(monkeypatch):
+    one, _, opened, owner = await begun(monkeypatch)
+    session = opened.session
+    tina = session.attach("tina", "watch", "control", {}, guest=teacher(session.id, TINA, "algebra"))
+    for word in ("", " \n", "\u200b", "\u2066\u2069", "\x1b"):
+        with pytest.raises(BadMessage):
+            session.handle(tina, m.Take(word))
+    session.handle(tina, m.Take(" look:\n\u202eline\x1b[2J 3"))
+    [said] = [one.message for one in told(owner, m.Notice) if one.code == "taken_over"]
+    assert said == "Tina, a teacher of algebra, has taken over: look: line[2J 3"
+    await one.end_all("evicted")
+
+
+async def test_a_teacher_who_comes_again_is_the_same_and_another_of_its_name_is_not(monkeypatch):
+    one, _, opened, _ = await begun(monkeypatch)
+    session = opened.session
+    first, second, other = (
+        session.attach("page", "watch", "control", {}, guest=teacher(session.id, who, "algebra"))
+        for who in (TINA, replace(TINA, until=time.time() + 60), replace(TINA, subject="jwt:theo"))
+    )
+    assert first.close_code == Superseded.close
+    assert (second.close_code, other.close_code) == (None, None)
     await one.end_all("evicted")
 
 

@@ -21,7 +21,7 @@ class Guest:
 
     `serial`: its number, which is no secret. `role`: `control` or `watch`. `take`: whether it may take the
     control without asking the owner. Times are seconds since 1970; None for never. `room`: of a
-    teacher, who is let in by its own credential, and has neither serial nor digest; None for other guests.
+    teacher, who is let in by its own credential: `serial` is its principal then; None for other guests.
     """
 
     serial: str
@@ -47,7 +47,7 @@ class Guest:
 
 def teacher(session: str, who: Principal, room: str) -> Guest:
     """A teacher of the session's room, as a guest who may take the control without asking."""
-    return Guest("", session, who.name, "control", "", take=True, room=room)
+    return Guest(who.subject or "", session, who.name, "control", "", take=True, room=room)
 
 
 def new_guest_token() -> tuple[str, str, str]:

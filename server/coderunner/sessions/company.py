@@ -85,7 +85,7 @@ class Company:
         `word`: why, which a teacher has to say. Raises NotControl for a token that only allows watching, and
         if no owner is here to be asked; BadMessage for a teacher's missing word."""
         guest = attachment.guest
-        if guest is not None and guest.room is not None and not word.strip():
+        if guest is not None and guest.room is not None and not _shown(word):
             raise BadMessage("tell the owner why: `take` of a teacher needs a `word`")
         if guest is None or (guest.role == "control" and guest.take):
             return True
@@ -104,7 +104,7 @@ class Company:
         if before is not None and before.owner:
             self._last_owner = weakref.ref(before)
         if attachment.overseer is not None:
-            self._say(attachment, "taken_over", f"{attachment.overseer}, has taken over: {word.strip()}")
+            self._say(attachment, "taken_over", f"{attachment.overseer}, has taken over: {_shown(word)}")
 
     def owner_to_have(self, attachment: Attachment) -> Attachment | None:
         """The owner's attachment that gets the control back from `attachment`; None if none is here."""
@@ -184,3 +184,8 @@ class Company:
                     return "control"
                 found = "watch"
         return found
+
+
+def _shown(word: str) -> str:
+    """A teacher's word on one line: no character that is not seen, or changes how others are."""
+    return " ".join("".join(c if c.isprintable() else " " if c.isspace() else "" for c in word).split())
