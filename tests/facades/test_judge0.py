@@ -12,10 +12,12 @@ import time
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from coderunner.facades import judge0
 from coderunner.web.replies import shown
 from tests.facades.conftest import SETTINGS
 from tests.harness import Server, eventually, running_server
@@ -192,6 +194,13 @@ async def test_options_and_files(facades: Server):
 def test_a_token_is_not_in_the_log():
     assert shown(make_mocked_request("GET", "/submissions/secret?fields=stdout")) == "/submissions/***"
     assert shown(make_mocked_request("DELETE", "/submissions/secret/")) == "/submissions/***/"
+
+
+@pytest.mark.parametrize("text", ["0" * 5000 + "1", "1" * 10, "0", "-1", "+1", "1.0", "\u0661", ""])
+def test_what_is_no_number_of_a_page_is_refused(text):
+    request = make_mocked_request("GET", f"/submissions?page={quote(text)}")
+    with pytest.raises(judge0.Refused, match="invalid page"):
+        judge0.number_of(request, "page", 1)
 
 
 async def test_a_form_with_too_much_in_it_is_refused(facades: Server):

@@ -245,7 +245,7 @@ async def index(request: web.Request) -> web.StreamResponse:
     if caller.principal is None:
         return web.Response(status=403)
     most = table().limits.max_submission_batch_size
-    page, size = _number(request, "page", 1), min(_number(request, "per_page", most), most)
+    page, size = number_of(request, "page", 1), min(number_of(request, "per_page", most), most)
     mine = [job for job in request.app[PARTS].runs.of(caller, Job) if job.patient]  # as no other run
     shown = mine[(page - 1) * size : page * size]
     try:
@@ -263,10 +263,11 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await running.reply(request, {"submissions": rows, "meta": told})
 
 
-def _number(request: web.Request, name: str, default: int) -> int:
+def number_of(request: web.Request, name: str, default: int) -> int:
     """A number from 1 on of the query. Raises Refused."""
     text = request.query.get(name, str(default))
-    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+    # The zeros, too, are bounded: int() takes no text of more than 4,300 digits.
+    if not re.fullmatch("0{0,9}[1-9][0-9]{0,8}", text):
         raise Refused(f"invalid {name}: {text[:20]}")
     return int(text)
 
