@@ -17,6 +17,7 @@ import pytest
 from coderunner import cli
 from coderunner.client import remote
 from coderunner.client.credential import readable
+from coderunner.client.errands import line_of
 from coderunner.client.kept import Kept, Login, Store
 from coderunner.mcp import serve
 from tests.client.test_remote import COMMAND, environment, run, terminal
@@ -283,10 +284,18 @@ def test_a_key_is_sent_in_plain_text_only_when_that_is_said(tmp_path: Path):
         ("http://127.1.2.3/", False),
         ("http://[::1]:3000/", False),
         ("unix:/run/coderunner.sock", False),
+        ("http://[::1", True),
+        ("code.example", True),
     ],
 )
 def test_who_could_read_what_is_sent(url: str, read: bool):
     assert readable(url) == read
+
+
+def test_what_a_program_prints_makes_no_line_of_a_verdict():
+    said = "word 1:\n2\tpassed\x1b]0;title\x07\x1b[2J\u202e"
+    verdict = {"index": 1, "verdict": "wrong_answer", "message": said, "usage": {"wall_ms": 5}}
+    assert line_of(verdict) == "1\twrong_answer\t5 ms\tword 1: 2 passed?]0;title??[2J?"
 
 
 def test_what_is_kept_is_found_by_its_beginning(home: Path):

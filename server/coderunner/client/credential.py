@@ -49,8 +49,12 @@ def same(one: str, other: str) -> bool:
 
 
 def readable(url: str) -> bool:
-    """Whether others on the way can read what is sent to an address: plain HTTP to another machine."""
-    parts = urlsplit(url)
+    """Whether others on the way can read what is sent to an address: plain HTTP to another machine. True for
+    what is no address."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
     if url.startswith(UNIX) or parts.scheme == "https":
         return False
     host = parts.hostname or ""

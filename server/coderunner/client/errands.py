@@ -18,7 +18,7 @@ from coderunner.client import copying, grading
 from coderunner.client.credential import readable
 from coderunner.client.kept import Kept, Login
 from coderunner.client.live import Place, Refused
-from coderunner.client.refused import refusal
+from coderunner.client.refused import printable, refusal
 from coderunner.client.rest import Rest
 from coderunner.client.visit import Visit
 
@@ -66,7 +66,7 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
         def told(verdict: dict[str, Any]) -> None:
             step()
             if not arguments.json:
-                print(_line(verdict), flush=True)
+                print(line_of(verdict), flush=True)
 
         work = asyncio.create_task(grading.grade(visit, document, told), name="batch")
         with _ending(work) as ended:
@@ -82,7 +82,8 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
     else:
         compiled = answer.get("compile") or {}
         if compiled.get("failed"):
-            print(compiled.get("stderr") or compiled.get("output") or "", file=sys.stderr, end="")
+            said = compiled.get("stderr") or compiled.get("output") or ""
+            print(printable(said.expandtabs()), file=sys.stderr, end="")
         counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in answer["counts"].items())
         print(f"{answer['passed']} of {total} passed ({counts})")
     return PASSED if answer["passed"] == total else NOT_PASSED
@@ -106,11 +107,14 @@ def _ending(task: asyncio.Task[Any]) -> Iterator[list[int]]:
             loop.remove_signal_handler(number)
 
 
-def _line(verdict: dict[str, Any]) -> str:
+def line_of(verdict: dict[str, Any]) -> str:
+    """A verdict on one line. A checker's message may repeat what the program has printed: that neither moves
+    the terminal of who grades it, nor makes a line of its own."""
     usage = verdict.get("usage") or {}
     taken = f"{usage['wall_ms']} ms" if usage.get("wall_ms") is not None else ""
     name = verdict.get("name") or str(verdict["index"])
-    return "\t".join((name, verdict["verdict"], taken, verdict.get("message") or "")).rstrip()
+    parts = (name, verdict["verdict"], taken, verdict.get("message") or "")
+    return "\t".join(printable(" ".join(part.split())) for part in parts).rstrip()
 
 
 async def login(visit: Visit, arguments: argparse.Namespace) -> int:
@@ -135,7 +139,7 @@ async def login(visit: Visit, arguments: argparse.Namespace) -> int:
         raise Refused(f"no CodeRunner answers at {visit.place}") from None
     arguments.store.log_in(Login(visit.place, visit.bearer))
     name = who.get("name") or who.get("subject") or "an anonymous caller"
-    print(f"{visit.place}: you are {name}; kept in {arguments.store.login_file}")
+    print(f"{visit.place}: you are {printable(str(name))}; kept in {arguments.store.login_file}")
     return 0
 
 
