@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
 from coderunner import config
-from coderunner.errors import IdentityUnavailable, Unauthenticated
+from coderunner.errors import DatabaseUnavailable, IdentityUnavailable, Unauthenticated
+from coderunner.identity import stored as stored_keys
 from coderunner.identity.chain import Shown, Verifiers, made
 from coderunner.identity.claims import ClaimRules
 from coderunner.identity.keys import Key, KeyRing, digest, new_key, parts_of
@@ -128,3 +130,30 @@ def test_who_watches_by_a_credential_that_has_ended_is_sent_away():
     identity.keys.replace([key])
     for office in (True, False):
         assert identity.ended(key.principal(), 2.0, office=office)
+
+
+async def test_when_a_key_was_used_is_not_forgotten_while_the_database_is_away(monkeypatch):
+    monkeypatch.setattr(stored_keys, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(stored_keys, "NOTE_SECONDS", 0.0)
+    text, key = stored()
+    ring, noted, away = KeyRing(), asyncio.Event(), [True, True]
+
+    class Store:
+        async def read(self, _work, _seconds):
+            return [key]
+
+        async def write(self, work, _seconds):
+            if away:
+                away.pop()
+                raise DatabaseUnavailable("away")
+            assert work.keywords["used"] == {key.id: 5.0}
+            noted.set()
+
+    ring.replace([key])
+    assert ring.find(text, 5.0) is not None
+    watch = asyncio.create_task(stored_keys.watch(ring, Store()))
+    async with asyncio.timeout(20):
+        await noted.wait()
+    watch.cancel()
+    await asyncio.wait([watch])
+    assert ring.used == {}

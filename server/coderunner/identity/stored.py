@@ -100,7 +100,11 @@ async def watch(ring: KeyRing, store: Store, login: Login | None = None) -> None
             ring.replace(await store.read(every, SECONDS))
             if ring.used and time.monotonic() > noted + NOTE_SECONDS:
                 noted, used = time.monotonic(), ring.take_used()
-                await store.write(functools.partial(note_used, used=used), SECONDS)
+                try:
+                    await store.write(functools.partial(note_used, used=used), SECONDS)
+                except DatabaseUnavailable:
+                    ring.used = used | ring.used  # the next time; of known keys only, so it does not grow
+                    raise
         except DatabaseUnavailable as error:
             log.debug("keys cannot be read", extra=fields(why=error.message))
         await asyncio.sleep(LOOK_SECONDS)
