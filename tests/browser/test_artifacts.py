@@ -162,31 +162,26 @@ def test_a_page_of_a_program_in_a_tab_of_its_own_carries_nothing_away(tab: Tab) 
     tab.ended("Finished")
 
 
+# Whether the constructor throws (Chromium 150) or nothing is ever sent (156) is the browser's own affair. Not in a
+# frame by srcdoc: there a connection ends the page's process in Chromium 156.
 CALLS = """<!doctype html><body></body><script>
 const told = {};
-const call = `try {
+try {
   const one = new RTCPeerConnection({iceServers: [{urls: 'stun:127.0.0.1:PORT'}]});
   one.createDataChannel('x');
   one.createOffer().then((offer) => one.setLocalDescription(offer));
-  tell('made');
-} catch (error) { tell(error.name); }`;
-onmessage = ({data}) => {
-  told.child = data;
-  const tell = (word) => { told.page = word; };
-  eval(call);
-  fetch('data.json').then((answer) => answer.text(), () => 'refused').then((text) => {
-    told.fetch = text;
-    document.body.textContent = JSON.stringify(told);
-  });
-};
-const child = document.createElement('iframe');
-child.srcdoc = `<script>const tell = (word) => parent.postMessage(word, '*'); ${call}<\\/script>`;
-document.body.append(child);
+  told.page = 'made';
+} catch (error) { told.page = error.name; }
+fetch('data.json').then((answer) => answer.text(), () => 'refused').then((text) => {
+  told.fetch = text;
+  // Where nothing stops it, the first datagram is there after some ten milliseconds.
+  setTimeout(() => { document.body.textContent = JSON.stringify(told); }, 1000);
+});
 </script>"""
 
 
 def test_a_page_of_a_program_sends_no_datagrams(tab: Tab) -> None:
-    """By WebRTC, of which no content security policy knows; nor does a frame in its frame."""
+    """By WebRTC, of which no content security policy knows."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
         elsewhere.bind(("127.0.0.1", 0))
         elsewhere.setblocking(False)
@@ -196,7 +191,8 @@ def test_a_page_of_a_program_sends_no_datagrams(tab: Tab) -> None:
         tab.page.click("#artifacts-list .card")
         body = tab.page.frame_locator("#viewer iframe").locator("body:has-text('fetch')")
         told = body.evaluate("(body) => JSON.parse(body.textContent)")
-        assert told == {"child": "NotAllowedError", "page": "NotAllowedError", "fetch": "there"}
+        assert told["fetch"] == "there"
+        assert told["page"] in ("NotAllowedError", "made")
         with pytest.raises(BlockingIOError):
             elsewhere.recv(1)
     tab.page.keyboard.press("Escape")
