@@ -146,6 +146,7 @@ class Held:
                 for event in told["events"]:
                     self._take(event["data"])
                     self._last = event["id"]
+                    await asyncio.sleep(0)  # output of a whole wait may take seconds: others have their turn
                 if told["over"]:
                     self.ended = self.ended or "closed"
                 due = loop.time() + AWAY_SECONDS
