@@ -272,13 +272,15 @@ async def test_nobody_else_reads_what_opens_an_artifact(front):
             async with http.get(URL(front.url + path, encoded=True)) as answer:
                 assert answer.status == 404
         # What is refused stands in the error log, with the whole address; not these.
-        for path in ("api/health", "view/s/SECRETLEAVE/large.html"):
+        for path in ("api/health", "view/s/SECRETLEAVE/large.html", "submissions/SECRETLEAVE"):
             async with http.put(front.url + path, data=b"x" * 70_000) as answer:
                 assert answer.status == 413
         await http.get(front.plain + "/view/s/SECRETLEAVE/plain.html", allow_redirects=False)
         for path in (
             "api/runs/SECRETLEAVE", "api/batches/SECRETLEAVE/events", "?want=x&token=SECRETLEAVE",
             "api/runs/x?token=SECRETLEAVE", "view/s/x/y.html?key=SECRETLEAVE",
+            "submissions/SECRETLEAVE", "submissions/SECRETLEAVE/?fields=stdout",
+            "submissions/batch?tokens=SECRETLEAVE",
         ):  # fmt: skip
             for asked in (path, "favicon.ico"):
                 async with http.get(front.url + asked, headers={"Referer": front.url + path}) as answer:
@@ -309,6 +311,10 @@ async def test_a_body_is_small_where_no_file_is_sent(front):
         for path, size, status in (
             ("api/health", 70_000, 413), ("api/sessions/x/files", 70_000, 413), ("nowhere", 70_000, 413),
             ("api/sessions/x/files/y", 70_000, 404), ("api/sessions/x/archive", 70_000, 404),
+            # Of the facades, which this server does not have: what has a program or a file reaches it.
+            ("submissions", 70_000, 404), ("submissions/batch", 70_000, 404), ("submissions/x", 70_000, 413),
+            ("api/v2/execute", 70_000, 404), ("api/v2/piston/execute/", 70_000, 404),
+            ("jobe/index.php/restapi/files/x", 70_000, 404), ("api/v2/runtimes", 70_000, 413),
         ):  # fmt: skip
             async with http.put(front.url + path, data=b"x" * size) as answer:
                 assert answer.status == status, path
