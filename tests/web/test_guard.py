@@ -81,3 +81,17 @@ def test_a_dot_at_the_end_is_no_other_name(host, allowed):
             {"APP_ENV": "production", "ADMIN_KEY": "0123456789abcdef" * 2, "ALLOWED_HOSTS": listed}
         )
         assert guard.host_allowed(settings, host) == allowed
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://\udcff", "\udcff", "http://127.0.0.1:1\udcff", "http://ü", "null", "", "HTTP://[::1"]
+)
+@pytest.mark.parametrize("said", ["http", "\udcff"])
+def test_an_origin_of_any_bytes_is_not_the_own_one(origin: str, said: str) -> None:
+    """As aiohttp gives a header that is not UTF-8: with lone surrogates."""
+    transport = SimpleNamespace(get_extra_info={"peername": ("127.0.0.1", 1)}.get)
+    headers = CIMultiDict({"Host": "127.0.0.1:1", "Origin": origin, "X-Forwarded-Proto": said})
+    request = SimpleNamespace(transport=transport, headers=headers, scheme="http", method="GET")
+    assert not guard.from_own_page(SETTINGS, request)
+    headers["Origin"], headers["X-Forwarded-Proto"] = "http://127.0.0.1:1", "http"
+    assert guard.from_own_page(SETTINGS, request)
