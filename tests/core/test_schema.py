@@ -146,3 +146,15 @@ def test_bodies_of_requests(body, words):
 def test_a_body_that_asks_for_nothing_is_told_what_it_may():
     with pytest.raises(ValueError, match=r'^the body must say what to make: \{"folder": true\}$'):
         check.read_json(MakeFolder, b'{"folder": false}')
+
+
+def test_of_a_long_list_each_wrong_one_is_named_and_of_many_problems_the_first():
+    class Two(msgspec.Struct):
+        parts: tuple[MakeFolder, ...]
+
+    parts: list[object] = [{"folder": True}] * 200
+    parts[130], parts[199] = {"folder": 5}, 7
+    with pytest.raises(ValueError, match=r"^parts\[130\]\.folder .*; parts\[199\] must be an object$"):
+        check.read_json(Two, json.dumps({"parts": parts}).encode())
+    with pytest.raises(ValueError, match=r"; parts\[19\] must be an object; and more than these 20$"):
+        check.read_json(Two, json.dumps({"parts": [7] * 200}).encode())

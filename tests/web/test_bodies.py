@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -96,3 +97,45 @@ async def test_one_address_has_a_bound_and_all_together_have_one(monkeypatch):
     await first("b", 70, None)
     await first("b", 71, "too many bodies")
     await first("b", 71, "too many bodies")
+
+
+class Part(msgspec.Struct, forbid_unknown_fields=True):
+    text: str = ""
+
+
+class Parts(msgspec.Struct, forbid_unknown_fields=True):
+    parts: tuple[Part, ...] = ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"parts": [{"a": 1}] * 9000}),
+        json.dumps({"parts": [1] * 30_000}),
+        json.dumps({f"part{number}": 1 for number in range(6000)}),
+        json.dumps({"parts": [{}] * 9000 + [1]}),
+    ],
+    ids=["unknown fields", "no objects", "unknown names", "the last one"],
+)
+async def test_a_body_in_which_all_is_wrong_is_answered_shortly(body: str) -> None:
+    """Its problems are told, as many as help: all of them were ten times the body."""
+    with pytest.raises(BadMessage) as refused:
+        await Bodies().read(asked(body.encode()), "a", Parts, MOST, 256 * 1024)
+    assert len(refused.value.message) < 3000
+    assert "part" in refused.value.message
+
+
+async def test_a_long_body_is_parsed_beside_the_loop() -> None:
+    parsed_by = []
+
+    class Noted(msgspec.Struct):
+        text: str
+
+        def __post_init__(self) -> None:
+            parsed_by.append(threading.get_ident())
+
+    for size in (bodies.AT_ONCE // 2, bodies.AT_ONCE * 2):
+        body = json.dumps({"text": "x" * size}).encode()
+        assert (await Bodies().read(asked(body), "a", Noted, MOST)).text == "x" * size
+    short, long = parsed_by
+    assert short == threading.get_ident() != long

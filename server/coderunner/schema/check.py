@@ -10,12 +10,18 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import itertools
 import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Raw, Struct, ValidationError
+
+MAX_PROBLEMS = 20
+"""Problems of a request's body that its sender is told: 64 KB can have 8,000, which took 0.13 s to put into
+words, and 0.8 MB to send."""
+TOGETHER = 64  # elements of a list that are checked at once
 
 Path = tuple[str | int, ...]
 T = TypeVar("T")
@@ -87,8 +93,15 @@ def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
 
 
 def _in_list(kind: Any, value: Collection[Any], path: Path) -> Iterator[Problem]:
-    for index, item in enumerate(value):
-        yield from problems(kind, item, (*path, index))
+    items, several = list(value), types.GenericAlias(list, (kind,))
+    for begin in range(0, len(items), TOGETHER):
+        piece = items[begin : begin + TOGETHER]
+        # Many at once, as of thousands usually few are wrong: one by one they took ten times as long.
+        with contextlib.suppress(ValidationError, RecursionError):
+            msgspec.convert(piece, several, str_keys=True)
+            continue
+        for index, item in enumerate(piece, begin):
+            yield from problems(kind, item, (*path, index))
 
 
 def _in_struct(kind: type[Struct], value: Mapping[Any, Any], path: Path) -> Iterator[Problem]:
@@ -255,14 +268,18 @@ class NotJson(ValueError):
 
 
 def read_json(kind: type[S], data: bytes) -> S:
-    """Parses a JSON object as a `kind`. Raises NotJson, or ValueError with all problems of the document."""
+    """Parses a JSON object as a `kind`. Raises NotJson, or ValueError with the first MAX_PROBLEMS problems of
+    the document."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         pass
     try:
         wrong = problems_in_json(kind, data)
-        found = [problem.sentence("" if problem.path else "the body") for problem in wrong]
+        first = itertools.islice(wrong, MAX_PROBLEMS)
+        found = [problem.sentence("" if problem.path else "the body") for problem in first]
+        if next(wrong, None) is not None:
+            found.append(f"and more than these {MAX_PROBLEMS}")
     except (ValueError, RecursionError):
         raise NotJson from None
     raise ValueError("; ".join(found) or "a field occurs twice")

@@ -216,7 +216,7 @@ async def make_folder(request: web.Request) -> web.Response:
 
 
 async def body_of(request: web.Request, kind: type[S]) -> S:
-    """Reads a JSON body as a model of `schema.rest`. Raises BadMessage with all problems, TooSlow."""
+    """Reads a JSON body as a model of `schema.rest`. Raises BadMessage with its problems, TooSlow."""
     try:
         async with timing.within(BODY_SECONDS):
             text = await request.read()
