@@ -66,6 +66,9 @@ class Builder:
             self.here.add(name)
         return f"image/{name}"
 
+    def building(self, name: str) -> bool:
+        return name in self._done
+
     def finish(self, name: str) -> None:
         self._done[name].set()
 
@@ -165,6 +168,30 @@ async def test_what_failed_is_told_and_tried_again(caplog):
     builder.finish("lua")
     await asyncio.wait_for(task, 5)
     assert caplog.messages[-1] == "6 of 6 languages are ready"
+
+
+async def test_a_fault_of_the_server_is_told_and_keeps_no_other_language_from_being_ready(caplog):
+    one, builder, catalog = preparation({"bash", "c", "cpp", "lua", "python"})
+    ensure, faults = builder.ensure, {"c", "awk"}
+
+    async def faulty(name: str, say: Any) -> str:
+        if name in faults:
+            builder.begun.append(name)
+            raise KeyError("RootFS")
+        return await ensure(name, say)
+
+    builder.ensure = faulty  # type: ignore[method-assign]
+    task = asyncio.create_task(one.all())
+    await until(lambda: set(catalog.summary().failed) == {"awk", "c"}, "the failures")
+    await until(lambda: len(catalog.ready()) == 4, "the others")
+    assert "awk failed and cannot be used: a fault of this server: KeyError('RootFS')" in catalog.warnings()
+    assert caplog.text.count("KeyError: 'RootFS'") >= 2
+    await until(lambda: builder.begun.count("awk") > 1, "another attempt")
+    faults.clear()
+    await until(lambda: builder.building("awk"), "the build")
+    builder.finish("awk")
+    await asyncio.wait_for(task, 5)
+    assert catalog.warnings() == []
 
 
 async def test_what_the_disk_has_no_room_for_is_told_before(caplog):

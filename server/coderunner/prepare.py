@@ -144,6 +144,11 @@ class Preparation:
                 log.error("language failed", extra=fields(**facts))
                 self.catalog.set_state(name, Readiness(FAILED, error.message))
                 return
+            except Exception as error:
+                # It must not end the preparation of the others, nor stay hidden as a build that goes on.
+                log.exception("language failed: a fault of this server", extra=fields(language=name))
+                self.catalog.set_state(name, Readiness(FAILED, f"a fault of this server: {error!r}"))
+                return
 
     def _tell(self, failed: list[str], seconds: float) -> None:
         """Logs the result of a round of preparation."""
