@@ -45,7 +45,7 @@ from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.here import no_slice, too_little_memory, too_many_cpus, too_much_memory
 from coderunner.identity import chain
-from coderunner.instance import holder_of, instance, lock_of, runs_of
+from coderunner.instance import holder_of, instance, lock_of, runs_of, usable
 from coderunner.jobs.runs import Runs
 from coderunner.logs import fields
 from coderunner.operating.records import Records
@@ -225,7 +225,8 @@ async def _listen(
         # Here, as they are a tenth of what a server imports at its start, and few servers have one.
         from coderunner.facades import routes as facades
 
-        facades.install(app)
+        with usable(Path(parts.settings.state_dir)):  # where Jobe's files are
+            facades.install(app)
     return app, await stack.enter_async_context(listening(app, sockets, parts.settings.host))
 
 

@@ -111,8 +111,9 @@ def _state(folder: Path) -> str | None:
 
 
 def _obstacle(folder: Path, name: str) -> str | None:
-    """The problem if a file or folder that `instance` makes there cannot be one, or None."""
-    for end, meant in (("lock", stat.S_ISREG), ("key", stat.S_ISREG), ("runs", stat.S_ISDIR)):
+    """The problem if a file or folder that the server makes there at its start cannot be one, or None."""
+    kinds = {"lock": stat.S_ISREG, "key": stat.S_ISREG, "runs": stat.S_ISDIR, "files": stat.S_ISDIR}
+    for end, meant in kinds.items():
         path = folder / f"{name}.{end}"
         try:
             fine = meant(os.stat(path).st_mode)

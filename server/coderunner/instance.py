@@ -26,7 +26,7 @@ def instance(state_dir: Path, name: str) -> Iterator[bytes]:
     process holds the lock, or the folder cannot be used: missing permission, a full or read-only disk.
     """
     with contextlib.ExitStack() as stack:
-        with _usable(state_dir):
+        with usable(state_dir):
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             # The file stays after the end: removing it would let two servers lock two files of one name.
             lock = _opened(lock_of(state_dir, name), os.O_RDWR | os.O_CREAT)
@@ -52,7 +52,8 @@ def lock_of(state_dir: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _usable(state_dir: Path) -> Iterator[None]:
+def usable(state_dir: Path) -> Iterator[None]:
+    """Raises CannotStart, which names the folder and the reason, for an OSError of what is done in it."""
     try:
         yield
     except OSError as error:
@@ -82,7 +83,7 @@ def _opened(path: Path, flags: int) -> int:
 def runs_of(state_dir: Path, name: str) -> Path:
     """Where the instance keeps its runs over HTTP, made if it is not there. Raises CannotStart."""
     folder = state_dir / f"{name}.runs"
-    with _usable(state_dir):
+    with usable(state_dir):
         folder.mkdir(exist_ok=True, mode=0o700)
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     return folder
@@ -107,7 +108,7 @@ def holder_of(state_dir: Path, name: str) -> str:
 def lives(state_dir: Path, name: str) -> bool:
     """Whether a server holds the instance's lock now. Raises CannotStart if the folder cannot be used."""
     path = lock_of(state_dir, name)
-    with _usable(state_dir), contextlib.suppress(FileNotFoundError), _reading(path) as lock:
+    with usable(state_dir), contextlib.suppress(FileNotFoundError), _reading(path) as lock:
         try:
             # Shared: two commands that ask at the same time do not take each other for a server.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -119,7 +120,7 @@ def lives(state_dir: Path, name: str) -> bool:
 def key_of(state_dir: Path, name: str) -> bytes | None:
     """The instance's key, or None if it has none. Creates nothing. Raises CannotStart if the folder cannot
     be used."""
-    with _usable(state_dir), contextlib.suppress(FileNotFoundError):
+    with usable(state_dir), contextlib.suppress(FileNotFoundError):
         key = _key_in(state_dir / f"{name}.key")
         return key if len(key) == KEY_BYTES else None
     return None

@@ -132,6 +132,17 @@ def test_something_else_in_the_place_of_a_file(tmp_path, name, make):
     assert f"/test-ends.{name} is not the server's; remove it" in said
 
 
+def test_something_else_in_the_place_of_a_facades_folder(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "test-ends.files").touch()
+    code, said = coderunner(tmp_path, FACADES="jobe")
+    assert code == os.EX_TEMPFAIL
+    assert "cannot be used (test-ends.files: File exists)" in one_line(said)
+    code, said = coderunner(tmp_path, "settings", "--check")
+    assert code == cli.WRONG_SETTINGS
+    assert "/test-ends.files is not the server's; remove it" in said
+
+
 def test_two_names_in_one_folder_have_runs_of_their_own(tmp_path):
     with instance(tmp_path, "one"), instance(tmp_path, "other"):
         assert runs_of(tmp_path, "one") != runs_of(tmp_path, "other")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.errors import NoSession
+from coderunner.errors import NoSession, SpoolFull
 from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.warm import WarmPool
 from coderunner.jobs.job import Job
@@ -252,5 +252,22 @@ class TestRuns:
         assert faults(caplog)[0] == {"owner": "runs", "task": "run"}
         assert work.over
         assert work.error.code == "internal"
+        await runs.close()
+        await alone()
+
+    async def test_a_run_that_the_disk_does_not_take_is_refused_in_a_sentence(self, caplog, tmp_path):
+        one, provisioner = registry()
+        runs = Runs(tmp_path / "runs", one, provisioner.catalog, 1 << 30)
+        (tmp_path / "runs").touch()  # as a full disk: nothing can be made in it
+        for _ in range(2):
+            with pytest.raises(SpoolFull, match=r"cannot store runs now \(Not a directory\)") as refused:
+                runs.begin(RunRequest(language="python", source="print(1)"), CALLER, "k" * 22)
+            assert refused.value.retry_after_ms
+        assert [line.levelname for line in caplog.records if line.name == "coderunner.jobs.runs"] == [
+            "ERROR"
+        ] * 2
+        assert "Traceback" not in caplog.text
+        (tmp_path / "runs").unlink()
+        assert not runs.begin(RunRequest(language="python", source="print(1)"), CALLER, "k" * 22).over
         await runs.close()
         await alone()

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import functools
+import logging
 import re
 import shlex
 import string
@@ -20,6 +21,7 @@ from coderunner.errors import (
     CapacityError,
     CodeRunnerError,
     RateLimited,
+    SpoolFull,
     TooManySessions,
     Unauthenticated,
 )
@@ -28,6 +30,8 @@ from coderunner.facades.jobe_files import FILES, MAX_FILE
 from coderunner.facades.running import COMPILE_OUTPUT, LOST, OWN_PIDS, Handler, Result
 from coderunner.fleet.registry import Caller
 from coderunner.jobs.about import Plan
+from coderunner.jobs.runs import DISK_RETRY_MS
+from coderunner.logs import fields
 from coderunner.schema.api import MAX_BODY, RunRequest
 from coderunner.schema.facades import Jobe, JobeLanguage
 from coderunner.schema.parts import File
@@ -35,6 +39,8 @@ from coderunner.web.api.cors import across_origins
 from coderunner.web.api.runs import BODIES
 from coderunner.web.keys import PARTS, Parts
 from coderunner.web.replies import status_of
+
+log = logging.getLogger(__name__)
 
 # Fixed in Moodle's question type, whatever the host.
 PREFIX = "/jobe/index.php/restapi"
@@ -121,7 +127,12 @@ async def put_file(request: web.Request) -> web.StreamResponse:
         data = base64.b64decode(bare, validate=True)
     except (binascii.Error, ValueError):
         raise Refused(f"put: contents of file {name} are not valid base-64") from None
-    await _in_turn(request, lambda: request.app[FILES].put(caller, name, data))
+    try:
+        await _in_turn(request, lambda: request.app[FILES].put(caller, name, data))
+    except OSError as error:  # a full disk
+        why = error.strerror or str(error)
+        log.error("a file of Jobe's interface cannot be stored", extra=fields(why=why))
+        raise SpoolFull(f"the server cannot store files now ({why})", retry_after_ms=DISK_RETRY_MS) from None
     return web.Response(status=204)
 
 

@@ -60,6 +60,7 @@ SMALLEST = 64 * 1024  # bytes that an answer counts as at least
 # memory of unfinished requests: all, one caller
 # Measured by `held`, as a text in memory may take four times its size on the wire.
 REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024
+DISK_RETRY_MS = 10_000  # for callers whose run the disk has no room for
 VERDICT = 2048  # bytes of a verdict's record and of its part of the answer, without the shown output
 CASE_WALL_MS, CASE_OUTPUT = 10_000, 1024 * 1024  # limits of a case, by default
 # One half: a single caller never keeps the others from having any run.
@@ -120,7 +121,14 @@ class Runs:
                 "ran", principal=caller.principal, address=caller.address, language=wanted.language,
                 kind="batch", cases=about.count,
             )  # fmt: skip
-        work = self._make(about)
+        try:
+            work = self._make(about)
+        except OSError as error:
+            # A full disk is nothing that a caller has done, and no fault that a traceback would explain.
+            why = error.strerror or str(error)
+            log.error("a run cannot be stored", extra=fields(folder=self._folder, why=why))
+            message = f"the server cannot store runs now ({why})"
+            raise SpoolFull(message, retry_after_ms=DISK_RETRY_MS) from None
         self._start(work)
         return work
 
