@@ -39,6 +39,8 @@ TIMES = {
     "deployment/machine.py::until": POLLS,
     "engine/test_idle.py::test_an_end_of_its_input_costs_no_processor": NOTHING,
     "engine/test_strain.py::test_work_in_the_kernels_threads_is_traced_to_its_container": POLLS,
+    "facades/test_faults.py::pace": PACE,
+    "facades/test_faults.py::receive": PACE,
     "fleet/test_workers.py::test_the_time_counts_from_the_beginning_of_the_work_not_from_waiting": LATER,
     "harness.py::attach": POLLS,
     "harness.py::wait_until": POLLS,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
 from coderunner import app
+from coderunner.facades import piston_socket
 from coderunner.facades.piston_socket import Talk
+from coderunner.web.keys import PARTS, TCP_CONNECTIONS
 from tests.harness import eventually
 from tests.inside import bash_settings
 from tests.sessions.test_faults import Bug, faults
@@ -38,3 +42,39 @@ async def test_a_fault_at_a_task_of_pistons_socket(tmp_path: Path, monkeypatch, 
         assert (heard[-1]["type"], socket.close_code) == ("error", 4002)
         assert {"owner": "piston connection", "task": task} in faults(caplog)
         await eventually(lambda: not server.parts.registry.sessions, 30, "the end of its session")
+
+
+INIT = '{"type": "init"}'
+
+
+class Peer:
+    """A client of the socket. `then`: what it sends, and when, in seconds."""
+
+    def __init__(self, *then: tuple[float, str]) -> None:
+        self._then = list(then)
+
+    async def receive(self) -> aiohttp.WSMessage:
+        seconds, text = self._then.pop(0) if self._then else (3600.0, "")
+        await asyncio.sleep(seconds)
+        return aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, text, None)
+
+
+async def test_the_servers_own_delay_is_no_lateness_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class behind one address waits for its rate, and each has sent `init` in time."""
+    monkeypatch.setattr(piston_socket, "INIT_SECONDS", 0.3)
+
+    async def pace(address: str, cost: float) -> None:
+        await asyncio.sleep(0.6)
+
+    app = {PARTS: None, TCP_CONNECTIONS: SimpleNamespace(pace=pace)}
+    request = SimpleNamespace(app=app, transport=None)
+
+    def talk(*then: tuple[float, str]) -> Talk:
+        return Talk(request, Peer(*then), SimpleNamespace(address="192.0.2.1"))  # type: ignore[arg-type]
+
+    assert await talk((0.0, INIT)).first() == {"type": "init"}
+    silent, later = talk(), talk(*[(0.0, "{}")] * 9, (0.0, INIT))
+    with pytest.raises(TimeoutError):
+        await silent.first()
+    with pytest.raises(TimeoutError):  # other messages do not postpone it
+        await later.first()

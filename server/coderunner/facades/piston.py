@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import functools
@@ -89,7 +90,8 @@ async def execute(request: web.Request) -> web.StreamResponse:
     if not _is_json(request):
         raise BadMedia("requests must be of type application/json")
     body = await request.app[BODIES].read_any(request, caller.address, MAX_BODY)
-    order = order_of(body, request.app[PARTS])
+    # In a thread, as base64 of some megabytes would hold up everybody.
+    order = await asyncio.to_thread(order_of, body, request.app[PARTS])
     job = running.begin(request, order.run, caller, order.plan)
     try:
         result = await running.finished(request, job)

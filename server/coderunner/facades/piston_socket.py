@@ -76,14 +76,14 @@ class Talk:
     async def serve(self) -> None:
         """Waits for `init`, runs the program and closes. Raises CodeRunnerError, ConnectionError."""
         try:
-            async with asyncio.timeout(INIT_SECONDS):
-                first = await self._first()
+            first = await self.first()
         except TimeoutError:
             await self._socket.close(code=4001, message=b"Initialization Timeout")
             return
         if first is None:
             return
-        order = piston.order_of(first, self._parts, live=True)
+        # In a thread, as base64 of some megabytes would hold up everybody.
+        order = await asyncio.to_thread(piston.order_of, first, self._parts, live=True)
         job = self._job = running.begin(self._request, order.run, self._caller, order.plan)
         # An unexpected failure of either is logged by their owner; its client is told of an internal error.
         async with Tasks(
@@ -118,18 +118,24 @@ class Talk:
 
     # --- reading -----------------------------------------------------------------------------------------
 
-    async def _first(self) -> dict[str, Any] | None:
-        """The message `init`; None if the connection has ended."""
-        while (message := await self._receive()) is not None:
+    async def first(self) -> dict[str, Any] | None:
+        """The message `init`; None if the connection has ended. Raises TimeoutError if the client has not
+        sent it in INIT_SECONDS."""
+        due = timing.now() + INIT_SECONDS
+        while (message := await self._receive(due)) is not None:
             if message.get("type") == "init":
                 return message
             if message.get("type") in ("data", "signal"):
                 await self._socket.close(code=4003, message=b"Not yet initialized")
                 return None
+            if timing.now() > due:  # who sends without a pause would never be waited for
+                raise TimeoutError
         return None
 
-    async def _receive(self) -> dict[str, Any] | None:
-        frame = await self._socket.receive()
+    async def _receive(self, due: float | None = None) -> dict[str, Any] | None:
+        # What is waited for below is this server's own: the rate of an address that many share.
+        async with timing.within(None if due is None else max(0.0, due - timing.now())):
+            frame = await self._socket.receive()
         if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             return None
         text = frame.data
