@@ -73,6 +73,20 @@ def test_a_zip_says_what_is_wrong_with_it(data, said):
         read(data)
 
 
+@pytest.mark.parametrize("gone", [0, 1, 20, 60, 10_000])
+def test_a_zip_whose_directory_is_cut_loses_no_file_in_silence(gone):
+    """`gone`: bytes of the directory. Its end says how many entries there are."""
+    data = a_zip()
+    place = data.rfind(END)
+    count, length, at = struct.unpack_from("<HLL", data, place + 10)
+    cut = saturated(data, count=count, length=max(0, length - gone), at=at)
+    if not gone:
+        assert read(cut) == FILES
+        return
+    with pytest.raises(BadArchive, match=r"its directory has \d entries, and should have 4"):
+        read(cut)
+
+
 def test_an_encrypted_file_is_told():
     data = bytearray(a_zip({"secret": b"x"}))
     data[data.rfind(b"PK\x01\x02") + 8] |= 1

@@ -40,9 +40,12 @@ def zip_members(file: BinaryIO, *, maximum: int) -> Iterator[Member]:
         raise TooManyFiles(f"the archive holds {count} entries; at most {maximum} are read")
     file.seek(at)
     directory = file.read(length)
-    packed = position = 0
+    packed = position = seen = 0
     while position + _ENTRY.size <= len(directory):
         entry, position = _Entry.read(directory, position)
+        if position > len(directory):
+            break  # it ends in the middle of this entry
+        seen += 1
         packed += entry.packed
         # A zip bomb lets many entries share the same packed bytes; then their sum exceeds the file's size.
         if packed > size or entry.at > size:
@@ -55,6 +58,9 @@ def zip_members(file: BinaryIO, *, maximum: int) -> Iterator[Member]:
             executable=entry.executable,
             content=iter(()) if entry.folder else _content(file, entry),
         )
+    # Without the 64-bit form, programs that write more entries than 65,535 store the rest of the division.
+    if seen % 0x10000 != count % 0x10000:
+        raise BadArchive(f"the zip is damaged: its directory has {seen} entries, and should have {count}")
 
 
 def _directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
