@@ -40,3 +40,8 @@ def networks(address: str) -> tuple[tuple[str, int], ...]:
 def customer(address: str) -> str:
     """The narrowest network's key: the identity of a client without a principal, as in logs and records."""
     return networks(address)[0][0]
+
+
+def site(address: str) -> str:
+    """The widest network's key: where one client's share is so large that two of them are all there is."""
+    return networks(address)[-1][0]

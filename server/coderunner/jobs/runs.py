@@ -22,6 +22,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coderunner import audit
+from coderunner.core.networks import site
 from coderunner.errors import BadLimit, KeyReused, NoRun, SpoolFull
 from coderunner.fleet.catalog import LanguageCatalog
 from coderunner.fleet.registry import Caller, Registry
@@ -303,7 +304,7 @@ class Runs:
 
     def waiting(self, caller: Caller) -> int:
         """How many runs and batches of this caller have not ended."""
-        mine = caller.principal, "" if caller.principal else caller.address
+        mine = caller.principal, "" if caller.principal else site(caller.address)
         return sum(not work.over and _whose(work.about) == mine for work in self._jobs.values())
 
     def forget(self, work: Work) -> None:
@@ -401,4 +402,5 @@ Whose = tuple[str | None, str]
 
 
 def _whose(about: AboutWork) -> Whose:
-    return about.principal, "" if about.principal else about.address
+    # By site, as one caller may have half of everything: two networks of one site would have it all.
+    return about.principal, "" if about.principal else site(about.address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from coderunner.core import codec
+from coderunner.core.shares import Shares
 from coderunner.errors import BadJson, BadMedia, BadMessage, BodyTooLarge, RateLimited
 from coderunner.schema.check import NotJson, S, read_json
 from coderunner.web.files import body_pieces
@@ -20,23 +20,23 @@ from coderunner.web.files import body_pieces
 T = TypeVar("T")
 
 HELD = 64 * 1024 * 1024  # bytes of all bodies that are being read
-HELD_BY_ONE = 16 * 1024 * 1024  # of one address
+HELD_BY_ONE = 16 * 1024 * 1024  # of one address; wider networks have more (`core.shares`)
 AT_ONCE = (
     8 * 1024
 )  # bytes of a body that is parsed on the loop: in five milliseconds, also where all is wrong
 
 
 class Bodies:
-    """Counts the bytes of bodies that are being read, by address."""
+    """Counts the bytes of bodies that are being read, by the networks of the address."""
 
     def __init__(self) -> None:
-        self._held: Counter[str] = Counter()
+        self._shares = Shares(HELD_BY_ONE, HELD)
         self._reading = asyncio.Lock()
 
     @property
     def held(self) -> int:
         """Bytes of all bodies that are being read."""
-        return self._held.total()
+        return self._shares.total
 
     @contextlib.contextmanager
     def _room(self, address: str) -> Iterator[list[int]]:
@@ -45,9 +45,7 @@ class Bodies:
             yield mine
         # Given back in any case, also when the request is cancelled.
         finally:
-            self._held[address] -= mine[0]
-            if not self._held[address]:
-                del self._held[address]
+            self._shares.add(address, -mine[0])
 
     async def read(
         self, request: web.Request, address: str, kind: type[S], maximum: int, values: int = codec.MAX_VALUES
@@ -96,12 +94,12 @@ class Bodies:
     async def _counted(self, request: web.Request, address: str, mine: list[int]) -> AsyncIterator[bytes]:
         # Counted before it is kept, so that the bound holds for what is in memory.
         async for piece in body_pieces(request):
-            mine[0] += len(piece)
-            self._held[address] += len(piece)
-            if self._held[address] > HELD_BY_ONE or self.held > HELD:
+            if not self._shares.allows(address, len(piece)):
                 raise RateLimited(
                     "too many bodies are being sent at once; repeat the request later", retry_after_ms=2000
                 )
+            mine[0] += len(piece)
+            self._shares.add(address, len(piece))
             yield piece
 
     async def _parse(self, parse: Callable[[bytes], T], data: bytes, values: int) -> T:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from aiohttp import web
 
 from coderunner import timing
+from coderunner.core.shares import Shares
 from coderunner.errors import RateLimited
 from coderunner.turns import Crowd
 
 HELD = 64 * 1024 * 1024  # bytes of all responses that wait for their callers
-HELD_BY_ONE = 16 * 1024 * 1024  # bytes of those to one address
+HELD_BY_ONE = 16 * 1024 * 1024  # bytes of those to one address; wider networks have more (`core.shares`)
 BUFFER = 64 * 1024  # bytes that a connection's buffer takes before a write waits
 WRITE_SECONDS = 60.0  # for a caller to read a piece
 
@@ -20,14 +19,13 @@ class Sending:
     """Counts the bytes of responses that are being sent, by address."""
 
     def __init__(self) -> None:
-        self._held: Counter[str] = Counter()
+        self._shares = Shares(HELD_BY_ONE, HELD)
         self._crowd = Crowd()
 
     def check(self, address: str, size: int = 0) -> None:
         """Raises RateLimited if responses to `address` leave no room for a piece of `size` bytes."""
-        cost = size + BUFFER
         # Refused before the memory is taken.
-        if self._held[address] + cost > HELD_BY_ONE or self._held.total() + cost > HELD:
+        if not self._shares.allows(address, size + BUFFER):
             raise RateLimited("too many responses wait to be read; read them first", retry_after_ms=2000)
 
     async def send(self, address: str, response: web.StreamResponse, data: bytes) -> None:
@@ -35,16 +33,14 @@ class Sending:
         read."""
         self.check(address, len(data))
         cost = len(data) + BUFFER
-        self._held[address] += cost
+        self._shares.add(address, cost)
         try:
             # The crowd's turn first: many large answers must not delay a keystroke.
             async with timing.within(WRITE_SECONDS):
                 await self._crowd.turn()
                 await response.write(data)
         finally:
-            self._held[address] -= cost
-            if not self._held[address]:
-                del self._held[address]
+            self._shares.add(address, -cost)
 
 
 SENDING: web.AppKey[Sending] = web.AppKey("sending", Sending)
