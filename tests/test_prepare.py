@@ -194,6 +194,28 @@ async def test_a_fault_of_the_server_is_told_and_keeps_no_other_language_from_be
     assert catalog.warnings() == []
 
 
+async def test_one_whose_image_is_lost_is_built_until_it_is_there_again():
+    """As its registry may be away for a moment only, and nobody else tries: all were ready before."""
+    one, builder, catalog = preparation(set(NAMES))
+    await asyncio.wait_for(one.all(), 5)
+    assert len(catalog.ready()) == 6
+    builder.here.discard("lua")
+    builder.fails = {"lua"}
+    catalog.lose("lua")
+    task = asyncio.create_task(one.restore("lua"))
+    await until(lambda: builder.begun == ["lua"], "the build")
+    builder.finish("lua")
+    await until(lambda: catalog.summary().failed == ("lua",), "the failure")
+    await until(lambda: builder.begun == ["lua"] * 2, "another attempt")
+    builder.fails = set()
+    builder.finish("lua")
+    await asyncio.wait_for(task, 5)
+    assert len(catalog.ready()) == 6
+    one.stopping = True
+    catalog.lose("lua")
+    await asyncio.wait_for(one.restore("lua"), 5)
+
+
 async def test_what_the_disk_has_no_room_for_is_told_before(caplog):
     caplog.set_level(logging.INFO)
     one, builder, _ = preparation({"awk", "bash", "c", "cpp", "python"})

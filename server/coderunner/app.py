@@ -274,7 +274,7 @@ def _start_jobs(
     )
     catalog.on_ready = lambda _name: fleet.warm.wake()
     catalog.on_asked = preparation.ask
-    catalog.on_lost = lambda name: tasks.keep(lambda: preparation.one(name), f"image-{name}")
+    catalog.on_lost = lambda name: tasks.keep(lambda: preparation.restore(name), f"image-{name}")
     tasks.keep(preparation.all, "images")
     tasks.keep(lambda: _sweep(settings, engine, registry, fleet.provisioner, pool, fleet.groups), "sweep")
     tasks.keep(fleet.surroundings.look, "surroundings")

@@ -150,6 +150,16 @@ class Preparation:
                 self.catalog.set_state(name, Readiness(FAILED, f"a fault of this server: {error!r}"))
                 return
 
+    async def restore(self, name: str) -> None:
+        """Prepares a language whose image was removed while the server runs. Returns when it is ready: failed
+        builds are repeated here as well, as `all` may have returned long ago."""
+        pause, longest = AGAIN_SECONDS
+        while self.catalog.state(name).image is None and not self.stopping:
+            await self.one(name)
+            if self.catalog.state(name).status == FAILED:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+
     def _tell(self, failed: list[str], seconds: float) -> None:
         """Logs the result of a round of preparation."""
         if self.stopping:
